@@ -51,8 +51,8 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
   if (builder !== runtime) {
     throw new DeployError(
       'BAD_SETTING',
-      `The setting builder is ${builder} and runtime is ${runtime}, but what the one makes the other cannot run.`,
-      'Set both to local, or both to kubernetes.',
+      `The setting builder is ${builder} and runtime is ${runtime}, but this runtime cannot run the results of this builder.`,
+      'Set builder and runtime both to local, or both to kubernetes.',
     );
   }
   switch (runtime) {
@@ -94,7 +94,7 @@ async function assertFolder(buildpacks: string): Promise<void> {
     throw new DeployError(
       'BAD_SETTING',
       `The folder ${buildpacks} of the setting buildpacks cannot be read (${systemCode(cause) ?? 'unknown error'}).`,
-      'Name a folder of buildpacks, or leave the setting away for those of this project.',
+      'Set buildpacks to a folder of buildpacks, or remove the setting to use the buildpacks of this project.',
       { cause },
     );
   }
@@ -115,7 +115,7 @@ async function kubernetesBackEnds({ config, addresses, log }: BackEndOptions): P
   if (config.registry_secret === '' && config.harbor_url === '')
     log.warn(
       { registry: config.registry },
-      'registry without a login: each build can change the images of all tools',
+      'the registry needs no login, so each build can change the images of all tools',
     );
   return {
     builder,

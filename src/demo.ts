@@ -109,8 +109,8 @@ class Demo implements AsyncDisposable {
     const isAsPromised = overSsh === 0 && overHttp === 0 && broken !== 0;
     say(
       isAsPromised
-        ? '\n# Two pushes live, one rejected; what was live has stayed live. Now with a tool of yours: npm start\n'
-        : '\n# Not as promised.\n',
+        ? '\n# Two pushes live, one rejected; the live release stayed live. To deploy your own tool: npm start\n'
+        : '\n# The demo failed: a push did not end as expected.\n',
     );
     return isAsPromised;
   }

@@ -35,7 +35,7 @@ export async function main(): Promise<void> {
     const tell = (text: string): void => void process.stderr.write(text);
     let running: RunningServer | null = null;
     const onLost = (why: DeployError): void => {
-      log.error(factsOf(why), 'the server ends: it is no longer the only one');
+      log.error(factsOf(why), 'the server ends, because it has lost its Lease');
       if (running === null) process.exit(1);
       setTimeout(() => process.exit(1), LOST_STOP_MS);
       void running.close().finally(() => process.exit(1));

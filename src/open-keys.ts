@@ -29,7 +29,7 @@ async function inFolder<Result>(folder: string, work: () => Promise<Result>): Pr
     throw new DeployError(
       'KEYS_FOLDER',
       `The folder of keys ${folder} cannot be made, read or written (${code}).`,
-      'Choose one that is yours with TOOLFORGE_PUSH_KEYS.',
+      'Set TOOLFORGE_PUSH_KEYS to a folder that belongs to the user of this server.',
       { cause },
     );
   }

@@ -58,7 +58,7 @@ export class ServerHealth implements HealthQuestions {
       if (complaint === null) log.info('server well again');
       else log.error({ complaint }, 'server not well');
     } catch (err) {
-      log.error({ err }, 'health not known');
+      log.error({ err }, 'cannot find out whether the server is well');
     }
   }
 }

@@ -25,6 +25,6 @@ export function assertTrustedUse(
   throw new DeployError(
     'NEEDS_ISOLATION',
     why,
-    `Run \`${remedy}\` as root, or keep to one user and 127.0.0.1.`,
+    `Run \`${remedy}\` as root. Otherwise only one user can log in, and the server can only listen on 127.0.0.1.`,
   );
 }

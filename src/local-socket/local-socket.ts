@@ -55,7 +55,7 @@ export class LocalSocket {
       throw new DeployError(
         'DATA_PATH_TOO_LONG',
         `The path of the data folder is ${spare} bytes too long for the socket ${path}.`,
-        'Choose a shorter one with TOOLFORGE_PUSH_DATA.',
+        'Set TOOLFORGE_PUSH_DATA to a shorter path.',
       );
     }
     this.#isClosed = false;

@@ -39,7 +39,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(err, 'wrong\n');
     });
 
-    test('its first output is not lost, and the end of its input is passed on', async () => {
+    test('a one-off’s first output is not lost, and the end of its input is passed on', async () => {
       const { out, status } = await run(['sh', '-c', 'echo first; cat; echo last'], { input: 'typed\n' });
       assert.equal(out, 'first\ntyped\nlast\n');
       assert.equal(status, 0);
@@ -194,7 +194,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       { name: 'without a terminal', terminal: false },
       { name: 'in a terminal', terminal: true },
     ]) {
-      test(`if its client disconnects, it is ended and leaves nothing, ${name}`, async () => {
+      test(`if the client of a one-off disconnects, the one-off ends and leaves no files or objects, ${name}`, async () => {
         const keyboard = new Keyboard();
         const gone = new AbortController();
         const command = terminal ? ['bash', '--norc', '-i'] : ['sh', '-c', 'echo up; exec sleep 1000'];
@@ -216,7 +216,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       });
     }
 
-    test('the setting limits how many run at once; ps numbers them and shows no arguments', async () => {
+    test('concurrent_one_offs limits how many one-offs run at once; ps numbers them and hides their arguments', async () => {
       const gone = new AbortController();
       const start = () =>
         startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
@@ -247,7 +247,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.deepEqual(await runtime.status(tool), []);
     });
 
-    test('rollouts and stop do not end it', async () => {
+    test('rollouts and stop do not end a one-off', async () => {
       const other = 'beside' as ToolName;
       const staying = { ...artifact, processes: [web()] };
       await rollOut(runtime, releaseOf(other, 1, staying));
@@ -265,14 +265,14 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.text, 'up\nstill here\n');
     });
 
-    test('if it needs too much memory, the client is told', async () => {
+    test('the client of a one-off that needs too much memory gets this reason', async () => {
       const script = 'held = []\nwhile True: held.append(bytearray(4 * 1024 * 1024))';
       const { status, why, err } = await run(['python3', '-c', script]);
       assert.notEqual(status, 0);
       assert.ok(why?.includes('256 MiB') || /MemoryError/.test(err), `${status} ${why} ${err}`);
     });
 
-    test('a shutdown ends it, and no other begins', async () => {
+    test('a stop of the server ends one-offs, and no other one-off starts', async () => {
       const running = startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
         input: new Keyboard().keys,
       });

@@ -75,7 +75,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     );
   });
 
-  test('scale: if a process fails, or the scale is cancelled, the numbers stay as before, and the reason is told', async () => {
+  test('scale: if a process fails, or the scale is cancelled, the numbers stay as before, and the error has the reason', async () => {
     const { runtime, artifact, rollOutSeconds } = benchNow();
     const tool = 'late' as ToolName;
     const end = Date.now() / 1000 + rollOutSeconds;

@@ -38,7 +38,7 @@ test('threat 43: the audit log has each ref’s old and new commit, and who forc
   assert.match(String(update['refused']), /^build failed: .*v2 is still live$/);
 });
 
-test('a clone is audited over SSH and HTTP', async () => {
+test('the audit log has each clone over SSH and HTTP', async () => {
   const { name } = await liveTool(server, 'cloned');
   for (const door of ['ssh', 'http'] as const) {
     const tree = await WorkTree.create(server, door, name);
@@ -48,7 +48,7 @@ test('a clone is audited over SSH and HTTP', async () => {
   assert.deepEqual([...doors].sort(), ['http', 'ssh']);
 });
 
-test('a refused login is audited with the claimed name and without the password', async () => {
+test('the audit log has each refused login with the claimed name, but without the password', async () => {
   const wrong = await fetch(`http://${server.http}/-/command`, {
     method: 'POST',
     body: 'tools',

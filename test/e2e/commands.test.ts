@@ -44,7 +44,7 @@ async function overHttp(words: string): Promise<{ status: number; text: string }
 }
 
 describe('commands', { concurrency: 3 }, () => {
-  test('rollback brings back a release with its config vars, and the branch follows', async () => {
+  test('rollback deploys an old release with its config vars, and the branch follows', async () => {
     const { name, tree, first } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=early')).exitCode, 0);
     assert.equal((await server.get(name)).body, 'early');
@@ -65,7 +65,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(unknown.stderr, /v99/);
   });
 
-  test('a config var that breaks the tool is not kept', async () => {
+  test('a config var that makes the tool crash is not kept', async () => {
     const files = greetingTool();
     const picky = `import os\nif os.environ.get('GREETING') == 'bad': raise SystemExit('a bad greeting')\n${files['server.py']}`;
     const { name } = await newTool({ ...files, 'server.py': picky });
@@ -79,7 +79,7 @@ describe('commands', { concurrency: 3 }, () => {
     );
   });
 
-  test('threat 63: values are hidden, encrypted at rest, and masked in the output of builds', async () => {
+  test('threat 63: values of config vars are hidden in lists, encrypted on disk, and masked in the output of builds', async () => {
     const { name, tree } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=s3cret-value-42')).exitCode, 0);
     assert.equal((await server.command('config', 'list', name)).stdout.includes('s3cret'), false);
@@ -103,7 +103,7 @@ describe('commands', { concurrency: 3 }, () => {
     );
   });
 
-  test('redeploy builds again, restart does not, and neither causes downtime', async () => {
+  test('redeploy builds the tool again, restart does not, and neither causes downtime', async () => {
     const { name } = await newTool();
     const again = await server.command('redeploy', name);
     assert.equal(again.exitCode, 0, again.stderr);
@@ -115,7 +115,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('stop ends the processes until a restart, and the page says so', async () => {
+  test('stop ends the processes of a tool until a restart, and the tool’s page says so', async () => {
     const { name, first } = await newTool();
     assert.equal((await server.command('stop', name)).exitCode, 0);
     const stopped = await server.get(name);
@@ -157,7 +157,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(log.stdout, /v1 is live/);
   });
 
-  test('the same commands work over HTTP with the password, and with the local binary', async () => {
+  test('commands also work over HTTP with a password, and with the local binary', async () => {
     const { name } = await newTool();
     const releases = await overHttp(`releases ${name}`);
     assert.equal(releases.status, 200);
@@ -170,7 +170,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(local.stdout, /v1/);
   });
 
-  test('threat 29: a stranger’s tool and a missing tool get the same answer over SSH', async () => {
+  test('threat 29: over SSH, somebody else’s tool and a missing tool get the same answer', async () => {
     assert.equal((await server.local('user', 'add', 'bob')).exitCode, 0);
     assert.equal((await server.local('tool', 'add', 'bobs', '--maintainer', 'bob')).exitCode, 0);
     const theirs = await server.command('releases', 'bobs');

@@ -36,7 +36,7 @@ for (const { fixture, path, expected } of [
   { fixture: 'static-site', path: '/', expected: /<h1>/ },
   { fixture: 'django-15', path: '/', expected: /./ },
 ]) {
-  test(`${fixture} is built from the real registries, and answers`, async () => {
+  test(`the sample tool ${fixture} is built with packages from the real registries, and answers`, async () => {
     await deploy(fixture);
     const { status, body } = await server.get(fixture, path);
     assert.equal(status, 200, body);
@@ -44,7 +44,7 @@ for (const { fixture, path, expected } of [
   });
 }
 
-test('web-and-worker runs both of its processes, with separate logs', async () => {
+test('the sample tool web-and-worker runs both of its processes, with separate logs', async () => {
   await deploy('web-and-worker', 'http');
   const rows = JSON.parse((await server.command('ps', 'web-and-worker', '--json')).stdout) as {
     process: string;
@@ -61,7 +61,7 @@ test('web-and-worker runs both of its processes, with separate logs', async () =
   );
 });
 
-test('a second build of the same requirements reuses the first', async () => {
+test('a second build with the same requirements.txt reuses the installed packages', async () => {
   const tree = await deploy('flask').catch(async () => WorkTree.create(server, 'ssh', 'flask'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
@@ -71,7 +71,7 @@ test('a second build of the same requirements reuses the first', async () => {
   assert.match(pushed.stderr, /[Rr]eus|already|[Uu]sing the/);
 });
 
-test('a module that uWSGI cannot load fails the push with that reason, and the live release stays', async () => {
+test('a Python module that uWSGI cannot load fails the push with this reason, and the live release stays', async () => {
   const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');

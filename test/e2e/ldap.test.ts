@@ -78,12 +78,12 @@ async function member(operation: 'add' | 'delete', tool: string, who: string): P
   await slapd.edit((client) => client.modify(groupDn(tool), change));
 }
 
-test('the first start makes no file and no user, and prints no password', async () => {
+test('with LDAP, the first start makes no directory.yaml and no user, and prints no password', async () => {
   await assert.rejects(access(join(server.folder, 'data/directory.yaml')), { code: 'ENOENT' });
   assert.doesNotMatch(server.told, /Welcome|Password/);
 });
 
-test('commands for users and tools say that they are in LDAP', async () => {
+test('with LDAP, the commands user and tool say that users and tools are in LDAP', async () => {
   for (const words of [
     ['user', 'add', 'carol'],
     ['user', 'list'],
@@ -91,14 +91,14 @@ test('commands for users and tools say that they are in LDAP', async () => {
   ]) {
     const { exitCode, stderr, stdout } = await server.local(...words);
     assert.equal(exitCode, 1);
-    assert.match(stderr, /People and tools are kept in LDAP here \(ldaps:\/\/127\.0\.0\.1:\d+\)/);
+    assert.match(stderr, /This server reads users and tools from LDAP \(ldaps:\/\/127\.0\.0\.1:\d+\)/);
     assert.equal(stdout, '');
   }
   assert.equal((await server.local('user', 'add', '--help')).exitCode, 0);
 });
 
 describe('pushes', { concurrency: 3 }, () => {
-  test('threat 13: by key, beside a value that is not a key', async () => {
+  test('threat 13: with LDAP, a person pushes with a key beside another value of sshPublicKey that is not a key', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'by-key');
     await tree.commit('one', webTool('by key'));
     const pushed = await tree.push();
@@ -111,7 +111,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.deepEqual(names, ['by-key', 'by-password', 'closed', 'hello', 'shared', 'slow']);
   });
 
-  test('by password', async () => {
+  test('with LDAP, a person pushes with a password over HTTP', async () => {
     const tree = await WorkTree.create(server, 'http', 'by-password');
     await tree.commit('one', webTool('by password'));
     const pushed = await tree.push();
@@ -120,7 +120,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.equal((await server.get('by-password')).body, 'by password');
   });
 
-  test('a push as the tool or as git is the maintainer’s; with the tool’s own key it is the tool’s', async () => {
+  test('a push as tools.NAME or git is recorded for the owner of the key, a maintainer or the tool itself', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'hello');
     for (const [login, keyName, who] of [
       ['tools.hello', undefined, 'alice'],
@@ -143,13 +143,13 @@ describe('pushes', { concurrency: 3 }, () => {
     }
   });
 
-  test('a tool’s own password opens only that tool', async () => {
+  test('the password of a tool’s own LDAP account gives access only to this tool', async () => {
     assert.equal((await http('hello', 'tools.hello', 'battery-staple')).status, 200);
     assert.notEqual((await http('by-key', 'tools.hello', 'battery-staple')).status, 200);
     assert.equal((await http('hello', 'alice', 'battery-staple')).status, 401);
   });
 
-  test('threat 12: a disabled tool is not deployed', async () => {
+  test('threat 12: a tool that is disabled in LDAP is not deployed', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'closed');
     await tree.commit('one', webTool('closed'));
     const pushed = await tree.push();
@@ -157,7 +157,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.match(pushed.stderr, /closed is disabled/);
   });
 
-  test('somebody else’s tool seems not to exist', async () => {
+  test('a push to somebody else’s tool gets the same refusal as a push to a missing tool', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'other');
     await tree.commit('one', webTool('other'));
     const pushed = await tree.push();
@@ -166,7 +166,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.notEqual((await pushAs(tree, 'tools.hello', 'hello', 'bob')).exitCode, 0);
   });
 
-  test('threat 8: a person who is removed during a push may finish it, and then is refused', async () => {
+  test('threat 8: a person who is removed from LDAP during a push may finish the push, and is refused afterwards', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'slow');
     await tree.commit('one', webTool('slow', `echo started; sleep ${CACHE_S + 2}`));
     const pushing = tree.push();
@@ -217,12 +217,12 @@ test('threat 8: a maintainer who is removed in LDAP is refused within ldap_cache
   assert.ok(await isIn(), 'a maintainer who was added again is refused');
 });
 
-test('threat 10: another spelling of a name is logged as the same person', async () => {
+test('threat 10: a login with another spelling of a user name is logged as the same person', async () => {
   const { stdout } = await loudly(server, 'ALICE ', []);
   assert.match(stdout, /^Hello alice,/);
 });
 
-test('threat 14: an offered LDAP key without a signature opens nothing', async () => {
+test('threat 14: a key from LDAP that is offered without a signature gives no access', async () => {
   const publicKey = await readFile(key('home/.ssh/id_ed25519.pub'), 'utf8');
   for (const username of ['alice', 'git', 'tools.hello']) {
     const agent = new LyingAgent([{ publicKey, signWith: null }]);
@@ -241,7 +241,7 @@ test('threat 14: an offered LDAP key without a signature opens nothing', async (
   }
 });
 
-test('threat 6: while LDAP is stopped, requests get 503 and a clear text, and then all works again', async () => {
+test('threat 6: while LDAP is stopped, requests get 503 with the reason; afterwards everything works again', async () => {
   const privateKey = await readFile(key('home/.ssh/id_ed25519'), 'utf8');
   const port = Number(server.ssh.split(':')[1]);
   const session = await connect({ port, username: 'alice', privateKey });
@@ -288,13 +288,13 @@ test('threat 6: while LDAP is stopped, requests get 503 and a clear text, and th
   session.end();
 });
 
-test('threat 7: with an untrusted certificate nobody gets in, and the log says why', async () => {
+test('threat 7: if LDAP has an untrusted certificate, nobody can log in, and the log says why', async () => {
   const stranger = await TestAuthority.create(slapd.folder, 'stranger');
   await using distrustful = await TestServer.start({
     ...slapd.environment,
     TOOLFORGE_PUSH_LDAP_CA: stranger.ca,
   });
-  const warning = 'no LDAP server answers; nobody can log in until one does';
+  const warning = 'no LDAP server answers; nobody can log in until an LDAP server answers';
   await until(async () => distrustful.lines.some(({ msg }) => msg === warning), 'the start logs the warning');
   assert.ok(!server.lines.some(({ msg }) => msg === warning));
   const authorization = `Basic ${Buffer.from(`alice:${server.password}`).toString('base64')}`;
@@ -313,7 +313,7 @@ test('threat 7: with an untrusted certificate nobody gets in, and the log says w
   );
 });
 
-test('threat 7: a server that would send passwords in clear does not start', async () => {
+test('threat 7: a server that would send passwords to LDAP without encryption does not start', async () => {
   const start = TestServer.start({
     ...slapd.environment,
     TOOLFORGE_PUSH_LDAP_SERVERS: 'ldap://ldap.example.org',
@@ -322,7 +322,7 @@ test('threat 7: a server that would send passwords in clear does not start', asy
   await assert.rejects(start, /BAD_SETTING: Passwords would go unencrypted to ldap:\/\/ldap\.example\.org/);
 });
 
-test('threat 15: no password is in the log', () => {
+test('threat 15: no password of an LDAP login is in the log', () => {
   const log = server.lines.map((line) => JSON.stringify(line)).join('\n');
   assert.match(log, /LDAP server failed/);
   for (const secret of [server.password, 'battery-staple', 'reads everything']) {

@@ -94,7 +94,7 @@ const processes = async (): Promise<string[]> => {
 };
 
 describe('run', { concurrency: 2 }, () => {
-  test('both outputs, the input, the config vars and the exit status are passed on', async () => {
+  test('run passes input, both outputs, config vars and the exit status of its command on', async () => {
     const run = ssh(['run', 'bot', `"sh" -c 'cat note.txt; cat; echo $KEY; echo bad >&2; exit 9'`]);
     run.child.stdin.end('typed\n');
     const exitCode = await run.exitCode;
@@ -104,20 +104,20 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(exitCode, 9);
   });
 
-  test('flags after the tool belong to the command, and quoted words stay together', async () => {
+  test('flags after the tool belong to the run command, and quoted words stay together', async () => {
     const listed = await ended(['run', 'bot', 'ls', '-a', '--', 'note.txt']);
     assert.equal(listed.stdout, 'note.txt\n');
     const words = await ended(['run', 'bot', '--', 'printf', "'%s|'", "'$(id)'", "'; id'", "'*'", '--help']);
     assert.equal(words.stdout, '$(id)|; id|*|--help|');
   });
 
-  test('a NUL or another control character in a word is refused', async () => {
+  test('run refuses a NUL or another control character in a word', async () => {
     const { exitCode, stderr } = await ended(['run', 'bot', "'a\u001b[31m'"]);
     assert.equal(exitCode, 2);
     assert.match(stderr, /control character/);
   });
 
-  test('10 MB of input come back unchanged', async () => {
+  test('run passes 10 MB of input and output on unchanged', async () => {
     const sent = Buffer.alloc(10_000_000, 'line of text\n');
     const run = ssh(['run', 'bot', 'cat']);
     run.child.stdin.end(sent);
@@ -126,7 +126,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(digest(run.stdout), digest(sent));
   });
 
-  test('a terminal has its size, Ctrl-C, and resizes', async () => {
+  test('run with a terminal has the right size, Ctrl-C and resizes', async () => {
     const client = sshAtTerminal('run bot bash terminal.sh');
     await client.shows(/ready/);
     client.child.stdin.write('\u0003');
@@ -139,13 +139,13 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(client.stdout, /^33 99\r*$/m);
   });
 
-  test('only run gets a terminal', async () => {
+  test('only the command run gets a terminal', async () => {
     const { stderr } = await ended(['ps', 'bot'], ['-tt']);
     assert.match(stderr, /PTY allocation request failed/);
   });
 
   for (const options of [[], ['-tt']]) {
-    test(`killing a client ends its command (${options.join() || 'no terminal'})`, async () => {
+    test(`killing a client of run ends its command (${options.join() || 'no terminal'})`, async () => {
       const marker = `sleep 98${options.length}7`;
       const run = ssh(['run', 'bot', `bash -c 'echo up; ${marker}'`], options);
       await run.shows(/up/);
@@ -157,7 +157,7 @@ describe('run', { concurrency: 2 }, () => {
     });
   }
 
-  test('a command that takes too long is ended with a message', async () => {
+  test('a run command that takes longer than one_off_time is ended with a message', async () => {
     const { exitCode, stderr } = await ended(['run', 'bot', 'sleep', '1000']);
     assert.equal(exitCode, 143);
     assert.match(stderr, /^ ! {5}The command took longer than 20 s and was ended/m);
@@ -187,7 +187,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match((await atTerminal).stdout, /got word/);
   });
 
-  test('a read token is refused, a tool without a release is reported, and a stopped tool may run commands', async () => {
+  test('run refuses a read token and a tool without a release, but works for a stopped tool', async () => {
     const made = await server.command('token', 'create', 'bot', 'look', '--read');
     const token = /[A-Za-z0-9_-]{30,}/.exec(made.stdout)?.[0] ?? assert.fail(made.stdout);
     const authorization = `Basic ${Buffer.from(`look:${token}`).toString('base64')}`;
@@ -207,7 +207,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal((await ended(['run', 'idle', 'echo', 'still'])).stdout, 'still\n');
   });
 
-  test('ps lists the command, and neither the audit log nor the server’s log has its arguments', async () => {
+  test('ps lists a run command; neither the audit log nor the server’s log has its arguments', async () => {
     const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; read x # s3cret-argument'"]);
     await run.shows(/up/);
     assert.ok((await processes()).some((name) => name.startsWith('run.')));
@@ -219,7 +219,7 @@ describe('run', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 86: a server that stops ends the commands and says so', async () => {
+test('threat 86: a server that stops ends all run commands and says so', async () => {
   const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; sleep 1000'"]);
   await run.shows(/up/);
   await server.kill('SIGTERM');

@@ -48,7 +48,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.deepEqual(await server.get(name), { status: 200, body: 'hello' });
     });
 
-    test(`${door}: a failed build is rejected with its reason, and the live release stays`, async () => {
+    test(`${door}: a push whose build fails is rejected with the reason, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'echo working; exit 3'));
       const pushed = await tree.push();
@@ -63,7 +63,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
     });
 
-    test(`${door}: the release command runs before the switch, and if it fails nothing changes`, async () => {
+    test(`${door}: the release command runs before the switch, and if it fails the old release stays live`, async () => {
       const { name, tree, first } = await liveTool(door);
       const withRelease = (command: string) => ({
         ...webTool('two'),
@@ -86,7 +86,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'two');
     });
 
-    test(`${door}: a tool that crashes on boot is rejected with its last lines`, async () => {
+    test(`${door}: a push of a tool that crashes at its start is rejected with the tool’s last lines`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', {
         ...webTool('two'),
@@ -103,7 +103,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: a tool that never opens its port is rejected after the time limit`, async () => {
+    test(`${door}: a push of a tool that never opens its port is rejected after the time limit`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', { ...webTool('two'), 'server.py': 'import time\ntime.sleep(60)\n' });
       const pushed = await tree.push();
@@ -116,7 +116,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: another branch is refused with the command that would work`, async () => {
+    test(`${door}: a push of another branch is refused with the command that would work`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push('toolforge', 'main:fix');
@@ -137,7 +137,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: threat 43: another history deploys with force, and without force git refuses it`, async () => {
+    test(`${door}: threat 43: another history is deployed only by a forced push`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.git('checkout', '--quiet', '--orphan', 'other');
       const other = await tree.commit('other', webTool('other'));
@@ -149,7 +149,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'other');
     });
 
-    test(`${door}: a force whose old commit is no longer live is refused`, async () => {
+    test(`${door}: a forced push whose old commit is no longer live is refused`, async () => {
       const { name, tree } = await liveTool(door);
       const slow = await tree.commit('slow', webTool('slow', 'echo go; sleep 3'));
       const [first, second] = await Promise.all([
@@ -188,7 +188,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
     });
 
-    test(`${door}: a tag object pushed to the branch is refused with the command that works`, async () => {
+    test(`${door}: a tag object that is pushed to the deploy branch is refused with the command that works`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.git('tag', '-a', '-m', 'x', 'v2.0');
@@ -199,7 +199,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: --atomic with a failing deployment moves no ref`, async () => {
+    test(`${door}: a push with --atomic whose deployment fails moves no ref`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'exit 1'));
       await tree.git('tag', 'v2.0');
@@ -220,7 +220,7 @@ for (const door of ['ssh', 'http'] as const) {
       );
     });
 
-    test(`${door}: threat 49: several refs in one push get an answer each, and there is one deployment`, async () => {
+    test(`${door}: threat 49: several refs in one push get an answer each, and cause one deployment`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one'));
       await tree.git('tag', 'v1.0');
@@ -234,7 +234,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 46: git refuses a push from a shallow clone, and with force it deploys`, async () => {
+    test(`${door}: threat 46: git refuses a push from a shallow clone, and deploys it with force`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -267,7 +267,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/deployments'), '');
     });
 
-    test(`${door}: threat 47: the live commit pushed again says so`, async () => {
+    test(`${door}: threat 47: a push of the live commit says that the commit is already live`, async () => {
       const { name, tree } = await liveTool(door);
       const pushed = await tree.push();
       assert.equal(pushed.exitCode, 0);
@@ -282,7 +282,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 47: a commit without files is refused before the build`, async () => {
+    test(`${door}: threat 47: a push of a commit without files is refused before the build`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('nothing', {});
       const pushed = await tree.push();
@@ -291,7 +291,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
     });
 
-    test(`${door}: threat 48: an unknown push option is refused with the known ones`, async () => {
+    test(`${door}: threat 48: an unknown push option is refused with a list of the known options`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push('-o', 'fast', 'toolforge', 'main');
@@ -303,7 +303,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
     });
 
-    test(`${door}: -o detach answers once the push is accepted, moves no tracking branch, and goes live by itself`, async () => {
+    test(`${door}: a push with -o detach is answered when it is accepted, moves no tracking branch, and goes live by itself`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 1'));
       const pushed = await tree.push('-o', 'detach', 'toolforge', 'main');
@@ -314,7 +314,7 @@ for (const door of ['ssh', 'http'] as const) {
       await until(async () => (await live(name)) === commit, 'live');
     });
 
-    test(`${door}: the options no-color and message work`, async () => {
+    test(`${door}: the push options no-color and message work`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push(
@@ -374,7 +374,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: promise 3: of two siblings the first goes live, and the second is refused with the reason`, async () => {
+    test(`${door}: promise 3: of two pushes of sibling commits, the first push goes live, and the second is refused with the reason`, async () => {
       const { name, tree } = await liveTool(door);
       const rival = await WorkTree.create(server, door, name);
       await rival.git('fetch', '--quiet', 'toolforge');
@@ -418,7 +418,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), last);
     });
 
-    test(`${door}: an older commit is deployed from its earlier build`, async () => {
+    test(`${door}: a push of an older commit is deployed from its earlier build`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       assert.equal((await tree.push()).exitCode, 0);
@@ -459,7 +459,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await pushing).exitCode, 0);
     });
 
-    test(`${door}: 10 MB of build output arrive whole`, async () => {
+    test(`${door}: 10 MB of build output arrive completely`, async () => {
       const { tree } = await tool(door);
       await tree.commit(
         'one',
@@ -484,7 +484,7 @@ for (const door of ['ssh', 'http'] as const) {
   });
 }
 
-test('master deploys a tool without main, and a push of main takes over', async () => {
+test('a push of master is deployed if the tool has no main, and a push of main replaces master', async () => {
   const { name, tree } = await tool('ssh');
   const commit = await tree.commit('one', webTool('one'));
   const pushed = await tree.push('toolforge', 'main:master');
@@ -502,7 +502,7 @@ test('master deploys a tool without main, and a push of main takes over', async 
   assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/heads/master'), '');
 });
 
-test('another history pushed to main replaces master only with force, as the refusal says', async () => {
+test('a push of another history to main replaces master only with the commands that the refusal names', async () => {
   const { name, tree } = await tool('ssh');
   const first = await tree.commit('one', webTool('one'));
   assert.equal((await tree.push('toolforge', 'main:master')).exitCode, 0);
@@ -511,7 +511,7 @@ test('another history pushed to main replaces master only with force, as the ref
   assert.notEqual(refused.exitCode, 0);
   assert.match(
     refused.stderr,
-    /main -> main \(main would replace master, which is live at v1 \([0-9a-f]{7}\), and does not build upon it; v1 is still live\)/,
+    /main -> main \(main would replace master, which is live at v1 \([0-9a-f]{7}\), but main does not contain the live commit; v1 is still live\)/,
   );
   assert.equal(
     await server.inRepository(name, 'for-each-ref', '--format=%(refname) %(objectname)', 'refs/heads'),
@@ -525,7 +525,10 @@ test('another history pushed to main replaces master only with force, as the ref
   assert.equal(replaced.exitCode, 0, replaced.stderr);
   const renamed = await tree.push('toolforge', 'main');
   assert.equal(renamed.exitCode, 0, renamed.stderr);
-  assert.match(renamed.stderr, /v2 is live already\s*\nremote: {8}main takes the place of master/);
+  assert.match(
+    renamed.stderr,
+    /v2 is live already\s*\nremote: {8}The branch main replaces the branch master/,
+  );
   assert.match(renamed.stderr, /\* \[new branch\] +main -> main/);
   const head = await tree.head();
   assert.equal(

@@ -98,7 +98,7 @@ describe('scale', () => {
     );
   });
 
-  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers', async () => {
+  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers of a scale', async () => {
     const { name, tree } = await newTool();
     succeeded(await server.command('scale', name, 'web=2'));
     await tree.commit('two', withWorker('two'));
@@ -118,7 +118,7 @@ describe('scale', () => {
     assert.deepEqual(await asked(name), { web: [2, 2], worker: [3, 3] });
   });
 
-  test('at zero processes the page says so, and one process is enough to answer again', async () => {
+  test('a tool scaled to zero processes shows a page that says so, and answers again with one process', async () => {
     const { name } = await newTool();
     succeeded(await server.command('scale', name, 'web=0'));
     const page = await server.get(name);
@@ -129,7 +129,10 @@ describe('scale', () => {
       const { stdout } = await server.command('ps', name);
       return !stdout.includes('web.1') && stdout;
     }, 'the end of web.1');
-    assert.match(ps, /^\S+ is scaled to none at v1\. Start some with: ssh \S.* scale \S+ web=1$/m);
+    assert.match(
+      ps,
+      /^\S+ is scaled to 0 processes at v1\. Start a process with: ssh \S.* scale \S+ web=1$/m,
+    );
     succeeded(await server.command('scale', name, 'web=1'));
     assert.equal((await server.get(name)).body, 'one');
   });
@@ -145,7 +148,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2']);
   });
 
-  test('if the new processes crash, the old ones continue, and the number stays', async () => {
+  test('if new processes of a scale crash, the old processes continue, and the number stays', async () => {
     const script = webTool('one')['server.py'] ?? '';
     const { name } = await newTool({
       ...webTool('one'),

@@ -26,7 +26,7 @@ test('removing a user or a tool reports deploy tokens that the server could not 
   const tool = await server.local('tool', 'remove', 'hello');
   assert.equal(tool.exitCode, 1, tool.stdout);
   assert.match(tool.stderr, /deploy tokens of hello could not be revoked/);
-  assert.match(tool.stdout, /^Removed hello: nobody maintains it any more\.$/m);
+  assert.match(tool.stdout, /^Removed the tool hello\. Nobody maintains it any more\.$/m);
   assert.match(tool.stderr, /npx toolforge-push token revoke hello --all/);
   assert.doesNotMatch((await server.local('tool', 'list')).stdout, /^hello /m);
 
@@ -34,7 +34,7 @@ test('removing a user or a tool reports deploy tokens that the server could not 
   other.close();
   assert.match(
     (await server.local('token', 'revoke', 'hello', '--by', 'bob')).stdout,
-    /^Revoked ci \(.*\): it opens nothing any more\.$/,
+    /^Revoked ci \(.*\): this token can no longer be used\.$/,
   );
   const noted = await readFile(join(server.folder, 'data/audit.log'), 'utf8');
   assert.match(noted, /"what":"user remove".*"refused":"TOKENS_LEFT"/);

@@ -40,11 +40,11 @@ test('a read token can clone, and its push is refused with the reason', async ()
   await tree.commit('two', webTool('two'));
   const pushed = await tree.push(remote('x', secret, name), 'main');
   assert.notEqual(pushed.exitCode, 0);
-  assert.match(pushed.stderr, /token ci .* may read reader, and this needs more/);
+  assert.match(pushed.stderr, /token ci .* may only read reader, but this request needs the right to deploy/);
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('a token opens only its own tool, and nothing after it was revoked', async () => {
+test('a deploy token gives access only to its own tool, and no access after it was revoked', async () => {
   const { name, tree, secret } = await withToken('mine');
   const other = await liveTool(server, 'not-mine');
   const wrong = await tree.git('ls-remote', remote('x', secret, other.name));
@@ -71,11 +71,11 @@ test('threat 15: no log line and no answer repeats a token from the address', as
   assert.doesNotMatch(said, new RegExp(secret.slice(-32)));
 });
 
-test('a removed tool can be stopped, and its old tokens stay invalid if its name is used again', async () => {
+test('a removed tool can be stopped, and its old deploy tokens stay invalid if its name is used again', async () => {
   const { name, tree, secret } = await withToken('removed');
   const removed = await server.local('tool', 'remove', name);
   assert.match(removed.stdout, /Revoked ci \(/);
-  assert.match(removed.stdout, /goes on until: npx toolforge-push stop removed/);
+  assert.match(removed.stdout, /To end them: npx toolforge-push stop removed/);
   assert.equal((await server.get(name)).body, 'one');
   const stopped = await server.local('stop', name);
   assert.equal(stopped.exitCode, 0, stopped.stderr);

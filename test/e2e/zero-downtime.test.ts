@@ -62,7 +62,7 @@ class Load {
   }
 }
 
-test('promise 2: of 200 requests a second during ten redeployments, none fails', async (context) => {
+test('promise 2: no request fails of 200 a second during ten redeployments', async (context) => {
   await server.addTool('busy');
   const tree = await WorkTree.create(server, 'ssh', 'busy');
   await tree.commit('0', webTool('0'));

@@ -22,7 +22,7 @@ const NO_LIMITS = [
   'pod_disk_reserved',
 ];
 
-test('docs/limits.md has every setting that is a number, with its default', () => {
+test('docs/limits.md lists every numeric setting with its default', () => {
   const config = readConfig({});
   for (const [name, [, byDefault]] of Object.entries(settings)) {
     const value = config[name as keyof typeof config];
@@ -183,7 +183,7 @@ for (const { file, constant, row } of [
     row: /releases of a day keep +\| 64 MiB /,
   },
 ]) {
-  test(`docs/limits.md tells ${constant} of ${file} as it is`, async () => {
+  test(`docs/limits.md has the value ${constant} of ${file}`, async () => {
     const source = await readFile(resolve(root, 'src', file), 'utf8');
     assert.ok(source.includes(`const ${constant};`), 'the code has another value');
     assert.ok(

@@ -134,7 +134,7 @@ while True: a.append(b'x' * 10_000_000)"`,
       text: 'head -c 3000000 /dev/urandom >large',
       config: { artifact_size: 2 * MIB },
       code: 'BUILD_TOO_LARGE',
-      message: /more than its limit of 2 MiB/,
+      message: /more than the limit of 2 MiB/,
     },
   ] as const) {
     test(`threat 78: a failed build in the cluster is reported in a sentence, and no object of the build is left: ${name}`, async () => {
@@ -231,7 +231,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await using builder = await open({ build_namespace: 'no-such-namespace' });
     await assert.rejects(
       builder.build(script('')),
-      failsWith('BUILD_NAMESPACE', /builds, no-such-namespace, is not there/),
+      failsWith('BUILD_NAMESPACE', /builds, no-such-namespace, does not exist/),
     );
     await builder.builder.place.checkAtStart();
     const alarms = builder.log.filter(({ level }) => level === 50);

@@ -291,7 +291,7 @@ test('threat 85: a server that loses its Lease ends with an error, and returns w
   await kubectl('-n', HOME, 'patch', 'lease', HOME, '--type=merge', '-p', JSON.stringify(patch));
   const previous = async () => (await run('kubectl', ['-n', HOME, 'logs', `${HOME}-0`, '--previous'])).stdout;
   await until(async () => (await previous()).includes('ANOTHER_SERVER'), 'the server ends', 60_000);
-  assert.match(await previous(), /"level":"error".*the server ends: it is no longer the only one/);
+  assert.match(await previous(), /"level":"error".*the server ends, because it has lost its Lease/);
   await installation.untilReady('');
   assert.equal(await installation.uid(), uid, 'the pod was replaced');
   const { stdout } = await run('kubectl', ['-n', HOME, 'logs', `${HOME}-0`]);

@@ -50,7 +50,7 @@ function get(host: string, path: string, signal: AbortSignal): Promise<{ status:
   });
 }
 
-test('2,050 requests that a tool never answers close no door', async (context) => {
+test('2,050 requests that a tool never answers do not keep others out', async (context) => {
   using held = new HeldConnections(port);
   await held.open(MANY, { text: requestTo('hostile.localhost', '/never') });
   await assertAllAnswer();
@@ -61,13 +61,13 @@ test('2,050 requests that a tool never answers close no door', async (context) =
   assert.ok(refused.some((answer) => answer.includes('The tool hostile has too many requests under way.')));
 });
 
-test('2,050 silent connections of one address close no door', async () => {
+test('2,050 silent connections of one address do not keep others out', async () => {
   using held = new HeldConnections(port);
   await held.open(MANY, { address: '127.0.0.9' });
   await assertAllAnswer();
 });
 
-test('2,050 connections that begin a request and stop close no door to their own address', async () => {
+test('2,050 connections that stop inside a request do not keep out other clients of the same address', async () => {
   using held = new HeldConnections(port);
   await held.open(MANY, { text: 'GET / HTTP/1.1\r\nHost: ' });
   await assertAllAnswer();

@@ -146,7 +146,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await rm(bin, { recursive: true });
   });
 
-  test('threat 83: a ref transaction without a git fails with its own error', async () => {
+  test('threat 83: a ref transaction fails with its own error if git is missing', async () => {
     const folder = await mkdtempAt();
     const tool = 'none' as ToolName;
     const repositories = new Repositories({ folder, path: folder, deployBranch: 'main' });

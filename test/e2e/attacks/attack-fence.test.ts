@@ -26,7 +26,7 @@ except OSError: met.append('loopback silent')
 print(sys.argv[1], *met)
 `;
 
-test('threat 62: the fence and the filter apply to builds, release commands, processes and one-offs', async () => {
+test('threat 62: the network fence and the seccomp filter apply to builds, release commands, processes and one-offs', async () => {
   const inside = createSocket('udp4');
   inside.on('message', (_text, from) => inside.send('OPEN', from.port, from.address));
   inside.bind(0, '127.0.0.1');

@@ -167,7 +167,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     },
     { name: 'a host with a dot at the end', bytes: 'GET /outer HTTP/1.1\r\nHost: echo.localhost.\r\n\r\n' },
   ]) {
-    test(`${name}: the tool reads one request with our own framing and without reserved headers`, async () => {
+    test(`${name}: a tool reads one request, framed by the server and without reserved headers`, async () => {
       const { seen, statuses } = await send(bytes);
       assert.deepEqual(statuses, ['200']);
       assert.equal(seen.length, 1, seen.join('\n---\n'));
@@ -190,7 +190,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     });
   }
 
-  test('a body after a WebSocket request is not read as the next request', async () => {
+  test('a tool does not read a body after a WebSocket request as the next request', async () => {
     const fields = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nContent-Length: ${INNER.length}\r\n`;
     const { seen, statuses } = await send(
       `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\n${fields}\r\n${INNER}`,
@@ -212,7 +212,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     '',
     'ECHO.LOCALHOST\\evil',
   ]) {
-    test(`threat 27: the host ${JSON.stringify(host)} is no tool’s`, async () => {
+    test(`threat 27: a request for the host ${JSON.stringify(host)} reaches no tool`, async () => {
       const { seen, text } = await send(`GET /outer HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
       assert.deepEqual(seen, []);
       assert.match(text, /^HTTP\/1\.1 (400|404) /);

@@ -59,7 +59,7 @@ test('threat 8: a push that began with a token does not go live if the token is 
   const { name, finish } = await heldPush('stolen', async (tool) => `ci:${await tokenOf(tool)}`);
   const [{ id }] = JSON.parse((await server.command('token', 'list', name, '--json')).stdout);
   assert.equal((await server.command('token', 'revoke', name, id)).exitCode, 0);
-  assert.match(await finish(), /ng refs\/heads\/main .*token ci .* holds no more/s);
+  assert.match(await finish(), /ng refs\/heads\/main .*token ci .* is no longer valid/s);
   assert.equal((await server.get(name)).body, 'one');
 });
 

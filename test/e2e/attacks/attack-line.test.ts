@@ -49,8 +49,8 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal((await running).exitCode, 0);
     const { exitCode, stderr } = await waiting;
     assert.notEqual(exitCode, 0);
-    assert.match(stderr, / ! +The token ci .* holds no more/);
-    assert.match(stderr, /\[remote rejected\].*token ci .* holds no more.*; v2 is still live\)/);
+    assert.match(stderr, / ! +The token ci .* is no longer valid/);
+    assert.match(stderr, /\[remote rejected\].*token ci .* is no longer valid.*; v2 is still live\)/);
     assert.equal((await deployments(name))[0]?.state, 'failed');
     assert.equal((await server.get(name)).body, 'two');
   });

@@ -80,7 +80,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
   });
 
   for (const version of ['0', '1', '2']) {
-    test(`threat 52: clone, fetch and push work at both doors with protocol v${version}`, async () => {
+    test(`threat 52: clone, fetch and push work over SSH and HTTP with git protocol v${version}`, async () => {
       const { name, tree, first } = await liveTool(server, `protocol-${version}`);
       let last = first;
       for (const door of ['ssh', 'http'] as const) {
@@ -99,7 +99,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
     });
   }
 
-  test('threat 52: a push from a SHA-256 repository is refused cleanly, and leaves nothing', async () => {
+  test('threat 52: a push from a SHA-256 repository is refused cleanly, and leaves no files', async () => {
     for (const door of ['ssh', 'http'] as const) {
       const name = `sha256-${door}`;
       await server.addTool(name);

@@ -54,7 +54,7 @@ async function commitOf({ tree }: Fabric, treeId: string): Promise<string> {
 }
 
 describe('hand-made pushes', { concurrency: 4 }, () => {
-  test('promise 6: an atomic push of the live commit with a tag stores the tag, or does not say ok', async () => {
+  test('promise 6: an atomic push of the live commit with a tag answers ok only if the tag is stored', async () => {
     const tool = await liveTool();
     const { text } = await rawPush(tool, {
       commands: [
@@ -96,7 +96,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await main(tool.name), slow);
   });
 
-  test('threat 33: names that git does not accept are refused before anything is built', async () => {
+  test('threat 33: a push to ref names that git does not accept is refused before anything is built', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two'));
     for (const ref of [
@@ -165,7 +165,9 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1');
   });
 
-  test('threat 36: 10^12 empty folders of 13 objects are refused at once', { timeout: 20_000 }, async () => {
+  test('threat 36: a commit with 10^12 empty folders, made of 13 objects, is refused at once', {
+    timeout: 20_000,
+  }, async () => {
     const tool = await emptyTool();
     let id = await mktree(tool, []);
     for (let level = 0; level < 12; level += 1) {
@@ -187,7 +189,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     { name: 'a name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
     { name: 'a path of 2000 bytes', depth: 20, file: 'f' },
   ]) {
-    test(`threat 42: ${name} is refused with its name, not as a fault of the server`, async () => {
+    test(`threat 42: a commit with ${name} is refused with the name, not as a fault of the server`, async () => {
       const tool = await emptyTool();
       const input = { cwd: tool.tree.folder, input: 'x' };
       const blob = (await execa('git', ['hash-object', '-w', '--stdin'], input)).stdout;
@@ -203,7 +205,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     });
   }
 
-  test('threat 58: a reason cannot control the terminal that shows it', async () => {
+  test('threat 58: the reason of a failed push cannot control the terminal that shows it', async () => {
     const { tree } = await liveTool();
     await tree.commit(
       'two',
@@ -220,7 +222,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.doesNotMatch(rejected, /\p{Cc}/u);
   });
 
-  test('threat 41: git attributes do not change what is built', async () => {
+  test('threat 41: a .gitattributes file does not change the files that are built', async () => {
     const { name, tree } = await emptyTool();
     // The client must ignore them too.
     await writeFile(
@@ -248,7 +250,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('threat 24: a body that is not a push is answered and leaves nothing', async () => {
+  test('threat 24: a request body that is not a push is answered and leaves no files', async () => {
     const tool = await liveTool();
     const line = '0040shallow 0000000000000000000000000000000000000000 000000000000';
     for (const body of [

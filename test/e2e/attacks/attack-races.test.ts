@@ -52,7 +52,7 @@ async function assertTrue(name: string, text: string): Promise<void> {
 }
 
 describe('races', { concurrency: 4 }, () => {
-  test('promise 6: a push that is cancelled in any state says so exactly if it is not live', async () => {
+  test('promise 6: a push that is cancelled at any moment says that it was cancelled exactly if it is not live', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const at of ['building', 'rolling-out', 'soon'] as const) {
@@ -73,7 +73,7 @@ describe('races', { concurrency: 4 }, () => {
     }
   });
 
-  test('promise 6: cancelling a waiting push does not affect the running one, and it can be pushed again', async () => {
+  test('promise 6: cancelling a waiting push does not affect the running push, and the cancelled commit can be pushed again', async () => {
     const { name, tree } = await newTool();
     await tree.commit('slow', webTool('slow', 'sleep 2'));
     const running = tree.push();
@@ -90,7 +90,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'next');
   });
 
-  test('promise 3: a simultaneous rollback, config var and push happen one after the other, and none is lost', async () => {
+  test('promise 3: a simultaneous rollback, config set and push run one after the other, and all take effect', async () => {
     const { name, tree, first } = await newTool();
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);
@@ -113,7 +113,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'one');
   });
 
-  test('promise 2: stop during a rollout is refused, and the push tells the truth about what is served', async () => {
+  test('promise 2: stop during a rollout is refused, and the push reports truthfully which release is live', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', lateTool('two', 2));
     const pushing = tree.push();
@@ -126,7 +126,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'two');
   });
 
-  test('threat 8: removing a tool during a push breaks nothing, and then nobody can push to it', async () => {
+  test('threat 8: removing a tool during its push breaks nothing, and afterwards nobody can push to the tool', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tree.push();
@@ -161,7 +161,7 @@ describe('races', { concurrency: 4 }, () => {
     }
   });
 
-  test('promise 3, threat 50: of twelve simultaneous pushes of siblings one goes live, and only it is told ok', async () => {
+  test('promise 3, threat 50: of twelve simultaneous pushes of sibling commits, one goes live, and only this push gets ok', async () => {
     const { name } = await newTool();
     const trees = await Promise.all(
       Array.from({ length: 12 }, async (_, index) => {

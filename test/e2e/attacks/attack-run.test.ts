@@ -62,7 +62,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     // In a session of its own, forked twice, and ignoring signals.
     const daemons = `(setsid nohup sleep ${seconds} &); setsid sleep ${seconds} & disown`;
 
-    test(`${way}: daemons of a command end with it, and so does its output`, async () => {
+    test(`${way}: background processes of a run command end with the command`, async () => {
       const client = await attacker();
       const { code } = await readAll(await start(client, `run bot bash -c "${daemons}; exit 3"`));
       assert.equal(code, 3);
@@ -70,7 +70,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
       client.destroy();
     });
 
-    test(`${way}: a command that ignores signals does not outlive its client`, async () => {
+    test(`${way}: a run command that ignores signals ends when its client disconnects`, async () => {
       const client = await attacker();
       const deaf = `trap '' TERM HUP INT; ${daemons}; echo up; sleep ${seconds}1`;
       await shows(await start(client, `run bot bash -c "${deaf}"`), 'up');
@@ -79,7 +79,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     });
   }
 
-  test('clients that disconnect at any step leave no process, no folder and no occupied place', async () => {
+  test('clients of run that disconnect at any step leave no process, no folder and no used-up limit', async () => {
     const folders = async () => (await readdir(join(server.folder, 'data/run'))).length;
     const before = await folders();
     for (let step = 0; step < 16; step += 1) {
@@ -94,7 +94,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     assert.equal(exitCode, 0, stderr);
   });
 
-  test('many channels of a connection run no more commands than a tool may have', async () => {
+  test('many SSH channels of one connection cannot run more commands than concurrent_one_offs', async () => {
     const client = await attacker();
     const channels = await Promise.all(
       Array.from({ length: 8 }, () => exec(client, 'run other sleep 71236')),
@@ -109,7 +109,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     await until(async () => !(await runs('sleep 71236')), 'nothing is left');
   });
 
-  test('a command sees only its own processes, and nothing of the server', async () => {
+  test('a run command sees only its own processes, and nothing of the server', async () => {
     const client = await attacker();
     const channel = await exec(client, 'run bot bash -c "echo up; read -r secret; echo done"');
     await shows(channel, 'up');
@@ -138,7 +138,7 @@ test('threat 8: a removed maintainer loses an open shell within 60 s', async () 
   client.destroy();
 });
 
-test('a killed server ends its old commands at the next start', async () => {
+test('the next start ends the run commands of a killed server', async () => {
   const client = await attacker();
   const deaf = `trap '' TERM HUP; echo up; (setsid sleep 61236 &); sleep 61236`;
   await shows(await execAtTerminal(client, `run bot bash -c "${deaf}"`), 'up');

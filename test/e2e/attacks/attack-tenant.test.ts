@@ -85,7 +85,7 @@ function deltaBomb(): { readonly pack: Buffer; readonly commit: string } {
 }
 
 describe('a hostile maintainer', { concurrency: 3 }, () => {
-  test('threat 35: git itself refuses 16 kB that would need 10 GB of memory', async () => {
+  test('threat 35: git refuses a pack of 16 kB that would need 10 GB of memory', async () => {
     const tool = await toolNamed('bomb');
     const { pack, commit } = deltaBomb();
     const { text } = await rawPush(tool, {
@@ -210,7 +210,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.ok(!(await readdir(join(server.folder, 'data/run'))).includes('OWNED'));
   });
 
-  test('threat 24: a request that two readers would split differently is refused or closed', async () => {
+  test('threat 24: a request that two HTTP parsers would split differently is refused, or its connection closed', async () => {
     await deploy('cut', webTool('one'));
     const [, port = ''] = server.http.split(':');
     const end = 'GET /smuggled HTTP/1.1\r\nHost: hello.localhost\r\n\r\n';

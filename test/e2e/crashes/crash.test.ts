@@ -90,7 +90,7 @@ async function crash(): Promise<void> {
   await server.boot();
 }
 
-test('threat 82: killed while a pack arrives', async () => {
+test('threat 82: after a kill while a pack arrives, the old release is live, and the push can be repeated', async () => {
   const { name, tree } = await newTool();
   await writeFile(
     join(tree.folder, 'large'),
@@ -111,7 +111,7 @@ test('threat 82: killed while a pack arrives', async () => {
   await assertDeploys(name, tree);
 });
 
-test('threat 82: killed while a deployment waits and another builds', async () => {
+test('threat 82: after a kill while one deployment builds and another waits, both fail, and the old release is live', async () => {
   const { name, tree } = await newTool();
   await tree.commit('slow', webTool('slow', 'sleep 30'));
   const building = tree.push();
@@ -127,7 +127,7 @@ test('threat 82: killed while a deployment waits and another builds', async () =
   await assertDeploys(name, tree);
 });
 
-test('threat 82: killed while the new release becomes healthy', async () => {
+test('threat 82: after a kill while the new release becomes healthy, the old release is live', async () => {
   const { name, tree } = await newTool();
   const files = webTool('two');
   await tree.commit('two', { ...files, 'server.py': `import time\ntime.sleep(20)\n${files['server.py']}` });
@@ -139,7 +139,7 @@ test('threat 82: killed while the new release becomes healthy', async () => {
   await assertDeploys(name, tree);
 });
 
-test('threat 82: killed after the release was recorded but before the branch moved, the branch follows', async () => {
+test('threat 82: after a kill between the record of a release and the move of the branch, the branch follows', async () => {
   const { name, tree, first } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
@@ -156,7 +156,7 @@ test('threat 82: killed after the release was recorded but before the branch mov
   await assertDeploys(name, tree);
 });
 
-test('promise 1: killed right after git printed ok', async () => {
+test('promise 1: after a kill right after git printed ok, the new release is live', async () => {
   const { name, tree } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
@@ -165,7 +165,7 @@ test('promise 1: killed right after git printed ok', async () => {
   assert.equal(await main(name), two);
 });
 
-test('promise 1: killed at any moment of a deployment, git’s answer and the live release agree', async () => {
+test('promise 1: after a kill at any moment of a deployment, git’s answer and the live release agree', async () => {
   const { name, tree, first } = await newTool();
   let live = { commit: first, text: 'one' };
   for (const [index, delayMs] of [150, 400, 700, 1000, 1300, 1700, 2200].entries()) {

@@ -7,7 +7,7 @@ const doors = ['ssh', 'http'] as const;
 
 describe('a killed git', { concurrency: 2 }, () => {
   for (const door of doors) {
-    test(`${door}: if it is killed while its push deploys, the client is told how the deployment ended`, async () => {
+    test(`over ${door}, if git on the server is killed while a push deploys, the client still gets the result`, async () => {
       await using server = await TestServer.start();
       const tree = await WorkTree.create(server, door, 'hello');
       for (const [name, build] of [

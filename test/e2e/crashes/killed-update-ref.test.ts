@@ -39,7 +39,7 @@ async function assertPushes(tool: string, tree: WorkTree, text: string) {
 }
 
 for (const [index, moment] of MOMENTS.entries()) {
-  test(`threat 82: if git update-ref is killed (${moment}), the push goes live, and main is the live commit`, async () => {
+  test(`threat 82: if git update-ref is killed (${moment}), the push goes live, and main names the live commit`, async () => {
     const { name, tree } = await liveTool(server, `killed-${index}`);
     await git.kill(moment, 1);
     await assertPushes(name, tree, 'two');
@@ -50,7 +50,7 @@ for (const [index, moment] of MOMENTS.entries()) {
   });
 }
 
-test('threat 82: if git update-ref is killed at every commit, the client is not told ok, and main follows when git works again', async () => {
+test('threat 82: if git update-ref is killed at every commit, the client does not get ok, and main follows when git works again', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-always');
   const two = await tree.commit('two', webTool('two'));
   await git.kill('told to commit', 10_000);
@@ -68,7 +68,7 @@ test('threat 82: if git update-ref is killed at every commit, the client is not 
   await assertPushes(name, tree, 'three');
 });
 
-test('threat 82: if git update-ref is killed every time, nothing goes live, and the next push does', async () => {
+test('threat 82: if git update-ref is killed every time, the push does not go live, but the next push does', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-before');
   await tree.commit('two', webTool('two'));
   await git.kill('locked', 10_000);

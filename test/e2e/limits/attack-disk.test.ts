@@ -56,7 +56,7 @@ describe('threat 83: a disk with few files', { skip: SmallDisk.whyNot, concurren
     assert.equal(pushed.exitCode, 0, pushed.stderr);
   };
 
-  test('a tool that makes endless empty files leaves enough for the pushes of others', async () => {
+  test('a tool that makes endless empty files leaves enough inodes for pushes of other tools', async () => {
     const said =
       /web\.1 was ended because the processes of this tool made more than \d+ files and folders together/;
     await liveTool(server, 'crowd', {
@@ -73,7 +73,7 @@ ${SERVING}`,
     await server.command('stop', 'crowd');
   });
 
-  test('five processes of a tool, each below its limit, leave enough too', async () => {
+  test('five processes of a tool that each stay below run_files leave enough inodes for other tools', async () => {
     const types = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}: python3 worker.py`);
     await liveTool(server, 'crowds', {
       ...webTool('one'),
@@ -89,7 +89,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('a build that makes endless empty files is ended, and leaves nothing', async () => {
+  test('a build that makes endless empty files is ended, and its files are removed', async () => {
     await server.addTool('builder');
     const tree = await WorkTree.create(server, 'ssh', 'builder');
     await tree.commit('one', { ...webTool('one', 'python3 crowd.py'), 'crowd.py': CROWDING });
@@ -100,13 +100,13 @@ ${SERVING}`,
     assert.notEqual(exitCode, 0);
     assert.match(
       stderr,
-      /The build made more than its limit of \d+ files and folders \(build_files\)\. Most are in: \/tmp \(\d+ files\)/,
+      /The build made more than its limit of \d+ files and folders \(build_files\)\. Most of them are in: \/tmp \(\d+ files\)/,
     );
     assert.ok(free() > before - 1000);
     await pushes();
   });
 
-  test('below the reserve, a push is refused before a ref moves, everything else works, and healthz reports it', async () => {
+  test('if fewer inodes than the reserve are left, pushes are refused, all else works, and healthz reports it', async () => {
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     const toldBefore = server.lines.length;
     const filling = join(disk.folder, 'filling');
@@ -160,7 +160,7 @@ ${SERVING}`,
     assert.equal(told().length, 1);
   });
 
-  test('the same applies to bytes', async () => {
+  test('if less disk space than the reserve is left, a push is refused with the space that is left', async () => {
     const filling = await open(join(disk.folder, 'filling'), 'w');
     const { bavail, bsize } = statfsSync(disk.folder);
     for (let left = bavail * bsize; left > 40_000_000; left -= 10_000_000)
@@ -174,7 +174,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('threat 83: a store that is damaged under the server is reported, and the server is not ready', async () => {
+  test('threat 83: if the store is damaged while the server runs, healthz reports it, and readyz fails', async () => {
     await server.kill('SIGTERM');
     await server.boot();
     await writeFile(join(server.folder, 'data/store.sqlite'), 'not the beginning of a database');

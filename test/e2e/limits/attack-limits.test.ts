@@ -35,7 +35,7 @@ test('threat 34: objects pushed as tags count as part of the repository', async 
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 34: a push that is refused after it was received counts too', async () => {
+test('threat 34: the objects of a push that is refused after it was received also count as part of the repository', async () => {
   const { tree } = await liveTool(server, 'refused');
   for (const [index, name] of ['one', 'two', 'three'].entries()) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -46,7 +46,7 @@ test('threat 34: a push that is refused after it was received counts too', async
   }
 });
 
-test('threat 37: tags are counted, although all name one commit', async () => {
+test('threat 37: the number of tags in a push is limited, even if all name one commit', async () => {
   const { tree, first } = await liveTool(server, 'many-tags');
   for (const round of [1, 2, 3]) {
     const names = Array.from({ length: 490 }, (_, index) => `${first}:refs/tags/r${round}/${index}`);

@@ -41,7 +41,7 @@ for (const { name, first, block } of [
     block: `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n${'x'.repeat(2_000)}${'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000)}`,
   },
 ]) {
-  test(`threat 55: ${name} do not keep the server busy`, async (context) => {
+  test(`threat 55: ${name} do not slow the server down for others`, async (context) => {
     const attack = fork(join(import.meta.dirname, '../../support/hostile/flood.ts'), {
       env: {
         ...process.env,

@@ -46,7 +46,7 @@ test('threat 34: a push larger than pack_size is refused with the limit', async 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 36: files and bytes of a tree are counted before the checkout, and the largest folders are named', async () => {
+test('threat 36: a commit with too many files or bytes is refused before its checkout, with the largest folders', async () => {
   const { name, tree } = await liveTool(server, 'large-tree');
   const zeros = 'x'.repeat(7 * 1024 * 1024);
   await tree.commit('two', {
@@ -98,7 +98,7 @@ test('a tool may build builds_a_day times in 24 hours, and can still roll back a
   assert.notEqual(pushed.exitCode, 0);
   assert.match(
     pushed.stderr,
-    /busy has had 3 builds in 24 hours, and may have 3 \(builds_a_day\); v3 is still live/,
+    /busy has had 3 builds in 24 hours, and at most 3 are allowed \(builds_a_day\); v3 is still live/,
   );
   assert.match(pushed.stderr, /Push again in 24 h\./);
   const again = await tree.push('-f', 'toolforge', `${first}:main`);

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 
-test('the demo works whatever its environment says about real servers, proxies and commits', async () => {
+test('the demo ignores settings, proxies and git configuration of the person who starts it', async () => {
   const home = await mkdtemp(join(tmpdir(), 'demo-'));
   try {
     await writeFile(join(home, '.gitconfig'), '[commit]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n');

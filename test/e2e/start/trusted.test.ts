@@ -76,7 +76,7 @@ test('a refused start still ends the processes of the previous server', async ()
   assert.deepEqual(await toolProcesses(server), []);
 });
 
-test('after isolation is switched on, artifacts built without it are refused with the reason and built again', async () => {
+test('after isolation is switched on, artifacts that were built without isolation are refused and built again', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   const first = await tree.commit('one', webTool('one'));

@@ -266,7 +266,7 @@ export const httpKinds: readonly BadInput[] = [
         (body) => encoded(line, 'gzip', body),
       ),
     ),
-    /not whole gzip data/,
+    /gzip data of the request body is damaged/,
   ),
   kind(['threat 25: other encodings and types', 16], 415, [
     encoded(PUSH, 'br', noise),
