@@ -61,7 +61,7 @@ for (const { name, error } of [
   { name: 'that does not answer', error: unavailable('The user directory is away.', null) },
   { name: 'with too many questions', error: tooManyLogins() },
 ]) {
-  test(`a directory ${name} takes nothing away`, async () => {
+  test(`a running command continues if the user directory is one ${name}`, async () => {
     using desk = new Desk();
     desk.maintain(wikibot, 'alice');
     let asked = 0;

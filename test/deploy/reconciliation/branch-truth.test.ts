@@ -83,7 +83,10 @@ for (const what of ['the same commit', 'a newer commit'] as const) {
     place.builder.may.resolve();
     assert.deepEqual(await first.verdict, { isLive: true, version: 1 });
     const verdict = await second.verdict;
-    assert.match(verdict.isLive ? 'live' : verdict.reason, /only pushes to main are deployed; v1 is still live$/);
+    assert.match(
+      verdict.isLive ? 'live' : verdict.reason,
+      /only pushes to main are deployed; v1 is still live$/,
+    );
     assert.equal(await place.ref('refs/heads/main'), one.commit);
     assert.equal(await place.ref('refs/heads/master'), '');
   });
