@@ -60,7 +60,7 @@ test('threat 70: if a tool’s Harbor quota is nearly full, the push fails with 
   project.used = 1010 * MIB;
   await assert.rejects(
     client.assertRoom('tool-wc', id, signal),
-    failsWith('REGISTRY_FULL', /tool-wc take 1010 MiB of the 1024 MiB/),
+    failsWith('REGISTRY_FULL', /tool-wc take 1010 MiB of their quota of 1024 MiB/),
   );
 });
 
