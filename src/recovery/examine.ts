@@ -187,14 +187,18 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
       return { kind: 'act', what, advice };
     }
     if (name === 'config')
-      return { kind: 'repaired', what, advice: 'The next push or start sets it aside and makes a new one.' };
+      return {
+        kind: 'repaired',
+        what,
+        advice: 'The next push or start sets the file aside and makes a new one.',
+      };
     if (name !== 'packed-refs' && !name.startsWith('refs/tags/')) {
       const when = name.startsWith('refs/releases/') ? 'start' : 'push or start';
-      const advice = `The next ${when} sets it aside and makes it again from the store.`;
+      const advice = `The next ${when} sets the file aside and makes it again from the store.`;
       return { kind: 'repaired', what, advice };
     }
     const advice =
-      'The next push or start sets it aside and continues with the refs that can be read. Push lost tags again.';
+      'The next push or start sets the file aside and continues with the refs that can be read. Push lost tags again.';
     return { kind: 'act', what, advice };
   });
 }

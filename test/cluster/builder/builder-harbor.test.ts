@@ -54,7 +54,7 @@ test('threat 70: if the tool’s Harbor project has no room, a push says so befo
   for (const project of harbor.projects.values()) project.used = project.hard;
   await assert.rejects(
     builder.build(checkOut({ 'build.sh': 'true' })),
-    failsWith('REGISTRY_FULL', /take 1024 MiB of the 1024 MiB/),
+    failsWith('REGISTRY_FULL', /take 1024 MiB of their quota of 1024 MiB/),
   );
 });
 
