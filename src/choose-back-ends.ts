@@ -25,7 +25,7 @@ export interface BackEnds {
 
 export interface BackEndOptions {
   readonly config: Config;
-  /** Empty until the doors listen. */
+  /** Empty until the SSH and HTTP servers listen. */
   readonly addresses: ServerAddresses;
   /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
   readonly countPeople: () => Promise<number | 'many'>;

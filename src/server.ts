@@ -30,7 +30,7 @@ export interface RunningServer {
 }
 
 /**
- * Starts the server in three steps: the state, the line of deployments, and the doors.
+ * Starts the server in three steps: the state, the line of deployments, and the SSH and HTTP servers.
  *
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */

@@ -9,17 +9,17 @@ const backEndSettings = {
   builder: [
     oneOf('local', 'kubernetes'),
     'local',
-    'Where builds run. `local`: on this machine. `kubernetes`: each as a Job of the cluster, which stores an image in `registry`.',
+    'Where builds run. `local`: on this machine. `kubernetes`: each build is a Job in the cluster that stores an image in `registry`.',
   ],
   runtime: [
     oneOf('local', 'kubernetes'),
     'local',
-    'Where tools run. `local`: on this machine. `kubernetes`: in the cluster, each tool in its own namespace. Must be the same as `builder`.',
+    'Where tools run. `local`: on this machine. `kubernetes`: in the cluster, each tool in its own namespace. `runtime` must have the same value as `builder`.',
   ],
   kubernetes_context: [
     text,
     '',
-    'The context of the kubeconfig; empty: the cluster that this server runs in, or otherwise the current context.',
+    'The context in the kubeconfig to use. If empty, the cluster in which this server runs, otherwise the current context of the kubeconfig.',
   ],
 } as const satisfies Record<string, Setting>;
 

@@ -33,7 +33,9 @@ export function sayDetected(progress: Progress, chosen: readonly string[], ends:
   for (const [id, { lines, result }] of ends) {
     for (const line of lines) if (line.startsWith(NOTE)) progress.line(line.slice(NOTE.length));
     if (result !== 'error') continue;
-    progress.warn(`${detectionOf(id)} broke; the build goes on without it.`);
+    progress.warn(
+      `The bin/detect of the buildpack ${nameOf(id)} failed; the build continues without this buildpack.`,
+    );
     for (const line of lines) progress.line(line);
   }
 }

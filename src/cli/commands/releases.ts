@@ -7,7 +7,7 @@ import { ago, iso } from '../command-line/printing.ts';
 
 export const releasesCommand = listCommand<ListedRelease>({
   name: 'releases',
-  summary: 'the releases of a tool, the newest first',
+  summary: 'list the releases of a tool, the newest first',
   details: [
     '-n: how many releases, 20 by default, at most 1000.',
     '--json: version, state (created, live, replaced or failed), commit, description, by, credential, deployment, build, configVars (names), createdAt.',

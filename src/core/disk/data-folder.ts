@@ -26,7 +26,7 @@ export function dataInUse(by: string, cause?: unknown): DeployError {
   return new DeployError(
     'DATA_IN_USE',
     `The data folder is in use by ${by}.`,
-    'Stop that server first, or give this one a data folder of its own with TOOLFORGE_PUSH_DATA.',
+    'Stop the other server first, or give this server another data folder with TOOLFORGE_PUSH_DATA.',
     { cause },
   );
 }

@@ -101,7 +101,7 @@ export function assertReleaseRoom(store: Store, tool: ToolName): void {
   if (store.releaseBytes(tool, now - DAY_MS, now) < MAX_RELEASE_BYTES_A_DAY) return;
   throw new DeployError(
     'RELEASE_LIMIT',
-    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars in 24 hours, which is the limit`,
+    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars in 24 hours, and more is not allowed`,
     'Deploy again tomorrow. Make the config vars smaller, or change several of them with one command.',
   );
 }

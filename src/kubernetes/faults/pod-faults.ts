@@ -31,7 +31,7 @@ export interface PodFault {
 
 const OPERATOR = 'Tell the operator this message.';
 /** The hint for what the tool did not cause. */
-export const PUSH_AGAIN = 'Push again; if it happens again, tell the operator.';
+export const PUSH_AGAIN = 'Push again; if the push fails again, tell the operator.';
 
 /**
  * Returns the first fault of a pod, or null. An exit with code 0 is no fault, unless the pod must stay up.
