@@ -5,7 +5,7 @@ import { runCommand } from './cli/run-command.ts';
 import type { Config } from './config.ts';
 import { Followers } from './core/fair-share/followers.ts';
 import type { Log } from './core/log/log.ts';
-import type { Addresses, ServerAddresses } from './core/network/addresses.ts';
+import type { Addresses } from './core/network/addresses.ts';
 import type { Principal } from './core/types.ts';
 import type { Deployments } from './deploy/deployments.ts';
 import type { GitPackServices } from './git/git-pack-services.ts';
@@ -17,14 +17,6 @@ import { ServerHealth } from './server-health.ts';
 import { type ServerState, socketPathOf } from './server-state.ts';
 import { createSshDoor } from './ssh/ssh-door.ts';
 
-/** What the doors serve. */
-export interface Served {
-  readonly state: ServerState;
-  readonly line: Deployments;
-  readonly packServices: GitPackServices;
-  readonly addresses: Addresses;
-}
-
 const operator: Principal = {
   uid: 'operator',
   door: 'local',
@@ -35,65 +27,56 @@ const operator: Principal = {
   isOperator: true,
 };
 
-/** The ways into the server: SSH, HTTP, the sources for builds in a cluster, and the socket in the data folder. */
-export class ServerDoors {
-  readonly #health: ServerHealth;
-  readonly #socket: LocalSocket;
-  readonly #ssh: ReturnType<typeof createSshDoor>;
-  readonly #http: ReturnType<typeof createHttpDoor>;
-  readonly #sources: ReturnType<typeof createSourceListener>;
-
-  constructor({ config, log }: { readonly config: Config; readonly log: Log }, served: Served) {
-    const { state, line, packServices, addresses } = served;
-    const { directory, store, tokens, audit, room, hostKeys } = state;
-    const { runtime, sources } = state.backEnds;
-    const services: Services = {
-      ...{ directory, runtime, store, tokens, audit, addresses, room },
-      deployments: line,
-      followers: new Followers(),
-    };
-    const throttle = new LoginThrottle();
-    const shared = { config, directory, packServices, runCommand, services, throttle, log };
-    this.#health = new ServerHealth({ room, store, log });
-    this.#socket = new LocalSocket({
-      path: socketPathOf(config),
-      log,
-      serve: (connection) => serveLocal(connection, packServices, services),
-    });
-    this.#ssh = createSshDoor({ ...shared, hostKeys });
-    this.#http = createHttpDoor({
-      ...shared,
-      gateway: runtime,
-      sources: config.sources_listen === null ? sources : null,
-      health: this.#health,
-    });
-    this.#sources = sources === null ? null : createSourceListener({ config, sources, log });
-  }
-
-  /** @returns where each door listens. `sources` is null if the HTTP door serves the sources. */
-  async listen(): Promise<Parameters<ServerAddresses['set']>[1]> {
-    await this.#socket.listen();
-    const [ssh, http, sources] = await Promise.all([
-      this.#ssh.listen(),
-      this.#http.listen(),
-      this.#sources?.listen() ?? null,
-    ]);
-    return { ssh, http, sources };
-  }
-
-  /** Says that the server is being stopped. */
-  leave(): void {
-    this.#health.close();
-  }
-
-  /** Closes the doors, but not the socket: the hooks of pushes under way need it until the line is closed. */
-  async close(): Promise<void> {
-    await Promise.all([this.#ssh.close(), this.#http.close(), this.#sources?.close()]);
-  }
-
-  async closeSocket(): Promise<void> {
-    await this.#socket.close();
-  }
+/**
+ * Makes the ways into the server: SSH, HTTP, the sources for builds in a cluster, and the socket in the data folder.
+ *
+ * @throws DeployError if a setting of a door is wrong.
+ */
+export function makeDoors(
+  { config, log }: { readonly config: Config; readonly log: Log },
+  state: ServerState,
+  served: {
+    readonly line: Deployments;
+    readonly packServices: GitPackServices;
+    readonly addresses: Addresses;
+  },
+) {
+  const { directory, store, tokens, audit, room, hostKeys } = state;
+  const { runtime, sources } = state.backEnds;
+  const { line, packServices, addresses } = served;
+  const services: Services = {
+    ...{ directory, runtime, store, tokens, audit, addresses, room },
+    deployments: line,
+    followers: new Followers(),
+  };
+  const throttle = new LoginThrottle();
+  const shared = { config, directory, packServices, runCommand, services, throttle, log };
+  const health = new ServerHealth({ room, store, log });
+  const socket = new LocalSocket({
+    path: socketPathOf(config),
+    log,
+    serve: (connection) => serveLocal(connection, packServices, services),
+  });
+  const ssh = createSshDoor({ ...shared, hostKeys });
+  const http = createHttpDoor({
+    ...{ ...shared, gateway: runtime, health },
+    sources: config.sources_listen === null ? sources : null,
+  });
+  const sourcesDoor = sources === null ? null : createSourceListener({ config, sources, log });
+  return {
+    health,
+    /** The hooks of pushes under way need it until the line is closed. */
+    socket,
+    /** Where each door listens. `sources` is null if the HTTP door serves the sources. */
+    listen: async () => {
+      await socket.listen();
+      const all = [ssh.listen(), http.listen(), sourcesDoor?.listen() ?? null] as const;
+      const [sshAt, httpAt, sourcesAt] = await Promise.all(all);
+      return { ssh: sshAt, http: httpAt, sources: sourcesAt };
+    },
+    /** Closes all but the socket. */
+    close: () => Promise.all([ssh.close(), http.close(), sourcesDoor?.close()]),
+  };
 }
 
 /** Serves a connection to the socket in the data folder: a hook, or the local binary, which acts as the operator. */

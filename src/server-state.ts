@@ -1,19 +1,17 @@
 import { join } from 'node:path';
 import { DeployTokens } from './auth/deploy-tokens.ts';
 import { type BackEnds, chooseBackEnds } from './choose-back-ends.ts';
-import { type ChosenDirectory, chooseDirectory } from './choose-directory.ts';
+import { chooseDirectory } from './choose-directory.ts';
 import type { Config } from './config.ts';
 import { openDataFolder } from './core/disk/data-folder.ts';
 import { DiskRoom } from './core/disk/disk-space.ts';
 import { SetAside } from './core/disk/set-aside.ts';
-import type { Audit } from './core/log/audit.ts';
 import type { Log } from './core/log/log.ts';
 import type { ServerAddresses } from './core/network/addresses.ts';
 import type { DeployContext } from './deploy/deploy-context.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
 import { mendRepositories } from './deploy/reconciliation/read-back-releases.ts';
 import { reconcile } from './deploy/reconciliation/reconcile.ts';
-import type { ResumedBuild } from './deploy/reconciliation/resumed-builds.ts';
 import { Repositories } from './git/repositories.ts';
 import { assertNobodyListens } from './local-socket/local-socket.ts';
 import { makeKeysFolder, openKeys } from './open-keys.ts';
@@ -37,18 +35,7 @@ export interface StateOptions {
 }
 
 /** What exists before the first deployment: the data of this server, repaired, and its back ends. */
-export interface ServerState extends Pick<ChosenDirectory, 'directory' | 'makeFirst'> {
-  readonly store: SqliteStore;
-  readonly context: DeployContext;
-  readonly backEnds: BackEnds;
-  readonly tokens: DeployTokens;
-  readonly audit: Audit;
-  readonly room: DiskRoom;
-  readonly logs: DeploymentLogs;
-  /** The builds that an earlier server started and that still run. */
-  readonly resumed: ResumedBuild[];
-  readonly hostKeys: Buffer[];
-}
+export type ServerState = Awaited<ReturnType<typeof openState>>;
 
 /** The socket of hooks and of the local binary. */
 export function socketPathOf({ data }: Pick<Config, 'data'>): string {
@@ -61,7 +48,7 @@ export function socketPathOf({ data }: Pick<Config, 'data'>): string {
  * @param addresses - Known once the doors listen.
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
-export async function openState(options: StateOptions, addresses: ServerAddresses): Promise<ServerState> {
+export async function openState(options: StateOptions, addresses: ServerAddresses) {
   const { config, log, owner, backEnds: given = null } = options;
   const { data } = config;
   // The users of sandboxes must pass through the data folder to their own folders. Everything inside has its own mode.
@@ -112,6 +99,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     tokens: new DeployTokens(store),
     audit: auditFile(data, log),
     room: new DiskRoom(data),
+    /** The builds that an earlier server started and that still run. */
     resumed: await reconcile(context, logs),
   };
 }

@@ -12,7 +12,7 @@ import { applyRetention } from './deploy/retention.ts';
 import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { hasUsers } from './recovery/data-facts.ts';
-import { ServerDoors } from './server-doors.ts';
+import { makeDoors } from './server-doors.ts';
 import { openState, type ServerState, type StateOptions, socketPathOf } from './server-state.ts';
 import { hostKeyFingerprint } from './ssh/protocol/host-keys.ts';
 import { BackupClock } from './store/backups/backups.ts';
@@ -40,7 +40,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const addresses = new ServerAddresses();
   const state = await openState(options, addresses);
   const { line, packServices } = openLine(options, state, addresses);
-  const doors = new ServerDoors(options, { state, line, packServices, addresses });
+  const doors = makeDoors(options, state, { line, packServices, addresses });
 
   const { context, backEnds, directory, store, hostKeys } = state;
   const { runtime } = backEnds;
@@ -72,10 +72,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     addresses,
     close: async () => {
-      doors.leave();
+      doors.health.close();
       resuming.abort();
       await Promise.all([line.close(), runtime.endOneOffs(), doors.close()]);
-      await doors.closeSocket();
+      await doors.socket.close();
       await runtime.close();
       await directory.close();
       await backups[Symbol.asyncDispose]();
@@ -85,11 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 /** The line of deployments, and the pushes that enter it. */
-function openLine(
-  { config, log }: ServerOptions,
-  state: ServerState,
-  addresses: Addresses,
-): { line: DeploymentLine; packServices: GitPackServices } {
+function openLine({ config, log }: ServerOptions, state: ServerState, addresses: Addresses) {
   const { context, directory, tokens, logs, audit, room } = state;
   const { store, repositories, runtime } = context;
   const line = new DeploymentLine({
