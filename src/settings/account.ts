@@ -1,4 +1,5 @@
 import { homedir, userInfo } from 'node:os';
+import { join } from 'node:path';
 
 // A container may run under a uid without an account. The system then knows neither its name nor its home folder.
 
@@ -18,4 +19,11 @@ export function homeFolder(): string {
   } catch {
     return '/';
   }
+}
+
+/** The default data folder: the usual place of the system (FHS, XDG Base Directory). */
+export function defaultDataFolder(): string {
+  return process.getuid?.() === 0
+    ? '/var/lib/toolforge-push'
+    : join(homeFolder(), '.local/share/toolforge-push');
 }

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { homeFolder } from './account.ts';
+import { defaultDataFolder } from './account.ts';
 import {
   autoOrNumber,
   branch,
@@ -22,13 +22,6 @@ import {
 } from './setting-kinds.ts';
 
 const packageFolder = resolve(import.meta.dirname, '../..');
-
-/** The default data folder: the usual place of the system (FHS, XDG Base Directory). */
-function defaultDataFolder(): string {
-  return process.getuid?.() === 0
-    ? '/var/lib/toolforge-push'
-    : join(homeFolder(), '.local/share/toolforge-push');
-}
 
 /** Settings of the SSH and HTTP servers, of the limits for one tool, and of the local back ends. */
 export const serverSettings = {
