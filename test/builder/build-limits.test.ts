@@ -67,7 +67,7 @@ test('threat 60: a build that takes too long is ended, and the error names the t
     async (builder) => {
       await assert.rejects(
         builder.build(source.folder),
-        failsWith('BUILD_TIMED_OUT', /limit of 3 s \(build_time\), during slow/),
+        failsWith('BUILD_TIMED_OUT', /limit of 3 s \(build_time\) and was ended during slow/),
       );
       assert.deepEqual(await artifactsOf(builder), []);
     },
@@ -161,7 +161,7 @@ test('threat 60: a build that prints more than build_output is ended, and the se
     async (builder) => {
       await assert.rejects(
         builder.build(source.folder),
-        failsWith('BUILD_TOO_MUCH_OUTPUT', /limit of 2 MiB \(build_output\), during loud/),
+        failsWith('BUILD_TOO_MUCH_OUTPUT', /limit of 2 MiB \(build_output\) and was ended during loud/),
       );
     },
     { limits: { build_output: 2 * 1024 * 1024 } },
