@@ -99,7 +99,7 @@ export class TestServer implements AsyncDisposable {
   }
 
   /** Starts it and waits until it is ready. After `kill`, it keeps its addresses. */
-  async boot(limitMs = 30_000): Promise<void> {
+  async boot(limitMs = 60_000): Promise<void> {
     const child = spawn(process.execPath, [join(root, this.#main)], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -121,7 +121,10 @@ export class TestServer implements AsyncDisposable {
       ready.promise,
       died,
       timeout(limitMs, 'the server was not ready'),
-    ]);
+    ]).catch((error: unknown) => {
+      child.kill('SIGKILL');
+      throw error;
+    });
     this.ssh = String(ssh);
     this.http = String(http);
   }
