@@ -106,6 +106,7 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
 // Memory that is shared counts for each process in proportion (proc_pid_smaps(5)). It may count there and as a file in
 // memory or a segment of System V, so only the larger of the two sums counts. The segments are in the namespace of the last
 // process, which belongs to the user namespace of the first. Only root sees files in memory that are mapped and not open.
+// In mawk, the format %d stops at 2 GiB.
 const EXACT = `each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
 { timeout 5 cat $(each smaps_rollup "$@")
@@ -120,7 +121,7 @@ for last; do :; done
   /^Pss_Shmem:/ { shared += $2 }
   /^file/ { files += $3 / 2 }
   /^segment/ { files += ($16 + $17) / 1024 }
-  END { printf "%d", 1024 * (own + (shared > files ? shared : files)) }'`;
+  END { printf "%.0f", 1024 * (own + (shared > files ? shared : files)) }'`;
 
 async function exactBytes(family: readonly ProcessMemory[]): Promise<number> {
   return Number(await outputOf(EXACT, ...family.map(({ pid }) => String(pid))));

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { freemem } from 'node:os';
 import { test } from 'node:test';
 import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 
@@ -50,6 +51,21 @@ for (const [what, program] of Object.entries(TAKING)) {
     assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
   });
 }
+
+test('threat 60: memory beyond a limit of more than 2 GiB ends a sandbox', {
+  skip: freemem() < 4096 * MIB && 'this machine has too little free memory',
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const code = `
+import os, time
+held = [os.memfd_create('x') for _ in range(3)]
+for file in held: os.posix_fallocate(file, 0, 768 * ${MIB})
+time.sleep(120)`;
+  const large = { ...limits, memoryBytes: 2100 * MIB };
+  const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits: large });
+  assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
+});
 
 test('memory that processes share counts once', async () => {
   await using data = await dataFolder();
