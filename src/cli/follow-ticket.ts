@@ -13,7 +13,7 @@ export async function followTicket(context: ToolContext, ticket: Ticket): Promis
   {
     using place = services.followers.enterIfFree(principal, tool);
     if (place === null)
-      await out('You already follow as many logs as one person can, so only the result is shown here.\n');
+      await out('Too many logs are followed at the moment, so only the result is shown here.\n');
     else {
       const texts = services.deployments.follow(ticket.id, { isColoured: false, signal });
       for await (const text of texts) await place.write(out(text));

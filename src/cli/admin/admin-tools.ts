@@ -75,7 +75,7 @@ const remove: AdminCommand = {
     await out(`Removed the tool ${tool}. Nobody maintains it any more.\n`);
     if (revoked === null)
       await out(
-        `No server runs, so the deploy tokens of ${tool} are still valid. Start the server, then: ${again}\n`,
+        `No server runs, so the deploy tokens of ${tool} are not revoked yet. Start the server, then: ${again}\n`,
       );
     else if (typeof revoked === 'string') await out(revoked);
     await out(

@@ -94,7 +94,7 @@ const remove: AdminCommand = {
       });
       if (revoked === null) {
         await out(
-          `No server runs, so the deploy tokens that ${normalise(name)} made are still valid. Start the server, then for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
+          `No server runs, so the deploy tokens that ${normalise(name)} made are not revoked yet. Start the server, then for each tool: npx toolforge-push token revoke TOOL --by ${normalise(name)}\n`,
         );
         break;
       }

@@ -249,7 +249,7 @@ test('without directory.yaml, each command on users and tools says how to make t
   }
 });
 
-test('tool remove revokes the tool’s tokens; if no server runs, it says that the tokens are still valid', async () => {
+test('tool remove revokes the tool’s tokens; if no server runs, it says that the tokens are not revoked yet', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice']);
   await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);
@@ -269,11 +269,11 @@ test('tool remove revokes the tool’s tokens; if no server runs, it says that t
   office.revoke = () => null;
   assert.match(
     (await office.type(['tool', 'remove', 'hello'])).out,
-    /No server runs.*token revoke hello --all/,
+    /No server runs.*are not revoked yet.*token revoke hello --all/,
   );
 });
 
-test('threat 8: user remove revokes the user’s tokens, or says that they are still valid, so that a namesake cannot use them', async () => {
+test('threat 8: user remove revokes the user’s tokens, or says that they are not revoked yet, so that a namesake cannot use them', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'mallory']);
   await office.type(['user', 'add', 'alice']);
@@ -294,6 +294,6 @@ test('threat 8: user remove revokes the user’s tokens, or says that they are s
   office.revoke = () => null;
   assert.match(
     (await office.type(['user', 'remove', 'mallory'])).out,
-    /^Removed mallory\.\nNo server runs.*token revoke TOOL --by mallory\n$/,
+    /^Removed mallory\.\nNo server runs.*are not revoked yet.*token revoke TOOL --by mallory\n$/,
   );
 });
