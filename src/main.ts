@@ -20,7 +20,7 @@ export async function main(): Promise<void> {
   try {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder } = process.env;
     // Only a configuration file may name another data folder.
-    if (file === undefined) cacheCompiled(folder ?? defaultDataFolder());
+    if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);
     cacheCompiled(config.data);
