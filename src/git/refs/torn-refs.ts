@@ -23,13 +23,15 @@ export interface Damaged {
 
 // gitrepository-layout(5), git-pack-refs(1)
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
-const PACKED = /^(# .*|\^?[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
+const PACKED = /^(# .*|\^[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
+/** A line like `^ID` is valid only after such a line. */
+const REF = /^[0-9a-f]{40,64} refs\/\S+$/;
 const SHALLOW = /^[0-9a-f]{40,64}$/;
 
 /** How many files are read at the same time: enough to keep Node's four file threads busy. */
 const FILES_AT_ONCE = 8;
 
-/** For files whose lines are independent of each other: the pattern that an undamaged line matches. */
+/** For files that are checked line by line: the pattern that an undamaged line matches. */
 const LINES: ReadonlyMap<string, RegExp> = new Map([
   ['packed-refs', PACKED],
   ['shallow', SHALLOW],
@@ -137,10 +139,9 @@ function isConfig(text: string): boolean {
 }
 
 function wholeLines(text: string, whole: RegExp): string {
-  return text
-    .split('\n')
-    .slice(0, -1)
-    .filter((line) => whole.test(line))
+  const lines = text.split('\n').slice(0, -1);
+  return lines
+    .filter((line, index) => whole.test(line) && (!line.startsWith('^') || REF.test(lines[index - 1] ?? '')))
     .map((line) => `${line}\n`)
     .join('');
 }

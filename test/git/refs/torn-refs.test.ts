@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SetAside } from '../../../src/core/disk/set-aside.ts';
-import { makeHead, tornRefs } from '../../../src/git/refs/torn-refs.ts';
+import { makeHead, setTornAside, tornRefs } from '../../../src/git/refs/torn-refs.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
 import { wikibot } from '../../support/store-records.ts';
 
@@ -46,6 +46,26 @@ for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r
     assert.deepEqual(tornRefs(repositories, wikibot), ['config']);
   });
 }
+
+test('threat 87: if the line of a tag in packed-refs is damaged, git can read the other refs afterwards', async () => {
+  const tool = wikibot;
+  const identity = { GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@example.org' };
+  const more = { ...identity, GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@example.org' };
+  const git = (...args: string[]) => repositories.git(tool, args, { more, input: '' });
+  await writeFile(join(folder, 'config'), '[core]\n\tbare = true\n');
+  const commit = await git('commit-tree', '-m', 'x', await git('mktree'));
+  for (const name of ['one', 'two', 'z']) await git('tag', '-a', '-m', name, name, commit);
+  await git('pack-refs', '--all', '--prune');
+  const path = join(folder, 'packed-refs');
+  const text = await readFile(path, 'utf8');
+  await writeFile(path, text.replace(/^.{4}(.* refs\/tags\/two)$/m, '\0\0\0\0$1'));
+  await assert.rejects(git('for-each-ref'), /unexpected line/);
+  const [damaged, ...others] = await setTornAside(repositories, tool, new SetAside(root));
+  assert.equal(damaged?.file, 'packed-refs');
+  assert.deepEqual(others, []);
+  assert.equal(await git('for-each-ref', '--format=%(refname)'), 'refs/tags/one\nrefs/tags/z');
+  assert.deepEqual(tornRefs(repositories, tool), []);
+});
 
 test('threat 87: if several pushes restore a lost HEAD at the same time, all succeed, and no draft is left', async () => {
   await rm(join(folder, 'HEAD'));
