@@ -98,7 +98,7 @@ lists_are_fresh() {
   [[ $of == "$sources_key" ]] && (($(date +%s) - at < day))
 }
 
-# Fetches the lists of packages. If that fails, uses the lists of an earlier build.
+# Fetches the lists of packages. If that fails in part, uses the lists that are available.
 refresh_lists() {
   local file has_lists=''
   echo "-----> Fetching Debian's lists of packages"
@@ -110,11 +110,11 @@ refresh_lists() {
   for file in "$state"/lists/*Packages*; do [[ -f $file ]] && has_lists=1; done
   { grep -E '^[EW]: ' "$work/update" || true; } | cut -c 1-300 | sed -n '1,10s/^/       /p'
   if [[ -n $has_lists ]]; then
-    echo " !     Not all lists of packages could be fetched: the lists of an earlier build are used."
+    echo " !     Not all lists of packages could be fetched: the available lists are used."
     return 0
   fi
   if grep -qE 'is not signed|NO_PUBKEY|EXPKEYSIG|couldn.t be verified' "$work/update"; then
-    fail "The package sources of this server are signed by an unknown key: tell the operator."
+    fail "The signatures of the package sources of this server cannot be verified: tell the operator."
   fi
   fail "The package sources could not be reached ($(unreachable_host)): push again later, or tell the operator."
 }
