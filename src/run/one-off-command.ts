@@ -67,7 +67,8 @@ exec "$@"`;
  * Wraps a command so that it runs in its own terminal. The command cannot reach another terminal, because it leads a
  * new session.
  *
- * @param folder - The folder that has the pipe `size`.
+ * @param folder - The folder with the pipe `size`. Each line in the pipe gives a new size of the client's terminal.
+ * @param size - The size at the start.
  */
 export function inTerminal(folder: string, size: TerminalSize, command: readonly string[]): string[] {
   const words = ['/bin/sh', '-c', IN_TERMINAL, 'sh', folder, String(size.rows), String(size.columns)];

@@ -24,7 +24,7 @@ const MAX_REQUESTS = 24;
 export interface LoginOptions {
   readonly directory: Directory;
   readonly throttle: LoginThrottle;
-  /** The queue of all connections for asking the directory about offered keys. */
+  /** All SSH connections share this queue. A login waits in it until the directory may be asked about its key. */
   readonly turns: LoginQueue;
   readonly audit: Audit;
   readonly log: Log;

@@ -132,7 +132,10 @@ export class LdapDirectory implements Directory {
     return person !== null && !person.isDisabled && person.keys.has(blob) ? { uid, onlyTool: null } : null;
   }
 
-  /** Returns the maintainer whose key it is, so that the push is theirs. Otherwise the tool, if the key is its own. */
+  /**
+   * If exactly one maintainer of the tool has the key, returns this person, so that the push is theirs. Otherwise
+   * returns the tool if the account of the tool has the key, or null.
+   */
   async #maintainerOrTool(name: ToolName, blob: string, signal: AbortSignal): Promise<Identity | null> {
     const tool = await this.#tool(name, signal);
     if (tool === null) return null;
@@ -142,7 +145,10 @@ export class LdapDirectory implements Directory {
     return tool.account?.keys.has(blob) ? itself(name) : null;
   }
 
-  /** Finds the owner in the index, then asks LDAP whether the key is still theirs. */
+  /**
+   * Finds the owner in the index, then asks LDAP whether the key is still theirs. A person goes before a tool. Returns
+   * null if several people have the key, or if no person but several tools have it.
+   */
   async #ownerOf(blob: string, signal: AbortSignal): Promise<Identity | null> {
     const { people, tools } = await this.#keys.owners(blob, signal);
     const [uid, ...otherPeople] = people;

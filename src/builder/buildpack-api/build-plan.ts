@@ -43,7 +43,7 @@ const MAX_TRIALS = 1000;
 /**
  * Finds the first combination of alternatives that works. The same or an earlier buildpack must provide every
  * requirement, and everything that is provided must be required. An optional buildpack is dropped only after its last
- * alternative has failed, as in the lifecycle. Null if none of the first thousand combinations works.
+ * alternative has failed, as in the buildpacks lifecycle. Null if none of the first thousand combinations works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)

@@ -96,12 +96,15 @@ async function readLayerFile(root: string, buildpack: string, file: string) {
   }
 }
 
-/** The file of a layer for the next build. It has no types, because the buildpack must set them again. */
+/**
+ * The text of the file `NAME.toml` of a layer that the next build gets back. It has no table `types` (launch, build,
+ * cache), because the buildpack must set these again in each build.
+ */
 export function restoredLayerFile(layer: Layer): string {
   return stringify({ metadata: layer.metadata });
 }
 
-/** The folder of a layer. Its file has the same name and ends in `.toml`. */
+/** The path of a layer's folder. With `.toml` at the end, it is the path of the layer's file. */
 export function layerFolder(root: string, layer: Pick<Layer, 'buildpack' | 'name'>): string {
   return join(root, escapeId(layer.buildpack), layer.name);
 }

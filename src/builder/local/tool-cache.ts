@@ -21,9 +21,9 @@ export interface LayerPlaces {
 export type Progressed = 'not started' | 'failed' | 'built';
 
 /**
- * Restores the layers of earlier builds, as the lifecycle's restorer does. A launch layer gets its metadata back, and a
- * cached layer also its content. The types are never restored. Layers that only builds need are moved out of the cache.
- * Layers of an artifact are copied.
+ * Restores the layers of earlier builds, as the restorer of the buildpacks lifecycle does. A launch layer gets its
+ * metadata back, and a cached layer also its content. The table `types` of a layer is never restored. Layers that only
+ * builds need are moved out of the cache. Layers of an artifact are copied.
  *
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
  * @returns the layers that were moved, as an argument for {@link giveBack}.

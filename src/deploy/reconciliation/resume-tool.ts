@@ -8,9 +8,9 @@ const FIRST_PAUSE_MS = 5000;
 const MAX_PAUSE_MS = 60_000;
 
 /**
- * Starts the live release of a tool after a start of the server, which already listens. Removes the processes that an
- * unfinished rollout of an earlier server left. Retries until it succeeds or the signal fires, because nothing else
- * does this.
+ * Starts the live release of a tool after a start of the server, which already listens. If the tool is stopped, ends
+ * its processes instead. Removes the processes that an unfinished rollout of an earlier server left. Retries until it
+ * succeeds or the signal fires, because no other code resumes a tool.
  */
 export async function resumeTool(
   context: DeployContext,

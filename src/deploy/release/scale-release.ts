@@ -4,7 +4,10 @@ import type { Deployment, Release, Replicas } from '../../core/types.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import { plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
-/** A change of how many processes the live release runs. The server decides it when the deployment's turn comes. */
+/**
+ * A change of how many processes the live release runs. The plan is made when the deployment's turn comes, for the
+ * release that is live then.
+ */
 export interface ScalePlan {
   readonly deployment: Deployment;
   /** The live release. */

@@ -33,7 +33,7 @@ export function parseReport(bytes: Buffer): Report | null {
   return unpack === null ? null : { unpack, refs };
 }
 
-// git prints a reason on one line of the client's terminal.
+/** The most characters of a reason. Longer reasons are cut, because git prints each on one line of the terminal. */
 const MAX_REASON = 400;
 
 export function encodeReport(report: Report): Buffer {
@@ -46,7 +46,7 @@ export function encodeReport(report: Report): Buffer {
 }
 
 function shortLine(text: string): string {
-  // A reason may quote the last line of a build, and git prints the reason unchanged.
+  // A reason may quote the output of a build. git prints control characters unchanged, so they are removed here.
   const line = oneLine(text);
   return line.length <= MAX_REASON ? line : `${line.slice(0, MAX_REASON - 1)}…`;
 }

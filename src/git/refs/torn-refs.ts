@@ -40,7 +40,10 @@ const LINES: ReadonlyMap<string, RegExp> = new Map([
 // git-config(1), "Syntax"
 const CONFIG_LINE =
   /^\s*([#;][^\n]*|\[[-.A-Za-z0-9]+(\s+"(?:[^"\\]|\\.)*")?\][^\n]*|[A-Za-z][-A-Za-z0-9]*\s*(=[^\n]*)?)?$/;
-/** The settings that `git init --bare` writes. All others come from the environment. */
+/**
+ * The file that `git init --bare` writes. The server gives git all other settings in environment variables, such as
+ * `GIT_CONFIG_KEY_0`.
+ */
 const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
 /**

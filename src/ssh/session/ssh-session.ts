@@ -30,7 +30,7 @@ export interface SessionServices {
   readonly log: Log;
   /** If a client makes no progress for this long although it should, it counts as disconnected. */
   readonly stallMs: number;
-  /** The places for commands of all connections together. Clones and pushes have their own limits. */
+  /** All connections share these places for running commands. Clones and pushes have their own limits. */
   readonly commands: Shares;
 }
 

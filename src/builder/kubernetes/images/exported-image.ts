@@ -32,7 +32,7 @@ const layersLabel = z.object({
     .nullish(),
 });
 
-/** The facts in the labels of an image that the lifecycle exported. */
+/** What the labels of a built image say. The lifecycle of Cloud Native Buildpacks wrote the image and its labels. */
 export interface ExportedImage {
   readonly processes: readonly Process[];
   /** `id version`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's own. */

@@ -14,14 +14,14 @@ const ERROR = /^ERROR: (?:failed to build: )?(.*)$/;
 const LAST = /^ERROR: failed to build: (exit status \d+|signal: .*)$/;
 const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
 const MAX_HELD = 20;
-/** The lifecycle prints fewer lines than this before the first buildpack. */
+/** The buildpacks lifecycle prints fewer lines than this before the first buildpack. */
 const MAX_BEFORE = 20;
 /** A buildpack failed: platform.FailedBuildWithErrors. */
 const BUILDPACK_FAILED = 51;
 
 /**
- * Reads the debug output of the lifecycle's builder. Passes on the lines of buildpacks, remembers which one runs, and
- * drops the lifecycle's own lines.
+ * Reads the debug output of the builder, a program of the buildpacks lifecycle. Passes on the lines of buildpacks,
+ * remembers which one runs, and drops the lifecycle's own lines.
  */
 export class BuildOutput {
   readonly #progress: Progress;

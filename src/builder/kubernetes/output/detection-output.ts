@@ -21,7 +21,8 @@ const RESULT = /^(pass|skip|fail|err): +([^\s@]+)@[^\s@]+(?: \((-?\d+)\))?$/;
 const MEMBER = /^([a-z0-9][-._/a-z0-9]*) +(\S+)$/i;
 
 /**
- * Reads the debug output of the lifecycle's detector, and reports it in the words of the embedded builder.
+ * Reads the debug output of the detector, a program of the buildpacks lifecycle. Reports it in the words of the
+ * embedded builder.
  */
 export class DetectionOutput {
   readonly #told = new Map<string, Told>();

@@ -150,7 +150,7 @@ export function variablesTooLarge(): DeployError {
   );
 }
 
-/** The line that most likely gives the reason, without the lifecycle's prefixes. */
+/** The line that most likely gives the reason, without the prefix of a program, such as `ERROR: ` or `tar: `. */
 function lastWords(lines: readonly string[]): string {
   const telling = lines.filter((line) => /\p{L}/u.test(line) && !/^tar: (Exiting|Error is not)/.test(line));
   const error = telling.findLast((line) => /^(ERROR|curl|tar|bash)\b/.test(line)) ?? telling.at(-1) ?? '';

@@ -80,7 +80,7 @@ export class DiskWatch {
       } catch (error) {
         // The last process may have ended meanwhile, so that its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
-        // The error may occur again at once, so the loop waits.
+        // The error may occur again at once. So the next check waits as if this one had taken the time `pauseMs`.
         tookMs = pauseMs;
       }
     }
@@ -133,8 +133,8 @@ export class DiskWatch {
   }
 
   /**
-   * Limits the files of each tool: if the processes of a tool have more files than `most`, ends the growing processes,
-   * or else the largest.
+   * Limits the files of each tool. If the processes of a tool have more files than `most`, ends those whose folders
+   * grow fast. If no folder grows fast, ends the process with the most files.
    */
   #keepShares(most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);

@@ -6,7 +6,8 @@ import { DeployError } from '../../../core/errors.ts';
 /**
  * Parses addresses and CIDR ranges into a list.
  *
- * @throws DeployError `BAD_SETTING` for a host name, because this list is not resolved again.
+ * @throws DeployError `BAD_SETTING` for a host name. The addresses of a host name may change, but this list stays as it
+ * is.
  */
 export function addressList(ranges: readonly string[]): BlockList {
   const list = new BlockList();
