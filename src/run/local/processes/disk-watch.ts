@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom } from '../../../core/disk/disk-space.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
@@ -80,8 +81,9 @@ export class DiskWatch {
       } catch (error) {
         // The last process may have ended meanwhile, so that its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
-        // The error may occur again at once. So the next check waits as if this one had taken the time `pauseMs`.
-        tookMs = pauseMs;
+        // The error may occur again at once.
+        await wait(pauseMs, null, { ref: false });
+        tookMs = 0;
       }
     }
     this.#isLooking = false;
