@@ -35,7 +35,8 @@ export interface PushSession {
    */
   readonly exitStatus: () => 0 | 1 | null;
   /**
-   * Must be called once git has ended in any way.
+   * Ends the push, so that work that waits for the repository may begin. The caller calls this when git has ended, also
+   * after a failure.
    *
    * @param wasKilled - True if a signal ended git, because git may then have left locks.
    */
@@ -46,7 +47,7 @@ export interface PushSession {
 export interface FetchSession {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
-  /** Must be called once git has ended in any way. */
+  /** Gives back the place of this clone or fetch. The caller calls this when git has ended, also after a failure. */
   close(): void;
 }
 

@@ -37,12 +37,13 @@ const LINGER_MS = 2000;
 /**
  * Limits the number of connections before and after the login.
  *
- * Before the login, each step has its own places, and a connection that reaches a step always gets a place. If its
- * address has no free place at this step, the oldest connection of that address is ended. If all places of the step are
- * taken, the oldest connection of the address with the most connections is ended. So silent connections can only
- * replace other silent connections.
+ * Before the login, each step has its own places. A connection that reaches a step always gets a place there, so
+ * another connection of the same step may have to end. If the address has too many connections at this step, the oldest
+ * connection of that address ends. If all places of the step are taken, the oldest connection of the address with the
+ * most connections ends. So connections that have sent nothing can only replace other such connections.
  *
- * After the login, only the person's connections count, whatever the address.
+ * After the login, the places of one person and of all people are limited. The address no longer counts, and no
+ * connection ends for another one.
  */
 export class Admission {
   readonly #limits: AdmissionLimits;

@@ -120,7 +120,10 @@ export class ServedConnection {
     this.#socket.destroy();
   }
 
-  /** Drops a client that reads nothing. Clients print the reason of a disconnect, even if they accept no output. */
+  /**
+   * Ends a session whose client reads nothing. If no other session runs, also ends the connection and says why. Clients
+   * print this reason even if they accept no output.
+   */
   #drop(streams: ClientStreams, why: string): void {
     const { log, login } = this.#options;
     log.info(

@@ -28,7 +28,11 @@ export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()):
   );
 }
 
-/** The value `000001010000Z` is not a time. It locks the account permanently. */
+/**
+ * True if the account is still locked.
+ *
+ * @param time - When it was locked. `000001010000Z` is not a time: it locks the account permanently.
+ */
 function holds(time: string, lockoutMs: number, now: number): boolean {
   const [, year, month, day, hour, minute, second = '00'] =
     /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)?(?:[.,]\d+)?Z$/.exec(time) ?? [];
@@ -42,7 +46,11 @@ function isDisabledPolicy(dn: string): boolean {
   return first.some(({ attribute, value }) => attribute === 'cn' && value.toLowerCase() === 'disabled');
 }
 
-/** Days since 1970: shadow(5). A negative number means that the account does not expire. */
+/**
+ * True if the account has expired.
+ *
+ * @param days - The day of expiry: the number of days since 1970, as in shadow(5). Negative if there is none.
+ */
 function isExpired(days: number, now: number): boolean {
   return days >= 0 && now >= days * DAY_MS;
 }

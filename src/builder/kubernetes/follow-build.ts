@@ -28,7 +28,7 @@ export interface Following {
   readonly log: Log;
   /** How long a build waits for a fault that may pass. */
   readonly patienceMs: number;
-  /** How long after its beginning a build may still wait for room in its namespace's quota. */
+  /** A build may wait for room in its namespace's quota only until it has used this much of its time. */
   readonly roomMs: number;
   readonly request: BuildRequest;
   readonly source: PreparedSource;

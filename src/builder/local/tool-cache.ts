@@ -17,7 +17,7 @@ export interface LayerPlaces {
   readonly previous: string | null;
 }
 
-/** How far each buildpack has got. */
+/** How far one buildpack has got in a build. */
 export type Progressed = 'not started' | 'failed' | 'built';
 
 /**

@@ -2,14 +2,15 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
 /**
- * If git prints more, the output is sent before the body was read. Otherwise git and client would wait for each other.
+ * The most output that is held. If git prints more, the output is sent although the body has not been read. Otherwise
+ * git and the client would wait for each other.
  */
 const HELD_BYTES = 1024 * 1024;
 
 /**
- * Sends git's output to the client. Holds it until `release`, because HTTP clients misread an answer that arrives
- * before they have sent everything. If the client disconnects, reads and discards the rest, so that nothing behind
- * `source` waits for it.
+ * Sends git's output to an HTTP client. Holds the output until the caller has read the whole body and calls `release`,
+ * because clients misread an earlier answer. If the client disconnects, the rest of the output is read and discarded.
+ * Otherwise git, which writes to `source`, would wait.
  */
 export class HeldOutput {
   /** Settles when `source` has ended, with its error or null. */

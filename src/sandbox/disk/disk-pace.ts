@@ -6,7 +6,7 @@ export type LookCause = 'pause' | 'bytes' | 'entries';
 
 export interface PaceOptions {
   readonly room: DiskRoom;
-  /** The shortest pause between two measurements while the disk does not fill quickly. */
+  /** The shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
   readonly pauseMs: number;
   /** The pause is at least this many times the duration of the last measurement. */
   readonly rest: number;
@@ -14,7 +14,7 @@ export interface PaceOptions {
 
 /** How often the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** Replaces `rest` while the disk fills quickly. */
+/** Replaces `rest` if the disk fills quickly or is nearly full. */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
 const FAST_BYTES = 64 * 1024 * 1024;

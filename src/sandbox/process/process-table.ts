@@ -6,11 +6,14 @@ import { setTimeout as wait } from 'node:timers/promises';
  * this user may not inspect, count as missing.
  */
 
-/** How many bytes of a file in /proc are read, because a process can make many of these files gigabytes large. */
+/**
+ * The most bytes that are read from a file in /proc, unless the caller gives another limit. A process can make some of
+ * its files gigabytes large.
+ */
 const MAX_BYTES = 64 * 1024;
 /** The largest environment that a program can be started with (execve(2)). */
 const MAX_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
-/** How many bytes of a list of sockets are read. They suffice, because listening sockets come first. */
+/** The most bytes that are read from a list of sockets. They suffice, because listening sockets come first. */
 const MAX_SOCKET_BYTES = 256 * 1024;
 
 /** Lists the ids of all processes. The list is empty if there is no /proc. */

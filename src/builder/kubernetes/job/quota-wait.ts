@@ -11,9 +11,9 @@ import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.
 /** How a build waits for room in the quota of its namespace. */
 export interface Room {
   readonly namespace: string;
-  /** How long after its beginning the build may still wait. */
+  /** The build may wait only until it has used this much of its time. */
   readonly waitMs: number;
-  /** Returns the time since the build began. */
+  /** Returns how much of its time the build has used. */
   readonly spentMs: () => number;
   /** Called once if the build must wait, with a sentence without its subject. */
   readonly onWait: (words: string) => void;

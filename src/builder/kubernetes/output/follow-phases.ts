@@ -19,7 +19,7 @@ export interface PhasesOptions {
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
   /** How long a build waits for faults that may pass: a full node, a registry that does not answer. */
   readonly patienceMs: number;
-  /** How long after its beginning a build may still wait for room in its namespace's quota. */
+  /** A build may wait for room in its namespace's quota only until it has used this much of its time. */
   readonly roomMs: number;
   /** Called when a phase first has to wait. */
   readonly waiting: (words: string) => void;

@@ -196,7 +196,8 @@ export class Drift implements PodListener {
     const code = error instanceof DeployError ? error.code : null;
     // The next pass tries again. Other parts of the server already report that the cluster does not answer.
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
-    // This server's rights in a new namespace may be granted a moment later.
+    // If a lost namespace has just been created again, the first failure there is not reported. This server may get its
+    // rights there a moment later.
     const isFirst = lost.of(tool)?.state === 'empty' && !drift.isNewThere;
     drift.isNewThere ||= isFirst;
     if (isFirst) return;

@@ -30,10 +30,11 @@ export class LostNamespaces {
   }
 
   /**
-   * Finds out whether an error in a tool's namespace means that the namespace is missing. The rights in a namespace are
-   * deleted with it, so the API may report missing rights instead.
+   * Finds out whether an error comes from the loss of the tool's namespace. This server's rights in a namespace are
+   * deleted with the namespace, so the API may report missing rights instead.
    *
-   * @returns a DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if that is the reason, otherwise the same error.
+   * @returns a DeployError `NAMESPACE_MISSING` if the namespace does not exist, or `NAMESPACE_LEAVING` if it is being
+   *   deleted. Otherwise the same error.
    */
   async explain(tool: string, error: unknown): Promise<unknown> {
     if (!isNoNamespace(error) && !(error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN'))

@@ -10,7 +10,7 @@ export interface DiskWatchOptions {
   /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /** The shortest time between two checks while the disk does not fill quickly, in milliseconds; 2000 by default. */
+  /** The shortest pause in milliseconds, unless the disk fills quickly or is nearly full. Default 2000. */
   readonly pauseMs?: number;
   readonly log: Log;
 }
@@ -23,7 +23,7 @@ const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 const SLOW_MS = 10_000;
 /** If no folder grows, the time between two searches for processes that may hide files, in milliseconds. */
 const SECRETS_MS = 2000;
-/** The pause after a check is this many times as long as the check, unless the disk fills quickly. */
+/** The pause lasts at least this many times as long as the check, unless the disk fills quickly or is nearly full. */
 const REST = 19;
 
 /** The folder that one process writes to. */
@@ -68,7 +68,8 @@ export class DiskWatch {
   async #look(): Promise<void> {
     const { room, pauseMs = 2000, log } = this.#options;
     this.#isLooking = true;
-    // Walking over many files is expensive, so it takes at most a twentieth of the time unless the disk fills quickly.
+    // Walking over many files is expensive, so it takes at most a twentieth of the time. It may take more if the disk
+    // fills quickly or is nearly full.
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
