@@ -9,7 +9,7 @@ export const buildsCommand = listCommand<Build>({
   summary: 'list the builds of a tool, the newest first',
   details: [
     '-n: how many builds, 20 by default, at most 1000. To see the log of a build: logs TOOL --build ID',
-    '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks and bytes (null without an artifact), startedAt, endedAt.',
+    '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks (null without an artifact), bytes (null without an artifact), startedAt, endedAt (null while the build runs).',
   ],
   one: 'build',
   items: (store, tool, limit) => store.builds(tool, limit),

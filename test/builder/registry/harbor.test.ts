@@ -110,7 +110,7 @@ test('a build’s Harbor account that cannot be deleted expires by itself and do
   assert.equal(harbor.robots.size, 1);
 });
 
-test('without Harbor, a build logs in to the registry with the operator’s Secret, or not at all', async () => {
+test('without Harbor, a build logs in with the operator’s Secret, or does not log in if there is none', async () => {
   const repositories = repositoriesOf('registry.example.org', tool('wc'));
   await using one = await loginWith('', null, 'pusher').open(repositories, 'a', signal);
   assert.deepEqual([one.secret, one.dockerConfig], ['pusher', null]);

@@ -5,7 +5,7 @@ import { alice } from '../../support/alice.ts';
 import { artifactOf, wikibot } from '../../support/store-records.ts';
 import { ElsewhereBuilder, Place } from '../place.ts';
 
-test('a build that outlives its server is resumed by the next server and goes live with the tags of its push', async () => {
+test('a build that outlives its server is resumed by the next server, and its release goes live with the tags of the push', async () => {
   await using place = await Place.make();
   const push = await place.park('p1', { useCache: false });
   const tag = `update refs/tags/one ${push.commit} ${'0'.repeat(40)}`;

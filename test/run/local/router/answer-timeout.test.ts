@@ -79,7 +79,7 @@ test('a WebSocket that is not answered in time is refused with 504', async () =>
   assert.match(text, /^HTTP\/1\.1 504 [\s\S]*slow did not answer in time/);
 });
 
-test('an answer of a tool that has begun has no time limit', async () => {
+test('once a tool has begun its answer, the answer has no time limit', async () => {
   const { text, ms } = await ask('/events');
   assert.match(text, /^HTTP\/1\.1 200 [\s\S]*data: 5/);
   assert.ok(ms > ANSWER_MS);
