@@ -129,24 +129,29 @@ async function readBack(
   store.copyReleases(tool);
 }
 
-/** Restores, at start, lost release refs if the repository still has their commits. */
+/** Restores lost release refs if the repository still has their commits. */
 export async function restoreReleaseRefs(
   { store, repositories, log }: Context,
   tool: ToolName,
 ): Promise<void> {
   const commits = store.releaseCommits(tool);
   if (commits.size === 0) return;
-  const there = new Set((await refNames(repositories, tool, [RELEASES])).map(versionOf));
-  const missing = [...commits].filter(([version]) => !there.has(version));
+  const findMissing = async () => {
+    const there = new Set((await refNames(repositories, tool, [RELEASES])).map(versionOf));
+    return [...commits].filter(([version]) => !there.has(version));
+  };
+  const missing = await findMissing();
   if (missing.length === 0) return;
   const input = missing.map(([, commit]) => `${commit}\n`).join('');
   const answers = (await repositories.git(tool, ['cat-file', '--batch-check'], { input })).split('\n');
   const found = missing.filter((_, index) => answers[index]?.split(' ')[1] === 'commit');
   if (found.length > 0)
-    await updateRefs(
-      repositories,
-      tool,
-      found.map(([version, commit]) => `create ${RELEASES}/v${version} ${commit}`),
-    );
+    // A deployment may have created its release ref meanwhile.
+    await updateRefs(repositories, tool, async () => {
+      const still = new Set((await findMissing()).map(([version]) => version));
+      return found
+        .filter(([version]) => still.has(version))
+        .map(([version, commit]) => `create ${RELEASES}/v${version} ${commit}`);
+    });
   log.warn({ tool, found: found.length, lost: missing.length - found.length }, 'refs of releases restored');
 }

@@ -66,11 +66,13 @@ async function reconcileTool(
   const { store, repositories, builder } = context;
   const { name } = tool;
   failReleases(store, name, (deploymentId) => !resumedIds.has(deploymentId));
+  // First the refs, because the cleanup fails while the cluster is away.
+  if (repositories.exists(name)) {
+    await restoreReleaseRefs(context, name);
+    await followLive(context, name);
+    await dropOldParked(context, name);
+  }
   await builder.cleanUp(name, (id, isFinished) => fateOf(store.build(id), isFinished), resumedIds);
-  if (!repositories.exists(name)) return;
-  await restoreReleaseRefs(context, name);
-  await followLive(context, name);
-  await dropOldParked(context, name);
 }
 
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {

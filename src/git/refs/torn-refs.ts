@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
@@ -79,11 +79,22 @@ export async function findTorn(
   const branches = [repositories.deployBranch, 'master'].map((branch) => `refs/heads/${branch}`);
   const refs = scope === 'all' ? await filesBelow(folder, 'refs') : branches;
   const names = ['HEAD', ...refs, ...LINES.keys(), 'config'];
-  const torn = await mapWithLimit(names, FILES_AT_ONCE, async (name) => {
-    const text = await readRefFile(join(folder, name));
-    return text !== null && isTorn(name, text);
-  });
+  const torn = await mapWithLimit(names, FILES_AT_ONCE, (name) => isTornFile(folder, name));
   return names.filter((_, index) => torn[index]);
+}
+
+/** For each `packed-refs` and `shallow` that was undamaged: its state then. They may be large, and each clone asks. */
+const undamaged = new Map<string, string>();
+
+async function isTornFile(folder: string, name: string): Promise<boolean> {
+  const path = join(folder, name);
+  const is = LINES.has(name) ? await stat(path).catch(() => null) : null;
+  const state = is === null ? '' : [is.ino, is.size, is.mtimeMs, is.ctimeMs].join(' ');
+  if (state !== '' && undamaged.get(path) === state) return false;
+  const text = await readRefFile(path);
+  const torn = text !== null && isTorn(name, text);
+  if (state !== '' && !torn) undamaged.set(path, state);
+  return torn;
 }
 
 function isTorn(name: string, text: string): boolean {

@@ -81,7 +81,7 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
     { timeout 1 find -L fd map_files -maxdepth 1 -links 0 -printf '%D %i\\n'; timeout 1 cat maps; } |
       awk -v name="$name" -v device="$device" '
         NF == 2 { if ($1 == device) counted[$2]; next }
-        $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV)" && !($5 in counted) { print name; exit }'
+        $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }'
   fi
 done 2>/dev/null`;
 

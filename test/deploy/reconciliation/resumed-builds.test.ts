@@ -68,7 +68,7 @@ test('if a build ends while the server is being stopped, the next start of the s
   assert.equal(place.store.deployment('p1')?.state, 'building');
   const { line, resumed } = await place.start();
   assert.equal(resumed, 1);
-  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(30_000) }));
   const { state, version } = place.store.deployment('p1') ?? {};
   assert.deepEqual([state, version, builder.builds], ['live', 1, 1]);
 });
@@ -109,7 +109,7 @@ test('a redeploy that is resumed after a restart stays a redeploy, counts as one
   const { line: second, resumed } = await place.start();
   assert.equal(resumed, 1);
   place.builder.may.resolve();
-  for await (const _ of second.follow(id, { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  for await (const _ of second.follow(id, { isColoured: false, signal: AbortSignal.timeout(30_000) }));
   const { state, version } = place.store.deployment(id) ?? {};
   assert.deepEqual([state, version], ['live', 2]);
   assert.equal(place.log(id).match(/-----> Redeploy of/g)?.length, 1);
@@ -151,7 +151,7 @@ test('threat 86: a build is resumed although the cluster does not answer while t
   assert.equal(resumed, 1);
   assert.deepEqual(place.builder.spared, ['p1']);
   place.builder.may.resolve();
-  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(5000) }));
+  for await (const _ of line.follow('p1', { isColoured: false, signal: AbortSignal.timeout(30_000) }));
   assert.equal(place.store.deployment('p1')?.state, 'live');
   assert.equal(place.builder.builds, 1);
 });

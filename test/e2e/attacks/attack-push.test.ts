@@ -201,7 +201,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
         commands: [{ oldId: zero, newId: commit, ref: 'refs/heads/main' }],
         objects: [commit],
       });
-      assert.match(text, /ng refs\/heads\/main the commit has a name that is too long/);
+      assert.match(text, /ng refs\/heads\/main a file in the commit has a name that is too long/);
     });
   }
 

@@ -16,7 +16,7 @@ for _ in range(16):
     file = os.memfd_create('x')
     if os.fork() == 0:
         for _ in range(32): os.write(file, bytes(${MIB}))
-        time.sleep(120)
+        time.sleep(300)
     os.close(file)`,
   'shared memory': `
 held = mmap.mmap(-1, 512 * ${MIB})
@@ -33,11 +33,11 @@ for _ in range(16):
 for _ in range(16):
     if os.fork() == 0:
         held = os.urandom(32 * ${MIB})
-        time.sleep(120)`,
+        time.sleep(300)`,
   'a process whose first thread has ended': `
 def take():
     held = [os.urandom(16 * ${MIB}) for _ in range(32)]
-    time.sleep(120)
+    time.sleep(300)
 threading.Thread(target=take).start()
 ctypes.CDLL(None).syscall(60 if os.uname().machine == 'x86_64' else 93, 0)`,
 } as const;
@@ -46,7 +46,7 @@ for (const [what, program] of Object.entries(TAKING)) {
   test(`threat 60: memory beyond the limit ends a sandbox: ${what}`, async () => {
     await using data = await dataFolder();
     const sandbox = await sandboxIn(data.path, 'isolated');
-    const code = `import ctypes, mmap, os, threading, time\n${program}\ntime.sleep(120)`;
+    const code = `import ctypes, mmap, os, threading, time\n${program}\ntime.sleep(300)`;
     const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
     assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
   });
@@ -61,7 +61,7 @@ test('threat 60: memory beyond a limit of more than 2 GiB ends a sandbox', {
 import os, time
 held = [os.memfd_create('x') for _ in range(3)]
 for file in held: os.posix_fallocate(file, 0, 768 * ${MIB})
-time.sleep(120)`;
+time.sleep(300)`;
   const large = { ...limits, memoryBytes: 2100 * MIB };
   const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits: large });
   assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));

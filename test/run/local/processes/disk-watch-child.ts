@@ -22,7 +22,7 @@ const limits = { bytes: Number(bytes), entries: 0 };
 const watch = new DiskWatch({ limits, room: new DiskRoom(disk), log: createLog('error') });
 const { promise: over, resolve } = Promise.withResolvers<DiskEnd | null>();
 const watching = watch.watch({ folder, toolNumber: 1 }, resolve);
-const limit = setTimeout(() => resolve(null), 60_000);
+const limit = setTimeout(() => resolve(null), 180_000);
 process.stdout.write(JSON.stringify(await over));
 clearTimeout(limit);
 watching[Symbol.dispose]();
