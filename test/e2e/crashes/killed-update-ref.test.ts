@@ -60,7 +60,7 @@ test('threat 82: if git update-ref is killed at every commit, the client does no
   assert.notEqual(pushed.exitCode, 0, pushed.stderr);
   assert.match(
     pushed.stderr,
-    /\[remote rejected\] main -> main \(v2 is live, but main has not moved to it yet/,
+    /\[remote rejected\] main -> main \(v2 is live, but the branch main has not moved to it yet/,
   );
   await git.stop();
   await until(async () => (await ref(name, 'refs/heads/main')) === two, 'main follows');
