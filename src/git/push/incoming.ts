@@ -33,7 +33,8 @@ export class Incoming extends Transform {
     readonly refuse: (error: Error) => void;
     readonly maxDiscardBytes: number;
   }) {
-    super({ highWaterMark: 1024 * 1024 });
+    // In object mode, a reader gets the chunks as they came. Otherwise they would be copied into one buffer.
+    super({ writableHighWaterMark: 1024 * 1024, readableObjectMode: true, readableHighWaterMark: 32 });
     this.#decide = options.decide;
     this.#refuse = options.refuse;
     this.#maxDiscardBytes = options.maxDiscardBytes;
@@ -56,11 +57,11 @@ export class Incoming extends Transform {
     }
   }
 
-  /** Returns the bytes that git gets for this chunk of the client's bytes. */
-  #readList(chunk: Buffer): Buffer {
+  /** Returns the bytes that git gets for this chunk of the client's bytes, or null if it gets nothing. */
+  #readList(chunk: Buffer): Buffer | null {
     try {
       const list = this.#reader.push(chunk);
-      if (list === null) return Buffer.alloc(0);
+      if (list === null) return null;
       const rewritten = this.#decide(list);
       if (rewritten !== null) {
         this.#mode = 'pass';
@@ -70,7 +71,7 @@ export class Incoming extends Transform {
       this.#refuse(error instanceof Error ? error : new Error(String(error)));
     }
     this.#startDiscarding();
-    return Buffer.alloc(0);
+    return null;
   }
 
   /** How many bytes git has received after the chunk that completed the command list. */

@@ -7,6 +7,8 @@ import { isExchangingKeys, renewWindowOnRead } from '../protocol/ssh2-internals.
  * If the socket holds more unsent bytes than this, writers wait. A client may announce a window of 4 GiB and not read.
  */
 const MAX_IN_SOCKET_BYTES = 1024 * 1024;
+/** Chunks that are smaller than this on average are joined, because each chunk costs time and memory. */
+const SMALL_CHUNK_BYTES = 1024;
 const ERR_PIECE_BYTES = 4096;
 const MAX_ERR_BYTES = 64 * 1024;
 
@@ -103,16 +105,25 @@ export class ClientStreams {
 
   /** Yields the client's input until it ends or the client disconnects. A slow reader slows the client down. */
   async *input(): AsyncGenerator<Buffer, void, undefined> {
-    while (true) {
-      const chunk: Buffer | null = this.#channel.read();
-      if (chunk !== null) {
-        this.#stall.refresh();
-        yield chunk;
-      } else if (this.#channel.readableEnded || this.gone.aborted) {
-        return;
-      } else {
-        await this.#next(['readable', 'end', 'close', 'error']);
+    // Events, because read() would copy all waiting packets into one buffer, and these copies cost garbage collections.
+    let waiting: Buffer[] = [];
+    const keep = (chunk: Buffer) => waiting.push(chunk);
+    this.#channel.on('data', keep);
+    try {
+      while (!this.#channel.readableEnded && !this.gone.aborted) {
+        this.#channel.resume();
+        await this.#next(['data', 'end', 'close', 'error']);
+        // The channel has handed over all its packets. Later ones stay in it until the reader has taken these.
+        this.#channel.pause();
+        const chunks = waiting;
+        waiting = [];
+        if (chunks.length > 0) this.#stall.refresh();
+        const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
+        const isSmall = bytes < chunks.length * SMALL_CHUNK_BYTES;
+        for (const chunk of isSmall ? [Buffer.concat(chunks, bytes)] : chunks) yield chunk;
       }
+    } finally {
+      this.#channel.removeListener('data', keep);
     }
   }
 

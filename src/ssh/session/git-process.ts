@@ -5,6 +5,10 @@ import type { Readable, Writable } from 'node:stream';
 import { withPipes } from '../../core/child-pipes.ts';
 
 const KEPT_STDERR_BYTES = 8192;
+/** `pump` waits if its target holds more than this. It waits seldom, because each wait costs more than a write. */
+const MAX_WAITING_BYTES = 1024 * 1024;
+/** After smaller chunks it waits as soon as the target is full, because each chunk costs memory. */
+const SMALL_CHUNK_BYTES = 1024;
 
 /** A running git. */
 export interface GitProcess {
@@ -62,7 +66,9 @@ export async function pump(source: AsyncIterable<Uint8Array>, target: Writable):
   try {
     for await (const chunk of source) {
       const isOpen = !closed.signal.aborted && !target.destroyed && !target.writableEnded;
-      if (isOpen && !target.write(chunk) && !closed.signal.aborted) {
+      const isFull = isOpen && !target.write(chunk);
+      const mayWrite = chunk.length >= SMALL_CHUNK_BYTES && target.writableLength <= MAX_WAITING_BYTES;
+      if (isFull && !mayWrite && !closed.signal.aborted) {
         await once(target, 'drain', { signal: closed.signal }).catch(() => undefined);
       }
     }
