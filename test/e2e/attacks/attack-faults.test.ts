@@ -115,8 +115,10 @@ describe('faults of the machine', { concurrency: 3 }, () => {
   test('threat 59: without a working hook nothing is deployed, and the push says so', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'unhooked');
-    // For git, this is like a hook that dies at once: the socket is missing.
-    await rm(join(server.folder, 'data/run/server.sock'));
+    // For git, this is like a hook that dies at once. A file in the socket's place keeps the server from making it again.
+    const socket = join(server.folder, 'data/run/server.sock');
+    await rm(socket);
+    await writeFile(socket, '');
     await tree.commit('two', webTool('two'));
     const pushed = await tree.push();
     assert.notEqual(pushed.exitCode, 0);
