@@ -51,8 +51,8 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     health_time: 3000,
     release_time: 3000,
     schedule_time: 60_000,
-    // On a busy node, Python takes half a second to start before it exits.
-    settle_time: 900,
+    // On a busy node, Python takes a second and more to start before it exits.
+    settle_time: 1800,
     drain_time: 5000,
     grace_time: 3000,
     run_memory: 256 * 1024 * 1024,
