@@ -20,8 +20,8 @@ export function environmentName(setting: string): string {
 }
 
 /**
- * Reads each setting from the environment. A setting that is not there comes from the file that TOOLFORGE_PUSH_CONFIG
- * names, or else has its default.
+ * Reads each setting from the environment. If the environment lacks a setting, the value comes from the file that
+ * TOOLFORGE_PUSH_CONFIG names. If the file lacks the setting too, the setting has its default.
  *
  * @throws DeployError `BAD_SETTING`, which names the setting, its value and the allowed values.
  */

@@ -25,8 +25,8 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * Returns the text that SSH writes to standard error after git has ended, or null if there is none. Callers must wait
-   * until `outgoing` has ended.
+   * Returns the text that SSH writes to standard error after git has ended. Null if SSH writes nothing. Callers must
+   * wait until `outgoing` has ended.
    */
   readonly notice: () => string | null;
   /**

@@ -216,7 +216,7 @@ test('threat 6: if the directory fails, nobody can log in, and nobody is told th
   await bench.waitForLog('login impossible');
 });
 
-test('threat 6: if a login is refused because too many others wait, the person is told so, and no alarm is raised', async () => {
+test('threat 6: a login that is refused because too many other logins wait gets this reason, and the log has no alarm', async () => {
   const busy = async (): Promise<never> => {
     throw tooManyLogins();
   };

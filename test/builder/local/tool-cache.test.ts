@@ -118,7 +118,7 @@ test('threat 64: a later build cannot change an artifact through a file that the
   assert.equal(await contentOf(reference), 'first\n');
 });
 
-test('a build restores layers from the artifact that was finished last, whatever its id', async () => {
+test('a build restores layers from the newest finished artifact, even if an older artifact has a higher id', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { id: 'z', configVars: firstVars('launch cache') });
     await builder.build(source.folder, {

@@ -114,7 +114,7 @@ test('reading the log of a tool that has printed nothing returns no lines', asyn
   });
 });
 
-test('a client that follows a log slowly loses lines, is told how many, and delays nobody', async () => {
+test('if a client reads a followed log too slowly, the server drops lines, tells the client how many, and delays no other client', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
     await toolLog.append('web.1', ['first']);

@@ -55,7 +55,7 @@ export function hasNamespace(tool: string, prefix: string): boolean {
 /**
  * Returns the name of the tool's namespace.
  *
- * @throws DeployError `NO_NAMESPACE` if the tool's name cannot be part of it.
+ * @throws DeployError `NO_NAMESPACE` if the tool's name cannot be part of a namespace's name.
  */
 export function namespaceOf(tool: string, prefix: string): string {
   const namespace = `${prefix}${tool}`;

@@ -181,7 +181,7 @@ describe('manifests', () => {
     });
   }
 
-  test('a pod with a large memory limit reserves half of it', () => {
+  test('if a pod has a large memory limit, half of the limit is reserved', () => {
     const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
     assert.equal(resources?.requests?.['memory'], '1024Mi');
   });
