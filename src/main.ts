@@ -1,6 +1,7 @@
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { DeployError } from './core/errors.ts';
+import { sentence } from './core/text/sentence.ts';
 import type { RunningServer } from './server.ts';
 import { accountName, defaultDataFolder, homeFolder } from './settings/account.ts';
 
@@ -88,7 +89,8 @@ function factsOf({ code, message, hint }: DeployError): Record<string, string> {
 }
 
 function explain(error: unknown): string {
-  if (error instanceof DeployError) return ` !     ${error.code}: ${error.message}\n !     ${error.hint}\n`;
+  if (error instanceof DeployError)
+    return ` !     ${error.code}: ${sentence(error.message)}\n !     ${error.hint}\n`;
   return ` !     The server could not start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
 }
 

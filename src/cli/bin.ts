@@ -10,6 +10,7 @@ import { openDataFolder } from '../core/disk/data-folder.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
 import { createLog } from '../core/log/log.ts';
 import { addressesOf, httpRemote, sshRemote } from '../core/network/addresses.ts';
+import { sentence } from '../core/text/sentence.ts';
 import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin/admin.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
@@ -58,7 +59,7 @@ async function runBinary(terminal: Terminal): Promise<number> {
   } catch (error) {
     if (systemCode(error) === 'EPIPE') return closedPipeStatus;
     if (!(error instanceof DeployError)) throw error;
-    await write(err, warning(error.message, error.hint));
+    await write(err, warning(sentence(error.message), error.hint));
     return 1;
   }
 }

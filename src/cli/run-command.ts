@@ -2,6 +2,7 @@ import { DeployError } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { oneLine } from '../core/progress.ts';
 import { nearest } from '../core/text/nearest-names.ts';
+import { sentence } from '../core/text/sentence.ts';
 import { assertMay } from './assert-may.ts';
 import type { Command, CommandLine, CommandShape, Typed } from './command.ts';
 import { findCommand } from './command-line/find-command.ts';
@@ -38,7 +39,7 @@ export async function runCommand(line: CommandLine): Promise<number> {
     }
     if (error instanceof DeployError) {
       line.onRefusal?.(error.code, error.message);
-      await err(warning(error.message, asTyped(error.hint, commands, typed)));
+      await err(warning(sentence(error.message), asTyped(error.hint, commands, typed)));
       return 1;
     }
     if (line.signal.aborted && isAbort(error, line.signal)) return leftStatus;

@@ -13,5 +13,5 @@ export function assertArtifactUsable(
   why: string | null,
   hint = `Build the release again: \`redeploy ${tool}\``,
 ): void {
-  if (why !== null) throw new DeployError('ARTIFACT_UNUSABLE', `v${version} of ${tool} ${why}.`, hint);
+  if (why !== null) throw new DeployError('ARTIFACT_UNUSABLE', `v${version} of ${tool} ${why}`, hint);
 }

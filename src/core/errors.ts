@@ -6,9 +6,13 @@ export class DeployError extends Error {
   override readonly name = 'DeployError';
   /** Upper-case words joined by `_`, stable over versions. */
   readonly code: string;
-  /** What to do now, as a full sentence. */
+  /** What to do now, as full sentences. */
   readonly hint: string;
 
+  /**
+   * @param message - What happened, with no capital and no full stop (see `sentence`). If a plain word could be the name
+   * of a tool or a setting, the message does not begin with it: `the tool demo is disabled`.
+   */
   constructor(code: string, message: string, hint: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;

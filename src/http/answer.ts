@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
+import { sentence } from '../core/text/sentence.ts';
 import { ClientGone, isHoldingBack } from './body.ts';
 
 /** One request to the server's own host, with its context. */
@@ -79,7 +80,7 @@ export function answerError(exchange: Exchange, error: unknown): void {
   const { log, signal } = exchange;
   if (error instanceof DeployError) {
     const headers = statusOf(error) === 503 ? { 'Retry-After': 10 } : {};
-    answerText(exchange, statusOf(error), `${error.message}\n${error.hint}\n`, headers);
+    answerText(exchange, statusOf(error), `${sentence(error.message)}\n${error.hint}\n`, headers);
     return;
   }
   // The client has disconnected, so it needs no answer, and the aborted work is no fault.

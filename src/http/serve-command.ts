@@ -2,6 +2,7 @@ import { parseArgsStringToArgv } from 'string-argv';
 import type { CommandLine, Output, Services } from '../cli/command.ts';
 import { DeployError } from '../core/errors.ts';
 import { clean } from '../core/progress.ts';
+import { sentence } from '../core/text/sentence.ts';
 import type { Principal } from '../core/types.ts';
 import { answerError, answerText, type Exchange, reportBug, statusOf } from './answer.ts';
 import { chunksOf } from './body.ts';
@@ -153,7 +154,7 @@ class CommandOutput {
     if (!response.headersSent) return answerError(this.#exchange, error);
     const lines =
       error instanceof DeployError
-        ? [error.message, error.hint]
+        ? [sentence(error.message), error.hint]
         : [`This is a fault of the server. Its log has the details under ${reportBug(log, error)}.`];
     await this.say(clean(lines.map((line) => ` !     ${line}\n`).join('')));
     await this.end(1);

@@ -63,7 +63,7 @@ test('threat 21: a person with many keys may follow 20 logs, and all people of a
     held.push(desk.followers.enter(principal(`p${index}`, 1), hello));
   assert.throws(
     () => desk.followers.enter(principal('dave', 1), hello),
-    /Of hello, people and tokens follow 50/,
+    /of hello, people and tokens follow 50/,
   );
   for (const place of held) place[Symbol.dispose]();
 });

@@ -135,7 +135,7 @@ test('threat 85: a second server is refused while the first server runs; kill -9
   const second = await execa(process.execPath, [child, 'hold', folder], { reject: false, timeout: 20_000 });
   assert.match(
     second.stdout,
-    new RegExp(`^DATA_IN_USE The data folder is in use by .*process ${holder.pid}\\b`),
+    new RegExp(`^DATA_IN_USE the data folder is in use by .*process ${holder.pid}\\b`),
   );
   holder.kill('SIGKILL');
   await holder;

@@ -1,5 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import type { Audit } from '../../core/log/audit.ts';
+import { sentence } from '../../core/text/sentence.ts';
 import { findCommand } from '../command-line/find-command.ts';
 import { checkCount, parseWords } from '../command-line/parse-words.ts';
 import { warning } from '../command-line/printing.ts';
@@ -50,7 +51,7 @@ export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promis
       return 2;
     }
     if (!(error instanceof DeployError)) throw error;
-    await err(warning(error.message, error.hint));
+    await err(warning(sentence(error.message), error.hint));
     return 1;
   }
 }

@@ -14,7 +14,7 @@ export async function openDataFolder(data: string): Promise<void> {
     const why = systemCode(cause) ?? 'unknown error';
     throw new DeployError(
       'DATA_FOLDER',
-      `The data folder ${data} cannot be made or opened (${why}).`,
+      `the data folder ${data} cannot be made or opened (${why})`,
       'Set TOOLFORGE_PUSH_DATA to a folder that belongs to the user of this server.',
       { cause },
     );
@@ -25,7 +25,7 @@ export async function openDataFolder(data: string): Promise<void> {
 export function dataInUse(by: string, cause?: unknown): DeployError {
   return new DeployError(
     'DATA_IN_USE',
-    `The data folder is in use by ${by}.`,
+    `the data folder is in use by ${by}`,
     'Stop the other server first, or give this server another data folder with TOOLFORGE_PUSH_DATA.',
     { cause },
   );

@@ -39,7 +39,7 @@ export class DiskRoom {
     return { freeBytes, freeEntries, entries, low: isFull ? 'bytes' : isCrowded ? 'entries' : null };
   }
 
-  /** Says that the disk is nearly full, in a sentence without its full stop. Null if there is enough space. */
+  /** Says that the disk is nearly full, as the message of an error does. Null if there is enough space. */
   async complaint(): Promise<string | null> {
     const { low, freeBytes, freeEntries } = await this.space();
     if (low === null) return null;
@@ -57,7 +57,7 @@ export class DiskRoom {
 function diskNearlyFull(complaint: string): DeployError {
   return new DeployError(
     'DISK_NEARLY_FULL',
-    `${complaint[0]?.toUpperCase()}${complaint.slice(1)}.`,
+    complaint,
     'This is not your tool’s fault: tell the operators, and try again later.',
   );
 }

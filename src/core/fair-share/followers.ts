@@ -42,7 +42,7 @@ export class Followers {
     const shares = sharesOf(principal, tool);
     const full = shares.find((share) => this.#isFull(share));
     if (full !== undefined && !principal.isOperator) {
-      const message = `${full.who} ${full.limit} logs already.`;
+      const message = `${full.who} ${full.limit} logs already`;
       throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End one of these followed logs, and try again.');
     }
     const place = shares.map(({ key }) => key);
@@ -84,17 +84,17 @@ interface Share {
 
 function sharesOf({ uid, credential }: Principal, tool: ToolName): readonly Share[] {
   return [
-    { key: `credential ${uid} ${credential}`, limit: MAX_OF_CREDENTIAL, who: `The ${credential} follows` },
-    { key: `person ${uid}`, limit: MAX_OF_PERSON, who: `${uid} follows` },
-    { key: `tool ${tool}`, limit: MAX_OF_TOOL, who: `Of ${tool}, people and tokens follow` },
-    { key: 'all', limit: MAX_OF_ALL, who: 'On this server, people follow' },
+    { key: `credential ${uid} ${credential}`, limit: MAX_OF_CREDENTIAL, who: `the ${credential} follows` },
+    { key: `person ${uid}`, limit: MAX_OF_PERSON, who: `the user ${uid} follows` },
+    { key: `tool ${tool}`, limit: MAX_OF_TOOL, who: `of ${tool}, people and tokens follow` },
+    { key: 'all', limit: MAX_OF_ALL, who: 'on this server, people follow' },
   ];
 }
 
 function tooSlow(stallMs: number): DeployError {
   return new DeployError(
     'FOLLOWER_STALLED',
-    `This connection took no output for ${Math.ceil(stallMs / 1000)} s, so the server stopped sending output.`,
+    `this connection took no output for ${Math.ceil(stallMs / 1000)} s, so the server stopped sending output`,
     'Follow the log again. If you read slowly, send the output to a file.',
   );
 }

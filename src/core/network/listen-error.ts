@@ -13,7 +13,7 @@ export function cannotListen(
   const setting = `TOOLFORGE_PUSH_${door}=HOST:PORT`;
   const { why, mend } = reason(systemCode(cause));
   const name = door === 'SOURCES_LISTEN' ? 'door for sources of builds' : `${door} door`;
-  const message = `The ${name} cannot listen at ${host}:${port}: ${why}.`;
+  const message = `the ${name} cannot listen at ${host}:${port}: ${why}`;
   return new DeployError('CANNOT_LISTEN', message, `${mend} ${setting}`, { cause });
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
 import { clean } from '../../core/progress.ts';
+import { sentence } from '../../core/text/sentence.ts';
 
 /** An error as the client sees it. `id` is set if the server itself failed, and the log has the same id. */
 export interface Answer {
@@ -10,11 +11,11 @@ export interface Answer {
 }
 
 /**
- * Returns the answer to an error: a DeployError's message and hint. For any other error, the answer only says that the
- * server failed.
+ * Returns the answer to an error: a DeployError's message as a sentence, and its hint. For any other error, the answer
+ * only says that the server failed.
  */
 export function answerTo(error: unknown): Answer {
-  if (error instanceof DeployError) return { message: error.message, hint: error.hint, id: null };
+  if (error instanceof DeployError) return { message: sentence(error.message), hint: error.hint, id: null };
   const id = randomBytes(4).toString('hex');
   return {
     message: 'Something went wrong in the server; you did not cause this.',

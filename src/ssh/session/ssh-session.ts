@@ -8,6 +8,7 @@ import { takesTerminal } from '../../cli/command-table.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { Shares } from '../../core/fair-share/shares.ts';
 import type { Log } from '../../core/log/log.ts';
+import { sentence } from '../../core/text/sentence.ts';
 import type { Principal } from '../../core/types.ts';
 import { gitProtocol, type PackServices } from '../../git/pack-services.ts';
 import type { Terminal } from '../../run/runtime.ts';
@@ -123,7 +124,7 @@ async function answer(
       ...(terminal === null ? {} : { terminal }),
       signal,
       onRefusal: (code, message) => {
-        if (code === 'FOLLOWER_STALLED') context.drop(client, message);
+        if (code === 'FOLLOWER_STALLED') context.drop(client, sentence(message));
       },
     });
   }
