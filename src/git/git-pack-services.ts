@@ -14,7 +14,7 @@ import { parkedFolder, parkedRef, TruthfulPush } from './push/push-session.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
-import type { Repositories } from './repositories.ts';
+import type { Repositories, RepositorySize } from './repositories.ts';
 
 /**
  * How many pushes may run at the same time. Each push keeps git processes running, even while it waits for its
@@ -22,6 +22,9 @@ import type { Repositories } from './repositories.ts';
  */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
+
+/** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
+const MAX_TAGS = 10_000;
 
 export interface GitPackServicesOptions {
   readonly repositories: Repositories;
@@ -56,8 +59,8 @@ export class GitPackServices implements PackServices {
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
   readonly #fetches = new FetchPlaces();
-  /** Caches the size of each tool's repository in bytes. The end of a push deletes the tool's entry. */
-  readonly #sizes = new Map<ToolName, number>();
+  /** Caches the size of each tool's repository. The end of a push deletes the tool's entry. */
+  readonly #sizes = new Map<ToolName, RepositorySize>();
 
   /** The tools whose last push git itself refused, perhaps because of a damaged ref. */
   readonly #suspects = new Set<ToolName>();
@@ -87,9 +90,10 @@ export class GitPackServices implements PackServices {
   async #open({ tool, principal, hasAdvertisement }: ReceiveRequest, folder: string): Promise<TruthfulPush> {
     const { repositories, maxPackBytes, maxRefs, submit, follow, whatIsLive, hints, audit, log } =
       this.#options;
-    const [branch, fullness] = await Promise.all([
+    const [branch, size, fullDisk] = await Promise.all([
       readDeployBranch(repositories, tool),
-      this.#fullness(tool),
+      this.#sizes.get(tool) ?? this.#weigh(tool),
+      this.#options.room.complaint(),
     ]);
     const id = newId(new Date(), randomBytes(10));
     return new TruthfulPush({
@@ -103,7 +107,8 @@ export class GitPackServices implements PackServices {
       hasAdvertisement,
       maxPackBytes,
       maxRefs,
-      fullness,
+      fullness: this.#fullness(size, fullDisk),
+      mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
       follow,
       whatIsLive: () => whatIsLive(tool),
@@ -195,16 +200,14 @@ export class GitPackServices implements PackServices {
     );
   }
 
-  async #weigh(tool: ToolName): Promise<number> {
-    const bytes = await this.#options.repositories.bytes(tool);
-    this.#sizes.set(tool, bytes);
-    return bytes;
+  async #weigh(tool: ToolName): Promise<RepositorySize> {
+    const size = await this.#options.repositories.size(tool);
+    this.#sizes.set(tool, size);
+    return size;
   }
 
-  async #fullness(tool: ToolName): Promise<string | null> {
-    const complaint = await this.#options.room.complaint();
-    if (complaint !== null) return `${complaint}; tell the operators, and push again later`;
-    const bytes = this.#sizes.get(tool) ?? (await this.#weigh(tool));
+  #fullness({ bytes }: RepositorySize, fullDisk: string | null): string | null {
+    if (fullDisk !== null) return `${fullDisk}; tell the operators, and push again later`;
     const limit = this.#options.maxRepositoryBytes;
     if (bytes <= limit) return null;
     return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;

@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, opendir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import type { SetAside } from '../core/disk/set-aside.ts';
-import { systemCode } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment } from './git-environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
+import { refNames } from './refs/ref-files.ts';
 import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
 
 // The content of info/attributes. This file takes precedence over a tool's own .gitattributes (gitattributes(5)), so a
@@ -29,8 +29,15 @@ const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** The space that one tag takes on disk: even a short file fills a whole block. */
+/** The space that one tag takes on disk at most: even a short file fills a whole block. */
 const REF_BYTES = 4096;
+
+/** The size of one repository. */
+export interface RepositorySize {
+  /** What its packed and loose objects (git-count-objects(1)) and its tags take on disk. */
+  readonly bytes: number;
+  readonly tags: number;
+}
 
 /** Manages the bare git repositories, at most one for each tool. */
 export class Repositories {
@@ -174,17 +181,14 @@ export class Repositories {
     return damaged.flat();
   }
 
-  /**
-   * Returns how many bytes a repository takes on disk: its packed and loose objects (git-count-objects(1)), and its tags.
-   */
-  async bytes(tool: ToolName): Promise<number> {
-    const [text, tags] = await Promise.all([
+  async size(tool: ToolName): Promise<RepositorySize> {
+    const [text, { length: tags }] = await Promise.all([
       this.git(tool, ['count-objects', '-v']),
-      countFiles(join(this.folder(tool), 'refs/tags')),
+      refNames(this, tool, ['refs/tags']),
     ]);
     const kibibytes = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
     const objects = (kibibytes('size') + kibibytes('size-pack') + kibibytes('size-garbage')) * 1024;
-    return objects + tags * REF_BYTES;
+    return { bytes: objects + tags * REF_BYTES, tags };
   }
 
   /**
@@ -233,15 +237,4 @@ async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const quarantines = objects.filter((name) => /^(tmp_objdir-)?incoming-|^tmp_objdir-/.test(name));
   const left = [...top, ...locks, ...quarantines.map((name) => join(folder, 'objects', name))];
   await Promise.all(left.map((path) => rm(path, { recursive: true, force: true })));
-}
-
-async function countFiles(folder: string): Promise<number> {
-  let count = 0;
-  try {
-    for await (const _ of await opendir(folder, { recursive: true, bufferSize: 256 })) count += 1;
-  } catch (error) {
-    // The folder does not exist yet, or an entry was deleted meanwhile.
-    if (systemCode(error) !== 'ENOENT') throw error;
-  }
-  return count;
 }

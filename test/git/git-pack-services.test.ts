@@ -48,8 +48,8 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
 }
 
 /** Returns the answer to a push that ends before git sees its commit. */
-async function answerOf(session: PushSession): Promise<string> {
-  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
+async function answerOf(session: PushSession, ref = 'refs/heads/main'): Promise<string> {
+  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
   session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
   session.outgoing.end();
@@ -87,6 +87,20 @@ test('a push to a full repository waits for running maintenance, and the reposit
   may.resolve();
   await maintained;
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);
+});
+
+test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so that reading them does not block the server', async () => {
+  const { repositories, services } = open('tags', { maxRepositoryBytes: 1024 ** 3 });
+  const packed = join(await repositories.ensure(wikibot), 'packed-refs');
+  const lines = Array.from({ length: 10_000 }, (_, index) => `${'1'.repeat(40)} refs/tags/t${index}\n`);
+  writeFileSync(packed, lines.slice(1).join(''));
+  assert.doesNotMatch(await answerOf(await services.receive(push), 'refs/tags/new'), /a tool can have/);
+  writeFileSync(packed, lines.join(''));
+  assert.match(
+    await answerOf(await services.receive(push), 'refs/tags/new'),
+    /ng refs\/tags\/new a tool can have 10000 tags; delete some: git push toolforge --delete TAG/,
+  );
+  assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
 test('threat 21: the number of pushes at the same time is limited for one person and for one tool', async () => {

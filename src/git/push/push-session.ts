@@ -37,6 +37,8 @@ export interface PushContext {
   readonly maxRefs: number;
   /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
   readonly fullness: string | null;
+  /** How many tags a tool may have, if this tool has as many already. Null if it may get more. */
+  readonly mostTags: number | null;
   /** Checks the pushed commit and queues its deployment. @throws DeployError if the commit may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
@@ -244,13 +246,13 @@ export class TruthfulPush implements PushSession {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;
     }
-    const { deployBranch, hasDeployBranch, maxRefs, fullness } = this.#context;
+    const { deployBranch, hasDeployBranch, maxRefs, mostTags, fullness } = this.#context;
     const options = readPushOptions(list.pushOptions);
     const refusal = typeof options === 'string' ? options : refusalOfAll(list, { maxRefs, fullness });
     if (typeof options !== 'string') this.#options = options;
     this.#fates =
       refusal === null
-        ? judgeRefs({ list, deployBranch, hasDeployBranch })
+        ? judgeRefs({ list, deployBranch, hasDeployBranch, mostTags })
         : list.commands.map((command) => ({ kind: 'refuse', command, reason: refusal }));
     const commands = this.#fates.flatMap((fate, index) => {
       if (fate.kind === 'refuse') return [];

@@ -12,7 +12,12 @@ export interface PolicyInput {
   readonly deployBranch: string;
   /** True while the repository has the deploy branch. */
   readonly hasDeployBranch: boolean;
+  /** How many tags a tool may have, if this tool has as many already. Null if it may get more. */
+  readonly mostTags: number | null;
 }
+
+/** The longest name of a tag, with `refs/tags/`. Each push reads the names of all refs. */
+const MAX_NAME_BYTES = 255;
 
 /**
  * Decides for each ref of a push, by the ref's name alone, whether it deploys, is stored or is refused. The content is
@@ -38,7 +43,7 @@ export function judgeRefs(input: PolicyInput): Fate[] {
 function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate {
   const refuse = (reason: string): Fate => ({ kind: 'refuse', command, reason });
   const { ref } = command;
-  const { deployBranch } = input;
+  const { deployBranch, mostTags } = input;
   const isDelete = isZero(command.newId);
   if (ref.startsWith('refs/heads/')) {
     const branch = ref.slice('refs/heads/'.length);
@@ -50,6 +55,10 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
   }
   if (ref.startsWith('refs/tags/')) {
     if (!isRefName(ref)) return refuse('not a name that git accepts');
+    if (Buffer.byteLength(ref) > MAX_NAME_BYTES)
+      return refuse(`longer than ${MAX_NAME_BYTES} bytes, the limit for the name of a tag`);
+    if (mostTags !== null && isZero(command.oldId))
+      return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
     return { kind: 'store', command };
   }

@@ -8,14 +8,15 @@ const b = 'b'.repeat(40);
 
 function judge(
   refs: readonly [ref: string, newId?: string][],
-  options: { atomic?: boolean; master?: boolean } = {},
+  options: { atomic?: boolean; master?: boolean; mostTags?: number; oldId?: string } = {},
 ) {
-  const commands = refs.map(([ref, newId = b]) => ({ oldId: a, newId, ref }));
+  const commands = refs.map(([ref, newId = b]) => ({ oldId: options.oldId ?? a, newId, ref }));
   const capabilities = new Set(['report-status', ...(options.atomic === true ? ['atomic'] : [])]);
   return judgeRefs({
     list: { commands, capabilities, shallow: [], pushOptions: [] },
     deployBranch: 'main',
     hasDeployBranch: options.master !== true,
+    mostTags: options.mostTags ?? null,
   }).map((fate) => (fate.kind === 'refuse' ? fate.reason : fate.kind));
 }
 
@@ -49,6 +50,23 @@ for (const { name, refs, options, expected } of [
     expected: [/cannot be deleted/],
   },
   { name: 'threat 45: tags are stored', refs: [['refs/tags/v1']], expected: [/^store$/] },
+  {
+    name: 'threat 37: a tool with as many tags as it may have gets no further tag, but can deploy',
+    refs: [['refs/heads/main'], ['refs/tags/v1']],
+    options: { mostTags: 10_000, oldId: zeroId },
+    expected: [/^deploy$/, /a tool can have 10000 tags; delete some/],
+  },
+  {
+    name: 'a tool with as many tags as it may have can move and delete them',
+    refs: [['refs/tags/v1'], ['refs/tags/v2', zeroId]],
+    options: { mostTags: 10_000 },
+    expected: [/^store$/, /^store$/],
+  },
+  {
+    name: 'threat 37: a tag whose name is longer than 255 bytes is refused',
+    refs: [[`refs/tags/${'é'.repeat(122)}`], [`refs/tags/${'é'.repeat(123)}`]],
+    expected: [/^store$/, /longer than 255 bytes/],
+  },
   { name: 'a tag may be deleted', refs: [['refs/tags/v1', zeroId]], expected: [/^store$/] },
   {
     name: 'an atomic push cannot delete a tag',
