@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { access, readdir, readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { test } from 'node:test';
 
@@ -65,6 +65,15 @@ test('each folder of src imports only what docs/architecture.md allows', async (
     return isAllowed ? [] : [`${file} → ${path}`];
   });
   assert.deepEqual(wrong, []);
+});
+
+test('files that docs/architecture.md and CONTRIBUTING.md name exist', async () => {
+  const root = resolve(source, '..');
+  for (const page of ['docs/architecture.md', 'CONTRIBUTING.md']) {
+    const text = await readFile(join(root, page), 'utf8');
+    for (const [path] of text.matchAll(/\b(?:src|test)\/[a-z][-a-z/]*(?:\.test)?\.ts\b/g))
+      await access(join(root, path));
+  }
 });
 
 test('packages with a restricted place are imported only there', async () => {
