@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { dataInUse } from '../core/disk/data-folder.ts';
-import type { DeployError } from '../core/errors.ts';
+import { DeployError } from '../core/errors.ts';
 import { Database, isBusy } from './database.ts';
 
 interface Holder {
@@ -15,11 +15,15 @@ interface Holder {
 export class DataLock implements Disposable {
   readonly #database: Database;
 
-  /** @throws DeployError `DATA_IN_USE`, which names the process that holds the lock; `STORE_FULL`. */
+  /**
+   * @throws DeployError `DATA_IN_USE`, which names the process that holds the lock; `LOCK_DAMAGED`; `STORE_FULL`.
+   */
   constructor(folder: string) {
-    this.#database = new Database(join(folder, 'server.lock'), { journal: 'DELETE', busyTimeoutMs: 250 });
+    this.#database = orDamaged(
+      () => new Database(join(folder, 'server.lock'), { journal: 'DELETE', busyTimeoutMs: 250 }),
+    );
     try {
-      this.#take();
+      orDamaged(() => this.#take());
     } catch (error) {
       this.#database.close();
       throw error;
@@ -55,6 +59,21 @@ export class DataLock implements Disposable {
 
   [Symbol.dispose](): void {
     this.#database.close();
+  }
+}
+
+/** Says how to replace a damaged lock, because neither `doctor` nor a backup helps with it. */
+function orDamaged<Result>(work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof DeployError) || error.code !== 'STORE_DAMAGED') throw error;
+    throw new DeployError(
+      'LOCK_DAMAGED',
+      'the lock of the data folder, server.lock, is damaged',
+      'Make sure that no server uses this data folder. Then delete its file server.lock, which contains no data, and try again.',
+      { cause: error },
+    );
   }
 }
 

@@ -116,6 +116,21 @@ test('threat 87: a store.sqlite that is not a database is refused with advice', 
   assert.throws(() => new SqliteStore(folder, key), isDeployError('STORE_DAMAGED', /doctor/));
 });
 
+test('threat 87: a damaged server.lock is refused with advice, and the advice helps', () => {
+  const folder = newFolder();
+  new SqliteStore(folder, key).close();
+  for (const damaged of ['x'.repeat(8192), '\0'.repeat(8192)]) {
+    writeFileSync(join(folder, 'server.lock'), damaged);
+    const refused = isDeployError(
+      'LOCK_DAMAGED',
+      /no server uses this data folder.* delete its file server\.lock/,
+    );
+    assert.throws(() => new SqliteStore(folder, key), refused);
+    rmSync(join(folder, 'server.lock'));
+    new SqliteStore(folder, key).close();
+  }
+});
+
 test('opening the store twice in one process is refused with the process id, and the first store keeps its lock', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
