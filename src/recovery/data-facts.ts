@@ -22,11 +22,11 @@ export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' 
 /** The state of a repository, read from its files without running git. */
 export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
-  /** Whether it has lost its objects. */
+  /** Whether it has lost objects that every push needs. */
   readonly isHollow: boolean;
 }
 
-/** Whether a repository has no torn refs and all its objects. */
+/** Whether a repository has no torn refs and the objects that every push needs. */
 export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
   return torn.length === 0 && !isHollow;
 }
@@ -47,8 +47,9 @@ export interface DataFacts {
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
   /** The id of the secrets key; null = the file is missing or is not a key. */
   readonly keyId: string | 'unreadable' | null;
-  /** Paths in the data folder; null = no good backup, or not needed because the store is good. */
+  /** A path in the data folder; null = no good backup, or not needed because the store is good. */
   readonly storeBackup: string | null;
+  /** A path in the data folder; null = no good backup. */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
 }
@@ -74,7 +75,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
     keyId: secretsKeyId(keys),
     // Searched only if needed, because it reads whole backups.
     storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
-    directoryBackup: within(data, (await backups.list('directory'))[0] ?? null),
+    directoryBackup: within(data, await newestGoodDirectory(data)),
     setAside: await listSetAside(data),
   };
 }
@@ -105,7 +106,10 @@ async function readRepositories(repositories: Repositories): Promise<RepositoryF
 
 async function readDirectory(config: DataConfig): Promise<DirectoryFacts> {
   if (config.directory !== 'file') return { state: 'elsewhere' };
-  const path = join(config.data, 'directory.yaml');
+  return await readDirectoryFile(join(config.data, 'directory.yaml'));
+}
+
+async function readDirectoryFile(path: string): Promise<DirectoryFacts> {
   try {
     if ((await readFile(path, 'utf8')).trim() === '') return { state: 'empty' };
     const { users, tools } = await new DirectoryFile(path).list();
@@ -115,6 +119,14 @@ async function readDirectory(config: DataConfig): Promise<DirectoryFacts> {
     if (!(error instanceof DeployError)) throw error;
     return { state: 'damaged', why: error.message };
   }
+}
+
+/** The path of the newest backup of the user directory that can be read and has users, or null. */
+export async function newestGoodDirectory(data: string): Promise<string | null> {
+  for (const path of await new Backups(data).list('directory')) {
+    if ((await readDirectoryFile(path)).state === 'whole') return path;
+  }
+  return null;
 }
 
 /** Whether the user directory is worth a backup: a readable file with users. */

@@ -9,7 +9,7 @@ import { Backups, copyStore } from '../store/backups/backups.ts';
 import { DataLock } from '../store/data-lock.ts';
 import { explain } from '../store/database.ts';
 import { readStoreFacts, type StoredTool } from '../store/store-facts.ts';
-import type { DataConfig } from './data-facts.ts';
+import { type DataConfig, newestGoodDirectory } from './data-facts.ts';
 
 /**
  * Restores the store from a backup, while no server runs. Sets the present store aside.
@@ -79,23 +79,44 @@ export async function setStoreAside(data: string): Promise<string[]> {
 /**
  * Restores the user directory from a backup, also while a server runs. Sets the present file aside.
  *
- * @param file - null = the newest backup in the data folder.
+ * @param file - null = the newest good backup in the data folder.
  * @throws DeployError `NO_BACKUP`, or the error in the file.
  */
 export async function restoreDirectory({ data }: DataConfig, file: string | null): Promise<string[]> {
-  const source = file ?? (await new Backups(data).list('directory'))[0] ?? null;
+  const source = file ?? (await newestGoodDirectory(data));
   if (source === null) throw noBackup('directory', 'npx toolforge-push start-over directory');
   const { users, tools } = await new DirectoryFile(source).list();
-  const path = join(data, 'directory.yaml');
   const text = await readFile(source, 'utf8');
-  const at = await new SetAside(data).move(path);
-  await createFile(path, text);
-  await finish(data, path);
+  const { told } = await replaceDirectory(data, (draft) => createFile(draft, text));
   return [
-    ...(at === null ? [] : [`Set aside: ${at}`]),
+    ...told,
     `directory.yaml is now a copy of ${basename(source)}: users ${[...users.keys()].join(', ')}; ${tools.size} tools.`,
     'Users, keys and maintainers that were removed since the backup are back. Check them: npx toolforge-push user list, npx toolforge-push tool list',
   ];
+}
+
+/**
+ * Replaces the user directory by a new file, and sets the present file aside. If the new file cannot be written, for
+ * example because the disk is full, the present file stays.
+ *
+ * @param make - Makes the new file.
+ */
+export async function replaceDirectory<Made>(
+  data: string,
+  make: (draft: string) => Promise<Made>,
+): Promise<{ readonly made: Made; readonly told: string[] }> {
+  const path = join(data, 'directory.yaml');
+  const draft = `${path}.restored`;
+  await rm(draft, { force: true });
+  try {
+    const made = await make(draft);
+    const at = await new SetAside(data).move(path);
+    await rename(draft, path);
+    await finish(data, path);
+    return { made, told: at === null ? [] : [`Set aside: ${at}`] };
+  } finally {
+    await rm(draft, { force: true });
+  }
 }
 
 function noBackup(what: string, otherwise: string): DeployError {

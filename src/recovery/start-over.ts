@@ -20,7 +20,7 @@ import { SqliteStore } from '../store/sqlite-store.ts';
 import { readStoreFacts } from '../store/store-facts.ts';
 import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
-import { belongsToServer, finish, setStoreAside } from './restore.ts';
+import { belongsToServer, finish, replaceDirectory, setStoreAside } from './restore.ts';
 
 /** The parts of a data folder that an operator can replace when they are lost. */
 export const startOvers = {
@@ -66,19 +66,14 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
 }
 
 async function startOverDirectory(config: DataConfig): Promise<string[]> {
-  const path = join(config.data, 'directory.yaml');
   const { store } = await readDataFacts(config);
-  const at = await new SetAside(config.data).move(path);
-  const made = await firstStart({
-    directoryPath: path,
-    userName: accountName(),
-    homeFolder: homeFolder(),
-  });
+  const { made, told } = await replaceDirectory(config.data, (draft) =>
+    firstStart({ directoryPath: draft, userName: accountName(), homeFolder: homeFolder() }),
+  );
   if (made === null) throw new Error('Another process made the directory first.');
-  await finish(config.data, path);
   const tools = store.state === 'whole' ? store.tools : [];
   return [
-    ...(at === null ? [] : [`Set aside: ${at}`]),
+    ...told,
     `directory.yaml now has the user ${made.uid}, with ${made.keys} public keys and the password ${made.password} (shown this once).`,
     'Add all other users with: npx toolforge-push user add NAME. Then add each tool with its maintainers:',
     ...tools.map(({ name }) => `    npx toolforge-push tool add ${name} --maintainer USER`),
