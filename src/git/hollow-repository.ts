@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noneIfGone } from '../core/errors.ts';
@@ -21,8 +21,9 @@ export async function makeFolders(folder: string): Promise<void> {
 }
 
 /**
- * True if a repository has refs, but none of the commits that these refs name. Nobody can push to such a repository,
- * because git relies on these commits.
+ * True if a repository has lost objects that every push needs: the commit of the deploy branch or of the newest release.
+ * Clients send only what these commits lack, so git refuses every push. If the repository has neither ref, true if all
+ * commits of its branches are lost.
  *
  * @param torn - The names of damaged refs, which are ignored.
  */
@@ -31,25 +32,57 @@ export async function isHollow(
   tool: ToolName,
   torn: readonly string[] = [],
 ): Promise<boolean> {
-  const folder = repositories.folder(tool);
-  if (mayHave(folder, [])) return false;
   const names = await refNames(repositories, tool, ['refs/heads', 'refs/releases']);
   const whole = names.filter((name) => !torn.includes(name));
-  const commits = [...(await readRefs(repositories, tool, whole)).values()];
-  return commits.length > 0 && !mayHave(folder, commits);
+  const branches = [`refs/heads/${repositories.deployBranch}`, 'refs/heads/master'];
+  const branch = branches.find((name) => whole.includes(name));
+  const [release] = whole
+    .filter((name) => name.startsWith('refs/releases/'))
+    .sort((a, b) => b.localeCompare(a, 'en', { numeric: true }));
+  const needed = [branch, release].filter((name) => name !== undefined);
+  const commits = [...(await readRefs(repositories, tool, needed.length > 0 ? needed : whole)).values()];
+  const lost = commits.filter((commit) => !mayHave(repositories.folder(tool), commit));
+  return lost.length > 0 && (needed.length > 0 || lost.length === commits.length);
 }
 
-/**
- * False if a repository certainly has none of these commits: no commit is a loose object, and the repository has no
- * pack.
- */
-export function mayHave(folder: string, commits: readonly CommitId[]): boolean {
+/** False if a repository certainly lacks this commit: the commit is neither a loose object nor in a pack. */
+export function mayHave(folder: string, commit: CommitId): boolean {
   const objects = join(folder, 'objects');
-  return (
-    existsSync(join(objects, 'info/alternates')) ||
-    namesIn(join(objects, 'pack')).some((name) => name.endsWith('.pack')) ||
-    commits.some((id) => existsSync(join(objects, id.slice(0, 2), id.slice(2))))
+  const loose = statSync(join(objects, commit.slice(0, 2), commit.slice(2)), { throwIfNoEntry: false });
+  if ((loose?.size ?? 0) > 0 || existsSync(join(objects, 'info/alternates'))) return true;
+  const names = namesIn(join(objects, 'pack'));
+  return names.some(
+    (name) =>
+      name.endsWith('.idx') &&
+      names.includes(name.replace(/idx$/, 'pack')) &&
+      isInIndex(join(objects, 'pack', name), Buffer.from(commit, 'hex')),
   );
+}
+
+// gitformat-pack(5), "Version 2 pack-*.idx files": the magic number, 256 counts of ids by first byte, the sorted ids.
+const MAGIC = Buffer.from([0xff, 0x74, 0x4f, 0x63, 0, 0, 0, 2]);
+const HEAD_BYTES = MAGIC.length + 256 * 4;
+
+/** True if an index of a pack contains an id, or has a format that this server does not know. */
+function isInIndex(path: string, id: Buffer): boolean {
+  const file = openSync(path, 'r');
+  try {
+    const { size } = fstatSync(file);
+    const head = Buffer.alloc(HEAD_BYTES);
+    if (readSync(file, head, 0, HEAD_BYTES, 0) < HEAD_BYTES) return false;
+    if (!head.subarray(0, MAGIC.length).equals(MAGIC)) return true;
+    const countUpTo = (byte: number) => (byte < 0 ? 0 : head.readUInt32BE(MAGIC.length + byte * 4));
+    const first = id.readUInt8(0);
+    const [from, to] = [countUpTo(first - 1), countUpTo(first)];
+    const ids = Buffer.alloc(Math.min(Math.max(0, to - from) * id.length, size));
+    readSync(file, ids, 0, ids.length, HEAD_BYTES + from * id.length);
+    for (let at = 0; at < ids.length; at += id.length) {
+      if (ids.subarray(at, at + id.length).equals(id)) return true;
+    }
+    return false;
+  } finally {
+    closeSync(file);
+  }
 }
 
 function namesIn(folder: string): readonly string[] {

@@ -159,7 +159,7 @@ export class Repositories {
   /**
    * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
    * half-made repositories of a killed server. Moves damaged ref files to `setAside`, because git changes no ref beside
-   * a damaged ref file. Also moves repositories without objects to `setAside`. `readBackReleases` must run first,
+   * a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases` must run first,
    * because it needs the names of these refs.
    *
    * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects.

@@ -174,7 +174,7 @@ function directoryFindings(facts: DataFacts): Finding[] {
 
 function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[] {
   if (isHollow) {
-    const what = `The repository of ${tool} (repositories/${tool}.git) has lost its objects.`;
+    const what = `The repository of ${tool} (repositories/${tool}.git) has lost objects that every push needs.`;
     const advice =
       'The start sets the repository aside. Restore it from a backup while the server is stopped, or let the maintainers push their history again.';
     return [{ kind: 'act', what, advice }];
@@ -256,7 +256,7 @@ function toolFindings(facts: DataFacts): Finding[] {
     const folder = `repositories/${name}.git`;
     // A hollow repository is already reported.
     const isLost =
-      repository === undefined || (!repository.isHollow && !mayHave(join(config.data, folder), [commit]));
+      repository === undefined || (!repository.isHollow && !mayHave(join(config.data, folder), commit));
     const hasArtifact =
       config.runtime !== 'local' ||
       artifact.kind !== 'slug' ||

@@ -247,7 +247,7 @@ test('threat 87: a repository that lost its objects gives one error with facts, 
     findings.map(({ kind }) => kind),
     ['act'],
   );
-  assert.match(findings[0]?.what ?? '', /has lost its objects/);
+  assert.match(findings[0]?.what ?? '', /has lost objects that every push needs/);
   await using place = new Place(left.folder);
   const errors: string[] = [];
   const log = createLog('error', { write: (line) => errors.push(line) });

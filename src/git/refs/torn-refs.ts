@@ -13,8 +13,8 @@ import { filesBelow, readRefFile } from './ref-files.ts';
 export interface Damaged {
   readonly tool: ToolName;
   /**
-   * The damaged file, such as `refs/releases/v3`, `HEAD` or `packed-refs`. Null if the whole repository lost its
-   * objects.
+   * The damaged file, such as `refs/releases/v3`, `HEAD` or `packed-refs`. Null if the whole repository was moved
+   * because it lost objects.
    */
   readonly file: string | null;
   /** The new path, relative to the data folder. Null if the file had disappeared meanwhile. */
@@ -128,7 +128,7 @@ export async function setTornAside(
   return found;
 }
 
-/** Moves a repository that has lost its objects to `setAside`. The next push creates a new repository. */
+/** Moves a repository that has lost objects to `setAside`. The next push creates a new repository. */
 export async function setHollowAside(
   repositories: Repositories,
   tool: ToolName,

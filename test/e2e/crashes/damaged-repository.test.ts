@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { appendFile, readdir, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { TestServer } from '../../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';
 
@@ -87,6 +88,33 @@ test('threat 87: a torn tag under a running server is set aside after git has re
   assert.equal(again.exitCode, 0, again.stderr);
   assert.equal((await server.local('doctor')).exitCode, 0);
 });
+
+for (const isPacked of [false, true]) {
+  test(`threat 87: a repository whose refs are newer than its objects is set aside at the start, and its history can be pushed again (${isPacked ? 'packed' : 'loose'})`, async () => {
+    if (isPacked) await server.inRepository('kept', 'repack', '-a', '-d', '-q');
+    await server.kill('SIGTERM');
+    await server.boot();
+    assert.equal((await server.local('doctor')).exitCode, 0);
+    await cp(path('objects'), join(server.folder, 'objects'), { recursive: true });
+    await tree.commit('lost', webTool('lost'));
+    const live = await tree.push();
+    assert.equal(live.exitCode, 0, live.stderr);
+    await server.kill('SIGTERM');
+    // A backup that was copied from a running server has objects and refs of different times.
+    await removeTree(path('objects'));
+    await rename(join(server.folder, 'objects'), path('objects'));
+    const doctor = await server.local('doctor');
+    assert.match(doctor.stdout, /The repository of kept .* has lost objects[\s\S]* push their history again/);
+    const asides = await names();
+    await server.boot();
+    assert.ok((await names()).length > asides.length, 'nothing was set aside');
+    const head = await tree.commit('again', webTool('again'));
+    const pushed = await tree.push();
+    assert.equal(pushed.exitCode, 0, pushed.stderr);
+    assert.equal(await main(), head);
+    assert.equal((await server.local('doctor')).exitCode, 0);
+  });
+}
 
 /** The torn files that were set aside. */
 async function names(): Promise<string[]> {
