@@ -252,6 +252,26 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
+  test('threat 87: if the store has lost a tool’s releases, a start leaves the running release in the cluster, and the next rollout replaces it', async () => {
+    const tool = 'forgotten' as ToolName;
+    const first = bench.startAnother(tool);
+    await rollOut(first, releaseOf(tool, 7, await webArtifact('seven')));
+    const stuck = releaseOf(tool, 8, await bench.artifact({ 'web.py': silentTool }, [web()]));
+    const before = await uids(tool);
+    await abandon(first, rollOut(first, stuck), async () => (await uids(tool)).length === 2);
+    const second = bench.startAnother(tool);
+    await second.cleanUp(tool);
+    await until(async () => (await uids(tool)).length < 2, 'the pod of v8 is gone');
+    assert.deepEqual(await uids(tool), before);
+    assert.equal(await ask(tool), 'seven');
+    const secrets = await bench.cluster.core.listNamespacedSecret({ namespace: `${bench.prefix}${tool}` });
+    assert.equal(secrets.items.length, 1);
+    await rollOut(second, releaseOf(tool, 1, await webArtifact('one')));
+    await until(async () => (await uids(tool)).length === 1, 'the pod of v7 is gone');
+    assert.equal(await ask(tool), 'one');
+    await second.close();
+  });
+
   test('a start of the server cleans up even for a tool without a namespace', async () => {
     await bench.runtime.cleanUp('nowhere' as ToolName);
   });

@@ -1,14 +1,19 @@
+import type { V1Deployment } from '@kubernetes/client-node';
 import { DeployError } from '../../../core/errors.ts';
 import { RELEASE_TYPE } from '../../../core/replicas.ts';
 import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
-import { LABELS, MANAGED_BY } from '../manifests/object-names.ts';
+import { LABELS, LIVE, MANAGED_BY } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
+import { liveRollout } from '../rollout/service-traffic.ts';
 import { deploymentsOf, removeRollout } from '../rollout-objects.ts';
+import { cronJobsOf } from '../schedules/schedules.ts';
 
 /**
  * Removes everything that a killed server left unfinished for a tool: rollouts that never went live, release phases,
- * and their Secrets. Secrets are deleted by their labels, because this server may not read them.
+ * and their Secrets. Secrets are deleted by their labels, because this server may not read them. If no release of the
+ * tool is live according to the store, but the cluster has a rollout that went live, the rollout stays: the store is new
+ * or has lost its releases.
  *
  * @returns false if nothing of the tool is live, and its namespace is missing or this server has no rights in it. There
  * are no leftovers then.
@@ -29,17 +34,21 @@ export async function removeLeftovers(live: LiveRollouts, tool: string, namespac
 async function removeAll(live: LiveRollouts, tool: string, namespace: string): Promise<void> {
   const { parts } = live;
   const { cluster, closing } = parts;
-  for (const { metadata } of await deploymentsOf(parts, tool, namespace, closing)) {
+  const deployments = await deploymentsOf(parts, tool, namespace, closing);
+  const unknown =
+    live.of(tool) === null ? await wentLive(live, tool, namespace, deployments) : new Set<string>();
+  // `knownOf` is called again before each removal, because a push may have begun meanwhile.
+  const kept = () => new Set([...unknown, ...live.knownOf(tool)]);
+  for (const { metadata } of deployments) {
     const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';
-    // `knownOf` is called again before each removal, because a push may have begun meanwhile.
-    if (live.knownOf(tool).has(rolloutId)) continue;
+    if (kept().has(rolloutId)) continue;
     await removeRollout(parts, { namespace, rolloutId, how: 'now', types: null });
   }
   const others = (...more: string[]) => {
-    const known = [...live.knownOf(tool)];
-    const notKnown = known.length === 0 ? [] : [`${LABELS.rollout} notin (${known.join(',')})`];
+    const ids = [...kept()];
+    const notKept = ids.length === 0 ? [] : [`${LABELS.rollout} notin (${ids.join(',')})`];
     const ours = [`app.kubernetes.io/managed-by=${MANAGED_BY}`, `${LABELS.tool}=${tool}`, LABELS.rollout];
-    return { namespace, labelSelector: [...ours, ...notKnown, ...more].join(',') };
+    return { namespace, labelSelector: [...ours, ...notKept, ...more].join(',') };
   };
   const releasing = `${LABELS.process}=${RELEASE_TYPE}`;
   for (const remove of [
@@ -50,4 +59,32 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
   ]) {
     await retrying<unknown>(remove, { signal: closing });
   }
+}
+
+/** Returns and logs the rollouts of a tool that went live, although the store says that nothing of it is live. */
+async function wentLive(
+  live: LiveRollouts,
+  tool: string,
+  namespace: string,
+  deployments: readonly V1Deployment[],
+): Promise<ReadonlySet<string>> {
+  const { parts, log } = live;
+  const selected = await liveRollout(parts, tool, namespace, parts.closing);
+  // A CronJob is created when its rollout goes live.
+  const schedules = await cronJobsOf(parts, tool, namespace, parts.closing);
+  const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');
+  const ids = [...marked, ...schedules].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
+  const known = live.knownOf(tool);
+  const found = new Set([...ids, selected ?? ''].filter((id) => id !== '' && !known.has(id)));
+  if (found.size > 0)
+    log.error(
+      {
+        tool,
+        namespace,
+        rollouts: [...found],
+        hint: 'Restore the store from a backup, or push the tool again.',
+      },
+      'the cluster runs a release that the store does not know: it stays until the next push of its tool',
+    );
+  return found;
 }
