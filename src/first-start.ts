@@ -152,7 +152,7 @@ function welcome(first: FirstStart, addresses: Addresses, { web, hostKey }: Star
     `Web address:    ${web ?? 'none'}`,
     `Host key:       ED25519 ${hostKey}`,
     `Commands:       ${(keys > 0 ? sshCommand : httpCommand)(addresses, uid, 'help')}`,
-    `Another tool:   npx toolforge-push tool add NAME --maintainer ${uid}`,
+    `Another tool:   npx toolforge-push tool add NAME --maintainer ${uid}   (in the folder of toolforge-push)`,
   ];
   return framed(lines);
 }

@@ -18,10 +18,16 @@ const { stdout: picture } = await execa('ansi2', options, { preferLocal: true, l
 const [opening, width, height] = /^<svg width="(\d+)" height="(\d+)"/.exec(picture) ?? [];
 if (opening === undefined) throw new Error('ansi2 draws in another way');
 // A margin, a size that follows the width of the page, a title for screen readers, and a font for machines that have
-// none of those that ansi2 names.
+// none of those that ansi2 names. Viewers other than browsers need the spaces and the background in attributes too.
 const box = [-MARGIN, -MARGIN, Number(width) + 2 * MARGIN, Number(height) + 2 * MARGIN];
 const adapted = picture
-  .replace(opening, `<svg viewBox="${box.join(' ')}" width="${box[2]}" height="${box[3]}"`)
-  .replace('>', '><title>A push in a terminal</title>')
+  .replace(
+    opening,
+    `<svg xml:space="preserve" viewBox="${box.join(' ')}" width="${box[2]}" height="${box[3]}"`,
+  )
+  .replace(
+    '>',
+    '><title>A push in a terminal</title><rect x="-50%" y="-50%" width="200%" height="200%" fill="#181818"/>',
+  )
   .replace('Monaco;', 'Monaco,monospace;');
 await writeFile(resolve(ROOT, 'docs/push.svg'), `${adapted}\n`);

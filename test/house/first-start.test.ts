@@ -13,10 +13,15 @@ for (const { keys, remote, command } of [
     command: "curl -u alice --data 'help' http://127.0.0.1:8080/-/command",
   },
 ]) {
-  test(`a first start with ${keys} keys names a remote and commands that work with them`, () => {
+  test(`a first start with ${keys} keys names a remote, commands that work with them, and where npx works`, () => {
     const text = tellStart({ ...first, keys }, addresses, { web: null, hostKey: 'SHA256:x', pod: null });
     assert.ok(text.includes(`\n      git remote add toolforge ${remote}\n`), text);
     assert.ok(text.includes(`Commands:       ${command}\n`), text);
+    // Elsewhere, npx would ask the registry for a package of this name.
+    assert.match(
+      text,
+      /npx toolforge-push tool add NAME --maintainer alice {3}\(in the folder of toolforge-push\)\n/,
+    );
   });
 }
 
