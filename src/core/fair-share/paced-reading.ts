@@ -167,9 +167,10 @@ export class PacedReading {
     const parts: Buffer[] = [];
     let left = this.#limit;
     for (let next = this.#held[0]; next && left > 0; next = this.#held[0]) {
-      parts.push(next.subarray(0, left));
-      if (next.length > left) this.#held[0] = next.subarray(left);
-      else this.#held.shift();
+      const isWhole = next.length <= left;
+      parts.push(isWhole ? next : next.subarray(0, left));
+      if (isWhole) this.#held.shift();
+      else this.#held[0] = next.subarray(left);
       left -= next.length;
     }
     return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);

@@ -10,6 +10,8 @@ const USUAL_MS = 1;
 const FREE_MS = 10;
 /** No piece of work is charged more than this. A longer one includes a garbage collection. */
 const MAX_MS = 25;
+/** How long a figure of the processor time serves, because asking for it costs more than reading a usual piece does. */
+const SAMPLE_MS = 5;
 
 /** The work for one key in the current round of the event loop. */
 interface Round {
@@ -31,6 +33,8 @@ export class ReadingTime {
   readonly #processorMs: () => number;
   /** When the round began; null = between rounds. */
   #roundFromMs: number | null = null;
+  /** The processor time that was used at a moment before this round. */
+  #sample = { atMs: 0, usedMs: 0 };
   /** The milliseconds of work that any one key could have paid off so far. */
   #clockMs = 0;
   #wentAt = performance.now();
@@ -53,7 +57,9 @@ export class ReadingTime {
   /** Call this before work that `spend` will count. */
   begin(): void {
     if (this.#roundFromMs !== null) return;
-    this.#roundFromMs = this.#processorMs();
+    const atMs = performance.now();
+    this.#roundFromMs = atMs;
+    if (atMs - this.#sample.atMs > SAMPLE_MS) this.#sample = { atMs, usedMs: this.#processorMs() };
     setImmediate(() => {
       this.#shareTheRest();
       this.#roundFromMs = null;
@@ -69,7 +75,7 @@ export class ReadingTime {
     const begun = rounds.reduce((sum, [, round]) => sum + round.begun, 0);
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
-    const restMs = this.#processorMs() - (this.#roundFromMs ?? 0) - countedMs;
+    const restMs = this.#usedMs() - countedMs;
     // No request pays more than its allowance, because the server may have done other work in this round.
     const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
     for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
@@ -88,12 +94,18 @@ export class ReadingTime {
   #charge(key: string, round: Round, spentMs: number): void {
     round.spentMs += spentMs;
     if (round.spentMs <= round.usualMs) return;
-    // The clock includes other programs on a busy machine. Asking for processor time costs more than reading does.
-    const usedMs = this.#processorMs() - (this.#roundFromMs ?? 0);
-    const tooMuchMs = Math.min(round.spentMs - round.usualMs, usedMs, MAX_MS);
+    // The clock includes other programs on a busy machine.
+    const tooMuchMs = Math.min(round.spentMs - round.usualMs, this.#usedMs(), MAX_MS);
     round.usualMs = round.spentMs;
     this.#go();
     this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + tooMuchMs);
+  }
+
+  /** The processor time of this round. On a busy machine, it can be up to `SAMPLE_MS` more. */
+  #usedMs(): number {
+    const { atMs, usedMs } = this.#sample;
+    const beforeRoundMs = (this.#roundFromMs ?? atMs) - atMs;
+    return Math.max(0, this.#processorMs() - usedMs - beforeRoundMs);
   }
 
   /** Lets each key that owes time pay with a part of the time that has passed. */
