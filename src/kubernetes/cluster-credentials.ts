@@ -27,7 +27,7 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
     if (code === null) return;
     throw isOfProgram(cause)
       ? badCluster(
-          `The program ${user.exec?.command}, which the kubeconfig names for the credentials of ${user.name}, cannot be run (${code})`,
+          `the program ${user.exec?.command}, which the kubeconfig names for the credentials of ${user.name}, cannot be run (${code})`,
           'it is installed and in the PATH of this server, or take a kubeconfig with a token or a certificate',
           { cause },
         )
@@ -42,7 +42,7 @@ function certificateOf({ certData, certFile, name }: User): X509Certificate | nu
   } catch (cause) {
     if (systemCode(cause)?.startsWith('E') && certFile && !certData) throw cannotRead(cause);
     throw badCluster(
-      `The client certificate of ${name} in the kubeconfig is not valid`,
+      `the client certificate of ${name} in the kubeconfig is not valid`,
       'it is in PEM format',
       {
         cause,
@@ -54,7 +54,7 @@ function certificateOf({ certData, certFile, name }: User): X509Certificate | nu
 function assertInTime({ name }: User, { validFromDate, validToDate }: X509Certificate): void {
   const day = (date: Date) => date.toISOString().slice(0, 10);
   const now = Date.now();
-  const of = `The client certificate of ${name} in the kubeconfig`;
+  const of = `the client certificate of ${name} in the kubeconfig`;
   if (validToDate.getTime() < now)
     throw badCluster(
       `${of} ended on ${day(validToDate)}`,
@@ -71,7 +71,7 @@ function isOfProgram(cause: unknown): boolean {
 function cannotRead(cause: unknown) {
   const path = cause instanceof Error && 'path' in cause ? String(cause.path) : 'of the kubeconfig';
   return badCluster(
-    `The file ${path} with credentials of the cluster cannot be read (${systemCode(cause)})`,
+    `the file ${path} with credentials of the cluster cannot be read (${systemCode(cause)})`,
     'it exists, and the user of this server may read it',
     { cause },
   );

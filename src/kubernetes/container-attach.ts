@@ -180,13 +180,13 @@ function refused(error: unknown, namespace: string): DeployError {
   if (/\b403\b/.test(said)) {
     return new DeployError(
       'CLUSTER_FORBIDDEN',
-      `This server may not attach to pods in the namespace ${namespace}.`,
+      `this server may not attach to pods in the namespace ${namespace}`,
       'Tell the operator: the role of the server’s service account (RBAC) lacks pods/attach.',
     );
   }
   return new DeployError(
     'ATTACH_FAILED',
-    `The cluster does not connect this server to the command: ${said.slice(0, 200) || 'it does not say why'}.`,
+    `the cluster does not connect this server to the command: ${said.slice(0, 200) || 'it does not say why'}`,
     'Run the command again; if it fails again, tell the operator.',
   );
 }

@@ -47,13 +47,13 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   // The library invents this context if it has found no configuration.
   if (known.length === 1 && known[0] === 'loaded-context' && isMadeUp(kubeConfig)) {
     throw badCluster(
-      'There is no Kubernetes configuration',
+      'there is no Kubernetes configuration',
       'KUBECONFIG names a file, or ~/.kube/config exists in the folder that HOME names',
     );
   }
   const name = kubeConfig.getCurrentContext();
   if (kubeConfig.getContextObject(name) === null) {
-    const what = name ? `The kubeconfig has no context ${name}` : 'The kubeconfig has no current context';
+    const what = name ? `the kubeconfig has no context ${name}` : 'the kubeconfig has no current context';
     throw badCluster(what, `kubernetes_context is one of these: ${known.join(', ') || 'none'}`);
   }
   const podNamespace = isInCluster ? (kubeConfig.getContextObject(name)?.namespace ?? null) : null;
@@ -70,20 +70,20 @@ function serverOf(kubeConfig: KubeConfig, name: string): string {
   const found = kubeConfig.getCurrentCluster();
   if (found === null)
     throw badCluster(
-      `The context ${name} names a cluster that does not exist`,
+      `the context ${name} names a cluster that does not exist`,
       'its `clusters` have this name',
     );
   if (kubeConfig.getCurrentUser() === null)
-    throw badCluster(`The context ${name} names a user that does not exist`, 'its `users` have this name');
+    throw badCluster(`the context ${name} names a user that does not exist`, 'its `users` have this name');
   // This is the address if a service account exists, but not the variables that Kubernetes sets in every pod.
   if (found.server.includes('//undefined'))
     throw badCluster(
-      'There is a service account’s token but no address of the API server',
+      'there is a service account’s token but no address of the API server',
       'KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are in the environment',
     );
   if (found.server.startsWith('http:') && !found.skipTLSVerify)
     throw badCluster(
-      `The context ${name} would connect to ${found.server} without TLS`,
+      `the context ${name} would connect to ${found.server} without TLS`,
       'its server begins with https://',
     );
   return found.server;
@@ -102,21 +102,21 @@ function unreadable(cause: unknown): DeployError {
   if (code !== null) {
     const path = cause instanceof Error && 'path' in cause ? ` ${cause.path}` : '';
     const wanted = 'the file exists, and the user of this server may read it';
-    return badCluster(`The kubeconfig${path} cannot be read (${code})`, wanted, { cause });
+    return badCluster(`the kubeconfig${path} cannot be read (${code})`, wanted, { cause });
   }
   if (cause instanceof Error && cause.name === 'YAMLException') {
     const line = (cause as { mark?: { line?: number } }).mark?.line;
     // The library's error lacks a line number only if the file is empty.
     const what = line === undefined ? 'is empty' : `is not YAML in line ${line + 1}`;
-    return badCluster(`The kubeconfig ${what}`, 'it is the right file, and complete');
+    return badCluster(`the kubeconfig ${what}`, 'it is the right file, and complete');
   }
   const why = cause instanceof Error ? cause.message : String(cause);
-  return badCluster(`The kubeconfig is not complete: ${why}`, 'it is the right file, and complete', {
+  return badCluster(`the kubeconfig is not complete: ${why}`, 'it is the right file, and complete', {
     cause,
   });
 }
 
 /** Returns the error for a bad kubeconfig. @param wanted - Continues the hint "See that". */
 export function badCluster(what: string, wanted: string, options?: ErrorOptions): DeployError {
-  return new DeployError('BAD_CLUSTER', `${what}.`, `See that ${wanted}.`, options);
+  return new DeployError('BAD_CLUSTER', what, `See that ${wanted}.`, options);
 }

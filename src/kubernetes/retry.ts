@@ -80,7 +80,7 @@ export function unreachable(cause: unknown): DeployError {
   const why = cause instanceof ApiException ? `it answered ${cause.code}` : 'it cannot be reached';
   return new DeployError(
     'CLUSTER_UNREACHABLE',
-    `The cluster's API does not work: ${why}.`,
+    `the cluster's API does not work: ${why}`,
     'Push again in some minutes; if the push fails again, tell the operator.',
     { cause },
   );

@@ -199,7 +199,7 @@ function assertFirst({ podName, namespace }: ServerLeaseOptions): void {
   if (ordinal === 0) return;
   throw new DeployError(
     'NOT_FIRST',
-    `This is ${podName}, but only the first server of a StatefulSet may start, because each server has its own store.`,
+    `this is ${podName}, but only the first server of a StatefulSet may start, because each server has its own store`,
     scaleToOne(namespace, podName.replace(ORDINAL, '')),
   );
 }
@@ -207,7 +207,7 @@ function assertFirst({ podName, namespace }: ServerLeaseOptions): void {
 function anotherServer(holder: string, namespace: string): DeployError {
   return new DeployError(
     'ANOTHER_SERVER',
-    `The server ${holder} holds the Lease ${LEASE_NAME} of this installation, and only one server may work in an installation.`,
+    `the server ${holder} holds the Lease ${LEASE_NAME} of this installation, and only one server may work in an installation`,
     scaleToOne(namespace, holder.replace(ORDINAL, '')),
   );
 }
@@ -224,7 +224,7 @@ function refused(cause: unknown): DeployError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new DeployError(
     'NO_LEASE',
-    `The cluster does not let this server use the Lease ${LEASE_NAME} of this installation: ${why}`,
+    `the cluster does not let this server use the Lease ${LEASE_NAME} of this installation: ${why}`,
     'Apply deploy/kubernetes again: the Role toolforge-push-lease gives the server this right.',
     { cause },
   );

@@ -58,7 +58,7 @@ test('a running command of a deploy token ends when the token is revoked', async
 });
 
 for (const { name, error } of [
-  { name: 'that does not answer', error: unavailable('The user directory is away.', null) },
+  { name: 'that does not answer', error: unavailable('the user directory is away', null) },
   { name: 'with too many questions', error: tooManyLogins() },
 ]) {
   test(`a running command continues if the user directory is one ${name}`, async () => {

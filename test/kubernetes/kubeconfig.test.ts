@@ -40,12 +40,12 @@ async function refusal(connect: () => unknown): Promise<DeployError> {
 
 describe('a bad kubeconfig is reported at the start, and never becomes localhost', () => {
   for (const { name, text, context = '', message } of [
-    { name: 'empty', text: '', message: /^The kubeconfig is empty\.$/ },
-    { name: 'comments alone', text: '# nothing\n', message: /^The kubeconfig is empty\.$/ },
+    { name: 'empty', text: '', message: /^the kubeconfig is empty$/ },
+    { name: 'comments alone', text: '# nothing\n', message: /^the kubeconfig is empty$/ },
     {
       name: 'not YAML',
       text: 'users:\n- name: a\n  user: {token: hunter2\n',
-      message: /^The kubeconfig is not YAML in line \d+\.$/,
+      message: /^the kubeconfig is not YAML in line \d+$/,
     },
     { name: 'a word', text: 'hello', message: /has no current context/ },
     { name: 'no context of that name', text: changed({}), context: 'prod', message: /has no context prod/ },
@@ -62,7 +62,7 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
     {
       name: 'a context whose user does not exist',
       text: changed({ users: [] }),
-      message: /^The context fake names a user that does not exist\.$/,
+      message: /^the context fake names a user that does not exist$/,
     },
   ]) {
     test(name, async () => {
@@ -77,7 +77,7 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
     const error = await refusal(() => connectCluster({ context: '', kubeconfig: folder }));
     assert.match(error.message, /cannot be read \(EISDIR\)/);
     const missing = await refusal(() => connectCluster({ context: '', kubeconfig: '/nowhere/config' }));
-    assert.match(missing.message, /^The kubeconfig \/nowhere\/config cannot be read \(ENOENT\)\.$/);
+    assert.match(missing.message, /^the kubeconfig \/nowhere\/config cannot be read \(ENOENT\)$/);
   });
 
   test('without HOME and KUBECONFIG, the error says that there is no Kubernetes configuration', async () => {
@@ -86,7 +86,7 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
       try { connectCluster({ context: '', root: '/nowhere' }); } catch ({ code, message }) { console.log(code, message); }`;
     const options = { env: { PATH: '/usr/bin:/bin' }, extendEnv: false };
     const { stdout } = await execa(process.execPath, ['--input-type=module', '-e', script], options);
-    assert.equal(stdout, 'BAD_CLUSTER There is no Kubernetes configuration.');
+    assert.equal(stdout, 'BAD_CLUSTER there is no Kubernetes configuration');
   });
 });
 
@@ -157,7 +157,7 @@ describe('bad credentials are reported at the start', () => {
     const path = await certificate('20200101', '20210203');
     const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
-    assert.equal(message, 'The client certificate of someone in the kubeconfig ended on 2021-02-03.');
+    assert.equal(message, 'the client certificate of someone in the kubeconfig ended on 2021-02-03');
   });
 
   test('at the start, a client certificate that is not valid yet is reported', async () => {
@@ -176,17 +176,14 @@ describe('bad credentials are reported at the start', () => {
     const missing = await refusal(async () =>
       assertCredentials(await withUser({ 'client-certificate': '/nowhere.pem' })),
     );
-    assert.match(
-      missing.message,
-      /^The file \/nowhere\.pem with credentials .* cannot be read \(ENOENT\)\.$/,
-    );
+    assert.match(missing.message, /^the file \/nowhere\.pem with credentials .* cannot be read \(ENOENT\)$/);
   });
 
   test('at the start, a client key that does not exist is reported', async () => {
     const path = await certificate('20200101', '29910101');
     const user = { 'client-certificate': path, 'client-key': '/nowhere.key' };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
-    assert.match(message, /^The file \/nowhere\.key with credentials/);
+    assert.match(message, /^the file \/nowhere\.key with credentials/);
   });
 
   const plugin = (command: string, args: readonly string[] = []) => ({
@@ -196,7 +193,7 @@ describe('bad credentials are reported at the start', () => {
   test('at the start, a credentials program of the kubeconfig that is not installed is reported', async () => {
     for (const command of ['no-such-plugin', '/nowhere/plugin']) {
       const { message } = await refusal(async () => assertCredentials(await withUser(plugin(command))));
-      assert.match(message, new RegExp(`^The program ${command}, which .* cannot be run \\(ENOENT\\)`));
+      assert.match(message, new RegExp(`^the program ${command}, which .* cannot be run \\(ENOENT\\)`));
     }
   });
 

@@ -34,7 +34,7 @@ export function refusalOf(error: unknown): DeployError | null {
   if (error.code === 401) {
     return new DeployError(
       'CLUSTER_FORBIDDEN',
-      'The cluster refused the credentials of this server.',
+      'the cluster refused the credentials of this server',
       'Tell the operator: the token or certificate in the kubeconfig is wrong or has expired.',
       { cause: error },
     );
@@ -65,7 +65,7 @@ function quota(message: string, cause: unknown): DeployError | null {
   if (refusal === null) return null;
   return new DeployError(
     'QUOTA_EXCEEDED',
-    `The tool's quota ${refusal.quota} is used up (${refusal.words}).`,
+    `the tool's quota ${refusal.quota} is used up (${refusal.words})`,
     'Stop processes, set less cpu and mem in service.template, or ask the operator for a larger quota. During a rollout, the old and the new release need quota at the same time.',
     { cause },
   );
@@ -76,7 +76,7 @@ function missingQuota(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'QUOTA_EXCEEDED',
-    `The quota ${match[1]} requires every process to set ${match[2]}.`,
+    `the quota ${match[1]} requires every process to set ${match[2]}`,
     'Tell the operator: a setting of the server must give every process this value.',
     { cause },
   );
@@ -96,7 +96,7 @@ function limitRange(message: string, cause: unknown): DeployError | null {
   });
   return new DeployError(
     'LIMIT_RANGE',
-    `The tool's namespace does not allow a process of this size (${parts.join('; ')}).`,
+    `the tool's namespace does not allow a process of this size (${parts.join('; ')})`,
     'Change cpu or mem in service.template and push again, or ask the operator.',
     { cause },
   );
@@ -107,7 +107,7 @@ function podSecurity(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'POD_SECURITY',
-    `The cluster's Pod Security ${match[1]} does not allow the process: ${match[2]}.`,
+    `the cluster's Pod Security ${match[1]} does not allow the process: ${match[2]}`,
     'Tell the operator: the pods that this server makes must be allowed at the Pod Security level of the namespace.',
     { cause },
   );
@@ -124,7 +124,7 @@ function webhook(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'CLUSTER_FORBIDDEN',
-    `The cluster's rules refuse the request: ${match[2]}`,
+    `the cluster's rules refuse the request: ${match[2]}`,
     `Tell the operator: the admission webhook ${match[1]} makes this rule.`,
     { cause },
   );
@@ -136,7 +136,7 @@ function tooLarge(message: string, cause: unknown): DeployError | null {
   if (match === null) return null;
   return new DeployError(
     'TOO_LARGE',
-    `The config vars are too large for the cluster: all of them together ${match[1]}.`,
+    `the config vars are too large for the cluster: all of them together ${match[1]}`,
     'Remove or shorten some config vars.',
     { cause },
   );
@@ -154,7 +154,7 @@ function forbidden(message: string, cause: unknown): DeployError {
 export function mayNot(what: string, namespace: string | null, cause?: unknown): DeployError {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
-    `This server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}.`,
+    `this server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}`,
     namespace === null
       ? 'Tell the operator: the role of the server’s service account (RBAC) lacks this right.'
       : // Without rights in a namespace, the API does not tell whether the namespace exists.
@@ -178,7 +178,7 @@ export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?
   const isGone = state === 'gone';
   return new DeployError(
     isGone ? 'NAMESPACE_MISSING' : 'NAMESPACE_LEAVING',
-    `The tool's namespace ${namespace} ${isGone ? 'does not exist' : 'is being deleted'}.`,
+    `the tool's namespace ${namespace} ${isGone ? 'does not exist' : 'is being deleted'}`,
     isGone
       ? 'The platform creates the namespace, and gives this server its rights in it, when a tool is created. Push again in some minutes. If somebody deleted the namespace, ask the operator to create both again. Then push, or type `restart`.'
       : 'Nothing can be created in this namespace. Ask the operator to create the namespace again and to give this server its rights there. Then push, or type `restart`.',

@@ -229,9 +229,7 @@ export function creationFault(message: string): PodFault {
     return fault('QUOTA', quotaFaultWords(quota), OPERATOR, { mayPass: quota.canFit });
   }
   const refusal = refusalIn(message);
-  return refusal === null
-    ? fault('REFUSED', `cannot be made: ${message}`, OPERATOR)
-    : fault('REFUSED', refusal.message, refusal.hint);
+  return fault('REFUSED', `cannot be made: ${refusal?.message ?? message}`, refusal?.hint ?? OPERATOR);
 }
 
 function fault(
@@ -240,5 +238,14 @@ function fault(
   hint: string,
   more: Partial<Pick<PodFault, 'container' | 'exitCode' | 'mayPass'>> = {},
 ): PodFault {
-  return { code, words, hint, container: null, exitCode: null, mayPass: false, ...more };
+  // The cluster's own words may end with a full stop.
+  return {
+    code,
+    words: words.replace(/\.$/, ''),
+    hint,
+    container: null,
+    exitCode: null,
+    mayPass: false,
+    ...more,
+  };
 }

@@ -15,7 +15,7 @@ describe('refusals of the API are explained', () => {
       said: 'pods "web-1" is forbidden: exceeded quota: tool-wikibot, requested: limits.memory=512Mi,pods=1, used: limits.memory=7936Mi,pods=10, limited: limits.memory=8Gi,pods=10',
       is: 'QUOTA_EXCEEDED',
       message:
-        /^The tool's quota tool-wikibot is used up \(memory \(limits\): 512 MiB more asked for, 7\.8 GiB of 8 GiB in use; pods: 1 more asked for, 10 of 10 in use\)\.$/,
+        /^the tool's quota tool-wikibot is used up \(memory \(limits\): 512 MiB more asked for, 7\.8 GiB of 8 GiB in use; pods: 1 more asked for, 10 of 10 in use\)$/,
     },
     {
       name: 'quota of objects',
@@ -63,7 +63,7 @@ describe('refusals of the API are explained', () => {
       reason: 'NotFound',
       said: 'namespaces "tool-wikibot" not found',
       is: 'NAMESPACE_MISSING',
-      message: /^The tool's namespace tool-wikibot does not exist\.$/,
+      message: /^the tool's namespace tool-wikibot does not exist$/,
     },
     {
       name: 'a namespace that is being deleted',
@@ -71,7 +71,7 @@ describe('refusals of the API are explained', () => {
       reason: 'Forbidden',
       said: 'secrets "x" is forbidden: unable to create new content in namespace tool-x because it is being terminated',
       is: 'NAMESPACE_LEAVING',
-      message: /^The tool's namespace tool-x is being deleted\.$/,
+      message: /^the tool's namespace tool-x is being deleted$/,
     },
     {
       name: 'RBAC',
@@ -79,7 +79,7 @@ describe('refusals of the API are explained', () => {
       reason: 'Forbidden',
       said: 'deployments.apps "web" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "deployments" in API group "apps" in the namespace "tool-x"',
       is: 'CLUSTER_FORBIDDEN',
-      message: /^This server may not patch deployments in the namespace tool-x\.$/,
+      message: /^this server may not patch deployments in the namespace tool-x$/,
     },
     {
       name: 'an admission webhook',
