@@ -70,7 +70,7 @@ export class OneOffs {
         ? shuttingDown()
         : new DeployError(
             'ONE_OFF_FAILED',
-            `The command was not started within ${one_off_time / 1000} s (one_off_time).`,
+            `the command was not started within ${one_off_time / 1000} s (one_off_time)`,
             'Run the command again; if it fails again, tell the operator.',
           );
     } finally {
@@ -112,7 +112,7 @@ export class OneOffs {
     if (taken.size >= concurrent_one_offs) {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
-        `${taken.size} commands of ${tool} run already, and no more are allowed (concurrent_one_offs).`,
+        `${taken.size} commands of ${tool} run already, and no more are allowed (concurrent_one_offs)`,
         `Wait until one of these commands has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }
@@ -128,7 +128,7 @@ export class OneOffs {
 }
 
 function shuttingDown(): DeployError {
-  return new DeployError('SHUTTING_DOWN', 'This server is being stopped.', 'Try again in a minute.');
+  return new DeployError('SHUTTING_DOWN', 'this server is being stopped', 'Try again in a minute.');
 }
 
 function tooLate(timeMs: number): string {

@@ -19,7 +19,7 @@ export async function runReleaseCommand(
   if (exit.code === 0) return;
   throw new DeployError(
     'RELEASE_FAILED',
-    `The release command ${exitWords(exit, memoryBytes)}.`,
+    `the release command ${exitWords(exit, memoryBytes)}`,
     exit.code === 127
       ? 'The command was not found. Check the line `release:` in the Procfile, and check whether the build installs it.'
       : 'The output of the release command is above. Fix the error and push again.',
@@ -30,7 +30,7 @@ export async function runReleaseCommand(
 export function releaseTimedOut(limitMs: number): DeployError {
   return new DeployError(
     'RELEASE_TIMED_OUT',
-    `The release command took longer than ${limitMs / 1000} s and was ended.`,
+    `the release command took longer than ${limitMs / 1000} s and was ended`,
     'Make the release command do less, or ask the operator for a higher release_time.',
   );
 }

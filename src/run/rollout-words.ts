@@ -47,10 +47,10 @@ export function crashed(
   hint = exitHint(exit),
 ): DeployError {
   const words = exitWords(exit, memoryLimit(release, type, run_memory));
-  return new DeployError('ROLLOUT_CRASHED', `${name} ${words}.`, hint);
+  return new DeployError('ROLLOUT_CRASHED', `${name} ${words}`, hint);
 }
 
 /** The error of a rollout in which a process did not become healthy in time. */
 export function notHealthy({ message, hint }: Omit<Seen, 'soFar'>, waitedMs: number): DeployError {
-  return new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${waitedMs / 1000} s.`, hint);
+  return new DeployError('ROLLOUT_TIMED_OUT', `${message}; waited ${waitedMs / 1000} s`, hint);
 }

@@ -90,7 +90,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await wait(Math.max(0, end * 1000 - Date.now()) + 100);
     const { error } = await failing(scale(runtime, release, { worker: 2 }));
     assert.equal(error.code, 'ROLLOUT_CRASHED');
-    assert.equal(error.message, 'worker.2 exited with code 7.');
+    assert.equal(error.message, 'worker.2 exited with code 7');
     await runs(tool, 2);
     const cancel = new AbortController();
     const scaling = scale(runtime, release, { web: 2 }, { signal: cancel.signal });

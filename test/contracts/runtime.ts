@@ -108,7 +108,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
       const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
       assert.equal(error.code, 'ROLLOUT_CRASHED');
-      assert.equal(error.message, 'web.1 exited with code 1.');
+      assert.equal(error.message, 'web.1 exited with code 1');
       assert.match(seen, /web\.1 \| reading the settings\n.*web\.1 \| no database here/);
       assert.equal(await ask(tool), 'old');
       assert.deepEqual(
@@ -122,7 +122,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': acceptingTool }, [web()]);
       const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
-      assert.equal(error.message, 'web.1 exited with code 3.');
+      assert.equal(error.message, 'web.1 exited with code 3');
       assert.match(seen, /the tool could not be loaded/);
       assert.equal(await ask(tool), 'old');
     });
@@ -354,7 +354,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.deepEqual((await runtime.status(tool)).map(({ name }) => name).sort(), ['web.1', 'worker.1']);
       const broken = await bench.artifact({ ...files, 'worker.py': crashingTool }, [web(), worker()]);
       const { error } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
-      assert.equal(error.message, 'worker.1 exited with code 1.');
+      assert.equal(error.message, 'worker.1 exited with code 1');
       assert.deepEqual(
         (await runtime.status(tool)).map(({ version }) => version),
         [1, 1],

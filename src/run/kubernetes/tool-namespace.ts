@@ -33,7 +33,7 @@ export async function assertToolNamespace(
   if (namespace === config.build_namespace || namespace === cluster.podNamespace) {
     throw new DeployError(
       'NO_NAMESPACE',
-      `The tool ${tool} cannot run on Kubernetes: the server uses the namespace ${namespace} itself.`,
+      `the tool ${tool} cannot run on Kubernetes: the server uses the namespace ${namespace} itself`,
       'Create a tool with another name.',
     );
   }

@@ -61,7 +61,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     const reference = release.artifact.reference.replace(/[0-9a-f]{60}$/, '0'.repeat(60));
     await assert.rejects(
       oneOff(bench.runtime, { ...release, artifact: { ...release.artifact, reference } }, ['true']),
-      { code: 'ONE_OFF_FAILED', message: /^The command cannot start: the image \S+ cannot be pulled/ },
+      { code: 'ONE_OFF_FAILED', message: /^the command cannot start: the image \S+ cannot be pulled/ },
     );
     await until(async () => (await leftOf('unpulled')).length === 0, 'pod and Secret to go');
   });

@@ -62,7 +62,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     assert.equal(error.code, 'QUOTA_EXCEEDED');
     assert.match(
       error.message,
-      /^web\.[23] cannot be started: The tool's quota tool-quota is used up \(pods: /,
+      /^web\.[23] cannot be started: the tool's quota tool-quota is used up \(pods: /,
     );
     await running(tool, 1);
     assert.equal((await bench.request(tool, '/')).body, 'narrow');

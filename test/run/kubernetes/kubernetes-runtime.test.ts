@@ -79,7 +79,7 @@ test('a push to a tool that cannot have its own namespace is refused before the 
     ] as const) {
       await assert.rejects(runtime.assertReady(name as ToolName, AbortSignal.timeout(10_000)), {
         code: 'NO_NAMESPACE',
-        message: `The tool ${name} cannot run on Kubernetes: ${why}.`,
+        message: `the tool ${name} cannot run on Kubernetes: ${why}`,
       });
     }
   } finally {

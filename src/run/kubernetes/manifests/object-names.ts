@@ -62,7 +62,7 @@ export function namespaceOf(tool: string, prefix: string): string {
   if (hasNamespace(tool, prefix)) return namespace;
   throw new DeployError(
     'NO_NAMESPACE',
-    `The tool ${tool} cannot run on Kubernetes: ${namespace} cannot be the name of a namespace.`,
+    `the tool ${tool} cannot run on Kubernetes: ${namespace} cannot be the name of a namespace`,
     'Create a tool with a shorter name, or a name of only lower-case letters, digits and hyphens.',
   );
 }

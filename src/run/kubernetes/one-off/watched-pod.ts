@@ -63,12 +63,12 @@ export class WatchedPod {
       const fault = podFault(this.#pod, this.#events.ofPod(this.#pod.metadata?.uid ?? ''));
       const isHopeless = fault !== null && !fault.mayPass;
       if (isHopeless || (limit.aborted && fault !== null)) {
-        throw new DeployError('ONE_OFF_FAILED', `The command ${fault.words}.`, fault.hint);
+        throw new DeployError('ONE_OFF_FAILED', `the command ${fault.words}`, fault.hint);
       }
       if (limit.aborted || this.#isGone || state.terminated !== undefined) {
         const message = limit.aborted
-          ? `The command was not started within ${timeoutMs / 1000} s.`
-          : 'The pod of the command ended before the command was started.';
+          ? `the command was not started within ${timeoutMs / 1000} s`
+          : 'the pod of the command ended before the command was started';
         throw new DeployError(
           'ONE_OFF_FAILED',
           message,
@@ -93,12 +93,12 @@ export class WatchedPod {
     const { terminated } = this.#state();
     const fault = podFault(this.#pod);
     if (fault !== null && ['EVICTED', 'NODE_LOST', 'DEADLINE', 'BAD_CONTAINER'].includes(fault.code)) {
-      throw new DeployError('ONE_OFF_FAILED', `The command ${fault.words}.`, fault.hint);
+      throw new DeployError('ONE_OFF_FAILED', `the command ${fault.words}`, fault.hint);
     }
     if (terminated !== undefined) return exitOf(terminated);
     throw new DeployError(
       'ONE_OFF_FAILED',
-      'The connection to the command was lost, or somebody has deleted its pod.',
+      'the connection to the command was lost, or somebody has deleted its pod',
       'The command has ended. Check what the command has done so far, and run it again.',
     );
   }

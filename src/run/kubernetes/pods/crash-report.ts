@@ -45,7 +45,7 @@ export function faultError(
   name: string,
   { code, words, hint }: Pick<PodFault, 'code' | 'words' | 'hint'>,
 ): DeployError {
-  return new DeployError(`ROLLOUT_${code}`, `${name} ${words}.`, hint);
+  return new DeployError(`ROLLOUT_${code}`, `${name} ${words}`, hint);
 }
 
 const GONE = {

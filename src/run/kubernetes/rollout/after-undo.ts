@@ -12,7 +12,7 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
   } catch (failure) {
     // If the step was aborted, the caller knows the reason, so only the failure to undo matters.
     if (!(error instanceof DeployError)) throw failure;
-    throw new DeployError(error.code, `${error.message} ${notUndone(failure)}`, error.hint, {
+    throw new DeployError(error.code, `${error.message}. ${notUndone(failure)}`, error.hint, {
       cause: new AggregateError([error, failure]),
     });
   }
@@ -20,6 +20,6 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
 }
 
 function notUndone(failure: unknown): string {
-  const why = failure instanceof DeployError ? failure.message : 'The server failed.';
+  const why = failure instanceof DeployError ? failure.message : 'the server failed';
   return `The server could not remove the processes that it had started, so its next start removes them: ${why}`;
 }

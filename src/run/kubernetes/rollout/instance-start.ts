@@ -183,7 +183,7 @@ export class InstanceStart {
     const error = faultError(this.#instance.name, fault);
     const isOver = !this.#othersLeave() && this.#hasLasted(PATIENCE[fault.code] ?? 0);
     if (!fault.mayPass || isOver) throw error;
-    this.#tell(`${error.message.replace(/\.$/, '')}; the push waits a little for that to change`);
+    this.#tell(`${error.message}; the push waits a little for that to change`);
   }
 
   /** True if older rollouts of the tool are ending, which will free resources in the cluster. */
@@ -210,7 +210,7 @@ export class InstanceStart {
     const what = pod === null ? 'got no pod' : 'was not started on its node';
     throw new DeployError(
       'ROLLOUT_TIMED_OUT',
-      `${this.#instance.name} ${what} within ${pod_start_time / 1000} s.`,
+      `${this.#instance.name} ${what} within ${pod_start_time / 1000} s`,
       PUSH_AGAIN,
     );
   }

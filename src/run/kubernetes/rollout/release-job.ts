@@ -115,7 +115,7 @@ class ReleaseRun {
     const fault = podFault(pod.pod, this.#events.ofPod(pod.uid));
     if (end === null) {
       if (fault !== null && !fault.mayPass)
-        throw new DeployError('RELEASE_FAILED', `The release command ${fault.words}.`, fault.hint);
+        throw new DeployError('RELEASE_FAILED', `the release command ${fault.words}`, fault.hint);
       return null;
     }
     await this.#output;
@@ -153,7 +153,7 @@ class ReleaseRun {
       if (performance.now() - this.#startedAt < pod_start_time) return;
       throw new DeployError(
         'RELEASE_TIMED_OUT',
-        `The release command was not started within ${pod_start_time / 1000} s.`,
+        `the release command was not started within ${pod_start_time / 1000} s`,
         PUSH_AGAIN,
       );
     }

@@ -135,7 +135,7 @@ export async function endpointsFollow(
       if (areMine && isListed) return;
       throw new DeployError(
         'CLUSTER_UNREACHABLE',
-        `The cluster does not send the requests of ${release.tool} to v${release.version} yet.`,
+        `the cluster does not send the requests of ${release.tool} to v${release.version} yet`,
         'Tell the operator: the controllers of the cluster are slow, perhaps because its API server was restarted.',
       );
     }

@@ -29,7 +29,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   if (oneOff.terminal !== null && !existsSync(SCRIPT)) {
     throw new DeployError(
       'NO_TERMINAL',
-      `This server cannot give the command a terminal, because it lacks ${SCRIPT}.`,
+      `this server cannot give the command a terminal, because it lacks ${SCRIPT}`,
       'Run the command without a terminal (ssh -T), or ask the operator to install util-linux.',
     );
   }
@@ -106,7 +106,7 @@ class LocalOneOff {
       this.#parts.log.error({ said, exit }, 'cannot start a one-off');
       throw new DeployError(
         'ONE_OFF_FAILED',
-        'The command could not be started.',
+        'the command could not be started',
         'Run the command again. If it fails again, tell the operator: the log of the server says more.',
       );
     }

@@ -17,7 +17,7 @@ export function addressList(ranges: readonly string[]): BlockList {
     if (isIP(address) === 0) {
       throw new DeployError(
         'BAD_SETTING',
-        `The setting trusted_proxies contains the host name ${range}.`,
+        `the setting trusted_proxies contains the host name ${range}`,
         'With `runtime: local`, trusted_proxies can only have addresses and CIDR ranges.',
       );
     }

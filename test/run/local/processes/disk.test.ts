@@ -96,7 +96,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
     test('if a process exceeds its disk limit during its start, the rollout fails with the reason, and its files are deleted', async () => {
       const artifact = await bench.artifact({ 'web.py': filling }, [web()]);
       const { error } = await failingRollOut(bench.runtime, releaseOf('filling' as ToolName, 1, artifact));
-      assert.equal(error.message, 'web.1 was ended because it wrote more than 20 MiB to disk.');
+      assert.equal(error.message, 'web.1 was ended because it wrote more than 20 MiB to disk');
       assert.match(error.hint, /run_disk/);
       assert.deepEqual(await processFolders(), []);
     });
