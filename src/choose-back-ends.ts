@@ -51,7 +51,7 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
   if (builder !== runtime) {
     throw new DeployError(
       'BAD_SETTING',
-      `The setting builder is ${builder} and runtime is ${runtime}, but this runtime cannot run the results of this builder.`,
+      `the setting builder is ${builder} and runtime is ${runtime}, but this runtime cannot run the results of this builder`,
       'Set builder and runtime both to local, or both to kubernetes.',
     );
   }
@@ -93,7 +93,7 @@ async function assertFolder(buildpacks: string): Promise<void> {
   } catch (cause) {
     throw new DeployError(
       'BAD_SETTING',
-      `The folder ${buildpacks} of the setting buildpacks cannot be read (${systemCode(cause) ?? 'unknown error'}).`,
+      `the folder ${buildpacks} of the setting buildpacks cannot be read (${systemCode(cause) ?? 'unknown error'})`,
       'Set buildpacks to a folder of buildpacks, or remove the setting to use the buildpacks of this project.',
       { cause },
     );

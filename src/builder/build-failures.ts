@@ -8,7 +8,7 @@ import { failureReason } from './failure-reason.ts';
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TIMED_OUT',
-    `The build took longer than its limit of ${duration(limitMs)} (build_time) and was ended during ${during}.`,
+    `the build took longer than its limit of ${duration(limitMs)} (build_time) and was ended during ${during}`,
     'Push again: downloads are kept, so the next build is quicker. If every build needs longer, ask the operator to raise build_time.',
   );
 }
@@ -16,7 +16,7 @@ export function timedOut(limitMs: number, during: string): DeployError {
 export function outOfDisk(limitBytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `The build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Its largest folders: ${largest}.`,
+    `the build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Its largest folders: ${largest}`,
     'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so if it was the largest folder, just push again.',
   );
 }
@@ -24,7 +24,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
 export function outOfFiles(limit: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `The build made more than its limit of ${limit} files and folders (build_files). Most of them are in: ${largest}.`,
+    `the build made more than its limit of ${limit} files and folders (build_files). Most of them are in: ${largest}`,
     'Leave out files that the build does not need, or ask the operator to raise build_files. The build cache was emptied, so if it had the most files, just push again.',
   );
 }
@@ -32,7 +32,7 @@ export function outOfFiles(limit: number, largest: string): DeployError {
 export function filledTheDisk(): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    'The build was ended because it was filling the disk of this server, which is nearly full.',
+    'the build was ended because it was filling the disk of this server, which is nearly full',
     'Tell the operator, and push again later. The build cache was emptied.',
   );
 }
@@ -40,7 +40,7 @@ export function filledTheDisk(): DeployError {
 export function artifactTooLarge(limitBytes: number, bytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_TOO_LARGE',
-    `The result of the build has ${mebibytes(bytes)}, more than the limit of ${mebibytes(limitBytes)} (artifact_size). Its largest folders: ${largest}.`,
+    `the result of the build has ${mebibytes(bytes)}, more than the limit of ${mebibytes(limitBytes)} (artifact_size). Its largest folders: ${largest}`,
     'Leave out files that the tool does not need to run (name them in a .slugignore), or ask the operator to raise artifact_size.',
   );
 }
@@ -48,7 +48,7 @@ export function artifactTooLarge(limitBytes: number, bytes: number, largest: str
 export function tooMuchOutput(limitBytes: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TOO_MUCH_OUTPUT',
-    `The build printed more than its limit of ${mebibytes(limitBytes)} (build_output) and was ended during ${during}.`,
+    `the build printed more than its limit of ${mebibytes(limitBytes)} (build_output) and was ended during ${during}`,
     'Make the build print less (look for a verbose or debug option, or for an endless loop), and push again.',
   );
 }
@@ -56,7 +56,7 @@ export function tooMuchOutput(limitBytes: number, during: string): DeployError {
 function outOfMemory(limitBytes: number, name: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_MEMORY',
-    `${name} needs more than the build’s limit of ${mebibytes(limitBytes)} of memory (build_memory).`,
+    `${name} needs more than the build’s limit of ${mebibytes(limitBytes)} of memory (build_memory)`,
     'Use packages that need no compiler (for Python: wheels), run fewer compilers at once, or ask the operator to raise build_memory.',
   );
 }
@@ -66,7 +66,7 @@ function outOfProcesses(limit: number | null, name: string): DeployError {
   const whose = limit === null ? 'the kubelet allows one pod' : `the build’s limit of ${limit}`;
   return new DeployError(
     'BUILD_OUT_OF_PROCESSES',
-    `${name} started more processes and threads than ${whose} (${setting}).`,
+    `${name} started more processes and threads than ${whose} (${setting})`,
     `Run fewer jobs at once (for example make -j2), or ask the operator to raise ${setting}.`,
   );
 }
@@ -107,7 +107,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   if (NO_SPACE.test(text)) {
     return new DeployError(
       'BUILD_FAILED',
-      `${step.name} failed because the disk of this server is full.`,
+      `${step.name} failed because the disk of this server is full`,
       'This is not your tool’s fault: tell the operator, and push again later.',
     );
   }
@@ -125,7 +125,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
 export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
   return new DeployError(
     'BUILD_FAILED',
-    `The buildpack ${id} wrote a result that the server cannot use: ${why}.`,
+    `the buildpack ${id} wrote a result that the server cannot use: ${why}`,
     'This is a mistake in the buildpack, not in your tool: tell the operator.',
     options,
   );
@@ -142,11 +142,11 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
   const more = files.length > shown.length ? ` and ${files.length - shown.length} more` : '';
   const seen =
     files.length === 0
-      ? 'The repository is empty.'
-      : `At the top of the repository: ${shown.join(', ')}${more}.`;
+      ? 'The repository is empty'
+      : `At the top of the repository: ${shown.join(', ')}${more}`;
   return new DeployError(
     'NO_BUILDPACK',
-    ['No buildpack recognises this tool.', ...notes.map((note) => `${note}.`), seen].join(' '),
+    ['no buildpack recognises this tool', ...notes, seen].join('. '),
     'Python needs a requirements.txt, pyproject.toml or app.py; Node needs a package.json with dependencies or a start script; ' +
       'a static site needs an index.html; any other tool needs a Procfile with `web: COMMAND`. Add such a file at the top of the repository, commit and push again.',
   );
@@ -156,7 +156,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
-    'The build succeeded, but nothing in the repository says how to start this tool.',
+    'the build succeeded, but nothing in the repository says how to start this tool',
     'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again.',
   );
 }
@@ -165,7 +165,7 @@ export function noProcess(): DeployError {
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(
     'TOO_MANY_PROCESSES',
-    `The tool has ${count} process types that run all the time, but at most ${most} are allowed (process_types).`,
+    `the tool has ${count} process types that run all the time, but at most ${most} are allowed (process_types)`,
     'Let one process type do the work of several, or ask the operator to raise process_types.',
   );
 }

@@ -186,7 +186,7 @@ export function builderContract(
         ['release: true', ...Array.from({ length: count }, (_, index) => `p${index}: sleep 9`)].join('\n');
       await assert.rejects(builder.build(request('one', { Procfile: procfile(21) }), silent, signal), {
         code: 'TOO_MANY_PROCESSES',
-        message: /^The tool has 21 process types that run all the time, but at most 20 are allowed/,
+        message: /^the tool has 21 process types that run all the time, but at most 20 are allowed/,
       });
       const { processes } = await builder.build(request('one', { Procfile: procfile(20) }), silent, signal);
       assert.equal(processes.length, 21);

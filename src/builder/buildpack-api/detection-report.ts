@@ -75,5 +75,5 @@ export function failDetection(
 }
 
 function detectionOf(id: string): string {
-  return `The detection of ${nameOf(id)}`;
+  return `the detection of ${nameOf(id)}`;
 }

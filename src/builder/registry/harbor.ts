@@ -137,7 +137,7 @@ export class Harbor {
       const why = (cause instanceof Error ? systemCode(cause.cause) : null) ?? 'no answer in time';
       throw new DeployError(
         'REGISTRY_UNAVAILABLE',
-        `Harbor at ${url} cannot be used at the moment: ${why}.`,
+        `Harbor at ${url} cannot be used at the moment: ${why}`,
         'This is not your tool’s fault: push again in some minutes. If it still fails, tell the operator.',
         { cause },
       );
@@ -148,7 +148,7 @@ export class Harbor {
     const cause = new Error(`Harbor answered ${answer.status}: ${(await reason(answer)).slice(0, 500)}`);
     return new DeployError(
       answer.status >= 500 ? 'REGISTRY_UNAVAILABLE' : 'REGISTRY_REFUSED',
-      `Harbor at ${this.#options.url} did not let this server ${what} (${answer.status}).`,
+      `Harbor at ${this.#options.url} did not let this server ${what} (${answer.status})`,
       'This is not your tool’s fault. Operators: check the account of the setting harbor_user, its password and its rights.',
       { cause },
     );
@@ -159,7 +159,7 @@ export class Harbor {
 export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
   return new DeployError(
     'REGISTRY_FULL',
-    `The images of ${name} take ${mebibytes(usedBytes)} of their quota of ${mebibytes(limitBytes)}, which leaves too little for another build.`,
+    `the images of ${name} take ${mebibytes(usedBytes)} of their quota of ${mebibytes(limitBytes)}, which leaves too little for another build`,
     'Make the tool smaller (a .slugignore leaves files of the repository out), or ask the operator to raise the quota or to delete old images.',
   );
 }

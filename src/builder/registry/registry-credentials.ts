@@ -38,7 +38,7 @@ export function credentialsIn(path: string | null): FindCredentials {
     } catch (cause) {
       throw new DeployError(
         'BAD_SETTING',
-        'The file of the setting registry_credentials is not a configuration file of docker.',
+        'the file of the setting registry_credentials is not a configuration file of docker',
         'Operators: write this file with `docker login`, or mount the .dockerconfigjson of a Secret as this file.',
         { cause },
       );

@@ -144,7 +144,7 @@ export class RegistryRequests {
   #refused({ method, path }: RegistryCall, status: number): DeployError {
     return new DeployError(
       'REGISTRY_REFUSED',
-      `The registry ${this.#options.host} refuses ${method} of ${path.replace(/\/(manifests|blobs|tags)\/.*$/, '')} (${status}).`,
+      `the registry ${this.#options.host} refuses ${method} of ${path.replace(/\/(manifests|blobs|tags)\/.*$/, '')} (${status})`,
       'This is not your tool’s fault. Operators: check the setting registry_credentials and the rights of its account.',
     );
   }
@@ -154,7 +154,7 @@ export class RegistryRequests {
 export function registryUnavailable(host: string, why: string, cause?: unknown): DeployError {
   return new DeployError(
     'REGISTRY_UNAVAILABLE',
-    `The image registry ${host} cannot be used at the moment: ${why}.`,
+    `the image registry ${host} cannot be used at the moment: ${why}`,
     'This is not your tool’s fault: push again in some minutes. If it still fails, tell the operator.',
     cause === undefined ? {} : { cause },
   );

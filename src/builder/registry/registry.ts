@@ -221,7 +221,7 @@ export class Registry {
 function unexpected(host: string, { status }: Response): DeployError {
   return new DeployError(
     'REGISTRY_REFUSED',
-    `The image registry ${host} gave an unexpected answer, status ${status}.`,
+    `the image registry ${host} gave an unexpected answer, status ${status}`,
     'This is not your tool’s fault: tell the operator.',
   );
 }

@@ -47,7 +47,7 @@ export async function readServiceTemplate(
   if (template === undefined) return { settings: nothing, warnings: [] };
   if (found.length > 1) {
     throw refusal(
-      `There is more than one ${file}: ${found.map(({ path }) => path).join(', ')}.`,
+      `there is more than one ${file}: ${found.map(({ path }) => path).join(', ')}`,
       'Keep one of them, at the top of the repository, and push again.',
     );
   }
@@ -93,9 +93,9 @@ async function findTemplates(source: string): Promise<Template[]> {
 
 async function readContent({ path, text }: Template): Promise<Record<string, unknown>> {
   const hint = `Write lines such as \`type: python3.11\` into ${path}, or remove it, and push again.`;
-  if (text === null) throw refusal(`${path} is larger than ${MAX_BYTES / 1024} kB.`, hint);
+  if (text === null) throw refusal(`${path} is larger than ${MAX_BYTES / 1024} kB`, hint);
   const content = await parseMapping(text);
-  if ('why' in content) throw refusal(`${path} ${content.why}.`, hint, { cause: content.cause });
+  if ('why' in content) throw refusal(`${path} ${content.why}`, hint, { cause: content.cause });
   return content.mapping;
 }
 

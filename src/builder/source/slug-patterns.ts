@@ -138,7 +138,7 @@ export class Matcher {
     if (this.#steps <= MAX_STEPS) return;
     throw new DeployError(
       'BUILD_SLUGIGNORE',
-      `Matching the patterns of .slugignore against all files of the repository takes too long.`,
+      `matching the patterns of .slugignore against all files of the repository takes too long`,
       'Use fewer patterns in .slugignore and fewer wildcards in each pattern, and push again.',
     );
   }

@@ -58,15 +58,15 @@ export async function readToolforgeYaml(
   const text = await readText(source);
   if (text === null) return { components: [], service: {}, warnings: await misspeltFile(source) };
   const content = await parseMapping(text);
-  if ('why' in content) throw refusal(`${file} ${content.why}.`, example, { cause: content.cause });
+  if ('why' in content) throw refusal(`${file} ${content.why}`, example, { cause: content.cause });
   const warnings = unusedKeys(file, Object.keys(content.mapping), topKeys);
   if (content.mapping['source_url'] !== undefined)
     warnings.push(`source_url of ${file} has no effect here: what is deployed is what was pushed.`);
   const given = content.mapping['components'] ?? {};
-  if (!isMapping(given)) throw refusal(`components in ${file} does not hold components.`, example);
+  if (!isMapping(given)) throw refusal(`components in ${file} does not hold components`, example);
   const names = Object.keys(given);
   if (names.length > MAX_COMPONENTS)
-    throw refusal(`${file} has ${names.length} components.`, `A tool has at most ${MAX_COMPONENTS}.`);
+    throw refusal(`${file} has ${names.length} components`, `A tool has at most ${MAX_COMPONENTS}.`);
   const read = names.map((name) => readComponent(name, given[name], options.tool));
   assertFewScheduled(read, options.mostScheduled);
   assertOnePublished(read);
@@ -82,7 +82,7 @@ async function readText(source: string): Promise<string | null> {
     return await readPlainFile(source, [file], MAX_BYTES);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw refusal(`${file} is larger than ${MAX_BYTES / 1024} kB.`, 'Make it smaller, and push again.');
+    throw refusal(`${file} is larger than ${MAX_BYTES / 1024} kB`, 'Make it smaller, and push again.');
   }
 }
 
@@ -101,11 +101,11 @@ function readComponent(name: string, value: unknown, tool: ToolName): ReadCompon
   const where = `${shown(name)} in ${file}`;
   if (!processType.test(name) || name.length > longestName) {
     throw refusal(
-      `${where} cannot be the name of a component.`,
+      `${where} cannot be the name of a component`,
       `Take lower-case letters, digits, - and _, at most ${longestName}, and push again.`,
     );
   }
-  if (!isMapping(value) || !isMapping(value['run'])) throw refusal(`${where} has no \`run\`.`, example);
+  if (!isMapping(value) || !isMapping(value['run'])) throw refusal(`${where} has no \`run\``, example);
   const run = value['run'];
   const unknown = unusedKeys(where, Object.keys(value), componentKeys);
   const command = readCommand(where, run['command']);
@@ -118,7 +118,7 @@ function readComponent(name: string, value: unknown, tool: ToolName): ReadCompon
   }
   if (kind !== 'continuous') {
     const said = kind === undefined ? 'has no component_type' : `has the component_type ${shown(kind)}`;
-    throw refusal(`${where} ${said}.`, 'Write `component_type: scheduled` or `continuous`, and push again.');
+    throw refusal(`${where} ${said}`, 'Write `component_type: scheduled` or `continuous`, and push again.');
   }
   if (name === 'release') throw reserved(where, 'is what runs before each release');
   const isPublished = run['publish'] !== undefined || command === 'web' || name === 'web';
@@ -134,7 +134,7 @@ function assertMayBeScheduled(name: string, where: string): void {
 }
 
 function reserved(where: string, meaning: string): DeployError {
-  return refusal(`${where} cannot be: the process of that name ${meaning}.`, 'Give it another name.');
+  return refusal(`${where} cannot be: the process of that name ${meaning}`, 'Give it another name.');
 }
 
 function readCommand(where: string, value: unknown): string {
@@ -148,14 +148,14 @@ function readCommand(where: string, value: unknown): string {
       : '';
   if (command === '') {
     throw refusal(
-      `${where} has no command.`,
+      `${where} has no command`,
       'Write `command: ` and a process type of the Procfile or a line for a shell below its `run:`, and push again.',
     );
   }
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
   if (command.length > MAX_CHARACTERS || /[\u0000-\u001f\u007f]/.test(command)) {
     throw refusal(
-      `The command of ${where} holds a control character or is longer than ${MAX_CHARACTERS} characters.`,
+      `the command of ${where} holds a control character or is longer than ${MAX_CHARACTERS} characters`,
       'Write it on one line, or into a script that it starts, and push again.',
     );
   }
@@ -167,12 +167,12 @@ function readTimes(where: string, run: Readonly<Record<string, unknown>>, seed: 
   if (typeof given !== 'string') {
     const said =
       given === undefined ? 'has no schedule' : `has the schedule ${shown(given)}, which is no text`;
-    throw refusal(`${where} ${said}.`, 'Write `schedule: "@daily"` or `schedule: "30 4 * * *"` (UTC).');
+    throw refusal(`${where} ${said}`, 'Write `schedule: "@daily"` or `schedule: "30 4 * * *"` (UTC).');
   }
   const read = readSchedule(given, seed);
   if ('why' in read) {
     throw refusal(
-      `The schedule ${shown(given)} of ${where} cannot be used: ${read.why}.`,
+      `the schedule ${shown(given)} of ${where} cannot be used: ${read.why}`,
       'Write for instance "@daily", "*/10 * * * *" for every ten minutes, or "30 4 * * 1" for Mondays at 04:30 UTC, and push again.',
     );
   }
@@ -191,7 +191,7 @@ function count(
   const value = run[key] ?? null;
   if (value === null) return null;
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= most) return value;
-  throw refusal(`${key} of ${where} is ${shown(value)}.`, `Write a whole number from 0 to ${most}.`);
+  throw refusal(`${key} of ${where} is ${shown(value)}`, `Write a whole number from 0 to ${most}.`);
 }
 
 function readService(
@@ -236,7 +236,7 @@ function assertFewScheduled(read: readonly ReadComponent[], most: number): void 
   const scheduled = read.filter(({ component }) => component.schedule !== null).length;
   if (scheduled <= most) return;
   throw refusal(
-    `${file} has ${scheduled} scheduled components, and a tool may have ${most} (scheduled_processes).`,
+    `${file} has ${scheduled} scheduled components, and a tool may have ${most} (scheduled_processes)`,
     'Let one of them do the work of several, or ask the operator for a higher scheduled_processes.',
   );
 }
@@ -246,7 +246,7 @@ function assertOnePublished(read: readonly ReadComponent[]): void {
   if (published.length <= 1) return;
   const names = published.map(({ component }) => component.name).join(', ');
   throw refusal(
-    `More than one component of ${file} is to get the requests: ${names}.`,
+    `more than one component of ${file} is to get the requests: ${names}`,
     'Leave `publish` and the command `web` to one of them, and push again.',
   );
 }

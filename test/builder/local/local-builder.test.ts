@@ -212,7 +212,7 @@ test('if no buildpack detects the tool, a failed bin/detect is the reason; other
   });
   const leftAside = { detect: 'echo note: a.json is left aside: it is broken; exit 100', build: '' };
   await withBuilder({ leftAside }, async (builder) => {
-    const why = /^No buildpack recognises this tool\. a\.json is left aside: it is broken\. At the top/;
+    const why = /^no buildpack recognises this tool\. a\.json is left aside: it is broken\. At the top/;
     await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', why));
   });
 });

@@ -58,7 +58,7 @@ export class BuilderImages {
 function unusable(text: string, why: string): DeployError {
   return new DeployError(
     'BUILDER_IMAGE',
-    `The builder image ${text} cannot be used: ${why}.`,
+    `the builder image ${text} cannot be used: ${why}`,
     'This is not your tool’s fault. Operators: check the setting builder_image; deploy/builder/build-images makes such an image.',
   );
 }

@@ -15,7 +15,7 @@ export function assertConfigured(config: KubernetesBuilderConfig): void {
   if (missing === undefined) return;
   throw new DeployError(
     'BAD_SETTING',
-    `The setting ${missing} is empty, but builds in a cluster need it.`,
+    `the setting ${missing} is empty, but builds in a cluster need it`,
     'The script deploy/builder/build-images makes the images for builds and prints the value of this setting.',
   );
 }

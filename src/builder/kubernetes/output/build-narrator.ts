@@ -92,7 +92,7 @@ export class BuildNarrator {
       this.#detection.failFound(this.#progress, this.#source.files, this.#limits);
     }
     const { exitCode: code, isOutOfMemory } = end;
-    const step = { name: 'The detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines.all };
+    const step = { name: 'the detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines.all };
     throw stepFailed(step, this.#limits);
   }
 }

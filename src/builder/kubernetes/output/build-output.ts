@@ -89,7 +89,7 @@ export class BuildOutput {
 
   /** @throws DeployError always; it says why the phase failed. */
   fail(end: ContainerEnd, limits: StepLimits): never {
-    const name = this.#buildpack === null ? 'The build' : nameOf(this.#buildpack);
+    const name = this.#buildpack === null ? 'the build' : nameOf(this.#buildpack);
     const code = /^exit status (\d+)$/.exec(this.#error)?.[1];
     const signal = /^signal: (.*)$/.exec(this.#error)?.[1];
     const isOfBuildpack = end.exitCode === BUILDPACK_FAILED && (code ?? signal) !== undefined;

@@ -32,7 +32,7 @@ export function phaseFailed(options: {
   readonly limits: StepLimits;
 }): DeployError {
   const { phase, end, lines, registryHost, limits } = options;
-  const words = sentenceBegin(PHASE_WORDS[phase]);
+  const words = PHASE_WORDS[phase];
   if (end.isOutOfMemory) {
     return stepFailed(
       { name: words, code: end.exitCode, signal: null, isOutOfMemory: true, lastLines: [] },
@@ -44,7 +44,7 @@ export function phaseFailed(options: {
   if (phase === 'fetch') {
     return new DeployError(
       'BUILD_SOURCE',
-      `The build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}.`,
+      `the build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}`,
       'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if sources_listen is not set, to the HTTP server.',
       cause,
     );
@@ -55,7 +55,7 @@ export function phaseFailed(options: {
   if (trouble === 'full') {
     return new DeployError(
       'REGISTRY_FULL',
-      `The registry ${registryHost} has no room for the image: ${said}.`,
+      `the registry ${registryHost} has no room for the image: ${said}`,
       'Make the tool smaller (a .slugignore leaves files of the repository out), or ask the operator for more room in the registry.',
       cause,
     );
@@ -63,7 +63,7 @@ export function phaseFailed(options: {
   if (trouble === 'refused') {
     return new DeployError(
       'REGISTRY_REFUSED',
-      `The registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${said}.`,
+      `the registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${said}`,
       'This is not your tool’s fault. Operators: check the setting registry_secret and the rights of its account.',
       cause,
     );
@@ -71,7 +71,7 @@ export function phaseFailed(options: {
   if (trouble !== null) return registryUnavailable(registryHost, said, cause.cause);
   return new DeployError(
     'BUILD_FAILED',
-    `${words} failed (${end.exitCode}): ${said || 'it said nothing'}.`,
+    `${words} failed (${end.exitCode}): ${said || 'it said nothing'}`,
     'This is not your tool’s fault: push again. If it happens again, tell the operator.',
     cause,
   );
@@ -100,7 +100,7 @@ export function podFailed(
   };
   return new DeployError(
     fault.code === 'REFUSED' ? 'BUILD_REFUSED' : `BUILD_${fault.code}`,
-    `The build, during ${during}, ${fault.words.replace(/\.$/, '')}.`,
+    `the build, during ${during}, ${fault.words}`,
     hints[fault.code] ?? fault.hint,
   );
 }
@@ -109,7 +109,7 @@ export function podFailed(
 export function buildGone(during: string): DeployError {
   return new DeployError(
     'BUILD_GONE',
-    `The build was deleted from the cluster during ${during}.`,
+    `the build was deleted from the cluster during ${during}`,
     'Push again; if it happens again, tell the operator that something deletes pods of builds.',
   );
 }
@@ -119,7 +119,7 @@ export function buildNamespaceUnusable(namespace: string, cause: DeployError): D
   const isLeaving = cause.code === 'NAMESPACE_LEAVING';
   return new DeployError(
     'BUILD_NAMESPACE',
-    `The namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'does not exist'}.`,
+    `the namespace for builds, ${namespace}, ${isLeaving ? 'is being deleted' : 'does not exist'}`,
     'This is not your tool’s fault: tell the operator. Operators: create the namespace, or name another in the setting build_namespace.',
     { cause },
   );
@@ -135,7 +135,7 @@ export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown
   const isTooSmall = waitedMs === 0;
   return new DeployError(
     'BUILD_QUOTA',
-    `The build ${words} of the build namespace${isTooSmall ? ', which is too small for one build' : ` within ${duration(waitedMs)}`}.`,
+    `the build ${words} of the build namespace${isTooSmall ? ', which is too small for one build' : ` within ${duration(waitedMs)}`}`,
     `This is not your tool’s fault: ${isTooSmall ? 'tell the operator' : 'push again later'}. Operators: the quota must have room for concurrent_deployments builds; build_memory, build_cpu and build_disk set how much one build asks for.`,
     cause === undefined ? {} : { cause },
   );
@@ -145,7 +145,7 @@ export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown
 export function variablesTooLarge(): DeployError {
   return new DeployError(
     'CONFIG_TOO_LARGE',
-    'The config vars of the tool are too large: in a cluster, all of them together may have at most 750 kB.',
+    'the config vars of the tool are too large: in a cluster, all of them together may have at most 750 kB',
     'Put large values into files, or remove config vars with: config unset TOOL NAME',
   );
 }
@@ -156,8 +156,4 @@ function lastWords(lines: readonly string[]): string {
   const error = telling.findLast((line) => /^(ERROR|curl|tar|bash)\b/.test(line)) ?? telling.at(-1) ?? '';
   const text = error.replace(/^ERROR: (failed to )?/, '').replace(/^(curl|tar): /, '');
   return (text.length > 300 ? `${text.slice(0, 300)}…` : text).replace(/\.$/, '');
-}
-
-function sentenceBegin(text: string): string {
-  return text.slice(0, 1).toUpperCase() + text.slice(1);
 }

@@ -8,7 +8,7 @@ const status = {
   reason: 'Forbidden',
   message: 'pods "x" is forbidden: exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1',
 };
-const full = new DeployError('QUOTA_EXCEEDED', 'The quota is used up.', '', {
+const full = new DeployError('QUOTA_EXCEEDED', 'the quota is used up', '', {
   cause: new ApiException(403, 'Forbidden', JSON.stringify(status), {}),
 });
 

@@ -98,7 +98,7 @@ test('if no buildpack detects the tool and a detection broke, the broken detecti
   said((progress) =>
     assert.throws(
       () => reading(broken).failFound(progress, [], limits),
-      failsWith('BUILD_FAILED', /^The detection of b exited 3: Boom: it cannot$/),
+      failsWith('BUILD_FAILED', /^the detection of b exited 3: Boom: it cannot$/),
     ),
   );
 });

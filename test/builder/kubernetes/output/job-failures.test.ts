@@ -56,7 +56,7 @@ for (const [phase, line, code, message] of [
     'export',
     'ERROR: failed to export: something else',
     'BUILD_FAILED',
-    /Storing the image failed \(62\): export: something else/,
+    /^storing the image failed \(62\): export: something else/,
   ],
 ] as const) {
   test(`threat 70: a build phase ${phase} that ends with "${line.slice(0, 60)}" gives ${code}`, () => {
@@ -69,13 +69,13 @@ for (const [phase, line, code, message] of [
 test('threat 60: a build phase without buildpacks that runs out of memory is reported as out of memory', () => {
   const end = { exitCode: 137, isOutOfMemory: true, message: '' };
   const error = phaseFailed({ phase: 'export', end, lines: [], registryHost: host, limits });
-  failsWith('BUILD_OUT_OF_MEMORY', /^Storing the image needs more than the build’s limit of 2048 MiB/)(error);
+  failsWith('BUILD_OUT_OF_MEMORY', /^storing the image needs more than the build’s limit of 2048 MiB/)(error);
 });
 
 test('a failed build phase without output is reported with its exit status', () => {
   const end = { exitCode: 3, isOutOfMemory: false, message: '' };
   const error = phaseFailed({ phase: 'restore', end, lines: [], registryHost: host, limits });
-  failsWith('BUILD_FAILED', /Restoring the cache failed \(3\): it said nothing/)(error);
+  failsWith('BUILD_FAILED', /^restoring the cache failed \(3\): it said nothing/)(error);
 });
 
 const fault = (code: PodFault['code'], words: string): PodFault => ({
@@ -96,7 +96,7 @@ for (const [code, words, expected, message] of [
     /during pip, was ended because its node/,
   ],
   ['UNSCHEDULABLE', 'finds no room in the cluster: x', 'BUILD_UNSCHEDULABLE', /finds no room/],
-  ['REFUSED', 'The quota few is used up.', 'BUILD_REFUSED', /The quota few is used up\.$/],
+  ['REFUSED', 'cannot be made: the quota few is used up', 'BUILD_REFUSED', /the quota few is used up$/],
   ['NODE_LOST', 'was ended because its node went away', 'BUILD_NODE_LOST', /went away/],
 ] as const) {
   test(`threat 78: a build whose pod has the fault ${code} (${words}) fails with ${expected}`, () => {
