@@ -33,7 +33,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     const meant = nearest(Object.keys(settings), unknown);
     throw new DeployError(
       'BAD_SETTING',
-      `There is no setting ${unknown}.`,
+      `there is no setting ${unknown}`,
       meant.length === 0
         ? 'docs/configuration.md lists all settings.'
         : `Did you mean ${meant.join(' or ')}?`,
@@ -47,7 +47,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     const why = value.error.issues.map((issue) => issue.message).join('; ');
     throw new DeployError(
       'BAD_SETTING',
-      `The setting ${name} is ${JSON.stringify(given)}, but must be ${why}.`,
+      `the setting ${name} is ${JSON.stringify(given)}, but must be ${why}`,
       `Correct the setting in the configuration file or in the variable ${environmentName(name)}.`,
     );
   });
@@ -112,7 +112,7 @@ function textOf(path: string): string {
 }
 
 function badFile(path: string, what: string, hint: string, cause?: unknown): DeployError {
-  return new DeployError('BAD_SETTING', `The configuration file ${path} ${what}.`, hint, { cause });
+  return new DeployError('BAD_SETTING', `the configuration file ${path} ${what}`, hint, { cause });
 }
 
 /** The first line of a parser's message. The rest quotes the file. */

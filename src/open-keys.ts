@@ -28,7 +28,7 @@ async function inFolder<Result>(folder: string, work: () => Promise<Result>): Pr
     if (cause instanceof DeployError || code === null) throw cause;
     throw new DeployError(
       'KEYS_FOLDER',
-      `The folder of keys ${folder} cannot be made, read or written (${code}).`,
+      `the folder of keys ${folder} cannot be made, read or written (${code})`,
       'Set TOOLFORGE_PUSH_KEYS to a folder that belongs to the user of this server.',
       { cause },
     );

@@ -17,9 +17,9 @@ export function assertTrustedUse(
   const outside = [config.ssh, config.http].find(({ host }) => !isLoopback(host));
   const why =
     users === 'many' || users > 1
-      ? `There are ${users} users, and tools are not isolated here.`
+      ? `there are ${users} users, and tools are not isolated here`
       : outside !== undefined
-        ? `${outside.host} can be reached from other machines, and tools are not isolated here.`
+        ? `${outside.host} can be reached from other machines, and tools are not isolated here`
         : null;
   if (why === null) return;
   throw new DeployError(

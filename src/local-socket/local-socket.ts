@@ -54,7 +54,7 @@ export class LocalSocket {
       const spare = Buffer.byteLength(path) - MAX_PATH;
       throw new DeployError(
         'DATA_PATH_TOO_LONG',
-        `The path of the data folder is ${spare} bytes too long for the socket ${path}.`,
+        `the path of the data folder is ${spare} bytes too long for the socket ${path}`,
         'Set TOOLFORGE_PUSH_DATA to a shorter path.',
       );
     }

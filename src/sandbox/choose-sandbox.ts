@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import type { Config } from '../config.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
+import { sentence } from '../core/text/sentence.ts';
 import { checkReach } from './folder-reach.ts';
 import { IsolatedSandbox, WRAPPER_ENVIRONMENT } from './isolated/isolated-sandbox.ts';
 import { Cgroups } from './process/cgroups.ts';
@@ -73,9 +74,10 @@ export async function chooseSandbox(
 }
 
 function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): Choice {
-  const why = `Tools cannot be isolated here: ${problem}.`;
+  const why = `tools cannot be isolated here: ${problem}`;
   const remedy = remedyFor(problem);
-  if (mode === 'auto') return { sandbox: trusted, whyTrusted: `${why} To change that: ${remedy}`, remedy };
+  if (mode === 'auto')
+    return { sandbox: trusted, whyTrusted: `${sentence(why)} To change that: ${remedy}`, remedy };
   throw new DeployError(
     'NO_ISOLATION',
     why,
@@ -117,5 +119,5 @@ async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
   clearTimeout(limit);
   if (exit.code === 0) return null;
   const said = (await words).trim().split('\n').at(-1) ?? '';
-  return said === '' ? `bwrap in pasta ended with ${exit.code ?? exit.signal}` : said.replace(/\.$/, '');
+  return said === '' ? `bwrap in pasta ended with ${exit.code ?? exit.signal}` : said;
 }

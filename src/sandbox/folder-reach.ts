@@ -13,7 +13,7 @@ export async function checkReach(folder: string): Promise<void> {
   if (closed === null) return;
   throw new DeployError(
     'DATA_FOLDER_CLOSED',
-    `Each tool runs as its own system user, and these users may not pass through the folder ${closed}.`,
+    `each tool runs as its own system user, and these users may not pass through the folder ${closed}`,
     `Run \`chmod o+x ${closed}\`, which lets other users pass through the folder but not list it, or set TOOLFORGE_PUSH_DATA to another place, for example /var/lib/toolforge-push.`,
   );
 }

@@ -192,7 +192,7 @@ export function explain(error: unknown): unknown {
 function damaged(cause: unknown): DeployError {
   return new DeployError(
     'STORE_DAMAGED',
-    'The store is damaged or is not a store.',
+    'the store is damaged or is not a store',
     'An operator has to stop the server and run: npx toolforge-push doctor',
     { cause },
   );

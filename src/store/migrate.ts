@@ -12,7 +12,7 @@ export const migrations: readonly string[] = [first, deployTokens, requests, rep
 export function storeNewer(schema: number, known: number = migrations.length): DeployError {
   return new DeployError(
     'STORE_NEWER',
-    `The store has schema ${schema}, but this version of toolforge-push knows only schemas up to ${known}.`,
+    `the store has schema ${schema}, but this version of toolforge-push knows only schemas up to ${known}`,
     'Start the newer version of toolforge-push again, or use a backup of the data folder from before the upgrade.',
   );
 }

@@ -74,7 +74,7 @@ function associated(head: Buffer, context: readonly string[]): Buffer {
 export function wrongKey(wanted: string, given: string): DeployError {
   return new DeployError(
     'STORE_KEY',
-    `The store is encrypted with the key ${wanted}, but secrets.key contains the key ${given}.`,
+    `the store is encrypted with the key ${wanted}, but secrets.key contains the key ${given}`,
     'Restore the secrets.key of this data folder (setting `keys`) from its backup. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars',
   );
 }
@@ -91,7 +91,7 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
   if (bytes.length !== keyBytes) {
     throw new DeployError(
       'STORE_KEY',
-      `secrets.key has ${bytes.length} bytes, but a key has ${keyBytes}.`,
+      `secrets.key has ${bytes.length} bytes, but a key has ${keyBytes}`,
       'Restore secrets.key from its backup. If the data folder is empty, delete secrets.key: the next start makes a new key.',
     );
   }
@@ -114,7 +114,7 @@ function readKey(path: string): Buffer | null {
     if ((statSync(path).mode & 0o007) !== 0) {
       throw new DeployError(
         'STORE_KEY',
-        'Other users of this machine can read secrets.key, the key of all config vars.',
+        'other users of this machine can read secrets.key, the key of all config vars',
         'Run `chmod 600` on secrets.key. If somebody may have read the key, change the values of all config vars.',
       );
     }

@@ -25,7 +25,7 @@ export class StoreHealth {
     this.#store = store;
   }
 
-  /** Returns the problem in a sentence without full stop, or null if the store works. */
+  /** Returns the problem as the message of an error does, or null if the store works. */
   complaint(): string | null {
     const startedAt = performance.now();
     if (startedAt >= this.#nextReadAt) {
@@ -47,6 +47,6 @@ function complaintOf(check: () => void): string | null {
     return null;
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;
-    return error.message.replace(/\.$/, '').replace(/^The/, 'the');
+    return error.message;
   }
 }

@@ -8,6 +8,7 @@ import { after, test } from 'node:test';
 import { readConfig, unknownSettings } from '../../src/config.ts';
 import { configurationPage } from '../../src/configuration-page.ts';
 import { DeployError } from '../../src/core/errors.ts';
+import { sentence } from '../../src/core/text/sentence.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'configuration-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -136,7 +137,7 @@ for (const { name, environment, expected } of [
       (error) =>
         error instanceof DeployError &&
         error.code === 'BAD_SETTING' &&
-        expected.test(`${error.message} ${error.hint}`),
+        expected.test(`${sentence(error.message)} ${error.hint}`),
     );
   });
 }

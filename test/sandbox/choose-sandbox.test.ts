@@ -74,7 +74,7 @@ test('if this machine cannot isolate, the setting `auto` says why and how to ena
     /^trusted Tools cannot be isolated here: .+ apt-get install bubblewrap passt util-linux iproute2$/,
   );
   const refused = await chooseUnder(['unshare', '-n'], data.path, 'isolated');
-  assert.match(refused, /^NO_ISOLATION Tools cannot be isolated here/);
+  assert.match(refused, /^NO_ISOLATION tools cannot be isolated here/);
 });
 
 test('if only root may open the tun device, the reason names it, with the command that opens it to others', {
@@ -122,7 +122,7 @@ test('a data folder that tools cannot reach is refused with the name of the clos
   await assert.rejects(choice, (error) => {
     assert.ok(error instanceof DeployError);
     assert.equal(error.code, 'DATA_FOLDER_CLOSED');
-    assert.match(error.message, new RegExp(`the folder ${closed}\\.$`));
+    assert.match(error.message, new RegExp(`the folder ${closed}$`));
     assert.match(error.hint, new RegExp(`chmod o\\+x ${closed}`));
     return true;
   });

@@ -11,11 +11,11 @@ import type { SandboxCommand } from '../sandbox.ts';
  */
 export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
   for (const [name, value] of Object.entries(env)) {
-    if (name === '' || /[=\0]/.test(name)) throw notPassable(`A variable has the name ${shown(name)}`);
-    if (value.includes('\0')) throw notPassable(`The variable ${shown(name)} has a NUL character in it`);
+    if (name === '' || /[=\0]/.test(name)) throw notPassable(`a variable has the name ${shown(name)}`);
+    if (value.includes('\0')) throw notPassable(`the variable ${shown(name)} has a NUL character in it`);
   }
   if ([cwd, ...argv].some((word) => word.includes('\0'))) {
-    throw notPassable('The command has a NUL character in it');
+    throw notPassable('the command has a NUL character in it');
   }
 }
 
@@ -40,7 +40,7 @@ export function passableErrorIn(output: string): DeployError | null {
 export function tooLargeToPass(options?: ErrorOptions): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
-    'The command and its environment variables together are too large to start a program.',
+    'the command and its environment variables together are too large to start a program',
     'Put large values into files. Config vars and the variables that a build sets count towards the limit.',
     options,
   );
@@ -49,7 +49,7 @@ export function tooLargeToPass(options?: ErrorOptions): DeployError {
 function notPassable(what: string): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
-    `${what}, which cannot be passed to a program.`,
+    `${what}, which cannot be passed to a program`,
     'Check what the build writes into the env files and launch.toml of its layers, and push again.',
   );
 }
