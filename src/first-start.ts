@@ -117,7 +117,7 @@ function welcomeInPod(
     `kubectl -n ${namespace} exec ${option}${name} -- node src/cli/bin.ts ${words}`;
   return framed([
     `The first start has made the user ${uid} and the tool ${tool}.`,
-    ...leftOut.map((why) => `A key was left out: ${why}`),
+    ...leftOut.map((why) => `A key was left out: ${why}.`),
     '',
     `Password:       ${password}   (shown this once)`,
     `Web address:    ${web ?? 'none'}`,
@@ -138,7 +138,7 @@ function welcome(first: FirstStart, addresses: Addresses, { web, hostKey }: Star
       : `No public key was found in ~/.ssh. To add one: ssh-keygen -t ed25519, then npx toolforge-push user add ${uid} --key ~/.ssh/id_ed25519.pub`;
   const lines = [
     `Welcome, ${uid}. ${keyLine}`,
-    ...first.leftOut.map((why) => `A key was left out: ${why}`),
+    ...first.leftOut.map((why) => `A key was left out: ${why}.`),
     '',
     'In a repository with a Procfile, requirements.txt, package.json or index.html:',
     '',

@@ -47,7 +47,7 @@ interface Wish {
 function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployError {
   return new DeployError(
     'NO_ACCESS',
-    `The ${credential} opens ${onlyTool} alone.`,
+    `the ${credential} opens ${onlyTool} alone`,
     'Check the name in the address (git remote -v), or log in with a key, password or token of the other tool.',
   );
 }
@@ -61,14 +61,14 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
   if (!isMaintainer) {
     return new DeployError(
       'NO_ACCESS',
-      `There is no tool ${tool} that ${principal.uid} maintains.`,
+      `there is no tool ${tool} that ${principal.uid} maintains`,
       'Check the name in the address (git remote -v), or ask a maintainer of the tool to add you.',
     );
   }
   if (rank.indexOf(principal.scope) < rank.indexOf(action)) {
     return new DeployError(
       'TOKEN_SCOPE',
-      `The ${principal.credential} may only ${principal.scope} ${tool}, but this request needs the right to ${action}.`,
+      `the ${principal.credential} may only ${principal.scope} ${tool}, but this request needs the right to ${action}`,
       action === 'manage'
         ? 'Log in with your own key or password.'
         : `Log in with a token that may ${action}, or with your own key or password.`,
@@ -78,7 +78,7 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
   if (found.isDisabled && action !== 'read' && !principal.isOperator) {
     return new DeployError(
       'TOOL_DISABLED',
-      `${tool} is disabled.`,
+      `the tool ${tool} is disabled`,
       'Ask the operators of this server why the tool is disabled.',
     );
   }

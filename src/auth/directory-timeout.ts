@@ -16,8 +16,8 @@ export async function inTime<T>(
     return await ask(limit);
   } catch (error) {
     if (error instanceof DeployError) throw error;
-    if (limit.aborted) throw unavailable('The user directory did not answer in time.', error);
-    if (systemCode(error) !== null) throw unavailable('The user directory cannot be read just now.', error);
+    if (limit.aborted) throw unavailable('the user directory did not answer in time', error);
+    if (systemCode(error) !== null) throw unavailable('the user directory cannot be read just now', error);
     throw error;
   }
 }
@@ -34,7 +34,7 @@ export function unavailable(message: string, cause: unknown): DeployError {
 
 /** The refusal if many already wait for the directory or for a password check. */
 export function tooManyLogins(): DeployError {
-  return busy('Too many people are logging in just now.');
+  return busy('too many people are logging in just now');
 }
 
 /** The error if the directory works, but has too many questions to answer. No operator needs to act. */

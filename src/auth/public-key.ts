@@ -70,21 +70,21 @@ export function explain(problem: KeyProblem): { message: string; hint: string } 
     'Make one with ssh-keygen -t ed25519 and use the line in ~/.ssh/id_ed25519.pub; it may lie beside others.';
   switch (problem) {
     case 'not a key':
-      return { message: 'The line of the key file is not a public key.', hint: another };
+      return { message: 'the line of the key file is not a public key', hint: another };
     case 'options':
       return {
-        message: 'The line of the key file has options in front of the key.',
+        message: 'the line of the key file has options in front of the key',
         hint: 'Remove the options, so that the line begins with ssh-ed25519, ecdsa-sha2-nistp… or ssh-rsa.',
       };
     case 'hardware key':
       return {
-        message: 'Hardware (sk-) keys cannot be used here: this server cannot check their signatures.',
+        message: 'hardware (sk-) keys cannot be used here: this server cannot check their signatures',
         hint: another,
       };
     case 'algorithm':
-      return { message: 'Keys of this algorithm are not accepted.', hint: another };
+      return { message: 'keys of this algorithm are not accepted', hint: another };
     case 'short RSA key':
-      return { message: `The RSA key has fewer than ${RSA_BITS.least} bits.`, hint: another };
+      return { message: `the RSA key has fewer than ${RSA_BITS.least} bits`, hint: another };
   }
   problem satisfies never;
   throw new Error('unreachable');

@@ -33,7 +33,7 @@ export function assertHolds(tokens: DeployTokens, { credential }: Principal): vo
   if (tokens.holds(credential)) return;
   throw new DeployError(
     'TOKEN_OVER',
-    `The ${credential} is no longer valid: it was revoked or has expired`,
+    `the ${credential} is no longer valid: it was revoked or has expired`,
     'Log in with another token, or with your own key or password.',
   );
 }

@@ -96,7 +96,7 @@ async function lock(path: string): Promise<AsyncDisposable> {
     } else if (performance.now() > deadline) {
       throw new DeployError(
         'FILE_BUSY',
-        'Another command is changing the user directory at the moment.',
+        'another command is changing the user directory at the moment',
         'Try again in a moment.',
       );
     } else {

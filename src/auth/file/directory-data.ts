@@ -194,7 +194,7 @@ function refuse(context: z.RefinementCtx, message: string): never {
 function broken(line: number, what: string): DeployError {
   return new DeployError(
     'DIRECTORY_BROKEN',
-    `The directory file has an error in line ${line}: ${what}.`,
+    `the directory file has an error in line ${line}: ${what}`,
     'Correct this line of directory.yaml, or undo the last change to the file.',
     { cause: { line } },
   );

@@ -75,7 +75,7 @@ export class DirectoryFile {
     if (change.password !== undefined && [...change.password].length < LEAST_CHARACTERS) {
       throw refusal(
         'SHORT_PASSWORD',
-        `The password has fewer than ${LEAST_CHARACTERS} characters.`,
+        `the password has fewer than ${LEAST_CHARACTERS} characters`,
         `Give a longer one. A new user gets a generated one by: npx toolforge-push user add ${uid}`,
       );
     }
@@ -86,7 +86,7 @@ export class DirectoryFile {
       if (known !== undefined && keys.length === 0 && password === null) {
         throw refusal(
           'USER_EXISTS',
-          `There is a user ${uid} already.`,
+          `there is a user ${uid} already`,
           `To give them a key or a password: npx toolforge-push user add ${uid} --key FILE, or --password-stdin`,
         );
       }
@@ -132,7 +132,7 @@ export class DirectoryFile {
       const known = data.tools.get(tool);
       const added = wanted.filter((uid) => !known?.maintainers.has(uid));
       if (known === undefined && wanted.length === 0) {
-        throw refusal('NO_MAINTAINER', `${tool} needs a maintainer.`, 'Name one: --maintainer USER.');
+        throw refusal('NO_MAINTAINER', `the tool ${tool} needs a maintainer`, 'Name one: --maintainer USER.');
       }
       const list = listOf(entryOf(tableOf(document, 'tools'), tool), 'maintainers');
       for (const uid of added) list.add(document.createNode(uid));
@@ -147,7 +147,7 @@ export class DirectoryFile {
       if (!data.tools.has(tool)) {
         throw refusal(
           'NO_TOOL',
-          `There is no tool ${tool}.`,
+          `there is no tool ${tool}`,
           'See which there are with: npx toolforge-push tool list',
         );
       }
@@ -185,14 +185,14 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
     if (code !== 'ENOENT') {
       throw new DeployError(
         'DIRECTORY_FILE',
-        `The user directory ${path} cannot be read or changed (${code}).`,
+        `the user directory ${path} cannot be read or changed (${code})`,
         'Run the command as the user that the server runs as (sudo -u), and check whether the disk is full or read-only.',
         { cause },
       );
     }
     throw new DeployError(
       'NO_DIRECTORY',
-      'There is no user directory yet.',
+      'there is no user directory yet',
       'Add a user (npx toolforge-push user add NAME), or check the setting data (TOOLFORGE_PUSH_DATA). If a server has run here, see: npx toolforge-push doctor',
       { cause },
     );
@@ -206,7 +206,7 @@ function readKeys(lines: readonly string[]): PublicKey[] {
     const key = readKeyLine(line);
     if (typeof key !== 'string') return [key];
     const { message, hint } = explain(key);
-    throw refusal('BAD_KEY', lines.length > 1 ? `Line ${index + 1}: ${message}` : message, hint);
+    throw refusal('BAD_KEY', lines.length > 1 ? `line ${index + 1}: ${message}` : message, hint);
   });
 }
 
@@ -221,7 +221,7 @@ export function checkedUser(name: string): string {
   if (uid !== null) return uid;
   throw refusal(
     'BAD_USER_NAME',
-    `${JSON.stringify(name.slice(0, 80))} cannot be a user name.`,
+    `${JSON.stringify(name.slice(0, 80))} cannot be a user name`,
     'Take letters, digits, dots, dashes and underscores, at most 64; git, tool.NAME and tools.NAME mean something else.',
   );
 }
@@ -232,7 +232,7 @@ export function checkedTool(name: string): ToolName {
   if (tool !== null) return tool;
   throw refusal(
     'BAD_TOOL_NAME',
-    `${JSON.stringify(name.slice(0, 80))} cannot be a tool name.`,
+    `${JSON.stringify(name.slice(0, 80))} cannot be a tool name`,
     'It begins with a lower-case letter and goes on with lower-case letters, digits, - and _, at most 63, with a letter or digit at the end.',
   );
 }
@@ -271,7 +271,7 @@ function remove(map: YAMLMap, key: string): void {
 function unknownUser(uid: string): DeployError {
   return refusal(
     'NO_USER',
-    `There is no user ${uid}.`,
+    `there is no user ${uid}`,
     `Add them first: npx toolforge-push user add ${uid}; who there is: npx toolforge-push user list`,
   );
 }

@@ -84,7 +84,7 @@ export class FileDirectory implements Directory {
       const { dev, ino, size, mtimeNs } = await file.stat({ bigint: true });
       const version = `${dev}:${ino}:${size}:${mtimeNs}`;
       if (this.#snapshot?.version === version) return this.#snapshot;
-      if (size > MAX_BYTES) throw unavailable('The user directory is too large.', null);
+      if (size > MAX_BYTES) throw unavailable('the user directory is too large', null);
       const text = await file.readFile({ encoding: 'utf8', signal: limit });
       this.#snapshot = { ...readData(text), version };
       return this.#snapshot;
@@ -115,6 +115,6 @@ function readOrExplain(text: string): DirectoryData {
   } catch (cause) {
     const line = cause instanceof DeployError && cause.cause instanceof Object && 'line' in cause.cause;
     const where = line ? ` in line ${String((cause.cause as { line: number }).line)}` : '';
-    throw unavailable(`The user directory has an error${where}.`, cause);
+    throw unavailable(`the user directory has an error${where}`, cause);
   }
 }

@@ -18,7 +18,7 @@ export interface FirstDirectory {
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;
-  /** Why keys were left out, one sentence each. */
+  /** Why keys were left out, each as the message of an error says it. */
   readonly leftOut: readonly string[];
 }
 

@@ -45,7 +45,7 @@ export class CachedDirectory implements Directory {
   readonly #asked = new Map<string, Promise<unknown>>();
   readonly #turns = new KeyedConcurrencyLimit(MAX_AT_ONCE_OF_PERSON, {
     most: MAX_WAITING_OF_PERSON,
-    refusal: () => busy('Too many questions about your tools are under way.'),
+    refusal: () => busy('too many questions about your tools are under way'),
   });
 
   /** @param now - A clock in milliseconds that never goes back. */

@@ -94,7 +94,7 @@ export class LdapServers {
         this.#log.warn({ server: `${server.host}:${server.port}`, err: error }, 'LDAP server failed');
       }
     }
-    const error = unavailable('The user directory (LDAP) does not answer just now.', lastError);
+    const error = unavailable('the user directory (LDAP) does not answer just now', lastError);
     const asked = servers.map(({ host, port }) => `${host}:${port}`);
     alarmAbout(this.#log, error, { servers: asked, err: lastError });
     throw error;

@@ -35,7 +35,7 @@ export type LdapConfig = Pick<Config, Extract<keyof Config, `ldap_${string}`>>;
 /** @throws DeployError `BAD_SETTING`, which names the setting; also if passwords would be sent to a server in clear. */
 export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings> {
   if (config.ldap_servers.length === 0) {
-    throw bad('The setting ldap_servers is empty.', 'Name a server, as ldaps://ldap.example.org.');
+    throw bad('the setting ldap_servers is empty', 'Name a server, as ldaps://ldap.example.org.');
   }
   if (config.ldap_ca !== null) await readAuthorities(config.ldap_ca);
   return {
@@ -66,7 +66,7 @@ export async function readAccountPassword(passwordFile: string): Promise<string>
   if (password !== '') return password;
   // RFC 4513 section 5.1.2: a bind with an empty password succeeds, as anonymous.
   throw bad(
-    `The file ${passwordFile} of the setting ldap_bind_password_file has an empty first line.`,
+    `the file ${passwordFile} of the setting ldap_bind_password_file has an empty first line`,
     'Write the password there.',
   );
 }
@@ -76,7 +76,7 @@ async function readAccount(config: LdapConfig): Promise<LdapSettings['account']>
   if (dn === '' && passwordFile === null) return null;
   if (dn === '' || passwordFile === null) {
     throw bad(
-      'Of the settings ldap_bind_dn and ldap_bind_password_file only one is there.',
+      'of the settings ldap_bind_dn and ldap_bind_password_file only one is there',
       'Set both, or none to search anonymously.',
     );
   }
@@ -90,7 +90,7 @@ function readServer(text: string, config: LdapConfig): LdapServer {
   const scheme = url?.protocol;
   if (url === null || !isBare || url.hostname === '' || (scheme !== 'ldap:' && scheme !== 'ldaps:')) {
     throw bad(
-      `The setting ldap_servers has ${JSON.stringify(text)}, which is no LDAP server.`,
+      `the setting ldap_servers has ${JSON.stringify(text)}, which is no LDAP server`,
       'Write ldaps://HOST, ldap://HOST or one of them with :PORT.',
     );
   }
@@ -100,7 +100,7 @@ function readServer(text: string, config: LdapConfig): LdapServer {
   if (config.ldap_starttls) return { host, port, security: 'starttls' };
   if (isLoopback(host) || config.ldap_plain) return { host, port, security: 'plain' };
   throw bad(
-    `Passwords would go unencrypted to ${text}.`,
+    `passwords would go unencrypted to ${text}`,
     'Use ldaps:// or ldap_starttls: true; where you really mean it, set ldap_plain: true.',
   );
 }
@@ -110,7 +110,7 @@ function readFilter(setting: string, text: string): Filter {
     return FilterParser.parseString(text);
   } catch (cause) {
     throw bad(
-      `The setting ${setting} is ${JSON.stringify(text)}, which is no LDAP filter.`,
+      `the setting ${setting} is ${JSON.stringify(text)}, which is no LDAP filter`,
       'Write one as (objectClass=posixAccount).',
       cause,
     );
@@ -120,7 +120,7 @@ function readFilter(setting: string, text: string): Filter {
 function checkedDn(setting: string, text: string): string {
   if (readDn(text) !== null) return text;
   throw bad(
-    `The setting ${setting} is ${JSON.stringify(text)}, which is no distinguished name.`,
+    `the setting ${setting} is ${JSON.stringify(text)}, which is no distinguished name`,
     'Write one as ou=people,dc=example,dc=org.',
   );
 }
@@ -135,7 +135,7 @@ export async function readAuthorities(path: string): Promise<string> {
   const text = await readText('ldap_ca', path);
   if (/^-----BEGIN (X509 |TRUSTED )?CERTIFICATE-----/m.test(text)) return text;
   throw bad(
-    `The file ${path} of the setting ldap_ca holds no certificate in PEM form.`,
+    `the file ${path} of the setting ldap_ca holds no certificate in PEM form`,
     'Name a file with lines -----BEGIN CERTIFICATE-----.',
   );
 }
@@ -145,7 +145,7 @@ async function readText(setting: string, path: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch (cause) {
     throw bad(
-      `The file ${path} of the setting ${setting} cannot be read (${systemCode(cause) ?? 'unknown error'}).`,
+      `the file ${path} of the setting ${setting} cannot be read (${systemCode(cause) ?? 'unknown error'})`,
       'Check the path and the file’s mode.',
       cause,
     );
