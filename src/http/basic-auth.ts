@@ -138,7 +138,7 @@ export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string):
   if (isSame && isOwn(headers.origin, publicUrl)) return;
   throw new DeployError(
     'CROSS_SITE',
-    'This request comes from a page of another site.',
+    'this request comes from a page of another site',
     'Use git, curl or a page of this server.',
   );
 }

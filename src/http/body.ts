@@ -81,7 +81,7 @@ export function decodersOf(request: IncomingMessage): Transform[] {
   if (encoding === 'gzip' || encoding === 'x-gzip') return [createGunzip()];
   throw new DeployError(
     'UNSUPPORTED_ENCODING',
-    'This server reads request bodies only without a Content-Encoding, or with gzip.',
+    'this server reads request bodies only without a Content-Encoding, or with gzip',
     'Send the request without that Content-Encoding.',
   );
 }
@@ -94,7 +94,7 @@ export function atMost(bytes: number): Transform {
       left -= chunk.length;
       if (left >= 0) return done(null, chunk);
       done(
-        new DeployError('BODY_TOO_LARGE', `The request is larger than ${bytes} bytes.`, 'Send less at once.'),
+        new DeployError('BODY_TOO_LARGE', `the request is larger than ${bytes} bytes`, 'Send less at once.'),
       );
     },
   });

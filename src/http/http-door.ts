@@ -267,7 +267,7 @@ function assertConfidential(peer: Peer): void {
   if (peer.isConfidential) return;
   throw new DeployError(
     'NOT_CONFIDENTIAL',
-    'This request came over plain HTTP, where others can read the password.',
+    'this request came over plain HTTP, where others can read the password',
     'Use the https address. (Operators: the reverse proxy must be in trusted_proxies and set X-Forwarded-Proto.)',
   );
 }

@@ -35,7 +35,7 @@ export async function serveCommand(
   if (request.headers['content-encoding'] !== undefined) {
     throw new DeployError(
       'UNSUPPORTED_ENCODING',
-      'The body of a command request must be plain text, without a Content-Encoding.',
+      'the body of a command request must be plain text, without a Content-Encoding',
       'Send the request without a Content-Encoding.',
     );
   }
@@ -79,7 +79,7 @@ async function firstLine(
   if (line.length > LINE_BYTES || /(?!\t)\p{Cc}|\ufffd/u.test(line)) {
     throw new DeployError(
       'BAD_COMMAND_LINE',
-      'The first line of the request body is not a command line.',
+      'the first line of the request body is not a command line',
       `Send the words of a command, for example: curl -u USER --data 'ps TOOL' …`,
     );
   }

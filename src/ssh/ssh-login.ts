@@ -73,7 +73,7 @@ export class Login {
     if (identity !== null && identity.uid === this.#principal?.uid) return;
     throw new DeployError(
       'KEY_GONE',
-      'This server no longer accepts the key with which this connection logged in.',
+      'this server no longer accepts the key with which this connection logged in',
       'Log in again with a key that the server accepts.',
     );
   }

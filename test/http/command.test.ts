@@ -7,6 +7,7 @@ import { tooManyLogins } from '../../src/auth/directory-timeout.ts';
 import type { CommandLine } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { DeployError } from '../../src/core/errors.ts';
+import { sentence } from '../../src/core/text/sentence.ts';
 import { basic, openDoor } from '../support/http/http-door.ts';
 import { sendRaw } from '../support/http/http-raw.ts';
 
@@ -48,16 +49,16 @@ test('over HTTP, an empty body runs help', async (context) => {
 });
 
 for (const { name, error, status } of [
-  { name: 'NO_ACCESS', error: new DeployError('NO_ACCESS', 'There is no tool x.', 'Look.'), status: 404 },
-  { name: 'NOTHING_LIVE', error: new DeployError('NOTHING_LIVE', 'Nothing is live.', 'Push.'), status: 409 },
-  { name: 'TOOL_DISABLED', error: new DeployError('TOOL_DISABLED', 'Disabled.', 'Ask.'), status: 403 },
+  { name: 'NO_ACCESS', error: new DeployError('NO_ACCESS', 'there is no tool x', 'Look.'), status: 404 },
+  { name: 'NOTHING_LIVE', error: new DeployError('NOTHING_LIVE', 'nothing is live', 'Push.'), status: 409 },
+  { name: 'TOOL_DISABLED', error: new DeployError('TOOL_DISABLED', 'disabled', 'Ask.'), status: 403 },
   {
     name: 'DIRECTORY_UNAVAILABLE',
-    error: new DeployError('DIRECTORY_UNAVAILABLE', 'Down.', 'Wait.'),
+    error: new DeployError('DIRECTORY_UNAVAILABLE', 'down', 'Wait.'),
     status: 503,
   },
   { name: 'DIRECTORY_BUSY', error: tooManyLogins(), status: 503 },
-  { name: 'anything else', error: new DeployError('BAD_USAGE', 'No.', 'Read help.'), status: 400 },
+  { name: 'anything else', error: new DeployError('BAD_USAGE', 'no', 'Read help.'), status: 400 },
 ]) {
   test(`over HTTP, ${name} before any output is answered ${status} with its message and hint`, async (context) => {
     const fail = async () => {
@@ -65,7 +66,7 @@ for (const { name, error, status } of [
     };
     const { answer, text } = await post(context, fail, 'ps x');
     assert.equal(answer.status, status);
-    assert.equal(text, `${error.message}\n${error.hint}\n`);
+    assert.equal(text, `${sentence(error.message)}\n${error.hint}\n`);
   });
 }
 
@@ -99,11 +100,11 @@ test('over HTTP, a command with exit status 2 and only standard error is answere
 test('over HTTP, if a command fails after output, the text ends with the message, the hint and the exit status', async (context) => {
   const run: Run = async ({ out }) => {
     await out('building\n');
-    throw new DeployError('BUILD_FAILED', 'pip exited 1.', 'Mend it.');
+    throw new DeployError('BUILD_FAILED', 'build failed: pip exited 1', 'Mend it.');
   };
   const { answer, text } = await post(context, run, 'redeploy hello');
   assert.equal(answer.status, 200);
-  assert.equal(text, 'building\n !     pip exited 1.\n !     Mend it.\n !     exit status 1\n');
+  assert.equal(text, 'building\n !     Build failed: pip exited 1.\n !     Mend it.\n !     exit status 1\n');
 });
 
 test('over HTTP, the exit status of a command is in a trailer', async (context) => {

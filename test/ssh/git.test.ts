@@ -110,7 +110,7 @@ for (const { name, tool, key, login = 'alice', args, message } of [
     tool: 'frozen',
     key: 'alice',
     args: ['push'],
-    message: /^fatal: remote error: frozen is disabled\./,
+    message: /^fatal: remote error: The tool frozen is disabled\./,
   },
   {
     name: 'an odd path',
@@ -141,10 +141,10 @@ test('a disabled tool can be cloned by its maintainer', async () => {
 });
 
 test('over SSH, git shows why a push is refused, and only a number if the server has a bug', async () => {
-  bench.packServices.error = new DeployError('FROZEN', 'hello is frozen.', 'Wait.');
+  bench.packServices.error = new DeployError('FROZEN', 'the tool hello is frozen', 'Wait.');
   assert.match(
     (await bench.git(['ls-remote', bench.url('hello')])).stderr,
-    /^fatal: remote error: hello is frozen\.\n ! {5}Wait\./,
+    /^fatal: remote error: The tool hello is frozen\.\n ! {5}Wait\./,
   );
   bench.packServices.error = new TypeError('/secret/path');
   const { stderr } = await bench.git(['ls-remote', bench.url('hello')]);

@@ -31,7 +31,7 @@ export const MAX_ADVERTISEMENTS_WAITING = 40;
 export function tooManyQuestions(): DeployError {
   return new DeployError(
     'TOO_MANY_FETCHES',
-    'Too many clones, fetches and pushes with this key, password or token have just begun.',
+    'too many clones, fetches and pushes with this key, password or token have just begun',
     'Wait until some of these requests have ended, and try again.',
   );
 }
@@ -82,7 +82,7 @@ function nameOf(text: string): ToolName {
   if (tool !== null) return tool;
   throw new DeployError(
     'NO_ACCESS',
-    `${JSON.stringify(text.slice(0, 80))} cannot be the name of a tool.`,
+    `${JSON.stringify(text.slice(0, 80))} cannot be the name of a tool`,
     'Names of tools have lower-case letters, digits, - and _. Check the address (git remote -v).',
   );
 }
@@ -93,7 +93,7 @@ function requireType({ request }: Exchange, service: GitService): void {
   if (request.headers['content-type']?.toLowerCase() === expected) return;
   throw new DeployError(
     'UNSUPPORTED_TYPE',
-    `This address takes ${expected}.`,
+    `this address takes ${expected}`,
     'Use git to clone, fetch or push at this address.',
   );
 }
@@ -209,7 +209,7 @@ async function converse(exchange: Exchange, { outlet, git, stages, notice }: Con
   if (failure === null && outlet.isSilent && (exit.code !== 0 || reason !== null)) {
     throw new DeployError(
       'BROKEN_BODY',
-      reason?.trimEnd() ?? 'git did not understand the request.',
+      reason?.trimEnd() ?? 'this is not a request that git understands',
       'Try again with a newer git.',
     );
   }
@@ -236,7 +236,7 @@ function isOfBody(error: unknown): boolean {
 function brokenBody(cause: unknown): DeployError {
   return new DeployError(
     'BROKEN_BODY',
-    'The gzip data of the request body is damaged or cut off.',
+    'the gzip data of the request body is damaged or cut off',
     'Send the request again.',
     { cause },
   );

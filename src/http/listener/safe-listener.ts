@@ -23,14 +23,14 @@ export function assertSafeListener(config: ListenerConfig): TlsFiles | null {
   if (certificate !== null || key !== null) {
     throw new DeployError(
       'BAD_SETTING',
-      `The setting ${certificate === null ? 'tls_certificate' : 'tls_key'} is missing.`,
+      `the setting ${certificate === null ? 'tls_certificate' : 'tls_key'} is missing`,
       'TLS needs both tls_certificate and tls_key.',
     );
   }
   if (isLoopback(config.http.host) || config.trusted_proxies.length > 0) return null;
   throw new DeployError(
     'PLAIN_HTTP',
-    `The HTTP server would take passwords without encryption on ${config.http.host}.`,
+    `the HTTP server would take passwords without encryption on ${config.http.host}`,
     'Set tls_certificate and tls_key, or name the reverse proxy that ends TLS in trusted_proxies, or listen on 127.0.0.1.',
   );
 }

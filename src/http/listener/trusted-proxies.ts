@@ -76,7 +76,7 @@ export class TrustedProxies {
     if (isIP(address) === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix ?? '0') || length > bits) {
       throw new DeployError(
         'BAD_SETTING',
-        `The setting trusted_proxies has ${JSON.stringify(entry)}: not an address, CIDR range or host name.`,
+        `the setting trusted_proxies has ${JSON.stringify(entry)}: not an address, CIDR range or host name`,
         'Write addresses, CIDR ranges or host names, for example 192.0.2.7, 10.0.0.0/8 or proxy.example.org.',
       );
     }

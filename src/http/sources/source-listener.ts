@@ -38,7 +38,7 @@ export function createSourceListener({ config, sources, log }: SourceListenerOpt
   if (ANY.includes(address.host) && config.source_url === '') {
     throw new DeployError(
       'BAD_SETTING',
-      `The setting sources_listen is ${address.host}, which builds cannot use as an address, and source_url is not set.`,
+      `the setting sources_listen is ${address.host}, which builds cannot use as an address, and source_url is not set`,
       'Set source_url to the address at which builds reach sources_listen, for example http://toolforge-push.toolforge-push.svc:8081.',
     );
   }

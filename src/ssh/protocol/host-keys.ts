@@ -59,7 +59,7 @@ async function load(path: string): Promise<Buffer | null> {
     if ((mode & 0o077) !== 0) {
       throw new DeployError(
         'HOST_KEY_EXPOSED',
-        `The host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)}).`,
+        `the host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)})`,
         `Run chmod 600 ${path}. If others may have read the key, remove the file instead: the next start creates a new key.`,
       );
     }
@@ -68,7 +68,7 @@ async function load(path: string): Promise<Buffer | null> {
     if (!(key instanceof Error) && key.isPrivateKey()) return text;
     throw new DeployError(
       'HOST_KEY_BROKEN',
-      `The host key ${basename(path)} is not a private key without passphrase.`,
+      `the host key ${basename(path)} is not a private key without passphrase`,
       `Restore ${path} from a backup, or remove the file: the next start creates a new key, and clients will warn once.`,
     );
   } catch (error) {

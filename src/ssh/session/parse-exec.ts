@@ -35,7 +35,7 @@ export function parseExec(command: string): ExecRequest {
   if (service === 'upload-archive') {
     throw new DeployError(
       'NO_ARCHIVES',
-      'This server does not make archives.',
+      'this server does not make archives',
       'Clone the repository and run git archive in the clone.',
     );
   }
@@ -61,8 +61,8 @@ function badRepository(path: string): DeployError {
   return new DeployError(
     'BAD_REPOSITORY',
     path.trim() === ''
-      ? 'The repository is missing.'
-      : `${JSON.stringify(path.slice(0, 80))} is not the repository of a tool.`,
+      ? 'the repository is missing'
+      : `${JSON.stringify(path.slice(0, 80))} is not the repository of a tool`,
     'The address of a tool is ssh://USER@HOST:PORT/TOOL.git, with the tool’s name in lower case. To see the address in your clone: git remote -v.',
   );
 }

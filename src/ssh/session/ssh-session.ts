@@ -145,7 +145,7 @@ function takePlace({ commands, principal: { uid } }: SessionContext): () => void
   if (taken.kind === 'taken') return taken.giveBack;
   throw new DeployError(
     'TOO_MANY_COMMANDS',
-    `${taken.holder ?? 'This server'} has too many commands under way over SSH.`,
+    `${taken.holder === null ? 'this server' : `the user ${taken.holder}`} has too many commands under way over SSH`,
     'Wait until some of these commands have ended, or end one of them, and try again.',
   );
 }

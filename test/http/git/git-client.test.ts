@@ -110,7 +110,7 @@ test('over HTTP, git shows the text of a refusal', async (context) => {
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = await runGit(work, ['push', `${door.loggedIn}/frozen.git`, 'main']);
   assert.equal(push.exitCode, 128);
-  assert.match(String(push.all), /remote: frozen is disabled\.\nremote: Ask the operators/);
+  assert.match(String(push.all), /remote: The tool frozen is disabled\.\nremote: Ask the operators/);
   const read = await runGit(work, ['ls-remote', `${door.loggedIn}/frozen.git`]);
   assert.equal(read.exitCode, 0, 'a disabled tool can still be read');
 });

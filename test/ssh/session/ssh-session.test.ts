@@ -64,7 +64,7 @@ test('a command over SSH can read the client’s input to the end', async () => 
 
 test('if a command over SSH is refused, the client sees the reason and the hint, and exits with 1', async () => {
   bench.command = async () => {
-    throw new DeployError('NOTHING_LIVE', 'Nothing is live.\u001b]0;x\u0007', 'Push first.');
+    throw new DeployError('NOTHING_LIVE', 'nothing is live\u001b]0;x\u0007', 'Push first.');
   };
   assert.deepEqual(await bench.ssh('alice', 'alice', ['x']), {
     code: 1,

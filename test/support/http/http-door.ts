@@ -26,7 +26,7 @@ export class HttpDirectory implements Directory {
   }
 
   async identifyByPassword(login: string, password: string) {
-    if (this.isDown) throw new DeployError('DIRECTORY_UNAVAILABLE', 'The directory is down.', 'Try later.');
+    if (this.isDown) throw new DeployError('DIRECTORY_UNAVAILABLE', 'the directory is down', 'Try later.');
     this.asked.push(login);
     const isKnown = login === 'alice' || login === 'bob';
     return isKnown && password === PASSWORD ? { uid: login, onlyTool: null } : null;

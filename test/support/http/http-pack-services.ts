@@ -93,7 +93,7 @@ function limited(maxBytes: number): Transform {
     transform(chunk: Buffer, _encoding, done: TransformCallback) {
       bytes += chunk.length;
       if (bytes <= maxBytes) done(null, chunk);
-      else done(new DeployError('PACK_TOO_LARGE', 'The push is too large.', 'Push less.'));
+      else done(new DeployError('PACK_TOO_LARGE', 'the push is too large', 'Push less.'));
     },
   });
 }
