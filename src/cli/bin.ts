@@ -180,7 +180,7 @@ function socketOf(dataFolder: string): string {
 function keptInLdap(servers: readonly string[]): DeployError {
   return new DeployError(
     'KEPT_IN_LDAP',
-    `This server reads users and tools from LDAP (${servers.join(', ')}), so this command cannot change them.`,
+    `this server reads users and tools from LDAP (${servers.join(', ')}), so this command cannot change them`,
     'Add, change or remove users and tools in LDAP; for Toolforge, use https://toolsadmin.wikimedia.org.',
   );
 }
@@ -227,8 +227,7 @@ async function* hiddenLine(
     await say('Password: ');
     const typed = await line;
     await say('\n');
-    if (typed === null)
-      throw new DeployError('NO_PASSWORD', 'No password was given.', 'Nothing has changed.');
+    if (typed === null) throw new DeployError('NO_PASSWORD', 'no password was given', 'Nothing has changed.');
     yield Buffer.from(`${typed}\n`);
   } finally {
     lines.close();

@@ -16,7 +16,7 @@ export function findDeployment({ services, tool }: ToolContext, id: string): Dep
   if (deployment?.tool === tool) return deployment;
   throw new DeployError(
     'NO_DEPLOYMENT',
-    `${tool} has no build or deployment “${oneLine(id).slice(0, 80)}”.`,
+    `the tool ${tool} has no build or deployment “${oneLine(id).slice(0, 80)}”`,
     `To list them: \`deployments ${tool}\``,
   );
 }

@@ -19,7 +19,7 @@ export interface Finding {
    * `refuses`: the server does not start. `act`: it starts, and somebody must act. `repaired`: the start repairs it.
    */
   readonly kind: 'refuses' | 'act' | 'repaired';
-  /** The problem, as full sentences. */
+  /** The problem, as the message of an error says it. */
   readonly what: string;
   /** The remedy, as full sentences. */
   readonly advice: string;
@@ -73,7 +73,7 @@ function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   const given = keyId === null ? `${file} is missing or is not a key` : `${file} contains the key ${keyId}`;
   return [
     refuses(
-      `The config vars in store.sqlite are encrypted with the key ${store.keyId}, but ${given}.`,
+      `the config vars in store.sqlite are encrypted with the key ${store.keyId}, but ${given}`,
       `Restore the secrets.key of this data folder from the backup of the folder of keys. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars`,
     ),
   ];
@@ -98,13 +98,11 @@ function storeFindings(facts: DataFacts): Finding[] {
   }
   const found = history(facts);
   if (store.state === 'damaged')
-    return [refuses(`The store, store.sqlite, is damaged: ${store.why}.`, bringBackStore(facts))];
+    return [refuses(`the store, store.sqlite, is damaged: ${store.why}`, bringBackStore(facts))];
   if (found.length === 0) return [];
   if (store.state === 'whole' && (store.tools.length > 0 || store.isBegunAnew)) return [];
   const what = store.state === 'missing' ? 'is missing' : 'is empty';
-  return [
-    refuses(`The store, store.sqlite, ${what}, but there are ${listed(found)}.`, bringBackStore(facts)),
-  ];
+  return [refuses(`the store, store.sqlite, ${what}, but there are ${listed(found)}`, bringBackStore(facts))];
 }
 
 function bringBackStore({ storeBackup, copies }: DataFacts): string {
@@ -130,7 +128,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
     ...(lostRepositories
       ? [
           refuses(
-            `The repositories ${of} are missing (repositories/).`,
+            `the repositories ${of} are missing (repositories/)`,
             'Mount the disk that holds the repositories, or restore the folder from a backup. If they are lost: npx toolforge-push start-over repositories makes empty repositories. Live releases stay live, and maintainers push their history again.',
           ),
         ]
@@ -138,7 +136,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
     ...(lostArtifacts
       ? [
           refuses(
-            `The artifacts ${of} are missing (artifacts/).`,
+            `the artifacts ${of} are missing (artifacts/)`,
             'Mount the disk that holds the artifacts, or restore the folder from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool again: npx toolforge-push redeploy TOOL',
           ),
         ]
@@ -155,7 +153,7 @@ function directoryFindings(facts: DataFacts): Finding[] {
     const orphans = tools.filter(({ name, live }) => live !== null && !directory.tools.has(name));
     return orphans.map(({ name }) => ({
       kind: 'act',
-      what: `The tool ${name} is live, but the user directory, directory.yaml, does not contain it: nobody can push to ${name}.`,
+      what: `the tool ${name} is live, but the user directory, directory.yaml, does not contain it: nobody can push to ${name}`,
       advice: `If you removed the tool on purpose, stop it: npx toolforge-push stop ${name}. Otherwise give the tool maintainers: npx toolforge-push tool add ${name} --maintainer USER${directoryBackup === null ? '' : `, or restore ${directoryBackup}: npx toolforge-push restore directory`}`,
     }));
   }
@@ -169,18 +167,18 @@ function directoryFindings(facts: DataFacts): Finding[] {
     directoryBackup === null
       ? 'There is no backup of directory.yaml in the data folder. Restore the file from elsewhere, or repair it. Otherwise start with one user and no tools: npx toolforge-push start-over directory'
       : `Repair directory.yaml, or restore the newest backup, ${directoryBackup}: npx toolforge-push restore directory. This sets the present file aside.`;
-  return [refuses(`The user directory, directory.yaml, ${what}`.replace(/\.?$/, '.'), advice)];
+  return [refuses(`the user directory, directory.yaml, ${what}`, advice)];
 }
 
 function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[] {
   if (isHollow) {
-    const what = `The repository of ${tool} (repositories/${tool}.git) has lost objects that every push needs.`;
+    const what = `the repository of ${tool} (repositories/${tool}.git) has lost objects that every push needs`;
     const advice =
       'The start sets the repository aside. Restore it from a backup while the server is stopped, or let the maintainers push their history again.';
     return [{ kind: 'act', what, advice }];
   }
   return torn.map((name): Finding => {
-    const what = `The file ${name} in the repository of ${tool} is torn.`;
+    const what = `the file ${name} in the repository of ${tool} is torn`;
     if (name === 'shallow') {
       const advice =
         'The start sets the file aside and continues without it. If pushes fail afterwards, maintainers must push from a clone with the whole history.';
@@ -217,20 +215,20 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
     stored?.missingLive === newest
       ? `store.sqlite says that v${newest} of ${tool} is live, but does not contain this release`
       : released.includes(newest)
-        ? `The repository of ${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older than the repository`
+        ? `the repository of ${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older than the repository`
         : `releases/${tool} has ${versions(lacking)}, which store.sqlite lacks: the store is older, and the repository is lost or has lost refs`;
   if (newest > live && !readable.includes(newest)) {
     const copy = `releases/${tool}/v${newest}.json`;
     const next = Math.max(0, ...(stored?.wereLive ?? []), ...readable);
     return [
       refuses(
-        `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn.`,
+        `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn`,
         `Restore ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer releases under refs/set-aside in the repository.`,
       ),
     ];
   }
   const advice = 'The start reads these releases from their copies in releases/.';
-  return readable.length === 0 ? [] : [{ kind: 'repaired', what: `${lacks}.`, advice }];
+  return readable.length === 0 ? [] : [{ kind: 'repaired', what: lacks, advice }];
 }
 
 /** Warns of an older store, in which tokens that were revoked later are valid again. */
@@ -243,7 +241,7 @@ function tokenFindings(facts: DataFacts): Finding[] {
   return [
     {
       kind: 'act',
-      what: `The store is older than the releases of ${listed(names)}: deploy tokens of these tools that were revoked since then are valid again.`,
+      what: `the store is older than the releases of ${listed(names)}: deploy tokens of these tools that were revoked since then are valid again`,
       advice: `When the server runs, list the tokens and revoke tokens that must not exist: npx toolforge-push token list ${names[0]}, npx toolforge-push token revoke ${names[0]} ID`,
     },
   ];
@@ -266,7 +264,7 @@ function toolFindings(facts: DataFacts): Finding[] {
         ? [
             {
               kind: 'act' as const,
-              what: `The tool ${name} is live at v${version}, but its repository (${folder}) ${repository === undefined ? 'is missing' : 'does not have its commit'}.`,
+              what: `the tool ${name} is live at v${version}, but its repository (${folder}) ${repository === undefined ? 'is missing' : 'does not have its commit'}`,
               advice:
                 'Restore the repository from a backup, or let the maintainers push their history again.',
             },
@@ -277,7 +275,7 @@ function toolFindings(facts: DataFacts): Finding[] {
         : [
             {
               kind: 'act' as const,
-              what: `The artifact of ${name} v${version} (artifacts/${name}/${artifact.id}) is missing or torn, so ${name} is down.`,
+              what: `the artifact of ${name} v${version} (artifacts/${name}/${artifact.id}) is missing or torn, so ${name} is down`,
               advice: `Restore the artifact from a backup, or start the server and build the tool again: npx toolforge-push redeploy ${name}`,
             },
           ]),

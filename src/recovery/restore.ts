@@ -26,7 +26,7 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   if (facts.state !== 'whole') {
     throw new DeployError(
       'NO_BACKUP',
-      `${source} is not a complete store${facts.state === 'damaged' ? `: ${facts.why}` : ''}.`,
+      `the file ${source} is not a complete store${facts.state === 'damaged' ? `: ${facts.why}` : ''}`,
       'Give another backup: npx toolforge-push restore store FILE',
     );
   }
@@ -122,7 +122,7 @@ export async function replaceDirectory<Made>(
 function noBackup(what: string, otherwise: string): DeployError {
   return new DeployError(
     'NO_BACKUP',
-    `There is no good backup of the ${what} in the data folder.`,
+    `there is no good backup of the ${what} in the data folder`,
     `If you have a backup elsewhere: npx toolforge-push restore ${what} FILE. Otherwise: ${otherwise}`,
   );
 }

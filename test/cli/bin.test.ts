@@ -121,7 +121,7 @@ test('commands of the local binary run in the server as the operator, with their
   const redeploy = await bin(data, ['redeploy', 'wikibot']);
   assert.equal(redeploy.exitCode, 1);
   assert.equal(redeploy.stdout, '-----> Releasing v2\n=====> v2 is live');
-  assert.match(redeploy.stderr, /^ ! {5}build failed; v1 is still live/);
+  assert.match(redeploy.stderr, /^ ! {5}Build failed; v1 is still live\./);
   assert.equal((await bin(data, ['ps', 'nobodys'])).exitCode, 1);
   assert.equal((await bin(data, ['ps'])).exitCode, 2);
 });

@@ -35,7 +35,7 @@ for (const { line, call } of [
     assert.equal(out, desk.deployments.log.join(''));
     assert.equal(
       err,
-      ' !     web.1 exited with code 1; v1 is still live\n !     To see the log of this deployment again: ssh -p 2222 alice@127.0.0.1 logs wikibot --build d9\n',
+      ' !     web.1 exited with code 1; v1 is still live.\n !     To see the log of this deployment again: ssh -p 2222 alice@127.0.0.1 logs wikibot --build d9\n',
     );
   });
 
@@ -54,7 +54,7 @@ for (const { line, call } of [
 
   test(`${line} prints the refusal if its deployment is refused`, async () => {
     using desk = newDesk();
-    desk.deployments.refusal = new DeployError('NOTHING_LIVE', 'Nothing is live.', 'Push first.');
+    desk.deployments.refusal = new DeployError('NOTHING_LIVE', 'nothing is live', 'Push first.');
     const { status, err } = await desk.type(line.split(' '));
     assert.deepEqual({ status, err }, { status: 1, err: ' !     Nothing is live.\n !     Push first.\n' });
   });

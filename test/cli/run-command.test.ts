@@ -192,7 +192,7 @@ test('a refused command prints the message and the hint, and exits with 1', asyn
   desk.maintain(wikibot, 'alice');
   desk.deployments.refusal = new DeployError(
     'NO_RELEASE',
-    'There is\u001b[2J no v9.',
+    'there is\u001b[2J no v9',
     'See: releases wikibot',
   );
   const { status, out, err } = await desk.type(['rollback', 'wikibot', 'v9']);

@@ -27,7 +27,7 @@ test('threat 87: a data folder that has only a backup of the user directory is n
   const [first, ...more] = examine(await readDataFacts(config));
   assert.deepEqual(more, []);
   assert.equal(first?.kind, 'refuses');
-  assert.equal(first.what, 'The user directory, directory.yaml, is missing, but there is a backup of it.');
+  assert.equal(first.what, 'the user directory, directory.yaml, is missing, but there is a backup of it');
   assert.match(first.advice, new RegExp(`${backup}: npx toolforge-push restore directory`));
 });
 

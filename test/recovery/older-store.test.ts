@@ -86,7 +86,7 @@ class Left {
   async start(version: number | null): Promise<Place> {
     const facts = await readDataFacts(this.config);
     // The only tool's repository is the whole folder, so ignore the finding that all repositories are missing.
-    assertStartable(examine(facts).filter(({ what }) => !what.startsWith('The repositories of')));
+    assertStartable(examine(facts).filter(({ what }) => !what.startsWith('the repositories of')));
     assert.deepEqual(
       expectedLive(facts).map((live) => live.version),
       version === null ? [] : [version],
@@ -295,8 +295,8 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
     await writeFile(file('config'), garbage);
     await writeFile(file('shallow'), garbage);
     assert.deepEqual(await findings(), [
-      'act: The file shallow in the repository of wikibot is torn.',
-      'repaired: The file config in the repository of wikibot is torn.',
+      'act: the file shallow in the repository of wikibot is torn',
+      'repaired: the file config in the repository of wikibot is torn',
     ]);
     await using _place = await left.start(3);
     assert.deepEqual(await findings(), []);
@@ -314,7 +314,7 @@ test('threat 87: a repository that is replaced while the server runs is reported
   assert.deepEqual(
     findings.map(({ kind, what }) => `${kind}: ${what}`),
     [
-      'act: The tool wikibot is live at v3, but its repository (repositories/wikibot.git) does not have its commit.',
+      'act: the tool wikibot is live at v3, but its repository (repositories/wikibot.git) does not have its commit',
     ],
   );
 });

@@ -76,7 +76,7 @@ class ScriptedDeployments implements Deployments {
   }
   cancel(tool: ToolName, id: string | null): Deployment {
     this.#ticket('cancel', tool, id);
-    throw new DeployError('NO_DEPLOYMENT', `Nothing of ${tool} is being deployed.`, 'Push first.');
+    throw new DeployError('NO_DEPLOYMENT', `nothing of ${tool} is being deployed`, 'Push first.');
   }
   async *follow(
     id: string,

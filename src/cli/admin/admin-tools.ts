@@ -84,7 +84,7 @@ const remove: AdminCommand = {
     if (revoked instanceof DeployError)
       throw new LeftUndone(
         'TOKENS_LEFT',
-        `The deploy tokens of ${tool} could not be revoked: ${revoked.message}`,
+        `the deploy tokens of ${tool} could not be revoked: ${revoked.message}`,
         `The log of the server may say why. Then revoke them: ${again}`,
         { cause: revoked },
       );

@@ -108,7 +108,7 @@ const remove: AdminCommand = {
     if (left.length > 0) {
       throw new LeftUndone(
         'TOKENS_LEFT',
-        `The deploy tokens that ${normalise(name)} made for ${left.join(', ')} could not be revoked.`,
+        `the deploy tokens that ${normalise(name)} made for ${left.join(', ')} could not be revoked`,
         `The log of the server may say why. Then, for each of these tools: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
       );
     }
@@ -146,7 +146,7 @@ async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[
   if (lines.length > 0) return lines;
   throw new DeployError(
     'BAD_KEY',
-    'The key file is empty.',
+    'the key file is empty',
     'Give the file of a public key, for example ~/.ssh/id_ed25519.pub.',
   );
 }
@@ -154,12 +154,12 @@ async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[
 async function readKeyFile(file: string): Promise<string> {
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     if (systemCode(cause) === null) throw cause;
-    throw new DeployError('NO_FILE', `The key file ${file} cannot be read.`, 'Check its path.', { cause });
+    throw new DeployError('NO_FILE', `the key file ${file} cannot be read`, 'Check its path.', { cause });
   });
   if (!text.includes('PRIVATE KEY-----')) return text;
   throw new DeployError(
     'BAD_KEY',
-    `${file} is a private key, which must stay with its owner.`,
+    `the file ${file} is a private key, which must stay with its owner`,
     `Give the file of the public key: ${file}.pub`,
   );
 }
@@ -171,7 +171,7 @@ async function passwordFrom(input: AdminContext['input']): Promise<string> {
   if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
   throw new DeployError(
     'BAD_PASSWORD',
-    `A password is one line of text without tabs or other control characters, at most ${MAX_PASSWORD_BYTES} bytes.`,
+    `a password is one line of text without tabs or other control characters, at most ${MAX_PASSWORD_BYTES} bytes`,
     'Give the password on standard input, for example: pwgen 20 1 | npx toolforge-push user add NAME --password-stdin',
   );
 }

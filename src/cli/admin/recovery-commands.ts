@@ -1,6 +1,7 @@
 import { dirname, isAbsolute, join } from 'node:path';
 import type { Config } from '../../config.ts';
 import type { Audit } from '../../core/log/audit.ts';
+import { sentence } from '../../core/text/sentence.ts';
 import type { CommandShape } from '../command.ts';
 import { findCommand } from '../command-line/find-command.ts';
 import { checkCount, parseWords } from '../command-line/parse-words.ts';
@@ -36,7 +37,7 @@ const doctor: RecoveryCommand = {
       const then = { refuses: 'The server does not start until this is repaired.', act: '', repaired: '' }[
         kind
       ];
-      return warning([what, then].filter((text) => text !== '').join(' '), advice);
+      return warning([sentence(what), then].filter((text) => text !== '').join(' '), advice);
     });
     const whole = findings.length === 0 ? [`The data folder ${config.data} is whole.\n`] : [];
     const isFine = findings.every(({ kind }) => kind === 'repaired');

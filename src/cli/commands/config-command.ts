@@ -30,7 +30,7 @@ const list: ToolCommand = {
       await out(json(vars.map(([name, value]) => (isShown ? { name, value } : { name }))));
     } else if (vars.length === 0) {
       await out(
-        `${tool} has no config vars. To set a config var: ${typed(`config set ${tool} NAME=value`)}\n`,
+        `the tool ${tool} has no config vars. To set a config var: ${typed(`config set ${tool} NAME=value`)}\n`,
       );
     } else {
       await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
@@ -156,7 +156,7 @@ async function valueFrom(input: ToolContext['input']): Promise<string> {
   if (text !== null) return text.replace(/\r?\n$/, '');
   throw new DeployError(
     'BAD_CONFIG_VAR',
-    'The value of the config var is longer than 128 KiB or is not UTF-8 text.',
+    'the value of the config var is longer than 128 KiB or is not UTF-8 text',
     'Keep a long value in a file of the tool, and encode binary data as base64.',
   );
 }
@@ -167,7 +167,7 @@ function checkSet({ tool }: ToolContext, vars: Record<string, string>, names: re
   if (missing.length === 0) return;
   throw new DeployError(
     'NO_CONFIG_VAR',
-    `${tool} has no config var ${oneLine(missing.join(', ')).slice(0, 200)}.`,
+    `the tool ${tool} has no config var ${oneLine(missing.join(', ')).slice(0, 200)}`,
     `To list the config vars: \`config list ${tool}\``,
   );
 }

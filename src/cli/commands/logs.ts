@@ -53,7 +53,7 @@ function assertMayReadOutput({ principal, tool }: ToolContext): void {
   if (principal.scope !== 'read') return;
   throw new DeployError(
     'TOKEN_SCOPE',
-    `The ${principal.credential} may read ${tool}, but not the output of its processes, which may contain secrets.`,
+    `the ${principal.credential} may read ${tool}, but not the output of its processes, which may contain secrets`,
     `With this token you can read the logs of builds: \`deployments ${tool}\`, \`logs ${tool} --build ID\`. For the output of processes, use a token that may deploy, or your own key or password.`,
   );
 }

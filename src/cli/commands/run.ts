@@ -60,7 +60,7 @@ function checkWords(words: ToolContext['args']): void {
   if (bytes <= MAX_WORDS_BYTES) return;
   throw new DeployError(
     'TOO_LONG',
-    `The command is longer than ${MAX_WORDS_BYTES / 1024} KiB.`,
+    `the command is longer than ${MAX_WORDS_BYTES / 1024} KiB`,
     'Send long data to the command on its standard input instead.',
   );
 }

@@ -25,7 +25,7 @@ const list: ToolCommand = {
     if (flags['json'] === true) await out(json(tokens.map(asFields)));
     else if (tokens.length === 0)
       await out(
-        `${tool} has no deploy token. To make a deploy token: ${typed(`token create ${tool} NAME`)}\n`,
+        `the tool ${tool} has no deploy token. To make a deploy token: ${typed(`token create ${tool} NAME`)}\n`,
       );
     else
       await out(
@@ -52,7 +52,7 @@ const create: ToolCommand = {
     if (principal.isOperator || principal.onlyTool !== null) {
       throw new DeployError(
         'NO_OWNER',
-        'Only a maintainer of the tool, with their own key or password, can make a deploy token.',
+        'only a maintainer of the tool, with their own key or password, can make a deploy token',
         'Ask a maintainer of the tool to make the deploy token, over SSH or HTTP.',
       );
     }
@@ -60,7 +60,7 @@ const create: ToolCommand = {
     if (services.tokens.list(tool).length >= MAX_TOKENS) {
       throw new DeployError(
         'TOO_MANY_TOKENS',
-        `${tool} has ${MAX_TOKENS} deploy tokens, and a tool can have no more.`,
+        `the tool ${tool} has ${MAX_TOKENS} deploy tokens, and a tool can have no more`,
         `Revoke a token that is not used: \`token list ${tool}\`, \`token revoke ${tool} NAME\``,
       );
     }
@@ -103,7 +103,7 @@ const revoke: ToolCommand = {
     const which = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
     await out(
       ended.length === 0
-        ? `${tool} has no deploy token.\n`
+        ? `the tool ${tool} has no deploy token.\n`
         : `Revoked ${which}: ${ended.length === 1 ? 'this token' : 'these tokens'} can no longer be used.\n`,
     );
     return 0;
@@ -120,13 +120,13 @@ function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: strin
   if (first === undefined) {
     throw new DeployError(
       'NO_TOKEN',
-      `${tool} has no deploy token “${oneLine(named).slice(0, 40)}”.`,
+      `the tool ${tool} has no deploy token “${oneLine(named).slice(0, 40)}”`,
       `To list the tokens: \`token list ${tool}\``,
     );
   }
   throw new DeployError(
     'WHICH_TOKEN',
-    `${tool} has ${byName.length} deploy tokens ${named}: ${byName.map(({ id }) => id).join(', ')}.`,
+    `the tool ${tool} has ${byName.length} deploy tokens ${named}: ${byName.map(({ id }) => id).join(', ')}`,
     `Give the id of the token: \`token revoke ${tool} ${first.id}\`. To see when each token was last used: \`token list ${tool}\``,
   );
 }
@@ -134,7 +134,7 @@ function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: strin
 function noneBy(tool: ToolName, by: string): DeployError {
   return new DeployError(
     'NO_TOKEN',
-    `${tool} has no deploy token that ${oneLine(by).slice(0, 40)} made.`,
+    `the tool ${tool} has no deploy token that ${oneLine(by).slice(0, 40)} made`,
     `To list the tokens and their makers: \`token list ${tool}\``,
   );
 }

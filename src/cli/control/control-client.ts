@@ -59,7 +59,7 @@ async function* bytesOf(socket: Socket): AsyncGenerator<Uint8Array> {
 function serverGone(cause: unknown): DeployError {
   return new DeployError(
     'SERVER_GONE',
-    'The server ended before it answered this command.',
+    'the server ended before it answered this command',
     'When the server runs again, `ps TOOL` shows whether a deployment still runs.',
     { cause },
   );
@@ -75,7 +75,7 @@ async function reach(socketPath: string): Promise<Socket> {
     if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR') {
       throw new DeployError(
         'NO_SERVER',
-        'No server runs on this data folder.',
+        'no server runs on this data folder',
         'Start a server with `npm start`, or set TOOLFORGE_PUSH_DATA to the data folder of the running server.',
         { cause },
       );
@@ -83,7 +83,7 @@ async function reach(socketPath: string): Promise<Socket> {
     if (code === 'EACCES' || code === 'EPERM') {
       throw new DeployError(
         'NOT_THE_OPERATOR',
-        'Only the user that the server runs as can use commands on this machine.',
+        'only the user that the server runs as can use commands on this machine',
         'Run the command as that user (sudo -u), or use it over SSH.',
         { cause },
       );
