@@ -81,7 +81,7 @@ function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, 
   const wait = minutes < 120 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
   throw new DeployError(
     'BUILD_LIMIT',
-    `${tool} has had ${starts.length} builds in 24 hours, and at most ${buildsADay} are allowed (builds_a_day)`,
+    `the tool ${tool} has had ${starts.length} builds in 24 hours, and at most ${buildsADay} are allowed (builds_a_day)`,
     `Push again in ${wait}. You can deploy an earlier build now: use rollback, or push a commit that was built before.`,
   );
 }

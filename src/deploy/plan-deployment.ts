@@ -172,7 +172,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
     // The branch does not exist yet, so the command list does not show whether the push is forced.
     throw new DeployError(
       'OTHER_HISTORY',
-      `${name} would replace ${liveName}, which is live at ${at}, but ${name} does not contain the live commit`,
+      `the branch ${name} would replace ${liveName}, which is live at ${at}, but ${name} does not contain the live commit`,
       `To deploy ${name} anyway, first overwrite ${liveName}, then push ${name}: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
     );
   }

@@ -23,7 +23,7 @@ export function explainFailure(error: unknown, whatIsLive: string, bugId: string
       text: `${sentence(what)}\nPush again; if it happens again, tell the operators this id.\n${sentence(whatIsLive)}`,
     };
   }
-  const what = `${stage(error.code)}${error.message.replace(/\.$/, '')}`;
+  const what = `${stage(error.code)}${error.message}`;
   return {
     reason: `${what.split('\n')[0]}; ${whatIsLive}`,
     text: `${sentence(what)}\n${error.hint}\n${sentence(whatIsLive)}`,

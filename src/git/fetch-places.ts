@@ -29,16 +29,16 @@ export class FetchPlaces {
   take({ uid, credential, isOperator }: Principal, tool: ToolName): () => void {
     if (isOperator) return () => {};
     const holders = [
-      { key: `credential ${uid} ${credential}`, weight: WEIGHT_OF_CREDENTIAL, who: `The ${credential} has` },
-      { key: `person ${uid}`, weight: WEIGHT_OF_PERSON, who: `${uid} has` },
-      { key: `tool ${tool}`, weight: WEIGHT_OF_TOOL, who: `The tool ${tool} has` },
+      { key: `credential ${uid} ${credential}`, weight: WEIGHT_OF_CREDENTIAL, who: `the ${credential} has` },
+      { key: `person ${uid}`, weight: WEIGHT_OF_PERSON, who: `the user ${uid} has` },
+      { key: `tool ${tool}`, weight: WEIGHT_OF_TOOL, who: `the tool ${tool} has` },
     ];
     const taken = this.#shares.take(Object.fromEntries(holders.map(({ key, weight }) => [key, weight])));
     if (taken.kind === 'taken') return taken.giveBack;
-    const who = holders.find(({ key }) => key === taken.holder)?.who ?? 'This server has';
+    const who = holders.find(({ key }) => key === taken.holder)?.who ?? 'this server has';
     throw new DeployError(
       'TOO_MANY_FETCHES',
-      `${who} too many clones and fetches under way.`,
+      `${who} too many clones and fetches under way`,
       'Wait until some clones or fetches have ended, and try again.',
     );
   }

@@ -244,8 +244,8 @@ export class GitPackServices implements PackServices {
     throw new DeployError(
       'TOO_MANY_PUSHES',
       isPersonFull
-        ? `${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already.`
-        : `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already.`,
+        ? `the user ${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already`
+        : `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already`,
       'Wait until some pushes have ended, and push again.',
     );
   }

@@ -75,7 +75,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.match(failed.stderr, /remote: -----> Running the release command\s*\nremote: {8}migrating/);
       assert.match(
         failed.stderr,
-        /! \[remote rejected\] main -> main \(release failed: The release command exited with code 4; v1 is still live\)/,
+        /! \[remote rejected\] main -> main \(release failed: the release command exited with code 4; v1 is still live\)/,
       );
       assert.equal(await live(name), first);
       assert.equal((await server.get(name)).body, 'one');
@@ -511,7 +511,7 @@ test('a push of another history to main replaces master only with the commands t
   assert.notEqual(refused.exitCode, 0);
   assert.match(
     refused.stderr,
-    /main -> main \(main would replace master, which is live at v1 \([0-9a-f]{7}\), but main does not contain the live commit; v1 is still live\)/,
+    /main -> main \(the branch main would replace master, which is live at v1 \([0-9a-f]{7}\), but main does not contain the live commit; v1 is still live\)/,
   );
   assert.equal(
     await server.inRepository(name, 'for-each-ref', '--format=%(refname) %(objectname)', 'refs/heads'),

@@ -158,7 +158,7 @@ describe('scale', () => {
     for (const id of await readdir(artifacts)) await writeFile(join(artifacts, id, 'workspace/crash'), '');
     const failed = await server.command('scale', name, 'web=2');
     assert.equal(failed.exitCode, 1);
-    assert.match(failed.stderr, /rollout failed: web\.2 exited with code 7; v1 is still live/);
+    assert.match(failed.stderr, /Rollout failed: web\.2 exited with code 7; v1 is still live/);
     assert.deepEqual(await asked(name), { web: [1, 1] });
     assert.equal((await server.get(name)).body, 'one');
   });

@@ -193,13 +193,13 @@ test('threat 21: the number of clones at the same time is limited for one token,
     'alice',
     'token ci',
     'tool-0',
-    /^The token ci has too many clones and fetches under way/,
+    /^the token ci has too many clones and fetches under way/,
   );
   assert.equal(token, 19);
-  assert.ok((await fill('alice', 'password', 'tool-1', /^The password has too many/)) > 10);
-  await fill('alice', 'ssh key', 'tool-2', /^alice has too many/);
-  await fill('bob', 'password', 'tool-0', /^The (password|tool tool-0) has too many/);
-  await fill('carol', 'password', 'tool-0', /^The tool tool-0 has too many/);
+  assert.ok((await fill('alice', 'password', 'tool-1', /^the password has too many/)) > 10);
+  await fill('alice', 'ssh key', 'tool-2', /^the user alice has too many/);
+  await fill('bob', 'password', 'tool-0', /^the (password|tool tool-0) has too many/);
+  await fill('carol', 'password', 'tool-0', /^the tool tool-0 has too many/);
   held.push(await fetchAs('dora', 'password', 'tool-9'));
   for (const session of held.splice(0)) session.close();
   held.push(await fetchAs('alice', 'token ci', 'tool-0'));

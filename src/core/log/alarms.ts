@@ -103,7 +103,7 @@ export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   const { code, why, hint } = found;
   const message = OPERATOR_FAULTS[code] ?? code;
   // One missing role binding causes many refusals. They are one trouble of that namespace.
-  const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+?)\.?$/.exec(why)?.[1] : undefined;
+  const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+)$/.exec(why)?.[1] : undefined;
   const only = namespace ?? (OF_ONE_TOOL.includes(code) ? toolOf(facts) : null) ?? '';
   alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
   return true;

@@ -5,7 +5,7 @@ import { type CommitId, short, type ToolName } from '../../core/names.ts';
 export function noDeployment(tool: ToolName, id: string | null): DeployError {
   const which = id === null ? 'no deployment under way' : `no deployment ${id} under way`;
   const hint = `List the deployments with: \`deployments ${tool}\``;
-  return new DeployError('NO_DEPLOYMENT', `${tool} has ${which}.`, hint);
+  return new DeployError('NO_DEPLOYMENT', `the tool ${tool} has ${which}`, hint);
 }
 
 /** Returns the refusal of a `cancel` command without an id if the deployment that the person saw has just ended. */
@@ -14,13 +14,13 @@ export function endedJustNow(tool: ToolName, ended: string, next: string | null)
     next === null
       ? `To see how the deployment ended: \`deployments ${tool}\``
       : `To cancel the next deployment: \`cancel ${tool} ${next}\``;
-  return new DeployError('NO_DEPLOYMENT', `The deployment ${ended} of ${tool} has just ended.`, hint);
+  return new DeployError('NO_DEPLOYMENT', `the deployment ${ended} of ${tool} has just ended`, hint);
 }
 
 /** Returns the refusal of a `stop` command while a deployment is running. */
 export function deploymentRunning(tool: ToolName): DeployError {
   const hint = `Wait until the deployment has ended, or cancel it: \`cancel ${tool}\``;
-  return new DeployError('DEPLOYMENT_RUNNING', `A deployment of ${tool} is under way.`, hint);
+  return new DeployError('DEPLOYMENT_RUNNING', `a deployment of ${tool} is under way`, hint);
 }
 
 /**

@@ -38,10 +38,10 @@ export function changeConfigVars(
     vars.set(name, value);
   }
   if (vars.size > MAX_VARS)
-    throw bad(`More than ${MAX_VARS} config vars.`, 'Unset config vars that the tool does not use.');
+    throw bad(`more than ${MAX_VARS} config vars`, 'Unset config vars that the tool does not use.');
   const bytes = Buffer.byteLength([...vars].flat().join(''));
   if (bytes > MAX_TOTAL_BYTES) {
-    throw bad(`The config vars together are longer than ${MAX_TOTAL_BYTES} bytes.`, ELSEWHERE);
+    throw bad(`the config vars together are longer than ${MAX_TOTAL_BYTES} bytes`, ELSEWHERE);
   }
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -74,15 +74,15 @@ function inWords(names: readonly string[]): string {
 function check(name: string, value: string): void {
   if (!NAME.test(name)) {
     throw bad(
-      `${JSON.stringify(name.slice(0, 60))} is not a valid name for a config var.`,
+      `${JSON.stringify(name.slice(0, 60))} is not a valid name for a config var`,
       'Use capital letters, digits and _, as in API_KEY.',
     );
   }
-  if (RESERVED.test(name)) throw bad(`${name} is set by the platform.`, 'Choose another name.');
+  if (RESERVED.test(name)) throw bad(`${name} is set by the platform`, 'Choose another name.');
   if (value.includes('\0'))
-    throw bad(`The value of ${name} holds a NUL byte.`, 'Encode binary values, for instance as Base64.');
+    throw bad(`the value of ${name} holds a NUL byte`, 'Encode binary values, for instance as Base64.');
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) {
-    throw bad(`The value of ${name} is longer than ${MAX_VALUE_BYTES} bytes.`, ELSEWHERE);
+    throw bad(`the value of ${name} is longer than ${MAX_VALUE_BYTES} bytes`, ELSEWHERE);
   }
 }
 

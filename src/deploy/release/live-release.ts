@@ -38,7 +38,7 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
   if (release !== null) return release;
   throw new DeployError(
     'NOTHING_LIVE',
-    `${tool} has nothing live yet.`,
+    `the tool ${tool} has nothing live yet`,
     'Deploy the tool first: git push toolforge main',
   );
 }

@@ -36,7 +36,7 @@ export function assertScalable(release: Release, changes: Replicas, maxReplicas:
     if (count > maxReplicas) {
       throw new DeployError(
         'TOO_MANY_PROCESSES',
-        `${count} ${type} processes are too many: this server runs at most ${maxReplicas} of each type (max_replicas).`,
+        `${count} ${type} processes are too many: this server runs at most ${maxReplicas} of each type (max_replicas)`,
         `To run as many as are allowed: \`scale ${release.tool} ${type}=${maxReplicas}\`. Or ask the operator for a higher max_replicas.`,
       );
     }
@@ -56,7 +56,7 @@ function noType({ tool, version }: Release, type: string, types: readonly string
   const known = types.length === 0 ? 'no process that is kept running' : types.join(', ');
   return new DeployError(
     'NO_PROCESS_TYPE',
-    `v${version} of ${tool} has no process type “${type}”. It has ${known}.`,
+    `v${version} of ${tool} has no process type “${type}”. It has ${known}`,
     `To see how many processes of each type run: \`scale ${tool}\``,
   );
 }

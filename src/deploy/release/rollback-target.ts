@@ -20,14 +20,14 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
     const what = version === null ? 'no older release' : `no release v${version} that has been live`;
     throw new DeployError(
       'NO_RELEASE',
-      `${tool} has ${what}.`,
+      `the tool ${tool} has ${what}`,
       `List the releases with: \`releases ${tool}\``,
     );
   }
   if (!store.build(found.artifact.id)?.artifact) {
     throw new DeployError(
       'ARTIFACT_GONE',
-      `The build of v${found.version} has been deleted.`,
+      `the build of v${found.version} has been deleted`,
       buildAgain(found.version),
     );
   }

@@ -92,7 +92,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     assert.equal(pushed.exitCode, 1, pushed.stderr);
     assert.match(
       pushed.stderr,
-      /rejected\] main -> main \(The tool's namespace (\S+-base) does not exist; no process of base runs, although v1 is its release: its namespace \1 was deleted\)/,
+      /rejected\] main -> main \(the tool's namespace (\S+-base) does not exist; no process of base runs, although v1 is its release: its namespace \1 was deleted\)/,
     );
     assert.match(pushed.stderr, /ask the operator to create both again\. Then push, or type `restart`/);
     assert.doesNotMatch(pushed.stderr, /still live/);
@@ -137,7 +137,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     await never.commit('one', webTool('never'));
     assert.match(
       (await never.push()).stderr,
-      /The tool's namespace \S+-never does not exist; nothing is live yet/,
+      /the tool's namespace \S+-never does not exist; nothing is live yet/,
     );
     await deleteNamespace();
     await there.server.kill('SIGTERM');

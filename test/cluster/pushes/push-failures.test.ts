@@ -164,7 +164,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.equal(pushed.exitCode, 1, pushed.stderr);
     assert.match(
       reasonOf(pushed),
-      /The tool's namespace push-\w+-nowhere does not exist; nothing is live yet$/,
+      /the tool's namespace push-\w+-nowhere does not exist; nothing is live yet$/,
     );
     assert.equal((await other.git('ls-remote', 'toolforge')).stdout, '');
     assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'a build ran although it cannot be started');
@@ -188,7 +188,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     }, 'the quota is counted');
     await commitOnFirst(webTool('new'));
     const { reason } = await refused();
-    assert.match(reason, /The tool's quota tool-quota is used up \(pods: 1 more asked for, 1 of 1 in use\)/);
+    assert.match(reason, /the tool's quota tool-quota is used up \(pods: 1 more asked for, 1 of 1 in use\)/);
     await there.cluster.core.deleteNamespacedResourceQuota(quota);
   });
 

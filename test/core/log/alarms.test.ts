@@ -96,7 +96,7 @@ const OPERATORS: readonly { name: string; error: unknown; message: string }[] = 
   },
   {
     name: 'LDAP that is down',
-    error: unavailable('The user directory (LDAP) does not answer just now.', new Error('ECONNREFUSED')),
+    error: unavailable('the user directory (LDAP) does not answer just now', new Error('ECONNREFUSED')),
     message: 'user directory does not answer',
   },
   { name: 'a full disk', error: diskFull, message: 'disk is full' },
@@ -123,11 +123,11 @@ const PEOPLES: readonly { name: string; error: unknown }[] = [
   { name: 'a build that writes too much', error: outOfDisk(GIB, 'node_modules') },
   {
     name: 'a release that crashes',
-    error: new DeployError('ROLLOUT_CRASHED', 'web.1 exited with code 1.', ''),
+    error: new DeployError('ROLLOUT_CRASHED', 'web.1 exited with code 1', ''),
   },
   {
     name: 'a release that never answers',
-    error: new DeployError('ROLLOUT_TIMED_OUT', 'web.1 never answered.', ''),
+    error: new DeployError('ROLLOUT_TIMED_OUT', 'web.1 never answered', ''),
   },
   {
     name: 'a quota of the tool that is used up',
@@ -140,7 +140,7 @@ const PEOPLES: readonly { name: string; error: unknown }[] = [
   },
   {
     name: 'a tree that is too large',
-    error: new DeployError('TREE_TOO_LARGE', 'The commit is too large.', ''),
+    error: new DeployError('TREE_TOO_LARGE', 'the commit is too large', ''),
   },
 ];
 

@@ -27,7 +27,7 @@ async function building() {
 
 function lose(place: Place, uid: string): void {
   place.assertStillMay = async (principal) => {
-    if (principal.uid === uid) throw new DeployError('NO_ACCESS', `${uid} may no more.`, 'Ask a maintainer.');
+    if (principal.uid === uid) throw new DeployError('NO_ACCESS', `${uid} may no more`, 'Ask a maintainer.');
   };
 }
 
@@ -89,10 +89,10 @@ test('rights at the turn: nothing goes live while the directory does not answer,
   await using _place = place;
   const waiting = line.rollback(wikibot, 1, alice);
   place.assertStillMay = async () => {
-    throw new DeployError('DIRECTORY_UNAVAILABLE', 'The directory is away.', 'Try again in a minute.');
+    throw new DeployError('DIRECTORY_UNAVAILABLE', 'the directory is away', 'Try again in a minute.');
   };
   place.builder.may.resolve();
-  const reason = 'The directory is away; v3 is still live';
+  const reason = 'the directory is away; v3 is still live';
   assert.deepEqual(await waiting.verdict, { isLive: false, reason });
 });
 

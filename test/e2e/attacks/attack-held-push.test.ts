@@ -66,6 +66,6 @@ test('threat 8: a push that began with a token does not go live if the token is 
 test('promise 5: a push held open by a former maintainer does not go live', async () => {
   const { name, finish } = await heldPush('held', async () => `${server.user}:${server.password}`);
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
-  assert.match(await finish(), /ng refs\/heads\/main There is no tool held that .* maintains/);
+  assert.match(await finish(), /ng refs\/heads\/main there is no tool held that .* maintains/);
   assert.equal((await server.get(name)).body, 'one');
 });

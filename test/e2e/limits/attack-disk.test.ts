@@ -101,7 +101,7 @@ ${SERVING}`,
     assert.notEqual(exitCode, 0);
     assert.match(
       stderr,
-      /The build made more than its limit of \d+ files and folders \(build_files\)\. Most of them are in: \/tmp \(\d+ files\)/,
+      /the build made more than its limit of \d+ files and folders \(build_files\)\. Most of them are in: \/tmp \(\d+ files\)/,
     );
     assert.ok(free() > before - 1000);
     await pushes();
