@@ -83,7 +83,7 @@ interface ProcessMemory {
 const PROCESSES = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
 done)
-grep -hsE '^(Pid|PPid|RssAnon|VmSwap):' /proc/[0-9]*/status $leaderless | awk '
+grep -hsE '^(Pid|PPid|RssAnon|VmSwap|VmPTE):' /proc/[0-9]*/status $leaderless | awk '
   /^Pid:/ { if (pid) print pid, parent, bytes; pid = $2; bytes = 0 }
   /^PPid:/ { parent = $2 }
   /kB$/ { bytes += 1024 * $2 }
@@ -103,13 +103,15 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
   return found;
 }
 
-// Memory that is shared counts for each process in proportion (proc_pid_smaps(5)). It may count there and as a file in
-// memory or a segment of System V, so only the larger of the two sums counts. The segments are in the namespace of the last
-// process, which belongs to the user namespace of the first. Only root sees files in memory that are mapped and not open.
-// In mawk, the format %d stops at 2 GiB.
+// Page tables (VmPTE) count, because a process can map a small file thousands of times. Memory that is shared counts for
+// each process in proportion (proc_pid_smaps(5)). It may count there and as a file in memory or a segment of System V, so
+// only the larger of the two sums counts. The segments are in the namespace of the last process, which belongs to the user
+// namespace of the first. Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2
+// GiB.
 const EXACT = `each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
 { timeout 5 cat $(each smaps_rollup "$@")
+  grep -hs '^VmPTE:' $(each status "$@")
   timeout 5 find $(each fd "$@") $(each map_files "$@") -maxdepth 1 \\
     \\( -lname '/memfd:*' -o -lname '/dev/zero (deleted)' \\) -print0 | timeout 5 xargs -0r stat -Lc 'file %i %b' | sort -u
   # While a sandbox starts, it still has the namespace of this machine.
@@ -117,7 +119,7 @@ for last; do :; done
     nsenter --preserve-credentials --user="/proc/$1/ns/user" --ipc="/proc/$last/ns/ipc" \\
       sed -n '2,$s/^/segment /p' /proc/sysvipc/shm
 } 2>/dev/null | awk '
-  /^(Pss_Anon|SwapPss):/ { own += $2 }
+  /^(Pss_Anon|SwapPss|VmPTE):/ { own += $2 }
   /^Pss_Shmem:/ { shared += $2 }
   /^file/ { files += $3 / 2 }
   /^segment/ { files += ($16 + $17) / 1024 }

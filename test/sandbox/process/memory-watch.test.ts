@@ -29,6 +29,10 @@ for _ in range(16):
     place = libc.shmat(segment, None, 0)
     ctypes.memset(place, 1, 32 * ${MIB})
     libc.shmdt(ctypes.c_void_p(place))`,
+  'page tables of a small file that is mapped many times': `
+file = os.memfd_create('x')
+os.write(file, bytes(32 * ${MIB}))
+held = [mmap.mmap(file, 32 * ${MIB}, mmap.MAP_SHARED | mmap.MAP_POPULATE) for _ in range(2560)]`,
   'many processes': `
 for _ in range(16):
     if os.fork() == 0:
