@@ -54,10 +54,20 @@ PR_SET_DUMPABLE = 4
 BTRFS, KIND, NUMBER = 0x9400, 0xFF00, 0xFFFFFFFF
 FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 
+# While a program holds a lease on a file, others wait up to 45 s to open it. If the server is not root, some files belong
+# to the user of all sandboxes, /etc/passwd for example. F_SETDELEG does the same for folders, and differs in one bit. The
+# error is that of a kernel without leases.
+F_SETLEASE, F_SETDELEG = 1024, 1040
+
 # The whole machine shares one number of contexts for asynchronous input and output (fs.aio-max-nr), so one tool could
 # take all. Programs fall back to threads. A rule of Landlock keeps a deleted file on the disk, although no process has it
-# open: the server could not see it.
-MISSING = {"io_setup", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
+# open: the server could not see it. No measure of a process's memory counts the memory of memfd_secret.
+MISSING = {
+    *("io_setup", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "memfd_secret"),
+}
+
+# Calls that depend on their arguments.
+ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socket", "socketpair"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NETLINK_AUDIT = 9
@@ -75,7 +85,7 @@ def make(architecture, name_in_list):
         add(made, ERRNO(errno.EPERM), architecture, name)
     for rule in rules:
         for name in rule["names"] if rule["action"] == "SCMP_ACT_ALLOW" else []:
-            if name not in refused | MISSING | {"clone", "clone3", "close_range", "ioctl", "prctl", "socket", "socketpair"}:
+            if name not in refused | MISSING | ONLY_SOME:
                 add(made, ALLOW, architecture, name, *map(argument, rule["args"] or []))
     thread, namespaces = CLONE_THREAD | CLONE_FILES, sum(NEW_NAMESPACES)
     made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, namespaces | CLONE_THREAD, 0))
@@ -90,6 +100,11 @@ def make(architecture, name_in_list):
         made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, bit, ~PR_SET_DUMPABLE & bit))
     made.add_rule(ERRNO(0), "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, EQ, 0))
     made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, NE, 0))
+    # Each command that differs from both in at least one bit.
+    for bit in [1 << place for place in range(32) if not (F_SETLEASE ^ F_SETDELEG) & 1 << place]:
+        made.add_rule(ALLOW, "fcntl", Arg(1, MASKED_EQ, bit, ~F_SETLEASE & bit))
+    for command in (F_SETLEASE, F_SETDELEG):
+        made.add_rule(ERRNO(errno.EINVAL), "fcntl", Arg(1, MASKED_EQ, NUMBER, command))
     # Each request whose kind differs from that of Btrfs in at least one bit.
     for bit in [1 << place for place in range(16) if KIND & 1 << place]:
         made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, bit, ~BTRFS & bit))

@@ -38,6 +38,10 @@ static int end_thread(void *nothing) {
   return 0;
 }
 
+static long try_lease(unsigned long command) {
+  return syscall(SYS_fcntl, open("/tmp/leased", O_CREAT | O_RDWR, 0600), command, F_WRLCK);
+}
+
 static long try_thread(int flags) {
   return clone(end_thread, memory + sizeof memory, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | flags, 0);
 }
@@ -105,6 +109,10 @@ int main(void) {
   { TRY("close_range with files of its own", syscall(SYS_close_range, 1000, 1000, 2)); }
   { TRY("not dumpable", try_hiding(PR_SET_DUMPABLE)); }
   { TRY("not dumpable, high bits set", try_hiding(0xffffffff00000000 | PR_SET_DUMPABLE)); }
+  { TRY("lease", try_lease(F_SETLEASE)); }
+  { TRY("lease, high bits set", try_lease(0xffffffff00000000 | F_SETLEASE)); }
+  { TRY("lease on a folder", syscall(SYS_fcntl, open("/tmp", O_RDONLY), 1040, memory)); }
+  { TRY("secret memory", syscall(SYS_memfd_secret, 0)); }
   { TRY("btrfs subvolume", ioctl(open("/tmp", O_RDONLY), 0x5000940e, memory)); }
   { TRY("btrfs snapshot, high bits set", syscall(SYS_ioctl, open("/tmp", O_RDONLY), 0xffffffff50009417, memory)); }
   { TRY("reflink", ioctl(open("/tmp", O_RDONLY), FICLONE, 0)); }
@@ -127,6 +135,7 @@ int main(void) {
   { TRY("prctl not dumpable", prctl(PR_SET_DUMPABLE, 0)); }
   { TRY("prctl dumpable", prctl(PR_SET_DUMPABLE, 1)); }
   { TRY("prctl name", prctl(PR_SET_NAME, "attack")); }
+  { TRY("fcntl", fcntl(0, F_GETFD)); }
   { TRY("socket inet", socket(AF_INET, SOCK_STREAM, 0)); }
   { TRY("socket netlink", socket(AF_NETLINK, SOCK_RAW, 0)); }
   { TRY("socketpair unix", socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)memory)); }
