@@ -30,6 +30,7 @@ export class Database {
   readonly #statements = new Map<string, StatementSync>();
   readonly #path: string;
   readonly #identity: string | null;
+  #logIdentity: string | null = null;
 
   /**
    * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt or is
@@ -106,10 +107,17 @@ export class Database {
     this.withoutWaiting(() => this.transaction(() => this.script(`PRAGMA user_version = ${version}`)));
   }
 
-  /** Reads and checks the whole file. @throws DeployError `STORE_DAMAGED` */
+  /**
+   * Reads and checks the whole file, and checks that nobody has deleted or replaced it or its write-ahead log.
+   *
+   * @throws DeployError `STORE_DAMAGED`
+   */
   assertWhole(): void {
     const identity = identityOf(this.#path);
     if (identity === null || identity !== this.#identity) throw damaged(null);
+    const logIdentity = identityOf(`${this.#path}-wal`);
+    if (this.#logIdentity !== null && logIdentity !== this.#logIdentity) throw damaged(null);
+    this.#logIdentity = logIdentity;
     // Otherwise SQLite would read cached pages, and miss damage on the disk.
     this.script('PRAGMA shrink_memory');
     const said = this.get<{ quick_check: string }>('PRAGMA quick_check(1)')?.quick_check;

@@ -34,6 +34,7 @@ test('repeated checks of a good store find nothing and change nothing', () => {
 for (const { what, command } of [
   { what: 'was deleted', command: 'rm store.sqlite' },
   { what: 'was replaced', command: 'cp store.sqlite other && mv other store.sqlite' },
+  { what: 'has lost its write-ahead log', command: 'rm store.sqlite-wal' },
   { what: 'was emptied', command: 'truncate -s 0 store.sqlite' },
   { what: 'was cut', command: 'truncate -s 8192 store.sqlite' },
   {
