@@ -26,23 +26,31 @@ export async function makeFolders(folder: string): Promise<void> {
  * commits of its branches are lost.
  *
  * @param torn - The names of damaged refs, which are ignored.
+ * @param names - The names of all refs, if the caller has them.
  */
 export async function isHollow(
   repositories: Repositories,
   tool: ToolName,
   torn: readonly string[] = [],
+  names: readonly string[] | null = null,
 ): Promise<boolean> {
-  const names = await refNames(repositories, tool, ['refs/heads', 'refs/releases']);
-  const whole = names.filter((name) => !torn.includes(name));
+  const all = names ?? (await refNames(repositories, tool, ['refs/heads', 'refs/releases']));
+  const whole = all.filter((name) => /^refs\/(heads|releases)\//.test(name) && !torn.includes(name));
   const branches = [`refs/heads/${repositories.deployBranch}`, 'refs/heads/master'];
   const branch = branches.find((name) => whole.includes(name));
-  const [release] = whole
-    .filter((name) => name.startsWith('refs/releases/'))
-    .sort((a, b) => b.localeCompare(a, 'en', { numeric: true }));
+  const newest = Math.max(0, ...whole.map(releaseNumber));
+  const release = newest === 0 ? undefined : `${RELEASE}${newest}`;
   const needed = [branch, release].filter((name) => name !== undefined);
   const commits = [...(await readRefs(repositories, tool, needed.length > 0 ? needed : whole)).values()];
   const lost = commits.filter((commit) => !mayHave(repositories.folder(tool), commit));
   return lost.length > 0 && (needed.length > 0 || lost.length === commits.length);
+}
+
+const RELEASE = 'refs/releases/v';
+
+function releaseNumber(name: string): number {
+  const number = name.startsWith(RELEASE) ? Number(name.slice(RELEASE.length)) : 0;
+  return Number.isSafeInteger(number) ? number : 0;
 }
 
 /** False if a repository certainly lacks this commit: the commit is neither a loose object nor in a pack. */

@@ -99,7 +99,7 @@ async function readRepositories(repositories: Repositories): Promise<RepositoryF
     const names = await refNames(repositories, tool, ['refs']);
     const torn = tornRefs(repositories, tool);
     const released = names.map(versionOf).filter((version) => version > 0);
-    const hasLostObjects = names.length > 0 && (await isHollow(repositories, tool, torn));
+    const hasLostObjects = names.length > 0 && (await isHollow(repositories, tool, torn, names));
     return { tool, released, torn, isHollow: hasLostObjects };
   });
 }
