@@ -8,6 +8,7 @@ import { DeployError } from '../core/errors.ts';
 import { logFailure } from '../core/log/alarms.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
+import { sentence } from '../core/text/sentence.ts';
 import type { Principal } from '../core/types.ts';
 import type { Place } from './admission.ts';
 import { sendBanner } from './protocol/messages.ts';
@@ -137,7 +138,7 @@ export class Login {
     if (isHardwareKey(key.algo) && !this.#isWarnedOfHardware) {
       this.#isWarnedOfHardware = true;
       const { message, hint } = explain('hardware key');
-      sendBanner(this.#client, asWarning({ message, hint, id: null }));
+      sendBanner(this.#client, asWarning({ message: sentence(message), hint, id: null }));
       this.#options.log.info({ login: shown(this.#name), algorithm: key.algo }, 'hardware key offered');
     }
     // An RSA signature without a hash algorithm uses `ssh-rsa`, which is SHA-1 (RFC 8332).
