@@ -5,7 +5,7 @@ import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
 import { fromStatus } from '../../sandbox/sandbox.ts';
 import { makeFolder } from '../folders.ts';
 import { OutputLines } from '../output-lines.ts';
-import { readPlainFile, readStart } from '../source/safe-files.ts';
+import { MAX_TOML_BYTES, readPlainFile, readStart } from '../source/safe-files.ts';
 import type { BuildContext } from './build-context.ts';
 import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';
 import { runStep, type StepEnd } from './buildpack-step.ts';
@@ -33,8 +33,6 @@ const planFile = sections.extend({ or: z.array(sections).default([]) });
 
 const PASS = 0;
 const FAIL = 100;
-/** Plans are short. Every combination of alternatives may be tried, so a long plan is expensive. */
-const MAX_PLAN_BYTES = 64 * 1024;
 /** How much of one detection's output is read. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
@@ -196,7 +194,7 @@ async function readDetected(
   if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
   if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {
-    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], MAX_PLAN_BYTES);
+    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], MAX_TOML_BYTES);
     const { or, ...own } = planFile.parse(parse(text ?? ''));
     const alternatives = [own, ...or].map(({ provides, requires }) => ({
       provides: provides.map((provide) => provide.name),

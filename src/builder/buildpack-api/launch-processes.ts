@@ -2,7 +2,7 @@ import { parse } from 'smol-toml';
 import { z } from 'zod';
 import type { Process } from '../../core/types.ts';
 import { brokenBuildpack } from '../build-failures.ts';
-import { readPlainFile } from '../source/safe-files.ts';
+import { MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
 import { escapeId } from './layer-environment.ts';
 
 const launchFile = z.object({
@@ -75,11 +75,18 @@ async function readOutput<Schema extends z.ZodType>(
   schema: Schema,
 ): Promise<z.output<Schema>> {
   try {
-    return schema.parse(parse((await readPlainFile(root, [escapeId(buildpack), file])) ?? ''));
+    const text = await readPlainFile(root, [escapeId(buildpack), file], MAX_TOML_BYTES);
+    return schema.parse(parse(text ?? ''));
   } catch (cause) {
-    const why = cause instanceof z.ZodError ? `: ${z.prettifyError(cause).replaceAll('\n', ' ')}` : '';
+    if (cause instanceof RangeError) throw brokenBuildpack(buildpack, `its ${cause.message}`, { cause });
+    const why = cause instanceof z.ZodError ? `: ${firstOf(cause)}` : '';
     throw brokenBuildpack(buildpack, `its ${file} cannot be used${why}`, { cause });
   }
+}
+
+/** The first problem of a file. A file may have thousands. */
+function firstOf({ issues }: z.ZodError): string {
+  return z.prettifyError({ issues: issues.slice(0, 1) }).replaceAll('\n', ' ');
 }
 
 /**

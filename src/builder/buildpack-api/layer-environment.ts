@@ -29,6 +29,8 @@ const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 
 
 /** How much text of env files was read for each environment, including delimiters. */
 const readFor = new WeakMap<Environment, number>();
+/** How much text each file counts for in addition, because files take time even if they are empty. */
+const FILE_LENGTH = 1024;
 
 /** The paths of the layers, on this machine and inside the sandbox. */
 export interface LayersPlace {
@@ -69,14 +71,19 @@ export async function addEnvFolder(
   root: string,
   parts: readonly string[],
 ): Promise<void> {
-  const read = async (file: string): Promise<string | null> => {
-    const text = await orTooLarge(readPlainFile(root, [...parts, file]));
-    const length = (readFor.get(environment) ?? 0) + (text?.length ?? 0);
+  const count = (more: number) => {
+    const length = (readFor.get(environment) ?? 0) + more;
     readFor.set(environment, length);
     if (length > MAX_LENGTH) throw tooLargeToPass();
+  };
+  const read = async (file: string): Promise<string | null> => {
+    const text = await orTooLarge(readPlainFile(root, [...parts, file]));
+    count(text?.length ?? 0);
     return text;
   };
-  for (const { name: file, isFile } of await orTooLarge(listPlainFolder(root, parts))) {
+  const entries = await orTooLarge(listPlainFolder(root, parts));
+  count(entries.length * FILE_LENGTH);
+  for (const { name: file, isFile } of entries) {
     const dot = file.indexOf('.');
     const name = dot < 0 ? file : file.slice(0, dot);
     const action = dot < 0 ? 'override' : file.slice(dot + 1);

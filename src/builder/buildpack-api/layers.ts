@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
 import { brokenBuildpack } from '../build-failures.ts';
-import { isPlainFolder, listPlainFolder, readPlainFile } from '../source/safe-files.ts';
+import { isPlainFolder, listPlainFolder, MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
 import { escapeId } from './layer-environment.ts';
 
 /** A layer, as `NAME.toml` describes it. */
@@ -32,7 +32,7 @@ const layerFile = z.object({
 });
 
 /** The maximum size of all layer files of one buildpack together. */
-const MAX_BYTES = 8 * 1024 * 1024;
+const MAX_BYTES = 1024 * 1024;
 
 /** The most layers of one buildpack. Each costs time at every start of a process. */
 const MAX_LAYERS = 100;
@@ -85,7 +85,7 @@ async function entriesOf(root: string, buildpack: string) {
 
 async function readLayerFile(root: string, buildpack: string, file: string) {
   try {
-    const text = (await readPlainFile(root, [escapeId(buildpack), file])) ?? '';
+    const text = (await readPlainFile(root, [escapeId(buildpack), file], MAX_TOML_BYTES)) ?? '';
     const content = parse(text);
     if (['launch', 'build', 'cache'].some((key) => key in content)) {
       throw new TypeError('the launch, cache and build flags belong in the types table');

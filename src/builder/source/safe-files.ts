@@ -6,6 +6,12 @@ import { systemCode } from '../../core/errors.ts';
 /** The largest metadata file of a build that is read. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
+/**
+ * The largest TOML file of a build that is read. Such files are short. While the server parses one, or tries every
+ * alternative of a plan, nobody else is served.
+ */
+export const MAX_TOML_BYTES = 64 * 1024;
+
 /** The most entries of a folder that are read. A buildpack makes far fewer layers and variables. */
 const MAX_ENTRIES = 5000;
 

@@ -3,6 +3,7 @@ import { link, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { readProcesses } from '../../../src/builder/buildpack-api/launch-processes.ts';
 import { addEnvFolder, addLayerFolders } from '../../../src/builder/buildpack-api/layer-environment.ts';
 import { readLayers } from '../../../src/builder/buildpack-api/layers.ts';
 import { keepLayers } from '../../../src/builder/local/tool-cache.ts';
@@ -81,9 +82,42 @@ test('threat 60: env files of many layers together do not fill the server’s me
 test('threat 60: layer files that take no room on disk do not fill the server’s memory', async () => {
   const folder = await newFolder('test_x');
   const file = join(folder, 'big');
-  await writeFile(file, `[metadata]\na = "${'x'.repeat(MIB - 100)}"\n`);
+  await writeFile(file, `[metadata]\na = "${'x'.repeat(60_000)}"\n`);
   await linked(join(folder, 'test_x'), file, numbered(40, '.toml'));
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED' });
+});
+
+test('threat 60: files of a build do not keep the server from its other work: a layer file with thousands of keys', async () => {
+  const folder = await newFolder('test_x');
+  const keys = numbered(20_000, ' = 1').join('\n');
+  await writeFile(join(folder, 'test_x', 'l.toml'), `[metadata]\n${keys}\n`);
+  await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED', message: /l\.toml/ });
+});
+
+test('threat 60: files of a build do not keep the server from its other work: a launch.toml with thousands of processes', async () => {
+  const folder = await newFolder('test_x');
+  const launch = join(folder, 'test_x', 'launch.toml');
+  await writeFile(launch, '[[processes]]\n'.repeat(10_000));
+  await assert.rejects(readProcesses(folder, 'test/x'), { code: 'BUILD_FAILED', message: /is larger than/ });
+  await writeFile(launch, '[[processes]]\n'.repeat(4000));
+  await assert.rejects(readProcesses(folder, 'test/x'), ({ message }: Error) => {
+    assert.match(message, /launch\.toml cannot be used: .*processes\[0\]/);
+    assert.ok(message.length < 300, message.slice(0, 1000));
+    return true;
+  });
+});
+
+test('threat 60: files of a build do not keep the server from its other work: empty env files of many layers', async () => {
+  const folder = await newFolder('one');
+  const environment = {};
+  const addAll = async () => {
+    for (const layer of numbered(5, '')) {
+      await mkdir(join(folder, 'one', layer, 'env'), { recursive: true });
+      for (const name of numbered(2000, '')) await writeFile(join(folder, 'one', layer, 'env', name), '');
+      await addEnvFolder(environment, folder, ['one', layer, 'env']);
+    }
+  };
+  await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
 });
 
 test('threat 60: a folder of layers or variables with thousands of entries is refused before all are read', async () => {
