@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type DataConfig, readDataFacts } from '../../src/recovery/data-facts.ts';
+import { examine } from '../../src/recovery/examine.ts';
 import { restoreDirectory } from '../../src/recovery/restore.ts';
 import { SmallDisk } from '../support/small-disk.ts';
 
@@ -59,4 +60,18 @@ test('threat 87: `restore directory` and `doctor` take the newest good backup, n
   rmSync(join(data, good));
   await assert.rejects(restoreDirectory(config, null), { code: 'NO_BACKUP' });
   assert.equal(readFileSync(join(data, 'directory.yaml'), 'utf8'), alice);
+});
+
+test('threat 87: a directory.yaml that is a folder counts as damaged, and `restore directory` replaces it', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'restore-directory-'));
+  t.after(() => rmSync(data, { recursive: true }));
+  const config = configOf(data);
+  const path = join(data, 'directory.yaml');
+  mkdirSync(path);
+  writeFileSync(join(data, 'backups/directory-20261128T150000000Z.yaml'), alice);
+  const [first] = examine(await readDataFacts(config));
+  assert.equal(first?.kind, 'refuses');
+  assert.match(first.what, /directory\.yaml, cannot be read: it is a folder/);
+  await restoreDirectory(config, null);
+  assert.equal(readFileSync(path, 'utf8'), alice);
 });
