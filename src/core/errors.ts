@@ -1,6 +1,6 @@
 /**
- * An error that a person can fix. Its three parts are shown to that person unchanged, so none of them may contain a
- * secret, a path of the server or a stack. Any other error is a bug of this server.
+ * An error that a person can fix. Its three parts are shown to that person, the message as a sentence, so none of them
+ * may contain a secret, a path of the server or a stack. Any other error is a bug of this server.
  */
 export class DeployError extends Error {
   override readonly name = 'DeployError';
