@@ -1,4 +1,4 @@
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, stat } from 'node:fs/promises';
 import { DeployError, systemCode } from '../errors.ts';
 
 /**
@@ -9,8 +9,11 @@ import { DeployError, systemCode } from '../errors.ts';
 export async function openDataFolder(data: string): Promise<void> {
   try {
     await mkdir(data, { recursive: true });
+    // Like /tmp: with another mode, no other user could work in it any more.
+    if (((await stat(data)).mode & 0o1000) !== 0) throw isShared(data);
     await chmod(data, 0o711);
   } catch (cause) {
+    if (cause instanceof DeployError) throw cause;
     const why = systemCode(cause) ?? 'unknown error';
     throw new DeployError(
       'DATA_FOLDER',
@@ -19,6 +22,14 @@ export async function openDataFolder(data: string): Promise<void> {
       { cause },
     );
   }
+}
+
+function isShared(data: string): DeployError {
+  return new DeployError(
+    'DATA_FOLDER',
+    `the data folder ${data} is for the files of all users`,
+    'Set TOOLFORGE_PUSH_DATA to a folder of its own, for example below that folder.',
+  );
 }
 
 /** The refusal of a start if another server runs. @param by - Continues `is in use by`. */
