@@ -14,7 +14,10 @@ export interface PaceOptions {
 
 /** How often the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** Replaces `rest` if the disk fills quickly or is nearly full. */
+/**
+ * While the disk fills quickly or is nearly full, the pause is at least this many times the duration of the last
+ * measurement.
+ */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
 const FAST_BYTES = 64 * 1024 * 1024;

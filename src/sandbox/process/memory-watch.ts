@@ -5,10 +5,10 @@ import { execa } from 'execa';
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 /** How often the free memory is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** The shortest pause between two looks at the processes, unless this much memory was taken meanwhile. */
+/** The shortest pause between two looks at the processes, unless the free memory fell by `FAST_BYTES` meanwhile. */
 const PAUSE_MS = 2000;
 const FAST_BYTES = 256 * 1024 * 1024;
-/** The pause is at least this many times as long as the last look: usually, and while memory is taken quickly. */
+/** The pause is at least `REST` times as long as the last look, or `SHORT_REST` times if the free memory fell quickly. */
 const [REST, SHORT_REST] = [19, 4];
 
 interface Watched {

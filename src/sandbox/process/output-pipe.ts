@@ -10,7 +10,10 @@ export interface OutputPipe {
   readonly reader: Readable;
   /** The writing side. Close it with `closeWriter` once the child has its own copy, so that the reader sees the end. */
   readonly writer: number;
-  /** The last part of the link in /proc that leads to this pipe. It finds the processes that hold the pipe open. */
+  /**
+   * The end of the path that links in `/proc/PID/fd` show for this pipe, such as `/pipe-UUID (deleted)`. Use it to find
+   * the processes that have the pipe open.
+   */
   readonly linkEnding: string;
   closeWriter(): void;
 }

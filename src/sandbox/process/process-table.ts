@@ -94,7 +94,7 @@ export function socketsOf(pids: readonly number[]): Set<string> {
   return new Set(links.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
 }
 
-/** Returns the ids of other processes that have an open file whose link in /proc ends with `linkEnding`. */
+/** Returns the ids of other processes that have a file open whose path in `/proc/PID/fd` ends with `linkEnding`. */
 export function holdersOf(linkEnding: string): number[] {
   return processIds().filter(
     (pid) =>

@@ -53,7 +53,7 @@ export interface StartOptions {
 export interface StartedChild {
   readonly child: ChildProcess;
   readonly output: Readable;
-  /** The last part of the output pipe's link in /proc, see `OutputPipe`. */
+  /** The end of the path that `/proc/PID/fd` shows for the output pipe, see `OutputPipe`. */
   readonly linkEnding: string;
 }
 
