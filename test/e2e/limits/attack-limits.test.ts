@@ -58,7 +58,7 @@ test('threat 37: the number of tags in a push is limited, even if all name one c
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 35: a commit with a message as long as a pack costs the server no memory', async () => {
+test('threat 35: a commit message of 90 MB costs the server no memory', async () => {
   await server.addTool('wordy');
   const tree = await WorkTree.create(server, 'ssh', 'wordy');
   await tree.commit('one', webTool('one'));
