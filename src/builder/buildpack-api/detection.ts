@@ -87,9 +87,12 @@ function chooseGroup(group: readonly GroupMember[], asked: Asked): Detection | n
 }
 
 /**
- * Runs several detections at the same time in one sandbox, because a sandbox takes longer to start than a detection to
- * run. The first two arguments are the folders of the platform and of the plans. Then each detection has two: the name
- * of its folder among the plans, and its buildpack. Prints the number of each detection and its exit status.
+ * Runs several detections at the same time in one sandbox, because a sandbox takes longer to start than a detection
+ * takes to run.
+ *
+ * The arguments are the platform folder, the folder for all results, and two for each detection: the name of its folder
+ * for results, and the folder of its buildpack. Prints a line when a detection ends: its number, which counts from 0,
+ * and its exit status.
  */
 const TOGETHER = `_platform=$1 _detected=$2 _number=0
 shift 2
