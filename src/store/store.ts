@@ -72,11 +72,11 @@ export interface Store {
   /** The newest first, without config vars. */
   releases(tool: ToolName, limit: number): ListedRelease[];
   failRelease(tool: ToolName, version: number): void;
-  /** The ids of the deployments of releases in state `created`, by version. */
+  /** For each release in state `created`: its version, and the id of the deployment that made it. */
   createdReleases(tool: ToolName): ReadonlyMap<number, string>;
   /** The bytes of config vars in the tool's releases with `after` < createdAt ≤ `until`. */
   releaseBytes(tool: ToolName, after: number, until: number): number;
-  /** The commits of all releases that are or were live, by their versions. */
+  /** For each release that is or was live: its version and its commit. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
   /**
    * The versions that went live and have a copy outside the store, intact or torn, in no order. `goLive` makes the

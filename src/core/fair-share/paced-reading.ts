@@ -27,9 +27,9 @@ interface Body {
 }
 
 /**
- * Reads an HTTP connection in pieces, so that no packet blocks the server. If a piece was expensive, the rest waits
- * until its key has paid (`ReadingTime`). Small chunks of a body that arrived together are joined, so readers of the
- * body pay nothing for chunks of one byte.
+ * Reads an HTTP connection in pieces, so that no packet blocks the server. A key, such as the client's network, pays
+ * for each piece (`ReadingTime`). If a piece was expensive, the rest waits until its key has paid. Small chunks of a
+ * body that arrived together are joined, so readers of the body pay nothing for chunks of one byte.
  */
 export class PacedReading {
   static readonly #all = new WeakMap<Socket, PacedReading>();
@@ -176,7 +176,12 @@ export class PacedReading {
     return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 
-  /** Does the work, and charges its time to the key that pays. */
+  /**
+   * Does the work and charges its time to a key: to the key of the current message, or between messages to the key of
+   * the connection.
+   *
+   * @param bytes - How many bytes the work reads; 0 if it only hands on chunks that were read before.
+   */
   #count<Result>(bytes: number, work: () => Result): Result {
     const [payer, messages] = [this.#payer, this.#messages];
     readingTime.begin();

@@ -23,7 +23,7 @@ export class TimeShares {
   readonly #waiting = new Map<string, Work[]>();
   /** The time that the work of each key has taken since work began to wait. */
   readonly #usedMs = new Map<string, number>();
-  /** Milliseconds of work that no passing time has paid for yet. */
+  /** Milliseconds of work beyond `part` of the time that has passed. The debt falls while time passes. */
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
@@ -93,7 +93,7 @@ export class TimeShares {
     if (this.#isServing) this.#usedMs.set(key, (this.#usedMs.get(key) ?? 0) + tookMs);
   }
 
-  /** Pays off the debt with the time that has passed. */
+  /** Pays off the debt with the time that has passed. True if more work may run now. */
   #isFree(): boolean {
     const now = performance.now();
     // If the clock was set back, a negative time would increase the debt.

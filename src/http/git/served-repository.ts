@@ -171,7 +171,7 @@ class Advertisement extends Transform {
     super();
     this.once('pipe', (output: Readable) => {
       this.#isGit = true;
-      // Otherwise git would wait for ever on a full pipe after the client has disconnected.
+      // If the output stayed open after the client has disconnected, git would wait for ever on a full pipe.
       this.once('close', () => output.destroy());
     });
   }

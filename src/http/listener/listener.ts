@@ -73,7 +73,7 @@ export function createListener(options: ListenerOptions): Listener {
     keepAliveTimeout: 75_000,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-    // Otherwise a request that offers HTTP/2 would become an upgrade event.
+    // Without this callback, a request that offers HTTP/2 would become an upgrade event.
     shouldUpgradeCallback: options.canUpgrade,
   };
   const tlsServer =

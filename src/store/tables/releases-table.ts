@@ -77,7 +77,7 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, commit }) => [version, commit]));
   }
 
-  /** The ids of the deployments of releases whose rollout has not ended, by version. */
+  /** For each release in state `created`: its version, and the id of the deployment that made it. */
   created(tool: ToolName): Map<number, string> {
     const rows = this.#database.all<{ version: number; deploymentId: string }>(
       `SELECT version, deployment_id AS deploymentId FROM releases WHERE tool = ? AND state = 'created'`,
