@@ -59,7 +59,7 @@ async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitI
   const loose = await looseSubject(repositories, tool, id);
   if (loose !== null) return loose;
   // `git show` would walk the whole tree of a first commit. For a tag object, `git log` prints the id of the commit.
-  // For other objects, it prints nothing. git cuts the subject, because a subject may be as long as a pack.
+  // For other objects, it prints nothing. git cuts the subject, because a subject may be as large as a push.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
   const [commit, subject = ''] = text.split('\n');
   return commit === id ? subject.trimEnd() : null;

@@ -4,7 +4,7 @@ import type { CommandShape, FlagValue } from '../command.ts';
 
 export interface AdminContext {
   readonly directory: DirectoryFile;
-  /** The remotes of a tool, as people type them. */
+  /** The addresses of a tool for `git remote add`, over SSH and over HTTP: `ssh://alice@127.0.0.1:2222/hello.git`. */
   readonly remotes: (uid: string, tool: string) => readonly string[];
   /**
    * Ends every deploy token of a tool, or those that one user made, in the running server.

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 const MAX_TEXTS = 100;
-/** A batch is small, because its memory is not counted while its reader takes nothing. */
+/** A batch is small, because it stays in memory while the client reads nothing, and no limit counts this memory. */
 const MAX_CHARACTERS = 16 * 1024;
 const OVER = Symbol('the turn is over');
 

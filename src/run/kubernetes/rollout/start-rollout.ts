@@ -154,8 +154,8 @@ function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string
 }
 
 /**
- * Throws an error if a process has ended while another process was still starting. Ignores pods that are ending, which
- * may have the same name.
+ * Throws an error if a process has ended while another process was still starting. Ignores terminating pods, because a
+ * new pod may already have their name, such as `web.1`.
  */
 async function assertAllUp(
   { cluster, config, pods }: ObjectParts,
