@@ -303,7 +303,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });
     });
 
-    test('a release that was live cannot fail afterwards', () => {
+    test('a release that was live cannot be marked as failed', () => {
       goLive('d1');
       assert.throws(() => store.failRelease(wikibot, 1));
       assert.throws(() => store.failRelease(wikibot, 2));

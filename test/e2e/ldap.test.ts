@@ -166,7 +166,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.notEqual((await pushAs(tree, 'tools.hello', 'hello', 'bob')).exitCode, 0);
   });
 
-  test('threat 8: a person who is removed from LDAP during a push may finish the push, and is refused afterwards', async () => {
+  test('threat 8: a person who is removed from LDAP during a push may finish the push, and their next push is refused', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'slow');
     await tree.commit('one', webTool('slow', `echo started; sleep ${CACHE_S + 2}`));
     const pushing = tree.push();

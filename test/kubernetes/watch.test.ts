@@ -110,7 +110,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('a watch can ask the cluster for metadata only, and accepts an empty list without items', async () => {
+  test('a watch can ask the cluster for metadata only, and takes a list with `items: null` as empty', async () => {
     const accepts: unknown[] = [];
     const nothing: Step = (response) => {
       accepts.push(response.req.headers.accept);

@@ -181,7 +181,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await assertDeploys(server, 'left', tree, 'three');
   });
 
-  test('threat 20: the number of waiting commands is limited', async () => {
+  test('threat 20: the number of waiting deployments of a tool is limited, also for those that restart asks for', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'flood');
     await tree.commit('slow', webTool('slow', 'sleep 60'));

@@ -46,7 +46,7 @@ test('threat 34: the objects of a push that is refused after it was received als
   }
 });
 
-test('threat 37: the number of tags in a push is limited, even if all name one commit', async () => {
+test('threat 37: each tag counts as part of the repository, even if many tags name one commit', async () => {
   const { tree, first } = await liveTool(server, 'many-tags');
   for (const round of [1, 2, 3]) {
     const names = Array.from({ length: 490 }, (_, index) => `${first}:refs/tags/r${round}/${index}`);

@@ -47,7 +47,7 @@ for (const text of ['[url "a\\"]\n\tinsteadOf = c\n', '[core]\r\n\tbare = true\r
   });
 }
 
-test('threat 87: if the line of a tag in packed-refs is damaged, git can read the other refs afterwards', async () => {
+test('threat 87: if the line of a tag in packed-refs is damaged, the repair drops only this tag, and git can read the others', async () => {
   const tool = wikibot;
   const identity = { GIT_AUTHOR_NAME: 'a', GIT_AUTHOR_EMAIL: 'a@example.org' };
   const more = { ...identity, GIT_COMMITTER_NAME: 'a', GIT_COMMITTER_EMAIL: 'a@example.org' };
