@@ -39,8 +39,8 @@ export async function applyObject<Kind extends KubernetesObject>(
 }
 
 /**
- * Creates or updates an object as `applyObject` does, but leaves it unchanged if somebody else has changed one of these
- * fields.
+ * Creates or updates an object as `applyObject` does. Changes nothing if somebody else has set one of the object's
+ * fields to another value.
  *
  * @throws as `retrying` does.
  */

@@ -47,12 +47,12 @@ export class LdapPeople {
     return person?.uid === uid ? person : null;
   }
 
-  /** Whether the name is directly below the entry of all people. */
+  /** Whether an entry with this distinguished name is directly below the entry that the setting `ldap_people` names. */
   holds(dn: ReadDn): boolean {
     return dn.parentKey === this.#baseKey;
   }
 
-  /** The people with these names. Names without an entry are left out. */
+  /** The people with these distinguished names. Names without an entry are left out. */
   async byDns(dns: readonly ReadDn[], signal: AbortSignal): Promise<LdapPerson[]> {
     const wanted = new Set(dns.map((dn) => dn.key));
     const entries = await chunkByChunk(dns, async (chunk) => {
@@ -80,7 +80,7 @@ export class LdapPeople {
     return people;
   }
 
-  /** The name of an entry that does not exist, so that a password check for it takes as long as any other. */
+  /** A distinguished name without an entry, so that a password check for it takes as long as any other. */
   nobody(): string {
     const name = new DN().addPairRDN(this.#settings.people.attribute, `nobody-${randomUUID()}`);
     return `${name},${this.#settings.people.base}`;
@@ -96,7 +96,7 @@ export class LdapPeople {
     return await this.#servers.search({ ...question, attributes: this.#attributes }, signal);
   }
 
-  /** Null if the name of the entry cannot be a user name. */
+  /** Null if the value that names the entry cannot be a user name. */
   #read(entry: LdapEntry): LdapPerson | null {
     const uid = userName(entry.nameIn(this.#settings.people.attribute) ?? '');
     if (uid === null) return null;

@@ -14,7 +14,7 @@ export interface StepEnd extends Exit {
  * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. Processes that the
  * program started end with it.
  *
- * @throws the reason that aborted the guard, after all these processes have ended.
+ * @throws the reason of the guard's signal if it fires, after all these processes have ended.
  */
 export async function runStep(
   sandbox: Sandbox,

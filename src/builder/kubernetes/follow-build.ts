@@ -35,7 +35,7 @@ export interface Following {
   readonly progress: Progress;
   readonly guard: BuildLimits;
   readonly job: FollowedJob;
-  /** Makes the Job; null if it exists and has its source. */
+  /** Creates the Job. Null if an earlier server created it and the build has fetched its source. */
   readonly begin: (() => Promise<void>) | null;
   /** Makes the artifact from the image's digest. The Job is kept until then, so that another server can resume it. */
   readonly finish: (digest: string) => Promise<Artifact>;
@@ -44,10 +44,11 @@ export interface Following {
 }
 
 /**
- * Follows the Job of a build, from its beginning or from where it is, and returns the artifact. Deletes the Job at the
- * end, unless the next server resumes the build.
+ * Creates the Job of a build, or finds the Job that an earlier server created. Follows it to its end and returns the
+ * artifact. Then deletes the Job, unless the next server resumes the build.
  *
- * @throws DeployError; BuildResumesLater if the guard's signal fires with a ResumeLater and the Job has its source.
+ * @throws DeployError if the build fails.
+ * @throws BuildResumesLater if this server is being stopped (`ResumeLater`) and the build has fetched its source.
  */
 export async function followBuild(following: Following): Promise<Artifact> {
   const { cluster, config, log, request, progress, guard, source, job } = following;

@@ -7,9 +7,9 @@ export interface Shown {
   readonly target: string;
 }
 
-/** Hides single files and folders from sandboxes, if these lie in a folder that sandboxes may see. */
+/** Hides single files and folders from sandboxes if they lie in a folder that sandboxes may see. */
 export class Covers {
-  /** The paths of the hidden files and folders, and of the links that lead to them. */
+  /** The paths of the hidden files and folders, and of the symbolic links that lead to them. */
   readonly #places: readonly string[];
 
   /**
@@ -57,14 +57,17 @@ export class Covers {
   }
 }
 
-/** Returns the path of a file without links, and the paths of all links over which `path` leads to the file. */
+/**
+ * Returns the path of the file that `path` leads to, and the paths of all symbolic links on the way. No folder in these
+ * paths is a link.
+ */
 function placesOf(path: string): string[] {
   const place = placeOf(path);
   if (!lstatSync(place).isSymbolicLink()) return [place];
   return [place, ...placesOf(resolve(dirname(place), readlinkSync(place)))];
 }
 
-/** Resolves all links in a path except its last part. */
+/** Resolves the symbolic links in all parts of a path except the last. */
 function placeOf(path: string): string {
   return join(realpathSync(dirname(path)), basename(path));
 }

@@ -57,7 +57,7 @@ export function serveSession(session: Session, context: SessionContext): void {
   let client: ClientStreams | null = null;
   const request = new TerminalRequest(session);
   const serve = (accept: () => ServerChannel | undefined, command: string | null) => {
-    const terminal = request.decide(command !== null && wantsTerminal(command));
+    const terminal = request.decide(command !== null && canUseTerminal(command));
     const channel = accept();
     // ssh2 gives no channel if the client has already closed its side.
     if (channel === undefined) return;
@@ -175,8 +175,8 @@ async function refuse(
   }
 }
 
-/** True if this command may have a terminal. */
-function wantsTerminal(command: string): boolean {
+/** True if the command can use a terminal. Git commands cannot. */
+function canUseTerminal(command: string): boolean {
   return !isGitCommand(command) && takesTerminal(parseWords(command.trim()));
 }
 

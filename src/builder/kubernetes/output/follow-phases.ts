@@ -36,7 +36,7 @@ export interface PhasesOptions {
 /**
  * Follows a build's containers in order, each from its first line to its last.
  *
- * @throws DeployError if the pod cannot continue; what `ended` throws; the reason if the guard aborts.
+ * @throws DeployError if the pod cannot continue; what `ended` throws; the reason of the guard's signal when it fires.
  */
 export async function followPhases(options: PhasesOptions): Promise<void> {
   for (const phase of PHASES) {

@@ -115,7 +115,7 @@ export class LiveRollouts {
     this.#releases.delete(id);
   }
 
-  /** Registers a rollout as live that already has the traffic and is the only rollout of its tool. */
+  /** Registers a rollout as the live rollout of its tool. Changes nothing in the cluster. */
   resume(rollout: Rollout, toolNumber: number): void {
     const { config } = this.parts;
     this.#live.set(rollout.release.tool, { rollout, toolNumber, config });

@@ -106,8 +106,8 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
 }
 
 /**
- * Makes the current runs of a rollout's schedules the owners of its config vars, so that the cluster deletes these with
- * the last run. Does nothing if there is no current run.
+ * Makes the current runs of a rollout's schedules the owners of the rollout's config vars. The cluster then deletes the
+ * config vars together with the last run. Does nothing if there is no current run.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
