@@ -4,7 +4,7 @@ import { normalise } from './user-name.ts';
 
 /** How many failures of one user name from one address cause no wait. */
 const FREE_TRIES = 5;
-/** The same for all names of an address together. It is higher, because many people share an address behind a NAT. */
+/** How many failures from one address, of all names together, cause no wait. Many people may share it behind a NAT. */
 const FREE_TRIES_OF_ADDRESS = 30;
 const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;

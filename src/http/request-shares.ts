@@ -12,7 +12,7 @@ export type Admitted =
 export interface RequestSharesOptions {
   /** The maximum number of requests in progress to tools. */
   readonly toolRequests: number;
-  /** The same for requests to the server itself: git, commands, health. */
+  /** The maximum number of requests in progress to the server itself: git, commands, health. */
   readonly ownRequests: number;
   readonly log: Log;
 }

@@ -31,7 +31,7 @@ const LAST_WORDS_MS = 1000;
  * blocks the server for a millisecond.
  */
 const MAX_EXCHANGES_A_MINUTE = 30;
-/** A key exchange after this many bytes does not count, because encrypting them has cost more. */
+/** A key exchange after this many bytes does not count for the limit, because encrypting the bytes has cost more. */
 const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
 const MINUTE_MS = 60_000;
 

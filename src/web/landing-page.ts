@@ -79,7 +79,7 @@ function stepHtml({ title, commands, note }: Step): string {
 </li>`;
 }
 
-/** The same as plain text, for curl. */
+/** Returns the landing page as plain text, for curl. */
 export function landingText(facts: LandingFacts): string {
   const steps = stepsOf(facts).map(({ title, commands, note }, index) =>
     [`${index + 1}. ${title}`, '', ...commands.map((command) => `    ${command}`), '', `   ${note}`, ''].join(

@@ -12,7 +12,7 @@ export interface PolicyInput {
   readonly deployBranch: string;
   /** True while the repository has the deploy branch. */
   readonly hasDeployBranch: boolean;
-  /** How many tags a tool may have, if this tool has as many already. Null if it may get more. */
+  /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
 }
 

@@ -16,7 +16,7 @@ export function refuseForNow(response: ServerResponse, sentence: string): void {
   response.end(response.req.method === 'HEAD' ? undefined : body);
 }
 
-/** The same as bytes, for a connection that has no response object. */
+/** Returns the whole refusal, status line and headers included, for a connection that has no response object. */
 export function rawRefusal(sentence: string): string {
   const body = bodyOf(sentence);
   return [

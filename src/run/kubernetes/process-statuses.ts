@@ -12,7 +12,7 @@ import { scheduleStatuses } from './schedules/schedule-status.ts';
 import type { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { cronJobsOf } from './schedules/schedules.ts';
 
-/** Those who know something about the processes of tools. */
+/** The objects that know something about the processes of tools. */
 export interface Observers {
   readonly live: LiveRollouts;
   readonly drift: Drift;

@@ -8,7 +8,7 @@ const TICK_MS = 100;
 /** The shortest pause between two looks at the processes, unless the free memory fell by `FAST_BYTES` meanwhile. */
 const PAUSE_MS = 2000;
 const FAST_BYTES = 256 * 1024 * 1024;
-/** The pause is at least `REST` times as long as the last look, or `SHORT_REST` times if the free memory fell quickly. */
+/** The pause is at least `REST` times as long as the last look; `SHORT_REST` times if the free memory fell quickly. */
 const [REST, SHORT_REST] = [19, 4];
 
 interface Watched {

@@ -60,7 +60,7 @@ export function planJob(options: {
 /** The facts about a Job that are needed to follow it. */
 export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits'>;
 
-/** These facts for a new Job or an existing one. */
+/** Returns the facts that are needed to follow a Job, from its name and the id of its build. */
 export function followedJob(
   config: KubernetesBuilderConfig,
   repositories: ToolRepositories,

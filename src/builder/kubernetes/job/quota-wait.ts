@@ -11,7 +11,7 @@ import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.
 /** How a build waits for room in the quota of its namespace. */
 export interface Room {
   readonly namespace: string;
-  /** The build may wait only until it has used this much of its time. */
+  /** The build waits until it has used this many milliseconds of its time, and then fails. */
   readonly waitMs: number;
   /** Returns how much of its time the build has used. */
   readonly spentMs: () => number;
@@ -24,7 +24,7 @@ const AGAIN_MS = 2000;
 /** The part of its time in which a build may wait for room. It needs the rest to build. */
 export const ROOM_SHARE = 0.5;
 
-/** @param words - A sentence without its subject. */
+/** Tells the push why the build waits. @param words - Continues `waiting: the build`. */
 export function sayWaiting(progress: Progress, words: string): void {
   progress.line(`waiting: the build ${words}`);
 }

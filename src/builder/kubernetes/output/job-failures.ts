@@ -26,7 +26,7 @@ export const ROOM_WORDS = 'waiting for other builds to end';
 export function phaseFailed(options: {
   readonly phase: Exclude<Phase, 'detect' | 'build'>;
   readonly end: ContainerEnd;
-  /** Its last lines, masked. */
+  /** The last lines of the step's output, masked. */
   readonly lines: readonly string[];
   readonly registryHost: string;
   readonly limits: StepLimits;
