@@ -59,7 +59,7 @@ export class MemoryWatch {
       const family = descendants(pid, children);
       // This sum may be too large, but never too small. The exact one takes longer.
       const sum = family.reduce((all, { bytes }) => all + bytes, sharedBytes);
-      if (sum <= limitBytes || (await exactBytes(family)) <= limitBytes) continue;
+      if (sum <= limitBytes || (await exactBytes(family, sharedBytes)) <= limitBytes) continue;
       if (this.#watched.delete(pid)) onOver();
     }
   }
@@ -103,30 +103,43 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
   return found;
 }
 
-// Page tables (VmPTE) count, because a process can map a small file thousands of times. Memory that is shared counts for
-// each process in proportion (proc_pid_smaps(5)). It may count there and as a file in memory or a segment of System V, so
-// only the larger of the two sums counts. The segments are in the namespace of the last process, which belongs to the user
-// namespace of the first. Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2
-// GiB.
-const EXACT = `each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
+// A tool can make reading slow. If the memory of a process cannot be read in time, it counts as in the sum above, and if
+// the files in memory cannot be found in time, all shared memory of this machine counts. Page tables (VmPTE) count, because
+// a process can map a small file thousands of times. Memory that is shared counts for each process in proportion
+// (proc_pid_smaps(5)). It may count there and as a file in memory or a segment of System V, so only the larger of the two
+// sums counts. The segments are in the namespace of the last process, which belongs to the user namespace of the first.
+// Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2 GiB.
+const EXACT = `all=$1; shift
+each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
-{ timeout 5 cat $(each smaps_rollup "$@")
-  grep -hs '^VmPTE:' $(each status "$@")
-  timeout 5 find $(each fd "$@") $(each map_files "$@") -maxdepth 1 \\
-    \\( -lname '/memfd:*' -o -lname '/dev/zero (deleted)' \\) -print0 | timeout 5 xargs -0r stat -Lc 'file %i %b' | sort -u
+{ grep -HsE '^(RssAnon|VmSwap|VmPTE):' $(each status "$@")
+  timeout 5 grep --line-buffered -HsE '^(Pss_Anon|SwapPss|Pss_Shmem):' $(each smaps_rollup "$@")
+  { timeout 5 find $(each fd "$@") $(each map_files "$@") -maxdepth 1 \\
+      \\( -lname '/memfd:*' -o -lname '/dev/zero (deleted)' \\) -print0; [ $? = 124 ] && echo cut >&3; } |
+    { timeout 5 xargs -0r stat -Lc 'file %i %b'; [ $? = 124 ] && echo cut; } | sort -u
   # While a sandbox starts, it still has the namespace of this machine.
   [ "$(readlink "/proc/$last/ns/ipc")" = "$(readlink /proc/self/ns/ipc)" ] ||
     nsenter --preserve-credentials --user="/proc/$1/ns/user" --ipc="/proc/$last/ns/ipc" \\
       sed -n '2,$s/^/segment /p' /proc/sysvipc/shm
-} 2>/dev/null | awk '
-  /^(Pss_Anon|SwapPss|VmPTE):/ { own += $2 }
-  /^Pss_Shmem:/ { shared += $2 }
+} 3>&1 2>/dev/null | awk -v all="$all" '
+  { split($1, part, "/"); pid = part[3] }
+  /VmPTE:/ { own += $2 }
+  /(RssAnon|VmSwap):/ { most[pid] += $2 }
+  /(Pss_Anon|SwapPss):/ { exact[pid] += $2 }
+  /Pss_Shmem:/ { shared += $2 }
   /^file/ { files += $3 / 2 }
+  /^cut/ { isCut = 1 }
   /^segment/ { files += ($16 + $17) / 1024 }
-  END { printf "%.0f", 1024 * (own + (shared > files ? shared : files)) }'`;
+  END {
+    if (isCut) files = all
+    for (pid in most) own += pid in exact ? exact[pid] : most[pid]
+    printf "%.0f", 1024 * (own + (shared > files ? shared : files))
+  }'`;
 
-async function exactBytes(family: readonly ProcessMemory[]): Promise<number> {
-  return Number(await outputOf(EXACT, ...family.map(({ pid }) => String(pid))));
+/** @param sharedBytes - The shared memory of the whole machine. */
+async function exactBytes(family: readonly ProcessMemory[], sharedBytes: number): Promise<number> {
+  const words = [sharedBytes / 1024, ...family.map(({ pid }) => pid)];
+  return Number(await outputOf(EXACT, ...words.map(String)));
 }
 
 async function outputOf(script: string, ...argv: string[]): Promise<string> {
