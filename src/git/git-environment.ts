@@ -4,7 +4,7 @@ export type GitSettings = readonly (readonly [key: string, value: string])[];
 
 // The most memory that git may allocate at once (`GIT_ALLOC_LIMIT` in git's wrapper.c). A delta of a few kilobytes can
 // ask for gigabytes. git streams larger files, unless they are deltas.
-const MAX_AT_ONCE = '256m';
+const MAX_AT_ONCE = '128m';
 
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */
 const baseSettings: GitSettings = [
@@ -15,6 +15,9 @@ const baseSettings: GitSettings = [
   ['core.protectNTFS', 'true'],
   ['core.bigFileThreshold', '32m'],
   ['pack.threads', '2'],
+  // While git looks for deltas, each thread keeps up to ten files and their indexes in memory.
+  ['pack.windowMemory', '16m'],
+  ['pack.deltaCacheSize', '16m'],
   ['advice.detachedHead', 'false'],
 ];
 

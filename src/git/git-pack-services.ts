@@ -275,6 +275,8 @@ export class GitPackServices implements PackServices {
       ['receive.advertisePushOptions', 'true'],
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
+      // By default, git unpacks small packs, and keeps all their folders in memory: a pack of 1 MB can need 25 GB.
+      ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
       // While git checks a push, git treats the repository as an alternate of its quarantine folder. Without this
       // setting, git would start a second process that lists the same refs again.

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { execa } from 'execa';
 import { DiskRoom } from '../../src/core/disk/disk-space.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { createLog } from '../../src/core/log/log.ts';
@@ -16,6 +17,7 @@ import { parkedRef } from '../../src/git/push/push-session.ts';
 import { encodeReport } from '../../src/git/push/report-status.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { alice } from '../support/alice.ts';
+import { packOfFolders } from '../support/delta-packs.ts';
 import { until } from '../support/server.ts';
 import { nameOf, wikibot } from '../support/store-records.ts';
 
@@ -170,6 +172,49 @@ test('threat 58: if the server’s git fails before it answers, the message does
   assert.equal(await text(left.outgoing), '0000');
   assert.match(left.notice() ?? '', /Your git disconnected before it named a ref/);
   left.close();
+});
+
+/** Runs git with at most `mebibytes` of memory for its data, as `prlimit --data` does. */
+async function gitWithin(
+  mebibytes: number,
+  args: readonly string[],
+  { environment, input }: { readonly environment: Readonly<Record<string, string>>; readonly input: Buffer },
+) {
+  const limited = ['-c', `ulimit -d ${mebibytes * 1024}; exec git "$@"`, 'sh', ...args];
+  return await execa('sh', limited, { env: environment, extendEnv: false, input, reject: false });
+}
+
+test('threat 35: a small pack of folders that are deltas of a large folder needs little memory', async () => {
+  const { services } = open('folders', { maxPackBytes: 8 * 1024 ** 2 });
+  const { folder: repository, environment } = await services.receive(push);
+  const { pack, tree } = packOfFolders(20);
+  assert.ok(pack.length < 8 * 1024 ** 2);
+  const commands = [{ oldId: zeroId, newId: tree, ref: 'refs/tags/folders' }];
+  const list = { commands, capabilities: new Set(['report-status']), shallow: [], pushOptions: [] };
+  const input = Buffer.concat([encodeCommandList(list), pack]);
+  const args = ['receive-pack', '--stateless-rpc', repository];
+  const { stdout, stderr } = await gitWithin(192, args, { environment, input });
+  assert.match(stdout, /unpack ok\n[0-9a-f]{4}ok refs\/tags\/folders/, stderr);
+});
+
+test('threat 35: a clone of large files needs little memory', async () => {
+  const { repositories, services } = open('files');
+  const { folder: repository, environment } = await services.upload(wikibot, null, alice);
+  const ids = [];
+  for (let count = 0; count < 8; count += 1) {
+    const input = randomBytes(6 * 1024 ** 2).toString('latin1');
+    ids.push(await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input }));
+  }
+  const input = Buffer.from(ids.map((id) => `${id}\n`).join(''));
+  const args = [
+    `--git-dir=${repository}`,
+    'pack-objects',
+    '--all-progress-implied',
+    '-q',
+    join(folder, 'clone'),
+  ];
+  const { exitCode, stderr } = await gitWithin(96, args, { environment, input });
+  assert.equal(exitCode, 0, stderr);
 });
 
 test('threat 21: the number of clones at the same time is limited for one token, for one person and for one tool', async () => {

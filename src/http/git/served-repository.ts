@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, type Readable, Transform, type TransformCallback, type Writable } from 'node:stream';
 import { Git, type InfoData, Service } from 'node-git-server';
+import { endFirst } from '../../core/end-first.ts';
 import { withEnvironment, withEnvironmentInNextTick } from './process-environment.ts';
 
 export type GitService = 'upload-pack' | 'receive-pack';
@@ -96,6 +97,7 @@ export class ServedRepository extends Git {
     const exited = new Promise<GitExit>((resolve) => {
       conversation.on('service', (started: ChildProcess) => {
         child = started;
+        endFirst(started.pid);
         // If no descriptors are left, the child has no pipes, and the library would throw in a later tick.
         started.stdin ??= new PassThrough();
         started.stdout ??= new PassThrough();

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { withPipes } from '../../core/child-pipes.ts';
+import { endFirst } from '../../core/end-first.ts';
 
 const KEPT_STDERR_BYTES = 8192;
 /** `pump` waits if its target holds more than this. It waits seldom, because each wait costs more than a write. */
@@ -29,6 +30,7 @@ export interface GitProcess {
  */
 export function startGit(args: readonly string[], environment: Readonly<Record<string, string>>): GitProcess {
   const child = withPipes(spawn('git', args, { env: environment, stdio: 'pipe', detached: true }));
+  endFirst(child.pid);
   const kept: Buffer[] = [];
   let keptBytes = 0;
   child.stderr.on('data', (chunk: Buffer) => {

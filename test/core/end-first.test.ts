@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { after, test } from 'node:test';
+import { ServedRepository } from '../../src/http/git/served-repository.ts';
+import { startGit } from '../../src/ssh/session/git-process.ts';
+
+// Like git, this starts a child when it has read something.
+const folder = mkdtempSync(join(tmpdir(), 'end-first-'));
+after(() => rmSync(folder, { recursive: true }));
+for (const name of ['git', 'git-receive-pack'])
+  writeFileSync(join(folder, name), '#!/bin/sh\nread -r line\ncat /proc/self/oom_score_adj\n', {
+    mode: 0o755,
+  });
+const environment = { PATH: `${folder}:${process.env['PATH']}` };
+const title = 'if the machine runs out of memory, the kernel ends git before the tools';
+
+test(`threat 35: ${title}, over SSH`, async () => {
+  const git = startGit(['receive-pack'], environment);
+  git.stdin.end('a push\n');
+  assert.equal(await text(git.stdout), '600\n', git.stderr());
+});
+
+test(`threat 35: ${title}, over HTTP`, async () => {
+  const output = new PassThrough();
+  const git = ServedRepository.open({ folder, environment }).run('receive-pack', output);
+  git.input.end('a push\n');
+  assert.match(await text(output), /600\n/);
+});
