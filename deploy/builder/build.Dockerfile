@@ -13,12 +13,13 @@ COPY --from=run /var/lib/dpkg/status /cnb/run-image/dpkg-status
 COPY . /buildpacks
 # The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id.
 RUN set -eu; \
-    for folder in /buildpacks/*/; do \
-      of() { sed -nE "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*[\"']([^\"']+)[\"'].*/\1/p" "$folder/buildpack.toml" | sed -n 1p; }; \
+    for file in /buildpacks/*/buildpack.toml; do \
+      folder=${file%/*}; \
+      of() { sed -nE "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*[\"']([^\"']+)[\"'].*/\1/p" "$file" | sed -n 1p; }; \
       id=$(of id | tr / _); version=$(of version); \
-      [ -n "$id" ] && [ -n "$version" ] || { echo "There is no id or version in ${folder}buildpack.toml." >&2; exit 1; }; \
+      [ -n "$id" ] && [ -n "$version" ] || { echo "There is no id or version in $file." >&2; exit 1; }; \
       mkdir -p "/cnb/buildpacks/$id"; \
-      cp -r "$folder" "/cnb/buildpacks/$id/$version"; \
+      cp -rL "$folder" "/cnb/buildpacks/$id/$version"; \
     done; \
     cp /buildpacks/order.toml /cnb/order.toml; \
     printf '[[images]]\nimage = "%s"\n' "$run_image" >/cnb/run.toml

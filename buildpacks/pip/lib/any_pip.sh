@@ -1,17 +1,1 @@
-# Sourced by the buildpacks pip and uwsgi, to install the one package that each of them needs.
-
-# Uses any pip: the system's pip, or the pip that Python or Debian has for new environments.
-any_pip() {
-  local wheel
-  if python3 -m pip --version >/dev/null 2>&1; then
-    python3 -m pip "$@"
-    return
-  fi
-  for wheel in /usr/share/python-wheels/pip-*.whl "$(python3 -c 'import os, sys; print(os.path.dirname(os.__file__))')"/ensurepip/_bundled/pip-*.whl; do
-    [[ -f $wheel ]] || continue
-    python3 "$wheel/pip" "$@"
-    return
-  done
-  echo " !     There is no pip on this machine: install the Debian package python3-venv."
-  return 1
-}
+../../shared/any_pip.sh

@@ -102,7 +102,8 @@ export async function copyBuildpacks(source: string, parent: string): Promise<st
   for (const old of present) if (old !== name) await removeTree(join(parent, old));
   if (present.includes(name)) return target;
   const half = join(parent, `half-${process.pid}`);
-  await cp(source, half, { recursive: true });
+  // Parts that several buildpacks share are links in the source.
+  await cp(source, half, { recursive: true, dereference: true });
   await openToAll(half);
   await rename(half, target);
   return target;
@@ -111,7 +112,9 @@ export async function copyBuildpacks(source: string, parent: string): Promise<st
 async function contentName(folder: string): Promise<string> {
   const hash = createHash('sha256');
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const files = entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
   for (const file of files.sort()) hash.update(`${file.slice(folder.length)}\0`).update(await readFile(file));
   return hash.digest('hex').slice(0, 12);
 }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { productBuildpacks } from '../a-builder.ts';
 import { ASource } from './run-buildpack.ts';
 
 const packageJson = (content: object) => JSON.stringify(content);
@@ -407,13 +406,3 @@ test('the python buildpack says which version it uses if the requested one is no
     / ! {5}\.python-version asks for Python 3\.99, which is not installed here: the nearest, Python 3\.\d+, is used/,
   );
 });
-
-for (const { file, folders } of [
-  { file: 'requirements.sh', folders: ['python', 'pip', 'uwsgi'] },
-  { file: 'any_pip.sh', folders: ['pip', 'uwsgi'] },
-]) {
-  test(`${file} is the same file in ${folders.join(', ')}, because buildpacks share no folder`, async () => {
-    const texts = folders.map((folder) => readFile(join(productBuildpacks, folder, 'lib', file), 'utf8'));
-    assert.equal(new Set(await Promise.all(texts)).size, 1);
-  });
-}
