@@ -5,7 +5,7 @@ import { DeployError } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { clean } from '../core/progress.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
-import { looseSubject } from './loose-commit.ts';
+import { packedSubject } from './packed-commit.ts';
 import type { Repositories } from './repositories.ts';
 
 export interface TreeLimits {
@@ -56,8 +56,8 @@ export async function inspectCommit(
 
 /** Reads the first paragraph of the commit message. Null if the object is not a commit. */
 async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitId): Promise<string | null> {
-  const loose = await looseSubject(repositories, tool, id);
-  if (loose !== null) return loose;
+  const packed = await packedSubject(repositories, tool, id);
+  if (packed !== null) return packed;
   // `git show` would walk the whole tree of a first commit. For a tag object, `git log` prints the id of the commit.
   // For other objects, it prints nothing. git cuts the subject, because a subject may be as large as a push.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
