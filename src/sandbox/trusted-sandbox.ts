@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { assertPassable } from './process/argument-limits.ts';
 import type { Cgroups } from './process/cgroups.ts';
-import { dataLimit } from './process/data-limit.ts';
 import {
   endMarked,
   INSTANCE_VARIABLE,
@@ -19,6 +18,7 @@ import {
   socketsOf,
   untilGone,
 } from './process/process-table.ts';
+import { resourceLimits } from './process/resource-limits.ts';
 import { exitOf, INTERLEAVED, startInCgroup } from './process/sandbox-child.ts';
 import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
 
@@ -127,7 +127,7 @@ export class TrustedSandbox implements Sandbox {
  */
 function limits(given: Limits): string[] {
   if (!existsSync('/usr/bin/prlimit')) return [];
-  return ['/usr/bin/prlimit', `--data=${dataLimit(given)}`, `--fsize=${given.fileBytes}`, '--core=0', '--'];
+  return ['/usr/bin/prlimit', ...resourceLimits(given), '--'];
 }
 
 function portsOf(pids: readonly number[]): number[] {

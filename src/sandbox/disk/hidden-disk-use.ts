@@ -11,6 +11,8 @@ const BLOCK_BYTES = 512;
 /** How many seconds a measurement may take: usually, and at most. A process can have a million descriptors. */
 const [USUAL_SECONDS, MAX_SECONDS] = [2, 60];
 const CUT_SHORT = 'cut-short';
+/** The exit status of timeout(1) if the time was over. */
+const TIMED_OUT = 124;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
 // If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
@@ -33,7 +35,7 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
     echo "sockets $(grep -c ' /' "/proc/$pid/net/unix") $name"
   done
   timeout "$seconds" find -L $places -maxdepth 1 -links 0 -printf '%D %i %b %p\\n' 2>/dev/null
-  [ $? = 124 ] && echo ${CUT_SHORT}
+  [ $? = ${TIMED_OUT} ] && echo ${CUT_SHORT}
 } | awk -F '[ /:]' -v device="$device" '
   $1 == "${CUT_SHORT}" { print; next }
   $1 == "sockets" { sum[$3] += 0; count[$3] += $2; next }
@@ -69,20 +71,23 @@ interface Look {
 
 // This script finds three ways to hide files. Files may wait in the queue of a socket (SCM_RIGHTS, unix(7)). A process
 // may not be inspected, because its program can be run but not read (execve(2)). And if this server is not root, files
-// may be mapped and closed (see above).
+// may be mapped and closed (see above). A process with too many descriptors to search counts too.
 const HIDING = `device=$1; shift
 ${LEADERLESS}
 grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
 awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
   cd "/proc/$pid" || continue
-  if [ ! -r fd ] && [ -d fd ]; then echo "$name"
-  elif timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' fdinfo; then echo "$name"
-  else
+  if [ ! -r fd ] && [ -d fd ]; then
+    echo "$name"
+    continue
+  fi
+  timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' fdinfo
+  case $? in 0 | ${TIMED_OUT}) echo "$name" ;; *)
     { timeout 1 find -L fd map_files -maxdepth 1 -links 0 -printf '%D %i\\n'; timeout 1 cat maps; } |
       awk -v name="$name" -v device="$device" '
         NF == 2 { if ($1 == device) counted[$2]; next }
-        $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }'
-  fi
+        $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }' ;;
+  esac
 done 2>/dev/null`;
 
 /**

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import type { Fence } from '../fence/fence.ts';
 import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
-import { dataLimit } from '../process/data-limit.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
+import { resourceLimits } from '../process/resource-limits.ts';
 import type { SandboxCommand } from '../sandbox.ts';
 import type { HostFiles } from './host-files.ts';
 
@@ -144,12 +144,5 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
  * runtimes reserve far more than they use.
  */
 function limits({ limits: given }: SandboxCommand): string[] {
-  const { processes, fileBytes } = given;
-  return [
-    '/usr/bin/prlimit',
-    `--nproc=${processes}`,
-    `--data=${dataLimit(given)}`,
-    `--fsize=${fileBytes}`,
-    '--core=0',
-  ];
+  return ['/usr/bin/prlimit', `--nproc=${given.processes}`, ...resourceLimits(given)];
 }

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type CommitId, commitId, type ToolName, toolName } from '../../../src/core/names.ts';
-import { looseSubject } from '../../../src/git/loose-commit.ts';
 import { readRefs, refNames } from '../../../src/git/refs/ref-files.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
 
@@ -35,10 +34,11 @@ async function open(name: string): Promise<void> {
 
 const git = (...args: string[]) => repositories.git(tool, args, { more: identity });
 
-async function commit(message: string, ...more: string[]): Promise<CommitId> {
+async function commit(message: string): Promise<CommitId> {
   const tree = await repositories.git(tool, ['mktree'], { input: '' });
-  const args = [...more, 'commit-tree', tree];
-  return commitId(await repositories.git(tool, args, { input: message, more: identity })) as CommitId;
+  return commitId(
+    await repositories.git(tool, ['commit-tree', tree], { input: message, more: identity }),
+  ) as CommitId;
 }
 
 test('reading refs finds loose and packed refs, and a loose ref wins', async () => {
@@ -76,30 +76,4 @@ test('the server lists the same ref names below a folder as git, whether packed 
   const parents = ['refs/deployments', 'refs/parked'];
   const listed = await git('for-each-ref', '--format=%(refname)', ...parents);
   assert.deepEqual((await refNames(repositories, tool, parents)).sort(), listed.split('\n'));
-});
-
-for (const { name, message } of [
-  { name: 'one line', message: 'Fix search\n' },
-  { name: 'two paragraphs', message: 'Fix search\n\nIt was broken.\n' },
-  { name: 'a first paragraph of two lines', message: 'Fix\nsearch\n \nIt was broken.\n' },
-  { name: 'empty lines first', message: '\n\nFix search\n' },
-  { name: 'no message', message: '' },
-]) {
-  test(`the server reads the same subject as git from a commit with ${name}`, async () => {
-    await open(`subject-${name.replaceAll(' ', '-')}`);
-    const id = await commit(message);
-    assert.equal(await looseSubject(repositories, tool, id), await git('log', '-1', '--format=%s', id));
-  });
-}
-
-test('the server lets git read a commit’s subject if the object is packed, not in UTF-8, very long or not a commit', async () => {
-  await open('asked');
-  const packed = await commit('packed');
-  await git('update-ref', 'refs/heads/main', packed);
-  await git('gc', '--quiet', '--prune=now');
-  const latin = await commit('latin', '-c', 'i18n.commitEncoding=ISO-8859-1');
-  const long = await commit('x'.repeat(100_000));
-  await git('tag', '--annotate', '--message=tag', 'v1', packed);
-  const tag = commitId(await git('rev-parse', 'v1')) as CommitId;
-  for (const id of [packed, latin, long, tag]) assert.equal(await looseSubject(repositories, tool, id), null);
 });

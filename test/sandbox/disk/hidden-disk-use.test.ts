@@ -3,7 +3,7 @@ import { chmod } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { dataFolder, isRoot } from '../sandbox-bench.ts';
+import { dataFolder, isRoot, runIn, sandboxIn } from '../sandbox-bench.ts';
 
 const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
 const module = resolve(import.meta.dirname, '../../../src/sandbox/disk/hidden-disk-use.ts');
@@ -47,5 +47,16 @@ await child.exited;`;
     const node = [process.execPath, '--input-type=module', '-e', server];
     const { stdout } = await execa('setpriv', [...user, ...node], { stdin: 'ignore' });
     assert.equal(stdout, 'found 0');
+  });
+}
+
+for (const mode of ['isolated', 'trusted'] as const) {
+  test(`threat 83: a process in ${mode} mode may open 16,384 files at most`, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, mode);
+    const { output } = await runIn(sandbox, ['sh', '-c', 'ulimit -Hn']);
+    // A server that may open fewer cannot give more to others.
+    const { stdout: own } = await execa('sh', ['-c', 'ulimit -Hn']);
+    assert.equal(Number(output), Math.min(16_384, Number(own)));
   });
 }
