@@ -11,7 +11,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** The events of a tool, or those without a tool. */
+/** The events of the audit log named `what`, for one tool or, if `tool` is null, for no tool. */
 async function events(tool: string | null, what: string): Promise<Record<string, unknown>[]> {
   const text = await readFile(join(server.folder, 'data/audit.log'), 'utf8');
   const lines = text.trimEnd().split('\n');

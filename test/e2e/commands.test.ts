@@ -20,7 +20,7 @@ function newTool(files: Files = webTool('one')) {
 const main = (name: string) =>
   server.inRepository(name, 'rev-parse', '--verify', '--quiet', 'refs/heads/main');
 
-/** Answers with the value of GREETING, or `none`. */
+/** A web tool that answers with the value of GREETING, or `none`. */
 function greetingTool(): Files {
   const files = webTool('unused');
   return {
@@ -44,7 +44,7 @@ async function overHttp(words: string): Promise<{ status: number; text: string }
 }
 
 describe('commands', { concurrency: 3 }, () => {
-  test('rollback deploys an old release with its config vars, and the branch follows', async () => {
+  test('rollback deploys an old release with its config vars, and moves main to its commit', async () => {
     const { name, tree, first } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=early')).exitCode, 0);
     assert.equal((await server.get(name)).body, 'early');
@@ -103,7 +103,7 @@ describe('commands', { concurrency: 3 }, () => {
     );
   });
 
-  test('redeploy builds the tool again, restart does not, and neither causes downtime', async () => {
+  test('redeploy builds the tool again, restart does not, and after both the tool is live', async () => {
     const { name } = await newTool();
     const again = await server.command('redeploy', name);
     assert.equal(again.exitCode, 0, again.stderr);

@@ -38,7 +38,7 @@ before(async () => {
   await addAccount(slapd, 'closed', { loginShell: '/bin/disabledtoolshell' });
 });
 after(async () => {
-  // In this order, and slapd even if the server did not start, because a failed test must end.
+  // Stops the server, then slapd. If the server did not start, slapd must still stop, or the test never ends.
   await using _slapd = slapd;
   await server?.[Symbol.asyncDispose]();
 });
@@ -98,7 +98,7 @@ test('with LDAP, the commands user and tool say that users and tools are in LDAP
 });
 
 describe('pushes', { concurrency: 3 }, () => {
-  test('threat 13: with LDAP, a person pushes with a key beside another value of sshPublicKey that is not a key', async () => {
+  test('threat 13: a person pushes with a key from LDAP, although another value of their sshPublicKey is not a key', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'by-key');
     await tree.commit('one', webTool('by key'));
     const pushed = await tree.push();
@@ -166,7 +166,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.notEqual((await pushAs(tree, 'tools.hello', 'hello', 'bob')).exitCode, 0);
   });
 
-  test('threat 8: a person who is removed from LDAP during a push may finish the push, and their next push is refused', async () => {
+  test('threat 8: if a maintainer is removed from a tool’s LDAP group during a push, this push goes live, and their next push is refused', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'slow');
     await tree.commit('one', webTool('slow', `echo started; sleep ${CACHE_S + 2}`));
     const pushing = tree.push();
@@ -186,7 +186,7 @@ describe('pushes', { concurrency: 3 }, () => {
   });
 });
 
-test('threat 1 and 29: an empty, a wrong and an unknown login get the same answer', async () => {
+test('threat 1 and 29: an empty password, a wrong password and an unknown user name get the same answer', async () => {
   const answers = await Promise.all(
     [
       ['alice', ''],
@@ -203,7 +203,7 @@ test('threat 1 and 29: an empty, a wrong and an unknown login get the same answe
   assert.match(answers[0] ?? '', /^401 /);
 });
 
-test('threat 8: a maintainer who is removed in LDAP is refused within ldap_cache_time', async () => {
+test('threat 8: a maintainer who is removed in LDAP is refused at most 5 s after ldap_cache_time', async () => {
   await member('add', 'shared', 'bob');
   const isIn = async () => (await server.command('ps', 'shared')).exitCode === 0;
   assert.ok(await isIn());
@@ -211,18 +211,18 @@ test('threat 8: a maintainer who is removed in LDAP is refused within ldap_cache
   const removed = performance.now();
   await until(async () => !(await isIn()), 'alice is refused');
   const took = performance.now() - removed;
-  // One command longer than the setting's time, because the machine may be busy.
+  // 5 s more than the setting, because a command can take so long on a busy machine.
   assert.ok(took < CACHE_S * 1000 + 5000, `${took} ms`);
   await member('add', 'shared', 'alice');
   assert.ok(await isIn(), 'a maintainer who was added again is refused');
 });
 
-test('threat 10: a login with another spelling of a user name is logged as the same person', async () => {
+test('threat 10: an SSH login with another spelling of a user name is greeted as the same person', async () => {
   const { stdout } = await loudly(server, 'ALICE ', []);
   assert.match(stdout, /^Hello alice,/);
 });
 
-test('threat 14: a key from LDAP that is offered without a signature gives no access', async () => {
+test('threat 14: a key from LDAP gives no access without a signature, or with a signature of another key', async () => {
   const publicKey = await readFile(key('home/.ssh/id_ed25519.pub'), 'utf8');
   for (const username of ['alice', 'git', 'tools.hello']) {
     const agent = new LyingAgent([{ publicKey, signWith: null }]);
@@ -241,7 +241,7 @@ test('threat 14: a key from LDAP that is offered without a signature gives no ac
   }
 });
 
-test('threat 6: while LDAP is stopped, requests get 503 with the reason; afterwards everything works again', async () => {
+test('threat 6: while LDAP is stopped, requests get 503 or an error with the reason; when LDAP runs again, logins work again', async () => {
   const privateKey = await readFile(key('home/.ssh/id_ed25519'), 'utf8');
   const port = Number(server.ssh.split(':')[1]);
   const session = await connect({ port, username: 'alice', privateKey });
@@ -259,7 +259,7 @@ test('threat 6: while LDAP is stopped, requests get 503 with the reason; afterwa
   }, 'the session notices');
   assert.match(broken.stderr, /user directory \(LDAP\) does not answer/);
   assert.match(broken.stderr, /Your key or password is not the reason/);
-  // The password was checked after the key, so its answer is cached a little longer.
+  // LDAP was asked about the password after the key, so its answer about the password is cached a little longer.
   const isBroken = async () => (await http('hello', 'alice', server.password)).status === 503;
   await until(isBroken, 'the answer about the password is no longer cached');
   for (const password of [server.password, 'wrong']) {

@@ -21,7 +21,7 @@ before(async () => {
   server = await TestServer.start({
     TOOLFORGE_PUSH_ONE_OFF_TIME: '20',
     TOOLFORGE_PUSH_GRACE_TIME: '2',
-    // A command whose client was killed may take a moment to end.
+    // A command whose client was killed counts until it has ended, which can take a moment.
     TOOLFORGE_PUSH_CONCURRENT_ONE_OFFS: '6',
   });
   await liveTool(server, 'bot', {
@@ -111,7 +111,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(words.stdout, '$(id)|; id|*|--help|');
   });
 
-  test('run refuses a NUL or another control character in a word', async () => {
+  test('run refuses a control character in a word', async () => {
     const { exitCode, stderr } = await ended(['run', 'bot', "'a\u001b[31m'"]);
     assert.equal(exitCode, 2);
     assert.match(stderr, /control character/);
@@ -126,12 +126,12 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(digest(run.stdout), digest(sent));
   });
 
-  test('run with a terminal has the right size, Ctrl-C and resizes', async () => {
+  test('at a terminal, a run command gets the size of the terminal, Ctrl-C and a resize', async () => {
     const client = sshAtTerminal('run bot bash terminal.sh');
     await client.shows(/ready/);
     client.child.stdin.write('\u0003');
     await client.shows(/caught/);
-    // Like a terminal emulator: the kernel signals ssh, which tells the server.
+    // Resizes the terminal as a terminal emulator does: the kernel signals ssh, which tells the server.
     const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
     await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
     assert.equal(await client.exitCode, 5);
@@ -176,7 +176,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(text, /exit status 3\n$/);
     const local = await server.local('run', 'bot', 'sh', '-c', 'cat note.txt; exit 4');
     assert.deepEqual([local.exitCode, local.stdout], [4, 'from the release']);
-    // At a terminal, the input never ends, so only the command's end ends it.
+    // At a terminal, the input never ends, so the local binary must end as soon as the command ends.
     const line = `${process.execPath} ${join(import.meta.dirname, '../../src/cli/bin.ts')} run bot sh -c 'read -r x; echo "got $x"'`;
     const atTerminal = execa('script', ['-q', '-e', '-c', line, '/dev/null'], {
       env: server.environment,
@@ -219,7 +219,7 @@ describe('run', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 86: a server that stops ends all run commands and says so', async () => {
+test('threat 86: a server that is stopped ends all run commands and tells their clients the reason', async () => {
   const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; sleep 1000'"]);
   await run.shows(/up/);
   await server.kill('SIGTERM');

@@ -149,7 +149,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'other');
     });
 
-    test(`${door}: a forced push whose old commit is no longer live is refused`, async () => {
+    test(`${door}: a forced push is refused if another commit goes live while the push waits`, async () => {
       const { name, tree } = await liveTool(door);
       const slow = await tree.commit('slow', webTool('slow', 'echo go; sleep 3'));
       const [first, second] = await Promise.all([
@@ -188,7 +188,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
     });
 
-    test(`${door}: a tag object that is pushed to the deploy branch is refused with the command that works`, async () => {
+    test(`${door}: a tag object that is pushed to the deploy branch is refused, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.git('tag', '-a', '-m', 'x', 'v2.0');
@@ -199,7 +199,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: a push with --atomic whose deployment fails moves no ref`, async () => {
+    test(`${door}: a push with --atomic moves no ref if its deployment fails, and all refs if it succeeds`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'exit 1'));
       await tree.git('tag', 'v2.0');
@@ -234,7 +234,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 46: git refuses a push from a shallow clone, and deploys it with force`, async () => {
+    test(`${door}: threat 46: a push from a shallow clone is refused without --force, and goes live with it`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -250,7 +250,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'four');
     });
 
-    test(`${door}: threat 46: a failed shallow push leaves no shallow commits`, async () => {
+    test(`${door}: threat 46: a failed push from a shallow clone does not leave the repository shallow`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -267,7 +267,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/deployments'), '');
     });
 
-    test(`${door}: threat 47: a push of the live commit says that the commit is already live`, async () => {
+    test(`${door}: threat 47: a push of the live commit says that everything is up to date, and makes no release`, async () => {
       const { name, tree } = await liveTool(door);
       const pushed = await tree.push();
       assert.equal(pushed.exitCode, 0);
@@ -314,7 +314,7 @@ for (const door of ['ssh', 'http'] as const) {
       await until(async () => (await live(name)) === commit, 'live');
     });
 
-    test(`${door}: the push options no-color and message work`, async () => {
+    test(`${door}: a push with the options no-color and message goes live`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push(
@@ -356,7 +356,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: promise 6: killing the client does not change how its deployment ends`, async () => {
+    test(`${door}: promise 6: a push goes live even if its client is killed during the build`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',

@@ -18,7 +18,7 @@ const newTool = (files?: Files) => {
   return liveTool(server, `scaled-${count}`, files);
 };
 
-/** A web process and a worker. */
+/** The files of a tool with a web process and a worker. */
 const withWorker = (text: string): Files => ({
   ...webTool(text),
   Procfile: 'web: python3 server.py\nworker: python3 -c "import time; time.sleep(1000)"\n',
@@ -148,7 +148,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2']);
   });
 
-  test('if new processes of a scale crash, the old processes continue, and the number stays', async () => {
+  test('if a new process of a scale crashes, the old process continues, and the recorded number of processes stays', async () => {
     const script = webTool('one')['server.py'] ?? '';
     const { name } = await newTool({
       ...webTool('one'),
@@ -163,7 +163,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('an impossible scale is refused with advice, and does not enter the queue', async () => {
+  test('a scale above max_replicas or of an unknown process type is refused with advice, and makes no deployment', async () => {
     const { name } = await newTool(withWorker('one'));
     const many = await server.command('scale', name, 'web=4');
     assert.equal(many.exitCode, 1);
@@ -182,7 +182,7 @@ describe('scale', () => {
     assert.equal(JSON.parse(stdout).length, 1);
   });
 
-  test('replicas in service.template above the limit are reported and not run', async () => {
+  test('replicas in service.template above max_replicas are reported and not run', async () => {
     const { name, tree } = await newTool();
     await tree.commit('many', { ...webTool('many'), 'service.template': 'type: python3.11\nreplicas: 9\n' });
     const pushed = await tree.push();
@@ -194,7 +194,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2', 'web.3']);
   });
 
-  test('promise 3: scale waits for a running push, and is checked against the release that is live then', async () => {
+  test('promise 3: scale waits for a running push, and then scales the release of this push', async () => {
     const { name, tree } = await newTool();
     await tree.commit('slow', { ...withWorker('two'), 'build.sh': 'echo busy; sleep 3\n' });
     const pushing = tree.push();

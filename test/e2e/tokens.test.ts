@@ -12,7 +12,7 @@ after(async () => server[Symbol.asyncDispose]());
 const remote = (login: string, secret: string, tool: string) =>
   `${server.remote('http', tool).replace(/\/\/[^@]*@/, `//${login}:${secret}@`)}`;
 
-/** A live tool with a token, pushed over HTTP without a key. */
+/** Makes a live tool with a token named `ci`. */
 async function withToken(name: string, ...flags: string[]) {
   const made = await liveTool(server, name);
   const { stdout } = await server.command('token', 'create', name, 'ci', ...flags);

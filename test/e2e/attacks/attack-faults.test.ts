@@ -115,7 +115,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
   test('threat 59: without a working hook nothing is deployed, and the push says so', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'unhooked');
-    // For git, this is like a hook that dies at once. A file in the socket's place keeps the server from making it again.
+    // Without the server's socket, git's hook fails at once. The file keeps the server from making the socket again.
     const socket = join(server.folder, 'data/run/server.sock');
     await rm(socket);
     await writeFile(socket, '');
@@ -126,7 +126,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     assert.equal((await server.get('unhooked')).body, 'one');
   });
 
-  test('threat 83: a missing git fails only the deployment', async () => {
+  test('threat 83: if git disappears from the machine during a build, only this deployment fails', async () => {
     const bin = await mkdtempAt();
     const git = join(bin, 'git');
     await writeFile(git, '#!/bin/sh\nexec /usr/bin/git "$@"\n');
@@ -148,7 +148,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await rm(bin, { recursive: true });
   });
 
-  test('threat 83: a ref transaction fails with its own error if git is missing', async () => {
+  test('threat 83: a ref transaction fails with ENOENT if git is missing', async () => {
     const folder = await mkdtempAt();
     const tool = 'none' as ToolName;
     const repositories = new Repositories({ folder, path: folder, deployBranch: 'main' });
@@ -157,7 +157,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await rm(folder, { recursive: true });
   });
 
-  test('threat 82: no leftovers of a crash, an operator or a tool prevent a restart', async () => {
+  test('threat 82: no file that a crash, an operator or a tool left behind prevents a restart of the server', async () => {
     await using server = await TestServer.start();
     const data = join(server.folder, 'data');
     const deep =
@@ -172,7 +172,8 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await inState(server, 'left', 'building');
     await server.kill('SIGKILL');
     assert.notEqual((await pushing).exitCode, 0);
-    // As if killed between the record of a deployment and its log, with the repositories on a disk of their own.
+    // As if the server was killed after it recorded a deployment and before it made the deployment's log. Repositories
+    // on a disk of their own have a folder lost+found.
     await rm(join(data, 'deployments/left'), { recursive: true });
     await mkdir(join(data, 'repositories/lost+found'));
     await writeFile(join(data, 'repositories/note'), 'of an operator');
@@ -181,7 +182,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await assertDeploys(server, 'left', tree, 'three');
   });
 
-  test('threat 20: the number of waiting deployments of a tool is limited, also for those that restart asks for', async () => {
+  test('threat 20: of 60 simultaneous restarts of a tool whose push is building, 20 wait and 40 are refused', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'flood');
     await tree.commit('slow', webTool('slow', 'sleep 60'));
@@ -195,7 +196,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
       const response = await fetch(`http://${server.http}/-/command`, options);
       return response.status === 200 ? '' : response.text();
     };
-    // Of 60 first logins from one address, only 50 may wait. A recent login never waits.
+    // Without this login, only 50 of the 60 logins below could wait. Later logins of the same person never wait.
     assert.equal(await ask('tools'), '');
     const asked = Array.from({ length: 60 }, () => ask('restart flood'));
     let refused = 0;

@@ -11,7 +11,10 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Prints what a tool's program gets from the kernel, and by a device-bound socket from this machine. */
+/**
+ * A Python program. It prints how the kernel answers two system calls, and what a server at `port` of this machine
+ * answers to a socket that is bound to a network device.
+ */
 const probe = (port: number) => `import ctypes, errno, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
 keyctl = 250 if os.uname().machine == 'x86_64' else 219

@@ -5,7 +5,7 @@ import { sendRaw } from '../../support/http/http-raw.ts';
 import { TestServer } from '../../support/server.ts';
 import { liveTool } from '../../support/work-tree.ts';
 
-/** A second request that only some readers see inside the first. */
+/** A request inside the body of another. Some HTTP parsers read it as part of this body, others as a second request. */
 const INNER = 'GET /inner HTTP/1.1\r\nHost: echo.localhost\r\n\r\n';
 
 describe('threat 24: bytes that two readers would split into requests differently', {
@@ -190,7 +190,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     });
   }
 
-  test('a tool does not read a body after a WebSocket request as the next request', async () => {
+  test('the body of a WebSocket request does not reach the tool as a second request', async () => {
     const fields = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\nContent-Length: ${INNER.length}\r\n`;
     const { seen, statuses } = await send(
       `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\n${fields}\r\n${INNER}`,
@@ -219,7 +219,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     });
   }
 
-  test('threat 30: a page of another site, or of a name that was rebound to this address, cannot run a command', async () => {
+  test('threat 30: a web page of another site, or of another host name for this server, cannot run a command', async () => {
     const login = Buffer.from(`${server.user}:${server.password}`).toString('base64');
     const ask = async (fields: string, line = 'POST /-/command') => {
       const head = `${line} HTTP/1.1\r\n${fields}Authorization: Basic ${login}\r\nConnection: close\r\n`;

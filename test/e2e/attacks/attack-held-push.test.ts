@@ -17,7 +17,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** A live tool, and a push of a second commit without its last bytes. */
+/** Makes a live tool, and pushes a second commit without the last 10 bytes of the pack. `finish` sends them. */
 async function heldPush(name: string, login: (name: string) => Promise<string>) {
   const { tree, first } = await liveTool(server, name);
   const second = await tree.commit('two', webTool('two'));
@@ -63,7 +63,7 @@ test('threat 8: a push that began with a token does not go live if the token is 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('promise 5: a push held open by a former maintainer does not go live', async () => {
+test('promise 5: a push that is held open does not go live if its tool is removed from directory.yaml', async () => {
   const { name, finish } = await heldPush('held', async () => `${server.user}:${server.password}`);
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
   assert.match(await finish(), /ng refs\/heads\/main there is no tool held that .* maintains/);

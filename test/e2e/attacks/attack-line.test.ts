@@ -17,7 +17,7 @@ interface Row {
   readonly reason: string | null;
 }
 
-/** The newest first, also for a tool without maintainers. */
+/** The deployments of a tool, newest first. The operator asks, so the tool needs no maintainer. */
 async function deployments(name: string): Promise<Row[]> {
   return JSON.parse((await server.local('deployments', name, '--json')).stdout) as Row[];
 }
@@ -27,7 +27,7 @@ async function inState(name: string, kind: string, wanted: string): Promise<void
   await until(async () => (await deployments(name)).some(isThere), `a ${kind} that is ${wanted}`);
 }
 
-/** A live tool, and a push of a second commit with a slow build. */
+/** Makes a live tool, pushes a second commit with a slow build, and waits until the build runs. */
 async function building(name: string) {
   const made = await liveTool(server, name);
   await made.tree.commit('two', webTool('two', 'sleep 5'));
@@ -55,7 +55,7 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'two');
   });
 
-  test('threat 8: a waiting rollback is refused to a former maintainer, but not to the operator', async () => {
+  test('threat 8: if a tool is removed from directory.yaml, the waiting rollback of its maintainer fails, but not the waiting restart of the operator', async () => {
     const { name, running } = await building('line-removed');
     const waiting = server.command('rollback', name, 'v1');
     await inState(name, 'rollback', 'waiting');
@@ -70,7 +70,7 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal(restarted, 0, why);
     assert.equal((await server.get(name)).body, 'two');
   });
-  test('promise 3: a push of the commit that is building goes live after a rollback that waits before it', async () => {
+  test('promise 3: if a rollback waits, a second push of the commit that is building goes live after the rollback', async () => {
     const { name, tree, first } = await liveTool(server, 'line-order');
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);

@@ -25,7 +25,7 @@ async function rawTree(tree: WorkTree, entries: readonly [mode: string, name: st
 }
 
 describe('hand-made objects and old clients', { concurrency: 3 }, () => {
-  test('threat 32: trees with dangerous or duplicate names are refused, and no ref moves', async () => {
+  test('threat 32: trees with dangerous names, duplicate names or a wrong mode are refused, and main does not move', async () => {
     const { name, tree, first } = await liveTool(server, 'odd-trees');
     const blob = (await execa('git', ['hash-object', '-w', '--stdin'], { cwd: tree.folder, input: 'x' }))
       .stdout;
@@ -80,7 +80,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
   });
 
   for (const version of ['0', '1', '2']) {
-    test(`threat 52: clone, fetch and push work over SSH and HTTP with git protocol v${version}`, async () => {
+    test(`threat 52: fetch and push work over SSH and HTTP with git protocol v${version}`, async () => {
       const { name, tree, first } = await liveTool(server, `protocol-${version}`);
       let last = first;
       for (const door of ['ssh', 'http'] as const) {
@@ -99,7 +99,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
     });
   }
 
-  test('threat 52: a push from a SHA-256 repository is refused cleanly, and leaves no files', async () => {
+  test('threat 52: a push from a SHA-256 repository is refused with a message about the format, and leaves no refs', async () => {
     for (const door of ['ssh', 'http'] as const) {
       const name = `sha256-${door}`;
       await server.addTool(name);
@@ -116,7 +116,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
   });
 });
 
-test('threat 88: two hundred refused and accepted requests leave no descriptors and no processes', async () => {
+test('threat 88: a hundred commands and git requests, some refused, leave no open file descriptors and no processes', async () => {
   const { name, tree } = await liveTool(server, 'leaky');
   const descriptors = async () => (await readdir(`/proc/${server.pid}/fd`)).length;
   const children = async () =>

@@ -54,7 +54,7 @@ async function commitOf({ tree }: Fabric, treeId: string): Promise<string> {
 }
 
 describe('hand-made pushes', { concurrency: 4 }, () => {
-  test('promise 6: an atomic push of the live commit with a tag answers ok only if the tag is stored', async () => {
+  test('promise 6: an atomic push of the live commit with a new tag stores the tag and answers ok', async () => {
     const tool = await liveTool();
     const { text } = await rawPush(tool, {
       commands: [
@@ -79,7 +79,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.deepEqual(await server.get(tool.name), { status: 200, body: 'one' });
   });
 
-  test('promise 6: a push does not join a redeploy of another commit', async () => {
+  test('promise 6: a push of the live commit does not join a waiting redeploy, and is refused if another commit goes live first', async () => {
     const tool = await liveTool();
     const slow = await tool.tree.commit('slow', webTool('slow', 'sleep 3'));
     const pushing = tool.tree.push();
@@ -125,7 +125,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1');
   });
 
-  test('threat 49: an atomic push of a conflicting tag is refused with the reason, and no ref moves', async () => {
+  test('threat 49: an atomic push of main and a tag whose name conflicts with another tag is refused with the reason, and main does not move', async () => {
     const tool = await liveTool();
     assert.equal((await tool.tree.push('toolforge', 'main:refs/tags/a')).exitCode, 0);
     const two = await tool.tree.commit('two', webTool('two'));
@@ -165,7 +165,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1');
   });
 
-  test('threat 36: a commit with 10^12 empty folders, made of 13 objects, is refused at once', {
+  test('threat 36: a commit with 10^12 empty folders, made of 13 trees, is refused within 20 s', {
     timeout: 20_000,
   }, async () => {
     const tool = await emptyTool();
@@ -189,7 +189,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     { name: 'a name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
     { name: 'a path of 2000 bytes', depth: 20, file: 'f' },
   ]) {
-    test(`threat 42: a commit with ${name} is refused with the name, not as a fault of the server`, async () => {
+    test(`threat 42: a commit with ${name} is refused because the name is too long, not as a fault of the server`, async () => {
       const tool = await emptyTool();
       const input = { cwd: tool.tree.folder, input: 'x' };
       const blob = (await execa('git', ['hash-object', '-w', '--stdin'], input)).stdout;
@@ -224,7 +224,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
 
   test('threat 41: a .gitattributes file does not change the files that are built', async () => {
     const { name, tree } = await emptyTool();
-    // The client must ignore them too.
+    // Without this file, the client's git would apply .gitattributes when it commits.
     await writeFile(
       join(tree.folder, '.git/info/attributes'),
       '* -text -ident -filter -working-tree-encoding\n',
@@ -250,7 +250,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('threat 24: a request body that is not a push is answered and leaves no files', async () => {
+  test('threat 24: a request body that is not a push gets an answer, and changes neither the refs nor the live tool', async () => {
     const tool = await liveTool();
     const line = '0040shallow 0000000000000000000000000000000000000000 000000000000';
     for (const body of [

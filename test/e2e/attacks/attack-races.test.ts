@@ -52,7 +52,7 @@ async function assertTrue(name: string, text: string): Promise<void> {
 }
 
 describe('races', { concurrency: 4 }, () => {
-  test('promise 6: a push that is cancelled at any moment says that it was cancelled exactly if it is not live', async () => {
+  test('promise 6: after a cancel at any moment of a push, either the commit is live or the push says that it was cancelled', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const at of ['building', 'rolling-out', 'soon'] as const) {
@@ -90,7 +90,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'next');
   });
 
-  test('promise 3: a simultaneous rollback, config set and push run one after the other, and all take effect', async () => {
+  test('promise 3: a simultaneous rollback, config set, restart and push run one after the other, and all succeed', async () => {
     const { name, tree, first } = await newTool();
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);
@@ -113,7 +113,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'one');
   });
 
-  test('promise 2: stop during a rollout is refused, and the push reports truthfully which release is live', async () => {
+  test('promise 2: stop during the rollout of a push is refused, and the push goes live', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', lateTool('two', 2));
     const pushing = tree.push();
@@ -126,7 +126,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'two');
   });
 
-  test('threat 8: removing a tool during its push breaks nothing, and afterwards nobody can push to the tool', async () => {
+  test('threat 8: removing a tool during its push does not end the server, and its former maintainer can no longer push to it', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tree.push();
@@ -138,14 +138,14 @@ describe('races', { concurrency: 4 }, () => {
     assert.ok(process.kill(server.pid, 0));
   });
 
-  test('promise 5: an accepted push ends the same, whenever its client is killed', async () => {
+  test('promise 5: an accepted push goes live, no matter when its client is killed', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const delayMs of [60, 150, 250, 400, 700, 1100]) {
       const commit = await tree.commit(`after ${delayMs}`, webTool(`after ${delayMs}`));
       const leaving = AbortSignal.timeout(delayMs);
       await tree.gitUntil(leaving, 'SIGKILL', 'push', '-f', 'toolforge', 'main').catch(() => undefined);
-      // git continues without its client until the hook has ended. Only then it is known whether the push was accepted.
+      // git continues without its client until its hook has ended. Before that, nobody knows if the push was accepted.
       const git = ['-f', `receive-pack .*/${name}\\.git`];
       await until(async () => (await run('pgrep', git)).exitCode === 1, 'git has ended');
       await until(
@@ -178,7 +178,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, winners[0]?.text ?? '');
   });
 
-  test('threat 59: the server’s socket refuses reports of unknown pushes, and nonsense', async () => {
+  test('threat 59: nonsense and reports of unknown pushes on the server’s socket neither end the server nor fill its memory', async () => {
     const path = join(server.folder, 'data/run/server.sock');
     for (const text of [
       'hook 20260101-000000-aaaaaaaaaa\n0 1 refs/heads/main\n',

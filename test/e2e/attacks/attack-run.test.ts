@@ -42,7 +42,7 @@ function execAtTerminal(client: Client, command: string): Promise<ClientChannel>
   return exec(client, command);
 }
 
-/** Waits until the command has printed this. */
+/** Waits until the command has printed `text`. */
 async function shows(channel: ClientChannel, text: string): Promise<void> {
   let seen = '';
   channel.on('data', (chunk: Buffer) => {
@@ -59,7 +59,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     const way = isTerminal ? 'at a terminal' : 'without a terminal';
     const start = isTerminal ? execAtTerminal : exec;
     const seconds = isTerminal ? 91_237 : 91_236;
-    // In a session of its own, forked twice, and ignoring signals.
+    // Two background processes, each in a session of its own. The first is forked twice and ignores SIGHUP.
     const daemons = `(setsid nohup sleep ${seconds} &); setsid sleep ${seconds} & disown`;
 
     test(`${way}: background processes of a run command end with the command`, async () => {
@@ -79,7 +79,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     });
   }
 
-  test('clients of run that disconnect at any step leave no process, no folder and no used-up limit', async () => {
+  test('clients of run that disconnect at any step leave no process and no folder, and the next run works', async () => {
     const folders = async () => (await readdir(join(server.folder, 'data/run'))).length;
     const before = await folders();
     for (let step = 0; step < 16; step += 1) {
@@ -124,7 +124,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 8: a removed maintainer loses an open shell within 60 s', async () => {
+test('threat 8: an open shell of a tool ends within 60 s after the tool is removed from directory.yaml', async () => {
   const client = await attacker();
   const channel = await execAtTerminal(client, 'run held bash -c "echo up; sleep 51236"');
   const ended = readAll(channel);
@@ -138,7 +138,7 @@ test('threat 8: a removed maintainer loses an open shell within 60 s', async () 
   client.destroy();
 });
 
-test('the next start ends the run commands of a killed server', async () => {
+test('the next start of the server ends the run commands of a killed server', async () => {
   const client = await attacker();
   const deaf = `trap '' TERM HUP; echo up; (setsid sleep 61236 &); sleep 61236`;
   await shows(await execAtTerminal(client, `run bot bash -c "${deaf}"`), 'up');

@@ -30,7 +30,7 @@ async function deploy(name: string, files: Files): Promise<string> {
   return pushed.stderr;
 }
 
-/** A web tool that answers with the output of a shell script from its start. */
+/** A web tool that runs a shell script once when it starts, and answers each request with the script's output. */
 function probe(script: string, build = 'true'): Files {
   const files = webTool('', build);
   const server = files['server.py'] ?? '';
@@ -41,7 +41,7 @@ function probe(script: string, build = 'true'): Files {
   };
 }
 
-/** A pack of 16 kB: a blob of 16 MiB of zeros, and a delta that repeats it 600 times, 10 GB. */
+/** A pack of 16 kB: a blob of 16 MiB of zeros, and a delta that repeats the blob 600 times to 10 GB. */
 function deltaBomb(): { readonly pack: Buffer; readonly commit: string } {
   const size = 0xffffff;
   const count = 600;
@@ -66,7 +66,7 @@ function deltaBomb(): { readonly pack: Buffer; readonly commit: string } {
   };
   const copies = Buffer.alloc(4 * count, Buffer.of(0xf0, 0xff, 0xff, 0xff));
   const delta = Buffer.concat([varint(size), varint(size * count), copies]);
-  // The blob does not exist, but git gives up before it looks for it.
+  // The tree names a blob that does not exist, but git refuses the pack before it looks for the blob.
   const tree = Buffer.concat([Buffer.from('100644 a\0'), Buffer.alloc(20, 1)]);
   const by = 'a <a@b.c> 0 +0000';
   const commit = Buffer.from(
@@ -96,7 +96,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.match(text, /ng refs\/heads\/main/);
   });
 
-  test('threat 60: a tool’s own library cannot prevent its limits', async () => {
+  test('threat 60: a library in LD_LIBRARY_PATH cannot remove the limits of a tool’s processes', async () => {
     const { name, tree } = await toolNamed('loader');
     assert.equal((await server.command('config', 'set', name, 'LD_LIBRARY_PATH=/workspace/lib')).exitCode, 0);
     // If prlimit loaded this file, it would not start. A real library could skip the limits.
@@ -125,7 +125,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
   });
 
   for (const folder of ['env.launch', 'env.build']) {
-    test(`promise 4: a NUL that a build writes into ${folder} mounts no folder of the host, and the push gives the reason`, async () => {
+    test(`promise 4: a NUL in a variable that a build writes to ${folder} mounts no folder of the host, and the push fails with the reason`, async () => {
       const name = folder.replace('.', '-');
       const { tree } = await toolNamed(name);
       await tree.commit('one', probe('ls /tmp'));
@@ -146,7 +146,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     });
   }
 
-  test('promise 4: a process sees no other tool and no secret of the server, and cannot reach its sockets', async () => {
+  test('promise 4: a process sees no other tool and no secret of the server, and cannot reach the server’s sockets', async () => {
     const loopback = createServer((socket) => socket.end('INSIDE-OF-THE-HOST'))
       .listen(0, '127.0.0.1')
       .unref();
@@ -168,7 +168,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.doesNotMatch(body, /REACHED|MOUNTED|of-hello|TOOLFORGE_PUSH|directory\.yaml|GIT_/);
   });
 
-  test('promise 4: the id of another tool’s deployment gives no access', async () => {
+  test('promise 4: the ids of another tool’s deployment and commit give access neither to its log nor to its files', async () => {
     await deploy('theirs', webTool('x', 'echo PRIVATE-LINE'));
     const { stdout } = await server.command('deployments', 'theirs', '--json');
     const [{ id = '' } = {}] = JSON.parse(stdout) as { id?: string }[];
@@ -186,7 +186,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.notEqual((await tree.git('fetch', 'toolforge', commit)).exitCode, 0);
   });
 
-  test('threat 66: the server runs nothing from the Procfile itself', async () => {
+  test('threat 66: malformed lines of a Procfile run nothing on the server and add no process', async () => {
     const { name, tree } = await toolNamed('procfile');
     const mark = join(server.folder, 'data/run/OWNED');
     await tree.commit('one', {
@@ -210,7 +210,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.ok(!(await readdir(join(server.folder, 'data/run'))).includes('OWNED'));
   });
 
-  test('threat 24: a request that two HTTP parsers would split differently is refused, or its connection closed', async () => {
+  test('threat 24: a request that two HTTP parsers would split differently gets 400 and no second answer', async () => {
     await deploy('cut', webTool('one'));
     const [, port = ''] = server.http.split(':');
     const end = 'GET /smuggled HTTP/1.1\r\nHost: hello.localhost\r\n\r\n';

@@ -90,7 +90,7 @@ async function crash(): Promise<void> {
   await server.boot();
 }
 
-test('threat 82: after a kill while a pack arrives, the old release is live, and the push can be repeated', async () => {
+test('threat 82: if the server is killed while a pack arrives, the old release stays live, and the push can be repeated', async () => {
   const { name, tree } = await newTool();
   await writeFile(
     join(tree.folder, 'large'),
@@ -111,7 +111,7 @@ test('threat 82: after a kill while a pack arrives, the old release is live, and
   await assertDeploys(name, tree);
 });
 
-test('threat 82: after a kill while one deployment builds and another waits, both fail, and the old release is live', async () => {
+test('threat 82: if the server is killed while one deployment builds and another waits, both fail, and the old release stays live', async () => {
   const { name, tree } = await newTool();
   await tree.commit('slow', webTool('slow', 'sleep 30'));
   const building = tree.push();
@@ -127,7 +127,7 @@ test('threat 82: after a kill while one deployment builds and another waits, bot
   await assertDeploys(name, tree);
 });
 
-test('threat 82: after a kill while the new release becomes healthy, the old release is live', async () => {
+test('threat 82: if the server is killed before the new release is healthy, the old release stays live', async () => {
   const { name, tree } = await newTool();
   const files = webTool('two');
   await tree.commit('two', { ...files, 'server.py': `import time\ntime.sleep(20)\n${files['server.py']}` });
@@ -139,12 +139,12 @@ test('threat 82: after a kill while the new release becomes healthy, the old rel
   await assertDeploys(name, tree);
 });
 
-test('threat 82: after a kill between the record of a release and the move of the branch, the branch follows', async () => {
+test('threat 82: if the server is killed after it recorded a release as live and before it moved main, the next start moves main', async () => {
   const { name, tree, first } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
   await server.kill('SIGKILL');
-  // The disk between the two steps: the store has v2, git holds the lock and still has v1.
+  // What the disk has between the two steps: in the store v2 is live; main still names v1, and is locked.
   await server.inRepository(name, 'update-ref', 'refs/heads/main', first);
   await server.inRepository(name, 'update-ref', '-d', 'refs/releases/v2');
   const repository = join(server.folder, 'data/repositories', `${name}.git`);
@@ -156,7 +156,7 @@ test('threat 82: after a kill between the record of a release and the move of th
   await assertDeploys(name, tree);
 });
 
-test('promise 1: after a kill right after git printed ok, the new release is live', async () => {
+test('promise 1: if the server is killed right after a push succeeded, the new release is live', async () => {
   const { name, tree } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
@@ -165,7 +165,7 @@ test('promise 1: after a kill right after git printed ok, the new release is liv
   assert.equal(await main(name), two);
 });
 
-test('promise 1: after a kill at any moment of a deployment, git’s answer and the live release agree', async () => {
+test('promise 1: if the server is killed at any moment of a deployment, git’s answer and the live release agree', async () => {
   const { name, tree, first } = await newTool();
   let live = { commit: first, text: 'one' };
   for (const [index, delayMs] of [150, 400, 700, 1000, 1300, 1700, 2200].entries()) {
@@ -186,7 +186,7 @@ test('promise 1: after a kill at any moment of a deployment, git’s answer and 
   await assertDeploys(name, tree);
 });
 
-test('threat 61: after a killed server restarts, only live tools run', async () => {
+test('threat 61: after the restart of a killed server, each live tool runs once, and no git of a push or fetch runs', async () => {
   await crash();
   const tools = (await readdir(join(server.folder, 'data/repositories'))).length;
   await until(

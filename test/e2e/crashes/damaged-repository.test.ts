@@ -72,7 +72,7 @@ for (const { what, harm } of harms) {
   }
 }
 
-test('threat 87: a torn tag under a running server is set aside after git has refused a push', async () => {
+test('threat 87: if garbage in a tag makes git refuse a push, the tag is set aside, and the next push goes live', async () => {
   await tree.git('tag', 'one');
   await tree.git('push', 'toolforge', 'refs/tags/one');
   const asides = await names();
@@ -116,7 +116,7 @@ for (const isPacked of [false, true]) {
   });
 }
 
-/** The torn files that were set aside. */
+/** The paths of all files in `set-aside/`. */
 async function names(): Promise<string[]> {
   const files = await readdir(join(server.folder, 'data/set-aside'), {
     recursive: true,

@@ -39,7 +39,7 @@ async function assertPushes(tool: string, tree: WorkTree, text: string) {
 }
 
 for (const [index, moment] of MOMENTS.entries()) {
-  test(`threat 82: if git update-ref is killed (${moment}), the push goes live, and main names the live commit`, async () => {
+  test(`threat 82: if git update-ref is killed once (${moment}), the push goes live, and main names the live commit`, async () => {
     const { name, tree } = await liveTool(server, `killed-${index}`);
     await git.kill(moment, 1);
     await assertPushes(name, tree, 'two');
@@ -50,7 +50,7 @@ for (const [index, moment] of MOMENTS.entries()) {
   });
 }
 
-test('threat 82: if git update-ref is killed at every commit, the client does not get ok, and main follows when git works again', async () => {
+test('threat 82: if git update-ref is killed whenever it commits, the new release is live, but the push is rejected until main can move', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-always');
   const two = await tree.commit('two', webTool('two'));
   await git.kill('told to commit', 10_000);
@@ -68,7 +68,7 @@ test('threat 82: if git update-ref is killed at every commit, the client does no
   await assertPushes(name, tree, 'three');
 });
 
-test('threat 82: if git update-ref is killed every time, the push does not go live, but the next push does', async () => {
+test('threat 82: if git update-ref is killed whenever it has locked the refs, a push does not go live, but a push after that does', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-before');
   await tree.commit('two', webTool('two'));
   await git.kill('locked', 10_000);

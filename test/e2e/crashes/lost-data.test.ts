@@ -10,12 +10,12 @@ import { Backups } from '../../../src/store/backups/backups.ts';
 import { TestServer, until } from '../../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';
 
-// Each test begins with the same data folder: v1 to v4 of `kept`, one artifact each for v1 to v3, v4 with a config
-// var. `old` is the folder as it was at v2. The backups are from v2 too.
+// Each test begins with the same data folder. The tool `kept` has the releases v1 to v4: each of v1 to v3 has its own
+// artifact; v4 has the artifact of v3 and a config var. All backups in the folder were made when v2 was live.
 
 let server: TestServer;
 let tree: WorkTree;
-/** The data folder as it was at v2 and at v4. */
+/** The copies of the data folder that were made when v2 was live (`old`) and when v4 was live (`now`). */
 let old: string;
 let now: string;
 let data: string;
@@ -96,7 +96,7 @@ async function assertNothingLost(had: Inventory) {
   );
 }
 
-/** Starts the server. @returns null, or its output if it refuses. */
+/** Starts the server. @returns null, or the server's output if it refuses to start. */
 async function boot(): Promise<string | null> {
   server.told = '';
   server.lines.length = 0;
@@ -106,7 +106,7 @@ async function boot(): Promise<string | null> {
   );
 }
 
-/** Runs the command that the refusal names. @returns its words. */
+/** Runs the command that a server names when it refuses to start. @returns the words of the command. */
 async function obey(told: string): Promise<string> {
   const [, words = ''] = /npx toolforge-push ((?:restore|start-over) [a-z-]+)/.exec(told) ?? [];
   assert.notEqual(words, '', told);
@@ -115,7 +115,7 @@ async function obey(told: string): Promise<string> {
   return words;
 }
 
-/** Restores the key after the test that loses it. */
+/** Restores secrets.key if an earlier test has removed it. */
 async function bringKeyBack() {
   const kept = join(server.folder, 'secrets.key');
   if (existsSync(kept)) await rename(kept, join(server.folder, 'keys/secrets.key'));
@@ -150,7 +150,7 @@ interface Case {
   readonly what: string;
   /** Damages the data folder at v4, while no server runs. */
   readonly harm: () => Promise<unknown>;
-  /** The command that the refusal names; null = the server starts. */
+  /** The command that the server names when it refuses to start; null = the server starts. */
   readonly refused: string | null;
   /** The text that is served in the end; that of v4 if not set. */
   readonly serves?: string;
@@ -348,7 +348,7 @@ const cases: readonly Case[] = [
 
 for (const { what, harm, refused, ...more } of cases) {
   const { serves = 'three secret', next = 5, isCommitLost = false, aside = [] } = more;
-  test(`threat 87: ${what}: nothing is deleted, and the live release is live again${refused === null ? '' : ' after the named command'}`, async () => {
+  test(`threat 87: ${what}: nothing is deleted, and the server works again${refused === null ? '' : ' after the command that it names'}`, async () => {
     await server.kill('SIGTERM');
     await removeTree(data);
     await copy(now, data);
@@ -368,7 +368,7 @@ for (const { what, harm, refused, ...more } of cases) {
     } else assert.equal(told, null, told ?? '');
     if (refused === 'start-over artifacts') {
       if (isCommitLost) {
-        // This machine has only the record of v4. Somebody with its commit must push it.
+        // The commit of v4 is lost on this machine, so v4 cannot be built. Somebody who has the commit must push it.
         await server.command('stop', 'kept');
       } else {
         const built = await server.command('redeploy', 'kept');

@@ -8,7 +8,7 @@ import { SmallDisk } from '../../support/small-disk.ts';
 import { liveTool, WorkTree, webTool } from '../../support/work-tree.ts';
 
 const ENTRIES = 98_000;
-/** Makes empty files, as fast as it can. */
+/** A Python program that makes empty files without end, as fast as it can. */
 const CROWDING = `import os, itertools, tempfile
 for folder in itertools.count():
     path = f'{tempfile.gettempdir()}/{folder}'
@@ -36,12 +36,12 @@ describe('threat 83: a disk with few files', { skip: SmallDisk.whyNot, concurren
   });
   const free = () => statfsSync(disk.folder).ffree;
   const health = async (path: string) => {
-    // A connection that is kept could be one to the server before a restart.
+    // A connection that is kept could still lead to the server that ran before a restart.
     const answer = await fetch(`http://${server.http}${path}`, { headers: { connection: 'close' } });
     return [answer.status, await answer.text()];
   };
 
-  /** The smallest number of free entries during `work`. */
+  /** The smallest number of free inodes during `work`. */
   async function leastFree(work: Promise<unknown>): Promise<number> {
     let least = free();
     const timer = setInterval(() => {
@@ -107,12 +107,12 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('if fewer inodes than the reserve are left, pushes are refused, all else works, and healthz reports it', async () => {
+  test('if fewer inodes than the reserve are left, all deployments are refused, live tools and ps work, and healthz reports it', async () => {
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     const toldBefore = server.lines.length;
     const filling = join(disk.folder, 'filling');
     await mkdir(filling);
-    // The server's reserve is a twentieth.
+    // The server's reserve is a twentieth of all inodes.
     for (let number = 0; free() > ENTRIES / 50; number++)
       await (await open(join(filling, `${number}`), 'w')).close();
     const live = (await neighbour.tree.git('ls-remote', 'toolforge', 'main')).stdout;
@@ -175,7 +175,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('threat 83: if the store is damaged while the server runs, healthz reports it, and readyz fails', async () => {
+  test('threat 83: if the store is damaged while the server runs, readyz fails with the reason, and livez still answers ok', async () => {
     await server.kill('SIGTERM');
     await server.boot();
     await writeFile(join(server.folder, 'data/store.sqlite'), 'not the beginning of a database');

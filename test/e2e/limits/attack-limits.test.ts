@@ -21,7 +21,7 @@ async function peak(): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
-test('threat 34: objects pushed as tags count as part of the repository', async () => {
+test('threat 34: objects pushed as tags count for the limit repository_size', async () => {
   const { tree } = await liveTool(server, 'tagged');
   for (const name of ['one', 'two']) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -35,7 +35,7 @@ test('threat 34: objects pushed as tags count as part of the repository', async 
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 34: the objects of a push that is refused after it was received also count as part of the repository', async () => {
+test('threat 34: objects of a push that is refused after git received them count for the limit repository_size', async () => {
   const { tree } = await liveTool(server, 'refused');
   for (const [index, name] of ['one', 'two', 'three'].entries()) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -46,7 +46,7 @@ test('threat 34: the objects of a push that is refused after it was received als
   }
 });
 
-test('threat 37: each tag counts as part of the repository, even if many tags name one commit', async () => {
+test('threat 37: each tag counts for the limit repository_size, even if many tags name one commit', async () => {
   const { tree, first } = await liveTool(server, 'many-tags');
   for (const round of [1, 2, 3]) {
     const names = Array.from({ length: 490 }, (_, index) => `${first}:refs/tags/r${round}/${index}`);
@@ -58,7 +58,7 @@ test('threat 37: each tag counts as part of the repository, even if many tags na
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 35: a commit message of 90 MB costs the server no memory', async () => {
+test('threat 35: a commit message of 90 MB costs the server less than 60 MiB of memory', async () => {
   await server.addTool('wordy');
   const tree = await WorkTree.create(server, 'ssh', 'wordy');
   await tree.commit('one', webTool('one'));

@@ -41,7 +41,7 @@ for (const { name, first, block } of [
     block: `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n${'x'.repeat(2_000)}${'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000)}`,
   },
 ]) {
-  test(`threat 55: ${name} do not slow the server down for others`, async (context) => {
+  test(`threat 55: ${name} keep the server busy for less than 70 % of the time, and others are served`, async (context) => {
     const attack = fork(join(import.meta.dirname, '../../support/hostile/flood.ts'), {
       env: {
         ...process.env,
@@ -62,7 +62,7 @@ for (const { name, first, block } of [
     }
     const part = ((server.processorSeconds - before) * 1000) / (performance.now() - startedAt);
     context.diagnostic(`${Math.round(part * 100)} % of the time`);
-    // Without shares, the server would be busy for more than 90 % of the time.
+    // Without limits on the time for reading, the server would be busy for more than 90 % of the time.
     assert.ok(part < 0.7, `the server was busy ${Math.round(part * 100)} % of the time`);
     const listed = await tree.git('ls-remote', server.remote('http', 'neighbour'));
     assert.equal(listed.exitCode, 0, listed.stderr);

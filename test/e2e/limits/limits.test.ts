@@ -17,13 +17,13 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Files of one MiB each that cannot be compressed. */
+/** Files of one MiB each, made of random hexadecimal digits, which git can compress only to half. */
 function blobs(folder: string, count: number): Record<string, string> {
   const blob = () => randomBytes(384 * 1024).toString('hex') + randomBytes(128 * 1024).toString('hex');
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`${folder}/${index}.txt`, blob()]));
 }
 
-test('threat 37: a push of more refs than push_refs is refused as a whole, before git sees it', async () => {
+test('threat 37: a push of more refs than push_refs is refused with the limit, and no ref changes', async () => {
   const { name, tree, first } = await liveTool(server, 'many-refs');
   for (let index = 0; index < 6; index++) await tree.git('tag', `t${index}`);
   const pushed = await tree.push('--tags', 'toolforge');
@@ -46,7 +46,7 @@ test('threat 34: a push larger than pack_size is refused with the limit', async 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 36: a commit with too many files or bytes is refused before its checkout, with the largest folders', async () => {
+test('threat 36: a commit with too many files or bytes is refused with the limit and the largest folders', async () => {
   const { name, tree } = await liveTool(server, 'large-tree');
   const zeros = 'x'.repeat(7 * 1024 * 1024);
   await tree.commit('two', {
@@ -67,7 +67,7 @@ test('threat 36: a commit with too many files or bytes is refused before its che
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('a repository larger than repository_size refuses pushes before the upload', async () => {
+test('if a repository is larger than repository_size, a push is refused with its size and the limit', async () => {
   const name = 'large-repository';
   await server.addTool(name);
   const tree = await WorkTree.create(server, 'http', name);
@@ -87,7 +87,7 @@ test('a repository larger than repository_size refuses pushes before the upload'
   assert.equal((await server.get(name)).body, 'two');
 });
 
-test('a tool may build builds_a_day times in 24 hours, and can still roll back afterwards', async () => {
+test('a tool may build builds_a_day times in 24 hours; a push of a commit that was built earlier is still deployed', async () => {
   const { name, tree, first } = await liveTool(server, 'busy');
   for (const text of ['two', 'three']) {
     await tree.commit(text, webTool(text));

@@ -16,13 +16,13 @@ const main = resolve(import.meta.dirname, '../../../src/main.ts');
 /** A uid without an account, as in a container with a user of its own. */
 const NOBODYS_UID = 54_321;
 
-test('a refused first start makes no user, whose password would be shown only once', async () => {
+test('a first start that is refused makes no user; the first start that succeeds shows a new user’s password once', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
   await mkdir(join(folder, 'home'));
   const taken = createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   const { port } = taken.address() as AddressInfo;
-  /** Starts the server, and ends it as soon as it is ready. @returns its whole output. */
+  /** Starts the server, and ends it as soon as it is ready. @returns all that the server wrote to stderr. */
   const start = async (http: string, more: Record<string, string> = {}): Promise<string> => {
     const child = spawn(process.execPath, [main], {
       env: {
@@ -104,7 +104,7 @@ for (const [account, uid] of [
     const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
     try {
       await mkdir(join(folder, '.ssh/folder.pub'), { recursive: true });
-      // Opening it would wait for a writer.
+      // The first start must not open this pipe as a key, because the opening would wait for a writer.
       execFileSync('mkfifo', [join(folder, '.ssh/pipe.pub')]);
       const options = {
         directoryPath: join(folder, 'directory.yaml'),

@@ -38,7 +38,7 @@ after(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** Asks like the kubelet. https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/ */
+/** Whether a probe passes. https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/ */
 async function passes({ httpGet, timeoutSeconds = 1 }: Probe): Promise<boolean> {
   const signal = AbortSignal.timeout(timeoutSeconds * 1000);
   try {
@@ -62,9 +62,9 @@ test('the probes in deploy/kubernetes pass on a working server', async () => {
   for (const probe of probes) assert.equal(await passes(container[probe]), true, probe);
 });
 
-test('the liveness probe in deploy/kubernetes fails while the server is frozen, and passes again afterwards', async () => {
+test('the probes in deploy/kubernetes fail while the server is frozen, and pass when it runs again', async () => {
   process.kill(server.pid, 'SIGSTOP');
-  // The kernel still accepts the connection.
+  // A probe that only connects would pass, because the kernel still accepts connections.
   assert.equal(await passes({ tcpSocket: {} }), true);
   for (const probe of probes) assert.equal(await passes(container[probe]), false, probe);
   process.kill(server.pid, 'SIGCONT');

@@ -33,7 +33,7 @@ test('without isolation one trusted user can deploy; a second user or a public a
   assert.match(second.stderr, /apt-get install bubblewrap passt/);
 });
 
-/** The processes of tools that were started from this server's data folder. */
+/** The ids of all processes whose working folder is in an artifact of this server. */
 async function toolProcesses(server: TestServer): Promise<number[]> {
   const entries = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
   const found = await Promise.all(
@@ -45,7 +45,7 @@ async function toolProcesses(server: TestServer): Promise<number[]> {
   return found.flat();
 }
 
-test('a double Ctrl-C, as through npx, leaves no process of a tool running and explains itself', async () => {
+test('two SIGINTs, as npx sends for one Ctrl-C, leave no process of a tool running, and the server says that the tools are down', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   for (const word of ['one', 'two']) {
@@ -62,7 +62,7 @@ test('a double Ctrl-C, as through npx, leaves no process of a tool running and e
   assert.match(server.told, /^Stopped\. Your tools are down until the next start\.$/m);
 });
 
-test('a refused start still ends the processes of the previous server', async () => {
+test('a start that is refused still ends the processes of tools that a killed server left', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));
@@ -112,7 +112,7 @@ test('after isolation is switched on, artifacts that were built without isolatio
   assert.equal((await server.get('hello')).body, 'one');
 });
 
-test('after a change of the sandbox mode, setting a config var builds the live release again', async () => {
+test('after the setting sandbox changes from isolated to trusted, a config var can be set, and the tool is live', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'isolated' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));
