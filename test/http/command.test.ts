@@ -58,9 +58,9 @@ for (const { name, error, status } of [
     status: 503,
   },
   { name: 'DIRECTORY_BUSY', error: tooManyLogins(), status: 503 },
-  { name: 'anything else', error: new DeployError('BAD_USAGE', 'no', 'Read help.'), status: 400 },
+  { name: 'another code', error: new DeployError('BAD_USAGE', 'no', 'Read help.'), status: 400 },
 ]) {
-  test(`over HTTP, ${name} before any output is answered ${status} with its message and hint`, async (context) => {
+  test(`over HTTP, if a command fails with ${name} before any output, the answer is ${status} with the message and the hint`, async (context) => {
     const fail = async () => {
       throw error;
     };
@@ -119,7 +119,7 @@ test('over HTTP, the exit status of a command is in a trailer', async (context) 
   assert.match(text, / ! {5}exit status 3\n\r\n0\r\nToolforge-Exit-Status: 3\r\n\r\n$/);
 });
 
-test('over HTTP, a bug in a command is answered with a number from the log, without details', async (context) => {
+test('over HTTP, a bug in a command is answered 500 with a number that is also in the log, without details', async (context) => {
   const fail = async () => {
     throw new Error('password of the database');
   };
@@ -199,7 +199,7 @@ for (const { name, body } of [
   });
 }
 
-test('over HTTP, commands need a login and the method POST', async (context) => {
+test('over HTTP, a command needs a login, the method POST and a body that is not compressed', async (context) => {
   const door = await openDoor(context, { runCommand: () => assert.fail('it ran') });
   assert.equal((await fetch(`${door.url}/-/command`, { method: 'POST', body: 'tools' })).status, 401);
   const get = await fetch(`${door.url}/-/command`, { headers: { authorization: basic() } });

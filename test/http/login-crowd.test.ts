@@ -56,7 +56,7 @@ function logIn(
   });
 }
 
-/** Guesses from 120 addresses, four at once from each, until the signal fires. */
+/** Guesses passwords from 120 addresses, four at once from each. @returns a function that ends the guessing. */
 function guess(port: number, nameOf: (index: number) => string): () => Promise<void> {
   const over = new AbortController();
   const all = Array.from({ length: 480 }, async (_, index) => {
@@ -72,8 +72,8 @@ function guess(port: number, nameOf: (index: number) => string): () => Promise<v
 }
 
 for (const { title, nameOf } of [
-  { title: 'at random names', nameOf: (index: number) => `name${index}` },
-  { title: 'at the name of one person', nameOf: () => 'alice' },
+  { title: 'for random names', nameOf: (index: number) => `name${index}` },
+  { title: 'for the name of one person', nameOf: () => 'alice' },
 ]) {
   test(`threat 9: password guesses from 120 addresses ${title} do not keep out somebody’s first login`, async (context) => {
     const door = await openCrowdedDoor(context);
@@ -90,7 +90,7 @@ for (const { title, nameOf } of [
   });
 }
 
-/** Answers for alice at once, and for everybody else only when the directory's time limit is reached. */
+/** Answers for alice at once. For everybody else, it waits 2 s and then fails with `tooManyLogins`. */
 class SlowDirectory extends HttpDirectory {
   underWay = 0;
   most = 0;
@@ -106,7 +106,7 @@ class SlowDirectory extends HttpDirectory {
   }
 }
 
-test('threats 6, 9: a slow user directory gets few password checks at once, and people who logged in recently still get in', async (context) => {
+test('threats 6, 9: a slow user directory gets at most 8 password checks at once, and people who logged in recently still get in', async (context) => {
   const directory = new SlowDirectory();
   const door = await openDoor(context, { throttle: new LoginThrottle(), directory });
   const alice = () => logIn(door.port, '127.0.0.1', basic('alice', PASSWORD));
@@ -148,7 +148,7 @@ async function guessAndLeave(port: number, name: string, { asked }: StrictDirect
   await answered;
 }
 
-test('threats 6, 9: a client that guesses and disconnects at once gets no more simultaneous password checks than others', async (context) => {
+test('threats 6, 9: a client that guesses and disconnects, again and again, gets at most 4 simultaneous password checks', async (context) => {
   const strict = new StrictDirectory();
   const directory = new CachedDirectory(strict, { cacheMs: 60_000, limitMs: 5000 });
   const door = await openDoor(context, { directory });

@@ -94,7 +94,7 @@ test('over HTTP, the output of the hook arrives while the hook runs', async (con
   assert.equal((await push).exitCode, 0);
 });
 
-test('an early refusal of a large push is shown, not taken for "up-to-date"', async (context) => {
+test('if the server refuses a large push early, git shows the refusal, not "up-to-date"', async (context) => {
   const door = await openDoor(context);
   door.packs.refusal = 'frozen until Monday';
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(8_000_000) });
@@ -105,7 +105,7 @@ test('an early refusal of a large push is shown, not taken for "up-to-date"', as
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('over HTTP, git shows the text of a refusal', async (context) => {
+test('over HTTP, git shows why a push to a disabled tool is refused, and can still read the tool', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = await runGit(work, ['push', `${door.loggedIn}/frozen.git`, 'main']);
@@ -125,7 +125,7 @@ test('threat 29: git gets the same answer for somebody else’s tool and for a m
   assert.equal(String(foreign?.all).replaceAll('other', 'nowhere'), String(none?.all));
 });
 
-test('over HTTP, an outage of the user directory does not count as a failed login', async (context) => {
+test('over HTTP, git shows an outage of the user directory as error 503 with the reason', async (context) => {
   const door = await openDoor(context);
   door.directory.isDown = true;
   const read = await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
@@ -141,7 +141,7 @@ test('over HTTP, git reports a wrong password as a failed login', async (context
   assert.match(String(read.all), /Authentication failed/);
 });
 
-test('a push over HTTP is deployed to its end after its client was killed', {
+test('if the client of a push over HTTP is killed, the hook of the push still runs to its end', {
   timeout: 30_000,
 }, async (context) => {
   let open = (_: unknown) => {};

@@ -9,7 +9,7 @@ import { type DoorOverrides, openDoor } from '../../support/http/http-door.ts';
 import { collect } from '../../support/http/http-raw.ts';
 
 const LIMITS = { connections: 40, toolRequests: 30, drainMs: 50 };
-/** The requests that one tool may have in progress: half as many as are free. */
+/** How many requests one tool may have in progress with LIMITS: half as many as there are free places left. */
 const SHARE_OF_TOOL = 10;
 
 /** Tools that never answer, except `kind`, which answers at once. */
@@ -127,7 +127,7 @@ test('silent HTTP connections of one address push out only each other', async (c
   kept.destroy();
 });
 
-test('with silent HTTP connections of many addresses, a new connection pushes out the oldest', async (context) => {
+test('silent HTTP connections of 60 addresses do not keep out new connections', async (context) => {
   const { held, status } = await openDoors(context);
   for (let number = 1; number <= 60; number += 1) await held.open(2, { address: `127.0.1.${number}` });
   assert.equal(await status('localhost', { path: '/healthz' }), 200);

@@ -65,7 +65,7 @@ test('threat 26: an HTTP connection whose request body stops is closed; a slow b
   const still = await sendRaw(door.port, [`${head}Content-Length: 100\r\n\r\n0000`], { limitMs: 5_000 });
   assert.ok(still.isClosed);
   assert.equal(still.text, '');
-  // Takes 1.2 s, three times the limit.
+  // A byte every 100 ms: the body takes 1.2 s, three times as long as a body may pause.
   const slow = await sendRaw(door.port, [`${head}Content-Length: 12\r\n\r\n`, ...'000000000000'], {
     pauseMs: 100,
   });

@@ -96,7 +96,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
     isConfidential: false,
   },
 ]) {
-  test(`threat 31: ${name}`, () => {
+  test(`threat 31: ${name}: the address is ${address}, and a password is ${isConfidential ? 'safe' : 'not safe'}`, () => {
     const read = createPeerReader(new TrustedProxies(PROXIES));
     assert.deepEqual(read(requestFrom(from, headers, encrypted)), { address, isConfidential });
   });
@@ -187,7 +187,7 @@ for (const { headers, isRefused } of [
   { headers: { 'sec-fetch-site': 'same-site' }, isRefused: true },
   { headers: { 'sec-fetch-site': 'cross-site' }, isRefused: true },
 ]) {
-  test(`threat 30: ${JSON.stringify(headers)} is ${isRefused ? 'refused' : 'accepted'}`, () => {
+  test(`threat 30: a request with the headers ${JSON.stringify(headers)} is ${isRefused ? 'refused' : 'accepted'}`, () => {
     const check = () => assertSameSite(headers, 'https://push.example.org/');
     if (isRefused)
       assert.throws(check, (error) => error instanceof DeployError && error.code === 'CROSS_SITE');

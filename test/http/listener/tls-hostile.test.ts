@@ -26,7 +26,7 @@ async function openTls(context: TestContext, limits = {}): Promise<TestDoor> {
   return await openDoor(context, { config: { tls_certificate, tls_key }, limits });
 }
 
-/** Sends an ordinary request. */
+/** Asserts that the server answers an ordinary request. */
 async function assertAnswers(port: number): Promise<void> {
   const asked = request({
     ...{ host: '127.0.0.1', port, path: '/healthz', rejectUnauthorized: false, agent: false },
@@ -62,7 +62,7 @@ test('threat 26: a TLS connection is closed if its handshake is not finished in 
   await assertAnswers(door.port);
 });
 
-test('threat 20: TLS connections that never finish their handshake push out only each other', async (context) => {
+test('threat 20: 200 TLS connections of one address that never begin their handshake do not keep out other clients', async (context) => {
   const door = await openTls(context, { connections: 40, toolRequests: 30 });
   const held: Socket[] = Array.from({ length: 200 }, () =>
     connect({ port: door.port, host: '127.0.0.1', localAddress: '127.0.0.9' }).on('error', () => {}),
@@ -140,7 +140,7 @@ test('threat 31: a password over TLS logs in', async (context) => {
   const door = await openTls(context);
   const socket = await handshake(door.port);
   const head = `POST /-/command HTTP/1.1\r\nHost: push.example.org\r\nAuthorization: ${basic()}\r\n`;
-  // Records of one byte each.
+  // Sends TLS records of one byte each.
   for (const byte of `${head}Connection: close\r\nContent-Length: 8\r\n\r\nps hello`) socket.write(byte);
   assert.match((await collect(socket, 5_000)).text, /^HTTP\/1\.1 200 [\s\S]*alice \["ps","hello"\]/);
 });

@@ -73,7 +73,7 @@ test('at sources_listen, no request or upgrade reaches a tool, whatever its Host
   assert.match(said, /^HTTP\/1\.1 404 /);
 });
 
-test('the HTTP server gives out sources only without sources_listen', async (context) => {
+test('with sources_listen, the HTTP server itself gives out no sources', async (context) => {
   const { url: main } = await openDoor(context, { sources: null });
   const answer = await fetch(`${main}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
   assert.equal(answer.status, 404);
