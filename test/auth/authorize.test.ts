@@ -41,8 +41,8 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
   ['somebody else does not read', { uid: 'bob' }, 'hello', 'read', 'NO_ACCESS'],
   ['a disabled maintainer does not deploy', { uid: 'carol' }, 'hello', 'deploy', 'NO_ACCESS'],
   ['nobody reads a missing tool', {}, 'nowhere', 'read', 'NO_ACCESS'],
-  ['a credential for this tool opens it', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
-  ['a credential for another tool does not', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['a credential for one tool deploys this tool', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
+  ['a credential for one tool does not deploy others', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
   ['a read token reads', { scope: 'read' }, 'hello', 'read', null],
   ['a read token does not deploy', { scope: 'read' }, 'hello', 'deploy', 'TOKEN_SCOPE'],
   ['a deploy token deploys', { scope: 'deploy' }, 'hello', 'deploy', null],
@@ -78,14 +78,14 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
     'NO_ACCESS',
   ],
   [
-    'a tool’s name without its credential reads nothing',
+    'a tool’s account needs a credential for this tool to read',
     { uid: 'tools.hello' },
     'hello',
     'read',
     'NO_ACCESS',
   ],
   [
-    'another tool’s account does not read it',
+    'a tool’s account does not read another tool, even with a credential for it',
     { uid: 'tools.old', onlyTool: tool('hello') },
     'hello',
     'read',
@@ -98,8 +98,8 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
     'deploy',
     'TOOL_DISABLED',
   ],
-  ['an operator may do everything', { uid: 'operator', isOperator: true }, 'hello', 'deploy', null],
-  ['an operator stops a disabled tool', { uid: 'operator', isOperator: true }, 'old', 'deploy', null],
+  ['an operator deploys every tool', { uid: 'operator', isOperator: true }, 'hello', 'deploy', null],
+  ['an operator deploys a disabled tool', { uid: 'operator', isOperator: true }, 'old', 'deploy', null],
 ];
 for (const [name, who, what, action, code] of cases) {
   test(`authorize: ${name}`, async () => {

@@ -20,7 +20,7 @@ beforeEach(async () => {
   file = new DirectoryFile(path);
 });
 
-test('a change of one tool in directory.yaml keeps a maintainers list that is a YAML alias, and changes no other tool', async () => {
+test('a change of one tool in directory.yaml keeps the maintainers that a YAML alias names, and changes no other tool', async () => {
   await writeFile(
     path,
     'users: { alice: {}, bob: {}, carol: &c { keys: [] }, dave: *c }\ntools:\n  one: { maintainers: &team [alice, carol] } # the team\n  two: { maintainers: *team }\n',

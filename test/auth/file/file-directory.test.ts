@@ -116,7 +116,7 @@ test('an empty directory.yaml has no users', async () => {
   assert.deepEqual(await new FileDirectory(path).toolsOf('alice', signal), []);
 });
 
-test('a change of directory.yaml is noticed even if it has the same length and the same second', async () => {
+test('a change of directory.yaml is noticed even if the length and the modification time stay the same', async () => {
   const path = join(folder, 'same.yaml');
   await writeFile(path, 'users: {a: {}, b: {}}\ntools: {x: {maintainers: [a]}}\n');
   const directory = new FileDirectory(path);
@@ -149,7 +149,7 @@ test('threat 9: a login with an unknown name takes as long as a login with a kno
   }
 });
 
-test('threat 6: a flood of logins is limited, and the refusal says so', async () => {
+test('threat 6: of 200 simultaneous logins with a password, at least 134 are refused with DIRECTORY_BUSY', async () => {
   const path = join(folder, 'flood.yaml');
   await writeFile(path, 'users: {}\n');
   const directory = new FileDirectory(path);
@@ -159,6 +159,6 @@ test('threat 6: a flood of logins is limited, and the refusal says so', async ()
   const codes = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
   const refused = codes.filter((code) => code === 'DIRECTORY_BUSY');
   assert.ok(refused.length >= 200 - 66, `${refused.length} were refused`);
-  // The others waited until their time was over.
+  // The other failed logins waited for their turn until their time limit.
   for (const code of codes) assert.match(code, /^DIRECTORY_(BUSY|UNAVAILABLE)$/);
 });

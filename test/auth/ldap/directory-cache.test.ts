@@ -12,7 +12,7 @@ const hello = toolName('hello') ?? assert.fail();
 const key = { algorithm: 'ssh-ed25519', blob: Buffer.from('a key') };
 const alice: Identity = { uid: 'alice', onlyTool: null };
 
-/** Counts what it is asked, and answers what it is told to. */
+/** A fake directory. It counts the questions, and answers with its fields as soon as `gate` resolves. */
 class SlowDirectory implements Directory {
   asked = 0;
   identity: Identity | null = alice;
@@ -108,7 +108,7 @@ test('a lookup of a tool that must be fresh asks LDAP, and the new answer replac
   assert.equal(slow.asked, 2);
 });
 
-test('a cached answer refuses nobody: a new maintainer has access at once', async () => {
+test('a refusal never comes from the cache: a new maintainer has access at once', async () => {
   const { slow, directory } = cached();
   const who = {
     door: 'ssh',
@@ -194,7 +194,7 @@ test('closing the LDAP cache also closes the LDAP connection behind it', async (
   assert.ok(slow.isClosed);
 });
 
-test('threat 6: questions about many tools of one person take turns at LDAP, and nobody else waits for them', async () => {
+test('threat 6: LDAP gets at most four questions of one person about tools at once, and nobody else waits for them', async () => {
   const { slow, directory } = cached();
   const gate = Promise.withResolvers<void>();
   slow.gate = gate.promise;

@@ -27,8 +27,8 @@ for (const [name, settings] of [
   });
 }
 
-// The clock stands still, so that all is remembered, and goes on by a minute with each change.
-directoryContract('LdapDirectory that remembers for 60 s', async (description) => {
+// The clock of the cache stands still, so every answer stays cached. Each change moves the clock on by 60 s.
+directoryContract('LdapDirectory with a cache of 60 s', async (description) => {
   const slapd = await TestSlapd.start();
   await hold(slapd, description);
   let now = 0;

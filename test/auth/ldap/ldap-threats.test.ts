@@ -133,7 +133,7 @@ test('threat 5: LDAP referrals to another server are not followed', async () => 
   await assert.rejects(inside.identifyByPassword('alice', 'x', signal), { code: 'DIRECTORY_UNAVAILABLE' });
   await inside.close();
   assert.equal(connections, 0);
-  // The reference stays: whatever is searched after this passes by it.
+  // The referral stays in slapd, so the searches of the tests below find it too, and must ignore it.
   elsewhere.close();
 });
 
@@ -280,7 +280,7 @@ async function modify(
   type: string,
   value: string,
 ): Promise<void> {
-  // groupOfNames keeps at least one member: an empty place is left to the group itself.
+  // A groupOfNames needs at least one member, so the group itself becomes a member before another is deleted.
   const fill =
     operation === 'delete'
       ? [new Change({ operation: 'add', modification: new Attribute({ type, values: [dn] }) })]
@@ -293,7 +293,7 @@ async function modify(
   );
 }
 
-/** RFC 4517, 3.3.13. */
+/** A time in milliseconds since 1970, as LDAP writes it. See RFC 4517, 3.3.13. */
 function stamp(at: number): string {
   return `${new Date(at).toISOString().replace(/[-:T]/g, '').slice(0, 14)}Z`;
 }
