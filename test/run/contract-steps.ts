@@ -6,7 +6,7 @@ import { progressTo } from '../../src/core/progress.ts';
 import type { Artifact, Release, Replicas } from '../../src/core/types.ts';
 import type { LogLine, RollOut, Runtime } from '../../src/run/runtime.ts';
 
-/** Asks again until the answer is neither false nor null, by default for 20 s. */
+/** Asks repeatedly until the answer is neither false nor null. Fails after `seconds`. */
 export async function until<Answer>(
   ask: () => Promise<Answer | false | null>,
   what: string,

@@ -51,7 +51,7 @@ export class RunningOneOff {
     return this.out.toString();
   }
 
-  /** Resolves when the output matches. */
+  /** Resolves when the output so far matches the pattern. Throws after 60 s. */
   async shows(pattern: RegExp): Promise<void> {
     const signal = AbortSignal.timeout(60_000);
     while (!pattern.test(this.text)) {

@@ -36,7 +36,7 @@ for (const { name, memoryBytes, type, limit } of [
   });
 }
 
-test('a push prints no warning if it fulfils what service.template asks for', () => {
+test('a push prints no warning if the tool gets all that service.template asks for', () => {
   assert.deepEqual(unfulfilled({ healthCheckPath: '/', memoryBytes: 512 * MIB, replicas: 1 }, 512 * MIB), []);
 });
 

@@ -14,7 +14,7 @@ export const worker = (file = 'worker.py'): Process => ({
   isDefault: false,
 });
 
-/** Runs each minute. */
+/** A scheduled process that is due each minute. */
 export const everyMinute = (file = 'update.py', change: Partial<Schedule> = {}): Process => ({
   type: 'update',
   command: ['python3', '-u', file],
@@ -96,7 +96,7 @@ held = []
 while True: held.append(server.accept())
 `;
 
-/** Like a forking server whose port is open and whose workers are killed before they answer. */
+/** Opens its port like a forking server, and kills each of its workers before the worker answers. */
 export const dyingWorkersTool = `
 import os, signal, socket, time
 server = socket.create_server(('', int(os.environ['PORT'])), backlog=128)

@@ -72,7 +72,7 @@ test('threat 79: a web process that listens only on another port than PORT is re
   assert.equal(readiness.seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
 });
 
-test('threat 79: a web process that listens on no port, or briefly on another port, has the whole health_time', async () => {
+test('threat 79: a web process that listens briefly on another port than PORT, and then on no port, is refused only after health_time', async () => {
   const process = new Listening([5000]);
   const limits = { timeoutMs: 1200, elsewhereMs: 600 };
   const watching = watch(process, limits);
@@ -85,7 +85,7 @@ test('threat 79: a web process that listens on no port, or briefly on another po
   assert.equal(readiness.seen.message, 'web.1 never opened a port');
 });
 
-test('while a web process is not healthy, the push reports each problem once, and a different problem again', async () => {
+test('while a web process is not healthy, the push reports each new problem, but not at each check', async () => {
   let status = 500;
   await withServer(
     (_request, response) => response.writeHead(status).end(),
@@ -117,7 +117,7 @@ for (const { status, remark } of [
     ));
 }
 
-test('if a web process stays unhealthy, the push repeats the problem with the time left, and sends the tool few requests', async () => {
+test('if a web process stays unhealthy, the push repeats the problem and the time left, and the process gets few requests', async () => {
   let asked = 0;
   const listener: RequestListener = (_request, response) => {
     asked += 1;
@@ -209,7 +209,7 @@ test('a web process that never answers is refused as soon as health_time is over
   );
 });
 
-test('a web process that sends only interim answers is not healthy, and its check costs little processor time', async () => {
+test('a web process that sends only interim answers (102) is not healthy, and its check costs little processor time', async () => {
   const server = createServer();
   server.on('connection', (socket) => {
     const piece = 'HTTP/1.1 102 Processing\r\n\r\n'.repeat(1000);

@@ -11,7 +11,7 @@ export function imageRelease(processes: readonly Process[], version = 42): Relea
   });
 }
 
-/** Returns a rollout of this release. */
+/** Returns a rollout of the tool wikibot with these processes. */
 export function rolloutOf(
   processes: readonly Process[],
   {

@@ -64,7 +64,7 @@ test('if a tool is stopped while a starting server resumes it, the tool stays st
   }
 });
 
-test('a push to a tool that cannot have its own namespace is refused before the build', async () => {
+test('a tool whose namespace would have an invalid name, or the name of the build namespace, is refused', async () => {
   const api = await fakeApi((url, response) => {
     if (answerKinds(url, response)) return;
     if (url.searchParams.has('watch')) return response.writeHead(200).flushHeaders();

@@ -144,7 +144,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'one');
     }));
 
-  test('a schedule begins when its release is live, and a scheduled process gets no port', () =>
+  test('a schedule begins only when its release is live', () =>
     within(async (bench) => {
       const { runtime, clock, artifact, request } = bench;
       const files = { 'web.py': webTool('here'), 'update.py': 'print("ran")' };
@@ -168,7 +168,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     await bench.close();
   });
 
-  test('if the files of a release were deleted, the log says so at each scheduled run', () =>
+  test('if the files of a release were deleted, a scheduled run fails, the log says so, and the schedule continues', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({}, [everyMinute()]);

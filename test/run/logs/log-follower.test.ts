@@ -6,7 +6,7 @@ const signal = new AbortController().signal;
 const line = (text: string) => ({ at: '', process: 'web.1', text });
 const long = 'x'.repeat(16_000);
 
-/** How many MiB of text wait for these readers. */
+/** Reads all lines that wait for these readers. @returns how many MiB of text they were. */
 async function waiting(followers: readonly LogFollower[]): Promise<number> {
   let characters = 0;
   for (const follower of followers) {
@@ -15,7 +15,7 @@ async function waiting(followers: readonly LogFollower[]): Promise<number> {
   return characters / 1024 / 1024;
 }
 
-test('threat 21: the waiting log lines of 300 stalled readers share one memory limit, and each reader keeps some lines', async () => {
+test('threat 21: the waiting log lines of 300 stalled readers share one memory limit, and a new reader still gets lines', async () => {
   const room = new LineRoom();
   const followers = Array.from({ length: 300 }, () => new LogFollower(() => true, room));
   for (let count = 0; count < 1000; count += 1) for (const follower of followers) follower.push(line(long));

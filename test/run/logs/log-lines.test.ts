@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CUT, LogLines } from '../../../src/run/logs/log-lines.ts';
 
-test('a log line loses only the carriage returns at its end', () => {
+test('a log line loses carriage returns at its end, and is split at any other carriage return', () => {
   assert.deepEqual(new LogLines().push(Buffer.from('one\r\r\n50%\r100%\r\n\r\n')), [
     'one',
     '50%',
@@ -19,7 +19,7 @@ test('threat 55: log lines full of carriage returns do not slow down the server'
   assert.ok(performance.now() - began < 500);
 });
 
-test('a log line that never ends is cut', () => {
+test('a log line that is too long is cut after 16,384 characters', () => {
   const lines = new LogLines();
   for (let count = 0; count < 100; count += 1) assert.deepEqual(lines.push(Buffer.alloc(65_536, 'x')), []);
   const [shown = ''] = lines.push(Buffer.from('\n'));

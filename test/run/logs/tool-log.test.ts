@@ -45,7 +45,7 @@ test('a full log file becomes the previous file, and older lines are deleted', a
   });
 });
 
-test('threat 60: a tool whose processes have ever new names does not fill the disk, because its oldest logs are deleted', async () => {
+test('threat 60: if a tool’s processes have ever new names, the logs of only the newest 200 processes are kept', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
     for (let number = 0; number < 250; number += 1) {
@@ -70,7 +70,7 @@ test('a tool’s log continues after its files were deleted by hand', async () =
     await toolLog.append('web.1', ['one']);
     await rm(folder, { recursive: true });
     for (const text of ['two', 'three']) await toolLog.append('web.1', [text]);
-    // The next line would not have fitted into the file that was deleted.
+    // The next line would not have fitted into the deleted file.
     await rm(join(folder, 'web.1.log'));
     for (const text of ['four'.padEnd(80), 'five']) await toolLog.append('web.1', [text]);
     const lines = await Array.fromAsync(toolLog.read(query(10)));
@@ -114,7 +114,7 @@ test('reading the log of a tool that has printed nothing returns no lines', asyn
   });
 });
 
-test('if a client reads a followed log too slowly, the server drops lines, tells the client how many, and delays no other client', async () => {
+test('if a client follows a log too slowly, the server drops lines, tells the client how many, and does not delay the tool', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000_000, log });
     await toolLog.append('web.1', ['first']);
@@ -137,7 +137,7 @@ test('if a client reads a followed log too slowly, the server drops lines, tells
   });
 });
 
-test('log lines are complete, have no control characters and are limited in length, for chunks of any size', () => {
+test('log lines keep their text and colours, lose other control sequences, and are cut at 16,384 characters', () => {
   const bytes = Buffer.from(
     `grün\r\n\u001b]0;title\u0007\u001b[31mred\u001b[0m\n${'x'.repeat(100_000)}\nlast`,
   );

@@ -19,7 +19,7 @@ const waitingPod = {
   container: { state: { waiting: { reason: 'CreateContainerConfigError' } } },
 } as ToolPod;
 
-test('if others have deleted a tool’s namespace, the server does not create it again to restore its NetworkPolicy', async () => {
+test('if others have deleted a tool’s namespace, the server does not create the namespace again to restore its NetworkPolicy', async () => {
   const changed: string[] = [];
   const api = await fakeApi((url, response, { method }) => {
     if (answerKinds(url, response)) return;

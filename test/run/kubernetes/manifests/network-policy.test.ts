@@ -49,7 +49,7 @@ for (const { who, policies } of [
     for (const { name, from, to, port, may } of [
       { name: 'the ingress controller reaches a tool', from: controller, to: tool, port: 8000, may: true },
       { name: 'a tool reaches itself', from: tool, to: tool, port: 8000, may: true },
-      { name: 'a tool does not reach another', from: tool, to: other, port: 8000, may: false },
+      { name: 'a tool does not reach another tool', from: tool, to: other, port: 8000, may: false },
       {
         name: 'another namespace does not reach a tool',
         from: place('default'),
@@ -66,17 +66,17 @@ for (const { who, policies } of [
         port: 8080,
         may: false,
       },
-      { name: 'a tool does not reach the controller', from: tool, to: controller, port: 80, may: false },
+      { name: 'no tool reaches the ingress controller', from: tool, to: controller, port: 80, may: false },
     ]) {
       test(name, () => assert.equal(mayReach(policies, { from, to, port }), may));
     }
 
-    test('a tool’s NetworkPolicy lets it reach the internet, but no inside address', () => {
+    test('a tool’s NetworkPolicy lets the tool reach the internet, but no private or link-local address', () => {
       for (const address of WORLD) assert.ok(mayReachAddress(policies, tool, address), address);
       for (const address of INSIDE) assert.ok(!mayReachAddress(policies, tool, address), address);
     });
 
-    test('a tool’s NetworkPolicy lets the API servers reach it for health checks, but no other address', () => {
+    test('a tool’s NetworkPolicy lets the API servers’ addresses reach the tool for health checks, but no other address', () => {
       assert.ok(mayComeFrom(policies, tool, API_SERVER));
       for (const address of [...WORLD, ...INSIDE]) assert.ok(!mayComeFrom(policies, tool, address), address);
     });
@@ -87,7 +87,7 @@ test('threat 62: a tool does not reach an API server that has a public address',
   assert.ok(!mayReachAddress([made('tool-wikibot')], tool, API_SERVER));
 });
 
-test('threat 62: the networks in the settings reach tools, and tools reach them', () => {
+test('threat 62: tool_networks_in and ingress_namespace set who reaches tools, and tool_networks_out what tools reach', () => {
   const given = {
     tool_networks_in: ['10.9.0.0/16'],
     tool_networks_out: ['10.8.0.0/16'],

@@ -70,7 +70,7 @@ const variables = (given: Given, changed: Partial<ManifestConfig> = {}) =>
   Object.fromEntries(webPod(given, changed).container.env?.map(({ name, value }) => [name, value]) ?? []);
 
 describe('manifests', () => {
-  test('each process type except `release` gets its own Deployment in a rollout', () => {
+  test('each process type except `release` gets its own Deployment, with Toolforge’s labels and a rolling update', () => {
     const { deployments } = objects();
     assert.deepEqual(
       deployments.map(({ metadata }) => metadata.name),
@@ -124,9 +124,9 @@ describe('manifests', () => {
 
   for (const { name, pod_uid, uid } of [
     { name: "the image's own user", pod_uid: 0, uid: undefined },
-    { name: "the tool's number above the base", pod_uid: 50_000, uid: 50_007 },
+    { name: "pod_uid plus the tool's number", pod_uid: 50_000, uid: 50_007 },
   ]) {
-    test(`a tool’s pods run as ${name}`, () => {
+    test(`a tool’s pods run as the user that pod_uid selects: ${name}`, () => {
       const { securityContext } = webPod({}, { pod_uid }).pod;
       assert.equal(securityContext?.runAsUser, uid);
       assert.equal(securityContext?.runAsGroup, uid);
@@ -142,7 +142,7 @@ describe('manifests', () => {
     assert.deepEqual(webPod().container.envFrom, [{ secretRef: { name: 'config-v42-k3x9q' } }]);
   });
 
-  test('a web process gets PORT; a config var overrides a default variable, but not PORT', () => {
+  test('only a web process gets PORT; a config var overrides a default variable, but not PORT', () => {
     assert.equal(variables({})['PORT'], '8000');
     assert.equal(variables({})['TOOL_DATA_DIR'], '/data/project/wikibot');
     assert.equal(variables({ configVars: { PORT: '1', LANG: 'de_DE.UTF-8' } })['PORT'], '8000');
@@ -151,7 +151,7 @@ describe('manifests', () => {
     assert.ok(second?.spec?.template.spec?.containers[0]?.env?.every(({ name }) => name !== 'PORT'));
   });
 
-  test('a config var that looks like a reference to a variable reaches the process unchanged', () => {
+  test('a variable of build_environment that looks like a reference to another variable reaches the process unchanged', () => {
     assert.equal(variables({}, { build_environment: { A: 'x$(PORT)' } })['A'], 'x$$(PORT)');
   });
 
@@ -172,7 +172,7 @@ describe('manifests', () => {
       reserved: '512Mi',
     },
   ]) {
-    test(`the pod’s resources are within the operator’s limits, if the tool asks for ${name}`, () => {
+    test(`a pod’s memory and processor time stay within the operator’s limits if its tool asks for ${name}`, () => {
       const { resources } = webPod({ service: { healthCheckPath: null, ...settings } }).container;
       assert.deepEqual(resources, {
         limits: { cpu, memory, 'ephemeral-storage': '2048Mi' },
@@ -181,12 +181,12 @@ describe('manifests', () => {
     });
   }
 
-  test('if a pod has a large memory limit, half of the limit is reserved', () => {
+  test('by default, half of a memory limit above 512 MiB is reserved for its pod', () => {
     const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
     assert.equal(resources?.requests?.['memory'], '1024Mi');
   });
 
-  test('a pod reserves the part of its memory limit that the operator has set', () => {
+  test('a pod reserves the percentage of its memory limit that pod_memory_reserved sets', () => {
     const { resources } = webPod({}, { pod_memory_reserved: 25 }).container;
     assert.deepEqual([resources?.requests?.['memory'], resources?.limits?.['memory']], ['128Mi', '512Mi']);
   });
@@ -196,7 +196,7 @@ describe('manifests', () => {
     { name: 'a limit below the reservation', changed: { pod_disk: 50 * MIB }, reserved: '50Mi' },
     { name: 'nothing reserved', changed: { pod_disk_reserved: 0 }, reserved: '0Mi' },
   ]) {
-    test(`a pod does not reserve all the disk space that it may use: ${name}`, () => {
+    test(`a pod reserves the disk space of pod_disk_reserved, but never more than pod_disk allows: ${name}`, () => {
       const { resources } = webPod({}, changed).container;
       assert.equal(resources?.requests?.['ephemeral-storage'], reserved);
     });
@@ -240,7 +240,7 @@ describe('manifests', () => {
     assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
-  test('a web pod waits before SIGTERM until no more requests come, and then has its grace time', () => {
+  test('a web pod gets SIGTERM only after 3 s, because requests still come, and then has its whole grace time', () => {
     const { pod, container } = webPod();
     assert.deepEqual(container.lifecycle, { preStop: { sleep: { seconds: 3 } } });
     assert.equal(pod.terminationGracePeriodSeconds, 18);
@@ -304,7 +304,7 @@ describe('manifests', () => {
     });
   });
 
-  test('the Ingress has the annotations and the certificate of the settings', () => {
+  test('the Ingress has the annotations of ingress_annotations and the certificate of ingress_tls_secret', () => {
     const annotations = { 'cert-manager.io/cluster-issuer': 'letsencrypt' };
     const given = { ...config, ingress_annotations: annotations, ingress_tls_secret: 'tls-TOOL' };
     const way = ingress({ tool: 'wikibot', namespace: 'tool-wikibot' }, given);
@@ -331,7 +331,7 @@ describe('manifests', () => {
     assert.equal(labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
   });
 
-  test('the quota of a namespace that this server creates follows the settings', () => {
+  test('the quota and the default limits of a namespace that this server creates follow the settings', () => {
     const [quota, range] = namespaceLimits('wikibot', 'tool-wikibot', config);
     assert.deepEqual(quota?.spec?.hard, { pods: '64', 'limits.cpu': '64000m', 'limits.memory': '32768Mi' });
     assert.deepEqual(range?.spec?.limits?.[0]?._default, {
@@ -347,12 +347,12 @@ describe('names of objects', () => {
   for (const type of ['web', 'my_worker', 'Celery', '-x-', 'a'.repeat(80), '_']) {
     test(`an object of the process type ${type.slice(0, 20)} has a name that Kubernetes accepts`, () => {
       const name = objectName(type, { ...rollout(), id: newRolloutId() });
-      // A pod adds a dash and up to ten letters, another dash and five.
+      // The name of a pod is this name, a dash, up to ten letters, a dash and five letters.
       assert.match(name, /^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$/);
     });
   }
 
-  test('process types that differ only in characters that Kubernetes names cannot have get different object names', () => {
+  test('two process types get different object names even if they differ only in characters that Kubernetes forbids', () => {
     const names = ['a-b', 'a_b', 'A-b'].map((type) => objectName(type, rollout()));
     assert.equal(new Set(names).size, 3);
   });
@@ -386,7 +386,7 @@ describe('names of objects', () => {
     ['1', 1000],
     ['0.25', 250],
   ] as const) {
-    test(`the setting “${text}” for processor time is read in thousandths of a core`, () =>
+    test(`the setting “${text}” for processor time is converted to thousandths of a core`, () =>
       assert.equal(milliCores(text), expected));
   }
 });

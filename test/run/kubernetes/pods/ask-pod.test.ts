@@ -28,7 +28,7 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     '/..%5c..%5c..%5csecrets',
     '/a%2f.%2e%2f%2e.%2fsecrets',
   ]) {
-    test(`threat 72: a health check path does not leave the pod: ${path}`, async () => {
+    test(`threat 72: a health check path with \`..\` leads to no other pod and no API object: ${path}`, async () => {
       const { asked } = await ask(path, (response) => response.end());
       const [raw = ''] = asked;
       assert.ok(raw.startsWith(`${proxy}/`), raw);
@@ -60,21 +60,21 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     assert.ok(sent < 8 * 1024 * 1024, `${sent} bytes were sent`);
   });
 
-  test('endless headers from a pod count as its answer, not as a fault of the API server', async () => {
+  test('a pod’s answer with 100,000 bytes of headers counts as a closed connection, not as a fault of the API server', async () => {
     const { answer } = await ask('/', (response) => {
       response.writeHead(200, { 'x-long': 'x'.repeat(100_000) }).end();
     });
     assert.equal(answer, 'closed');
   });
 
-  test('if a pod switches protocols without being asked, that counts as its answer, and nothing waits', async () => {
+  test('a pod that switches protocols without being asked has answered with 101, and the server waits no longer', async () => {
     const { answer } = await ask('/', (response) => {
       response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n');
     });
     assert.equal(answer, 101);
   });
 
-  test('if the API server reports that a pod switches protocols without being asked, that counts as the pod’s answer', async () => {
+  test('if the API server reports that a pod switches protocols without being asked, the pod’s answer is 101', async () => {
     const said = 'backend tried to switch protocol "websocket" when "" was requested';
     const { answer } = await ask('/', (response) => refuse(response, 500, '', said));
     assert.equal(answer, 101);

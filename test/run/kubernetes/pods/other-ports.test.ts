@@ -47,18 +47,18 @@ async function look(answers: Readonly<Record<number, (response: ServerResponse) 
 }
 
 describe('the other ports of a process that does not listen on PORT', () => {
-  test('if a web process does not listen on PORT, a usual port that gives any answer is named', async () => {
+  test('if a web process does not listen on PORT, the push names a usual port, such as 5000, that gives any answer', async () => {
     const { seen, isElsewhere } = await look({ 5000: (response) => response.writeHead(500).end('boom') });
     assert.equal(seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
     assert.ok(isElsewhere);
   });
 
-  test('a port of a pod that does not answer counts as open if other ports are closed', async () => {
+  test('a pod’s port that accepts a request but never answers counts as open if the pod’s other ports are closed', async () => {
     const { seen } = await look({ 9123: () => {} });
     assert.equal(seen.message, 'web.1 listens on port 9123, not on PORT (8000)');
   });
 
-  test('if no port of a pod answers, none counts as open', async () => {
+  test('if all ports of a pod leave requests unanswered, none counts as open', async () => {
     const { seen, isElsewhere } = await look({ 0: () => {} });
     assert.equal(seen.message, 'web.1 never opened a port that others can reach');
     assert.ok(!isElsewhere);
@@ -93,7 +93,7 @@ describe('the ports that are asked', () => {
     test(line, () => assert.ok(portsToAsk({ process, release, lines: [line] }).includes(port)));
   }
 
-  test('the ports that are asked include ports in the command and in config vars, but never PORT or a time of day', () => {
+  test('the server asks ports in the command and in config vars named for a port, but never PORT or a time of day', () => {
     const ports = portsToAsk({ process, release, lines: ['[12:34:88] port 8000 of 10', 'port 99999'] });
     assert.ok(ports.includes(9123) && ports.includes(7777) && ports.includes(5000));
     for (const port of [8000, 6666, 88, 99_999, 10]) assert.ok(!ports.includes(port), String(port));
@@ -113,7 +113,7 @@ describe('the ports that are asked', () => {
     });
   }
 
-  test('the number of ports that are asked is limited, even if a process prints endless ports', () => {
+  test('if a process prints hundreds of ports, the server asks at most 32, among them the newest', () => {
     const lines = Array.from({ length: 500 }, (_, index) => `port ${10_000 + index}`);
     const ports = portsToAsk({ process, release, lines });
     assert.ok(ports.length <= 32);

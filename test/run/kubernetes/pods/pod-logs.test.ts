@@ -16,7 +16,7 @@ const POD: ToolPod = {
   ...{ isReady: false, isTerminating: false, terminatingSince: null, isScheduled: false, isOver: true },
 };
 
-test('if a node reports an evicted pod twice, each line is in the log once', async () => {
+test('if a node reports an evicted pod several times, each line of its output is in the tool’s log once', async () => {
   const log = pino({ enabled: false });
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-logs-'));
   const printed = ['2026-11-26T00:00:00.000000001Z one', '2026-11-26T00:00:00.000000002Z two'];

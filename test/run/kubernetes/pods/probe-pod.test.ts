@@ -21,7 +21,7 @@ const refused: Answer = (response) =>
 const forbidden: Answer = (response) =>
   refuse(response, 403, 'Forbidden', 'User "x" cannot get resource "pods/proxy" in API group ""');
 
-/** Returns the results of several looks at a pod, if the API gives these answers. */
+/** Looks at a pod once for each of these answers of the API. @returns the results. */
 async function looks(
   answers: readonly Answer[],
   { isReady = true, answerMs = 5000 } = {},
@@ -49,11 +49,11 @@ async function looks(
 const kinds = async (...options: Parameters<typeof looks>) =>
   (await looks(...options)).map(({ kind }) => kind);
 
-test('if the server may not ask pods, the push says so, and the kubelet’s probes decide', async () => {
+test('if the API server forbids this server to ask a pod, this server does not judge the pod’s health', async () => {
   assert.deepEqual(await kinds([forbidden]), ['unknown']);
 });
 
-test('if the API server cannot reach a pod, the kubelet’s probes decide, unless the kubelet cannot reach the pod either', async () => {
+test('if the API server cannot reach a pod, the pod counts as unhealthy only if the kubelet does not call it ready either', async () => {
   assert.deepEqual(await kinds([unreachable]), ['unknown']);
   assert.deepEqual(await kinds([unreachable], { isReady: false }), ['not-yet']);
 });
@@ -62,7 +62,7 @@ test('promise 2: the server does not mistake a pod whose queue of connections is
   assert.deepEqual(await kinds([refused, unreachable]), ['no-port', 'not-yet']);
 });
 
-test('a pod that never answers is not healthy when the time is over, and its dying workers are reported', async () => {
+test('a pod that does not answer in time is not healthy, and the reason says that its workers are killed', async () => {
   const [look] = await looks([() => {}], { answerMs: 500 });
   assert.ok(look?.kind === 'not-yet');
   assert.match(look.seen.message, /^web\.1 does not answer GET \/: its workers are killed/);

@@ -22,7 +22,7 @@ for (const { whose, public_url, removed } of [
   { whose: "the tool's host", public_url: 'https://push.toolforge.org', removed: [] },
 ]) {
   const verb = removed.length > 0 ? 'removes' : 'keeps';
-  test(`a starting server ${verb} the Ingress of a live release on ${whose}`, async () => {
+  test(`a starting server removes a tool’s Ingress only from the server’s own host: it ${verb} an Ingress on ${whose}`, async () => {
     const deleted: string[] = [];
     const api = await fakeApi((url, response, { method }) => {
       if (method === 'DELETE') deleted.push(url.pathname);

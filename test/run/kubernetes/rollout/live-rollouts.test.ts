@@ -12,7 +12,7 @@ import { manifestConfig } from '../manifests/manifest-config.ts';
 const worker: Process = { type: 'worker', command: ['work'], isDefault: false };
 const namespace = 'tool-wikibot';
 
-test('stopping a tool does not end a rollout that begins meanwhile', async () => {
+test('stopping a tool does not end a rollout that begins during the stop', async () => {
   const log = pino({ enabled: false });
   const there = ['old'];
   const ended: string[] = [];

@@ -30,7 +30,7 @@ function podIn(state: V1ContainerState, resourceVersion: string) {
   };
 }
 
-test('if the output of a release command cannot be read, only its release phase fails, after the command has ended', async () => {
+test('if the server may not read the output of a release command, the release phase fails with this reason', async () => {
   const log = pino({ enabled: false });
   const api = await fakeApi((url, response, { method }) => {
     if (answerKinds(url, response)) return;

@@ -21,7 +21,7 @@ function podOf(type: string, metadata: object) {
   return { metadata: { uid: type, name: type, namespace, labels, resourceVersion: '1', ...metadata } };
 }
 
-/** Ends a web process and a worker. `onDelete` answers the requests that delete them. */
+/** Retires a rollout with a web process and a worker. `onDelete` answers the requests that delete them. */
 async function leavingOf(
   t: TestContext,
   drainMs: number,
@@ -89,7 +89,7 @@ for (const { apiClock, leavesAt } of [
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
 
-test('if a worker of an old release cannot be ended, its web process still finishes its requests', async (t) => {
+test('if the worker of an old release cannot be ended, its web process still has its drain time before the log reports this', async (t) => {
   const { gone, said } = await leavingOf(t, 500, forbid);
   await wait(300);
   assert.deepEqual(said, []);
@@ -97,12 +97,12 @@ test('if a worker of an old release cannot be ended, its web process still finis
   assert.deepEqual(said, ['cluster does not allow what this server needs', 'cannot end an old release']);
 });
 
-test('if an old rollout cannot be ended, the caller that waits for its end gets the error', async (t) => {
+test('if an old rollout cannot be ended, the wait for its end fails with the API’s refusal', async (t) => {
   const { leaving } = await leavingOf(t, 60_000, forbid);
   await assert.rejects(leaving.hurry('wikibot'), { code: 'CLUSTER_FORBIDDEN' });
 });
 
-test('an old rollout is ended even if the cluster does not answer for a minute', async (t) => {
+test('an old rollout is ended even if the cluster does not answer for minutes', async (t) => {
   const now = performance.now.bind(performance);
   t.mock.method(performance, 'now', () => now() * 200);
   const backAt = Date.now() + 1500;

@@ -32,7 +32,7 @@ function podOf(uid: string, lastState: object = {}): V1Pod {
   };
 }
 
-test('an earlier crash of a removed process does not fail the process that replaces it', async () => {
+test('an earlier crash of a removed process does not fail the start of the process that replaces it', async () => {
   const log = pino({ enabled: false });
   const old = podOf('old', { terminated: { exitCode: 1 } });
   let tell: (type: string, pod: V1Pod) => void = () => {};

@@ -32,7 +32,7 @@ const made = (...processes: Process[]) => {
 };
 
 describe('CronJobs', () => {
-  test('a scheduled process has a CronJob with a constant name, and no Deployment', () => {
+  test('a scheduled process has a CronJob whose name is the same in every release, and no Deployment', () => {
     const rollout = rolloutOf([update, web()]);
     const { deployments } = rolloutObjects({ rollout, toolNumber: 7, config });
     assert.deepEqual(
@@ -72,13 +72,13 @@ describe('CronJobs', () => {
     { name: 'less', timeoutSeconds: 90, seconds: 90 },
     { name: 'more than allowed', timeoutSeconds: 90_000, seconds: 3600 },
   ]) {
-    test(`the time limit of a scheduled run is within the operator’s limit, if it asks for ${name}`, () => {
+    test(`the time limit of a scheduled run is within the operator’s limit if its schedule asks for ${name}`, () => {
       const [one] = made({ ...update, schedule: { ...daily, timeoutSeconds } });
       assert.equal(one?.spec?.jobTemplate.spec?.activeDeadlineSeconds, seconds);
     });
   }
 
-  test('the pods of CronJobs pass Pod Security `restricted`, have no token and no port, and run as the tool', () => {
+  test('the pods of CronJobs pass Pod Security `restricted`, have no token and no port, and run as the tool’s user', () => {
     const spec = made(update)[0]?.spec?.jobTemplate.spec?.template.spec;
     const [container] = spec?.containers ?? [];
     assert.equal(spec?.automountServiceAccountToken, false);
@@ -94,7 +94,7 @@ describe('CronJobs', () => {
     assert.ok(!container?.env?.some(({ name }) => name === 'PORT'));
   });
 
-  test('a CronJob passes a command to the launcher unchanged; a process type uses the image’s process', () => {
+  test('a CronJob passes a schedule’s command to the launcher unchanged, or starts the image’s process of the named type', () => {
     const containerOf = (process: Process) =>
       made(process)[0]?.spec?.jobTemplate.spec?.template.spec?.containers[0];
     const own = containerOf(update);
@@ -323,7 +323,7 @@ describe('the status of a schedule', () => {
     });
   }
 
-  test('the status of a schedule says if somebody else has suspended or changed its CronJob', () => {
+  test('if somebody else has suspended a CronJob, the status of its schedule says “suspended” and names no next run', () => {
     const job = cronJob();
     const changed = { ...job, spec: { ...job.spec, suspend: true, schedule: 'nonsense' } } as V1CronJob;
     const [status] = scheduleStatuses([changed], [], parts);

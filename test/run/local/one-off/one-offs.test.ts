@@ -89,7 +89,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
     });
   }
 
-  test('a process of a one-off command that hides and ignores signals ends when its client disconnects', async () => {
+  test('if the client of a one-off command disconnects, even its processes that ignore signals in another session end', async () => {
     const keyboard = new Keyboard();
     const gone = new AbortController();
     const script = `trap '' HUP TERM INT; (trap '' HUP TERM INT; setsid sleep 4711 & ) ; echo up; while :; do sleep 1; done`;
@@ -112,7 +112,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
     );
   });
 
-  test('one-off commands leave no files in the run folder and no lines in the log', async () => {
+  test('one-off commands leave no files in the run folder and no lines in the tool’s log', async () => {
     assert.deepEqual(await readdir(join(bench.data, 'run')), []);
     const query = { process: null, lines: 10, follow: false, signal: new AbortController().signal };
     assert.deepEqual(await Array.fromAsync(bench.runtime.logs('bot' as ToolName, query)), []);

@@ -8,7 +8,7 @@ const child = join(import.meta.dirname, 'disk-watch-child.ts');
 const PLAIN_USER = 65_534;
 const MIB = 1024 * 1024;
 
-/** Makes deleted files without end, 1 MiB each, and holds each of them in this way. */
+/** A program that makes endless deleted files of 1 MiB, and holds each file with the Python statements `hold`. */
 const hiding = (hold: string) => `
 import array, ctypes, mmap, os, socket, sys, time
 ${hold.includes('undumpable') ? 'ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)' : ''}
@@ -26,7 +26,7 @@ const queueing = hiding(`kept.append(socket.socketpair())
     os.close(file)`);
 const python = (program: string) => ['python3', '-c', program];
 
-/** @returns why the program was ended; null = not at all. */
+/** Runs a program on a small disk. @returns why the program was ended, or null if it was not ended. */
 async function endOf(uid: number, argv: readonly string[], bytes = 0): Promise<unknown> {
   using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });
   await execa('chown', [`${uid}:${uid}`, disk.folder]);
@@ -36,13 +36,13 @@ async function endOf(uid: number, argv: readonly string[], bytes = 0): Promise<u
   return JSON.parse(stdout);
 }
 
-test('threat 83: if a process fills the disk with files in socket queues, the server ends it', {
+test('threat 83: if a process fills the disk with deleted files that wait in socket queues, the server ends it', {
   skip: SmallDisk.whyNot,
 }, async () => {
   assert.deepEqual(await endOf(0, python(queueing)), { kind: 'room' });
 });
 
-test('threat 60: files of a process that asked to be undumpable count, also if the server is not root', {
+test('threat 60: deleted files count to the disk limit of a process that made itself undumpable, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable')), 20 * MIB);
@@ -58,7 +58,7 @@ test('threat 83: a program that can be run but not read is ended if it fills the
   assert.deepEqual(end, { kind: 'room' });
 });
 
-test('threat 83: a process that fills the disk of a server that is not root with mapped files is ended', {
+test('threat 83: a process that fills the disk with mapped, deleted files is ended, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const mapping = hiding(`libc = ctypes.CDLL(None)

@@ -9,7 +9,7 @@ import { web, worker } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
 const MIB = 1024 * 1024;
-/** A program that writes endless files, each of them small enough. */
+/** A program that writes a thousand files, each far below the disk limit. */
 const filling = `
 import os, time
 print('writing', flush=True)
@@ -19,7 +19,7 @@ for number in range(1000):
 time.sleep(600)
 `;
 
-/** The ways to hold deleted files: an expression that holds one, and a call before the first. */
+/** Ways to hold deleted files: a Python expression that holds the file `f`, and a call to make before all files. */
 const HIDING = {
   open: ['os.dup(f.fileno())', ''],
   mapped: ['mmap.mmap(f.fileno(), 0)', ''],
@@ -49,7 +49,7 @@ ${how.endsWith('has ended') ? "libc.syscall(60 if os.uname().machine == 'x86_64'
 time.sleep(600)
 `;
 
-/** A program that holds many sockets whose files have lost their names: each takes an inode. */
+/** A program that holds many sockets and has deleted their files. Each socket still takes an inode. */
 const hidingSockets = `
 import os, resource, socket, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -113,7 +113,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
 
-    test('threat 83: a process that makes many empty files is killed long before the disk can hold no more', async () => {
+    test('threat 83: a process that makes empty files as fast as it can is killed before it has ten times as many as allowed', async () => {
       const tool = 'crowd' as ToolName;
       const artifact = await bench.artifact({ 'worker.py': `import time\ntime.sleep(1.2)\n${crowding}` }, [
         worker(),

@@ -63,7 +63,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     };
   }
 
-  test('the time that a process takes to fail does not count as time that it was up', async () => {
+  test('each time a process fails to start, the pause before its next start doubles, however long the failure took', async () => {
     const { process, lines } = await processOf(silentTool, {});
     process.keepUp();
     const pauses = async () => (await lines()).flatMap((line) => /again in ([\d.]+) s/.exec(line)?.[1] ?? []);

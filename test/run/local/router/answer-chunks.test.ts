@@ -8,7 +8,7 @@ import { releaseOf, rollOut } from '../../contract-steps.ts';
 import { web } from '../../tool-sources.ts';
 import { localBench } from '../local-bench.ts';
 
-/** A tool that answers in chunks of one byte: 20,000 of them at `/letters`, otherwise endlessly. */
+/** A tool that answers in chunks of one byte: 20,000 chunks at `/letters`, endless chunks at any other path. */
 const tool = `
 import os, socketserver
 class Handler(socketserver.StreamRequestHandler):

@@ -67,7 +67,7 @@ async function ask(path: string, fields = '', send?: (socket: Socket) => void) {
 const upgrade =
   'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n';
 
-test('if a tool does not answer in time, the client gets a page with 504', async () => {
+test('if a tool does not answer in time, the client gets a page with the status 504', async () => {
   const { text, ms } = await ask('/never');
   assert.match(text, /^HTTP\/1\.1 504 /);
   assert.match(text, /slow did not answer in time[\s\S]*gave no answer for 1\.5 s/);

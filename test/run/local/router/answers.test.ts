@@ -11,7 +11,10 @@ import { releaseOf, rollOut } from '../../contract-steps.ts';
 import { web, webTool } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
-/** Answers with the bytes that the path has in hexadecimal, pauses at each further slash, and sends more for each m. */
+/**
+ * A tool that answers with the bytes that the path contains in hexadecimal, and pauses for 1.5 s at each further slash. It
+ * then sends 16,000 bytes for each `m` that it receives.
+ */
 const literalTool = `
 import os, socketserver, time
 class Handler(socketserver.StreamRequestHandler):
@@ -60,7 +63,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
-  test('103 Early Hints of a tool come before its answer, with their links alone', async () => {
+  test('103 Early Hints of a tool reach the client before the answer, with no field except Link', async () => {
     const link = 'Link: </a.css>; rel=preload; as=style, </b,c.js>; rel="preload"\r\n';
     const hints = hex(`HTTP/1.1 103 Early Hints\r\n${link}Set-Cookie: a=b\r\n\r\n`);
     const socket = open(`/${hints}/${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`);
@@ -73,7 +76,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 
   for (const encoding of ['xchunked', 'gzip', 'chunked, identity', 'chunked;x', 'gzip, chunked']) {
-    test(`threat 24: no bytes of a tool that says Transfer-Encoding: ${encoding} look like the next answer`, async () => {
+    test(`threat 24: a tool that sends Transfer-Encoding: ${encoding} cannot make its body look like the next answer`, async () => {
       const head = `HTTP/1.1 200 OK\r\nTransfer-Encoding: ${encoding}\r\n\r\n`;
       const body = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison';
       const isCut = encoding.endsWith(', chunked');
@@ -90,14 +93,14 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
-  test('early hints that cannot be passed on are left out, and the answer of the tool comes', async () => {
+  test('early hints that cannot be passed on do not stop the tool’s answer, and harm no other tool', async () => {
     const hints = hex('HTTP/1.1 103 Early Hints\r\nLink: </a\u00e9>; \u00ff "; x\r\n\r\n');
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
     assert.match(answer, /HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s);
     assert.equal((await bench.request('plain' as ToolName, '/')).body, 'plain');
   });
 
-  test('a link in early hints that is slow to check does not slow down the server', async () => {
+  test('a link in early hints that would be slow to check is left out, and the tool’s answer comes', async () => {
     const slow = `<a>${';a=b'.repeat(40)} x, </fine.css>; rel=preload`;
     const hints = hex(`HTTP/1.1 103 Early Hints\r\nLink: ${slow}\r\n\r\n`);
     const answer = await text(open(`/${hints}${hex('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')}`));
@@ -125,7 +128,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 
   for (const [name, head] of [
-    ['a length', 'HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nContent-Length: 2\r\n\r\nok'],
+    ['a Content-Length', 'HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nContent-Length: 2\r\n\r\nok'],
     ['no body', 'HTTP/1.1 204 No\r\nTrailer: X-Sum\r\n\r\n'],
   ] as const) {
     test(`threat 23: an answer that announces trailers and has ${name} harms no other tool`, async () => {
@@ -144,7 +147,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     socket.destroy();
   });
 
-  test('a slow client gets the last data that a tool sends over a WebSocket', {
+  test('a slow client gets all data that a tool sends over a WebSocket before the tool closes it', {
     timeout: 20_000,
   }, async (t) => {
     const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();

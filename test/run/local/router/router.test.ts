@@ -100,7 +100,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.equal(bench.runtime.toolOf('.localhost'), null);
   });
 
-  test('the page for an unknown tool says so, with the name escaped', async () => {
+  test('the page for an unknown tool says that there is no such tool, and escapes the name', async () => {
     const page = await get('nobody.localhost', '/');
     assert.match(page, /^HTTP\/1\.1 404 /);
     assert.match(page, /There is no tool by this name here, or nothing has been deployed to it yet\./);
@@ -120,7 +120,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.match(await get('soon.localhost', '/'), /soon is stopped/);
   });
 
-  test('the page of a crashed tool says how it ended, and which command its maintainers can use', async () => {
+  test('the page of a crashed tool says how its process ended, and with which command its maintainers see the log', async () => {
     const source = `import sys\nsys.exit(9)`;
     const artifact = await bench.artifact({ 'web.py': source }, [web()]);
     await bench.runtime.resume(releaseOf('broken' as ToolName, 1, artifact), 1, {});
@@ -168,7 +168,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.equal((await raw(text)).split('\r\n\r\n')[1], '');
   });
 
-  test('if a request names the whole address, the tool gets the path', async () => {
+  test('if the first line of a request contains a whole URL, the tool gets only the path', async () => {
     assert.match(
       await raw(
         'GET http://plain.localhost/env/LANG HTTP/1.1\r\nHost: plain.localhost\r\nConnection: close\r\n\r\n',
@@ -177,7 +177,7 @@ describe('Router', { concurrency: 1 }, () => {
     );
   });
 
-  test('a request with a large body reaches the tool unchanged', async () => {
+  test('a request body of 20 MB reaches the tool complete', async () => {
     const size = 20_000_000;
     const outgoing = request({
       host: '127.0.0.1',
