@@ -5,7 +5,7 @@ import type { Log } from '../core/log/log.ts';
 import { sentence } from '../core/text/sentence.ts';
 import { ClientGone, isHoldingBack } from './body.ts';
 
-/** One request to the server's own host, with its context. */
+/** One request to the server itself, not to a tool, with its context. */
 export interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -48,7 +48,7 @@ const STATUS: Readonly<Record<string, number>> = {
 /** Bytes of a refused body that are still read, so that the client receives its answer. */
 const LINGER_BYTES = 1024 * 1024;
 
-/** The HTTP status of an error code; 400 unless the table has another. */
+/** The HTTP status of an error code; 400 unless `STATUS` has another. */
 export function statusOf({ code }: Pick<DeployError, 'code'>): number {
   return STATUS[code] ?? 400;
 }

@@ -27,9 +27,8 @@ export type Login =
 export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 
 /**
- * Logs in by the Authorization header, with the user's password or a deploy token. A token works with any user name.
- *
- * @returns a function that throws DeployError `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
+ * Creates the function that logs in by the Authorization header, with the user's password or a deploy token. A token
+ * works with any user name. The function throws DeployError `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
  */
 export function createBasicAuth(
   directory: Directory,
@@ -83,11 +82,11 @@ function byToken(tokens: DeployTokens, secret: string): Found {
   if (login.kind === 'unknown') return { kind: 'unknown' };
   const { name, by, tool, scope, expiresAt } = login.token;
   if (login.kind === 'expired') return { kind: 'expired', token: name, at: expiresAt };
-  // The maker's rights are checked at every use, so the token ends with them.
+  // `authorize` checks the rights of the token's maker at every use, so a token never has more rights than its maker.
   return { kind: 'grant', grant: { uid: by, credential: credentialOf(login.token), onlyTool: tool, scope } };
 }
 
-/** Never aborts the check. Otherwise clients that disconnect at once could start any number of uncounted checks. */
+/** Never aborts the check. Otherwise the throttle would not count the guesses of clients that disconnect at once. */
 async function byPassword(
   directory: Directory,
   { login, password }: { readonly login: string; readonly password: string },

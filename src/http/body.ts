@@ -58,7 +58,7 @@ export async function sendBody(
   stages: readonly [Transform, ...Transform[], Writable],
 ): Promise<void> {
   const [first] = stages;
-  // A stage may fail after its output has ended, when pipeline no longer listens.
+  // A stage may fail after its output has ended. `pipeline` does not handle errors that come so late.
   for (const stage of stages) stage.on('error', () => {});
   request.on('error', (cause) => first.destroy(new ClientGone({ cause })));
   request.once('close', () => {

@@ -44,7 +44,7 @@ export interface HttpDoorOptions {
   /** The sources for builds in a cluster; null if there are none, or `source-listener.ts` serves them. */
   readonly sources: Sources | null;
   readonly runCommand: (line: CommandLine) => Promise<number>;
-  /** The addresses in it are read at each request, so they may be set after `listen`. */
+  /** `services.addresses` is read at each request, so the addresses may be set after `listen`. */
   readonly services: Services;
   readonly throttle: LoginThrottle;
   readonly log: Log;
@@ -67,7 +67,7 @@ export interface HttpDoor {
 }
 
 /**
- * Makes the HTTP server: the tools' own web addresses, git's smart protocol, and commands by password.
+ * Creates the HTTP server. It serves the tools' web addresses, git's smart protocol, and commands of logged-in users.
  *
  * @throws DeployError `PLAIN_HTTP`, `BAD_SETTING`
  */

@@ -39,7 +39,7 @@ export class RequestShares {
    */
   enter(tool: string | null, address: string): Admitted {
     const client = { [networkOf(address)]: 1 };
-    // A tool's share is the smaller one, so an address that fills one tool can still reach others.
+    // The share of a tool is smaller than that of an address, so an address that fills one tool can still reach others.
     const taken =
       tool === null ? this.#own.take(client) : this.#tools.take({ [`tool ${tool}`]: 0.5, ...client });
     if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };

@@ -26,8 +26,8 @@ const PAGES: Readonly<Record<string, 'live' | 'ready' | 'health' | 'landing' | '
 };
 
 /**
- * The route of a method and a request target. A tool has only the three addresses of git's smart protocol. The dumb
- * protocol (HEAD, objects, config, hooks) is `nothing`, like all unknown paths.
+ * The route of a method and a request target. git finds only the three addresses of its smart protocol. The paths of
+ * its dumb protocol (HEAD, objects, config, hooks) are `nothing`, like all unknown paths.
  *
  * @see https://git-scm.com/docs/http-protocol
  */
@@ -59,7 +59,7 @@ export function pathOf(target: string): string {
   return split(target).path;
 }
 
-/** Splits a target in origin form or in absolute form (RFC 9112 section 3.2.2), whose host is ignored. */
+/** Splits a request target. The host of a target in absolute form (RFC 9112 section 3.2.2) is ignored. */
 function split(target: string): { path: string; query: string } {
   if (!target.startsWith('/')) {
     const url = /^https?:\/\//i.test(target) ? URL.parse(target) : null;

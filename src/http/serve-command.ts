@@ -23,8 +23,8 @@ const WRONG_USAGE = 2;
  * Runs one command line for a logged-in user. The first line of the body is the command line, the rest is standard
  * input. Output is plain text, sent as it comes.
  *
- * A failure before any output sets the HTTP status. A later one ends the text with the exit status, which the HTTP/1.1
- * trailer `Toolforge-Exit-Status` carries too.
+ * A failure before any output sets the HTTP status. After a later failure, the text ends with the exit status, which is
+ * also in the HTTP/1.1 trailer `Toolforge-Exit-Status`.
  */
 export async function serveCommand(
   exchange: Exchange,

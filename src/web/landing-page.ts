@@ -42,7 +42,7 @@ function stepsOf({ addresses, deployBranch }: LandingFacts): Step[] {
   ];
 }
 
-/** The page for browsers. It has no script and no input. */
+/** Returns the landing page as HTML, for browsers. It has no script and no input. */
 export function landingHtml(facts: LandingFacts): string {
   return `<!doctype html>
 <html lang="en">

@@ -2,15 +2,15 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
 /**
- * The most output that is held. If git prints more, the output is sent although the body has not been read. Otherwise
- * git and the client would wait for each other.
+ * The most output that is held. If git prints more, the output is sent before the whole body of the request has been
+ * read. Otherwise git and the client would wait for each other.
  */
 const HELD_BYTES = 1024 * 1024;
 
 /**
  * Sends git's output to an HTTP client. Holds the output until the caller has read the whole body and calls `release`,
  * because clients misread an earlier answer. If the client disconnects, the rest of the output is read and discarded.
- * Otherwise git, which writes to `source`, would wait.
+ * Otherwise git, which writes to `source`, would wait for ever.
  */
 export class HeldOutput {
   /** Settles when `source` has ended, with its error or null. */

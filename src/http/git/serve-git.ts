@@ -17,15 +17,15 @@ export interface GitServing {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly config: Pick<Config, 'pack_size'>;
-  /** Limits answers to `info/refs` by credential. */
+  /** Limits the simultaneous answers to `info/refs` for each password or token. */
   readonly advertisements: KeyedConcurrencyLimit;
 }
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
-/** Simultaneous answers to `info/refs` for one key, password or token, because each starts a git. Others wait. */
+/** The most simultaneous answers to `info/refs` for one password or token. Each answer starts a git. Others wait. */
 export const MAX_ADVERTISEMENTS = 4;
-/** How many may wait for one key, password or token. More are refused. */
+/** How many requests for `info/refs` may wait for one password or token. More are refused. */
 export const MAX_ADVERTISEMENTS_WAITING = 40;
 
 export function tooManyQuestions(): DeployError {
@@ -36,12 +36,12 @@ export function tooManyQuestions(): DeployError {
   );
 }
 
-/** The limit for the wants and haves of a fetch, inflated. git's own http-backend allows 10 MiB. */
+/** The limit for the body of a fetch request, after decompression. git's own http-backend allows 10 MiB. */
 const FETCH_BYTES = 32 * 1024 * 1024;
 
 /**
- * The limit for the body of a push, as a multiple of the largest accepted pack. A refused push is read further, because
- * git shows the reason only after it has sent everything.
+ * The limit for the body of a push, as a multiple of the largest accepted pack. The server continues to read a push
+ * after it has refused the push, because git shows the reason only after it has sent everything.
  */
 const MAX_OF_A_PUSH = 2;
 

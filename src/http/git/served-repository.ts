@@ -23,7 +23,7 @@ export interface GitExit {
 
 /** A running git that serves one request. */
 export interface GitRun {
-  /** Takes the decoded body. If git ends early, discards the rest. */
+  /** Takes the decoded body. If git ends early, discards the rest of the body. */
   readonly input: Writable;
   /** Never rejects. */
   readonly exited: Promise<GitExit>;
@@ -46,7 +46,7 @@ export class ServedRepository extends Git {
 
   /** @throws Error if git might use another folder instead of this one. */
   static open({ folder, environment }: Repository): ServedRepository {
-    // enter_repo() in git's path.c tries these before or after the folder itself.
+    // enter_repo() in git's path.c also tries the folder with each of these endings.
     for (const odd of ['/.git', '.git/.git', '.git']) {
       if (existsSync(folder + odd)) throw new Error(`git could take ${folder}${odd} for ${folder}`);
     }
@@ -76,7 +76,7 @@ export class ServedRepository extends Git {
     return answer;
   }
 
-  /** Runs the service. It reads `input`, and writes to `output`, which it ends. */
+  /** Starts git's service. git reads the returned `input`, and writes to `output`, which ends when git ends. */
   run(service: GitService, output: Writable): GitRun {
     const input = new FirstByteAlone();
     const { folder, environment } = this.#repository;
@@ -98,7 +98,7 @@ export class ServedRepository extends Git {
       conversation.on('service', (started: ChildProcess) => {
         child = started;
         endFirst(started.pid);
-        // If no descriptors are left, the child has no pipes, and the library would throw in a later tick.
+        // If no file descriptors are left, the child has no pipes, and the library would throw in a later tick.
         started.stdin ??= new PassThrough();
         started.stdout ??= new PassThrough();
         if (isKilled) started.kill();
@@ -147,8 +147,8 @@ function watch(
 }
 
 /**
- * Makes the first byte a chunk of its own. `Service` runs a regular expression of quadratic time over the first chunk,
- * whose content the client chooses.
+ * Makes the first byte a chunk of its own. node-git-server's `Service` runs a regular expression over the first chunk,
+ * whose content the client chooses. The time that the expression takes grows with the square of the chunk's length.
  */
 class FirstByteAlone extends Transform {
   #isFirst = true;
@@ -164,7 +164,7 @@ class FirstByteAlone extends Transform {
   }
 }
 
-/** Stands in for the response. Holds the library's preamble back until git itself has printed something. */
+/** Stands in for the HTTP response. Holds node-git-server's preamble back until git itself has printed something. */
 class Advertisement extends Transform {
   #preamble: Buffer[] | null = [];
   #isGit = false;

@@ -17,19 +17,20 @@ export interface ConnectionsOptions {
   /** The maximum number of connections. */
   readonly places: number;
   readonly trustedProxies: Pick<TrustedProxies, 'check'>;
-  /** With TLS, a connection that is closed before its first request cannot be told why. */
+  /** With TLS, the server cannot tell a client why its connection is closed before the first request. */
   readonly isTls: boolean;
 }
 
 /**
  * The connections of one listener. A connection with a request in progress stays. All others are idle: they have not
- * sent a whole request yet, or are kept alive. When places run short, a new connection replaces the oldest idle one of
- * the network that has the most idle connections. So silent clients cannot fill the listener.
+ * sent a whole request yet, or are kept alive. If the network of a new connection has more idle connections than places
+ * are free, its oldest idle connection is closed. If another network has filled the places, the oldest idle connection
+ * of the network with the most idle connections is closed. So silent clients cannot fill the listener.
  */
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #all = new Map<string, Connection>();
-  /** In the order in which they became idle. */
+  /** The idle connections, in the order in which they became idle. */
   readonly #idle = new Set<Connection>();
   readonly #idleOf = new Map<string, number>();
 
@@ -53,7 +54,7 @@ export class Connections {
   /**
    * Marks the connection of a request as busy, so that it is not replaced.
    *
-   * @returns a function that ends this; only its first call counts.
+   * @returns a function to call when the request has ended; only its first call counts.
    */
   occupy(socket: Socket): () => void {
     const connection = this.#all.get(nameOf(socket));

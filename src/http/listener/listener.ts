@@ -25,7 +25,7 @@ export interface HttpLimits {
   readonly drainMs: number;
   /** The maximum number of connections. */
   readonly connections: number;
-  /** How many requests to tools may be in progress. The rest is for git, commands and health. */
+  /** How many requests to tools may be in progress. The rest of `connections` is for git, commands and health. */
   readonly toolRequests: number;
   /** How often the TLS files are checked for changes. */
   readonly tlsCheckMs: number;
@@ -42,14 +42,14 @@ export const HTTP_LIMITS: HttpLimits = {
 };
 
 export interface ListenerOptions {
-  /** Named in the error if it cannot listen; HTTP if not set. */
+  /** The name of this listener in the error `CANNOT_LISTEN`; HTTP if not set. */
   readonly door?: Parameters<typeof cannotListen>[0];
   readonly tls: TlsFiles | null;
   readonly limits: HttpLimits;
   readonly connections: Connections;
   readonly log: Log;
   readonly onRequest: RequestListener;
-  /** Whether a request may change protocols. Otherwise it is served as an ordinary request. */
+  /** Whether a request may change protocols. If not, it is served as an ordinary request. */
   readonly canUpgrade: (request: IncomingMessage) => boolean;
   readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 }
@@ -112,7 +112,7 @@ export function createListener(options: ListenerOptions): Listener {
       watchEnd();
       log.info({ certificate: tls.certificate }, 'tls certificate reloaded');
     } catch (error) {
-      // The two files are replaced one after the other. Until they match, the old pair stays in use.
+      // The certificate and its key are replaced one after the other. Until they match, the old pair stays in use.
       const facts = { err: error, certificate: tls.certificate };
       alarm(log, { key: TLS_FILES, message: 'tls certificate not reloaded', facts });
     }
@@ -145,7 +145,7 @@ export function createListener(options: ListenerOptions): Listener {
 
 function readAtPace(socket: Socket): void {
   PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
-  // Adding a listener makes Node stop its parser from reading the handle directly, past PacedReading.
+  // After a `data` listener was added, Node's parser no longer reads the handle directly, so PacedReading sees all bytes.
   const nobody = () => {};
   socket.on('data', nobody).off('data', nobody);
 }

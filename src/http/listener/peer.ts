@@ -39,7 +39,7 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
   };
 }
 
-/** The rightmost address that is no trusted proxy. A client may have written those to its left. */
+/** The rightmost address in X-Forwarded-For that is no trusted proxy. The client may have written any to its left. */
 function clientBehind(
   headers: IncomingHttpHeaders,
   proxy: string,
