@@ -81,7 +81,7 @@ export class Admission {
 
   /** Records that the connection has reached this step of the login. */
   reach(socket: Socket, step: Step): void {
-    // A connection without a grace timer has logged in already, where a key exchange does not count, or is being ended.
+    // A connection without a grace timer has logged in or is being ended. Its key exchanges are not steps of a login.
     if (!this.#graces.has(socket)) return;
     for (const places of this.#steps.values()) places.leave(socket);
     const out = this.#steps.get(step)?.take(socket) ?? null;

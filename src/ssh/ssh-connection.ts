@@ -31,7 +31,10 @@ const LAST_WORDS_MS = 1000;
  * blocks the server for a millisecond.
  */
 const MAX_EXCHANGES_A_MINUTE = 30;
-/** A key exchange after this many bytes does not count for the limit, because encrypting the bytes has cost more. */
+/**
+ * A key exchange does not count for `MAX_EXCHANGES_A_MINUTE` if this many bytes have been transferred since the last
+ * exchange, because encrypting the bytes has cost more than the exchange.
+ */
 const BYTES_FOR_AN_EXCHANGE = 8 * 1024 * 1024;
 const MINUTE_MS = 60_000;
 

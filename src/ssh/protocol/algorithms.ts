@@ -62,7 +62,7 @@ const SIGNATURE_ALGORITHMS = [
 ];
 
 /**
- * Sends `SIGNATURE_ALGORITHMS` to the client instead of ssh2's own list. ssh2's list has SHA-1 and DSA and, because of a
+ * Sends `SIGNATURE_ALGORITHMS` to the client instead of ssh2's own list. That list has SHA-1 and DSA and, because of a
  * missing comma, neither ecdsa-sha2-nistp521 nor rsa-sha2-512.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8308#section-3.1

@@ -29,7 +29,7 @@ export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
   return keys;
 }
 
-/** Generates keys until ssh2 can read one: in one ed25519 key of 256, ssh2 1.17.0 drops a leading zero byte. */
+/** Generates keys until ssh2 can read one: ssh2 1.17.0 drops the zero byte with which one ed25519 key in 256 begins. */
 export function readableKey(make: () => { readonly private: string }): string {
   for (;;) {
     const key = make().private;

@@ -3,7 +3,7 @@ import type { Connection, ServerChannel, Session } from 'ssh2';
 
 /** The private parts of ssh2 1.17.0 that this file uses. */
 interface Protocol {
-  /** Set while keys are being exchanged. Other messages must not be sent then. */
+  /** Set while keys are being exchanged. During an exchange, only messages of the transport layer may be sent. */
   readonly _kexinit?: Buffer;
   readonly _kex?: { remoteExtInfoEnabled: boolean };
   readonly _cipher: { encrypt(packet: Buffer): void };
@@ -64,8 +64,8 @@ export function sendAsExtensions(client: Connection, payload: Buffer): void {
 }
 
 /**
- * True if a key exchange is in progress. Output waits in memory meanwhile, and a hostile client may never finish the
- * exchange.
+ * True if a key exchange is in progress. Output waits in memory until the exchange ends, and a hostile client may never
+ * finish it.
  */
 export function isExchangingKeys(client: Connection): boolean {
   return protocolOf(client)?._kexinit !== undefined;
@@ -89,9 +89,9 @@ export function largestPacketOf(session: Session): number {
 }
 
 /**
- * Lets the client send more on this channel only when its input was read. By default, ssh2 renews the client's window
- * while ssh2's buffer has room. That buffer is as large as a window, so a client could send twice as much before
- * anything is read.
+ * Lets the client send more on this channel only after the server has read its input. By default, ssh2 renews the
+ * client's window while ssh2's buffer has room. That buffer is as large as a window, so a client could send two windows
+ * before anything is read.
  */
 export function renewWindowOnRead(channel: ServerChannel): void {
   (

@@ -37,7 +37,10 @@ export class ClientStreams {
   #release: () => void = () => {};
   #errBytes = 0;
   #isUntouched = true;
-  /** True if silence in both directions counts as a stall too. Set for git, which is never silent for long. */
+  /**
+   * True if silence in both directions counts as a stall, and not only a write that does not end. Set for git, which is
+   * never silent for long.
+   */
   isSilenceStall = false;
   /**
    * True if the client's terminal is in raw mode. Texts then get CR LF line ends; the bytes of a process already have
@@ -105,7 +108,7 @@ export class ClientStreams {
 
   /** Yields the client's input until it ends or the client disconnects. A slow reader slows the client down. */
   async *input(): AsyncGenerator<Buffer, void, undefined> {
-    // Events, because read() would copy all waiting packets into one buffer, and these copies cost garbage collections.
+    // Listen to events, because read() would copy all waiting packets into one buffer, which costs garbage collections.
     let waiting: Buffer[] = [];
     const keep = (chunk: Buffer) => waiting.push(chunk);
     this.#channel.on('data', keep);
@@ -113,7 +116,7 @@ export class ClientStreams {
       while (!this.#channel.readableEnded && !this.gone.aborted) {
         this.#channel.resume();
         await this.#next(['data', 'end', 'close', 'error']);
-        // The channel has handed over all its packets. Later ones stay in it until the reader has taken these.
+        // The channel has handed over all its packets. Packets that come later stay in it until the reader wants more.
         this.#channel.pause();
         const chunks = waiting;
         waiting = [];

@@ -6,9 +6,9 @@ import { withPipes } from '../../core/child-pipes.ts';
 import { endFirst } from '../../core/end-first.ts';
 
 const KEPT_STDERR_BYTES = 8192;
-/** `pump` waits if its target holds more than this. It waits seldom, because each wait costs more than a write. */
+/** `pump` waits if its target holds more bytes than this. It waits seldom, because a wait costs more than a write. */
 const MAX_WAITING_BYTES = 1024 * 1024;
-/** After smaller chunks it waits as soon as the target is full, because each chunk costs memory. */
+/** After a chunk smaller than this, `pump` waits as soon as its target is full, because each chunk costs memory. */
 const SMALL_CHUNK_BYTES = 1024;
 
 /** A running git. */

@@ -37,7 +37,6 @@ export async function receivePack(git: GitSession): Promise<number> {
   const isAllIn = pump(client.input(), session.incoming).catch(() => undefined);
   const result = await converse(git, session);
   if (result.notice !== null) await client.err(result.notice);
-  // A client that was answered early may still be sending its pack. It reads the answer only after that.
   const late = new AbortController();
   const limit = AbortSignal.any([late.signal, client.gone]);
   await Promise.race([isAllIn, delay(LATE_INPUT_MS, undefined, { ref: false, signal: limit })]).catch(

@@ -19,7 +19,8 @@ import { answerTo, asErrorPacket, asWarning } from './ssh-answers.ts';
 import { TerminalRequest } from './ssh-terminal.ts';
 
 /**
- * A person gets another place for a command only if they hold less than a tenth of the free places: alone, 46 of 500.
+ * A person gets another place for a command only if they hold less than a tenth of the free places. So a person who is
+ * alone gets at most 46 of 500 places.
  */
 const WEIGHT_OF_PERSON = 0.1;
 
@@ -29,7 +30,7 @@ export interface SessionServices {
   readonly services: Services;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   readonly log: Log;
-  /** If a client makes no progress for this long although it should, it counts as disconnected. */
+  /** If a client makes no progress for this many milliseconds although it should, it counts as disconnected. */
   readonly stallMs: number;
   /** All connections share these places for running commands. Clones and pushes have their own limits. */
   readonly commands: Shares;
