@@ -8,10 +8,10 @@ import { toolLogin } from './user-name.ts';
 const rank: readonly Action[] = ['read', 'deploy', 'manage'];
 
 /**
- * Decides whether this principal may do this to this tool. Every interface asks here. Before a refusal, the directory
- * is asked again without its cache, so that an old answer never refuses anybody.
+ * Decides whether the principal may do the action to the tool, for all doors. Before a refusal, the directory is asked
+ * again without its cache, so that an old answer never refuses anybody.
  *
- * @param isFresh - True: an old answer does not let anybody in either.
+ * @param isFresh - True: the cache is never used, so that an old answer does not let anybody in either.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS`, the same for a missing tool, for somebody else's tool and for a tool that the
  * credential does not open; `TOKEN_SCOPE` if the deploy token does not allow the action; `TOOL_DISABLED` to a

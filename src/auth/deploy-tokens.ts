@@ -6,7 +6,7 @@ import type { DeployToken } from '../core/types.ts';
 export interface TokenStore {
   addToken(token: DeployToken, hash: Uint8Array): void;
   token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
-  /** The newest first. */
+  /** @returns the tokens of the tool, the newest first. */
   tokens(tool: ToolName): DeployToken[];
   useToken(id: string, at: number): void;
   /** @returns false if the tool has no token with this id. */
@@ -21,7 +21,7 @@ export type TokenLogin =
 
 // Scanners of public repositories recognise a committed token by its beginning.
 const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
-/** The credential, as `credentialOf` writes it. */
+/** Matches a credential that `credentialOf` wrote. */
 const CREDENTIAL = /^token [A-Za-z0-9_-]+ \(([a-z0-9]{10})\)$/;
 const SECRET_BYTES = 24;
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';

@@ -3,7 +3,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 /**
  * Asks the directory, for at most `limitMs`.
  *
- * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal aborts or the system refuses.
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails.
  */
 export async function inTime<T>(
   signal: AbortSignal,
@@ -32,7 +32,7 @@ export function unavailable(message: string, cause: unknown): DeployError {
   );
 }
 
-/** The refusal if many already wait for the directory or for a password check. */
+/** The refusal if too many logins already wait for the directory or for a password check. */
 export function tooManyLogins(): DeployError {
   return busy('too many people are logging in just now');
 }

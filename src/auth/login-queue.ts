@@ -34,18 +34,18 @@ interface Waiting {
  *
  * 1. People who logged in lately from the same address go first.
  * 2. The address whose last check is longest ago comes next. Within an address, the same rule orders the user names.
- * 3. Among addresses without any check, the newest goes first. If more of them come than can be checked, the oldest are
- *    most likely guesses. Serving them first would make everybody wait.
+ * 3. Among addresses that never had a check, the newest goes first. If more such addresses come than can be served, the
+ *    oldest most likely guess passwords. Serving the oldest first would make everybody wait.
  *
  * So guesses from many addresses slow each other down, and a first login from another address goes ahead of them.
  *
- * If too many logins wait, the newest one of the address with the most is refused. An address that has too many waiting
- * logins loses its own newest one.
+ * If too many logins wait, the newest login of the address with the most waiting logins is refused. If a single address
+ * has too many waiting logins, its newest login is refused.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
   readonly #running = new Set<Waiting>();
-  /** When the last check of an address or a name began, counted in checks. */
+  /** For each address and each name, how many checks had begun when its last check began. */
   readonly #begunAt = new RecentMap<number>(MAX_REMEMBERED);
   #begun = 0;
 
@@ -158,13 +158,16 @@ export class LoginQueue {
     const begunAt = (key: string) => this.#begunAt.get(key) ?? 0;
     const byAddress = begunAt(one.address) - begunAt(other.address);
     if (byAddress !== 0) return byAddress < 0;
-    // Among addresses without any check, the newest goes first.
+    // Among addresses that never had a check, the newest goes first.
     if (one.address !== other.address) return true;
     return begunAt(nameKey(one)) < begunAt(nameKey(other));
   }
 }
 
-/** A person who logged in lately has a share of their own, which guesses from other addresses cannot use up. */
+/**
+ * Returns the key that limits the checks for one user name. A person who logged in lately from this address has a key
+ * of their own, so guesses from other addresses cannot use up their limit.
+ */
 function nameKey({ name, address, isKnown }: Waiting): string {
   return isKnown ? `name ${name} ${address}` : `name ${name}`;
 }

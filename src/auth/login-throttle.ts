@@ -4,13 +4,13 @@ import { normalise } from './user-name.ts';
 
 /** How many failures of one user name from one address cause no wait. */
 const FREE_TRIES = 5;
-/** How many failures from one address, of all names together, cause no wait. Many people may share it behind a NAT. */
+/** How many failures from one address, of all names together, cause no wait. Many people may share an address (NAT). */
 const FREE_TRIES_OF_ADDRESS = 30;
 const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
 /** After this long without a failure, the failures are forgotten. */
 const FORGET_MS = 15 * 60_000;
-/** A login from an address exempts its user name, for this long, from waits that other people there cause. */
+/** For this long after a login, the waits that other people at the same address cause do not apply to its user name. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MAX_ENTRIES = 10_000;
 
@@ -22,9 +22,10 @@ interface Failures {
 }
 
 /**
- * Slows down people who guess passwords, over SSH and HTTP together. After the free failures, each further one doubles
- * the wait. For one name at one address, it grows up to five minutes. All failures of an address together delay, by at
- * most 30 s, the names that have not logged in from there lately. So nobody is locked out by a neighbour.
+ * Slows down people who guess passwords, over SSH and HTTP together. A few failures cause no wait, and each further
+ * failure doubles the wait. For one name at one address, the wait grows up to five minutes. All failures of an address
+ * together delay names that have not logged in from the address within a week, by at most 30 s. So nobody is locked out
+ * by a neighbour.
  *
  * The memory is limited: when there are 10,000 entries, the oldest is dropped.
  */

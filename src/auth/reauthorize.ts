@@ -9,9 +9,9 @@ import type { Directory } from './directory.ts';
 const LIMIT_MS = 10_000;
 
 /**
- * Decides again when a push has arrived, and when a deployment has waited for its turn. Otherwise somebody could hold a
- * push open or wait in the queue, and deploy with rights that were taken away meanwhile. Operators are not checked
- * again. They may also act on tools that the directory no longer knows.
+ * Authorizes a deployment again when its push has arrived, and when its turn has come. Otherwise somebody could hold a
+ * push open or wait in the line, and deploy with rights that were taken away while they waited. Operators are not
+ * checked again, because they may also act on tools that the directory no longer knows.
  *
  * @throws DeployError `TOKEN_OVER`, and as `authorize`.
  */

@@ -37,7 +37,7 @@ export interface DirectoryData {
   readonly tools: ReadonlyMap<ToolName, ToolEntry>;
 }
 
-/** How many aliases a file may have if a command changes it. */
+/** How many YAML aliases a file may have if a command changes the file. */
 const MAX_ALIASES = 10_000;
 
 const name = z.string().transform((text, context) => userName(text) ?? refuse(context, 'is not a user name'));
@@ -153,7 +153,7 @@ function plainOrBroken(document: Document): unknown {
   }
 }
 
-/** Returns the two tables as Maps, so that a name such as `__proto__` has no special meaning. */
+/** Returns the tables `users` and `tools` as Maps, so that a name such as `__proto__` has no special meaning. */
 function asPlain(document: Document): unknown {
   const top = document.contents;
   if (!isMap(top)) return document.toJS();

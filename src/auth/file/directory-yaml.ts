@@ -42,7 +42,7 @@ export interface ToolChanged {
 }
 
 /**
- * Reads and changes the file of a FileDirectory, for commands. The server may run meanwhile. Comments in the file stay.
+ * Reads and changes the file of a FileDirectory, for commands. The server may be running. Comments in the file stay.
  * A method that throws a DeployError has changed nothing. The error's hint says what to do.
  */
 export class DirectoryFile {
@@ -50,8 +50,8 @@ export class DirectoryFile {
   readonly #begin: () => Promise<boolean>;
 
   /**
-   * @param begin - Makes the folder of the file before the first start of a server. False if a server has started there
-   * before: a missing file is then a loss, which a new file would hide.
+   * @param begin - Makes the folder of the file before the first start of a server. Returns false if a server has
+   * started there before. A missing file is then a loss, which a new file would hide.
    */
   constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;

@@ -14,7 +14,7 @@ const MAX_BYTES = 16 * 1024 * 1024;
 interface Snapshot extends DirectoryData {
   /** Identifies the state of the file that was read. */
   readonly version: string;
-  /** The people who may log in with a key, by its blob in base64. A shared key has several. */
+  /** For each key (its blob in base64), the people who may log in with it. A shared key has several. */
   readonly owners: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -108,7 +108,7 @@ function readData(text: string): Omit<Snapshot, 'version'> {
   return { ...data, owners };
 }
 
-/** A person who logs in is told only the line. The cause tells the operator the error in it. */
+/** A person who logs in is told only the number of the wrong line. The `cause` tells the operator what is wrong. */
 function readOrExplain(text: string): DirectoryData {
   try {
     return readDirectoryText(text);

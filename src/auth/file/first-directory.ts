@@ -18,7 +18,7 @@ export interface FirstDirectory {
 export interface FirstDirectoryMade {
   readonly uid: string;
   readonly keys: number;
-  /** Why keys were left out, each as the message of an error says it. */
+  /** For each key that was left out, a message that says why. */
   readonly leftOut: readonly string[];
 }
 

@@ -48,7 +48,7 @@ export function decoy(): PasswordHash {
   return { ...COST, salt: randomBytes(16), hash: randomBytes(HASH_BYTES) };
 }
 
-/** Compares in constant time. */
+/** Whether the password is the stored one. The comparison takes constant time. */
 export async function isPassword(password: string, stored: PasswordHash): Promise<boolean> {
   return timingSafeEqual(await derive(password, stored), stored.hash);
 }

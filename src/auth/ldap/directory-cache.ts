@@ -26,7 +26,7 @@ interface Question<T> {
 }
 
 export interface CacheTimes {
-  /** How long an answer is remembered, counted from its question; 0 = not at all. */
+  /** How long an answer is remembered after its question was asked; 0 = not at all. */
   readonly cacheMs: number;
   readonly limitMs: number;
 }
@@ -117,7 +117,7 @@ export class CachedDirectory implements Directory {
     });
   }
 
-  /** Asks once for all callers that wait. It continues if the first caller leaves. */
+  /** Asks the directory once for all callers that wait. The question continues if the first caller leaves. */
   async #ask<T>({ name, by, isWorthIt, ask }: Question<T>): Promise<T> {
     const until = this.#now() + this.#times.cacheMs;
     const value = await inTime(new AbortController().signal, this.#times.limitMs, (limit) =>

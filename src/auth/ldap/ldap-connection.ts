@@ -26,8 +26,8 @@ const PAGE = 500;
 const REFUSALS = new Set([49, 48, 32, 53, 19]);
 
 /**
- * One connection. After it has ended, it is never opened again: the caller makes a new object. ldapts itself would
- * silently connect again, without a login and without TLS.
+ * One connection to an LDAP server. After it has ended, it is never opened again: the caller makes a new object. ldapts
+ * itself would silently connect again, without a login and without TLS.
  */
 export class LdapConnection {
   readonly #client: Client;
@@ -65,8 +65,8 @@ export class LdapConnection {
   }
 
   /**
-   * Returns all entries that match. References to other servers are not followed. A listing comes in pages. Nothing
-   * else may be asked on this connection meanwhile, because slapd keeps the position of only one paged search.
+   * Returns all entries that match. References to other servers are not followed. A listing comes in pages. While it
+   * runs, nothing else may be asked on this connection, because slapd keeps the position of only one paged search.
    *
    * @throws the signal's reason, ResultCodeError, or why the connection ended.
    */

@@ -16,8 +16,8 @@ import { type LdapTool, LdapTools } from './ldap-tools.ts';
 const START_MS = 30_000;
 
 /**
- * Opens the directory of people and tools in LDAP, with the cache that the settings ask for. Succeeds even if no server
- * answers. Each login is then told so until one does.
+ * Opens the directory of people and tools in LDAP, with the cache that the settings ask for. Succeeds even if no LDAP
+ * server answers. Until one answers, each login is refused with `DIRECTORY_UNAVAILABLE`.
  *
  * @throws DeployError `BAD_SETTING`.
  */
@@ -40,7 +40,8 @@ export async function warnWhereSilent(directory: Directory, log: Log): Promise<v
 
 /**
  * People and tools from LDAP with Toolforge's schema: `uid=NAME,ou=people`, `cn=tools.NAME,ou=servicegroups`.
- * Remembers only the index of keys. So the cache in front of this class knows the age of every answer.
+ * Asks LDAP for every answer, so the cache in front of this class knows the age of each. Remembers only the index of
+ * keys, whose result is checked in LDAP.
  */
 export class LdapDirectory implements Directory {
   readonly #servers: LdapServers;

@@ -20,7 +20,7 @@ interface Index {
 const LEAST_AGE_MS = 5000;
 
 /**
- * Finds the owners of a key, for the user name `git`. No LDAP filter can find a key, because `sshPublicKey` is an octet
+ * Finds the owners of a key, for logins as `git`. No LDAP filter can find a key, because `sshPublicKey` is an octet
  * string that contains a comment and has no substring rule. So from time to time all entries with keys are listed, once
  * for all logins that wait.
  */

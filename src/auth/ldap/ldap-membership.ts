@@ -4,7 +4,7 @@ import { type ReadDn, readDn } from './ldap-dn.ts';
 import type { LdapPeople, LdapPerson } from './ldap-people.ts';
 import type { LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** How many steps memberships of tools in tools are followed, and how many tools at most. Further members are ignored. */
+/** A tool may be a member of a tool. Such memberships are followed for at most this many steps, to this many tools. */
 const MAX_STEPS = 8;
 const MAX_TOOLS = 500;
 

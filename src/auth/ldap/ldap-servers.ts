@@ -12,7 +12,7 @@ import { openSocket } from './ldap-socket.ts';
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
 /** Each password check uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
-/** An idle connection may have been cut by a firewall without notice. */
+/** A connection that was idle for longer is not used again, because a firewall may have cut it without notice. */
 const MAX_IDLE_MS = 60_000;
 
 /**

@@ -26,7 +26,7 @@ export async function openSocket(
   signal.throwIfAborted();
   const { host, port, security } = server;
   const plain = connectTcp({ host, port });
-  // An abandoned socket may still fail. Nobody needs to know.
+  // A socket that was given up may still emit an error. Nobody needs to know.
   plain.on('error', () => undefined);
   try {
     await once(plain, 'connect', { signal });
@@ -78,7 +78,7 @@ async function startTls(socket: Socket, signal: AbortSignal): Promise<void> {
   if (status !== 0) throw new Error(`The server refuses StartTLS (${status}): ${errorMessage}`);
 }
 
-/** Reads one whole message. Refuses further bytes that arrive with it, because they did not come over TLS. */
+/** Reads the whole answer to StartTLS. Refuses bytes that arrive behind the answer: they did not come over TLS. */
 async function readAnswer(socket: Socket, signal: AbortSignal): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
   const whole = Promise.withResolvers<void>();
