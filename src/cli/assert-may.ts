@@ -4,8 +4,8 @@ import type { Action } from '../core/types.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * Asserts a right, as `authorize` decides it. The operator may act on every tool that was ever used here, because its
- * processes may have to be stopped. This holds even if the directory no longer has the tool.
+ * Asserts a right, as `authorize` decides it. The operator may act on every tool that was ever used here, even if the
+ * directory no longer has the tool, because the tool's processes may have to be stopped.
  *
  * @param isFresh - True to ask the directory itself and not its cache.
  * @throws DeployError as `authorize`.

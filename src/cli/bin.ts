@@ -91,7 +91,7 @@ async function start({ argv, err }: Terminal): Promise<number> {
   return 0;
 }
 
-/** Prints the list of all commands without a server. Help on one command comes from the table. */
+/** True if the command line asks for the list of all commands, which can be printed without a running server. */
 function isCallForHelp(argv: readonly string[]): boolean {
   return argv.length === 0 || (argv.length === 1 && ['help', '--help', '-h'].includes(argv[0] ?? ''));
 }
@@ -150,7 +150,12 @@ async function recover({ argv, environment, out, err }: Terminal): Promise<numbe
   });
 }
 
-/** The text of the running server, or null if none is running. @throws DeployError if the server refuses. */
+/**
+ * Revokes the deploy tokens of the tool in the running server: all, or those that the user `by` made.
+ *
+ * @returns the text of the server, or null if no server is running.
+ * @throws DeployError if the server refuses.
+ */
 async function revokeTokens(socketPath: string, tool: string, by?: string): Promise<string | null> {
   try {
     if (by === undefined) return await ask(socketPath, ['token', 'revoke', tool, '--all']);
@@ -163,7 +168,7 @@ async function revokeTokens(socketPath: string, tool: string, by?: string): Prom
   }
 }
 
-/** @throws DeployError `NOT_DONE` with the text of the running server; as `callControl`. */
+/** Runs a command in the server, and returns its text. @throws DeployError `NOT_DONE` if it fails; as `callControl`. */
 async function ask(socketPath: string, argv: readonly string[]): Promise<string> {
   const said: Uint8Array[] = [];
   const note = async (bytes: Uint8Array) => void said.push(bytes);
@@ -193,8 +198,8 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
   return await callControl({
     socketPath: socketOf(readConfig(environment).data),
     argv,
-    // Other commands get no input. Otherwise a command inside a shell's `while read` loop would read the input of the
-    // loop.
+    // Only commands that may need input get it. Otherwise a command inside a shell's `while read` loop would read the
+    // input of the loop.
     input: takesTerminal(argv) || argv.includes('-') ? input : null,
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),
@@ -217,7 +222,7 @@ async function* hiddenLine(
   say: (text: string) => Promise<void>,
 ): AsyncGenerator<Uint8Array> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  // This comes before the question, so that the terminal does not show a key that is pressed early.
+  // Begin to read before the question is printed, so that the terminal does not show a key that is pressed early.
   const lines = createInterface({ input: terminal, output: nowhere, terminal: true });
   try {
     const line = new Promise<string | null>((resolve) => {

@@ -60,14 +60,14 @@ export interface ToolContext extends CommandContext {
 export interface CommandShape {
   /** One word, or two, as in `config set`. */
   readonly name: string;
-  /** `TOOL [vN]` */
+  /** The words after the name, as `help` shows them: `TOOL [vN]`. */
   readonly usage: string;
   /** One line, without a full stop. */
   readonly summary: string;
   /** More lines for `help COMMAND`, such as the fields of `--json`. */
   readonly details?: readonly string[];
   readonly options: ParseArgsOptionsConfig;
-  /** How many words it takes, without flags and tool. */
+  /** How many words the command takes, without flags and the tool. */
   readonly words: { readonly min: number; readonly max: number };
   /** True for a second name of a command. `help` does not list it. */
   readonly isAlias?: boolean;
@@ -80,18 +80,18 @@ export interface CommandShape {
 /** A command for one tool. The tool is its first word. */
 export interface ToolCommand extends CommandShape {
   readonly action: Action;
-  /** The right that it needs with these words after the tool, if that is more than `action`. */
+  /** The right that the command needs with these words after the tool, if that is more than `action`. */
   readonly actionOf?: (args: readonly string[]) => Action;
   /** Returns the words after the tool that the audit log keeps. If not set, the log keeps all words. */
   readonly audited?: (args: readonly string[]) => readonly string[];
-  /** @returns the exit status. @throws DeployError. The caller prints it, and the exit status is 1. */
+  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
   run(context: ToolContext): Promise<number>;
 }
 
 /** A command that only needs a login. */
 export interface LoginCommand extends CommandShape {
   readonly action: null;
-  /** Runs the command, as `run` of a command for a tool does. */
+  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
   run(context: CommandContext): Promise<number>;
 }
 

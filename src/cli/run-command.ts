@@ -89,7 +89,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   }
 }
 
-/** The right for the command with these words. `config list --show-values` shows secrets, so it needs more. */
+/** True for `config list --show-values`. The audit log keeps this command, although it changes nothing. */
 function isShowingSecrets(flags: Words['flags']): boolean {
   return flags['show-values'] === true;
 }

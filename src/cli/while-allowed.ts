@@ -11,9 +11,9 @@ const AGAIN_MS = 20_000;
 const LIMIT_MS = 10_000;
 
 /**
- * Does long work, such as a shell or following a log, and checks the person's rights again meanwhile. If a right is
- * gone, the work's signal fires, and the refusal is thrown after the work has ended. If the directory does not answer,
- * the work continues.
+ * Does long work, such as a shell or following a log, and checks the person's rights again every 20 s until it ends. If
+ * a right is gone, the work's signal fires, and the refusal is thrown after the work has ended. If the directory does
+ * not answer, the work continues.
  *
  * @throws DeployError `TOKEN_OVER`, or as `assertMay`; any error of the work.
  */

@@ -19,7 +19,7 @@ export interface AdminContext {
   readonly out: (text: string) => Promise<void>;
 }
 
-/** Reports the part of a command that could not be done. The rest of the command is done. */
+/** Reports the part of a command that could not be done. The rest of the command has been done. */
 export class LeftUndone extends DeployError {}
 
 /**

@@ -68,7 +68,7 @@ const remove: AdminCommand = {
   async run({ directory, revokeTokens, args, out }) {
     const tool = args[0] ?? '';
     const { tools } = await directory.list();
-    // Before the tool is removed, because the server still knows it now, even if nobody has ever pushed to it.
+    // Revoke the tokens first: after the removal, the server would not know a tool to which nobody has ever pushed.
     const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
     await directory.removeTool(tool);
     const again = `npx toolforge-push token revoke ${tool} --all`;

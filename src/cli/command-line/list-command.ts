@@ -6,7 +6,7 @@ import { columns, json } from './printing.ts';
 
 /** A list of the newest things of a tool. */
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details'> {
-  /** `build` */
+  /** The word for one thing of the list: `build`. */
   readonly one: string;
   readonly items: (store: Services['store'], tool: ToolName, limit: number) => readonly Item[];
   readonly heads: readonly string[];

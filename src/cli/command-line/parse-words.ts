@@ -85,7 +85,7 @@ function missingWord({ usage }: CommandShape, given: number): string {
 /**
  * The value of a flag for a whole number, or `byDefault` if it was not given.
  *
- * @param typed - Its name, if not `--NAME`.
+ * @param typed - The flag as people type it, if that is not `--NAME`.
  * @throws UsageError
  */
 export function countOf(

@@ -70,7 +70,7 @@ const set: ToolCommand = {
   words: { min: 1, max: anyNumber },
   async run(context) {
     const changes = await changesOf(context);
-    // `config unset` does not check this, because it makes a release smaller.
+    // `config unset` does not check the disk for room, because it makes a release smaller.
     await context.services.room.assertRoom();
     return await configure(context, changes);
   },
@@ -91,7 +91,7 @@ const unset: ToolCommand = {
   },
 };
 
-/** The commands of the family. `config TOOL` means `config list TOOL`. */
+/** The commands whose names begin with `config`. `config TOOL` means `config list TOOL`. */
 export const configCommands: readonly ToolCommand[] = [
   list,
   get,
@@ -123,7 +123,11 @@ function namesOf(args: readonly string[]): string[] {
   return args.map((word) => word.replace(/=.*/s, '=…'));
 }
 
-/** The messages never repeat a word that was typed, because it may be a secret value. @throws UsageError */
+/**
+ * Reads the new values from the words, or from standard input.
+ *
+ * @throws UsageError, whose message never repeats a typed word, because the word may be a secret value.
+ */
 async function changesOf(context: ToolContext): Promise<Record<string, string>> {
   const { args, input } = context;
   const [name, dash] = args;

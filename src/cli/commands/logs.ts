@@ -45,7 +45,7 @@ export const logsCommand: ToolCommand = {
 };
 
 /**
- * A process may print its config vars, and only people who may deploy can see those.
+ * Refuses a token that may only read. A process may print config vars, which only people who may deploy can see.
  *
  * @throws DeployError `TOKEN_SCOPE`
  */

@@ -47,7 +47,7 @@ async function readAnswer(socket: Socket, { out, err }: ControlCall): Promise<nu
   return null;
 }
 
-/** The bytes of the socket. A broken connection counts as the end of the server; other errors go to the caller. */
+/** Yields the bytes of the socket. @throws DeployError `SERVER_GONE` if the connection breaks. */
 async function* bytesOf(socket: Socket): AsyncGenerator<Uint8Array> {
   try {
     yield* socket as AsyncIterable<Uint8Array>;

@@ -21,9 +21,9 @@ export function readRequest(firstLine: string): string[] | null {
 }
 
 /**
- * Serves one command over the server's own socket. The client sends a line of JSON `{"argv":[…]}`, then the
- * command's standard input until it half-closes; it gets frames (frames.ts), the last one `exit`. The signal
- * fires when the client is gone.
+ * Serves one command over the server's own socket. The client sends a line of JSON `{"argv":[…]}`, then the command's
+ * standard input, and then half-closes the connection. The client gets frames (frames.ts), of which the last is `exit`.
+ * The command's signal fires when the client has disconnected.
  *
  * Rejects if `run` rejects, after telling the client.
  *
