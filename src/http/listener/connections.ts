@@ -24,8 +24,8 @@ export interface ConnectionsOptions {
 /**
  * The connections of one listener. A connection with a request in progress stays. All others are idle: they have not
  * sent a whole request yet, or are kept alive. If the network of a new connection has more idle connections than places
- * are free, its oldest idle connection is closed. If another network has filled the places, the oldest idle connection
- * of the network with the most idle connections is closed. So silent clients cannot fill the listener.
+ * are free, the network's oldest idle connection is closed. If no place is left, the oldest idle connection of the
+ * network with the most idle connections is closed. So silent clients cannot fill the listener.
  */
 export class Connections {
   readonly #options: ConnectionsOptions;

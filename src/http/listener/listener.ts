@@ -145,7 +145,7 @@ export function createListener(options: ListenerOptions): Listener {
 
 function readAtPace(socket: Socket): void {
   PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
-  // After a `data` listener was added, Node's parser no longer reads the handle directly, so PacedReading sees all bytes.
+  // After a `data` listener was added, Node's parser no longer reads the handle directly, past PacedReading.
   const nobody = () => {};
   socket.on('data', nobody).off('data', nobody);
 }
