@@ -11,7 +11,7 @@ export interface ApiStream {
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
-  /** After how many milliseconds without a byte the connection counts as lost. */
+  /** After this many milliseconds without a byte, the connection counts as lost. */
   readonly idleMs: number;
   /** The requested media type of the answer, such as `application/json`; by default, the API chooses. */
   readonly accept?: string;
@@ -20,8 +20,8 @@ export interface ApiStream {
 }
 
 /**
- * Sends a GET request whose answer may be endless, such as a watch or a log. The Kubernetes library's own functions for
- * these end the process when a connection breaks, and do not tell why a request was refused.
+ * Sends a GET request whose answer may be endless, such as a watch or a log. The Kubernetes library has functions for
+ * watches and logs, but they end the process when a connection breaks, and do not tell why a request was refused.
  *
  * @throws ApiException if the answer is not 2xx; the system's error if the connection fails.
  */
@@ -33,12 +33,12 @@ export async function openApiStream(cluster: Cluster, stream: ApiStream): Promis
     headers: stream.accept === undefined ? {} : { accept: stream.accept },
   };
   await cluster.kubeConfig.applyToHTTPSOptions(options);
-  // A stream gets its own connection, because other calls share the connections of the library's agent.
+  // A stream gets its own connection, so that it does not take one of the connections that other calls share.
   const outgoing = (url.protocol === 'http:' ? httpRequest : httpsRequest)(url, { ...options, agent: false });
   outgoing.setTimeout(stream.idleMs, () => outgoing.destroy(new Error('the connection went silent')));
   outgoing.end();
   const response = await headOf(outgoing);
-  // Readers get an error when they iterate. This listener catches errors between two reads.
+  // A reader that iterates gets the error. This listener handles an error that comes while nobody reads.
   response.on('error', () => {});
   outgoing.on('error', (error) => response.destroy(error));
   const status = response.statusCode ?? 0;

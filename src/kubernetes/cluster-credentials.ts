@@ -19,7 +19,7 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
   const certificate = certificateOf(user);
   if (certificate !== null) assertInTime(user, certificate);
   try {
-    // Each call to the cluster begins with this same step.
+    // This call gets the credentials. Each call to the cluster begins with it, too.
     await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
   } catch (cause) {
     const code = systemCode(cause);

@@ -12,7 +12,7 @@ const WITH_CLOSE = 'v5.channel.k8s.io';
 /** When this many bytes of output wait for a reader, the container's process must wait. */
 const MAX_WAITING_BYTES = 256 * 1024;
 const PIECE_BYTES = 32 * 1024;
-// How often a ping is sent, because proxies may cut silent connections.
+// The pause between two pings. They keep proxies from cutting a silent connection.
 const PING_MS = 30_000;
 
 export interface Attaching {
@@ -40,7 +40,8 @@ export interface ContainerChunk {
 }
 
 /**
- * A connection to the standard streams of a container's process, from now on. A slow reader makes the process wait.
+ * A connection to the standard streams of a container's process. Output from before the connection is not read. A slow
+ * reader makes the process wait.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-attach
  */
@@ -84,7 +85,7 @@ export class ContainerAttachment implements Disposable {
       if (stream !== null && bytes.length > 0) take({ stream, bytes });
       return true;
     };
-    // The library's own `attach` is not used, because it never waits for a slow side.
+    // The library's own `attach` is not used, because it never waits for a slow reader of the output.
     const { handler } = new Attach(givingUpAfter(timeoutMs, cluster.kubeConfig));
     const connecting = handler.connect(path, null, onMessage) as unknown as Promise<Socket>;
     const socket = await untilAborted(connecting, signal).catch((error: unknown) => {
@@ -121,14 +122,16 @@ export class ContainerAttachment implements Disposable {
     }
   }
 
-  /** Closes the input of the process. Does nothing with clusters before Kubernetes 1.30, which cannot do this. */
+  /**
+   * Closes the input of the process. Does nothing in a cluster before Kubernetes 1.30, whose protocol cannot close it.
+   */
   async end(): Promise<void> {
     if (this.#socket.protocol === WITH_CLOSE) await this.#send(CHANNEL.close, Uint8Array.of(CHANNEL.input));
   }
 
   /**
-   * Sets the size of the terminal. Resolves when the newest size has been sent. If another size follows at once, a size
-   * may be skipped.
+   * Sets the size of the terminal. Resolves when the newest size has been sent. A size is skipped if a newer one is set
+   * before it was sent.
    */
   resize(size: { readonly columns: number; readonly rows: number }): Promise<void> {
     this.#nextSize = size;

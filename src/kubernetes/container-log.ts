@@ -11,8 +11,7 @@ export interface ContainerName {
   readonly pod: string;
   readonly container: string;
   /**
-   * The key under which the time for handling this output is counted, so that all tools share that time; by default,
-   * the namespace.
+   * Whose share of the time for output this output uses up. By default the namespace, so that each tool has one share.
    */
   readonly share?: string;
 }
@@ -32,19 +31,20 @@ interface Place {
    */
   newest: string;
   /**
-   * The second of `newest` in UTC (`second`), and how many lines of this second or later the reader has got (`count`).
+   * `newest` in UTC, cut to whole seconds (`second`), and how many lines since the start of this second the reader has
+   * got (`count`).
    */
   second: string;
   count: number;
 }
 
 const PAUSE_MS = 150;
-// How often the log of a quiet container is opened again, to notice dead connections.
+// After this many milliseconds without a byte, the log is opened again, because the connection may be dead.
 const IDLE_MS = 120_000;
 const KEPT_LINES = 20;
 /**
- * Where a line is cut, because a container may print endlessly without a newline. Readers mask the line and then show
- * less of it.
+ * A line is cut after this many characters, because a container may print endlessly without a newline. Readers mask the
+ * line and then show fewer characters.
  */
 const MAX_LINE_CHARACTERS = 128 * 1024;
 const MAX_LAST_BYTES = 256 * 1024;
@@ -71,7 +71,7 @@ export async function followContainerLog(
       const status = await containerStatus(cluster, name, signal);
       if (status === null) return;
       if (status.restarts > restarts && place.newest !== '') {
-        // The last lines before the restart may have been missed.
+        // The reader may have missed the last lines before the restart.
         await read(cluster, name, { place, onLine, signal, query: { previous: 'true' } });
       }
       restarts = status.restarts;
@@ -109,13 +109,14 @@ async function read(cluster: Cluster, name: ContainerName, reading: Reading): Pr
     signal,
     idleMs: IDLE_MS,
   });
-  // The API accepts only whole seconds as a start, so it repeats this many lines of the last second.
+  // The API accepts only whole seconds as a start. So it repeats this many lines of that second, which the reader has
+  // got already.
   let known = place.count;
   const newestBefore = place.newest;
   for await (const line of linesOf(response, MAX_LINE_CHARACTERS)) {
     const space = line.indexOf(' ');
     const stamp = space === -1 ? line : line.slice(0, space);
-    // The node itself may add a line, for example that it cannot watch the file.
+    // The node itself may add a line without a time stamp, for example that it cannot watch the file.
     if (!STAMP.test(stamp)) continue;
     if (known > 0 && stamp <= newestBefore) {
       known -= 1;
@@ -189,7 +190,10 @@ function comesBack({ spec }: V1Pod, container: string, exitCode: number): boolea
   }
 }
 
-/** True if the container is still being created, or if its pod has just disappeared. The next look tells which. */
+/**
+ * True if the container is still being created, or if its pod has just disappeared. The next reading of its state tells
+ * which.
+ */
 function isNotYet(error: unknown): boolean {
   return error instanceof ApiException && (error.code === 400 || error.code === 404);
 }
@@ -208,7 +212,7 @@ export async function lastLines(
     ...{ namespace, name: pod, container, previous: run === 'previous' },
     ...{ tailLines: KEPT_LINES, limitBytes: MAX_LAST_BYTES },
   };
-  // The node may have deleted the log, or may have disappeared. There is nothing to show then.
+  // If the node has deleted the log or has disappeared, there is nothing to show.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');
   return text
     .split('\n')

@@ -25,11 +25,11 @@ export interface LoadedKubeConfig {
 const SERVICE_ACCOUNT_TOKEN = 'var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /**
- * Loads the configuration of the cluster. If this server runs in a cluster and has a service account's token, it uses
- * that cluster. Otherwise it uses KUBECONFIG or ~/.kube/config. Checks the configuration as far as possible without a
- * request.
+ * Loads the configuration of the cluster. If `options` name neither a context nor a file, and this server runs in a
+ * cluster and has a service account's token, uses that cluster. Otherwise uses the named file, or KUBECONFIG or
+ * ~/.kube/config. Checks the configuration as far as possible without a request.
  *
- * @throws DeployError `BAD_CLUSTER` if there is no configuration, or if it lacks this context. Never falls back to
+ * @throws DeployError `BAD_CLUSTER` if there is no configuration, or if it lacks the named context. Never falls back to
  * localhost.
  */
 export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: ClusterOptions): LoadedKubeConfig {
@@ -44,7 +44,7 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   }
   if (context !== '') kubeConfig.setCurrentContext(context);
   const known = kubeConfig.getContexts().map(({ name }) => name);
-  // The library invents this context if it has found no configuration.
+  // The library invents the context `loaded-context` if it has found no configuration.
   if (known.length === 1 && known[0] === 'loaded-context' && isMadeUp(kubeConfig)) {
     throw badCluster(
       'there is no Kubernetes configuration',
@@ -75,7 +75,8 @@ function serverOf(kubeConfig: KubeConfig, name: string): string {
     );
   if (kubeConfig.getCurrentUser() === null)
     throw badCluster(`the context ${name} names a user that does not exist`, 'its `users` have this name');
-  // This is the address if a service account exists, but not the variables that Kubernetes sets in every pod.
+  // The library makes such an address if a service account exists, but not the variables that Kubernetes sets in every
+  // pod.
   if (found.server.includes('//undefined'))
     throw badCluster(
       'there is a service account’s token but no address of the API server',

@@ -5,7 +5,7 @@ import { type Retrying, retrying } from './retry.ts';
 export type NamespaceState = 'there' | 'leaving' | 'gone';
 
 /**
- * Reads the state of a namespace. Null if this server may not read it.
+ * Reads whether a namespace exists, is being deleted or does not exist. Null if this server may not read it.
  *
  * @throws as `retrying` does.
  */

@@ -22,8 +22,8 @@ export interface Preflight {
 }
 
 /**
- * Checks that a namespace exists, is not being deleted, and gives this server its rights. Creates nothing. If the
- * server cannot find out a fact, the check accepts it, because the later steps report more.
+ * Checks that a namespace exists, is not being deleted, and gives this server the rights. Creates nothing. If the
+ * cluster does not let this server look something up, the check accepts it, because the later steps report what fails.
  *
  * @throws DeployError `NAMESPACE_MISSING`, `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
  */
@@ -41,7 +41,7 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   const state = await namespaceState(cluster, namespace, { signal });
   if (state === 'there') return;
   if (state !== null) throw noNamespace(namespace, state);
-  // If this server may not read the namespace, a dry run in it may show whether it exists.
+  // This server may not read the namespace. A dry run in the namespace may show whether it exists.
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',

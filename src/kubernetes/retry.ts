@@ -41,19 +41,25 @@ export async function retrying<Result>(
 }
 
 /**
- * Retries a removal for at most 30 s. Has no signal, because the signal of the work that made the object may be the reason
- * for the removal.
+ * Retries a removal for at most 30 s. Takes no signal: often the object is removed because the signal of its maker has
+ * fired.
  */
 export async function retryRemoval(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
 }
 
-/** True if the same call may succeed when it is repeated later. */
+/**
+ * True if the same call may succeed later.
+ *
+ * @param wasLost - Whether the API was unreachable shortly before. Then it may be starting, and a 401 or 403 does not
+ * count.
+ */
 export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);
   const { code } = error;
   if (code === 409) return statusOf(error).reason !== 'AlreadyExists';
-  // While an API server starts, it answers before it has read its roles.
+  // An API server that has just started answers before it has read its roles, so it may refuse valid credentials and
+  // rights.
   if (wasLost && (code === 401 || code === 403)) return true;
   return code === 408 || code === 429 || code >= 500;
 }
@@ -75,7 +81,7 @@ function retryAfterMs(error: unknown): number {
   return Number.isFinite(seconds) ? Math.min(seconds * 1000, MAX_PAUSE_MS) : 0;
 }
 
-/** Returns the error for people if the API has not answered any attempt. */
+/** Returns the error for people if all attempts have failed. */
 export function unreachable(cause: unknown): DeployError {
   const why = cause instanceof ApiException ? `it answered ${cause.code}` : 'it cannot be reached';
   return new DeployError(

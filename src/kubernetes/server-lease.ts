@@ -30,8 +30,9 @@ const LEASE_SECONDS = 30;
 const RELEASE_MS = 3000;
 
 /**
- * A Lease object in the server's namespace. Its holder is the only server of its installation. The holder's name is the
- * pod's name with a random part, so that a server notices a successor with the same pod name.
+ * A Lease object in the server's namespace. Only the server that holds the Lease may work in this installation. The
+ * holder's name is the name of its pod and a random part, so that a server notices if a later pod with the same name
+ * takes the Lease.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/leases/
  */
@@ -88,7 +89,8 @@ export class ServerLease {
       const found = await this.#read(patience);
       const { holderIdentity = '', leaseDurationSeconds: seconds = this.#seconds } = found?.spec ?? {};
       const isFree = holderIdentity === '' || podOf(holderIdentity) === podName;
-      // The check uses only this machine's clock, because the holder's clock may be wrong.
+      // A Lease has expired if it has not changed for its duration. This needs only this machine's clock; the holder's
+      // may be wrong.
       const hasExpired = first !== null && performance.now() - first.atMs > seconds * 1000;
       const version = found?.metadata?.resourceVersion;
       if (!isFree && first !== null && first.version !== version)
@@ -152,7 +154,7 @@ export class ServerLease {
    * Writes the Lease with a new holder or renewal time.
    *
    * @param before - The Lease to replace, or null if there is none.
-   * @returns false if the Lease has changed meanwhile.
+   * @returns false if the Lease has changed since `before` was read.
    */
   async #write(before: V1Lease | null, holderIdentity: string, patience: Retrying): Promise<boolean> {
     const { coordination } = this.#options.cluster;

@@ -25,11 +25,11 @@ export interface Watching<Kind extends Watched> {
   readonly onState: (object: Kind) => void;
   /** Called with the last state of a deleted object. */
   readonly onGone?: (object: Kind) => void;
-  /** Called when all existing objects have been reported, and again after each gap in the watch. */
+  /** Called when all existing objects have been reported: at the start, and after each gap in the watch. */
   readonly onListed?: () => void;
   /**
-   * Called if the API refuses the watch, or cannot be asked. The watch then retries, and lists all objects again.
-   * Without this function, the watch ends.
+   * Called if the API refuses the watch, or if a request fails for a reason that is not temporary. The watch then
+   * retries, and lists all objects again. If `onRefused` is not set, the watch ends.
    */
   readonly onRefused?: (error: unknown) => void;
 }
@@ -112,7 +112,7 @@ interface WatchEvent<Kind> {
 class StaleVersion extends Error {}
 
 /**
- * Reports changes until the API server ends the watch, which it does at intervals.
+ * Reports changes until the API server ends the watch, which it does every few minutes.
  *
  * @returns the last reported version.
  */
@@ -173,7 +173,8 @@ function forget<Kind extends Watched>(
   watching.onGone?.(object);
 }
 
-// Asks the API for metadata only: https://kubernetes.io/docs/reference/using-api/api-concepts/#fetching-metadata
+// If only metadata are kept, asks the API for no more:
+// https://kubernetes.io/docs/reference/using-api/api-concepts/#fetching-metadata
 function form<Kind extends Watched>({ keep }: Watching<Kind>, as: string): { readonly accept?: string } {
   return keep === undefined ? {} : { accept: `application/json;as=${as};g=meta.k8s.io;v=v1` };
 }

@@ -30,7 +30,7 @@ export interface PodFault {
 }
 
 const OPERATOR = 'Tell the operator this message.';
-/** The hint for what the tool did not cause. */
+/** The hint for a fault that the tool did not cause. */
 export const PUSH_AGAIN = 'Push again; if the push fails again, tell the operator.';
 
 /**
@@ -150,7 +150,7 @@ function ofContainer(status: V1ContainerStatus, pod: V1Pod, events: readonly Cor
     }
     default:
   }
-  // The kubelet mounts volumes before it pulls images.
+  // The kubelet mounts volumes before it pulls images, so FailedMount is the newest event only while a mount fails.
   const step = events.findLast(({ reason = '' }) => /^(FailedMount|Pulling|Pulled)$/.test(reason));
   if (waiting !== undefined && step?.reason === 'FailedMount') {
     const words = `cannot be started: ${(step.message ?? '').trim()}`;
@@ -222,7 +222,7 @@ function statuses({ status }: V1Pod): V1ContainerStatus[] {
   return [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
 }
 
-/** Explains, from the message of a controller, why it creates no pod. */
+/** Explains why a controller creates no pod, from the message of the controller. */
 export function creationFault(message: string): PodFault {
   const quota = quotaRefusal(message);
   if (quota !== null) {
@@ -238,7 +238,7 @@ function fault(
   hint: string,
   more: Partial<Pick<PodFault, 'container' | 'exitCode' | 'mayPass'>> = {},
 ): PodFault {
-  // The cluster's own words may end with a full stop.
+  // `words` may quote the cluster, which ends some sentences with a full stop.
   return {
     code,
     words: words.replace(/\.$/, ''),
