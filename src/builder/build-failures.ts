@@ -81,7 +81,7 @@ export interface FailedStep {
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
-  /** The last lines of its output, masked. The newest is the last. */
+  /** The last lines that the buildpack printed, masked. The newest is the last. */
   readonly lastLines: readonly string[];
 }
 

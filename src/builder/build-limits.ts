@@ -64,7 +64,7 @@ export class BuildLimits implements AsyncDisposable {
     this.#watching = this.#watchDisk();
   }
 
-  /** How much of its time the build has used. */
+  /** How many milliseconds of `build_time` the build has used. */
   get spentMs(): number {
     return performance.now() - this.#startedAt;
   }
@@ -130,7 +130,7 @@ export class BuildLimits implements AsyncDisposable {
     await this.#watching;
   }
 
-  /** Whether the build may hide files from the measurement. */
+  /** Whether processes of the build may hold files whose disk use cannot be measured. */
   async #hasSecrets(): Promise<boolean> {
     return (await foldersWithSecrets([this.#options.folder])).size > 0;
   }

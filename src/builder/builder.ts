@@ -17,7 +17,8 @@ export interface BuildRequest {
 }
 
 /**
- * The reason of an abort signal when this server is being stopped. A build that can continue without it should.
+ * The reason of an abort signal when this server is being stopped. A build that can continue without this server should
+ * do so.
  */
 export class ResumeLater extends Error {
   override readonly name = 'AbortError';
@@ -27,14 +28,15 @@ export class ResumeLater extends Error {
   }
 }
 
-/** After a `ResumeLater`, the build continues without this server. `resume` follows it again. */
+/** Thrown after a `ResumeLater` if the build continues without this server. The next server calls `resume` for it. */
 export class BuildResumesLater extends Error {
   override readonly name = 'BuildResumesLater';
 }
 
 /**
  * Decides what happens to an artifact that exists when the server starts. An artifact that the store does not know is
- * set aside, because the store may be older. A builder that cannot move an artifact leaves it where it is.
+ * set aside, because the store may have been restored from a backup that is older than the artifact. A builder that
+ * cannot move an artifact leaves it where it is.
  *
  * @param isFinished - False if the build did not finish.
  */
@@ -58,26 +60,27 @@ export interface Builder {
    */
   whyUnusable(artifact: Artifact): string | null;
   /**
-   * Tags the stored artifact with the version of its release, `v42`, for people. Does nothing if it cannot have tags.
+   * Tags the stored artifact with the version of its release, `v42`, for people. Does nothing if artifacts of this
+   * builder cannot have tags.
    */
   tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
   /** Deletes an artifact that no release will run again. */
   remove(tool: ToolName, artifactId: string): Promise<void>;
   /**
-   * Called at the start. Ends the builds that an earlier server left running, and keeps, removes or sets aside each
-   * artifact of this tool, as `fateOf` says.
+   * Called when the server starts. Ends the builds that an earlier server left running, except `resumed`. Keeps,
+   * removes or sets aside each artifact of this tool, as `fateOf` says.
    *
-   * @param resumed - The builds of `resumable` that the server will follow again.
+   * @param resumed - The ids of the builds that this server will follow with `resume`.
    */
   cleanUp(tool: ToolName, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void>;
   /**
-   * Called at the start. Returns the ids of the tool's builds that `resume` can follow. They continued without a
-   * server, or have ended meanwhile. Empty if builds end together with their server.
+   * Called when the server starts. Returns the ids of the tool's builds that `resume` can follow: they continued
+   * without a server, and may have ended before this start. Empty if builds end together with their server.
    */
   resumable(tool: ToolName): Promise<ReadonlySet<string>>;
   /**
-   * Follows a build of `resumable` to its end, or a build for which `resumable` could not be asked. Needs the request
-   * that the build was started with. Progress gets all output from the first line on, as from `build`.
+   * Follows a build that `resumable` named, or a build for which `resumable` failed, to the end of the build. Needs the
+   * request with which the build was started. `progress` gets all output from the first line on, as from `build`.
    *
    * @throws as `build`; DeployError `BUILD_GONE` if the build no longer exists.
    */

@@ -1,11 +1,11 @@
 /** How many of the last lines of a step are searched. npm prints 30 after the first line of an error. */
 const KEPT_LINES = 40;
 
-/** Keeps the last lines of a step's output, masked. */
+/** Keeps the last 40 lines of a step's output. The lines must be masked already. */
 export class LastLines {
   readonly #lines: string[] = [];
 
-  /** The newest is the last. */
+  /** The kept lines. The newest is the last. */
   get all(): readonly string[] {
     return this.#lines;
   }
@@ -26,13 +26,13 @@ const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const HAS_WORDS = /[\p{L}\p{N}]/u;
 /** Lines that name the error, as the tools of each language print them. */
 const ERRORS = [
-  // uv, cargo, git, pip, yarn 1: the word comes first.
+  // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`.
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
-  // pnpm and yarn 2: a code comes first.
+  // pnpm and yarn 2: the line begins with an error code.
   /^ERR_[A-Z_]+\b|^➤ YN0{0,3}[1-9]\d*: .*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
   // Maven and Gradle.
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
-  // TypeScript, Go and C compilers: the place comes first.
+  // TypeScript, Go and C compilers: the line begins with the place in the file.
   /^\S+?[:(]\d+[,:]\d+\)?:? .*\b(error|undefined|cannot|not|missing|imported)\b/,
   // Exceptions of JavaScript, Python, Ruby and Java.
   /^(Uncaught )?([\w.]+\.)?[A-Z]\w*(Error|Exception)\b(?: \[\w+\])?:/,
@@ -40,7 +40,7 @@ const ERRORS = [
 const NPM = /^npm (?:error|ERR!)\s*(.*)$/;
 /** Matches lines in which npm describes the context of an error, not the error. */
 const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|location|in workspace|at )\b/;
-/** Matches a label that npm puts before some sentences. npm also puts the code there, in lower case. */
+/** Matches a label that npm puts before some sentences. Before others, npm puts the error code in lower case. */
 const LABEL = /^(notarget|network)$/;
 
 /**

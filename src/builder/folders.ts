@@ -31,8 +31,8 @@ export async function namesIn(folder: string): Promise<string[]> {
 }
 
 /**
- * The entries of a folder of a source whose names are valid UTF-8. Git accepts other names, but a string cannot
- * express them, so such files cannot be opened.
+ * The entries of a folder in a source, without entries whose names are not valid UTF-8. Git accepts such names, but a
+ * string cannot express them, so these files cannot be opened.
  */
 export async function entriesIn(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true });
@@ -40,7 +40,8 @@ export async function entriesIn(folder: string): Promise<Dirent[]> {
 }
 
 /**
- * Copies a folder so that its owner can write to the copy. Shares blocks if the file system can. `to` must not exist.
+ * Copies a folder, and gives its owner the right to write to the copy. Shares disk blocks with the original if the
+ * file system can. `to` must not exist.
  */
 export async function copyFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
@@ -92,7 +93,7 @@ async function protectFiles(folder: string): Promise<void> {
   }
 }
 
-/** A sync takes long while others write a lot. After this time, the kernel continues the sync alone. */
+/** A sync takes long while other programs write a lot. After this time, the server no longer waits for the kernel. */
 const SYNC_MS = 10_000;
 
 /** Writes the cached data of the folder's file system to the disk: syncfs(2). Waits at most 10 s. */

@@ -1,7 +1,10 @@
 /** How many bytes of a line are shown. The rest of the line is dropped. */
 export const MAX_LINE_BYTES = 16 * 1024;
 const CUT = ' … (line cut)';
-/** How many bytes of an unfinished line are kept, so that a secret at the cut is still found. */
+/**
+ * How many bytes of an unfinished line are kept. More bytes than are shown, because a secret is masked only if it is
+ * there as a whole.
+ */
 const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 
 /**
@@ -58,7 +61,10 @@ export class OutputLines {
   }
 }
 
-/** At most 16 kB of the text. Drops its last quarter, because the cut there may have split a secret. */
+/**
+ * Returns at most 16 kB of the text, and never its last quarter: the text may end within a secret, and half a secret is
+ * not masked.
+ */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
   let length = Math.min(MAX_LINE_BYTES, Math.floor((bytes.length * 3) / 4));

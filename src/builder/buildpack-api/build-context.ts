@@ -22,11 +22,11 @@ export interface BuildContext {
   readonly environment: Readonly<Environment>;
   /** CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
-  /** The variables of the operator and of the tool, as in /platform/env. */
+  /** The operator's variables for builds and the tool's config vars, which are also the files in /platform/env. */
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** The names of processors in Go, which the Buildpack API uses. */
+/** Go's names of processors, which the Buildpack API uses, by the names that Node.js uses. Other names are equal. */
 const goNames: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
 /**

@@ -8,7 +8,7 @@ export interface BuildFolders {
   readonly artifact: string;
   readonly workspace: string;
   readonly layers: string;
-  /** Files that only the build needs. Removed afterwards. */
+  /** Files that only the build needs. Deleted when the build has ended. */
   readonly scratch: string;
 }
 
@@ -18,9 +18,9 @@ const targets = {
   layers: '/layers',
   buildpacks: '/cnb/buildpacks',
   platform: '/platform',
-  /** Build plans that detection writes. */
+  /** A folder for each detection, which writes its build plan and its output there. */
   detected: '/cnb/detected',
-  /** Build plans for the buildpacks. Read-only for them, because the server writes here. */
+  /** Build plans that the server writes during the build. So the code of the build can only read them. */
   plans: '/cnb/plans',
   tmp: '/tmp',
   home: '/home/tool',
@@ -28,19 +28,24 @@ const targets = {
 
 export type PlaceName = keyof typeof targets;
 
-/** The mounts of a build, and the paths inside the sandbox. */
+/** The mounts of a build, and the paths of its folders inside the sandbox and on this machine. */
 export interface BuildPlaces {
   readonly folders: BuildFolders;
   /** The path of a folder, or of a file below it, inside the sandbox. */
   path(name: PlaceName, ...below: string[]): string;
-  /** The path of the same folder on this machine. */
+  /** The path of a folder, or of a file below it, on this machine. */
   source(name: PlaceName, ...below: string[]): string;
-  /** @param asked - The folders of the detections that run. They see no other build plans. */
+  /**
+   * The mounts for a sandbox in which detections run.
+   *
+   * @param asked - The names of the folders that belong to these detections. They see the folder of no other detection.
+   */
   detectMounts(asked: readonly string[]): Mount[];
+  /** The mounts for a sandbox in which the `bin/build` of a buildpack runs. */
   buildMounts(): Mount[];
 }
 
-/** The folders of one build. */
+/** The folders of the build that makes this artifact. */
 export function foldersOf(artifact: string): BuildFolders {
   return {
     artifact,
@@ -70,7 +75,8 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
     detectMounts: (asked) => [
       ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
-      // The folder above is not mounted, because the server makes more folders there and must not follow a link.
+      // Only folders below `detected` are mounted, because the server makes more folders in `detected` later. There it
+      // must not follow a link that a detection made.
       ...asked.map((name) => mount('detected', true, name)),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
     ],
@@ -79,9 +85,10 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
 }
 
 /**
- * Makes the folders and writes the variables of the platform, one file each.
+ * Makes the folders of a build, and writes each variable into a file in `/platform/env`.
  *
- * @param variables - The operator's variables for builds. The tool's config vars have replaced those of the same name.
+ * @param variables - The operator's variables for builds and the tool's config vars. A config var replaces a variable
+ * of the same name.
  */
 export async function makePlaces(
   places: BuildPlaces,
@@ -100,7 +107,7 @@ export async function makePlaces(
   }
 }
 
-/** Whether this can be the name of a variable, and of a file. */
+/** Whether an environment variable and a file in `/platform/env` can have this name. */
 export function isVariableName(name: string): boolean {
   return /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name);
 }

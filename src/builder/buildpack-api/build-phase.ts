@@ -19,10 +19,11 @@ import {
 import { type Layer, layerVersion, readLayers } from './layers.ts';
 
 /**
- * Runs `bin/build` of each buildpack in turn. Each one gets the build environment as the earlier ones have changed it.
+ * Runs `bin/build` of each buildpack in turn. Each buildpack gets the build environment that the earlier ones left.
  *
- * @param reached - Called when a buildpack starts (`failed`, until it has succeeded) and when it has built.
- * @returns the processes to run, and for each buildpack a line for people: its id, and the version that it installed.
+ * @param reached - Called with `failed` when a buildpack starts, and with `built` when it has succeeded. So a buildpack
+ *   that never ends counts as failed.
+ * @returns the processes to run, and for each buildpack a line for people: `toolforge/python 3.11.2`.
  */
 export async function buildAll(
   context: BuildContext,
@@ -94,7 +95,7 @@ async function runBuild(
   if (end.code !== 0) throw stepFailed({ ...end, name }, context.limits);
 }
 
-/** Passes on a line of a buildpack. Its prefix (`-----> `, ` !     `) decides how the server presents it. */
+/** Passes on a line that a buildpack printed. The prefix `-----> ` makes the line a step, and ` !     ` a warning. */
 export function say(progress: BuildContext['progress'], text: string): void {
   if (text.startsWith('-----> ')) progress.step(text.slice(7));
   else if (text.startsWith(' !     ')) progress.warn(text.slice(7));
@@ -131,7 +132,7 @@ async function unmetOf(
   return unmet;
 }
 
-/** The version of the runtime that the buildpack installed, if its layers say so; otherwise its own version. */
+/** The version of the installed runtime, if a launch layer names it; otherwise the version of the buildpack. */
 function broughtBy(buildpack: Buildpack, layers: readonly Layer[]): string {
   const versions = layers.filter((layer) => layer.isLaunch).map(({ metadata }) => layerVersion(metadata));
   return versions.find((version) => version !== null) ?? buildpack.version;

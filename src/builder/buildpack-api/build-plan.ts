@@ -14,7 +14,7 @@ export interface PlanSections {
 export interface Candidate {
   readonly id: string;
   readonly isOptional: boolean;
-  /** The plan's own sections, then each `[[or]]`, in the order of the file; at least one. */
+  /** The sections at the top of the build plan, then those of each `[[or]]` in the order of the file. At least one. */
   readonly alternatives: readonly PlanSections[];
 }
 
@@ -41,9 +41,10 @@ interface Option {
 const MAX_TRIALS = 1000;
 
 /**
- * Finds the first combination of alternatives that works. The same or an earlier buildpack must provide every
- * requirement, and everything that is provided must be required. An optional buildpack is dropped only after its last
- * alternative has failed, as in the buildpacks lifecycle. Null if none of the first thousand combinations works.
+ * Finds the first combination of alternatives that works. In such a combination, each buildpack requires only what an
+ * earlier buildpack or the buildpack itself provides, and everything that is provided is required. An optional
+ * buildpack is dropped only after its last alternative has failed, as in the buildpacks lifecycle. Null if none of the
+ * first thousand combinations works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
@@ -123,14 +124,14 @@ function resolved(trial: readonly Option[], dependencies: readonly Dependency[])
   };
 }
 
-/** The entries for CNB_BP_PLAN_PATH of one buildpack: every requirement for a dependency that it may provide. */
+/** The entries of one buildpack's file CNB_BP_PLAN_PATH: the requirements for all dependencies that it provides. */
 export function entriesFor(entries: readonly PlanEntry[], id: string): Require[] {
   return entries.filter((entry) => entry.providers.includes(id)).flatMap((entry) => entry.requires);
 }
 
 /**
- * The entries that remain for later buildpacks after this one has built. It met every dependency that it was given,
- * except those that it named as `unmet` in build.toml.
+ * The entries that remain for later buildpacks after the buildpack `id` has built. A buildpack meets every dependency
+ * that it was given, except those that its build.toml names as `unmet`.
  */
 export function withoutMet(
   entries: readonly PlanEntry[],

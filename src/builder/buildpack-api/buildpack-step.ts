@@ -14,7 +14,7 @@ export interface StepEnd extends Exit {
  * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. Processes that the
  * program started end with it.
  *
- * @throws the reason of the guard's signal if it fires, after all these processes have ended.
+ * @throws the reason of the guard's signal if that signal fires. All processes of the program have ended by then.
  */
 export async function runStep(
   sandbox: Sandbox,
@@ -30,9 +30,9 @@ export async function runStep(
   const process = sandbox.start(command);
   const kill = () => process.kill();
   using _killing = addAbortListener(guard.signal, kill);
-  // A process that the program left behind would keep the output open.
+  // Ends processes that the program left behind, because they would keep the output open.
   const exited = process.exited.finally(kill);
-  // The key is the tool, because a tool's builds and processes share one part of the time.
+  // The time for output is counted by tool, because a tool's builds and processes together have one share of it.
   const share = String(command.toolNumber);
   const lastLines = new LastLines();
   const lines = new OutputLines({

@@ -14,7 +14,7 @@ export interface Buildpack {
   readonly version: string;
   /** The name of its folder in the store. */
   readonly folder: string;
-  /** True if it gets the user's variables only as files (`clear-env`). */
+  /** True if the buildpack gets the variables of operator and tool only as files in /platform/env (`clear-env`). */
   readonly isEnvCleared: boolean;
 }
 
@@ -49,8 +49,8 @@ const orderFile = z.object({
 });
 
 /**
- * Reads `order.toml` and the `NAME/buildpack.toml` of every folder. If there is no `order.toml`, the one group is all
- * buildpacks by name, each optional.
+ * Reads `order.toml` and every `NAME/buildpack.toml`. If there is no `order.toml`, there is one group: all buildpacks,
+ * sorted by the names of their folders, each optional.
  */
 export async function readBuildpacks(folder: string): Promise<BuildpackStore> {
   const buildpacks = new Map<string, Buildpack>();
@@ -90,8 +90,8 @@ async function readIfThere(path: string): Promise<string | null> {
 }
 
 /**
- * Copies the buildpacks into a folder of `parent` that is named after their content, and removes the copies of other
- * versions. The copy is needed for two reasons. If the server is root, the users that builds run as may not be able to
+ * Copies the buildpacks into a folder of `parent` that is named after their content, and deletes everything else in
+ * `parent`. The copy is needed for two reasons. If the server is root, the users that builds run as may not be able to
  * reach the installation. And an upgrade of this server must not change the buildpacks during a build.
  */
 export async function copyBuildpacks(source: string, parent: string): Promise<string> {
@@ -102,7 +102,7 @@ export async function copyBuildpacks(source: string, parent: string): Promise<st
   for (const old of present) if (old !== name) await removeTree(join(parent, old));
   if (present.includes(name)) return target;
   const half = join(parent, `half-${process.pid}`);
-  // Parts that several buildpacks share are links in the source.
+  // In `source`, files that several buildpacks share are symbolic links. The copy has files instead.
   await cp(source, half, { recursive: true, dereference: true });
   await openToAll(half);
   await rename(half, target);

@@ -13,7 +13,7 @@ export interface DetectionEnd {
   readonly end: Exit;
 }
 
-/** By the id of the buildpack, in the order of the detections. */
+/** How each detection ended, by the id of its buildpack, in the order of the detections. */
 export type DetectionEnds = ReadonlyMap<string, DetectionEnd>;
 
 /** How many lines of one detection's output are kept. */

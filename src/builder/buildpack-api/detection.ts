@@ -33,11 +33,11 @@ const planFile = sections.extend({ or: z.array(sections).default([]) });
 
 const PASS = 0;
 const FAIL = 100;
-/** How much of one detection's output is read. */
+/** How many bytes of one detection's output are read. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
- * Runs the detection of each group in turn, and of the buildpacks of one group at the same time. Takes the first
+ * Runs detections: the groups one after the other, and the buildpacks of one group at the same time. Takes the first
  * group in which every required buildpack passes and whose plan can be resolved.
  *
  * @throws DeployError `NO_BUILDPACK` if no group fits; `BUILD_FAILED` if no group fits and a detection broke.
@@ -160,15 +160,15 @@ async function askTogether(
 }
 
 interface EndedDetection {
-  /** The name of its folder. */
+  /** The name of the folder that has the detection's results. */
   readonly name: string;
   /** The exit status. Null if the detection ended together with the sandbox. */
   readonly status: number | null;
-  /** How the sandbox ended, and its own output. */
+  /** How the sandbox of all these detections ended, and what it printed beside their exit statuses. */
   readonly whole: StepEnd;
 }
 
-/** Reads the files that one detection left in its folder. */
+/** Reads the output and the build plan that one detection left in its folder. */
 async function readDetected(
   context: BuildContext,
   { name, status, whole }: EndedDetection,

@@ -10,7 +10,7 @@ import { addEnvFolder, addLayerFolders, type Environment, escapeId } from './lay
 export async function launchEnvironment(options: {
   /** The artifact's layers on this machine. */
   readonly layersFolder: string;
-  /** The path of that folder as the process sees it. */
+  /** The path of the artifact's layers as the process sees it. */
   readonly layersPath: string;
   /** Ids such as `toolforge/python`, in order. */
   readonly buildpacks: readonly string[];

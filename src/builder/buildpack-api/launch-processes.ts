@@ -22,7 +22,7 @@ const launchFile = z.object({
 
 const buildFile = z.object({ unmet: z.array(z.object({ name: z.string().min(1) })).default([]) });
 
-/** A process type. It becomes a part of names and of log lines. */
+/** Matches a process type. A process type becomes a part of names and of log lines. */
 export const processType = /^[a-z0-9][-_a-z0-9]{0,62}$/;
 
 /**
@@ -62,7 +62,7 @@ function startedIn(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
 }
 
-/** The dependencies that build.toml of a buildpack leaves to a later one. */
+/** The dependencies that a buildpack was given but leaves to later buildpacks: `unmet` in its build.toml. */
 export async function readUnmet(root: string, buildpack: string): Promise<Set<string>> {
   const { unmet } = await readOutput(root, buildpack, 'build.toml', buildFile);
   return new Set(unmet.map((entry) => entry.name));
@@ -90,8 +90,8 @@ function firstOf({ issues }: z.ZodError): string {
 }
 
 /**
- * Merges the processes of all buildpacks. A later process replaces an earlier one of the same type. The last default
- * wins, and is cleared if a later process of the same type is not the default.
+ * Merges the processes of all buildpacks. A later process replaces an earlier one of the same type. The default is the
+ * last process that is marked as the default. If a process without this mark replaces it, there is no default.
  *
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go (processMap)
  */

@@ -4,7 +4,7 @@ import { hasEntry, listPlainFolder, readPlainFile } from '../source/safe-files.t
 
 export type Environment = Record<string, string>;
 
-/** The folders of a layer, each with the variable that it is prefixed to, during a build and at run time. */
+/** The folders of a layer, each with the variable to which its path is prefixed, during a build and at run time. */
 const folderVariables = {
   build: [
     ['bin', 'PATH'],
@@ -27,16 +27,16 @@ const MAX_LENGTH = 6 * 1024 * 1024;
 /** The suffixes of the files of an `env` folder. Each suffix is an action on a variable. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
 
-/** How much text of env files was read for each environment, including delimiters. */
+/** For each environment: how many characters of `env` folders count against MAX_LENGTH so far. */
 const readFor = new WeakMap<Environment, number>();
-/** How much text each file counts for in addition, because files take time even if they are empty. */
+/** How many characters each file counts in addition to its text, because reading an empty file takes time, too. */
 const FILE_LENGTH = 1024;
 
 /** The paths of the layers, on this machine and inside the sandbox. */
 export interface LayersPlace {
   /** The folder of all layers. */
   readonly folder: string;
-  /** The path of that folder inside the sandbox. */
+  /** The path of the folder of all layers inside the sandbox. */
   readonly path: string;
 }
 
@@ -45,7 +45,7 @@ export function escapeId(id: string): string {
   return id.replaceAll('/', '_');
 }
 
-/** Prefixes the layer's bin, lib and so on to the matching variables. */
+/** Prefixes the path of each folder of a layer (`bin`, `lib` and so on) to its variables, such as PATH. */
 export async function addLayerFolders(
   environment: Environment,
   place: LayersPlace,
@@ -61,9 +61,10 @@ export async function addLayerFolders(
 
 /**
  * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has
- * no value; `NAME.append` and `NAME.prepend` join with the text of `NAME.delim`. Other suffixes are ignored.
+ * no value; `NAME.append` and `NAME.prepend` add to the value, after or before the text of `NAME.delim`. Other suffixes
+ * are ignored.
  *
- * @throws DeployError `NOT_PASSABLE`
+ * @throws DeployError `NOT_PASSABLE` if the files are too large for an environment.
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
  */
 export async function addEnvFolder(
@@ -106,7 +107,10 @@ async function orTooLarge<Read>(reading: Promise<Read>): Promise<Read> {
   }
 }
 
-/** Adds the user's variables to the build environment. They replace others, but lists such as PATH are prefixed. */
+/**
+ * Adds the variables of the operator and of the tool to the build environment. A variable replaces the variable of the
+ * same name, but a list such as PATH is prefixed to it.
+ */
 export function withPlatformVariables(
   environment: Readonly<Environment>,
   variables: Readonly<Record<string, string>>,

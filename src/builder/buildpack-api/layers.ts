@@ -58,7 +58,7 @@ export async function readLayers(root: string, buildpack: string): Promise<Layer
     const name = file.slice(0, -'.toml'.length);
     if (layers.length === MAX_LAYERS)
       throw brokenBuildpack(buildpack, `it has more than ${MAX_LAYERS} layers`);
-    // Such a name would lead out of the buildpack's folder.
+    // Such a name would be the buildpack's own folder or the folder above it.
     if (name === '' || name === '.' || name === '..')
       throw brokenBuildpack(buildpack, `${file} names no layer`);
     layers.push({
@@ -109,7 +109,7 @@ export function layerFolder(root: string, layer: Pick<Layer, 'buildpack' | 'name
   return join(root, escapeId(layer.buildpack), layer.name);
 }
 
-/** The version of a runtime in the metadata of the layer that holds it. Null if the layer has none. */
+/** The version of a runtime, from the metadata of the runtime's layer. Null if the metadata have no valid version. */
 export function layerVersion(metadata: unknown): string | null {
   const { version } = (metadata ?? {}) as { version?: unknown };
   return typeof version === 'string' && /^[\w.+-]{1,40}$/.test(version) ? version : null;

@@ -43,7 +43,7 @@ export class BuildNamespace {
     for (const check of await this.#check(signal)) if (check.status === 'rejected') throw check.reason;
   }
 
-  /** At the start, logs why builds could not run, before anybody pushes. Never rejects. */
+  /** Called when the server starts: logs why builds cannot run, before anybody pushes. Never rejects. */
   async checkAtStart(): Promise<void> {
     const { log } = this.#options;
     for (const check of await this.#check(AbortSignal.timeout(START_MS))) {

@@ -26,18 +26,21 @@ export interface Following {
   readonly cluster: Cluster;
   readonly config: KubernetesBuilderConfig;
   readonly log: Log;
-  /** How long a build waits for a fault that may pass. */
+  /** How many milliseconds a build waits for a fault that can pass by itself, such as a full node. */
   readonly patienceMs: number;
-  /** A build may wait for room in its namespace's quota only until it has used this much of its time. */
+  /** A build may wait for room in its namespace's quota only until it has used this many milliseconds of its time. */
   readonly roomMs: number;
   readonly request: BuildRequest;
   readonly source: PreparedSource;
   readonly progress: Progress;
   readonly guard: BuildLimits;
   readonly job: FollowedJob;
-  /** Creates the Job. Null if an earlier server created it and the build has fetched its source. */
+  /** Creates the Job. Null if an earlier server created the Job and the build has fetched its source. */
   readonly begin: (() => Promise<void>) | null;
-  /** Makes the artifact from the image's digest. The Job is kept until then, so that another server can resume it. */
+  /**
+   * Makes the artifact from the image's digest. The Job is deleted only after this has succeeded, so that until then
+   * another server can resume it.
+   */
   readonly finish: (digest: string) => Promise<Artifact>;
   /** Removes the image of a failed build, which may have reached the registry. */
   readonly removeImage: () => Promise<void>;
@@ -132,7 +135,7 @@ async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone
   }
 }
 
-/** Logs that a Job was not deleted. The cluster deletes it an hour after its end. */
+/** Logs that a Job was not deleted. The cluster deletes a Job an hour after it has ended. */
 export function logNotRemoved(log: Log, error: unknown, facts: object): void {
   logFailure(log, { error, message: 'build not removed from the cluster', facts });
 }

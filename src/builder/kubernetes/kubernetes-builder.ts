@@ -33,16 +33,18 @@ export interface KubernetesBuilderOptions {
   readonly log: Log;
   /** Returns the HTTP address of this server as builds reach it, `http://HOST:PORT`. Called when a build begins. */
   readonly sourceOrigin: () => string;
-  /** After this long without output, the push is told that the build still runs; 30,000 if not set. */
+  /** After this many milliseconds without output, the push is told that the build still runs; 30,000 if not set. */
   readonly quietMs?: number;
-  /** How long a build waits for room on a node or for an image that cannot be pulled; 120,000 if not set. */
+  /**
+   * How many milliseconds a build waits for room on a node or for an image that cannot be pulled; 120,000 if not set.
+   */
   readonly patienceMs?: number;
 }
 
-/** The limit for each step of cleaning up. */
+/** How many milliseconds each step of cleaning up may take. */
 const CLEANING_MS = 30_000;
 const AWAY_MS = 60_000;
-/** A resumed build gets at least this long, so that its result can be read even if its time is over. */
+/** A resumed build gets at least this many milliseconds, so that its result can be read even if its time is over. */
 const READING_MS = 120_000;
 
 /**
@@ -59,7 +61,10 @@ export class KubernetesBuilder implements Builder {
   readonly #builderImages: BuilderImages;
   readonly #images: ToolImages;
   readonly #login: RegistryLogin;
-  /** Set when the cluster did not answer, so that cleaning up does not wait again for each tool. */
+  /**
+   * The error of a cluster that did not answer. While it is set, cleaning up does not ask the cluster for the other
+   * tools.
+   */
   #away: { readonly error: unknown; readonly untilMs: number } | null = null;
 
   constructor(options: KubernetesBuilderOptions) {
@@ -131,7 +136,7 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
-  /** Runs `work` with the limits of a build and a folder that is deleted afterwards. */
+  /** Runs `work` with the limits of a build and with a folder. Deletes the folder when `work` has ended. */
   async #guarded(
     request: BuildRequest,
     { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },
@@ -155,7 +160,7 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** Makes an image of the commit. */
+  /** Starts a Job that makes an image of the commit, and follows it. */
   async #make(
     request: BuildRequest,
     progress: Progress,
@@ -164,7 +169,8 @@ export class KubernetesBuilder implements Builder {
   ): Promise<Artifact> {
     const { config, cluster } = this.#options;
     const { tool, id, commit } = request;
-    // The checks run while git writes files. Wait for all of them, because the folder is deleted afterwards.
+    // The checks run while git writes files. Even if a check fails, wait for git, because the folder is deleted when
+    // this method ends.
     const [preparing, ...asking] = await Promise.allSettled([
       this.#prepareSource(request, folder, progress, guard.signal),
       this.#images.registry(tool).assertUsable(guard.signal),
@@ -205,7 +211,8 @@ export class KubernetesBuilder implements Builder {
     const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // A build that ended in time must be read, however late. The cluster ends a build that takes too long.
+    // The result of a build that ended in time must be read, however late this server started. The cluster itself ends
+    // a build that takes too long.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
@@ -261,7 +268,9 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** Asks the cluster. If it failed for one tool within the last minute, throws the same error for the others. */
+  /**
+   * Asks the cluster. If asking for one tool has failed, throws the same error for all tools during the next minute.
+   */
   async #ifClusterAnswers<Result>(ask: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
     try {
@@ -272,7 +281,10 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** Best effort: if the registry does not answer, logs that and fails nothing, because the next cleanup tries again. */
+  /**
+   * Deletes something in the registry. A failure is only logged, because what stays there takes room and does no other
+   * harm.
+   */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {
       await action();

@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 
-/** A source that one reader with the token can fetch once. */
+/** A source that can be fetched once, with its token. */
 export interface SourceOffer extends Disposable {
   readonly token: string;
 }
@@ -29,7 +29,10 @@ export class SourceOffers {
     return { token, [Symbol.dispose]: () => void this.#waiting.delete(key) };
   }
 
-  /** Takes the token's source. Returns a function that starts its tar archive; null if the token is not valid. */
+  /**
+   * Takes the source of this token, so that nobody can take it again. Returns a function that makes the source's tar
+   * archive; null if the token is not valid.
+   */
   take(token: string): ((signal: AbortSignal) => Readable) | null {
     const key = hashOf(token);
     const found = this.#waiting.get(key);
@@ -44,8 +47,8 @@ function hashOf(token: string): string {
 }
 
 /**
- * Makes a tar archive that follows no links. Order and owners of files are always the same. It leaves out the folder
- * itself, because the unpacking user may not change the target folder.
+ * Makes a tar archive that follows no links. Order and owners of files are always the same. The archive leaves out the
+ * folder itself, because the user who unpacks it may not change the target folder.
  */
 function archive(folder: string, signal: AbortSignal): Readable {
   const child = execa(
@@ -68,7 +71,7 @@ function archive(folder: string, signal: AbortSignal): Readable {
   return child.readable({ from: 'stdout' });
 }
 
-/** Joins the names, each followed by a NUL. */
+/** Joins names, with a NUL after each name. */
 function joined(names: readonly Buffer[]): Buffer {
   return Buffer.concat(names.flatMap((name) => [name, Buffer.of(0)]));
 }

@@ -13,8 +13,9 @@ const MARK = 'complete';
 const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 
 /**
- * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Everybody can
- * pass through the folders above them, but only the server can list those. An artifact belongs to its tool's uid.
+ * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Every user can
+ * pass through the folders above an artifact, but only the server can list them. Only the server can enter `cache`. An
+ * artifact belongs to its tool's uid.
  */
 export class Artifacts {
   readonly #data: string;
@@ -41,7 +42,7 @@ export class Artifacts {
     await makeFolder(join(this.#data, 'cache'), 0o700);
   }
 
-  /** The folder of the artifact that this tool finished last, or null if it has none. */
+  /** The folder of the tool's artifact that was finished last, or null if the tool has none. */
   async newest(tool: ToolName): Promise<string | null> {
     const finished = await this.#finished(tool);
     return finished.at(-1)?.folder ?? null;
@@ -68,7 +69,7 @@ export class Artifacts {
   /**
    * Keeps, removes or sets aside each artifact, as `fateOf` says.
    *
-   * @returns the new paths of those that were set aside.
+   * @returns the new paths of the artifacts that were set aside.
    */
   async sort(tool: ToolName, fateOf: FateOf, setAside: SetAside): Promise<string[]> {
     const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));

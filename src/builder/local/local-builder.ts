@@ -63,8 +63,8 @@ export class LocalBuilder implements Builder {
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // Layers that were built with another sandbox may contain paths that do not exist now. The cache is as old as they
-    // are.
+    // Layers that were built with another sandbox may contain paths that do not exist now. The layers in the cache were
+    // built with that sandbox, too.
     const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
     const previous = isOther ? null : newest;
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));

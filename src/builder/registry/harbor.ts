@@ -13,7 +13,7 @@ export interface HarborOptions {
   readonly timeoutMs?: number;
 }
 
-/** An account that may push to one project, and do nothing else. */
+/** An account that may push to one project and pull from it, and do nothing else. */
 export interface HarborRobot extends Credentials {
   readonly id: number;
 }
@@ -24,7 +24,7 @@ const quotas = z.array(
 );
 const robot = z.object({ id: z.number(), name: z.string(), secret: z.string() });
 
-/** If less than this is free, no build can export a usable image. */
+/** If the quota of a project has less than this free, no build can export a usable image. */
 const leastFreeBytes = 32 * 1024 * 1024;
 
 /**
@@ -40,7 +40,7 @@ export class Harbor {
     this.#options = options;
   }
 
-  /** Makes the project if it does not exist. It is public, as on Toolforge. @returns its number. */
+  /** Makes the project if it does not exist. The project is public, as on Toolforge. @returns the id of the project. */
   async ensureProject(name: string, signal: AbortSignal): Promise<number> {
     const known = await this.#projectId(name, signal);
     if (known !== null) return known;
@@ -65,7 +65,8 @@ export class Harbor {
    */
   async assertRoom(name: string, projectId: number, signal: AbortSignal): Promise<void> {
     const answer = await this.#send('GET', `/quotas?reference=project&reference_id=${projectId}`, signal);
-    // Reading quotas needs a right of its own. Without it, the registry itself refuses an image that does not fit.
+    // Reading quotas needs a right of its own. If this server lacks the right, the build begins, and the registry
+    // refuses an image that does not fit.
     if (answer.status === 403) return void (await answer.body?.cancel());
     if (!answer.ok) throw await this.#unexpected(`read the quota of ${name}`, answer);
     const [quota] = quotas.parse(await answer.json());
@@ -125,7 +126,7 @@ export class Harbor {
         method,
         headers: {
           Authorization: `Basic ${pair}`,
-          // The name of a project may be a number, as the name of a tool may.
+          // Tells Harbor that the path has the name of a project and not its id, because a name can look like a number.
           'X-Is-Resource-Name': 'true',
           ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
         },
@@ -155,7 +156,7 @@ export class Harbor {
   }
 }
 
-/** The tool's images have used up the quota. */
+/** The error of a build for which the quota of the project has no room left. */
 export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
   return new DeployError(
     'REGISTRY_FULL',

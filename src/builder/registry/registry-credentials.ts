@@ -50,7 +50,7 @@ export function credentialsIn(path: string | null): FindCredentials {
   };
 }
 
-/** A file with one pair of credentials, for a Secret. */
+/** The text of a docker configuration file with one pair of credentials, for a Secret. */
 export function dockerConfigJson(host: string, { user, password }: Credentials): string {
   const auth = Buffer.from(`${user}:${password}`).toString('base64');
   return JSON.stringify({ auths: { [host]: { auth } } });

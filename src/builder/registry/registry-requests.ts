@@ -4,9 +4,9 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import type { FindCredentials } from './registry-credentials.ts';
 
 export interface RegistryOptions {
-  /** The host as written in references. */
+  /** The host of the registry, as references to its images name it. */
   readonly host: string;
-  /** Without TLS, for a registry in the cluster or on this machine. */
+  /** True to use HTTP without TLS, for a registry in the cluster or on this machine. */
   readonly isPlainHttp: boolean;
   readonly credentials: FindCredentials;
   /** Milliseconds for one answer. Default 30,000. */
@@ -150,7 +150,7 @@ export class RegistryRequests {
   }
 }
 
-/** The registry does not answer, or answers that it cannot. */
+/** The error of a registry that does not answer, or that answers that it cannot serve the request. */
 export function registryUnavailable(host: string, why: string, cause?: unknown): DeployError {
   return new DeployError(
     'REGISTRY_UNAVAILABLE',
@@ -170,7 +170,7 @@ function whyOf(error: unknown): string {
   return codeOf(error) ?? (error.cause instanceof Error ? error.cause.message : error.message);
 }
 
-/** `fetch` hides the system's error one level down. */
+/** The code of an error of `fetch`, which hides the error of the system in `cause`. Null if there is none. */
 function codeOf(error: unknown): string | null {
   if (error instanceof Error && error.name === 'TimeoutError') return null;
   return systemCode(error) ?? (error instanceof Error ? systemCode(error.cause) : null);

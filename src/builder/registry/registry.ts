@@ -26,7 +26,7 @@ const imageConfig = z.object({
 
 /** What the registry tells about an image without a pull. */
 export interface ImageFacts {
-  /** The digest of the index, if the reference names one; otherwise of the manifest. */
+  /** The digest of the index, if the reference names an index; otherwise the digest of the manifest. */
   readonly digest: string;
   /** Bytes of the configuration and the compressed layers. */
   readonly bytes: number;
@@ -45,7 +45,7 @@ const ACCEPT = [
   'application/vnd.oci.image.manifest.v1+json',
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
-/** A configuration has a few kB. More than this is not read. */
+/** The most characters of an answer that are read. The configuration of an image has a few kB. */
 const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_TAGS = 10_000;
 
@@ -79,7 +79,8 @@ export class Registry {
   }
 
   /**
-   * The facts of an image, or null if it does not exist. From an index, takes the image for this machine's processor.
+   * The facts of an image, or null if it does not exist. If the reference names an index, takes the image for the
+   * processor of this machine.
    */
   async facts(name: string, reference: string, signal: AbortSignal): Promise<ImageFacts | null> {
     const found = await this.#manifest(name, reference, signal);
@@ -140,7 +141,7 @@ export class Registry {
     throw unexpected(this.host, answer);
   }
 
-  /** All tags of a repository. Empty if it does not exist. */
+  /** Tags of a repository, at least the first 10,000. Empty if the repository does not exist. */
   async tags(name: string, signal: AbortSignal): Promise<string[]> {
     const tags: string[] = [];
     let last = '';
@@ -173,7 +174,7 @@ export class Registry {
     }
     if (!answer.ok) throw unexpected(this.host, answer);
     const text = await this.#text(answer, signal);
-    // Computed from the bytes, because the header may lie.
+    // The digest is computed from the text, because the header with the digest may be wrong.
     const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`;
     if (reference.startsWith('sha256:') && digest !== reference) {
       throw new Error(`the registry ${this.host} gave something else for ${reference}`);

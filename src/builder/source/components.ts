@@ -10,7 +10,7 @@ export interface Component {
   readonly command: string;
   /** Null if the component runs all the time. */
   readonly schedule: Schedule | null;
-  /** Whether it receives the requests to the tool. */
+  /** True if the component receives the requests to the tool. */
   readonly isPublished: boolean;
 }
 

@@ -19,7 +19,7 @@ export interface PreparedSource {
   /** The components of toolforge.yaml. */
   readonly components: readonly Component[];
   readonly warnings: readonly string[];
-  /** The names at the top, sorted. */
+  /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
 }
 

@@ -3,7 +3,7 @@ import { namesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
 const MAX_BYTES = 64 * 1024;
-/** For example `procfile`, `PROCFILE`, `Procfile.txt`. */
+/** Matches a file name that was probably meant as `Procfile`: `procfile`, `PROCFILE`, `Procfile.txt`. */
 const misspelt = /^procfile(\.(txt|yml|yaml))?$/i;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 

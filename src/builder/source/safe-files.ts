@@ -3,12 +3,12 @@ import { type FileHandle, lstat, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
 
-/** The largest metadata file of a build that is read. */
+/** The most bytes of a metadata file of a build. A larger file is not read. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
- * The largest TOML file of a build that is read. Such files are short. While the server parses one, or tries every
- * alternative of a plan, nobody else is served.
+ * The most bytes of a TOML file of a build. A larger file is not read: while the server parses it, or tries all
+ * alternatives of a build plan, nobody else is served.
  */
 export const MAX_TOML_BYTES = 64 * 1024;
 
@@ -36,7 +36,7 @@ export async function readPlainFile(
   return await file.readFile('utf8');
 }
 
-/** Like `readPlainFile`, but gives the first bytes of a file that is larger, and none if there is no such file. */
+/** Like `readPlainFile`, but returns at most the first `maxBytes` bytes. Empty if there is no such plain file. */
 export async function readStart(root: string, parts: readonly string[], maxBytes: number): Promise<Buffer> {
   await using file = await openPlainFile(root, parts);
   if (file === null) return Buffer.alloc(0);
@@ -60,7 +60,7 @@ async function openPlainFile(root: string, parts: readonly string[]): Promise<Fi
   }
 }
 
-/** Like `readPlainFile`, but gives an empty text if the file is too large. Used for hints and warnings. */
+/** Like `readPlainFile`, but returns an empty text if the file is too large. For files that only cause warnings. */
 export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
   try {
     return await readPlainFile(...file);

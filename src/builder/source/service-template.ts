@@ -5,7 +5,7 @@ import { readPlainFile } from './safe-files.ts';
 import { parseMapping, shown } from './small-yaml.ts';
 
 const file = 'service.template';
-/** A hostile YAML file of 64 kB keeps the parser busy for a second. */
+/** The limit is this low because a hostile YAML file of 64 kB keeps the parser busy for a second. */
 const MAX_BYTES = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
 const MAX_REPLICAS = 100;
@@ -15,10 +15,10 @@ const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 /** The folders in which Toolforge's `webservice` looks for the file. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
-/** The settings that one key gives, or a sentence that says why it is not used. */
+/** The settings that one key of the file sets, or a sentence that says why the key is not used. */
 export type Read = Partial<ServiceSettings> | string;
 
-/** The keys of Toolforge's `webservice`. Null if a key is accepted and has no effect here. */
+/** The keys that Toolforge's `webservice` knows, each with its reader. Null if a key has no effect here. */
 const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
   type: readType,
   'health-check-path': readPath,
@@ -33,9 +33,10 @@ const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
 };
 
 /**
- * Reads the settings of the web process, and gives a sentence for each part of the file that is not used.
+ * Reads the settings of the web process from service.template. Returns a warning for each part that is not used.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE` if there is more than one file, or if the file has no keys.
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE` if there is more than one file, or if the file is too large or no YAML
+ * mapping.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
  */
 export async function readServiceTemplate(
@@ -103,7 +104,7 @@ function refusal(message: string, hint: string, options?: ErrorOptions): DeployE
   return new DeployError('BUILD_SERVICE_TEMPLATE', message, hint, options);
 }
 
-/** Checks a key that the buildpacks read themselves. Only reports a value that no buildpack uses. */
+/** Checks the key `type`, which the buildpacks read themselves. Warns about a value that no buildpack uses. */
 function readType(value: unknown): Read {
   if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
   return `${shown(value)} chooses nothing here; what is built is found out by the files`;

@@ -2,9 +2,9 @@ import { DeployError } from '../../core/errors.ts';
 
 const MAX_PATTERNS = 200;
 const MAX_PATTERN_LENGTH = 256;
-/** Comparisons that take a few seconds. */
+/** The most comparisons for one .slugignore. They take a few seconds. */
 const MAX_STEPS = 100_000_000;
-/** Comparisons that take a few milliseconds. */
+/** After this many comparisons, which take a few milliseconds, the server should serve others. */
 const stepsOfTurn = 200_000;
 
 /** Tests one character. Null matches any number of characters. */
@@ -17,7 +17,7 @@ export interface Pattern {
   readonly isFolderOnly: boolean;
 }
 
-/** Reads the patterns of a .slugignore, and gives a sentence for each line that is not used. */
+/** Reads the patterns of a .slugignore. Returns a warning for each line that is not used. */
 export function readPatterns(text: string): { patterns: Pattern[]; warnings: string[] } {
   const patterns: Pattern[] = [];
   const warnings: string[] = [];
@@ -40,7 +40,7 @@ export function readPatterns(text: string): { patterns: Pattern[]; warnings: str
   return { patterns, warnings };
 }
 
-/** A pattern with a slash at its start or in the middle matches from the top; any other matches at any depth. */
+/** A pattern with a slash at its start or in the middle matches from the top. All others match at any depth. */
 function patternOf(line: string): Pattern {
   const path = line.replace(/\/+$/, '');
   const parts = path
@@ -50,7 +50,7 @@ function patternOf(line: string): Pattern {
   return { parts: path.includes('/') ? parts : [null, ...parts], isFolderOnly: line.endsWith('/') };
 }
 
-/** `*`, `?`, `[a-z]`, `\x` and plain characters. */
+/** Splits a pattern into tokens: `*`, `?`, `[a-z]`, `\x` and plain characters. */
 function tokens(glob: string): Token[] {
   return (glob.match(/\\.|\[[!^]?\]?[^\]]*\]|./gsu) ?? []).map(tokenOf);
 }
@@ -64,7 +64,10 @@ function tokenOf(text: string): Token {
   return { fits: (character) => character === wanted, steps: 1 };
 }
 
-/** Compiled once. Reading a long character set at each comparison made every step a hundred times slower. */
+/**
+ * Compiles a character set, such as `[a-z]`, once. If every comparison read a long set again, it would be a hundred
+ * times slower.
+ */
 function setOf(set: string, isNegated: boolean): Token {
   const members = [...set.matchAll(/(.)-(.)|(.)/gsu)];
   const ranges = members.flatMap(([, from, to]): [string, string][] =>
@@ -81,7 +84,7 @@ export class Matcher {
   #steps = 0;
   #turnAt = 0;
 
-  /** True once after each few milliseconds of comparing: the caller should let the event loop serve others. */
+  /** True once after every few milliseconds of comparing. The caller should then let the event loop serve others. */
   isDue(): boolean {
     if (this.#steps - this.#turnAt < stepsOfTurn) return false;
     this.#turnAt = this.#steps;

@@ -28,7 +28,7 @@ export interface LeftOut {
  * Removes the files that `.slugignore` names from a fresh checkout. Its lines are as in a .gitignore, but cannot
  * negate. Follows no symbolic link; a link is removed like a file.
  *
- * @returns null if there is no such file.
+ * @returns null if there is no .slugignore.
  * @throws DeployError `BUILD_SLUGIGNORE` if matching the patterns would take too long.
  * @see https://devcenter.heroku.com/articles/slug-compiler#ignoring-files-with-slugignore
  */
@@ -70,7 +70,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
   const { source, total } = clearing;
   const entries = await entriesIn(join(source, ...folder.path));
   for (const [index, entry] of entries.entries()) {
-    // Let the event loop serve others in between.
+    // After every 500 entries, the event loop serves others.
     if (index % 500 === 499) await nextTurn();
     const place: Place = {
       path: [...folder.path, entry.name],
@@ -80,7 +80,8 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
     const isKept = folder.path.length === 0 && kept.has(entry.name);
     if (!isKept && (await isMeant(clearing, place))) {
       await weigh(join(source, ...place.path), place.isFolder, total);
-      // Starting a program for each folder would be slow. Node is safe here, because nothing else writes to a checkout.
+      // Node.js deletes the folder, because starting a program for each folder would be slow. This is safe, because
+      // nothing else writes to a checkout.
       await rm(join(source, ...place.path), { recursive: true });
     } else if (place.isFolder) {
       await clear(clearing, place);
@@ -91,7 +92,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
 async function isMeant({ patterns, matcher }: Clearing, { characters, isFolder }: Place): Promise<boolean> {
   for (const { parts, isFolderOnly } of patterns) {
     if ((isFolder || !isFolderOnly) && matcher.fits(parts, characters)) return true;
-    // This loop checks, too, because one pattern may take milliseconds.
+    // The event loop also serves others between two patterns, because one pattern may take milliseconds.
     if (matcher.isDue()) await nextTurn();
   }
   return false;

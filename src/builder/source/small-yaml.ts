@@ -1,12 +1,14 @@
 import { Worker } from 'node:worker_threads';
 import { parseYaml } from './parse-yaml.ts';
 
-/** The keys and values at the top level of a file. `why` continues a sentence that says why the file has none. */
+/** The keys and values at the top level of a file. If it has none, `why` continues a sentence that says so. */
 export type ReadMapping =
   | { readonly mapping: Record<string, unknown> }
   | { readonly why: string; readonly cause: unknown };
 
-/** Even a hostile text of this size is parsed in a few milliseconds, faster than a thread starts. */
+/**
+ * The longest text that is parsed without a thread. Even if it is hostile, that takes less time than to start a thread.
+ */
 const MAX_CHARACTERS_HERE = 1024;
 
 /**

@@ -10,11 +10,11 @@ import { type Read, readCpu, readMemory, readPath, readReplicas } from './servic
 import { isMapping, parseMapping, shown } from './small-yaml.ts';
 
 const file = 'toolforge.yaml';
-/** A hostile YAML file of 64 kB keeps the parser busy for a second. */
+/** The limit is this low because a hostile YAML file of 64 kB keeps the parser busy for a second. */
 const MAX_BYTES = 16 * 1024;
 const MAX_COMPONENTS = 50;
 const MAX_CHARACTERS = 8192;
-/** The longest name of a Toolforge job. */
+/** The most characters in the name of a job on Toolforge. */
 const longestName = 52;
 const MAX_RETRIES = 5;
 const longestSeconds = 604_800;
@@ -24,7 +24,7 @@ const example =
 
 const topKeys = ['config_version', 'components', 'source_url'];
 const componentKeys = ['component_type', 'build', 'run'];
-/** Keys that only the published component may have. */
+/** Keys of `run` that have an effect only in the published component. */
 const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
   health_check_http: readPath,
   replicas: readReplicas,
@@ -33,7 +33,7 @@ const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
 };
 const runKeys = new Set(['command', 'port', 'port_protocol', 'publish']);
 const scheduledKeys = new Set(['command', 'schedule', 'retry', 'timeout']);
-/** Keys that describe how this server works anyway, if they have this value. */
+/** Keys of `run` that need no warning if they have this value, because this server works so anyway. */
 const natural: Readonly<Record<string, unknown>> = { mount: 'none', emails: 'none', filelog: false };
 
 export interface ToolforgeYaml {
@@ -45,10 +45,10 @@ export interface ToolforgeYaml {
 }
 
 /**
- * Reads the components of Toolforge's file. Ignores `build`, because this server builds the pushed commit.
+ * Reads the components of toolforge.yaml. Ignores `build`, because this server builds the pushed commit.
  *
  * @param options.mostScheduled - How many scheduled components a tool may have.
- * @throws DeployError `BUILD_TOOLFORGE_YAML`, which names the component and says what to write.
+ * @throws DeployError `BUILD_TOOLFORGE_YAML` if the file or one of its components cannot be used.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool
  */
 export async function readToolforgeYaml(
@@ -138,7 +138,7 @@ function reserved(where: string, meaning: string): DeployError {
 }
 
 function readCommand(where: string, value: unknown): string {
-  // Toolforge prefixes this to each command in an image that buildpacks made.
+  // Drops the word `launcher`, which Toolforge prefixes to each command in an image that buildpacks made.
   const command =
     typeof value === 'string'
       ? value

@@ -31,7 +31,8 @@ export class RegistryLogin {
   }
 
   /**
-   * Prepares the tool's project if Harbor is set up. Dispose of the login when the build has ended.
+   * Returns the login for one build. If Harbor is set up, makes the tool's project and an account for the build.
+   * Dispose of the login when the build has ended.
    *
    * @throws DeployError `REGISTRY_FULL`, `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
    */
@@ -58,7 +59,10 @@ export class RegistryLogin {
     };
   }
 
-  /** The account that an earlier server opened for a build. Disposing of it removes the account. */
+  /**
+   * The login of a build that an earlier server started, with this Harbor account. Disposing of the login deletes the
+   * account.
+   */
   known(account: number | null): AsyncDisposable {
     return {
       [Symbol.asyncDispose]: async () => {
@@ -83,7 +87,7 @@ export class RegistryLogin {
     try {
       await harbor.removeRobot(id, AbortSignal.timeout(30_000));
     } catch (error) {
-      // The account expires within a day, and this must not fail the build.
+      // If the account cannot be deleted, it expires within a day. So the build need not fail.
       if (!(error instanceof DeployError)) throw error;
       this.#log.warn({ err: error, robot: id }, 'cannot delete the registry account of a build');
     }

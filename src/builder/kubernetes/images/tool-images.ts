@@ -79,7 +79,7 @@ export class ToolImages {
     await this.registry(tool).tag(this.repositories(tool).image, digest, `v${version}`, signal);
   }
 
-  /** Deletes the image of a build with all its tags. Does nothing if it does not exist. */
+  /** Deletes the image of a build with all its tags. Does nothing if the image does not exist. */
   async remove(tool: ToolName, id: string, signal: AbortSignal): Promise<void> {
     const { image } = this.repositories(tool);
     const digest = await this.registry(tool).digestOf(image, id, signal);
@@ -103,7 +103,7 @@ export class ToolImages {
     return await this.registry(tool).digestOf(this.repositories(tool).cache, NEWEST, signal);
   }
 
-  /** Deletes the cache image of an earlier build if a newer one has its tag. */
+  /** Deletes the cache image with this digest, unless the tag `latest` still names it. */
   async removeOldCache(tool: ToolName, digest: string | null, signal: AbortSignal): Promise<void> {
     if (digest === null || digest === (await this.cacheDigest(tool, signal))) return;
     await this.#delete(tool, this.repositories(tool).cache, digest, signal);

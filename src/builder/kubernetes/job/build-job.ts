@@ -13,7 +13,7 @@ export interface BuildJob {
   readonly labels: Readonly<Record<string, string>>;
   /** The facts with which a later server can resume the build (resumable-jobs.ts). */
   readonly annotations: Readonly<Record<string, string>>;
-  /** Names the image by digest if that is known. */
+  /** The reference to the builder image, by its digest if the digest is known. */
   readonly builderImage: string;
   /** The build user of the builder image. */
   readonly user: { readonly uid: number; readonly gid: number };
@@ -84,7 +84,7 @@ export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1Job
       suspend: true,
       backoffLimit: 0,
       activeDeadlineSeconds: job.limits.seconds,
-      // The server that follows the Job deletes it. If there is none, the next server has this long to resume it.
+      // The server that follows the Job deletes it. If no server does, the next server has an hour to resume the build.
       ttlSecondsAfterFinished: 3600,
       template: {
         metadata: { labels: { ...job.labels } },

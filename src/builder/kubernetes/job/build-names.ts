@@ -9,7 +9,10 @@ const BUILD_LABELS = {
 const TOOL_LABEL = 'push.toolforge.org/tool';
 export const BUILD_LABEL = 'push.toolforge.org/build';
 
-/** The value of this label is the Job's name, because an earlier Job may have had the same build id. */
+/**
+ * The label with the name of the Job. The build's id would not be enough, because an earlier Job may have had the same
+ * id.
+ */
 export const JOB_LABEL = 'push.toolforge.org/job';
 
 /** The labels of one build’s objects. */

@@ -32,8 +32,8 @@ interface Waiter {
 }
 
 /**
- * Watches the pod of one build's Job, and the events that say why there is no pod. It may be created before the pod
- * exists. Dispose of it when the build has ended.
+ * Watches the pod of one build's Job, and the events that say why there is no pod. This object may be created before
+ * the pod exists. Dispose of it when the build has ended.
  */
 export class BuildPod implements AsyncDisposable {
   readonly #ended = new AbortController();
@@ -80,7 +80,7 @@ export class BuildPod implements AsyncDisposable {
     });
   }
 
-  /** Fires if the cluster refuses the watches. */
+  /** Fires if the cluster refuses one of the watches. The reason is the error. */
   get failed(): AbortSignal {
     return this.#failed.signal;
   }
@@ -102,7 +102,7 @@ export class BuildPod implements AsyncDisposable {
         ),
       );
     }
-    // Wait for the list of pods, because a pod says more than its Job.
+    // If the list of pods has not arrived, a pod may exist, and it says more than its Job. So there is no answer yet.
     if (!isListed) return null;
     const refused = this.#events.findLast(({ reason }) => reason === 'FailedCreate');
     if (refused !== undefined) return creationFault(refused.message ?? '');
@@ -144,7 +144,10 @@ export class BuildPod implements AsyncDisposable {
     return this.#known.isGone === true;
   }
 
-  /** Resolves when `look` returns true. Calls it now and after each change. */
+  /**
+   * Resolves when `look` returns true. Calls `look` at once and after each change. Rejects when the signal or `failed`
+   * fires.
+   */
   async until(look: () => boolean, signal: AbortSignal): Promise<void> {
     const any = AbortSignal.any([signal, this.#failed.signal]);
     any.throwIfAborted();

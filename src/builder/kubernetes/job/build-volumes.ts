@@ -2,8 +2,9 @@ import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import type { BuildJob } from './build-job.ts';
 
 /**
- * The volumes that a container of a build may mount. `control` names the images that are read with the registry's
- * credential, so no code of a tool may write it. Detection may run a tool's code, so it writes to `detected`.
+ * The volumes that a container of a build may mount. A file in `control` names the images that are read with the
+ * registry's credential, so no code of a tool may write to `control`. Detection may run a tool's code, so it writes to
+ * `detected`.
  */
 export type BuildVolume =
   | 'workspace'
@@ -31,7 +32,7 @@ const PATHS = {
 
 const WRITABLE: ReadonlySet<BuildVolume> = new Set(['workspace', 'layers', 'control', 'detected']);
 
-/** The mounts of a container that may see these volumes. */
+/** The mounts of a container that may see the volumes `names`. */
 export function mountsOf(
   names: readonly BuildVolume[],
   { secrets }: Pick<BuildJob, 'secrets'>,

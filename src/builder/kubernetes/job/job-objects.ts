@@ -21,7 +21,10 @@ export interface BuildSecrets {
   readonly dockerConfig: string | null;
 }
 
-/** The API's limit for one Secret. Compared with base64 text, which is a third longer than the values. */
+/**
+ * The API's limit for the content of one Secret. It is compared with base64 text, which is a third longer than the
+ * values.
+ */
 const MAX_SECRET_BYTES = 1024 * 1024;
 
 /**
@@ -73,7 +76,7 @@ function secretsOf(
   return [...secrets, secret(job.secrets.registry, login, 'kubernetes.io/dockerconfigjson')];
 }
 
-/** Deletes a Job with its pod and Secrets. Does nothing if it does not exist. */
+/** Deletes a Job with its pod and Secrets. Does nothing if the Job does not exist. */
 export async function deleteJob(
   cluster: Cluster,
   namespace: string,
@@ -103,7 +106,10 @@ export async function jobsOf(
   }));
 }
 
-/** The same variables as in the embedded builder, plus a fixed date so that the same input gives the same bytes. */
+/**
+ * The variables that buildpacks see. They are those of the embedded builder, and a fixed date, so that equal sources
+ * give equal images.
+ */
 function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
   const usable = Object.entries(variables).filter(
     ([name, value]) => isVariableName(name) && !value.includes('\0'),
@@ -111,10 +117,13 @@ function platformVariables(variables: Readonly<Record<string, string>>): Record<
   return { LANG: 'C.UTF-8', SOURCE_DATE_EPOCH: FIRST_DATE, ...Object.fromEntries(usable) };
 }
 
-/** 1980-01-01 and one second, because ZIP files cannot hold earlier dates. */
+/** One second after the start of 1980 UTC, because ZIP files cannot hold earlier dates. */
 const FIRST_DATE = '315532801';
 
-/** Becomes a label of the image, so that each build has its own digest and can be deleted without the others. */
+/**
+ * The text of project-metadata.toml, which becomes a label of the image. So the image of each build has its own digest,
+ * and can be deleted without the images of other builds.
+ */
 function projectMetadata({ id, commit }: BuildSecrets['request']): string {
   return stringify({ source: { type: 'git', version: { commit }, metadata: { build: id } } });
 }

@@ -57,10 +57,10 @@ export function planJob(options: {
   };
 }
 
-/** The facts about a Job that are needed to follow it. */
+/** The facts about a Job that a server needs to follow it. */
 export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits'>;
 
-/** Returns the facts that are needed to follow a Job, from its name and the id of its build. */
+/** Returns what a server needs to follow a Job, from the name of the Job and the id of its build. */
 export function followedJob(
   config: KubernetesBuilderConfig,
   repositories: ToolRepositories,

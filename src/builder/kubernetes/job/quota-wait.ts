@@ -11,11 +11,11 @@ import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.
 /** How a build waits for room in the quota of its namespace. */
 export interface Room {
   readonly namespace: string;
-  /** The build waits until it has used this many milliseconds of its time, and then fails. */
+  /** When the build has used this many milliseconds of its time and there is still no room, it fails. */
   readonly waitMs: number;
-  /** Returns how much of its time the build has used. */
+  /** Returns how many milliseconds of its time the build has used. */
   readonly spentMs: () => number;
-  /** Called once if the build must wait, with a sentence without its subject. */
+  /** Called when an object must wait for room, with a sentence without its subject. */
   readonly onWait: (words: string) => void;
   readonly signal: AbortSignal;
 }
@@ -46,7 +46,8 @@ export function roomOf(
 /**
  * Makes an object in the build namespace. Retries while the namespace's quota has no room.
  *
- * @throws DeployError `BUILD_QUOTA` if it can never fit or the time is over, `BUILD_NAMESPACE`; what `make` throws.
+ * @throws DeployError `BUILD_QUOTA` if the object can never fit, or if the build has waited too long;
+ * `BUILD_NAMESPACE`; what `make` throws.
  */
 export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): Promise<Made> {
   const { namespace, waitMs, spentMs, onWait, signal } = room;

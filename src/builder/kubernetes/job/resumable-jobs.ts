@@ -11,7 +11,7 @@ const COMMIT = 'push.toolforge.org/commit';
 /** The annotations of a Job from which another server can resume the build. */
 export interface JobFacts {
   readonly commit: string;
-  /** The registry's account of this build alone; null = it has none. */
+  /** The id of the Harbor account that only this build uses; null = it has none. */
   readonly account: number | null;
   /** The digest of the cache image that this build replaces; null = there was none. */
   readonly oldCache: string | null;
@@ -60,7 +60,10 @@ export async function resumableJobs(
   });
 }
 
-/** Returns null if the server that made the Job was too old to hand over builds. */
+/**
+ * The facts of a Job. Null if the Job was made by a server too old to record the commit, so that nobody can resume its
+ * build.
+ */
 function factsOf({ metadata }: V1Job): ResumableJob | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};
   const build = labels[BUILD_LABEL];

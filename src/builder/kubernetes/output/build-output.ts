@@ -33,8 +33,8 @@ export class BuildOutput {
   /** Lines that look like the last lines of the lifecycle, and are held back until the end of the output. */
   readonly #held: string[] = [];
   /**
-   * Lines before the first buildpack; null once the beginning of the log was seen. The node drops the beginning of a
-   * long log if nobody reads it in time.
+   * Lines before the first buildpack. Null after the beginning of the log was seen. The beginning of a long log can be
+   * missing, because the node drops it if nobody reads it in time.
    */
   #before: string[] | null = [];
 
@@ -74,7 +74,9 @@ export class BuildOutput {
     else this.#say(text);
   }
 
-  /** Call it after the last line. If the beginning was missing, all lines count as output of a buildpack. */
+  /**
+   * Must be called after the last line. If the output has no beginning, all its lines count as output of a buildpack.
+   */
   end(): void {
     if (this.#before === null) return;
     const lines = this.#before;

@@ -61,7 +61,10 @@ export class DetectionOutput {
     failDetection(progress, this.#told, { files, limits });
   }
 
-  /** The lifecycle prints a buildpack's output once per group, always the same. `isMore`: an error after the output. */
+  /**
+   * Returns the list for the lines of a buildpack, empty at first. The list begins again whenever the lifecycle prints
+   * the same output for another group, but not if an error follows the output (`isMore`).
+   */
   #outputOf(id: string, isMore: boolean): string[] {
     const known = this.#told.get(id);
     if (known !== undefined && isMore) return known.lines;

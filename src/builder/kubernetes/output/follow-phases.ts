@@ -17,13 +17,16 @@ export interface PhasesOptions {
   readonly guard: BuildLimits;
   readonly mask: (text: string) => string;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
-  /** How long a build waits for faults that may pass: a full node, a registry that does not answer. */
+  /**
+   * How many milliseconds a build waits for faults that can pass by themselves: a full node, a registry that does not
+   * answer.
+   */
   readonly patienceMs: number;
-  /** A build may wait for room in its namespace's quota only until it has used this much of its time. */
+  /** A build may wait for room in its namespace's quota only until it has used this many milliseconds of its time. */
   readonly roomMs: number;
-  /** Called when a phase first has to wait. */
+  /** Called when a phase must wait for a fault to pass, with the words of the fault. */
   readonly waiting: (words: string) => void;
-  /** Each line of each phase, masked, in order. */
+  /** Called with each line of each phase, masked, in order. */
   readonly line: (phase: Phase, text: string) => void;
   /** Called when a phase begins. */
   readonly enter: (phase: Phase) => void;
@@ -58,7 +61,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
       if (!guard.signal.aborted) options.line(phase, text);
     },
   });
-  // Ends both waits if one of them fails.
+  // Ends the reading of the log and the wait for the end of the container, if one of them fails or the other has ended.
   const given = new AbortController();
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
@@ -93,7 +96,10 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   return end;
 }
 
-/** Waits until the container runs. Waits for a fault that may pass, but only for a limited time. */
+/**
+ * Waits until the container runs. If there is a fault that can pass by itself, waits for a limited time until it has
+ * passed.
+ */
 async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void> {
   const { pod, guard } = options;
   let said = '';

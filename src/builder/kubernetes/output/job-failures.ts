@@ -82,7 +82,7 @@ export function podFailed(
   fault: PodFault,
   during: string,
   limits: { readonly diskBytes: number; readonly memoryBytes: number },
-  /** How long the build waited for the fault to pass. */
+  /** How many milliseconds the build waited for the fault to pass. */
   waitedMs = 0,
 ): DeployError {
   if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);
@@ -128,8 +128,8 @@ export function buildNamespaceUnusable(namespace: string, cause: DeployError): D
 /**
  * The error of a build that does not fit into the quota of the build namespace.
  *
- * @param words - From `quotaFaultWords`.
- * @param waitedMs - 0 = the build could never fit.
+ * @param words - What `quotaFaultWords` returned.
+ * @param waitedMs - How long the build has waited for room. 0 = it could never fit.
  */
 export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown): DeployError {
   const isTooSmall = waitedMs === 0;
