@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
  * @throws Error if a pipe is missing.
  */
 export function withPipes<Child extends ChildProcess>(child: Child): Child {
-  // Null stands for a pipe that was not requested.
+  // A pipe that was not requested is null. A pipe that could not be made is undefined.
   if (child.stderr !== undefined) return child;
   child.on('error', () => undefined);
   throw new Error('no file descriptors are left for the pipes of a process');

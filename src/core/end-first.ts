@@ -1,11 +1,12 @@
 import { writeFileSync } from 'node:fs';
 
-/** Tools have 500 (proc_pid_oom_score_adj(5)), the server 0. */
+/** The kernel ends processes with a high score first. Tools have 500, the server 0: proc_pid_oom_score_adj(5). */
 const SCORE = '600';
 
 /**
- * If the machine runs out of memory, the kernel ends this process, and the children that it starts from now on, before
- * the tools and the server. Otherwise hostile pushes and clones could end the tools of other people.
+ * Makes the kernel end the process `pid` before the tools and the server if the machine runs out of memory. This also
+ * applies to children that the process starts from now on. Without this, hostile pushes and clones could end the tools
+ * of other people.
  */
 export function endFirst(pid: number | undefined): void {
   try {

@@ -29,7 +29,10 @@ function prefixed(prefix: string, text: string): string {
   );
 }
 
-/** The further lines of a step or result become detail. Those of a warning stay a warning. */
+/**
+ * The prefix of all lines of a text but the first. Further lines of a step or a result are shown as detail, those of a
+ * warning as warnings.
+ */
 function continued(prefix: string): string {
   return prefix === PREFIX.warn ? PREFIX.warn : PREFIX.line;
 }
@@ -39,13 +42,14 @@ const SGR = /\u001b\[[0-9;]{0,32}m/g;
 // C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 // A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If neither follows, the string ends at the end of the
-// line. If several begin before one ends, only the last one matches. Otherwise the search for each would go to the end
-// of all.
+// line. If several begin before one ends, only the last one matches, because it would be slow to search from each of
+// them to the end of the text.
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
-// A control string that another sequence interrupts. stripVTControlCharacters would search the whole rest of the text
-// for the end of each such string, and an untrusted program can print many.
+// The escape character of a control string that another sequence interrupts. If the character stayed,
+// stripVTControlCharacters would search the whole rest of the text for the end of the string. An untrusted program can
+// print many such strings.
 const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 
@@ -73,7 +77,7 @@ function cleanLine(line: string): string {
 
 const chalk = new Chalk({ level: 1 });
 
-/** Stored text of whole lines, as a client gets it: with colours that follow from the prefixes, or without any. */
+/** Prepares stored text of whole lines for a client: colours each line by its prefix, or removes all colours. */
 export function paint(text: string, isColoured: boolean): string {
   if (!isColoured) return stripVTControlCharacters(text);
   return text.split('\n').map(paintLine).join('\n');

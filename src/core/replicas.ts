@@ -23,8 +23,8 @@ export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly S
 }
 
 /**
- * How many processes of each type run: the number that `asked` gives. Otherwise `web` has as many as service.template
- * says, and every other type has one.
+ * How many processes of each type run: the number that `asked` gives. If `asked` does not have the type, one process,
+ * or for `web` as many as service.template says.
  *
  * @param asked - Types that the release does not have are ignored.
  * @param most - The most processes of one type, at least 1.
@@ -43,7 +43,7 @@ export function replicasOf(
   return Object.fromEntries(counts);
 }
 
-/** Undefined if `asked` does not have the type. Safe for names such as `constructor`. */
+/** The number of a process type, or undefined if `replicas` does not have it. Safe for types such as `constructor`. */
 export function countOf(replicas: Replicas, type: string): number | undefined {
   return Object.hasOwn(replicas, type) ? replicas[type] : undefined;
 }

@@ -37,7 +37,8 @@ export type ReadSchedule = { readonly cron: string } | { readonly why: string };
  * Reads a schedule: the five fields of a crontab line, in UTC, or one of `SCHEDULE_WORDS`. Writes it in the form that
  * all schedulers understand in the same way: names become numbers, Sunday becomes 0, and `5/15` becomes a range.
  *
- * @param seed - Names the process. The same seed always gives the same moment; different seeds spread the load.
+ * @param seed - Names the process. A word such as `@daily` with the same seed always means the same time of day.
+ * Different seeds spread the load.
  * @see https://manpages.debian.org/bookworm/cron/crontab.5.en.html
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Running_jobs
  */
@@ -61,7 +62,7 @@ export function nextRun(cron: string, afterMs: number): number | null {
   return next?.getTime() ?? null;
 }
 
-/** How often a schedule is due between two moments, counted up to 1000. */
+/** How often a schedule is due between two moments in milliseconds since 1970. Counts up to 1000. */
 export function timesDue(cron: string, afterMs: number, beforeMs: number): number {
   let count = 0;
   for (let at = nextRun(cron, afterMs); at !== null && at < beforeMs; at = nextRun(cron, at)) {
@@ -75,7 +76,7 @@ function ofWord(word: string, seed: string): ReadSchedule {
   const hash = createHash('sha256').update(seed).digest();
   const minute = hash.readUInt32BE(0) % 60;
   const hour = hash.readUInt32BE(4) % 24;
-  // Every month has 28 days.
+  // Every month has at least 28 days.
   const day = 1 + (hash.readUInt32BE(8) % 28);
   switch (word) {
     case '@hourly':
@@ -120,7 +121,7 @@ function readItem(text: string, field: Field): string | null {
   return rangeText(first, last, every, field);
 }
 
-/** In a crontab, Sunday is 0 or 7. Kubernetes accepts only 0. */
+/** Writes one item of a field. In a crontab, Sunday is 0 or 7. Kubernetes accepts only 0. */
 function rangeText(first: number, last: number, every: number | null, { max }: Field): string {
   if (max === 7 && last === 7) {
     const days = Array.from({ length: 8 - first }, (_, index) => first + index);

@@ -43,14 +43,14 @@ export interface DeployToken {
 export interface Process {
   /** Lower-case letters, digits, `-` and `_`; `web` gets PORT and the tool's address. */
   readonly type: string;
-  /** The argument list, started without a shell of ours. */
+  /** The argument list. The server starts it without a shell of its own. */
   readonly command: readonly string[];
   readonly isDefault: boolean;
-  /** When it runs. Absent if it runs all the time or is the release phase. */
+  /** When the process runs. Absent if it runs all the time, or if it is the `release` process. */
   readonly schedule?: Schedule;
   /**
-   * The process type whose launch environment it gets. Null for a command of toolforge.yaml, which gets none. Absent if
-   * it is its own type.
+   * The process type whose launch environment this process gets. Null for a command of toolforge.yaml, which gets none.
+   * Absent if the process gets the environment of its own type.
    */
   readonly launchedAs?: string | null;
 }
@@ -177,8 +177,8 @@ export interface Build {
 }
 
 /**
- * The request of a deployment that builds. Together with its record, the server can continue the deployment after a
- * restart.
+ * The request of a deployment that builds. With the request and the record of the deployment, the server can continue
+ * the deployment after a restart.
  */
 export type DeploymentRequest =
   | {

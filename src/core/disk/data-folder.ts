@@ -9,7 +9,8 @@ import { DeployError, systemCode } from '../errors.ts';
 export async function openDataFolder(data: string): Promise<void> {
   try {
     await mkdir(data, { recursive: true });
-    // Like /tmp: with another mode, no other user could work in it any more.
+    // A folder with the sticky bit, such as /tmp, is for all users. With the mode below, only this
+    // server could work in it.
     if (((await stat(data)).mode & 0o1000) !== 0) throw isShared(data);
     await chmod(data, 0o711);
   } catch (cause) {

@@ -11,7 +11,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const FOLDER = 'set-aside';
 const STAMP = /^\d{8}T\d{9}Z$/;
 
-/** `20261128T150000000Z`: sorts by time, and is a plain name. */
+/** A moment as a plain file name that sorts by time: `20261128T150000000Z`. */
 export function timeStamp(now: number): string {
   return new Date(now).toISOString().replace(/[-:.]/g, '');
 }

@@ -13,7 +13,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 /** Chunks that are smaller than this on average are joined, because each chunk costs time. */
 const SMALL_CHUNK_BYTES = 1024;
 
-/** A wait is computed again after this time, because other keys pay meanwhile. */
+/** The length of a wait is computed again after this time, because it depends on how many other keys wait. */
 const MAX_WAIT_MS = 250;
 
 /** A message whose body is being read. */
@@ -22,7 +22,7 @@ interface Body {
   /** Parsed chunks that are not handed on yet. */
   chunks: Buffer[];
   readonly push: (chunk: Buffer | null) => boolean;
-  /** Bytes that a piece may have at most. After them, other requests may follow. */
+  /** How many of the next bytes belong to this body for certain. The bytes after them may be other requests. */
   most: number;
 }
 
@@ -66,7 +66,7 @@ export class PacedReading {
     const read = socket._read.bind(socket);
     socket.push = (chunk: Buffer | null) => this.#take(chunk);
     socket._read = (size) => {
-      // While something waits, the rest stays in the kernel.
+      // While chunks are held, further bytes stay in the kernel.
       if (this.#held.length === 0) read(size);
     };
     socket.on('resume', () => this.#passSoon());
@@ -205,7 +205,7 @@ export class PacedReading {
     const isSmall = bytes < chunks.length * SMALL_CHUNK_BYTES && chunks.length > 1;
     let wantsMore = true;
     for (const chunk of isSmall ? [Buffer.concat(chunks, bytes)] : chunks) wantsMore = body.push(chunk);
-    // Node does the same after each chunk.
+    // Node also pauses the socket if a message wants no more.
     if (!wantsMore) this.#socket.pause();
   }
 }

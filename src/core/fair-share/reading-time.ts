@@ -8,7 +8,7 @@ const USUAL_MS_A_KIB = 0.05;
 const USUAL_MS = 1;
 /** A key that owes no more than this does not wait, because a garbage collection can cost as much. */
 const FREE_MS = 10;
-/** No piece of work is charged more than this. A longer one includes a garbage collection. */
+/** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
 /** How long a figure of the processor time serves, because asking for it costs more than reading a usual piece does. */
 const SAMPLE_MS = 5;
@@ -31,14 +31,14 @@ export class ReadingTime {
   readonly #debts = new Map<string, number>();
   readonly #round = new Map<string, Round>();
   readonly #processorMs: () => number;
-  /** When the round began; null = between rounds. */
+  /** When the current round of the event loop began; null between rounds. */
   #roundFromMs: number | null = null;
-  /** The processor time that was used at a moment before this round. */
+  /** The processor time that this program had used at a moment before this round, or at its start. */
   #sample = { atMs: 0, usedMs: 0 };
   /** The milliseconds of work that any one key could have paid off so far. */
   #clockMs = 0;
   #wentAt = performance.now();
-  /** How many keys owe more than `FREE_MS`. The other keys take no time from these. */
+  /** How many keys owe more than `FREE_MS`. Only these keys share `PART_OF_ALL`. */
   #waiting = 0;
 
   /** @param processorMs - Returns the processor time that this program has used. */
@@ -68,7 +68,8 @@ export class ReadingTime {
   }
 
   /**
-   * Charges the time of answering requests, which comes after reading them, to the keys that began them in this round.
+   * Charges the time of answering requests, which comes after reading them, to the keys whose requests began in this
+   * round.
    */
   #shareTheRest(): void {
     const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);
@@ -76,7 +77,7 @@ export class ReadingTime {
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#usedMs() - countedMs;
-    // No request pays more than its allowance, because the server may have done other work in this round.
+    // No request is charged more than `USUAL_MS`, because the server may have done other work in this round.
     const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
     for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
   }
@@ -94,14 +95,14 @@ export class ReadingTime {
   #charge(key: string, round: Round, spentMs: number): void {
     round.spentMs += spentMs;
     if (round.spentMs <= round.usualMs) return;
-    // The clock includes other programs on a busy machine.
+    // On a busy machine, the clock also counts the time of other programs. The processor time does not.
     const tooMuchMs = Math.min(round.spentMs - round.usualMs, this.#usedMs(), MAX_MS);
     round.usualMs = round.spentMs;
     this.#go();
     this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + tooMuchMs);
   }
 
-  /** The processor time of this round. On a busy machine, it can be up to `SAMPLE_MS` more. */
+  /** Estimates the processor time of this round. On a busy machine, the true time can be up to `SAMPLE_MS` more. */
   #usedMs(): number {
     const { atMs, usedMs } = this.#sample;
     const beforeRoundMs = (this.#roundFromMs ?? atMs) - atMs;

@@ -45,7 +45,7 @@ interface Trouble {
   readonly key: string;
   /** True if the trouble concerns one tool or one namespace. Success of another tool does not end such a trouble. */
   readonly isNarrow: boolean;
-  /** The tools that have met it. */
+  /** The tools that have met the trouble. */
   readonly tools: Set<string>;
   readonly since: number;
   toldAt: number;
@@ -60,7 +60,7 @@ const TROUBLES = new WeakMap<Log, Map<string, Trouble>>();
  * with the number of times that it was seen.
  *
  * @param key - Names the trouble for `calm`.
- * @param only - Distinguishes several troubles with the same key. Empty if there is one at a time.
+ * @param only - Distinguishes troubles with the same key, for example by a tool. Empty if the key has only one trouble.
  */
 export function alarm(
   log: Log,
@@ -93,16 +93,16 @@ export function alarm(
 }
 
 /**
- * Raises the alarm that belongs to an error.
+ * Raises an alarm if an error is a failure that only an operator can end.
  *
- * @returns whether only an operator can end the failure.
+ * @returns true if it is such a failure.
  */
 export function alarmAbout(log: Log, error: unknown, facts: object): boolean {
   const found = operatorFault(error);
   if (found === null) return false;
   const { code, why, hint } = found;
   const message = OPERATOR_FAULTS[code] ?? code;
-  // One missing role binding causes many refusals. They are one trouble of that namespace.
+  // One missing role binding causes many refusals in a namespace. All of them are one trouble.
   const namespace = code === 'CLUSTER_FORBIDDEN' ? / in the namespace (\S+)$/.exec(why)?.[1] : undefined;
   const only = namespace ?? (OF_ONE_TOOL.includes(code) ? toolOf(facts) : null) ?? '';
   alarm(log, { key: code, only, message, facts: { ...facts, why, ...(hint === '' ? {} : { hint }) } });
@@ -123,9 +123,10 @@ export function logFailure(
 }
 
 /**
- * Logs that these troubles are over. Logs nothing if there were none.
+ * Logs that the troubles with these keys are over. Logs nothing if there were none.
  *
- * @param options - `tool` is the tool that has succeeded. A narrow trouble that only other tools have met continues.
+ * @param options - `tool` is the tool that has succeeded. A trouble of one tool or namespace continues if only other
+ * tools have met it.
  */
 export function calm(
   log: Log,

@@ -29,7 +29,10 @@ export function errorFacts(error: unknown, depth = 0): ErrorFacts {
   };
 }
 
-/** The API server's own message. The Kubernetes client has it in the body; its own message is the whole answer. */
+/**
+ * The message of an error. An error of the Kubernetes client has the whole answer of the API server as its message, so
+ * the message in the body of the answer is used instead.
+ */
 function messageOf(error: Error): string {
   if (!('body' in error && 'headers' in error)) return error.message;
   try {

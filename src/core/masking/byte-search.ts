@@ -14,7 +14,8 @@ const BYTE_VALUES = 256;
 /**
  * Finds many patterns at once. Its time grows with the text alone, not with the number or the size of the patterns.
  *
- * A node is a number, and most nodes have one child: the next number. So a pattern of n bytes takes about 10 n bytes.
+ * The patterns form a tree. A node of the tree is a number, and most nodes have one child: the next number. So a
+ * pattern of n bytes takes about 10 n bytes of memory.
  *
  * @see https://doi.org/10.1145/360825.360855 Aho and Corasick, Efficient string matching
  */
@@ -29,7 +30,7 @@ export class ByteSearch {
   readonly #others = new Map<number, number>();
   /** For each byte: the child of the root to which the byte leads. */
   readonly #first = new Uint32Array(BYTE_VALUES);
-  /** For each node: the node of the longest proper suffix of its text that the tree has. */
+  /** For each node: the node of the longest proper suffix of its text that also begins a pattern. */
   readonly #fail: Uint32Array;
   /** For each node: the number of the longest pattern that ends at the node, from 1; 0 if no pattern ends there. */
   readonly #ends: Uint32Array;
@@ -126,12 +127,12 @@ export class ByteSearch {
     return node;
   }
 
-  /** @param order - The nodes, those nearer to the root first. */
+  /** Sets `#fail` of each node. @param order - The nodes, those nearer to the root first. */
   async #link(order: Uint32Array, parent: ReadonlyMap<number, number>): Promise<void> {
     for (const [count, node] of order.entries()) {
       if (count % BYTES_A_TURN === BYTES_A_TURN - 1) await nextTurn();
       const before = this.#isNext[node] === 1 ? node - 1 : (parent.get(node) ?? 0);
-      // A node right after the root has no shorter suffix.
+      // The text of a child of the root is one byte, so its only proper suffix is empty.
       if (before === 0) continue;
       const fail = this.#step(this.#fail[before] as number, this.#byte[node] as number);
       this.#fail[node] = fail;

@@ -10,7 +10,7 @@ export interface Decoded {
 
 const [PERCENT, PLUS, SPACE, BACKSLASH] = [0x25, 0x2b, 0x20, 0x5c];
 
-/** The text without the escapes of URLs and of forms (RFC 3986; `+` for a space if `isForm`). */
+/** Decodes the escapes of URLs (RFC 3986), and with `isForm` `+` as a space. Null if there is nothing to decode. */
 export function withoutPercents(text: Uint8Array, isForm: boolean): Decoded | null {
   const hasForm = isForm && text.includes(PLUS);
   if (!text.includes(PERCENT) && !hasForm) return null;
@@ -31,7 +31,7 @@ const LETTERS: ReadonlyMap<number, number> = new Map(
 );
 const [LETTER_U, LETTER_X] = [0x75, 0x78];
 
-/** The text without the escapes of JSON (RFC 8259) and of the literals of most languages. */
+/** Decodes the escapes of JSON (RFC 8259) and of literals in most languages. Null if there is nothing to decode. */
 export function withoutBackslashes(text: Uint8Array): Decoded | null {
   if (!text.includes(BACKSLASH)) return null;
   const out = new Writer(text.length);
@@ -52,7 +52,7 @@ export function withoutBackslashes(text: Uint8Array): Decoded | null {
     }
     let end = at + 2 + digits;
     let code = value;
-    // A character outside the basic plane is written as two: RFC 8259, section 7.
+    // A character outside the basic plane is written as two escapes: RFC 8259, section 7.
     const isPair = (value & 0xfc00) === 0xd800 && text[end] === BACKSLASH && text[end + 1] === LETTER_U;
     const low = isPair ? hexadecimal(text, end + 2, 4) : -1;
     if ((low & 0xfc00) === 0xdc00 && low >= 0) {
@@ -66,7 +66,7 @@ export function withoutBackslashes(text: Uint8Array): Decoded | null {
   return out.decoded;
 }
 
-/** By byte: its six bits as a digit of base64 or base64url (RFC 4648, 4 and 5), or 255. */
+/** For each byte: its value (0 to 63) as a digit of base64 or base64url (RFC 4648), or 255 if it is not a digit. */
 const DIGITS = new Uint8Array(256).fill(255);
 for (const alphabet of ['+/', '-_']) {
   const digits = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789${alphabet}`;

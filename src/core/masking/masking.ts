@@ -12,7 +12,10 @@ export type Mask = (text: string) => string;
 const MIN_SECRET_CHARACTERS = 6;
 /** A longer value with several lines is searched line by line only. */
 const MAX_WHOLE_BYTES = 4096;
-/** A line of base64 with 76 digits shows 57 bytes of a value, and two whole blocks of this size at least. */
+/**
+ * Parts of a value in base64 are found by blocks of this size. A line of base64 with 76 digits shows 57 bytes of a
+ * value, and so at least two whole blocks.
+ */
 const BLOCK_BYTES = 16;
 /** A block with fewer different bytes is not searched, because it may be padding or a line under a title. */
 const MIN_DIFFERENT_BYTES = 6;
@@ -77,7 +80,7 @@ async function secretsOf(configVars: Readonly<Record<string, string>>): Promise<
 async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
   const labels = new Map<string, number>();
   for (const [label, value] of values.entries()) {
-    // A value may have thousands of lines.
+    // A value may have thousands of lines, so other work gets a turn before each value.
     await nextTurn();
     const lines = value.split(/\r\n|\n|\r/);
     const isWhole = lines.length === 1 || Buffer.byteLength(value) <= MAX_WHOLE_BYTES;
@@ -121,7 +124,7 @@ interface Covered {
   end: number;
   /** The number of the value that the longest secret in this part belongs to. */
   label: number;
-  /** The length of that secret. */
+  /** The length of the longest secret in this part, in bytes. */
   longest: number;
 }
 

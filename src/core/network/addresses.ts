@@ -1,4 +1,4 @@
-/** How people reach this server: what hints and pages name. */
+/** The addresses at which people reach this server. Hints and pages name them. */
 export interface Addresses {
   /** `ssh://127.0.0.1:2222` */
   readonly ssh: string;
@@ -17,7 +17,7 @@ export function hostPort({ host, port }: Listening): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The addresses that the operator gave people, or else where the servers listen. */
+/** The addresses in `public_ssh` and `public_url`. If a setting is empty, the address at which its server listens. */
 export function addressesOf(
   config: {
     readonly public_ssh: string;

@@ -12,7 +12,10 @@ function isBeginning(name: string, typed: string): boolean {
   return typed.length > 0 && (name.startsWith(typed) || typed.startsWith(`${name}s`));
 }
 
-/** The Levenshtein distance of two short words. Infinite if either word is long. */
+/**
+ * The Levenshtein distance of two words. If `from` has more than 40 characters, returns its length instead, which is
+ * too much for a match.
+ */
 function distance(from: string, to: string): number {
   if (from.length > 40) return from.length;
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
