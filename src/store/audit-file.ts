@@ -15,7 +15,7 @@ export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
     const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
     try {
       const isNew = !existsSync(path);
-      // If the disk was full, the previous line may be cut short.
+      // If the previous line could not be written, for example on a full disk, a part of it may be in the file.
       appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
       isTorn = false;
       if (isNew && process.getuid?.() === 0) leaveToServer(path, dataFolder);
@@ -32,7 +32,7 @@ function leaveToServer(path: string, dataFolder: string): void {
   chownSync(path, uid, gid);
 }
 
-/** Also escapes DEL, C1 and direction marks. JSON leaves them as they are, and they could control a reader's terminal. */
+/** Writes JSON that also escapes DEL, C1 and direction marks, because these could control a reader's terminal. */
 function plainJson(value: object): string {
   return JSON.stringify(value).replace(
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,

@@ -10,7 +10,7 @@ interface Holder {
 
 /**
  * Lets only one server work on a data folder. SQLite takes an fcntl lock, which the kernel releases whenever the
- * process ends, so no lock is ever stale. It also keeps out containers that share the volume.
+ * process ends, so no lock is ever stale. The lock also keeps out containers that share the volume.
  */
 export class DataLock implements Disposable {
   readonly #database: Database;

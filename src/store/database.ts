@@ -58,7 +58,7 @@ export class Database {
     return explained(() => Number(this.#prepared(sql).run(...values).changes));
   }
 
-  /** The first row, or null. The caller names the row's shape, which the STRICT schema keeps. */
+  /** The first row, or null. The caller names the shape of the row. STRICT tables guarantee the types of columns. */
   get<Row>(sql: string, ...values: Value[]): Row | null {
     return explained(() => (this.#prepared(sql).get(...values) as Row | undefined) ?? null);
   }
@@ -87,8 +87,9 @@ export class Database {
   }
 
   /**
-   * Runs changes that may be lost without harm, without waiting for the disk. They reach it with the next change that
-   * waits, or at the next checkpoint. A power failure can lose them; a killed process cannot.
+   * Runs changes that may be lost without harm, and does not wait for the disk. They reach the disk with the next
+   * change that waits, or at the next checkpoint. A power failure before that loses them; the end of the process does
+   * not.
    *
    * @see https://www.sqlite.org/pragma.html#pragma_synchronous
    */
@@ -160,17 +161,23 @@ export function explained<Result>(work: () => Result): Result {
   }
 }
 
-/** Whether the file is corrupt or is not a store. False for faults of the disk or of permissions. */
+/**
+ * Whether an error of SQLite means that the file is corrupt or is not a store. False for faults of the disk or of
+ * permissions.
+ */
 export function isDamage(error: unknown): boolean {
   return [ERROR, CORRUPT, NOTADB].includes(primaryCode(error) ?? 0);
 }
 
-/** Whether the file must be opened for writing first, because a killed process left a journal to roll back. */
+/**
+ * Whether an error means that the file must be opened for writing first, because a killed process left a journal to
+ * roll back.
+ */
 export function needsWriting(error: unknown): boolean {
   return primaryCode(error) === READONLY;
 }
 
-/** Whether another connection holds the lock. */
+/** Whether an error means that another connection holds the lock. */
 export function isBusy(error: unknown): boolean {
   return primaryCode(error) === BUSY;
 }
@@ -189,7 +196,7 @@ export function explain(error: unknown): unknown {
   if (code === READONLY || systemCode(error) === 'EROFS') {
     return full('the server’s disk is read-only: it cannot store anything', error);
   }
-  // A full disk also fails like this, when SQLite creates or grows its `-wal` and `-shm` files.
+  // On a full disk, SQLite also fails with these codes when it creates or grows its `-wal` and `-shm` files.
   if (code === IOERR || code === CANTOPEN) {
     return full('disk full, read-only or failing: the server cannot store anything', error);
   }

@@ -40,7 +40,7 @@ export class SecretsKey {
       .slice(0, 16);
   }
 
-  /** @param context - The owner of the value. `decrypt` needs the same, so a value cannot be moved to another owner. */
+  /** @param context - The owner of the value. `decrypt` needs the same owner, so a moved value is of no use. */
   encrypt(plaintext: string, context: readonly string[]): Buffer {
     const head = Buffer.concat([Buffer.from([format]), Buffer.from(this.id, 'hex')]);
     const nonce = randomBytes(nonceBytes);
@@ -98,7 +98,10 @@ export function loadOrMakeSecretsKey(folder: string): SecretsKey {
   return new SecretsKey(bytes);
 }
 
-/** The id of the key in `folder`/secrets.key; null if the file is missing or is not a key. */
+/**
+ * The id of the key in `folder`/secrets.key. Null if the file is missing or is not a key, `unreadable` if this process
+ * cannot read the file or every user can open it.
+ */
 export function secretsKeyId(folder: string): string | 'unreadable' | null {
   try {
     const bytes = readKey(join(folder, 'secrets.key'));

@@ -41,7 +41,7 @@ export class SqliteStore implements Store, CheckedStore {
   /**
    * Opens the store of an existing data folder, or creates it.
    *
-   * @param lock - The folder's lock, if the caller already holds it. The store then releases it.
+   * @param lock - The folder's lock. The store releases the lock when the store is closed or cannot be opened.
    * @throws DeployError `DATA_IN_USE`, `STORE_NEWER`, `STORE_KEY`, `STORE_FULL`, `STORE_DAMAGED`.
    */
   constructor(folder: string, key: SecretsKey, lock: DataLock = new DataLock(folder)) {
@@ -149,7 +149,8 @@ export class SqliteStore implements Store, CheckedStore {
         this.#releases.add(added);
         return added;
       });
-    // Without refs, a copy above the last version counts as live. So a first release waits until its version is stored.
+    // If a repository has no release refs, the next start takes a copy above the stored last version as live. So the
+    // version of a first release must be on the disk before the release has a copy.
     return liveVersion === null ? add() : this.#database.withoutWaiting(add);
   }
 

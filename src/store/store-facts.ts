@@ -19,7 +19,7 @@ export interface StoredTool {
   readonly tokens: number;
 }
 
-/** The name of the fact behind `isBegunAnew`. */
+/** The row of the table `facts` that `isBegunAnew` reports. */
 export const BEGUN_ANEW = 'begun-anew';
 
 export type StoreFacts =

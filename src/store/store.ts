@@ -86,7 +86,7 @@ export interface Store {
   copiedTools(): ToolName[];
   /** The copied versions above the store's last version. If there are any, the store is older than the copies. */
   newerCopies(tool: ToolName): number[];
-  /** Makes missing copies: earlier versions of this server made none. */
+  /** Makes the missing copies of releases: earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
   /**
    * Repairs a store that is older than the repositories. In one transaction, enters these releases from their copies,
@@ -108,7 +108,7 @@ export interface Store {
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
   configVars(tool: ToolName): Record<string, string>;
-  /** Call this only for a tool without a live release. Otherwise config vars change with a release. */
+  /** Call this only for a tool without a live release. If one is live, config vars change only with a release. */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */

@@ -46,7 +46,7 @@ export class Backups {
     return inOrder.map((name) => join(this.#folder, name));
   }
 
-  /** The age in milliseconds. Infinity if there is no backup, or if its time is in the future. */
+  /** The age of the newest store backup in milliseconds. Infinity if there is none, or if it is from the future. */
   async ageOfNewest(now: number): Promise<number> {
     const [newest] = await this.list('store', now);
     if (newest === undefined) return Number.POSITIVE_INFINITY;
@@ -80,7 +80,7 @@ export class Backups {
     });
   }
 
-  /** Backs up the user directory. The caller has checked that it can be read. */
+  /** Backs up the user directory. The caller has checked that the directory can be read. */
   async backUpDirectory(now: number = Date.now()): Promise<string> {
     return await this.#make('directory', 'yaml', now, async (draft) => {
       await copyFile(join(this.#data, 'directory.yaml'), draft);

@@ -30,7 +30,7 @@ export interface ReleaseCopy {
   readonly buildDeployment: Deployment | null;
 }
 
-/** `sum` is the SHA-256 of the rest. Copies by earlier versions of this server have none. */
+/** `sum` is the SHA-256 of the copy without `sum`. Copies by earlier versions of this server have no `sum`. */
 type WrittenCopy = ReleaseCopy & { readonly sum?: string };
 
 const NAME = /^v([1-9][0-9]*)\.json$/;

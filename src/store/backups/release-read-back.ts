@@ -9,7 +9,10 @@ import type { ReleasesTable } from '../tables/releases-table.ts';
 import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
-/** So many of a tool's releases that went live keep their copies. Older ones keep theirs only if they can still run. */
+/**
+ * How many of a tool's newest releases that went live keep their copies. Older releases keep theirs only if they can
+ * still run.
+ */
 const MAX_COPIES = 100;
 
 export interface ReadBackOptions {
@@ -34,9 +37,9 @@ export class ReadBack {
   }
 
   /**
-   * Copies a release, unless an intact copy exists. Such a copy is never outdated, because a release never changes.
+   * Copies a release, unless an intact copy exists. An intact copy is never outdated, because a release never changes.
    *
-   * @param end - The changes that its deployment is about to get.
+   * @param end - The changes that the deployment of the release is about to get.
    */
   copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
     const { tools, deployments, builds, releases } = this.#options;
@@ -131,7 +134,7 @@ export class ReadBack {
     else deployments.update(deployment.id, deployment);
   }
 
-  /** The sealed config vars. Empty ones if another key sealed them: `start-over config-vars` warned of that. */
+  /** The encrypted config vars of a copy. Returns empty config vars if another key encrypted them: that key is lost. */
   #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
     const context = [tool, `v${version}`];
     try {

@@ -86,7 +86,7 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, deploymentId }) => [version, deploymentId]));
   }
 
-  /** The bytes of config vars in all releases that were created in this time, failed ones included. */
+  /** The bytes of config vars in all releases with `after` < created_at ≤ `until`, failed releases included. */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
       `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
@@ -108,7 +108,7 @@ export class ReleasesTable {
     return rows.map(({ version }) => version);
   }
 
-  /** For each build that is kept, the newest version that is or was live. */
+  /** For each build whose artifact is kept: the newest version that uses it and is or was live. */
   canRun(tool: ToolName): number[] {
     const rows = this.#database.all<{ version: number }>(
       `SELECT max(version) AS version FROM releases
@@ -140,7 +140,7 @@ export class ReleasesTable {
     );
   }
 
-  /** Makes an entered release the live one. Runs within the caller's transaction. */
+  /** Makes a release live that `enter` has added. Runs within the caller's transaction. */
   setEnteredLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = iif(version = ?, 'live', 'replaced')
