@@ -22,7 +22,7 @@ export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' 
 /** The state of a repository, read from its files without running git. */
 export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
-  /** Whether it has lost objects that every push needs. */
+  /** Whether the repository has lost objects that every push needs. */
   readonly isHollow: boolean;
 }
 

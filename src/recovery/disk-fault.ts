@@ -1,8 +1,8 @@
 import { explain } from '../store/database.ts';
 
 /**
- * Turns errors of a full, read-only or failing disk into a DeployError, including those that git prints. Does the same for
- * a damaged store. Returns all others unchanged.
+ * Turns errors of a full, read-only or failing disk into a DeployError, including errors that git prints. Does the same
+ * for errors of a damaged store. Returns all other errors unchanged.
  */
 export function diskFault(error: unknown): unknown {
   if (!(error instanceof Error)) return error;

@@ -55,7 +55,7 @@ export async function tellFindings(findings: readonly Finding[], data: string, l
     if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
     else log.warn({ what, advice }, 'the data folder is being repaired');
   }
-  // After a jump of the clock, the newest backup looks old too, as after days without a server.
+  // If the newest backup looks old, the clock may have jumped. Then nothing is deleted at this start.
   if ((await new Backups(data).ageOfNewest(Date.now())) > DAY_MS) return;
   const dropped = await dropOldSetAside(data, removeTree);
   if (dropped.length > 0) log.warn({ folders: dropped }, 'old folders in set-aside deleted');

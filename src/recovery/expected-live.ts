@@ -25,8 +25,8 @@ export function toolsIn(facts: DataFacts): ToolName[] {
 }
 
 /**
- * The versions that went live and that the store lacks, in ascending order. `readBackReleases` finds the same.
- * Empty if the store cannot be read.
+ * The versions that went live and that the store lacks, in ascending order. `readBackReleases` finds the same
+ * versions. Empty if the store cannot be read.
  */
 export function behind(facts: DataFacts, tool: ToolName): number[] {
   if (facts.store.state !== 'whole') return [];

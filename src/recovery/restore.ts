@@ -65,7 +65,7 @@ function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
   ];
 }
 
-/** Sets aside the store and its journals. SQLite would apply them to the next store. The caller holds the data lock. */
+/** Sets aside the store with its journals, which SQLite would apply to a new store. The caller holds the data lock. */
 export async function setStoreAside(data: string): Promise<string[]> {
   const setAside = new SetAside(data);
   const told: string[] = [];
@@ -127,7 +127,7 @@ function noBackup(what: string, otherwise: string): DeployError {
   );
 }
 
-/** Makes the change durable. Gives files that root made to the account that the server runs under. */
+/** Makes new names in the data folder durable. Gives new files of root to the account of the server. */
 export async function finish(data: string, ...made: readonly string[]): Promise<void> {
   {
     await using folder = await open(data, 'r');
@@ -136,7 +136,7 @@ export async function finish(data: string, ...made: readonly string[]): Promise<
   for (const path of [...made, join(data, 'set-aside')]) await belongsToServer(path, data);
 }
 
-/** Gives all files of root at or below `path` to the owner of `folder`. Does nothing if the caller is not root. */
+/** Gives all files of root at or below `path` to the owner of `folder`. Does nothing unless this process is root. */
 export async function belongsToServer(path: string, folder: string): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync(path)) return;
   const { uid, gid } = await stat(folder);

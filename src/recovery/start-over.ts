@@ -22,7 +22,7 @@ import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from '
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 import { belongsToServer, finish, replaceDirectory, setStoreAside } from './restore.ts';
 
-/** The parts of a data folder that an operator can replace when they are lost. */
+/** For each part of a data folder that can be lost: a function that replaces it, and returns lines for the operator. */
 export const startOvers = {
   store: startOverStore,
   directory: startOverDirectory,
