@@ -42,8 +42,8 @@ export async function deploy(
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
   if (signal.reason instanceof ResumeLater && plan.artifact === null) {
-    // The next server resumes only deployments with this reason. A refused push whose end could not be stored has an
-    // artifact too.
+    // By this reason, the next server knows that it must resume the deployment. The artifact alone does not say so: a
+    // refused push whose end could not be stored has an artifact too.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);
   }

@@ -53,7 +53,8 @@ export interface Deployments {
    */
   submit(push: ParkedPush): Promise<Ticket>;
   /**
-   * Makes a release with the artifact and config vars of an old release. Null means the release before the live one.
+   * Makes a release with the artifact and config vars of an old release. If `version` is null, the old release is the
+   * one before the live release.
    *
    * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`
    */

@@ -38,8 +38,8 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
   const { tool } = deployment;
   const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
   try {
-    // The repository comes first, because the client waits for this process until its push ends. But a push may stay
-    // open for hours.
+    // The work on the repository begins when no push is running. Artifacts are removed after that work, so that no
+    // client waits for their removal. The wait is limited, because a push may stay open for hours.
     await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
   } finally {
     try {
@@ -83,8 +83,8 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
 const PACKING_MS = 2 * 60 * 1000;
 
 /**
- * Packs the tool's refs while it holds `takeRefs`. Otherwise another holder would take git's lock for one that a killed
- * git left.
+ * Packs the tool's refs while it holds `takeRefs`. Without `takeRefs`, other code could delete the lock file of
+ * `git pack-refs`, because the file looks like one that a killed git left.
  */
 async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);

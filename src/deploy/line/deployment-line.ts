@@ -48,8 +48,8 @@ export class DeploymentLine implements Deployments {
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
   /**
-   * Handles the pushes of one tool one at a time. Each decision waits for git, so two decisions would otherwise
-   * interleave.
+   * Decides about the pushes of one tool one at a time. Each decision waits for git, so two decisions at the same time
+   * could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
   /**
@@ -193,7 +193,7 @@ export class DeploymentLine implements Deployments {
     const waiting = this.#turns.waiting(tool);
     const line = running === null ? waiting : [running, ...waiting];
     const same = await joinable(this.#options.repositories, line, push);
-    // The deployment may have ended while git was running.
+    // The deployment to join may have ended while git was running.
     if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&

@@ -24,7 +24,7 @@ export async function joinable(
         // A push cannot join a deployment that moves another branch.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
-        // A descendant of the pushed commit contains it.
+        // If this entry's commit contains the pushed commit, the push may still join an earlier entry.
         if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
         break;
       }
@@ -81,8 +81,8 @@ async function withOtherRefs(
 }
 
 /**
- * Returns the result for a push of the commit that is live already. If a tool that has master pushes this commit to
- * main, one transaction renames the branch.
+ * Returns the result for a push of the commit that is live already. If the deploy branch is master and this push is to
+ * main, one transaction replaces master by main.
  */
 export async function alreadyLive(
   repositories: Repositories,

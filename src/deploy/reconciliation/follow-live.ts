@@ -19,7 +19,7 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   if (behind === null) return;
   const { live, branch } = behind;
   await moveRefs(context, live);
-  // The branch is read again, because another deployment may have created it meanwhile.
+  // The branch is read again, because another deployment may have created it while the refs were moved.
   const { ref, commit } = await readDeployBranch(context.repositories, name);
   if (commit !== null) await pointHead(context.repositories, name, ref);
   context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch moved to the live release');
@@ -86,7 +86,7 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 
 /**
  * Moves the branch and the release's ref together with the tags of an atomic push, or without the tags if these cannot
- * move. The commands are computed when no other change can run, because a deployment may go live while this waits.
+ * move. The commands are computed when no other change can run, because a deployment may go live before that.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;

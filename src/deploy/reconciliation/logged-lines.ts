@@ -12,7 +12,7 @@ const MAX_LOOKED_AT = 1_000_000_000;
 /**
  * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines in
  * between, for example that a push joined. Lines are stored as hashes of 32 bits, because a build may print a hundred
- * million bytes. If a log exceeds the limits above, lines appear twice.
+ * million bytes. If a log exceeds `MAX_LINES` or `MAX_LOOKED_AT`, some lines appear twice.
  */
 export class LoggedLines {
   readonly #hashes: Uint32Array;

@@ -118,7 +118,7 @@ async function readBack(
   const newer = store.newerCopies(tool);
   const released = hasRefs ? await releasedVersions(repositories, tool) : [];
   const torn = hasRefs && newer.length > 0 ? tornRefs(repositories, tool) : [];
-  // The store has a row for the live version, unless the store is damaged.
+  // If the store calls a version live but has lost its release, that release is read back too.
   const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
   const behind = went.filter((version) => !known.has(version));
   const versions = behind.length === 0 ? [] : store.readBack(tool, behind);
@@ -146,7 +146,7 @@ export async function restoreReleaseRefs(
   const answers = (await repositories.git(tool, ['cat-file', '--batch-check'], { input })).split('\n');
   const found = missing.filter((_, index) => answers[index]?.split(' ')[1] === 'commit');
   if (found.length > 0)
-    // A deployment may have created its release ref meanwhile.
+    // A deployment may have created its release ref while git looked for the commits.
     await updateRefs(repositories, tool, async () => {
       const still = new Set((await findMissing()).map(([version]) => version));
       return found

@@ -66,7 +66,7 @@ async function reconcileTool(
   const { store, repositories, builder } = context;
   const { name } = tool;
   failReleases(store, name, (deploymentId) => !resumedIds.has(deploymentId));
-  // First the refs, because the cleanup fails while the cluster is away.
+  // The refs come first, because the cleanup fails if the cluster does not answer.
   if (repositories.exists(name)) {
     await restoreReleaseRefs(context, name);
     await followLive(context, name);
@@ -78,7 +78,7 @@ async function reconcileTool(
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
   if (build === null) return 'set-aside';
   if (build.artifact !== null) return 'keep';
-  // The end of the build was not stored, because of a crash or because the store is older.
+  // The store may lack the end of a build because of a crash, or because it was restored from a backup.
   const isOpen = ['BUILD_PENDING', 'BUILD_RUNNING', 'BUILD_UNKNOWN'].includes(build.state);
   return isFinished && isOpen ? 'set-aside' : 'remove';
 }

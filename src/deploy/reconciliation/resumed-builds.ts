@@ -7,8 +7,8 @@ import type { DeploymentLogs } from '../deployment-log.ts';
 import { Entry, type Request } from '../line/line-entry.ts';
 
 /**
- * The stored reason of a deployment whose build had ended when the server was stopped. The next start recognises such
- * deployments by it.
+ * The stored reason of a deployment whose build had ended when the server was stopped. By this reason, the next start
+ * recognises the deployments that it must continue.
  */
 export const HANDED_OVER = 'the server was stopped after the build, and continues after its restart';
 
@@ -19,8 +19,8 @@ export interface ResumedBuild {
 }
 
 /**
- * Returns the part of a request that is stored for a restart. Null for kinds that are not resumed: their config vars
- * would be stored unencrypted.
+ * Returns the part of a request that is stored for a restart. Null for kinds that are not resumed. The request of a
+ * `config` deployment holds config vars, which must not be stored unencrypted.
  */
 export function keptRequest(request: Request): DeploymentRequest | null {
   switch (request.kind) {

@@ -12,8 +12,8 @@ const MAX_VARS = 200;
 // MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 /**
- * How many bytes of config vars the new releases of one tool may store in a day. The store, its copy and each backup
- * hold these bytes.
+ * How many bytes of config vars the new releases of one tool may store in 24 hours. The store, the copies of releases
+ * and each backup hold these bytes.
  */
 const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
 const DAY_MS = 24 * 3600_000;
@@ -91,8 +91,8 @@ function bad(message: string, hint: string): DeployError {
 }
 
 /**
- * Checks that a tool's new releases have not stored too many config vars today, because each release keeps its own
- * config vars for ever.
+ * Checks that a tool's releases have not stored too many config vars in the last 24 hours. The number is limited,
+ * because each release keeps its own config vars for ever.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */
