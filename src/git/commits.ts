@@ -77,7 +77,7 @@ export function assertLicence(facts: CommitFacts): void {
 
 /**
  * Counts the files of a commit while git lists them, and stops at the limit: 12 git objects can describe 10^10 files.
- * `-t` makes git list folders too, because git would walk through as many empty folders in silence.
+ * `-t` makes git list folders too. Without `-t`, git would walk through 10^10 empty folders and print nothing.
  */
 async function measureTree(
   repositories: Repositories,

@@ -21,9 +21,9 @@ export async function makeFolders(folder: string): Promise<void> {
 }
 
 /**
- * True if a repository has lost objects that every push needs: the commit of the deploy branch or of the newest release.
- * Clients send only what these commits lack, so git refuses every push. If the repository has neither ref, true if all
- * commits of its branches are lost.
+ * True if a repository has lost objects that every push needs: the commit of the deploy branch or of the newest
+ * release. Clients send only what these commits lack, so git refuses every push. If the repository has neither a deploy
+ * branch nor a release, true if all commits of its branches are lost.
  *
  * @param torn - The names of damaged refs, which are ignored.
  * @param names - The names of all refs, if the caller has them.

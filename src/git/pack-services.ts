@@ -56,9 +56,9 @@ export interface PackServices {
   /** Opens a push. The tool's first push creates its repository. */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
-   * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for the
-   * advertisement over HTTP alone, because the fetch itself follows. If nobody has pushed to the tool, the
-   * repository is empty.
+   * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for a request
+   * over HTTP that asks only for the advertisement: the fetch itself is a second request, which takes a place and is
+   * audited. If nobody has pushed to the tool, the repository is empty.
    *
    * @throws DeployError `TOO_MANY_FETCHES`
    */

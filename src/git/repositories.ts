@@ -34,7 +34,7 @@ const REF_BYTES = 4096;
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** What its packed and loose objects (git-count-objects(1)) and its tags take on disk. */
+  /** What the repository's packed and loose objects (git-count-objects(1)) and tags take on disk. */
   readonly bytes: number;
   readonly tags: number;
 }
@@ -159,8 +159,8 @@ export class Repositories {
   /**
    * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
    * half-made repositories of a killed server. Moves damaged ref files to `setAside`, because git changes no ref beside
-   * a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases` must run first,
-   * because it needs the names of these refs.
+   * a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases` must run
+   * first, because it needs the names of the damaged refs.
    *
    * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects.
    */

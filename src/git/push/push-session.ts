@@ -152,7 +152,8 @@ export class TruthfulPush implements PushSession {
   ): Promise<void> {
     const isColoured = this.#options.isColoured;
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
-    // The server's git was killed before its hook connected. The client has been told that nothing was deployed.
+    // If the client has its answer, the server's git was killed before this hook connected. The answer says that
+    // nothing was deployed.
     if (this.#isAnswered) return;
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {

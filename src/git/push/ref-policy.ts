@@ -16,7 +16,7 @@ export interface PolicyInput {
   readonly mostTags: number | null;
 }
 
-/** The longest name of a tag, with `refs/tags/`. Each push reads the names of all refs. */
+/** The longest name of a tag, with `refs/tags/`. Names must be short, because each push reads the names of all refs. */
 const MAX_NAME_BYTES = 255;
 
 /**

@@ -80,7 +80,7 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * Moves the prepared refs. If git is killed meanwhile, another git process moves the remaining refs.
+   * Moves the prepared refs. If git is killed while it moves them, another git process moves the remaining refs.
    *
    * @throws Error if the retries fail too. Some refs may have moved by then.
    */

@@ -41,7 +41,7 @@ export async function removeDeadLocks(
   if (hadAll) return;
   const before = await inodes(folder, shared);
   if (before.size === 0 || !(await isAlone(folder))) return;
-  // A lock file that has not changed since `before` does not belong to a git that started meanwhile.
+  // A lock file that has not changed since `before` does not belong to a git that started after `isAlone`.
   const now = await inodes(folder, shared);
   await removeFiles(
     folder,
@@ -102,8 +102,8 @@ async function isAlone(folder: string): Promise<boolean> {
 }
 
 /**
- * Describes a process whose folder is in `place`. `seen` is the folder that the process itself finds at this path. Null
- * if the process is elsewhere.
+ * Describes a process whose working folder is in the folder `place`, or returns null for any other process. `seen` is
+ * the folder that the process itself finds at the path `place`.
  */
 async function lookAt(pid: string, place: string) {
   try {

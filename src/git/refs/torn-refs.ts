@@ -17,14 +17,14 @@ export interface Damaged {
    * because it lost objects.
    */
   readonly file: string | null;
-  /** The new path, relative to the data folder. Null if the file had disappeared meanwhile. */
+  /** The new path, relative to the data folder. Null if the file had disappeared before it was moved. */
   readonly at: string | null;
 }
 
 // gitrepository-layout(5), git-pack-refs(1)
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
-/** A line like `^ID` is valid only after such a line. */
+/** Matches a ref in `packed-refs`. A line like `^ID` is valid only directly after a ref. */
 const REF = /^[0-9a-f]{40,64} refs\/\S+$/;
 const SHALLOW = /^[0-9a-f]{40,64}$/;
 
@@ -48,8 +48,8 @@ const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare
 
 /**
  * Lists the ref and settings files of a repository that are empty, cut off or overwritten, for example after a power
- * loss. Reads the files synchronously, which takes a third of the time but blocks the server. So only a start or a
- * command may call this.
+ * loss. Reads the files synchronously, which takes a third of the time of `findTorn` but blocks the server. So only a
+ * start or a command may call this.
  */
 export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);
@@ -83,7 +83,10 @@ export async function findTorn(
   return names.filter((_, index) => torn[index]);
 }
 
-/** For each `packed-refs` and `shallow` that was undamaged: its state then. They may be large, and each clone asks. */
+/**
+ * The inode, size and times of each `packed-refs` and `shallow` file that was found undamaged. While they stay the
+ * same, the file is not read again, because it can be large and is checked at each push and each clone.
+ */
 const undamaged = new Map<string, string>();
 
 async function isTornFile(folder: string, name: string): Promise<boolean> {
