@@ -8,15 +8,15 @@ const root = resolve(import.meta.dirname, '../..');
 /**
  * Builds ssh2's native ciphers for the Node of package.json, without the hooks that would end the server
  * (object-wrap-without-hooks.h). `npm ci` runs no install scripts of packages, because node-gyp would download Node's
- * headers. Here they come from the locked package of Node, or from a Node that was installed by hand. Without headers or
- * a compiler, ssh2 still works, but slower.
+ * headers. Here the headers come from the locked package of Node, or from a Node that was installed by hand. Without
+ * headers or a compiler, ssh2 still works, but slower.
  */
 function buildNatives(): void {
   const locked = join(root, `node_modules/node-${process.platform}-${process.arch}`);
   const headers = [locked, resolve(process.execPath, '../..')].find((folder) =>
     existsSync(join(folder, 'include/node/node.h')),
   );
-  // An npm without support for `allowScripts` has built them, for the Node that runs npm.
+  // An npm without support for `allowScripts` has already built the ciphers, but for the Node that runs npm.
   rmSync(join(root, 'node_modules/ssh2/lib/protocol/crypto/build'), { recursive: true, force: true });
   try {
     if (headers === undefined) throw new Error('there are no headers of Node');

@@ -1,9 +1,10 @@
-// Included before everything else where ssh2's native ciphers are compiled.
+// The compiler includes this file first when it compiles ssh2's native ciphers.
 //
-// The node_object_wrap.h of this Node takes an object's cleanup hook away in its destructor, which looks for the
-// current environment. The garbage collector also frees objects from tasks of its own, where there is none: node then
-// aborts, and whoever opens enough connections ends the server. The hooks only matter where an environment ends before
-// its process does, as a worker thread's; ssh2 runs in none here. Without them the header is that of earlier releases.
+// With the node_object_wrap.h of this Node, the destructor of an object removes the object's cleanup hook. To do so, it
+// looks for the current environment. The garbage collector also frees objects in its own tasks, which have no
+// environment. Node then aborts, so anybody who opens enough connections could end the server. The hooks matter only
+// if an environment ends before the process, as in a worker thread. This server runs ssh2 in no worker thread. Without
+// the hooks, the header works as in earlier releases of Node.
 #include <node.h>
 #define AddEnvironmentCleanupHook(...) static_cast<void>(0)
 #define RemoveEnvironmentCleanupHook(...) static_cast<void>(0)
