@@ -28,7 +28,7 @@ const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
 /** How often it is checked that the file of the socket is there. */
 const LOOK_MS = 2000;
-/** The name of its alarm. */
+/** The key of the alarm for a socket that does not work. */
 const TROUBLE = 'LOCAL_SOCKET';
 
 /**
@@ -73,7 +73,7 @@ export class LocalSocket {
 
   async #bindAgain(): Promise<void> {
     const { path, log } = this.#options;
-    // Open connections stay open. This also removes the file, so it comes before the new one is made.
+    // Open connections stay open. `close` also deletes the file of the socket, so it comes before the new file is made.
     this.#server.close();
     this.#server = this.#make();
     try {
@@ -117,7 +117,7 @@ export class LocalSocket {
     this.#isClosed = true;
     if (this.#watch !== null) clearInterval(this.#watch);
     for (const socket of this.#open) socket.destroy();
-    // It may be deleting the file of the socket. The next server makes its own only after that.
+    // `#bind` may be about to delete the file of the socket, so it must end before the next server makes its own file.
     await this.#binding;
     if (this.#server.listening) {
       this.#server.close();
@@ -133,7 +133,7 @@ export class LocalSocket {
     socket.on('error', () => undefined);
     try {
       const first = await readFirstLine(socket);
-      // A client that never ends its first line would wait for ever.
+      // The first line is too long, or the client has left. A client that still sends must not stay connected.
       if (first === null) socket.destroy();
       else await this.#options.serve({ socket, ...first });
     } catch (err) {
@@ -145,8 +145,8 @@ export class LocalSocket {
 }
 
 /**
- * For a server that has just taken the lock of its data folder: if somebody deleted the file of the lock, another server
- * may still be at work there.
+ * For a server that has just taken the lock of its data folder: if somebody deleted the file of the lock, another
+ * server may still be at work in the folder.
  *
  * @throws DeployError `DATA_IN_USE`
  */
@@ -155,7 +155,7 @@ export async function assertNobodyListens(path: string): Promise<void> {
   try {
     await once(socket, 'connect');
   } catch (error) {
-    // A server that cannot take it now is there all the same (unix(7)).
+    // EAGAIN: a server listens, but cannot take the connection now (unix(7)).
     if (systemCode(error) !== 'EAGAIN') return;
   } finally {
     socket.destroy();

@@ -6,8 +6,8 @@ import type { LocalConnection } from './local-socket.ts';
 const END = '\0';
 
 /**
- * Serves one post-receive hook. Passes its update lines to the push that it belongs to, and sends back the text of the
- * push. If the hook dies because its client left, only the view ends; the push continues.
+ * Serves one post-receive hook. Passes the updated refs to the push that the hook belongs to, and sends back the text
+ * of the push. If the hook dies because its client left, only the output ends; the push continues.
  */
 export async function serveHook(
   connection: LocalConnection,
@@ -27,7 +27,7 @@ export async function serveHook(
   if (!gone.signal.aborted) socket.end(END);
 }
 
-/** Reads the input of a post-receive hook, one `OLD NEW REF` per line: githooks(5). */
+/** Returns the refs in the input of a post-receive hook, which has one `OLD NEW REF` per line: githooks(5). */
 async function readUpdates({ socket, rest }: LocalConnection): Promise<string[]> {
   const chunks: Buffer[] = [rest];
   for await (const chunk of socket.iterator({ destroyOnReturn: false })) chunks.push(chunk as Buffer);
