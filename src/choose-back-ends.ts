@@ -19,7 +19,7 @@ export interface BackEnds {
   readonly sources: Sources | null;
   /** How tools are isolated, for the log. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
-  /** Why tools are not isolated although the settings allow it. Null if there is nothing to say. */
+  /** Why the setting `sandbox: auto` found no isolation. Null if it found isolation, or has another value. */
   readonly whyTrusted: string | null;
 }
 
@@ -86,7 +86,11 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   };
 }
 
-/** Checks the folder at the start, because otherwise the first push would fail. @throws DeployError `BAD_SETTING` */
+/**
+ * Checks at the start that the folder of buildpacks can be read. Without this check, the first push would fail.
+ *
+ * @throws DeployError `BAD_SETTING`
+ */
 async function assertFolder(buildpacks: string): Promise<void> {
   try {
     await readdir(buildpacks);

@@ -86,7 +86,7 @@ function readFile(path: string | undefined): Record<string, unknown> {
   throw badFile(path, 'has no settings', 'Write each setting as `name: value`, one per line.');
 }
 
-/** The parser reports an alias without an anchor only here. */
+/** The document as plain values. Only this conversion reports an alias without an anchor. */
 function contentOf(document: Document, path: string): unknown {
   try {
     return document.toJS();

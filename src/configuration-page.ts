@@ -1,7 +1,7 @@
 import { environmentName } from './config.ts';
 import { settings } from './settings/settings-table.ts';
 
-// How the page shows defaults that depend on the machine.
+// How docs/configuration.md shows defaults that depend on the machine.
 const defaults: Readonly<Record<string, string>> = {
   data: '`/var/lib/toolforge-push` for root, else `~/.local/share/toolforge-push`',
   keys: '`keys/` in the folder of the project',

@@ -27,7 +27,7 @@ export interface StartFacts {
   /** The address of the first tool. Null if it has none. */
   readonly web: string | null;
   readonly hostKey: string;
-  /** Null if a person has started the server at a terminal. */
+  /** The pod of the server. Null if it runs in none. */
   readonly pod: ServerPod | null;
 }
 
@@ -93,7 +93,7 @@ export function tellStart(first: FirstStart | null, addresses: Addresses, facts:
   return first === null ? running(addresses) : welcome(first, addresses, facts);
 }
 
-/** The text that every start but the first prints. */
+/** The text that every start outside a pod prints, except the first. */
 function running(addresses: Addresses): string {
   const lines = [
     'Running. To deploy a tool, and to look after it:',

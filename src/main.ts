@@ -20,7 +20,7 @@ const LOST_STOP_MS = 10_000;
 export async function main(): Promise<void> {
   try {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder } = process.env;
-    // Only a configuration file may name another data folder.
+    // Without a configuration file, the data folder is known before the settings are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);
@@ -79,7 +79,10 @@ export async function main(): Promise<void> {
   }
 }
 
-/** Caches compiled modules in the data folder. Compiling takes a third of the time of a start. The first call counts. */
+/**
+ * Caches compiled modules in the data folder, because compiling takes a third of the time of a start. Only the first
+ * call has an effect.
+ */
 function cacheCompiled(data: string): void {
   enableCompileCache(join(data, 'compile-cache'));
 }

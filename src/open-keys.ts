@@ -9,9 +9,9 @@ export async function makeKeysFolder(folder: string): Promise<void> {
 }
 
 /**
- * Reads the keys, or makes them.
+ * Reads secrets.key and the SSH host keys. Makes those that do not exist.
  *
- * @throws DeployError `KEYS_FOLDER`; others if a key is broken or if other users can read it.
+ * @throws DeployError `KEYS_FOLDER`; another DeployError if a key is broken or if other users can read it.
  */
 export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
   return await inFolder(folder, async () => ({

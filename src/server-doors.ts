@@ -65,7 +65,7 @@ export function makeDoors(
   const sourcesDoor = sources === null ? null : createSourceListener({ config, sources, log });
   return {
     health,
-    /** The hooks of pushes under way need it until the line is closed. */
+    /** Close the socket after the line of deployments, because the hooks of running pushes need it until then. */
     socket,
     /** Where each door listens. `sources` is null if the HTTP door serves the sources. */
     listen: async () => {
@@ -74,7 +74,7 @@ export function makeDoors(
       const [sshAt, httpAt, sourcesAt] = await Promise.all(all);
       return { ssh: sshAt, http: httpAt, sources: sourcesAt };
     },
-    /** Closes all but the socket. */
+    /** Closes all doors except the socket. */
     close: () => Promise.all([ssh.close(), http.close(), sourcesDoor?.close()]),
   };
 }

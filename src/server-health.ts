@@ -45,7 +45,7 @@ export class ServerHealth implements HealthQuestions {
     clearInterval(this.#timer);
   }
 
-  /** Logs once when something is wrong, and once when it is well again. */
+  /** Logs once when something is wrong, and once when the server is well again. */
   async #look(): Promise<void> {
     const { log } = this.#parts;
     try {

@@ -37,7 +37,7 @@ export interface StateOptions {
 /** What exists before the first deployment: the data of this server, repaired, and its back ends. */
 export type ServerState = Awaited<ReturnType<typeof openState>>;
 
-/** The socket of hooks and of the local binary. */
+/** The path of the socket to which hooks and the local binary connect. */
 export function socketPathOf({ data }: Pick<Config, 'data'>): string {
   return join(data, 'run/server.sock');
 }
@@ -45,7 +45,7 @@ export function socketPathOf({ data }: Pick<Config, 'data'>): string {
 /**
  * Opens the data folder, chooses the back ends, and repairs what an earlier server left behind.
  *
- * @param addresses - Known once the doors listen.
+ * @param addresses - Empty until the SSH and HTTP servers listen.
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function openState(options: StateOptions, addresses: ServerAddresses) {
@@ -60,8 +60,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   await assertNobodyListens(socketPathOf(config));
   // The folder must exist before the sandbox is chosen, because the sandbox hides only folders that exist.
   await makeKeysFolder(config.keys);
-  // A killed server may have left processes running. The locks of its git processes are dead only after these have
-  // ended.
+  // A killed server may have left processes running. Lock files of its git processes can be deleted only after the
+  // processes have ended.
   await endLeftovers(data);
   const choosing = chooseBackEnds({ config, addresses, countPeople, log, given });
   // `choosing` is awaited later, so that a fault of the data folder is reported first. It ends before the lock is
