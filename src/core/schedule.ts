@@ -30,7 +30,10 @@ const FIELDS: readonly Field[] = [
 ];
 const SHAPE = 'five fields (minute, hour, day of the month, month, day of the week)';
 
-/** Five fields of numbers, `*`, `-`, `/` and `,`. `why` continues a sentence that says why this is not a schedule. */
+/**
+ * `cron` has five fields of numbers, `*`, `-`, `/` and `,`. `why` continues a sentence that says why a text is not a
+ * schedule.
+ */
 export type ReadSchedule = { readonly cron: string } | { readonly why: string };
 
 /**

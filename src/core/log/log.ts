@@ -5,7 +5,7 @@ export type Log = Logger;
 
 /**
  * The operator's log: one JSON line per event on standard output, with a fixed message and the facts as fields. It
- * never contains a secret: every value under one of the names below is replaced.
+ * never contains a secret: the value of every field that `redact` names is replaced.
  */
 export function createLog(level: string, destination?: DestinationStream): Log {
   const options = {

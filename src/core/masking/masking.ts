@@ -8,7 +8,7 @@ import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from '.
 /** Replaces secrets in one line by their names. */
 export type Mask = (text: string) => string;
 
-/** Shorter values are not masked, because everyday output contains such words. */
+/** Shorter values are not masked, because everyday output contains such short words. */
 const MIN_SECRET_CHARACTERS = 6;
 /** A longer value with several lines is searched line by line only. */
 const MAX_WHOLE_BYTES = 4096;
