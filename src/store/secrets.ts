@@ -80,8 +80,8 @@ export function wrongKey(wanted: string, given: string): DeployError {
 }
 
 /**
- * Reads the key in `folder`/secrets.key. If the file is missing, makes it with mode 0600. Two processes that make it at
- * once get the same key, and a crash leaves a whole file or none.
+ * Reads the key in `folder`/secrets.key. If the file is missing, makes it with mode 0600. Two processes that make
+ * the file at the same time get the same key, and a crash leaves a whole file or none.
  *
  * @throws DeployError `STORE_KEY` if the file is not a key, or every user can open it.
  */

@@ -61,7 +61,7 @@ export interface Store {
   builds(tool: ToolName, limit: number): Build[];
   /** The start times of the tool's builds after `at`, the oldest first. */
   buildStarts(tool: ToolName, at: number): number[];
-  /** The newest successful build of the commit whose artifact still exists. */
+  /** The newest successful build of the commit that still has its artifact, or null. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
   /** Records that the artifact was deleted. */
   forgetArtifact(buildId: string): void;

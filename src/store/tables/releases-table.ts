@@ -160,7 +160,10 @@ export class ReleasesTable {
     if (count === 0) throw new Error(`v${version} of ${tool} is not there or was live.`);
   }
 
-  /** Runs within the caller's transaction. A live release may go live again, for example at a restart. */
+  /**
+   * Makes a release live, and the previous live release `replaced`. Runs within the caller's transaction. A live
+   * release may go live again, for example at a restart.
+   */
   setLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = 'replaced' WHERE tool = ? AND state = 'live' AND version <> ?`,

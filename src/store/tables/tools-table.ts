@@ -42,7 +42,7 @@ export class ToolsTable {
     this.#database.run('UPDATE tools SET is_stopped = ? WHERE name = ?', Number(isStopped), name);
   }
 
-  /** Runs within the caller's transaction. */
+  /** Records the live version of a tool and its config vars. Runs within the caller's transaction. */
   setLive(name: ToolName, version: number, vars: Readonly<Record<string, string>>): void {
     this.#database.run(
       'UPDATE tools SET live_version = ?, is_stopped = 0, config_vars = ? WHERE name = ?',
