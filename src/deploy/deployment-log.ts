@@ -126,9 +126,9 @@ export class DeploymentLogs {
   }
 
   /**
-   * Deletes the oldest logs of a tool until the rest is within the limits.
+   * Deletes the oldest logs of a tool until the others are within `MAX_LOGS` and `MAX_LOG_BYTES`.
    *
-   * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond the limits.
+   * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond these limits.
    */
   async dropOld(tool: ToolName, mayGo: (id: string) => boolean): Promise<void> {
     const folder = dirname(this.path(tool, 'any'));

@@ -7,8 +7,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;
 
 /**
- * Deletes the temporary refs of pushes that are older than 14 days. Until then, git keeps the commits, so a client can
- * push them again without an upload.
+ * Deletes the temporary refs of pushes that are older than 14 days. For that time, git keeps the commits, so a client
+ * can push them again without an upload.
  */
 export async function dropOldParked({ repositories, log }: DeployContext, tool: ToolName): Promise<void> {
   const refs = await refNames(repositories, tool, ['refs/deployments', 'refs/parked']);

@@ -120,7 +120,7 @@ async function removeArtifacts(
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
   const used = usedArtifacts(tool, store, keepArtifacts);
   for (const { id } of built.slice(2)) {
-    // `usedArtifacts` is called again before each removal, because a rollback may begin to use an artifact meanwhile.
+    // `usedArtifacts` is called again before each removal, because a rollback may begin to use an artifact.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);

@@ -12,7 +12,7 @@ export interface Failure {
 /**
  * Explains to the person who pushed why the deployment failed.
  *
- * @param whatIsLive - The last words, such as `v41 is still live`.
+ * @param whatIsLive - The words at the end of `reason` and `text`, such as `v41 is still live`.
  * @param bugId - An id that the text names if the server itself failed. The operator's log has the same id.
  */
 export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {

@@ -75,8 +75,8 @@ export async function isLost(
 }
 
 /**
- * Returns a command that keeps the branch's commit under `refs/set-aside` if no release names this commit. Otherwise
- * the commit would be lost when the branch moves away.
+ * Returns a command that keeps the branch's commit under `refs/set-aside` if no release names this commit. Without
+ * this command, the commit would be lost when the branch moves.
  */
 function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<string>): string[] {
   const { commit, ref } = branch;

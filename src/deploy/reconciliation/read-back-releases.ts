@@ -85,7 +85,7 @@ export async function mendRepositories(
 /**
  * Reads back, at start, releases that went live but that the store lacks. The store is then older than the
  * repositories, for example after a restore. Adds these releases from their copies, and makes the next version higher
- * than every earlier version. Must run while damaged ref files are in their places, because their names count.
+ * than every earlier version. Must run before damaged ref files are moved, because their names show versions.
  *
  * @returns the tools for which that failed. Their damaged files must stay.
  * @throws DeployError `STORE_FULL`

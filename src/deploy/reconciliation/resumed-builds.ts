@@ -89,7 +89,7 @@ async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, i
 
 /**
  * True if the repository still has the deployment's commit. A temporary ref keeps a pushed commit until it is live. Any
- * other deployment builds the live commit, so its commit must still be live: a restored store may say otherwise.
+ * other deployment builds the live commit, so its commit must still be live. In a restored store, it may not be.
  */
 async function hasCommit(
   { repositories, store }: DeployContext,
