@@ -33,7 +33,7 @@ export class Incoming extends Transform {
     readonly refuse: (error: Error) => void;
     readonly maxDiscardBytes: number;
   }) {
-    // In object mode, a reader gets the chunks as they came. Otherwise they would be copied into one buffer.
+    // In object mode, a reader gets the chunks as they came. In byte mode, they would be copied into one buffer.
     super({ writableHighWaterMark: 1024 * 1024, readableObjectMode: true, readableHighWaterMark: 32 });
     this.#decide = options.decide;
     this.#refuse = options.refuse;

@@ -20,7 +20,7 @@ const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
  * and all locks if the process held all of them. Any other lock is removed only if no other git was running in the
  * repository.
  *
- * @param lines - The commands of the killed process. It has ended, and the caller holds `takeRefs`.
+ * @param lines - The commands of the killed process. The process has ended, and the caller holds `takeRefs`.
  * @param hadAll - Whether the process had reported that it held every lock.
  */
 export async function removeDeadLocks(
