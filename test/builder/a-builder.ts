@@ -33,7 +33,7 @@ export class ABuilder implements AsyncDisposable {
   readonly config: LocalBuilderOptions['config'];
   readonly builder: LocalBuilder;
   readonly sandbox: Sandbox;
-  /** What the person who pushes saw, whole lines. */
+  /** The lines that the person who pushes has seen of the newest build. */
   lines: string[] = [];
   #builds = 0;
 
@@ -87,7 +87,7 @@ export class ABuilder implements AsyncDisposable {
     return new ABuilder(config, builder, sandbox);
   }
 
-  /** Everything that was said, as one text. */
+  /** Everything that the newest build has printed, as one text. */
   get said(): string {
     return this.lines.join('');
   }
@@ -97,7 +97,7 @@ export class ABuilder implements AsyncDisposable {
     return buildRequest(this.#builds, source, change);
   }
 
-  /** Builds a folder of files. `lines` holds what this build said. */
+  /** Builds a folder of files. `lines` then holds what this build has printed. */
   build(
     source: string,
     change: Partial<BuildRequest> = {},

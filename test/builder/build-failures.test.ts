@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if error and cause do not fit into one line, the reason is the cause alone, or the error alone, or nothing', () => {
+test('if an error line and its cause are too long together, the reason is the one of them that is short enough, or nothing', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: error: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -23,7 +23,7 @@ test('if error and cause do not fit into one line, the reason is the cause alone
   assert.equal(why(`error: ${long}${long}`), 'pip exited 1');
 });
 
-test('without an error line, the reason is the last line with words; a refusal of the buildpack always wins', () => {
+test('without an error line, the reason is the last line with words; a ` !` line of the buildpack at the end always wins', () => {
   assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
   assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
 });

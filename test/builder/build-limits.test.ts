@@ -5,7 +5,7 @@ import { artifactsOf, aSource, failsWith, withBuilder } from './with-builder.ts'
 
 const source = aSource();
 
-test('a cancelled build ends with an AbortError, and all its processes end', async () => {
+test('a cancelled build ends with an AbortError and leaves no artifact', async () => {
   const cancel = new AbortController();
   await withBuilder(
     { one: { build: '(sleep 1000 & sleep 1000) & echo started; sleep 1000' } },
@@ -155,7 +155,7 @@ test('threat 60: if one file is larger than the disk limit, the build fails with
   );
 });
 
-test('threat 60: a build that prints more than build_output is ended, and the server’s memory stays small', async () => {
+test('threat 60: a build that prints more than build_output is ended, and the error names the limit', async () => {
   await withBuilder(
     { loud: { build: 'yes "some line of output" | head -c 50000000; sleep 1000' } },
     async (builder) => {

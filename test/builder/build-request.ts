@@ -2,14 +2,14 @@ import { cp } from 'node:fs/promises';
 import type { BuildRequest } from '../../src/builder/builder.ts';
 import { commitId, type ToolName, toolName } from '../../src/core/names.ts';
 
-/** A tool's name that is known to be one. */
+/** Returns a name as a ToolName. @throws if no tool may have this name. */
 export function tool(name: string): ToolName {
   const valid = toolName(name);
   if (valid === null) throw new Error(`${name} is no tool name`);
   return valid;
 }
 
-/** The request for build number `number` of a folder of files, or of what `source` puts in place, for the tool wikibot. */
+/** Returns a request to build wikibot. `source` is a folder to copy, or a function that writes files into a folder. */
 export function buildRequest(
   number: number,
   source: string | BuildRequest['checkOut'],

@@ -7,7 +7,7 @@ import { execa } from 'execa';
 
 const dockerfile = resolve(import.meta.dirname, '../../deploy/builder/build.Dockerfile');
 
-/** Runs what the builder image does with its buildpacks, on folders in place of those of the image. */
+/** Runs the step of build.Dockerfile that installs the buildpacks, in a temporary folder instead of an image. */
 async function gather(buildpacks: Readonly<Record<string, string>>) {
   const root = await mkdtemp(join(tmpdir(), 'builder-image-'));
   try {
@@ -45,7 +45,7 @@ test('the builder image has each buildpack where the lifecycle looks, however bu
   ]);
 });
 
-test('build-images refuses a buildpack without a version', async () => {
+test('the builder image cannot be built with a buildpack that has no version', async () => {
   const { exitCode, stderr } = await gather({ nameless: '[buildpack]\nid = "example/one"\n' });
   assert.notEqual(exitCode, 0);
   assert.match(stderr, /no id or version in .*nameless\/buildpack\.toml/);

@@ -141,7 +141,7 @@ test('a Flask tool is built without isolation too, and its second build installs
   await runIn(builder, second, ['gunicorn', '--check-config', 'app:app']);
 });
 
-test('a requirement that does not exist fails the build with pip’s name and the reason', async () => {
+test('a requirement that does not exist fails the build; the reason names pip, and the output names the requirement', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   await assert.rejects(
     builder.build(join(fixtures, 'flask'), {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface Sample {
-  /** The body of bin/detect; exit 0 where not given. */
+  /** The body of bin/detect, by default `exit 0`. */
   readonly detect?: string;
   /** The body of bin/build, after `set -eu`. */
   readonly build: string;
@@ -13,7 +13,7 @@ export interface Sample {
 /** Writes launch.toml with a web process, so that a build has something to run. */
 export const webProcess = `printf '[[processes]]\\ntype = "web"\\ncommand = ["true"]\\ndefault = true\\n' >"$CNB_LAYERS_DIR/launch.toml"`;
 
-/** A folder of buildpacks `sample/NAME`, all required, in one group in the order given. */
+/** A folder of buildpacks `sample/NAME`. By default, all are required and form one group in the given order. */
 export class SampleBuildpacks implements AsyncDisposable {
   readonly folder: string;
 

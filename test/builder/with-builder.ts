@@ -7,7 +7,7 @@ import { DeployError } from '../../src/core/errors.ts';
 import { ABuilder } from './a-builder.ts';
 import { type Sample, SampleBuildpacks } from './sample-buildpacks.ts';
 
-/** A source of one file, `file.txt`, for the tests of the file that calls this; its path is in `folder`. */
+/** A source with one file, `file.txt`, for all tests of a test file. `folder` is the path of the source. */
 export function aSource(): { folder: string } {
   const source = { folder: '' };
   before(async () => {
@@ -31,7 +31,7 @@ export async function withBuilder(
   await run(builder);
 }
 
-/** For `assert.rejects`: the error is for a person, has this code, and something to do now. */
+/** For `assert.rejects`: checks that the error is a DeployError with this code, this message and a hint. */
 export const failsWith = (code: string, message: RegExp) => (error: unknown) => {
   assert.ok(error instanceof DeployError, String(error));
   assert.equal(error.code, code);
@@ -40,5 +40,5 @@ export const failsWith = (code: string, message: RegExp) => (error: unknown) => 
   return true;
 };
 
-/** What is left in the data folder of one tool's builds. */
+/** Lists the artifacts of the tool wikibot. */
 export const artifactsOf = (builder: ABuilder) => readdir(join(builder.data, 'artifacts/wikibot'));

@@ -98,7 +98,7 @@ for (const { name, candidates, group } of [
     group: ['a', 'b', 'c'],
   },
 ]) {
-  test(`a build plan: ${name}`, () => assert.deepEqual(resolvePlan(candidates)?.group ?? null, group));
+  test(`the build plans of buildpacks decide which buildpacks take part: ${name}`, () => assert.deepEqual(resolvePlan(candidates)?.group ?? null, group));
 }
 
 test('a buildpack gets all plan entries for the names that it provides, with their metadata', () => {
@@ -113,7 +113,7 @@ test('a buildpack gets all plan entries for the names that it provides, with the
   assert.deepEqual(entriesFor(plan?.entries ?? [], 'pip'), []);
 });
 
-test('the next provider of a plan entry gets it only if the provider before left it unmet', () => {
+test('a second provider of a plan entry gets the entry only if the first provider has left it unmet', () => {
   const plan = resolvePlan([
     must('a', sections(['x', 'y'])),
     must('b', sections(['x', 'y'])),
@@ -126,7 +126,7 @@ test('the next provider of a plan entry gets it only if the provider before left
   );
 });
 
-test('threat 60: resolving a build plan with thousands of alternatives is given up in time', () => {
+test('threat 60: resolving build plans with thousands of alternatives is given up within 2 s', () => {
   const many = Array.from({ length: 2000 }, (_, index) => sections([], [`never-${index}`]));
   const startedAt = performance.now();
   assert.equal(

@@ -9,8 +9,8 @@ import { aSource } from '../with-builder.ts';
 
 const source = aSource();
 
-// Config vars as LD_LIBRARY_PATH make a detection run code of the tool.
-test('threat 39: a link that one bin/detect leaves in place of the next one’s folder is not followed', async () => {
+// A config var such as LD_LIBRARY_PATH can make a bin/detect run code of the tool.
+test('threat 39: a link that one bin/detect leaves in place of the next bin/detect’s folder is not followed', async () => {
   const outside = await mkdtemp(join(tmpdir(), 'outside-'));
   try {
     await chmod(outside, 0o711);

@@ -34,7 +34,7 @@ async function environmentOf(
   }
 }
 
-test('bin and lib of layers come first on their paths, and later buildpacks come before earlier buildpacks', async () => {
+test('bin and lib of layers come first in PATH and LD_LIBRARY_PATH, those of the last buildpack before the others', async () => {
   const environment = await environmentOf(
     {
       'x_a/one/bin/x': '',
@@ -55,12 +55,12 @@ for (const { name, files, base, expected } of [
   { name: 'a plain file sets', files: { V: 'new' }, base: { V: 'old' }, expected: 'new' },
   { name: '.override sets', files: { 'V.override': 'new' }, base: { V: 'old' }, expected: 'new' },
   {
-    name: '.default leaves what is there',
+    name: '.default keeps an old value',
     files: { 'V.default': 'new' },
     base: { V: 'old' },
     expected: 'old',
   },
-  { name: '.default sets what is not there', files: { 'V.default': 'new' }, base: {}, expected: 'new' },
+  { name: '.default sets a missing variable', files: { 'V.default': 'new' }, base: {}, expected: 'new' },
   { name: '.prepend without .delim', files: { 'V.prepend': 'new' }, base: { V: 'old' }, expected: 'newold' },
   {
     name: '.prepend',
@@ -73,7 +73,7 @@ for (const { name, files, base, expected } of [
   { name: '.append to nothing', files: { 'V.append': 'new', 'V.delim': ':' }, base: {}, expected: 'new' },
   { name: 'an unknown suffix is ignored', files: { 'V.what': 'new' }, base: { V: 'old' }, expected: 'old' },
 ]) {
-  test(`env files: ${name}`, async () => {
+  test(`a layer’s env file changes a variable of a process as the file’s suffix says: ${name}`, async () => {
     const placed = Object.fromEntries(
       Object.entries(files).map(([file, text]) => [`x_a/l/env/${file}`, text]),
     );
@@ -81,7 +81,7 @@ for (const { name, files, base, expected } of [
   });
 }
 
-test('a process gets env, then env.launch, then its own type’s folder, but no variables of builds or other types', async () => {
+test('variables of a process come from env, env.launch and the folder of its type, but not from env.build or other types', async () => {
   const environment = await environmentOf({
     'x_a/l/env/A': 'env',
     'x_a/l/env/B': 'env',
@@ -116,7 +116,7 @@ test('threat 39: a link in a layer does not bring files of this machine into the
   await rm(secret, { recursive: true });
 });
 
-test('config vars win over variables of a build, and come first on paths', () => {
+test('config vars win over variables of a build, and come first in PATH', () => {
   assert.deepEqual(withPlatformVariables({ PATH: '/bin', A: '1', B: '2' }, { PATH: '/mine', A: '3' }), {
     PATH: '/mine:/bin',
     A: '3',

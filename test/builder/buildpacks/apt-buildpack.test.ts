@@ -26,7 +26,7 @@ for (const { name, files, says } of [
   { name: 'another table', files: { 'project.toml': '[aptly]\n[x.apt]\n' }, says: null },
   { name: 'neither', files: { 'README.md': 'Aptfile' }, says: null },
 ]) {
-  test(`apt detects: ${name}`, async () => {
+  test(`the apt buildpack takes part if there is an Aptfile, or a table [apt] in project.toml: ${name}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run('apt', 'detect');
     assert.deepEqual([code, output], says === null ? [100, ''] : [0, says]);
@@ -60,7 +60,7 @@ for (const { name, text, says } of [
   { name: 'a huge file', text: `${'# x\n'.repeat(20_000)}`, says: /larger than 64 kB/ },
   { name: 'too many', text: 'figlet\n'.repeat(201), says: /more than 200 packages/ },
 ]) {
-  test(`threats 66 and 68: an Aptfile is data, and is refused with its line: ${name}`, async () => {
+  test(`threats 66 and 68: an Aptfile that holds more than package names runs nothing, and is refused with the reason: ${name}`, async () => {
     await using source = await ASource.of({ Aptfile: text });
     const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' });
     assert.equal(code, 1, output);
@@ -88,7 +88,7 @@ for (const { name, text, says } of [
   { name: 'no comma', text: "[apt]\npackages = ['a2ps' 'figlet']\n", says: /Line 2 of project\.toml/ },
   { name: 'an option', text: '[apt]\npackages = [ # x\n "-y" ]\n', says: /Line 3 of project\.toml: options/ },
 ]) {
-  test(`threat 66: packages of project.toml are refused with their line: ${name}`, async () => {
+  test(`threat 66: invalid packages in project.toml are refused with the reason: ${name}`, async () => {
     await using source = await ASource.of({ 'project.toml': text });
     const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' });
     assert.equal(code, 1, output);
@@ -96,7 +96,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('packages in project.toml are read in all forms of TOML, but only from the table [apt]', async () => {
+test('packages in project.toml are read with comments, line breaks and both quotation marks, but only from the table [apt]', async () => {
   await using source = await ASource.of({
     'project.toml':
       '[x]\npackages = ["no"]\n[apt]\nother = 1\npackages = [ "a2ps", # ]\r\n\n  \'figlet\' ,]\n[y]\npackages = ["no"]\n',
@@ -116,7 +116,7 @@ test('on a system that is not Debian, the apt buildpack fails with a sentence th
   assert.match(output, /need a server that runs on Debian: this server runs on fedora/);
 });
 
-test('alternatives are read from plain lines of maintainer scripts, with loops and variables, and nothing else', async () => {
+test('update-alternatives in maintainer scripts is read from plain lines, with loops and variables, and nothing is run', async () => {
   const script = `#!/bin/sh
 base=/usr/lib/jvm
 tools='java jar'
@@ -175,7 +175,7 @@ for (const { name, source: text, expected } of [
   });
 }
 
-/** A folder in place of /etc/apt with this one source. */
+/** Runs with a folder in place of /etc/apt that names these package sources. */
 async function withSources(line: string, run: (etc: string) => Promise<void>): Promise<void> {
   const etc = await mkdtemp(join(tmpdir(), 'etc-apt-'));
   try {
@@ -196,12 +196,12 @@ for (const { name, line, says } of [
     says: /sources could not be reached \(127\.0\.0\.1:9\)/,
   },
   {
-    name: 'threat 67: the reason is the last word also where many sources cannot be reached',
+    name: 'threat 67: if many sources cannot be reached, the reason is still the last line',
     line: Array.from({ length: 200 }, (_, n) => `deb http://127.0.0.1:9/debian s${n} main`).join('\n'),
     says: /sources could not be reached \(127\.0\.0\.1:9\)/,
   },
   {
-    name: 'threat 68: a source that is not signed is not used, even where the machine would trust it',
+    name: 'threat 68: a source that is not signed is not used, even if the machine would trust it',
     line: 'deb [trusted=yes allow-insecure=yes] file:HERE ./',
     says: /signatures of the package sources of this server cannot be verified/,
   },
@@ -219,26 +219,26 @@ for (const { name, line, says } of [
 
 const paragraph = 'Types: deb\nURIs: http://127.0.0.1:9/debian\n';
 for (const { name, text, isAdded } of [
-  { name: 'has none', text: '', isAdded: true },
+  { name: 'has no such source', text: '', isAdded: true },
   {
-    name: 'has one',
+    name: 'has such a source',
     text: 'deb  [a=b c=d] http://127.0.0.1:9/debian bookworm-backports main',
     isAdded: false,
   },
-  { name: 'has a paragraph', text: `\n${paragraph}Suites: x\n bookworm-backports\n`, isAdded: false },
-  { name: 'has a comment', text: '# deb http://127.0.0.1:9/debian bookworm-backports main', isAdded: true },
+  { name: 'has it as a paragraph', text: `\n${paragraph}Suites: x\n bookworm-backports\n`, isAdded: false },
+  { name: 'comments it out', text: '# deb http://127.0.0.1:9/debian bookworm-backports main', isAdded: true },
   {
-    name: 'has a paragraph that is off',
+    name: 'has it switched off',
     text: `\n${paragraph}Suites: bookworm-backports\nEnabled: no\n`,
     isAdded: true,
   },
   {
-    name: 'has sources alone',
+    name: 'has it only for source code',
     text: 'deb-src http://127.0.0.1:9/debian bookworm-backports main',
     isAdded: true,
   },
 ]) {
-  test(`a source of backports is ${isAdded ? '' : 'not '}added if the machine ${name}`, async () => {
+  test(`a package source for backports is ${isAdded ? '' : 'not '}added if the list of the machine ${name}`, async () => {
     const line = text.startsWith('\n') ? '' : text;
     await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
       await mkdir(join(etc, 'sources.list.d'));
@@ -251,21 +251,21 @@ for (const { name, text, isAdded } of [
   });
 }
 
-test('packages are reused after the lifecycle has rewritten the file of their layer', async () => {
+test('Debian packages are reused after the lifecycle has rewritten the file apt.toml of their layer', async () => {
   await using source = await ASource.of({ Aptfile: 'figlet\n' });
   const env = { ...registryEnvironment, CNB_TARGET_DISTRO_NAME: 'debian' };
   const first = await source.run('apt', 'build', env);
   assert.equal(first.code, 0, first.output);
   const file = join(source.layers, 'apt.toml');
   const metadata = (await readFile(file, 'utf8')).split('[metadata]\n')[1] ?? '';
-  // Numbers have become floating ones on their way through JSON.
+  // The lifecycle passes the file through JSON, which makes whole numbers floating-point numbers.
   const words = metadata.replace(/^/gm, '  ').replace(/ (\d+)$/m, ' $1.0');
   await writeFile(file, `[metadata]\n${words}`);
   const { output } = await source.run('apt', 'build', env);
   assert.match(output, /Reusing Debian packages: figlet/);
 });
 
-/** Builds a tool of these files with the product's buildpacks. */
+/** Builds a tool that consists of these files, with the product's buildpacks. */
 const build = (builder: ABuilder, files: Readonly<Record<string, string>>) =>
   builder.build(tmpdir(), {
     checkOut: async (folder) => {
@@ -300,7 +300,7 @@ test('a tool with only an Aptfile and a Procfile is built, and its packages are 
   assert.doesNotMatch(builder.said, /Fetching Debian/);
 });
 
-test('only packages that the Aptfile asks from backports come from backports', async () => {
+test('only packages for which the Aptfile asks for backports come from backports', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   await build(builder, { Aptfile: 'dehydrated/bookworm-backports\nfiglet\n', Procfile: 'web: true\n' });
   const downloads = await readdir(join(builder.data, 'cache/wikibot/toolforge_apt/state/archives'));
@@ -330,7 +330,7 @@ for (const { name, aptfile, why } of [
     why: /cannot be installed together with/,
   },
 ]) {
-  test(`if a package of the Aptfile cannot be installed, the push fails with this reason: ${name}`, async () => {
+  test(`if a package of the Aptfile cannot be installed, the build fails with this reason: ${name}`, async () => {
     await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     await assert.rejects(
       build(builder, { Aptfile: aptfile, Procfile: 'web: true\n' }),

@@ -293,7 +293,7 @@ for (const { buildpack, name, files, code, says } of [
   },
   { buildpack: 'procfile', name: 'no Procfile', files: {}, code: FAIL, says: /^$/ },
 ]) {
-  test(`${buildpack} detects: ${name}`, async () => {
+  test(`bin/detect of the buildpack ${buildpack} says whether it takes part, and why: ${name}`, async () => {
     await using source = await ASource.of(files);
     const result = await source.run(buildpack, 'detect');
     assert.equal(result.code, code, result.output);
@@ -302,7 +302,7 @@ for (const { buildpack, name, files, code, says } of [
   });
 }
 
-test('threat 66: the procfile buildpack runs no part of a Procfile, and its commands arrive as they were written', async () => {
+test('threat 66: the procfile buildpack runs no part of a Procfile, and passes the commands on as they were written', async () => {
   const command = `echo "a\\b" 'c' $(touch hacked) \`touch hacked\` & \\" ]\\ncommand = ["x"] # €`;
   await using source = await ASource.of({
     Procfile: `web: ${command}\r\nevil: x"]\ntype = "root"\n[[processes]]\nBad: y\n  late: z  \n`,
@@ -332,7 +332,7 @@ for (const { name, text, says } of [
     says: /more than 50/,
   },
 ]) {
-  test(`threat 66: a Procfile is refused with the reason: ${name}`, async () => {
+  test(`threat 66: a Procfile that cannot be used is refused with the reason: ${name}`, async () => {
     await using source = await ASource.of({ Procfile: text });
     const { code, output } = await source.run('procfile', 'build');
     assert.equal(code, 1);
@@ -388,7 +388,7 @@ for (const { name, files, web, says } of [
     says: /Using Python/,
   },
 ]) {
-  test(`the python buildpack finds the web process: ${name}`, async () => {
+  test(`the python buildpack chooses the web process, or none: ${name}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run('python', 'build');
     assert.equal(code, 0, output);

@@ -43,7 +43,7 @@ for (const range of ['*', '22.* || *', '>= 2*']) {
   });
 }
 
-// As many as the registry has: what looks for one of the first must not end before all are told.
+// As many versions as the registry has, so that a pipe in choose_version that ends at an early version would fail.
 const versions = Array.from({ length: 25 * 26 * 3 }, (_, n) =>
   [Math.floor(n / 78), Math.floor(n / 3) % 26, n % 3].join('.'),
 );
@@ -95,7 +95,7 @@ for (const text of [
   '["\\"]',
   `${'['.repeat(200)}`,
 ]) {
-  test(`threat 66: the text ${JSON.stringify(text.slice(0, 20))} is not parsed as JSON`, async () => {
+  test(`threat 66: the text ${JSON.stringify(text.slice(0, 20))} is refused as JSON`, async () => {
     const { exitCode } = await execa('awk', ['-f', jsonAwk], { input: text, reject: false });
     assert.equal(exitCode, 1);
   });

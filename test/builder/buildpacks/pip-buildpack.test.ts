@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { productBuildpacks } from '../a-builder.ts';
 import { ASource } from './run-buildpack.ts';
 
-/** Runs a function of the pip buildpack on a source. */
+/** Runs a shell function of the pip buildpack in the folder of a source. */
 async function run(source: ASource, command: string) {
   const library = join(productBuildpacks, 'pip/lib');
   const script = `source "$0/requirements.sh"; source "$0/inputs.sh"; ${command}`;
@@ -30,7 +30,7 @@ for (const { name, files, found } of [
     found: ['dev-requirements.txt', 'requirements.txt', 'requirements/prod.txt'],
   },
   {
-    name: 'what they take in, whatever its name, and what that takes in',
+    name: 'files that a requirements.txt includes, directly or through other files',
     files: {
       'requirements.txt': '  -r deps/base.txt # why\r\n--requirement=more.in\n-c pins.txt',
       'deps/base.txt': '-r common.txt\n',
@@ -42,7 +42,7 @@ for (const { name, files, found } of [
     found: ['deps/base.txt', 'deps/common.txt', 'more.in', 'pins.txt', 'requirements.txt'],
   },
   {
-    name: 'beside the requirements of webservice',
+    name: 'files in the folder of webservice',
     files: {
       'www/python/src/requirements.txt': '-r requirements/base.txt\n',
       'www/python/src/requirements/base.txt': 'a\n',
@@ -50,12 +50,12 @@ for (const { name, files, found } of [
     found: ['www/python/src/requirements.txt', 'www/python/src/requirements/base.txt'],
   },
   {
-    name: 'a file of Windows',
+    name: 'a file in UTF-16, as Windows writes it',
     files: { 'requirements.txt': utf16('-r deps.txt\r\n'), 'deps.txt': '' },
     found: ['deps.txt', 'requirements.txt'],
   },
   {
-    name: 'a file that takes in itself by ever longer names',
+    name: 'a file that includes itself',
     files: { 'requirements.txt': '-r ./requirements.txt\n' },
     found: ['requirements.txt'],
   },
@@ -68,7 +68,7 @@ for (const { name, files, found } of [
   });
 }
 
-test('the pip buildpack installs again after a change of the target of a requirements.txt link', async () => {
+test('if requirements.txt is a link, the pip buildpack installs again after a change of the link’s target', async () => {
   await using source = await ASource.of({ 'deps.txt': 'a\n' });
   await symlink('deps.txt', join(source.folder, 'requirements.txt'));
   const { stdout } = await run(source, 'inputs requirements.txt | xargs -0 cat');

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { parse } from 'smol-toml';
 import { productBuildpacks } from '../a-builder.ts';
 
-/** A folder with a source in it, and places for the buildpack that is run on it. */
+/** A folder with a tool's source, and folders for the output of the buildpack that runs on it. */
 export class ASource implements AsyncDisposable {
   readonly folder: string;
   readonly layers: string;
@@ -28,7 +28,7 @@ export class ASource implements AsyncDisposable {
     return source;
   }
 
-  /** Runs one program of a product's buildpack as the Buildpack API has it, without a sandbox. */
+  /** Runs bin/detect or bin/build of one of the product's buildpacks as the Buildpack API says, without a sandbox. */
   async run(
     buildpack: string,
     program: 'detect' | 'build',
@@ -57,7 +57,7 @@ export class ASource implements AsyncDisposable {
     return { code: result.exitCode, output: result.all };
   }
 
-  /** The processes of launch.toml, as type and command. */
+  /** Reads launch.toml. @returns the command of each process type. */
   async processes(): Promise<Record<string, string[]>> {
     const content = parse(await readFile(join(this.layers, 'launch.toml'), 'utf8'));
     const processes = content['processes'] as { type: string; command: string[] }[];

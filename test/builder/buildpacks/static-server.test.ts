@@ -135,7 +135,7 @@ for (const path of [
   });
 }
 
-test('the static server redirects a folder without a slash within the site, never to another host', async () => {
+test('the static server redirects a folder’s path without a final slash within the site, never to another host', async () => {
   const plain = await get('/docs?a=b');
   assert.deepEqual([plain.status, plain.headers['location']], [301, '/docs/?a=b']);
   const tricky = await get('//docs');
@@ -165,7 +165,7 @@ for (const { range, status, body } of [
   });
 }
 
-test('if a file has changed, a range of the old version gets the whole file', async () => {
+test('if a file has changed, a request for a range of its old version gets the whole file', async () => {
   const answer = await get('/numbers.txt', { headers: { range: 'bytes=0-1', 'if-range': '"other"' } });
   assert.deepEqual([answer.status, answer.body.length], [200, 10]);
 });
@@ -177,11 +177,11 @@ test('the static server answers HEAD with the length and no body, and refuses ot
   assert.deepEqual([post.status, post.headers['allow']], [405, 'GET, HEAD']);
 });
 
-test('the static server accepts a path with raw bytes instead of percent signs', async () => {
+test('the static server accepts a path with raw UTF-8 bytes instead of percent escapes', async () => {
   assert.equal((await get(Buffer.from('/a%20b%20é.txt').toString('latin1'))).body, 'odd name');
 });
 
-test('a client that pauses longer than the idle limit still gets a large file complete', async () => {
+test('a client that pauses longer than the static server’s idle limit still gets a large file complete', async () => {
   await writeFile(join(source.folder, 'huge.bin'), Buffer.alloc(30_000_000, 1));
   const impatient = serve(source.folder, { idleSeconds: 1 });
   try {

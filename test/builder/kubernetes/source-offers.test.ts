@@ -21,7 +21,7 @@ after(() => rm(folder, { recursive: true }));
 
 const signal = new AbortController().signal;
 
-test('a build gets the archive of its source once', async () => {
+test('a build gets the archive of its source only once, with odd names, links and modes as they are', async () => {
   const offers = new SourceOffers();
   const { token } = offers.offer(folder, 60_000);
   const open = offers.take(token);
@@ -67,7 +67,7 @@ test('tokens for sources are long and unique', () => {
   assert.ok(tokens.every((token) => /^[\w-]{43}$/.test(token)));
 });
 
-test('an archive of a source that cannot be completed ends in an error', async () => {
+test('if a source was deleted before its build fetches it, the archive cannot be opened', async () => {
   const gone = await mkdtemp(join(tmpdir(), 'gone-'));
   const offers = new SourceOffers();
   const open = offers.take(offers.offer(gone, 1000).token);

@@ -9,7 +9,7 @@ import { aSource } from '../with-builder.ts';
 
 const source = aSource();
 
-// A layer that is for launch alone comes from the artifact before, where the buildpack leaves it as it is.
+// A layer only for launch is restored from the artifact of the build before, if the buildpack does not change it.
 const build = `layer="$CNB_LAYERS_DIR/own"
   if [ -f "$layer.toml" ]; then echo 'it is there'; fi
   mkdir -p "$layer"; pwd >"$layer/where"
@@ -20,7 +20,7 @@ for (const [mode, other] of [
   ['trusted', 'isolated'],
   ['isolated', 'trusted'],
 ] as const) {
-  test(`an artifact that was built ${mode} is usable only ${mode}, and a build that is ${other} does not reuse its layers`, async () => {
+  test(`an artifact of a build in ${mode} mode is usable only in this mode, and a build in ${other} mode reuses none of its layers`, async () => {
     await using buildpacks = await SampleBuildpacks.write({ one: { build } });
     await using first = await ABuilder.open({
       buildpacks: buildpacks.folder,

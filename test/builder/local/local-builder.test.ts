@@ -46,7 +46,7 @@ test('a buildpack sees the build environment of earlier buildpacks, and its own 
   );
 });
 
-test('config vars reach the build, but not a buildpack with clear-env', async () => {
+test('config vars are in the environment of a buildpack, but with clear-env only in its platform folder', async () => {
   await withBuilder(
     {
       one: { build: `echo "one: \${COLOUR:-none}"` },
@@ -70,7 +70,7 @@ test('threat 53: nothing of the server’s own environment reaches a build', asy
   });
 });
 
-test('threat 63: config vars are masked in the output and in the error', async () => {
+test('threat 63: values of config vars are masked in the output and in the error of a build', async () => {
   const build = `echo "key is $API_KEY"; printf "%s" "\${API_KEY:0:5}"; sleep 0.2; echo "\${API_KEY:5}"; exit 3`;
   await withBuilder({ one: { build } }, async (builder) => {
     await assert.rejects(
@@ -82,7 +82,7 @@ test('threat 63: config vars are masked in the output and in the error', async (
   });
 });
 
-test('a failed build leaves no files, and the next build does not see its files', async () => {
+test('a failed build leaves no artifact, and the next build sees no file of the failed build', async () => {
   const build = `echo x >made-by-build; test ! -e "$CNB_LAYERS_DIR/old"; mkdir "$CNB_LAYERS_DIR/old"; ${webProcess}; exit "\${STATUS:-0}"`;
   await withBuilder({ one: { build } }, async (builder) => {
     await assert.rejects(
@@ -171,7 +171,7 @@ for (const { name, build, why } of [
     why: /nobody asked/,
   },
 ]) {
-  test(`a buildpack that breaks the rules of the Buildpack API fails the build with its name: ${name}`, async () => {
+  test(`a buildpack that breaks the rules of the Buildpack API fails the build with the reason: ${name}`, async () => {
     await withBuilder({ one: { build } }, async (builder) => {
       await assert.rejects(builder.build(source.folder), failsWith('BUILD_FAILED', why));
     });
@@ -199,7 +199,7 @@ test('if a required bin/detect fails, the next group is tried, and the failure i
   assert.match(builder.said, /The bin\/detect of the buildpack broken failed[^\n]*\n {7}oh no\n/);
 });
 
-test('if no buildpack detects the tool, a failed bin/detect is the reason; otherwise the outputs are shown', async () => {
+test('if no buildpack detects the tool, the reason is a broken bin/detect, or the push shows what each bin/detect printed', async () => {
   await withBuilder({ broken: { detect: 'echo oh no; exit 7', build: '' } }, async (builder) => {
     await assert.rejects(
       builder.build(source.folder),

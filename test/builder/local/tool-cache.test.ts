@@ -11,8 +11,8 @@ import { aSource } from '../with-builder.ts';
 const source = aSource();
 
 /**
- * A buildpack with one layer `l`: says what it found of it, then leaves content and types as the config
- * vars of the build say.
+ * The bin/build of a buildpack with one layer `l`. It prints what the build before has left of the layer. Then it
+ * writes the content and the types that the config vars of this build name.
  */
 const oneLayer = `
   if [ -e "$CNB_LAYERS_DIR/l.toml" ]; then echo "file: $(tr '\\n' ' ' <"$CNB_LAYERS_DIR/l.toml")"; else echo 'file: none'; fi
@@ -52,7 +52,7 @@ for (const { types, file, content, isInArtifact } of [
   { types: 'build cache', file: METADATA, content: 'first', isInArtifact: false },
   { types: 'build', file: 'none', content: 'none', isInArtifact: false },
 ]) {
-  test(`the next build finds the parts of a layer for ${types} that the lifecycle would restore`, async () => {
+  test(`the next build finds those parts of a layer with the types ${types} that the lifecycle would restore`, async () => {
     await withBuilder(async (builder) => {
       const artifact = await builder.build(source.folder, { configVars: firstVars(types) });
       const kept = await readdir(join(artifact.reference, 'layers/sample_one'));
@@ -74,7 +74,7 @@ test('a layer that is only for launch is reused if the buildpack asks for it', a
 test('threat 39: a reused layer replaces a link in its place, and is not written to the target of the link', async () => {
   const outside = await mkdtemp(join(tmpdir(), 'outside-'));
   try {
-    // To list it and to pass, for whom the build runs as.
+    // The user as whom the build runs must be able to list and enter this folder.
     await chmod(outside, 0o755);
     const build = `
       l="$CNB_LAYERS_DIR/l"
@@ -171,7 +171,7 @@ test('threat 4: a build cannot read artifacts and caches of other tools', async 
   assert.doesNotMatch(builder.said, /of the tool|artifacts/);
 });
 
-test('after a failed build the cache is kept, except layers with metadata of the failed buildpack', async () => {
+test('after a failed build the cache is kept, except those layers of the failed buildpack that have metadata', async () => {
   for (const { version, content } of [
     { version: '', content: 'first' },
     { version: '1', content: 'none' },
@@ -188,7 +188,7 @@ test('after a failed build the cache is kept, except layers with metadata of the
   }
 });
 
-test('the next build finds the downloads of a first build that failed', async () => {
+test('if the first build of a tool fails, the next build still finds its cached layers', async () => {
   await withBuilder(async (builder) => {
     await assert.rejects(
       builder.build(source.folder, { configVars: { CONTENT: 'first', TYPES: 'cache', STATUS: '1' } }),

@@ -10,16 +10,16 @@ interface Project {
 }
 
 /**
- * A small server that answers as Harbor's published interface says for what is used of it: projects, quotas, robots.
+ * A small server that answers requests for projects, quotas and robots as Harbor's published interface says.
  *
  * @see https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml
  */
 export class AHarbor implements AsyncDisposable {
   readonly projects = new Map<string, Project>();
-  /** Robots that exist, by number; with the body that they were made of. */
+  /** The existing robots by number, each with the body of the request that made it. */
   readonly robots = new Map<number, Readonly<Record<string, unknown>>>();
   readonly asked: string[] = [];
-  /** Answers each request with this, where set. */
+  /** If not null, the status of every answer. */
   always: number | null = null;
   mayReadQuotas = true;
   readonly #server: Server;

@@ -16,7 +16,7 @@ const signal = AbortSignal.timeout(60_000);
 const clientOf = (harbor: AHarbor, projectBytes = 1024 * MIB) =>
   new Harbor({ url: harbor.url, credentials: harbor.credentials, projectBytes, timeoutMs: 500 });
 
-/** Its own first line is the password, as an operator writes it. */
+/** Writes a harbor_password_file as an operator does. Its first line is the password. */
 async function passwordFile(harbor: AHarbor): Promise<string> {
   const path = join(await mkdtemp(join(tmpdir(), 'harbor-')), 'password');
   await writeFile(path, `${harbor.credentials.password}\n`);
@@ -50,7 +50,7 @@ test('a Harbor project that somebody else makes at the same time is used', async
   assert.equal(ids[0], ids[1]);
 });
 
-test('threat 70: if a tool’s Harbor quota is nearly full, the push fails with the numbers before the build', async () => {
+test('threat 70: if a tool’s Harbor quota is nearly full, a build is refused, and the error names the used and allowed size', async () => {
   await using harbor = await AHarbor.open();
   const client = clientOf(harbor);
   const id = await client.ensureProject('tool-wc', signal);
@@ -101,7 +101,7 @@ test('each build gets its own Harbor account, which can push only to its tool an
   assert.equal(harbor.robots.size, 0);
 });
 
-test('a build’s Harbor account that cannot be deleted expires by itself and does not fail the build', async () => {
+test('a Harbor account that cannot be deleted after its build does not fail the build', async () => {
   await using harbor = await AHarbor.open();
   const repositories = repositoriesOf('harbor.example.org', tool('wc'));
   const login = await loginWith(harbor.url, await passwordFile(harbor)).open(repositories, 'one', signal);
@@ -123,7 +123,7 @@ for (const [status, code] of [
   [401, 'REGISTRY_REFUSED'],
   [400, 'REGISTRY_REFUSED'],
 ] as const) {
-  test(`if Harbor answers ${status}, the error names Harbor but does not repeat its answer`, async () => {
+  test(`if Harbor answers ${status}, the error names this status but does not repeat Harbor’s text`, async () => {
     await using harbor = await AHarbor.open();
     harbor.always = status;
     await assert.rejects(
@@ -134,7 +134,7 @@ for (const [status, code] of [
   });
 }
 
-test('if Harbor cannot be reached, the error names Harbor', async () => {
+test('if Harbor cannot be reached, the error names the cause, such as ECONNREFUSED', async () => {
   const harbor = await AHarbor.open();
   const client = clientOf(harbor);
   await harbor[Symbol.asyncDispose]();

@@ -34,6 +34,6 @@ for (const text of [
   });
 }
 
-test('an image reference with a digest has no tag', () => {
+test('an image reference that is made from a digest has no tag', () => {
   assert.equal(byDigest({ host: 'h.example', name: 'a/b' }, digest), `h.example/a/b@${digest}`);
 });

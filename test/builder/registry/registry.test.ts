@@ -16,7 +16,7 @@ const signal = AbortSignal.timeout(60_000);
 
 type Answer = (request: IncomingMessage, response: ServerResponse, asked: number) => void;
 
-/** A registry of which each test says what it answers. */
+/** Runs with a registry that answers as `answer` says. */
 async function withRegistry(
   answer: Answer,
   run: (host: string, asked: string[]) => Promise<void>,
@@ -60,7 +60,7 @@ test('a registry gets the password by Basic authentication only after it has ask
   assert.deepEqual(seen, [undefined, basic, basic]);
 });
 
-test('if a registry names a token server, the server uses a token with the needed scope', async () => {
+test('if a registry names a token server, this server gets one token for each scope that it needs', async () => {
   const tokens: string[] = [];
   await withRegistry(
     (request, response) => {
@@ -89,7 +89,7 @@ test('if a registry names a token server, the server uses a token with the neede
   assert.deepEqual(tokens, ['repository:a/b:pull', 'repository:a/b:pull,push,delete']);
 });
 
-test('a password is not sent without TLS to a token server of a registry that uses TLS', async () => {
+test('a password is not sent to a token server whose address is neither HTTP nor HTTPS', async () => {
   await withRegistry(
     (request, response) => {
       assert.equal(request.headers.authorization, undefined);
@@ -120,7 +120,7 @@ for (const [name, answer, message] of [
   ['hangs up', (request) => void request.socket.destroy(), /cannot be used at the moment/],
   ['does not answer', () => {}, /no answer in time/],
 ] as const satisfies readonly (readonly [string, Answer, RegExp])[]) {
-  test(`threat 70: a registry that ${name} is reported as unavailable with its name`, async () => {
+  test(`threat 70: a registry that ${name} is reported as unavailable with the reason`, async () => {
     await withRegistry(answer, async (host) => {
       const registry = new Registry({
         host,
@@ -222,7 +222,7 @@ test('threat 69: an answer of a registry that does not match the digest is refus
   );
 });
 
-test('an endless answer of a registry is not read to its end', async () => {
+test('an endless answer of a registry is refused after 4 MiB', async () => {
   await withRegistry(
     (_request, response) => {
       response.writeHead(200, { 'content-type': 'x/y' });

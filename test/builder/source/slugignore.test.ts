@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { applySlugignore } from '../../../src/builder/source/slugignore.ts';
 import { failsWith, withBuilder } from '../with-builder.ts';
 
-/** A folder with these files, each with its own path in it. */
+/** Runs with a folder that has this .slugignore and these files. The content of each file is its path. */
 async function withSource(
   slugignore: string,
   paths: readonly string[],
@@ -75,13 +75,13 @@ for (const { name, patterns, paths, left } of [
     left: ['aab', 'c'],
   },
   {
-    name: 'what says how to build stays',
+    name: 'files that say how to build a tool stay',
     patterns: '*',
     paths: ['Procfile', 'service.template', 'Aptfile', 'project.toml', 'toolforge.yaml', 'x/Procfile', 'a'],
     left: ['Aptfile', 'Procfile', 'project.toml', 'service.template', 'toolforge.yaml'],
   },
 ]) {
-  test(`.slugignore: ${name}`, async () => {
+  test(`.slugignore removes the files of a source that its patterns match: ${name}`, async () => {
     await withSource(patterns, paths, async (folder) => {
       assert.deepEqual((await applySlugignore(folder))?.warnings, []);
       assert.deepEqual(await filesIn(folder), left);
@@ -101,7 +101,7 @@ test('.slugignore: the push says how many files were left out, and which lines a
   });
 });
 
-test('.slugignore: file names that are not UTF-8 fail no build, and are removed with their folder', async () => {
+test('.slugignore: files whose names are not UTF-8 fail no build, and are removed only with a whole folder', async () => {
   await withSource('big\n*.log', ['big/one', 'small'], async (folder) => {
     for (const place of ['big/', '']) {
       const name = Buffer.concat([Buffer.from(`${folder}/${place}caf`), Buffer.of(0xe9)]);
@@ -132,7 +132,7 @@ test('threat 39: .slugignore follows no links, and removes no file outside of th
   });
 });
 
-test('threat 66: patterns in .slugignore that would take endless time are refused or ignored', async () => {
+test('threat 66: slow patterns in .slugignore fail the build, and too many or too long patterns cause a warning', async () => {
   const paths = Array.from({ length: 400 }, (_, n) => `${'a'.repeat(200)}${n}`);
   const hostile = `*${'a'.repeat(100)}b\n`.repeat(200);
   await withSource(hostile, paths, async (folder) => {
@@ -149,7 +149,7 @@ test('threat 66: patterns in .slugignore that would take endless time are refuse
   });
 });
 
-test('threat 66: long character sets in patterns of .slugignore do not slow down others', async () => {
+test('threat 66: long character sets in patterns of .slugignore hold up the server for less than a second', async () => {
   const letters = Array.from({ length: 240 }, (_, index) => String.fromCodePoint(0x4e00 + index)).join('');
   const hostile = `*[${letters}]!\n`.repeat(60);
   const paths = Array.from({ length: 50 }, (_, index) => letters.slice(-1).repeat(80) + index);

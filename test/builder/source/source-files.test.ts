@@ -76,7 +76,7 @@ for (const { name, text, settings, warning } of [
   { name: 'a path with a backslash', text: "health-check-path: '/..\\..\\x'\n", warning: /no backslash/ },
   { name: 'a number for a path', text: 'health-check-path: 8\n', warning: /not used/ },
 ]) {
-  test(`service.template: ${name}`, async () => {
+  test(`service.template is read, and what has no effect causes a warning: ${name}`, async () => {
     const read = await readServiceTemplate(await sourceOf({ 'service.template': text }));
     assert.deepEqual(read.settings, { healthCheckPath: null, ...settings });
     if (warning === undefined) assert.deepEqual(read.warnings, []);
@@ -126,9 +126,9 @@ for (const { name, text, warnings } of [
   { name: 'upper case', text: 'web: a\nWorker: b\n', warnings: ['Line 2'] },
   { name: 'twice', text: 'web: a\nweb: b\n', warnings: ['Line 2'] },
   { name: 'empty command', text: 'web:  \n', warnings: ['Line 1'] },
-  { name: 'more than is read, which the buildpack refuses', text: '# \n'.repeat(30_000), warnings: [] },
+  { name: 'none, if the buildpack refuses a file so large', text: '# \n'.repeat(30_000), warnings: [] },
 ]) {
-  test(`Procfile warnings: ${name}`, async () => {
+  test(`each line of a Procfile that is not used causes a warning: ${name}`, async () => {
     const found = await procfileWarnings(await sourceOf({ Procfile: text }));
     assert.deepEqual(
       found.map((line) => line.slice(0, 6)),

@@ -84,7 +84,7 @@ components:
     { name: 'a source elsewhere', text: 'source_url: https://example.org\n', warning: /source_url .*pushed/ },
     { name: 'another spelling', text: '', file: 'toolforge.yml', warning: /rename it to toolforge\.yaml/ },
     {
-      name: 'wishes of a scheduled one',
+      name: 'mount and emails of a scheduled component',
       text: scheduled('mount: all, emails: onfailure'),
       warning: /^mount, emails of update in toolforge\.yaml have no effect here\.$/,
     },
@@ -99,7 +99,7 @@ components:
       warning: /^memory of update .*512Mi/,
     },
   ]) {
-    test(`warnings about toolforge.yaml: ${name}`, async () => {
+    test(`what has no effect in toolforge.yaml causes a warning: ${name}`, async () => {
       const { warnings } = await read(text, file);
       if (warning === undefined) assert.deepEqual(warnings, []);
       else assert.match(warnings.join('\n'), warning);
@@ -150,7 +150,7 @@ describe('what is refused, with what to write instead', () => {
       message: /requests: a, web/,
     },
     {
-      name: 'more than a tool may have',
+      name: 'more scheduled components than a tool may have',
       text: `components:\n${[1, 2, 3, 4].map((n) => `  c${n}: {component_type: scheduled, run: {command: x, schedule: "@daily"}}\n`).join('')}`,
       message: /4 scheduled components, and a tool may have 3/,
       hint: /scheduled_processes/,

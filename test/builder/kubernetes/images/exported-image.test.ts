@@ -7,7 +7,7 @@ const label = (build: unknown, layers: unknown = {}) => ({
   'io.buildpacks.lifecycle.metadata': JSON.stringify(layers),
 });
 
-test('processes of an image come from its label, sorted, with arguments and folder', () => {
+test('the processes of an image come from its label, sorted by type, with their arguments and working directory', () => {
   const { processes } = readLabels(
     label({
       processes: [
@@ -61,7 +61,7 @@ test('a buildpack is listed with the version of the runtime that it installed, o
   assert.deepEqual(buildpacks, ['toolforge/python 3.11.2', 'toolforge/procfile 0.2.0']);
 });
 
-test('an invalid version of a buildpack is not shown', () => {
+test('if the version that a buildpack says it has installed is invalid, the buildpack is listed with its own version', () => {
   const layers = {
     buildpacks: [{ key: 'a/b', layers: { l: { launch: true, data: { version: 'x\n y' } } } }],
   };

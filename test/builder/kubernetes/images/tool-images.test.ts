@@ -15,8 +15,8 @@ const config = JSON.stringify({ config: { Labels: {} } });
 const manifest = JSON.stringify({ config: { digest: sha(config), size: config.length }, layers: [] });
 
 for (const { name, status } of [
-  { name: 'refuses to delete', status: 403 },
-  { name: 'stops answering', status: 503 },
+  { name: 'refuses to delete the image', status: 403 },
+  { name: 'cannot delete the image at the moment', status: 503 },
 ]) {
   test(`the reason why an image cannot be an artifact is reported even if the registry ${name}`, async () => {
     await using server = createServer((request, response) => {

@@ -54,18 +54,19 @@ test('only the fetch phase of a build sees the source’s token, and only phases
 });
 
 for (const [phase, allowed] of [
-  // In these phases, a tool's variables (LD_LIBRARY_PATH) may run its code.
+  // In these phases, a config var such as LD_LIBRARY_PATH can run code of the tool. The code must not change the volume
+  // `control`, which names the images that other phases read with the registry's credential.
   ['detect', ['workspace', 'detected']],
   ['build', ['workspace', 'layers']],
 ] as const) {
-  test(`threat 64: code in the build phase ${phase} cannot choose the images that are read with the credential, or plant a link`, () => {
+  test(`threat 64: the build phase ${phase}, which can run code of the tool, writes only to the volumes ${allowed.join(' and ')}`, () => {
     const mounts = containersOf().get(phase)?.volumeMounts ?? [];
     const written = mounts.filter(({ readOnly }) => readOnly !== true).map(({ name }) => name);
     assert.deepEqual(written, allowed);
   });
 }
 
-test('each build phase reads the lifecycle’s decisions from the paths that an earlier phase wrote', () => {
+test('each build phase sees the volumes of the files in which the lifecycle passes its decisions on', () => {
   for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
     const paths = command.filter((word) => /^\/.*\/(analyzed|group|plan)\.toml$/.test(word));
     for (const path of paths) {
@@ -77,7 +78,7 @@ test('each build phase reads the lifecycle’s decisions from the paths that an 
   }
 });
 
-test('threat 74: no build container has rights that Pod Security `restricted` denies, a cluster token, or no limits', () => {
+test('threat 74: each build container passes Pod Security `restricted`, has limits, and has no token of the cluster', () => {
   const { spec } = buildJob(job).spec.template;
   assert.equal(spec?.automountServiceAccountToken, false);
   assert.equal(spec?.enableServiceLinks, false);

@@ -23,7 +23,7 @@ for (const name of names) {
   });
 }
 
-test('no two tools and no two builds share a name', () => {
+test('no two builds share the name of a Job, and no two tools share the name of an image', () => {
   const objects = [...names, ...names].map((name) => newJobName(tool(name)));
   assert.equal(new Set(objects).size, objects.length);
   const images = names.map((name) => repositoriesOf('registry.example.org', tool(name)).image);

@@ -30,7 +30,7 @@ const ended: V1Pod = {
   },
 };
 
-/** The first fault of a failed Job whose pods the cluster lists a little later. */
+/** Returns the first fault that is seen of a failed Job, if the cluster lists the Job's pods only after 300 ms. */
 async function faultOf(pods: readonly V1Pod[]) {
   const lists: Readonly<Record<string, readonly object[]>> = { pods, jobs: [failed] };
   const api = await fakeApi((url, response) => {

@@ -49,7 +49,7 @@ test('a build that has its source is listed with the facts that are needed to re
   assert.deepEqual(await found([job], [fetched(0)]), [expected]);
 });
 
-test('missing facts of a resumable build are null', async () => {
+test('if the account and the old cache of a resumable build are unknown, they are null', async () => {
   const bare = annotationsOf({ commit: facts.commit, account: null, oldCache: null });
   const [one] = await found([{ metadata: { ...job.metadata, annotations: bare } }], [fetched(0)]);
   assert.deepEqual([one?.account, one?.oldCache], [null, null]);

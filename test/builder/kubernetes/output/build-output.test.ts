@@ -4,7 +4,7 @@ import { BuildOutput } from '../../../../src/builder/kubernetes/output/build-out
 import { progressTo } from '../../../../src/core/progress.ts';
 import { failsWith } from '../../with-builder.ts';
 
-// As the builder of lifecycle 0.21 prints at `-log-level debug`.
+// The lines that the builder of lifecycle 0.21 prints at `-log-level debug`.
 const begin = (id: string) => [
   `Running build for buildpack ${id}@0.1.0`,
   'Looking up buildpack',
@@ -140,7 +140,7 @@ test('a buildpack’s line that only looks like the lifecycle’s last line is s
   assert.deepEqual(said, ['       ERROR: failed to build: exit status 9', '       more']);
 });
 
-test('if the node has dropped the beginning of a build’s log, all of the rest is shown after a warning', () => {
+test('if the node has dropped the beginning of a build’s log, all lines that are left are shown after a warning', () => {
   for (const count of [5, 500]) {
     const said: string[] = [];
     const output = new BuildOutput(

@@ -4,7 +4,7 @@ import { DetectionOutput } from '../../../../src/builder/kubernetes/output/detec
 import { progressTo } from '../../../../src/core/progress.ts';
 import { failsWith } from '../../with-builder.ts';
 
-// As the detector of lifecycle 0.21 prints at `-log-level debug`.
+// The lines that the detector of lifecycle 0.21 prints at `-log-level debug`.
 const FOUND = `
 Starting detector...
 Parsing inputs...
@@ -103,7 +103,7 @@ test('if no buildpack detects the tool and a detection broke, the broken detecti
   );
 });
 
-test('only the first lines of a detection with endless output are kept', () => {
+test('only the first 100 lines of a detection with endless output are kept', () => {
   const output = reading('======== Output: a/b@1 ========');
   for (let line = 0; line < 10_000; line += 1) output.read(`line ${line}`);
   for (const line of ['======== Results ========', 'fail: a/b@1']) output.read(line);

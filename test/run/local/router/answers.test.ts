@@ -12,8 +12,8 @@ import { web, webTool } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
 /**
- * A tool that answers with the bytes that the path contains in hexadecimal, and pauses for 1.5 s at each further slash. It
- * then sends 16,000 bytes for each `m` that it receives.
+ * A tool that answers with the bytes that the path contains in hexadecimal, and pauses for 1.5 s at each further slash.
+ * Then it sends 16,000 bytes for each `m` that it receives.
  */
 const literalTool = `
 import os, socketserver, time
