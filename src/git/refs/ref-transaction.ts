@@ -9,7 +9,10 @@ import { remaining, removeDeadLocks } from './stale-locks.ts';
 /** The pauses before each retry of a ref update, if git was killed or found the lock file of a killed git. */
 const PAUSES_MS = [20, 100, 400, 1500];
 
-/** How long git may be silent, for example because a disk hangs. After that, the server kills git and starts it again. */
+/**
+ * How long git may be silent, for example because a disk hangs. After this time, the server kills git and starts git
+ * again.
+ */
 const PATIENCE_MS = 120_000;
 
 /**
