@@ -39,7 +39,7 @@ function continued(prefix: string): string {
 
 // ECMA-48 section 8.3.117: colours and weights. An untrusted log may send no other sequence to a terminal.
 const SGR = /\u001b\[[0-9;]{0,32}m/g;
-// C0 without tab and line feed, DEL, and C1.
+// Control characters: C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 // A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If neither follows, the string ends at the end of the
 // line. If several begin before one ends, only the last one matches, because it would be slow to search from each of

@@ -67,7 +67,10 @@ export interface Schedule {
   readonly timeoutSeconds: number | null;
 }
 
-/** How the web process is checked and which resources it may use. From service.template; the settings cap it. */
+/**
+ * How the web process is checked, and which resources it asks for. From service.template. The settings of the server
+ * limit the resources.
+ */
 export interface ServiceSettings {
   /** The path that answers 200 to 399 if the tool is healthy. Null if any answer will do. */
   readonly healthCheckPath: string | null;

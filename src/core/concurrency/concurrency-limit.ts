@@ -1,5 +1,5 @@
 export interface Waiting {
-  /** If this many wait, the next one is refused. */
+  /** If this many pieces of work wait, the next one is refused. */
   readonly most: number;
   readonly refusal: () => Error;
 }
@@ -52,7 +52,7 @@ export class ConcurrencyLimit {
     });
   }
 
-  /** Gives the place to the next one that waits. */
+  /** Gives the place to the work that has waited longest, or frees the place. */
   #leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running -= 1;

@@ -19,7 +19,7 @@ const MAX_WAIT_MS = 250;
 /** A message whose body is being read. */
 interface Body {
   readonly message: IncomingMessage;
-  /** Parsed chunks that are not handed on yet. */
+  /** Parsed chunks that the readers of the message have not got yet. */
   chunks: Buffer[];
   readonly push: (chunk: Buffer | null) => boolean;
   /** How many of the next bytes belong to this body for certain. The bytes after them may be other requests. */
@@ -123,7 +123,7 @@ export class PacedReading {
     let hasPassed = false;
     while (this.#held.length > 0 && !this.#socket.destroyed) {
       if (this.#held[0] === null) {
-        // The end costs nothing: a client learns at once that a process has gone.
+        // The end of the bytes costs nothing, so that a client learns at once that a process has gone.
         this.#held.length = 0;
         this.#push(null);
         this.#socket.read(0);

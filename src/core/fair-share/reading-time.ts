@@ -1,6 +1,6 @@
-/** The part of the server's time that one key may use beyond its allowance. */
+/** The part of the server's time that one key, such as a client's network, may use beyond its allowance. */
 const PART = 0.1;
-/** The part that all waiting keys may use together. */
+/** The part of the server's time that all waiting keys may use together. */
 const PART_OF_ALL = 0.25;
 /** The allowance for each KiB. Usual reading takes a tenth of this: 16 KiB in 0.08 ms. */
 const USUAL_MS_A_KIB = 0.05;
@@ -10,7 +10,7 @@ const USUAL_MS = 1;
 const FREE_MS = 10;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
-/** How long a figure of the processor time serves, because asking for it costs more than reading a usual piece does. */
+/** How long a measured processor time is used again, because measuring costs more than reading a usual piece. */
 const SAMPLE_MS = 5;
 
 /** The work for one key in the current round of the event loop. */
@@ -35,7 +35,7 @@ export class ReadingTime {
   #roundFromMs: number | null = null;
   /** The processor time that this program had used at a moment before this round, or at its start. */
   #sample = { atMs: 0, usedMs: 0 };
-  /** The milliseconds of work that any one key could have paid off so far. */
+  /** The milliseconds of work that one key could have paid off since this object was made. */
   #clockMs = 0;
   #wentAt = performance.now();
   /** How many keys owe more than `FREE_MS`. Only these keys share `PART_OF_ALL`. */

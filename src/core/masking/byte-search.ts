@@ -26,7 +26,7 @@ export class ByteSearch {
   readonly #isNext: Uint8Array;
   /** For each node of the tree: 1 if the node has children other than the next node. */
   readonly #hasOthers: Uint8Array;
-  /** The children that are not the next node, by `256 * node + byte`. */
+  /** For `256 * node + byte`: the child of the node for this byte, unless the child is the next node. */
   readonly #others = new Map<number, number>();
   /** For each byte: the child of the root to which the byte leads. */
   readonly #first = new Uint32Array(BYTE_VALUES);

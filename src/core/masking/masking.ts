@@ -132,7 +132,7 @@ interface SecretsParts {
   readonly names: readonly string[];
   readonly search: ByteSearch;
   readonly blocks: readonly Block[];
-  /** Labels are indexes of `blocks`. */
+  /** Finds blocks. Its labels are indexes of `blocks`. */
   readonly blockSearch: ByteSearch;
   /** The length of the shortest text that `search` finds. */
   readonly leastBytes: number;
