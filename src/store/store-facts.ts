@@ -30,7 +30,7 @@ export type StoreFacts =
   | { readonly state: 'newer'; readonly schema: number }
   | {
       readonly state: 'whole';
-      /** The id of the key that encrypts its config vars; null = no server has opened it. */
+      /** The id of the key that encrypts the store's config vars; null = no server has opened the store. */
       readonly keyId: string | null;
       /** The operator chose an empty store although the data folder had releases. */
       readonly isBegunAnew: boolean;
@@ -41,7 +41,7 @@ export type StoreFacts =
  * Reads and checks every page of a store, also while a server runs. Changes nothing, except that it rolls back a
  * journal that a killed server left.
  *
- * This process must not have opened the file before: closing it would release all locks that the process holds on it.
+ * This process must not have the store open: closing the file would release all locks that the process holds on it.
  *
  * @throws DeployError `STORE_FULL` if SQLite cannot make its files beside the store.
  */

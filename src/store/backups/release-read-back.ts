@@ -93,7 +93,7 @@ export class ReadBack {
     return newest;
   }
 
-  /** Enters releases from their copies. @returns the entered versions. */
+  /** Enters releases from their copies into the store. @returns the entered versions. */
   enter(tool: ToolName, versions: readonly number[]): number[] {
     const { database, tools, releases } = this.#options;
     const copies = versions
