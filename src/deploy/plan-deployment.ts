@@ -158,7 +158,7 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
   );
 }
 
-/** A forced push must replace the live commit; any other push must build upon the live commit. */
+/** Checks that a forced push replaces the live commit, and that any other push builds upon the live commit. */
 async function checkBase(repositories: Repositories, push: ParkedPush, live: Release | null): Promise<void> {
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;

@@ -22,8 +22,8 @@ export interface RetentionOptions extends DeployContext {
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
 }
 
-// The number of loose objects at which git packs a repository. git's own default (git-gc(1), gc.auto) would pack in
-// busy hours.
+// The number of loose objects at which git packs a repository. git's own default is 6700 (git-gc(1), gc.auto). With a
+// smaller number, each packing takes less time.
 const LOOSE_OBJECTS = 2000;
 // The number of packs at which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;

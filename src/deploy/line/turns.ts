@@ -121,9 +121,9 @@ export class Turns {
   }
 
   /**
-   * Sorts the waiting entries in the order of their turns. First comes the person with the fewest running deployments,
-   * among these the person whose last deployment ended longest ago, and of this person the tool whose last deployment
-   * ended longest ago. For the places behind it, each sorted entry counts as a deployment that has just ended.
+   * Sorts the waiting entries in the order of their turns. The person with the fewest running deployments comes first.
+   * If several persons have equally few, first comes the person, and then the tool, whose last deployment ended longest
+   * ago. For the entries behind it, each sorted entry counts as a deployment that has just ended.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);

@@ -6,7 +6,7 @@ import { StringDecoder } from 'node:string_decoder';
  * container.
  */
 const MAX_LINES = 4_000_000;
-/** How many lines may be compared without finding a match. The whole comparison takes about a second. */
+/** How many lines may be compared without a match. This many comparisons take about a second. */
 const MAX_LOOKED_AT = 1_000_000_000;
 
 /**

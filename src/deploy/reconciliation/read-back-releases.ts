@@ -10,7 +10,7 @@ import type { DeployContext } from '../deploy-context.ts';
 
 type Context = Pick<DeployContext, 'store' | 'repositories' | 'log'>;
 
-/** Each release that went live has a ref here, such as `refs/releases/v3`. */
+/** Each release that went live has a ref below this name, such as `refs/releases/v3`. */
 export const RELEASES = 'refs/releases';
 
 /** Returns the version of a release ref, for example 3 for `refs/releases/v3`. Returns 0 for any other ref. */
