@@ -7,7 +7,7 @@ import { type FirstStart, firstStart, isThere } from './first-start.ts';
 export interface ChosenDirectory {
   readonly directory: Directory;
   /**
-   * Makes the directory at a first start. Returns null if the directory exists already. Called right before the
+   * Makes the user directory at a first start. Returns null if it exists already. Called right before the first
    * password is shown, so that a start that fails earlier leaves no directory behind.
    */
   makeFirst(): Promise<FirstStart | null>;

@@ -35,10 +35,10 @@ const FIRST_TOOL = 'hello';
 const MAX_KEY_BYTES = 64 * 1024;
 
 /**
- * Makes the directory at a first start. It has the user of the operating system with the public keys in `.ssh`, and a
- * first tool.
+ * Makes the user directory at a first start. It has one tool, and one user, who is named after the user of the
+ * operating system and has the public keys in `.ssh`.
  *
- * @returns null if there is a directory already.
+ * @returns null if there is a user directory already.
  */
 export async function firstStart(options: {
   readonly directoryPath: string;
@@ -87,7 +87,7 @@ async function keyText(path: string): Promise<string> {
   return found.isFile() && found.size <= MAX_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 
-/** The text that a start prints. @param first - Null if the directory existed before. */
+/** The text that a start prints. @param first - Null if the user directory existed before. */
 export function tellStart(first: FirstStart | null, addresses: Addresses, facts: StartFacts): string {
   if (facts.pod !== null) return first === null ? '' : welcomeInPod(first, facts.pod, facts);
   return first === null ? running(addresses) : welcome(first, addresses, facts);

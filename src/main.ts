@@ -9,7 +9,7 @@ import { accountName, defaultDataFolder, homeFolder } from './settings/account.t
 // secret, and none changes how node, git or a shell behave.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
-  // The server finds the cluster by these.
+  // The server finds the cluster by these variables.
   ...['KUBECONFIG', 'KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT'],
 ]);
 
@@ -55,7 +55,7 @@ export async function main(): Promise<void> {
     running = server;
     let isStopping = false;
     const stop = (signal: NodeJS.Signals): void => {
-      // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. The second must change nothing.
+      // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. A second Ctrl-C changes nothing.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');
