@@ -55,7 +55,7 @@ export async function main(): Promise<void> {
     running = server;
     let isStopping = false;
     const stop = (signal: NodeJS.Signals): void => {
-      // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. A second Ctrl-C changes nothing.
+      // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. A second one changes nothing.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');
