@@ -88,7 +88,7 @@ export class Admission {
     if (out !== null) this.#end(out, step);
   }
 
-  /** Gives a connection that has logged in a place, if one is free. */
+  /** Gives a place to a connection that has logged in, if one is free. */
   logIn(socket: Socket, uid: string): Place {
     const held = [...this.#persons.values()].filter((other) => other === uid).length;
     if (held >= this.#limits.perPerson) return 'person-full';
@@ -131,7 +131,7 @@ class Places {
     this.#limits = limits;
   }
 
-  /** Gives a connection a place at this step. @returns the connection that must end for it, or null. */
+  /** Gives a connection a place at this step. @returns another connection that must end to make room, or null. */
   take(socket: Socket): Socket | null {
     const address = networkOf(socket.remoteAddress ?? '');
     const counts = new Map<string, number>([[address, 0]]);

@@ -17,8 +17,8 @@ import { answerTo, asWarning } from './session/ssh-answers.ts';
 /** How many times a login may fail before the connection ends: the default of OpenSSH's MaxAuthTries. */
 const MAX_FAILURES = 6;
 /**
- * The most login requests of one connection. Requests that do not count as failures count here: `none`, and known keys
- * that are only offered.
+ * The most login requests of one connection. Requests that are not failures count here too: `none`, and known keys that
+ * are only offered.
  */
 const MAX_REQUESTS = 24;
 

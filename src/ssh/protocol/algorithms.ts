@@ -46,9 +46,9 @@ export function algorithms(isNative: boolean): Algorithms {
 const EXT_INFO = 7;
 
 /**
- * The signature algorithms that the server announces to clients. The server refuses the sk- algorithms but lists them.
- * Otherwise clients would not offer such keys, and their owners would see only “Permission denied” instead of the
- * server's advice.
+ * The signature algorithms that the server announces to clients. The server refuses the sk- algorithms of hardware keys
+ * but lists them. Otherwise clients would not offer such keys, and their owners would see only “Permission denied”
+ * instead of the server's advice.
  */
 const SIGNATURE_ALGORITHMS = [
   'ssh-ed25519',

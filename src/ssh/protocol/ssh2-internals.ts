@@ -72,8 +72,8 @@ export function isExchangingKeys(client: Connection): boolean {
 }
 
 /**
- * Returns the socket of a connection. Its remote address and port do not identify it if the server has several
- * addresses.
+ * Returns the socket of a connection. The remote address and port do not identify a connection if the server has
+ * several addresses.
  */
 export function socketOf(client: Connection): Socket | null {
   return (client as unknown as { readonly _sock?: Socket })._sock ?? null;
