@@ -134,8 +134,8 @@ export class LdapDirectory implements Directory {
   }
 
   /**
-   * If exactly one maintainer of the tool has the key, returns this person, so that the push is theirs. Otherwise
-   * returns the tool if the account of the tool has the key, or null.
+   * If exactly one maintainer of the tool has the key, returns this person, so that the push is recorded under their
+   * name. Otherwise returns the tool if the account of the tool has the key, or null.
    */
   async #maintainerOrTool(name: ToolName, blob: string, signal: AbortSignal): Promise<Identity | null> {
     const tool = await this.#tool(name, signal);

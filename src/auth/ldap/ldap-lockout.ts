@@ -1,7 +1,9 @@
 import { readDn } from './ldap-dn.ts';
 import type { LdapEntry } from './ldap-entry.ts';
 
-/** The attributes that can disable an account. The first two are operational: LDAP returns them only if asked by name. */
+/**
+ * The attributes that can disable an account. The first two are operational: LDAP returns them only if asked by name.
+ */
 export const LOCK_ATTRIBUTES = [
   'pwdAccountLockedTime',
   'pwdPolicySubentry',

@@ -60,7 +60,7 @@ export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings
   };
 }
 
-/** Reads the password of the account that searches. It is read each time, so that it can change without a restart. */
+/** Reads the password of the account that searches, for each connection, so that it can change without a restart. */
 export async function readAccountPassword(passwordFile: string): Promise<string> {
   const [password = ''] = (await readText('ldap_bind_password_file', passwordFile)).split(/\r?\n/, 1);
   if (password !== '') return password;
@@ -126,7 +126,7 @@ function checkedDn(setting: string, text: string): string {
 }
 
 /**
- * Reads the certificates of the authorities. The file is read each time, so that it can change without a restart.
+ * Reads the certificates of the authorities, for each connection, so that the file can change without a restart.
  *
  * @throws DeployError `BAD_SETTING` if the file has no certificate. With an empty text, TLS would trust the authorities
  * that Node.js trusts.

@@ -12,9 +12,9 @@ const KEEPALIVE_MS = 30_000;
  * Opens a connection that is protected as the settings say. When it returns, nothing that identifies a person has been
  * sent. If TLS is required, the connection uses TLS, and the server has shown a certificate for this host.
  *
- * StartTLS happens here and not in ldapts, for two reasons. If an attacker in the middle adds bytes behind the answer to
- * StartTLS, ldapts keeps them and reads them as if they had come over TLS. And after the upgrade, ldapts does not notice
- * that the connection has ended.
+ * StartTLS happens here and not in ldapts, for two reasons. If an attacker in the middle adds bytes behind the answer
+ * to StartTLS, ldapts keeps them and reads them as if they had come over TLS. And after the upgrade, ldapts does not
+ * notice that the connection has ended.
  *
  * @throws the signal's reason, or an Error that says why the connection failed.
  */
