@@ -117,7 +117,7 @@ function assertNoMember({ name }: Command, words: readonly string[]): void {
   throw new UsageError(`There is no command “${name} ${typed}”. There are: ${members.join(', ')}.`);
 }
 
-/** The error for an unknown command. */
+/** The warning about an unknown command, with the names of similar commands. */
 export function unknownCommand(typed: string, known: readonly CommandShape[]): string {
   const names = nearest(
     known.map(({ name }) => name),

@@ -12,7 +12,7 @@ if (Number(process.versions.node.split('.')[0]) >= leastMajor) {
   runWithOwnNode();
 }
 
-/** Starts this file anew with the Node that this package brings, and ends as it ends. */
+/** Runs this file with the Node that this package brings, and ends with the exit status or signal of that process. */
 function runWithOwnNode() {
   const node = fileURLToPath(new URL('../../node_modules/.bin/node', import.meta.url));
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
@@ -23,7 +23,7 @@ function runWithOwnNode() {
     );
     process.exitCode = 1;
   });
-  // A terminal sends Ctrl-C to both processes; what a supervisor sends to this one alone is passed on.
+  // A terminal sends Ctrl-C to both processes. Signals that a supervisor sends only to this process are passed on.
   for (const signal of ['SIGTERM', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => child.kill(signal));
   process.on('SIGINT', () => {});
   child.on('exit', (status, signal) => {

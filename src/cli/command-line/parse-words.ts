@@ -9,7 +9,8 @@ export interface Words {
 }
 
 /**
- * `config set` takes a thousand words. Node reads `-abc` and many words in quadratic time: 64 kB of them take seconds.
+ * The most words after a command. `config set` takes a thousand. Node's parseArgs takes seconds for 64 kB of words or
+ * of short flags (`-abc`), because its time grows with the square of their number.
  */
 const MAX_WORDS = 2000;
 const MAX_FLAG_CHARACTERS = 200;

@@ -19,7 +19,7 @@ export const runOneOffCommand: ToolCommand = {
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
   action: 'deploy',
-  // The audit log does not keep the words, because people type passwords as arguments.
+  // The audit log keeps only the program, because people type passwords as arguments.
   audited: ([program = '', ...rest]) => (rest.length === 0 ? [program] : [program, '…']),
   options: {},
   words: { min: 1, max: 10_000 },

@@ -8,7 +8,7 @@ import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
 
 const MAX_TYPES = 100;
-/** The highest value of the setting max_replicas. */
+/** The highest value that the setting max_replicas can have. */
 const MAX_PROCESSES = 1000;
 
 export const scaleCommand: ToolCommand = {

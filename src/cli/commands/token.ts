@@ -48,8 +48,9 @@ const create: ToolCommand = {
   words: { min: 1, max: 1 },
   async run({ services, tool, principal, args, flags, typed, out }) {
     const name = nameOf(args[0] ?? '');
-    // A token works only while its maker maintains the tool. The operator maintains no tool. A tool's own account always
-    // counts as a maintainer, so its token would go on working after the person who made the token has left.
+    // A token works only while its maker maintains the tool. So the operator, who maintains no tool, cannot make one. A
+    // tool's own account cannot either: it always counts as a maintainer, so its token would still work after the
+    // person who made the token has left.
     if (principal.isOperator || principal.onlyTool !== null) {
       throw new DeployError(
         'NO_OWNER',

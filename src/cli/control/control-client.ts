@@ -23,7 +23,7 @@ export interface ControlCall {
  */
 export async function callControl(call: ControlCall): Promise<number> {
   const socket = await reach(call.socketPath);
-  // The reading side reports how the connection ended.
+  // `readAnswer` reports how the connection ended.
   socket.on('error', () => undefined);
   try {
     socket.write(requestLine(call.argv));

@@ -16,8 +16,8 @@ const headBytes = 5;
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
 /**
- * Encodes a text as frames. Each has one byte for the kind, four for the length (big-endian), and the payload. An empty
- * text is one frame.
+ * Encodes a text as frames. Each frame has one byte for the kind, four bytes for the length (big-endian), and the
+ * payload. An empty text is one frame.
  */
 export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   const parts: Uint8Array[] = [];
