@@ -112,8 +112,8 @@ function owesBody({ complete, headers }: IncomingMessage): boolean {
 }
 
 /**
- * Reads a little of the remaining body, for a short time, before `done`. Otherwise closing the connection would reset
- * it, and the client would never see its answer (RFC 9112 section 9.6).
+ * Calls `done` after it has read a little of the remaining body, for a short time. If the server closed the connection
+ * at once, the connection would be reset, and the client would never see its answer (RFC 9112 section 9.6).
  */
 function linger({ request, response, lingerMs }: Exchange, done: () => void): void {
   if (!owesBody(request) || request.destroyed || isHoldingBack(response)) {

@@ -42,7 +42,7 @@ export function createBasicAuth(
     if (credentials === null) return { kind: 'unknown' };
     const { login, password } = credentials;
     const token = tokenId(password);
-    // Tokens count apart from user names, so that a valid token does not clear failed guesses at a password.
+    // The throttle counts tokens apart from user names, so that a valid token does not clear failed password guesses.
     const counted = token === null ? login : `token ${token}`;
     const decide = async (): Promise<Login> => {
       signal.throwIfAborted();
@@ -65,10 +65,11 @@ export function createBasicAuth(
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     };
-    // A token lookup is cheap, and a throttled login needs no turn in the queue.
+    // These two do not wait in the queue: a token lookup is cheap, and a throttled login is refused at once.
     if (token !== null || throttle.check(counted, address) > 0) return await decide();
     const isKnown = throttle.isKnown(login, address);
-    // `decide` asks the throttle again in its turn, so that simultaneous guesses do not pass together.
+    // When the turn of this login has come, `decide` asks the throttle again. Otherwise simultaneous guesses would all
+    // pass the check above.
     return await queue.run({ login, address, isKnown }, decide, signal);
   };
 }

@@ -52,7 +52,7 @@ export interface HttpDoorOptions {
   readonly limits?: Partial<HttpLimits>;
 }
 
-/** Each returns what is wrong with the server in one line without secrets, or null. */
+/** Each method returns what is wrong with the server, in one line without secrets, or null. */
 export interface HealthQuestions {
   /** Names a fault only if clients should not be sent to this server. */
   ready(): Promise<string | null>;
@@ -202,7 +202,7 @@ function createOwnHost(
         });
         return;
       case 'source':
-        // Needs no TLS within a cluster, because the build's token can be used only once.
+        // This request needs no TLS within a cluster, because the build's token can be used only once.
         if (options.sources !== null) return await serveSource(exchange, options.sources);
         answerText(exchange, 404, 'No sources of builds are handed out here.\n');
         return;

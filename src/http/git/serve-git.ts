@@ -23,7 +23,7 @@ export interface GitServing {
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
-/** The most simultaneous answers to `info/refs` for one password or token. Each answer starts a git. Others wait. */
+/** The most simultaneous answers to `info/refs` for one password or token, because each starts a git. More wait. */
 export const MAX_ADVERTISEMENTS = 4;
 /** How many requests for `info/refs` may wait for one password or token. More are refused. */
 export const MAX_ADVERTISEMENTS_WAITING = 40;

@@ -34,7 +34,8 @@ const COMPLAINT_CHARACTERS = 2000;
 
 /**
  * Serves one repository for one request, by node-git-server. The library gets stand-ins for request and response, so
- * that it decides nothing about names, encodings, authorization or status. Its children get only `environment`.
+ * that it decides nothing about names, encodings, authorization or status. The git that it starts gets only
+ * `environment`.
  */
 export class ServedRepository extends Git {
   readonly #repository: Repository;
@@ -68,7 +69,7 @@ export class ServedRepository extends Git {
       info.on('error', (error: Error) => answer.destroy(error));
       info.accept();
     });
-    // The library's type asks for a real request, but it uses only the methods of a stream.
+    // The library's type asks for a real request, but the library uses only the methods of a stream.
     const asked = Object.assign(request, { method: 'GET', url, headers: {} }) as unknown as IncomingMessage;
     withEnvironment(this.#repository.environment, () =>
       super.handle(asked, answer as unknown as ServerResponse),
@@ -90,7 +91,7 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // The conversation repeats errors of its two streams. The owners of the streams handle these errors.
+    // `conversation` repeats the errors of `asked` and `output`. The owners of these two streams handle their errors.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;

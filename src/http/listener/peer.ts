@@ -64,7 +64,7 @@ function lastOf(headers: IncomingHttpHeaders, name: string): string | undefined 
     ?.trim();
 }
 
-/** Removes brackets and port. */
+/** Removes the brackets and the port from an address such as `[::1]:80`. */
 function withoutPort(text: string): string {
   return /^\[([^\]]+)\](?::\d+)?$/.exec(text)?.[1] ?? /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text)?.[1] ?? text;
 }
