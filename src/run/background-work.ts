@@ -17,12 +17,12 @@ export class BackgroundWork {
     return this.#closing.signal;
   }
 
-  /** A signal that fires with this one, and when the runtime is being closed. */
+  /** Returns a signal that fires when `signal` fires, and when the runtime is being closed. */
   with(signal: AbortSignal): AbortSignal {
     return AbortSignal.any([signal, this.#closing.signal]);
   }
 
-  /** Resolves when all registered work has ended, even by an error. */
+  /** Fires `closing`, and resolves when all registered work has ended, even by an error. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#works);

@@ -138,7 +138,7 @@ export function refuseUpgrade(page: Page, socket: Duplex): void {
     'Connection: close',
   ];
   socket.write(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // end() would not suffice: a client that keeps its side open would hold the connection.
+  // end() would leave the connection open as long as the client keeps its side open.
   (socket as Socket).destroySoon();
 }
 
@@ -157,7 +157,8 @@ function html({ status, title, sentences }: Page): string {
 }
 
 /**
- * Answers a web request that reached this server, although an ingress controller serves its tool elsewhere.
+ * Answers a web request for a tool with status 421: in a cluster, the ingress controller and not this server passes
+ * requests to tools.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-421-misdirected-request
  */

@@ -3,11 +3,14 @@ import { toolName } from '../core/names.ts';
 export interface HostNameOptions {
   /** Tools answer at `TOOL.domain`. */
   readonly domain: string;
-  /** Returns the server's own origin, which is known once the server listens. Tools use the same scheme and port. */
+  /**
+   * Returns the server's own origin, which is known once the server listens. The addresses of tools have the scheme and
+   * port of this origin.
+   */
   readonly httpOrigin: () => string;
 }
 
-// RFC 1123 section 2.1: letters, digits and inner hyphens, at most 63. Host names have no underscores.
+// RFC 1123 section 2.1: letters, digits and inner hyphens, at most 63 characters. Host names have no underscores.
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** True if the name can be the first part of a host name. */
@@ -33,7 +36,8 @@ export function isOwnHost(host: string, url: string): boolean {
 }
 
 /**
- * Returns the tool's web address. Null if the tool's name cannot be a host name, or if the host is the server's own.
+ * Returns the tool's web address. Null if the tool's name cannot be a host name, or if `TOOL.domain` is the server's
+ * own host.
  */
 export function addressOf(tool: string, options: HostNameOptions): string | null {
   if (!isHostLabel(tool) || toolName(tool) === null) return null;

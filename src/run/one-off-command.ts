@@ -4,17 +4,20 @@ import type { Process, Release } from '../core/types.ts';
 import { ONE_OFF_TYPE } from './one-offs.ts';
 import type { TerminalSize } from './runtime.ts';
 
-/** How long a client that does not read may delay the end of a killed command. */
+/** How many milliseconds a client that does not read its output can delay the end of a killed command. */
 const LAST_OUTPUT_MS = 5000;
 
-/** Resolves when a client that does not read gets no more output: the command has ended, and its signal has fired. */
+/**
+ * Resolves when the server gives up a client that does not read the output: 5 s after the command has ended and
+ * `signal` has fired.
+ */
 export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
   await ended;
   if (!signal.aborted) await once(signal, 'abort');
   await wait(LAST_OUTPUT_MS, null, { ref: false });
 }
 
-/** The wrapped command prints this text on its first output when it has opened the pipes. */
+/** A command that `onPipes` wraps prints this text to its original output when it has opened the pipes. */
 export const OPENED = 'opened\n';
 
 /**
@@ -38,15 +41,15 @@ function extended(command: readonly string[], more: readonly string[]): readonly
 }
 
 /**
- * Wraps a command: the wrapper opens the pipes in this folder as the command's streams, prints `OPENED`, and becomes
- * the command.
+ * Wraps a command: the wrapper opens the pipes `in`, `out` and `err` in the folder as the command's streams, prints
+ * `OPENED`, and becomes the command.
  */
 export function onPipes(folder: string, command: readonly string[]): string[] {
   const script = `exec 9>&1 <"$1/in" >"$1/out" 2>"$1/err"; shift; printf '${OPENED.replace('\n', '\\n')}' >&9; exec 9>&-; exec "$@"`;
   return ['/bin/sh', '-c', script, 'sh', folder, ...command];
 }
 
-/** script(1) gives a command its own terminal, which it connects to its standard streams. */
+/** script(1) runs a command in a new terminal, and connects this terminal to its own standard streams. */
 export const SCRIPT = '/usr/bin/script';
 
 /**

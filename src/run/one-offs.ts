@@ -17,8 +17,8 @@ export type OneOffConfig = Pick<
 >;
 
 /**
- * Runs a one-off command. Resolves when the command has ended and its output was delivered. When the signal fires, asks
- * the process to end, and kills it after the grace time.
+ * Runs a one-off command. Resolves when the command has ended and its output was delivered. When `oneOff.signal` fires,
+ * asks the process to end, and kills the process after the grace time.
  */
 export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
 
@@ -43,7 +43,7 @@ export class OneOffs {
   }
 
   /**
-   * Takes one of the tool's places for one-off commands at once, and runs the command.
+   * Takes one of the tool's places for one-off commands, without waiting for a free place, and runs the command.
    *
    * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`
    */
@@ -64,7 +64,7 @@ export class OneOffs {
       const isLate = limit.aborted && signal.reason === limit.reason;
       return { status: statusOf(exit), why: isLate ? tooLate(one_off_time) : this.#why(exit, run_memory) };
     } catch (error) {
-      // The signal fired before the process ran, so no exit status exists.
+      // If the error is the signal's reason, the signal fired before the process ran, and no exit status exists.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       throw this.#closing.signal.aborted
         ? shuttingDown()

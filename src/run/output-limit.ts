@@ -1,8 +1,9 @@
 const MAX_TOLD_CHARACTERS = 10 * 1024 * 1024;
 
 /**
- * Returns a function that passes the first 10 MiB of a command's lines to a push, and then says once that it stops. The
- * deployment log keeps each line, and nothing else limits the output of a release command.
+ * Returns a function that passes the first 10 MiB of a release command's lines to a push, and then says once that the
+ * push does not show the rest. Without this limit, the deployment log could grow without end, because it stores each
+ * line of a push.
  */
 export function limitedOutput(line: (text: string) => void): (text: string) => void {
   let left = MAX_TOLD_CHARACTERS;

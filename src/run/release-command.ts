@@ -4,9 +4,9 @@ import type { Exit } from '../sandbox/sandbox.ts';
 import { exitWords } from './exit-words.ts';
 
 /**
- * Tells the push about the release command, and judges its end.
+ * Tells the push that the release command starts, runs the command, and throws an error if it failed.
  *
- * @param run - Runs it to its end.
+ * @param run - Runs the release command to its end.
  * @throws DeployError `RELEASE_FAILED`; what `run` throws.
  * @see https://devcenter.heroku.com/articles/release-phase
  */

@@ -15,9 +15,9 @@ interface Named {
 }
 
 /**
- * `web.1 started · healthy after 1.2 s`
+ * Says that a process has started: `web.1 started · healthy after 1.2 s`.
  *
- * @param startedAt - By `performance.now()`.
+ * @param startedAt - When the process started, by `performance.now()`.
  * @param remark - A problem although the process counts as healthy, or null.
  */
 export function startedWords({ name, type }: Named, startedAt: number, remark: string | null): string {
@@ -26,12 +26,12 @@ export function startedWords({ name, type }: Named, startedAt: number, remark: s
   return `${name} started · ${how} after ${seconds} s${remark === null ? '' : ` (${remark})`}`;
 }
 
-/** Tells the push that the processes of the version before end. @param before - Null if none ran. */
+/** Tells the push that the previous release drains. @param before - Its version, or null if none ran. */
 export function sayDraining(progress: Progress, before: number | null, { version }: Release): void {
   if (before !== null && before !== version) progress.line(`v${before} draining`);
 }
 
-/** The last output of a process, as the push shows it. */
+/** Formats a line of the last output of a process, as the push shows it: `web.1 | ready`. */
 export function outputOf(name: string, line: string): string {
   return `${name} | ${line}`;
 }

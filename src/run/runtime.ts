@@ -60,7 +60,7 @@ export interface ScheduleStatus {
 
 export interface ScheduledRun {
   readonly startedAt: number;
-  /** Null while it runs. */
+  /** When the run ended. Null while it lasts. */
   readonly endedAt: number | null;
   /** The exit code of the run. Null while it runs, or if a signal or a limit ended it. */
   readonly exitCode: number | null;
@@ -95,18 +95,20 @@ export interface Terminal {
 }
 
 export interface TerminalSize {
-  /** The width of the terminal. Both numbers are from 1 to 65,535. */
+  /** The width in characters. `columns` and `rows` are from 1 to 65,535. */
   readonly columns: number;
   readonly rows: number;
 }
 
-/** A one-off command: one run of a command beside the tool's processes. Its client waits for the end. */
+/** A one-off command: one run of a command beside the tool's processes. The client who started it waits for its end. */
 export interface OneOff {
   readonly release: Release;
   readonly toolNumber: number;
   /** The words of the command, at least one. No shell interprets them. */
   readonly command: readonly string[];
-  /** The client's terminal, or null for three pipes. With a terminal, all output goes to `output`. */
+  /**
+   * The client's terminal. Null if the process gets three pipes instead. With a terminal, all output goes to `output`.
+   */
   readonly terminal: Terminal | null;
   /** The client's input, read only as fast as the process reads. Its end closes the input of the process. */
   readonly input: AsyncIterable<Uint8Array>;
@@ -155,7 +157,7 @@ export interface Runtime {
   rollOut(rollOut: RollOut): Promise<void>;
   /** Starts a live release again after a start of the server, and restarts its processes until they are healthy. */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
-  /** Ends all processes of the tool. Resolves when they have ended. */
+  /** Ends all processes of the tool, but no one-off commands. Resolves when the processes have ended. */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /**
@@ -172,12 +174,12 @@ export interface Runtime {
    * requests to them. Then calls `beforeSwitch`, and drains and ends surplus processes. All other processes continue.
    * If the release does not run yet, rolls it out.
    *
-   * @throws DeployError as `rollOut` does. The numbers then stay as before.
+   * @throws DeployError as `rollOut` does. The numbers of processes then stay as they were.
    */
   scale(rollOut: RollOut): Promise<void>;
   /**
-   * Ends everything that an earlier server had started for a release that never went live. Called at start, after
-   * `resume`, or if the tool has no live release.
+   * Ends everything that an earlier server had started for a release that never went live. Called at the start of the
+   * server: after `resume`, or without `resume` if the tool has no live release.
    */
   cleanUp(tool: ToolName): Promise<void>;
   /**

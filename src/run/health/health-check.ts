@@ -17,7 +17,8 @@ export interface HealthCheck {
   readonly host: string;
   readonly timeoutMs: number;
   /**
-   * How long the process may listen only on ports other than PORT, if that is less than `timeoutMs`; 15,000 by default.
+   * How many milliseconds the process may listen only on ports other than PORT before the check fails. `timeoutMs`
+   * limits this time too. 15,000 by default.
    */
   readonly elsewhereMs?: number;
   /** After how many milliseconds an unchanged problem is reported again; 30,000 by default. */
@@ -50,7 +51,10 @@ export type Readiness =
 export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
 
 const PAUSE_MS = 60;
-/** The pause between later questions. It is longer, because the tool may log each request. */
+/**
+ * The pause between two questions after the first 5 s. It is longer than `PAUSE_MS`, because the tool may log each
+ * request.
+ */
 const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const AGAIN_MS = 30_000;
@@ -59,8 +63,8 @@ const ELSEWHERE_MS = 15_000;
 const MAX_INTERIM_ANSWERS = 16;
 
 /**
- * Waits until a web process answers, exits, or the time is over. Only a complete HTTP head counts as an answer; an open
- * connection does not.
+ * Waits until a web process is healthy or exits, or until `timeoutMs` is over. Only a complete HTTP head counts as an
+ * answer; an open connection does not.
  *
  * @throws AbortError when the signal fires.
  */
@@ -82,7 +86,10 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   const start = performance.now();
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
-  /** The problem that the newest question found, if that question had its full time. */
+  /**
+   * The problem that the newest question found before the time limit. Null if nothing was asked, as nothing listened on
+   * PORT.
+   */
   let answered: Seen | null = null;
   for (;;) {
     check.signal.throwIfAborted();
@@ -211,7 +218,7 @@ interface Dying {
   readonly line: string;
 }
 
-/** Finds lines that say that workers of the server program die, or returns null. */
+/** Explains why the workers of a server program die, if lines of its output say that they die. Otherwise null. */
 function dyingWorkers(lines: readonly string[]): Dying | null {
   const dead = lines.filter((line) => DEATH.test(line.slice(0, 1000)));
   const line = dead.at(-1)?.trim().slice(0, MAX_LINE_CHARACTERS);

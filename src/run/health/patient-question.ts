@@ -32,7 +32,7 @@ export class PatientQuestion<Answer> {
   /**
    * Waits up to 10 s for the next answer to any question.
    *
-   * @throws what `ask` throws, unless a signal ended it.
+   * @throws the error of `ask`, unless `ask` failed because a signal fired.
    */
   async next(): Promise<Answer | TooLate> {
     const limit = AbortSignal.any([this.#signal, AbortSignal.timeout(this.#secondMs)]);

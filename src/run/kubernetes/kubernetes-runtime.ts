@@ -156,7 +156,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#untilKnown(tool, this.#backgroundWork.closing);
     const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));
     await stopping.catch((error: unknown) => {
-      // The processes have been deleted, or are being deleted, with the namespace.
+      // If the namespace is gone, the processes have been deleted, or are being deleted, with it.
       if (!isNoNamespace(error)) throw error;
     });
   }

@@ -49,8 +49,8 @@ export async function processStatuses(
 }
 
 /**
- * Lists the tool's Deployments and CronJobs. Both lists are empty if the namespace is missing, or if the live release
- * has not been started in a new namespace.
+ * Lists the tool's Deployments and CronJobs. Both lists are empty if the namespace is missing, or if it was created
+ * again and the live release has not been started in it yet.
  */
 async function objectsOf(
   { live, lost }: Observers,
@@ -65,7 +65,8 @@ async function objectsOf(
       deploymentsOf(parts, tool, namespace, parts.closing),
       cronJobsOf(parts, tool, namespace, parts.closing),
     ]);
-    // This server may list objects in all namespaces, so an empty list may mean that the namespace is missing.
+    // An empty list may mean that the namespace is missing: a server with rights in all namespaces gets no error for
+    // it.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
     return { deployments, schedules };
   } catch (error) {

@@ -30,8 +30,8 @@ const GONE_MS = 10 * 60_000;
 const OVERDUE_MS = 30_000;
 
 /**
- * With the setting `make_namespaces`, creates the tool's namespace if it is missing, its NetworkPolicy and its quota.
- * Keeps a quota that somebody else has changed.
+ * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets the namespace's
+ * NetworkPolicy and quota. Keeps a quota that somebody else has changed.
  */
 export async function ensureNamespace(
   { cluster, config }: ObjectParts,
@@ -73,7 +73,7 @@ async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promis
   return items.flatMap(({ endpoints = [] }) => endpoints.flatMap(({ addresses }) => addresses));
 }
 
-/** Creates all objects of a rollout. The cluster then creates its pods. */
+/** Creates the Secret, the Deployments and the disruption budgets of a rollout. The cluster then creates the pods. */
 export async function makeRollout(
   { cluster }: ObjectParts,
   options: ReleaseOptions,
@@ -134,8 +134,8 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
       ? ofRollout(rolloutId)
       : `${ofRollout(rolloutId)},${LABELS.process} in (${types.join(',')})`;
   const call = { namespace, labelSelector, propagationPolicy: 'Background' };
-  // Delete the Secret first, because the leftovers of a killed server are found by their Deployments. Running processes
-  // no longer need the Secret.
+  // Delete the Secret before the Deployments: if this server is killed in between, the next server finds the rollout
+  // only by its Deployments. Running processes no longer need the Secret.
   if (types === null) {
     if (how === 'gracefully') await retryRemoval(() => leaveConfigToRuns(parts, namespace, rolloutId));
     await retryRemoval(() => cluster.core.deleteCollectionNamespacedSecret({ namespace, labelSelector }));
@@ -165,8 +165,8 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
 }
 
 /**
- * True if a pod should have ended long ago. Uses only this server's clock, because the clock of the API server may
- * differ.
+ * True if a pod still exists 30 s after the end of its grace time. Uses only this server's clock, because the clock of
+ * the API server may differ.
  */
 function isOverdue({ pod, terminatingSince }: ToolPod): boolean {
   if (terminatingSince === null) return false;

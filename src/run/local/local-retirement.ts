@@ -7,7 +7,7 @@ interface Retiring {
   readonly hurry: AbortController;
 }
 
-/** Ends rollouts in the background once they get no more requests. */
+/** Ends, in the background, rollouts that get no new requests. */
 export class LocalRetirement {
   readonly #drainMs: number;
   readonly #log: Log;
@@ -33,7 +33,10 @@ export class LocalRetirement {
     this.#retiring.set(rollout, { gone, hurry });
   }
 
-  /** Ends the matching rollouts now. Resolves when their processes have ended. */
+  /**
+   * Ends the rollouts that `isMeant` chooses, without waiting for their requests. Resolves when their processes have
+   * ended.
+   */
   async hurry(isMeant: (rollout: LocalRollout) => boolean): Promise<void> {
     const meant = [...this.#retiring].filter(([rollout]) => isMeant(rollout)).map(([, retiring]) => retiring);
     for (const { hurry } of meant) hurry.abort();

@@ -79,7 +79,7 @@ export class LocalRollout {
       : { kind: 'starting' };
   }
 
-  /** Creates the processes that are missing for these numbers, without starting them. */
+  /** Creates the processes that this set lacks for these numbers, without starting them. */
   missing(replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
@@ -142,8 +142,8 @@ export class LocalRollout {
   }
 
   /**
-   * Makes sure that no process of the release starts. Their status gives the reason, as in `web.1 was built without
-   * isolation`.
+   * Makes sure that no process of the release starts. The status of each process gives the reason, as in `web.1 was
+   * built without isolation`.
    */
   async refuse(detail: string): Promise<void> {
     for (const process of this.#timed) process.refuse(detail);

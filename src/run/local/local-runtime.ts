@@ -65,7 +65,10 @@ export interface LocalRuntimeOptions {
   >;
   readonly sandbox: Sandbox;
   readonly launchEnvironment: LaunchEnvironment;
-  /** Returns the origin of the HTTP server, `http://127.0.0.1:8080`. Called only once the server listens. */
+  /**
+   * Returns the origin of the HTTP server, such as `http://127.0.0.1:8080`. Called only after the server has begun to
+   * listen.
+   */
   readonly httpOrigin: () => string;
   /** Returns the command with which a maintainer sees a tool's logs. */
   readonly logsCommand: (tool: string) => string;
@@ -189,7 +192,7 @@ export class LocalRuntime implements Runtime, Gateway {
     return addressOf(tool, this.#hostNames);
   }
 
-  /** Does nothing: the processes of a killed server were ended when the sandbox was chosen. */
+  /** Does nothing: at its start, this server has ended all processes of a killed server (`endLeftovers`). */
   async cleanUp(): Promise<void> {}
 
   async close(): Promise<void> {

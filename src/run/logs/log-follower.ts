@@ -7,13 +7,13 @@ const MIN_CHARACTERS_OF_ONE = 64 * 1024;
 /** How many characters of memory each line costs in addition to its text. */
 const LINE_CHARACTERS = 100;
 
-/** Limits the memory for log lines that wait for readers. All readers of all tools share it. */
+/** Limits the memory for log lines that wait for readers. All readers of all tools share this memory. */
 export class LineRoom {
   #held = 0;
 
   /**
-   * Reserves memory for a line. One reader may hold an eighth of the memory that the other readers leave free. So many
-   * slow readers get less each, but never nothing.
+   * Reserves memory for a line. One reader may hold an eighth of the memory that the other readers leave free. The more
+   * slow readers there are, the less each of them gets, but never nothing.
    *
    * @param own - How many characters this reader holds already.
    * @returns false if the reader may hold no more.

@@ -25,11 +25,11 @@ export interface ToolLogOptions {
   readonly room?: LineRoom;
 }
 
-/** How many bytes of old lines a reader gets from each file at most. */
+/** How many bytes of old lines a reader gets at most, and how many are read from each file. */
 const MAX_PAST_BYTES = 5 * 1024 * 1024;
 /**
- * How many processes of a tool may have a log. Each release may give its processes new names, so the oldest logs are
- * deleted.
+ * How many processes of a tool may have a log. A release can give its processes new names, so the oldest logs are
+ * deleted if there are more.
  */
 const MAX_PROCESSES = 200;
 const CHUNK_BYTES = 64 * 1024;
@@ -60,7 +60,7 @@ export class ToolLog {
     return this.appendLines(texts.map((text) => ({ at, process, text })));
   }
 
-  /** Adds lines of one process that already have a time. Otherwise the same as `append`. */
+  /** Adds lines of one process that already have a time, as `append` does for lines without a time. */
   appendLines(lines: readonly LogLine[]): Promise<void> {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();
@@ -123,7 +123,7 @@ export class ToolLog {
     }
   }
 
-  /** Appends text to the log of a process, even if somebody has deleted the file or its folder meanwhile. */
+  /** Appends text to the log of a process, even if somebody has deleted the file or its folder. */
   async #writeAnyway(process: string, text: string): Promise<void> {
     try {
       await this.#write(process, text);

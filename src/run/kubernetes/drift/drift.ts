@@ -45,11 +45,12 @@ interface Change {
 
 // How long the check waits after a deletion: objects that belong to a deleted object disappear a moment later.
 const SETTLE_MS = 1000;
-// How long one pass over all tools takes at least. A release that has just gone live waits for at most two passes.
+// The shortest duration of a pass, in which each tool is checked once. A release that has just gone live is checked
+// within two passes.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
-// The shortest pause between two tools. Each check of a tool makes at least one request, for its Secret, because no
-// watch shows Secrets.
+// The shortest pause between the checks of two tools. Each check of a tool makes at least one request, for its Secret,
+// because no watch shows Secrets.
 const LEAST_PAUSE_MS = 200;
 const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
@@ -61,8 +62,8 @@ const NOTED_MS = 3600_000;
  * live release is started in it.
  *
  * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
- * every ten minutes if there are 3,000. Tools without a namespace have a separate turn. If a pod waits for a missing
- * Secret, the Secret is restored at once.
+ * every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If a pod
+ * waits for a missing Secret, the Secret is restored at once.
  */
 export class Drift implements PodListener {
   readonly #live: LiveRollouts;
@@ -108,7 +109,7 @@ export class Drift implements PodListener {
     }
   }
 
-  /** Checks the tool at once if its pod waits for a missing Secret. @see PodListener */
+  /** Checks the tool about a second later if its pod waits for a missing Secret. @see PodListener */
   pod({ tool, rolloutId, namespace, container }: ToolPod): void {
     const isWithout = container?.state?.waiting?.reason === 'CreateContainerConfigError';
     if (isWithout && this.#live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
@@ -124,9 +125,10 @@ export class Drift implements PodListener {
   }
 
   /**
-   * Checks a tool soon.
+   * Checks a tool about a second later.
    *
-   * @param namespace - The namespace of the object. Other namespaces may hold objects with the tool's labels.
+   * @param namespace - The namespace of the object that was deleted or changed. Nothing is checked if the live release
+   * is in another namespace: objects of others may have the tool's labels.
    */
   #suspect(tool: string, namespace: string | undefined): void {
     if (this.#live.of(tool)?.namespace !== namespace || this.#suspected.has(tool)) return;
@@ -194,7 +196,8 @@ export class Drift implements PodListener {
     const lost = this.#lost;
     const error = await lost.explain(tool, thrown);
     const code = error instanceof DeployError ? error.code : null;
-    // The next pass tries again. Other parts of the server already report that the cluster does not answer.
+    // Do not report these errors: the next pass tries again, and other parts of the server report a cluster that does
+    // not answer.
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
     // If a lost namespace has just been created again, the first failure there is not reported. This server may get its
     // rights there a moment later.
@@ -252,14 +255,15 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
   return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
 }
 
-/** Returns a remark for each process that says why the process does not run. */
+/** Returns a remark for each process of the rollout: the reason why the process does not run. */
 function lostNotes(rollout: Rollout, text: string): DriftNote[] {
   const staying = stayingUp(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
 }
 
 /**
- * Waits for about this time. The time varies, so that many tools are not checked together. Ends when the signal fires.
+ * Waits for 75 to 125 percent of `ms`. The time varies, so that many tools are not checked together. Ends when the
+ * signal fires.
  */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await wait(ms * (0.75 + Math.random() / 2), null, { signal }).catch(() => {});

@@ -34,7 +34,7 @@ export class LostNamespaces {
    * deleted with the namespace, so the API may report missing rights instead.
    *
    * @returns a DeployError `NAMESPACE_MISSING` if the namespace does not exist, or `NAMESPACE_LEAVING` if it is being
-   *   deleted. Otherwise the same error.
+   * deleted. Otherwise `error` itself.
    */
   async explain(tool: string, error: unknown): Promise<unknown> {
     if (!isNoNamespace(error) && !(error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN'))
@@ -50,7 +50,7 @@ export class LostNamespaces {
   /**
    * Reads the state of a tool's namespace from the cluster, and remembers it.
    *
-   * @param otherwise - The state to assume if this server may not read it, or if the cluster does not answer.
+   * @param otherwise - The state to assume if this server may not read the state, or if the cluster does not answer.
    */
   async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
     const { cluster, config, closing } = this.#live.parts;

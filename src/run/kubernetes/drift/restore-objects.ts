@@ -70,15 +70,15 @@ export class Gaps {
     }));
   }
 
-  /** Creates the missing objects without changing others. @throws as `retrying` does. */
+  /** Creates the missing objects and leaves the other objects as they are. @throws as `retrying` does. */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
     if (this.missing.some(({ kind }) => kind === 'NetworkPolicy'))
       await ensureNamespace(this.#parts, this.#options.rollout, this.#call.signal);
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
     if (deployments.length > 0 || this.#missing.has(this.#secret)) {
-      // Create the Secret first, because the pods need it. Later it gets owners, because it was deleted together with
-      // its old owners.
+      // Create the Secret before the Deployments, because their pods need it. When the Deployments exist, they become
+      // the owners of the Secret.
       await applyObject(cluster, this.#secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
       const ownerReferences = ownedBy(await this.#present());
@@ -94,7 +94,7 @@ export class Gaps {
     }
   }
 
-  /** Creates missing disruption budgets. The rollouts of older servers have none. @throws as `retrying` does. */
+  /** Creates missing disruption budgets. Rollouts of older server versions have none. @throws as `retrying` does. */
   async makeBudgets(): Promise<void> {
     const { cluster, present } = this.#parts;
     for (const deployment of this.#deployments) {

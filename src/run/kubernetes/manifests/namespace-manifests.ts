@@ -4,8 +4,8 @@ import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
 import { milliCores } from './pod-resources.ts';
 
 /**
- * The label of a namespace that this server created with a quota. The server updates that quota when its settings
- * change.
+ * The label of a namespace that this server created with a quota. The server updates this quota when the server's
+ * settings change.
  */
 const LIMITS = 'push.toolforge.org/limits';
 const NAME = 'toolforge-push';
@@ -33,16 +33,16 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
 }
 
 /**
- * True if this server sets the quota of the namespace. False for a namespace of the platform or of an older server
- * without quotas, because its tool may need more.
+ * True if this server sets the quota of the namespace. False if the platform or an older server created the namespace
+ * without a quota, because the tool may need more than this quota allows.
  */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';
 }
 
 /**
- * Returns a quota for `namespace_pods` processes of the largest size, and default limits for containers without their
- * own.
+ * Returns a quota for `namespace_pods` pods of the largest size, and default limits for containers that set no limits.
+ * Returns nothing if `namespace_pods` is 0.
  */
 export function namespaceLimits(
   tool: string,

@@ -33,10 +33,10 @@ export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
 }
 
 /**
- * Returns the network policy of a tool's namespace, for a server that creates namespaces. For other platforms,
- * deploy/kubernetes/tool has the same policy. The ingress controller, the tool's own pods and the API servers can reach
- * the tool; this server checks its health through the API servers. The tool can reach DNS, its own pods and the
- * internet, but no inside address.
+ * Returns the network policy of a tool's namespace, for a server that creates namespaces. If somebody else creates the
+ * namespaces, deploy/kubernetes/tool has the same policy for them. The ingress controller, the tool's own pods and the
+ * API servers can reach the tool; this server checks its health through the API servers. The tool can reach DNS, its
+ * own pods and the internet, but no inside address.
  */
 export function networkPolicy(options: NetworkPolicyOptions): Applied<V1NetworkPolicy> {
   const { tool, namespace, apiServers, config } = options;

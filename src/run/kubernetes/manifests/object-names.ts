@@ -16,7 +16,7 @@ export const LABELS = {
   /** The type of process, as in the Procfile. */
   process: 'push.toolforge.org/process',
 } as const;
-/** Toolforge's label for the kind of process, and its value for scheduled processes. */
+/** Toolforge's label for the kind of process. `SCHEDULED` is its value for scheduled processes. */
 export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
 /** The annotation of a CronJob that holds the schedule as the tool wrote it. */
@@ -35,7 +35,7 @@ export interface Rollout {
   readonly replicas: Replicas;
 }
 
-/** The parts of a rollout that its objects' names contain. */
+/** The parts of a rollout that are in the names of the rollout's objects. */
 type RolloutName = Pick<Rollout, 'id'> & { readonly release: Pick<Release, 'version'> };
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz234567';

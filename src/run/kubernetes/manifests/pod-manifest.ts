@@ -103,8 +103,8 @@ export function toolLabels(tool: string): Record<string, string> {
 
 /**
  * Returns the label value of a process type. A label value begins and ends with a letter or digit, and has at most 63
- * characters. Other types get a hash suffix after a full stop, which no type contains. So `web-` does not become `web`,
- * which gets the requests.
+ * characters. Types that break these rules get a full stop and a hash at the end. No type contains a full stop, so
+ * `web-` cannot become `web`, the type that gets the requests.
  */
 export function labelValue(type: string): string {
   const plain = type.slice(0, 63).replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, '');
@@ -171,8 +171,8 @@ function container(
     env: environment(options),
     ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
     ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
-    // The kubelet waits this long before it ends the process, so that proxies that still send requests here learn that
-    // the pod is ending.
+    // The kubelet waits this long before it ends the process, so that proxies that still send requests to the pod learn
+    // that it is ending.
     ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
     resources: podResources(release, process.type, config),
     securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
@@ -192,8 +192,8 @@ function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'comm
 }
 
 /**
- * Returns the variables that a container gets beside the config vars in the Secret, and which override the Secret.
- * Leaves out a default if a config var has the same name.
+ * Returns the variables that a container gets in addition to the config vars in the Secret. They override the Secret,
+ * so a default with the name of a config var is left out.
  */
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);
@@ -203,7 +203,10 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
 }
 
-/** Escapes a text for values and commands, in which Kubernetes replaces `$(NAME)`, and `$$` by a dollar sign. */
+/**
+ * Escapes a text for a value or command in a manifest. There, Kubernetes replaces `$(NAME)` by a variable, and `$$` by
+ * `$`.
+ */
 export function literal(value: string): string {
   return value.replaceAll('$', () => '$$');
 }
@@ -226,7 +229,7 @@ function probes(
   // With this threshold, the rollout fails before the kubelet would restart the process.
   const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
   return {
-    // The first request may load the tool, and may then take long (patient-question.ts).
+    // A process may load the tool at its first request, which then takes long (patient-question.ts).
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
     // This probe sends no request, because a busy process answers none while its kernel still accepts connections. A

@@ -29,8 +29,8 @@ export function podResources(
 }
 
 /**
- * Returns how much memory is reserved for a process. By default, as on Toolforge, small amounts are reserved whole, and
- * half of large amounts.
+ * Returns how much memory is reserved for a process. By default, as on Toolforge, a process gets up to 512 MiB reserved
+ * in full, and half of a larger limit.
  */
 function reservedMemory(bytes: number, { pod_memory_reserved }: ManifestConfig): number {
   if (pod_memory_reserved > 0) return (bytes * pod_memory_reserved) / 100;

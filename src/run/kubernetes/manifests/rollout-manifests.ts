@@ -27,7 +27,7 @@ export interface ReleaseOptions {
   readonly config: ManifestConfig;
 }
 
-/** The objects of one rollout, without the objects that give it traffic. */
+/** The Secret and the Deployments of one rollout. */
 export interface RolloutObjects {
   readonly config: Applied<V1Secret>;
   readonly deployments: readonly Applied<V1Deployment>[];
@@ -74,8 +74,9 @@ export function configSecret(rollout: Rollout): Applied<V1Secret> {
 }
 
 /**
- * Returns a budget for drains of nodes. A drain then ends one pod of a process at a time, and waits until the pod is
- * replaced. The budget never blocks a drain for ever, even for a process with one pod or for pods that are not ready.
+ * Returns the disruption budget of a Deployment. When a node is drained, the cluster then ends one pod of the process
+ * at a time, and waits until that pod is replaced. The budget never blocks a drain for ever, even for a process with
+ * one pod or for pods that are not ready.
  */
 export function disruptionBudget(
   deployment: Applied<V1Deployment>,
@@ -131,7 +132,7 @@ function deployment(
       replicas: replicaCount(rollout, process.type),
       revisionHistoryLimit: 0,
       progressDeadlineSeconds: 600,
-      // This strategy is for changes and restarts by hand: even a single pod is replaced without a gap.
+      // If somebody changes or restarts the Deployment by hand, this strategy replaces even a single pod without a gap.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: {
         matchLabels: { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: labelValue(process.type) },

@@ -15,21 +15,21 @@ import { attachedLine, markBytes, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from 
 import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
-  /** A label value that distinguishes the one-off commands of this run of the server from older ones. */
+  /** A label value that distinguishes the one-off commands of this run of the server from those of earlier runs. */
   readonly serverRun: string;
   readonly log: Log;
 }
 
 const ATTACH_MS = 30_000;
-/** How long the cluster may take to report the end of a container after the end of its streams. */
+/** How many milliseconds the cluster may take to report the end of a container after the end of its streams. */
 const END_MS = 30_000;
 const CTRL_D = Uint8Array.of(4);
 
 /**
  * Runs a one-off command as a new pod in the tool's namespace, and removes the pod.
  *
- * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; AbortError if the signal fired before
- * the command ran.
+ * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal. AbortError if the signal fired
+ * before the command ran.
  */
 export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit> {
   const { cluster, config, serverRun } = parts;
@@ -77,7 +77,7 @@ interface Attaching {
   readonly mark: string;
 }
 
-/** Attaches to the pod, passes the streams between client and command, and waits for the end. */
+/** Attaches to the pod, passes the streams between client and command, and waits until the command has ended. */
 async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Promise<Exit> {
   const { terminal, signal } = oneOff;
   const { namespace, name } = watched;
@@ -97,7 +97,8 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   void feed(oneOff, attachment);
   const ended = watched.untilEnded(new AbortController().signal);
   await Promise.race([take(oneOff, attachment, mark), untilGivenUp(ended, signal)]);
-  // Detach, because the wrapper reads and drops unread input until this side detaches.
+  // Detach from the pod. The script in the pod reads and drops unread input until the server detaches, and only then
+  // ends.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
@@ -122,7 +123,8 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The terminal has the size from the first line by now, but the client's size may have changed since.
+      // The pod's terminal has the size that the server sent in its first line. The client's terminal may have a new
+      // size.
       await attachment.resize(terminal.size);
       terminal = null;
     }

@@ -14,8 +14,8 @@ import {
 import { configSecret } from '../manifests/rollout-manifests.ts';
 
 /**
- * The label of all objects of a one-off command. Its value names the run of the server that created them. No Service
- * selects these pods.
+ * The label of the pod and the Secret of a one-off command. The value names the run of the server that created them. No
+ * Service selects such a pod.
  */
 export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
 
@@ -34,9 +34,10 @@ export interface OneOffPodOptions {
 const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
- * The wrapper of a command without a terminal. It waits for a line that the server sends once it is attached, so that
- * no output is lost, and prints a mark. After the command, it prints a mark to each output. Then it reads and drops
- * unread input until the server detaches; otherwise output in flight is lost.
+ * The script that runs a command without a terminal. The script first waits for a line, which the server sends when it
+ * has attached, so that no output is lost. Then it prints a mark and starts the command. When the command has ended,
+ * the script prints a mark to both outputs. It drops unread input until the server detaches: if it ended earlier,
+ * output in flight would be lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1
@@ -57,8 +58,9 @@ printf '\\0%s' "$mark" >&4
 cat >/dev/null
 exit "$status"`;
 /**
- * The wrapper of a command with a terminal. The line that it waits for has the terminal's size and is not echoed. The
- * shell becomes the command, because it would also get the signals of the keys.
+ * The script that runs a command in a terminal. The script first waits for a line from the server with the terminal's
+ * size, which the terminal does not echo. `exec` puts the command in the place of the shell, because a key such as
+ * Ctrl-C would signal the shell too.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns || exit 129
@@ -67,7 +69,7 @@ printf '\\0%s' "$1"
 shift
 exec "$@"`;
 
-/** Returns the line that the wrapper in the container waits for, with the size of the terminal if there is one. */
+/** Returns the line that the script in the container waits for, with the size of the terminal if there is one. */
 export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
 }

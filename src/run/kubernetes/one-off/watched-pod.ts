@@ -117,7 +117,7 @@ export class WatchedPod {
   }
 
   async #next(signals: readonly AbortSignal[]): Promise<void> {
-    // Callers check the signals themselves.
+    // Ignore the rejection: the callers check whether a signal has fired.
     await untilAborted(this.#change.promise, AbortSignal.any([...signals])).catch(() => {});
   }
 }

@@ -26,6 +26,7 @@ const MAX_READ_BYTES = 16 * 1024;
  * - `refused`: nothing listens on the port.
  * - `unreached`: the API server cannot connect to the pod.
  * - `closed`: the pod closed the connection.
+ * - `not HTTP`: the pod did not answer in HTTP/1.1.
  * - `late`: no answer came in time.
  */
 export type PodAnswer = number | 'forbidden' | 'refused' | 'unreached' | 'closed' | 'not HTTP' | 'late';
@@ -67,8 +68,8 @@ export async function askPod(
 }
 
 /**
- * Removes `..` from a path in every spelling, as a browser does. The API server answers with this server's rights, so a
- * path that leads out of the pod could use all these rights.
+ * Removes `..` from a path in every spelling, as a browser does. The API server grants the request this server's
+ * rights, so a path that leads out of the pod could use them all.
  *
  * @see https://url.spec.whatwg.org/#double-dot-path-segment
  */
@@ -88,7 +89,10 @@ async function beginningOf(response: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8', 0, MAX_READ_BYTES);
 }
 
-/** True if the answer may come from the API server itself: in JSON, or in plain text if it cannot reach the pod. */
+/**
+ * True if the answer may come from the API server itself, which answers in JSON, or in plain text if the pod is out of
+ * reach.
+ */
 function mayBeOfApi(status: number, { headers }: IncomingMessage): boolean {
   if (status === 403 || status === 502 || status === 503) return true;
   return status >= 400 && headers['content-type']?.startsWith('application/json') === true;

@@ -10,7 +10,9 @@ export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerState
   return status?.state?.terminated ?? status?.lastState?.terminated ?? null;
 }
 
-/** Converts the end of a container to the form that the local runtime uses, because both share their messages. */
+/**
+ * Converts the end of a container to the form that the local runtime uses, because both runtimes share their messages.
+ */
 export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated): Exit {
   // Shells and container runtimes report the signal N as the code 128 + N.
   const number = signal || (exitCode > 128 && exitCode < 160 ? exitCode - 128 : 0);

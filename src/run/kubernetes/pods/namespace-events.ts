@@ -18,7 +18,8 @@ export class NamespaceEvents {
   }
 
   /**
-   * Begins to watch the events of a namespace, until the signal fires. Errors are ignored, because events only explain.
+   * Begins to watch the events of a namespace, until the signal fires. Errors are ignored, because events only explain
+   * why a process does not start.
    */
   watch(cluster: Cluster, namespace: string, signal: AbortSignal): void {
     watchObjects<CoreV1Event>(cluster, {

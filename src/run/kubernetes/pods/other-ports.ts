@@ -27,9 +27,9 @@ const NAMED = /(?:\bport\b\W{0,3}|(?<=[a-z.][\w.-]*|\*|\]):)(\d{2,5})\b/gi;
 const LOOPBACK = /(?:\b127(?:\.\d{1,3}){3}|\blocalhost|\[::1\]):\d{2,5}\b/i;
 
 /**
- * Finds out on which ports a web process listens, if it does not listen on PORT. The ports cannot be listed from
- * outside of its pod. So this class asks the ports that the process names and the usual ports. A server that listens
- * only on 127.0.0.1 shows only in the output.
+ * Finds out on which ports a web process listens, if it does not listen on PORT. This server cannot list the open ports
+ * of a pod. So this class sends a request to each port that the process names, and to the usual ports. If a process
+ * listens only on 127.0.0.1, only its output can tell.
  */
 export class OtherPorts {
   readonly #parts: OtherPortsParts;
@@ -79,7 +79,8 @@ export class OtherPorts {
     const answers = await Promise.all(
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
-    // If a network policy drops packets, every port answers too late, which says nothing about the ports.
+    // If a network policy drops packets, no port answers in time, and that says nothing. A refused connection shows
+    // that packets arrive.
     const isLateOpen = answers.includes('refused');
     this.#ports = ports.filter((_, index) => {
       const answer = answers[index];
@@ -98,8 +99,8 @@ export class OtherPorts {
 }
 
 /**
- * Returns the ports to ask in ascending order: those that the command, the config vars or the newest lines name, and
- * the usual ports. Leaves out PORT.
+ * Returns the ports to ask in ascending order: those that the command, the config vars or the last lines of output
+ * name, and the usual ports. Leaves out PORT.
  */
 export function portsToAsk({
   process,

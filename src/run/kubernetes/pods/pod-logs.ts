@@ -28,7 +28,7 @@ const LOOKED_AT = 1000;
 export class PodLogs {
   readonly #options: PodLogsOptions;
   readonly #followed = new Map<string, Promise<void>>();
-  /** The pods that were followed once. A node may report an old pod again, for example an evicted pod. */
+  /** The ids of the pods that were followed before. A node may report an old pod again, for example an evicted pod. */
   readonly #begun = new Set<string>();
   /** The pods whose output is complete, but which still exist in the cluster. */
   readonly #over = new Set<string>();
@@ -82,8 +82,8 @@ export class PodLogs {
   }
 
   /**
-   * Returns a function that tells whether a line comes after the last line in the log. Lines of the same millisecond
-   * are counted.
+   * Returns a function that tells whether a line comes after the last line in the log. Lines with the same time as that
+   * last line are told apart by counting them.
    */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };

@@ -4,7 +4,7 @@ import { exitOf, pauseWords } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';
 
 export interface RestartsOptions {
-  /** True if the pod's rollout is live. Before that, the push itself reports crashes. */
+  /** True if the pod's rollout is live. If it is not live yet, the push itself reports crashes. */
   readonly isLive: (pod: ToolPod) => boolean;
   readonly memoryBytes: (pod: ToolPod) => number;
   readonly say: (tool: string, text: string) => void;
@@ -21,7 +21,7 @@ export class Restarts {
   }
 
   /**
-   * Reports the crash of a pod's container, if there is a new one.
+   * Reports the newest crash of a pod's container, unless it has been reported.
    *
    * @param isOld - True if an earlier server has already reported this state.
    */
@@ -31,7 +31,8 @@ export class Restarts {
       return;
     }
     const { state, lastState } = pod.container ?? {};
-    // While the container's state is `terminated`, the node has not yet announced how long it will wait.
+    // While the container's state is `terminated`, the node has not yet announced how long it waits before it starts
+    // the container again.
     const end = state?.terminated === undefined ? lastState?.terminated : undefined;
     const id = end?.containerID;
     if (end === undefined || id === undefined || this.#told.get(pod.uid) === id) return;

@@ -36,7 +36,7 @@ export function toolStatus(
     (deployment) =>
       !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
       !pods.some((pod) => ofPod(pod) === deployment) &&
-      // Maintainers who scaled a process to 0 need no line. If somebody else did it, the status shows it.
+      // A process that its maintainers scaled to 0 needs no line. If somebody else scaled it to 0, the status says so.
       !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
   );
   return [
@@ -90,8 +90,8 @@ export function foreignChange(object: V1Deployment | V1CronJob): string | null {
 }
 
 /**
- * Names the programs, for the log, that have changed an object's spec: `kubectl-edit, kubectl (scale)`. Null if nobody
- * else has.
+ * Names the programs other than this server that have changed an object's spec: `kubectl-edit, kubectl (scale)`. Null
+ * if none has.
  */
 export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string | null {
   const others = (metadata?.managedFields ?? [])
@@ -109,9 +109,9 @@ export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string 
 }
 
 /**
- * True if no manager owns the number of replicas of a Deployment. Then `kubectl scale` or an autoscaler has changed it.
- * They use the subresource `scale`, which takes the field from its manager and is not always listed as a manager
- * itself.
+ * True if no manager owns the number of replicas of a Deployment. Then `kubectl scale` or an autoscaler has changed the
+ * number through the subresource `scale`. Such a change removes the old manager of the field, and does not always name
+ * a new one.
  */
 function isScaled(metadata: V1ObjectMeta | undefined): boolean {
   const specs = (metadata?.managedFields ?? []).map(

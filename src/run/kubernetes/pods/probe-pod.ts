@@ -26,7 +26,7 @@ export interface PodProbeOptions {
 }
 
 const LINES_AGAIN_MS = 5000;
-/** How long a busy API server may need to report that nothing listens on the port. */
+/** How many milliseconds a busy API server may need to report that nothing listens on the port. */
 const MIN_LOOK_MS = 1500;
 
 /**
@@ -80,7 +80,8 @@ export class PodProbe {
       case 'forbidden':
         return { kind: 'unknown', why: 'this server may not ask its pod (pods/proxy)' };
       case 'unreached':
-        // The kubelet reaches the port, but the API server does not, so a network policy blocks the API server.
+        // If the pod is ready, the kubelet reaches its port. If the API server cannot, a network policy blocks the API
+        // server.
         if (!this.#wasReached && pod.isReady)
           return { kind: 'unknown', why: 'the API server cannot reach its pod' };
         return await this.#judged(pod, 'too late');

@@ -65,7 +65,8 @@ export class ToolPods {
   #failure: unknown = null;
 
   /**
-   * @param prefix - The prefix of this server's tool namespaces. Another server may use the same cluster.
+   * @param prefix - The prefix of the namespaces of this server's tools. Pods in other namespaces are ignored: they may
+   * be another server's.
    */
   constructor(prefix: string) {
     this.#prefix = prefix;

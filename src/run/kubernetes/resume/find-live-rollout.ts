@@ -4,18 +4,20 @@ import type { Release } from '../../../core/types.ts';
 import { LABELS, LIVE } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 
-/** Says which of a tool's rollouts in the cluster is the live release, if this server did not start it. */
+/**
+ * Says which of a tool's rollouts in the cluster runs the live release, when an earlier server started these rollouts.
+ */
 export interface FoundRollout {
-  /** The complete rollout of the live release. Null if the cluster has none, so that the server must create it. */
+  /** The complete rollout of the live release. Null if the cluster has none: the server must then create one. */
   readonly rolloutId: string | null;
   /** Rollouts that must be ended. */
   readonly others: readonly string[];
 }
 
 /**
- * Chooses the rollout to resume. Candidates are rollouts of this release that have all processes which stay up. If the
- * release has no such process, they must have all scheduled processes. The rollout that gets the traffic wins, then a
- * rollout that once got it, then the newest.
+ * Chooses the rollout to resume. Candidates are rollouts of this release that have all processes which stay up. If no
+ * process of the release stays up, candidates have all scheduled processes. The rollout that gets the traffic wins,
+ * then a rollout that once got it, then the newest.
  *
  * @param selected - The rollout that the tool's Service selects, or null.
  */

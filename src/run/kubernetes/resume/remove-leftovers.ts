@@ -11,9 +11,9 @@ import { cronJobsOf } from '../schedules/schedules.ts';
 
 /**
  * Removes everything that a killed server left unfinished for a tool: rollouts that never went live, release phases,
- * and their Secrets. Secrets are deleted by their labels, because this server may not read them. If no release of the
- * tool is live according to the store, but the cluster has a rollout that went live, the rollout stays: the store is new
- * or has lost its releases.
+ * and their Secrets. Secrets are deleted by their labels, because this server may not read them. If the store has no
+ * live release of the tool, but the cluster has a rollout that went live, this rollout stays: the store is new or has
+ * lost its releases.
  *
  * @returns false if nothing of the tool is live, and its namespace is missing or this server has no rights in it. There
  * are no leftovers then.
@@ -37,7 +37,7 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
   const deployments = await deploymentsOf(parts, tool, namespace, closing);
   const unknown =
     live.of(tool) === null ? await wentLive(live, tool, namespace, deployments) : new Set<string>();
-  // `knownOf` is called again before each removal, because a push may have begun meanwhile.
+  // `knownOf` is called again before each removal, because a push may have begun since the previous removal.
   const kept = () => new Set([...unknown, ...live.knownOf(tool)]);
   for (const { metadata } of deployments) {
     const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';
@@ -61,7 +61,10 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
   }
 }
 
-/** Returns and logs the rollouts of a tool that went live, although the store says that nothing of it is live. */
+/**
+ * Returns and logs the rollouts of a tool that went live, although no release of the tool is live according to the
+ * store.
+ */
 async function wentLive(
   live: LiveRollouts,
   tool: string,
@@ -70,7 +73,7 @@ async function wentLive(
 ): Promise<ReadonlySet<string>> {
   const { parts, log } = live;
   const selected = await liveRollout(parts, tool, namespace, parts.closing);
-  // A CronJob is created when its rollout goes live.
+  // Each rollout with a CronJob went live: a CronJob is created only when its rollout goes live.
   const schedules = await cronJobsOf(parts, tool, namespace, parts.closing);
   const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');
   const ids = [...marked, ...schedules].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');

@@ -19,8 +19,8 @@ export interface Resumption {
 }
 
 /**
- * Resumes the release that is recorded as live, at the start of a server. Keeps its rollout or creates a new one, and
- * ends all other rollouts of the tool.
+ * Resumes the release that is recorded as live, at the start of a server. Keeps the release's rollout in the cluster
+ * or, if there is none, creates one. Ends all other rollouts of the tool.
  *
  * @returns `later` is the retry if the traffic did not move at once, otherwise null.
  * @throws DeployError; the reason of `closing`.
@@ -47,7 +47,7 @@ export async function resumeRollout(
     await makeRollout(parts, { rollout, toolNumber, config }, signal);
   } else await restoreReplicas(parts, rollout, signal);
   const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
-  // An older server may have created an Ingress for this server's own host.
+  // An older version of the server may have created an Ingress for the server's own host.
   if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
   const isSelected = selected === (hasWeb ? rollout.id : null);
   const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);

@@ -10,7 +10,8 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
   try {
     await undo();
   } catch (failure) {
-    // If the step was aborted, the caller knows the reason, so only the failure to undo matters.
+    // An `error` that is no DeployError says that the step was aborted. Its reason is known, so only the failure to
+    // undo matters.
     if (!(error instanceof DeployError)) throw failure;
     throw new DeployError(error.code, `${error.message}. ${notUndone(failure)}`, error.hint, {
       cause: new AggregateError([error, failure]),

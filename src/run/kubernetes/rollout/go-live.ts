@@ -48,10 +48,10 @@ export async function goLive(
 }
 
 /**
- * Scales a live rollout: adds pods, records the numbers, and then removes surplus pods.
+ * Scales a live rollout: adds pods, records the new numbers of processes, and then removes surplus pods.
  *
  * @param rollout - The live rollout, with the new numbers.
- * @throws as `Runtime.scale` does. The numbers then stay as before.
+ * @throws as `Runtime.scale` does. The recorded numbers then stay as they were.
  */
 export async function applyScale(
   live: LiveRollouts,
@@ -66,7 +66,7 @@ export async function applyScale(
     await beforeSwitch();
   });
   live.resume(rollout, toolNumber);
-  // Once the numbers have been recorded, nothing here may throw.
+  // Once the new numbers of processes have been recorded, nothing here may throw.
   await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
     const facts = { tool: rollout.release.tool };
     logFailure(log, { error, message: 'cannot end surplus processes', facts });

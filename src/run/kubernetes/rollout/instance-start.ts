@@ -41,12 +41,12 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
-// If nothing listens on PORT: when other ports are asked first, and how long a process may listen only there. Together
-// these are the 15 s of the local runtime.
+// If a process does not listen on PORT, other ports are asked after `OTHERS_AFTER_MS`. The process may listen only on
+// such ports for `ELSEWHERE_MS`. The sum is 15 s, as in the local runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
 
-/** Waits until one pod of a rollout is healthy, and shows the push what happens meanwhile. */
+/** Waits until one pod of a rollout is healthy, and shows the push what happens during this wait. */
 export class InstanceStart {
   readonly #parts: InstanceParts;
   readonly #instance: Instance;
@@ -219,7 +219,7 @@ export class InstanceStart {
     const { health_time } = this.#parts.config;
     const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
-    // The running look ends together with the time limit.
+    // If a question to the pod is still open, it ends with the time limit.
     await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});

@@ -52,8 +52,8 @@ export class LiveRollouts {
   }
 
   /**
-   * Runs `work` for the live rollout of a tool. Meanwhile, switching or stopping the tool's traffic must wait. Does
-   * nothing if the tool has no live rollout.
+   * Runs `work` for the live rollout of a tool. Until `work` ends, switching or stopping the tool's traffic must wait.
+   * Does nothing if the tool has no live rollout.
    */
   async whileLive(tool: string, work: (live: ReleaseOptions) => Promise<void>): Promise<void> {
     await this.#turn(tool, async () => {
@@ -83,7 +83,7 @@ export class LiveRollouts {
     return this.#retirement.has(rolloutId);
   }
 
-  /** Returns the id for a rollout that this server will create. */
+  /** Returns a new id, for a rollout that this server will create. */
   newId(tool: string): string {
     const id = newRolloutId();
     this.#begun.set(tool, (this.#begun.get(tool) ?? new Set()).add(id));
@@ -123,7 +123,7 @@ export class LiveRollouts {
     this.remember(rollout);
   }
 
-  /** Returns how much memory a process may use. @param otherwise - The value if its release is unknown. */
+  /** Returns how many bytes of memory a process may use. @param otherwise - The operator's limit. */
   memoryOf({ rolloutId, type }: Pick<ToolPod, 'rolloutId' | 'type'>, otherwise: number): number {
     const release = this.releaseOf(rolloutId);
     return release === null ? otherwise : memoryLimit(release, type, otherwise);
@@ -133,7 +133,7 @@ export class LiveRollouts {
    * Sends the traffic to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
    * Failures are retried until another rollout goes live.
    *
-   * @returns `later` is the retry if this did not succeed at once, otherwise null.
+   * @returns `later` is the retry if switching did not succeed at once, otherwise null.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.resume(rollout, toolNumber);
@@ -148,7 +148,7 @@ export class LiveRollouts {
     const { parts } = this;
     this.#live.delete(tool);
     await this.#turn(tool, async () => {
-      // List the rollouts first, because rollouts that begin later must stay.
+      // List the rollouts before the traffic stops, because rollouts that begin later must stay.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       await stopTraffic(parts, tool, namespace, parts.closing);
       await endSchedules(parts, tool, namespace);
@@ -175,7 +175,7 @@ export class LiveRollouts {
     try {
       await switchTraffic(parts, rollout, parts.closing);
       await markLive(parts, rollout, parts.closing);
-      // List the rollouts first, because the next step moves each CronJob to the new rollout.
+      // List the rollouts before `setSchedules`, because it moves each CronJob to the new rollout.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       const { config } = parts;
       await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));
@@ -184,7 +184,7 @@ export class LiveRollouts {
       }
       return true;
     } catch (err) {
-      // If this server stops, the next server moves the traffic.
+      // Do not retry if another rollout is live by now. If this server stops, the next server moves the traffic.
       if (!this.#isMeant(rollout)) return true;
       logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
       return false;

@@ -29,8 +29,8 @@ interface ReleaseCommand {
 const TICK_MS = 200;
 
 /**
- * Runs the release command as a Job to its end. The output goes to the push and to the tool's log. All objects of the
- * Job are removed afterwards.
+ * Runs the release command as a Job to its end. The output goes to the push and to the tool's log. When the command has
+ * ended, the Job, its pod and its Secret are removed.
  *
  * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started;
  * AbortError.
@@ -100,14 +100,14 @@ class ReleaseRun {
     }
   }
 
-  /** Null while it runs. */
+  /** Returns how the release command ended. Null while it runs. */
   async #exitOf(pod: ToolPod): Promise<Exit | null> {
     const { state } = pod.container ?? {};
     if (state?.running !== undefined || state?.terminated !== undefined) {
       this.#runningSince ??= performance.now();
       if (this.#output === null) {
         this.#output = this.#follow(pod);
-        // An error of following the output is reported when the command has ended.
+        // If following the output fails, the error is thrown when the command has ended.
         this.#output.catch(() => {});
       }
     }

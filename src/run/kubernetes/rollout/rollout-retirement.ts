@@ -20,7 +20,7 @@ interface Retiring {
   readonly hurry: AbortController;
 }
 
-/** Ends rollouts that get no new requests, once their open requests are done. */
+/** Ends rollouts that get no new requests. Open requests have the drain time to finish. */
 export class RolloutRetirement {
   readonly #options: RolloutRetirementOptions;
   readonly #retiring = new Map<string, Retiring>();
@@ -58,7 +58,7 @@ export class RolloutRetirement {
   }
 
   /**
-   * Cuts the drains of a tool's old rollouts short and waits until these have ended.
+   * Cuts the drains of a tool's old rollouts short and waits until these rollouts have ended.
    *
    * @throws the error if a rollout was not ended.
    */
@@ -78,12 +78,12 @@ export class RolloutRetirement {
       .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
-    // If removing these processes fails, the removal of the whole rollout tries again.
+    // If this fails, the removal of the whole rollout, below, removes these processes too.
     const ending =
       others.length === 0 ? null : removeRollout(parts, { ...removal, types: others }).catch(() => {});
     const cut = AbortSignal.any([hurry, parts.closing]);
     if (types.has('web')) await wait(drainMs, null, { signal: cut }).catch(() => {});
-    // If this server stops first, the next server ends the rollout.
+    // If this server stops before the rollout has ended, the next server ends it.
     while (!parts.closing.aborted) {
       try {
         const stuck = await removeRollout(parts, { ...removal, types: null });

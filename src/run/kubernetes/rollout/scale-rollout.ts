@@ -24,8 +24,8 @@ const UNDO_MS = 30_000;
  * Adds pods to a live rollout, and waits until they are healthy. A web process gets requests as soon as its readiness
  * probe succeeds. If a pod does not become healthy, restores the old number of pods.
  *
- * @returns a function that removes the new pods again.
- * @throws DeployError that says why; AbortError when the signal fires.
+ * @returns a function that removes the new pods.
+ * @throws DeployError that says why a pod is not healthy; AbortError when the signal fires.
  */
 export async function grow(parts: ObjectParts, start: RolloutStart): Promise<() => Promise<void>> {
   const { rollout, signal } = start;
@@ -89,7 +89,9 @@ async function changesOf(
   });
 }
 
-/** Returns the pods that the cluster will create for the new number. They get the lowest free numbers. */
+/**
+ * Returns the processes that need a new pod when their number grows to `to`. Their names get the lowest free numbers.
+ */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
   const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isTerminating);

@@ -9,7 +9,10 @@ import { LABELS, LIVE, objectName, type Rollout } from '../manifests/object-name
 import { hasAddress, ingress, replicaCount, service } from '../manifests/rollout-manifests.ts';
 import type { ObjectParts } from '../rollout-objects.ts';
 
-/** How long the cluster's controllers may take to follow: after a restart of the API server, they are slow. */
+/**
+ * How many milliseconds the cluster's controllers may take to follow a change. They are slow after a restart of the API
+ * server.
+ */
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
@@ -27,8 +30,8 @@ export async function liveRollout(
 }
 
 /**
- * Prepares the way to a tool: creates its Service without a target if it is missing, and its Ingress, so that the
- * ingress controller knows the host.
+ * Prepares a tool for requests. Creates its Service, without a target, if the Service is missing. Creates its Ingress,
+ * so that the ingress controller knows the host.
  */
 export async function prepareTraffic(
   parts: ObjectParts,
@@ -47,8 +50,8 @@ export async function prepareTraffic(
 }
 
 /**
- * Sends the tool's requests to this rollout. Resolves when the cluster has followed and `ingress_time` is over, so that
- * no request goes to another rollout.
+ * Sends the tool's requests to this rollout. Resolves when the cluster has followed the change and `ingress_time` is
+ * over. From then on, no request goes to another rollout.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -102,11 +105,12 @@ function hasWeb(rollout: Rollout): boolean {
 }
 
 /**
- * Waits until the cluster sends a tool's requests only to this rollout. Every endpoint of the Service must then be a
- * pod of this rollout, and one must be ready unless the rollout is scaled to 0. If none of its pods is ready, also
- * resolves after `followMs`, because the cluster has then followed.
+ * Waits until the cluster sends a tool's requests only to this rollout. Every endpoint of the Service must be a pod of
+ * this rollout, and one must be ready unless the rollout is scaled to 0. After `followMs`, also resolves if none of the
+ * pods is ready but the endpoints are only pods of this rollout.
  *
- * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout by then. The old pods must then stay.
+ * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout after `followMs`. The caller must
+ * then keep the old pods.
  */
 export async function endpointsFollow(
   parts: Pick<ObjectParts, 'cluster' | 'pods'>,
@@ -116,7 +120,8 @@ export async function endpointsFollow(
 ): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
-  // The selector leaves out slices that others have created by hand, because these never lead to this rollout.
+  // The selector leaves out slices that others have created by hand, because the endpoints in such slices never become
+  // pods of this rollout.
   const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
   const end = performance.now() + followMs;
   for (;;) {

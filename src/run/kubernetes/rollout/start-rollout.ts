@@ -36,7 +36,7 @@ export interface WantedInstance {
  * Starts a rollout beside the running rollout, and waits until all its processes are healthy. If a process does not
  * become healthy, removes the new rollout.
  *
- * @throws DeployError that says why; AbortError when the signal fires.
+ * @throws DeployError that says why a process is not healthy; AbortError when the signal fires.
  */
 export async function startRollout(parts: ObjectParts, start: RolloutStart): Promise<void> {
   const { rollout, progress } = start;
@@ -66,7 +66,7 @@ export async function startRollout(parts: ObjectParts, start: RolloutStart): Pro
  * Calls `make`, which creates objects in the cluster, and waits until all `instances` are healthy. Does not check other
  * pods.
  *
- * @throws as `startRollout` does, with the first reason. The caller removes what `make` has created.
+ * @throws as `startRollout` does, about the process that failed first. The caller removes what `make` has created.
  */
 export async function startInstances(
   parts: ObjectParts,
@@ -115,7 +115,7 @@ function instancesOf(rollout: Rollout): WantedInstance[] {
   );
 }
 
-/** Watches the events of the namespace, and shows the push those of the pods with these names. */
+/** Watches the events of the namespace, and shows the push the events about the processes in `names`. */
 function watchEvents(
   { cluster, pods }: ObjectParts,
   { rollout: { id, namespace }, progress }: RolloutStart,
@@ -132,8 +132,8 @@ function watchEvents(
 }
 
 /**
- * Returns warnings for the push: about settings in service.template that exceed the operator's limits, and about a host
- * that is this server's own.
+ * Returns warnings for the push: about settings in service.template that exceed the operator's limits, and about a tool
+ * whose host is this server's own.
  */
 function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string[] {
   const { run_memory, pod_cpu } = config;

@@ -81,7 +81,7 @@ function newestRun({ status }: V1CronJob, seen: ScheduledRun | null): ScheduledR
 }
 
 /**
- * Returns when a schedule is due next. Null if the schedule is not valid, because somebody else may have changed it.
+ * Returns when a schedule is due next. Null if the schedule is not valid: somebody else may have changed the CronJob.
  */
 function nextOf(cron: string): number | null {
   try {

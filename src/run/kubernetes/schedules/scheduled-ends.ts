@@ -18,14 +18,14 @@ export interface ScheduledEndsOptions {
   readonly say: (pod: ToolPod, texts: readonly string[]) => void;
 }
 
-/** The largest difference between the times of a Job and of its pod. */
+/** The largest expected difference between the times of a Job and of its pod, in milliseconds. */
 const APART_MS = 5000;
 
 /** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
   readonly #runs = new ScheduledRuns();
-  /** The schedule of each pod, remembered because its release may be forgotten. */
+  /** The schedule of each pod. It is kept here, because the server may forget the pod's release before the run ends. */
   readonly #schedules = new Map<string, Schedule>();
   readonly #told = new Set<string>();
 
@@ -39,7 +39,7 @@ export class ScheduledEnds {
   }
 
   /**
-   * Records the state of a scheduled process's pod, and reports its end.
+   * Records the state of a scheduled process's pod, and reports the end of its run.
    *
    * @param isOld - True if an earlier server has already reported this state.
    */

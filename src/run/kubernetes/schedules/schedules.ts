@@ -31,7 +31,7 @@ const LEAVING_MS = 60_000;
 
 /**
  * Lists the CronJobs that this server created for a tool. The list is empty if this server may not list CronJobs,
- * because it created none then.
+ * because a server without this right has created none.
  */
 export async function cronJobsOf(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
@@ -67,7 +67,7 @@ export async function assertSchedulable(
   await Promise.all(cronJobs.map((one) => applyObject(cluster, one, { signal, isDryRun: true })));
 }
 
-/** Creates or updates these CronJobs of a tool, and removes its other CronJobs. Runs in progress continue. */
+/** Creates or updates these CronJobs of a tool, and removes the tool's other CronJobs. Runs in progress continue. */
 export async function setSchedules(
   parts: ScheduleParts,
   { tool, namespace }: { readonly tool: string; readonly namespace: string },
@@ -97,7 +97,7 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
     await remove(parts, metadata?.name ?? '', namespace, 'Background');
   }
   const isThere = () => pods.of(tool).some(({ isScheduled }) => isScheduled);
-  // If an earlier release removed a schedule, its run has no owner, so runs are deleted by label.
+  // Delete the runs by label, because a run has no owner if its CronJob was removed during the run.
   const call = { namespace, labelSelector: scheduledOf(tool), propagationPolicy: 'Background' };
   for (const end = performance.now() + LEAVING_MS; isThere() && performance.now() < end; ) {
     await retrying(() => cluster.batch.deleteCollectionNamespacedJob(call), { signal });
@@ -106,8 +106,8 @@ export async function endSchedules(parts: ScheduleParts, tool: string, namespace
 }
 
 /**
- * Makes the current runs of a rollout's schedules the owners of the rollout's config vars. The cluster then deletes the
- * config vars together with the last run. Does nothing if there is no current run.
+ * Makes the current runs of a rollout's schedules the owners of the Secret with the rollout's config vars. The cluster
+ * then deletes the Secret together with the last run. Does nothing if there is no current run.
  *
  * @see https://kubernetes.io/docs/concepts/architecture/garbage-collection/
  */
@@ -139,7 +139,7 @@ export async function leaveConfigToRuns(
         name: metadata?.name ?? '',
         uid: metadata?.uid ?? '',
       })),
-      // Remove this label, because the Secret no longer belongs to the rollout.
+      // Remove the label of the rollout, because the Secret no longer belongs to the rollout.
       labels: { [LABELS.rollout]: null },
     },
   };
@@ -151,8 +151,8 @@ export async function leaveConfigToRuns(
 }
 
 /**
- * Creates or updates a CronJob. A CronJob that is being deleted accepts the change and still disappears, so this
- * retries.
+ * Creates or updates a CronJob. A CronJob that is being deleted accepts the change and still disappears, so the change
+ * is repeated until the CronJob stays.
  */
 async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
   const end = performance.now() + GONE_MS;

@@ -95,7 +95,8 @@ class LocalOneOff {
     const ended = new AbortController();
     void this.#endWith(signal, ended.signal);
     terminal?.onResize((size) => this.#pipes.resize(size));
-    // The terminal's size may have changed since the command was created. Setting the same size has no effect.
+    // The terminal's size may have changed since the command was created. If it has not changed, setting it has no
+    // effect.
     if (terminal !== null) this.#pipes.resize(terminal.size);
     const words = this.#watchWrapping();
     const exit = await this.#process.exited;
@@ -117,7 +118,7 @@ class LocalOneOff {
   /**
    * Waits until the wrapper has opened the pipes, then connects the client's streams.
    *
-   * @returns the other output of the wrapper.
+   * @returns the first output of the wrapper, which tells why a command could not be started.
    */
   async #watchWrapping(): Promise<string> {
     let words = '';
@@ -137,7 +138,8 @@ class LocalOneOff {
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);
     this.#taken = Promise.race([all, untilGivenUp(this.#process.exited, signal)]);
-    // An error is reported when the command has ended. Until then, an unhandled rejection would end the server.
+    // `untilEnded` throws the error when the command has ended. Without this `catch`, the rejection would end the
+    // server.
     this.#taken.catch(() => {});
   }
 

@@ -13,7 +13,8 @@ const NAMES = ['in', 'out', 'err', 'size'] as const;
 
 /**
  * The named pipes between this server and one process in a sandbox. The folder of the pipes is mounted read-only for
- * this process alone. The sandbox passes no other streams, because its wrapper uses the standard streams.
+ * this process alone. The pipes replace the standard streams of the sandbox, because the wrapper of the command uses
+ * those itself.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
@@ -27,8 +28,8 @@ export class OneOffPipes implements AsyncDisposable {
    */
   readonly #keepers: Map<(typeof NAMES)[number], number>;
   /**
-   * The newest size of the terminal, while an earlier size is being written. The loop in the sandbox that reads sizes
-   * may be stopped.
+   * The newest size of the terminal, while an earlier size is being written. Writing takes long if the loop in the
+   * sandbox that reads sizes is stopped.
    */
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
@@ -89,7 +90,7 @@ export class OneOffPipes implements AsyncDisposable {
     });
   }
 
-  /** Hangs up the terminal inside the sandbox, which gets SIGHUP. */
+  /** Hangs up the terminal inside the sandbox, so that the command gets SIGHUP. */
   hangUp(): void {
     this.#sizes.destroy();
     this.#let('size');

@@ -10,20 +10,29 @@ export interface DiskWatchOptions {
   /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /** The shortest pause in milliseconds, unless the disk fills quickly or is nearly full. Default 2000. */
+  /**
+   * The shortest pause between two checks, in milliseconds, unless the disk fills quickly or is nearly full. Default
+   * 2000.
+   */
   readonly pauseMs?: number;
   readonly log: Log;
 }
 
-/** The largest part of all files of the file system that one tool may have. */
+/** One tool may have at most this part of all files that the file system can hold. */
 const MAX_ENTRIES_PART = 0.25;
 /** How many files or bytes a folder must gain between two checks to count as growing fast. */
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
-/** If no folder grows fast, the process of a large folder that grows slowly is ended, at most once in this time. */
+/**
+ * On a nearly full disk, a process whose large folder grows slowly can be ended if no process was ended for this many
+ * milliseconds.
+ */
 const SLOW_MS = 10_000;
-/** If no folder grows, the time between two searches for processes that may hide files, in milliseconds. */
+/** The shortest time between two searches for processes that may hide files, in milliseconds. */
 const SECRETS_MS = 2000;
-/** The pause lasts at least this many times as long as the check, unless the disk fills quickly or is nearly full. */
+/**
+ * The pause after a check lasts at least this many times as long as the check, unless the disk fills quickly or is
+ * nearly full.
+ */
 const REST = 19;
 
 /** The folder that one process writes to. */
@@ -41,8 +50,8 @@ interface Watched extends WatchedFolder {
 
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
- * quickly. If the disk is nearly full, ends the largest growing process first. Deleted files count if a process in a
- * sandbox still holds them open. If the disk is nearly full and no folder grows, ends a process that may hide files.
+ * quickly. Deleted files count if a process in a sandbox still holds them open. If the disk is nearly full, ends the
+ * process with the largest growing folder. If no folder grows, ends a process that may hide files.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -75,14 +84,14 @@ export class DiskWatch {
     while (this.#watched.size > 0) {
       try {
         const space = await pace.next(tookMs);
-        // This decision uses the last check, because the next check takes long if there are many files.
+        // Make room by the results of the last check, because the next check takes long if there are many files.
         if (space.low !== null) this.#makeRoom(space.low);
         tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
       } catch (error) {
-        // The last process may have ended meanwhile, so that its folder no longer exists.
+        // If the last process has ended, measuring fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
-        // The error may occur again at once.
+        // Wait, because the error may occur again at once.
         await wait(pauseMs, null, { ref: false });
         tookMs = 0;
       }
@@ -96,8 +105,8 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all watched folders and ends processes that exceed a limit. If bytes or entries ran out quickly, measures
-   * only these.
+   * Measures all watched folders and ends processes that exceed a limit. If the disk loses only bytes or only entries
+   * quickly, measures only those.
    *
    * @returns how long the folders took, in milliseconds
    */
@@ -109,8 +118,8 @@ export class DiskWatch {
       cause === 'bytes' ? null : entriesOf(folders, NEVER),
     ]);
     const tookMs = performance.now() - startedAt;
-    // Deleted files are measured in the background, because a process with many open files makes this slow. The next
-    // check counts the result.
+    // Measure deleted files in the background, because this is slow if a process has many open files. The next check
+    // counts the result.
     void this.#hidden.look(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
@@ -150,7 +159,7 @@ export class DiskWatch {
     }
   }
 
-  /** Makes room on a disk that is nearly full: ends the largest growing process. */
+  /** Makes room on a disk that is nearly full: ends the process with the largest growing folder. */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const now = performance.now();
     const isSlowTurn = now - this.#endedAt > SLOW_MS;
@@ -162,7 +171,7 @@ export class DiskWatch {
     this.#end(largest, { kind: 'room' });
   }
 
-  /** Ends a process that could hide files at the last search and still can. */
+  /** Ends one process that could hide files at the previous search and still can. */
   async #endSecretive(): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
     this.#nextSearchAt = Infinity;

@@ -230,7 +230,8 @@ export function artifactMounts({ artifact }: Release): { workspace: Mount; layer
 }
 
 /**
- * Returns all environment variables of a process: from the machine, from the artifact's layers, and the config vars.
+ * Returns all environment variables of a process: defaults, the setting `build_environment`, the variables of the
+ * artifact's layers, and the config vars.
  */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,

@@ -27,7 +27,7 @@ export interface TimedProcessParts extends RunParts {
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
-/** How a run of a scheduled process ended. `exit` is null if the run took too long. */
+/** How a run of a scheduled process ended. `exit` is null if the run took too long or could not be started. */
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**

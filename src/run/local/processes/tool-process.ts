@@ -9,7 +9,10 @@ import { isFree } from './ports.ts';
 import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
 
 export interface Pauses {
-  /** The pause before the first restart. Each further pause is twice as long. */
+  /**
+   * The pause before the first restart. Each further pause is twice as long as the pause before it, but at most
+   * `mostMs`.
+   */
   readonly firstMs: number;
   readonly mostMs: number;
   /** If a process was up for this long, the next pause is `firstMs` again. */

@@ -5,8 +5,8 @@ import { PacedReading } from '../../../core/fair-share/paced-reading.ts';
 
 /**
  * Opens a new connection to a tool for each request. A tool may answer and close the connection before it has read the
- * whole body. In that case the failed write is ignored and the answer is read. All connections to one process share one
- * reading pace.
+ * whole body of the request. In that case the failed write is ignored and the answer is read. All connections to one
+ * process share one reading pace.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */

@@ -18,7 +18,7 @@ export class NoAnswer extends Error {
 /**
  * Destroys a request to a tool with `NoAnswer` if its answer does not begin within `answerMs`. Also destroys it if more
  * than {@link MAX_INTERIM_ANSWERS} interim answers come first. The time starts again whenever the tool reads more of
- * the body. An interim answer does not count as an answer.
+ * the request's body. An interim answer does not count as an answer.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  */

@@ -64,8 +64,8 @@ export function keepPlainNames(headers: IncomingMessage['headers']): void {
 }
 
 /**
- * Sets the header fields that tell the tool the client's address, scheme and host. Drops such fields from the client
- * itself, unless the client is a trusted proxy.
+ * Sets the header fields that tell the tool the client's address, scheme and host. Drops such fields if the client
+ * itself has sent them. From a trusted proxy, accepts X-Forwarded-For and X-Forwarded-Proto.
  */
 export function setForwarded(request: IncomingMessage, trustedProxies: BlockList): void {
   const { headers, socket } = request;

@@ -4,8 +4,8 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 const LINK = /<[^<>]*>(?:[^,"]|"[^"]*")*/g;
 
 /**
- * Matches a link that Node.js accepts. Node.js's own check takes exponential time for some links, so it must never see
- * those.
+ * Matches a link that Node.js accepts. Node.js's own check takes exponential time for some other links, so Node.js must
+ * get only links that match.
  */
 const PLAIN_LINK = /^<[^<>\s]*>(?:\s*;\s*[^;=",\s]+(?:=(?:"[^;"\s]*"|[^;=",\s]*))?)*$/;
 
@@ -45,7 +45,7 @@ export function passTrailers(answer: IncomingMessage, response: ServerResponse):
     try {
       response.addTrailers(trailers);
     } catch {
-      // Node.js accepts some values that it then refuses to write. The answer itself is complete.
+      // Node.js refuses to write some values that it accepts when it reads them. The answer itself is complete.
     }
   });
 }

@@ -24,7 +24,7 @@ export interface WayIn {
 export type Route = WayIn | Obstacle;
 
 export interface RouterOptions {
-  /** Returns the process that gets a tool's requests now, or why none does. */
+  /** Returns the process that gets a tool's requests now, or the reason why no process gets them. */
   readonly routeOf: (tool: string) => Route;
   /** Returns the command that a maintainer types to see the tool's logs. */
   readonly logsCommand: (tool: string) => string;
@@ -50,7 +50,7 @@ const RETRY_PAUSES_MS = [20, 100, 400];
 
 /**
  * Forwards web requests to tools, streaming both ways. Each request gets its own connection, because a tool may close a
- * kept connection just when it is used again.
+ * kept connection just when the router sends the next request on it.
  */
 export class Router {
   readonly #options: RouterOptions;
@@ -68,7 +68,7 @@ export class Router {
     }
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
     const takesTrailers = /\btrailers\b/i.test(String(request.headers['te'] ?? ''));
-    // Strip these fields before the server sets its own, because a client may remove any field by naming it in
+    // Strip these fields before the server sets its own, because a client can remove any field by naming it in
     // Connection.
     stripHopByHop(request.headers);
     this.#prepare(request);
@@ -77,9 +77,9 @@ export class Router {
     // This server has already answered “100 Continue”.
     delete request.headers.expect;
 
-    // Each attempt adds listeners.
+    // Each attempt to forward the request adds listeners to the response.
     response.setMaxListeners(50);
-    // A client that gets an early answer may still be sending its body.
+    // A client that gets an early answer may still be sending its body. Read and drop the rest of that body.
     response.once('finish', () => request.resume());
     const pauses = isRepeatable(request) ? RETRY_PAUSES_MS : [];
     this.#forward({ tool, request, response, pauses, lostBy: null }, route);
@@ -108,7 +108,7 @@ export class Router {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
       leave();
       const lostBy = systemCode(error) === 'ECONNREFUSED' ? forwarding.lostBy : (forwarding.lostBy ?? route);
-      // The request was answered before its body ended, so only the rest of the body failed.
+      // If the answer has been sent, only the rest of the request's body failed.
       if (response.writableEnded) return;
       if (response.headersSent || response.destroyed) response.destroy();
       else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
@@ -126,7 +126,7 @@ export class Router {
     });
     // Only an empty body may be sent twice, and the request's own stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
-    // Because there is a listener for errors, this rejects only if the proxy itself has a fault.
+    // Because `proxy` has a listener for errors, `web` rejects only if the proxy itself has a fault.
     proxy.web(request, response, options).catch((error: unknown) => {
       this.#options.log.error({ tool, err: error }, 'proxy failed');
       response.destroy();
@@ -134,8 +134,9 @@ export class Router {
   }
 
   /**
-   * Retries a request whose connection ended before an answer came, if repeating is harmless. The request goes to the
-   * process that is live by then. If the request may have crashed a process, no other process gets it.
+   * Retries a request whose connection ended before an answer came, if repeating is harmless. After a pause, the
+   * request goes to the same process if that is still up. If the server is ending that process, the request goes to a
+   * live process. If the request may have crashed a process, no other process gets it.
    */
   #again(forwarding: Forwarding): void {
     const { tool, response, pauses, lostBy } = forwarding;
@@ -155,7 +156,7 @@ export class Router {
   }
 
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // If the client resets the connection, 'close' reports that.
+    // Ignore errors of the connection, because 'close' follows each error.
     socket.on('error', () => {});
     const route = this.#options.routeOf(tool);
     if (route.kind !== 'up') {
@@ -178,7 +179,7 @@ export class Router {
       route.traffic.hold(socket);
       // An open WebSocket does not count as a request, because draining would wait for its end.
       leave();
-      // A slow client may not have received the tool's last data yet.
+      // Close the connection only when a slow client has received the tool's last data.
       toolSocket.once('close', () => request.socket.destroySoon());
       socket.once('close', () => toolSocket.destroy());
     });
@@ -201,7 +202,7 @@ export class Router {
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
   }
 
-  /** Returns why there was no answer: the process may have just ended. */
+  /** Returns the reason why a tool gave no answer: its process may have just ended. */
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
     return route.kind === 'up' ? { kind: 'no-answer' } : route;
@@ -233,8 +234,8 @@ function isRepeatable({ method, headers }: IncomingMessage): boolean {
 }
 
 /**
- * True if Node sends the body of the answer in chunks. If trailers are announced for another body, Node throws an error
- * that nobody can catch.
+ * True if Node sends the body of the answer in chunks. If trailers are announced for a body that is not in chunks, Node
+ * throws an error that nobody can catch.
  */
 function isChunked(
   { method, httpVersion }: IncomingMessage,
@@ -246,7 +247,8 @@ function isChunked(
 
 /**
  * Changes an answer of a tool so that Node can send it. Node accepts some status lines that it refuses to write, and
- * then throws an error that nobody can catch. Node would also write any Transfer-Encoding.
+ * then throws an error that nobody can catch. Node also writes any Transfer-Encoding, so any other than `chunked` is
+ * removed.
  */
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
