@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import type { Artifact } from '../core/types.ts';
 import type { Sandbox } from './sandbox.ts';
 
-/** This file marks an artifact that was built without isolation, so that it contains real paths of this machine. */
+/**
+ * This file marks an artifact that was built without isolation. Such an artifact contains real paths of this machine.
+ */
 const MARK = 'trusted';
 
-/** How tools run: in this machine's sandbox, or in a cluster. */
+/** How tools run: on this machine, with or without isolation, or in a cluster. */
 export type RunMode = Sandbox['mode'] | 'kubernetes';
 
 /**
@@ -24,8 +26,8 @@ export function isBuiltFor(folder: string, mode: Sandbox['mode']): boolean {
 }
 
 /**
- * Returns why an artifact cannot run with the present settings of this server, or null if it can. The text continues a sentence
- * about the artifact.
+ * Returns why an artifact cannot run with the present settings of this server, or null if it can. The text continues a
+ * sentence whose subject is the artifact.
  *
  * @param mode - How tools run now.
  */

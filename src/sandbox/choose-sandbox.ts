@@ -22,8 +22,8 @@ export interface Choice {
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
-// On Debian, udev does the same. The permission gives nobody a network: see "Set permissions" in the kernel's
-// networking/tuntap.
+// On Debian, udev gives the device this mode too. The mode gives nobody a network: see "Set permissions" in the
+// kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const OPEN_PROC = 'mount -o remount,rw /proc/sys';
 /** The settings whose values are paths of secrets. */
@@ -45,8 +45,8 @@ export async function chooseSandbox(
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
-  // Other users may pass through this folder, but not list it. While a process starts, everybody who knows the name of
-  // its output pipe could open the pipe.
+  // Other users may pass through this folder, but not list it. So they do not learn the name of an output pipe.
+  // Everybody who knew the name could open the pipe while its process starts.
   await chmod(folder, 0o711);
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });

@@ -12,7 +12,10 @@ export interface Mount {
 export interface Limits {
   /** The most processes and threads that may run in the sandbox. */
   readonly processes: number;
-  /** The most memory of all processes together (`trusted`: if there are control groups), and of each one (RLIMIT_DATA). */
+  /**
+   * The most memory of all processes together, in bytes. In the mode `trusted`, only control groups can limit this sum.
+   * Each process has a limit of its own too (`resourceLimits`).
+   */
   readonly memoryBytes: number;
   /** The size in bytes of the largest file that a process may write. */
   readonly fileBytes: number;
@@ -48,8 +51,8 @@ export interface Exit {
 }
 
 /**
- * Why the server ended a process for its disk use. It passed a limit, all processes of its tool together made too many
- * files, or the disk was nearly full.
+ * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
+ * too many files, or the disk was nearly full.
  */
 export type DiskEnd =
   | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool'; readonly limit: number }

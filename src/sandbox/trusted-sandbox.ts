@@ -122,8 +122,8 @@ export class TrustedSandbox implements Sandbox {
 }
 
 /**
- * Returns the words that set limits before the command. Does not limit the number of processes, because the kernel
- * would count all processes of the server's user.
+ * Returns the words that, put before a command, set its limits. Does not limit the number of processes, because the
+ * kernel would count all processes of the server's user.
  */
 function limits(given: Limits): string[] {
   if (!existsSync('/usr/bin/prlimit')) return [];

@@ -14,7 +14,7 @@ export type DiskLimits = DiskUse;
 
 /**
  * Measures the disk use of a folder. `du` and `find` walk by file descriptors and follow no symbolic links, so they are
- * safe while a tool's code changes the folder. Files that vanish meanwhile do not matter.
+ * safe while a tool's code changes the folder. Files that vanish during the measurement do not matter.
  */
 export async function diskUse(folder: string, signal: AbortSignal): Promise<DiskUse> {
   const [bytes, entries] = await Promise.all([bytesOf([folder], signal), entriesOf([folder], signal)]);
@@ -74,8 +74,8 @@ const AS_OWNER = ['unshare', '--user', '--map-root-user', '--'] as const;
 let prefix: Promise<readonly string[]> | null = null;
 
 /**
- * Returns the words to put before a command so that it can read folders that a tool has closed. If the server is not
- * root, such folders belong to the server's user, who is root over them in a user namespace.
+ * Returns the words to put before a command so that the command can read folders that a tool has made unreadable. If
+ * the server is not root, such folders belong to the server's user, who is root over them in a user namespace.
  */
 function asOwner(): Promise<readonly string[]> {
   prefix ??= process.getuid?.() === 0 ? Promise.resolve([]) : findAsOwner();
@@ -87,7 +87,7 @@ async function findAsOwner(): Promise<readonly string[]> {
   const options = { env: environment, extendEnv: false, stdio: 'ignore', reject: false } as const;
   const tried = await execa(program, [...words, 'true'], options);
   if (tried.exitCode === 0) return AS_OWNER;
-  // Ask again at the next measurement, because `unshare` may only have failed this time.
+  // Try `unshare` again at the next measurement, because it may have failed only this time.
   prefix = null;
   return [];
 }

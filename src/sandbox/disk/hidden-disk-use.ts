@@ -8,10 +8,13 @@ const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 /** The pause before the next measurement is this many times the duration of the last measurement. */
 const REST = 4;
 const BLOCK_BYTES = 512;
-/** How many seconds a measurement may take: usually, and at most. A process can have a million descriptors. */
+/**
+ * How many seconds a measurement may take: usually, and at most. Each process of a tool can have thousands of
+ * descriptors.
+ */
 const [USUAL_SECONDS, MAX_SECONDS] = [2, 60];
 const CUT_SHORT = 'cut-short';
-/** The exit status of timeout(1) if the time was over. */
+/** The exit status of timeout(1) if it has ended the command because the time was over. */
 const TIMED_OUT = 124;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
@@ -22,9 +25,9 @@ done)`;
 
 // awk first reads which folder is mounted for which process, then the files of these processes, and prints sums for
 // each folder. Files in memory (memfd_create) are on another device and do not count. A process may close a file that
-// it has mapped: only root can see that. A program may run without having its own file open or mapped. A Unix socket
-// that was bound to a path holds an inode until the socket is closed, even without a name. Each sandbox has its own
-// network, so all its sockets count.
+// it has mapped: only root can see that. A running program's own file (`exe`) counts even if it is neither open nor
+// mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even without a name. Each
+// sandbox has its own network, so all its sockets count.
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
@@ -44,8 +47,9 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
   END { for (name in sum) print sum[name], count[name], name }'`;
 
 /**
- * Measures for each folder the disk use of deleted files that processes still hold open or mapped, if the folder is
- * mounted for the process. All folders are on one disk, and the last part of each path is unique.
+ * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
+ * folder is mounted holds the file open or mapped. All folders are on one disk, and the last part of each path is
+ * unique.
  */
 async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look> {
   const [first] = folders;
@@ -69,9 +73,9 @@ interface Look {
   readonly isCutShort: boolean;
 }
 
-// This script finds three ways to hide files. Files may wait in the queue of a socket (SCM_RIGHTS, unix(7)). A process
-// may not be inspected, because its program can be run but not read (execve(2)). And if this server is not root, files
-// may be mapped and closed (see above). A process with too many descriptors to search counts too.
+// This script finds four ways to hide files. Open files can wait in the queue of a socket (SCM_RIGHTS, unix(7)). A
+// process cannot be inspected if its program can be run but not read (execve(2)). If this server is not root, it cannot
+// see files that a process has mapped and closed. A process can have too many descriptors to search in time.
 const HIDING = `device=$1; shift
 ${LEADERLESS}
 grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
@@ -91,8 +95,8 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
 done 2>/dev/null`;
 
 /**
- * Returns the folders of processes that may hide files, whose disk use cannot be measured. Honest programs do so
- * rarely, or only for a moment.
+ * Returns the folders of processes that may hide files. The disk use of hidden files cannot be measured. Honest
+ * programs hide files rarely, or only for a moment.
  */
 export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
   const [first] = folders;
@@ -132,7 +136,7 @@ export class HiddenUse {
   }
 
   /**
-   * Measures the folders if a measurement is due. If the time does not suffice, the next measurement may take twice as
+   * Measures the folders if a measurement is due. If a measurement runs out of time, the next one may take twice as
    * long.
    */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {

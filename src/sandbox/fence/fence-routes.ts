@@ -23,15 +23,16 @@ const PORTS = { first: 61_000, last: 65_535 };
 
 /**
  * Lets UDP packets leave a sandbox only from the ports in `PORTS`. pasta opens the sender's port on this machine too,
- * with SO_REUSEADDR, and receives everything that arrives there (passt before 2024). So without this rule a tool could
- * take any port, and the answers to other programs. The rule routes packets from other ports to the namespace itself.
+ * with SO_REUSEADDR, and receives everything that arrives there (passt before 2024). Without this rule, a tool could
+ * take any port of this machine, and the answers to other programs. The rule routes packets from other ports to the
+ * namespace itself.
  */
 const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
 const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
 
 /**
  * A shell script that keeps the network namespace in which it runs away from the fenced networks. Its two arguments are
- * `routeFiles`.
+ * the paths that `routeFiles` returns.
  *
  * Routes do not stop multicast from a socket that is bound to a device. An xfrm policy stops it, if the kernel has
  * policies (CONFIG_XFRM_USER).
@@ -58,8 +59,8 @@ ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 const SET_ROUTES_AGAIN = `${CHOOSE_FILE}\ntail -n +2 "$file" | ip -batch -`;
 
 /**
- * The first line of each route file. Any added rule makes the kernel ask the local table first, even if the main table
- * has narrower routes.
+ * The first line of each route file. Once any rule has been added, the kernel asks the local table before the main
+ * table, even if the main table has narrower routes.
  */
 const FIRST_LINE = 'rule add pref 32000 lookup main';
 
@@ -74,7 +75,7 @@ export function routeFiles(folder: string): [whole: string, withoutIpv6: string]
 /**
  * Writes both files of `routeFiles` into an existing folder.
  *
- * @param networks - The addresses that sandboxes treat as their own.
+ * @param networks - The networks whose addresses sandboxes treat as their own.
  * @param exception - An IPv4 address in one of the networks that stays reachable, or null.
  */
 export async function writeRoutes(folder: string, networks: readonly string[], exception: string | null) {

@@ -113,8 +113,8 @@ export class Fence {
     const networks = await this.#look();
     if (networks.join() !== this.#networks.join()) {
       this.#networks = networks;
-      // Write the route files before updating sandboxes: a sandbox that starts meanwhile reads the files before it has
-      // a network.
+      // Write the route files before updating sandboxes: a sandbox that is starting reads the files before it has a
+      // network.
       await this.#write();
       for (const pid of this.#sandboxes) this.#behind.add(pid);
     }

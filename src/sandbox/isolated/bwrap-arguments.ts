@@ -16,7 +16,10 @@ export interface Isolation {
   readonly instance: string;
   /** The id of this one start of a command, by which its processes are found. */
   readonly processId: string;
-  /** The words after those that set the limits: a program that runs the rest of its arguments. */
+  /**
+   * A program with its first arguments. It runs inside the limits, and starts the command that its other arguments
+   * name.
+   */
   readonly wrapper: readonly string[];
 }
 
@@ -28,8 +31,8 @@ const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
  * Returns the whole argument list. setpriv (if the server is root) starts pasta, which makes a network namespace
- * without this machine's loopback. There, the fence sets its routes. Then bwrap makes the file system and the process
- * namespace, and starts prlimit, the wrapper and the command.
+ * without this machine's loopback. In this namespace, the fence sets its routes. Then bwrap makes the file system and
+ * the process namespace, and starts prlimit, the wrapper and the command.
  *
  * pasta comes before bwrap because pasta does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
  * map could not be set. bwrap sets that flag itself.
@@ -41,7 +44,8 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
     ...behindFence(isolation),
     ...fileSystem(command, isolation),
     '--',
-    // The limits come first: some shells run code from a tool's variables (bash as sh, with SHELLOPTS and PS4).
+    // The limits come before the wrapper: some shells run code from a tool's variables (bash as sh, with SHELLOPTS and
+    // PS4).
     ...limits(command),
     '--',
     ...isolation.wrapper,
@@ -52,7 +56,7 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
 
 /**
  * Returns the environment of the command as arguments for bwrap. bwrap reads them from the standard input of the whole
- * command, because they contain secrets.
+ * command, because they contain secrets and everybody on this machine can read the arguments of a process.
  */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
@@ -99,8 +103,8 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
  * filter here, because pasta closes unknown descriptors.
  *
  * bwrap closes the descriptor of its arguments, and passes the standard descriptors to the first process inside. If the
- * arguments were on descriptor 0, bwrap's own descriptor of this machine's /proc would get that number, and let every
- * tool out.
+ * arguments were on descriptor 0, bwrap's own descriptor of this machine's /proc would get the number 0, pass to the
+ * first process, and let every tool out.
  */
 function behindFence({ fence, filter }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;

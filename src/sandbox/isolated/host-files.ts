@@ -28,8 +28,8 @@ const SHOWN_OF_ETC =
   /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
 
 /**
- * The public names in /etc/ssl. Operators keep this server's own key beside them, and the server's user can read that
- * key.
+ * The public names in /etc/ssl. Operators keep the server's TLS key in this folder too, and the server's user can read
+ * that key.
  */
 const SHOWN_OF_SSL = /^(certs|cert\.pem|openssl\.cnf)$/;
 
@@ -99,8 +99,8 @@ export async function hostFiles(
 }
 
 /**
- * Returns arguments that show a top folder such as `/bin` as on this machine: a link into /usr, or a folder on an
- * unmerged system.
+ * Returns arguments that show a top folder such as `/bin` as on this machine: a link into /usr, or a folder on a system
+ * that has not merged such folders into /usr.
  */
 function topFolder(root: string, name: string): string[] {
   const path = join(root, name);
@@ -113,7 +113,7 @@ function topFolder(root: string, name: string): string[] {
 /**
  * Returns the resolv.conf to show in sandboxes. A sandbox cannot reach a name server on this machine (systemd-resolved,
  * dnsmasq) or in a blocked network. In that case, returns the file with the servers that systemd-resolved asks. Null if
- * sandboxes cannot reach those servers either: pasta then forwards.
+ * sandboxes cannot reach those servers either: pasta then forwards their queries.
  */
 function resolver(root: string, isFenced: HostFilesOptions['isFenced']): string | null {
   const usual = join(root, 'etc/resolv.conf');

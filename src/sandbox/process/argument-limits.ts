@@ -20,8 +20,8 @@ export function assertPassable({ argv, env, cwd }: SandboxCommand): void {
 }
 
 /**
- * Turns the system error E2BIG into a DeployError, because only the kernel knows its limit. Returns other errors
- * unchanged.
+ * Turns the system error E2BIG (arguments too large) into a DeployError. Nothing checks the size earlier, because only
+ * the kernel knows the limit. Returns other errors unchanged.
  */
 export function asPassableError(error: unknown): unknown {
   return systemCode(error) === 'E2BIG' ? tooLargeToPass({ cause: error }) : error;

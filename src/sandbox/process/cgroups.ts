@@ -39,8 +39,8 @@ const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 
 /**
  * Puts commands into control groups if this server may create them. Never writes to the folder of another manager
- * (systemd, a container runtime) unless that folder was delegated. In version 1, uses only hierarchies in whose root
- * this server is. In version 2, uses a folder that belongs to this user or that the operator named.
+ * (systemd, a container runtime) unless that folder was delegated. In version 1, uses a hierarchy only if this server
+ * is in its root group. In version 2, uses a folder that belongs to this user or that the operator named.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */
@@ -104,7 +104,7 @@ export class Cgroup {
     return this.#folders.map((folder) => join(folder, 'cgroup.procs'));
   }
 
-  /** Whether the kernel killed a process of the group because of the memory limit. */
+  /** True if the kernel killed a process of the group because of the memory limit. */
   isOutOfMemory(): boolean {
     const counts = this.#folders.flatMap((folder) => [
       read(join(folder, 'memory.events')),

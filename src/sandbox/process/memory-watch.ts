@@ -5,7 +5,10 @@ import { execa } from 'execa';
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 /** How often the free memory is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** The shortest pause between two looks at the processes, unless the free memory fell by `FAST_BYTES` meanwhile. */
+/**
+ * The shortest pause between two looks at the processes, unless the free memory fell by `FAST_BYTES` since the last
+ * look.
+ */
 const PAUSE_MS = 2000;
 const FAST_BYTES = 256 * 1024 * 1024;
 /** The pause is at least `REST` times as long as the last look; `SHORT_REST` times if the free memory fell quickly. */
@@ -17,8 +20,8 @@ interface Watched {
 }
 
 /**
- * Limits the memory of sandboxes if no control groups do. Memory that several processes share counts once, and so do files
- * in memory (`memfd_create`) that a process holds open.
+ * Limits the memory of sandboxes if control groups do not. Memory that several processes share counts once, and so do
+ * files in memory (`memfd_create`) that a process holds open.
  */
 export class MemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -57,7 +60,7 @@ export class MemoryWatch {
     const children = Map.groupBy(await processes(), ({ parent }) => parent);
     for (const [pid, { limitBytes, onOver }] of this.#watched) {
       const family = descendants(pid, children);
-      // This sum may be too large, but never too small. The exact one takes longer.
+      // This sum may be too large, but never too small. The exact sum takes longer.
       const sum = family.reduce((all, { bytes }) => all + bytes, sharedBytes);
       if (sum <= limitBytes || (await exactBytes(family, sharedBytes)) <= limitBytes) continue;
       if (this.#watched.delete(pid)) onOver();
@@ -65,7 +68,7 @@ export class MemoryWatch {
   }
 }
 
-/** The memory of this machine. If it cannot be read, because no descriptors are left, everything counts as 0. */
+/** Returns the free and the shared memory of this machine. Both are 0 if no file descriptor is left to read them. */
 async function memoryOfMachine(): Promise<{ availableBytes: number; sharedBytes: number }> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
   const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(text)?.[1] ?? 0);
@@ -75,7 +78,7 @@ async function memoryOfMachine(): Promise<{ availableBytes: number; sharedBytes:
 interface ProcessMemory {
   readonly pid: number;
   readonly parent: number;
-  /** Without shared memory and files. */
+  /** The memory of the process, without shared memory and without files. */
   readonly bytes: number;
 }
 
@@ -98,17 +101,18 @@ async function processes(): Promise<ProcessMemory[]> {
 
 function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>): ProcessMemory[] {
   const found = [...(children.get(pid) ?? [])];
-  // The list grows while it is read.
+  // `found` grows during this loop, so the loop also visits the children of children.
   for (const one of found) found.push(...(children.get(one.pid) ?? []));
   return found;
 }
 
-// A tool can make reading slow. If the memory of a process cannot be read in time, it counts as in the sum above, and if
-// the files in memory cannot be found in time, all shared memory of this machine counts. Page tables (VmPTE) count, because
-// a process can map a small file thousands of times. Memory that is shared counts for each process in proportion
-// (proc_pid_smaps(5)). It may count there and as a file in memory or a segment of System V, so only the larger of the two
-// sums counts. The segments are in the namespace of the last process, which belongs to the user namespace of the first.
-// Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2 GiB.
+// A tool can make reading slow. If the exact memory of a process cannot be read in time, all its RssAnon and VmSwap
+// count. If the files in memory cannot be found in time, all shared memory of this machine counts. Page tables (VmPTE)
+// count, because a process can map a small file thousands of times. Shared memory counts for each process in proportion
+// (Pss, proc_pid_smaps(5)). The same memory may also count as a file in memory or a segment of System V, so only the
+// larger of the two sums counts. The segments are in the IPC namespace of the last process, which belongs to the user
+// namespace of the first. Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at
+// 2 GiB.
 const EXACT = `all=$1; shift
 each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
@@ -136,7 +140,7 @@ for last; do :; done
     printf "%.0f", 1024 * (own + (shared > files ? shared : files))
   }'`;
 
-/** @param sharedBytes - The shared memory of the whole machine. */
+/** Returns how many bytes these processes use together. @param sharedBytes - The shared memory of the whole machine. */
 async function exactBytes(family: readonly ProcessMemory[], sharedBytes: number): Promise<number> {
   const words = [sharedBytes / 1024, ...family.map(({ pid }) => pid)];
   return Number(await outputOf(EXACT, ...words.map(String)));
@@ -150,6 +154,6 @@ async function outputOf(script: string, ...argv: string[]): Promise<string> {
     stderr: 'ignore',
     reject: false,
   });
-  // Undefined if the shell could not be started.
+  // `stdout` is undefined if the shell could not be started.
   return stdout ?? '';
 }

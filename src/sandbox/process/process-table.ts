@@ -2,8 +2,8 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:f
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
- * Reads /proc without awaiting in between, so that each answer describes one moment. Processes that have ended, or that
- * this user may not inspect, count as missing.
+ * The functions of this file read /proc without awaiting anything, so that each answer describes one moment. Processes
+ * that have ended, or that this user may not inspect, count as missing.
  */
 
 /**
@@ -13,7 +13,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 const MAX_BYTES = 64 * 1024;
 /** The largest environment that a program can be started with (execve(2)). */
 const MAX_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
-/** The most bytes that are read from a list of sockets. They suffice, because listening sockets come first. */
+/**
+ * The most bytes that are read from a list of sockets. This is enough, because the list begins with the listening
+ * sockets.
+ */
 const MAX_SOCKET_BYTES = 256 * 1024;
 
 /** Lists the ids of all processes. The list is empty if there is no /proc. */
@@ -94,7 +97,10 @@ export function socketsOf(pids: readonly number[]): Set<string> {
   return new Set(links.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
 }
 
-/** Returns the ids of other processes that have a file open whose path in `/proc/PID/fd` ends with `linkEnding`. */
+/**
+ * Returns the ids of the other processes that hold an open file for which a link in `/proc/PID/fd` ends with
+ * `linkEnding`.
+ */
 export function holdersOf(linkEnding: string): number[] {
   return processIds().filter(
     (pid) =>

@@ -3,12 +3,12 @@ import type { Limits } from '../sandbox.ts';
 
 // V8 reserves this many bytes for code at its start, and the kernel counts them as data (setrlimit(2), RLIMIT_DATA).
 const RESERVED_BYTES = 768 * 1024 * 1024;
-/** With more descriptors, a tool could make the search for its deleted files endless. */
+/** How many files a process may have open. With more, a tool could make the search for its deleted files endless. */
 const MAX_OPEN_FILES = 16_384;
 
 /**
- * Returns the arguments with which prlimit(1) limits each process. With the limit of data, the runtime of every language
- * can start and use its memory; only the limit of a control group is exact.
+ * Returns the arguments with which prlimit(1) limits each process. `--data` leaves enough for the runtime of every
+ * language to start and to use `memoryBytes`. Only a control group limits the memory exactly.
  */
 export function resourceLimits({ memoryBytes, fileBytes }: Limits): string[] {
   return [
@@ -19,7 +19,10 @@ export function resourceLimits({ memoryBytes, fileBytes }: Limits): string[] {
   ];
 }
 
-/** How many files this server may have open (proc_pid_limits(5), the hard limit). A process cannot give more to others. */
+/**
+ * Returns how many files this server may have open: the hard limit in proc_pid_limits(5). Tools inherit this limit, and
+ * prlimit has no right to raise it.
+ */
 function ownOpenFiles(): number {
   try {
     const [, hard = ''] =

@@ -10,8 +10,8 @@ import { type OutputPipe, openPipe } from './output-pipe.ts';
  * Starts a program through a shell that first joins the control groups, so that nothing runs outside them. The shell
  * then becomes the program, with the same process id.
  *
- * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Before it throws, it
- * releases the pipe and the group.
+ * @throws DeployError `NOT_PASSABLE` if the arguments are too large; otherwise the system's error. Before this function
+ * throws, it releases the pipe and the group.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   // If the machine runs out of memory, the kernel ends a tool before it ends the server.

@@ -30,43 +30,44 @@ CLOSED = {
     *("open_tree", "fsconfig", "fsmount", "fsopen", "fspick"),
     # Keyrings, which namespaces do not separate.
     *("add_key", "keyctl", "request_key"),
-    # Calls that read or change other processes. The first process of a sandbox has the same user. A program that controls
-    # it could hide the end of the sandbox.
+    # Calls that read or change other processes. The first process of a sandbox has the same user as the tool. A program
+    # that controls that process could hide the end of the sandbox.
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd"),
     # The kernel's log, and restarting the machine.
     *("syslog", "reboot"),
 }
 
-# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. clone3 reads them from memory, which filters cannot
-# inspect. So it fails with ENOSYS, and the C library uses clone.
+# CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET. clone3 reads these flags from memory, which
+# filters cannot inspect. So clone3 fails with ENOSYS, and the C library uses clone.
 NEW_NAMESPACES = [0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000]
 
-# A thread with open files of its own would hide them: the server sees only those of its process (hidden-disk-use.ts). No C
-# library makes such threads.
+# A thread with open files of its own would hide these files: the server sees only the open files of the process
+# (hidden-disk-use.ts). No C library makes such threads.
 CLONE_FILES, CLONE_THREAD, CLOSE_RANGE_UNSHARE = 0x00000400, 0x00010000, 2
 
-# A process that is not dumpable hides its open files from a server that is not root. The call succeeds without effect,
-# because some programs (sftp-server) end if it fails.
+# A process that is not dumpable hides its open files from a server that is not root. prctl(PR_SET_DUMPABLE, 0) succeeds
+# without effect, because some programs (sftp-server) end if it fails.
 PR_SET_DUMPABLE = 4
 
-# With the requests of Btrfs, a program could make subvolumes. No limit of disk counts those, and read-only ones cannot be
-# removed. Three requests of the same kind are for all file systems: they let files share blocks.
+# With the requests of Btrfs, a program could make subvolumes. No limit of disk counts those, and read-only ones cannot
+# be removed. Three requests of the same kind are for all file systems and stay allowed: they let files share blocks.
 BTRFS, KIND, NUMBER = 0x9400, 0xFF00, 0xFFFFFFFF
 FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 
-# While a program holds a lease on a file, others wait up to 45 s to open it. If the server is not root, some files belong
-# to the user of all sandboxes, /etc/passwd for example. F_SETDELEG does the same for folders, and differs in one bit. The
-# error is that of a kernel without leases.
+# While a program holds a lease on a file, others wait up to 45 s to open it. If the server is not root, some files
+# belong to the user of all sandboxes, /etc/passwd for example. F_SETDELEG does the same for folders, and differs in one
+# bit. Both fail with the error of a kernel without leases.
 F_SETLEASE, F_SETDELEG = 1024, 1040
 
-# The whole machine shares one number of contexts for asynchronous input and output (fs.aio-max-nr), so one tool could
-# take all. Programs fall back to threads. A rule of Landlock keeps a deleted file on the disk, although no process has it
-# open: the server could not see it. No measure of a process's memory counts the memory of memfd_secret.
+# These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for
+# asynchronous input and output (fs.aio-max-nr), so one tool could take all. Programs fall back to threads. A rule of
+# Landlock keeps a deleted file on the disk, although no process has it open: the server could not see it. No measure of
+# a process's memory counts the memory of memfd_secret.
 MISSING = {
     *("io_setup", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "memfd_secret"),
 }
 
-# Calls that depend on their arguments.
+# System calls that are allowed only with some arguments.
 ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socket", "socketpair"}
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
@@ -95,17 +96,17 @@ def make(architecture, name_in_list):
         made.add_rule(ERRNO(errno.EPERM), "clone", Arg(0, MASKED_EQ, flag, flag))
     made.add_rule(ALLOW, "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, 0))
     made.add_rule(ERRNO(errno.EPERM), "close_range", Arg(2, MASKED_EQ, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE))
-    # Each option that differs in at least one bit.
+    # Allow each option of prctl that differs from PR_SET_DUMPABLE in at least one bit.
     for bit in [1 << place for place in range(32)]:
         made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, bit, ~PR_SET_DUMPABLE & bit))
     made.add_rule(ERRNO(0), "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, EQ, 0))
     made.add_rule(ALLOW, "prctl", Arg(0, MASKED_EQ, NUMBER, PR_SET_DUMPABLE), Arg(1, NE, 0))
-    # Each command that differs from both in at least one bit.
+    # Allow each command of fcntl that differs from F_SETLEASE and F_SETDELEG in a bit that those two share.
     for bit in [1 << place for place in range(32) if not (F_SETLEASE ^ F_SETDELEG) & 1 << place]:
         made.add_rule(ALLOW, "fcntl", Arg(1, MASKED_EQ, bit, ~F_SETLEASE & bit))
     for command in (F_SETLEASE, F_SETDELEG):
         made.add_rule(ERRNO(errno.EINVAL), "fcntl", Arg(1, MASKED_EQ, NUMBER, command))
-    # Each request whose kind differs from that of Btrfs in at least one bit.
+    # Allow each request of ioctl whose kind differs from that of Btrfs in at least one bit.
     for bit in [1 << place for place in range(16) if KIND & 1 << place]:
         made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, bit, ~BTRFS & bit))
     for request in (FICLONE, FICLONERANGE, FIDEDUPERANGE):
