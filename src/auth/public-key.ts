@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 /** A public key for logins: one line of authorized_keys without options. */
 export interface PublicKey {
   readonly algorithm: string;
-  /** RFC 4253 section 6.6. */
+  /** The bytes of the key, in the form of RFC 4253 section 6.6. */
   readonly blob: Buffer;
   readonly comment: string;
 }
