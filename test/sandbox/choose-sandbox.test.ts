@@ -22,7 +22,7 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
   return (await execa(file, args, { stdin: 'ignore' })).stdout;
 }
 
-test('with the setting `trusted`, the server chooses the trusted sandbox and gives no reason', async () => {
+test('with `sandbox: trusted`, the server does not isolate tools, and gives no reason why it cannot isolate them', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {
@@ -48,7 +48,7 @@ test('other users cannot list the folder in which pipes of tools are opened', as
   assert.equal((await stat(folder)).mode & 0o777, 0o711);
 });
 
-test('with the setting `auto`, the server isolates tools if this machine can', async () => {
+test('with `sandbox: auto`, the server isolates tools if this machine can', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {
@@ -63,7 +63,7 @@ test('with the setting `auto`, the server isolates tools if this machine can', a
   assert.equal(whyTrusted, null);
 });
 
-test('if this machine cannot isolate, the setting `auto` says why and how to enable it, and `isolated` refuses to start', {
+test('if this machine cannot isolate tools, `sandbox: auto` says why and what to install, and `sandbox: isolated` is refused', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -87,7 +87,7 @@ test('if only root may open the tun device, the reason names it, with the comman
   assert.match(said, /^trusted Tools cannot be isolated here: .*\btun\b.* chmod 0666 \/dev\/net\/tun$/);
 });
 
-test('with a strict umask, tools can still read everything that they need', { skip: !isRoot }, async () => {
+test('a server that runs with the umask 077 can isolate tools', { skip: !isRoot }, async () => {
   await using data = await dataFolder();
   const strict = ['sh', '-c', 'umask 077 && exec "$@"', 'sh'];
   assert.equal(await chooseUnder(strict, data.path, 'isolated'), 'isolated null');

@@ -59,7 +59,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
         message: /together are too large to start a program/,
       },
     ]) {
-      test(`threat 66: ${name}, and the failed start leaves no process and no file`, async () => {
+      test(`threat 66: a command that cannot be passed to a sandbox is refused, and leaves no open file: ${name}`, async () => {
         await using data = await dataFolder();
         const sandbox = await sandboxIn(data.path, mode);
         const held = async () => (await readdir('/proc/self/fd')).length;
@@ -135,7 +135,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.match(result.output, /MemoryError/);
     });
 
-    test('threat 60: a file that a sandbox writes cannot grow beyond the limit', async () => {
+    test('threat 60: a file that a sandbox writes cannot grow beyond the limit for single files', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const source = join(data.path, 'work');
@@ -196,7 +196,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
   });
 }
 
-test('`own` changes the owner of a folder without following links', async () => {
+test('`Sandbox.own` gives a folder and the links in it to a tool, but not the targets of the links', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const [folder, outside] = [join(data.path, 'mine'), join(data.path, 'outside')];

@@ -6,7 +6,7 @@ import { DiskPace } from '../../../src/sandbox/disk/disk-pace.ts';
 
 const AMPLE: DiskSpace = { freeBytes: 1e11, freeEntries: 1e6, entries: 2e6, low: null };
 
-/** A disk that has ample space when it is first read, and then `later`. */
+/** A disk that has ample space when it is first read, and the space `later` whenever it is read again. */
 class ChangingRoom extends DiskRoom {
   readonly #later: DiskSpace;
   #isRead = false;
@@ -29,14 +29,14 @@ for (const [title, later, cause] of [
   ['the disk has few free entries left', { low: 'entries' }, 'entries'],
   ['the disk has few free bytes left', { low: 'bytes' }, 'bytes'],
 ] as const) {
-  test(`threat 83: if ${title}, the next measurement comes before its pause is over`, async () => {
+  test(`threat 83: if ${title}, the next measurement of disk use comes before the pause is over`, async () => {
     const pace = new DiskPace({ room: new ChangingRoom(later), pauseMs: 3_600_000, rest: 19 });
     const next = await pace.next(1, AbortSignal.timeout(20_000));
     assert.equal(next.cause, cause);
   });
 }
 
-test('if the disk does not fill quickly, the next measurement comes after its pause', async () => {
+test('if the disk does not fill quickly, the next measurement of disk use comes after the pause', async () => {
   const pace = new DiskPace({
     room: new ChangingRoom({ freeEntries: AMPLE.freeEntries - 100 }),
     pauseMs: 300,

@@ -7,7 +7,7 @@ import { dataFolder, isRoot } from '../sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
 
-test('threat 60: a folder that a tool has closed still counts towards its disk use, also if the server is not root', {
+test('threat 60: a folder that a tool has set to mode 000 still counts towards its disk use, even if the server is not root', {
   skip: process.platform !== 'linux',
 }, async () => {
   await using data = await dataFolder();

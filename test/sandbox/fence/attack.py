@@ -32,7 +32,7 @@ def ways(is_ipv6):
 
 
 def foreign(is_ipv6):
-    """A source address of nobody. pasta answers there from then on, so this comes last."""
+    """Binds to an address that nobody has. From then on, pasta answers at that address, so this way comes last."""
     source = "2001:db8:ffff::7" if is_ipv6 else "198.51.100.7"
     yield "with a foreign source", lambda made: (
         made.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1),
@@ -60,7 +60,7 @@ def meet(host, kind, prepare):
 
 
 def is_settling():
-    """Whether the kernel still asks the link who else has an IPv6 address. Nothing is sent from it before."""
+    """True while the kernel checks that nobody else has an IPv6 address. It sends nothing from it during the check."""
     with open("/proc/net/if_inet6") as table:
         return any(int(line.split()[4], 16) & 0x40 for line in table)
 

@@ -10,7 +10,7 @@ const CLOUD_NETWORKS = [`${CLOUD.ipv4}/32`, `${CLOUD.ipv6}/128`];
 const PLAIN_USER = 65_534;
 
 const attackOn = (...hosts: readonly string[]) => ['python3', '-c', attack, '0.6', ...hosts];
-// The first IPv6 packet may be lost during neighbour discovery.
+// Neighbour discovery can lose the first IPv6 packet, so these attempts have 3 s.
 const reachFor = (...hosts: readonly string[]) => ['python3', '-c', attack, '3', ...hosts];
 
 describe('the fence around a sandbox', { skip: !isRoot }, () => {
@@ -102,7 +102,7 @@ time.sleep(600)`;
     assert.match(output, /^203\.0\.113\.8 udp answer from outside: unbound/m);
   });
 
-  test('threat 62: if the machine’s own subnet is blocked, its gateway still forwards packets of sandboxes', async () => {
+  test('threat 62: if the machine’s own subnet is blocked, sandboxes reach the internet through its gateway, but not the gateway itself', async () => {
     const argv = reachFor(GATEWAY.ipv4, GATEWAY.ipv6, INTERNET.ipv4, INTERNET.ipv6);
     const output = await machine.output({ blocked: ['10.0.0.0/8', 'fd00::/8'], argv });
     assert.match(output, /^10\.77\.0\.1 tcp ECONNREFUSED: unbound, .*bound to eth0,/m);
@@ -112,7 +112,7 @@ time.sleep(600)`;
     assert.doesNotMatch(output, /^(10\.77\.0\.1|fd77::1) .*answer/m);
   });
 
-  test('threat 62: curl in a sandbox cannot read the machine’s credentials, even if it is bound to the device', async () => {
+  test('threat 62: curl in a sandbox cannot reach the cloud’s metadata service, even if it binds to the network device', async () => {
     const urls = [
       `http://${CLOUD.ipv4}:8000/`,
       `http://[${CLOUD.ipv6}]:8000/`,

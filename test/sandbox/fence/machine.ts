@@ -11,8 +11,8 @@ const services = join(import.meta.dirname, 'services.py');
 export const CLOUD = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' };
 export const INTERNET = { ipv4: '203.0.113.8', ipv6: '2001:db8:8::8' };
 /**
- * The machine's own addresses: the first, a secondary one, on a bridge without a port, on an interface that is down,
- * loopback.
+ * The machine's own addresses. IPv4: three of eth0, one of a bridge without a port, one of an interface that is down,
+ * and two of loopback. IPv6: two of eth0, one of the bridge, and one of loopback.
  */
 export const MACHINE = {
   ipv4: ['10.77.0.2', '10.77.0.9', '10.77.9.9', '172.29.0.1', '172.29.1.1', '127.0.0.1', '127.0.0.2'],
@@ -27,8 +27,8 @@ export interface Ask {
 }
 
 /**
- * A machine in one network namespace, and the world outside in another, with a cloud's metadata service. Port 8000
- * answers on all addresses: `secret of the machine` and `answer from outside`. Needs root.
+ * A machine in one network namespace, and the world outside in another, with a cloud's metadata service. Port 8000 of
+ * all addresses answers `secret of the machine` inside, and `answer from outside` in the other namespace. Needs root.
  */
 export class Machine implements AsyncDisposable {
   readonly #name = `tfp${process.pid}`;
@@ -148,7 +148,7 @@ export class Machine implements AsyncDisposable {
    *
    * @param options.uid - The server's user; 0 if not set.
    * @param options.resolver - The lines of the machine's /etc/resolv.conf.
-   * @returns its lines, as they come.
+   * @returns the lines that the program prints, as they come.
    */
   async *sandboxed(
     ask: Omit<Ask, 'data'>,

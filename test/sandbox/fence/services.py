@@ -1,4 +1,4 @@
-"""Answers every TCP and UDP client on port 8000 of every address with the words it is given."""
+"""Answers every TCP and UDP client on port 8000 of every address with the words of its first argument."""
 
 import socket
 import struct

@@ -65,7 +65,7 @@ for (const { name, files, shown, own, pasta } of [
     pasta: ['--dns-forward', '169.254.1.53'],
   },
 ]) {
-  test(`how a sandbox resolves names: ${name}`, async () => {
+  test(`a sandbox asks a name server that it can reach: ${name}`, async () => {
     await using data = await dataFolder();
     const root = await rootWith(join(data.path, 'root'), files);
     const result = await hostFiles(join(data.path, 'own'), { root, isFenced });
@@ -76,7 +76,7 @@ for (const { name, files, shown, own, pasta } of [
   });
 }
 
-test('a sandbox shows only the needed files of /etc, and its list of accounts is its own', async () => {
+test('a sandbox shows only the files of /etc that tools need, and its own /etc/passwd', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), {
     'etc/shadow': '',
@@ -111,7 +111,7 @@ function argumentsFor(bwrap: readonly string[], root: string, target: string): s
   return words.split(/ (?=--)/).filter((one) => one.split(' ').at(-1)?.startsWith(target));
 }
 
-test('promise 4: a sandbox hides the server’s files in /usr, because tools may run as the server’s user', async () => {
+test('promise 4: a sandbox hides the server’s files in /usr, because tools can run as the server’s user', async () => {
   await using data = await dataFolder();
   const root = await rootWith(data.path, {});
   const own = join(root, 'usr/local/push');
@@ -160,7 +160,7 @@ test('promise 4: a sandbox hides a key in a folder of /etc that it shows, and li
   ]);
 });
 
-test('promise 4: a key in /usr that is replaced while a tool runs does not become visible to it', {
+test('promise 4: a key in /usr that is replaced while a tool runs does not become visible to the tool', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

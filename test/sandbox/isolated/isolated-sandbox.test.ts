@@ -58,7 +58,7 @@ except OSError as error: print('ended with', errno.errorcode.get(error.errno, 'a
   assert.match(await ask([]), /connected|ended with (?!ECONNREFUSED)/);
 });
 
-test('threat 60: a fork bomb in a sandbox stays within its number of processes, and `kill` ends all of them', async () => {
+test('threat 60: a fork bomb in a sandbox stays within its limit of processes, and can be killed', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `
@@ -92,7 +92,7 @@ test('threat 60: if the machine runs out of memory, the kernel kills tools first
   assert.equal(Number(output.trim().split('\n').at(-1)), inside);
 });
 
-test('threat 60: the folders that a sandbox keeps in memory are too small to fill the machine’s memory', async () => {
+test('threat 60: a folder that a sandbox keeps in memory holds at most 64 MiB', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const limits = { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 };
@@ -164,7 +164,7 @@ os.execv(sys.argv[1], sys.argv[1:])`;
   assert.match(stdout, /No such file or directory/);
 });
 
-test('each tool runs as its own user, so that it cannot read files that another tool wrote', {
+test('each tool runs as its own user, and cannot read a file that another tool has made private', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -179,7 +179,7 @@ test('each tool runs as its own user, so that it cannot read files that another 
   assert.match(read.output, /Permission denied/);
 });
 
-test('a port that a sandbox publishes can be reached only from this machine', async () => {
+test('a port that a sandbox publishes can be reached at 127.0.0.1, but not at another address of this machine', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const { server, port } = await listening();
@@ -205,7 +205,7 @@ test('a port that a sandbox publishes can be reached only from this machine', as
   await child.exited;
 });
 
-test('a sandbox has a control group while it runs, and the group is removed afterwards', {
+test('a sandbox has a control group while it runs, and the group is removed when the sandbox ends', {
   skip: !isRoot,
 }, async (context) => {
   await using data = await dataFolder();
@@ -238,7 +238,7 @@ said = struct.pack('<12QIi', *code, libc.sbrk(0), field(28), at, at + size - 409
 print('boasting', libc.prctl(35, 14, ctypes.c_char_p(said), ctypes.c_ulong(len(said)), 0), flush=True)
 time.sleep(600)`;
 
-test('threat 60: a process that makes its environment in /proc enormous costs the server no memory or time', {
+test('threat 60: if a process makes its environment in /proc enormous, the server reads only a part of it', {
   skip: process.platform !== 'linux',
 }, async () => {
   await using data = await dataFolder();
@@ -247,7 +247,7 @@ test('threat 60: a process that makes its environment in /proc enormous costs th
   assert.equal(await lineOf(child, /^boasting/), 'boasting 0');
   const readBytes = async () => Number(/rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
   const before = await readBytes();
-  // After such a failed start, the server searches for leftover processes.
+  // When a command has failed at once, the server searches for its leftover processes.
   assert.equal((await runIn(sandbox, ['/bin/false'])).code, 1);
   const read = (await readBytes()) - before;
   assert.ok(read < 32 * 1024 * 1024, `${read} bytes`);
@@ -273,7 +273,7 @@ console.log((await runIn(sandbox, ['/bin/true'], { env })).output);`;
   assert.deepEqual([...new Set(seen)], ['32'], stdout);
 });
 
-test('threat 60: a tool with many processes gets no more processor time than another tool', {
+test('threat 60: processor time is shared between tools, not between their processes', {
   skip: !isRoot,
 }, async (context) => {
   await using data = await dataFolder();

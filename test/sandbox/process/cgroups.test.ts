@@ -7,7 +7,7 @@ import { dataFolder } from '../sandbox-bench.ts';
 
 const limits = { processes: 10, memoryBytes: 1024, fileBytes: 1 };
 
-/** Plain folders that look like the kernel's, to check what is written. */
+/** Makes plain folders that look like the kernel's control groups, to check what the server writes into them. */
 async function hierarchy(root: string, folders: readonly string[], membership: string) {
   for (const folder of folders) {
     await mkdir(join(root, 'mount', folder), { recursive: true });
@@ -53,7 +53,7 @@ test('cgroup version 2: the server uses a delegated folder, and moves itself int
   assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
 });
 
-test('if the server may not use control groups, a command starts without their limits, and nothing fails', async () => {
+test('if the server may not use control groups, it works without groups, and nothing fails', async () => {
   await using data = await dataFolder();
   const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));
   const group = cgroups.create('web', 7, limits);

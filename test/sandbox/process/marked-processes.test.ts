@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { endMarked, PROCESS_VARIABLE } from '../../../src/sandbox/process/marked-processes.ts';
 
-test('threat 60: while the server searches for leftover processes of a sandbox, it stays responsive, however many there are', {
+test('threat 60: while the server searches hundreds of processes for leftovers of a sandbox, it stays responsive', {
   skip: process.platform !== 'linux',
 }, async () => {
   const many = 'i=0; while [ $i -lt 400 ]; do sleep 60 & i=$((i + 1)); done; echo ready; wait';

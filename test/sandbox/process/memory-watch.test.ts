@@ -78,7 +78,7 @@ time.sleep(300)`;
   assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
 });
 
-test('memory that processes share counts once', async () => {
+test('memory that several processes of a sandbox share counts only once', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const code = `

@@ -46,7 +46,7 @@ static long try_thread(int flags) {
   return clone(end_thread, memory + sizeof memory, CLONE_VM | CLONE_SIGHAND | CLONE_THREAD | flags, 0);
 }
 
-// The call may claim success. EPERM if this process can still be looked at.
+// The call may succeed without effect. Then this process can still be read in /proc, and EPERM is reported.
 static long try_hiding(unsigned long option) {
   if (syscall(SYS_prctl, option, 0, 0, 0, 0) < 0) return -1;
   errno = EPERM;

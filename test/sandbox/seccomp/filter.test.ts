@@ -55,7 +55,7 @@ test('programs in a sandbox cannot use namespaces, mounts, keyrings, io_uring or
     'btrfs \\w+.*',
   ])
     assert.match(attacks, new RegExp(`^${name} ENOSYS$`, 'm'));
-  // Nobody waits for a tool to open /etc/passwd.
+  // If leases were allowed, others would have to wait for a tool before they can open /etc/passwd.
   for (const name of ['lease', 'lease, high bits set', 'lease on a folder'])
     assert.match(attacks, new RegExp(`^${name} EINVAL$`, 'm'));
   assert.match(attacks, /^reflink (?!ENOSYS|EPERM)/m);
