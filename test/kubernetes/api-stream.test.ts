@@ -8,7 +8,7 @@ async function* pieces(...texts: (string | Buffer)[]): AsyncGenerator<Buffer> {
 
 const all = async (lines: AsyncIterable<string>) => await Array.fromAsync(lines);
 
-test('a stream of the cluster’s API yields whole lines, even if lines and letters are split over several chunks', async () => {
+test('a stream of the cluster’s API yields only whole lines, even if lines and letters are split over several chunks', async () => {
   const fox = Buffer.from('🦊\n');
   const lines = linesOf(pieces('a\nb', 'c\n\n', fox.subarray(0, 2), fox.subarray(2), 'cut off'));
   assert.deepEqual(await all(lines), ['a', 'bc', '', '🦊']);

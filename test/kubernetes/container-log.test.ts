@@ -44,7 +44,7 @@ test('the server continues to follow a container’s log after the API did not a
   assert.deepEqual(await linesOf(t, api), ['one', 'two']);
 });
 
-// kubelet: `failed to create fsnotify watcher: too many open files`, `unable to retrieve container logs for …`
+// The kubelet writes such lines: `failed to create fsnotify watcher: …`, `unable to retrieve container logs for …`.
 test('lines without a time stamp, which the node itself writes, do not end a container’s log', async (t) => {
   let answers = 0;
   const api = await fakeApi((url, response) => {

@@ -73,7 +73,7 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
     });
   }
 
-  test('if the kubeconfig cannot be read, the error names the file', async () => {
+  test('if the kubeconfig cannot be read, the error names the file and the reason', async () => {
     const error = await refusal(() => connectCluster({ context: '', kubeconfig: folder }));
     assert.match(error.message, /cannot be read \(EISDIR\)/);
     const missing = await refusal(() => connectCluster({ context: '', kubeconfig: '/nowhere/config' }));
@@ -116,7 +116,7 @@ describe('in a pod', () => {
     assert.match(error.message, /no address of the API server/);
   });
 
-  test('in a pod, a kubeconfig or a context in the settings wins over the service account', async () => {
+  test('in a pod, a kubeconfig in the settings wins over the service account', async () => {
     const kubeconfig = await file(changed({}));
     assert.equal(connectCluster({ context: '', root, kubeconfig }).name, 'fake');
   });
@@ -127,7 +127,7 @@ describe('bad credentials are reported at the start', () => {
     const kubeconfig = await file(changed({ users: [{ name: 'someone', user }] }));
     return connectCluster({ context: '', kubeconfig }).kubeConfig;
   };
-  /** A certificate that is valid between two days. */
+  /** Makes a client certificate that is valid from one day to another. @returns its path. */
   const certificate = async (from: string, to: string): Promise<string> => {
     const path = join(folder, 'client.pem');
     const [key, request] = [join(folder, 'client.key'), join(folder, 'client.csr')];

@@ -73,7 +73,7 @@ for (const { name, from, to, port, may } of [
   { name: 'a build does not reach HTTP', from: buildPlace, to: serverPlace, port: 'http', may: false },
   { name: 'only a build fetches sources', from: toolPlace, to: serverPlace, port: 'sources', may: false },
   { name: 'a build does not reach SSH', from: buildPlace, to: serverPlace, port: 'ssh', may: false },
-  { name: 'a build does not reach another', from: buildPlace, to: buildPlace, port: 'http', may: false },
+  { name: 'no build reaches another', from: buildPlace, to: buildPlace, port: 'http', may: false },
   { name: 'a build does not reach a tool', from: buildPlace, to: toolPlace, port: 'http', may: false },
   { name: 'a tool does not reach a build', from: toolPlace, to: buildPlace, port: 'http', may: false },
   { name: 'the server does not reach a build', from: serverPlace, to: buildPlace, port: 'http', may: false },
@@ -87,11 +87,11 @@ for (const { name, from, to, port, may } of [
   { name: 'a tool does not reach HTTP', from: toolPlace, to: serverPlace, port: 'http', may: false },
   { name: 'everybody reaches SSH', from: ingressPlace, to: serverPlace, port: 'ssh', may: true },
 ]) {
-  test(`the NetworkPolicies of the installation hold: ${name}`, () =>
+  test(`the NetworkPolicies of the installation allow or deny a connection as they should: ${name}`, () =>
     assert.equal(mayReach(policies, { from, to, port }), may));
 }
 
-test('the NetworkPolicy for builds lets a build reach the internet, but no inside address', () => {
+test('the NetworkPolicy for builds lets a build reach the internet, but no private or link-local address', () => {
   for (const address of WORLD) assert.ok(mayReachAddress(policies, buildPlace, address), address);
   for (const address of INSIDE) assert.ok(!mayReachAddress(policies, buildPlace, address), address);
 });
@@ -112,11 +112,11 @@ test('the server passes Pod Security restricted, and cannot write its root files
   }
 });
 
-test('a pod that crashes because of a bad setting is replaced as soon as the setting is corrected', () => {
+test('the StatefulSet replaces a pod that crashes without waiting for it (podManagementPolicy Parallel)', () => {
   assert.equal(server.spec?.podManagementPolicy, 'Parallel');
 });
 
-test('by default the server has no rights in tools’ namespaces, and cannot grant rights', () => {
+test('by default the server may only look at objects in tools’ namespaces, and change nothing there', () => {
   const bound = all<V1ClusterRoleBinding>('ClusterRoleBinding').map(({ roleRef }) => roleRef.name);
   assert.deepEqual(bound, ['toolforge-push-looks']);
   const looks = one<V1ClusterRole>('ClusterRole', 'toolforge-push-looks').rules;
@@ -135,7 +135,7 @@ test('by default the server has no rights in tools’ namespaces, and cannot gra
   assert.deepEqual(inNamespaces.toSorted(), ['toolforge-push', 'toolforge-push-builds']);
 });
 
-test('threat 85: the server may hold the Lease of its own namespace, and no other', () => {
+test('threat 85: the server may read and change only its own Lease, in its own namespace', () => {
   const leases = [...all<V1ClusterRole>('ClusterRole'), ...all<V1Role>('Role')].filter((role) =>
     role.rules?.some(({ resources = [] }) => resources.includes('leases')),
   );
@@ -158,7 +158,7 @@ test('threat 85: the server may hold the Lease of its own namespace, and no othe
   );
 });
 
-test('one server is active, and no PodDisruptionBudget blocks a drain', () => {
+test('the manifests run one server, and no PodDisruptionBudget blocks the drain of its node', () => {
   assert.equal(server.spec?.replicas, 1);
   assert.deepEqual(all('PodDisruptionBudget'), []);
 });
@@ -214,7 +214,7 @@ test('the settings and the Kubernetes objects of the installation agree about po
   assert.ok(mounted(file) && file.endsWith('/settings.yaml'));
 });
 
-test('the kustomization applies every file in deploy/kubernetes', async () => {
+test('the kustomization applies every manifest that is directly in deploy/kubernetes', async () => {
   const others = ['kustomization.yaml', 'settings.yaml', 'tool', 'rights-everywhere'];
   const files = (await readdir(folder)).filter((name) => !others.includes(name));
   assert.deepEqual(files.toSorted(), resources.toSorted());

@@ -7,7 +7,7 @@ export interface Place {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-// The rules as in YAML, because the library has another name for `from`.
+// The rules as they are in YAML. The Kubernetes client cannot describe them, because it has another name for `from`.
 interface Peer {
   readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
   readonly namespaceSelector?: V1LabelSelector;

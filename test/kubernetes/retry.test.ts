@@ -14,7 +14,7 @@ describe('retrying', () => {
     { name: 'an API server that is not ready', code: 503, reason: 'ServiceUnavailable' },
     { name: 'a lost connection', code: 0, reason: '' },
   ]) {
-    test(`a call to the cluster’s API is retried: ${name}`, async () => {
+    test(`a call to the cluster’s API is retried after ${name}`, async () => {
       let calls = 0;
       const api = await fakeApi((_url, response) => {
         calls += 1;
@@ -61,7 +61,7 @@ describe('retrying', () => {
     }
   });
 
-  test('if the cluster’s API does not answer, this is reported when the time is over', async () => {
+  test('if the cluster’s API does not answer, calls are retried until their time limit, and then fail with CLUSTER_UNREACHABLE', async () => {
     const api = await fakeApi((_url, response) => response.destroy());
     try {
       await assert.rejects(

@@ -10,7 +10,7 @@ import { ServerLease } from '../../src/kubernetes/server-lease.ts';
 import { until } from '../support/server.ts';
 import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
 
-/** A fake API that stores Leases. Versions count up. */
+/** The Lease that the fake API stores. Null if there is none. */
 let lease: V1Lease | null;
 let version: number;
 let isForbidden: boolean;
@@ -59,7 +59,7 @@ async function take(podName: string): Promise<{ lease: ServerLease; lost: Deploy
   return { lease: taken, lost };
 }
 
-/** Returns the Lease that a killed server has left. */
+/** Puts the Lease into the fake API that a killed server would leave. */
 async function leftBy(podName: string): Promise<void> {
   const { lease: taken } = await take(podName);
   const left = lease;
@@ -99,7 +99,7 @@ test('the Lease of a killed server does not delay a pod of the same name', async
   assert.ok(performance.now() - start < 900);
 });
 
-test('another pod waits for the Lease of a killed server to expire', async () => {
+test('a pod of another name waits until the Lease of a killed server has expired', async () => {
   await leftBy('one-0');
   const start = performance.now();
   const { lost } = await take('two-0');
@@ -108,7 +108,7 @@ test('another pod waits for the Lease of a killed server to expire', async () =>
   assert.deepEqual(lost, []);
 });
 
-test('when a server ends, it gives the Lease of its installation back', async () => {
+test('a server that ends gives its Lease back, so that the next server need not wait', async () => {
   const { lease: taken } = await take('one-0');
   await taken.release();
   assert.equal(lease?.spec?.holderIdentity, '');
@@ -147,7 +147,7 @@ test('while the cluster’s API does not answer, the server continues and keeps 
   assert.deepEqual(lost, []);
 });
 
-test('a server without the right to its Lease refuses to start, and a server that loses this right ends', async () => {
+test('a server without the right to its Lease refuses to start, and a running server that loses the right is told', async () => {
   const { lost } = await take('one-0');
   isForbidden = true;
   await assert.rejects(

@@ -154,7 +154,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['a@3']);
   });
 
-  test('if the server lacks the right to watch objects, the watch reports that at once', async () => {
+  test('if the server lacks the right to list the watched objects, the watch fails at once with this reason', async () => {
     const forbidden: Step = (response) =>
       refuse(
         response,
@@ -184,7 +184,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['refused: true', 'a@3', 'b@6', 'refused: true', 'b@7']);
   });
 
-  test('a watch does not mistake an error of its listener for a cut connection', async () => {
+  test('a watch fails with an error of its listener, and does not take the error for a cut connection', async () => {
     await assert.rejects(
       told([lists(5)], [stays(event('ADDED', thing('a', 6)))], () => {
         throw new Error('our own bug');

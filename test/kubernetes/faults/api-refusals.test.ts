@@ -114,7 +114,7 @@ describe('refusals of the API are explained', () => {
     });
   }
 
-  test('an error of the cluster’s API that no person can fix stays an error of the server', () => {
+  test('an error of the cluster’s API that no person can fix is not explained, and stays an error of the server', () => {
     assert.equal(
       refusalOf(exception(422, 'Invalid', 'Deployment.apps "x" is invalid: spec.selector: Required')),
       null,

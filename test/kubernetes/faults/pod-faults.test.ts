@@ -247,7 +247,7 @@ describe('faults of a pod', () => {
   }
 });
 
-test('if a controller may not create a pod, people read the reason, such as an exceeded quota', () => {
+test('if a controller of the cluster may not create a pod, the push names the reason, such as an exceeded quota', () => {
   const message =
     'Error creating: pods "b-" is forbidden: exceeded quota: q, requested: pods=1, used: pods=10, limited: pods=10';
   const { code, words, mayPass } = creationFault(message);

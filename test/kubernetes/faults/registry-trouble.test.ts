@@ -52,7 +52,7 @@ suite('what is the matter with a registry, by its words', () => {
     });
   }
 
-  test('the name of a tool, host, port or digest in a registry’s message does not change its meaning', () => {
+  test('words like “denied” or “403” in the tool, host, port or digest do not change what a registry’s message means', () => {
     const names = [
       'quota',
       'denied',
