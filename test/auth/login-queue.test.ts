@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LoginQueue } from '../../src/auth/login-queue.ts';
 
-test('threat 9: guesses at one name from many addresses take two places, and another person gets in', async () => {
+test('threat 9: of 20 simultaneous guesses at one name, only two are checked at once, and another person’s login is checked too', async () => {
   const queue = new LoginQueue();
   const { signal } = new AbortController();
   const mayEnd = Promise.withResolvers<void>();

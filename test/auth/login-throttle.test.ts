@@ -40,7 +40,7 @@ test('threat 9: failed logins with both spellings of a tool’s login name count
   assert.ok(throttle.check('Tool.hello', NAT) > 1000);
 });
 
-test('threat 9: the wait after failed logins ends, and failures are forgotten after a while', () => {
+test('threat 9: the wait after failed logins ends, and the failures are forgotten within 16 minutes', () => {
   const { throttle, pass, fail } = throttleAt();
   fail(8, 'alice');
   pass(4000);
@@ -81,7 +81,7 @@ test('threat 9: all addresses of an IPv6 /64 count as one, and so do an IPv4 add
   assert.ok(throttle.check('bob', '192.0.2.1') > 0);
 });
 
-test('threat 9: the number of remembered failures is limited', () => {
+test('threat 9: after 30,000 failed logins with other names, the oldest failures are forgotten', () => {
   const { throttle, fail } = throttleAt();
   fail(10, 'alice');
   for (let index = 0; index < 30_000; index += 1)

@@ -111,7 +111,7 @@ describe('certificates', () => {
   });
 });
 
-/** Forwards to slapd, and gives its binds that fail another result. */
+/** Runs `work` with the port of a proxy to slapd that replaces the result code of each failed bind by `result`. */
 async function withResult(result: number, work: (port: number) => Promise<void>): Promise<void> {
   const server = createTcpServer((client) => {
     const upstream = connect(slapd.port, '127.0.0.1');
@@ -153,7 +153,8 @@ describe('refused passwords', () => {
 });
 
 describe('StartTLS', () => {
-  // A bind that failed, whose message swallows what follows: the beginning of what would come over TLS.
+  // After the answer to StartTLS, an attacker adds a failed BindResponse in the clear. Its length also covers bytes
+  // that would come over TLS.
   const injected = Buffer.concat([TLS_MAY_BEGIN, Buffer.from('3081f0020102617f0a010004000478', 'hex')]);
   const answers: readonly [string, (socket: Socket) => void][] = [
     ['that a server refuses', (socket) => socket.write(NO_TLS)],
@@ -304,14 +305,14 @@ describe('the account that searches', () => {
     });
   });
 
-  test('if ldap_bind_dn has no right to search, logins report an outage', async () => {
+  test('if ldap_bind_dn is empty and LDAP allows no anonymous search, a lookup of a tool reports an outage', async () => {
     await directoryWith({ ldap_bind_dn: '', ldap_bind_password_file: '' }, async (directory) => {
       await assert.rejects(directory.findTool(hello, signal), silent);
     });
   });
 });
 
-test('a password is checked on a separate LDAP connection, which is closed afterwards', async () => {
+test('each password is checked on its own LDAP connection, which is closed after the check', async () => {
   let connections = 0;
   const upstream = new Map<Socket, Socket>();
   await using between = await startFakeLdap((socket, chunk) => {
