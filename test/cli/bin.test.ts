@@ -140,7 +140,7 @@ test('a command that needs no input does not read standard input', async () => {
   assert.equal(stdout, '[]\n[]');
 });
 
-test('if the reader closes the pipe, the local binary ends without printing a stack', async () => {
+test('if the reader of the output closes the pipe, the local binary ends without printing a stack', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   served.desk.maintain(wikibot, 'alice');

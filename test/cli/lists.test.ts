@@ -15,7 +15,7 @@ import {
 const minute = 60_000;
 const hour = 60 * minute;
 
-/** A tool with a live release, a failed one and a push that waits. */
+/** A desk with a tool that has a live release, a failed deployment and a waiting push. */
 function busyDesk(): { desk: Desk; now: number } {
   const desk = new Desk();
   const now = Date.now();

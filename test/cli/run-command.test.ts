@@ -13,11 +13,11 @@ for (const { name, argv, says } of [
   },
   { name: 'a shortened command', argv: ['redep', 'wikibot'], says: /Did you mean redeploy/ },
   { name: 'a plural', argv: ['helps'], says: /Did you mean help/ },
-  { name: 'a far-off command', argv: ['frobnicate'], says: /no command “frobnicate”.\n ! {5}`help` lists/ },
-  { name: 'an inherited property', argv: ['constructor'], says: /no command/ },
+  { name: 'a command that resembles no other', argv: ['frobnicate'], says: /no command “frobnicate”.\n ! {5}`help` lists/ },
+  { name: 'the name of an inherited property', argv: ['constructor'], says: /no command/ },
   { name: 'a git service', argv: ['git-shell'], says: /no command/ },
   {
-    name: 'a command that drives a terminal',
+    name: 'a command with control characters',
     argv: ['\u001b]0;x\u0007\u001b[2Jps\n!'],
     says: /^ !.*no command “ps !”/,
   },
@@ -31,14 +31,14 @@ for (const { name, argv, says } of [
     argv: ['logs', 'wikibot', '-x'],
     says: /logs has no flag -x. It knows -f or --follow/,
   },
-  // Node reads it in quadratic time: with 64 kB nobody else was served for three seconds.
+  // Node's parser needs quadratic time for such a flag: with 64 kB, the server answered nobody for three seconds.
   {
     name: 'a flag that is made to be slow to read',
     argv: ['logs', 'wikibot', `-${'f'.repeat(10_000)}`],
     says: /logs has no flag that is so long/,
   },
   {
-    name: 'words that are too many to be read',
+    name: 'more words than the parser reads',
     argv: ['logs', 'wikibot', ...Array<string>(5000).fill('-f')],
     says: /logs takes fewer words than that/,
   },
@@ -54,7 +54,7 @@ for (const { name, argv, says } of [
     says: /-n is a whole number from 1 to 10000/,
   },
   {
-    name: 'a count of nothing',
+    name: 'a count of zero',
     argv: ['releases', 'wikibot', '-n0'],
     says: /-n is a whole number from 1 to 1000/,
   },
@@ -83,14 +83,14 @@ for (const { name, argv, says } of [
     says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'" \(or give NAME - /,
   },
   {
-    name: 'a release that is none',
+    name: 'a release without a number',
     argv: ['rollback', 'wikibot', 'last'],
     says: /Write a release as v and its number, for example v42/,
   },
   { name: 'release zero', argv: ['rollback', 'wikibot', 'v0'], says: /Write a release as v and its number/ },
-  { name: 'a live array', argv: ['logs', 'wikibot', '--json', '-f'], says: /cannot be used with -f/ },
+  { name: '--json with -f', argv: ['logs', 'wikibot', '--json', '-f'], says: /cannot be used with -f/ },
   {
-    name: 'lines of a build',
+    name: '--build with -n',
     argv: ['logs', 'wikibot', '--build', 'd1', '-n', '3'],
     says: /cannot be used with -n, -p or --json/,
   },

@@ -16,8 +16,8 @@ function deskWithLive(): Desk {
 
 for (const { name, typed, command } of [
   { name: 'flags', typed: ['ls', '-la', '--help'], command: ['ls', '-la', '--help'] },
-  { name: 'a -- that tells where they begin', typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
-  { name: 'another --', typed: ['git', '--', 'x'], command: ['git', '--', 'x'] },
+  { name: 'a first --, which is dropped', typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
+  { name: 'a later --, which is kept', typed: ['git', '--', 'x'], command: ['git', '--', 'x'] },
   { name: 'metacharacters', typed: ['echo', '$(id)', ';', '*'], command: ['echo', '$(id)', ';', '*'] },
   { name: 'an empty word', typed: ['echo', ''], command: ['echo', ''] },
 ]) {

@@ -34,10 +34,10 @@ test('token create shows the token once, with a remote for it; token list does n
 });
 
 for (const { name, line, change, status, says } of [
-  { name: 'no name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs NAME/ },
-  { name: 'an odd name', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
+  { name: 'without a name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs NAME/ },
+  { name: 'name with a space', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
   {
-    name: 'for ever',
+    name: 'with --days above 366',
     line: ['create', 'wikibot', 'ci', '--days', '4000'],
     change: {},
     status: 2,
@@ -51,7 +51,7 @@ for (const { name, line, change, status, says } of [
     says: /The token ci \(abc\) may only deploy wikibot, but this request needs the right to manage/,
   },
   {
-    name: 'by the tool’s own account, which a maintainer who was removed may have used (threat 8)',
+    name: 'by the tool’s own account, whose key a removed maintainer may still have (threat 8)',
     line: ['create', 'wikibot', 'ci'],
     change: { uid: 'tools.wikibot', onlyTool: wikibot },
     status: 1,
@@ -65,7 +65,7 @@ for (const { name, line, change, status, says } of [
     says: /Only a maintainer of the tool/,
   },
   {
-    name: 'revoking what is not there',
+    name: 'no token has the name',
     line: ['revoke', 'wikibot', 'nothing'],
     change: {},
     status: 1,

@@ -13,7 +13,7 @@ import { wikibot } from '../support/store-records.ts';
 
 const may = { tool: wikibot, action: 'deploy', againMs: 10 } as const;
 
-/** Work that goes on until it is told to end, at most for so long. */
+/** Work that continues until `signal` fires, at most 2 s. */
 async function endless(signal: AbortSignal): Promise<string> {
   await Promise.race([once(signal, 'abort'), wait(2000, null, { ref: false })]);
   return signal.aborted ? 'ended' : 'went on';
@@ -59,7 +59,7 @@ test('a running command of a deploy token ends when the token is revoked', async
 
 for (const { name, error } of [
   { name: 'that does not answer', error: unavailable('the user directory is away', null) },
-  { name: 'with too many questions', error: tooManyLogins() },
+  { name: 'that is overloaded', error: tooManyLogins() },
 ]) {
   test(`a running command continues if the user directory is one ${name}`, async () => {
     using desk = new Desk();

@@ -19,7 +19,7 @@ class Office {
   readonly keyFile = join(this.folder, 'id.pub');
 
   readonly events: AuditEvent[] = [];
-  /** What the server says to that; null = none runs. */
+  /** The server's answer to a request to revoke tokens; null = no server runs. */
   revoke: (tool: string, by?: string) => string | null = () => null;
 
   constructor() {
@@ -76,7 +76,7 @@ test('user add with a key generates no password', async () => {
   assert.match(alice.keys[0], fingerprint);
 });
 
-test('the audit log has each change of users and tools, but no password', async () => {
+test('the audit log has the command user add, but no list, no refused command and no password', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
   await office.type(['user', 'list']);
@@ -277,7 +277,7 @@ test('threat 8: user remove revokes the user’s tokens, or says that they are n
   const office = new Office();
   await office.type(['user', 'add', 'mallory']);
   await office.type(['user', 'add', 'alice']);
-  // A tool that mallory does not maintain any more, too.
+  // mallory maintains neither tool now, but may have made tokens when they maintained one.
   for (const tool of ['hello', 'other']) await office.type(['tool', 'add', tool, '--maintainer', 'alice']);
   const asked: string[][] = [];
   office.revoke = (tool, by = '') => {

@@ -147,7 +147,7 @@ test('a client that stops reading makes the local command wait, and no output is
   assert.deepEqual({ status, bytes, wasHeld }, { status: 0, bytes: 6_000_000, wasHeld: true });
 });
 
-test('a bug in a local command is reported to the client without details, and to the server’s log with details', async () => {
+test('a bug in a local command is reported to the client as a fault of the server, without details', async () => {
   run = () => Promise.reject(new Error('s3cret path /etc'));
   const { status, out, err } = await call(['ps']);
   assert.equal(status, 1);
@@ -159,7 +159,7 @@ for (const { name, line } of [
   { name: 'no JSON', line: 'ps wikibot' },
   { name: 'no words', line: '{}' },
   { name: 'words that are no text', line: '{"argv":[1]}' },
-  { name: 'more than is known', line: '{"argv":["ps"],"principal":"root"}' },
+  { name: 'an unknown field', line: '{"argv":["ps"],"principal":"root"}' },
 ]) {
   test(`the local socket refuses a first line with ${name}`, async () => {
     run = async () => assert.fail('it ran');
@@ -173,7 +173,7 @@ for (const { name, line } of [
   });
 }
 
-test('the local binary reports a missing server and a server that ends meanwhile with different messages', {
+test('the local binary reports a missing server and a server that ends during the command with different codes', {
   timeout: 20_000,
 }, async () => {
   run = async ({ out, signal }) => {
