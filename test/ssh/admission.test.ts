@@ -28,7 +28,7 @@ async function open(limits: Partial<typeof config> = {}, more: object = {}): Pro
   return bench;
 }
 
-/** Opens connections of an attacker that stop at one step of the login. */
+/** Opens a connection that stops before it sends its version (`silent`), after it, or after the key exchange. */
 async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchanged'): Promise<Socket> {
   const socket = createConnection({ host: '127.0.0.1', port: bench.port });
   socket.on('error', () => {});
@@ -48,7 +48,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`threat 20: twenty SSH connections that are ${step} do not keep out other connections from the same address`, async () => {
+  test(`threat 20: twenty SSH connections that stop when they are ${step} do not keep out others from the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);
@@ -58,7 +58,7 @@ for (const step of ['silent', 'introduced', 'exchanged'] as const) {
   });
 }
 
-test('threat 20: a logged-in connection no longer counts against the limit of its address before the login', async () => {
+test('threat 20: SSH connections that are logged in do not count for ssh_per_address', async () => {
   const bench = await open({ ssh_per_address: 3 });
   const privateKey = readFileSync(bench.path('alice'));
   let closed = 0;
@@ -90,7 +90,7 @@ function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string)
   });
 }
 
-test('threat 20: if a newer connection replaces an ssh client’s before the key exchange, the client prints the reason', async () => {
+test('threat 20: an ssh client whose connection must give way to a newer one before the key exchange prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const slow = stuck(bench, 'silent', '');
   let isOver = false;
@@ -102,7 +102,7 @@ test('threat 20: if a newer connection replaces an ssh client’s before the key
   assert.match((await slow).stderr.replace('UNKNOWN port 65535', '127.0.0.1 port 1'), REASON);
 });
 
-test('threat 20: if a newer connection replaces an ssh client’s after the key exchange, the client prints the reason', async () => {
+test('threat 20: an ssh client whose connection must give way to a newer one after the key exchange prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const agent = createServer((socket) => socket.on('error', () => {}));
   agent.listen(bench.path('agent'));
@@ -137,7 +137,7 @@ test('threat 20: a person’s SSH connections are limited: one more is refused w
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('threat 20: the number of all logged-in connections is limited, and one person gets only a part of them', async () => {
+test('threat 20: if only two SSH connections may be logged in, one person gets one, and a third is refused with the reason', async () => {
   const bench = await open({}, { loggedIn: 2 });
   const logIn = async (username: string) => {
     const client = await connect({
@@ -163,7 +163,7 @@ test('threat 20: the number of all logged-in connections is limited, and one per
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('threat 20: one person gets only a part of the places for SSH commands, so others still get one', async () => {
+test('threat 20: of 50 simultaneous SSH commands of one person, four are refused, so a command of another person still runs', async () => {
   const bench = await open();
   const over = Promise.withResolvers<void>();
   bench.command = async ({ argv }) => {

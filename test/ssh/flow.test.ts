@@ -222,7 +222,7 @@ describe('closing', { concurrency: false }, () => {
     await bench.close();
   });
 
-  test('if the SSH address is in use, the start fails and names the setting to change', async () => {
+  test('if the SSH address is in use, the start fails with CANNOT_LISTEN', async () => {
     const bench = await open();
     const ssh = { host: '127.0.0.1', port: bench.port };
     const config = { ssh, ssh_grace_time: 1000, ssh_startups: 10, ssh_per_address: 10, ssh_per_person: 10 };

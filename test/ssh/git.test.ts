@@ -51,7 +51,7 @@ test('push, clone and fetch work over SSH with real git, in every protocol versi
   assert.deepEqual([request.tool, request.principal.uid, request.hasAdvertisement], ['hello', 'alice', true]);
 });
 
-test('a git push without changes over SSH says so, and the server frees its place', async () => {
+test('a git push without changes over SSH shows the server’s notice, and the server closes the push session', async () => {
   const work = await bench.makeRepository('nothing');
   bench.packServices.notice = 'Nothing was pushed.\n';
   assert.equal((await bench.git(['push', bench.url('wikibot'), 'main'], { cwd: work })).code, 0);
@@ -179,7 +179,7 @@ test('if the server’s git fails, the SSH client sees a number and no path of t
   assert.doesNotMatch(stderr, /bad config line|ssh-door-/);
 });
 
-test('threat 82: if an SSH client is killed while it sends its pack, no process of its push keeps running', async () => {
+test('threat 82: if an SSH client is killed while it sends its pack, the push session is closed, and no ref is made', async () => {
   const client = await connect({
     port: bench.port,
     username: 'alice',
@@ -196,7 +196,7 @@ test('threat 82: if an SSH client is killed while it sends its pack, no process 
   assert.throws(() => idOf(bench.packServices.repository('wikibot'), 'refs/heads/cut'));
 });
 
-test('threat 54: if the SSH client of a push is killed, its deployment continues to its end', async () => {
+test('threat 54: if the SSH client of a push is killed, the hook of the push still runs to its end', async () => {
   const work = await bench.makeRepository('leave');
   const repository = bench.packServices.repository('wikibot');
   const [gate, done] = [bench.path('gate'), bench.path('done')];

@@ -26,7 +26,7 @@ async function open(options: Partial<SshDoorOptions> = {}): Promise<SshWorkbench
 const benches: SshWorkbench[] = [];
 after(() => Promise.all(benches.map((bench) => bench.close())));
 
-/** Opens a raw TCP connection. It counts as closed once the server has ended it. */
+/** Opens a TCP connection. `closed` resolves when it ends; `greeted` says whether the server sent its version first. */
 function knock(
   bench: SshWorkbench,
   localAddress = '127.0.0.1',
@@ -46,7 +46,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
 describe('before the login', { concurrency: false }, () => {
-  test('threat 20: the server disconnects an SSH client that does not log in within the grace time', async () => {
+  test('threat 20: the server disconnects an SSH client that does not log in within ssh_grace_time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 300 } });
     const silent = knock(bench);
     const introduced = knock(bench);
@@ -57,7 +57,7 @@ describe('before the login', { concurrency: false }, () => {
     await isWell(bench);
   });
 
-  test('threat 20: an SSH connection that has logged in continues after the grace time', async () => {
+  test('threat 20: an SSH connection that has logged in continues after ssh_grace_time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 400 } });
     const client = await logIn(bench);
     const silent = knock(bench);
@@ -66,7 +66,7 @@ describe('before the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 20: two hundred SSH connections that do not log in keep out nobody from another address', async () => {
+  test('threat 20: two hundred SSH connections that do not log in do not keep out a person at another address', async () => {
     const bench = await open({ config: { ...config, ssh_startups: 60 } });
     const all = Array.from({ length: 200 }, (_, index) => knock(bench, `127.0.0.${2 + (index % 5)}`));
     await Promise.all(all.map(({ greeted }) => greeted));
@@ -133,7 +133,7 @@ describe('before the login', { concurrency: false }, () => {
   ]) {
     test(`threat 19: an SSH client that knows only ${option} is refused`, async () => {
       const bench = benches[0] ?? (await open());
-      // A cipher with built-in authentication needs no MAC.
+      // The default ciphers need no MAC, because they authenticate by themselves. This cipher needs one.
       const more = option.startsWith('MACs') ? ['-o', 'Ciphers=aes128-ctr', '-o', option] : ['-o', option];
       assert.match(
         (await bench.ssh('alice', 'alice', ['x'], more)).stderr,

@@ -21,7 +21,7 @@ beforeEach(() => {
   bench.writeDirectory();
 });
 
-/** ssh2's client as an attacker, which offers and signs what the test says. */
+/** Logs in with the keys and signatures of `agent`, and returns the greeting. Rejects if the login is refused. */
 async function lie(username: string, agent: LyingAgent): Promise<string> {
   const client = await connect({ port: bench.port, username, agent, authHandler: ['agent'] });
   const channel = await new Promise<ssh2.ClientChannel>((resolve, reject) =>
@@ -248,7 +248,7 @@ test('threat 9: failed SSH logins slow down only clients that fail, never a clie
   assert.equal(bench.throttle.check('alice', '127.0.0.1'), 0);
 });
 
-test('the log of an SSH login names the person and the key, but contains no secret', async () => {
+test('the log of an SSH login names the person, the key and the address', async () => {
   await bench.ssh('alice', 'alice', []);
   const line = await bench.waitForLog('ssh login');
   assert.equal(line['uid'], 'alice');

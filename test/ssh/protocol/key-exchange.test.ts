@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => bench.close());
 
-/** Attacks with private parts of ssh2's client. */
+/** Private parts of ssh2's client, which the tests use to attack the server. */
 interface Inner {
   readonly _sock: { pause(): void; destroy(): void };
   readonly _protocol: {
@@ -37,7 +37,7 @@ async function isWell(): Promise<void> {
   assert.equal((await bench.ssh('alice', 'alice', ['x'])).code, 0);
 }
 
-test('threat 21: if an SSH client never ends a key exchange, no more of its output is collected in memory', async () => {
+test('threat 21: if an SSH client never ends a key exchange, at most 1 MiB of its output is collected in memory', async () => {
   let sent = 0;
   const go = Promise.withResolvers<void>();
   bench.command = async (line) => {
@@ -58,7 +58,7 @@ test('threat 21: if an SSH client never ends a key exchange, no more of its outp
   await once(channel, 'data');
   _protocol.rekey();
   _sock.pause();
-  // Others still work. After this call the exchange has begun; later calls give the flood time to arrive.
+  // Other clients are still served. This login ends after the exchange has begun; those below give the flood time.
   await isWell();
   go.resolve();
   for (let round = 0; round < 3; round += 1) await isWell();
@@ -84,7 +84,7 @@ test('output that a command writes during an SSH key exchange arrives after the 
   client.end();
 });
 
-test('threat 20: the server disconnects an SSH client that exchanges keys again and again', async () => {
+test('threat 20: the server disconnects an SSH client after at most 31 key exchanges without a pause', async () => {
   const client = await connect(credentials());
   const closed = once(client, 'close').then(() => true);
   let exchanges = 0;
@@ -124,7 +124,7 @@ for (const packetSize of [0, 1]) {
     const { _protocol } = innerOf(client);
     const openSession = _protocol.session.bind(_protocol);
     _protocol.session = (id, window) => openSession(id, window, packetSize);
-    // Without the fix, server and test would loop for ever, and only the limit of the test process ends them.
+    // If the server accepted this size, it and the test would loop until the time limit of the test process.
     client.exec('x', () => {});
     await closed;
     await isWell();
@@ -142,7 +142,7 @@ test('the server distinguishes two SSH connections from the same port to differe
     },
   });
   try {
-    // A second connection is not possible from a port that the system has chosen.
+    // The system allows no second connection from a local port that it chose itself, so the test chooses one.
     const from = { localAddress: '127.0.0.1', localPort: 20_000 + randomInt(10_000), port: other.port };
     const one = createConnection({ host: '127.0.0.1', ...from });
     await once(one, 'connect');
@@ -164,7 +164,7 @@ test('the server distinguishes two SSH connections from the same port to differe
   }
 });
 
-/** The bytes with which a client begins a key exchange and leaves the work to the server. */
+/** All bytes that a client sends for a key exchange. They are constants, so only the server has work with it. */
 function keyExchange(): Buffer {
   const uint32 = (value: number) => Buffer.from([value >> 24, value >> 16, value >> 8, value]);
   const string = (bytes: Buffer) => Buffer.concat([uint32(bytes.length), bytes]);
@@ -192,7 +192,7 @@ test('threat 20: the server reads slowly only from an address that begins many k
       owes = Math.max(owes, readingTime.waitMs('ssh 127.0.0.9'));
     });
     socket.write(bytes);
-    // The client is done after the server's half of the exchange.
+    // The first 700 bytes include the server's half of the exchange. After them, the client leaves.
     while (socket.bytesRead < 700) await once(socket, 'data');
     socket.destroy();
   });

@@ -194,7 +194,7 @@ test('threat 18: the SSH server refuses a terminal, and a login without a comman
   assert.match(stdout, /Hello alice, you are logged in/);
 });
 
-test('threat 18: the SSH server refuses subsystems, agent forwarding and X11', async () => {
+test('threat 18: the SSH server refuses subsystems, terminals and X11; a client with agent forwarding can still run a command', async () => {
   const sftp = await bench.ssh('alice', 'alice', ['sftp'], ['-s']);
   assert.notEqual(sftp.code, 0);
   assert.match(sftp.stderr, /subsystem request failed/);
