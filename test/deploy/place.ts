@@ -27,7 +27,7 @@ import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { alice } from '../support/alice.ts';
 import { artifactOf, wikibot } from '../support/store-records.ts';
 
-/** A builder whose builds print `one`, wait, print `two`, and continue when the server is stopped. */
+/** A builder whose builds print `one`, wait for `may`, and print `two`. They continue if the server is stopped. */
 export class ElsewhereBuilder implements Builder {
   readonly going = new Map<string, { readonly useCache: boolean }>();
   told = Promise.withResolvers<void>();

@@ -46,7 +46,7 @@ class NotingBuilder implements Builder {
   }
 }
 
-/** Returns the arguments of `tidy`: an empty data folder that keeps three builds. */
+/** Makes an empty data folder, and options for `applyRetention` that keep the artifacts of three builds. */
 async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32, 1))) {
   const folder = mkdtempSync(join(tmpdir(), 'tidy-'));
   const store = new SqliteStore(folder, key);
@@ -103,7 +103,7 @@ test('the deployment logs of a tool take at most 1 GiB, but the newest log alway
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
 
-test('the setting for kept artifacts counts builds: changes of config vars and rollbacks of the same build do not count', async (context) => {
+test('`keepArtifacts` counts builds: several releases of one build count once', async (context) => {
   const { store, builder, inUse, options } = await tidied(context);
   let serial = 0;
   const release = (build: string, isNew: boolean): void => {
@@ -163,7 +163,7 @@ test('threat 82: the server packs a repository’s refs only while nothing else 
   const author = ['-c', 'user.name=a', '-c', 'user.email=a@example.org'];
   const commit = await repositories.git(wikibot, [...author, 'commit-tree', '-m', 'x', tree]);
   await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
-  // Fills the one folder that git checks, as if there were thousands of objects.
+  // git estimates the number of objects from the folder 17 alone, so 12 objects in it look like thousands.
   for (let count = 0; folderCount(repository) < 12; count += 1) {
     const text = `${count}`;
     const id = createHash('sha1').update(`blob ${text.length}\0${text}`).digest('hex');

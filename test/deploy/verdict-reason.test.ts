@@ -24,7 +24,7 @@ for (const { who, fail } of [
   { who: 'this process', fail: async () => writeFileSync('/dev/full', 'x') },
   { who: 'git', fail: async () => void (await execa('sh', ['-c', 'exec git --version >/dev/full'])) },
 ]) {
-  test(`threat 83: if the disk is full, the push says so, even if ${who} runs into it`, async () => {
+  test(`threat 83: if ${who} cannot write to a full disk, the push says that the disk of the server is full`, async () => {
     const error = await fail().catch((reason: unknown) => reason);
     const { reason } = explainFailure(error, 'v1 is still live', 'bug');
     assert.equal(reason, 'the disk of this server is full (bug); v1 is still live');

@@ -84,7 +84,7 @@ test('rights at the turn: if a push is refused, a person who joined it is told t
   assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
 });
 
-test('rights at the turn: nothing goes live while the directory does not answer, and the push says why', async () => {
+test('rights at the turn: nothing goes live while the directory does not answer, and the verdict says why', async () => {
   const { place, line } = await building();
   await using _place = place;
   const waiting = line.rollback(wikibot, 1, alice);
@@ -167,7 +167,7 @@ test('join order: if a push of another commit waits, a later push of the commit 
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('join order: a push may join an earlier deployment of its commit if only redeploys of the live commit wait in between', async () => {
+test('join order: a push may join an earlier deployment of its commit if only a redeploy, config set, restart and scale wait in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const behind = [

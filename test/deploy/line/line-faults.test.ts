@@ -108,10 +108,10 @@ test('builds that started while the server’s clock was a year ahead do not cou
 });
 
 for (const [what, trigger, left] of [
-  ['is failed', 'BEFORE UPDATE OF state ON releases', 1],
-  ['is made', 'BEFORE UPDATE OF version ON deployments', null],
+  ['is recorded as failed', 'BEFORE UPDATE OF state ON releases', 1],
+  ['is recorded for its deployment', 'BEFORE UPDATE OF version ON deployments', null],
 ] as const) {
-  test(`threat 83: if the disk is full while a release ${what}, the release does not count as rolling out for ever`, async () => {
+  test(`threat 83: if the disk is full while a release ${what}, the release counts as failed when the store works again`, async () => {
     const { place, running } = await building();
     await using _place = place;
     const other = new DatabaseSync(join(place.folder, 'store.sqlite'));
@@ -123,7 +123,7 @@ for (const [what, trigger, left] of [
     if (left !== null) assert.equal(state(), 'created');
     other.exec('DROP TRIGGER full');
     await until(async () => state() === 'failed', 'the release has failed');
-    // An older version of this server left a release in this state.
+    // An older version of this server could leave a release in this state. The next start must end it.
     other.exec(`UPDATE releases SET state = 'created'`);
     other.close();
     await place.start();

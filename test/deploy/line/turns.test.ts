@@ -47,7 +47,7 @@ class Line {
     this.#turns.leave(entry);
   }
 
-  /** `a2` is alice's second deployment of the tool `tool-a`; `bob:a2` is bob's. */
+  /** Adds deployments. `a2` is the second deployment of the tool `tool-a`, by alice; `bob:a2` is by bob. */
   enter(...ids: readonly string[]): void {
     for (const id of ids) this.#turns.enter(this.#entryOf(id, false));
   }
@@ -101,7 +101,7 @@ test('fairness: the tool whose last deployment ended longest ago goes first', as
   assert.equal(await line.order(), 'a1 b1 c1 d1 a2 b2 c2');
 });
 
-test('fairness: many small deployments of one person do not make others wait for ever', async () => {
+test('fairness: a waiting deployment is not overtaken by newer deployments of other tools', async () => {
   const line = new Line(1);
   line.enter('a1', 'b1', 'c1', 'a2');
   await line.end('a1');

@@ -31,7 +31,7 @@ function record(place: Place, id: string, commit: CommitId): void {
 const move = (place: Place, commit: CommitId) =>
   place.repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
 
-test('threat 82: if a branch moves late, it does not move back behind a deployment that went live meanwhile', async () => {
+test('threat 82: a late move of main to v2 does not undo the move to v3, which went live in the meantime', async () => {
   const { place, one } = await live();
   await using _place = place;
   const two = (await place.park('p2', { oldCommit: one })).commit;

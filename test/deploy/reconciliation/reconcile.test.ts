@@ -43,7 +43,7 @@ test('after a crash, the branch moves to the live commit even if a tag of the at
   assert.equal(await place.ref('refs/tags/two'), one);
 });
 
-test('after a crash, a release of an unchanged commit gets its ref too', async () => {
+test('after a crash, a release that only changes config vars gets its ref too', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

@@ -7,7 +7,7 @@ import { unreachable } from '../../../src/kubernetes/retry.ts';
 import { wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 
-/** A runtime whose cluster does not answer at first. */
+/** A runtime whose cluster does not answer the first `failures` calls of `cleanUp`. */
 class LateRuntime extends NullRuntime {
   failures: number;
   isClean = false;

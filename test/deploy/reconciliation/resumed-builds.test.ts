@@ -90,7 +90,7 @@ test('threat 82: a push that was refused after its build does not go live later,
   store.updateDeployment = update;
   const { resumed } = await place.start();
   assert.equal(resumed, 0);
-  // The first server may have stored the end of the deployment meanwhile.
+  // The first server tries again to store the end of the deployment, so it may have stored `failed` by now.
   assert.match(store.deployment('p1')?.state ?? '', /^(interrupted|failed)$/);
   assert.equal(store.tool(wikibot).liveVersion, null);
 });

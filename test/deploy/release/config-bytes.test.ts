@@ -7,13 +7,13 @@ import { Place } from '../place.ts';
 
 const MIB = 1024 * 1024;
 
-test('threat 83: the total size of a tool’s config vars is limited', () => {
+test('threat 83: config vars of a tool that are longer than 524,288 bytes together are refused', () => {
   const value = 'x'.repeat(32 * 1024);
   const changes = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [`V${index}`, value]));
   assert.throws(() => changeConfigVars({}, changes), /together are longer than 524288 bytes/);
 });
 
-test('threat 83: a tool that sets a config var again and again does not fill the shared disk', async () => {
+test('threat 83: a tool that sets config vars again and again is refused after 64 MiB in 24 hours, and stays live', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

@@ -18,7 +18,7 @@ for (const { liveVersion, isStopped, expected } of [
   },
   { liveVersion: null, isStopped: false, expected: /^Nothing of hello is live yet\./ },
 ]) {
-  test(`a push without changes says which release is live: v${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'}`, () => {
+  test(`a push without changes says which release is live (version ${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'})`, () => {
     const store = { tool: () => ({ liveVersion, isStopped }) } as unknown as Store;
     assert.match(
       upToDate(
