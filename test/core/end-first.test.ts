@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { ServedRepository } from '../../src/http/git/served-repository.ts';
 import { startGit } from '../../src/ssh/session/git-process.ts';
 
-// Like git, this starts a child when it has read something.
+// Scripts in place of git. Like git, they start a child process when they have read something.
 const folder = mkdtempSync(join(tmpdir(), 'end-first-'));
 after(() => rmSync(folder, { recursive: true }));
 for (const name of ['git', 'git-receive-pack'])

@@ -11,7 +11,7 @@ function release(types: readonly string[], replicas?: number): Pick<Release, 'ar
 }
 
 for (const { name, types, template, asked, most, expected } of [
-  { name: 'one of each', types: ['web', 'worker'], asked: {}, expected: 'web=1 worker=1' },
+  { name: 'one of each type by default', types: ['web', 'worker'], asked: {}, expected: 'web=1 worker=1' },
   {
     name: 'the release phase is not kept running',
     types: ['release', 'web'],
@@ -42,7 +42,7 @@ for (const { name, types, template, asked, most, expected } of [
     expected: 'web=4 worker=4',
   },
   {
-    name: 'a type may be called as what every object has',
+    name: 'a type may have the name of a property that every object has',
     types: ['constructor', '__proto__'],
     asked: JSON.parse('{"__proto__": 2}') as Replicas,
     expected: 'constructor=1 __proto__=2',

@@ -20,7 +20,7 @@ describe('schedules that can be read', () => {
     { text: '0 0 29 2 *', cron: '0 0 29 2 *' },
     { text: '07 09 * * *', cron: '7 9 * * *' },
   ]) {
-    test(text, () => assert.deepEqual(readSchedule(text, 'wikibot update'), { cron }));
+    test(`“${text}” is the schedule ${cron}`, () => assert.deepEqual(readSchedule(text, 'wikibot update'), { cron }));
   }
 });
 
@@ -48,7 +48,7 @@ describe('what is no schedule, with the reason', () => {
     { text: '@reboot', why: /@hourly, @daily/ },
     { text: '@every 1h', why: /@hourly, @daily/ },
   ]) {
-    test(JSON.stringify(text), () => {
+    test(`${JSON.stringify(text)} is not a schedule, with the reason`, () => {
       const read = readSchedule(text, 'wikibot update');
       assert.match('why' in read ? read.why : read.cron, why);
     });
@@ -74,7 +74,7 @@ test('the next run of a schedule is in UTC, and strictly after the given moment'
   assert.equal(iso(nextRun('0 0 29 2 *', at('2026-01-01T00:00'))), '2028-02-29T00:00');
 });
 
-test('the number of runs of a schedule between two moments', () => {
+test('the runs of a schedule between two moments are counted, up to 1000', () => {
   const [start, end] = [at('2026-01-01T00:00'), at('2026-01-01T01:00')];
   assert.equal(timesDue('*/20 * * * *', start, end), 2);
   assert.equal(timesDue('0 5 * * *', start, end), 0);

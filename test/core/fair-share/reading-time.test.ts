@@ -5,7 +5,7 @@ import { ReadingTime } from '../../../src/core/fair-share/reading-time.ts';
 
 const KIB = 1024;
 
-/** Spends this much in pieces of 5 ms, each in a round of its own. */
+/** Spends `ms` of reading time in pieces of 5 ms, each in its own round of the event loop. */
 async function spend(time: ReadingTime, key: string, ms: number): Promise<void> {
   for (let spent = 0; spent < ms; spent += 5) {
     time.begin();
@@ -34,7 +34,7 @@ test('threat 55: a client whose input costs much time waits nine times as long, 
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: many clients whose input costs much time together get a quarter of the server’s time', async () => {
+test('threat 55: when 50 clients send input that costs much time, the last of them waits more than 4 s', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let number = 0; number < 50; number++) await spend(time, `key ${number}`, 50);
   const waitMs = time.waitMs('key 49');
@@ -54,7 +54,7 @@ test('threat 55: a thousand addresses with cheap input do not slow down one addr
   assert.ok(waitMs < 500, `${waitMs} ms`);
 });
 
-test('a small reading time is not counted, because the garbage collector may have caused it', async () => {
+test('one reading time of 8 ms is not counted, because the garbage collector may have caused it', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   time.spend('one', { spentMs: 8, bytes: KIB, begun: 0 });
   assert.equal(time.waitMs('one'), 0);

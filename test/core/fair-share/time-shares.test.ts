@@ -8,7 +8,7 @@ function busy(milliseconds: number): void {
   while (performance.now() < until);
 }
 
-/** Works for the name until the signal, as one process after the other prints. */
+/** Does one piece of work of `ms` after the other, until the signal fires. @returns the milliseconds of all pieces. */
 async function work(shares: TimeShares, name: string, ms: number, signal: AbortSignal): Promise<number> {
   let count = 0;
   while (!signal.aborted) {
@@ -37,11 +37,11 @@ test('threat 55: a tool that makes much work leaves other tools their share of t
   const end = AbortSignal.timeout(2000);
   const many = Promise.all(Array.from({ length: 20 }, () => work(shares, 'many', 3, end)));
   const [one, other] = [await work(shares, 'one', 1, end), (await many).reduce((sum, ms) => sum + ms, 0)];
-  // Without shares it is a sixtieth; on a busy machine each loses time to other programs.
+  // Without shares, it would be a sixtieth. On a busy machine, both lose time to other programs.
   assert.ok(one > 0.3 * other, `${one} ms beside ${other} ms`);
 });
 
-test('threat 55: a tool’s single line arrives while another tool prints without a pause', async () => {
+test('threat 55: a tool’s single line arrives within 200 ms while another tool prints without a pause', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const end = new AbortController();
   const noisy = Array.from({ length: 20 }, () => work(shares, 'noisy', 5, end.signal));

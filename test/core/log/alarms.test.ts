@@ -36,7 +36,7 @@ const SECRET = 'hunter2-hunter2';
 const GIB = 1024 ** 3;
 const limits = { processes: 512, memoryBytes: GIB, fileBytes: GIB };
 
-/** As the Kubernetes client throws it: the whole answer with all headers. */
+/** An error as the Kubernetes client throws it, with the whole answer and all its headers. */
 function answer(code: number, message: string): ApiException<string> {
   const headers = Object.fromEntries(
     Array.from({ length: 40 }, (_, index) => [`x-header-${index}`, `${SECRET}${'x'.repeat(80)}`]),
@@ -226,7 +226,7 @@ describe('what an operator must mend is an alarm', () => {
   });
 });
 
-test('a failure beside a deployment is logged as one error, also if it is a trouble', () => {
+test('a failure that does not end a deployment is logged as one error; if it is a trouble, as this trouble', () => {
   const { log, lines } = listeningLog();
   const lacking = refusalOf(answer(403, 'jobs is forbidden: User "push" cannot delete resource "jobs"'));
   for (const error of [lacking, lacking, new Error('odd')])

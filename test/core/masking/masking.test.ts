@@ -79,13 +79,13 @@ const ALIKE = [
   },
 ];
 for (const { name, vars, line } of ALIKE) {
-  test(`threat 55: masking a line with many beginnings of secrets is fast: ${name}`, async () => {
+  test(`threat 55: masking a line with many beginnings of secrets takes less than 8 ms: ${name}`, async () => {
     const mask = await masking(vars);
-    // Processor time, because a busy machine does other work meanwhile.
+    // Measures processor time, because a busy machine also does other work.
     const before = process.cpuUsage();
     for (let count = 0; count < 100; count++) assert.equal(mask(line), line);
     const perLineMs = process.cpuUsage(before).user / 1000 / 100;
-    // Comparing each place with each secret took 15 to 30 ms.
+    // A line took 15 to 30 ms when each place in it was compared with each secret.
     assert.ok(perLineMs < 8, `${perLineMs} ms`);
   });
 }
@@ -125,13 +125,13 @@ test('threat 63: a secret that is printed several times without a gap is masked 
 
 for (const { name, form } of [
   { name: 'JSON', form: 'p\\"ss w!rd/\\\\x' },
-  { name: 'RFC 3986', form: 'p%22ss%20w%21rd%2F%5Cx' },
-  { name: 'small hexadecimal digits', form: 'p%22ss%20w!rd%2f%5cx' },
-  { name: 'a form', form: 'p%22ss+w%21rd%2F%5Cx' },
+  { name: 'a URL (RFC 3986)', form: 'p%22ss%20w%21rd%2F%5Cx' },
+  { name: 'a URL with small hexadecimal digits', form: 'p%22ss%20w!rd%2f%5cx' },
+  { name: 'a web form', form: 'p%22ss+w%21rd%2F%5Cx' },
   { name: 'JSON with all letters escaped', form: 'p\\u0022s\\u0073 w!rd\\/\\\\x' },
-  { name: 'a path', form: 'p%22ss%20w%21rd/%5Cx' },
-  { name: 'colours in it', form: '\u001b[01;31m\u001b[Kp"ss\u001b[m\u001b[K w!rd/\\x' },
-  { name: 'characters that are taken out later', form: 'p"s\u0000s w\u0007!rd/\\x' },
+  { name: 'a path of a URL', form: 'p%22ss%20w%21rd/%5Cx' },
+  { name: 'text with colours', form: '\u001b[01;31m\u001b[Kp"ss\u001b[m\u001b[K w!rd/\\x' },
+  { name: 'text with characters that are removed later', form: 'p"s\u0000s w\u0007!rd/\\x' },
 ]) {
   test(`threat 63: a config var’s value is masked in ${name}`, async () => {
     const mask = await masking({ TOKEN: 'p"ss w!rd/\\x' });
