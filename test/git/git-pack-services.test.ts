@@ -105,7 +105,7 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
-test('threat 21: the number of pushes at the same time is limited for one person and for one tool', async () => {
+test('threat 21: one person may have 40 pushes at the same time, and one tool 30; one more is refused with the reason', async () => {
   const { services } = open('many');
   const openOne = (tool: string, uid: string) =>
     services.receive({ ...push, tool: nameOf(tool), principal: { ...alice, uid } });
@@ -184,7 +184,7 @@ async function gitWithin(
   return await execa('sh', limited, { env: environment, extendEnv: false, input, reject: false });
 }
 
-test('threat 35: a small pack of folders that are deltas of a large folder needs little memory', async () => {
+test('threat 35: git needs less than 192 MiB of memory for a small pack of folders that are deltas of a large folder', async () => {
   const { services } = open('folders', { maxPackBytes: 8 * 1024 ** 2 });
   const { folder: repository, environment } = await services.receive(push);
   const { pack, tree } = packOfFolders(20);
@@ -197,7 +197,7 @@ test('threat 35: a small pack of folders that are deltas of a large folder needs
   assert.match(stdout, /unpack ok\n[0-9a-f]{4}ok refs\/tags\/folders/, stderr);
 });
 
-test('threat 35: a clone of large files needs little memory', async () => {
+test('threat 35: git needs less than 96 MiB of memory to pack large files for a clone', async () => {
   const { repositories, services } = open('files');
   const { folder: repository, environment } = await services.upload(wikibot, null, alice);
   const ids = [];
@@ -217,7 +217,7 @@ test('threat 35: a clone of large files needs little memory', async () => {
   assert.equal(exitCode, 0, stderr);
 });
 
-test('threat 21: the number of clones at the same time is limited for one token, for one person and for one tool', async () => {
+test('threat 21: a token, a person and a tool have a limit of simultaneous clones; one more is refused with the reason', async () => {
   const { services } = open('clones');
   const fetchAs = async (uid: string, credential: string, tool: string) =>
     await services.upload(nameOf(tool), null, { ...alice, uid, credential });

@@ -18,7 +18,7 @@ await repositories.ensure(wikibot);
 const head = (more = '') =>
   `tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n${more}\n`;
 
-/** Makes the commit, and a pack of this commit alone, as a push does. Returns its id. */
+/** Stores a commit with these bytes, also in a pack of its own, as a push does. @returns the commit's id. */
 async function commit(bytes: string): Promise<CommitId> {
   const options = { cwd: repositories.folder(wikibot), input: Buffer.from(bytes) };
   const { stdout: id } = await execa('git', ['hash-object', '-t', 'commit', '-w', '--stdin'], options);
@@ -43,7 +43,7 @@ for (const [name, bytes] of Object.entries({
   });
 }
 
-test('git must be asked for the subject: another encoding, a long commit, another pack, a tree', async () => {
+test('no subject is read if the commit has another encoding, is long or is in an older pack, or if the object is a tree', async () => {
   const unread = (id: CommitId) => packedSubject(repositories, wikibot, id);
   assert.equal(await unread(await commit(`${head('encoding ISO-8859-1\n')}One\n`)), null);
   assert.equal(await unread(await commit(`${head()}${'long '.repeat(20_000)}\n`)), null);

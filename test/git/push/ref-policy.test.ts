@@ -21,20 +21,20 @@ function judge(
 }
 
 for (const { name, refs, options, expected } of [
-  { name: 'main deploys', refs: [['refs/heads/main']], expected: [/^deploy$/] },
+  { name: 'a push of main is deployed', refs: [['refs/heads/main']], expected: [/^deploy$/] },
   {
-    name: 'master deploys while there is no main',
+    name: 'a push of master is deployed while there is no main',
     refs: [['refs/heads/master']],
     options: { master: true },
     expected: [/^deploy$/],
   },
   {
-    name: 'master beside main is refused, and the reason names the right command',
+    name: 'a push of master is refused if there is a main, and the reason names the right command',
     refs: [['refs/heads/master']],
     expected: [/git push toolforge master:main/],
   },
   {
-    name: 'another branch is refused, and the reason names the right command',
+    name: 'a push of another branch is refused, and the reason names the right command',
     refs: [['refs/heads/fix']],
     expected: [/git push toolforge fix:main/],
   },
@@ -43,13 +43,13 @@ for (const { name, refs, options, expected } of [
     refs: [['refs/heads/$(reboot)']],
     expected: [/git push toolforge HEAD:main/],
   },
-  { name: 'previews are refused', refs: [['refs/heads/preview/x']], expected: [/previews/] },
+  { name: 'a push of a preview branch is refused', refs: [['refs/heads/preview/x']], expected: [/previews/] },
   {
     name: 'threat 44: the deploy branch cannot be deleted',
     refs: [['refs/heads/main', zeroId]],
     expected: [/cannot be deleted/],
   },
-  { name: 'threat 45: tags are stored', refs: [['refs/tags/v1']], expected: [/^store$/] },
+  { name: 'threat 45: a pushed tag is stored', refs: [['refs/tags/v1']], expected: [/^store$/] },
   {
     name: 'threat 37: a tool with as many tags as it may have gets no further tag, but can deploy',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
@@ -75,12 +75,12 @@ for (const { name, refs, options, expected } of [
     expected: [/atomic/],
   },
   {
-    name: 'threat 38: notes are refused',
+    name: 'threat 38: a push of git notes is refused',
     refs: [['refs/notes/commits']],
     expected: [/^refs\/notes is not stored/],
   },
   {
-    name: 'threat 38: replacements are refused',
+    name: 'threat 38: a push of git replacements is refused',
     refs: [['refs/replace/x']],
     expected: [/^refs\/replace is not stored/],
   },
@@ -94,14 +94,14 @@ for (const { name, refs, options, expected } of [
     refs: [['refs/releases/v1']],
     expected: [/^refs\/releases is not stored/],
   },
-  { name: 'HEAD is refused', refs: [['HEAD']], expected: [/^HEAD is not stored/] },
+  { name: 'a push of HEAD is refused', refs: [['HEAD']], expected: [/^HEAD is not stored/] },
   {
     name: 'threat 49: a push of main and a tag makes one deployment',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     expected: [/^deploy$/, /^store$/],
   },
   {
-    name: 'main deploys beside a refused branch if the push is not atomic',
+    name: 'a push of main and a refused branch deploys main if the push is not atomic',
     refs: [['refs/heads/main'], ['refs/heads/x']],
     expected: [/^deploy$/, /x:main/],
   },

@@ -18,7 +18,7 @@ const repositories = new Repositories({
 });
 const folder = repositories.folder(wikibot);
 const lock = join(folder, 'refs/tags/one.lock');
-/** A shell whose name is that of a git. */
+/** A copy of the shell whose name looks like a git. */
 const shell = join(root, 'git-sh');
 before(async () => {
   await repositories.ensure(wikibot);
@@ -28,7 +28,7 @@ after(() => rmSync(root, { recursive: true }));
 
 const words = [shell, '-c', 'echo ready; read -r end'];
 
-/** Whether the lock of a killed git is removed beside this process. */
+/** Whether `removeDeadLocks` removes the lock of a killed git while `child` runs. */
 async function isRemovedBeside(child: ChildProcessWithoutNullStreams): Promise<boolean> {
   const gone = once(child, 'exit');
   try {
