@@ -87,7 +87,7 @@ test('an encrypted value that is copied to another tool or release is refused', 
   again.close();
 });
 
-test('opening the store with a wrong key is refused, and it can still be opened with its own key', () => {
+test('opening the store with a wrong key is refused, and the store can still be opened with its own key', () => {
   const folder = newFolder();
   new SqliteStore(folder, key).close();
   const other = new SecretsKey(randomBytes(32));
@@ -191,7 +191,7 @@ test('threat 82: kill -9 during writes of the store loses nothing from calls tha
   }
 });
 
-/** Runs the child in a mount namespace of its own, with /mnt mounted as the arguments say. */
+/** Runs `child` on the folder /mnt, in its own mount namespace. `mounts` are the arguments of bwrap that mount /mnt. */
 function inSandbox(mounts: readonly string[], mode: string) {
   const binds = ['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', ...mounts];
   return execa('bwrap', [...binds, process.execPath, child, mode, '/mnt'], {

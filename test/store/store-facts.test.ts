@@ -16,7 +16,7 @@ test('threat 82: a restored store whose first opening was killed is complete, be
   store.tool(wikibot);
   store.close();
   const file = join(folder, 'store.sqlite');
-  // A backup has no write-ahead log, so the first change writes a journal.
+  // A restored backup has no write-ahead log, so its first change writes a journal.
   const writer = new DatabaseSync(file);
   writer.exec('PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN');
   for (let count = 0; count < 200; count++)

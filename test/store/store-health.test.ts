@@ -30,7 +30,7 @@ test('repeated checks of a good store find nothing and change nothing', () => {
   store.close();
 });
 
-// Other processes change the file: closing it in this process would release the store's locks.
+// Other processes change the file, because closing it in this process would release the store's locks.
 for (const { what, command } of [
   { what: 'was deleted', command: 'rm store.sqlite' },
   { what: 'was replaced', command: 'cp store.sqlite other && mv other store.sqlite' },

@@ -90,7 +90,7 @@ test('threat 87: the store is backed up every hour, and not more often', async (
   await atStart;
   for (let count = 1; count <= 3; count += 1) {
     const [newest = ''] = await backups.list('store');
-    // The file system has the time of this machine.
+    // The file got its time from the machine's clock, but the test has moved its own clock.
     utimesSync(newest, (Date.now() - 1) / 1000, (Date.now() - 1) / 1000);
     const next = backedUp();
     // The clock sets its timer after it has logged the backup.

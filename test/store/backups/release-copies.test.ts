@@ -36,7 +36,7 @@ test('copies of the newest releases and of rollback targets are kept, and a new 
     store.addRelease(releaseOf(`d${version}`, { artifact: artifactOf(of(version)) }));
     store.goLive(wikibot, version, `d${version}`, version);
   }
-  // A copy that this store does not know.
+  // A copy of a release that this store does not have.
   const copies = new ReleaseCopies(data);
   writeFileSync(copies.path(wikibot, 200), '{}');
   store.dropOldCopies(wikibot);
