@@ -33,7 +33,7 @@ test('the default of every setting is valid', () => {
 
 for (const { name, environment, expected } of [
   {
-    name: 'a port that is none',
+    name: 'an address without a port',
     environment: { TOOLFORGE_PUSH_SSH: 'localhost' },
     expected: /setting ssh is "localhost".*host:port/,
   },
@@ -43,22 +43,22 @@ for (const { name, environment, expected } of [
     expected: /setting build_time/,
   },
   {
-    name: 'a word that is no choice',
+    name: 'a word that is not one of the choices',
     environment: { TOOLFORGE_PUSH_SANDBOX: 'yes' },
     expected: /setting sandbox/,
   },
   {
-    name: 'a file that is not there',
+    name: 'a missing configuration file',
     environment: { TOOLFORGE_PUSH_CONFIG: '/nowhere.yaml' },
     expected: /\/nowhere\.yaml does not exist/,
   },
   {
-    name: 'a file that is no YAML',
+    name: 'a configuration file that is not YAML',
     environment: { TOOLFORGE_PUSH_CONFIG: file('broken.yaml', 'domain: x\nssh: [1\n') },
     expected: /broken\.yaml is not YAML in line \d/,
   },
   {
-    name: 'a file with an alias of nothing',
+    name: 'a configuration file with an undefined alias',
     environment: { TOOLFORGE_PUSH_CONFIG: file('alias.yaml', 'domain: *name\n') },
     expected: /alias\.yaml is not YAML.*name/,
   },
@@ -68,14 +68,14 @@ for (const { name, environment, expected } of [
     expected: new RegExp(`setting ${name} is 8080, but must be host:port`),
   })),
   {
-    name: 'a file that is a list',
+    name: 'a configuration file that is a list',
     environment: { TOOLFORGE_PUSH_CONFIG: file('list.yaml', '- domain\n') },
     expected: /list\.yaml has no settings/,
   },
   ...[
     { what: 'an empty text', line: 'run_disk: ""' },
     { what: 'a space', line: 'drain_time: " "' },
-    { what: 'a truth', line: 'max_replicas: true' },
+    { what: 'a boolean', line: 'max_replicas: true' },
     { what: 'an empty list', line: 'run_disk: []' },
     { what: 'a number in hexadecimal', line: 'run_processes: "0x10"' },
   ].map(({ what, line }, at) => ({
@@ -101,12 +101,12 @@ for (const { name, environment, expected } of [
     }),
   ),
   {
-    name: 'a variable that a space has cut in two',
+    name: 'a value with a space in a list of variables',
     environment: { TOOLFORGE_PUSH_BUILD_ENVIRONMENT: 'JAVA_OPTS=-Xmx1g -Xms2g' },
     expected: /setting build_environment.*NAME=value.*a map in the configuration file/,
   },
   {
-    name: 'an annotation that is none',
+    name: 'an annotation whose name has a space',
     environment: { TOOLFORGE_PUSH_INGRESS_ANNOTATIONS: 'cert manager/issuer=x' },
     expected: /setting ingress_annotations/,
   },
@@ -116,22 +116,22 @@ for (const { name, environment, expected } of [
     expected: /ingress_annotations.*annotations such as example\.org\/name; cert-manager\.io\/ is not/,
   },
   {
-    name: 'a Secret that can be none',
+    name: 'an invalid name of a Secret',
     environment: { TOOLFORGE_PUSH_INGRESS_TLS_SECRET: 'TOOL_TLS' },
     expected: /setting ingress_tls_secret.*the name of a Secret, with TOOL/,
   },
   {
-    name: 'a setting by a name that every object of JavaScript has',
+    name: 'a setting with the name of a property that every object has',
     environment: { TOOLFORGE_PUSH_CONFIG: file('constructor.yaml', 'constructor: 1\n') },
     expected: /no setting constructor/,
   },
   {
-    name: 'a slip in the file',
+    name: 'a misspelt setting',
     environment: { TOOLFORGE_PUSH_CONFIG: file('slip.yaml', 'domian: x\n') },
     expected: /no setting domian\. Did you mean domain\?/,
   },
 ]) {
-  test(`${name} is refused with the name of the setting`, () => {
+  test(`${name} is refused as BAD_SETTING, with the reason`, () => {
     assert.throws(
       () => readConfig(environment),
       (error) =>
@@ -163,7 +163,7 @@ test('numbers in settings may have spaces around them, and the port of a public 
   }
 });
 
-test('deploy_branch may be any valid name of a git branch', () => {
+test('deploy_branch accepts exactly the names that git accepts for a branch', () => {
   for (const name of [
     'main',
     'v1.0',
@@ -189,7 +189,7 @@ test('an empty build_environment counts as not set', () => {
   assert.deepEqual(readConfig(environment).build_environment, { HTTPS_PROXY: 'http://proxy' });
 });
 
-test('only proxies, certificates and indexes of the server’s own environment reach builds', () => {
+test('a proxy in the server’s own environment reaches builds; NODE_OPTIONS and other variables do not', () => {
   const config = readConfig({ HTTPS_PROXY: 'http://proxy', SECRET: 'x', NODE_OPTIONS: '--inspect' });
   assert.deepEqual(config.build_environment, { HTTPS_PROXY: 'http://proxy' });
 });

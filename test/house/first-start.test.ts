@@ -13,11 +13,11 @@ for (const { keys, remote, command } of [
     command: "curl -u alice --data 'help' http://127.0.0.1:8080/-/command",
   },
 ]) {
-  test(`a first start with ${keys} keys names a remote, commands that work with them, and where npx works`, () => {
+  test(`a first start with ${keys} SSH keys names a remote and a command that this user can use, and where npx works`, () => {
     const text = tellStart({ ...first, keys }, addresses, { web: null, hostKey: 'SHA256:x', pod: null });
     assert.ok(text.includes(`\n      git remote add toolforge ${remote}\n`), text);
     assert.ok(text.includes(`Commands:       ${command}\n`), text);
-    // Elsewhere, npx would ask the registry for a package of this name.
+    // In another folder, npx would ask the registry for a package named toolforge-push.
     assert.match(
       text,
       /npx toolforge-push tool add NAME --maintainer alice {3}\(in the folder of toolforge-push\)\n/,

@@ -10,7 +10,7 @@ const root = resolve(import.meta.dirname, '../..');
 const page = await readFile(resolve(root, 'docs/limits.md'), 'utf8');
 const rows = page.split('\n').filter((line) => line.startsWith('| '));
 
-/** Numbers that limit nobody. */
+/** Numeric settings that are not limits. */
 const NO_LIMITS = [
   'sandbox_uid',
   'pod_uid',
@@ -37,7 +37,7 @@ test('docs/limits.md lists every numeric setting with its default', () => {
   }
 });
 
-test('docs/limits.md tells the deployments at once of one machine and of a cluster, unless a setting says otherwise', () => {
+test('docs/limits.md has the default of concurrent_deployments for one machine and for a cluster, and the setting overrides it', () => {
   const row = rows.find((line) => line.includes('`concurrent_deployments`'));
   const { concurrent_deployments } = readConfig({});
   const local = concurrentDeployments({ builder: 'local', concurrent_deployments });

@@ -11,7 +11,7 @@ const sources = globSync('src/**/*.ts', { cwd: root }).map((path) => ({
 
 /** Names that begin with a capital letter wherever they stand. */
 const PROPER_NAMES = ['Harbor'];
-/** A message would begin with the name of a tool or person, which `sentence` would give a capital letter. */
+/** Matches a message that begins with the name of a tool or person. `sentence` would give this name a capital letter. */
 const BARE_NAME = /^\$\{[\w.]*(tool|uid|holder)\}/;
 
 /** A place of a message, and the string literals that it may consist of. */
@@ -24,7 +24,7 @@ interface Message {
 interface Maker {
   readonly name: string;
   readonly index: number;
-  /** Null = in every file. */
+  /** The only file in which calls of this name count; null = every file. */
   readonly path: string | null;
 }
 
@@ -42,7 +42,7 @@ test('no message of a DeployError begins with the bare name of a tool or person'
   assert.deepEqual(wrong, []);
 });
 
-test('the messages of DeployErrors are found, also if a function or a variable has them', () => {
+test('more than 200 messages of DeployErrors are found, also those that a function or a variable has', () => {
   const found = messages().flatMap(({ literals }) => literals);
   assert.ok(found.length > 200, `only ${found.length} messages`);
   for (const known of ['the store is damaged or is not a store', 'the setting ldap_servers is empty'])
@@ -90,7 +90,7 @@ function messagesOf({ name, index }: Maker, path: string, text: string): Message
   });
 }
 
-/** The expression of the variable that the code before assigned last, or the argument itself. */
+/** If the argument is a variable, what the code before the call last assigned to it; otherwise the argument itself. */
 function expressionOf(given: string, before: string): string {
   if (!/^\w+$/.test(given)) return given;
   const assignment = `const ${given} =`;
@@ -121,7 +121,7 @@ function literalsIn(expression: string): string[] {
   return found;
 }
 
-/** The index of the next `stop` outside of brackets and literals, or of the bracket that closes before it. */
+/** The index of the next `stop` outside of brackets and literals. If an outer bracket closes first, its index. */
 function endOf(text: string, start: number, stop: string): number {
   let depth = 0;
   for (let at = start; at < text.length; at += 1) {

@@ -1,9 +1,9 @@
-// Prints the sizes of src: files, folders, functions, and how much is documented. They are judged by eye.
+// Prints the sizes of src: files, folders, functions, and how much is documented. A person judges them.
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 
 const source = join(import.meta.dirname, '../../src');
-/** A folder with more files is looked at, unless it is a plain collection. */
+/** Folders with more files are printed, so that somebody looks at them. Plain collections may have more. */
 const MAX_FILES = 14;
 const MAX_FUNCTION_LINES = 40;
 const MAX_FILE_LINES = 400;

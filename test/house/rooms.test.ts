@@ -26,7 +26,7 @@ async function rooms(): Promise<Map<string, string[]>> {
   );
 }
 
-/** Packages that live behind one wall each. */
+/** Packages that only some files may import. Each pattern matches the paths, in src, of the files that may. */
 const fences: Readonly<Record<string, RegExp>> = {
   ssh2: /^(ssh\/|auth\/public-key\.ts$)/,
   'node-git-server': /^http\/git\/served-repository\.ts$/,
