@@ -18,7 +18,7 @@ for (const { of, error, says } of [
   });
 }
 
-test('any other error is returned unchanged', () => {
+test('an error that is not a fault of the disk is returned unchanged', () => {
   const error = new Error('something else');
   assert.equal(diskFault(error), error);
 });

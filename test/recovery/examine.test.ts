@@ -11,7 +11,7 @@ import { examine, tellFindings } from '../../src/recovery/examine.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** A data folder with nothing but a folder for backups. */
+/** Makes a data folder that has only an empty folder for backups. @returns its settings. */
 function place(t: TestContext) {
   const folder = mkdtempSync(join(tmpdir(), 'examine-'));
   t.after(() => rmSync(folder, { recursive: true }));
@@ -20,7 +20,7 @@ function place(t: TestContext) {
   return readConfig({ TOOLFORGE_PUSH_DATA: data, TOOLFORGE_PUSH_KEYS: join(folder, 'keys') });
 }
 
-test('threat 87: a data folder that has only a backup of the user directory is not whole', async (t) => {
+test('threat 87: a data folder that has only a backup of the user directory refuses the start and names the restore command', async (t) => {
   const config = place(t);
   const backup = `backups/directory-${timeStamp(Date.now())}.yaml`;
   writeFileSync(join(config.data, backup), 'users: {alice: {}}\ntools: {}\n');

@@ -21,7 +21,7 @@ import { wikibot } from '../support/store-records.ts';
 
 const path = process.env['PATH'] ?? '';
 
-/** A data folder with v1 to v3 of wikibot, without a server. Its store backup is from v1. */
+/** The data folder of a stopped server, with v1 to v3 of wikibot. The store was backed up when v1 was live. */
 class Left {
   readonly folder: string;
   readonly backup: string;
@@ -70,7 +70,7 @@ class Left {
     await rm(this.file(`repositories/${wikibot}.git`), { recursive: true });
   }
 
-  /** Replaces the store with the one from v1. */
+  /** Replaces the store with the backup that was made when v1 was live. */
   async bringOldStore(): Promise<void> {
     for (const name of ['store.sqlite-wal', 'store.sqlite-shm']) await rm(this.file(name), { force: true });
     await copyFile(this.backup, this.file('store.sqlite'));
@@ -82,7 +82,7 @@ class Left {
     store.close();
   }
 
-  /** Starts, and asserts that `doctor` predicted the live version, which is also the newest release. */
+  /** Starts a server, and asserts that `doctor` predicted the live version and that it is the newest release. */
   async start(version: number | null): Promise<Place> {
     const facts = await readDataFacts(this.config);
     // The only tool's repository is the whole folder, so ignore the finding that all repositories are missing.
@@ -101,7 +101,7 @@ class Left {
   }
 }
 
-test('threat 87: if repository and newer store are lost, the newest release is read back and live', async () => {
+test('threat 87: if the repository is lost and the store is an old backup, the newest release is read from its copy and is live', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -308,7 +308,7 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
 test('threat 87: a repository that is replaced while the server runs is reported as lacking the live commit', async () => {
   const left = await Left.make();
   await left.loseRepository();
-  // The next fetch does the same.
+  // Makes an empty repository, as the next fetch would do.
   await repositoriesOf(left.config, path).ensure(wikibot);
   const findings = examine(await readDataFacts(left.config));
   assert.deepEqual(
