@@ -17,10 +17,10 @@ export interface BuilderUnderTest extends AsyncDisposable {
   readonly builder: Builder;
 }
 
-/** Files by path. */
+/** The texts of files by their paths. */
 export type Source = Readonly<Record<string, string>>;
 
-/** A `checkOut` that writes these files. */
+/** Returns a `checkOut` that writes the files of `source`. */
 export function checkOut(source: Source): BuildRequest['checkOut'] {
   return async (folder) => {
     for (const [path, text] of Object.entries(source)) {
@@ -30,7 +30,7 @@ export function checkOut(source: Source): BuildRequest['checkOut'] {
   };
 }
 
-/** False for what a build says while something else takes the room that it needs: it depends on what runs beside it. */
+/** False for a line that a build prints while it waits for room. Such lines depend on what else runs on the machine. */
 export function isNoWait(line: string): boolean {
   return !/^ {7}waiting: /.test(line);
 }
@@ -265,7 +265,7 @@ export function builderContract(
     },
   );
 
-  promise('cleaning up keeps the artifacts that must be kept', async (builder) => {
+  promise('after a clean-up, a removed artifact can be built again, and a kept artifact can be removed', async (builder) => {
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);
     await builder.build(request('two', worker), silent, signal);
@@ -274,7 +274,7 @@ export function builderContract(
     await builder.remove(tool, 'two');
   });
 
-  /** Fires when a build begins to print, as when the server is being stopped. @returns what it threw, and said. */
+  /** Builds, and aborts as a stop of the server does when the build begins. @returns what was thrown and printed. */
   const stopped = async (builder: Builder, build: BuildRequest): Promise<[unknown, string]> => {
     const stop = new AbortController();
     let said = '';

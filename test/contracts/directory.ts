@@ -11,7 +11,7 @@ import { toolName } from '../../src/core/names.ts';
 export interface DirectoryDescription {
   readonly users: readonly {
     readonly name: string;
-    /** As they stand in authorized_keys or sshPublicKey: some may be no good. */
+    /** Lines as in authorized_keys or sshPublicKey. Some may be invalid. */
     readonly keys?: readonly string[];
     readonly password?: string;
     readonly isDisabled?: boolean;
@@ -25,7 +25,7 @@ export interface DirectoryDescription {
 
 export interface DirectoryUnderTest extends AsyncDisposable {
   readonly directory: Directory;
-  /** Makes the back end hold this instead, seen by the next call. */
+  /** Replaces all data of the back end. The next call sees the new data. */
   change(description: DirectoryDescription): Promise<void>;
   /** Makes the back end unable to answer. */
   takeAway(): Promise<void>;
@@ -36,7 +36,7 @@ const hello = toolName('hello') ?? assert.fail();
 const wikibot = toolName('wikibot') ?? assert.fail();
 const nowhere = toolName('nowhere') ?? assert.fail();
 
-/** What every Directory promises, whatever stands behind it. */
+/** The promises of every Directory. */
 export function directoryContract(
   name: string,
   make: (description: DirectoryDescription) => Promise<DirectoryUnderTest>,
@@ -91,29 +91,29 @@ export function directoryContract(
       (await under.directory.identifyByPassword(login, password, signal))?.uid ?? null;
 
     for (const [login, line, uid, promise] of [
-      ['alice', laptop, 'alice', 'an ed25519 key opens its owner’s name'],
-      ['alice', desktop, 'alice', 'an ECDSA key does'],
-      ['alice', old, 'alice', 'an RSA key does'],
-      ['alice', bobs, null, 'another person’s key does not'],
-      ['bob', laptop, null, 'one’s own key does not open another name'],
-      ['alice', stranger, null, 'threat 13: a key behind options or in a second line opens nothing'],
-      ['mallory', laptop, null, 'an unknown name has no key'],
-      ['dave', laptop, null, 'a name without keys has none'],
-      ['carol', gone, null, 'threat 12: a disabled account has no key'],
-      [' Alice ', laptop, 'alice', 'threat 10: case and space of a login are one name'],
-      ['tools.hello', laptop, 'alice', 'a tool’s login is opened by a maintainer’s key, as the maintainer'],
-      ['tool.wikibot', bobs, 'bob', 'tool.NAME is the same'],
-      ['tools.hello', bobs, null, 'a tool’s login is closed to others'],
-      ['tools.hello', gone, null, 'threat 12: and to a disabled maintainer'],
-      ['tools.nowhere', laptop, null, 'there is no login of a tool that is not there'],
-      ['tools.../..', laptop, null, 'threat 11: nor of one that cannot be'],
-      ['git', bobs, 'bob', 'git is opened by anybody’s key, as its owner'],
-      ['git', stranger, null, 'git is closed to strangers'],
-      ['git', shared, null, 'a key of two people tells nobody apart under git'],
-      ['bob', shared, 'bob', 'and opens their own names'],
-      ['', laptop, null, 'an empty login is nobody'],
-      ['*)(uid=*', laptop, null, 'threat 2: nor is a filter'],
-      ['a,ou=x', laptop, null, 'threat 3: nor is a distinguished name'],
+      ['alice', laptop, 'alice', 'an ed25519 key logs its owner in'],
+      ['alice', desktop, 'alice', 'an ECDSA key logs its owner in'],
+      ['alice', old, 'alice', 'an RSA key logs its owner in'],
+      ['alice', bobs, null, 'another person’s key is refused'],
+      ['bob', laptop, null, 'a person’s key is refused for another name'],
+      ['alice', stranger, null, 'threat 13: a key behind options or in a second line is refused'],
+      ['mallory', laptop, null, 'a key with an unknown name is refused'],
+      ['dave', laptop, null, 'a key for a person without keys is refused'],
+      ['carol', gone, null, 'threat 12: the key of a disabled account is refused'],
+      [' Alice ', laptop, 'alice', 'threat 10: case and space of a login do not matter'],
+      ['tools.hello', laptop, 'alice', 'a maintainer’s key with a tool’s login is the maintainer'],
+      ['tool.wikibot', bobs, 'bob', 'a maintainer’s key with the login tool.NAME is the maintainer'],
+      ['tools.hello', bobs, null, 'another person’s key with a tool’s login is refused'],
+      ['tools.hello', gone, null, 'threat 12: a disabled maintainer’s key with a tool’s login is refused'],
+      ['tools.nowhere', laptop, null, 'a key with the login of a missing tool is refused'],
+      ['tools.../..', laptop, null, 'threat 11: a key with the login of an invalid tool name is refused'],
+      ['git', bobs, 'bob', 'a key with the login git is its owner'],
+      ['git', stranger, null, 'an unknown key with the login git is refused'],
+      ['git', shared, null, 'a key of two people with the login git is refused'],
+      ['bob', shared, 'bob', 'a key of two people logs each of them in by name'],
+      ['', laptop, null, 'a key with an empty login is refused'],
+      ['*)(uid=*', laptop, null, 'threat 2: a key with a filter as the login is refused'],
+      ['a,ou=x', laptop, null, 'threat 3: a key with a distinguished name as the login is refused'],
     ] as const) {
       test(`by key: ${promise} (${JSON.stringify(login)})`, async () => {
         assert.equal(await byKey(login, line), uid);
@@ -134,20 +134,20 @@ export function directoryContract(
     });
 
     for (const [login, password, uid, promise] of [
-      ['alice', 'correct horse', 'alice', 'the right one opens'],
-      ['alice', 'Correct horse', null, 'a wrong one does not'],
-      ['alice', 'battery staple', null, 'another person’s does not'],
-      ['alice', '', null, 'threat 1: an empty one is refused'],
-      ['dave', '', null, 'threat 1: also where there is none'],
-      ['dave', 'x', null, 'a name without a password has none'],
-      ['mallory', 'correct horse', null, 'an unknown name has none'],
-      ['carol', 'gone fishing', null, 'threat 12: a disabled account has none'],
+      ['alice', 'correct horse', 'alice', 'the right password logs in'],
+      ['alice', 'Correct horse', null, 'a wrong password is refused'],
+      ['alice', 'battery staple', null, 'another person’s password is refused'],
+      ['alice', '', null, 'threat 1: an empty password is refused'],
+      ['dave', '', null, 'threat 1: an empty password is refused if the person has no password'],
+      ['dave', 'x', null, 'a password is refused if the person has no password'],
+      ['mallory', 'correct horse', null, 'a password with an unknown name is refused'],
+      ['carol', 'gone fishing', null, 'threat 12: the password of a disabled account is refused'],
       ['ALICE ', 'correct horse', 'alice', 'threat 10: case and space of a name do not matter'],
-      ['BJO\u0308RN', 'på riktigt', 'björn', 'threat 10: nor does how an umlaut is written'],
-      ['*)(uid=*', 'correct horse', null, 'threat 2: a filter is nobody'],
-      ['alice,ou=x', 'correct horse', null, 'threat 3: a distinguished name is nobody'],
-      ['git', 'correct horse', null, 'git has none'],
-      ['tools.hello', 'correct horse', null, 'nor has a tool'],
+      ['BJO\u0308RN', 'på riktigt', 'björn', 'threat 10: two ways to write an umlaut are one name'],
+      ['*)(uid=*', 'correct horse', null, 'threat 2: a filter as the name is refused'],
+      ['alice,ou=x', 'correct horse', null, 'threat 3: a distinguished name as the name is refused'],
+      ['git', 'correct horse', null, 'the login git is refused'],
+      ['tools.hello', 'correct horse', null, 'a person’s password with a tool’s login is refused'],
     ] as const) {
       test(`by password: ${promise} (${JSON.stringify(login)})`, async () => {
         assert.equal(await byPassword(login, password), uid);

@@ -10,7 +10,7 @@ import { Keyboard, oneOff, startOneOff } from '../run/one-off-steps.ts';
 import { web, webTool } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
-/** The promises of every Runtime about one-offs. Its bench allows two at once. */
+/** The promises of every Runtime about one-offs. The bench allows two one-offs at once. */
 export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBench>): void {
   describe(`one-offs: ${name}`, { concurrency: 1 }, () => {
     let bench: RuntimeBench;
@@ -45,7 +45,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(status, 0);
     });
 
-    test('threat 16: words are passed unchanged, with any characters', async () => {
+    test('threat 16: the words of a one-off’s command are passed unchanged, with any characters', async () => {
       const words = [
         'a b',
         '',
@@ -73,7 +73,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(shown.out, expected.out.replaceAll('\n', '\r\n'));
     });
 
-    test('a process type runs its line with the other words as arguments', async () => {
+    test('a one-off named by a process type runs the command of the type, with the other words as arguments', async () => {
       assert.equal((await run(['task'])).out, 'task of value 1\n');
       assert.equal((await run(['task', 'more', '$KEY'])).out, 'task of value 1 more $KEY\n');
     });
@@ -87,7 +87,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       });
     }
 
-    test('10 MB pass unchanged in both directions', async () => {
+    test('a one-off reads 10 MB of input, and 10 MB of its output arrive, unchanged', async () => {
       const piece = Buffer.from(Array.from({ length: 100_000 }, (_, at) => (at * 7 + (at >> 8)) & 255));
       async function* input() {
         for (let count = 0; count < 100; count += 1) yield piece;
@@ -100,14 +100,14 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(createHash('sha256').update(running.out).digest('hex'), expected.digest('hex'));
     });
 
-    test('if output cannot be sent to the client, only that command ends', async () => {
+    test('if a one-off’s output cannot be sent to the client, the one-off ends with this error', async () => {
       const running = startOneOff(runtime, release, ['sh', '-c', 'echo said; sleep 1'], {
         output: () => Promise.reject(new Error('the client takes nothing')),
       });
       await assert.rejects(running.end, /the client takes nothing/);
     });
 
-    test('a slow client makes the process wait, and a process that does not read makes the client wait', async () => {
+    test('a slow client makes a one-off wait, and a one-off that does not read makes its client wait', async () => {
       const open = Promise.withResolvers<void>();
       const gone = new AbortController();
       let given = 0;
@@ -143,7 +143,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       }
     });
 
-    test('a terminal has its size and type, Ctrl-C, resizes, and one output', async () => {
+    test('the terminal of a one-off has its size and type, Ctrl-C, resizes, and one output', async () => {
       const keyboard = new Keyboard();
       const script = [
         'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
@@ -166,7 +166,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.err, '');
     });
 
-    test('a terminal that is resized during the start has its new size', async () => {
+    test('a terminal that is resized while a one-off starts has its new size', async () => {
       const keyboard = new Keyboard();
       const script = 'for i in {1..200}; do [ "$(stty size)" = "11 55" ] && exit 4; sleep 0.1; done';
       const running = startOneOff(runtime, release, ['bash', '-c', script], {
@@ -177,7 +177,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal((await running.end).status, 4);
     });
 
-    test('Ctrl-C ends a command without a handler, and Ctrl-D a command that reads', async () => {
+    test('at a terminal, Ctrl-C ends a one-off without a handler, and Ctrl-D ends a one-off that reads', async () => {
       for (const { command, shown, key, status } of [
         { command: ['sh', '-c', 'echo asleep; exec sleep 100'], shown: /asleep/, key: '\u0003', status: 130 },
         { command: ['sh', '-c', 'echo reading; exec cat'], shown: /reading/, key: '\u0004', status: 0 },

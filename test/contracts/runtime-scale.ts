@@ -133,7 +133,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     ]);
   });
 
-  test('scale: one type to 0 and back, while other types keep running', async () => {
+  test('scale: one process type can be scaled to 0 and back while other types keep running', async () => {
     const { runtime, request } = benchNow();
     const tool = 'none' as ToolName;
     const artifact = await benchNow().artifact({ 'web.py': webTool('some'), 'worker.py': politeWorker }, [
@@ -153,7 +153,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await until(async () => (await request(tool, '/')).status === 200, 'an answer');
   });
 
-  test('scale: a rollout and a resume keep the numbers', async () => {
+  test('scale: a rollout and a resume run the recorded numbers of processes', async () => {
     const { runtime } = benchNow();
     const tool = 'kept' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('kept'));
