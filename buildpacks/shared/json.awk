@@ -1,5 +1,6 @@
-# Prints a JSON file as lines of PATH<TAB>VALUE, one for each string, number, true, false and null. PATH is the keys,
-# joined by `|`. For small files: package.json, and a registry's answer about one version. Works with any POSIX awk.
+# Prints a JSON file as lines of PATH<TAB>VALUE, one for each string, number, true, false and null. PATH is the keys
+# that lead to the value, joined by `|`. For small files: package.json, and the npm registry's answer about one version.
+# Works with any POSIX awk.
 
 function fail(why) { print "not valid JSON: " why > "/dev/stderr"; failed = 1; exit 1 }
 

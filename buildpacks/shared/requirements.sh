@@ -1,9 +1,11 @@
 # Finds the file with the requirements of a Python tool. Sourced by the buildpacks python, pip and uwsgi.
 
-# text_of FILE: prints the lines of a file, also of a Windows file (byte order mark, CR, UTF-16 of Latin letters)
+# text_of FILE: prints the lines of a file without what Windows adds: byte order mark, CR, and the NULs of UTF-16 with
+# Latin letters
 text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
 
-# Prints the file with the requirements, or nothing: at the top, else where Toolforge's `webservice` has its source.
+# Prints the path of the file with the requirements, or nothing. A requirements.txt at the top comes first, then the one
+# in the folder of Toolforge's `webservice`, then pyproject.toml.
 requirements_file() {
   local file
   for file in requirements.txt www/python/src/requirements.txt; do

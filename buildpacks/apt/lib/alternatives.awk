@@ -31,7 +31,7 @@ function read_line(line,    words, count, i, name) {
   if (match(line, /(^|[ ;&|])update-alternatives /)) each(substr(line, RSTART + RLENGTH), 1)
 }
 
-# Repeats the command for each value of each loop around it
+# Reads the command once for each value of the variable of each `for` loop around it
 function each(words, level,    values, count, i, name) {
   if (level > depth) { command(words); return }
   name = variable[level]
@@ -57,7 +57,7 @@ function emit(priority, link, path) {
   if (link ~ /^\/[-A-Za-z0-9\/._+@]+$/ && path ~ /^\/[-A-Za-z0-9\/._+@]+$/ && link path !~ /\.\.\//) print priority "\t" link "\t" path
 }
 
-# Removes quotes and expands known variables. An unknown variable becomes `?`
+# Removes quotes and expands variables that the script has set. Any other variable becomes `?`
 function plain(text,    result, name) {
   gsub(/["']/, "", text)
   result = ""

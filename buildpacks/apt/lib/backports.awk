@@ -1,4 +1,5 @@
-# Prints a source for another release on the machine's own mirror: -v codename=bookworm -v release=bookworm-backports
+# Prints a source for the backports of a release, made from the machine's own source for the release. Arguments:
+# -v codename=bookworm -v release=bookworm-backports
 # Reads sources in deb822 format (paragraphs) and in one-line format: sources.list(5).
 BEGIN { RS = ""; FS = "\n" }
 /(^|\n)Types:[^\n]*deb/ && !/(^|\n)[Ee]nabled:[[:space:]]*(no|false|0)/ {

@@ -1,14 +1,16 @@
-# Makes a layer from packages that works in its own folder. Sourced by bin/build.
+# Makes a layer from Debian packages, changed so that they work in the layer's folder instead of /. Sourced by
+# bin/build.
 
 triplet=$(uname -m)-linux-gnu
 
-# Unpacks the packages of the plan into an empty layer. All links in the layer are relative, so that it can be copied.
+# Unpacks the packages that $work/plan lists into an empty layer. All links in the layer are relative, so that it can be
+# copied.
 make_layer() {
   rm -rf "$layer"
   mkdir -p "$layer" "$work/links"
   awk -v folder="$state/archives" '{ print folder "/" $2 }' "$work/plan" |
     xargs -r -d '\n' -n 1 -P "$(nproc)" bash "$CNB_BUILDPACK_DIR/lib/unpack.sh" "$layer" "$work/links"
-  # Tools do not need documentation. The copyright files stay.
+  # Deletes documentation, which tools do not need, but keeps the copyright files.
   rm -rf "$layer"/usr/share/{man,info,lintian,bug,locale} "$layer"/var
   [[ -d $layer/usr/share/doc ]] && find "$layer/usr/share/doc" ! -type d ! -name copyright -delete
   link_alternatives
@@ -27,7 +29,7 @@ link_alternatives() {
   done < <(cat "$work/links"/* /dev/null | LC_ALL=C sort -s -k 1,1nr)
 }
 
-# Makes absolute links to files in the layer relative.
+# Makes absolute links relative if their target is in the layer.
 link_within() {
   local link target inner ups
   while IFS= read -r -d '' link; do
@@ -39,7 +41,7 @@ link_within() {
   done < <(find "$layer" -type l -lname '/*' -print0)
 }
 
-# Replaces /usr in .pc files by the folder of the layer, relative to the .pc file.
+# Replaces /usr in .pc files by the layer's folder usr, as a path relative to the .pc file.
 relocate_pkgconfig() {
   local file inner ups
   while IFS= read -r -d '' file; do
@@ -70,8 +72,8 @@ point() {
   printf %s "$found" >"$layer/env/$variable.default"
 }
 
-# Sets the variables that name folders of the layer, for the tool and later buildpacks. Each build writes them again, because
-# the layer may be in another folder.
+# Sets the variables that name folders of the layer, for the tool and later buildpacks. Each build writes them again,
+# because the layer can be in another folder than in the last build.
 write_environment() {
   local usr=$layer/usr lib=$layer/usr/lib/$triplet folders=() line file java=''
   rm -rf "$layer"/env "$layer"/env.build "$layer"/env.launch
@@ -95,7 +97,8 @@ write_environment() {
   point TESSDATA_PREFIX "$usr"/share/tesseract-ocr/*/tessdata
   point FIGLET_FONTDIR "$usr/share/figlet"
   [[ -n $java ]] && point JAVA_HOME "$java"
-  # For fonts and icons. Without the variable, programs use these two folders.
+  # XDG_DATA_DIRS is for fonts and icons. If it is not set, programs use /usr/local/share and /usr/share, so these must
+  # be in it, too.
   join XDG_DATA_DIRS env "$usr/share"
   [[ -f $layer/env/XDG_DATA_DIRS.prepend ]] && printf /usr/local/share:/usr/share >"$layer/env/XDG_DATA_DIRS.default"
   [[ -f /etc/fonts/fonts.conf ]] || point FONTCONFIG_PATH "$layer/etc/fonts"

@@ -1,4 +1,5 @@
-# Reads which packages the tool asks for. Sourced by bin/detect and bin/build. The files are data: no part of them runs.
+# Reads which packages the tool asks for in its Aptfile and project.toml. The files are data: no part of them runs.
+# Sourced by bin/detect and bin/build.
 
 has_apt_table() { [[ -f project.toml ]] && grep -qE $'^(\xef\xbb\xbf)?''[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
 
@@ -7,7 +8,7 @@ fail() {
   exit 1
 }
 
-# plain FILE: refuses a file that is not a short text
+# plain FILE: fails if the file is larger than 64 kB, is not UTF-8 text, or contains a control character
 plain() {
   [[ $(wc -c <"$1") -le 65536 ]] || fail "The $1 is larger than 64 kB."
   iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>&1 || fail "The $1 is not UTF-8 text."
@@ -15,7 +16,8 @@ plain() {
   return 0
 }
 
-# Sets wanted (`name` or `name/release`) and place (`Line 3 of the Aptfile`), one for each package.
+# Sets the lists wanted (`name` or `name/release`) and place (`Line 3 of the Aptfile`), which have one entry for each
+# package.
 read_packages() {
   local line word number=0
   wanted=() place=()
@@ -43,7 +45,8 @@ read_packages() {
   [[ ${#wanted[@]} -le 200 ]] || fail "The tool asks for more than 200 packages: ask for fewer."
 }
 
-# add_package TEXT PLACE: adds a package. The grammar of names: https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
+# add_package TEXT PLACE: adds a package to the lists wanted and place, or fails if TEXT is not the name of a package.
+# The grammar of names: https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
 add_package() {
   local text=$1 where=$2 shown=$1
   [[ ${#shown} -gt 40 ]] && shown=${shown:0:40}…

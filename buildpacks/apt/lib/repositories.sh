@@ -1,8 +1,8 @@
-# Runs apt with its own folders and without root. Sourced by bin/build. apt uses the machine's sources, keys, pins, proxies and
-# certificates; its state is in the layer `state`. No pipe ends in `head`, because `head` ends before all is written, and the
-# build would then fail without a reason.
+# Runs apt without root. apt uses the machine's sources, keys, pins, proxies and certificates, and keeps its own files
+# in the layer `state`. Sourced by bin/build. No pipe here ends in `head`: `head` ends before the program that writes to
+# it, which then fails, and the build would fail without a reason.
 
-# Lists of packages that are younger than this are not fetched again.
+# The lists of packages are not fetched again for this many seconds.
 day=86400
 
 # Copies the machine's sources without options that allow unsigned repositories, and writes apt's configuration.
@@ -22,7 +22,7 @@ prepare_apt() {
   done
   for release in $(printf '%s\n' "${wanted[@]}" | sed -n 's|.*/||p' | sort -u); do add_release "$release"; done
 
-  # Read after the machine's own configuration: apt.conf(5)
+  # apt reads this file after the machine's own configuration, so its values count: apt.conf(5)
   cat >"$state/apt.conf" <<C
 #clear APT::Update;
 #clear DPkg;
@@ -57,7 +57,8 @@ Dir::State::status "$status";
 C
 }
 
-# add_release RELEASE: adds a source for the backports of this Debian if the machine has none
+# add_release RELEASE: if the machine has no source for the release, adds one. Fails unless RELEASE is the backports of
+# this Debian.
 add_release() {
   local release=$1 codename
   cat_sources | awk -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/has_release.awk" && return
@@ -73,7 +74,7 @@ add_release() {
   mv "$work/backports" "$sources/backports.sources"
 }
 
-# Prints all sources, separated by empty lines
+# Prints the sources that apt uses, separated by empty lines
 cat_sources() {
   local file
   for file in "$sources"/*; do
@@ -90,15 +91,15 @@ place_of_release() {
 
 apt() { LC_ALL=C APT_CONFIG='' apt-get -c "$state/apt.conf" "$@"; }
 
-# Tells whether the lists of packages are from the last day and from the same sources
+# Tells whether the lists of packages were fetched within a day, from the same sources as apt uses now
 lists_are_fresh() {
   local at='' of=''
-  # The time is in the file, because caches do not keep the times of files.
+  # The text of the file has the time, because caches do not keep the time stamps of files.
   [[ -f $state/refreshed ]] && read -r at of <"$state/refreshed"
   [[ $of == "$sources_key" ]] && (($(date +%s) - at < day))
 }
 
-# Fetches the lists of packages. If that fails in part, uses the lists that are available.
+# Fetches the lists of packages. If some cannot be fetched, uses the lists that are there.
 refresh_lists() {
   local file has_lists=''
   echo "-----> Fetching Debian's lists of packages"
@@ -125,30 +126,32 @@ unreachable_host() {
   echo "${host:-no address known}"
 }
 
-# Writes the packages to download, which the base does not have, to $work/plan as lines of `URI FILE SIZE SHA256`. Returns 1 if
-# apt cannot resolve the packages; then $work/resolve says why.
+# Writes the packages that the base does not have to $work/plan, as lines of `URI FILE SIZE SHA256`. Returns 1 if apt
+# cannot resolve the packages; $work/resolve then says why.
 resolve() {
   local name
   for name in "${wanted[@]%%/*}"; do
     if is_misread "$name"; then : >"$work/resolve" && return 1; fi
   done
-  # The folder of archives is empty, because apt leaves packages that it finds there out of the list.
+  # apt gets an empty folder for downloads, because it prints no URI for a package that it finds there.
   mkdir -p "$work/none/partial"
   apt install -q -y --print-uris -o Dir::Cache::archives="$work/none" -- "${wanted[@]}" >"$work/resolve" 2>&1 || return 1
-  # A newer libc must not be put over the base's own, because libc and its loader belong together.
+  # Packages of the libc and of the base itself are left out: libc and its loader belong together, so a layer must not
+  # have another libc.
   sed -nE "s/^'([^']+)' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]{64})\$/\1 \2 \3 \4/p" "$work/resolve" |
     { grep -vE ' (libc6|libc-bin|base-files|dpkg)_[^ ]* ' || true; } | LC_ALL=C sort -k 2 >"$work/plan"
   [[ $(grep -cE "^'[^']+' " "$work/resolve") -eq $(grep -cE ' SHA256:[0-9a-f]{64}$' "$work/resolve") ]] ||
     fail "A package source of this server has no SHA-256 of its packages: tell the operator."
 }
 
-# If no package has a name with . or +, apt reads the name as a regular expression or drops the final +: apt-get(8), install.
+# is_misread NAME: tells whether apt would not read NAME as the name of a package. If no package has a name with . or +,
+# apt reads the name as a regular expression, or drops a + at its end: apt-get(8), install.
 is_misread() {
   [[ $1 == *[.+]* ]] &&
     ! LC_ALL=C APT_CONFIG='' apt-cache -c "$state/apt.conf" pkgnames "$1" 2>/dev/null | grep -xF -- "$1" >/dev/null
 }
 
-# Prints in one sentence why the packages cannot be installed
+# Fails with one sentence that says why apt cannot install the packages
 explain() {
   local index name missing line
   for index in "${!wanted[@]}"; do
@@ -173,7 +176,7 @@ explain() {
   fail "apt cannot resolve the packages: ${line:-it gave no reason}"
 }
 
-# Downloads the packages of the plan and checks them. Returns 1 if that fails; then $work/download says why.
+# Downloads the packages in $work/plan and checks them. Returns 1 if that fails; $work/download then says why.
 download() {
   apt install -q -y -d -- "${wanted[@]}" >"$work/download" 2>&1 || return 1
   (cd "$state/archives" && awk '{ print $4 "  " $2 }' "$work/plan" | sha256sum -c --quiet --strict >>"$work/download" 2>&1)

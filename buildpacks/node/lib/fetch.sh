@@ -1,6 +1,6 @@
-# Downloads. Sourced by bin/build. What there is on the machine does it: curl, else python3, else Node.
+# Downloads files with a program that the machine has: curl, else python3, else Node. Sourced by bin/build.
 
-# fetch URL FILE [HEADER]
+# fetch URL FILE [HEADER]: downloads URL into FILE
 fetch() {
   local url=$1 file=$2 header=${3:-Accept: */*}
   if command -v curl >/dev/null; then
@@ -32,7 +32,8 @@ J
   fi
 }
 
-# fetch_package NAME VERSION FOLDER: unpacks a package of the npm registry, after a check of its integrity
+# fetch_package NAME VERSION FOLDER: downloads a package of the npm registry, checks its SHA-512, and unpacks it into
+# FOLDER
 fetch_package() {
   local name=$1 version=$2 folder=$3 work lines integrity expected actual
   work=$(mktemp -d)

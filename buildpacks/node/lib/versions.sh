@@ -3,14 +3,15 @@
 # The long-term support release for tools that ask for no version.
 default_major=24
 
-# Sets $wanted (an npm range; empty = any) and $said_by. Takes the lines of package.json.
+# wanted_node LINES: sets $wanted (an npm range; empty = any) and $said_by (the file that names it). LINES are those of
+# package.json.
 wanted_node() {
   wanted=$(field "$1" 'engines|node') said_by='package.json'
   [[ -n $wanted ]] && return
   local file
   for file in .nvmrc .node-version; do
     [[ -f $file ]] || continue
-    # PowerShell writes UTF-16 with its mark: `node -v >.nvmrc`
+    # In PowerShell, `node -v >.nvmrc` writes UTF-16 with a byte order mark.
     wanted=$(head -n 1 "$file" | LC_ALL=C tr -d 'v \r\000\357\273\277\376\377') said_by=$file
     [[ $wanted =~ ^[0-9] ]] && return
   done
@@ -26,9 +27,9 @@ fits() {
   local major=$1 part word words operator number minor isin
   while IFS= read -r part; do
     isin=1
-    # `>= 18` is `>=18`, and `18 - 20` is `>=18 <=20`
+    # Rewrites `>= 18` as `>=18`, and `18 - 20` as `>=18 <=20`
     part=$(sed -E 's/([<>=^~]) +/\1/g; s/([0-9x.*]+) +- +([0-9x.*]+)/>=\1 <=\2/g' <<<"$part")
-    # An array, because a bare `*` would expand to the names of all files.
+    # Splits into an array, because the shell would replace a bare `*` by the names of all files.
     read -ra words <<<"$part"
     for word in "${words[@]}"; do
       [[ $word =~ ^([<>=^~v]*)([0-9]+|[xX*])(\.([0-9]+))? ]] || continue
@@ -47,7 +48,8 @@ fits() {
   return 1
 }
 
-# choose_major RANGE MAJORS…: prints the default if it fits, else the newest even major version that fits, else the newest
+# choose_major RANGE MAJORS…: prints the default major version if the range allows it, else the newest even one that the
+# range allows, else the newest odd one. Prints nothing if the range allows none.
 choose_major() {
   local range=$1 major best=''
   shift
@@ -61,8 +63,10 @@ choose_major() {
   echo "$best"
 }
 
-# choose_version RANGE MAJOR VERSIONS…: prints the exact version, or the newest of a minor version, if the range is one and it
-# exists, else the newest of the major version. VERSIONS are sorted. No pipe into `grep -q`, which ends before all is written.
+# choose_version RANGE MAJOR VERSIONS…: prints the version to install. If RANGE is an exact version that exists, prints
+# it. If RANGE names a minor version, such as 20.11, prints the newest version of it. Otherwise prints the newest
+# version of MAJOR. VERSIONS are sorted. No pipe here ends in `grep -q`, which ends before the program that writes to
+# it, and that program would fail.
 choose_version() {
   local range=$1 major=$2 minor version found=''
   shift 2

@@ -1,6 +1,7 @@
-# Lists the files that say what to install. Sourced by bin/build, after requirements.sh.
+# Lists the files that say what to install, such as requirements.txt. Sourced by bin/build, after requirements.sh.
 
-# inputs FILE: prints FILE, files with usual names, and all files that these include by -r and -c, each with a NUL after it
+# inputs FILE: prints FILE, all other files with usual names for requirements, and the files that these include with -r
+# and -c. A NUL follows each name.
 inputs() {
   local file line queue
   local -A known=()
@@ -14,7 +15,7 @@ inputs() {
     [[ -f $file && -z ${known[$file]:-} ]] || continue
     known[$file]=1
     printf '%s\0' "$file"
-    # A limit, because files that include themselves as `-r ./…` would never end.
+    # There is a limit of 200 files, because files that include themselves as `-r ./…` would never end.
     [[ ${#known[@]} -lt 200 ]] || return 0
     while IFS= read -r line || [[ -n $line ]]; do queue+=("${file%/*}/$line"); done < <(
       text_of "$file" | sed -nE 's/^[[:space:]]*(-r|--requirement|-c|--constraint)[[:space:]=]*([^#[:space:]]+).*/\2/p'

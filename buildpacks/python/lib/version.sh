@@ -1,10 +1,11 @@
-# Finds which Python the tool asks for, and which is installed. Sourced by bin/detect and bin/build, with requirements.sh.
+# Finds which Python the tool asks for, and which Pythons are installed. Sourced by bin/detect and bin/build, with
+# requirements.sh.
 
-# Sets $wanted (3.11; empty = any) and $said_by (the file).
+# Sets $wanted (the version, such as 3.11; empty = any) and $said_by (the file that names it).
 wanted_python() {
   local text file
   wanted='' said_by=''
-  # The places where Toolforge's webservice looks. More than one file is refused.
+  # The folders in which Toolforge's webservice looks. The server refuses a source with more than one such file.
   for file in service.template www/python/src/service.template; do
     [[ -f $file ]] || continue
     text=$(text_of "$file" | sed -nE 's/^type:[[:space:]]*["'\'']?python([0-9.]*).*/v\1/p' | sed -n 1p)
@@ -23,7 +24,7 @@ wanted_python() {
   return 0
 }
 
-# take VERSION FILE: 3.11.4 counts as 3.11, 3.09 as 3.9, and 3 as any
+# take VERSION FILE: sets $said_by to FILE, and $wanted to the version: 3.11.4 counts as 3.11, 3.09 as 3.9, and 3 as any
 take() {
   [[ $1 =~ ^([23])(\.([0-9]+))? ]] || return 1
   said_by=$2
@@ -32,7 +33,7 @@ take() {
   return 0
 }
 
-# Prints all python3.N of the base system, as minor numbers
+# Prints N of each python3.N that the base system has, sorted
 minors_here() {
   local folder file
   for folder in /usr/local/bin /usr/bin /opt/homebrew/bin; do
@@ -42,7 +43,8 @@ minors_here() {
   done | sort -nu
 }
 
-# Sets $chosen (3.11; empty = there is no Python): the wanted version, else the nearest, else the newer of two
+# Sets $chosen (the version, such as 3.11; empty = there is no Python). It is the wanted version if installed, else the
+# nearest, and the newer one of two that are equally near.
 choose_python() {
   local minor distance best='' want=${wanted#3.}
   chosen=''

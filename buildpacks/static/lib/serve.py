@@ -1,7 +1,7 @@
-"""Serves the files of the current folder at PORT: those of a static site, which do not change while it runs.
+"""Serves the files of the current folder at PORT. They are a static site, and do not change while the server runs.
 
-Nothing whose name begins with a dot, nothing that a symbolic link leads out to, no folder listings.
-Standard library only.
+Does not serve names that begin with a dot, symbolic links that lead out of the folder, or listings of folders.
+Uses only the standard library.
 """
 
 import contextlib
@@ -18,12 +18,13 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 ROOT = os.path.realpath(os.getcwd())
 IDLE_SECONDS = 15
-# For each chunk of a file: the link may be slow, and a player pauses.
+# The limit for sending one chunk of a file. It is long, because a connection may be slow, and a media player pauses.
 SEND_SECONDS = 600
 STOP_SECONDS = 10
 CHUNK_BYTES = 256 * 1024
 TEXT = {"application/javascript", "application/json", "application/xml", "application/manifest+json", "image/svg+xml"}
-# The base system's list differs from machine to machine; these are what browsers insist on.
+# The media types that browsers insist on. They are listed here, because the base system's list differs from machine to
+# machine.
 TYPES = {
     ".html": "text/html", ".htm": "text/html", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
     ".json": "application/json", ".map": "application/json", ".webmanifest": "application/manifest+json",
@@ -42,20 +43,21 @@ def content_type(path):
 
 
 def locate(url_path):
-    """The file for a path: (file, None), or (None, the path to redirect to), or (None, None)."""
-    # http.server makes a character of each byte.
+    """Returns, for the path of a URL, (file, None), (None, the path to redirect to), or (None, None) for no file."""
+    # http.server decodes each byte of the path as one character.
     path = unquote_to_bytes(url_path.encode("latin-1")).decode("utf-8", "surrogateescape")
     parts = [part for part in path.split("/") if part != ""]
     if "\0" in path or any(part.startswith(".") for part in parts):
         return None, None
     target = os.path.realpath(os.path.join(ROOT, *parts))
     below = os.path.relpath(target, ROOT)
-    # A link inside may lead to another place inside, but not to one that a name of its own would not open.
+    # A symbolic link may lead to another file of the site, but not to a file outside or to one with a name that is not
+    # served.
     if below != "." and any(part.startswith(".") for part in below.split(os.sep)):
         return None, None
     if os.path.isdir(target):
         if not path.endswith("/"):
-            # Never //host: a browser would take it for another site's address.
+            # The path begins with one slash, because a browser would take //host for the address of another site.
             return None, "/" + url_path.strip("/") + "/"
         index = os.path.realpath(os.path.join(target, "index.html"))
         inside = index.startswith(ROOT + os.sep) and "/." not in index[len(ROOT):]
@@ -69,7 +71,7 @@ _tags = {}
 
 
 def entity_tag(path, size):
-    """Made of the content, since an image has the same time stamp on every file."""
+    """Returns the ETag of a file, a hash of its content. In an image, all files have the same time stamp."""
     if path not in _tags:
         digest = hashlib.sha256()
         with open(path, "rb") as file:
@@ -80,7 +82,10 @@ def entity_tag(path, size):
 
 
 def byte_range(header, size):
-    """(first, last) for one satisfiable range, None for all of it; ValueError where nothing of it is there."""
+    """Returns (first, last) for a header with one range of bytes, or None to send the whole file.
+
+    Raises ValueError if the file has none of these bytes.
+    """
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip())
     if match is None or match.group(1) == match.group(2) == "":
         return None
@@ -120,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def __getattr__(self, name):
-        # http.server answers 501 to what has no method; a site of files knows these two.
+        # Without this, http.server would answer 501 to other methods than GET and HEAD. 405 says which methods there
+        # are.
         if name.startswith("do_"):
             return lambda: self.empty(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD", "Connection": "close"})
         raise AttributeError(name)
@@ -171,7 +177,7 @@ class Handler(BaseHTTPRequestHandler):
         self.head(status, headers if status == HTTPStatus.NOT_MODIFIED else {**headers, "Content-Length": "0"})
 
     def head(self, status, headers):
-        # What was sent with a request is not read: the connection cannot go on after it.
+        # The body of a request is not read. So the connection is closed after a request that has one.
         has_body = self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
         if self.server.is_stopping or has_body:
             headers = {**headers, "Connection": "close"}
@@ -187,7 +193,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    # A waiting connection must not hold back the end.
+    # The process ends even if connections are still open.
     daemon_threads = True
     request_queue_size = 256
     is_stopping = False
@@ -221,7 +227,7 @@ def main():
     signal.signal(signal.SIGINT, stop)
     print("serving %s at port %d" % (ROOT, server.server_address[1]), flush=True)
     server.serve_forever(poll_interval=0.1)
-    # No new connections now; answers under way have a moment to finish.
+    # There are no new connections any more. Wait some seconds for answers that are being sent.
     server.socket.close()
     with server.changed:
         server.changed.wait_for(lambda: server.answers == 0, STOP_SECONDS)

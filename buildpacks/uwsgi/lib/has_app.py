@@ -1,11 +1,14 @@
-"""Whether a module sets `app` when it is imported: read, never run. Exit status 0 where it does or may, 1 where not."""
+"""Tells whether a module sets `app` when it is imported. Reads the module and never runs it.
+
+Exits with 0 if the module sets `app` or may set it, and with 1 if not.
+"""
 
 import ast
 import sys
 
 
 def sets_app(body):
-    """Whether one of these statements, or one within their `if`, `try`, `with` and loops, gives a value to `app`."""
+    """Returns whether a statement gives a value to `app`. Also looks into `if`, `match`, `try`, `with` and loops."""
     for statement in body:
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             if statement.name == "app":
@@ -41,6 +44,7 @@ if len(source) > 1_000_000:
 try:
     found = sets_app(ast.parse(source).body)
 except (SyntaxError, ValueError, RecursionError, MemoryError):
-    # Whatever is wrong with it, uwsgi tells it better, at the start of the tool.
+    # The file is not valid Python. Take part if it may set `app`, because uwsgi gives the better error when the tool
+    # starts.
     found = b"app" in source
 sys.exit(0 if found else 1)
