@@ -1,5 +1,5 @@
-# Where tools are built: Debian with compilers, the Cloud Native Buildpacks lifecycle, and the buildpacks of the folder
-# that is the context (NAME/buildpack.toml and order.toml).
+# The image in which tools are built: Debian with compilers, the Cloud Native Buildpacks lifecycle, and buildpacks. The
+# context is the folder with the buildpacks (NAME/buildpack.toml and order.toml).
 ARG lifecycle_image=docker.io/buildpacksio/lifecycle:0.21.0
 ARG run_image
 FROM ${lifecycle_image} AS lifecycle
@@ -8,7 +8,7 @@ FROM ${run_image} AS run
 FROM docker.io/library/debian:bookworm-slim AS cnb
 ARG run_image
 COPY --from=lifecycle /cnb/lifecycle /cnb/lifecycle
-# What a tool finds at run is what packages are worked out against.
+# The list of packages in the run image. The apt buildpack installs only packages that this list lacks.
 COPY --from=run /var/lib/dpkg/status /cnb/run-image/dpkg-status
 COPY . /buildpacks
 # The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id.

@@ -1,4 +1,4 @@
-# What the images of tools stand on: Debian, a Python, and a user without rights.
+# The base of the images of tools: Debian, Python, and a user without rights.
 FROM docker.io/library/debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates media-types python3 \
