@@ -8,7 +8,7 @@ import type { TerminalSize } from './runtime.ts';
 const LAST_OUTPUT_MS = 5000;
 
 /**
- * Resolves when the server gives up a client that does not read the output: 5 s after the command has ended and
+ * Resolves when the server gives up on a client that does not read the output: 5 s after the command has ended and
  * `signal` has fired.
  */
 export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
@@ -49,7 +49,9 @@ export function onPipes(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', script, 'sh', folder, ...command];
 }
 
-/** script(1) runs a command in a new terminal, and connects this terminal to its own standard streams. */
+/**
+ * script(1) runs a command in a new terminal, and passes data between that terminal and the standard streams of script.
+ */
 export const SCRIPT = '/usr/bin/script';
 
 /**

@@ -20,7 +20,9 @@ export function unfulfilled(service: ServiceSettings, runMemory: number): string
   return sentences;
 }
 
-/** Returns a sentence if service.template asks for more memory than the operator allows; otherwise an empty list. */
+/**
+ * Returns one sentence if service.template asks for more memory than the operator allows. If not, the list is empty.
+ */
 export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
   if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
   return [

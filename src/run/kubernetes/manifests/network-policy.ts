@@ -23,7 +23,7 @@ export interface NetworkPolicyOptions {
   readonly config: Pick<ManifestConfig, 'ingress_namespace' | 'tool_networks_in' | 'tool_networks_out'>;
 }
 
-/** Returns the tool's NetworkPolicy as an object with only its name. */
+/** Returns an object with only the kind and the name of a tool's NetworkPolicy. */
 export function policyOf(namespace: string): Applied<V1NetworkPolicy> {
   return {
     apiVersion: 'networking.k8s.io/v1',

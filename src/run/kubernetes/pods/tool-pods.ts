@@ -42,7 +42,7 @@ export interface ToolPod {
 }
 
 const WAIT_MS = 1000;
-/** The key of the alarm that the watch of pods fails, see alarms.ts. */
+/** The key of the alarm about a failed watch of pods, see alarms.ts. */
 const WATCH = 'POD_WATCH';
 
 export interface PodListener {

@@ -10,8 +10,8 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
   try {
     await undo();
   } catch (failure) {
-    // An `error` that is no DeployError says that the step was aborted. Its reason is known, so only the failure to
-    // undo matters.
+    // If `error` is no DeployError, the step was aborted for a reason that is known. Only the failure to undo then
+    // matters.
     if (!(error instanceof DeployError)) throw failure;
     throw new DeployError(error.code, `${error.message}. ${notUndone(failure)}`, error.hint, {
       cause: new AggregateError([error, failure]),

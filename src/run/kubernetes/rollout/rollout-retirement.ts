@@ -78,7 +78,7 @@ export class RolloutRetirement {
       .filter(({ isScheduled }) => !isScheduled);
     const types = new Set(staying.map(({ type }) => type));
     const others = [...types].filter((type) => type !== 'web');
-    // If this fails, the removal of the whole rollout, below, removes these processes too.
+    // If removing the processes that are not `web` fails, the removal of the whole rollout removes them too.
     const ending =
       others.length === 0 ? null : removeRollout(parts, { ...removal, types: others }).catch(() => {});
     const cut = AbortSignal.any([hurry, parts.closing]);

@@ -111,8 +111,8 @@ export class OneOffPipes implements AsyncDisposable {
 }
 
 /**
- * Opens the pipes: each for reading and writing (`keepers`), and this server's own ends. If a pipe cannot be opened,
- * closes all.
+ * Opens each pipe for reading and writing (`keepers`), and then this server's own ends of the pipes. If a pipe cannot
+ * be opened, closes all that are open.
  */
 function openAll(folder: string) {
   const opened: number[] = [];

@@ -79,7 +79,7 @@ export async function startRun(start: Start, parts: RunParts): Promise<Running> 
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
     await place.remove();
-    // The port is given back last, because requests may still be on their way to it.
+    // Give the port back after the folders are removed, because requests may still be on their way to the port.
     if (outside !== null) parts.ports.giveBack(outside);
   };
   try {
