@@ -5,7 +5,8 @@ import type { Artifact } from '../core/types.ts';
 import type { Sandbox } from './sandbox.ts';
 
 /**
- * This file marks an artifact that was built without isolation. Such an artifact contains real paths of this machine.
+ * The file with this name marks an artifact that was built without isolation. Such an artifact contains real paths of
+ * this machine.
  */
 const MARK = 'trusted';
 

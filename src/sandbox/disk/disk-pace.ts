@@ -12,7 +12,7 @@ export interface PaceOptions {
   readonly rest: number;
 }
 
-/** How often the file system's free space is read, which costs almost nothing. */
+/** The interval at which the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
 /**
  * While the disk fills quickly or is nearly full, the pause is at least this many times the duration of the last

@@ -178,7 +178,7 @@ function unifiedBase(folder: string): Base[] {
   return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
 }
 
-/** In version 2, enables the resources in the groups inside this group. */
+/** In version 2, lets the groups inside this group limit the resources. */
 function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, folder: string): void {
   if (version === 1) return;
   for (const resource of resources) {

@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
-/** How often the free memory is read, which costs almost nothing. */
+/** The interval at which the free memory is read, which costs almost nothing. */
 const TICK_MS = 100;
 /**
  * The shortest pause between two looks at the processes, unless the free memory fell by `FAST_BYTES` since the last
@@ -110,9 +110,9 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
 // count. If the files in memory cannot be found in time, all shared memory of this machine counts. Page tables (VmPTE)
 // count, because a process can map a small file thousands of times. Shared memory counts for each process in proportion
 // (Pss, proc_pid_smaps(5)). The same memory may also count as a file in memory or a segment of System V, so only the
-// larger of the two sums counts. The segments are in the IPC namespace of the last process, which belongs to the user
-// namespace of the first. Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at
-// 2 GiB.
+// larger of the two sums counts. The segments are in the IPC namespace of the last process in the arguments, which
+// belongs to the user namespace of the first process there. Only root sees files in memory that are mapped and not
+// open. In mawk, the format %d stops at 2 GiB.
 const EXACT = `all=$1; shift
 each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
