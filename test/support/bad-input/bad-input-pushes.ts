@@ -63,7 +63,7 @@ export function badPushes(first: string): BadPush[] {
 
 function malformed(first: string): BadPush[] {
   const endless = Buffer.alloc(2 * MiB, pktLine(`shallow ${zeroId}`));
-  const noList = /this is not a push of git/;
+  const noList = /this is not a push of git/i;
   return [
     {
       name: 'threat 24: text that is not a pkt-line',
@@ -89,7 +89,7 @@ function malformed(first: string): BadPush[] {
       name: 'threat 24: a truncated command list',
       times: 16,
       bodies: [list(first).subarray(0, 60)],
-      answer: /before it named a ref to push|did not understand/,
+      answer: /before it named a ref to push|not a request that git understands/,
     },
   ];
 }
