@@ -3,7 +3,7 @@ import { type CommandList, encodeCommandList } from '../../src/git/push/command-
 import type { TestServer } from './server.ts';
 import type { WorkTree } from './work-tree.ts';
 
-/** A tool, and the clone in which its objects are made. */
+/** A tool on a server, and the clone in which a test makes the objects that it pushes. */
 export interface Fabric {
   readonly server: TestServer;
   readonly name: string;
@@ -16,9 +16,9 @@ export interface RawPush {
   readonly capabilities?: readonly string[];
   /** Commits to send, each with all objects that it reaches. */
   readonly objects?: readonly string[];
-  /** A pack to send instead of them. */
+  /** A pack to send instead of `objects`. */
   readonly pack?: Buffer;
-  /** The bytes to send instead of everything else. */
+  /** A request body to send instead of the commands and the pack. */
   readonly body?: Buffer;
 }
 
@@ -44,13 +44,13 @@ export async function rawPush(
   return { status: response.status, text: text.replace(/[0-9a-f]{4}\u0002/g, '') };
 }
 
-/** A pack of the objects that these arguments of `git rev-list` select. */
+/** Returns a pack of the objects that these arguments of `git rev-list` select. */
 export async function packOf(tree: WorkTree, objects: readonly string[]): Promise<Buffer> {
   const { stdout } = await execa('git', ['pack-objects', '--stdout', '--revs', '--quiet'], {
     cwd: tree.folder,
     input: objects.map((id) => `${id}\n`).join(''),
     encoding: 'buffer',
-    // One pack in 256 ends with a line feed.
+    // One pack in 256 ends with the byte of a line feed, which belongs to the pack.
     stripFinalNewline: false,
   });
   return Buffer.from(stdout);

@@ -41,7 +41,7 @@ class ScriptedDeployments implements Deployments {
   readonly calls: unknown[] = [];
   log: string[] = ['-----> Releasing v2\n', '=====> v2 is live\n'];
   verdict: Verdict = { isLive: true, version: 2 };
-  /** Whether deployments continue for ever after their log. */
+  /** If true, deployments never end, although their log ends. */
   isEndless = false;
   refusal: DeployError | null = null;
   isStoredOnly = false;
@@ -149,7 +149,7 @@ export class Desk implements Disposable {
 
   readonly followers: Followers;
 
-  /** @param stallMs - How long a follower may read nothing. */
+  /** @param stallMs - For how many milliseconds a follower may read nothing. */
   constructor(stallMs?: number) {
     this.followers = new Followers(stallMs);
   }
@@ -212,7 +212,7 @@ export class Desk implements Disposable {
   }
 }
 
-/** Yields pieces that split characters. */
+/** Yields the input in pieces of three bytes, which can split characters. */
 async function* chunks(input: string | Uint8Array): AsyncGenerator<Uint8Array> {
   const bytes = typeof input === 'string' ? Buffer.from(input) : input;
   for (let from = 0; from < bytes.length; from += 3) yield bytes.subarray(from, from + 3);

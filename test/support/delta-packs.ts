@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 
-/** An entry of a folder that git does not look up: a submodule. */
+/** Returns an entry of a folder for a submodule. git does not look up the object of such an entry. */
 function submodule(name: string): Buffer {
   return Buffer.concat([Buffer.from(`160000 ${name}\0`), Buffer.alloc(20, 1)]);
 }
@@ -24,7 +24,7 @@ function entry(type: number, length: number, body: Buffer): Buffer {
   return Buffer.concat([head, body]);
 }
 
-/** A small pack of a folder with 16 MiB of entries, and of `count` folders that are deltas: copies with one more entry. */
+/** Makes a small pack of a folder with 16 MiB of entries, and `count` deltas that copy it and add one entry each. */
 export function packOfFolders(count: number): { readonly pack: Buffer; readonly tree: string } {
   const size = 0xffffff;
   const each = submodule('s0000000').length;

@@ -2,8 +2,9 @@ import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
- * The moment when `git update-ref` gets SIGKILL: before it locks anything; with all locks held and its answer unsent; at
- * the command to commit; with one ref moved and the others locked; with all moved and its answer unsent.
+ * The moments at which `git update-ref` can get SIGKILL, in this order: before it locks a ref; when it has locked all
+ * refs but not said so; when it is told to commit; when it has moved one ref and the others are locked; when it has
+ * moved all refs but not said so.
  */
 export const MOMENTS = ['starting', 'locked', 'told to commit', 'half committed', 'committed'] as const;
 export type Moment = (typeof MOMENTS)[number];
@@ -45,7 +46,7 @@ if (!$isInteractive) { print $to "prepare\n"; scalar <$from>; murder(); }
 close $to; waitpid $pid, 0; exit($? >> 8);
 `;
 
-/** A folder for the front of PATH whose `git` is killed on order. */
+/** A folder to put first in PATH. Its `git` runs the real git, and kills `git update-ref` when a test wants this. */
 export class KilledUpdateRef {
   readonly folder: string;
   readonly #order: string;

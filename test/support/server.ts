@@ -25,7 +25,7 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly msg: string
 
 /**
  * A real server in a process of its own, with its own data folder, keys, buildpacks and home folder. The first start
- * makes its user and the tool `hello`. The real command adds more tools.
+ * makes its user and the tool `hello`.
  */
 export class TestServer implements AsyncDisposable {
   readonly folder: string;
@@ -33,7 +33,7 @@ export class TestServer implements AsyncDisposable {
   http = '';
   password = '';
   user = '';
-  /** Its output for the person at the terminal. */
+  /** What the server has printed for the person at the terminal. */
   told = '';
   readonly lines: LogLine[] = [];
   #child: ChildProcess | null = null;
@@ -98,7 +98,7 @@ export class TestServer implements AsyncDisposable {
     };
   }
 
-  /** Starts it and waits until it is ready. After `kill`, it keeps its addresses. */
+  /** Starts the server and waits until it is ready. A server that is started after `kill` keeps its addresses. */
   async boot(limitMs = 60_000): Promise<void> {
     const child = spawn(process.execPath, [join(root, this.#main)], {
       env: this.environment,
@@ -138,13 +138,13 @@ export class TestServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** The processor time of its event loop in seconds. On a busy machine it gets less, never more. */
+  /** The seconds of processor time that the server's event loop has used. Other programs cannot make them more. */
   get processorSeconds(): number {
     const [ran] = readFileSync(`/proc/${this.pid}/task/${this.pid}/schedstat`, 'utf8').split(' ');
     return Number(ran) / 1e9;
   }
 
-  /** Sends a signal, by default SIGKILL, and waits for its end. */
+  /** Sends the server a signal, by default SIGKILL, and waits until the server has ended. */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#child;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
@@ -160,7 +160,7 @@ export class TestServer implements AsyncDisposable {
     await removeTree(this.folder);
   }
 
-  /** The environment of a git client with a key. */
+  /** The environment of a git client that logs in with the user's key. */
   get clientEnvironment(): Record<string, string> {
     const key = join(this.folder, 'home/.ssh/id_ed25519');
     return {
@@ -182,7 +182,7 @@ export class TestServer implements AsyncDisposable {
       : `http://${this.user}:${this.password}@${this.http}/${tool}.git`;
   }
 
-  /** `ssh USER@HOST words`. */
+  /** Runs `ssh USER@HOST words`. */
   async command(...words: string[]): Promise<Run> {
     const [host = '', port = ''] = this.ssh.split(':');
     const ssh = (this.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
@@ -191,7 +191,7 @@ export class TestServer implements AsyncDisposable {
     });
   }
 
-  /** `npx toolforge-push words`. */
+  /** Runs `npx toolforge-push words`. */
   async local(...words: string[]): Promise<Run> {
     return run(process.execPath, [join(root, 'src/cli/bin.ts'), ...words], { env: this.environment });
   }
@@ -200,7 +200,7 @@ export class TestServer implements AsyncDisposable {
     await new DirectoryFile(join(this.folder, 'data/directory.yaml')).addTool(name, [this.user]);
   }
 
-  /** The answer of the tool's web address. */
+  /** Asks for a path of the tool's web address. */
   async get(tool: string, path = '/'): Promise<{ status: number; body: string }> {
     const asked = request(`http://${this.http}${path}`, {
       headers: { host: `${tool}.localhost` },
@@ -261,7 +261,7 @@ export async function timeout(milliseconds: number, what: string): Promise<never
   throw new Error('unreachable');
 }
 
-/** Calls `check` until it returns a value other than null and false. For state without events. */
+/** Calls `check` until it returns a value other than null and false. Throws if this takes longer than `limitMs`. */
 export async function until<T>(
   check: () => Promise<T | null | false>,
   what: string,

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A file system of its own, ext4 in a file. Only root can mount it. */
+/** A small file system for one test: ext4 in a file, mounted at `folder`. Only root can mount it. */
 export class SmallDisk implements Disposable {
   readonly folder: string;
   readonly #parent: string;
@@ -25,7 +25,7 @@ export class SmallDisk implements Disposable {
     }
   }
 
-  /** Why this machine cannot make one; false if it can. */
+  /** Why this machine cannot mount a small disk; false if it can. */
   static get whyNot(): string | false {
     if (process.getuid?.() !== 0) return 'only root mounts a disk';
     try {

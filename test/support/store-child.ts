@@ -21,7 +21,7 @@ function deployOnce(store: SqliteStore, id: string, padding = ''): number {
   return version;
 }
 
-/** Copies a first release, and lets the store refuse it. */
+/** Makes the store refuse to let a first release go live, after its copy was written. Prints the copied versions. */
 function refuse(store: SqliteStore): void {
   store.addDeployment(deploymentOf('d1'));
   const other = new DatabaseSync(join(folder, 'store.sqlite'));
@@ -37,7 +37,7 @@ function refuse(store: SqliteStore): void {
   }
 }
 
-/** Writes until the disk is full, reads, makes room, writes again. */
+/** Writes until the disk is full, reads, deletes `ballast` to make room, and writes once more. */
 function fill(store: SqliteStore, ballast: string): void {
   try {
     for (let index = 1; ; index++) deployOnce(store, `d${index}`, 'x'.repeat(5000));

@@ -11,7 +11,7 @@ export function nameOf(text: string): ToolName {
   return name;
 }
 
-/** A commit id made of one hexadecimal digit. */
+/** Returns a commit id that repeats one hexadecimal digit. */
 export function commitOf(digit: string): CommitId {
   const commit = commitId(digit.repeat(40));
   if (commit === null) throw new Error(`${digit} makes no commit id`);

@@ -13,7 +13,7 @@ import { exitOf, startInCgroup } from '../../src/sandbox/process/sandbox-child.t
 import { startGit } from '../../src/ssh/session/git-process.ts';
 import { wikibot } from './store-records.ts';
 
-/** More descriptors than the start of any of these needs. */
+/** More descriptors than any of `starts` needs. */
 const MAX_FREE = 20;
 
 const [what = '', folder = ''] = process.argv.slice(2);

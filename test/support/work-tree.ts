@@ -69,7 +69,7 @@ export class WorkTree {
   }
 }
 
-/** A tool of this name, pushed over SSH, with v1 live. */
+/** Adds a tool, and pushes it over SSH. Its release v1 is then live. @returns also the pushed commit, as `first`. */
 export async function liveTool(
   server: TestServer,
   name: string,

@@ -40,7 +40,7 @@ async function ask(siege: Siege, sent: Sent): Promise<{ status: number; text: st
   return { status: Number(/^HTTP\/1\.1 (\d{3}) /.exec(text)?.[1] ?? 0), text };
 }
 
-/** Bad requests that each get this status and text. */
+/** Bad requests. Each must get exactly one answer, with this status, and with text that `told` matches. */
 function kind(
   [name, times]: readonly [name: string, times: number],
   status: number,
@@ -59,7 +59,7 @@ function kind(
   return { name, times, send };
 }
 
-/** Sends a part of a request, gets no answer, and disconnects in one of two ways. */
+/** Sends a part of a request, gets no answer, and disconnects: every second time with a reset. */
 function fragment(name: string, times: number, bytes: (siege: Siege) => string): BadInput {
   let count = 0;
   const send = async (siege: Siege) => {
@@ -276,7 +276,7 @@ export const httpKinds: readonly BadInput[] = [
   ]),
 ];
 
-/** A bad push as one request. */
+/** Sends each body of a bad push as one HTTP request. */
 export function pushByHttp({ name, times, bodies, answer }: BadPush): BadInput {
   const send = async (siege: Siege) => {
     for (const body of bodies) {

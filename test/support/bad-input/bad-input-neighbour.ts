@@ -46,13 +46,13 @@ export class Neighbour {
     return neighbour;
   }
 
-  /** Pushes a tag and visits the tool's page. Throws if that does not succeed in time. */
+  /** Pushes a new tag and visits the page of `quiet`. Throws if this takes longer than 20 s. */
   async push(): Promise<void> {
     this.#pushes += 1;
     await this.#inTime('push', 'toolforge', `main:refs/tags/push-${this.#pushes}`);
   }
 
-  /** Lists the refs, asserts that the last pushed one is there, and visits the page. */
+  /** Lists the refs, asserts that the last pushed tag is there, and visits the page of `quiet`. */
   async list(): Promise<void> {
     const { stdout } = await this.#inTime('ls-remote', 'toolforge');
     const last = `\trefs/tags/push-${this.#pushes}`;
@@ -62,7 +62,7 @@ export class Neighbour {
     );
   }
 
-  /** Deploys a version that answers with `text`. */
+  /** Deploys a version of `quiet` that answers with `text`. */
   async deploy(text: string): Promise<void> {
     for (const [name, content] of Object.entries(webTool(text)))
       await writeFile(join(this.#folder, name), content);

@@ -5,7 +5,7 @@ import { deflateSync } from 'node:zlib';
 export class HandMadePack {
   readonly #entries: Buffer[] = [];
 
-  /** @returns the object's id. */
+  /** Adds an object. @returns its id. */
   add(type: 'commit' | 'tree' | 'blob', body: Buffer): string {
     this.#entries.push(Buffer.concat([head(TYPES[type], body.length), deflateSync(body)]));
     return createHash('sha1').update(`${type} ${body.length}\0`).update(body).digest('hex');
@@ -34,7 +34,7 @@ export class HandMadePack {
     return this.add('tree', Buffer.concat(parts));
   }
 
-  /** @param count - The number of objects in its header. */
+  /** Returns the whole pack. @param count - The number of objects that the header of the pack claims. */
   bytes(count: number = this.#entries.length): Buffer {
     const start = Buffer.from('PACK\0\0\0\u0002\0\0\0\0', 'latin1');
     start.writeUInt32BE(count, 8);

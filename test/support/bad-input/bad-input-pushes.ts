@@ -7,7 +7,7 @@ import { HandMadePack } from './bad-input-packs.ts';
 export interface BadPush {
   readonly name: string;
   readonly times: number;
-  /** The bodies, sent one after the other. */
+  /** What the client sends: each body is a push of its own, one after the other. */
   readonly bodies: readonly Buffer[];
   readonly answer: RegExp;
 }
@@ -44,7 +44,7 @@ const HOSTILE_TREES: readonly (readonly (readonly [mode: string, name: string])[
   ],
 ];
 
-/** The command list of a push of one commit to the deploy branch, or of these commands. */
+/** Returns the command list of a push: by default, `commit` goes to the deploy branch. */
 function list(
   commit: string,
   commands: readonly RefCommand[] = [update(commit)],
@@ -56,7 +56,7 @@ function list(
 
 const update = (newId: string, ref: string = MAIN): RefCommand => ({ oldId: zeroId, newId, ref });
 
-/** @param first - The live commit, which the repository has. */
+/** Returns all bad pushes. @param first - The live commit, which the repository already has. */
 export function badPushes(first: string): BadPush[] {
   return [...malformed(first), ...refused(first), ...brokenPacks(), ...bombs(), hostileTrees()];
 }

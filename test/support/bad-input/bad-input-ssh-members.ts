@@ -169,7 +169,7 @@ export const memberKinds: readonly BadInput[] = [
   },
 ];
 
-/** A bad push as one session. Sent half as often, because each needs a login. */
+/** Sends a bad push in an SSH session. It is sent half as often as by HTTP, because each time needs a login. */
 export function pushBySsh({ name, times, bodies, answer }: BadPush): BadInput {
   return member(name, times / 2, async (client) => {
     for (const body of bodies) {
@@ -199,7 +199,7 @@ function member(
   };
 }
 
-/** Waits for the end. `once` would reject with the server's reason. */
+/** Waits until a connection is closed. `once` would reject if the server gives a reason. */
 const end = (client: Client) => new Promise<void>((resolve) => client.once('close', () => resolve()));
 
 function logIn(siege: Siege): Promise<Client> {
@@ -214,7 +214,7 @@ function logIn(siege: Siege): Promise<Client> {
   });
 }
 
-/** The output and status of a command. */
+/** Runs a command. @returns its output and its exit status. */
 async function say(
   client: Client,
   command: string,
@@ -227,7 +227,7 @@ async function say(
   return { text: plain(stdout.toString('latin1')) + stderr.toString('latin1'), code };
 }
 
-/** Commands that are answered with this text and a status other than 0. */
+/** Commands that must be answered with text that `words` matches, and with a status other than 0. */
 function commands(name: string, words: RegExp, lines: readonly string[]): BadInput {
   return member(name, 8, async (client) => {
     for (const line of lines) {
@@ -239,7 +239,7 @@ function commands(name: string, words: RegExp, lines: readonly string[]): BadInp
   });
 }
 
-/** Raw messages of the protocol. Afterwards, the connection has ended or still answers a command. */
+/** Raw SSH messages. If `ends`, they must end the connection. If not, the connection must still answer a command. */
 function messages(name: string, ends: boolean, payloads: readonly Buffer[]): BadInput {
   return {
     name: `threat 23: ${name}`,

@@ -11,7 +11,7 @@ const MiB = 1024 * 1024;
 const noise = randomBytes(MiB);
 const introduction = 'SSH-2.0-x\r\n';
 
-/** Sends bytes before a login, which make the server end the connection. */
+/** Sends bytes without a login. The server must end the connection. */
 function stranger(name: string, times: number, bytes: readonly (string | Buffer)[]): BadInput {
   const send = async (siege: Siege) => {
     const text = await siege.knock(bytes);
@@ -20,7 +20,7 @@ function stranger(name: string, times: number, bytes: readonly (string | Buffer)
   return { name: `threat 20: ${name}`, times, send };
 }
 
-/** A refused login. */
+/** Tries a login that the server must refuse. */
 function refusedLogin(name: string, times: number, config: (siege: Siege) => ConnectConfig): BadInput {
   const send = async (siege: Siege) => {
     const options = {

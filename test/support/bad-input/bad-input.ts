@@ -16,31 +16,31 @@ export interface BadInput {
   readonly send: (siege: Siege) => Promise<unknown>;
 }
 
-/** The measures that must be the same before and after. */
+/** Measures of the server that must not grow while it gets bad input. */
 export interface Gauge {
   readonly pid: number;
   readonly descriptors: number;
-  /** git processes below the server. */
+  /** The number of git processes that the server has started and that still run. */
   readonly gits: number;
   readonly residentMiB: number;
-  /** Its peak. */
+  /** The highest value that `residentMiB` has had since the server's start. */
   readonly peakMiB: number;
 }
 
 /**
- * The allowed growth of memory from the first round to the end. Heap and malloc settle in the second or third round,
- * and eight more do not raise that. One bomb that is held in memory would take 96.
+ * The allowed growth of resident memory, in MiB, from the first round to the end. Heap and malloc settle in the second
+ * or third round, and eight more rounds do not raise it. One gzip bomb that is held in memory would take 96 MiB.
  */
 const MORE_MIB = 48;
-/** The same for the peak, with four such bombs at once. */
+/** How far, in MiB, the peak may be above the memory after the first round. Four gzip bombs come at once. */
 const MORE_AT_PEAK_MIB = 160;
-/** Fewer than one address may hold at the SSH door. */
+/** How many inputs are sent at once: fewer than the connections that the SSH door allows one address. */
 const AT_ONCE = 8;
 const BATCH_LIMIT_MS = 90_000;
 
 /**
- * A real server with two users. The attacker maintains the live tool `hello`, and the neighbour keeps working
- * meanwhile. Each has an address of its own in the loopback network.
+ * A real server with two users. The attacker maintains the live tool `hello`, and the neighbour keeps working during
+ * the attack. Each of them has an address of its own in the loopback network.
  */
 export class Siege implements AsyncDisposable {
   readonly server: TestServer;
@@ -63,7 +63,7 @@ export class Siege implements AsyncDisposable {
   }
 
   static async lay(door: 'ssh' | 'http', settings: Record<string, string> = {}): Promise<Siege> {
-    // Like `npm start`.
+    // The options with which `npm start` runs the server.
     const NODE_OPTIONS = '--max-semi-space-size=1 --max-old-space-size=512';
     const server = await TestServer.start({ NODE_OPTIONS, ...settings });
     try {
@@ -93,7 +93,7 @@ export class Siege implements AsyncDisposable {
     return `Basic ${Buffer.from(`${this.server.user}:${this.server.password}`).toString('base64')}`;
   }
 
-  /** Sends one kind as often as it says, while the neighbour keeps working. */
+  /** Sends one kind of bad input `kind.times` times, while the neighbour keeps working. */
   async endure(kind: BadInput): Promise<void> {
     await Promise.all([this.send(kind, kind.times), this.neighbour.push()]);
     await this.neighbour.list();
@@ -178,8 +178,8 @@ export class Siege implements AsyncDisposable {
 }
 
 /**
- * Attacks one door with all kinds: first a round without the neighbour to warm up, then a test for each kind.
- * Afterwards, nothing of them may be left.
+ * Attacks one door with all kinds of bad input: first a round without the neighbour to warm up, then a test for each
+ * kind. When all tests have ended, nothing of the input may be left.
  */
 export async function besiege(
   context: TestContext,

@@ -8,7 +8,8 @@ type Done = Readonly<Record<string, number>>;
 const END_MS = 60_000;
 
 /**
- * Runs attacks in a process of their own. It is nice, because real attackers use processors of their own.
+ * Runs attacks in a process of their own. The process has a low priority (nice 10), because real attackers do not take
+ * processor time from the server.
  */
 export class Attacker implements AsyncDisposable {
   readonly #child: ChildProcess;
@@ -34,7 +35,7 @@ export class Attacker implements AsyncDisposable {
     await Promise.race([this.#begun, this.#ended]);
   }
 
-  /** Ends all attacks. @returns how much each has done, by its name */
+  /** Ends all attacks. @returns how much each attack has done, by its name. */
   async end(): Promise<Done> {
     if (this.#child.connected) this.#child.send('end');
     const limit = setTimeout(() => this.#child.kill('SIGKILL'), END_MS);

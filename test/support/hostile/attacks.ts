@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { HeldConnections, requestTo } from './connections.ts';
 
-/** The kinds of attackers. Each kind has shares of its own. */
+/** The kinds of attackers. The server gives each tool, each person and each address its own share. */
 export const KINDS = ['tool', 'person', 'address'] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -15,10 +15,10 @@ export interface Target {
   readonly sshPort: number;
   /** The name of a live `hostileTool`. */
   readonly tool: string;
-  /** Its maintainer, the hostile person. */
+  /** The hostile person, who maintains `tool`. */
   readonly user: string;
   readonly clientEnvironment: Readonly<Record<string, string>>;
-  /** Tools of that person with slow builds, each with a clone that has a remote `toolforge`. */
+  /** Tools of the hostile person with slow builds, each with a clone that has a remote `toolforge`. */
   readonly slow: readonly { readonly tool: string; readonly folder: string }[];
   /** The attacks end by themselves after this time. */
   readonly seconds: number;
@@ -27,7 +27,7 @@ export interface Target {
 /** Attacks until the signal fires. Calls `did` each time that it has done something. */
 type Attack = (target: Target, signal: AbortSignal, did: () => void) => Promise<void>;
 
-/** Each process has other addresses, because the server remembers wrong passwords for 15 minutes. */
+/** Each attacker process uses other addresses, because the server remembers wrong passwords for 15 minutes. */
 const OWN = 1 + (process.pid % 250);
 const ADDRESS = `127.0.66.${OWN}`;
 
@@ -71,7 +71,7 @@ async function flooding(target: Target, signal: AbortSignal, did: () => void): P
 
 interface Held {
   readonly count: number;
-  /** A path of the hostile tool to ask for. Without one, the connection stays silent. */
+  /** The path of the hostile tool to ask for. If not set, the connection stays silent. */
   readonly path?: string;
   readonly addressOf?: (index: number) => string;
 }
@@ -156,7 +156,7 @@ async function guessing(
   await Promise.all(Array.from({ length: atOnce }, one));
 }
 
-/** Runs commands, three at once, each with a login of its own. */
+/** Runs SSH commands, three at once, each with a login of its own. */
 async function commands(target: Target, signal: AbortSignal, did: () => void): Promise<void> {
   const one = async () => {
     while (!signal.aborted) if ((await codeOf(command(target, 'tools'))) === 0) did();
@@ -164,7 +164,7 @@ async function commands(target: Target, signal: AbortSignal, did: () => void): P
   await Promise.all([one(), one(), one()]);
 }
 
-/** Starts four readers that read everything, and four that stop after a second. */
+/** Starts eight readers of the tool's log: four read everything, and four stop to read after a second. */
 async function followers(target: Target, signal: AbortSignal, did: () => void): Promise<void> {
   const children = Array.from({ length: 8 }, () => command(target, `logs ${target.tool} -f`));
   await pause(1000, signal);
@@ -174,7 +174,7 @@ async function followers(target: Target, signal: AbortSignal, did: () => void): 
   for (const child of children) child.kill('SIGKILL');
 }
 
-/** Pushes more than there are turns, and cancels all at the end. */
+/** Pushes more tools than can be deployed at once, and cancels all deployments at the end. */
 async function pushes(target: Target, signal: AbortSignal, did: () => void): Promise<void> {
   const one = async ({ tool, folder }: Target['slow'][number]) => {
     const push = start(['git', 'push', 'toolforge', 'main'], target, folder);
@@ -204,7 +204,7 @@ async function codeOf(child: ChildProcess): Promise<number | null> {
   return child.exitCode;
 }
 
-/** Asks again while other attacks use up the requests that the tool may have. @returns whether it answered */
+/** Asks up to 50 times, because other attacks can use up the tool's requests. @returns true if the tool answered. */
 async function ask(target: Target, path: string): Promise<boolean> {
   const options = { port: target.httpPort, path, headers: { host: hostOf(target) } };
   for (let count = 0; count < 50; count += 1) {
@@ -214,7 +214,7 @@ async function ask(target: Target, path: string): Promise<boolean> {
   return false;
 }
 
-/** The status of the answer, or 0. Uses a connection of its own. */
+/** Sends a request on a new connection. @returns the status of the answer, or 0 if there is none. */
 function statusOf(
   options: {
     readonly port: number;

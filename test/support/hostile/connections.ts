@@ -51,7 +51,7 @@ export class HeldConnections implements Disposable {
   }
 }
 
-/** A request as text, for a connection that stays open. */
+/** Returns a request as text, for a connection that stays open. */
 export function requestTo(host: string, path: string): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 }

@@ -9,10 +9,10 @@ import { OrdinaryTraffic } from './ordinary.ts';
 import { hostileTool } from './tool.ts';
 
 const MALLORY = 'mallory';
-/** More than there are turns. */
+/** More tools than can be deployed at once. */
 const SLOW_TOOLS = ['slow-1', 'slow-2', 'slow-3', 'slow-4'];
 
-/** One server with tools of an ordinary person and of a hostile one. */
+/** One server with tools of an ordinary person and of a hostile person. */
 export interface Neighbourhood {
   readonly ordinary: OrdinaryTraffic;
   readonly target: Target;
@@ -66,7 +66,7 @@ async function hostilePerson(server: TestServer): Promise<Remote> {
   };
 }
 
-/** Ten config vars of 32 kB with many lines that begin alike, as the tool's flood prints them. */
+/** Sets ten config vars of 32 kB. Their many lines begin like the lines that the hostile tool prints at `/flood`. */
 async function setLongVars(server: TestServer, { clientEnvironment }: Remote, tool: string): Promise<void> {
   const [host = '', port = ''] = server.ssh.split(':');
   const [ssh = '', ...words] = (clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ');

@@ -6,10 +6,10 @@ import type { WorkTree } from '../work-tree.ts';
 export const FIGURES = ['page', 'ls-remote', 'push'] as const;
 export type Figure = (typeof FIGURES)[number];
 
-/** The time of each action, in milliseconds. */
+/** How long each action took, in milliseconds. */
 export type Times = Readonly<Record<Figure, readonly number[]>>;
 
-/** The pause after each action. */
+/** The pause after each action, in milliseconds. */
 const PAUSES_MS: Readonly<Record<Figure, number>> = { page: 20, 'ls-remote': 50, push: 50 };
 
 /** People who do nothing wrong: one reads a page, one lists refs over SSH and HTTP, one pushes, all at the same time. */
@@ -27,7 +27,7 @@ export class OrdinaryTraffic {
     this.#pushed = tools.pushed;
   }
 
-  /** Measures for this time, and then until the last actions end. @throws AssertionError if one fails. */
+  /** Repeats all actions for this time, and measures each action. @throws AssertionError if an action fails. */
   async during(milliseconds: number): Promise<Times> {
     const endAt = performance.now() + milliseconds;
     const actions: Readonly<Record<Figure, () => Promise<number>>> = {

@@ -17,11 +17,11 @@ export class FakePackServices implements PackServices {
   readonly #folder: string;
   readonly requests: ReceiveRequest[] = [];
   readonly protocols: (string | null)[] = [];
-  /** If set, the next pushes print this at their end. */
+  /** If not null, the next pushes print this text at their end. */
   notice: string | null = null;
-  /** If set, the next pushes are answered with this right after their commands, and not stored. */
+  /** If not null, the next pushes are refused with this reason right after their commands, and not stored. */
   refusal: string | null = null;
-  /** If set, thrown instead of serving. */
+  /** If not null, each push and each fetch fails with this error. */
   error: Error | null = null;
   opened = 0;
   closed = 0;
@@ -78,7 +78,7 @@ class Swallow extends Transform {
   }
 }
 
-/** Adds a report to git's advertisement. */
+/** Passes on what git prints, and then adds a report that refuses the push. */
 class Refusal extends Transform {
   readonly #reason: string;
 

@@ -76,7 +76,7 @@ function assert(message: string): never {
 
 const noThrottle = { check: () => 0, isKnown: () => false, failed: () => {}, succeeded: () => {} };
 
-/** Opens an HTTP door on a free port with an empty folder. Both are removed at the end of the test. */
+/** Opens an HTTP door on a free port with an empty folder. When the test ends, both are removed. */
 export async function openDoor(context: TestContext, overrides: DoorOverrides = {}): Promise<TestDoor> {
   const root = await mkdtemp(join(tmpdir(), 'toolforge-http-'));
   context.after(() => rm(root, { recursive: true, force: true, maxRetries: 5 }));
@@ -120,7 +120,7 @@ export async function openDoor(context: TestContext, overrides: DoorOverrides = 
   return { url: `http://127.0.0.1:${port}`, port, root, directory, packs, log, loggedIn, close };
 }
 
-/** An Authorization header. */
+/** Returns the value of an Authorization header. */
 export function basic(login = 'alice', password = PASSWORD): string {
   return `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
 }
@@ -145,7 +145,7 @@ export function runGit(cwd: string, args: readonly string[], options: Options = 
   });
 }
 
-/** A repository with one commit on main. */
+/** Makes a repository with one commit on main. @returns its folder. */
 export async function makeCommit(
   root: string,
   files: Readonly<Record<string, Buffer | string>>,

@@ -6,13 +6,13 @@ import { DeployError } from '../../../src/core/errors.ts';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { PackServices, PushSession, ReceiveRequest } from '../../../src/git/pack-services.ts';
 
-/** Real bare repositories and plain pushes, without rewriting. Counts what tests assert. */
+/** Serves real bare repositories. Pushes are passed to git unchanged, and counted for the tests. */
 export class HttpPackServices implements PackServices {
-  /** The limit of inflated bytes of one push. */
+  /** How many bytes of a push, after decompression, are allowed. */
   maxBytes = 512 * 1024 * 1024;
-  /** The end of a push's answer waits for this. */
+  /** The end of the answer to a push waits until this promise resolves. */
   verdict: Promise<unknown> = Promise.resolve();
-  /** Refuses every push before git sees it, with this reason. */
+  /** If not null, each push is refused with this reason before git sees it. */
   refusal: string | null = null;
   readonly sessions: PushSession[] = [];
   readonly requests: ReceiveRequest[] = [];
@@ -120,7 +120,7 @@ function refusing(): Transform {
   });
 }
 
-/** Answers without waiting for the end of the body, because the door must hold the answer back. */
+/** Reports a refusal when git ends. The client can still be sending then, so the door must hold the answer back. */
 function refused(reason: string): Transform {
   const packet = (payload: string) => (payload.length + 4).toString(16).padStart(4, '0') + payload;
   const report = `${packet('unpack ok\n')}${packet(`ng refs/heads/main ${reason}\n`)}0000`;

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 
-/** PEM files. */
+/** The paths of two PEM files. */
 export interface Certificate {
   readonly certificate: string;
   readonly key: string;
@@ -40,7 +40,7 @@ export class TestAuthority {
     return authority;
   }
 
-  /** @param names - For example `DNS:localhost,IP:127.0.0.1`. */
+  /** Issues a certificate. @param names - For example `DNS:localhost,IP:127.0.0.1`. */
   async issue(name: string, names: string): Promise<Certificate> {
     const [certificate, key, request, extensions] = ['pem', 'key', 'csr', 'ext'].map((end) =>
       join(this.#folder, `${name}.${end}`),

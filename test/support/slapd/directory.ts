@@ -9,7 +9,7 @@ import type { DirectoryDescription } from '../../contracts/directory.ts';
 import { addAccount, addPerson, addTool, personDn } from './people.ts';
 import type { Attributes, TestSlapd } from './slapd.ts';
 
-/** A directory on this slapd, without a cache. `settings` are as in the YAML file. */
+/** Opens a directory that asks this slapd and does not cache. `settings` have the names of the configuration file. */
 export async function openOn(
   slapd: TestSlapd,
   settings: Readonly<Record<string, string>> = {},

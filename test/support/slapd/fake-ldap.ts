@@ -3,14 +3,14 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 
 /** The answer that allows StartTLS to the first request of a connection (RFC 4511, 4.14.2). */
 export const TLS_MAY_BEGIN = Buffer.from('300c02010178070a010004000400', 'hex');
-/** The same with protocolError: StartTLS is not supported. */
+/** The answer with which a server without StartTLS refuses it (protocolError) as the first request of a connection. */
 export const NO_TLS = Buffer.from('300c02010178070a010204000400', 'hex');
 
 export interface FakeLdap extends AsyncDisposable {
   readonly port: number;
   /** All bytes that clients have sent. */
   readonly received: Buffer[];
-  /** The number of open connections. */
+  /** The open connections. */
   readonly open: ReadonlySet<Socket>;
 }
 

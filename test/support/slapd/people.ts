@@ -7,7 +7,7 @@ export const accountDn = (tool: string) => `uid=tools.${tool},ou=people,ou=servi
 /** Attributes, plus keys and a password. */
 export type Account = Attributes & { readonly keys?: readonly string[]; readonly password?: string };
 
-/** A person as in Toolforge's LDAP. */
+/** Adds a person as Toolforge's LDAP describes one. */
 export async function addPerson(
   slapd: Pick<TestSlapd, 'add'>,
   name: string,
@@ -27,7 +27,7 @@ export async function addPerson(
   });
 }
 
-/** A tool as in Toolforge's LDAP: its group. */
+/** Adds the group of a tool, as in Toolforge's LDAP. */
 export async function addTool(
   slapd: Pick<TestSlapd, 'add'>,
   name: string,
@@ -43,7 +43,7 @@ export async function addTool(
   });
 }
 
-/** A tool's own account. */
+/** Adds the account of a tool, as in Toolforge's LDAP. */
 export async function addAccount(
   slapd: Pick<TestSlapd, 'add'>,
   tool: string,

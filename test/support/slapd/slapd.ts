@@ -18,8 +18,8 @@ export const ADMIN_PASSWORD = 'writes everything';
 export type Attributes = Readonly<Record<string, string | readonly string[]>>;
 
 /**
- * A real slapd on free ports of 127.0.0.1, with Toolforge's tree, schemas and password policy. Only its reader may see
- * anything. It has ldap:// (with StartTLS) and ldaps://.
+ * A real slapd on free ports of 127.0.0.1, with Toolforge's tree, schemas and password policy. Only the account
+ * `READER` may read entries. The slapd serves ldap:// (with StartTLS) and ldaps://.
  */
 export class TestSlapd implements AsyncDisposable {
   readonly folder: string;
@@ -49,7 +49,7 @@ export class TestSlapd implements AsyncDisposable {
     return slapd;
   }
 
-  /** Sets the certificate from the next start on. */
+  /** Sets the certificate that slapd uses after its next start. */
   async present(certificate: Certificate): Promise<void> {
     await writeFile(
       join(this.folder, 'slapd.conf'),
@@ -62,7 +62,7 @@ export class TestSlapd implements AsyncDisposable {
     );
   }
 
-  /** Starts it. After `stop`, it keeps its ports and content. */
+  /** Starts slapd. A slapd that is started after `stop` keeps its ports and content. */
   async boot(): Promise<void> {
     const urls = `ldap://127.0.0.1:${this.port}/ ldaps://127.0.0.1:${this.tlsPort}/`;
     const child = spawn(
@@ -81,7 +81,6 @@ export class TestSlapd implements AsyncDisposable {
     }, 'slapd listens');
   }
 
-  /** Stops it. */
   async stop(): Promise<void> {
     const child = this.#child;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
@@ -91,7 +90,7 @@ export class TestSlapd implements AsyncDisposable {
     await gone;
   }
 
-  /** Makes it accept connections but answer nothing until `wake`. */
+  /** Makes slapd accept connections but answer nothing until `wake`. */
   freeze(): void {
     this.#child?.kill('SIGSTOP');
   }
@@ -100,7 +99,7 @@ export class TestSlapd implements AsyncDisposable {
     this.#child?.kill('SIGCONT');
   }
 
-  /** Runs a change as its administrator. */
+  /** Runs `work` with a client that is logged in as slapd's administrator. */
   async edit<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client({ url: `ldap://127.0.0.1:${this.port}`, timeout: 10_000 });
     try {
@@ -133,7 +132,7 @@ export class TestSlapd implements AsyncDisposable {
     });
   }
 
-  /** The settings of a server that uses it over ldaps. */
+  /** The settings of a server that uses this slapd over ldaps. */
   get environment(): Record<string, string> {
     return {
       TOOLFORGE_PUSH_DIRECTORY: 'ldap',
@@ -150,7 +149,7 @@ export class TestSlapd implements AsyncDisposable {
   }
 }
 
-/** Toolforge's tree with only the reader in it, and the password policies. */
+/** Adds Toolforge's tree with the password policies. The tree has no account except `READER`. */
 export async function plantTree(client: Client): Promise<void> {
   await client.add(BASE, { objectClass: ['dcObject', 'organization'], dc: 'wikimedia', o: 'Test' });
   for (const ou of ['profile', 'people', 'groups', 'ppolicies', 'servicegroups']) {
@@ -172,7 +171,7 @@ export async function plantTree(client: Client): Promise<void> {
   await client.add(READER, { ...reader, userPassword: READER_PASSWORD });
 }
 
-/** slapd.conf with Toolforge's schemas, and access rules for the reader only. */
+/** Returns a slapd.conf with Toolforge's schemas. Its access rules let only the account `READER` read. */
 export function slapdConfiguration(paths: {
   /** The folder with the schemas that Debian does not have. */
   readonly schemas: string;

@@ -31,7 +31,7 @@ export async function startFakeAgent(path: string, blobs: readonly Buffer[]): Pr
   return server;
 }
 
-/** The blob of a hardware key that does not exist. */
+/** Returns the public key, as SSH encodes it, of a hardware key that does not exist. */
 export function hardwareKeyBlob(algorithm: string, index = 0): Buffer {
   const fields = algorithm.startsWith('sk-ecdsa')
     ? [Buffer.from('nistp256'), createECDH('prime256v1').generateKeys()]

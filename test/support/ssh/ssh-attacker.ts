@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import ssh2, { type Client, type ClientChannel, type ConnectConfig, type ParsedKey } from 'ssh2';
 
-/** The attacker's signature for an offered key; null = no answer. */
+/** A public key that the attacker offers, and the path of the key that signs; null = the attacker never signs. */
 export interface Offer {
   readonly publicKey: string;
   readonly signWith: string | null;
@@ -62,7 +62,7 @@ export function exec(client: Client, command: string): Promise<ClientChannel> {
   );
 }
 
-/** Reads a command to its end. */
+/** Reads the output of a command until the command ends. */
 export async function readAll(
   channel: ClientChannel,
 ): Promise<{ stdout: Buffer; stderr: Buffer; code: number | null }> {

@@ -132,7 +132,7 @@ export class SshWorkbench {
     return ['-F', 'none', ...more, ...keyPath, ...options.flatMap((option) => ['-o', option])];
   }
 
-  /** `ssh LOGIN@HOST COMMAND` */
+  /** Runs `ssh LOGIN@HOST COMMAND`. */
   async ssh(
     login: string,
     key: string,
@@ -182,7 +182,7 @@ export class SshWorkbench {
     );
   }
 
-  /** A repository with one commit on main. */
+  /** Makes a repository with one commit on main. @returns its path. */
   async makeRepository(name: string): Promise<string> {
     const path = this.path(name);
     await this.git(['init', '-q', '-b', 'main', path]);
@@ -211,7 +211,7 @@ export class SshWorkbench {
 }
 
 function ended(result: { exitCode?: number; stdout?: unknown; stderr?: unknown }): Ended {
-  // Without OpenSSH's own warning about the unknown host key.
+  // Without OpenSSH's own warnings about the unknown host key and the terminal.
   const stderr = String(result.stderr).replaceAll(
     /^(Warning: Permanently added|Pseudo-terminal will not) .*\r?\n?/gm,
     '',
