@@ -76,7 +76,7 @@ export type StepLimits = Omit<Limits, 'processes'> & { readonly processes: numbe
 
 /** How a buildpack failed. */
 export interface FailedStep {
-  /** `pip` */
+  /** The name of the buildpack, such as `pip`. */
   readonly name: string;
   readonly code: number | null;
   readonly signal: string | null;
@@ -161,7 +161,9 @@ export function noProcess(): DeployError {
   );
 }
 
-/** Each process type starts at least one process, and each process uses resources of the machine. */
+/**
+ * The error of a tool with too many process types. Their number is limited, because each starts at least one process.
+ */
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(
     'TOO_MANY_PROCESSES',

@@ -10,7 +10,7 @@ export interface BuildRequest {
   readonly toolNumber: number;
   readonly commit: CommitId;
   readonly configVars: Readonly<Record<string, string>>;
-  /** False if the build must not use anything from an earlier one (`-o no-cache`). */
+  /** False if the build must not use anything from an earlier build (`-o no-cache`). */
   readonly useCache: boolean;
   /** Writes the files of the commit into this empty folder. Called once. */
   readonly checkOut: (folder: string) => Promise<void>;

@@ -9,10 +9,10 @@ import { makeFolder, namesIn } from '../folders.ts';
 
 /** One Cloud Native Buildpack. */
 export interface Buildpack {
-  /** `toolforge/python` */
+  /** The id, such as `toolforge/python`. */
   readonly id: string;
   readonly version: string;
-  /** The name of its folder in the store. */
+  /** The name of the buildpack's folder in the store. */
   readonly folder: string;
   /** True if the buildpack gets the variables of operator and tool only as files in /platform/env (`clear-env`). */
   readonly isEnvCleared: boolean;
@@ -128,7 +128,7 @@ async function openToAll(folder: string): Promise<void> {
   }
 }
 
-/** `toolforge/python` → `python` */
+/** Shortens the id of a buildpack for people: `toolforge/python` → `python`. */
 export function nameOf(id: string): string {
   return id.slice(id.lastIndexOf('/') + 1);
 }

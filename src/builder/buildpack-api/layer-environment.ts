@@ -34,7 +34,7 @@ const FILE_LENGTH = 1024;
 
 /** The paths of the layers, on this machine and inside the sandbox. */
 export interface LayersPlace {
-  /** The folder of all layers. */
+  /** The folder of all layers on this machine. */
   readonly folder: string;
   /** The path of the folder of all layers inside the sandbox. */
   readonly path: string;

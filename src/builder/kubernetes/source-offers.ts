@@ -10,7 +10,7 @@ export interface SourceOffer extends Disposable {
 
 interface Waiting {
   readonly folder: string;
-  /** On the clock of `performance.now()`. */
+  /** When the offer ends, on the clock of `performance.now()`. */
   readonly until: number;
 }
 

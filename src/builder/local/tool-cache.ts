@@ -67,7 +67,7 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
     const layers = await readLayers(places.layers, buildpack);
     const launch = layers.filter((layer) => layer.isLaunch);
     for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
-    // The next build may change files in the cache. That must not change this artifact.
+    // The next build may change files in the cache, so none of them may be a hard link to a file of this artifact.
     for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer, moveApart);
     await removeOthers(places.layers, buildpack, launch);
   }

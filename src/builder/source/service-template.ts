@@ -9,7 +9,9 @@ const file = 'service.template';
 const MAX_BYTES = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
 const MAX_REPLICAS = 100;
-/** Matches a `.` or `..` part in any encoding, and characters that some servers take for a slash. */
+/**
+ * Matches a part `.` or `..` of the path of a URL, in any encoding, and characters that some servers take for a slash.
+ */
 const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 
 /** The folders in which Toolforge's `webservice` looks for the file. */

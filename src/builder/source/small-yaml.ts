@@ -12,8 +12,8 @@ export type ReadMapping =
 const MAX_CHARACTERS_HERE = 1024;
 
 /**
- * Reads a YAML mapping that an untrusted person wrote. An empty text has no keys. A longer text is parsed in a thread
- * of its own, because 16 kB of hostile YAML would block the server for 150 ms.
+ * Reads a YAML mapping that an untrusted person wrote. An empty text has no keys. A text of more than 1,024 characters
+ * is parsed in a thread of its own, because 16 kB of hostile YAML would block the server for 150 ms.
  */
 export async function parseMapping(text: string): Promise<ReadMapping> {
   let content: unknown;
@@ -45,7 +45,7 @@ export function shown(value: unknown): string {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }
 
-/** A YAML value can contain itself. */
+/** The value as JSON. If a YAML value contains itself, JSON cannot express it. */
 function asJson(value: unknown): string {
   try {
     return JSON.stringify(value);

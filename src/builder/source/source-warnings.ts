@@ -41,7 +41,7 @@ export async function sourceWarnings(folder: string): Promise<string[]> {
   return warnings;
 }
 
-/** Breadth first: files near the top come first. */
+/** All entries below a folder, breadth first: entries near the top come first. At most MAX_ENTRIES. */
 async function entriesBelow(folder: string): Promise<Dirent[]> {
   const found: Dirent[] = [];
   const folders = [folder];

@@ -47,7 +47,7 @@ export class BuilderImages {
     const facts = await registry.facts(reference.name, reference.digest ?? reference.tag ?? 'latest', signal);
     if (facts === null) throw unusable(text, 'its registry does not have it');
     const [uid, gid] = [facts.environment['CNB_USER_ID'], facts.environment['CNB_GROUP_ID']].map(Number);
-    // 0 would be root.
+    // The build user must not be 0, which is root.
     if (!uid || !gid) {
       throw unusable(text, 'it does not set CNB_USER_ID and CNB_GROUP_ID, so it is no builder image');
     }

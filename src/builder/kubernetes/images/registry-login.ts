@@ -11,7 +11,7 @@ export interface BuildLogin extends AsyncDisposable {
   /** The Secret with the credential; null = no login; empty = a Secret for this build, made from `dockerConfig`. */
   readonly secret: string | null;
   readonly dockerConfig: string | null;
-  /** The number of the build's own Harbor account, for `known`; null = it has none. */
+  /** The id of the build's own Harbor account, from which `known` makes the login again; null = it has none. */
   readonly account: number | null;
 }
 

@@ -6,7 +6,7 @@ import { type BuildVolume, mountsOf, volumesOf } from './build-volumes.ts';
 export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** All facts that define one build's Job. */
+/** Everything that defines the Job of one build. */
 export interface BuildJob {
   readonly name: string;
   readonly namespace: string;
@@ -17,7 +17,7 @@ export interface BuildJob {
   readonly builderImage: string;
   /** The build user of the builder image. */
   readonly user: { readonly uid: number; readonly gid: number };
-  /** Empty = the run image that the builder image names. */
+  /** The run image. Empty = the run image that the builder image names. */
   readonly runImage: string;
   /** The image to make, with the build's id as its tag. */
   readonly image: string;
@@ -25,17 +25,17 @@ export interface BuildJob {
   readonly newestImage: string;
   readonly cacheImage: string;
   readonly useCache: boolean;
-  /** Registries that speak HTTP without TLS. */
+  /** The hosts of registries that use HTTP without TLS. */
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;
   readonly secrets: {
-    /** Keys: `authorization`, a header with the token, and `project-metadata.toml`. */
+    /** The Secret with the keys `authorization`, a header with the token, and `project-metadata.toml`. */
     readonly build: string;
-    /** One key for each platform variable. */
+    /** The Secret with one key for each platform variable. */
     readonly platform: string;
-    /** Of type dockerconfigjson; null = the registry needs no login. */
+    /** The Secret of type dockerconfigjson for the registry; null = the registry needs no login. */
     readonly registry: string | null;
-    /** For the kubelet, which pulls the builder image; null = that image is public. */
+    /** The Secret with which the kubelet pulls the builder image; null = this image is public. */
     readonly pull: string | null;
   };
   readonly limits: {
@@ -44,7 +44,7 @@ export interface BuildJob {
     readonly diskBytes: number;
     readonly seconds: number;
   };
-  /** Seconds since 1970. */
+  /** When the build started, in seconds since 1970. */
   readonly startedAt: number;
 }
 

@@ -34,7 +34,10 @@ export function newJobName(tool: ToolName): string {
   return `build-${tool.replaceAll('_', '-').slice(0, 33).replace(/-+$/, '')}-${own}`;
 }
 
-/** A valid repository name: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests */
+/**
+ * Matches a valid repository name:
+ * https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+ */
 const FITS = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
 
 /** The repositories of one tool. */

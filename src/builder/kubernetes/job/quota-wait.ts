@@ -21,7 +21,7 @@ export interface Room {
 }
 
 const AGAIN_MS = 2000;
-/** The part of its time in which a build may wait for room. It needs the rest to build. */
+/** In this part of its time, a build may wait for room in the quota. The remaining time is for the build itself. */
 export const ROOM_SHARE = 0.5;
 
 /** Tells the push why the build waits. @param words - Continues `waiting: the build`. */

@@ -16,7 +16,7 @@ const TIMER = /^Timer: Builder ran for \S+ and ended at \S+$/;
 const MAX_HELD = 20;
 /** The buildpacks lifecycle prints fewer lines than this before the first buildpack. */
 const MAX_BEFORE = 20;
-/** A buildpack failed: platform.FailedBuildWithErrors. */
+/** The exit status of the lifecycle's builder if a buildpack failed: platform.FailedBuildWithErrors. */
 const BUILDPACK_FAILED = 51;
 
 /**

@@ -66,7 +66,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
     cluster,
-    // All builds run in one namespace.
+    // The time for output is counted by pod, because all builds run in one namespace.
     { namespace, pod: pod.name ?? '', container: phase, share: pod.name ?? '' },
     ({ text }) => {
       const bytes = Buffer.from(`${text}\n`);
