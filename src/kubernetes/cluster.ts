@@ -17,7 +17,7 @@ import { type ClusterOptions, loadKubeConfig } from './kubeconfig.ts';
 
 /** The API of a Kubernetes cluster. A call that takes longer than 30 s ends with a TimeoutError. */
 export interface Cluster {
-  /** The name of the kubeconfig's context for people, or `in-cluster`. */
+  /** The name of the kubeconfig's context, or `in-cluster`. For people. */
   readonly name: string;
   readonly kubeConfig: KubeConfig;
   /** The namespace of this server's pod, or null outside of a cluster. */

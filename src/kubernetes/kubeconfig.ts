@@ -14,7 +14,7 @@ export interface ClusterOptions {
 
 export interface LoadedKubeConfig {
   readonly kubeConfig: KubeConfig;
-  /** The name of the kubeconfig's context for people, or `in-cluster`. */
+  /** The name of the kubeconfig's context, or `in-cluster`. For people. */
   readonly name: string;
   /** The address of the cluster's API server. */
   readonly server: string;

@@ -51,8 +51,8 @@ export async function retryRemoval(action: () => Promise<unknown>): Promise<void
 /**
  * True if the same call may succeed later.
  *
- * @param wasLost - Whether the API was unreachable shortly before. Then it may be starting, and a 401 or 403 does not
- * count.
+ * @param wasLost - Whether the API was unreachable shortly before. Then it may be starting, so a 401 or 403 is
+ * temporary, too.
  */
 export function isTransient(error: unknown, wasLost = false): boolean {
   if (!(error instanceof ApiException)) return isLost(error);

@@ -23,7 +23,7 @@ export interface PodFault {
   readonly hint: string;
   /** The name of the faulty container. Null if the whole pod is at fault. */
   readonly container: string | null;
-  /** The exit code of the container. Set for the codes EXITED and OUT_OF_MEMORY. */
+  /** The exit code of the container. Null unless the fault is that a container ended. */
   readonly exitCode: number | null;
   /** True if the fault may pass by itself: a pull is retried, or a node gets free resources. */
   readonly mayPass: boolean;
