@@ -20,7 +20,7 @@ test('threat 57: a character of several bytes stays whole if it arrives in two c
   assert.deepEqual(linesOf([bytes.subarray(0, 1), bytes.subarray(1, 4), bytes.subarray(4)]), ['é€😀']);
 });
 
-test('bytes in the output that are not UTF-8 are replaced', () => {
+test('bytes in the output that are not UTF-8 are replaced by U+FFFD', () => {
   assert.deepEqual(linesOf([Buffer.from([0x61, 0xff, 0x62, 0x0a])]), ['a\ufffdb']);
 });
 

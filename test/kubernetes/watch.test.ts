@@ -134,7 +134,7 @@ describe('threat 76: watchObjects', () => {
     { name: 'in the stream', gone: ends(event('ERROR', { kind: 'Status', code: 410, reason: 'Expired' })) },
     { name: 'as an answer', gone: (response: ServerResponse) => refuse(response, 410, 'Expired', 'too old') },
   ]) {
-    test(`if the cluster answers a watch with 410 Gone ${name}, it lists all objects again and reports deleted objects`, async () => {
+    test(`if the cluster answers a watch with 410 Gone (${name}), the watch lists all objects anew and reports deleted objects`, async () => {
       const { log } = await told(
         [lists(5, thing('a', 3), thing('b', 4)), lists(20, thing('b', 4), thing('c', 15))],
         [gone, stays()],

@@ -29,7 +29,7 @@ for (const { name, memoryBytes, type, limit } of [
     limit: 512 * MIB,
   },
 ]) {
-  test(`the memory limit of a process: ${name}`, () => {
+  test(`the memory limit of a process comes from service.template and from the operator: ${name}`, () => {
     const service = { healthCheckPath: null, ...(memoryBytes === null ? {} : { memoryBytes }) };
     const release = releaseOf('limits' as ToolName, 1, artifactWith(service));
     assert.equal(memoryLimit(release, type, 512 * MIB), limit);

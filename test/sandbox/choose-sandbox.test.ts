@@ -22,7 +22,7 @@ async function chooseUnder(wrapper: readonly string[], data: string, sandbox: st
   return (await execa(file, args, { stdin: 'ignore' })).stdout;
 }
 
-test('with `sandbox: trusted`, the server does not isolate tools, and gives no reason why it cannot isolate them', async () => {
+test('with `sandbox: trusted`, the server does not isolate tools, and does not report this as a problem', async () => {
   await using data = await dataFolder();
   const { sandbox, whyTrusted } = await chooseSandbox(
     {

@@ -109,7 +109,7 @@ test('packages in project.toml are read with comments, line breaks and both quot
   assert.equal(stdout, '5\ta2ps\n7\tfiglet');
 });
 
-test('on a system that is not Debian, the apt buildpack fails with a sentence that says so', async () => {
+test('on a system that is not Debian, the apt buildpack fails and says that it needs Debian', async () => {
   await using source = await ASource.of({ Aptfile: 'figlet\n' });
   const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'fedora' });
   assert.equal(code, 1);
@@ -238,7 +238,7 @@ for (const { name, text, isAdded } of [
     isAdded: true,
   },
 ]) {
-  test(`a package source for backports is ${isAdded ? '' : 'not '}added if the list of the machine ${name}`, async () => {
+  test(`a package source for backports is ${isAdded ? '' : 'not '}added if the machine’s own list ${name}`, async () => {
     const line = text.startsWith('\n') ? '' : text;
     await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
       await mkdir(join(etc, 'sources.list.d'));

@@ -95,7 +95,7 @@ for (const text of [
   '["\\"]',
   `${'['.repeat(200)}`,
 ]) {
-  test(`threat 66: the text ${JSON.stringify(text.slice(0, 20))} is refused as JSON`, async () => {
+  test(`threat 66: the text ${JSON.stringify(text.slice(0, 20))} is refused, because it is not JSON`, async () => {
     const { exitCode } = await execa('awk', ['-f', jsonAwk], { input: text, reject: false });
     assert.equal(exitCode, 1);
   });

@@ -35,13 +35,13 @@ for (const [registry, project, image] of [
   ['harbor.example.org:8443/push', 'push', 'push/tool-wc/tool-wc'],
   ['10.0.0.1:5000/a/b', 'a', 'a/b/tool-wc/tool-wc'],
 ] as const) {
-  test(`below ${registry} a tool’s image is ${image}`, () => {
+  test(`in the registry ${registry}, the image of the tool wc is ${image}`, () => {
     const repositories = repositoriesOf(registry, tool('wc'));
     assert.deepEqual([repositories.project, repositories.image], [project, image]);
   });
 }
 
-test('the selector of a build finds objects with the labels of this build', () => {
+test('the selectors of a tool and of a build select the objects that carry the labels of this build', () => {
   const labels = labelsOf(tool('wc'), 'one', 'build-wc-1');
   for (const selector of [selectorOf(tool('wc')), selectorOf(tool('wc'), 'build-wc-1')]) {
     for (const [name = '', value] of selector.split(',').map((pair) => pair.split('='))) {

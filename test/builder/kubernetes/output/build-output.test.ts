@@ -115,7 +115,7 @@ for (const { name, lines, exit, code, message } of [
       /toolforge\/pip wrote a result that the server cannot use: failed to decode layer metadata file: no/,
   },
 ]) {
-  test(`${name} is reported with the buildpack’s name and the reason`, () => {
+  test(`a failed build in a cluster is reported with the buildpack’s name and the reason: ${name}`, () => {
     const { output } = reading([...begin('toolforge/pip'), ...lines]);
     assert.throws(() => output.fail(exit, limits), failsWith(code, message));
   });

@@ -66,7 +66,7 @@ for (const [phase, line, code, message] of [
   });
 }
 
-test('threat 60: a build phase without buildpacks that runs out of memory is reported as out of memory', () => {
+test('threat 60: if a build phase without buildpacks runs out of memory, the error names the phase and the limit', () => {
   const end = { exitCode: 137, isOutOfMemory: true, message: '' };
   const error = phaseFailed({ phase: 'export', end, lines: [], registryHost: host, limits });
   failsWith('BUILD_OUT_OF_MEMORY', /^storing the image needs more than the build’s limit of 2048 MiB/)(error);

@@ -25,7 +25,7 @@ for (const { name, endpoints, isReady = true, code } of [
   { name: 'of the new one, not ready', endpoints: [endpoint('new', false)], code: null },
   { name: 'of the new one', endpoints: [endpoint('new', true)], code: null },
 ]) {
-  test(`the switch of traffic fails while requests can go to another release; the Service’s endpoints: ${name}`, async () => {
+  test(`the switch of traffic succeeds only if the Service has followed to the new release; its endpoints: ${name}`, async () => {
     const parts = {
       cluster: { discovery: { listNamespacedEndpointSlice: async () => ({ items: [{ endpoints }] }) } },
       pods: { ofRollout: () => [{ uid: 'new', type: 'web', isReady }] },

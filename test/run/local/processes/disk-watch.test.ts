@@ -42,14 +42,14 @@ test('threat 83: if a process fills the disk with deleted files that wait in soc
   assert.deepEqual(await endOf(0, python(queueing)), { kind: 'room' });
 });
 
-test('threat 60: deleted files count to the disk limit of a process that made itself undumpable, even if the server is not root', {
+test('threat 60: deleted files count towards the disk limit of a process that made itself undumpable, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable')), 20 * MIB);
   assert.deepEqual(end, { kind: 'bytes', limit: 20 * MIB });
 });
 
-test('threat 83: a program that can be run but not read is ended if it fills the disk of a server that is not root', {
+test('threat 83: a program whose file cannot be read is ended if it fills the disk, even if the server is not root', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const closed =

@@ -102,7 +102,7 @@ for (const { name, fields } of [
   { name: 'a request', fields: '' },
   { name: 'a request for a WebSocket', fields: upgrade },
 ]) {
-  test(`if a tool sends endless interim answers to ${name}, the client gets 502`, async () => {
+  test(`if a tool sends endless interim answers to ${name}, the client gets the status 502`, async () => {
     const { text, ms } = await ask('/interim', fields);
     assert.match(text, /^HTTP\/1\.1 502 [\s\S]*interim answers/);
     assert.ok(ms < ANSWER_MS, `${ms} ms`);

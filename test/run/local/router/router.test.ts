@@ -234,7 +234,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('if a tool closes the connection without an answer, the client gets a 502 page', async () => {
+  test('if a tool closes the connection without an answer, the client gets a page with the status 502', async () => {
     const tool = 'gone' as ToolName;
     await rollOut(
       bench.runtime,
