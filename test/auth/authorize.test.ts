@@ -42,7 +42,7 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
   ['a disabled maintainer does not deploy', { uid: 'carol' }, 'hello', 'deploy', 'NO_ACCESS'],
   ['nobody reads a missing tool', {}, 'nowhere', 'read', 'NO_ACCESS'],
   ['a credential for one tool deploys this tool', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
-  ['a credential for one tool does not deploy others', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['a credential for one tool deploys no other', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
   ['a read token reads', { scope: 'read' }, 'hello', 'read', null],
   ['a read token does not deploy', { scope: 'read' }, 'hello', 'deploy', 'TOKEN_SCOPE'],
   ['a deploy token deploys', { scope: 'deploy' }, 'hello', 'deploy', null],

@@ -13,7 +13,7 @@ for (const { name, argv, says } of [
   },
   { name: 'a shortened command', argv: ['redep', 'wikibot'], says: /Did you mean redeploy/ },
   { name: 'a plural', argv: ['helps'], says: /Did you mean help/ },
-  { name: 'a command that resembles no other', argv: ['frobnicate'], says: /no command “frobnicate”.\n ! {5}`help` lists/ },
+  { name: 'an unknown command', argv: ['frobnicate'], says: /no command “frobnicate”.\n ! {5}`help` lists/ },
   { name: 'the name of an inherited property', argv: ['constructor'], says: /no command/ },
   { name: 'a git service', argv: ['git-shell'], says: /no command/ },
   {

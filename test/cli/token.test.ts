@@ -35,7 +35,7 @@ test('token create shows the token once, with a remote for it; token list does n
 
 for (const { name, line, change, status, says } of [
   { name: 'without a name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs NAME/ },
-  { name: 'name with a space', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
+  { name: 'an odd name', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
   {
     name: 'with --days above 366',
     line: ['create', 'wikibot', 'ci', '--days', '4000'],

@@ -25,7 +25,7 @@ for (const { name, text, expected } of [
     text: 'a\u001b]0;x\nb',
     expected: 'a\nb',
   },
-  { name: 'threat 58: a device control string (DCS) is removed', text: 'a\u001bPq#0\u001b\\b', expected: 'ab' },
+  { name: 'threat 58: a control string (DCS) is removed', text: 'a\u001bPq#0\u001b\\b', expected: 'ab' },
   { name: 'threat 58: cursor moves are removed', text: 'a\u001b[2J\u001b[1;1Hb', expected: 'ab' },
   { name: 'threat 58: C1 control characters are removed', text: 'a\u009b2Jb\u0085c', expected: 'abc' },
   { name: 'NUL and bell are removed', text: 'a\u0000\u0007b', expected: 'ab' },

@@ -28,7 +28,8 @@ for (const { method, target, route } of [
   { method: 'GET', target: '/-/command', route: { kind: 'wrong-method', allow: 'POST' } },
   { method: 'DELETE', target: '/', route: { kind: 'wrong-method', allow: 'GET, HEAD' } },
 ] satisfies { method: string; target: string; route: Route }[]) {
-  test(`${method} ${target} has the route ${route.kind}`, () => assert.deepEqual(routeOf(method, target), route));
+  test(`${method} ${target} has the route ${route.kind}`, () =>
+    assert.deepEqual(routeOf(method, target), route));
 }
 
 for (const target of [

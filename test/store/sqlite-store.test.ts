@@ -191,7 +191,7 @@ test('threat 82: kill -9 during writes of the store loses nothing from calls tha
   }
 });
 
-/** Runs `child` on the folder /mnt, in its own mount namespace. `mounts` are the arguments of bwrap that mount /mnt. */
+/** Runs `child` on the folder /mnt in its own mount namespace. `mounts` are bwrap's arguments that mount /mnt. */
 function inSandbox(mounts: readonly string[], mode: string) {
   const binds = ['--ro-bind', '/', '/', '--dev', '/dev', '--proc', '/proc', ...mounts];
   return execa('bwrap', [...binds, process.execPath, child, mode, '/mnt'], {

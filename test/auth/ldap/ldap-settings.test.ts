@@ -65,8 +65,8 @@ for (const [name, given, message] of [
   ['a CA file that is not there', { ...ldaps, ldap_ca: '/nowhere.pem' }, /\/nowhere\.pem .*ldap_ca.*ENOENT/],
   ['an empty CA file', { ...ldaps, ldap_ca: 'FOLDER/empty' }, /ldap_ca holds no certificate/],
   ['a CA file without a certificate', { ...ldaps, ldap_ca: 'FOLDER/secret' }, /ldap_ca holds no certificate/],
-  ['a bind name without a password', { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' }, /only one is there/],
-  ['a password without a bind name', { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' }, /only one is there/],
+  ['a name without a password', { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' }, /only one is there/],
+  ['a password without a name', { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' }, /only one is there/],
   [
     'threat 1: an empty password of the account that searches',
     { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x', ldap_bind_password_file: 'FOLDER/empty' },

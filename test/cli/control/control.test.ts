@@ -173,7 +173,7 @@ for (const { name, line } of [
   });
 }
 
-test('the local binary reports a missing server and a server that ends during the command with different codes', {
+test('the local binary reports a missing server and a server that ends during a command with different codes', {
   timeout: 20_000,
 }, async () => {
   run = async ({ out, signal }) => {
