@@ -11,7 +11,7 @@ const sources = globSync('src/**/*.ts', { cwd: root }).map((path) => ({
 
 /** Names that begin with a capital letter wherever they stand. */
 const PROPER_NAMES = ['Harbor'];
-/** Matches a message that begins with the name of a tool or person. `sentence` would give this name a capital letter. */
+/** Matches a message that begins with the name of a tool or person, to which `sentence` would give a capital letter. */
 const BARE_NAME = /^\$\{[\w.]*(tool|uid|holder)\}/;
 
 /** A place of a message, and the string literals that it may consist of. */
