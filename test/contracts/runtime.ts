@@ -48,7 +48,7 @@ export interface RuntimeBench {
   /** Sets the clock of schedules forward by a minute if possible; otherwise waits a minute. */
   passMinute(): Promise<void>;
   close(): Promise<void>;
-  /** Longer than a rollout of a small tool takes. */
+  /** A rollout of a small tool takes fewer seconds than this. */
   readonly rollOutSeconds: number;
 }
 
@@ -102,7 +102,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'new');
     });
 
-    test('a crash at the start says how it ended and shows the last lines, and the old release still serves', async () => {
+    test('if a process crashes at its start, the rollout fails with its exit code and last lines, and the old release still serves', async () => {
       const tool = 'crash' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
@@ -205,7 +205,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.doesNotMatch(seen, /hunter2/);
     });
 
-    test('an unknown command is named as the reason', async () => {
+    test('if the command of a process does not exist, the rollout fails and says that it was not found', async () => {
       const tool = 'missing' as ToolName;
       const artifact = await bench.artifact({}, [
         { type: 'web', command: ['no-such-program'], isDefault: true },
@@ -215,7 +215,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(error.hint, /not found/);
     });
 
-    test('a web process that never opens a port fails with this reason', async () => {
+    test('a web process that never opens a port fails the rollout with this reason', async () => {
       const tool = 'silent' as ToolName;
       const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
       const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
@@ -226,7 +226,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.deepEqual(await runtime.status(tool), []);
     });
 
-    test('a web process on another port fails, and the reason names the port', async () => {
+    test('a web process that listens on another port fails the rollout, and the reason names the port', async () => {
       const tool = 'elsewhere' as ToolName;
       const artifact = await bench.artifact({ 'web.py': wrongPortTool(15_123) }, [web()]);
       const { error } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
@@ -318,7 +318,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       });
     }
 
-    test('a cancelled release phase ends its process', async () => {
+    test('a release phase that is cancelled ends with an AbortError', async () => {
       const tool = 'migration' as ToolName;
       const script = "import time; print('begun'); time.sleep(600)";
       const release = releaseOf(tool, 1, await bench.artifact({}, [releasing(script)]));
@@ -485,7 +485,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await runtime.stop(tool);
     });
 
-    test('logs: the newest lines of one process or all, in order', async () => {
+    test('logs returns the newest lines of one process or of all processes, in the order of their times', async () => {
       const tool = 'logs' as ToolName;
       const files = { 'web.py': webTool('logging'), 'worker.py': politeWorker };
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web(), worker()])));
@@ -502,7 +502,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(some[0]?.at ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
     });
 
-    test('logs: a follower gets new lines once and in order, and can leave', async () => {
+    test('a follower of a log gets each new line once and in order, and can leave', async () => {
       const tool = 'follow' as ToolName;
       const script = "import time\nfor i in range(1000000): print('line', i); time.sleep(0.005)\n";
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact({ 'worker.py': script }, [worker()])));

@@ -125,7 +125,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.requestOf('none'), null);
     });
 
-    test('an update changes only the given fields', () => {
+    test('an update of a deployment changes only the given fields', () => {
       store.addDeployment(deploymentOf('d1', { message: 'kept' }));
       store.addDeployment(deploymentOf('d2'));
       store.updateDeployment('d1', { state: 'failed', reason: 'build failed', endedAt: 9 });
@@ -319,7 +319,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.configVars(wikibot), { KEY: 'new' });
     });
 
-    test('threat 84: a jumping clock does not change any order', () => {
+    test('threat 84: a clock that jumps does not change the order of deployments, builds and releases', () => {
       const times = [900, 5, 0, 1_700_000_000_000, 3, -4, 3];
       for (const [index, at] of times.entries()) {
         const id = `${times.length - index}`;
