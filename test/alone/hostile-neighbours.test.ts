@@ -17,7 +17,7 @@ const WARM_UP_MS = 1_000;
 const REST_MS = 500;
 /** Each attack ends by itself after this time. */
 const ATTACK_SECONDS = 60;
-/** A weakness shows each time. A busy moment of the machine does not. */
+/** How often a slow figure is measured. A weakness of the server is slow each time, a busy moment is not. */
 const ATTEMPTS = 3;
 
 /** The part of the processors that must be idle before the measurement, and how often the test looks for it. */
@@ -63,7 +63,7 @@ async function measure(context: TestContext, kinds: readonly Kind[]): Promise<Me
   return measured;
 }
 
-/** Sentences about the figures that are more than {@link MAX_RATIO} times the quiet value beside this attack. */
+/** A sentence for each figure that is more than {@link MAX_RATIO} times as slow during this attack as without attacks. */
 function tooSlow(context: TestContext, measured: Measured, kind: Kind): string[] {
   return FIGURES.flatMap((figure) => {
     const [quiet = [], hostile = []] = [measured.get('quiet')?.[figure], measured.get(kind)?.[figure]];
@@ -74,7 +74,7 @@ function tooSlow(context: TestContext, measured: Measured, kind: Kind): string[]
   });
 }
 
-/** The 99th percentile. Of fewer than 100 values it is the second largest, because one value is chance. */
+/** The 99th percentile. Of fewer than 100 values, it is the second largest, because the largest may be chance. */
 function p99(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const index = Math.min(Math.ceil(sorted.length * 0.99) - 1, sorted.length - 2);
@@ -86,7 +86,7 @@ function shown(values: readonly number[]): string {
   return `p99 ${Math.round(p99(values))} ms (median ${Math.round(median)} ms, ${values.length} times)`;
 }
 
-/** Whether the machine has little other work within a minute. With much, each value would be chance. */
+/** Waits up to a minute until the machine has little other work, with which each value would be chance. False if not. */
 async function isCalm(): Promise<boolean> {
   for (let look = 0; look < IDLE_LOOKS; look += 1) {
     const before = processorTimes();
