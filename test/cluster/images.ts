@@ -18,7 +18,7 @@ export const registry = new Registry({
 const made = new Map<string, Promise<string>>();
 
 /**
- * Builds and pushes the images that builds run in, unless they exist from the same files.
+ * Builds and pushes the images that builds run in, unless the registry already has them from the same files.
  *
  * @param options - The product's own buildpacks if none are given.
  * @returns the reference of the builder image.

@@ -67,7 +67,7 @@ export class AClusterBuilder implements AsyncDisposable {
       config?: Partial<KubernetesBuilderConfig>;
       quietMs?: number;
       patienceMs?: number;
-      /** The server's connection, for a server with few rights; by default with those of KUBECONFIG. */
+      /** Makes the builder's connection to the cluster. By default, it has the rights of KUBECONFIG. */
       clusterFor?: (namespace: string) => Promise<Cluster>;
     } = {},
   ): Promise<AClusterBuilder> {
@@ -136,7 +136,7 @@ export class AClusterBuilder implements AsyncDisposable {
     return made;
   }
 
-  /** All these lines as one text. */
+  /** All `lines` as one text. */
   get said(): string {
     return this.lines.join('');
   }
@@ -161,7 +161,7 @@ export class AClusterBuilder implements AsyncDisposable {
     return this.builder.build(this.request(source, change), progress, signal);
   }
 
-  /** The Jobs, running pods and Secrets of builds in the namespace. */
+  /** The names of all Jobs, pods and Secrets in the namespace of builds. */
   async leftovers(): Promise<string[]> {
     const { namespace } = this;
     const [jobs, pods, secrets] = await Promise.all([

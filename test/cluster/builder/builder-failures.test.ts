@@ -29,7 +29,7 @@ const open = (config: Config = {}, more: More = {}) =>
   AClusterBuilder.open({ config: { builder_image: image, ...config }, ...more });
 const script = (text: string) => checkOut({ 'build.sh': text });
 
-/** Waits until nothing of a build is left, except pods that are being deleted. */
+/** Waits until no Job, pod or Secret of a build is left. */
 async function assertNothingLeft(builder: AClusterBuilder): Promise<void> {
   await until(async () => (await builder.leftovers()).length === 0, 'nothing left in the namespace', 30_000);
 }
@@ -116,7 +116,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     },
     {
       name: 'more output than the limit',
-      // Little enough that the node keeps its beginning, which names the buildpack.
+      // So little output that the node keeps its beginning, which names the buildpack.
       text: 'yes "$(printf "%0100d" 0)" | head -c 3000000; sleep 300',
       config: { build_output: 1 * MIB },
       code: 'BUILD_TOO_MUCH_OUTPUT',
@@ -299,9 +299,9 @@ while True: a.append(b'x' * 10_000_000)"`,
     const copy = `docker://${registryHost}/${name}:1`;
     const flags = ['--src-tls-verify=false', '--dest-tls-verify=false'];
     assert.equal((await run('skopeo', ['copy', ...flags, `docker://${image}`, copy])).exitCode, 0);
-    // Long enough for parallel builds to make room.
+    // Waits long enough for room on the node, which parallel builds may take.
     await using builder = await open({ builder_image: `${registryHost}/${name}:1` }, { patienceMs: 20_000 });
-    // The image is found once, and deleted afterwards.
+    // The first build finds the image. Then the test deletes it from the registry.
     await assert.rejects(
       builder.build(async () => {
         throw new Error('not this time');
@@ -356,7 +356,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     assert.deepEqual(await builder.leftovers(), []);
   });
 
-  test('threat 86: if a server is killed during a build, its next start removes the build from the cluster', async () => {
+  test('threat 86: cleaning up, as a start of the server does, removes a running build that will not be resumed', async () => {
     await using builder = await open();
     const building = builder.build(script('echo begun; sleep 300'));
     const rejected = assert.rejects(building, failsWith('BUILD_GONE', /during script|during the build/));
@@ -366,7 +366,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     await assertNothingLeft(builder);
   });
 
-  test('a build can fetch its source once, and then its token is no longer valid', async () => {
+  test('a build in the cluster fetches its source exactly once', async () => {
     await using builder = await open();
     await builder.build(script('true'));
     assert.equal(builder.sourcesAsked, 1);

@@ -33,7 +33,7 @@ async function open(harbor: AHarbor): Promise<AClusterBuilder> {
   });
 }
 
-test('with Harbor, a build creates the tool’s project and pushes with an account that is deleted afterwards', async () => {
+test('with Harbor, a build creates the tool’s project and pushes with an account that is deleted after the build', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   const artifact = await builder.build(checkOut({ 'build.sh': 'true' }));
@@ -69,11 +69,11 @@ test('with Harbor, the account of a build that will be resumed is kept until the
   await assert.rejects(builder.builder.build(request, stopping, stop.signal), BuildResumesLater);
   assert.equal(harbor.robots.size, 1);
   const silent = progressTo(() => {});
-  // Stopped again, before it has read anything.
+  // The server stops again before it has read any output of the build.
   const again = AbortSignal.abort(new ResumeLater());
   await assert.rejects(builder.builder.resume(request, silent, again), BuildResumesLater);
   await builder.builder.resume(request, silent, new AbortController().signal);
   assert.equal(harbor.robots.size, 0);
-  // Its pod and Secrets are deleted a moment after the Job.
+  // The pod and the Secrets of a build are deleted a moment after its Job.
   await until(async () => (await builder.leftovers()).length === 0, 'nothing of it is left', 60_000);
 });

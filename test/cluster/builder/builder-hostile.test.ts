@@ -9,7 +9,7 @@ import { scriptBuilderImage } from './script-builder.ts';
 const PASSWORD = 'registry-password-of-the-operator';
 const ENCODED = Buffer.from(`pusher:${PASSWORD}`).toString('base64');
 
-/** Searches everywhere, and prints its findings, each after a keyword. */
+/** A build script that searches everywhere for credentials, and prints each finding after a keyword. */
 const spy = `
 echo "user: $(id -u), groups: $(id -G)"
 env | sed 's/^/env: /'
@@ -68,16 +68,16 @@ test('threat 74: a hostile build finds no credential in its environment, /proc, 
   for (const word of ['file', 'content', 'find', 'grep', 'control']) assert.deepEqual(found(word), []);
   assert.ok(!found('environ').some((line) => /AUTH|TOKEN|PASSWORD|DOCKER_CONFIG|SOURCE_URL/i.test(line)));
   assert.ok(!found('mount').some((line) => /secret|registry|source|about|token/.test(line)));
-  // It saw no process of another phase, only the builder and its children.
+  // The script saw no process of another phase, only the builder and its children.
   assert.ok(found('process').every((line) => !/exporter|restorer|analyzer|curl.*authorization/.test(line)));
   assert.ok(
     found('api').length === 2 && found('api').every((line) => /: (000|401|403)$/.test(line)),
     builder.said,
   );
 
-  // Overwriting the lifecycle's decisions changed nothing.
+  // The script has overwritten the lifecycle's files, which changed nothing.
   assert.deepEqual(artifact.buildpacks, ['sample/script 1']);
-  // Nor did the phase with the credential follow a link and put it into the image.
+  // The phase with the credential did not follow the script's link to it, so no layer of the image has it.
   for (const layer of await layersOf(artifact.reference)) {
     assert.ok(!layer.includes(ENCODED) && !layer.includes(PASSWORD));
   }

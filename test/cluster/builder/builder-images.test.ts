@@ -8,7 +8,7 @@ import { scriptBuilderImage } from './script-builder.ts';
 const signal = AbortSignal.timeout(600_000);
 const source = checkOut({ 'build.sh': 'echo content >file' });
 
-/** A builder, and the content of its tool's registry. */
+/** A builder, and the names and tags of its tool's images in the registry. */
 async function open() {
   const builder = await AClusterBuilder.open({ config: { builder_image: await scriptBuilderImage() } });
   const below = builder.registry.slice(registryHost.length + 1);

@@ -5,7 +5,7 @@ import { registry, registryHost } from '../images.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 import { scriptBuilderImage } from './script-builder.ts';
 
-test('if the setting names another builder image, its order, buildpacks and user are used', async () => {
+test('if builder_image names another image, the order, buildpacks and user of that image are used', async () => {
   await using builder = await AClusterBuilder.open({ config: { builder_image: await scriptBuilderImage() } });
   const source = checkOut({
     'build.sh': 'echo "built by $(id -u):$(id -g)"\n',

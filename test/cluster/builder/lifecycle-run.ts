@@ -79,7 +79,7 @@ export class Lifecycle implements AsyncDisposable {
     return lifecycle;
   }
 
-  /** Detects and builds a folder of files; null if no group was found. */
+  /** Detects and builds a folder of files; null if no group of buildpacks takes part. */
   async run(
     source: string,
     variables: Readonly<Record<string, string>> = {},

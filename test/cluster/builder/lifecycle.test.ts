@@ -31,7 +31,7 @@ const plan = (text: string, build = ''): Sample => ({
 const fails: Sample = { detect: 'exit 100', build: '' };
 const breaks: Sample = { detect: 'exit 5', build: '' };
 
-/** `a b? | c`: `|` separates groups, `?` marks optional buildpacks. */
+/** The order.toml for a text such as `a b? | c`: `|` separates groups, `?` marks optional buildpacks. */
 function order(text: string): string {
   const groups = text.split('|').map((group) => {
     const members = group.trim().split(/\s+/);
@@ -164,7 +164,7 @@ for (const fixture of ['web-and-worker', 'static-site', 'flask', 'seed-example',
   });
 }
 
-/** Builds with both, and compares the group, the inputs of each buildpack, and the processes. */
+/** Builds with the lifecycle and the embedded builder. Compares groups, inputs of each buildpack, and processes. */
 async function compare(
   buildpacks: string,
   source: string,

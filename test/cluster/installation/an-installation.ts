@@ -99,7 +99,7 @@ export class Installation implements AsyncDisposable, Remote {
     await this.found();
   }
 
-  /** The server's address after its installation. */
+  /** Finds the address of the installed server, and waits until the server answers. */
   async found(): Promise<void> {
     const address = ['get', 'service', HOME, '-o', 'jsonpath={.spec.clusterIP}'];
     this.#address = await kubectl('-n', HOME, ...address);
@@ -170,7 +170,7 @@ export class Installation implements AsyncDisposable, Remote {
     await writeFile(file, stringify({ ...given, ...settings }));
   }
 
-  /** The node learns of a Service's endpoints a little late. */
+  /** Waits until the Service leads to the server. The node learns of a Service's endpoints a little late. */
   async untilServed(): Promise<void> {
     const health = new URL(`http://${this.#address}:8080/healthz`);
     const isThere = async () => (await ask(health, {}).catch(() => null))?.status === 200;
@@ -287,7 +287,7 @@ export function namespaceOf(tool: string): string {
   return `tool-${tool}`;
 }
 
-/** Our values for the page. */
+/** The values of this test, by the values in docs/operating.md that they replace. */
 async function values(given: {
   readonly folder: string;
   readonly authority: TestAuthority;
@@ -324,14 +324,14 @@ async function values(given: {
 }
 
 async function pageIn(folder: string, yours: Readonly<Record<string, string>>): Promise<OperatingPage> {
-  // The form that this machine's buildah needs.
+  // With these variables, buildah works on this machine.
   const environment = { PASSWORD: READER_PASSWORD, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot' };
   return await OperatingPage.read({ yours, folder: join(folder, 'overlay'), environment });
 }
 
 /** Removes this test's installation. @throws if it belongs to somebody else. */
 async function removeObjects(tools: readonly string[]): Promise<void> {
-  // The page's objects have no owner's mark. The people's namespace has one, and is deleted last.
+  // The objects of docs/operating.md have no mark of this test. The namespace of slapd has one, so it is deleted last.
   const names = [HOME, `${HOME}-builds`, ...tools.map(namespaceOf)];
   const found = await kubectl('get', 'namespaces', '--ignore-not-found', '-o', 'name', ...names);
   const ours = await kubectl('get', 'namespaces', '-l', OURS, '-o', 'name');

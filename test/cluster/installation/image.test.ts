@@ -11,7 +11,7 @@ async function kubectl(...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** Runs a shell script in the container, as its own user. */
+/** Runs a shell script in the container, as the container's user. */
 async function inside(script: string): Promise<{ exitCode: number; text: string }> {
   const { exitCode, stdout, stderr } = await run('kubectl', ['exec', pod, '--', 'bash', '-c', script]);
   return { exitCode, text: `${stdout}\n${stderr}` };

@@ -33,7 +33,7 @@ export async function builderWithScript(): Promise<string> {
   }
 }
 
-/** Fills a folder with the buildpacks of that builder. */
+/** Fills a folder with the buildpacks of `builderWithScript`. */
 export async function buildpacksWithScript(folder: string): Promise<void> {
   await cp(join(root, 'buildpacks'), folder, { recursive: true });
   await cp(join(root, 'test/support/buildpacks'), folder, { recursive: true });
@@ -53,7 +53,7 @@ optional = true
 `;
 
 /**
- * Builds and pushes an image, unless it exists from the same files.
+ * Builds and pushes an image, unless the registry already has it from the same files.
  *
  * @returns the reference.
  */

@@ -201,7 +201,7 @@ test('if the server is killed during a rollout, the tool still answers, and the 
   assert.equal((await installation.get('by-key')).body, 'three');
 });
 
-test('when the server’s node is drained, the server moves and finds everything unchanged', async () => {
+test('when the server’s pod is evicted, as by a drain of its node, the next pod has the same branches and host key', async () => {
   const live = await mainOf(byPassword);
   await installation.evict();
   assert.equal(await mainOf(byPassword), live);
@@ -249,7 +249,7 @@ test('the server may create pods only in the namespaces that the platform gave i
   }
 });
 
-test('the additions to the overlay in docs/operating.md change the manifests as described, and nothing else', async () => {
+test('the additions to the overlay in docs/operating.md change the manifests as described', async () => {
   const manifests = await kubectl('kustomize', installation.overlay);
   assert.match(manifests, /kubernetes.io\/metadata.name: kube-system[\s\S]*name: doors/);
   assert.match(manifests, /cidr: 10\.99\.0\.1\/32/);
@@ -316,13 +316,13 @@ test('if a bad setting stops the server, correcting the setting is enough to bri
   assert.equal((await installation.command('ps', 'by-key')).exitCode, 0);
 });
 
-test('an existing StatefulSet is replaced without its pod and its volume', async () => {
+test('the StatefulSet can be replaced as docs/operating.md says, and its pod continues', async () => {
   const uid = await installation.uid();
   await installation.page.walk('Day by day', '--cascade=orphan');
   assert.equal(await installation.uid(), uid);
 });
 
-test('a backup that is made as docs/operating.md says can be restored as it says', async () => {
+test('a backup that is made as docs/operating.md says can be restored as the page says', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   assert.match(key, /SHA256:\S+ .* \(ED25519\)/);
   await installation.page.walk('Backup and restore', 'kind: Pod');
@@ -335,7 +335,7 @@ test('a backup that is made as docs/operating.md says can be restored as it says
   assert.equal(await mainOf(byKey), live);
 });
 
-test('the server can be removed without its volume, and installed again with it', async () => {
+test('the server can be removed while its volume stays, and installed again with this volume', async () => {
   const [live, key] = [await mainOf(byKey), await installation.page.walk('The first push')];
   await installation.page.walk('Removal', 'Retain');
   assert.equal((await installation.get('by-key')).status, 200, 'the tools have stopped');

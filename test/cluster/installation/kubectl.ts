@@ -5,7 +5,7 @@ export async function kubectl(...words: string[]): Promise<string> {
   return (await execa('kubectl', words, { stdin: 'ignore' })).stdout;
 }
 
-/** Makes these objects. */
+/** Creates or changes these objects with `kubectl apply`. */
 export async function apply(...objects: object[]): Promise<void> {
   const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
   await execa('kubectl', ['apply', '-f', '-'], { input });

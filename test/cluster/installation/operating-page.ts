@@ -6,7 +6,7 @@ const path = resolve(import.meta.dirname, '../../../docs/operating.md');
 
 type Block = { readonly kind: 'commands' | 'file' | 'choice'; readonly name: string; readonly text: string };
 
-/** Follows docs/operating.md like an operator who changes only the values of their own. */
+/** Follows docs/operating.md like an operator who only replaces values on the page by their own. */
 export class OperatingPage {
   readonly #sections: ReadonlyMap<string, readonly Block[]>;
   readonly #folder: string;

@@ -19,7 +19,7 @@ const MOUNTED = '/etc/slapd';
 
 /** A slapd in the cluster, with Toolforge's tree and schemas, in a namespace of its own. */
 export class SlapdPod {
-  /** The server's address for it, with a name in its certificate. */
+  /** The URL at which our server reaches slapd. The certificate of slapd has this host name. */
   readonly url = `ldaps://slapd.${NAMESPACE}.svc:1636`;
   static readonly namespace = NAMESPACE;
   readonly #address: string;
@@ -50,7 +50,7 @@ export class SlapdPod {
     return slapd;
   }
 
-  /** Runs a change as its administrator. */
+  /** Runs a change as the administrator of slapd. */
   async edit<T>(work: (client: Client) => Promise<T>): Promise<T> {
     const client = new Client({ url: `ldap://${this.#address}:1389`, timeout: 10_000, connectTimeout: 2000 });
     try {
@@ -66,7 +66,7 @@ export class SlapdPod {
   }
 }
 
-/** The configuration and all its files, as one Secret. */
+/** The configuration of slapd and all files that it names, as one Secret. */
 async function files(authority: TestAuthority, { certificate, key }: Certificate): Promise<object> {
   const text = (path: string) => readFile(path, 'utf8');
   const configuration = slapdConfiguration({

@@ -64,14 +64,14 @@ describe('the namespace of a live tool is deleted together with the server’s r
     assert.equal(exitCode, 0, stderr);
     return stdout;
   };
-  /** Whether all of v1 or of the next release runs. */
+  /** Whether the tool answers with this text, and all its processes run. */
   const isBack = async (answer: string) => {
     const { status, body } = await there.get(TOOL);
     return status === 200 && body === answer && !/crashed|starting/.test(await ps());
   };
 
   test('if a tool’s namespace was deleted, `ps` and a push say so, the log says so once, and no push claims that a release is live', async () => {
-    // Earlier lines are about rights for builds, which came after the start here.
+    // Earlier errors are about the rights for builds, which this test gives only after the start of the server.
     const from = there.server.lines.length;
     await deleteNamespace();
     const told = await until(
@@ -119,7 +119,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
       'ps says that the namespace was made again',
       BACK_MS,
     );
-    // About as long as an operator takes to give rights in it.
+    // About as long as an operator takes to give rights in the new namespace.
     await wait(5000);
     const givenAt = performance.now();
     await rights.letRun(namespace());

@@ -142,7 +142,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.match(reason, /^rollout failed: web\.1 never opened a port that others can reach; waited 20 s/);
   });
 
-  test('a push to a cluster names the reason within 15 s: the web process listens on another port than PORT', async () => {
+  test('a push to a cluster names the reason within 17 s: the web process listens on another port than PORT', async () => {
     await commitOnFirst(running(elsewhere));
     const { reason, pushed } = await refused();
     const [, seconds = ''] =
@@ -192,7 +192,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     await there.cluster.core.deleteNamespacedResourceQuota(quota);
   });
 
-  // The following tests build nothing, because they push the same commit again.
+  // The next two tests build nothing, because they push the commit of the test above again.
   test('a push to a cluster names the reason: no node has room for the process', async () => {
     await restart({ TOOLFORGE_PUSH_POD_CPU: '500', TOOLFORGE_PUSH_POD_CPU_RESERVED: '400' });
     const { reason, pushed } = await refused();

@@ -13,18 +13,18 @@ const LIMIT_MS = 120_000;
 // Process 1 of a container gets a signal only if it has a handler for it.
 const ENDS_AT_ONCE = 'import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n';
 
-/** @param first - Code that its web process runs before it listens. */
+/** A web tool that ends at once on SIGTERM. @param first - Code that its web process runs before it listens. */
 function politeTool(answer: string, { first = '' } = {}): Files {
   const { 'server.py': server = '', ...files } = webTool(answer, 'echo built');
   return { ...files, 'server.py': `${ENDS_AT_ONCE}${first}\n${server}` };
 }
 const forever = 'import time; time.sleep(600)';
 
-// For kills during a build, see builder-taken-up.test.ts.
+// For kills during a build, see resumed-builds.test.ts.
 describe('a server that is killed during a push on a cluster', { concurrency: 1 }, () => {
   let there: ClusterServer;
   let tree: WorkTree;
-  /** The answer of each commit's tool. */
+  /** For each commit, the text with which its tool answers. */
   const answers = new Map<string, string>();
 
   before(async () => {
@@ -54,7 +54,7 @@ describe('a server that is killed during a push on a cluster', { concurrency: 1 
     assert.notEqual((await pushing).exitCode, 0, 'the push was told that it is live');
   }
 
-  /** Waits until no deployment runs, and asserts that main's tool answers. @returns its commit. */
+  /** Waits until no deployment runs and the tool answers as the commit of main should. @returns this answer. */
   async function mainAnswers(): Promise<string> {
     await until(
       async () => {

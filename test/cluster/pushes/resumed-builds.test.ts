@@ -15,7 +15,7 @@ import { ClusterServer } from './cluster-server.ts';
 
 const LINES = 150;
 
-/** Holds builds up: they ask it from their pods until it is open. */
+/** A server that holds builds up: a build asks it from its pod until it is open. */
 class Gate implements AsyncDisposable {
   readonly #server = createServer((_, response) => response.writeHead(this.#isOpen ? 200 : 503).end());
   #isOpen = false;
@@ -31,7 +31,7 @@ class Gate implements AsyncDisposable {
     this.#isOpen = true;
   }
 
-  /** A command that ends when it is open. */
+  /** A shell command that ends when the gate is open. */
   get wait(): string {
     const { address, port } = this.#server.address() as AddressInfo;
     return `until curl --silent --fail --noproxy '*' http://${address}:${port}/; do sleep 0.2; done`;
@@ -44,7 +44,7 @@ class Gate implements AsyncDisposable {
   }
 }
 
-/** A tool that answers with `text`, and whose build prints ten lines a second. @param wait - Before line 100. */
+/** Answers with `text`, and its build prints ten lines a second. @param wait - A command that runs before line 100. */
 function countingTool(text: string, { lines = LINES, wait = 'true' } = {}): Files {
   const launch = '[[processes]]\\ntype = "web"\\ncommand = ["python3", "server.py"]\\ndefault = true\\n';
   return webTool(
@@ -62,7 +62,7 @@ const printed = Array.from({ length: LINES }, (_, index) => [
 
 const LIMIT_MS = 240_000;
 
-/** Asks rarely, because the state takes seconds and the test shares its processors with the cluster. */
+/** Waits until `check` returns true. Asks rarely, because the test shares its processors with the cluster. */
 async function until(check: () => Promise<boolean>, what: string): Promise<void> {
   await soon(
     async () => {
@@ -214,7 +214,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
 
 test('if the server is killed before a build has its source, its next start marks the build as interrupted and deletes its Job', async () => {
   await using cluster = await ClusterServer.start(await builderImage(), {
-    // More than any node has.
+    // More CPU than any node has, so the build never starts.
     TOOLFORGE_PUSH_BUILD_CPU: '64000',
   });
   const { server, builds } = cluster;

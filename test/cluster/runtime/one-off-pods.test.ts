@@ -66,7 +66,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('unpulled')).length === 0, 'pod and Secret to go');
   });
 
-  test('if the quota for a one-off command is used up, the client is told, with its numbers', async () => {
+  test('if the quota for a one-off command is used up, the command is refused with QUOTA_EXCEEDED', async () => {
     const release = await goodRelease('quota');
     assert.equal((await oneOff(bench.runtime, release, ['true'])).status, 0);
     const quota = {
@@ -129,7 +129,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
   });
 });
 
-/** The cluster with the rights of deploy/kubernetes. The names of its objects have the prefix. */
+/** A connection to the cluster with only the rights of deploy/kubernetes. `prefix` begins the names of its objects. */
 async function withRights(cluster: Cluster, prefix: string): Promise<Cluster> {
   const namespace = `${prefix}server`;
   const name = `${prefix}rights`;
@@ -142,7 +142,7 @@ async function withRights(cluster: Cluster, prefix: string): Promise<Cluster> {
     const role = `${prefix}${metadata?.name}`;
     const api = 'rbac.authorization.k8s.io';
     const ofRole = { apiVersion: `${api}/v1`, metadata: { name: role } };
-    // Owned by the account's namespace, so that the garbage collector deletes this with it.
+    // The namespace of the account owns the role, so the garbage collector deletes the role with the namespace.
     const { metadata: own } = await cluster.core.readNamespace({ name: namespace });
     const ownerReferences = [{ apiVersion: 'v1', kind: 'Namespace', name: namespace, uid: own?.uid ?? '' }];
     const described = { ...ofRole, metadata: { name: role, ownerReferences } };

@@ -19,7 +19,7 @@ export interface ClusterBench extends RuntimeBench {
   readonly runtime: KubernetesRuntime;
   readonly cluster: Cluster;
   readonly config: KubernetesRuntimeOptions['config'];
-  /** For example `rt-3f9a-`. */
+  /** The prefix of the names of all namespaces, for example `rt-3f9a-`. */
   readonly prefix: string;
   /** Starts another server. The same `folder` again means that server after a restart. */
   startAnother(folder: string): KubernetesRuntime;
@@ -106,7 +106,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     },
     artifact: (files, processes, path) => artifactOf(files, processes, path ?? null),
     request: (tool, path) => get({ agent, host: `${tool}.${domain}`, path }),
-    // The cluster's clock may differ.
+    // The test cannot move the cluster's clock, and waits for the run instead.
     passMinute: async () => {},
     close: async () => {
       await Promise.all([runtime, ...others].map((one) => one.close()));

@@ -84,7 +84,7 @@ describe('drift', { concurrency: 1 }, () => {
     for (const { msg } of linesOf(tool)) assert.equal(msg, 'deleted objects of a live release made again');
   });
 
-  test('threat 80: an operator’s scale stays, also zero, and `ps` and the log say who it was', async () => {
+  test('threat 80: a number of pods that an operator sets with kubectl stays, also 0, and `ps` and the log report the change', async () => {
     const tool = 'scaled' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
@@ -115,7 +115,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.equal(spec, '2', 'a server that starts leaves it too');
   });
 
-  test('objects of the live release that are deleted during the next rollout are not created again beside it', async () => {
+  test('objects of the old release that are deleted during a rollout are not created again beside the new release', async () => {
     const tool = 'replaced' as ToolName;
     const [one, two] = await Promise.all(
       ['one', 'two'].map((word) => bench.artifact({ 'web.py': webTool(word) }, [web()])),

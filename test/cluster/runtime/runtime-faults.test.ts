@@ -10,7 +10,7 @@ import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 const MIB = 1024 * 1024;
 const signal = new AbortController().signal;
 
-/** Writes to disk without end. */
+/** A tool that writes 200 MiB to disk. */
 const writingTool = `
 import time
 print('writing', flush=True)
@@ -118,7 +118,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(seen, /mem of service\.template asks for 900 MiB, but a process gets at most 256 MiB here/);
   });
 
-  /** Plain Debian, which runs as root. */
+  /** The reference of a plain Debian image, which runs as root. */
   async function rootImage(): Promise<string> {
     const registry = process.env['CLUSTER_REGISTRY'];
     const accept =

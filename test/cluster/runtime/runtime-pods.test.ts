@@ -9,7 +9,7 @@ import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
 const UID = 60_000;
 
-/** Answers with its user and folder. */
+/** A worker that prints its user, its token, its data folder and the Services that it sees. */
 const lookingWorker = `
 import os, time
 home = os.environ['TOOL_DATA_DIR']

@@ -48,7 +48,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await first.close();
     const second = bench.startAnother(tool);
     const two = releaseOf(tool, 2, await webArtifact('two'));
-    // The API is slow, so existing objects are seen long after the new rollout has begun.
+    // A slow API: the server sees existing objects long after the new rollout has begun.
     const { apps } = bench.cluster;
     const list = apps.listNamespacedDeployment.bind(apps);
     apps.listNamespacedDeployment = async (query) => {
@@ -193,7 +193,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     ]);
   });
 
-  test('a pod that somebody deletes is replaced even without this server, and the tool’s log continues', async () => {
+  test('a pod that somebody deletes is replaced, and the tool’s log continues', async () => {
     const tool = 'drained' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('drained')));
     const [pod] = await podsOf(tool);

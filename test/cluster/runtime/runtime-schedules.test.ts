@@ -9,7 +9,7 @@ import { AClusterBuilder } from '../builder/a-cluster-builder.ts';
 import { kubectl } from '../installation/kubectl.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
-/** Runs until SIGTERM. */
+/** A process that runs until SIGTERM. */
 const slow = `
 import os, signal, sys, time
 def leave(*_): print('goodbye', flush=True); sys.exit(0)
@@ -17,7 +17,7 @@ signal.signal(signal.SIGTERM, leave)
 print('ready', os.environ['WORD'], flush=True)
 time.sleep(1000)
 `;
-/** Not due while a test runs: it is started as \`kubectl create job --from\` does. */
+/** Not due while a test runs. `startNow` starts its runs. */
 const yearly = { text: '@yearly', cron: '7 7 29 2 *' };
 
 describe('schedules on a cluster', { concurrency: 1 }, () => {
@@ -35,7 +35,11 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
   const secretsOf = async (tool: string) =>
     (await bench.cluster.core.listNamespacedSecret({ namespace: namespaceOf(tool) })).items;
 
-  /** @see https://github.com/kubernetes/kubectl/blob/v0.35.0/pkg/cmd/create/create_job.go */
+  /**
+   * Starts a run of a CronJob now, as `kubectl create job --from` does.
+   *
+   * @see https://github.com/kubernetes/kubectl/blob/v0.35.0/pkg/cmd/create/create_job.go
+   */
   async function startNow(tool: string, name: string, cronJobName = 'push-update'): Promise<void> {
     const cronJob = (await cronJobsOf(tool)).find(({ metadata }) => metadata?.name === cronJobName);
     assert.ok(cronJob !== undefined);
@@ -172,7 +176,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     await rollOut(runtime, releaseOf(tool, 1, artifact, { WORD: 'one' }));
     await startNow(tool, 'first');
     await until(async () => (await textOf(runtime, tool, 'update')).includes('ready one'), 'the run', 60);
-    // Its pod stays Terminating, like the pods of a node that is lost.
+    // The pod of the run stays Terminating, like the pods of a node that is lost.
     const [pod = ''] = (await kubectl('-n', namespaceOf(tool), 'get', 'pods', '-o', 'name')).split('\n');
     const held = (finalizers: string[]) =>
       kubectl(
