@@ -49,7 +49,7 @@ const USAGE = `npm run bench -- [--quick] [--markdown] [FIGURE …]
 
 ${figures.map(({ name, title }) => `  ${name.padEnd(14)}${title}\n`).join('')}`;
 
-/** Measures what was asked for, one figure after the other. @returns the exit status: 1 where something did not run. */
+/** Measures the chosen figures, one after the other. @returns the exit status: 1 if a figure could not be measured. */
 async function main(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...args],

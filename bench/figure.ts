@@ -1,6 +1,6 @@
 import { median } from './statistics.ts';
 
-/** What a measured number counts. */
+/** The unit of a measured number. `failed` counts failures. */
 export type Unit = '×' | 'ms' | 's' | 'MiB' | 'kB' | 'failed';
 
 /** One line of the table. */
@@ -8,39 +8,39 @@ export interface Row {
   readonly what: string;
   /** Our own number with its unit. */
   readonly ours: string;
-  /** The peer's; null = there is none to compare with. */
+  /** The peer's number with its unit; null = there is no peer. */
   readonly peer: string | null;
-  /** What the bound is about: a ratio to the peer, or our own number. */
+  /** The number that the bound limits: a ratio to the peer, or our own number. */
   readonly measured: number;
   readonly unit: Unit;
-  /** The most that it may be; null = told for information. */
+  /** The largest allowed value of `measured`; null = the row is for information. */
   readonly bound: number | null;
 }
 
 export interface FigureContext {
-  /** Fewer rounds: to see that it runs, not to quote. */
+  /** Fewer rounds: only to see that the figure runs. The numbers must not be quoted. */
   readonly isQuick: boolean;
-  /** A line for the person at the terminal. */
+  /** Prints a line for the person at the terminal. */
   readonly say: (text: string) => void;
 }
 
-/** One measurement, with the servers that it needs started and stopped by itself. */
+/** One measurement. It starts and stops the servers that it needs. */
 export interface Figure {
-  /** As it is chosen on the command line: `ssh-push`. */
+  /** The name on the command line, such as `ssh-push`. */
   readonly name: string;
   readonly title: string;
-  /** It needs a cluster (`KUBECONFIG` and `CLUSTER_REGISTRY`), and stands on the page of those. */
+  /** Set if the figure needs a cluster (`KUBECONFIG`, `CLUSTER_REGISTRY`). Its page is docs/benchmarks-cluster.md. */
   readonly isOnCluster?: true;
-  /** @throws Error where something did not run; a bound that is missed is a row and no error. */
+  /** @throws Error if something did not run. A missed bound is no error, only a row. */
   run(context: FigureContext): Promise<Row[]>;
 }
 
-/** True where the bound is kept; null = there is none. */
+/** Whether `measured` is within the bound; null = there is no bound. */
 export function isMet({ measured, bound }: Row): boolean | null {
   return bound === null ? null : measured <= bound;
 }
 
-/** `0.43 ×`, `92 ms`: three significant digits at most. */
+/** Formats a number with its unit, such as `0.43 ×` or `92 ms`. */
 export function withUnit(value: number, unit: Unit): string {
   const digits = unit === 'ms' || unit === 'failed' || value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return `${value.toFixed(digits)} ${unit}`;
@@ -65,7 +65,7 @@ export function comparedRow(
   };
 }
 
-/** A row that stands for itself. */
+/** A row with only our own number, without a peer. */
 export function ownRow(what: string, measured: number, unit: Unit, bound: number | null): Row {
   return { what, ours: withUnit(measured, unit), peer: null, measured, unit, bound };
 }

@@ -1,7 +1,7 @@
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { execa } from 'execa';
 
-/** What the numbers depend on, one line each. */
+/** Facts of the machine on which the numbers depend, one line each. */
 export interface Machine {
   readonly processor: string;
   readonly memory: string;
@@ -29,12 +29,12 @@ export async function describeMachine(): Promise<Machine> {
   };
 }
 
-/** The load of the last minute: other work on the machine makes ratios noisy. */
+/** The load of the last minute. Other work on the machine makes ratios noisy. */
 export function load(): string {
   return (loadavg()[0] ?? 0).toFixed(1);
 }
 
-/** The commit that is measured, with a mark where files have changed since. */
+/** The commit that is measured, with the mark `-dirty` if files have changed since. */
 export async function describeCommit(folder: string): Promise<string> {
   return firstLine('git', ['-C', folder, 'describe', '--always', '--dirty', '--abbrev=10']);
 }

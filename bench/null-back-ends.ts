@@ -4,7 +4,7 @@ import type { Builder, BuildRequest } from '../src/builder/builder.ts';
 import type { Artifact } from '../src/core/types.ts';
 import type { Gateway, LogLine, OneOffEnd, ProcessStatus, RollOut, Runtime } from '../src/run/runtime.ts';
 
-/** Builds nothing: what is left of a push is git, the doors, the store and the deployment line. */
+/** Builds nothing, so a push needs only git, the doors, the store and the deployment line. */
 export class NullBuilder implements Builder {
   async build({ id }: BuildRequest): Promise<Artifact> {
     return {
@@ -35,7 +35,7 @@ export class NullBuilder implements Builder {
   }
 }
 
-/** Runs nothing: a rollout is its switch. */
+/** Runs nothing: a rollout only calls `beforeSwitch`. */
 export class NullRuntime implements Runtime, Gateway {
   async assertReady(): Promise<void> {}
   async runReleasePhase(): Promise<void> {}

@@ -4,7 +4,7 @@ import { timeout } from '../test/support/server.ts';
 const REQUESTS_PER_SECOND = 50;
 const LONGEST_MS = 120_000;
 
-/** Asks for a tool's page at a fixed rate, answered or not, and remembers what it saw. */
+/** Requests a tool's page at a fixed rate, even while earlier requests have no answer, and records failures. */
 export class PageWatch implements AsyncDisposable {
   readonly failures: string[] = [];
   asked = 0;
@@ -30,7 +30,7 @@ export class PageWatch implements AsyncDisposable {
     return await Promise.race([promise, timeout(LONGEST_MS, `no page with ${text}`)]);
   }
 
-  /** From here on an answer other than 200 is a failure. */
+  /** From this call on, each answer other than 200 is a failure. */
   mayNotFail(): void {
     this.#isCounting = true;
   }

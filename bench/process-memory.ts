@@ -15,7 +15,7 @@ export async function memoryOf(pid: number): Promise<Memory> {
   return { now: mebibytes('VmRSS'), peak: mebibytes('VmHWM') };
 }
 
-/** The peak starts again from what the process holds now. @see proc_pid_clear_refs(5), value 5 */
+/** Resets the peak to what the process holds now. @see proc_pid_clear_refs(5), value 5 */
 export async function forgetPeak(pid: number): Promise<void> {
   await writeFile(`/proc/${pid}/clear_refs`, '5');
 }

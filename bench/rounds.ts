@@ -1,4 +1,4 @@
-/** Does something once. @returns its number, mostly milliseconds. */
+/** Measures something once. @returns the result, mostly milliseconds. */
 export type Measure = (round: number) => Promise<number>;
 
 export interface Samples {
@@ -7,8 +7,8 @@ export interface Samples {
 }
 
 /**
- * Measures both in turn, in the order A B B A, so that what else the machine does, and what it does
- * more and more of, meets both alike. One round of each goes before and is not counted.
+ * Measures ours and the peer in turn, in the order A B B A, so that other work of the machine slows down both equally,
+ * even if it grows. One round of each is run first and does not count.
  */
 export async function interleaved(rounds: number, ours: Measure, peer: Measure): Promise<Samples> {
   await ours(0);
@@ -23,7 +23,7 @@ export async function interleaved(rounds: number, ours: Measure, peer: Measure):
   return samples;
 }
 
-/** The same without a peer. */
+/** Measures ours without a peer. One round is run first and does not count. */
 export async function repeated(rounds: number, ours: Measure): Promise<number[]> {
   await ours(0);
   const samples: number[] = [];
@@ -31,7 +31,7 @@ export async function repeated(rounds: number, ours: Measure): Promise<number[]>
   return samples;
 }
 
-/** How many milliseconds this takes. */
+/** How many milliseconds `work` takes. */
 export async function milliseconds(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
   await work();

@@ -8,7 +8,7 @@ export function startNullServer(settings: Record<string, string> = {}): Promise<
   return TestServer.start({ ...asStarted, ...settings }, 'bench/null-server.ts');
 }
 
-/** The server as people start it. */
+/** The server with the real back ends, as `npm start` runs it. */
 export function startRealServer(settings: Record<string, string> = {}): Promise<TestServer> {
   return TestServer.start({ ...asStarted, ...settings });
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings the peers that the measurements compare with: installs them where we may, and names them where we may not.
-# Nothing of Debian's is left running: the measurements start their own, on free ports of 127.0.0.1.
+# Installs the servers that the measurements compare with. Without root, it only names the missing packages.
+# No service of Debian keeps running: the measurements start their own servers, on free ports of 127.0.0.1.
 set -euo pipefail
 
 # apache2-bin is the server without Debian's service and configuration.
@@ -16,7 +16,7 @@ if [[ $(id -u) -ne 0 ]]; then
 fi
 if [[ ${#missing[@]} -gt 0 ]]; then
   echo "-----> Installing ${missing[*]}"
-  # Asked by every package before it starts a service (invoke-rc.d(8)); 101 says no.
+  # Every package asks this script before it starts a service (invoke-rc.d(8)). The exit status 101 forbids the start.
   policy=/usr/sbin/policy-rc.d
   if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -29,5 +29,5 @@ if [[ ${#missing[@]} -gt 0 ]]; then
     systemctl --quiet disable ssh.service ssh.socket 2>/dev/null || true
   fi
 fi
-# Where sshd confines its unprivileged part; Debian's service makes it at each start.
+# sshd confines its unprivileged part in this folder, which Debian's service makes at each start.
 mkdir -p -m 0755 /run/sshd

@@ -6,7 +6,7 @@ export interface Measured {
   readonly rows: readonly Row[];
 }
 
-/** One row as a line of text, for whoever watches. */
+/** One row as a line of text for the terminal. */
 export function lineOf(row: Row): string {
   const against = row.peer === null ? '' : `${row.ours} to ${row.peer}: `;
   return `${row.what}: ${against}${withUnit(row.measured, row.unit)}${verdict(row)}`;
@@ -18,7 +18,7 @@ function verdict(row: Row): string {
   return `, bound ${withUnit(row.bound ?? 0, row.unit)}: ${met ? 'met' : 'MISSED'}`;
 }
 
-/** Everything that was measured as one Markdown table. */
+/** All measured rows as one Markdown table. */
 export function table(all: readonly Measured[]): string {
   const rows = all
     .flatMap(({ rows }) => rows)
@@ -35,7 +35,7 @@ export function table(all: readonly Measured[]): string {
   return [head, rule, ...rows].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
 }
 
-/** A page of docs/: the table with what it was measured on. */
+/** A page of docs/: the table, and the machine, commit and date of the measurement. */
 export function page(
   all: readonly Measured[],
   title: string,

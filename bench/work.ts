@@ -4,14 +4,14 @@ import { createInterface } from 'node:readline';
 import type { TestServer } from '../test/support/server.ts';
 import { WorkTree } from '../test/support/work-tree.ts';
 
-/** A clone with one commit, which pushes to any address. */
+/** A work tree with one commit, for pushes to any address. */
 export async function smallTree(server: TestServer): Promise<WorkTree> {
   const tree = await WorkTree.create(server, 'ssh', 'hello');
   await tree.commit('first', { LICENSE: 'CC0-1.0\n', 'app.py': 'print("0")\n' });
   return tree;
 }
 
-/** Pushes main there. @throws Error where it is refused. */
+/** Pushes a branch as main to this address. @throws Error if the push is refused. */
 export async function push(tree: WorkTree, address: string, branch = 'main'): Promise<void> {
   const { exitCode, stderr } = await tree.push(address, `${branch}:main`);
   if (exitCode !== 0) throw new Error(`the push to ${address.replace(/:[^:@/]*@/, ':…@')} failed: ${stderr}`);
@@ -19,11 +19,11 @@ export async function push(tree: WorkTree, address: string, branch = 'main'): Pr
 
 export interface SeenLine {
   readonly text: string;
-  /** Milliseconds since 1970, when it was read. */
+  /** The time at which the line was read, in milliseconds since 1970. */
   readonly at: number;
 }
 
-/** Pushes main and hands over each line of the remote as it comes. @throws Error where the push is refused. */
+/** Pushes main, and calls `onLine` with each `remote:` line as it arrives. @throws Error if the push is refused. */
 export async function pushSeen(
   server: TestServer,
   folder: string,

@@ -7,10 +7,10 @@ import { pushSeen, smallTree } from '../work.ts';
 
 const MEGABYTES = 64;
 const LINE = 'A line of output that a build prints, which is neither short nor long, as builds print them.';
-/** Flat: of the 122 MiB that are printed between the first time and the third, at most a fifth stays. */
+/** From the first time to the third, 122 MiB more are printed. At most a fifth of them may stay in memory. */
 const MAX_GROWTH_MIB = 24;
 
-/** The output of a build goes through the server to the client: what it costs in memory. */
+/** Measures how much memory the server needs to pass the output of a build to the client. */
 export const buildOutput: Figure = {
   name: 'build-output',
   title: '64 MB of build output to the client',

@@ -8,7 +8,7 @@ import { quantile } from '../statistics.ts';
 import { pushSeen } from '../work.ts';
 
 const LINES = 300;
-/** What of the tool runs then is not measured: a process that sleeps. */
+/** A build that makes one process, which only sleeps, and prints lines with the time in them. */
 const BUILD = `printf '[[processes]]\\ntype = "worker"\\ncommand = ["sleep", "100000"]\\n' >"$CNB_LAYERS_DIR/launch.toml"
 for i in $(seq ${LINES}); do echo "stamp $(date +%s%N)"; sleep 0.1; done
 `;
@@ -16,8 +16,9 @@ const FEW = 4;
 const MANY = 20;
 
 /**
- * Builds in the cluster, followed at once: what a line takes to the client, and what the server holds. Of many on a small
- * machine the first lines are late: its node tells late that a container has started, and gives no line before.
+ * Measures simultaneous builds in the cluster: how late each line reaches the client, and the server's memory. With
+ * many builds on a small machine, the first lines are late: the node reports the start of a container late, and gives no
+ * line before it.
  */
 export const clusterBuilds: Figure = {
   name: 'cluster-builds',
@@ -46,7 +47,7 @@ export const clusterBuilds: Figure = {
 
 interface Builds {
   readonly count: number;
-  /** Of each line, in milliseconds. */
+  /** The delay of each line, in milliseconds. */
   readonly delays: readonly number[];
   readonly failed: number;
   /** Memory of the server, in MiB. */

@@ -16,13 +16,13 @@ const TOOL = 'flask';
 interface Seconds {
   /** From `git push` to the image in the registry. */
   readonly build: number;
-  /** From there to the new page. */
+  /** From the image in the registry to the new page. */
   readonly rollout: number;
 }
 
 /**
- * Flask on a cluster, from `git push` to the new page through the ingress controller, at 50 requests a second. The peer
- * is the same build by hand: the lifecycle's creator in one pod, of a source that is there already.
+ * Measures Flask on a cluster, from `git push` to the new page through the ingress controller, at 50 requests a second.
+ * The peer is the same build by hand: the lifecycle's creator in one pod, which gets the source without git.
  */
 export const clusterFlask: Figure = {
   name: 'cluster-flask',

@@ -15,7 +15,7 @@ export const fiftyPushes: Figure = {
   name: 'fifty-pushes',
   title: '50 pushes at once',
   async run({ isQuick }) {
-    // All 50 come from one address here.
+    // All 50 people connect from one address.
     await using server = await startNullServer({ TOOLFORGE_PUSH_SSH_PER_ADDRESS: '200' });
     const publicKey = join(server.folder, 'home/.ssh/id_ed25519.pub');
     await using peer = await OpenSsh.start(publicKey, 500);

@@ -5,7 +5,7 @@ import { startRealServer } from '../servers.ts';
 import { median } from '../statistics.ts';
 import { pushSeen, smallTree } from '../work.ts';
 
-/** From the start of `git push` to the first line of the remote, with the real back ends. */
+/** Measures the time from the start of `git push` to the first `remote:` line, with the real back ends. */
 export const firstLine: Figure = {
   name: 'first-line',
   title: 'time to the first remote: line',

@@ -29,7 +29,7 @@ const withApt: FlaskCase = {
   bounds: { first: 12, again: 3 },
 };
 
-/** From `git push` to the page with the change in it, with the real back ends, at 50 requests a second. */
+/** Measures the time from `git push` to the page with the change, with the real back ends, at 50 requests a second. */
 export const flask: Figure = {
   name: 'flask',
   title: 'Flask, push to new page',
@@ -39,7 +39,7 @@ export const flask: Figure = {
   },
 };
 
-/** The same with packages of Debian; nothing where that fixture is not there. */
+/** Measures the same as `flask` with a tool that needs Debian packages. There are no rows if its fixture is missing. */
 export const flaskApt: Figure = {
   name: 'flask-apt',
   title: 'Flask with an Aptfile, push to new page',
@@ -54,8 +54,8 @@ export const flaskApt: Figure = {
 };
 
 /**
- * The first push of a tool finds nothing cached, since no tool sees what another one has downloaded. What has
- * warm caches and still installs everything is a push with other requirements.
+ * The first push of a tool finds nothing cached, because a tool cannot use downloads of other tools. Later pushes with
+ * other requirements install everything again, with warm caches.
  */
 async function measure(server: TestServer, one: FlaskCase, rounds: number): Promise<Row[]> {
   const { fixture, what, path, bounds } = one;

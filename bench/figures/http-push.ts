@@ -10,8 +10,8 @@ import { push, smallTree } from '../work.ts';
 const PASSWORD = 'bench-bench-bench';
 
 /**
- * One commit with one changed file, pushed over HTTP with a password that was checked before, as in a git client's
- * later requests; and with one that the server has not seen yet, which it has to derive a key from.
+ * Measures a push of one changed file over HTTP with two passwords. The server has checked the first before, as in
+ * later requests of a git client. The second is new to the server, which must derive a key from it.
  */
 export const httpPush: Figure = {
   name: 'http-push',

@@ -13,7 +13,7 @@ import { push, smallTree } from '../work.ts';
 const BLOBS = 240;
 const BLOB_BYTES = 1024 * 1024;
 
-/** 240 MiB that nothing makes smaller, to an empty repository and back, over SSH. */
+/** Measures a push of 240 MiB of random data to an empty repository over SSH, and a clone of the repository. */
 export const largeSsh: Figure = {
   name: 'large-ssh',
   title: 'push and clone of 240 MiB over SSH',
@@ -64,7 +64,7 @@ async function largeTree(server: TestServer): Promise<WorkTree> {
     await writeFile(join(tree.folder, `blob-${blob}`), randomBytes(BLOB_BYTES));
   await tree.git('-c', 'core.compression=0', 'add', '--all');
   await tree.commit('large', {});
-  // One pack, so that each push only sends what is there.
+  // Makes one pack, so that each push only sends this pack.
   await tree.git('-c', 'core.compression=0', 'repack', '-a', '-d', '-q', '--window=0');
   return tree;
 }

@@ -12,7 +12,7 @@ for _ in range(${LINES}):
     time.sleep(${GAP_S})
 `;
 
-/** From the moment that a build prints a line to the moment that the client's git has printed it. */
+/** Measures the time from the moment that a build prints a line to the moment that the client's git has printed it. */
 export const lineDelay: Figure = {
   name: 'line-delay',
   title: 'a line that the build prints, to the client',

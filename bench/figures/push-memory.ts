@@ -4,10 +4,10 @@ import { startNullServer } from '../servers.ts';
 import { slope } from '../statistics.ts';
 import { push, smallTree } from '../work.ts';
 
-/** More than one: a tool may have 200 builds a day. */
+/** Several tools, because one tool may have only 200 builds a day. */
 const TOOLS = 5;
 
-/** What one push more costs the server in memory for good, over SSH and HTTP in turn (threat 88), for information. */
+/** Measures the memory that each push adds for good (threat 88), over SSH and HTTP in turn. It is for information. */
 export const pushMemory: Figure = {
   name: 'push-memory',
   title: 'memory over many pushes',
@@ -22,7 +22,7 @@ export const pushMemory: Figure = {
       await push(tree, server.remote(number % 2 === 0 ? 'ssh' : 'http', `tool-${number % TOOLS}`));
       points.push({ x: number, y: (await memoryOf(server.pid)).now });
     }
-    // The first third is V8 finding its size.
+    // During the first third, V8 still enlarges its heap.
     const settled = points.slice(Math.floor(pushes / 3));
     const at = (index: number) => `${points.at(index)?.y.toFixed(0)} MiB`;
     say(`${at(0)} after the first push, ${at(Math.floor(pushes / 3))} after a third, ${at(-1)} after all`);

@@ -5,7 +5,7 @@ import { interleaved, milliseconds } from '../rounds.ts';
 import { startNullServer } from '../servers.ts';
 import { push, smallTree } from '../work.ts';
 
-/** One commit with one changed file, pushed over SSH: what git, the doors and the bookkeeping cost. */
+/** Measures a push of one changed file over SSH: the time of git, the SSH server and the bookkeeping. */
 export const sshPush: Figure = {
   name: 'ssh-push',
   title: 'small push over SSH',

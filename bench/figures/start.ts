@@ -12,7 +12,7 @@ import { median } from '../statistics.ts';
 
 const TOOLS = 100;
 
-/** From the start of the process to its `ready`, with 100 tools that have a repository each and nothing live. */
+/** Measures how long the server takes from its start to `ready`, with 100 tools that have repositories but no release. */
 export const start: Figure = {
   name: 'start',
   title: 'start to ready with 100 tools',
@@ -29,7 +29,7 @@ export const start: Figure = {
   },
 };
 
-/** What a server has of tools that were pushed to and never went live. */
+/** Makes tools that have a repository and a number in the store, but no release. */
 async function makeKnown(server: TestServer): Promise<void> {
   const data = join(server.folder, 'data');
   const repositories = new Repositories({

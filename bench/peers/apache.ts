@@ -31,7 +31,7 @@ export class Apache implements AsyncDisposable {
   /** Makes a repository that everyone may push to. @returns its address. */
   async repository(name: string): Promise<string> {
     const folder = await makeBareRepository(this.#server.folder, name);
-    // git refuses the repositories of others, and as root Apache serves as www-data.
+    // git refuses repositories of other users, and an Apache that root has started serves as www-data.
     if (isRoot()) await execa('chown', ['-R', 'www-data:www-data', folder]);
     return `http://127.0.0.1:${this.#server.port}/git/${name}.git`;
   }

@@ -7,7 +7,7 @@ import { registryEnvironment } from '../../test/builder/a-builder.ts';
 import { registryHost } from '../../test/cluster/images.ts';
 import type { ClusterServer } from '../../test/cluster/pushes/cluster-server.ts';
 
-/** The same build by hand: one pod with the builder image, a source copied into it, and the lifecycle's `creator`. */
+/** A build by hand: one pod with the builder image, a source that is copied into it, and the lifecycle's `creator`. */
 export class CreatorPod {
   readonly #namespace: string;
   readonly #image: string;

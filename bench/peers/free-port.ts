@@ -12,7 +12,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Waits until something accepts connections there. */
+/** Waits until a program accepts connections on this port of 127.0.0.1. */
 export async function untilListening(port: number, what: string): Promise<void> {
   const canConnect = () =>
     new Promise<boolean>((resolve) => {

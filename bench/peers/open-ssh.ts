@@ -6,8 +6,8 @@ import { makeBareRepository } from './bare-repository.ts';
 import { PeerServer } from './peer-server.ts';
 
 /**
- * OpenSSH's own server with git's own receive-pack and upload-pack: what people use who set up a git server by hand.
- * Without PAM, and with an empty home folder, so that no login script of this machine slows it down.
+ * OpenSSH's own server with git's own receive-pack and upload-pack, as people set up a git server by hand. It runs
+ * without PAM and with an empty home folder, so that no login script of this machine slows it down.
  */
 export class OpenSsh implements AsyncDisposable {
   readonly #server: PeerServer;
@@ -17,8 +17,8 @@ export class OpenSsh implements AsyncDisposable {
   }
 
   /**
-   * @param publicKey - The file of the key that may log in, as whoever runs this.
-   * @param startups - Connections that have not logged in, at once; Debian's default drops some from 10 on.
+   * @param publicKey - The file of the key that may log in, as the user who runs the measurement.
+   * @param startups - How many connections may wait for their login. With Debian's default, sshd drops some from 10 on.
    */
   static async start(publicKey: string, startups = 100): Promise<OpenSsh> {
     const server = await PeerServer.start({

@@ -15,13 +15,13 @@ export class PeerProcess implements AsyncDisposable {
         this.#output = (this.#output + chunk.toString()).slice(-4000);
       });
     }
-    // Told by whoever waits for it to listen.
+    // `PeerServer.start` shows the output if the server does not listen.
     this.#child.on('error', (error) => {
       this.#output += error.message;
     });
   }
 
-  /** The last of what it printed. */
+  /** The last 4000 characters of the server's output. */
   get output(): string {
     return this.#output;
   }

@@ -5,9 +5,9 @@ import { freePort, untilListening } from './free-port.ts';
 import { PeerProcess } from './peer-process.ts';
 
 export interface PeerWanted {
-  /** `sshd`: what it is called where it does not start. */
+  /** The server's name in errors, such as `sshd`. */
   readonly name: string;
-  /** Permissions of its folder. */
+  /** The mode of the server's folder. */
   readonly mode: number;
   /** Writes its settings into the folder. @returns the program and its arguments. */
   readonly prepare: (folder: string, port: number) => Promise<readonly [string, ...string[]]>;
@@ -25,7 +25,7 @@ export class PeerServer implements AsyncDisposable {
     this.#process = process;
   }
 
-  /** @throws Error where it does not listen, with what it printed. */
+  /** @throws Error with the server's output if the server does not listen. */
   static async start({ name, mode, prepare }: PeerWanted): Promise<PeerServer> {
     const folder = await mkdtemp(join(tmpdir(), `bench-${name.toLowerCase()}-`));
     await chmod(folder, mode);
