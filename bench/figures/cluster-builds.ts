@@ -17,8 +17,8 @@ const MANY = 20;
 
 /**
  * Measures simultaneous builds in the cluster: how late each line reaches the client, and the server's memory. With
- * many builds on a small machine, the first lines are late: the node reports the start of a container late, and gives no
- * line before it.
+ * many builds on a small machine, the first lines are late: the node reports the start of a container late, and gives
+ * no line before it.
  */
 export const clusterBuilds: Figure = {
   name: 'cluster-builds',

@@ -12,7 +12,7 @@ import { median } from '../statistics.ts';
 
 const TOOLS = 100;
 
-/** Measures how long the server takes from its start to `ready`, with 100 tools that have repositories but no release. */
+/** Measures the time of a start of the server until `ready`, with 100 tools that have a repository but no release. */
 export const start: Figure = {
   name: 'start',
   title: 'start to ready with 100 tools',

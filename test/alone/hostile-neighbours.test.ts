@@ -63,7 +63,7 @@ async function measure(context: TestContext, kinds: readonly Kind[]): Promise<Me
   return measured;
 }
 
-/** A sentence for each figure that is more than {@link MAX_RATIO} times as slow during this attack as without attacks. */
+/** A sentence for each figure that is more than {@link MAX_RATIO} times as slow during this attack as without. */
 function tooSlow(context: TestContext, measured: Measured, kind: Kind): string[] {
   return FIGURES.flatMap((figure) => {
     const [quiet = [], hostile = []] = [measured.get('quiet')?.[figure], measured.get(kind)?.[figure]];
@@ -86,7 +86,7 @@ function shown(values: readonly number[]): string {
   return `p99 ${Math.round(p99(values))} ms (median ${Math.round(median)} ms, ${values.length} times)`;
 }
 
-/** Waits up to a minute until the machine has little other work, with which each value would be chance. False if not. */
+/** Waits up to a minute until the machine has little other work. With much, each value would be chance. */
 async function isCalm(): Promise<boolean> {
   for (let look = 0; look < IDLE_LOOKS; look += 1) {
     const before = processorTimes();

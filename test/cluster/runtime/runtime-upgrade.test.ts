@@ -21,7 +21,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  /** An object of an earlier version: its `name` label is the type, and it has no liveness probe and no disk request. */
+  /** An object of an earlier version: its `name` label is the type; it has no liveness probe and no disk request. */
   function asBefore<Kind extends object>(object: Kind): Kind {
     const old = structuredClone(object) as Kind & Labelled;
     const relabel = ({ labels = {} }: Labelled['metadata']) => {
