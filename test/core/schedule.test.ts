@@ -49,7 +49,7 @@ describe('what is no schedule, with the reason', () => {
     { text: '@reboot', why: /@hourly, @daily/ },
     { text: '@every 1h', why: /@hourly, @daily/ },
   ]) {
-    test(`${JSON.stringify(text)} is not a schedule, with the reason`, () => {
+    test(`${JSON.stringify(text)} is refused as a schedule, with the reason`, () => {
       const read = readSchedule(text, 'wikibot update');
       assert.match('why' in read ? read.why : read.cron, why);
     });

@@ -48,7 +48,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`threat 20: twenty SSH connections that stop when they are ${step} do not keep out others from the same address`, async () => {
+  test(`threat 20: twenty SSH connections that stop before the login (${step}) do not keep out others from the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);

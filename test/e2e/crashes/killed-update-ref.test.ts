@@ -50,7 +50,7 @@ for (const [index, moment] of MOMENTS.entries()) {
   });
 }
 
-test('threat 82: if git update-ref is killed whenever it commits, the new release is live, but the push is rejected until main can move', async () => {
+test('threat 82: if git update-ref is killed whenever it commits, the push is rejected, its release is live, and main moves when git works again', async () => {
   const { name, tree, first } = await liveTool(server, 'killed-always');
   const two = await tree.commit('two', webTool('two'));
   await git.kill('told to commit', 10_000);
