@@ -24,7 +24,7 @@ const plain: FlaskCase = { fixture: 'flask', what: 'Flask', path: '/', bounds: {
 const withApt: FlaskCase = {
   fixture: 'flask-apt',
   what: 'Flask with an Aptfile',
-  // Its front page draws and reads pictures, which takes a second of a core.
+  // The front page of this tool draws and reads pictures, which takes a core one second.
   path: '/healthz',
   bounds: { first: 12, again: 3 },
 };

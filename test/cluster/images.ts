@@ -25,7 +25,7 @@ const made = new Map<string, Promise<string>>();
  */
 export function builderImage(options: { readonly buildpacks?: string } = {}): Promise<string> {
   const { buildpacks = productBuildpacks } = options;
-  // Only once for tests that run at the same time.
+  // Tests that run at the same time share one build of the images.
   const making = made.get(buildpacks) ?? makeBuilderImage(buildpacks);
   made.set(buildpacks, making);
   return making;

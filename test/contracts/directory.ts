@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import type { Directory, OfferedKey } from '../../src/auth/directory.ts';
 import { toolName } from '../../src/core/names.ts';
 
-/** People and tools, in words that every back end can hold. */
+/** A description of people and tools, from which each back end makes its own data. */
 export interface DirectoryDescription {
   readonly users: readonly {
     readonly name: string;

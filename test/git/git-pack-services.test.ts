@@ -84,7 +84,7 @@ test('a push to a full repository waits for running maintenance, and the reposit
     await repositories.git(wikibot, ['prune', '--expire=now']);
   });
   const waiting = services.receive(push);
-  // This takes longer than measuring the repository.
+  // These five calls take longer than the server needs to measure the repository.
   for (let count = 0; count < 5; count += 1) await repositories.git(wikibot, ['count-objects', '-v']);
   may.resolve();
   await maintained;
@@ -151,7 +151,7 @@ test('threat 82: the lock files that a killed push left are removed, so that git
   mkdirSync(join(repository, 'refs/tags'), { recursive: true });
   for (const name of left) writeFileSync(join(repository, name), '');
   session.close(true);
-  // While another push is running, the server keeps that push's locks.
+  // While another push is running, the server removes no locks, because they may be locks of that push.
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.ok(left.every((name) => existsSync(join(repository, name))));
   other.close();

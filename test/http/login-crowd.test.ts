@@ -29,7 +29,7 @@ async function openCrowdedDoor(context: TestContext) {
   return await openDoor(context, { throttle: new LoginThrottle(), directory: new FileDirectory(path) });
 }
 
-/** The status of a login from this address of this machine; 0 if the client was aborted. */
+/** The status of a login from an address of this machine; 0 if the client was aborted. */
 function logIn(
   port: number,
   localAddress: string,

@@ -7,7 +7,7 @@ import type { Directory, OfferedKey } from '../../src/auth/directory.ts';
 import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
 import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
-/** A directory that knows alice at once, and answers about others when the gate opens. */
+/** A directory that answers about alice at once, and about others when `gate` resolves. */
 class SlowDirectory implements Directory {
   readonly gate = Promise.withResolvers<null>();
   asked = 0;
@@ -29,7 +29,7 @@ class SlowDirectory implements Directory {
   async close(): Promise<void> {}
 }
 
-/** Offers a key from 127.0.0.9, and disconnects as soon as the directory is asked, or after a moment. */
+/** Offers a key from 127.0.0.9, and disconnects as soon as the directory is asked, or after half a second. */
 async function offerAndLeave(bench: SshWorkbench, username: string, slow: SlowDirectory): Promise<void> {
   const client = new ssh2.Client();
   const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));

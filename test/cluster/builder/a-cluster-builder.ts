@@ -34,7 +34,7 @@ export class AClusterBuilder implements AsyncDisposable {
   readonly namespace: string;
   readonly registry: string;
   readonly data: string;
-  /** The lines that the person who pushes saw. */
+  /** The output of the last build, as the person who pushes sees it. */
   lines: string[] = [];
   /** The time of each line, on the clock of `performance.now()`. */
   times: number[] = [];

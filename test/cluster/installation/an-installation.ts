@@ -43,7 +43,7 @@ export class Installation implements AsyncDisposable, Remote {
   readonly #front: TlsFront;
   readonly #tools: readonly string[];
   readonly #yours: Readonly<Record<string, string>>;
-  /** docs/operating.md with our values. */
+  /** docs/operating.md with the values of this test. */
   readonly page: OperatingPage;
   #address = '';
 
@@ -143,7 +143,7 @@ export class Installation implements AsyncDisposable, Remote {
     return `${this.#yours[REGISTRY]}/toolforge-buildpack-build:${tag}`;
   }
 
-  /** Settings that replace those of the page. */
+  /** Settings that replace the settings in docs/operating.md. */
   get #settings(): Readonly<Record<string, unknown>> {
     const secrets = '/etc/toolforge-push-secrets';
     return {

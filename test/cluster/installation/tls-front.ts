@@ -30,7 +30,7 @@ export class TlsFront implements AsyncDisposable {
     return new TlsFront(server);
   }
 
-  /** The addresses from which the server may see its requests. */
+  /** The addresses from which the server may see the requests of this front. */
   get addresses(): string[] {
     return Object.values(networkInterfaces())
       .flatMap((addresses) => addresses ?? [])

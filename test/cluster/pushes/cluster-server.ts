@@ -16,7 +16,7 @@ export class ClusterServer implements AsyncDisposable {
   readonly server: TestServer;
   readonly cluster: Cluster;
   readonly builds: string;
-  /** The prefix of its tools' namespaces: `push-3f9a1c-`. */
+  /** The prefix of the namespaces of this server's tools, such as `push-3f9a1c-`. */
   readonly prefix: string;
 
   private constructor(server: TestServer, cluster: Cluster, builds: string, prefix: string) {
@@ -42,7 +42,7 @@ export class ClusterServer implements AsyncDisposable {
       TOOLFORGE_PUSH_BUILDER: 'kubernetes',
       TOOLFORGE_PUSH_RUNTIME: 'kubernetes',
       TOOLFORGE_PUSH_HTTP: `${node}:0`,
-      // Builds fetch their sources here. Nobody logs in over it in this test.
+      // Allows plain HTTP on the address of the node. Only builds use it, to fetch their sources.
       TOOLFORGE_PUSH_TRUSTED_PROXIES: node,
       TOOLFORGE_PUSH_DOMAIN: `${prefix}tools.test`,
       TOOLFORGE_PUSH_BUILD_NAMESPACE: builds,

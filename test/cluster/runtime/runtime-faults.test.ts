@@ -19,7 +19,7 @@ with open('/tmp/big', 'wb') as f:
 time.sleep(600)
 `;
 
-// For other faults, see push-failures.test.ts and the contract of runtimes.
+// For other faults, see push-failures.test.ts and test/contracts/runtime.ts.
 describe('each fault of a cluster has a message, and the old release still serves', {
   concurrency: 1,
 }, () => {

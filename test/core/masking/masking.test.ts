@@ -170,7 +170,7 @@ for (const { name, value } of [
       const shown = lines.slice(0, -1).map((line) => Buffer.from(mask(line), 'base64').toString('latin1'));
       for (const [index, line] of lines.slice(0, -1).entries()) {
         assert.match(mask(line), /\[config var KEY\]=*$/, `line ${index}`);
-        // What stands before the value may stay.
+        // Text that stands before the value may stay visible.
         assert.ok(mask(line).indexOf('[') <= Math.ceil((before.length * 4) / 3) + 2, shown[index]);
       }
     });

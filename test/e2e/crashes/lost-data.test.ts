@@ -152,9 +152,9 @@ interface Case {
   readonly harm: () => Promise<unknown>;
   /** The command that the server names when it refuses to start; null = the server starts. */
   readonly refused: string | null;
-  /** The text that is served in the end; that of v4 if not set. */
+  /** The text with which the tool answers in the end; the text of v4 if not set. */
   readonly serves?: string;
-  /** The version that the next push makes; v5 if not set. */
+  /** The version of the release that the next push makes; v5 if not set. */
   readonly next?: number;
   /** Whether the repository has lost the live commit. */
   readonly isCommitLost?: boolean;

@@ -154,7 +154,7 @@ test('if the client of a push over HTTP is killed, the hook of the push still ru
   const hook = join(folder, 'hooks/post-receive');
   await mkdir(join(hook, '..'), { recursive: true });
   await execa('mkfifo', [join(folder, 'go')]);
-  // More than the pipes and buffers hold, so that git would block if nothing read its output.
+  // The hook prints more than the pipes and buffers hold, so that git would block if nothing read its output.
   await writeFile(
     hook,
     '#!/bin/sh\necho started\nread line <go\nyes 0123456789012345678901234567890123456789 | head -c 3000000\ntouch finished\n',

@@ -9,7 +9,7 @@ import { type DoorOverrides, openDoor } from '../../support/http/http-door.ts';
 import { collect } from '../../support/http/http-raw.ts';
 
 const LIMITS = { connections: 40, toolRequests: 30, drainMs: 50 };
-/** How many requests one tool may have in progress with LIMITS: half as many as there are free places left. */
+/** With LIMITS, one tool may have 10 requests in progress: half as many as the 20 places that are then still free. */
 const SHARE_OF_TOOL = 10;
 
 /** Tools that never answer, except `kind`, which answers at once. */

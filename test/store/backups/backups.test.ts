@@ -62,7 +62,7 @@ test('threat 87: after the first release, the store is backed up within a minute
   store.tool(wikibot);
   isLive = true;
   const afterRelease = backedUp();
-  // The clock sets its timer after it has logged the backup.
+  // `BackupClock` sets its timer after it has logged the backup.
   await new Promise(setImmediate);
   mock.timers.tick(60_000);
   await afterRelease;
@@ -93,7 +93,7 @@ test('threat 87: the store is backed up every hour, and not more often', async (
     // The file got its time from the machine's clock, but the test has moved its own clock.
     utimesSync(newest, (Date.now() - 1) / 1000, (Date.now() - 1) / 1000);
     const next = backedUp();
-    // The clock sets its timer after it has logged the backup.
+    // `BackupClock` sets its timer after it has logged the backup.
     await new Promise(setImmediate);
     mock.timers.tick(HOUR_MS - 1000);
     await new Promise(setImmediate);
