@@ -98,7 +98,8 @@ for (const { name, candidates, group } of [
     group: ['a', 'b', 'c'],
   },
 ]) {
-  test(`the build plans of buildpacks decide which buildpacks take part: ${name}`, () => assert.deepEqual(resolvePlan(candidates)?.group ?? null, group));
+  test(`the build plans of buildpacks decide which buildpacks take part: ${name}`, () =>
+    assert.deepEqual(resolvePlan(candidates)?.group ?? null, group));
 }
 
 test('a buildpack gets all plan entries for the names that it provides, with their metadata', () => {
