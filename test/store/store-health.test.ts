@@ -59,3 +59,18 @@ test('a thousand health checks at once test the store only once', () => {
   for (let asked = 0; asked < 1000; asked++) health.complaint();
   assert.equal(count, 2);
 });
+
+test('threat 83: if the first reading is slow on a busy disk, the next one comes a minute later', (context) => {
+  let now = 1000;
+  context.mock.method(performance, 'now', () => now);
+  let count = 0;
+  const assertWhole = () => {
+    count += 1;
+    now += 2000;
+  };
+  const health = new StoreHealth({ assertWritable: () => {}, assertWhole });
+  health.complaint();
+  now += 60_000;
+  health.complaint();
+  assert.equal(count, 2);
+});

@@ -73,7 +73,7 @@ test('if a repository is larger than repository_size, a push is refused with its
   const tree = await WorkTree.create(server, 'http', name);
   for (const [count, text] of ['one', 'two'].entries()) {
     await tree.git('rm', '--quiet', '-r', '--ignore-unmatch', 'data');
-    await tree.commit(text, { ...webTool(text), ...blobs(`data/${count}`, 7) });
+    await tree.commit(text, { ...webTool(text), ...blobs(`data/${count}`, 9) });
     const pushed = await tree.push();
     assert.equal(pushed.exitCode, 0, pushed.stderr);
   }
