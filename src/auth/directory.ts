@@ -8,7 +8,7 @@ export interface OfferedKey {
 
 /** The owner of a login and a credential. */
 export interface Identity {
-  /** The person's user name, normalised: lower case, no surrounding space. */
+  /** The user name of the person or of the tool's own account, normalised: lower case, no surrounding space. */
   readonly uid: string;
   /** Set if the credential opens only this tool. */
   readonly onlyTool: ToolName | null;

@@ -18,7 +18,10 @@ export function normalise(name: string): string {
   return name.trim().toLowerCase().normalize('NFC');
 }
 
-/** The text as a normalised user name. Null if it cannot be one, or if it means something else as a login name. */
+/**
+ * Returns the text as a normalised user name. Null if it is no valid user name, or if it is `git` or looks like the
+ * login name of a tool, such as `tools.hello`.
+ */
 export function userName(text: string): string | null {
   const name = normalise(text);
   return USER_NAME.test(name) && name !== 'git' && !TOOL_LOGIN.test(name) ? name : null;
