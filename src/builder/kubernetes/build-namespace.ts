@@ -35,7 +35,8 @@ export class BuildNamespace {
   }
 
   /**
-   * Checks the requirements before a build, at most once a minute.
+   * Checks before a build that the namespace, the rights in it and the builder image are usable. A check that succeeded
+   * counts for a minute.
    *
    * @throws DeployError `BUILD_NAMESPACE`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`, and those of `BuilderImages.find`.
    */

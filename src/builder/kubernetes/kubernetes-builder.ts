@@ -62,8 +62,8 @@ export class KubernetesBuilder implements Builder {
   readonly #images: ToolImages;
   readonly #login: RegistryLogin;
   /**
-   * The error of a cluster that did not answer. While it is set, cleaning up does not ask the cluster for the other
-   * tools.
+   * The error of a cluster that did not answer. Until `untilMs`, `cleanUp` and `resumable` throw this error for every
+   * tool and do not ask the cluster.
    */
   #away: { readonly error: unknown; readonly untilMs: number } | null = null;
 

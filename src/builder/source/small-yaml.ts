@@ -1,7 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import { parseYaml } from './parse-yaml.ts';
 
-/** The keys and values at the top level of a file. If it has none, `why` continues a sentence that says so. */
+/**
+ * The keys and values at the top level of a file. If the file is not a YAML mapping, `why` gives the reason as the end
+ * of a sentence, for example "is not valid YAML".
+ */
 export type ReadMapping =
   | { readonly mapping: Record<string, unknown> }
   | { readonly why: string; readonly cause: unknown };
@@ -45,7 +48,10 @@ export function shown(value: unknown): string {
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }
 
-/** The value as JSON. If a YAML value contains itself, JSON cannot express it. */
+/**
+ * Returns the value as JSON. If a YAML value contains itself, JSON cannot express it, and the result is words that say
+ * so.
+ */
 function asJson(value: unknown): string {
   try {
     return JSON.stringify(value);
