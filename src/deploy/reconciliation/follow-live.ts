@@ -86,7 +86,8 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 
 /**
  * Moves the branch and the release's ref together with the tags of an atomic push, or without the tags if these cannot
- * move. The commands are computed when no other change can run. Until then, another deployment may go live.
+ * move. The commands are computed only when no other change of refs can run, because another deployment may go live
+ * before that.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;

@@ -2,8 +2,8 @@ import { createReadStream, existsSync, truncateSync } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 
 /**
- * How many of a log's newest lines are compared. Older lines do not matter, because a cluster repeats fewer lines of a
- * container.
+ * How many of a log's newest lines are compared. Older lines do not matter, because the cluster keeps fewer lines of a
+ * container than this.
  */
 const MAX_LINES = 4_000_000;
 /** How many lines may be compared without a match. This many comparisons take about a second. */
@@ -38,8 +38,8 @@ export class LoggedLines {
       const lines = (rest + decoder.write(chunk)).split('\n');
       rest = lines.pop() ?? '';
       for (const line of lines) hashes.push(hashOf(line));
-      // The position comes from the bytes, not from the decoded text: a character that a full disk cut has more bytes
-      // in the text.
+      // Counts the bytes of the file, not of the decoded text. If a full disk cut a character in half, decoding
+      // replaces the half by U+FFFD, which may have more bytes.
       const newline = chunk.lastIndexOf('\n');
       if (newline >= 0) wholeBytes = bytes + newline + 1;
       bytes += chunk.length;
