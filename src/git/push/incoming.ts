@@ -3,7 +3,7 @@ import { DeployError } from '../../core/errors.ts';
 import { type CommandList, CommandListReader } from './command-list.ts';
 import { flushPacket } from './pkt-line.ts';
 
-/** The bytes that git gets instead of the client's command list. Null if git gets nothing of this push. */
+/** The command list that git gets instead of the client's. Null if the push is refused: git then gets an empty list. */
 export type Rewritten = Buffer | null;
 
 // How long the server reads and drops the rest of a refused push that git never saw.
@@ -11,8 +11,8 @@ const DISCARD_MS = 60_000;
 
 /**
  * Client → receive-pack. Reads the command list, lets `decide` rewrite it, and passes the new list and then the
- * pack unchanged. After a refusal, git gets an empty list. The client's pack is then read and dropped, so that the
- * client reaches its answer. Bytes and time are limited.
+ * pack unchanged. After a refusal, git gets an empty list. The server then reads and drops the client's pack, because
+ * the client reads its answer only after it has sent the pack. The bytes and the time for this are limited.
  */
 export class Incoming extends Transform {
   readonly #reader = new CommandListReader();
@@ -57,7 +57,10 @@ export class Incoming extends Transform {
     }
   }
 
-  /** Returns the bytes that git gets for this chunk of the client's bytes, or null if it gets nothing. */
+  /**
+   * Reads one chunk of the command list. When the list is complete, returns the bytes for git: the rewritten list and
+   * the beginning of the pack. Null if the list is not complete yet, or if the push is refused.
+   */
   #readList(chunk: Buffer): Buffer | null {
     try {
       const list = this.#reader.push(chunk);
