@@ -16,7 +16,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 /** A fact about a data folder that an operator should know. */
 export interface Finding {
   /**
-   * `refuses`: the server does not start. `act`: it starts, and somebody must act. `repaired`: the start repairs it.
+   * `refuses`: the server does not start. `act`: the server starts, and somebody must act. `repaired`: the server
+   * repairs the problem by itself when it starts.
    */
   readonly kind: 'refuses' | 'act' | 'repaired';
   /** The problem, as the message of an error says it. */
@@ -25,7 +26,7 @@ export interface Finding {
   readonly advice: string;
 }
 
-/** Compares store, repositories, artifacts, directory and keys. Findings that refuse the start come first. */
+/** Compares store, repositories, artifacts, directory and keys. Findings that prevent a start come first. */
 export function examine(facts: DataFacts): Finding[] {
   const findings = [
     ...keyFindings(facts),
@@ -49,7 +50,7 @@ export function assertStartable(findings: readonly Finding[]): void {
   throw new DeployError('DATA_DISAGREES', first.what, `${first.advice}${more}`);
 }
 
-/** Logs the findings of the start, and deletes old folders in `set-aside`, unless the clock may be wrong. */
+/** Logs the findings when the server starts. Deletes old folders in `set-aside`, unless the clock may be wrong. */
 export async function tellFindings(findings: readonly Finding[], data: string, log: Log): Promise<void> {
   for (const { kind, what, advice } of findings) {
     if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
@@ -67,7 +68,7 @@ function refuses(what: string, advice: string): Finding {
 
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
-  // The start itself reports a key that cannot be read.
+  // If the key cannot be read, the server reports this itself when it starts.
   if (keyId === 'unreadable') return [];
   const file = join(config.keys, 'secrets.key');
   const given = keyId === null ? `${file} is missing or is not a key` : `${file} contains the key ${keyId}`;

@@ -4,7 +4,10 @@ import { wentLive } from '../deploy/reconciliation/read-back-releases.ts';
 import type { StoredTool } from '../store/store-facts.ts';
 import type { DataFacts } from './data-facts.ts';
 
-/** A release that will be live once the start has read back the releases that the store lacks. */
+/**
+ * A release that will be live after the next start of the server. During a start, the server reads the releases that
+ * the store lacks from their copies in `releases/`.
+ */
 export interface ExpectedLive {
   readonly name: ToolName;
   readonly version: number;
