@@ -69,7 +69,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #drift: Drift;
   readonly #lost: LostNamespaces;
   readonly #logs: ToolLogs;
-  /** Limits how many tools are resumed at the same time at the start of the server. */
+  /** Limits how many tools are resumed or cleaned up at the same time after a start of the server. */
   readonly #resumes = new ConcurrencyLimit(8);
   readonly #backgroundWork = new BackgroundWork();
   readonly #resuming = new Resuming();
