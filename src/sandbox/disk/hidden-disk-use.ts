@@ -95,8 +95,9 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
 done 2>/dev/null`;
 
 /**
- * Returns the folders of processes that may hide files. The disk use of hidden files cannot be measured. Honest
- * programs hide files rarely, or only for a moment.
+ * Returns the folders that are mounted for a process that may hide deleted files from this server, for example in the
+ * queue of a socket. The server cannot measure how much disk hidden files use. Honest programs hide files rarely, or
+ * only for a moment.
  */
 export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
   const [first] = folders;

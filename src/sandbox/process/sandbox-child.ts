@@ -46,7 +46,7 @@ export interface StartOptions {
   readonly cwd: string;
   /** The text for the program's standard input. Null gives it no input. */
   readonly input: string | null;
-  /** A folder of the server in which the output pipe has a name for a moment. */
+  /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once, see `openPipe`. */
   readonly pipeFolder: string;
 }
 
