@@ -119,7 +119,7 @@ export class Database {
     const logIdentity = identityOf(`${this.#path}-wal`);
     if (this.#logIdentity !== null && logIdentity !== this.#logIdentity) throw damaged(null);
     this.#logIdentity = logIdentity;
-    // This empties SQLite's cache, so that the check reads the disk. In cached pages, it would miss damage.
+    // Empty SQLite's cache, so that the check reads the disk. In cached pages, the check would miss damage.
     this.script('PRAGMA shrink_memory');
     const said = this.get<{ quick_check: string }>('PRAGMA quick_check(1)')?.quick_check;
     if (said !== 'ok') throw damaged(null);

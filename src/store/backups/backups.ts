@@ -54,7 +54,7 @@ export class Backups {
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 
-  /** The path of the newest store backup that is intact and contains a tool, or null. */
+  /** The path of the newest store backup that is intact and contains at least one tool. Null if there is none. */
   async newestGoodStore(): Promise<string | null> {
     let unreadable: unknown = null;
     for (const path of await this.list('store')) {

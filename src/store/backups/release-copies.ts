@@ -24,9 +24,9 @@ export interface ReleaseCopy {
   /** `sealed`: the config vars as the store has them, encrypted, in base64. */
   readonly release: Omit<Release, 'configVars'> & { readonly sealed: string };
   readonly deployment: Deployment;
-  /** The build that made the artifact. */
+  /** The build that made the artifact. Null if the store has no record of this build. */
   readonly build: Build | null;
-  /** The deployment that the build belongs to; null if it is `deployment`. */
+  /** The deployment that the build belongs to. Null if it is `deployment`, or if the store has no record of it. */
   readonly buildDeployment: Deployment | null;
 }
 

@@ -111,7 +111,7 @@ export class ReadBack {
     return copies.map(({ release }) => release.version);
   }
 
-  /** Makes a release live that the store has. Runs within the caller's transaction. */
+  /** Makes a release live. The store must have the release. Runs within the caller's transaction. */
   #makeLive(tool: ToolName, version: number): void {
     const { tools, releases } = this.#options;
     releases.setEnteredLive(tool, version);
