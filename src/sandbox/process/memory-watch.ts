@@ -140,7 +140,11 @@ for last; do :; done
     printf "%.0f", 1024 * (own + (shared > files ? shared : files))
   }'`;
 
-/** Returns how many bytes these processes use together. @param sharedBytes - The shared memory of the whole machine. */
+/**
+ * Returns how many bytes a process and its descendants use together.
+ *
+ * @param sharedBytes - The shared memory of the whole machine.
+ */
 async function exactBytes(family: readonly ProcessMemory[], sharedBytes: number): Promise<number> {
   const words = [sharedBytes / 1024, ...family.map(({ pid }) => pid)];
   return Number(await outputOf(EXACT, ...words.map(String)));

@@ -75,8 +75,8 @@ interface Listener {
 }
 
 /**
- * Lists the listening TCP sockets in the network namespace of this process. The list is incomplete if there are very
- * many sockets.
+ * Lists the listening TCP sockets in the network namespace of the process `pid`. The list is incomplete if there are
+ * very many sockets.
  */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>
@@ -91,15 +91,15 @@ export function listenersAround(pid: number): Listener[] {
   );
 }
 
-/** Returns the inodes of the sockets that these processes hold open. */
+/** Returns the inodes of the sockets that the processes `pids` hold open. */
 export function socketsOf(pids: readonly number[]): Set<string> {
   const links = pids.flatMap((pid) => names(`/proc/${pid}/fd`).map((fd) => link(`/proc/${pid}/fd/${fd}`)));
   return new Set(links.flatMap((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1] ?? []));
 }
 
 /**
- * Returns the ids of the other processes that hold an open file for which a link in `/proc/PID/fd` ends with
- * `linkEnding`.
+ * Returns the ids of all processes, without this server, that hold an open file for which a link in `/proc/PID/fd` ends
+ * with `linkEnding`.
  */
 export function holdersOf(linkEnding: string): number[] {
   return processIds().filter(
@@ -118,7 +118,7 @@ export function signal(pid: number, name: NodeJS.Signals): void {
   }
 }
 
-/** Waits until none of these processes runs, at most `limitMs`. @returns whether all of them have ended. */
+/** Waits at most `limitMs` until none of the processes `pids` runs. @returns whether all of them have ended. */
 export async function untilGone(pids: readonly number[], limitMs: number): Promise<boolean> {
   const end = performance.now() + limitMs;
   while (pids.some(isRunning)) {
