@@ -82,7 +82,7 @@ export interface Builder {
    * Follows a build that `resumable` named, or a build for which `resumable` failed, to the end of the build. Needs the
    * request with which the build was started. `progress` gets all output from the first line on, as from `build`.
    *
-   * @throws as `build`; DeployError `BUILD_GONE` if the build no longer exists.
+   * @throws as `build` does; DeployError `BUILD_GONE` if the build no longer exists.
    */
   resume(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
 }

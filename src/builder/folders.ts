@@ -74,7 +74,7 @@ export async function moveApart(from: string, to: string): Promise<void> {
  */
 export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
-  // This comes first, because find does not see the entries of an unreadable folder.
+  // chmod runs before find, because find does not see the entries of an unreadable folder.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
   // find deletes by itself, so it also reaches files whose path is longer than PATH_MAX.
   await run('find', [folder, '(', ...special, ')', '-delete']);

@@ -58,7 +58,7 @@ export async function readLayers(root: string, buildpack: string): Promise<Layer
     const name = file.slice(0, -'.toml'.length);
     if (layers.length === MAX_LAYERS)
       throw brokenBuildpack(buildpack, `it has more than ${MAX_LAYERS} layers`);
-    // Such a name would be the buildpack's own folder or the folder above it.
+    // An empty name, `.` or `..` would mean the buildpack's own folder or the folder above it.
     if (name === '' || name === '.' || name === '..')
       throw brokenBuildpack(buildpack, `${file} names no layer`);
     layers.push({

@@ -36,7 +36,7 @@ export function annotationsOf({ commit, account, oldCache }: JobFacts): Record<s
 /**
  * Lists the Jobs of a tool's builds that need no server, running or ended: they have fetched their source.
  *
- * @throws as `retrying`.
+ * @throws as `retrying` does.
  */
 export async function resumableJobs(
   cluster: Cluster,

@@ -56,7 +56,7 @@ export class DetectionOutput {
     sayDetected(progress, this.#group, this.#told);
   }
 
-  /** Reports why no group of buildpacks fits. @throws as `failDetection`. */
+  /** Reports why no group of buildpacks fits. @throws as `failDetection` does. */
   failFound(progress: Progress, files: readonly string[], limits: StepLimits): never {
     failDetection(progress, this.#told, { files, limits });
   }

@@ -90,7 +90,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;
-  // An evicted pod also ends its containers, so the pod's fault comes first.
+  // An eviction also ends the container. The fault of the whole pod tells more than the exit status of the container.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
   if (end === null || (end.exitCode !== 0 && pod.isTerminating)) throw buildGone(PHASE_WORDS[phase]);
   return end;
