@@ -37,7 +37,7 @@ interface Waiting {
  * 3. Among addresses that never had a check, the newest goes first. If more such addresses come than can be served, the
  *    oldest most likely guess passwords. Serving the oldest first would make everybody wait.
  *
- * So guesses from many addresses slow each other down, and a first login from another address goes ahead of them.
+ * So guesses from many addresses slow each other down, and a first login from another address goes ahead of guesses.
  *
  * If too many logins wait, the newest login of the address with the most waiting logins is refused. If a single address
  * has too many waiting logins, its newest login is refused.

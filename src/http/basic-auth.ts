@@ -65,7 +65,8 @@ export function createBasicAuth(
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     };
-    // These two do not wait in the queue: a token lookup is cheap, and a throttled login is refused at once.
+    // A token and a throttled login do not wait in the queue: a token lookup is cheap, and a throttled login is refused
+    // at once.
     if (token !== null || throttle.check(counted, address) > 0) return await decide();
     const isKnown = throttle.isKnown(login, address);
     // When the turn of this login has come, `decide` asks the throttle again. Otherwise simultaneous guesses would all

@@ -147,8 +147,9 @@ export class LdapDirectory implements Directory {
   }
 
   /**
-   * Finds the owner in the index, then asks LDAP whether the key is still theirs. A person goes before a tool. Returns
-   * null if several people have the key, or if no person but several tools have it.
+   * Finds the owner of a key in the index, then asks LDAP whether the key is still theirs. If a person and a tool have
+   * the key, the person is the owner. Returns null if several people have the key, or if no person but several tools
+   * have it.
    */
   async #ownerOf(blob: string, signal: AbortSignal): Promise<Identity | null> {
     const { people, tools } = await this.#keys.owners(blob, signal);

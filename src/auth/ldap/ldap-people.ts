@@ -73,7 +73,7 @@ export class LdapPeople {
     const entries = await this.#search(new PresenceFilter({ attribute: 'sshPublicKey' }), signal, true);
     const people: LdapPerson[] = [];
     for (const chunk of inChunks(entries)) {
-      // These may be thousands of keys, so let the event loop serve others in between.
+      // There may be thousands of keys, so let the event loop do other work between two chunks.
       await setImmediate();
       people.push(...chunk.flatMap((entry) => this.#read(entry) ?? []));
     }

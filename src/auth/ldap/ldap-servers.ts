@@ -49,7 +49,7 @@ export class LdapServers {
     );
   }
 
-  /** Whether this is the password of the entry. @throws as `search`. */
+  /** Whether this is the password of the entry. @throws as `search` does. */
   async isPassword(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     return await this.#binds.run(
       () =>

@@ -30,7 +30,8 @@ export async function joinable(
       }
       case 'rollback':
         return null;
-      // These requests deploy the commit that is live when their turn comes, so the push may join an entry before them.
+      // The four requests below keep the commit that is live when their turn comes, so the push may join an entry before
+      // them.
       case 'redeploy':
       case 'config':
       case 'restart':
