@@ -29,7 +29,7 @@ export interface BackEndOptions {
   readonly addresses: ServerAddresses;
   /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
   readonly countPeople: () => Promise<number | 'many'>;
-  /** Replaces the back ends that the settings choose, for callers that start a server from code. */
+  /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
   readonly log: Log;
 }

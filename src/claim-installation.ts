@@ -21,7 +21,7 @@ export interface ClaimOptions {
  * Makes sure that this is the only server of the installation before the server opens anything. Only a server in a pod
  * needs a claim. Elsewhere the lock of the data folder is enough, so the claim is null.
  *
- * @throws DeployError as `ServerLease.take`, and `BAD_CLUSTER`.
+ * @throws DeployError `BAD_CLUSTER`, and as `ServerLease.take` does.
  */
 export async function claimInstallation({ config, log, onLost }: ClaimOptions): Promise<Claim | null> {
   if (config.runtime !== 'kubernetes') return null;

@@ -68,7 +68,8 @@ export async function isThere(path: string): Promise<boolean> {
 }
 
 /**
- * The user name for an account. Drops a realm (`CORP\alice`). Takes another name if the account cannot be a user name.
+ * Returns the name of the first user, made from the name of an account of the operating system. Drops a realm
+ * (`CORP\alice`). Returns `owner` if this gives no valid user name.
  */
 function firstName(account: string): string {
   return userName(account) ?? userName(account.replace(/^.*\\|@.*$/g, '')) ?? 'owner';

@@ -8,7 +8,7 @@ import type { CommandContext } from './command.ts';
  * directory no longer has the tool, because the tool's processes may have to be stopped.
  *
  * @param isFresh - True to ask the directory itself and not its cache.
- * @throws DeployError as `authorize`.
+ * @throws DeployError as `authorize` does.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

@@ -168,7 +168,11 @@ async function revokeTokens(socketPath: string, tool: string, by?: string): Prom
   }
 }
 
-/** Runs a command in the server, and returns its text. @throws DeployError `NOT_DONE` if it fails; as `callControl`. */
+/**
+ * Runs a command in the server, and returns its text.
+ *
+ * @throws DeployError `NOT_DONE` if the command fails, and as `callControl` does.
+ */
 async function ask(socketPath: string, argv: readonly string[]): Promise<string> {
   const said: Uint8Array[] = [];
   const note = async (bytes: Uint8Array) => void said.push(bytes);

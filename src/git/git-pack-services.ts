@@ -261,8 +261,8 @@ export class GitPackServices implements PackServices {
     if (left > 0) return;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    // Maintenance waits for `setImmediate`: starting git blocks this process for milliseconds, and the client's answer
-    // comes first.
+    // Maintenance waits for `setImmediate`: starting git blocks this process for milliseconds, and the client should
+    // have its answer by then.
     for (const resolve of waiting) setImmediate(resolve);
   }
 

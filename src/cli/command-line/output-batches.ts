@@ -34,7 +34,7 @@ export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<s
       yield batch;
     }
   } finally {
-    // This is not awaited, because a requested text may never come.
+    // `return` is not awaited, because a requested text may never come.
     iterator.return?.().catch(() => {});
   }
 }

@@ -28,7 +28,7 @@ export async function callControl(call: ControlCall): Promise<number> {
   try {
     socket.write(requestLine(call.argv));
     if (call.input === null) socket.end();
-    // This is not awaited, because a command may answer without reading its input.
+    // The input is not awaited, because a command may answer without reading it.
     else void pipeline(call.input, socket).catch(() => undefined);
     const status = await readAnswer(socket, call);
     if (status === null) throw serverGone(null);

@@ -72,7 +72,7 @@ export class KeyedConcurrencyLimit {
     this.#limit = limit;
   }
 
-  /** @throws as `ConcurrencyLimit.run`. */
+  /** @throws as `ConcurrencyLimit.run` does. */
   async run<Result>(key: string, work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
     const own = this.#byKey.get(key) ?? { few: new ConcurrencyLimit(this.#atOnce, this.#limit), users: 0 };
     this.#byKey.set(key, own);

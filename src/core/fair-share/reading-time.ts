@@ -112,7 +112,7 @@ export class ReadingTime {
   /** Lets each key that owes time pay with a part of the time that has passed. */
   #go(): void {
     const now = performance.now();
-    // This runs for each piece that is read, so the loop below runs at most once a millisecond.
+    // This method runs for each piece that is read. So the loop below runs at most once a millisecond.
     if (now >= this.#wentAt && now - this.#wentAt < 1) return;
     this.#clockMs += Math.max(0, now - this.#wentAt) * this.#pace();
     this.#wentAt = now;
