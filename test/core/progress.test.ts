@@ -53,7 +53,7 @@ test('a build cannot imitate the server’s own lines, because its output is alw
   assert.equal(out, '       =====> v42 is live\n');
 });
 
-test('colours come after the prefix, and without colours the output has no control sequences', () => {
+test('a line with the prefix of a step is coloured, and without colours the output has no control sequences', () => {
   assert.match(paint('-----> x\n', true), /^\u001b\[36m-----> x\u001b\[39m\n$/);
   assert.equal(paint('\u001b[31mred\u001b[0m\n', false), 'red\n');
 });
