@@ -206,7 +206,7 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   /**
-   * If the store lacks the release that it calls live, makes the newest release that it has live.
+   * If the store lacks the release that it calls live, makes the newest release in the store live.
    *
    * @returns the live version, or null if nothing is live.
    */

@@ -140,7 +140,7 @@ export class ReleasesTable {
     );
   }
 
-  /** Makes a release live that `enter` has added. Runs within the caller's transaction. */
+  /** Makes a release live. `enter` must have added the release. Runs within the caller's transaction. */
   setEnteredLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = iif(version = ?, 'live', 'replaced')
