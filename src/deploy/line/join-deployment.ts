@@ -30,8 +30,8 @@ export async function joinable(
       }
       case 'rollback':
         return null;
-      // The four requests below keep the commit that is live when their turn comes, so the push may join an entry before
-      // them.
+      // The four requests below keep the commit that is live when their turn comes. So the push may join an entry that
+      // waits before them.
       case 'redeploy':
       case 'config':
       case 'restart':
