@@ -206,7 +206,8 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   /**
-   * If the store lacks the release that it calls live, makes the newest release in the store live.
+   * If the store lacks the release that it calls live, makes another release live: the newest in the store that was
+   * live before.
    *
    * @returns the live version, or null if nothing is live.
    */
