@@ -12,7 +12,7 @@ import { LdapServers } from './ldap-servers.ts';
 import { type LdapConfig, type LdapSettings, readLdapSettings } from './ldap-settings.ts';
 import { type LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** How long the check at the start may take. This is longer than any question to LDAP may take. */
+/** How long `warnWhereSilent` waits for an answer. This is longer than any question to LDAP may take. */
 const START_MS = 30_000;
 
 /**
@@ -27,8 +27,8 @@ export async function openLdapDirectory(config: LdapConfig, log: Log): Promise<D
 }
 
 /**
- * Warns the operator at the start if no LDAP server answers. Otherwise they would learn it only from people who cannot
- * log in. Never rejects.
+ * When the server starts, warns the operator if no LDAP server answers. Without this warning, the operator would learn
+ * it only from people who cannot log in. Never rejects.
  */
 export async function warnWhereSilent(directory: Directory, log: Log): Promise<void> {
   try {

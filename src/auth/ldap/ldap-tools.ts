@@ -68,7 +68,7 @@ export class LdapTools {
     });
   }
 
-  /** The tool that a member's name means, or null if it means something else. */
+  /** Returns the tool that a member's distinguished name stands for. Null if it stands for no tool, but for a person. */
   meantBy({ first, parentKey }: ReadDn): ToolName | null {
     const [part, ...others] = first;
     const isTool =
@@ -80,7 +80,7 @@ export class LdapTools {
     return isTool ? this.#toolIn(normalise(part.value)) : null;
   }
 
-  /** All names under which a tool may be a member of another. */
+  /** All distinguished names under which a tool may be a member of another tool. */
   namesOf(tool: ToolName): string[] {
     const { tools, toolAccounts } = this.#settings;
     const cn = new DN().addPairRDN('cn', tools.prefix + tool);
