@@ -22,12 +22,12 @@ export interface ServerPod {
   readonly name: string;
 }
 
-/** The facts for the text of a start, in addition to the addresses. */
+/** The facts that the server prints when it starts, in addition to its addresses. */
 export interface StartFacts {
-  /** The address of the first tool. Null if it has none. */
+  /** The web address of the first tool. Null if the tool has no web address. */
   readonly web: string | null;
   readonly hostKey: string;
-  /** The pod of the server. Null if it runs in none. */
+  /** The pod of the server. Null if the server does not run in a pod. */
   readonly pod: ServerPod | null;
 }
 

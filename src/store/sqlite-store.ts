@@ -268,7 +268,7 @@ export class SqliteStore implements Store, CheckedStore {
     });
   }
 
-  /** Records that the operator chose an empty store, so that the next start does not refuse it. */
+  /** Records that the operator chose an empty store, so that the server accepts it at its next start. */
   beginAnew(): void {
     this.#database.run(
       'INSERT INTO facts VALUES (?, ?) ON CONFLICT DO NOTHING',
