@@ -148,7 +148,7 @@ test('threat 87: a live release that is missing in the store is read from its co
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: a live version that neither the store nor a copy has refuses the start; start-over uses the newest known release', async () => {
+test('threat 87: if neither the store nor a copy has the live release, the server does not start; start-over uses the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });

@@ -7,7 +7,7 @@ import { WorkTree, webTool } from '../../support/work-tree.ts';
 
 const main = join(import.meta.dirname, '../../../src/main.ts');
 
-test('without isolation one trusted user can deploy; a second user or a public address refuses the start', async () => {
+test('without isolation one trusted user can deploy; with a second user or a public address, the server does not start', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   assert.match(server.told, / ! {5}The setting sandbox is trusted: every tool runs with your own rights/);
   const tree = await WorkTree.create(server, 'http', 'hello');

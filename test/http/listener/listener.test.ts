@@ -236,13 +236,13 @@ test('an error while serving a tool’s request ends only one connection', async
   assert.equal(door.log.filter((line) => line.includes('"level":"error"')).length, 2);
 });
 
-test('an HTTP port that is in use refuses the start with CANNOT_LISTEN', async (context) => {
+test('if the HTTP port is in use, the server does not start, and the error is CANNOT_LISTEN', async (context) => {
   const door = await openDoor(context);
   const http = { host: '127.0.0.1', port: door.port };
   await assert.rejects(openDoor(context, { config: { http } }), { code: 'CANNOT_LISTEN' });
 });
 
-test('threat 31: plain HTTP on a public address refuses the start before the server listens', async (context) => {
+test('threat 31: with plain HTTP on a public address, the server does not start to listen', async (context) => {
   const config = { http: { host: '0.0.0.0', port: 0 } };
   await assert.rejects(openDoor(context, { config }), { code: 'PLAIN_HTTP' });
 });
