@@ -68,7 +68,7 @@ export class LdapTools {
     });
   }
 
-  /** Returns the tool that a member's distinguished name stands for. Null if it stands for no tool, but for a person. */
+  /** Returns the tool that a member's distinguished name stands for. Null for other members, such as people. */
   meantBy({ first, parentKey }: ReadDn): ToolName | null {
     const [part, ...others] = first;
     const isTool =

@@ -242,7 +242,7 @@ test('if the HTTP port is in use, the server does not start, and the error is CA
   await assert.rejects(openDoor(context, { config: { http } }), { code: 'CANNOT_LISTEN' });
 });
 
-test('threat 31: with plain HTTP on a public address, the server does not start to listen', async (context) => {
+test('threat 31: the server refuses to listen for plain HTTP on a public address', async (context) => {
   const config = { http: { host: '0.0.0.0', port: 0 } };
   await assert.rejects(openDoor(context, { config }), { code: 'PLAIN_HTTP' });
 });
