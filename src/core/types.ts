@@ -193,3 +193,6 @@ export type DeploymentRequest =
       readonly branchRef: string;
     }
   | { readonly kind: 'redeploy'; readonly useCache: boolean };
+
+/** How many bytes the value of one config var may have. */
+export const MAX_CONFIG_VAR_BYTES = 32 * 1024;

@@ -117,14 +117,14 @@ test('config set NAME - takes the value from standard input, without its last ne
 });
 
 for (const { name, input } of [
-  { name: 'longer than 128 KiB', input: Buffer.alloc(128 * 1024 + 1, 'x') },
+  { name: 'longer than 32 KiB', input: Buffer.alloc(32 * 1024 + 3, 'x') },
   { name: 'no UTF-8 text', input: Buffer.from([0x61, 0xff, 0xfe]) },
 ]) {
   test(`config set refuses a value that is ${name}`, async () => {
     using desk = newDesk();
     const { status, err } = await desk.type(['config', 'set', 'wikibot', 'KEY', '-'], { input });
     assert.equal(status, 1);
-    assert.match(err, /longer than 128 KiB or is not UTF-8/);
+    assert.match(err, /longer than 32 KiB or is not UTF-8/);
     assert.deepEqual(desk.deployments.calls, []);
   });
 }

@@ -168,8 +168,8 @@ for (const { file, constant, row } of [
   },
   { file: 'deploy/release/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
   {
-    file: 'deploy/release/config-vars.ts',
-    constant: 'MAX_VALUE_BYTES = 32 * 1024',
+    file: 'core/types.ts',
+    constant: 'MAX_CONFIG_VAR_BYTES = 32 * 1024',
     row: /one config var +\| 32 KiB /,
   },
   {

@@ -1,5 +1,6 @@
 import { DeployError } from '../../core/errors.ts';
 import { oneLine } from '../../core/progress.ts';
+import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import { assertMay } from '../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { json, quoted } from '../command-line/printing.ts';
@@ -8,8 +9,6 @@ import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
 
 const anyNumber = 1000;
-// MAX_ARG_STRLEN of execve(2): a process cannot get a longer variable.
-const MAX_VALUE_BYTES = 128 * 1024;
 
 const list: ToolCommand = {
   name: 'config list',
@@ -156,11 +155,12 @@ function withSpaces({ principal, tool, typed }: ToolContext): string {
 }
 
 async function valueFrom(input: ToolContext['input']): Promise<string> {
-  const text = await readText(input, MAX_VALUE_BYTES);
+  // The line end after the value does not count.
+  const text = await readText(input, MAX_CONFIG_VAR_BYTES + 2);
   if (text !== null) return text.replace(/\r?\n$/, '');
   throw new DeployError(
     'BAD_CONFIG_VAR',
-    'the value of the config var is longer than 128 KiB or is not UTF-8 text',
+    `the value of the config var is longer than ${MAX_CONFIG_VAR_BYTES / 1024} KiB or is not UTF-8 text`,
     'Keep a long value in a file of the tool, and encode binary data as base64.',
   );
 }

@@ -1,12 +1,12 @@
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
+import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 
 const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
 // Names that a tool may not set: the platform sets these variables itself, or they would change how its own programs
 // run.
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
-const MAX_VALUE_BYTES = 32 * 1024;
 const MAX_VARS = 200;
 // The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
 // MiB.
@@ -81,8 +81,8 @@ function check(name: string, value: string): void {
   if (RESERVED.test(name)) throw bad(`${name} is set by the platform`, 'Choose another name.');
   if (value.includes('\0'))
     throw bad(`the value of ${name} holds a NUL byte`, 'Encode binary values, for instance as Base64.');
-  if (Buffer.byteLength(value) > MAX_VALUE_BYTES) {
-    throw bad(`the value of ${name} is longer than ${MAX_VALUE_BYTES} bytes`, ELSEWHERE);
+  if (Buffer.byteLength(value) > MAX_CONFIG_VAR_BYTES) {
+    throw bad(`the value of ${name} is longer than ${MAX_CONFIG_VAR_BYTES} bytes`, ELSEWHERE);
   }
 }
 
