@@ -69,7 +69,7 @@ export class TestServer implements AsyncDisposable {
       '-C',
       'test',
     ]);
-    await cp(join(root, 'buildpacks'), join(folder, 'buildpacks'), { recursive: true });
+    await cp(join(root, 'buildpacks'), join(folder, 'buildpacks'), { recursive: true, dereference: true });
     await cp(join(root, 'test/support/buildpacks'), join(folder, 'buildpacks'), { recursive: true });
     const order = await readFile(join(folder, 'buildpacks/order.toml'), 'utf8');
     const script =

@@ -73,7 +73,7 @@ export class Lifecycle implements AsyncDisposable {
         .object({ buildpack: z.object({ id: z.string(), version: z.string() }) })
         .parse(parse(about));
       const target = join(lifecycle.#buildpacks, escapeId(buildpack.id), buildpack.version);
-      await cp(join(buildpacks, name), target, { recursive: true });
+      await cp(join(buildpacks, name), target, { recursive: true, dereference: true });
     }
     await copyFile(join(buildpacks, 'order.toml'), join(root, 'order.toml'));
     return lifecycle;

@@ -148,7 +148,7 @@ for (const { name, buildpacks, order: text } of cases) {
 
 test('for every sample tool, the lifecycle and the embedded builder give the buildpacks the same group and plans', async () => {
   const recording = await mkdtemp(join(tmpdir(), 'recording-'));
-  await cp(productBuildpacks, recording, { recursive: true });
+  await cp(productBuildpacks, recording, { recursive: true, dereference: true });
   for (const name of await readdir(recording)) {
     if (name.includes('.')) continue;
     await writeFile(join(recording, name, 'bin/build'), `#!/usr/bin/env bash\nset -eu\n${record}\n`);

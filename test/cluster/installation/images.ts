@@ -35,7 +35,7 @@ export async function builderWithScript(): Promise<string> {
 
 /** Fills a folder with the buildpacks of `builderWithScript`. */
 export async function buildpacksWithScript(folder: string): Promise<void> {
-  await cp(join(root, 'buildpacks'), folder, { recursive: true });
+  await cp(join(root, 'buildpacks'), folder, { recursive: true, dereference: true });
   await cp(join(root, 'test/support/buildpacks'), folder, { recursive: true });
   const order = join(folder, 'order.toml');
   await writeFile(order, SCRIPT + (await readFile(order, 'utf8')));
