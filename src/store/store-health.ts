@@ -29,10 +29,10 @@ export class StoreHealth {
   complaint(): string | null {
     const startedAt = performance.now();
     if (startedAt >= this.#nextReadAt) {
-      const before = process.cpuUsage();
+      const before = process.threadCpuUsage();
       this.#damage = complaintOf(() => this.#store.assertWhole());
       // Not the time by the clock: on a busy machine, one slow reading would postpone the next one for minutes.
-      const { user, system } = process.cpuUsage(before);
+      const { user, system } = process.threadCpuUsage(before);
       const tookMs = (user + system) / 1000;
       this.#nextReadAt = startedAt + Math.max(READ_PAUSE_MS, tookMs / READ_PART);
     }
