@@ -63,7 +63,7 @@ export function badPushes(first: string): BadPush[] {
 
 function malformed(first: string): BadPush[] {
   const endless = Buffer.alloc(2 * MiB, pktLine(`shallow ${zeroId}`));
-  const noList = /this is not a push of git/i;
+  const noList = /[Tt]his is not a push of git/;
   return [
     {
       name: 'threat 24: text that is not a pkt-line',

@@ -234,14 +234,21 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('if a tool exits without an answer, the client gets a page that says so', async () => {
+  test('if a tool closes the connection without an answer, the client gets a page with the status 502', async () => {
     const tool = 'gone' as ToolName;
+    await rollOut(bench.runtime, releaseOf(tool, 1, await bench.artifact({ 'web.py': hastyTool }, [web()])));
+    assert.match(await get('gone.localhost', '/gone'), /^HTTP\/1\.1 502 /);
+    await bench.runtime.stop(tool);
+  });
+
+  test('if a tool exits without an answer, the client gets a page that says that the tool did not answer or is starting', async () => {
+    const tool = 'exits' as ToolName;
     await rollOut(
       bench.runtime,
-      releaseOf(tool, 1, await bench.artifact({ 'web.py': webTool('gone') }, [web()])),
+      releaseOf(tool, 1, await bench.artifact({ 'web.py': webTool('exits') }, [web()])),
     );
     // 503 if the server learns of the exit before it learns that the connection has ended.
-    assert.match(await get('gone.localhost', '/exit'), /^HTTP\/1\.1 (502 |503 [\s\S]*gone is starting)/);
+    assert.match(await get('exits.localhost', '/exit'), /^HTTP\/1\.1 (502 |503 [\s\S]*exits is starting)/);
     await bench.runtime.stop(tool);
   });
 
