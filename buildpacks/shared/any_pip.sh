@@ -1,6 +1,6 @@
 # Sourced by the buildpacks pip and uwsgi, to install the packages uv and pyuwsgi.
 
-# any_pip ARGUMENT…: runs the system's pip, or if there is none, the pip that Python or Debian has for new environments.
+# any_pip ARGUMENT…: runs the system's pip. Without one, runs the pip that Python or Debian has for new environments.
 any_pip() {
   local wheel
   if python3 -m pip --version >/dev/null 2>&1; then

@@ -20,7 +20,7 @@ export interface BuildLimitsOptions {
   readonly progress: Progress;
   /** Fires when somebody cancels the build. */
   readonly signal: AbortSignal;
-  /** After this many milliseconds without output, the person is told that the build is still running. */
+  /** After this many milliseconds without output, the push prints that the build is still running. */
   readonly quietMs: number;
   /** How much of its time a resumed build has used already, in milliseconds. Default 0. */
   readonly spentMs?: number;

@@ -148,7 +148,7 @@ export interface Deployment {
   readonly by: string;
   readonly door: Principal['door'];
   readonly credential: string;
-  /** For example the text of `-o message=…` or the target of a rollback. Null if there is none. */
+  /** For example the text of `-o message=…` or the target of a rollback. Null without such a text. */
   readonly message: string | null;
   readonly version: number | null;
   /** Why the deployment did not go live: one line for the client's report. */

@@ -41,7 +41,7 @@ export interface HttpDoorOptions {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly gateway: Gateway;
-  /** The sources for builds in a cluster; null if there are none, or `source-listener.ts` serves them. */
+  /** The sources for builds in a cluster; null if no build asks for sources, or if `source-listener.ts` serves them. */
   readonly sources: Sources | null;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   /** `services.addresses` is read at each request, so the addresses may be set after `listen`. */

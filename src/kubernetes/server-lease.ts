@@ -153,7 +153,7 @@ export class ServerLease {
   /**
    * Writes the Lease with a new holder or renewal time.
    *
-   * @param before - The Lease to replace, or null if there is none.
+   * @param before - The Lease to replace, or null if no Lease exists.
    * @returns false if the Lease has changed since `before` was read.
    */
   async #write(before: V1Lease | null, holderIdentity: string, patience: Retrying): Promise<boolean> {

@@ -10,7 +10,7 @@ import { ServerLease } from '../../src/kubernetes/server-lease.ts';
 import { until } from '../support/server.ts';
 import { answerJson, type FakeApi, fakeApi, refuse } from './fake-api.ts';
 
-/** The Lease that the fake API stores. Null if there is none. */
+/** The Lease that the fake API stores. Null if it stores no Lease. */
 let lease: V1Lease | null;
 let version: number;
 let isForbidden: boolean;
@@ -147,7 +147,7 @@ test('while the cluster’s API does not answer, the server continues and keeps 
   assert.deepEqual(lost, []);
 });
 
-test('a server without the right to its Lease refuses to start, and a running server that loses the right is told', async () => {
+test('a server without the right to its Lease refuses to start, and `onLost` of a running server that loses the right is called', async () => {
   const { lost } = await take('one-0');
   isForbidden = true;
   await assert.rejects(

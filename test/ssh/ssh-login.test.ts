@@ -189,7 +189,7 @@ for (const algorithm of ['sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@o
   });
 }
 
-test('an SSH client that offers too many keys is told how to offer the right one', async () => {
+test('an SSH client that offers too many keys sees how to offer the right one', async () => {
   const path = bench.path('agent-many');
   const blobs = Array.from({ length: 8 }, (_, index) => hardwareKeyBlob('sk-ssh-ed25519@openssh.com', index));
   const agent = await startFakeAgent(path, blobs);
@@ -201,7 +201,7 @@ test('an SSH client that offers too many keys is told how to offer the right one
   assert.match(stderr, /IdentitiesOnly=yes/);
 });
 
-test('threat 6: if the directory fails, nobody can log in, and nobody is told that their key is wrong', async () => {
+test('threat 6: if the directory fails, nobody can log in, and no refusal says that a key is wrong', async () => {
   await writeFile(bench.path('directory.yaml'), 'users:\n  alice: {keys: [\n');
   const broken = await bench.ssh('alice', 'alice', ['tools']);
   assert.equal(broken.code, 255);

@@ -108,7 +108,7 @@ function readData(text: string): Omit<Snapshot, 'version'> {
   return { ...data, owners };
 }
 
-/** A person who logs in is told only the number of the wrong line. The `cause` tells the operator what is wrong. */
+/** A person who logs in sees only the number of the wrong line. The `cause` tells the operator what is wrong. */
 function readOrExplain(text: string): DirectoryData {
   try {
     return readDirectoryText(text);

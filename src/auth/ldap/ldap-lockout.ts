@@ -51,7 +51,7 @@ function isDisabledPolicy(dn: string): boolean {
 /**
  * True if the account has expired.
  *
- * @param days - The day of expiry: the number of days since 1970, as in shadow(5). Negative if there is none.
+ * @param days - The day of expiry: the number of days since 1970, as in shadow(5). Negative if the account does not expire.
  */
 function isExpired(days: number, now: number): boolean {
   return days >= 0 && now >= days * DAY_MS;

@@ -33,7 +33,7 @@ export interface KubernetesBuilderOptions {
   readonly log: Log;
   /** Returns the HTTP address of this server as builds reach it, `http://HOST:PORT`. Called when a build begins. */
   readonly sourceOrigin: () => string;
-  /** After this many milliseconds without output, the push is told that the build still runs; 30,000 if not set. */
+  /** After this many milliseconds without output, the push prints that the build still runs; 30,000 if not set. */
   readonly quietMs?: number;
   /**
    * How many milliseconds a build waits for room on a node or for an image that cannot be pulled; 120,000 if not set.

@@ -13,7 +13,7 @@ export interface LayerPlaces {
   readonly layers: string;
   /** The tool's cache: the layers that only builds need. */
   readonly cache: string;
-  /** The layers of the tool's newest artifact. Null if there is none or it must not be used. */
+  /** The layers of the tool's newest artifact. Null if the tool has no artifact, or if the build must not use it. */
   readonly previous: string | null;
 }
 

@@ -7,7 +7,7 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Finds the credentials for a registry, by its host as written in references. Null if there are none. */
+/** Finds the credentials for a registry, by its host as written in references. Null if it has none for this host. */
 export type FindCredentials = (host: string) => Promise<Credentials | null>;
 
 const dockerConfig = z.object({

@@ -170,7 +170,7 @@ function whyOf(error: unknown): string {
   return codeOf(error) ?? (error.cause instanceof Error ? error.cause.message : error.message);
 }
 
-/** The code of an error of `fetch`, which hides the error of the system in `cause`. Null if there is none. */
+/** The code of an error of `fetch`, which hides the error of the system in `cause`. Null if the cause has no code. */
 function codeOf(error: unknown): string | null {
   if (error instanceof Error && error.name === 'TimeoutError') return null;
   return systemCode(error) ?? (error instanceof Error ? systemCode(error.cause) : null);

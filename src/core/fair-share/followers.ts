@@ -9,7 +9,7 @@ const MAX_OF_ALL = 500;
 /** A reader that takes no output for this long is dropped. */
 const STALL_MS = 2 * 60_000;
 
-/** A place for one reader. Dispose of it to give the place back. */
+/** A place for one reader. `[Symbol.dispose]` gives the place back. */
 export interface FollowerPlace extends Disposable {
   /**
    * Waits until the reader has taken a text.

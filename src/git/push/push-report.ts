@@ -51,7 +51,7 @@ function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: Repor
     case 'refused':
       return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
     case 'detached':
-      // The deploy branch has not moved yet, so the client is told the name of the temporary ref.
+      // The deploy branch has not moved yet, so the client sees the name of the temporary ref.
       return hasOptions
         ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
         : { ref, reason: `accepted as ${outcome.id}`, options: [] };

@@ -17,7 +17,7 @@ export interface Report {
   readonly refs: readonly RefStatus[];
 }
 
-/** Parses a report. Null if there is none, for example because receive-pack was killed. */
+/** Parses a report. Null if the output has no report, for example because receive-pack was killed. */
 export function parseReport(bytes: Buffer): Report | null {
   const packets = new PacketReader();
   packets.push(bytes);

@@ -46,7 +46,7 @@ export class Backups {
     return inOrder.map((name) => join(this.#folder, name));
   }
 
-  /** The age of the newest store backup in milliseconds. Infinity if there is none, or if it is from the future. */
+  /** The age of the newest store backup in milliseconds. Infinity without any backup, or if its date is in the future. */
   async ageOfNewest(now: number): Promise<number> {
     const [newest] = await this.list('store', now);
     if (newest === undefined) return Number.POSITIVE_INFINITY;
@@ -54,7 +54,7 @@ export class Backups {
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 
-  /** The path of the newest store backup that is intact and contains at least one tool. Null if there is none. */
+  /** The path of the newest store backup that is intact and contains at least one tool. Null if no backup is like this. */
   async newestGoodStore(): Promise<string | null> {
     let unreadable: unknown = null;
     for (const path of await this.list('store')) {

@@ -26,7 +26,10 @@ export interface ReleaseCopy {
   readonly deployment: Deployment;
   /** The build that made the artifact. Null if the store has no record of this build. */
   readonly build: Build | null;
-  /** The deployment that the build belongs to. Null if it is `deployment`, or if the store has no record of it. */
+  /**
+   * The deployment that made the build. Null if this is `deployment` itself, or if the store has no record of that
+   * deployment.
+   */
   readonly buildDeployment: Deployment | null;
 }
 

@@ -110,7 +110,7 @@ test('a Harbor account that cannot be deleted after its build does not fail the 
   assert.equal(harbor.robots.size, 1);
 });
 
-test('without Harbor, a build logs in with the operator’s Secret, or does not log in if there is none', async () => {
+test('without Harbor, a build logs in with the operator’s Secret, or does not log in without such a Secret', async () => {
   const repositories = repositoriesOf('registry.example.org', tool('wc'));
   await using one = await loginWith('', null, 'pusher').open(repositories, 'a', signal);
   assert.deepEqual([one.secret, one.dockerConfig], ['pusher', null]);

@@ -157,7 +157,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await assertWhole('killed', commit, 'after the kill');
   });
 
-  test('if the server is stopped twice during a build, the push is told so, and the build goes live by itself', async () => {
+  test('if the server is stopped twice during a build, the push says that the build continues, and the build goes live by itself', async () => {
     const tree = await newTool('stopped');
     await using gate = await Gate.shut();
     const commit = await tree.commit('one', countingTool('after the stop', gate));

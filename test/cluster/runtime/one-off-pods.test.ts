@@ -56,7 +56,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('orphan')).length === 0, 'pod and Secret to go');
   });
 
-  test('if the image of a one-off command cannot be pulled, the client is told', async () => {
+  test('if the image of a one-off command cannot be pulled, the client sees the reason', async () => {
     const release = await goodRelease('unpulled');
     const reference = release.artifact.reference.replace(/[0-9a-f]{60}$/, '0'.repeat(60));
     await assert.rejects(

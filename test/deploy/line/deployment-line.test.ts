@@ -67,7 +67,7 @@ test('rights at the turn: a push that is already building continues', async () =
   assert.deepEqual(await running.verdict, { isLive: true, version: 3 });
 });
 
-test('rights at the turn: if a push is refused, a person who joined it is told to push again', async () => {
+test('rights at the turn: if a push is refused, a person who joined it sees that they must push again', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
@@ -100,7 +100,7 @@ for (const { name, heeds } of [
   { name: 'ends at once', heeds: true },
   { name: 'ends even if the directory then agrees', heeds: false },
 ]) {
-  test(`rights at the turn: a deployment that is cancelled while its author’s rights are checked ${name}, and everyone is told`, async () => {
+  test(`rights at the turn: a deployment that is cancelled while its author’s rights are checked ${name}, and every client sees this`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });

@@ -72,7 +72,7 @@ test('config vars can be set while the first push of a tool waits for its turn',
   assert.deepEqual(place.store.configVars(hello), { A: '1' });
 });
 
-test('if the store cannot be read, the deployment ends, its client is told, and the next deployment runs', async () => {
+test('if the store cannot be read, the deployment ends with the reason, and the next deployment runs', async () => {
   const { place, line, one, running } = await building();
   await using _place = place;
   const next = await line.submit(await place.park('p2', { oldCommit: one.commit }));

@@ -238,7 +238,7 @@ said = struct.pack('<12QIi', *code, libc.sbrk(0), field(28), at, at + size - 409
 print('boasting', libc.prctl(35, 14, ctypes.c_char_p(said), ctypes.c_ulong(len(said)), 0), flush=True)
 time.sleep(600)`;
 
-test('threat 60: if a process makes its environment in /proc enormous, the server reads only a part of it', {
+test('threat 60: if a process claims a huge environment in its /proc/PID/environ, the server reads less than 32 MiB of it', {
   skip: process.platform !== 'linux',
 }, async () => {
   await using data = await dataFolder();

@@ -214,7 +214,7 @@ async function ask(target: Target, path: string): Promise<boolean> {
   return false;
 }
 
-/** Sends a request on a new connection. @returns the status of the answer, or 0 if there is none. */
+/** Sends a request on a new connection. @returns the status of the answer, or 0 if the server did not answer. */
 function statusOf(
   options: {
     readonly port: number;

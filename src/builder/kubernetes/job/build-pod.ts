@@ -33,7 +33,7 @@ interface Waiter {
 
 /**
  * Watches the pod of one build's Job, and the events that say why there is no pod. This object may be created before
- * the pod exists. Dispose of it when the build has ended.
+ * the pod exists. When the build has ended, the owner of this object must dispose it.
  */
 export class BuildPod implements AsyncDisposable {
   readonly #ended = new AbortController();

@@ -19,8 +19,8 @@ export interface Resumption {
 }
 
 /**
- * Resumes the release that is recorded as live, at the start of a server. Keeps the release's rollout in the cluster
- * or, if there is none, creates one. Ends all other rollouts of the tool.
+ * Resumes the release that is recorded as live, at the start of a server. Keeps the release's rollout in the cluster.
+ * If the cluster has no rollout of the release, creates one. Ends all other rollouts of the tool.
  *
  * @returns `later` is the retry if the traffic did not move at once, otherwise null.
  * @throws DeployError; the reason of `closing`.

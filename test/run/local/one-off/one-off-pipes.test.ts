@@ -77,7 +77,7 @@ for (const { name, own } of [
   });
 }
 
-/** Reads from a pipe without waiting. @returns the number of bytes read, or 0 if there are none yet. */
+/** Reads from a pipe without waiting. @returns the number of bytes read, or 0 if the pipe is empty. */
 function readSome(reader: number, buffer: Buffer): number {
   try {
     return readSync(reader, buffer);

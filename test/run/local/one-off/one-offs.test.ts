@@ -82,7 +82,7 @@ describe('one-offs on this machine', { concurrency: 1 }, () => {
       command: ['python3', '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(100)'],
     },
   ]) {
-    test(`a one-off that takes too long is ended, and its client is told: ${name}`, async () => {
+    test(`a one-off that takes too long is ended, and its client sees the reason: ${name}`, async () => {
       const { status, why } = await oneOff(bench.runtime, release, command, { input: new Keyboard().keys });
       assert.match(why ?? '', /took longer than 1.5 s and was ended/);
       assert.ok([137, 143].includes(status), `${status}`);

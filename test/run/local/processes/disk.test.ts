@@ -159,7 +159,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
         assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
       });
 
-    test('a one-off command that exceeds its disk limit is killed, and the person who runs it is told', async () => {
+    test('a one-off command that exceeds its disk limit is killed, and the person who runs it sees the reason', async () => {
       const artifact = await bench.artifact({ 'fill.py': filling }, [web()]);
       const release = releaseOf('once' as ToolName, 1, artifact);
       const { status, why } = await oneOff(bench.runtime, release, ['python3', '-u', 'fill.py']);
