@@ -16,7 +16,7 @@ export interface RetentionOptions extends DeployContext {
   readonly keepArtifacts: number;
   /** Runs `work` while no push of the tool is being received, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
-  /** How long the removal of artifacts and logs waits until no push is running, in milliseconds; by default 60,000. */
+  /** For how many milliseconds the removal of artifacts and logs waits for running pushes; by default 60,000. */
   readonly heldMs?: number;
   /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
@@ -25,14 +25,14 @@ export interface RetentionOptions extends DeployContext {
 // The number of loose objects at which git packs a repository. git's own default is 6700 (git-gc(1), gc.auto). With a
 // smaller number, each packing takes less time.
 const LOOSE_OBJECTS = 2000;
-// The number of packs at which git merges them: git's default for gc.autoPackLimit.
+// The number of packs above which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;
 const HELD_MS = 60_000;
 
 /**
  * Cleans up after each deployment. Removes artifacts that no kept release runs, old logs, old copies of releases, and
- * the shallow boundaries of a failed shallow push. Lets git pack the repository if it has many loose objects and nobody
- * pushes.
+ * the shallow boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs when no
+ * push is running.
  */
 export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
@@ -67,7 +67,7 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
   if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
   await dropOldParked(options, tool);
-  // git-prune(1) removes the shallow boundaries of unreachable commits only.
+  // The failed shallow push left shallow boundaries. git-prune(1) removes only those of unreachable commits.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
   if (!(await mayNeedGc(repositories.folder(tool)))) return;
   const settings = [
@@ -79,12 +79,12 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   await packRefs(repositories, tool);
 }
 
-/** `git pack-refs` is killed after this time, because nothing else can change refs while it runs. */
+/** `git pack-refs` is killed after this time, because nothing else can change the tool's refs while it runs. */
 const PACKING_MS = 2 * 60 * 1000;
 
 /**
- * Packs the tool's refs while it holds `takeRefs`. Without `takeRefs`, other code could delete the lock file of
- * `git pack-refs`, because the file looks like one that a killed git left.
+ * Packs the tool's refs. Meanwhile, `takeRefs` keeps other changes of refs waiting. Otherwise, such a change could
+ * delete the lock file of `git pack-refs`, because the file looks like one that a killed git left.
  */
 async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);
@@ -98,8 +98,8 @@ async function packRefs(repositories: Repositories, tool: ToolName): Promise<voi
 }
 
 /**
- * Makes the first check of `git gc --auto` (builtin/gc.c) without starting git. One object folder is enough, because
- * ids spread evenly over 256 folders.
+ * True if there are so many packs or loose objects that `git gc --auto` (builtin/gc.c) would pack them. Counts like
+ * git, but without starting git: the loose objects of one of 256 folders, because ids spread evenly over the folders.
  */
 async function mayNeedGc(repository: string): Promise<boolean> {
   const [sample, packs] = await Promise.all(
@@ -110,8 +110,8 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 }
 
 /**
- * Removes old artifacts. Keeps those of the live release, of the newest released builds, and of the last two builds,
- * which another push may use.
+ * Removes old artifacts. Keeps those of the live release, of running deployments, of the newest released builds, and of
+ * the last two builds, which another push may use.
  */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, log }: RetentionOptions,

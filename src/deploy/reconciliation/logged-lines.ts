@@ -2,17 +2,18 @@ import { createReadStream, existsSync, truncateSync } from 'node:fs';
 import { StringDecoder } from 'node:string_decoder';
 
 /**
- * How many of a log's newest lines are compared. Older lines do not matter, because the cluster keeps fewer lines of a
- * container than this.
+ * How many of a log's newest lines are compared with the output that a resumed build repeats. Older lines do not
+ * matter, because the cluster keeps fewer lines of a container's output than this.
  */
 const MAX_LINES = 4_000_000;
-/** How many lines may be compared without a match. This many comparisons take about a second. */
+/** How many lines of the log all searches without a match may read together. This takes about a second. */
 const MAX_LOOKED_AT = 1_000_000_000;
 
 /**
  * Recognises the lines that a log already has when a resumed build repeats its output. The log may have other lines in
- * between, for example that a push joined. Lines are stored as hashes of 32 bits, because a build may print a hundred
- * million bytes. If a log exceeds `MAX_LINES` or `MAX_LOOKED_AT`, some lines appear twice.
+ * between, for example that a second push of the same commit waits for this build. Lines are stored as hashes of 32
+ * bits, because a build may print a hundred million bytes. If `MAX_LINES` or `MAX_LOOKED_AT` is exceeded, the log gets
+ * some lines twice.
  */
 export class LoggedLines {
   readonly #hashes: Uint32Array;
@@ -48,7 +49,7 @@ export class LoggedLines {
     return new LoggedLines(hashes.all());
   }
 
-  /** Returns the lines of this text that the log lacks, or an empty text. `text` has whole lines. */
+  /** Returns the lines of `text` that the log lacks; an empty text if it has them all. `text` has whole lines. */
   untold(text: string): string {
     if (this.#next >= this.#hashes.length) return text;
     const lines = text.split('\n').slice(0, -1);

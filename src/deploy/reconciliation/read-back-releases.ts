@@ -20,9 +20,9 @@ export function versionOf(ref: string): number {
 
 /** The release refs of a repository. Both lists are empty if the tool has no repository. */
 export interface ReleaseRefs {
-  /** The versions that have a ref, even if the ref's file is damaged. */
+  /** The versions of the releases that have a ref, even if the ref's file is damaged. */
   readonly released: readonly number[];
-  /** The damaged ref files. */
+  /** The names of the damaged files, such as `refs/releases/v3` or `packed-refs`. */
   readonly torn: readonly string[];
 }
 
@@ -85,9 +85,10 @@ export async function mendRepositories(
 /**
  * Reads back, at start, releases that went live but that the store lacks. The store is then older than the
  * repositories, for example after a restore. Adds these releases from their copies, and makes the next version higher
- * than every earlier version. Must run before damaged ref files are moved, because their names show versions.
+ * than every earlier version. Must run before damaged ref files are moved, because the files' names show versions.
  *
- * @returns the tools for which that failed. Their damaged files must stay.
+ * @returns the tools whose releases could not be compared with the store. Damaged files in the repositories of these
+ * tools must stay.
  * @throws DeployError `STORE_FULL`
  */
 export async function readBackReleases(context: Context): Promise<Set<ToolName>> {
@@ -146,7 +147,7 @@ export async function restoreReleaseRefs(
   const answers = (await repositories.git(tool, ['cat-file', '--batch-check'], { input })).split('\n');
   const found = missing.filter((_, index) => answers[index]?.split(' ')[1] === 'commit');
   if (found.length > 0)
-    // A deployment may have created its release ref while git looked for the commits.
+    // Looks for missing refs again, because a deployment may have created one while git looked for the commits.
     await updateRefs(repositories, tool, async () => {
       const still = new Set((await findMissing()).map(([version]) => version));
       return found

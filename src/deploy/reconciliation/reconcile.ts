@@ -66,7 +66,7 @@ async function reconcileTool(
   const { store, repositories, builder } = context;
   const { name } = tool;
   failReleases(store, name, (deploymentId) => !resumedIds.has(deploymentId));
-  // The refs are repaired before the cleanup, because the cleanup fails if the cluster does not answer.
+  // Repairs the refs before `builder.cleanUp`, which fails if the cluster does not answer.
   if (repositories.exists(name)) {
     await restoreReleaseRefs(context, name);
     await followLive(context, name);

@@ -6,8 +6,8 @@ import { followLive } from './follow-live.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';
 
 /**
- * Repairs a repository whose refs or settings files were damaged while the server runs. As at a start, moves damaged
- * files to `setAside`, and creates the branch and the refs of releases again from the store.
+ * Repairs a repository whose refs or settings files were damaged while the server runs. Moves the damaged files to
+ * `setAside`. Then creates the deploy branch and the refs of releases again from the store.
  */
 export async function repairRepository(
   context: DeployContext,

@@ -19,8 +19,9 @@ export interface ResumedBuild {
 }
 
 /**
- * Returns the part of a request that is stored for a restart. Null for kinds that are not resumed. The request of a
- * `config` deployment holds config vars, which must not be stored unencrypted.
+ * Returns the part of a deployment's request that the server stores, so that it can continue the deployment after a
+ * restart. Null for a kind of deployment that is not continued. One such kind is `config`, because its request holds
+ * config vars, which must not be stored unencrypted.
  */
 export function keptRequest(request: Request): DeploymentRequest | null {
   switch (request.kind) {
@@ -46,7 +47,7 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
     const request = store.requestOf(deployment.id);
     const build = deployment.state === 'building' ? store.build(deployment.id) : null;
     if (request === null || build === null) continue;
-    // A build that ended while its server was being stopped has left its artifact.
+    // A build may have ended while its server was being stopped. Its deployment continues if there is an artifact.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (!isRunning && (build.artifact === null || deployment.reason !== HANDED_OVER)) continue;
     if (isRunning && !(await mayBeResumable(context, deployment.tool, deployment.id))) continue;
@@ -75,8 +76,8 @@ export async function resumedEntry(
 }
 
 /**
- * True if a build may still run. Also true if the cluster does not answer, because `resume` asks again while the server
- * already listens.
+ * True if a build may still run. Also true if the cluster does not answer: the server asks the cluster again later,
+ * when it already listens.
  */
 async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {
@@ -89,7 +90,8 @@ async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, i
 
 /**
  * True if the repository still has the deployment's commit. A temporary ref keeps a pushed commit until it is live. Any
- * other deployment builds the live commit, so its commit must still be live. In a restored store, it may not be.
+ * other deployment builds the live commit. If another commit is live by now, for example in a restored store, returns
+ * false.
  */
 async function hasCommit(
   { repositories, store }: DeployContext,

@@ -4,8 +4,8 @@ import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 
 const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
-// Names that a tool may not set: the platform sets these variables itself, or they would change how its own programs
-// run.
+// Names of variables that a tool may not set. The platform sets them itself, or they would change how the platform's
+// own programs run.
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VARS = 200;
 // The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
@@ -47,8 +47,8 @@ export function changeConfigVars(
 }
 
 /**
- * Lists by name which config vars of `then` differ from `now`, for example `GREETING and SECRET removed, API_KEY
- * changed`. Null if both are the same.
+ * Lists by name how the config vars change from `now` to `then`, for example `GREETING and SECRET removed, API_KEY
+ * changed`. Null if nothing changes.
  */
 export function configVarChanges(
   now: Readonly<Record<string, string>>,
@@ -91,8 +91,8 @@ function bad(message: string, hint: string): DeployError {
 }
 
 /**
- * Checks that a tool's releases have not stored too many config vars in the last 24 hours. The number is limited,
- * because each release keeps its own config vars for ever.
+ * Checks that a tool's releases have not stored too many bytes of config vars in the last 24 hours. The bytes are
+ * limited, because each release keeps its own config vars for ever.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */
