@@ -17,8 +17,8 @@ import { findTorn } from './refs/torn-refs.ts';
 import type { Repositories, RepositorySize } from './repositories.ts';
 
 /**
- * How many pushes may run at the same time. Each push keeps git processes running, even while it waits for its
- * deployment.
+ * How many pushes of one person, and to one tool, may run at the same time. Each push keeps git processes running, even
+ * while it waits for its deployment.
  */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
@@ -74,7 +74,7 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     this.#assertPlace(request);
-    // From here on no maintenance begins, so the facts that `#open` reads stay true during this push.
+    // From here on, `whileIdle` begins no work in this repository, so what `#open` reads stays true during the push.
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
     this.#busyPersons.set(principal.uid, (this.#busyPersons.get(principal.uid) ?? 0) + 1);
     try {
@@ -148,8 +148,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Runs `work` while no push is using the tool's repository. It waits for running pushes to end; new pushes wait for
-   * `work`.
+   * Runs `work` while no push is using the tool's repository. `work` waits for running pushes to end; new pushes wait
+   * for `work`.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while ((this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool)) {
@@ -261,8 +261,8 @@ export class GitPackServices implements PackServices {
     if (left > 0) return;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    // Maintenance waits for `setImmediate`: starting git blocks this process for milliseconds, and the client should
-    // have its answer by then.
+    // The work that waits in `whileIdle` starts git, which blocks this process for milliseconds. With `setImmediate`, the
+    // client gets its answer before that.
     for (const resolve of waiting) setImmediate(resolve);
   }
 
@@ -275,11 +275,11 @@ export class GitPackServices implements PackServices {
       ['receive.advertisePushOptions', 'true'],
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
-      // By default, git unpacks small packs, and keeps all their folders in memory: a pack of 1 MB can need 25 GB.
+      // By default, git unpacks a small pack, and keeps all its tree objects in memory: a pack of 1 MB can need 25 GB.
       ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
-      // While git checks a push, git treats the repository as an alternate of its quarantine folder. Without this
-      // setting, git would start a second process that lists the same refs again.
+      // While git checks a push, the new objects are in a folder of their own, and the repository counts as an alternate
+      // of this folder (gitrepository-layout(5)). By default, git would start a process to list the alternate's refs.
       ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],

@@ -5,7 +5,7 @@ import type { Principal } from '../core/types.ts';
 export interface ReceiveRequest {
   readonly tool: ToolName;
   readonly principal: Principal;
-  /** True if the same git process sends the ref advertisement first (SSH); false over stateless HTTP. */
+  /** True over SSH: git first sends the ref advertisement. False over HTTP, where an earlier request got it. */
   readonly hasAdvertisement: boolean;
 }
 
@@ -30,8 +30,8 @@ export interface PushSession {
    */
   readonly notice: () => string | null;
   /**
-   * The exit status that matches the client's answer, not git's own: 0 if the answer says that everything was done,
-   * otherwise 1. Null if there was no answer.
+   * Returns the exit status that SSH reports instead of git's own: 0 if the answer to the client says that everything
+   * was done, otherwise 1. Null if the client got no answer.
    */
   readonly exitStatus: () => 0 | 1 | null;
   /**

@@ -8,7 +8,7 @@ import type { Repositories } from './repositories.ts';
 
 const MAX_BYTES = 64 * 1024;
 const HEADER_BYTES = 12;
-/** The first byte of an entry has the type of its object in these bits. */
+/** In a pack, these bits of an entry's first byte give the type of the object. */
 const TYPE_BITS = 0x70;
 const COMMIT = 0x10;
 const inflated = promisify(inflate);
@@ -27,7 +27,7 @@ export async function packedSubject(
 ): Promise<string | null> {
   const head = await headOfNewestPack(join(repositories.folder(tool), 'objects', 'pack')).catch(() => null);
   if (head === null || ((head[HEADER_BYTES] ?? 0) & TYPE_BITS) !== COMMIT) return null;
-  // The size of the object takes as many bytes as have their highest bit set, and one more.
+  // Skips the type and size of the object: bytes with the highest bit set, and then one byte without this bit.
   let at = HEADER_BYTES;
   while (((head[at] ?? 0) & 0x80) !== 0) at += 1;
   const commit = await inflated(head.subarray(at + 1), { maxOutputLength: MAX_BYTES }).catch(() => null);
@@ -45,7 +45,7 @@ export async function packedSubject(
     .join(' ');
 }
 
-/** The first bytes of the pack that was written last. */
+/** Returns the first bytes of the pack that was written last. */
 async function headOfNewestPack(folder: string): Promise<Buffer> {
   const packs = (await readdir(folder)).filter((name) => name.endsWith('.pack'));
   const times = await Promise.all(packs.map(async (name) => (await stat(join(folder, name))).mtimeMs));

@@ -224,11 +224,7 @@ export interface GitRun {
   readonly signal?: AbortSignal;
 }
 
-/**
- * Removes lock files, half-received objects and files whose name matches `own` from a repository.
- *
- * @param own - Matches names at the top of the repository.
- */
+/** Removes lock files, half-received objects, and the files at the top of the repository whose names `own` matches. */
 async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));
   const refs = await readdir(join(folder, 'refs'), { recursive: true });

@@ -25,7 +25,7 @@ export class Incoming extends Transform {
   #timer: NodeJS.Timeout | null = null;
 
   /**
-   * @param decide - Called once with the list.
+   * @param decide - Called once, with the client's command list.
    * @param refuse - Called instead if the bytes are not a command list.
    */
   constructor(options: {

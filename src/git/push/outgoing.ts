@@ -2,7 +2,10 @@ import { Transform, type TransformCallback } from 'node:stream';
 import { flushPacket, PacketReader, sideBand } from './pkt-line.ts';
 import { encodeReport, parseReport, type Report } from './report-status.ts';
 
-/** The answer to a push: a report, a fatal message instead, or nothing. */
+/**
+ * The answer to a push: a report, a fatal message if the server understands no push or the client reads no report, or
+ * nothing if the push names no ref.
+ */
 export type Answer =
   | { readonly kind: 'report'; readonly report: Report; readonly progress: string }
   | { readonly kind: 'fatal'; readonly message: string }
@@ -21,7 +24,7 @@ export class Outgoing extends Transform {
 
   constructor(options: {
     readonly hasAdvertisement: boolean;
-    /** True if the client accepts side bands. Called once the client's capabilities are known. */
+    /** True if the client accepts side bands. False until the client's capabilities are known. */
     readonly hasSideBand: () => boolean;
     readonly answer: (gitsReport: Report | null) => Promise<Answer>;
   }) {
@@ -31,7 +34,7 @@ export class Outgoing extends Transform {
     this.#answer = options.answer;
   }
 
-  /** True if git has sent its ref advertisement, or if this git sends none. */
+  /** True if git has sent its ref advertisement. Always true over HTTP, because git then sends none. */
   get hasAdvertised(): boolean {
     return !this.#isAdvertising;
   }

@@ -51,7 +51,8 @@ function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: Repor
     case 'refused':
       return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
     case 'detached':
-      // The deploy branch has not moved yet, so the client sees the name of the temporary ref.
+      // The deploy branch has not moved yet. So the report names the temporary ref, or refuses the ref if the client
+      // reads no options.
       return hasOptions
         ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
         : { ref, reason: `accepted as ${outcome.id}`, options: [] };

@@ -50,7 +50,7 @@ export interface PushContext {
   readonly log: Log;
   /** Called if git itself refuses the push or one of its refs. */
   readonly onGitRefusal: () => void;
-  /** Called when git has ended, and at each further `close`. */
+  /** Called when git has ended. May be called more than once, because each call of `close` calls it. */
   readonly onClose: (wasKilled: boolean) => void;
 }
 
@@ -74,7 +74,7 @@ export function parkedFolder(id: string): string {
 
 /**
  * One push. git stores the pushed commit under a temporary ref instead of the deploy branch. The report to the client
- * names the deploy branch again and says whether the commit is live.
+ * nevertheless names the deploy branch, and says whether the commit is live.
  */
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;
@@ -127,7 +127,7 @@ export class TruthfulPush implements PushSession {
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
-      // If git sent no ref advertisement, the server's git failed before the client could send anything.
+      // Without git's ref advertisement, the client could send nothing: the fault is the server's, not the client's.
       return this.outgoing.hasAdvertised ? UNSAID : null;
     }
     if (this.#fatal !== null) return `${this.#fatal}\n`;
@@ -152,8 +152,8 @@ export class TruthfulPush implements PushSession {
   ): Promise<void> {
     const isColoured = this.#options.isColoured;
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
-    // If the client has its answer, the server's git was killed before this hook connected. The answer says that
-    // nothing was deployed.
+    // If git was killed before this hook connected, the client already has the answer that nothing was deployed. So
+    // deploy nothing.
     if (this.#isAnswered) return;
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {
@@ -306,7 +306,7 @@ export class TruthfulPush implements PushSession {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
   }
 
-  /** Replaces git's reason "abnormal exit" with the limit, if the push was too large. */
+  /** Returns the report. If the push was too large, names the limit `pack_size` instead of git's "abnormal exit". */
   #withLimit(report: Report | null): Report {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;

@@ -10,7 +10,7 @@ export interface PolicyInput {
   readonly list: CommandList;
   /** The name of the deploy branch, without `refs/heads/`. */
   readonly deployBranch: string;
-  /** True while the repository has the deploy branch. */
+  /** True if the repository has the deploy branch. */
   readonly hasDeployBranch: boolean;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;

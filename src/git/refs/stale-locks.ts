@@ -16,11 +16,11 @@ interface Command {
 const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
 
 /**
- * Removes the lock files that a killed `git update-ref` left. Locks of refs that only this server changes are removed,
- * and all locks if the process held all of them. Any other lock is removed only if no other git was running in the
- * repository.
+ * Removes the lock files that a killed `git update-ref` left. If the process held all its locks, removes all of them.
+ * Otherwise, removes the locks of refs that only this server changes, and other locks only if no other git was running
+ * in the repository. Call this when the process has ended, and within a turn of `Repositories.takeRefs`.
  *
- * @param lines - The commands of the killed process. The process has ended, and the caller holds `takeRefs`.
+ * @param lines - The commands of the killed process.
  * @param hadAll - Whether the process had reported that it held every lock.
  */
 export async function removeDeadLocks(
@@ -41,7 +41,7 @@ export async function removeDeadLocks(
   if (hadAll) return;
   const before = await inodes(folder, shared);
   if (before.size === 0 || !(await isAlone(folder))) return;
-  // A lock file that has not changed since `before` does not belong to a git that started after `isAlone`.
+  // A lock file that is the same before and after `isAlone` existed while no git was running, so no git holds it.
   const now = await inodes(folder, shared);
   await removeFiles(
     folder,
@@ -90,7 +90,7 @@ async function isAlone(folder: string): Promise<boolean> {
   const { dev, ino } = await stat(place);
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));
   const processes = await Promise.all(pids.map((pid) => lookAt(pid, place)));
-  // A process in a sandbox may see another folder at the same path, so compare the folders themselves.
+  // A process in a sandbox may see another folder at the same path, so compare devices and inodes.
   const here = processes.filter((one) => one?.seen?.dev === dev && one.seen.ino === ino);
   return (
     pids.length > 0 &&
@@ -102,8 +102,8 @@ async function isAlone(folder: string): Promise<boolean> {
 }
 
 /**
- * Describes a process whose working folder is in the folder `place`, or returns null for any other process. `seen` is
- * the folder that the process itself finds at the path `place`.
+ * Describes a process whose working folder is `place` or below it. Returns null for any other process. `seen` describes
+ * the folder that the process sees at the path `place`, which is another folder if the process is in a sandbox.
  */
 async function lookAt(pid: string, place: string) {
   try {

@@ -17,11 +17,12 @@ export interface Damaged {
    * because it lost objects.
    */
   readonly file: string | null;
-  /** The new path, relative to the data folder. Null if the file had disappeared before it was moved. */
+  /** The damaged part's path in `set-aside`, relative to the data folder. Null if the part had disappeared before. */
   readonly at: string | null;
 }
 
-// gitrepository-layout(5), git-pack-refs(1)
+// Match an undamaged file of a loose ref, and an undamaged line of `packed-refs`: gitrepository-layout(5),
+// git-pack-refs(1).
 const LOOSE = /^(([0-9a-f]{40}|[0-9a-f]{64})|ref: refs\/\S+)\n?$/;
 const PACKED = /^(# .*|\^[0-9a-f]{40,64}|[0-9a-f]{40,64} refs\/\S+)$/;
 /** Matches a ref in `packed-refs`. A line like `^ID` is valid only directly after a ref. */
@@ -37,12 +38,12 @@ const LINES: ReadonlyMap<string, RegExp> = new Map([
   ['shallow', SHALLOW],
 ]);
 
-// git-config(1), "Syntax"
+// Matches a line of a git configuration: git-config(1), "Syntax".
 const CONFIG_LINE =
   /^\s*([#;][^\n]*|\[[-.A-Za-z0-9]+(\s+"(?:[^"\\]|\\.)*")?\][^\n]*|[A-Za-z][-A-Za-z0-9]*\s*(=[^\n]*)?)?$/;
 /**
- * The file that `git init --bare` writes. The server gives git all other settings in environment variables, such as
- * `GIT_CONFIG_KEY_0`.
+ * The configuration file that `git init --bare` writes. The server gives git all other settings in environment
+ * variables, such as `GIT_CONFIG_KEY_0`.
  */
 const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
@@ -65,9 +66,9 @@ export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
 }
 
 /**
- * Lists damaged ref and settings files as `tornRefs` does, without blocking the server.
+ * Lists the ref and settings files of a repository that are empty, cut off or overwritten. Does not block the server.
  *
- * @param scope - `branch` reads only the few files that each push and each clone needs.
+ * @param scope - `all` reads all such files, `branch` only the few that each push and each clone needs.
  */
 export async function findTorn(
   repositories: Repositories,
@@ -107,8 +108,8 @@ function isTorn(name: string, text: string): boolean {
 }
 
 /**
- * Moves damaged ref and settings files to `setAside`. Then writes a new HEAD and `config`, and writes `packed-refs` and
- * `shallow` again without their damaged lines.
+ * Moves damaged ref and settings files to `setAside`. Replaces a damaged HEAD or `config` by a new file. Replaces a
+ * damaged `packed-refs` or `shallow` by a file with its undamaged lines.
  */
 export async function setTornAside(
   repositories: Repositories,
