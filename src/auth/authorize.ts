@@ -8,14 +8,14 @@ import { toolLogin } from './user-name.ts';
 const rank: readonly Action[] = ['read', 'deploy', 'manage'];
 
 /**
- * Decides whether the principal may do the action to the tool, for all doors. Before a refusal, the directory is asked
- * again without its cache, so that an old answer never refuses anybody.
+ * Decides whether the principal may do the action to the tool. SSH, HTTP and the local socket all ask here. Before a
+ * refusal, the directory is asked again without its cache, so that an old answer never refuses anybody.
  *
  * @param isFresh - True: the cache is never used, so that an old answer does not let anybody in either.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS`, the same for a missing tool, for somebody else's tool and for a tool that the
  * credential does not open; `TOKEN_SCOPE` if the deploy token does not allow the action; `TOOL_DISABLED` to a
- * maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
+ * maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives no answer.
  */
 export async function authorize(
   directory: Directory,
@@ -25,7 +25,7 @@ export async function authorize(
   signal: AbortSignal,
   isFresh = false,
 ): Promise<DirectoryTool> {
-  // This refusal comes before the directory is asked, so it says nothing about the other tool.
+  // This refusal comes before the directory is asked, so it does not reveal whether the other tool exists.
   if (principal.onlyTool !== null && principal.onlyTool !== tool)
     throw opensAnother(principal, principal.onlyTool);
   const wish = { principal, tool, action };
@@ -54,7 +54,7 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
 
 /** The tool if the wish is granted, otherwise the reason for the refusal. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
-  // A tool's own account opens that tool alone, and no person has such a name.
+  // The principal is the tool's own account, such as `tools.hello`. No person can have that user name.
   const isItself = principal.onlyTool === tool && principal.uid === toolLogin(tool);
   const isMaintainer =
     found !== null && (principal.isOperator || isItself || found.maintainers.has(principal.uid));

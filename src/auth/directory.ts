@@ -10,7 +10,7 @@ export interface OfferedKey {
 export interface Identity {
   /** The user name of the person or of the tool's own account, normalised: lower case, no surrounding space. */
   readonly uid: string;
-  /** Set if the credential opens only this tool. */
+  /** The only tool that the credential opens. Null if it opens every tool of the person. */
   readonly onlyTool: ToolName | null;
 }
 
@@ -36,11 +36,11 @@ export interface FindOptions {
  */
 export interface Directory {
   /**
-   * The identity that this login name and this public key stand for, or null.
+   * The identity that this login name and this public key stand for. Null if they stand for nobody.
    * The key is not proven yet: the caller verifies a signature before it believes the answer.
    */
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
-  /** The identity behind a login name and a password, or null. An empty password is always refused. */
+  /** The identity behind a login name and a password. Null if they do not match, or if the password is empty. */
   identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
   /** Returns the tool, or null if no tool has that name. */
   findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null>;

@@ -45,7 +45,7 @@ interface Waiting {
 export class LoginQueue {
   #waiting: Waiting[] = [];
   readonly #running = new Set<Waiting>();
-  /** For each address and each name, how many checks had begun when its last check began. */
+  /** For each address and each user name, the number of its last check. Checks are numbered in the order they begin. */
   readonly #begunAt = new RecentMap<number>(MAX_REMEMBERED);
   #begun = 0;
 
@@ -159,7 +159,7 @@ export class LoginQueue {
     const begunAt = (key: string) => this.#begunAt.get(key) ?? 0;
     const byAddress = begunAt(one.address) - begunAt(other.address);
     if (byAddress !== 0) return byAddress < 0;
-    // Among addresses that never had a check, the newest goes first.
+    // Neither address ever had a check. `one` came later than `other`, and the newest goes first.
     if (one.address !== other.address) return true;
     return begunAt(nameKey(one)) < begunAt(nameKey(other));
   }

@@ -16,8 +16,9 @@ const MAX_ENTRIES = 10_000;
 
 interface Failures {
   count: number;
-  /** The time of the last failure, and the time before which the next try is refused. */
+  /** When the last failure was. */
   at: number;
+  /** Until this time, further tries are refused. */
   until: number;
 }
 

@@ -5,15 +5,16 @@ import { authorize } from './authorize.ts';
 import type { DeployTokens } from './deploy-tokens.ts';
 import type { Directory } from './directory.ts';
 
-/** Longer than a directory may take to answer. */
+/** How long the directory may take. It is asked at most twice, and each time it gives up after 5 s. */
 const LIMIT_MS = 10_000;
 
 /**
- * Authorizes a deployment again when its push has arrived, and when its turn has come. Otherwise somebody could hold a
- * push open or wait in the line, and deploy with rights that were taken away while they waited. Operators are not
- * checked again, because they may also act on tools that the directory no longer knows.
+ * Authorizes a deployment again when its push has arrived, and when its turn has come. Otherwise somebody who loses the
+ * right to deploy during a slow push, or while the deployment waits, could still deploy. Operators are not checked
+ * again, because they may also act on tools that the directory no longer knows.
  *
- * @throws DeployError `TOKEN_OVER`, and as `authorize`.
+ * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; the refusals of `authorize`, such as
+ * `NO_ACCESS`.
  */
 export async function authorizeAgain(
   directory: Directory,
@@ -28,7 +29,7 @@ export async function authorizeAgain(
   await authorize(directory, principal, tool, 'deploy', signal);
 }
 
-/** @throws DeployError `TOKEN_OVER` */
+/** @throws DeployError `TOKEN_OVER` if the credential is a deploy token that was revoked or has expired. */
 export function assertHolds(tokens: DeployTokens, { credential }: Principal): void {
   if (tokens.holds(credential)) return;
   throw new DeployError(

@@ -120,7 +120,7 @@ async function breakLock(path: string, holder: number): Promise<void> {
   const aside = `${path}.${randomBytes(6).toString('hex')}.dead`;
   try {
     await rename(path, aside);
-    // Another process may have taken the lock since it was read. If so, give the lock back.
+    // Another process may have taken the lock after `holder` was read from it. If so, give the lock back.
     if (Number(await readFile(aside, 'utf8')) !== holder) await link(aside, path).catch(() => undefined);
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error;

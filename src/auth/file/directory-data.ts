@@ -88,7 +88,7 @@ export function readDirectoryText(text: string): DirectoryData {
   return { users, tools };
 }
 
-/** The file as a document that keeps its comments. @throws DeployError `DIRECTORY_BROKEN`. */
+/** Reads the text as a YAML document that keeps its comments. @throws DeployError `DIRECTORY_BROKEN`. */
 export function parseDirectory(text: string, lines = new LineCounter()): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const error = document.errors[0];
@@ -168,7 +168,7 @@ function asPlain(document: Document): unknown {
   return Object.fromEntries((top as YAMLMap).items.map((item) => [String(item.key), table(item.value)]));
 }
 
-/** The line of the deepest part of the path that exists in the file. */
+/** The line of the entry that these YAML keys lead to. If it is missing, the line of the nearest entry above it. */
 function lineOf(document: Document, lines: LineCounter, path: readonly string[]): number {
   for (let length = path.length; length > 0; length -= 1) {
     const parent = document.getIn(path.slice(0, length - 1), true);

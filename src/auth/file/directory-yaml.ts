@@ -10,7 +10,7 @@ import { hashPassword } from './password-hash.ts';
 
 export interface UserChange {
   readonly name: string;
-  /** Lines as ssh-keygen writes them; empty and comment lines are skipped. */
+  /** Public keys, each as the line of a .pub file. Empty lines and comments are skipped. */
   readonly keyLines?: readonly string[];
   readonly password?: string;
 }
@@ -30,7 +30,7 @@ export interface UserChanged {
   /** False if the user existed before. */
   readonly isNew: boolean;
   readonly addedKeys: readonly PublicKey[];
-  /** Keys that were there already. */
+  /** Keys of the change that the user had before. */
   readonly knownKeys: readonly PublicKey[];
   readonly isPasswordSet: boolean;
 }
@@ -51,7 +51,7 @@ export class DirectoryFile {
 
   /**
    * @param begin - Makes the folder of the file before the first start of a server. Returns false if a server has
-   * started there before. A missing file is then a loss, which a new file would hide.
+   * started there before: then a missing file was lost, and a new file would hide the loss.
    */
   constructor(path: string, begin: () => Promise<boolean> = async () => false) {
     this.#path = path;
@@ -68,7 +68,10 @@ export class DirectoryFile {
     }
   }
 
-  /** Adds the user, or gives an existing user more keys or another password. Before the first start, makes the file. */
+  /**
+   * Adds the user, or gives an existing user more keys or another password. Makes a missing file if no server has
+   * started yet.
+   */
   async addUser(change: UserChange): Promise<UserChanged> {
     const uid = checkedUser(change.name);
     const keys = readKeys(change.keyLines ?? []);
@@ -199,7 +202,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Reads all keys. Skips empty lines and comments. @throws DeployError `BAD_KEY` with the line's number. */
+/** Reads one key per line. Skips empty lines and comments. @throws DeployError `BAD_KEY` with the line's number. */
 function readKeys(lines: readonly string[]): PublicKey[] {
   return lines.flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];
@@ -210,12 +213,12 @@ function readKeys(lines: readonly string[]): PublicKey[] {
   });
 }
 
-/** A key as one line. */
+/** The key as one line: `ssh-ed25519 AAAA… comment`. */
 export function lineOf(key: PublicKey): string {
   return `${key.algorithm} ${key.blob.toString('base64')} ${key.comment}`.trimEnd();
 }
 
-/** @throws DeployError `BAD_USER_NAME`. */
+/** Returns the normalised user name. @throws DeployError `BAD_USER_NAME` if the text cannot be a user name. */
 export function checkedUser(name: string): string {
   const uid = userName(name);
   if (uid !== null) return uid;
@@ -226,7 +229,7 @@ export function checkedUser(name: string): string {
   );
 }
 
-/** @throws DeployError `BAD_TOOL_NAME`. */
+/** @throws DeployError `BAD_TOOL_NAME` if the text cannot be the name of a tool. */
 export function checkedTool(name: string): ToolName {
   const tool = toolName(name);
   if (tool !== null) return tool;
@@ -242,7 +245,7 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
   return entryOf(document.contents as unknown as YAMLMap, name);
 }
 
-/** Returns the map under the key. Makes it if it is missing or null. */
+/** Returns the map that `map` has under this key. Makes it if it is missing or null. */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
     (item) => spelling(String(isScalar(item.key) ? item.key.value : item.key)) === key,

@@ -7,7 +7,7 @@ import { hashPassword } from './password-hash.ts';
 export interface FirstDirectory {
   readonly path: string;
   readonly userName: string;
-  /** Lines of the .pub files that were found. Lines that are not usable keys are left out. */
+  /** The lines of the .pub files in the user's ~/.ssh. Lines that are not usable keys are left out. */
   readonly keyLines: readonly string[];
   readonly password: string;
   /** The first tool, which the user maintains; null = no tool. */

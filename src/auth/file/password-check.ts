@@ -21,7 +21,12 @@ export class PasswordCheck {
   readonly #fitted = new RecentMap<number>(REMEMBERED);
   readonly #turns = new ConcurrencyLimit(MAX_AT_ONCE, { most: MAX_WAITING, refusal: tooManyLogins });
 
-  /** @throws DeployError `DIRECTORY_BUSY` if too many checks wait; the signal's reason. */
+  /**
+   * Whether the password is the stored one. `stored` is null if the user is unknown, disabled or has no password: then
+   * the answer is false.
+   *
+   * @throws DeployError `DIRECTORY_BUSY` if too many checks wait; the signal's reason.
+   */
   async fits(password: string, stored: PasswordHash | null, signal: AbortSignal): Promise<boolean> {
     if (password === '') return false;
     const against = stored ?? this.#decoy;

@@ -3,13 +3,13 @@ import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } 
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import { LdapEntry } from './ldap-entry.ts';
 
-/** A search among the entries directly below the base. */
+/** A search among the entries directly below the entry `base`. */
 export interface LdapQuestion {
   readonly base: string;
   readonly filter: Filter;
-  /** The server returns operational attributes only if they are named here. */
+  /** The attributes to return. LDAP returns some, such as `pwdAccountLockedTime`, only if they are named. */
   readonly attributes: readonly string[];
-  /** True if more entries may match than a server returns at a time. */
+  /** True if more entries may match than a server returns in one answer. */
   readonly isListing?: boolean;
 }
 

@@ -8,11 +8,11 @@ export interface NamePart {
 
 /** A parsed distinguished name. */
 export interface ReadDn {
-  /** The first relative name. It has several parts if they are joined by `+`. */
+  /** The leftmost part of the name, such as `uid=alice`. More than one entry if it is joined by `+`. */
   readonly first: readonly NamePart[];
-  /** The same for all spellings of the name that a server treats as equal. */
+  /** A normal form: two distinguished names that LDAP treats as equal have the same key. */
   readonly key: string;
-  /** The key of the entry above; empty at the top. */
+  /** The `key` of the name without its leftmost part. Empty if nothing is left. */
   readonly parentKey: string;
 }
 

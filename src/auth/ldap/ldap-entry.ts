@@ -20,8 +20,8 @@ export class LdapEntry {
   }
 
   /**
-   * The one value that names the entry. If the attribute has several values, the distinguished name decides. Null if
-   * that does not decide either, so that nobody has two names.
+   * The value of the attribute that names the entry. If the attribute has several values or none, the first part of the
+   * distinguished name decides. Null if that part does not give exactly one value either, so that nobody has two names.
    */
   nameIn(attribute: string): string | null {
     const values = this.values(attribute);

@@ -12,7 +12,7 @@ export interface KeyOwners {
 interface Index {
   readonly people: ReadonlyMap<string, readonly string[]>;
   readonly tools: ReadonlyMap<string, readonly ToolName[]>;
-  /** When the listing began. */
+  /** When the search for all keys began, by the clock of `performance.now()`. */
   readonly at: number;
 }
 
@@ -43,7 +43,7 @@ export class LdapKeyIndex {
     this.#limitMs = times.limitMs;
   }
 
-  /** @param key - In base64. */
+  /** @param key - The blob of the public key, in base64. */
   async owners(key: string, signal: AbortSignal): Promise<KeyOwners> {
     const index = this.#index;
     const age = index === null ? Number.POSITIVE_INFINITY : performance.now() - index.at;

@@ -33,7 +33,7 @@ export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()):
 /**
  * True if the account is still locked.
  *
- * @param time - When it was locked. `000001010000Z` is not a time: it locks the account permanently.
+ * @param time - When the account was locked. `000001010000Z` is not a time: it locks the account permanently.
  */
 function holds(time: string, lockoutMs: number, now: number): boolean {
   const [, year, month, day, hour, minute, second = '00'] =

@@ -4,13 +4,14 @@ import { type ReadDn, readDn } from './ldap-dn.ts';
 import type { LdapPeople, LdapPerson } from './ldap-people.ts';
 import type { LdapTool, LdapTools } from './ldap-tools.ts';
 
-/** A tool may be a member of a tool. Such memberships are followed for at most this many steps, to this many tools. */
+/** A member of a tool may be a tool with members of its own, and so on. At most this many such steps are followed. */
 const MAX_STEPS = 8;
+/** The maintainers of one tool are searched among the members of at most this many tools. */
 const MAX_TOOLS = 500;
 
 /**
- * Finds the maintainers of a tool. If a tool is a member, its maintainers count too, unless it is disabled. Cycles are
- * followed only once.
+ * Finds the maintainers of a tool. If another tool is a member of the tool, the other tool's maintainers count too,
+ * unless the other tool is disabled. Cycles are followed only once.
  */
 export class LdapMembership {
   readonly #people: LdapPeople;

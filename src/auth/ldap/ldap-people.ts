@@ -12,12 +12,12 @@ import type { LdapSettings } from './ldap-settings.ts';
 export interface LdapPerson {
   readonly uid: string;
   readonly dn: string;
-  /** In base64, like `LdapEntry.keys`. */
+  /** The blobs of the person's public keys, in base64. */
   readonly keys: ReadonlySet<string>;
   readonly isDisabled: boolean;
 }
 
-/** The number of names in one filter. */
+/** How many names one LDAP filter asks for. */
 const NAMES_PER_SEARCH = 100;
 
 /** Finds people in LDAP. No filter is made by joining text: ldapts encodes each value by itself (RFC 4511). */
@@ -105,8 +105,8 @@ export class LdapPeople {
 }
 
 /**
- * Asks for all items, one filter after the other. So a group with thousands of members takes only one place in the
- * queue for the LDAP servers.
+ * Asks for the items in chunks, one chunk after the other. So a group with thousands of members takes only one place in
+ * the queue for the LDAP servers.
  */
 export async function chunkByChunk<T, R>(
   items: readonly T[],

@@ -10,7 +10,7 @@ import { type LdapServer, type LdapSettings, readAccountPassword, readAuthoritie
 import { openSocket } from './ldap-socket.ts';
 
 const SEARCHES = { atOnce: 32, waiting: 256 } as const;
-/** Each password check uses a connection of its own. */
+/** How many password checks run at once, and how many may wait. Each uses a connection of its own. */
 const BINDS = { atOnce: 8, waiting: 64 } as const;
 /** A connection that was idle for longer is not used again, because a firewall may have cut it without notice. */
 const MAX_IDLE_MS = 60_000;
@@ -37,11 +37,14 @@ export class LdapServers {
   constructor(settings: LdapSettings, log: Log) {
     this.#settings = settings;
     this.#log = log;
-    // A little less than a fair share, so that the last server, too, answers or fails before the time is over.
+    // Each server gets a little less than an equal part of the time, so that even the last one can answer in time.
     this.#attemptMs = Math.floor(settings.limitMs / (settings.servers.length + 0.25));
   }
 
-  /** @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY`; the signal's reason. */
+  /**
+   * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY` if too many searches wait; the
+   * signal's reason.
+   */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     return await this.#searches.run(
       () => this.#ask(signal, (server, attempt) => this.#searchOn(server, question, attempt)),
@@ -49,7 +52,12 @@ export class LdapServers {
     );
   }
 
-  /** Whether this is the password of the entry. @throws as `search` does. */
+  /**
+   * Whether this is the password of the entry.
+   *
+   * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY` if too many checks wait; the
+   * signal's reason.
+   */
   async isPassword(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     return await this.#binds.run(
       () =>

@@ -17,13 +17,13 @@ export interface LdapServer {
 /** The settings of LDAP, checked. */
 export interface LdapSettings {
   readonly servers: readonly LdapServer[];
-  /** A file in PEM form. Null for the authorities that Node.js trusts. */
+  /** The PEM file with the certificate authorities to trust. Null to trust those that Node.js trusts. */
   readonly caFile: string | null;
-  /** The account that searches. Null for anonymous. */
+  /** The account that searches. Null to search anonymously. */
   readonly account: { readonly dn: string; readonly passwordFile: string } | null;
   readonly people: { readonly base: string; readonly filter: Filter; readonly attribute: string };
   readonly tools: { readonly base: string; readonly filter: Filter; readonly prefix: string };
-  /** The entry above the tools' own accounts. Null if tools have none. */
+  /** The distinguished name of the entry above the tools' own accounts. Null if tools have no accounts. */
   readonly toolAccounts: string | null;
   readonly limitMs: number;
   readonly cacheMs: number;

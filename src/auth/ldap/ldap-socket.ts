@@ -26,7 +26,7 @@ export async function openSocket(
   signal.throwIfAborted();
   const { host, port, security } = server;
   const plain = connectTcp({ host, port });
-  // A socket that was given up may still emit an error. Nobody needs to know.
+  // A socket that was given up may still emit an error. Without a listener, this error would end the server.
   plain.on('error', () => undefined);
   try {
     await once(plain, 'connect', { signal });
@@ -70,7 +70,7 @@ async function secure(
   }
 }
 
-/** @see https://www.rfc-editor.org/rfc/rfc4511#section-4.14 */
+/** Asks the server to accept TLS on this connection (RFC 4511 section 4.14). @throws Error if the server refuses. */
 async function startTls(socket: Socket, signal: AbortSignal): Promise<void> {
   const answer = readAnswer(socket, signal);
   socket.write(new ExtendedRequest({ messageId: 1, oid: START_TLS }).write());
@@ -105,7 +105,7 @@ async function readAnswer(socket: Socket, signal: AbortSignal): Promise<Buffer> 
   return bytes;
 }
 
-/** The length in bytes of the message that begins here. Infinity if its header is not complete. */
+/** The length in bytes of the LDAP message at the start of `bytes`. Infinity if the message's header is incomplete. */
 function lengthOf(bytes: Buffer): number {
   const reader = new BerReader(bytes);
   if (reader.readSequence(0x30) === null) return Number.POSITIVE_INFINITY;

@@ -24,7 +24,7 @@ export interface LdapTool {
   readonly isDisabled: boolean;
 }
 
-/** Tools in LDAP: finds groups by name, their accounts, and the tool that a member's name means. */
+/** Finds tools in LDAP: their groups, their own accounts, and the members of groups that are themselves tools. */
 export class LdapTools {
   readonly #servers: LdapServers;
   readonly #settings: LdapSettings;
@@ -50,7 +50,7 @@ export class LdapTools {
     });
   }
 
-  /** The names of all tools that have one of these members. */
+  /** The names of all tools of which one of these distinguished names is a member. */
   async withMember(dns: readonly string[], signal: AbortSignal): Promise<ToolName[]> {
     const groups = await chunkByChunk(dns, async (chunk) => {
       const filters = chunk.map((value) => new EqualityFilter({ attribute: 'member', value }));
@@ -110,7 +110,10 @@ export class LdapTools {
     };
   }
 
-  /** The name without its prefix. Null if that is not a valid tool name, so that no other text ever becomes a path. */
+  /**
+   * Removes the prefix, such as `tools.`, from the name of an entry. Null without the prefix, or if the rest is not a
+   * valid tool name. So no other text ever becomes a path.
+   */
   #toolIn(text: string | null): ToolName | null {
     const { prefix } = this.#settings.tools;
     return text?.startsWith(prefix) ? toolName(text.slice(prefix.length)) : null;
