@@ -46,6 +46,7 @@ export function page(
 
 Made by \`npm run bench -- --markdown\`; [bench/README.md](../bench/README.md) says how each figure is measured.
 
+The figures on this page were measured on this day, commit and machine:
 - ${date}, commit ${commit}
 - ${machine.processor}, ${machine.memory}, ${machine.kernel}
 - ${machine.versions}
