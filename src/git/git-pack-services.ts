@@ -261,8 +261,8 @@ export class GitPackServices implements PackServices {
     if (left > 0) return;
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
-    // The work that waits in `whileIdle` starts git, which blocks this process for milliseconds. With `setImmediate`, the
-    // client gets its answer before that.
+    // The work that waits in `whileIdle` starts git, which blocks this process for milliseconds. With `setImmediate`,
+    // the client gets its answer before that.
     for (const resolve of waiting) setImmediate(resolve);
   }
 
@@ -278,8 +278,9 @@ export class GitPackServices implements PackServices {
       // By default, git unpacks a small pack, and keeps all its tree objects in memory: a pack of 1 MB can need 25 GB.
       ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
-      // While git checks a push, the new objects are in a folder of their own, and the repository counts as an alternate
-      // of this folder (gitrepository-layout(5)). By default, git would start a process to list the alternate's refs.
+      // While git checks a push, the new objects are in a folder of their own, and the repository counts as an
+      // alternate of this folder (gitrepository-layout(5)). By default, git would start a process to list the refs of
+      // this alternate.
       ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],

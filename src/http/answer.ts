@@ -48,7 +48,7 @@ const STATUS: Readonly<Record<string, number>> = {
 /** Bytes of a refused body that are still read, so that the client receives its answer. */
 const LINGER_BYTES = 1024 * 1024;
 
-/** The HTTP status of an error code; 400 unless `STATUS` has another. */
+/** Returns the HTTP status for an error code: the one in `STATUS`, or else 400. */
 export function statusOf({ code }: Pick<DeployError, 'code'>): number {
   return STATUS[code] ?? 400;
 }
@@ -83,7 +83,7 @@ export function answerError(exchange: Exchange, error: unknown): void {
     answerText(exchange, statusOf(error), `${sentence(error.message)}\n${error.hint}\n`, headers);
     return;
   }
-  // The client has disconnected, so it needs no answer, and the aborted work is no fault.
+  // The client has disconnected, so it needs no answer, and work that was aborted for this reason is not logged.
   if (error instanceof ClientGone || (signal.aborted && isAbort(error))) return;
   const id = reportBug(log, error);
   answerText(
@@ -97,7 +97,7 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** Logs an error that clients must not see. @returns an id for them. */
+/** Logs an error whose text clients must not see. @returns the error's id in the log, which clients may see. */
 export function reportBug(log: Log, error: unknown): string {
   const id = randomBytes(6).toString('hex');
   log.error({ id, err: error }, 'http request failed');

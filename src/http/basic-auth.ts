@@ -65,12 +65,12 @@ export function createBasicAuth(
       const principal: Principal = { ...found.grant, door: 'http', address, isOperator: false };
       return { kind: 'principal', principal };
     };
-    // A token and a throttled login do not wait in the queue: a token lookup is cheap, and a throttled login is refused
-    // at once.
+    // A token and a throttled login do not wait in the queue of logins: a token lookup is cheap, and a throttled login
+    // is refused at once.
     if (token !== null || throttle.check(counted, address) > 0) return await decide();
     const isKnown = throttle.isKnown(login, address);
-    // When the turn of this login has come, `decide` asks the throttle again. Otherwise simultaneous guesses would all
-    // pass the check above.
+    // When the turn of this login has come, `decide` checks the throttle a second time. Otherwise simultaneous guesses
+    // would all pass the check above.
     return await queue.run({ login, address, isKnown }, decide, signal);
   };
 }
@@ -135,7 +135,8 @@ function hasControl(text: string): boolean {
 export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string): void {
   const site = headers['sec-fetch-site'];
   const isSame = site === undefined || site === 'same-origin' || site === 'none';
-  // DNS rebinding: the browser thinks that it is the same site, but the origin is not the public address.
+  // With DNS rebinding, the host name of another site leads here. The browser then reports the same origin, but the
+  // Origin is not this server's public address.
   if (isSame && isOwn(headers.origin, publicUrl)) return;
   throw new DeployError(
     'CROSS_SITE',

@@ -7,7 +7,7 @@ import { PacedReading } from '../core/fair-share/paced-reading.ts';
 
 const expecting = new WeakSet<ServerResponse>();
 
-/** Records that the client waits for `100 Continue`. It is sent when the body is read. */
+/** Records that the client waits for `100 Continue`, which is sent when the server begins to read the body. */
 export function expectContinue(response: ServerResponse): void {
   expecting.add(response);
 }
@@ -58,7 +58,7 @@ export async function sendBody(
   stages: readonly [Transform, ...Transform[], Writable],
 ): Promise<void> {
   const [first] = stages;
-  // A stage may fail after its output has ended. `pipeline` does not handle errors that come so late.
+  // A stream may fail after its output has ended. `pipeline` does not handle errors that come so late.
   for (const stage of stages) stage.on('error', () => {});
   request.on('error', (cause) => first.destroy(new ClientGone({ cause })));
   request.once('close', () => {

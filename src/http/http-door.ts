@@ -41,7 +41,7 @@ export interface HttpDoorOptions {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly gateway: Gateway;
-  /** The sources for builds in a cluster; null if no build asks for sources, or if `source-listener.ts` serves them. */
+  /** The source code for builds in a cluster. Null if no build fetches it, or if `source-listener.ts` serves it. */
   readonly sources: Sources | null;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   /** `services.addresses` is read at each request, so the addresses may be set after `listen`. */
@@ -52,7 +52,7 @@ export interface HttpDoorOptions {
   readonly limits?: Partial<HttpLimits>;
 }
 
-/** Each method returns what is wrong with the server, in one line without secrets, or null. */
+/** Each method returns in one line, without secrets, what is wrong with the server. Null if nothing is wrong. */
 export interface HealthQuestions {
   /** Names a fault only if clients should not be sent to this server. */
   ready(): Promise<string | null>;
@@ -131,7 +131,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       request.socket.destroySoon();
       return;
     }
-    // The connection counts as busy until it closes.
+    // The returned function is not used: the connection of a WebSocket stays busy until it closes.
     connections.occupy(request.socket);
     socket.once('close', admitted.leave);
     gateway.upgrade(tool, request, socket, head);

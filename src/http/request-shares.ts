@@ -12,14 +12,14 @@ export type Admitted =
 export interface RequestSharesOptions {
   /** The maximum number of requests in progress to tools. */
   readonly toolRequests: number;
-  /** The maximum number of requests in progress to the server itself: git, commands, health. */
+  /** The maximum number of requests in progress to the server itself: git, commands and health checks. */
   readonly ownRequests: number;
   readonly log: Log;
 }
 
 /**
- * Limits the requests in progress over all connections. Tools have places of their own, so they never take the places
- * of git, commands and health. Each tool and each client address has a share.
+ * Limits the requests in progress over all connections. Requests to tools have places of their own, so they never take
+ * the places of git, commands and health checks. Each tool and each client address has a share of the places.
  */
 export class RequestShares {
   readonly #tools: Shares;

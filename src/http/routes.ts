@@ -4,7 +4,7 @@ import type { GitService } from './git/served-repository.ts';
 
 /** The destination of a request to the server's own host. */
 export type Route =
-  /** Health checks: whether the server runs, whether it serves, and whether it has no faults. */
+  /** Health checks: whether the process answers, whether it can serve clients, and whether it has no faults. */
   | { readonly kind: 'live' | 'ready' | 'health' }
   | { readonly kind: 'landing' }
   | { readonly kind: 'style' }

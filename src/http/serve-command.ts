@@ -49,7 +49,7 @@ export async function serveCommand(
       argv: argv.length === 0 ? ['help'] : argv,
       input,
       out: (text) => output.say(text),
-      // Bytes are the output of a process, not our own complaint, so they are sent as they come.
+      // Bytes come from a process and are sent at once. Text is this server's error message, which may set the status.
       err: (text) => (typeof text === 'string' ? output.complain(text) : output.say(text)),
       signal,
       onRefusal: (code) => output.refuse(code),
@@ -95,9 +95,9 @@ async function* rest(left: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGenerat
 /** The answer to a command. The HTTP status is chosen at the first output. */
 class CommandOutput {
   readonly #exchange: Exchange;
-  /** Standard error before the first output. It does not fix the HTTP status yet. */
+  /** The error messages before the first output. They are held back, because they may still set the HTTP status. */
   #complaints = '';
-  /** The HTTP status if the command is refused before any output. */
+  /** The HTTP status of a refusal. Null if the command has not been refused. */
   #refusal: number | null = null;
 
   constructor(exchange: Exchange) {

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 
 /**
- * The most output that is held. If git prints more, the output is sent before the whole body of the request has been
- * read. Otherwise git and the client would wait for each other.
+ * How much of git's output is held at most. If git prints more, the output is sent before the whole body of the request
+ * has been read. Otherwise git and the client would wait for each other.
  */
 const HELD_BYTES = 1024 * 1024;
 
@@ -38,7 +38,7 @@ export class HeldOutput {
     if (response.destroyed) this.discard();
   }
 
-  /** Whether nothing has been sent and nothing is held. */
+  /** True if git has printed nothing that was sent or held. */
   get isSilent(): boolean {
     return this.#heldBytes === 0 && !this.#response.headersSent;
   }

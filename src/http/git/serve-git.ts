@@ -183,7 +183,7 @@ function outletFor(
 interface Conversation {
   readonly outlet: HeldOutput;
   readonly git: GitRun;
-  /** The streams between the body and git. */
+  /** The streams through which the body of the request passes to git. */
   readonly stages: readonly Transform[];
   /** Returns why git's output was empty, once that is known. Null if there is no reason. */
   readonly notice: () => string | null;

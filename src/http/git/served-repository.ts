@@ -54,7 +54,7 @@ export class ServedRepository extends Git {
     return new ServedRepository({ folder, environment });
   }
 
-  /** Always true, so that the library does not answer 404 by itself: git finds out whether the folder exists. */
+  /** Always true, so that node-git-server does not answer 404: git finds out whether the folder exists. */
   override exists(): boolean {
     return true;
   }
@@ -69,7 +69,7 @@ export class ServedRepository extends Git {
       info.on('error', (error: Error) => answer.destroy(error));
       info.accept();
     });
-    // The library's type asks for a real request, but the library uses only the methods of a stream.
+    // node-git-server's type asks for a real request, but node-git-server uses only the methods of a stream.
     const asked = Object.assign(request, { method: 'GET', url, headers: {} }) as unknown as IncomingMessage;
     withEnvironment(this.#repository.environment, () =>
       super.handle(asked, answer as unknown as ServerResponse),
@@ -91,7 +91,7 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // `conversation` repeats the errors of `asked` and `output`. The owners of these two streams handle their errors.
+    // `conversation` repeats the errors of `asked` and `output`, which the code that uses these two streams handles.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;
@@ -99,7 +99,7 @@ export class ServedRepository extends Git {
       conversation.on('service', (started: ChildProcess) => {
         child = started;
         endFirst(started.pid);
-        // If no file descriptors are left, the child has no pipes, and the library would throw in a later tick.
+        // If no file descriptors are left, the child has no pipes, and node-git-server would throw later.
         started.stdin ??= new PassThrough();
         started.stdout ??= new PassThrough();
         if (isKilled) started.kill();
@@ -165,7 +165,10 @@ class FirstByteAlone extends Transform {
   }
 }
 
-/** Stands in for the HTTP response. Holds node-git-server's preamble back until git itself has printed something. */
+/**
+ * Stands in for the HTTP response. node-git-server writes the beginning of the answer before it starts git. This holds
+ * the beginning back until git has printed something.
+ */
 class Advertisement extends Transform {
   #preamble: Buffer[] | null = [];
   #isGit = false;

@@ -95,7 +95,7 @@ export class Connections {
       if (!isMeant(connection)) continue;
       const { socket, hasSpoken } = connection;
       this.#forget(nameOf(socket), connection);
-      // An unexpected answer would confuse a client between two requests.
+      // A client that has already sent a request would take this refusal for the answer to its next request.
       if (hasSpoken || this.#options.isTls) socket.destroy();
       else {
         socket.write(rawRefusal('Too many connections are open without a request.'));
@@ -127,7 +127,7 @@ export class Connections {
   }
 }
 
-/** The accepted socket and the TLS socket on top of it have the same name. */
+/** Returns a name of the connection, the same for the accepted socket and for the TLS socket on top of it. */
 function nameOf({ localAddress, remoteAddress, remotePort }: Socket): string {
   return `${localAddress} ${remoteAddress} ${remotePort}`;
 }

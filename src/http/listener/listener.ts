@@ -17,7 +17,7 @@ import type { TlsFiles } from './safe-listener.ts';
 export interface HttpLimits {
   /** The time limit from the connection to the end of the headers. */
   readonly headersMs: number;
-  /** The longest pause in a body. */
+  /** The longest pause of a client that is sending a body. */
   readonly bodyIdleMs: number;
   /** How long a refused client may continue to send. */
   readonly lingerMs: number;
@@ -25,7 +25,7 @@ export interface HttpLimits {
   readonly drainMs: number;
   /** The maximum number of connections. */
   readonly connections: number;
-  /** How many requests to tools may be in progress. The rest of `connections` is for git, commands and health. */
+  /** How many requests to tools may be in progress. Git, commands and health checks get the rest of `connections`. */
   readonly toolRequests: number;
   /** How often the TLS files are checked for changes. */
   readonly tlsCheckMs: number;
@@ -68,7 +68,7 @@ export function createListener(options: ListenerOptions): Listener {
     maxHeaderSize: 16 * 1024,
     headersTimeout: limits.headersMs,
     connectionsCheckingInterval: Math.min(5_000, limits.headersMs / 2),
-    // A push may take long. `watchBody` ends those that make no progress.
+    // A push may take long. `watchBody` ends requests that make no progress.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
     keepAlive: true,
@@ -135,7 +135,7 @@ export function createListener(options: ListenerOptions): Listener {
       clearInterval(watchingEnd);
       for (const file of files) unwatchFile(file, reload);
       if (!server.listening) return;
-      // `server.close` does not end upgraded connections.
+      // `server.close` does not end upgraded connections, such as WebSockets, so they are closed after `drainMs`.
       const cut = setTimeout(() => connections.destroyAll(), limits.drainMs);
       await new Promise((resolve) => server.close(resolve));
       clearTimeout(cut);
@@ -145,12 +145,12 @@ export function createListener(options: ListenerOptions): Listener {
 
 function readAtPace(socket: Socket): void {
   PacedReading.begin(socket, networkOf(socket.remoteAddress ?? ''));
-  // After a `data` listener was added, Node's parser no longer reads the handle directly, past PacedReading.
+  // Node's HTTP parser reads directly from the operating system, past PacedReading, until a `data` listener is added.
   const nobody = () => {};
   socket.on('data', nobody).off('data', nobody);
 }
 
-/** Keys of alarms (alarms.ts). */
+/** The keys of two alarms: the TLS files cannot be reloaded, and the certificate has expired (alarms.ts). */
 const TLS_FILES = 'TLS_FILES';
 const TLS_END = 'TLS_END';
 const END_CHECK_MS = 60 * 60_000;
@@ -167,7 +167,7 @@ export function alarmIfOver(
     else
       alarm(log, { key: TLS_END, message: 'tls certificate has expired', facts: { certificate, validTo } });
   } catch {
-    // `readTls` reports files that cannot be read.
+    // No alarm here: `readTls` reports a certificate that cannot be read.
   }
 }
 

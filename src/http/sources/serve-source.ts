@@ -2,9 +2,9 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { answerText, type Exchange } from '../answer.ts';
 
-/** The sources that builds have not fetched yet. */
+/** The source code that builds have not fetched yet. */
 export interface Sources {
-  /** Uses up the token. Returns a function that starts the archive, or null if the token is not valid. */
+  /** Uses up a build's token. Returns a function that starts the archive, or null if the token is not valid. */
   take(token: string): ((signal: AbortSignal) => Readable) | null;
 }
 
