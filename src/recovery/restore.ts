@@ -14,7 +14,7 @@ import { type DataConfig, newestGoodDirectory } from './data-facts.ts';
 /**
  * Restores the store from a backup, while no server runs. Sets the present store aside.
  *
- * @param file - null = the newest good backup in the data folder.
+ * @param file - The backup. Null means the newest good backup in the data folder.
  * @returns lines that report the changes to the operator.
  * @throws DeployError `DATA_IN_USE`, `NO_BACKUP`
  */
@@ -79,8 +79,8 @@ export async function setStoreAside(data: string): Promise<string[]> {
 /**
  * Restores the user directory from a backup, also while a server runs. Sets the present file aside.
  *
- * @param file - null = the newest good backup in the data folder.
- * @throws DeployError `NO_BACKUP`, or the error in the file.
+ * @param file - The backup. Null means the newest good backup in the data folder.
+ * @throws DeployError `NO_BACKUP`, or an error that says what is wrong in the backup.
  */
 export async function restoreDirectory({ data }: DataConfig, file: string | null): Promise<string[]> {
   const source = file ?? (await newestGoodDirectory(data));
@@ -127,7 +127,10 @@ function noBackup(what: string, otherwise: string): DeployError {
   );
 }
 
-/** Makes new names in the data folder durable. Gives new files of root to the account of the server. */
+/**
+ * Saves the new file names in the data folder to disk, so that a power cut does not undo them. If root runs this
+ * process, gives `made` and the files that were set aside to the server's account.
+ */
 export async function finish(data: string, ...made: readonly string[]): Promise<void> {
   {
     await using folder = await open(data, 'r');
@@ -136,7 +139,7 @@ export async function finish(data: string, ...made: readonly string[]): Promise<
   for (const path of [...made, join(data, 'set-aside')]) await belongsToServer(path, data);
 }
 
-/** Gives all files of root at or below `path` to the owner of `folder`. Does nothing unless this process is root. */
+/** If root runs this process, gives the files at or below `path` that root owns to the owner of `folder`. */
 export async function belongsToServer(path: string, folder: string): Promise<void> {
   if (process.getuid?.() !== 0 || !existsSync(path)) return;
   const { uid, gid } = await stat(folder);

@@ -22,7 +22,10 @@ import { artifactFolder, type DataConfig, readDataFacts, repositoriesOf } from '
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 import { belongsToServer, finish, replaceDirectory, setStoreAside } from './restore.ts';
 
-/** For each part of a data folder that can be lost: a function that replaces it, and returns lines for the operator. */
+/**
+ * The parts of a data folder that `start-over PART` can replace. Each function replaces its part, and returns lines for
+ * the operator.
+ */
 export const startOvers = {
   store: startOverStore,
   directory: startOverDirectory,
@@ -100,7 +103,8 @@ async function startOverArtifacts(config: DataConfig): Promise<string[]> {
   for (const { name, artifact } of expectedLive(await readDataFacts(config))) {
     const folder = artifactFolder(config, name, artifact.id);
     if (artifact.kind !== 'slug' || existsSync(folder)) continue;
-    // The empty folder marks this artifact as lost. If all folders were missing, the server would refuse to start.
+    // The empty folder tells the server that this artifact is lost. If the folders of all live artifacts were missing,
+    // the server would refuse to start.
     await mkdir(folder, { recursive: true, mode: 0o711 });
     await finish(config.data, join(config.data, 'artifacts'), join(config.data, 'artifacts', name), folder);
     told.push(`    npx toolforge-push redeploy ${name}`);
@@ -146,7 +150,7 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
   }
 }
 
-/** Moves refs below `stamp`. @returns the refs that existed. */
+/** Moves each ref from `refs/NAME` to `NAME` below `stamp`. @returns the old names of the refs that existed. */
 async function keepRefs(
   repositories: Repositories,
   tool: ToolName,
