@@ -82,7 +82,7 @@ export function decodersOf(request: IncomingMessage): Transform[] {
   throw new DeployError(
     'UNSUPPORTED_ENCODING',
     'this server reads request bodies only without a Content-Encoding, or with gzip',
-    'Send the request without that Content-Encoding.',
+    'Compress the request with gzip, or send it without a Content-Encoding.',
   );
 }
 

@@ -227,7 +227,7 @@ function refused(cause: unknown): DeployError {
   return new DeployError(
     'NO_LEASE',
     `the cluster does not let this server use the Lease ${LEASE_NAME} of this installation: ${why}`,
-    'Apply deploy/kubernetes again: the Role toolforge-push-lease gives the server this right.',
+    'Apply deploy/kubernetes again: its Role toolforge-push-lease lets the server use the Lease.',
     { cause },
   );
 }

@@ -40,7 +40,7 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
   if (secretsKeyId(keys) === null) {
     throw new DeployError(
       'STORE_KEY',
-      'the key of the config vars, secrets.key, is missing too',
+      'not only the store but also the key of the config vars, secrets.key, is missing',
       'First restore secrets.key from the backup of the folder of keys. If there is no backup: npx toolforge-push start-over config-vars',
     );
   }

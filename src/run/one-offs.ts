@@ -113,7 +113,7 @@ export class OneOffs {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
         `${taken.size} commands of ${tool} run already, and no more are allowed (concurrent_one_offs)`,
-        `Wait until one of these commands has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
+        `Wait until a command of \`run\` has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }
     let number = 1;

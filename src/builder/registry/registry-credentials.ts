@@ -39,7 +39,7 @@ export function credentialsIn(path: string | null): FindCredentials {
       throw new DeployError(
         'BAD_SETTING',
         'the file of the setting registry_credentials is not a configuration file of docker',
-        'Operators: write this file with `docker login`, or mount the .dockerconfigjson of a Secret as this file.',
+        'Operators: write the file of registry_credentials with `docker login`, or mount the .dockerconfigjson of a Secret as this file.',
         { cause },
       );
     }

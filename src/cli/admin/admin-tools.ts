@@ -60,7 +60,7 @@ const remove: AdminCommand = {
   usage: 'NAME',
   summary: 'remove a tool from the user directory; its repository and releases stay',
   details: [
-    'The processes of the tool continue to run. To end them, before or after: npx toolforge-push stop NAME',
+    'The processes of the tool continue to run. To end them, before or after the removal: npx toolforge-push stop NAME',
     'The deploy tokens of the tool are revoked. If the name is given to somebody again, they get its repository, releases and config vars.',
   ],
   options: {},
@@ -85,7 +85,7 @@ const remove: AdminCommand = {
       throw new LeftUndone(
         'TOKENS_LEFT',
         `the deploy tokens of ${tool} could not be revoked: ${revoked.message}`,
-        `The log of the server may say why. Then revoke them: ${again}`,
+        `The log of the server may say why. Then revoke the tokens: ${again}`,
         { cause: revoked },
       );
   },

@@ -109,7 +109,7 @@ const remove: AdminCommand = {
       throw new LeftUndone(
         'TOKENS_LEFT',
         `the deploy tokens that ${normalise(name)} made for ${left.join(', ')} could not be revoked`,
-        `The log of the server may say why. Then, for each of these tools: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
+        `The log of the server may say why. Then revoke them, for each of the named tools: npx toolforge-push token revoke TOOL --by ${normalise(name)}`,
       );
     }
   },

@@ -37,7 +37,7 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
 
 /** @throws UsageError */
 function assertShort({ name }: CommandShape, words: readonly string[]): void {
-  if (words.length > MAX_WORDS) throw new UsageError(`${name} takes fewer words than that.`);
+  if (words.length > MAX_WORDS) throw new UsageError(`There are too many words after ${name}.`);
   if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))
     throw new UsageError(`${name} has no flag that is so long.`);
 }
@@ -74,7 +74,7 @@ function knownFlags(command: CommandShape): string[] {
 export function checkCount(command: CommandShape, args: readonly string[]): void {
   const { min, max } = command.words;
   if (args.length < min) throw new UsageError(`${command.name} needs ${missingWord(command, args.length)}.`);
-  if (args.length > max) throw new UsageError(`${command.name} takes fewer words than that.`);
+  if (args.length > max) throw new UsageError(`There are too many words after ${command.name}.`);
 }
 
 /** The first missing word if only the tool was given: `NAME` of `TOOL NAME [--read]`. */

@@ -29,7 +29,7 @@ export const toolsCommand: LoginCommand = {
     } else if (rows.length === 0) {
       await out(
         principal.isOperator
-          ? 'No tool has been used yet.\n'
+          ? 'Nobody has pushed to a tool yet.\n'
           : `There is no tool that ${principal.uid} maintains.\n`,
       );
     } else {

@@ -84,7 +84,7 @@ async function reach(socketPath: string): Promise<Socket> {
       throw new DeployError(
         'NOT_THE_OPERATOR',
         'only the user that the server runs as can use commands on this machine',
-        'Run the command as that user (sudo -u), or use it over SSH.',
+        'Run the command as the user of the server (sudo -u), or use it over SSH.',
         { cause },
       );
     }

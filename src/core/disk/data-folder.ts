@@ -29,7 +29,7 @@ function isShared(data: string): DeployError {
   return new DeployError(
     'DATA_FOLDER',
     `the data folder ${data} is for the files of all users`,
-    'Set TOOLFORGE_PUSH_DATA to a folder of its own, for example below that folder.',
+    `Set TOOLFORGE_PUSH_DATA to a folder that only the server uses, for example a new folder in ${data}.`,
   );
 }
 

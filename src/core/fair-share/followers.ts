@@ -43,7 +43,7 @@ export class Followers {
     const full = shares.find((share) => this.#isFull(share));
     if (full !== undefined && !principal.isOperator) {
       const message = `${full.who} ${full.limit} logs already`;
-      throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End one of these followed logs, and try again.');
+      throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End a command that follows logs, and try again.');
     }
     const place = shares.map(({ key }) => key);
     this.#held.add(place);

@@ -30,7 +30,7 @@ export function commitLost(tool: ToolName, commit: CommitId, cause?: unknown): D
   return new DeployError(
     'COMMIT_LOST',
     `the repository of ${tool} has lost the commit ${short(commit)}`,
-    'Push the history again, then try again. The operators of this server may have a backup of the repository.',
+    'Push the whole history of the tool again, then try again. The operators of this server may have a backup of the repository.',
     { cause },
   );
 }

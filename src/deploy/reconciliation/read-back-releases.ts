@@ -70,7 +70,7 @@ export async function mendRepositories(
   if (behind.length > 0) {
     throw new DeployError(
       'DATA_DISAGREES',
-      `the store lacks releases of ${behind.join(', ')}, and the server could not read these releases back`,
+      `the store lacks releases of ${behind.join(', ')}, and the server could not read the copies of these releases`,
       'Find the cause in the log, repair it, and start the server again.',
     );
   }

@@ -209,7 +209,7 @@ async function converse(exchange: Exchange, { outlet, git, stages, notice }: Con
   if (failure === null && outlet.isSilent && (exit.code !== 0 || reason !== null)) {
     throw new DeployError(
       'BROKEN_BODY',
-      reason?.trimEnd() ?? 'this is not a request that git understands',
+      reason?.trimEnd() ?? 'git does not understand the request',
       'Try again with a newer git.',
     );
   }

@@ -77,7 +77,7 @@ function missingQuota(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'QUOTA_EXCEEDED',
     `the quota ${match[1]} requires every process to set ${match[2]}`,
-    'Tell the operator: a setting of the server must give every process this value.',
+    'Tell the operator: the settings of the server must set every value that the quota requires.',
     { cause },
   );
 }
@@ -125,7 +125,7 @@ function webhook(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
     `the cluster's rules refuse the request: ${match[2]}`,
-    `Tell the operator: the admission webhook ${match[1]} makes this rule.`,
+    `Tell the operator: the admission webhook ${match[1]} refused the request.`,
     { cause },
   );
 }
@@ -156,9 +156,9 @@ export function mayNot(what: string, namespace: string | null, cause?: unknown):
     'CLUSTER_FORBIDDEN',
     `this server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}`,
     namespace === null
-      ? 'Tell the operator: the role of the server’s service account (RBAC) lacks this right.'
+      ? 'Tell the operator: the role of the server’s service account (RBAC) lacks the right for this request.'
       : // Without rights in a namespace, the API does not tell whether the namespace exists.
-        'Tell the operator: the server’s service account lacks this right in the namespace (RBAC), or the namespace does not exist.',
+        'Tell the operator: the server’s service account lacks the right for this request in the namespace (RBAC), or the namespace does not exist.',
     cause === undefined ? {} : { cause },
   );
 }
@@ -180,7 +180,7 @@ export function noNamespace(namespace: string, state: 'gone' | 'leaving', cause?
     isGone ? 'NAMESPACE_MISSING' : 'NAMESPACE_LEAVING',
     `the tool's namespace ${namespace} ${isGone ? 'does not exist' : 'is being deleted'}`,
     isGone
-      ? 'The platform creates the namespace, and gives this server its rights in it, when a tool is created. Push again in some minutes. If somebody deleted the namespace, ask the operator to create both again. Then push, or type `restart`.'
+      ? 'The platform creates the namespace, and gives this server its rights in it, when a tool is created. Push again in some minutes. If somebody deleted the namespace, ask the operator to create it and the rights again. Then push, or type `restart`.'
       : 'Nothing can be created in this namespace. Ask the operator to create the namespace again and to give this server its rights there. Then push, or type `restart`.',
     cause === undefined ? {} : { cause },
   );

@@ -156,7 +156,7 @@ for (const { name, argv, input, status, says } of [
     status: 2,
     says: /user add needs NAME\..*\n.*Usage: npx toolforge-push user add NAME/,
   },
-  { name: 'two names', argv: ['alice', 'bob'], status: 2, says: /fewer words/ },
+  { name: 'two names', argv: ['alice', 'bob'], status: 2, says: /too many words/ },
 ]) {
   test(`user add with ${name} is refused and changes nothing`, async () => {
     const office = new Office();

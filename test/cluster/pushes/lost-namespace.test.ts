@@ -94,7 +94,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
       pushed.stderr,
       /rejected\] main -> main \(the tool's namespace (\S+-base) does not exist; no process of base runs, although v1 is its release: its namespace \1 was deleted\)/,
     );
-    assert.match(pushed.stderr, /ask the operator to create both again\. Then push, or type `restart`/);
+    assert.match(pushed.stderr, /create it and the rights again\. Then push, or type `restart`/);
     assert.doesNotMatch(pushed.stderr, /still live/);
     for (const words of [['restart'], ['scale', 'web=2'], ['run', 'true']]) {
       const [name = '', ...more] = words;

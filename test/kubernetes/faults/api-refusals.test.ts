@@ -127,7 +127,7 @@ describe('refusals of the API are explained', () => {
       `pods is forbidden: User "a" cannot list resource "pods" in API group "" ${place}`;
     const hint = (place: string) => refusalOf(exception(403, 'Forbidden', said(place)))?.hint;
     assert.match(hint('in the namespace "tool-x"') ?? '', /\(RBAC\), or the namespace does not exist\.$/);
-    assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks this right\.$/);
+    assert.match(hint('at the cluster scope') ?? '', /\(RBAC\) lacks the right for this request\.$/);
   });
 
   test('the server does not mistake a missing object for a missing namespace', () => {

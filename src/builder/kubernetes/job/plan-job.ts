@@ -16,7 +16,7 @@ export function assertConfigured(config: KubernetesBuilderConfig): void {
   throw new DeployError(
     'BAD_SETTING',
     `the setting ${missing} is empty, but builds in a cluster need it`,
-    'The script deploy/builder/build-images makes the images for builds and prints the value of this setting.',
+    'The script deploy/builder/build-images pushes the images for builds to a registry, and prints the value of builder_image.',
   );
 }
 
