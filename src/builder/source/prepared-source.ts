@@ -24,7 +24,8 @@ export interface PreparedSource {
 }
 
 /**
- * Writes the files of a commit into a new folder, and reads the files that are meant for this server.
+ * Writes the files of a commit into a new folder, removes those that .slugignore names, and reads service.template and
+ * toolforge.yaml.
  *
  * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_SLUGIGNORE`
  */

@@ -3,16 +3,16 @@ import { type FileHandle, lstat, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
 
-/** The most bytes of a metadata file of a build. A larger file is not read. */
+/** A larger file is not read, unless the caller gives another limit. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
- * The most bytes of a TOML file of a build. A larger file is not read: while the server parses it, or tries all
- * alternatives of a build plan, nobody else is served.
+ * The most bytes of a TOML file that a buildpack wrote. A larger file is refused unread. To parse it, or to try all
+ * alternatives of a build plan in it, would block the server.
  */
 export const MAX_TOML_BYTES = 64 * 1024;
 
-/** The most entries of a folder that are read. A buildpack makes far fewer layers and variables. */
+/** A folder with more entries is refused. A buildpack makes far fewer layers and environment variables. */
 const MAX_ENTRIES = 5000;
 
 const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
@@ -36,7 +36,10 @@ export async function readPlainFile(
   return await file.readFile('utf8');
 }
 
-/** Like `readPlainFile`, but returns at most the first `maxBytes` bytes. Empty if there is no such plain file. */
+/**
+ * Returns the first bytes, at most `maxBytes`, of a file that untrusted code may have made. Empty if there is no such
+ * plain file. Follows no symbolic link below `root`.
+ */
 export async function readStart(root: string, parts: readonly string[], maxBytes: number): Promise<Buffer> {
   await using file = await openPlainFile(root, parts);
   if (file === null) return Buffer.alloc(0);
@@ -60,7 +63,10 @@ async function openPlainFile(root: string, parts: readonly string[]): Promise<Fi
   }
 }
 
-/** Like `readPlainFile`, but returns an empty text if the file is too large. For files that only cause warnings. */
+/**
+ * Reads a file that only causes warnings. Returns an empty text if the file is too large, and null if there is no such
+ * plain file. Follows no symbolic link.
+ */
 export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Promise<string | null> {
   try {
     return await readPlainFile(...file);

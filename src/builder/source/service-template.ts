@@ -5,7 +5,7 @@ import { readPlainFile } from './safe-files.ts';
 import { parseMapping, shown } from './small-yaml.ts';
 
 const file = 'service.template';
-/** The limit is this low because a hostile YAML file of 64 kB keeps the parser busy for a second. */
+/** A larger service.template is refused. A hostile YAML file of 64 kB would keep the parser busy for a second. */
 const MAX_BYTES = 16 * 1024;
 const smallestMemory = 16 * 1024 * 1024;
 const MAX_REPLICAS = 100;
@@ -14,13 +14,13 @@ const MAX_REPLICAS = 100;
  */
 const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 
-/** The folders in which Toolforge's `webservice` looks for the file. */
+/** The folders of a repository in which Toolforge's `webservice` looks for a service.template. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
-/** The settings that one key of the file sets, or a sentence that says why the key is not used. */
+/** The settings that one key of service.template or toolforge.yaml sets, or the reason why the key is not used. */
 export type Read = Partial<ServiceSettings> | string;
 
-/** The keys that Toolforge's `webservice` knows, each with its reader. Null if a key has no effect here. */
+/** The keys of service.template, each with the function that reads its value. Null if this server ignores the key. */
 const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
   type: readType,
   'health-check-path': readPath,
@@ -37,8 +37,8 @@ const keys: Readonly<Record<string, ((value: unknown) => Read) | null>> = {
 /**
  * Reads the settings of the web process from service.template. Returns a warning for each part that is not used.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE` if there is more than one file, or if the file is too large or no YAML
- * mapping.
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE` if the repository has more than one service.template, or if the file is
+ * too large or is not a YAML mapping.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
  */
 export async function readServiceTemplate(
@@ -75,7 +75,7 @@ export async function readServiceTemplate(
 
 interface Template {
   readonly path: string;
-  /** Null if the file is too large to be read. */
+  /** The content of this service.template. Null if the file is too large to be read. */
   readonly text: string | null;
 }
 
@@ -106,7 +106,7 @@ function refusal(message: string, hint: string, options?: ErrorOptions): DeployE
   return new DeployError('BUILD_SERVICE_TEMPLATE', message, hint, options);
 }
 
-/** Checks the key `type`, which the buildpacks read themselves. Warns about a value that no buildpack uses. */
+/** Checks `type` of service.template. The buildpacks read it themselves, so this only warns about a useless value. */
 function readType(value: unknown): Read {
   if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
   return `${shown(value)} chooses nothing here; what is built is found out by the files`;

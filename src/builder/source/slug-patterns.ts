@@ -7,7 +7,7 @@ const MAX_STEPS = 100_000_000;
 /** After this many comparisons, which take a few milliseconds, the server should serve others. */
 const stepsOfTurn = 200_000;
 
-/** Tests one character. Null matches any number of characters. */
+/** Tests one character, which costs `steps` comparisons. Null stands for `*`, any number of characters. */
 type Token = { readonly fits: (character: string) => boolean; readonly steps: number } | null;
 
 /** One line of a .slugignore. */
@@ -106,8 +106,8 @@ export class Matcher {
   }
 
   /**
-   * Whether a list of tests matches a list of items. A null matches any number of items. Backtracks to the last null
-   * only, so the cost is at most the product of both lengths.
+   * Whether a list of tests matches a list of items. A null in the list of tests matches any number of items.
+   * Backtracks to the last null only, so the cost is at most the product of both lengths.
    */
   #matchRuns<Token, Item>(
     pattern: readonly (Token | null)[],

@@ -10,7 +10,7 @@ import { type Read, readCpu, readMemory, readPath, readReplicas } from './servic
 import { isMapping, parseMapping, shown } from './small-yaml.ts';
 
 const file = 'toolforge.yaml';
-/** The limit is this low because a hostile YAML file of 64 kB keeps the parser busy for a second. */
+/** A larger toolforge.yaml is refused. A hostile YAML file of 64 kB would keep the parser busy for a second. */
 const MAX_BYTES = 16 * 1024;
 const MAX_COMPONENTS = 50;
 const MAX_CHARACTERS = 8192;
@@ -24,7 +24,7 @@ const example =
 
 const topKeys = ['config_version', 'components', 'source_url'];
 const componentKeys = ['component_type', 'build', 'run'];
-/** Keys of `run` that have an effect only in the published component. */
+/** Keys below a component's `run` that have an effect only if the component receives the requests to the tool. */
 const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
   health_check_http: readPath,
   replicas: readReplicas,
@@ -33,14 +33,14 @@ const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
 };
 const runKeys = new Set(['command', 'port', 'port_protocol', 'publish']);
 const scheduledKeys = new Set(['command', 'schedule', 'retry', 'timeout']);
-/** Keys of `run` that need no warning if they have this value, because this server works so anyway. */
+/** Keys below a component's `run` with the values that need no warning, because they ask for what happens anyway. */
 const natural: Readonly<Record<string, unknown>> = { mount: 'none', emails: 'none', filelog: false };
 
 export interface ToolforgeYaml {
   readonly components: readonly Component[];
-  /** The settings of the published component. */
+  /** The settings of the component that receives the requests to the tool. Empty if no component does. */
   readonly service: Partial<ServiceSettings>;
-  /** A sentence for each part of the file that is not used. */
+  /** A sentence for each part of toolforge.yaml that is not used. */
   readonly warnings: readonly string[];
 }
 
