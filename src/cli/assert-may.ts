@@ -4,11 +4,11 @@ import type { Action } from '../core/types.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * Asserts a right, as `authorize` decides it. The operator may act on every tool that was ever used here, even if the
- * directory no longer has the tool, because the tool's processes may have to be stopped.
+ * Checks that the person may do the action to the tool. The operator may act on every tool that was ever used here,
+ * even if the directory no longer has the tool, because the tool's processes may have to be stopped.
  *
  * @param isFresh - True to ask the directory itself and not its cache.
- * @throws DeployError as `authorize` does.
+ * @throws DeployError `NO_ACCESS`, `TOKEN_SCOPE`, `TOOL_DISABLED`, `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

@@ -131,7 +131,7 @@ async function administer({ argv, environment, input, out, err }: Terminal): Pro
 /** What a server leaves in its data folder. One of these is enough to know that it has started there. */
 const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
 
-/** Makes the data folder as the first start does. @returns false if a server has started on it before. */
+/** Makes the data folder for the first start of a server. @returns false if a server has already started on it. */
 async function beginIn(data: string): Promise<boolean> {
   if (TRACES.some((name) => existsSync(join(data, name)))) return false;
   await openDataFolder(data);
@@ -171,7 +171,8 @@ async function revokeTokens(socketPath: string, tool: string, by?: string): Prom
 /**
  * Runs a command in the server, and returns its text.
  *
- * @throws DeployError `NOT_DONE` if the command fails, and as `callControl` does.
+ * @throws DeployError `NOT_DONE` if the command fails; `NO_SERVER` if no server runs; `NOT_THE_OPERATOR`;
+ * `SERVER_GONE` if the server ends before it has answered.
  */
 async function ask(socketPath: string, argv: readonly string[]): Promise<string> {
   const said: Uint8Array[] = [];
@@ -210,14 +211,15 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
   });
 }
 
-/** Resolves when the reader has taken the text. */
+/** Writes to a stream. If its buffer is full, waits until the reader has taken what it holds. */
 async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
   if (stream.errored !== null) throw stream.errored;
   if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
 }
 
 /**
- * Asks the person at the terminal for one line, without showing it. Asks only when the line is read.
+ * Asks the person at the terminal for a password, and yields it as one line, which the terminal does not show. Asks
+ * only when a command begins to read the line.
  *
  * @throws DeployError `NO_PASSWORD`
  */

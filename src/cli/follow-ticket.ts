@@ -6,7 +6,7 @@ import type { ToolContext } from './command.ts';
  * Prints the log of a deployment until the deployment ends. If the reader leaves earlier, the deployment continues.
  *
  * @returns 0, if the deployment went live.
- * @throws DeployError `NOT_LIVE` with the reason if it did not; the signal's reason if that fires.
+ * @throws DeployError `NOT_LIVE` with the reason if it did not go live; the signal's reason if the signal fires.
  */
 export async function followTicket(context: ToolContext, ticket: Ticket): Promise<number> {
   const { services, principal, tool, out, signal } = context;

@@ -15,7 +15,8 @@ const LIMIT_MS = 10_000;
  * a right is gone, the work's signal fires, and the refusal is thrown after the work has ended. If the directory does
  * not answer, the work continues.
  *
- * @throws DeployError `TOKEN_OVER`, or as `assertMay`; any error of the work.
+ * @throws DeployError `TOKEN_OVER`, `NO_ACCESS`, `TOKEN_SCOPE` or `TOOL_DISABLED` if the right is gone; any error of
+ * the work.
  */
 export async function whileAllowed<Result>(
   context: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

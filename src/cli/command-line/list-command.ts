@@ -4,14 +4,14 @@ import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, json } from './printing.ts';
 
-/** A list of the newest things of a tool. */
+/** A command that lists the newest builds, deployments or releases of a tool. */
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details'> {
-  /** The word for one thing of the list: `build`. */
+  /** The word for one item of the list: `build`. */
   readonly one: string;
   readonly items: (store: Services['store'], tool: ToolName, limit: number) => readonly Item[];
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
-  /** The objects of `--json`. */
+  /** Returns the objects that the flag `--json` prints, one for each item. */
   readonly fields: (items: readonly Item[], context: ToolContext) => Promise<object[]> | object[];
 }
 

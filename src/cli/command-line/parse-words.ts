@@ -35,7 +35,7 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
   }
 }
 
-/** @throws UsageError */
+/** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError */
 function assertShort({ name }: CommandShape, words: readonly string[]): void {
   if (words.length > MAX_WORDS) throw new UsageError(`There are too many words after ${name}.`);
   if (words.some((word) => /^-[^-]/.test(word) && word.length > MAX_FLAG_CHARACTERS))
@@ -77,7 +77,7 @@ export function checkCount(command: CommandShape, args: readonly string[]): void
   if (args.length > max) throw new UsageError(`There are too many words after ${command.name}.`);
 }
 
-/** The first missing word if only the tool was given: `NAME` of `TOOL NAME [--read]`. */
+/** The first word of the usage that was not given: `NAME` of `TOOL NAME [--read]` if only the tool was given. */
 function missingWord({ usage }: CommandShape, given: number): string {
   const words = usage.split(' ').filter((word) => /^[A-Z]/.test(word) && word !== 'TOOL');
   return words[given] ?? 'more words than that';

@@ -147,7 +147,7 @@ async function changesOf(context: ToolContext): Promise<Record<string, string>> 
   return Object.fromEntries(changes);
 }
 
-/** A hint for values with spaces: the shell removes its quotes, and ssh joins the words. */
+/** How to type a value with spaces. Over SSH, the whole command is quoted once more for the person's own shell. */
 function withSpaces({ principal, tool, typed }: ToolContext): string {
   return principal.door === 'ssh'
     ? typed(`"config set ${tool} NAME='two words'"`)
@@ -155,7 +155,7 @@ function withSpaces({ principal, tool, typed }: ToolContext): string {
 }
 
 async function valueFrom(input: ToolContext['input']): Promise<string> {
-  // The line end after the value does not count.
+  // Two more bytes may be read, for a line end after the value, which is removed.
   const text = await readText(input, MAX_CONFIG_VAR_BYTES + 2);
   if (text !== null) return text.replace(/\r?\n$/, '');
   throw new DeployError(

@@ -39,8 +39,8 @@ export function typedAt(principal: Principal, addresses: Addresses): Typed {
 export const typedHere: Typed = (words) => `npx toolforge-push ${words}`;
 
 /**
- * Rewrites the commands with arguments that stand between backticks in a hint. Each becomes what the person must type
- * over SSH, HTTP or on the server.
+ * Replaces each command between backticks in a hint, such as `logs hello`, by the line that the person must type: with
+ * ssh, with curl, or with the local binary. A command without arguments stays as it is.
  */
 export function asTyped(hint: string, commands: readonly CommandShape[], typed: Typed): string {
   const names = new Set(commands.map(({ name }) => name.split(' ')[0]));
@@ -71,7 +71,7 @@ export function describeCommand(command: CommandShape, typed: Typed): string {
   return [usage, '', `${capital(command.summary)}.`, ...details].map((line) => `${line}\n`).join('');
 }
 
-/** One command, or all commands of a family such as `config`. @throws UsageError */
+/** Explains one command, or all commands of a family such as `config`. @throws UsageError */
 function describe(commands: readonly CommandShape[], words: readonly string[], typed: Typed): string {
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
