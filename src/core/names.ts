@@ -7,17 +7,17 @@ export type CommitId = string & { readonly __brand: 'CommitId' };
 const TOOL_NAME = /^[a-z]([-_a-z0-9]{0,61}[a-z0-9])?$/;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
-/** The text as a tool name, or null. Does not remove a trailing `.git`. */
+/** The text as a tool name, or null if it cannot be one. Does not remove a trailing `.git`. */
 export function toolName(text: string): ToolName | null {
   return TOOL_NAME.test(text) ? (text as ToolName) : null;
 }
 
-/** The text as a commit id, or null. The id of only zeros is not a commit. */
+/** The text as a full commit id, or null if it is not one. Zeros alone are not one: for git, they mean "no commit". */
 export function commitId(text: string): CommitId | null {
   return COMMIT_ID.test(text) && !/^0+$/.test(text) ? (text as CommitId) : null;
 }
 
-/** The first seven digits, as git prints them. */
+/** The first seven digits of a commit id, as git prints them. */
 export function short(commit: CommitId): string {
   return commit.slice(0, 7);
 }

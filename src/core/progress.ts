@@ -30,8 +30,8 @@ function prefixed(prefix: string, text: string): string {
 }
 
 /**
- * The prefix of all lines of a text but the first. Further lines of a step or a result are shown as detail, those of a
- * warning as warnings.
+ * The prefix of the second and all later lines of a text whose first line has `prefix`. Later lines of a warning are
+ * warnings too. Those of a step or a result are detail.
  */
 function continued(prefix: string): string {
   return prefix === PREFIX.warn ? PREFIX.warn : PREFIX.line;
@@ -42,8 +42,8 @@ const SGR = /\u001b\[[0-9;]{0,32}m/g;
 // Control characters: C0 without tab and line feed, DEL, and C1.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 // A control string (OSC, DCS, SOS, PM, APC) ends at BEL or ST. If neither follows, the string ends at the end of the
-// line. If several begin before one ends, only the last one matches, because it would be slow to search from each of
-// them to the end of the text.
+// line. If another control string begins inside it, only the inner one matches. To search from each beginning to the
+// end of the text would be slow.
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 

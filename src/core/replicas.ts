@@ -24,7 +24,7 @@ export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly S
 
 /**
  * How many processes of each type run: the number that `asked` gives. If `asked` does not have the type, one process,
- * or for `web` as many as service.template says.
+ * or for `web` as many as service.template or toolforge.yaml says.
  *
  * @param asked - Types that the release does not have are ignored.
  * @param most - The most processes of one type, at least 1.

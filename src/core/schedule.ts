@@ -12,7 +12,7 @@ interface Field {
   readonly name: string;
   readonly min: number;
   readonly max: number;
-  /** Names for the numbers of this field. The first is for `min`. */
+  /** Names that stand for numbers, such as `jan`. The first one stands for `min`. Empty if the field has no names. */
   readonly words: readonly string[];
 }
 

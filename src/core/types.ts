@@ -35,11 +35,11 @@ export interface DeployToken {
   /** Milliseconds since 1970. */
   readonly createdAt: number;
   readonly expiresAt: number;
-  /** Exact to the minute. Null if it was never used. */
+  /** When the token was last used, exact to the minute. Null if it was never used. */
   readonly lastUsedAt: number | null;
 }
 
-/** One line of a Procfile or launch.toml. */
+/** A process that a tool can run, from a line of the Procfile, from launch.toml or from toolforge.yaml. */
 export interface Process {
   /** Lower-case letters, digits, `-` and `_`; `web` gets PORT and the tool's address. */
   readonly type: string;
@@ -49,8 +49,8 @@ export interface Process {
   /** When the process runs. Absent if it runs all the time, or if it is the `release` process. */
   readonly schedule?: Schedule;
   /**
-   * The process type whose launch environment this process gets. Null for a command of toolforge.yaml, which gets none.
-   * Absent if the process gets the environment of its own type.
+   * Buildpacks can set environment variables for one process type. This is the type whose variables this process gets.
+   * Null for a command of toolforge.yaml, which gets none of them. Absent if it is the process's own type.
    */
   readonly launchedAs?: string | null;
 }
@@ -68,8 +68,8 @@ export interface Schedule {
 }
 
 /**
- * How the web process is checked, and which resources it asks for. From service.template. The settings of the server
- * limit the resources.
+ * How the web process is checked, and which resources it asks for. Read from service.template and toolforge.yaml. The
+ * settings of the server limit the resources.
  */
 export interface ServiceSettings {
   /** The path that answers 200 to 399 if the tool is healthy. Null if any answer will do. */
@@ -143,12 +143,15 @@ export interface Deployment {
   readonly kind: DeploymentKind;
   readonly state: DeploymentState;
   readonly commit: CommitId;
-  /** The commit of the deploy branch when the deployment was requested. Null if there was no branch. */
+  /**
+   * For a push: the commit of the deploy branch when the client pushed. For all other kinds: the commit that was live
+   * when the deployment was requested. Null if there was no such commit.
+   */
   readonly oldCommit: CommitId | null;
   readonly by: string;
   readonly door: Principal['door'];
   readonly credential: string;
-  /** For example the text of `-o message=…` or the target of a rollback. Null without such a text. */
+  /** Describes the deployment: for a push, `-o message=…` or the commit's subject. Null if there is nothing to say. */
   readonly message: string | null;
   readonly version: number | null;
   /** Why the deployment did not go live: one line for the client's report. */

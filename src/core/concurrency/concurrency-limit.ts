@@ -11,13 +11,13 @@ export class ConcurrencyLimit {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  /** @param limit - Null if any number may wait. */
+  /** @param limit - How many pieces of work may wait. Null if any number may. */
   constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
     this.#limit = limit;
   }
 
-  /** @throws the refusal if too many wait; the signal's reason if it fires before the work has begun. */
+  /** @throws `refusal` if too many pieces of work wait; the signal's reason if it fires before the work has begun. */
   async run<Result>(
     work: () => Promise<Result>,
     signal: AbortSignal = new AbortController().signal,
@@ -52,7 +52,7 @@ export class ConcurrencyLimit {
     });
   }
 
-  /** Gives the place to the work that has waited longest, or frees the place. */
+  /** Lets the work that has waited longest begin. If none waits, the place of the ended work stays free. */
   #leave(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running -= 1;
@@ -66,13 +66,13 @@ export class KeyedConcurrencyLimit {
   readonly #limit: Waiting | null;
   readonly #byKey = new Map<string, { readonly few: ConcurrencyLimit; users: number }>();
 
-  /** @param limit - How many of one key may wait. Null if any number may. */
+  /** @param limit - How many pieces of work of one key may wait. Null if any number may. */
   constructor(atOnce: number, limit: Waiting | null = null) {
     this.#atOnce = atOnce;
     this.#limit = limit;
   }
 
-  /** @throws as `ConcurrencyLimit.run` does. */
+  /** @throws `refusal` if too much work of the key waits; the signal's reason if it fires before the work has begun. */
   async run<Result>(key: string, work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
     const own = this.#byKey.get(key) ?? { few: new ConcurrencyLimit(this.#atOnce, this.#limit), users: 0 };
     this.#byKey.set(key, own);

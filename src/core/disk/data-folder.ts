@@ -9,8 +9,8 @@ import { DeployError, systemCode } from '../errors.ts';
 export async function openDataFolder(data: string): Promise<void> {
   try {
     await mkdir(data, { recursive: true });
-    // A folder with the sticky bit, such as /tmp, is for all users. With the mode below, only this
-    // server could work in it.
+    // A folder with the sticky bit, such as /tmp, is for all users. The server must not take it over by changing its
+    // mode.
     if (((await stat(data)).mode & 0o1000) !== 0) throw isShared(data);
     await chmod(data, 0o711);
   } catch (cause) {

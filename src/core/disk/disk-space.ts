@@ -14,7 +14,7 @@ export interface DiskSpace {
   readonly freeEntries: number;
   /** Files and folders that the file system can hold at all; infinite if it does not count them. */
   readonly entries: number;
-  /** Names the resource that is below the reserve, bytes or files. Null if there is enough of both. */
+  /** What the disk has too little of: free bytes, or room for more files. Null if there is enough of both. */
   readonly low: 'bytes' | 'entries' | null;
 }
 

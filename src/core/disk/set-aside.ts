@@ -39,10 +39,10 @@ export class SetAside {
   }
 
   /**
-   * Copies a file of the data folder before the server rewrites that file, so that a crash in between loses nothing.
+   * Copies a file of the data folder before the server rewrites that file. So a crash during the rewrite loses nothing.
    * Resolves when the copy is on the disk.
    *
-   * @returns the path of the copy, as `move` does.
+   * @returns the path of the copy, relative to the data folder. Null if there was nothing to copy.
    */
   async copy(path: string): Promise<string | null> {
     return await this.#keep(path, async (from, to) => {

@@ -15,7 +15,7 @@ export interface FollowerPlace extends Disposable {
    * Waits until the reader has taken a text.
    *
    * @param taken - Resolves when the reader has the text.
-   * @throws DeployError `FOLLOWER_STALLED` if the reader does not take it.
+   * @throws DeployError `FOLLOWER_STALLED` if the reader does not take it in time.
    */
   write(taken: Promise<void>): Promise<void>;
 }
@@ -32,7 +32,7 @@ export class Followers {
     this.#stallMs = stallMs;
   }
 
-  /** The number of readers. */
+  /** How many readers follow logs now. */
   get size(): number {
     return this.#held.size;
   }
@@ -53,7 +53,7 @@ export class Followers {
     };
   }
 
-  /** Takes a place as `enter` does, but returns null if a limit is reached. */
+  /** Takes a place for a reader, or returns null if a limit is reached. The operator always gets a place. */
   enterIfFree(principal: Principal, tool: ToolName): FollowerPlace | null {
     const isFree = principal.isOperator || !sharesOf(principal, tool).some((share) => this.#isFull(share));
     return isFree ? this.enter(principal, tool) : null;

@@ -2,27 +2,28 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { readingTime } from './reading-time.ts';
 
-/** The largest piece outside a body. Such pieces are small, because they can hold whole requests or interim answers. */
+/** Outside the body of a message, only this many bytes are read at once, because they can hold many small messages. */
 const HEAD_BYTES = 1024;
 /**
- * The limits for pieces of a body. After large chunks the limit grows fourfold. After small ones it falls to the least.
+ * How many bytes of a body are read at once: at least, at first, and at most. The number grows fourfold after large
+ * chunks, and falls to the least after small ones.
  */
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
-/** Chunks that are smaller than this on average are joined, because each chunk costs time. */
+/** Chunks of a body that are smaller than this on average are joined, because each chunk costs time. */
 const SMALL_CHUNK_BYTES = 1024;
 
-/** The length of a wait is computed again after this time, because it depends on how many other keys wait. */
+/** A key that has to wait is checked again after this time at most, because its wait depends on the other keys. */
 const MAX_WAIT_MS = 250;
 
-/** A message whose body is being read. */
+/** An HTTP request or answer whose body is being read. */
 interface Body {
   readonly message: IncomingMessage;
   /** Parsed chunks that the readers of the message have not got yet. */
   chunks: Buffer[];
   readonly push: (chunk: Buffer | null) => boolean;
-  /** How many of the next bytes belong to this body for certain. The bytes after them may be other requests. */
+  /** How many of the next bytes to read as a part of this body. The bytes after them may be other requests. */
   most: number;
 }
 
@@ -37,11 +38,11 @@ export class PacedReading {
   readonly #socket: Socket;
   readonly #push: Socket['push'];
   readonly #key: string;
-  /** The key that pays for reading the current request or answer, or the bytes after `becomeOpaque`. */
+  /** The key that pays for reading the current request or answer, or for all bytes if the connection is not HTTP. */
   #messageKey: string;
   #body: Body | null = null;
   #bodyBytes = FIRST_BODY_BYTES;
-  /** Chunks that were read and wait for their turn. Null stands for the end. */
+  /** Chunks that have arrived and wait to be passed on. Null stands for the end of the connection. */
   #held: (Buffer | null)[] = [];
   #isWaiting = false;
   #isPassing = false;
@@ -66,7 +67,7 @@ export class PacedReading {
     const read = socket._read.bind(socket);
     socket.push = (chunk: Buffer | null) => this.#take(chunk);
     socket._read = (size) => {
-      // While chunks are held, further bytes stay in the kernel.
+      // While chunks wait to be passed on, the server reads no more, so further bytes stay in the kernel.
       if (this.#held.length === 0) read(size);
     };
     socket.on('resume', () => this.#passSoon());
@@ -75,7 +76,7 @@ export class PacedReading {
     });
   }
 
-  /** Call this when a message has begun. Joins the chunks of its body, and lets `key` pay for them. */
+  /** Call this when the head of an HTTP message was read. Joins small chunks of its body, for which `key` pays. */
   begin(message: IncomingMessage, key: string = this.#key): void {
     this.#messages += 1;
     this.#messageKey = key;
@@ -90,7 +91,7 @@ export class PacedReading {
     };
   }
 
-  /** From here on the bytes are not HTTP, and `key` pays for them. */
+  /** Call this when the bytes of the connection are no longer HTTP messages. `key` pays for them. */
   becomeOpaque(key: string = this.#key): void {
     this.#isOpaque = true;
     this.#messageKey = key;
@@ -117,20 +118,23 @@ export class PacedReading {
     else setImmediate(pass);
   }
 
-  /** Passes on the held bytes, until their key must pay, the socket is paused, or requests must be answered first. */
+  /**
+   * Passes on the bytes that wait. Stops if their key must pay first, if the socket is paused, or if several requests
+   * were read, so that the server answers them. True if more bytes may be read.
+   */
   #pass(): boolean {
     let wantsMore = true;
     let hasPassed = false;
     while (this.#held.length > 0 && !this.#socket.destroyed) {
       if (this.#held[0] === null) {
-        // The end of the bytes costs nothing, so that a client learns at once that a process has gone.
+        // The end of a connection costs nothing. So a client learns at once that the process of a tool has ended.
         this.#held.length = 0;
         this.#push(null);
         this.#socket.read(0);
         break;
       }
       const delayMs = readingTime.waitMs(this.#payer);
-      // A connection that has just passed something waits longer than the others of its key, so they take turns.
+      // A connection that has just passed bytes on waits longer than other connections of its key, so they take turns.
       if (delayMs > 0) this.#passSoon(Math.min(delayMs, MAX_WAIT_MS) + (hasPassed ? 1 : 0));
       if (delayMs > 0 || this.#socket.isPaused()) break;
       hasPassed = true;
@@ -139,7 +143,7 @@ export class PacedReading {
       const chunks = this.#body?.chunks.length ?? 0;
       wantsMore = this.#count(piece.length, () => this.#push(piece));
       this.#adapt(piece.length, (this.#body?.chunks.length ?? 0) - chunks);
-      // If several requests arrived together, they are answered before more of them are read.
+      // If several requests began in this piece, they are answered before the next piece is passed on.
       if (this.#messages > before + 1) this.#passSoon();
       if (this.#isWaiting) break;
     }
@@ -162,7 +166,7 @@ export class PacedReading {
     return this.#body === null ? HEAD_BYTES : Math.max(1, Math.min(this.#bodyBytes, this.#body.most));
   }
 
-  /** Takes the next piece from the held chunks. Joins small chunks and cuts large ones at the limit. */
+  /** Takes the next piece of the chunks that wait: joins small chunks, but takes no more bytes than `#limit`. */
   #nextPiece(): Buffer {
     const parts: Buffer[] = [];
     let left = this.#limit;
@@ -177,8 +181,8 @@ export class PacedReading {
   }
 
   /**
-   * Does the work and charges its time to a key: to the key of the current message, or between messages to the key of
-   * the connection.
+   * Does the work, and charges its time to the key of the current message. Between two messages, charges the key of the
+   * connection.
    *
    * @param bytes - How many bytes the work reads; 0 if it only hands on chunks that were read before.
    */
@@ -205,14 +209,14 @@ export class PacedReading {
     const isSmall = bytes < chunks.length * SMALL_CHUNK_BYTES && chunks.length > 1;
     let wantsMore = true;
     for (const chunk of isSmall ? [Buffer.concat(chunks, bytes)] : chunks) wantsMore = body.push(chunk);
-    // Node also pauses the socket if a message wants no more.
+    // Node's own parser, too, pauses the socket if the reader of the body wants no more bytes for now.
     if (!wantsMore) this.#socket.pause();
   }
 }
 
 /**
- * How many bytes belong to the body for certain. Each answer has a connection of its own, so nothing follows an answer.
- * The end of a chunked request is not known, so its pieces are small.
+ * How many bytes to read as the body of a message: its Content-Length, if it has one. Otherwise, an answer gets all
+ * bytes, because nothing follows it on its connection. A request gets few, because its end is not known.
  */
 function mostOf({ statusCode, headers }: IncomingMessage): number {
   const length = headers['content-length'];

@@ -1,23 +1,26 @@
 /** The part of the server's time that one key, such as a client's network, may use beyond its allowance. */
 const PART = 0.1;
-/** The part of the server's time that all waiting keys may use together. */
+/** All keys that have to wait because of their debts may together use this part of the server's time. */
 const PART_OF_ALL = 0.25;
-/** The allowance for each KiB. Usual reading takes a tenth of this: 16 KiB in 0.08 ms. */
+/** The milliseconds that a key may use for each KiB without owing them. Usual reading takes 0.005 ms for each KiB. */
 const USUAL_MS_A_KIB = 0.05;
-/** The allowance of a key for a round of the event loop, and for each piece in which requests begin. */
+/**
+ * The milliseconds that a key may use in each round of the event loop without owing them. It may use as many more for
+ * each piece of bytes in which requests begin.
+ */
 const USUAL_MS = 1;
-/** A key that owes no more than this does not wait, because a garbage collection can cost as much. */
+/** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */
 const FREE_MS = 10;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
-/** How long a measured processor time is used again, because measuring costs more than reading a usual piece. */
+/** The processor time is measured again after this time. To measure it costs more than to read a usual piece. */
 const SAMPLE_MS = 5;
 
 /** The work for one key in the current round of the event loop. */
 interface Round {
   usualMs: number;
   spentMs: number;
-  /** Requests that began. */
+  /** How many requests of the key began in this round. */
   begun: number;
 }
 
@@ -33,12 +36,12 @@ export class ReadingTime {
   readonly #processorMs: () => number;
   /** When the current round of the event loop began; null between rounds. */
   #roundFromMs: number | null = null;
-  /** The processor time that this program had used at a moment before this round, or at its start. */
+  /** The processor time that this program had used at the moment `atMs`, the start of this round or an earlier one. */
   #sample = { atMs: 0, usedMs: 0 };
-  /** The milliseconds of work that one key could have paid off since this object was made. */
+  /** The milliseconds of work that a key would have paid off until now if it had always owed time. */
   #clockMs = 0;
   #wentAt = performance.now();
-  /** How many keys owe more than `FREE_MS`. Only these keys share `PART_OF_ALL`. */
+  /** How many keys owe more than `FREE_MS` and so have to wait. They share `PART_OF_ALL`. */
   #waiting = 0;
 
   /** @param processorMs - Returns the processor time that this program has used. */
@@ -54,7 +57,7 @@ export class ReadingTime {
     return owedMs <= FREE_MS ? 0 : Math.ceil((owedMs - FREE_MS) / this.#pace());
   }
 
-  /** Call this before work that `spend` will count. */
+  /** Call this before bytes are read, and `spend` after that. Begins to measure this round of the event loop. */
   begin(): void {
     if (this.#roundFromMs !== null) return;
     const atMs = performance.now();
@@ -68,8 +71,8 @@ export class ReadingTime {
   }
 
   /**
-   * Charges the time of answering requests, which comes after reading them, to the keys whose requests began in this
-   * round.
+   * Charges the time for answering the requests that were read in this round of the event loop. The keys whose requests
+   * began in the round share it.
    */
   #shareTheRest(): void {
     const rounds = [...this.#round].filter(([, { begun }]) => begun > 0);
@@ -77,7 +80,7 @@ export class ReadingTime {
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#usedMs() - countedMs;
-    // No request is charged more than `USUAL_MS`, because the server may have done other work in this round.
+    // No request is charged more than `USUAL_MS`, because the server may have done other work in the same round.
     const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
     for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
   }
@@ -91,7 +94,7 @@ export class ReadingTime {
     this.#charge(key, round, spentMs);
   }
 
-  /** Adds the time beyond the allowance of this round to the debt of a key. */
+  /** Adds to the debt of a key the time that the key has used beyond its allowance for this round of the event loop. */
   #charge(key: string, round: Round, spentMs: number): void {
     round.spentMs += spentMs;
     if (round.spentMs <= round.usualMs) return;
@@ -102,7 +105,10 @@ export class ReadingTime {
     this.#debts.set(key, Math.max(this.#debts.get(key) ?? 0, this.#clockMs) + tooMuchMs);
   }
 
-  /** Estimates the processor time of this round. On a busy machine, the true time can be up to `SAMPLE_MS` more. */
+  /**
+   * Estimates the processor time since the current round of the event loop began. On a busy machine, the true time can
+   * be up to `SAMPLE_MS` more.
+   */
   #usedMs(): number {
     const { atMs, usedMs } = this.#sample;
     const beforeRoundMs = (this.#roundFromMs ?? atMs) - atMs;
@@ -128,12 +134,12 @@ export class ReadingTime {
   }
 }
 
-/** Something that was read. */
+/** The reading of some bytes that arrived on a connection. */
 export interface Work {
-  /** Measured by the clock, in milliseconds. */
+  /** How long the reading took by the clock, in milliseconds. */
   readonly spentMs: number;
   readonly bytes: number;
-  /** How many requests began in these bytes. */
+  /** How many HTTP requests began in the bytes that were read. */
   readonly begun: number;
 }
 
@@ -143,5 +149,5 @@ function usedMs(): number {
   return (user + system) / 1000;
 }
 
-/** Charges everything that comes in over HTTP and SSH. */
+/** The reading time of all connections: of clients over HTTP and SSH, and of tools that send answers. */
 export const readingTime = new ReadingTime();

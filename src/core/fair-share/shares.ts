@@ -1,4 +1,4 @@
-/** A place to give back, or a refusal. `holder` has used up its share; it is null if no place is free at all. */
+/** The result of asking for a place. A refusal names the holder whose share is used up, or null if no place is free. */
 export type Taken =
   | { readonly kind: 'taken'; readonly giveBack: () => void }
   | { readonly kind: 'refused'; readonly holder: string | null };
@@ -19,7 +19,7 @@ export class Shares {
     this.#places = places;
   }
 
-  /** Takes one place that counts for each of these holders. `giveBack` may be called more than once. */
+  /** Takes one place, which counts for every holder in `weights`. `giveBack` may be called more than once. */
   take(weights: Readonly<Record<string, number>>): Taken {
     const holders = Object.keys(weights);
     const free = this.#places - this.#taken;

@@ -23,7 +23,7 @@ export class TimeShares {
   readonly #waiting = new Map<string, Work[]>();
   /** The time that the work of each key has taken since work began to wait. */
   readonly #usedMs = new Map<string, number>();
-  /** Milliseconds of work beyond `part` of the time that has passed. The debt falls while time passes. */
+  /** How many more milliseconds of work were done than the allowed part of the time. Falls as time passes. */
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
@@ -32,7 +32,7 @@ export class TimeShares {
     this.#options = options;
   }
 
-  /** Does the work when it is `key`'s turn, at once if there is time. The work must be short and synchronous. */
+  /** Does the work at once, or when `key` gets its turn. The work must be short and synchronous. */
   run<Result>(key: string, work: () => Result): Promise<Result> {
     return new Promise((resolve, reject) => {
       const run = () => {
@@ -53,7 +53,7 @@ export class TimeShares {
     });
   }
 
-  /** Adds a key that had no waiting work. A key cannot save up time: it gets at most `MAX_AHEAD_MS` as a lead. */
+  /** Adds a key that had no waiting work. However long it had none, its lead over other keys is `MAX_AHEAD_MS` at most. */
   #enter(key: string, work: Work): void {
     const least = Math.min(...[...this.#waiting.keys()].map((other) => this.#usedMs.get(other) ?? 0));
     const ahead = Number.isFinite(least) ? least - MAX_AHEAD_MS : 0;
@@ -66,7 +66,7 @@ export class TimeShares {
     while (this.#waiting.size > 0) {
       if (!this.#isFree()) await wait(Math.ceil(this.#debtMs / this.#options.part));
       this.#next();
-      // A key that brings more work joins the queue again before the next key is chosen.
+      // Lets the key that was just served add more work before the next key is chosen.
       await nextTurn();
     }
     this.#usedMs.clear();
@@ -93,10 +93,9 @@ export class TimeShares {
     if (this.#isServing) this.#usedMs.set(key, (this.#usedMs.get(key) ?? 0) + tookMs);
   }
 
-  /** Pays off the debt with the time that has passed. True if more work may run now. */
+  /** Lowers `#debtMs` for the time that has passed. True if more work may run now. */
   #isFree(): boolean {
     const now = performance.now();
-    // If the clock was set back, a negative time would increase the debt.
     const passedMs = Math.max(0, now - this.#paidAt);
     this.#debtMs = Math.max(0, this.#debtMs - passedMs * this.#options.part);
     this.#paidAt = now;

@@ -59,7 +59,7 @@ const TROUBLES = new WeakMap<Log, Map<string, Trouble>>();
  * Logs at level `error` that an operator must act. Logs a trouble when it begins, and then at most every ten minutes,
  * with the number of times that it was seen.
  *
- * @param key - Names the trouble for `calm`.
+ * @param key - The name of the trouble. With this name, `calm` logs that the trouble is over.
  * @param only - Distinguishes troubles with the same key, for example by a tool. Empty if the key has only one trouble.
  */
 export function alarm(
@@ -123,8 +123,9 @@ export function logFailure(
 }
 
 /**
- * Logs that the troubles with these keys are over. Logs nothing if there were none.
+ * Logs that troubles are over, and forgets them. Logs nothing if there were none.
  *
+ * @param keys - The names of the troubles, as `alarm` got them.
  * @param options - `tool` is the tool that has succeeded. A trouble of one tool or namespace continues if only other
  * tools have met it.
  */

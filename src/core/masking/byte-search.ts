@@ -28,9 +28,9 @@ export class ByteSearch {
   readonly #hasOthers: Uint8Array;
   /** For `256 * node + byte`: the child of the node for this byte, unless the child is the next node. */
   readonly #others = new Map<number, number>();
-  /** For each byte: the child of the root to which the byte leads. */
+  /** For each byte: the node for patterns that begin with this byte, or 0 if there is none. */
   readonly #first = new Uint32Array(BYTE_VALUES);
-  /** For each node: the node of the longest proper suffix of its text that also begins a pattern. */
+  /** For each node: the node at which the search continues if the next byte leads to no child of this node. */
   readonly #fail: Uint32Array;
   /** For each node: the number of the longest pattern that ends at the node, from 1; 0 if no pattern ends there. */
   readonly #ends: Uint32Array;
@@ -55,8 +55,8 @@ export class ByteSearch {
   }
 
   /**
-   * Calls `onMatch` for each place where a pattern ends, with the longest one that ends there. `end` is the index
-   * after its last byte.
+   * Calls `onMatch` for each place of `bytes` where a pattern ends, with the longest pattern that ends there. `end` is
+   * the index after the pattern's last byte.
    */
   scan(
     bytes: Uint8Array,
@@ -127,12 +127,17 @@ export class ByteSearch {
     return node;
   }
 
-  /** Sets `#fail` of each node. @param order - The nodes, those nearer to the root first. */
+  /**
+   * Computes for each node where the search continues if the next byte leads to no child. That is the node for the
+   * longest ending of the node's text that also begins a pattern.
+   *
+   * @param order - The nodes, those with a shorter text first.
+   */
   async #link(order: Uint32Array, parent: ReadonlyMap<number, number>): Promise<void> {
     for (const [count, node] of order.entries()) {
       if (count % BYTES_A_TURN === BYTES_A_TURN - 1) await nextTurn();
       const before = this.#isNext[node] === 1 ? node - 1 : (parent.get(node) ?? 0);
-      // The text of a child of the root is one byte, so its only proper suffix is empty.
+      // After a node whose text is one byte, the search begins anew: `#fail` stays 0.
       if (before === 0) continue;
       const fail = this.#step(this.#fail[before] as number, this.#byte[node] as number);
       this.#fail[node] = fail;

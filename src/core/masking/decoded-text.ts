@@ -25,7 +25,7 @@ export function withoutPercents(text: Uint8Array, isForm: boolean): Decoded | nu
   return out.decoded;
 }
 
-/** The meanings of letters after a backslash. Any other character stands for itself. */
+/** The bytes that letters stand for after a backslash. Any other character stands for itself. */
 const LETTERS: ReadonlyMap<number, number> = new Map(
   Object.entries({ b: 8, f: 12, n: 10, r: 13, t: 9 }).map(([letter, byte]) => [letter.charCodeAt(0), byte]),
 );
@@ -74,8 +74,8 @@ for (const alphabet of ['+/', '-_']) {
 }
 
 /**
- * Decodes each run of base64 in the text four times, once from each of its first four digits on. It is not known where
- * the encoding begins, because a word right before it looks the same.
+ * Decodes each run of base64 digits in the text four times, once from each of its first four digits on. It is not known
+ * where the encoding begins, because the letters of a word right before it are base64 digits too.
  *
  * @param leastBytes - Results that are shorter are dropped.
  */

@@ -5,26 +5,26 @@ import { clean } from '../progress.ts';
 import { ByteSearch, type Pattern } from './byte-search.ts';
 import { type Decoded, fromBase64, withoutBackslashes, withoutPercents } from './decoded-text.ts';
 
-/** Replaces secrets in one line by their names. */
+/** Replaces the secrets in one line of text by the names of their config vars. */
 export type Mask = (text: string) => string;
 
 /** Shorter values are not masked, because everyday output contains such short words. */
 const MIN_SECRET_CHARACTERS = 6;
-/** A longer value with several lines is searched line by line only. */
+/** A config var that is longer and has several lines is not looked for as a whole, only line by line. */
 const MAX_WHOLE_BYTES = 4096;
 /**
- * Parts of a value in base64 are found by blocks of this size. A line of base64 with 76 digits shows 57 bytes of a
- * value, and so at least two whole blocks.
+ * Values are cut into blocks of this size, so that a part of a value is found if it is printed in base64. A line of 76
+ * base64 digits encodes 57 bytes, and so at least two whole blocks.
  */
 const BLOCK_BYTES = 16;
-/** A block with fewer different bytes is not searched, because it may be padding or a line under a title. */
+/** A block with fewer different bytes is not looked for. It may be text such as the line of dashes under a title. */
 const MIN_DIFFERENT_BYTES = 6;
 
 /**
- * Returns a function that replaces the values of config vars, and each line of a longer value, by the names of the
+ * Returns a function that replaces the values of config vars, and the single lines of these values, by the names of the
  * vars. The function also finds values that are encoded as in URLs, JSON or base64, or that have colours in them. A
  * base64 text may be longer than the value, or go over several lines. If secrets overlap, all their text is replaced.
- * Lines of less than six characters are not masked, because everyday output contains them too.
+ * Values and lines of less than six characters are not masked, because everyday output contains them too.
  *
  * The time grows with the length of the text alone. Callers with the same config vars share one search structure.
  */
@@ -95,7 +95,7 @@ async function patternsOf(values: readonly string[]): Promise<Pattern[]> {
   return [...labels].map(([text, label]) => ({ bytes: Buffer.from(text), label }));
 }
 
-/** A block of a value, and how many bytes of the value come before it and after it. */
+/** Sixteen bytes of the value of a config var, and how many bytes of the value come before and after them. */
 interface Block {
   readonly bytes: Uint8Array;
   readonly label: number;
@@ -103,7 +103,7 @@ interface Block {
   readonly after: number;
 }
 
-/** Cuts the values into blocks. Any 31 bytes of a value contain a whole block. */
+/** Cuts the values of config vars into blocks of 16 bytes. So any 31 bytes in a row contain a whole block. */
 async function blocksOf(values: readonly string[]): Promise<Block[]> {
   const blocks: Block[] = [];
   for (const [label, value] of values.entries()) {
@@ -118,13 +118,13 @@ async function blocksOf(values: readonly string[]): Promise<Block[]> {
   return blocks;
 }
 
-/** A part of a line that shows secrets, in bytes. */
+/** A part of a line that shows secrets. `start` and `end` count bytes of the line. */
 interface Covered {
   start: number;
   end: number;
-  /** The number of the value that the longest secret in this part belongs to. */
+  /** The index of the config var that has the longest secret in this part of the line. */
   label: number;
-  /** The length of the longest secret in this part, in bytes. */
+  /** The length in bytes of the longest secret in this part of the line. */
   longest: number;
 }
 
@@ -132,9 +132,9 @@ interface SecretsParts {
   readonly names: readonly string[];
   readonly search: ByteSearch;
   readonly blocks: readonly Block[];
-  /** Finds blocks. Its labels are indexes of `blocks`. */
+  /** Finds blocks of values in a text. The label of a match is an index of `blocks`. */
   readonly blockSearch: ByteSearch;
-  /** The length of the shortest text that `search` finds. */
+  /** The length in bytes of the shortest value or line of a value that is masked. */
   readonly leastBytes: number;
 }
 
@@ -181,7 +181,7 @@ class Secrets {
     });
   }
 
-  /** Finds parts of a value. Covers the text around a block, too, as far as the value would reach. */
+  /** Finds blocks of values. Around a block, also covers the text in which the rest of the value would stand. */
   #findBlocks({ bytes, length, starts, ends }: Decoded, found: Covered[]): void {
     const { blocks, blockSearch } = this.#parts;
     blockSearch.scan(bytes, length, (after, size, index) => {
@@ -199,7 +199,7 @@ function escapesOf(bytes: Uint8Array): Decoded[] {
   return decoded.filter((one) => one !== null);
 }
 
-/** Adds a part. If it overlaps the last part, merges the two. */
+/** Adds a part of a line to a list of such parts. If it overlaps the last part of the list, merges the two. */
 function add(parts: Covered[], part: Covered): void {
   const last = parts.at(-1);
   if (last === undefined || part.start >= last.end || part.end <= last.start) {

@@ -34,7 +34,7 @@ export function addressesOf(
   };
 }
 
-/** The addresses of this server. They are empty until its doors listen. */
+/** The addresses of this server. They are empty until the SSH and HTTP servers listen. */
 export class ServerAddresses implements Addresses {
   #people: Addresses = { ssh: '', http: '' };
   #sources = '';
@@ -52,7 +52,7 @@ export class ServerAddresses implements Addresses {
     return this.#sources;
   }
 
-  /** @param doors - `sources` is null if the HTTP door serves the sources. */
+  /** @param doors - Where each server listens. `sources` is null if the HTTP server gives builds their source, too. */
   set(
     config: Parameters<typeof addressesOf>[0],
     doors: { readonly ssh: Listening; readonly http: Listening; readonly sources: Listening | null },
