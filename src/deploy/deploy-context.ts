@@ -30,7 +30,7 @@ export interface DeployPlan {
   readonly useCache: boolean;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
-  /** The branch to move. Null means the branch that deploys now. */
+  /** The branch that is moved to the new release. Null means the branch that is the deploy branch at that time. */
   readonly branchRef: string | null;
   /** Further lines for `git update-ref --stdin`, which run in the transaction that moves the branch. */
   readonly withUpdates: readonly string[];

@@ -42,8 +42,8 @@ export async function deploy(
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
   if (signal.reason instanceof ResumeLater && plan.artifact === null) {
-    // By this reason, the next server knows that it must resume the deployment. The artifact alone does not say so: a
-    // refused push whose end could not be stored has an artifact too.
+    // This stored reason tells the next server process to continue the deployment. A stored artifact alone does not,
+    // because a deployment that failed after its build has one too, even if its failure could not be stored.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);
   }
@@ -164,7 +164,8 @@ async function rollOut(
 /**
  * Prepares the transaction that moves the branch and, for an atomic push, its tags.
  *
- * @throws DeployError `COMMIT_LOST`; `REFS_MOVED` if the push is atomic, because one of its tags may be the obstacle.
+ * @throws DeployError `COMMIT_LOST`; `REFS_MOVED` if git refuses the transaction of an atomic push, because one of its
+ * tags may be the reason.
  */
 async function prepareRefs(
   { repositories }: DeployContext,

@@ -9,7 +9,7 @@ import { LoggedLines } from './reconciliation/logged-lines.ts';
 
 /** How much of a log a reader reads at once. Each reader needs memory for a few such chunks. */
 const CHUNK_BYTES = 16 * 1024;
-/** How many deployment logs of one tool the server keeps, and how many bytes together. The oldest logs go first. */
+/** The server keeps at most this many logs of a tool, and at most this many bytes of them. It deletes the oldest. */
 const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
 const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';

@@ -37,7 +37,10 @@ export class DeploymentOutcomes {
     this.#options = options;
   }
 
-  /** Ends a deployment that failed, with the error that a step threw. */
+  /**
+   * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if its signal had
+   * fired, and otherwise as failed. If its build continues without this server, leaves it to the next server process.
+   */
   fail(entry: Entry, error: unknown): void {
     const { store, runtime, log } = this.#options;
     const mayResume = entry.cancelledBy === null && store.requestOf(entry.id) !== null;

@@ -62,8 +62,8 @@ export interface Deployments {
   /** Builds the live commit again. */
   redeploy(tool: ToolName, options: { readonly useCache: boolean }, principal: Principal): Ticket;
   /**
-   * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, only stores
-   * the config vars and returns null.
+   * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, and no
+   * deployment runs or waits, only stores the config vars and returns null.
    *
    * @throws DeployError `BAD_CONFIG_VAR`
    */
@@ -77,7 +77,8 @@ export interface Deployments {
   /** Ends the tool's processes until the next deployment or restart. The live release stays the same. */
   stop(tool: ToolName, principal: Principal): Promise<void>;
   /**
-   * Cancels the deployment with this id, or the running deployment if the id is null.
+   * Cancels the deployment with this id. If the id is null, cancels the running deployment, or if none runs, the first
+   * one that waits.
    *
    * @throws DeployError `NO_DEPLOYMENT`
    */

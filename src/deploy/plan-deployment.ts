@@ -163,13 +163,13 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
   if (await isAncestor(repositories, tool, live.commit, commit)) return;
-  // If the repository has lost the live commit, nobody can fetch that commit and build upon it.
+  // If the repository has lost the live commit, no push can build upon it, so any push is accepted.
   if (await isLost(repositories, live)) return;
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const at = `v${live.version} (${short(live.commit)})`;
   if (name !== liveName) {
-    // The branch does not exist yet, so the command list does not show whether the push is forced.
+    // The pushed branch does not exist yet, so the server cannot know whether the push is forced.
     throw new DeployError(
       'OTHER_HISTORY',
       `the branch ${name} would replace ${liveName}, which is live at ${at}, but ${name} does not contain the live commit`,

@@ -159,10 +159,11 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Queues at start, before the server listens, the deployments whose builds an earlier server left running. Pushes of
-   * the same commits can then join them.
+   * Queues the deployments whose builds continued without a server. Call this before the server listens, so that pushes
+   * of the same commits can join these deployments.
    *
-   * @returns a function that lets these deployments continue. Call it once the live tools are being started.
+   * @returns a function that lets these deployments continue. Call it once the server has begun to start the live
+   * releases.
    */
   async resume(deployments: readonly ResumedBuild[]): Promise<() => void> {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -173,8 +174,8 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Ends the queue at shutdown. No deployment starts any more. The next server resumes builds that can continue without
-   * this server; all other deployments end as interrupted.
+   * Ends the queue when the server is being stopped. No deployment starts any more. The next server process resumes the
+   * builds that can continue without this one. All other deployments end as interrupted.
    */
   async close(): Promise<void> {
     this.#isClosing = true;

@@ -24,14 +24,15 @@ export async function joinable(
         // A push cannot join a deployment that moves another branch.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
-        // If this entry's commit contains the pushed commit, the push may still join an earlier entry.
+        // If this entry's commit does not contain the pushed commit, it would replace the pushed commit. If it does
+        // contain it, the push may join an earlier entry.
         if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
         break;
       }
       case 'rollback':
         return null;
-      // The four requests below keep the commit that is live when their turn comes. So the push may join an entry that
-      // waits before them.
+      // These four kinds of deployment keep the commit that is live when their turn comes. So the push may join an
+      // entry that comes before them in the queue.
       case 'redeploy':
       case 'config':
       case 'restart':
@@ -45,8 +46,8 @@ export async function joinable(
 }
 
 /**
- * Returns the result for a push that joined this deployment. If only the deployment's author was refused, the result
- * tells the person to push again.
+ * Returns the result for a push that joined this deployment. If the deployment was refused because its author had lost
+ * the right to deploy, the result asks the person who joined to push again.
  */
 export async function joinedVerdict(
   repositories: Repositories,
@@ -74,7 +75,7 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // `dropOldParked` deletes the temporary ref later.
+    // Without tags, only the push's temporary ref could not be deleted. `dropOldParked` deletes it later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };

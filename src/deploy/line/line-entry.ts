@@ -35,11 +35,11 @@ export class Entry {
   readonly log: DeploymentLog;
   /** Receives the output of this deployment. A resumed deployment repeats its output from the first line. */
   readonly progress: Progress;
-  /** Resolves when a resumed build may continue. Null if this server started the deployment. */
+  /** Resolves when a deployment of an earlier server process may continue. Null if this process started it. */
   readonly resumption: Promise<void> | null;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
-  /** The user name of the person who cancelled this deployment, or null. */
+  /** The user name of the person who cancelled this deployment. Null if nobody did. */
   cancelledBy: string | null = null;
   /** True if the deployment's turn came, but its author was no longer authorised. */
   isRefused = false;
@@ -50,7 +50,10 @@ export class Entry {
     readonly request: Request;
     readonly principal: Principal;
     readonly log: DeploymentLog;
-    /** Set if the deployment is resumed after a restart. `progress` skips the lines that the log already has. */
+    /**
+     * Set if an earlier server process started the deployment. `progress` skips the lines that the log already has.
+     * `resumption` resolves when the deployment may continue.
+     */
     readonly resumed?: { readonly progress: Progress; readonly resumption: Promise<void> };
   }) {
     this.deployment = options.deployment;

@@ -17,8 +17,8 @@ export class Turns {
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
   /**
-   * For each tool and person: when its last deployment ended, as a running count of ended deployments. Cleared when
-   * nothing waits.
+   * For each tool and each person: how many deployments on the server had ended when the last one of this tool or
+   * person ended. Cleared when no deployment waits.
    */
   readonly #endedAt = new Map<string, number>();
   #endings = 0;
@@ -109,7 +109,7 @@ export class Turns {
     const { tool } = entry.deployment;
     // The deployments of one tool start in the order of arrival.
     if (this.#running.has(tool) || this.waiting(tool)[0] !== entry) return false;
-    // The previous server already started this deployment, so the limit does not hold it back.
+    // An earlier server process already started this deployment, so it need not wait for a free turn.
     if (entry.isResumed) return true;
     const free = this.#limit - this.#running.size;
     if (free < 1 || free > 1 || this.#limit === 1) return free >= 1;
@@ -122,8 +122,8 @@ export class Turns {
 
   /**
    * Sorts the waiting entries in the order of their turns. The person with the fewest running deployments comes first.
-   * If several persons have equally few, first comes the person, and then the tool, whose last deployment ended longest
-   * ago. For the entries behind it, each sorted entry counts as a deployment that has just ended.
+   * Among such persons, the one whose last deployment ended longest ago comes first, and then the tool whose last
+   * deployment ended longest ago. Once an entry is sorted, it counts as a deployment that has just ended.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);

@@ -3,7 +3,7 @@ import type { Entry } from './line-entry.ts';
 
 const TELL_EVERY_MS = 10_000;
 
-/** The reason why a deployment waits. A new line is printed when the deployment's position or `key` changes. */
+/** Why a deployment waits. A new line is printed when `key` or the position changes, but not when only `text` does. */
 interface Reason {
   readonly key: string;
   readonly text: string;

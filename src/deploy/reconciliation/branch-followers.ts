@@ -16,8 +16,8 @@ export class BranchFollowers {
   }
 
   /**
-   * Retries until the tool's deploy branch names the live commit, or until the server stops. The next start then tries
-   * again.
+   * Tries to move the tool's deploy branch to the live commit until this succeeds or the server stops. In the second
+   * case, the next start of the server tries to move the branch.
    */
   follow(tool: ToolName): void {
     if (this.#running.has(tool)) return;

@@ -10,7 +10,7 @@ import { RELEASES, versionOf } from './read-back-releases.ts';
 
 /**
  * Makes the deploy branch and the ref of the live release name the live commit. Deletes no branch. Moves nothing if the
- * repository has a newer release than the store.
+ * repository has a ref of a newer release than the live one.
  *
  * @throws Error if git cannot move the refs.
  */
@@ -46,7 +46,8 @@ async function findBehind(
   }
   const release = `${RELEASES}/v${live.version}`;
   const recorded = (await readRefs(repositories, name, [release])).get(release);
-  // A change of config vars makes a release of the same commit. Such a release moves no branch but has its own ref.
+  // Both refs are compared. After a change of config vars, the branch already names the commit, but the new release
+  // needs a ref of its own.
   if (live.commit === branch.commit && live.commit === recorded) return null;
   if (await isLost(repositories, live)) {
     log.error(
@@ -85,9 +86,9 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 }
 
 /**
- * Moves the branch and the release's ref together with the tags of an atomic push, or without the tags if these cannot
- * move. The commands are computed only when no other change of refs can run, because another deployment may go live
- * before that.
+ * Moves the branch and the release's ref together with the tags of an atomic push. If git cannot move the tags, moves
+ * the others without them. The commands are computed once no other change of refs can run, because another deployment
+ * may go live before that moment.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;
