@@ -15,9 +15,9 @@ import { assertTrustedUse } from './trusted-mode.ts';
 export interface BackEnds {
   readonly builder: Builder;
   readonly runtime: Runtime & Gateway;
-  /** The sources for builds that run in a cluster. Null if builds run on this machine. */
+  /** Gives their source to builds that run in a cluster. Null if no builds run in a cluster. */
   readonly sources: Sources | null;
-  /** How tools are isolated, for the log. */
+  /** How tools are isolated, for the log. `given` means that the caller has chosen the back ends in code. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
   /** Why the setting `sandbox: auto` found no isolation. Null if it found isolation, or has another value. */
   readonly whyTrusted: string | null;

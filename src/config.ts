@@ -86,7 +86,7 @@ function readFile(path: string | undefined): Record<string, unknown> {
   throw badFile(path, 'has no settings', 'Write each setting as `name: value`, one per line.');
 }
 
-/** The document as plain values. Only this conversion reports an alias without an anchor. */
+/** The YAML file as plain values. Refuses an alias `*name` without its anchor `&name`, which the parser accepts. */
 function contentOf(document: Document, path: string): unknown {
   try {
     return document.toJS();
@@ -115,7 +115,7 @@ function badFile(path: string, what: string, hint: string, cause?: unknown): Dep
   return new DeployError('BAD_SETTING', `the configuration file ${path} ${what}`, hint, { cause });
 }
 
-/** The first line of a parser's message. The rest quotes the file. */
+/** The first line of a YAML parser's message. The other lines quote the file, so they are left out. */
 function firstLine(message: string): string {
   return message.split('\n')[0]?.replace(/:$/, '') ?? '';
 }
