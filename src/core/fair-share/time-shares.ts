@@ -53,7 +53,7 @@ export class TimeShares {
     });
   }
 
-  /** Adds a key that had no waiting work. However long it had none, its lead over other keys is `MAX_AHEAD_MS` at most. */
+  /** Adds a key that had no waiting work. However long it had none, its lead over others is at most `MAX_AHEAD_MS`. */
   #enter(key: string, work: Work): void {
     const least = Math.min(...[...this.#waiting.keys()].map((other) => this.#usedMs.get(other) ?? 0));
     const ahead = Number.isFinite(least) ? least - MAX_AHEAD_MS : 0;
