@@ -16,7 +16,7 @@ export type Applied<Kind> = Kind & {
  * Creates or updates an object by server-side apply: sets the object's fields, and keeps other fields that others have
  * set. A dry run only checks whether the cluster would accept the object.
  *
- * @throws as `retrying` does.
+ * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  * @see https://kubernetes.io/docs/reference/using-api/server-side-apply/
  */
 export async function applyObject<Kind extends KubernetesObject>(
@@ -39,10 +39,10 @@ export async function applyObject<Kind extends KubernetesObject>(
 }
 
 /**
- * Creates or updates an object as `applyObject` does. Changes nothing if somebody else has set one of the object's
+ * Creates or updates an object by server-side apply. Changes nothing if somebody else has set one of the object's
  * fields to another value.
  *
- * @throws as `retrying` does.
+ * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  */
 export async function applyUnlessChanged<Kind extends KubernetesObject>(
   cluster: Cluster,
@@ -69,7 +69,7 @@ export async function applyUnlessChanged<Kind extends KubernetesObject>(
  * Reads an object of the cluster, or returns null if it does not exist. Needs only the right to patch the object,
  * because this makes an empty change as a dry run.
  *
- * @throws as `retrying` does.
+ * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  */
 export async function findObject<Kind extends KubernetesObject>(
   cluster: Cluster,

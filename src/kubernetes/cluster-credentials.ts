@@ -19,7 +19,7 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
   const certificate = certificateOf(user);
   if (certificate !== null) assertInTime(user, certificate);
   try {
-    // This call gets the credentials. Each call to the cluster begins with it, too.
+    // Gets the credentials in the same way as each later call to the cluster.
     await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
   } catch (cause) {
     const code = systemCode(cause);

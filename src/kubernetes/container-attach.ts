@@ -51,7 +51,7 @@ export class ContainerAttachment implements Disposable {
   #chunks: ContainerChunk[] = [];
   #waitingBytes = 0;
   #hasEnded = false;
-  /** The newest size of the terminal, while an earlier size is being sent. */
+  /** The newest size of the terminal, if it still waits to be sent. Null if no size waits. */
   #nextSize: { readonly columns: number; readonly rows: number } | null = null;
   #resizing: Promise<void> | null = null;
   #wake: () => void = () => {};
@@ -85,7 +85,7 @@ export class ContainerAttachment implements Disposable {
       if (stream !== null && bytes.length > 0) take({ stream, bytes });
       return true;
     };
-    // The library's own `attach` is not used, because it never waits for a slow reader of the output.
+    // The Kubernetes library's own `attach` is not used, because it never waits for a slow reader of the output.
     const { handler } = new Attach(givingUpAfter(timeoutMs, cluster.kubeConfig));
     const connecting = handler.connect(path, null, onMessage) as unknown as Promise<Socket>;
     const socket = await untilAborted(connecting, signal).catch((error: unknown) => {

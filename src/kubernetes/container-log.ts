@@ -11,7 +11,8 @@ export interface ContainerName {
   readonly pod: string;
   readonly container: string;
   /**
-   * Whose share of the time for output this output uses up. By default the namespace, so that each tool has one share.
+   * The name of the share of `outputTime` that this container's lines use up. By default the namespace, so that each
+   * tool has one share.
    */
   readonly share?: string;
 }
@@ -30,11 +31,9 @@ interface Place {
    * the first line.
    */
   newest: string;
-  /**
-   * `newest` in UTC, cut to whole seconds (`second`), and how many lines since the start of this second the reader has
-   * got (`count`).
-   */
+  /** The time stamp `newest` in UTC, cut to whole seconds. */
   second: string;
+  /** How many lines the reader has got since the start of `second`. */
   count: number;
 }
 
@@ -43,8 +42,8 @@ const PAUSE_MS = 150;
 const IDLE_MS = 120_000;
 const KEPT_LINES = 20;
 /**
- * A line is cut after this many characters, because a container may print endlessly without a newline. Readers mask the
- * line and then show fewer characters.
+ * A line is cut after this many characters, because a container may print endlessly without a newline. Callers hide the
+ * secrets in the line first, and then cut it further.
  */
 const MAX_LINE_CHARACTERS = 128 * 1024;
 const MAX_LAST_BYTES = 256 * 1024;
@@ -95,7 +94,7 @@ interface Reading {
   readonly query: Readonly<Record<string, string>>;
 }
 
-/** Reads the lines after `place`, and moves `place` to the last line. */
+/** Reads the log's lines after the position `place`, and moves `place` to the last line. */
 async function read(cluster: Cluster, name: ContainerName, reading: Reading): Promise<void> {
   const { place, onLine, signal } = reading;
   const response = await openApiStream(cluster, {
@@ -191,8 +190,8 @@ function comesBack({ spec }: V1Pod, container: string, exitCode: number): boolea
 }
 
 /**
- * True if the container is still being created, or if its pod has just disappeared. The next reading of its state tells
- * which.
+ * True if the container is still being created, or if its pod has just disappeared. The next call of `containerStatus`
+ * tells which.
  */
 function isNotYet(error: unknown): boolean {
   return error instanceof ApiException && (error.code === 400 || error.code === 404);

@@ -6,7 +6,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 export interface ClusterOptions {
   /** The name of a context of the kubeconfig. Empty for the current context. */
   readonly context: string;
-  /** The path of a kubeconfig file to use instead of KUBECONFIG and ~/.kube/config, or null. */
+  /** The path of a kubeconfig file. Null to use KUBECONFIG, ~/.kube/config or the pod's service account instead. */
   readonly kubeconfig?: string | null;
   /** The folder below which the files of the service account are; by default `/`. */
   readonly root?: string;
@@ -44,7 +44,7 @@ export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: Clust
   }
   if (context !== '') kubeConfig.setCurrentContext(context);
   const known = kubeConfig.getContexts().map(({ name }) => name);
-  // The library invents the context `loaded-context` if it has found no configuration.
+  // The Kubernetes library invents the context `loaded-context` if it has found no configuration.
   if (known.length === 1 && known[0] === 'loaded-context' && isMadeUp(kubeConfig)) {
     throw badCluster(
       'there is no Kubernetes configuration',
@@ -75,8 +75,8 @@ function serverOf(kubeConfig: KubeConfig, name: string): string {
     );
   if (kubeConfig.getCurrentUser() === null)
     throw badCluster(`the context ${name} names a user that does not exist`, 'its `users` have this name');
-  // The library makes such an address if a service account exists, but not the variables that Kubernetes sets in every
-  // pod.
+  // The Kubernetes library puts `undefined` into the address if there is a service account's token, but no
+  // KUBERNETES_SERVICE_HOST in the environment.
   if (found.server.includes('//undefined'))
     throw badCluster(
       'there is a service account’s token but no address of the API server',
@@ -95,7 +95,7 @@ function isMadeUp(kubeConfig: KubeConfig): boolean {
 }
 
 /**
- * Returns an error that says why the library could not read the kubeconfig. The error never quotes the file, because it
+ * Returns an error that says why the kubeconfig could not be read. The error never quotes the file, because it
  * may hold tokens.
  */
 function unreadable(cause: unknown): DeployError {
@@ -107,7 +107,7 @@ function unreadable(cause: unknown): DeployError {
   }
   if (cause instanceof Error && cause.name === 'YAMLException') {
     const line = (cause as { mark?: { line?: number } }).mark?.line;
-    // The library's error lacks a line number only if the file is empty.
+    // The error of the YAML library lacks a line number only if the file is empty.
     const what = line === undefined ? 'is empty' : `is not YAML in line ${line + 1}`;
     return badCluster(`the kubeconfig ${what}`, 'it is the right file, and complete');
   }

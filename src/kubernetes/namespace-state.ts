@@ -7,7 +7,7 @@ export type NamespaceState = 'there' | 'leaving' | 'gone';
 /**
  * Reads whether a namespace exists, is being deleted or does not exist. Null if this server may not read it.
  *
- * @throws as `retrying` does.
+ * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  */
 export async function namespaceState(
   cluster: Cluster,

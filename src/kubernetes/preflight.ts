@@ -41,7 +41,7 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   const state = await namespaceState(cluster, namespace, { signal });
   if (state === 'there') return;
   if (state !== null) throw noNamespace(namespace, state);
-  // This server may not read the namespace. A dry run in the namespace may show whether it exists.
+  // This server may not read the namespace. Creating a Secret in it as a dry run may show whether it exists.
   const secret = {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -50,7 +50,7 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   try {
     await applyObject<V1Secret>(cluster, secret, { signal, isDryRun: true });
   } catch (error) {
-    // A quota or a policy may refuse this Secret but accept the objects that matter.
+    // A quota or a policy may refuse this Secret but accept the objects that this server will create.
     const isRefused = error instanceof DeployError && error.code !== 'CLUSTER_UNREACHABLE';
     if (!isRefused || isNoNamespace(error)) throw error;
   }

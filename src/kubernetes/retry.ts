@@ -41,8 +41,8 @@ export async function retrying<Result>(
 }
 
 /**
- * Retries a removal for at most 30 s. Takes no signal: often the object is removed because the signal of its maker has
- * fired.
+ * Retries a removal for at most 30 s. Takes no signal: objects are often removed because a signal has fired, and that
+ * signal would end the removal too.
  */
 export async function retryRemoval(action: () => Promise<unknown>): Promise<void> {
   await retrying(action, { signal: new AbortController().signal, timeoutMs: REMOVAL_MS });
@@ -81,7 +81,7 @@ function retryAfterMs(error: unknown): number {
   return Number.isFinite(seconds) ? Math.min(seconds * 1000, MAX_PAUSE_MS) : 0;
 }
 
-/** Returns the error for people if all attempts have failed. */
+/** Returns the error that tells people that all attempts to call the cluster's API have failed. */
 export function unreachable(cause: unknown): DeployError {
   const why = cause instanceof ApiException ? `it answered ${cause.code}` : 'it cannot be reached';
   return new DeployError(

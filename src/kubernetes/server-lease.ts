@@ -17,7 +17,7 @@ export interface ServerLeaseOptions {
   /** The name of the server's pod. */
   readonly podName: string;
   readonly log: Log;
-  /** Called once if another server has taken the Lease, or if the API refuses to renew it until it expires. */
+  /** Called once, if another server takes the Lease, or if the API refuses renewals until the Lease has expired. */
   readonly onLost: (why: DeployError) => void;
   /** How many seconds the Lease lasts without renewal; by default 30. */
   readonly leaseSeconds?: number;
@@ -123,7 +123,7 @@ export class ServerLease {
       } catch (err) {
         if (signal.aborted) return;
         const isOver = performance.now() - renewedMs > this.#seconds * 1000;
-        // If the API does not answer, nobody else can take the Lease either.
+        // If the API does not answer, no other server can take the Lease either, so this server continues.
         if (isOver && !isAway(err)) return onLost(refused(err));
         if (!isTold) log.warn({ err }, 'the Lease of this installation was not renewed');
         isTold = true;
@@ -131,7 +131,7 @@ export class ServerLease {
     }
   }
 
-  /** Renews the Lease. @returns null, or the name of the pod that holds the Lease instead. */
+  /** Renews the Lease. @returns null if this succeeded, or else the name of the pod that holds the Lease now. */
   async #renew(): Promise<string | null> {
     const patience = { signal: this.#ending.signal, timeoutMs: this.#seconds * 1000 };
     if (await this.#write(this.#lease, this.#holder, patience)) return null;
@@ -183,7 +183,7 @@ export class ServerLease {
   }
 }
 
-/** Runs a call on the Lease. @returns null if the API answers with one of these codes. */
+/** Runs a call on the Lease. @returns null if the API answers with one of the HTTP status codes in `codes`. */
 async function unless(
   codes: readonly number[],
   action: () => Promise<V1Lease>,

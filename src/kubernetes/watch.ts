@@ -21,7 +21,7 @@ export interface Watching<Kind extends Watched> {
   readonly signal: AbortSignal;
   /** Reduces an object to the part that is kept between changes. If set, the API is asked only for metadata. */
   readonly keep?: (object: Kind) => Kind;
-  /** Called with each existing object, and then after each change. */
+  /** Called with each existing object, and then with an object after each of its changes. */
   readonly onState: (object: Kind) => void;
   /** Called with the last state of a deleted object. */
   readonly onGone?: (object: Kind) => void;
@@ -35,7 +35,8 @@ export interface Watching<Kind extends Watched> {
 }
 
 const WATCH_SECONDS = 240;
-// A watch counts as dead after this time without a byte, because the API server sends a bookmark about once a minute.
+// A watch counts as dead after this time without a byte, because the API server sends something about once a minute: if
+// nothing has changed, a bookmark, which is an event without a change.
 const IDLE_MS = 90_000;
 const LIST_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
@@ -78,7 +79,7 @@ export async function watchObjects<Kind extends Watched>(
   }
 }
 
-/** Lists all objects and reports them. @returns the version of the list. */
+/** Lists all objects and reports them. @returns the resource version of the list. */
 async function list<Kind extends Watched>(
   cluster: Cluster,
   watching: Watching<Kind>,
@@ -114,7 +115,7 @@ class StaleVersion extends Error {}
 /**
  * Reports changes until the API server ends the watch, which it does every few minutes.
  *
- * @returns the last reported version.
+ * @returns the last resource version that the API server has sent.
  */
 async function follow<Kind extends Watched>(
   cluster: Cluster,

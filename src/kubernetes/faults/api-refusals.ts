@@ -82,7 +82,8 @@ function missingQuota(message: string, cause: unknown): DeployError | null {
   );
 }
 
-// Parses the message of the Kubernetes file plugin/pkg/admission/limitranger/admission.go.
+// Parses the message about a pod that does not fit a LimitRange (plugin/pkg/admission/limitranger/admission.go of
+// Kubernetes).
 function limitRange(message: string, cause: unknown): DeployError | null {
   const found = [
     ...message.matchAll(

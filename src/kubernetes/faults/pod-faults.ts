@@ -19,7 +19,7 @@ export interface PodFault {
     | 'REFUSED';
   /** What happened, as a sentence without its subject and full stop: `exited with code 1`. */
   readonly words: string;
-  /** What the person can do now, as a full sentence. */
+  /** What the reader of the message can do now, as a full sentence. */
   readonly hint: string;
   /** The name of the faulty container. Null if the whole pod is at fault. */
   readonly container: string | null;
@@ -238,7 +238,7 @@ function fault(
   hint: string,
   more: Partial<Pick<PodFault, 'container' | 'exitCode' | 'mayPass'>> = {},
 ): PodFault {
-  // `words` may quote the cluster, which ends some sentences with a full stop.
+  // The words of a fault have no full stop, but `words` may quote a sentence of the cluster that ends with one.
   return {
     code,
     words: words.replace(/\.$/, ''),
