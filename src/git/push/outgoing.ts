@@ -3,8 +3,8 @@ import { flushPacket, PacketReader, sideBand } from './pkt-line.ts';
 import { encodeReport, parseReport, type Report } from './report-status.ts';
 
 /**
- * The answer to a push: a report, a fatal message if the server understands no push or the client reads no report, or
- * nothing if the push names no ref.
+ * The answer to a push: usually a report. A fatal message if the client's bytes are no push, or if the client reads no
+ * report. Nothing if the push names no ref.
  */
 export type Answer =
   | { readonly kind: 'report'; readonly report: Report; readonly progress: string }
