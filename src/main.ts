@@ -20,7 +20,8 @@ const LOST_STOP_MS = 10_000;
 export async function main(): Promise<void> {
   try {
     const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder } = process.env;
-    // Without a configuration file, the data folder is known before the settings are read.
+    // Begins to cache as early as possible: without a configuration file, the data folder is known before the settings
+    // are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);

@@ -1,4 +1,4 @@
-// Run by `npm ci` and `npm install`, under the Node of package.json.
+// Run by `npm ci` and `npm install`, under the version of Node that package.json installs.
 import { execFileSync } from 'node:child_process';
 import { existsSync, rmSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 
 /**
- * Builds ssh2's native ciphers for the Node of package.json, without the hooks that would end the server
+ * Builds ssh2's native ciphers for the Node that package.json installs, without the hooks that would end the server
  * (object-wrap-without-hooks.h). `npm ci` runs no install scripts of packages, because node-gyp would download Node's
  * headers. Here the headers come from the locked package of Node, or from a Node that was installed by hand. Without
  * headers or a compiler, ssh2 still works, but slower.
@@ -16,7 +16,7 @@ function buildNatives(): void {
   const headers = [locked, resolve(process.execPath, '../..')].find((folder) =>
     existsSync(join(folder, 'include/node/node.h')),
   );
-  // An npm without support for `allowScripts` has already built the ciphers, but for the Node that runs npm.
+  // An npm without support for `allowScripts` has already built the ciphers, but for the version of Node that runs npm.
   rmSync(join(root, 'node_modules/ssh2/lib/protocol/crypto/build'), { recursive: true, force: true });
   try {
     if (headers === undefined) throw new Error('there are no headers of Node');

@@ -3,7 +3,8 @@ import { resolve } from 'node:path';
 import { execa } from 'execa';
 
 const ROOT = resolve(import.meta.dirname, '../..');
-// A phone can show this many columns. The line that says what is live breaks before the times of build and rollout.
+// A phone can show this many columns. At this width, the line that says what is live is wrapped before the times of
+// build and rollout.
 const COLUMNS = 63;
 const MARGIN = 14;
 
@@ -17,8 +18,8 @@ const options = ['--format', 'svg', '--theme', 'vscode', '--mode', 'dark', '--wi
 const { stdout: picture } = await execa('ansi2', options, { preferLocal: true, localDir: ROOT, input });
 const [opening, width, height] = /^<svg width="(\d+)" height="(\d+)"/.exec(picture) ?? [];
 if (opening === undefined) throw new Error('ansi2 draws in another way');
-// A margin, a size that follows the width of the page, a title for screen readers, and a font for machines that have
-// none of those that ansi2 names. Viewers other than browsers need the spaces and the background in attributes too.
+// Adds a margin, a size that follows the width of the page, a title for screen readers, and a font for machines without
+// the fonts that ansi2 names. Viewers other than browsers need the spaces and the background in attributes too.
 const box = [-MARGIN, -MARGIN, Number(width) + 2 * MARGIN, Number(height) + 2 * MARGIN];
 const adapted = picture
   .replace(

@@ -73,7 +73,8 @@ export class LocalSocket {
 
   async #bindAgain(): Promise<void> {
     const { path, log } = this.#options;
-    // Open connections stay open. `close` also deletes the file of the socket, so it comes before the new file is made.
+    // Closing the old server keeps its connections open, but deletes the socket's file. So close it before the new
+    // server makes this file.
     this.#server.close();
     this.#server = this.#make();
     try {
@@ -145,8 +146,8 @@ export class LocalSocket {
 }
 
 /**
- * For a server that has just taken the lock of its data folder: if somebody deleted the file of the lock, another
- * server may still be at work in the folder.
+ * Checks that no other server listens on the socket. Called by a server that has just taken the lock of its data
+ * folder: if somebody deleted the file of the lock, another server may still be at work in the folder.
  *
  * @throws DeployError `DATA_IN_USE`
  */

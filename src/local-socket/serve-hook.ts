@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { TruthfulPush } from '../git/push/push-session.ts';
 import type { LocalConnection } from './local-socket.ts';
 
-/** The mark at the end that hooks/post-receive waits for. No text for a client contains this byte. */
+/** Marks the end of the text for which hooks/post-receive waits. No text for a client contains this byte. */
 const END = '\0';
 
 /**
