@@ -22,11 +22,11 @@ export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' 
 /** The state of a repository, read from its files without running git. */
 export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
-  /** Whether the repository has lost objects that every push needs. */
+  /** True if the repository has lost objects that every push needs. */
   readonly isHollow: boolean;
 }
 
-/** Whether a repository has no torn refs and the objects that every push needs. */
+/** True if a repository has no torn refs and has not lost objects that every push needs. */
 export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
   return torn.length === 0 && !isHollow;
 }
@@ -45,18 +45,19 @@ export interface DataFacts {
   readonly copies: ReleaseCopies;
   /** For each tool with copies, the versions that have a copy, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
-  /** The id of the secrets key; null = the file is missing or is not a key. */
+  /** The secrets key's id. Null if the file is missing or is no key. `unreadable` if the server may not read it. */
   readonly keyId: string | 'unreadable' | null;
-  /** A path in the data folder; null = no good backup, or not needed because the store is good. */
+  /** The newest good backup of the store: a path in the data folder. Null if there is none, or if the store is good. */
   readonly storeBackup: string | null;
-  /** A path in the data folder; null = no good backup. */
+  /** The newest good backup of the user directory: a path in the data folder. Null if there is none. */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
 }
 
 /**
- * Reads a data folder, also while a server runs. Changes nothing, except that it may roll back a journal that a killed
- * server left. A process that has opened the store must not call it.
+ * Reads a data folder, also while a server runs. Changes nothing, except that it may roll back a journal of the store
+ * that a killed server left. A process that has opened the store must not call this, because it would lose its locks on
+ * the store.
  */
 export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
   const { data, keys } = config;
@@ -73,7 +74,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
     copies,
     copied: new Map(copies.tools().map((tool) => [tool, copies.versions(tool)])),
     keyId: secretsKeyId(keys),
-    // Searched only if needed, because it reads whole backups.
+    // Searches for a backup only if the store is not good, because the search reads whole backups.
     storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
     directoryBackup: within(data, await newestGoodDirectory(data)),
     setAside: await listSetAside(data),
@@ -131,7 +132,7 @@ export async function newestGoodDirectory(data: string): Promise<string | null> 
   return null;
 }
 
-/** Whether the user directory is worth a backup: a readable file with users. */
+/** True if the user directory is worth a backup, because it is a readable file with users. */
 export async function hasUsers(config: DataConfig): Promise<boolean> {
   return (await readDirectory(config)).state === 'whole';
 }

@@ -20,9 +20,9 @@ export interface Finding {
    * repairs the problem by itself when it starts.
    */
   readonly kind: 'refuses' | 'act' | 'repaired';
-  /** The problem, as the message of an error says it. */
+  /** The problem, in the form of an error message: without a full stop at its end. */
   readonly what: string;
-  /** The remedy, as full sentences. */
+  /** What the operator should do about the problem, as full sentences. */
   readonly advice: string;
 }
 
@@ -56,7 +56,8 @@ export async function tellFindings(findings: readonly Finding[], data: string, l
     if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
     else log.warn({ what, advice }, 'the data folder is being repaired');
   }
-  // If the newest backup looks old, the clock may have jumped. Then nothing is deleted at this start.
+  // If the newest backup looks more than a day old, the clock may have jumped, so that every folder looks old. Then this
+  // start deletes none.
   if ((await new Backups(data).ageOfNewest(Date.now())) > DAY_MS) return;
   const dropped = await dropOldSetAside(data, removeTree);
   if (dropped.length > 0) log.warn({ folders: dropped }, 'old folders in set-aside deleted');
@@ -68,7 +69,7 @@ function refuses(what: string, advice: string): Finding {
 
 function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   if (store.state !== 'whole' || store.keyId === null || store.keyId === keyId) return [];
-  // If the key cannot be read, the server reports this itself when it starts.
+  // If the secrets key cannot be read, the server reports this itself when it starts.
   if (keyId === 'unreadable') return [];
   const file = join(config.keys, 'secrets.key');
   const given = keyId === null ? `${file} is missing or is not a key` : `${file} contains the key ${keyId}`;
@@ -114,7 +115,7 @@ function bringBackStore({ storeBackup, copies }: DataFacts): string {
   return `There is no good backup in the data folder. If you have one elsewhere, restore it (npx toolforge-push help restore). Otherwise start over: npx toolforge-push start-over store reads ${counted(count, 'release')} with config vars from their copies. It loses deploy tokens, the effects of scale and stop, the lists of builds and deployments, and config vars of tools without a release.`;
 }
 
-/** Refuses if all repositories or all artifacts are missing. A disk is then probably not mounted. */
+/** Refuses the start if the repositories or the artifacts of all live tools are missing: a disk may not be mounted. */
 function wholeFolders(facts: DataFacts): Finding[] {
   const { repositories, config } = facts;
   const live = expectedLive(facts);
@@ -253,7 +254,7 @@ function toolFindings(facts: DataFacts): Finding[] {
   return expectedLive(facts).flatMap(({ name, version, commit, artifact }): Finding[] => {
     const repository = repositories.find(({ tool }) => tool === name);
     const folder = `repositories/${name}.git`;
-    // A hollow repository is already reported.
+    // A repository that has lost objects (`isHollow`) is already reported.
     const isLost =
       repository === undefined || (!repository.isHollow && !mayHave(join(config.data, folder), commit));
     const hasArtifact =

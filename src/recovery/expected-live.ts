@@ -20,7 +20,7 @@ export function storedTools({ store }: DataFacts): readonly StoredTool[] {
   return store.state === 'whole' ? store.tools : [];
 }
 
-/** Every tool in the store, the repositories or the copies of releases. */
+/** Every tool that is in the store, has a repository or has copies of releases. */
 export function toolsIn(facts: DataFacts): ToolName[] {
   const { repositories, copied } = facts;
   const stored = storedTools(facts).map(({ name }) => name);
@@ -28,8 +28,8 @@ export function toolsIn(facts: DataFacts): ToolName[] {
 }
 
 /**
- * The versions that went live and that the store lacks, in ascending order. `readBackReleases` finds the same
- * versions. Empty if the store cannot be read.
+ * The versions that went live and that the store lacks, in ascending order. The next start finds the same versions and
+ * reads them back. Empty if the store cannot be read.
  */
 export function behind(facts: DataFacts, tool: ToolName): number[] {
   if (facts.store.state !== 'whole') return [];
@@ -41,7 +41,7 @@ export function behind(facts: DataFacts, tool: ToolName): number[] {
   return [...went].filter((version) => stored?.wereLive.has(version) !== true).sort((a, b) => a - b);
 }
 
-/** The expected live release of every tool that has one. */
+/** Lists for each tool the release that will be live after the next start. Leaves out tools without such a release. */
 export function expectedLive(facts: DataFacts): ExpectedLive[] {
   return toolsIn(facts).flatMap((name): ExpectedLive[] => {
     const live = storedTools(facts).find((tool) => tool.name === name)?.live ?? null;
