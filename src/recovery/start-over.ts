@@ -195,7 +195,7 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   ];
 }
 
-/** Renames a `secrets.key` that is not a key, within the folder of keys. */
+/** If `secrets.key` does not contain a valid key, renames the file within the folder of keys. */
 async function setTornKeyAside(keys: string, stamp: string): Promise<string[]> {
   const path = join(keys, 'secrets.key');
   if (secretsKeyId(keys) !== null || !existsSync(path)) return [];
