@@ -18,7 +18,7 @@ interface Named {
  * Says that a process has started: `web.1 started · healthy after 1.2 s`.
  *
  * @param startedAt - When the process started, by `performance.now()`.
- * @param remark - A problem although the process counts as healthy, or null.
+ * @param remark - A problem of a process that counts as healthy. Null if there is none.
  */
 export function startedWords({ name, type }: Named, startedAt: number, remark: string | null): string {
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);

@@ -23,7 +23,10 @@ export interface HealthCheck {
   readonly elsewhereMs?: number;
   /** After how many milliseconds an unchanged problem is reported again; 30,000 by default. */
   readonly againMs?: number;
-  /** Returns the last output of the process, with config vars masked. The output may report that workers have died. */
+  /**
+   * Returns the last output of the process, with config vars masked. It may say that worker processes, for example
+   * those of gunicorn, have died.
+   */
   readonly lastLines?: () => Promise<readonly string[]>;
   readonly signal: AbortSignal;
   /**
@@ -42,7 +45,9 @@ export interface Seen {
 }
 
 export type Readiness =
-  /** `remark` is a problem that does not prevent health, such as `GET / answers 500`, or null. */
+  /**
+   * `remark` is a problem that does not prevent health, such as `GET / answers 500`. Null if there is no such problem.
+   */
   | { readonly kind: 'healthy'; readonly remark: string | null }
   | { readonly kind: 'exited'; readonly exit: Exit }
   | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
@@ -52,8 +57,8 @@ export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
 
 const PAUSE_MS = 60;
 /**
- * The pause between two questions after the first 5 s. It is longer than `PAUSE_MS`, because the tool may log each
- * request.
+ * The pause between two requests to the process after the first 5 s. It is longer than `PAUSE_MS`, because the tool may
+ * log each request.
  */
 const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
@@ -87,8 +92,8 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
   /**
-   * The problem that the newest question found before the time limit. Null if nothing was asked, as nothing listened on
-   * PORT.
+   * The problem that the newest request found before the time limit. Null if no request was sent, because the process
+   * did not listen on PORT.
    */
   let answered: Seen | null = null;
   for (;;) {
@@ -100,7 +105,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
     const now = performance.now();
     const leftMs = start + timeoutMs - now;
     elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
-    // The time limit cuts the last question short, so the result of an earlier question says more.
+    // The time limit may have ended the last request too early, so the result of the request before it says more.
     if (leftMs <= 0) return { kind: 'timed-out', seen: answered ?? seen, waitedMs: timeoutMs };
     answered = found.wasAsked ? seen : null;
     if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)

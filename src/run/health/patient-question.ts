@@ -1,7 +1,7 @@
 /** The result of a question that got no answer in time. */
 export type TooLate = 'too late';
 
-/** How long a second question waits, in milliseconds. */
+/** How long the second of two open questions waits for its answer, in milliseconds. */
 const MAX_SECOND_MS = 10_000;
 
 /**
@@ -16,8 +16,8 @@ export class PatientQuestion<Answer> {
   #first: Promise<Answer> | null = null;
 
   /**
-   * @param ask - Asks once. It rejects when its signal fires.
-   * @param signal - Ends every question.
+   * @param ask - Sends one question to the process, and resolves with the answer. Rejects when its signal fires.
+   * @param signal - Ends all open questions.
    */
   constructor(
     ask: (signal: AbortSignal) => Promise<Answer>,
@@ -30,7 +30,7 @@ export class PatientQuestion<Answer> {
   }
 
   /**
-   * Waits up to 10 s for the next answer to any question.
+   * Asks the process, and waits up to 10 s for an answer. If the first question is still open, its answer counts too.
    *
    * @throws the error of `ask`, unless `ask` failed because a signal fired.
    */

@@ -24,7 +24,7 @@ export interface LocalRolloutOptions {
 export class LocalRollout {
   readonly release: Release;
   readonly #options: LocalRolloutOptions;
-  /** The processes that stay up. */
+  /** The processes that stay up. Scheduled processes are in `#timed`. */
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
   /** Changes with each request, so that equally busy processes take turns. */
@@ -79,7 +79,7 @@ export class LocalRollout {
       : { kind: 'starting' };
   }
 
-  /** Creates the processes that this set lacks for these numbers, without starting them. */
+  /** Creates the processes that are missing to reach the numbers in `replicas`. Does not start them. */
   missing(replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
@@ -92,7 +92,7 @@ export class LocalRollout {
     return new LocalRollout(this.#options, processes);
   }
 
-  /** Adds the processes of another set to this one. */
+  /** Adds processes that `missing` has created. */
   join(others: LocalRollout): void {
     const types = stayingUp(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(
@@ -101,7 +101,7 @@ export class LocalRollout {
   }
 
   /**
-   * Removes the surplus processes with the highest numbers from this set.
+   * Removes the surplus processes with the highest numbers from this rollout.
    *
    * @returns the removed processes, which still run.
    */

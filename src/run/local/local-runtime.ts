@@ -117,8 +117,8 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   /**
-   * Creates a runtime with an empty folder for running processes. The processes of an earlier server must have ended
-   * (`endLeftovers`).
+   * Creates a runtime with an empty folder for running processes. Call `endLeftovers` before, which ends the processes
+   * of an earlier server.
    */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
@@ -192,7 +192,7 @@ export class LocalRuntime implements Runtime, Gateway {
     return addressOf(tool, this.#hostNames);
   }
 
-  /** Does nothing: at its start, this server has ended all processes of a killed server (`endLeftovers`). */
+  /** Does nothing: `endLeftovers` has ended all processes of a killed server before this runtime was created. */
   async cleanUp(): Promise<void> {}
 
   async close(): Promise<void> {
@@ -267,7 +267,7 @@ export class LocalRuntime implements Runtime, Gateway {
   /**
    * Sends the tool's requests to this rollout from now on.
    *
-   * @returns the version that got the requests before, or null.
+   * @returns the version of the previous rollout. Null if there was none.
    */
   #switchTo(next: LocalRollout): number | null {
     const { tool } = next.release;

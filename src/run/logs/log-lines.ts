@@ -26,7 +26,7 @@ export class LogLines {
     return lines.flatMap(finished);
   }
 
-  /** Returns the rest after the last newline, as the last line. */
+  /** Returns the text after the last newline as the last line. Returns nothing if there is no such text. */
   end(): string[] {
     const line = this.#rest + this.#decoder.end();
     this.#rest = '';

@@ -25,7 +25,7 @@ export interface ToolLogOptions {
   readonly room?: LineRoom;
 }
 
-/** How many bytes of old lines a reader gets at most, and how many are read from each file. */
+/** How many bytes of lines from the past a reader gets at most, and how many are read from each file. */
 const MAX_PAST_BYTES = 5 * 1024 * 1024;
 /**
  * How many processes of a tool may have a log. A release can give its processes new names, so the oldest logs are
@@ -60,7 +60,7 @@ export class ToolLog {
     return this.appendLines(texts.map((text) => ({ at, process, text })));
   }
 
-  /** Adds lines of one process that already have a time, as `append` does for lines without a time. */
+  /** Adds lines of one process that already have a time. Never rejects: lines are lost if the disk is full. */
   appendLines(lines: readonly LogLine[]): Promise<void> {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();

@@ -116,9 +116,9 @@ class LocalOneOff {
   }
 
   /**
-   * Waits until the wrapper has opened the pipes, then connects the client's streams.
+   * Waits until the script that wraps the command has opened the pipes (`onPipes`), then connects the client's streams.
    *
-   * @returns the first output of the wrapper, which tells why a command could not be started.
+   * @returns the first output of the script, which tells why a command could not be started.
    */
   async #watchWrapping(): Promise<string> {
     let words = '';

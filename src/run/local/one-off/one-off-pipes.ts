@@ -8,13 +8,16 @@ import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
 
-/** The names of the pipes in the folder. The wrapper of the command opens the pipes inside the sandbox. */
+/**
+ * The names of the pipes in the folder. In the sandbox, the scripts that wrap the command open them (`onPipes`,
+ * `inTerminal`).
+ */
 const NAMES = ['in', 'out', 'err', 'size'] as const;
 
 /**
- * The named pipes between this server and one process in a sandbox. The folder of the pipes is mounted read-only for
- * this process alone. The pipes replace the standard streams of the sandbox, because the wrapper of the command uses
- * those itself.
+ * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only, for this
+ * command alone. The command does not get the standard streams of the sandbox, because the script that wraps it prints
+ * to them.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
@@ -23,8 +26,8 @@ export class OneOffPipes implements AsyncDisposable {
   readonly errors: Socket;
   readonly #sizes: Socket;
   /**
-   * Descriptors that hold each pipe open for reading and writing, so that neither side waits for the other or sees an
-   * early end.
+   * Descriptors that hold each pipe open for reading and writing, so that neither this server nor the command waits for
+   * the other or sees an early end.
    */
   readonly #keepers: Map<(typeof NAMES)[number], number>;
   /**
@@ -34,7 +37,7 @@ export class OneOffPipes implements AsyncDisposable {
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
 
-  /** Opens all pipes before any code of the tool runs. */
+  /** Opens all pipes in the folder. Must run before any code of the tool. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
     const { keepers, ends } = openAll(folder);
@@ -53,7 +56,7 @@ export class OneOffPipes implements AsyncDisposable {
     const paths = NAMES.map((name) => join(folder, name));
     await mkdir(folder);
     try {
-      // The umask may have removed permissions of the folder.
+      // The tool's user must be able to enter the folder, and the umask may have removed that permission.
       await chmod(folder, 0o711);
       await execa('/usr/bin/mkfifo', ['-m', '600', ...paths], { env: {}, extendEnv: false, stdin: 'ignore' });
       await sandbox.own(paths, toolNumber);
@@ -65,9 +68,9 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /**
-   * Closes this server's extra descriptors. Call this when the process has opened its ends of the pipes. From then on,
-   * each side sees when the other side closes. The pipe for sizes stays open, because its reader may not have opened it
-   * yet.
+   * Closes the descriptors that held the pipes `in`, `out` and `err` open. Call this when the command has opened these
+   * pipes. From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still
+   * held open, because its reader may not have opened it yet.
    */
   opened(): void {
     this.#let('in', 'out', 'err');
@@ -111,8 +114,8 @@ export class OneOffPipes implements AsyncDisposable {
 }
 
 /**
- * Opens each pipe for reading and writing (`keepers`), and then this server's own ends of the pipes. If a pipe cannot
- * be opened, closes all that are open.
+ * Opens each pipe twice: for reading and writing, so that it stays open (`keepers`), and as this server's own end. If a
+ * pipe cannot be opened, closes all that are open.
  */
 function openAll(folder: string) {
   const opened: number[] = [];

@@ -23,11 +23,13 @@ const MAX_ENTRIES_PART = 0.25;
 /** How many files or bytes a folder must gain between two checks to count as growing fast. */
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 /**
- * On a nearly full disk, a process whose large folder grows slowly can be ended if no process was ended for this many
- * milliseconds.
+ * On a nearly full disk, only fast growth ends a process. But if no process was ended to make room for this many
+ * milliseconds, slow growth of a large folder is enough.
  */
 const SLOW_MS = 10_000;
-/** The shortest time between two searches for processes that may hide files, in milliseconds. */
+/**
+ * The shortest time between two searches for processes that may hide deleted files from this server, in milliseconds.
+ */
 const SECRETS_MS = 2000;
 /**
  * The pause after a check lasts at least this many times as long as the check, unless the disk fills quickly or is
@@ -43,7 +45,7 @@ export interface WatchedFolder {
 
 interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
-  /** The result of the last check. */
+  /** The disk use that the last check of the folder measured. */
   use: DiskUse;
   grew: 'fast' | 'slowly' | 'not';
 }
@@ -51,7 +53,8 @@ interface Watched extends WatchedFolder {
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
  * quickly. Deleted files count if a process in a sandbox still holds them open. If the disk is nearly full, ends the
- * process with the largest growing folder. If no folder grows, ends a process that may hide files.
+ * process with the largest growing folder. If no folder grows, ends a process that may hide deleted files from this
+ * server.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -84,7 +87,8 @@ export class DiskWatch {
     while (this.#watched.size > 0) {
       try {
         const space = await pace.next(tookMs);
-        // Make room by the results of the last check, because the next check takes long if there are many files.
+        // Choose the process to end by the results of the last check, because the next check takes long if there are
+        // many files.
         if (space.low !== null) this.#makeRoom(space.low);
         tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
         if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
@@ -105,10 +109,10 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all watched folders and ends processes that exceed a limit. If the disk loses only bytes or only entries
-   * quickly, measures only those.
+   * Measures all watched folders and ends processes that exceed a limit. If the disk's free bytes or free entries
+   * (inodes) fell quickly, measures only bytes or only entries.
    *
-   * @returns how long the folders took, in milliseconds
+   * @returns how long measuring the folders took, in milliseconds
    */
   async #weigh(cause: LookCause): Promise<number> {
     const folders = [...this.#watched.keys()];
@@ -118,8 +122,8 @@ export class DiskWatch {
       cause === 'bytes' ? null : entriesOf(folders, NEVER),
     ]);
     const tookMs = performance.now() - startedAt;
-    // Measure deleted files in the background, because this is slow if a process has many open files. The next check
-    // counts the result.
+    // In the background, measure deleted files that are still open. This is slow if a process has many open files, so
+    // the next check adds the result.
     void this.#hidden.look(folders, cause);
     for (const watched of this.#watched.values()) {
       const { folder, use } = watched;
@@ -159,7 +163,10 @@ export class DiskWatch {
     }
   }
 
-  /** Makes room on a disk that is nearly full: ends the process with the largest growing folder. */
+  /**
+   * Makes room on a disk that is nearly full: ends the process with the largest growing folder. If no folder grows,
+   * ends a process that may hide deleted files.
+   */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const now = performance.now();
     const isSlowTurn = now - this.#endedAt > SLOW_MS;
@@ -171,7 +178,10 @@ export class DiskWatch {
     this.#end(largest, { kind: 'room' });
   }
 
-  /** Ends one process that could hide files at the previous search and still can. */
+  /**
+   * Ends one process that may hide deleted files from this server. Spares processes that did not do so at the previous
+   * search.
+   */
   async #endSecretive(): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
     this.#nextSearchAt = Infinity;

@@ -28,7 +28,7 @@ export async function makeRunFolders(
   const home = { source: join(folder, 'home'), target: '/home/tool', isWritable: true };
   for (const path of [folder, tmp.source, home.source]) await mkdir(path);
   await sandbox.own([tmp.source, home.source], toolNumber);
-  // The tool's user must reach its two folders, and the umask may have removed permissions.
+  // The tool's user must be able to enter this folder, and the umask may have removed that permission.
   await chmod(folder, 0o711);
   return {
     folder,

@@ -13,7 +13,7 @@ import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
 import { makeRunFolders, type RunFolders } from './run-folders.ts';
 
-/** Adds the variables of an artifact's layers to the environment of a process. */
+/** Adds the environment variables that an artifact's buildpack layers set to the environment of a process. */
 export type LaunchEnvironment = (options: {
   readonly layersFolder: string;
   readonly layersPath: string;
@@ -179,16 +179,22 @@ class RunOutput {
     return await process.exited;
   }
 
-  /** Returns the last lines of output. They are masked only here, because most output never goes to a push. */
+  /**
+   * Returns the last lines of output, with config vars masked. Masks only here, because most output never goes to a
+   * push.
+   */
   async lastLines(): Promise<string[]> {
     return this.#last.map(await this.#masking());
   }
 
-  /** Returns a function that masks config vars in a line for a push. A line may have been cut anywhere. */
+  /**
+   * Returns a function that masks config vars in a line for a push. The line may have been cut in the middle of a
+   * value.
+   */
   async #masking(): Promise<(text: string) => string> {
     const { configVars } = this.#start.release;
     const mask = await masking(configVars);
-    // In a URL each byte may take three characters.
+    // A config var's value may stand in the line as part of a URL. There, each byte takes up to three characters.
     const longest = Object.values(configVars).reduce(
       (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
       0,
@@ -230,8 +236,8 @@ export function artifactMounts({ artifact }: Release): { workspace: Mount; layer
 }
 
 /**
- * Returns all environment variables of a process: defaults, the setting `build_environment`, the variables of the
- * artifact's layers, and the config vars.
+ * Returns all environment variables of a process: the server's defaults, the setting `build_environment`, the variables
+ * that the artifact's buildpack layers set, the config vars and PORT.
  */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,

@@ -20,9 +20,9 @@ export interface Timetable {
   /** The cron fields, as `readSchedule` returns them. */
   readonly cron: string;
   readonly clock: Clock;
-  /** Called at each moment of the timetable, at most `START_DEADLINE_MS` late. It must not throw. */
+  /** Called when a run is due, at most `START_DEADLINE_MS` late. It must not throw. */
   readonly onDue: (dueAt: number) => void;
-  /** Called if a moment was missed because the machine slept or its clock was changed. */
+  /** Called if the time of a run was missed because the machine slept or its clock was changed. */
   readonly onMissed: (dueAt: number) => void;
 }
 
@@ -30,8 +30,8 @@ export interface Timetable {
 const LOOK_MS = START_DEADLINE_MS / 2;
 
 /**
- * Calls `onDue` at each moment of a timetable until the signal fires. Missed moments are not caught up. If the clock is
- * set back, the timetable continues from the new time.
+ * Calls `onDue` each time a run is due, until the signal fires. Missed runs are not caught up. If the clock is set
+ * back, the timetable continues from the new time.
  */
 export async function keepTimetable(
   { cron, clock, onDue, onMissed }: Timetable,

@@ -88,7 +88,7 @@ export class ToolProcess {
     return isAnswering ? (this.#running?.port?.outside ?? null) : null;
   }
 
-  /** Returns a function that tells later what has happened to the current run. */
+  /** Remembers the present run. The returned function tells later what has happened to that run. */
   get fate(): () => Fate {
     const running = this.#running;
     return () => {

@@ -6,7 +6,7 @@ import { PacedReading } from '../../../core/fair-share/paced-reading.ts';
 /**
  * Opens a new connection to a tool for each request. A tool may answer and close the connection before it has read the
  * whole body of the request. In that case the failed write is ignored and the answer is read. All connections to one
- * process share one reading pace.
+ * process together get one share of the time that this server spends reading (`PacedReading`).
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.6
  */
@@ -21,7 +21,10 @@ export class AnswerFirstAgent extends Agent {
     return socket.connect(options as TcpNetConnectOpts);
   }
 
-  /** Tells the paced reading when the answer begins, or when the connection changes to another protocol. */
+  /**
+   * Tells `PacedReading`, which reads the connection, when the answer begins or the connection changes to another
+   * protocol.
+   */
   static watch(outgoing: ClientRequest): void {
     outgoing.once('response', (answer) => PacedReading.of(answer.socket)?.begin(answer));
     outgoing.once('upgrade', (_answer, socket) => PacedReading.of(socket)?.becomeOpaque());
@@ -40,7 +43,10 @@ class AnswerFirstSocket extends Socket {
   }
 }
 
-/** Ignores that the tool has closed the connection, because reading reports the end and its reason. */
+/**
+ * Ignores that a write failed because the tool has closed the connection. Reading from the connection reports the
+ * reason.
+ */
 function unlessClosed(done: Done): Done {
   return (error) => {
     const code = systemCode(error);

@@ -17,7 +17,8 @@ const NO_TRAILER =
   /^(transfer-encoding|content-.*|trailer|host|connection|keep-alive|te|upgrade|proxy-.*|www-authenticate|authorization|set-cookie|cookie|cache-control|expires|date|age|location|retry-after|vary|warning|pragma|expect|max-forwards|range|if-.*)$/;
 
 /**
- * Passes `103 Early Hints` of a tool on to its client, with only the links. A client of HTTP/1.0 gets no hints.
+ * Passes `103 Early Hints` of a tool on to its client, with only the header field Link. A client of HTTP/1.0 gets no
+ * hints.
  *
  * @see https://www.rfc-editor.org/rfc/rfc8297
  */
@@ -31,7 +32,7 @@ export function passEarlyHints(outgoing: ClientRequest, response: ServerResponse
     try {
       response.writeEarlyHints({ link: links });
     } catch {
-      // Node.js refuses links that it does not understand. Losing a hint does no harm.
+      // Node.js refuses some values of the field Link. The client does not need the hint.
     }
   });
 }
@@ -45,7 +46,7 @@ export function passTrailers(answer: IncomingMessage, response: ServerResponse):
     try {
       response.addTrailers(trailers);
     } catch {
-      // Node.js refuses to write some values that it accepts when it reads them. The answer itself is complete.
+      // Node.js reads some trailers that it refuses to write. The answer is complete without its trailers.
     }
   });
 }

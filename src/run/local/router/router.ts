@@ -41,7 +41,7 @@ interface Forwarding {
   readonly response: ServerResponse;
   /** The pauses before the next attempts to forward the request, in milliseconds. */
   readonly pauses: readonly number[];
-  /** The process that got the request but did not answer it, or null. */
+  /** The process that got the request but did not answer it. Null if no process has got the request yet. */
   readonly lostBy: WayIn | null;
 }
 
@@ -124,7 +124,8 @@ export class Router {
         fail(new Error('101 without being asked'));
       });
     });
-    // Only an empty body may be sent twice, and the request's own stream can be read only once.
+    // A request that may be repeated has an empty body. Send a new empty stream each time, because the request's own
+    // stream can be read only once.
     const options = isRepeatable(request) ? { buffer: Readable.from([]) } : {};
     // Because `proxy` has a listener for errors, `web` rejects only if the proxy itself has a fault.
     proxy.web(request, response, options).catch((error: unknown) => {
@@ -202,7 +203,7 @@ export class Router {
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
   }
 
-  /** Returns the reason why a tool gave no answer: its process may have just ended. */
+  /** Returns why a tool gave no answer: why no process gets requests now, such as a crash, or else `no-answer`. */
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
     return route.kind === 'up' ? { kind: 'no-answer' } : route;
