@@ -261,7 +261,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
     } catch (error) {
       const why = await this.#lost.explain(tool, error);
       if (this.#options.config.make_namespaces || !isNoNamespace(why)) throw why;
-      // The namespace is missing. `Drift` starts the release when the namespace exists again.
+      // The namespace is missing. When it exists again, `Drift`, which restores deleted objects, starts the release in
+      // it.
       this.#live.resume(fresh, toolNumber);
       await this.#lost.look(tool);
     }

@@ -12,7 +12,7 @@ import { scheduleStatuses } from './schedules/schedule-status.ts';
 import type { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { cronJobsOf } from './schedules/schedules.ts';
 
-/** The objects that know something about the processes of tools. */
+/** The objects that `processStatuses` asks: each knows a part of the status of a tool's processes. */
 export interface Observers {
   readonly live: LiveRollouts;
   readonly drift: Drift;
@@ -23,7 +23,7 @@ export interface Observers {
 /**
  * Returns the status of each process of a tool, including scheduled processes but not one-off commands.
  *
- * @throws as `retrying` does.
+ * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
  */
 export async function processStatuses(
   observers: Observers,

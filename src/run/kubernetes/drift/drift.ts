@@ -19,7 +19,7 @@ import { Gaps, type Missing } from './restore-objects.ts';
 
 /** A remark that `ps` shows about a process. */
 export interface DriftNote {
-  /** The process type, or null for all processes. */
+  /** The type of the processes that the remark is about. Null if it is about all processes. */
   readonly type: string | null;
   readonly text: string;
 }
@@ -28,9 +28,14 @@ export interface DriftNote {
 interface ToolDrift {
   readonly rolloutId: string;
   notes: readonly (DriftNote & { readonly at: number })[];
-  /** The logged reason why missing objects could not be restored. Null if no object is missing. */
+  /**
+   * The last logged reason why missing objects could not be restored. Null if no failure was logged since the last
+   * success.
+   */
   failure: string | null;
-  /** True if restoring the objects in a new namespace has failed once. */
+  /**
+   * True after the first failure to restore objects in a namespace that was created again. That failure is not logged.
+   */
   isNewThere: boolean;
 }
 
@@ -63,7 +68,7 @@ const NOTED_MS = 3600_000;
  *
  * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
  * every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If a pod
- * waits for a missing Secret, the Secret is restored at once.
+ * waits for a missing Secret, the Secret is restored about a second later.
  */
 export class Drift implements PodListener {
   readonly #live: LiveRollouts;
@@ -138,7 +143,7 @@ export class Drift implements PodListener {
       .then(() => this.#looks.run(() => this.#look(tool)));
   }
 
-  /** Restores the missing objects of a tool. Failures are reported, and the next pass tries again. */
+  /** Restores the missing objects of a tool. If this fails, reports the failure. The next regular check tries again. */
   async #look(tool: string): Promise<void> {
     const live = this.#live;
     if (live.parts.closing.aborted) return;
@@ -167,13 +172,14 @@ export class Drift implements PodListener {
     const gaps = await Gaps.of({ ...parts, present: this.#present }, options, call);
     const { missing } = gaps;
     if (missing.some(({ kind }) => kind === 'NetworkPolicy')) {
-      // The policy may be missing because the whole namespace was deleted. Restoring the policy would create the
-      // namespace again.
+      // The NetworkPolicy may be missing because the whole namespace was deleted. Restoring the NetworkPolicy would
+      // create the namespace again.
       const state = await lost.look(tool);
       if (state === 'gone' || state === 'leaving') return;
     }
     if (missing.length > 0) {
-      // If Deployments are missing, their Secret was deleted with them and needs no remark.
+      // If Deployments are missing, the cluster has deleted their Secret with them. So `ps` does not mention the
+      // Secret.
       const isAll = missing.some(({ kind }) => kind === 'Deployment');
       const meant = missing.filter(({ kind }) => !(isAll && kind === 'Secret'));
       const said = (text: string) => (drift.notes = meant.map((one) => note(one, text)));
@@ -196,8 +202,8 @@ export class Drift implements PodListener {
     const lost = this.#lost;
     const error = await lost.explain(tool, thrown);
     const code = error instanceof DeployError ? error.code : null;
-    // Do not report these errors: the next pass tries again, and other parts of the server report a cluster that does
-    // not answer.
+    // Do not report these errors here: the next regular check tries again. Other parts of the server report a lost
+    // namespace, and a cluster that does not answer.
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
     // If a lost namespace has just been created again, the first failure there is not reported. This server may get its
     // rights there a moment later.

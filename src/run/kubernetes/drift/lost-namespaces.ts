@@ -18,7 +18,7 @@ export class LostNamespaces {
     this.#live = live;
   }
 
-  /** Returns the tool's lost namespace. Null if the namespace exists, or if the tool has no live release. */
+  /** Returns the namespace that the tool's live release has lost, until all its objects exist again. Otherwise null. */
   of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);
     return lost === undefined || lost.rolloutId !== this.#live.of(tool)?.id ? null : lost;
@@ -51,6 +51,7 @@ export class LostNamespaces {
    * Reads the state of a tool's namespace from the cluster, and remembers it.
    *
    * @param otherwise - The state to assume if this server may not read the state, or if the cluster does not answer.
+   * @returns null if the state is unknown and `otherwise` is null.
    */
   async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
     const { cluster, config, closing } = this.#live.parts;

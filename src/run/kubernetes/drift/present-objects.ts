@@ -69,7 +69,7 @@ export class PresentObjects {
     }
   }
 
-  /** True if the object exists. Null if no watch knows the objects of its kind. */
+  /** True if the object exists. Null if no watch lists the objects of its kind at present. */
   has({ kind, metadata }: Applied<object>): boolean | null {
     if (!this.#listed.has(kind)) return null;
     return this.#present.has(keyOf(kind, metadata.namespace, metadata.name));

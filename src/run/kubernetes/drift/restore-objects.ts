@@ -52,7 +52,7 @@ export class Gaps {
   /**
    * Looks for each object of the rollout in the cluster. An object that is being deleted counts as existing.
    *
-   * @throws as `retrying` does.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
    */
   static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
     const gaps = new Gaps(parts, options, call);
@@ -70,7 +70,11 @@ export class Gaps {
     }));
   }
 
-  /** Creates the missing objects and leaves the other objects as they are. @throws as `retrying` does. */
+  /**
+   * Creates the missing objects and leaves the other objects as they are.
+   *
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+   */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
     if (this.missing.some(({ kind }) => kind === 'NetworkPolicy'))
@@ -94,7 +98,11 @@ export class Gaps {
     }
   }
 
-  /** Creates missing disruption budgets. Rollouts of older server versions have none. @throws as `retrying` does. */
+  /**
+   * Creates missing disruption budgets. Rollouts of older server versions have none.
+   *
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+   */
   async makeBudgets(): Promise<void> {
     const { cluster, present } = this.#parts;
     for (const deployment of this.#deployments) {

@@ -3,8 +3,8 @@ import type { V1NetworkPolicy, V1NetworkPolicyPeer } from '@kubernetes/client-no
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
 
-// The inside addresses of a network: private, shared, loopback and link-local. Clouds serve credentials on link-local
-// addresses.
+// The IPv4 addresses inside a network: private, shared, loopback and link-local. Cloud providers hand out credentials
+// at a link-local address.
 const INSIDE_4 = [
   '10.0.0.0/8',
   '100.64.0.0/10',

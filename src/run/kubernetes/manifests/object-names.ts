@@ -7,13 +7,13 @@ import type { Release, Replicas } from '../../../core/types.ts';
 /** The value of the label app.kubernetes.io/managed-by for all objects of this server. */
 export const MANAGED_BY = 'toolforge-push';
 export const LABELS = {
-  /** The tool's name. */
+  /** The label with the tool's name. */
   tool: 'push.toolforge.org/tool',
-  /** The version of the release: 42 for v42. */
+  /** The label with the version of the release: 42 for v42. */
   version: 'push.toolforge.org/version',
-  /** The id of a rollout. A restart of a release is another rollout. */
+  /** The label with the id of the rollout. Each restart of a release is a new rollout. */
   rollout: 'push.toolforge.org/rollout',
-  /** The type of process, as in the Procfile. */
+  /** The label with the type of process, in the form that `labelValue` returns. */
   process: 'push.toolforge.org/process',
 } as const;
 /** Toolforge's label for the kind of process. `SCHEDULED` is its value for scheduled processes. */

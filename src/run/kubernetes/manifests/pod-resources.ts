@@ -22,7 +22,7 @@ export function podResources(
     requests: {
       cpu: `${Math.min(milliCores(config.pod_cpu_reserved), cpu)}m`,
       memory: `${Math.ceil(reservedMemory(memory, config) / MIB)}Mi`,
-      // Without this request, Kubernetes would reserve the whole limit.
+      // If no amount were set here, Kubernetes would reserve the whole limit.
       'ephemeral-storage': `${diskReserved / MIB}Mi`,
     },
   };

@@ -1,4 +1,4 @@
-/** Passes on only those bytes of a stream that come between a first and a second mark. */
+/** Cuts a command's output out of a stream: passes on only the bytes between a first and a second mark. */
 export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';

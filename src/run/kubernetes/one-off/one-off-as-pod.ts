@@ -53,7 +53,8 @@ export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit
       removePod(parts, { namespace, name: pod.metadata.name, graceSeconds: 1 }),
       removeSecret(parts, namespace, configName(rollout)),
     ]).catch(() => {
-      // Ignore the failure: the pod has a deadline, and the next start of the server removes the pod and its Secret.
+      // Ignore that the removal failed: the pod has a deadline, and the next start of the server removes the pod and
+      // its Secret.
     });
   }
 }
@@ -123,8 +124,8 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The pod's terminal has the size that the server sent in its first line. The client's terminal may have a new
-      // size.
+      // The script in the pod has set its terminal to the size at the time of attaching. The client's terminal may have
+      // another size by now.
       await attachment.resize(terminal.size);
       terminal = null;
     }

@@ -20,13 +20,13 @@ import { configSecret } from '../manifests/rollout-manifests.ts';
 export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
 
 export interface OneOffPodOptions {
-  /** A rollout for this one-off command alone. */
+  /** A rollout of its own, whose id is in the names of the command's pod and Secret. */
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig;
   /** The label value that names this run of the server. */
   readonly serverRun: string;
-  /** The random hexadecimal digits of the mark, see `markBytes`. */
+  /** Random hexadecimal digits. The container prints them before and after the output of the command (`markBytes`). */
   readonly mark: string;
 }
 
@@ -35,9 +35,9 @@ const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
  * The script that runs a command without a terminal. The script first waits for a line, which the server sends when it
- * has attached, so that no output is lost. Then it prints a mark and starts the command. When the command has ended,
- * the script prints a mark to both outputs. It drops unread input until the server detaches: if it ended earlier,
- * output in flight would be lost.
+ * has attached, so that no output is lost. Then the script prints a mark and starts the command. When the command has
+ * ended, the script prints a mark to standard output and to standard error. It drops unread input until the server
+ * detaches: if the script ended earlier, output on its way to the server would be lost.
  */
 const PIPED = `read -r attached || exit 129
 mark=$1

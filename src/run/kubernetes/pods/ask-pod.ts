@@ -34,8 +34,8 @@ export type PodAnswer = number | 'forbidden' | 'refused' | 'unreached' | 'closed
 /**
  * Sends `GET path` to a pod through the API server, because this server may run outside of the cluster's network.
  *
- * @throws the system's error if the API server does not answer; ApiException if the API server is overloaded or knows
- * no such pod; AbortError when the signal fires.
+ * @throws the error of the connection if the API server does not answer; ApiException if the API server is overloaded
+ * or knows no such pod; AbortError when the signal fires.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-proxy-requests-to-pod
  */
 export async function askPod(
@@ -106,7 +106,7 @@ function mayBeOfApi(status: number, { headers }: IncomingMessage): boolean {
 function meaningOf(status: number, body: string): PodAnswer {
   if (!body.includes('"kind":"Status"') && !body.startsWith('Error trying to reach service')) return status;
   if (/cannot get resource .{0,4}pods\/proxy/.test(body)) return 'forbidden';
-  // Go's reverse proxy does not pass on an unrequested `101 Switching Protocols`.
+  // With these words, the API server reports that the pod answered `101 Switching Protocols` without being asked.
   if (/tried to switch protocol/.test(body)) return 101;
   if (!/error trying to reach service/i.test(body)) {
     if (status === 403 || status === 502 || status === 503) return status;

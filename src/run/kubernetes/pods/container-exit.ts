@@ -11,7 +11,8 @@ export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerState
 }
 
 /**
- * Converts the end of a container to the form that the local runtime uses, because both runtimes share their messages.
+ * Converts the end of a container to the form that the local runtime uses, so that both runtimes show the same
+ * messages.
  */
 export function exitOf({ exitCode, reason, signal }: V1ContainerStateTerminated): Exit {
   // Shells and container runtimes report the signal N as the code 128 + N.

@@ -17,7 +17,7 @@ export interface PodLogsOptions {
   readonly signal: AbortSignal;
 }
 
-/** How long lines are gathered before they are written, in milliseconds. */
+/** How long lines of a pod are gathered before they are written to the log together, in milliseconds. */
 const GATHER_MS = 20;
 /** How many of the newest log lines are compared to find where an earlier server stopped. */
 const LOOKED_AT = 1000;
@@ -82,8 +82,8 @@ export class PodLogs {
   }
 
   /**
-   * Returns a function that tells whether a line comes after the last line in the log. Lines with the same time as that
-   * last line are told apart by counting them.
+   * Returns a function that tells whether a line of the pod is newer than the last line in the log. Lines with the same
+   * time as that last line are counted, so that none is written twice.
    */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };

@@ -36,7 +36,7 @@ export function toolStatus(
     (deployment) =>
       !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
       !pods.some((pod) => ofPod(pod) === deployment) &&
-      // A process that its maintainers scaled to 0 needs no line. If somebody else scaled it to 0, the status says so.
+      // A process that its maintainers scaled to 0 is not shown. If somebody else scaled it to 0, the status says so.
       !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
   );
   return [
@@ -83,7 +83,10 @@ export function missingStatus(deployment: V1Deployment, parts: StatusParts): Pro
   };
 }
 
-/** Says who else has changed the spec of a Deployment or CronJob, for people. Null if nobody has. */
+/**
+ * Says, for people, which programs other than this server have changed the spec of a Deployment or CronJob. Null if
+ * none has.
+ */
 export function foreignChange(object: V1Deployment | V1CronJob): string | null {
   const others = foreignManagers(object);
   return others === null ? null : `changed outside of this server by ${others}`;
@@ -109,9 +112,9 @@ export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string 
 }
 
 /**
- * True if no manager owns the number of replicas of a Deployment. Then `kubectl scale` or an autoscaler has changed the
- * number through the subresource `scale`. Such a change removes the old manager of the field, and does not always name
- * a new one.
+ * True if Kubernetes records no program as the manager of a Deployment's number of replicas (`managedFields`). Then
+ * `kubectl scale` or an autoscaler has changed the number through the subresource `scale`. Such a change removes the
+ * old manager of the field, and does not always name a new one.
  */
 function isScaled(metadata: V1ObjectMeta | undefined): boolean {
   const specs = (metadata?.managedFields ?? []).map(
@@ -183,9 +186,9 @@ function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: Sta
 }
 
 /**
- * Returns the command of a process as text for people. Null if its release is unknown.
+ * Returns the command of a process as text for people. Null if its release is unknown, or has no process of this type.
  *
- * @param type - The type as a label value.
+ * @param type - The process type as `labelValue` writes it in a label.
  */
 export function commandOf(release: Release | null, type: string): string | null {
   const process = release?.artifact.processes.find((one: Process) => labelValue(one.type) === type);

@@ -4,9 +4,7 @@ import type { Release } from '../../../core/types.ts';
 import { LABELS, LIVE } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 
-/**
- * Says which of a tool's rollouts in the cluster runs the live release, when an earlier server started these rollouts.
- */
+/** Says which of the rollouts of a tool that an earlier server has left in the cluster runs the live release. */
 export interface FoundRollout {
   /** The complete rollout of the live release. Null if the cluster has none: the server must then create one. */
   readonly rolloutId: string | null;
@@ -19,7 +17,7 @@ export interface FoundRollout {
  * process of the release stays up, candidates have all scheduled processes. The rollout that gets the traffic wins,
  * then a rollout that once got it, then the newest.
  *
- * @param selected - The rollout that the tool's Service selects, or null.
+ * @param selected - The rollout that the tool's Service selects. Null if it selects none.
  */
 export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],

@@ -17,7 +17,7 @@ import { cronJobsOf } from '../schedules/schedules.ts';
  *
  * @returns false if nothing of the tool is live, and its namespace is missing or this server has no rights in it. There
  * are no leftovers then.
- * @throws as `retrying` does.
+ * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
  */
 export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {
   try {
@@ -37,7 +37,7 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
   const deployments = await deploymentsOf(parts, tool, namespace, closing);
   const unknown =
     live.of(tool) === null ? await wentLive(live, tool, namespace, deployments) : new Set<string>();
-  // `knownOf` is called again before each removal, because a push may have begun since the previous removal.
+  // Ask `live` again before each removal, because a push may have begun a new rollout since the previous removal.
   const kept = () => new Set([...unknown, ...live.knownOf(tool)]);
   for (const { metadata } of deployments) {
     const rolloutId = metadata?.labels?.[LABELS.rollout] ?? '';

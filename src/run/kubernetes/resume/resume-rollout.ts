@@ -22,8 +22,9 @@ export interface Resumption {
  * Resumes the release that is recorded as live, at the start of a server. Keeps the release's rollout in the cluster.
  * If the cluster has no rollout of the release, creates one. Ends all other rollouts of the tool.
  *
- * @returns `later` is the retry if the traffic did not move at once, otherwise null.
- * @throws DeployError; the reason of `closing`.
+ * @returns `later`, which resolves when the retries have ended. It is null if the traffic moved at once.
+ * @throws DeployError if the cluster refuses a call or does not answer; the reason of the signal `closing` when it
+ * fires.
  */
 export async function resumeRollout(
   live: LiveRollouts,
@@ -73,10 +74,10 @@ export class Resuming {
   }
 
   /**
-   * Resolves when the tool is no longer being resumed. A new rollout must wait for this, because resuming removes
-   * everything beside the live release.
+   * Resolves when the tool is no longer being resumed. A new rollout must wait for this, because resuming removes all
+   * rollouts except the live one.
    *
-   * @throws the reason of the signal.
+   * @throws the reason of the signal when it fires.
    */
   async ended(tool: ToolName, signal: AbortSignal): Promise<void> {
     const resuming = this.#byTool.get(tool);

@@ -10,8 +10,9 @@ import { startRollout, undoRollout } from './start-rollout.ts';
 /**
  * Starts a rollout beside the old rollout, records it as live, and moves the traffic to it.
  *
- * @returns `later` is the retry if the traffic did not move at once, otherwise null.
- * @throws as `Runtime.rollOut` does. The rollout has then been removed.
+ * @returns `later`, which resolves when the retries have ended. It is null if the traffic moved at once.
+ * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; AbortError when the signal
+ * fires. The rollout has then been removed.
  */
 export async function goLive(
   live: LiveRollouts,
@@ -51,7 +52,8 @@ export async function goLive(
  * Scales a live rollout: adds pods, records the new numbers of processes, and then removes surplus pods.
  *
  * @param rollout - The live rollout, with the new numbers.
- * @throws as `Runtime.scale` does. The recorded numbers then stay as they were.
+ * @throws DeployError that says why a new process is not healthy; the error of `beforeSwitch`; AbortError when the
+ * signal fires. The recorded numbers then stay as they were.
  */
 export async function applyScale(
   live: LiveRollouts,

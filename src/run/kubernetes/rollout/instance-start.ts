@@ -41,8 +41,8 @@ const TICK_MS = 200;
 const LOOK_MS = 500;
 const FIRST_SEEN_MS = 5000;
 const SEEN_AGAIN_MS = 30_000;
-// If a process does not listen on PORT, other ports are asked after `OTHERS_AFTER_MS`. The process may listen only on
-// such ports for `ELSEWHERE_MS`. The sum is 15 s, as in the local runtime.
+// If a process does not listen on PORT, the server asks other ports after `OTHERS_AFTER_MS`. A process that listens on
+// such a port for `ELSEWHERE_MS`, and not on PORT, has failed. Both together are 15 s, as in the local runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
 
@@ -127,7 +127,8 @@ export class InstanceStart {
       this.#looks = new PodProbe({ cluster, release, podUid: pod.uid, answerMs, signal });
     }
     const look = await this.#looks.look(pod);
-    // The time limit cuts the last question short, so the result of an earlier question says more.
+    // The time limit may end the last request too early. In that case keep the result of the request before it, which
+    // says more.
     const isIll = this.#look?.kind === 'not-yet';
     if (this.#look === null || !(this.#looks.wasCutShort || (this.#looks.isOver && isIll))) this.#look = look;
     if (this.#look.kind !== 'no-port') this.#others.forget();
@@ -147,7 +148,7 @@ export class InstanceStart {
     }
   }
 
-  /** Returns a remark for the push about a process that counts as healthy, or null. */
+  /** Returns a remark for the push about a process that counts as healthy. Null if there is nothing to say. */
   get #remark(): string | null {
     if (this.#look?.kind === 'healthy') return this.#look.remark;
     return this.#look?.kind === 'unknown' ? `not checked: ${this.#look.why}` : null;
@@ -219,7 +220,7 @@ export class InstanceStart {
     const { health_time } = this.#parts.config;
     const isElsewhere = (this.#others.elsewhereMs ?? 0) >= ELSEWHERE_MS;
     if (!isElsewhere && this.#runningMs() < health_time) return;
-    // If a question to the pod is still open, it ends with the time limit.
+    // If a request to the pod is still open, wait for its end, which comes with the time limit.
     await this.#looking;
     const waitedMs = isElsewhere ? Math.min(this.#runningMs(), health_time) : health_time;
     if (this.#look?.kind === 'no-port') await this.#others.look(pod).catch(() => {});

@@ -28,7 +28,7 @@ export class LiveRollouts {
   readonly log: Log;
   readonly #retirement: RolloutRetirement;
   readonly #live = new Map<string, ReleaseOptions>();
-  /** For each tool: makes moving its traffic and restoring its live rollout take turns. */
+  /** For each tool, makes moving its traffic and restoring its deleted objects wait for each other. */
   readonly #turns = new Map<string, ConcurrencyLimit>();
   /** The releases of rollouts that are starting, live or draining. */
   readonly #releases = new Map<string, Release>();
@@ -123,7 +123,11 @@ export class LiveRollouts {
     this.remember(rollout);
   }
 
-  /** Returns how many bytes of memory a process may use. @param otherwise - The operator's limit. */
+  /**
+   * Returns how many bytes of memory a process may use.
+   *
+   * @param otherwise - The operator's limit. This is the result if the pod's rollout is unknown.
+   */
   memoryOf({ rolloutId, type }: Pick<ToolPod, 'rolloutId' | 'type'>, otherwise: number): number {
     const release = this.releaseOf(rolloutId);
     return release === null ? otherwise : memoryLimit(release, type, otherwise);
@@ -133,7 +137,7 @@ export class LiveRollouts {
    * Sends the traffic to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
    * Failures are retried until another rollout goes live.
    *
-   * @returns `later` is the retry if switching did not succeed at once, otherwise null.
+   * @returns `later`, which resolves when the retries have ended. It is null if the traffic moved at once.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.resume(rollout, toolNumber);
@@ -175,7 +179,8 @@ export class LiveRollouts {
     try {
       await switchTraffic(parts, rollout, parts.closing);
       await markLive(parts, rollout, parts.closing);
-      // List the rollouts before `setSchedules`, because it moves each CronJob to the new rollout.
+      // List the rollouts before `setSchedules` moves each CronJob to the new rollout. Otherwise an old rollout that
+      // has only CronJobs would not be found and ended.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       const { config } = parts;
       await setSchedules(parts, { tool, namespace }, cronJobs({ rollout, toolNumber, config }));

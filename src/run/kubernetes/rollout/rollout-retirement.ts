@@ -60,7 +60,7 @@ export class RolloutRetirement {
   /**
    * Cuts the drains of a tool's old rollouts short and waits until these rollouts have ended.
    *
-   * @throws the error if a rollout was not ended.
+   * @throws the error that kept a rollout from being ended.
    */
   async hurry(tool: string): Promise<void> {
     const meant = [...this.#retiring.values()].filter((retiring) => retiring.tool === tool);

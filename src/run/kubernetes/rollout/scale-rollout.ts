@@ -90,12 +90,13 @@ async function changesOf(
 }
 
 /**
- * Returns the processes that need a new pod when their number grows to `to`. Their names get the lowest free numbers.
+ * Returns the processes of one type that need a new pod to reach the number `to`. Their names get the lowest free
+ * numbers.
  */
 function comingOf({ pods }: ObjectParts, rollout: Rollout, { process, to }: Change): WantedInstance[] {
   const type = labelValue(process.type);
   const there = pods.ofRollout(rollout).filter((pod) => pod.type === type && !pod.isTerminating);
-  // A pod that has ended for good, such as an evicted pod, keeps its name and is replaced.
+  // A pod that has ended for good, such as an evicted pod, does not count, but its name is not free.
   const active = there.filter(({ pod }) => !/^(Failed|Succeeded)$/.test(pod.status?.phase ?? ''));
   const taken = new Set(there.map(({ name }) => name));
   return freeNames(type, taken, Math.max(0, to - active.length)).map((name) => ({ process, name }));

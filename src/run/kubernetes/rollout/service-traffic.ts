@@ -50,8 +50,8 @@ export async function prepareTraffic(
 }
 
 /**
- * Sends the tool's requests to this rollout. Resolves when the cluster has followed the change and `ingress_time` is
- * over. From then on, no request goes to another rollout.
+ * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
+ * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -82,7 +82,7 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Marks the rollout's Deployments as live. */
+/** Marks the rollout's Deployments with the annotation `LIVE`: the rollout has had the traffic. */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,
@@ -106,8 +106,8 @@ function hasWeb(rollout: Rollout): boolean {
 
 /**
  * Waits until the cluster sends a tool's requests only to this rollout. Every endpoint of the Service must be a pod of
- * this rollout, and one must be ready unless the rollout is scaled to 0. After `followMs`, also resolves if none of the
- * pods is ready but the endpoints are only pods of this rollout.
+ * this rollout, and one must be ready unless the rollout is scaled to 0. After `followMs`, endpoints need not be ready.
+ * But if a pod of the rollout is ready, the Service must have an endpoint.
  *
  * @throws DeployError `CLUSTER_UNREACHABLE` if requests do not go to this rollout after `followMs`. The caller must
  * then keep the old pods.
@@ -120,8 +120,8 @@ export async function endpointsFollow(
 ): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
-  // The selector leaves out slices that others have created by hand, because the endpoints in such slices never become
-  // pods of this rollout.
+  // Leave out EndpointSlices that others have created by hand, because their endpoints never become pods of this
+  // rollout.
   const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
   const end = performance.now() + followMs;
   for (;;) {

@@ -66,7 +66,8 @@ export async function startRollout(parts: ObjectParts, start: RolloutStart): Pro
  * Calls `make`, which creates objects in the cluster, and waits until all `instances` are healthy. Does not check other
  * pods.
  *
- * @throws as `startRollout` does, about the process that failed first. The caller removes what `make` has created.
+ * @throws DeployError about the first process that failed; AbortError when the signal fires. The caller removes what
+ * `make` has created.
  */
 export async function startInstances(
   parts: ObjectParts,

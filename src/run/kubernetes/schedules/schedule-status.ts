@@ -7,7 +7,7 @@ import { commandOf, foreignChange, podStatus, type StatusParts } from '../pods/p
 import type { ToolPod } from '../pods/tool-pods.ts';
 
 export interface ScheduleStatusParts extends StatusParts {
-  /** Returns the newest run of a process type that this server has seen. */
+  /** Returns the newest run of a process type that this server has seen. Null if it has seen none. */
   readonly lastRun: (type: string) => ScheduledRun | null;
 }
 

@@ -18,7 +18,7 @@ export interface ScheduledEndsOptions {
   readonly say: (pod: ToolPod, texts: readonly string[]) => void;
 }
 
-/** The largest expected difference between the times of a Job and of its pod, in milliseconds. */
+/** How much later than its Job a pod may be created, in milliseconds. */
 const APART_MS = 5000;
 
 /** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
@@ -33,7 +33,7 @@ export class ScheduledEnds {
     this.#options = options;
   }
 
-  /** Returns the newest run of a process type that this server has seen, or null. */
+  /** Returns the newest run of a process type that this server has seen. Null if it has seen none. */
   last(tool: string, type: string): ScheduledRun | null {
     return this.#runs.last(tool, type);
   }
@@ -80,7 +80,8 @@ function runOf(
   if (end === undefined && !isOver) return { startedAt, endedAt: null, exitCode: null, detail: null };
   const endedAt = timeOf(end?.finishedAt) ?? startedAt;
   const limitMs = schedule === null ? mostMs : runLimit(schedule, mostMs);
-  // The Job deletes its pod when the run takes too long.
+  // A Job whose time limit is over deletes its pod. So the run took too long if its pod is being deleted at about that
+  // time.
   if (isTerminating && endedAt - madeAt > limitMs - Math.min(APART_MS, limitMs / 2)) {
     const words = schedule === null ? 'took too long and was ended' : tooLong(limitMs, schedule);
     return { startedAt, endedAt, exitCode: null, detail: words };

@@ -139,7 +139,7 @@ export async function leaveConfigToRuns(
         name: metadata?.name ?? '',
         uid: metadata?.uid ?? '',
       })),
-      // Remove the label of the rollout, because the Secret no longer belongs to the rollout.
+      // Remove the label of the rollout, so that the Secret is not deleted with the other objects of the rollout.
       labels: { [LABELS.rollout]: null },
     },
   };
