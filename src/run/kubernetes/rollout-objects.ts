@@ -115,7 +115,7 @@ export interface Removal {
   readonly rolloutId: string;
   /** `now` sends SIGKILL after a second; `gracefully` gives the pods their grace time. */
   readonly how: 'now' | 'gracefully';
-  /** The process types whose objects are removed. Null removes all objects, and the config vars. */
+  /** The process types whose objects are removed. Null removes all objects, and the Secret with the config vars. */
   readonly types: readonly string[] | null;
 }
 

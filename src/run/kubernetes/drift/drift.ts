@@ -84,7 +84,7 @@ export class Drift implements PodListener {
     this.#lost = lost;
   }
 
-  /** Watches the objects of all tools until the server stops. */
+  /** Watches the objects of all tools, and checks each tool in turn, until the server stops. */
   async watch(): Promise<void> {
     const [live, lost] = [this.#live, this.#lost];
     const { cluster, closing } = live.parts;

@@ -229,7 +229,7 @@ function probes(
   // With this threshold, the rollout fails before the kubelet would restart the process.
   const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
   return {
-    // A process may load the tool at its first request, which then takes long (patient-question.ts).
+    // A process may load the tool at its first request. So the first answer may take up to 30 s.
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
     // This probe sends no request, because a busy process answers none while its kernel still accepts connections. A

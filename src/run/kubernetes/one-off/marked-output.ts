@@ -38,7 +38,7 @@ export class MarkedOutput {
     return rest.subarray(0, end);
   }
 
-  /** Returns the bytes that were held back. Call it at the end of the stream. */
+  /** Returns the bytes that were held back because a mark could begin with them. Call it at the end of the stream. */
   end(): Uint8Array {
     return this.#state === 'between' ? this.#held : Buffer.alloc(0);
   }

@@ -44,7 +44,7 @@ export class PodLogs {
    * written again.
    */
   pod(pod: ToolPod, isOld: boolean): void {
-    // Skip pods of the release phase, which follows its own pod.
+    // Skip the pod of a release command, because `runReleaseJob` copies its output itself.
     if (pod.type === RELEASE_TYPE || this.#followed.has(pod.uid) || !this.#options.isKnown(pod)) return;
     if (this.#over.has(pod.uid)) return;
     const following = this.#follow(pod, isOld || this.#begun.has(pod.uid))

@@ -8,7 +8,7 @@ import { labelValue } from '../manifests/pod-manifest.ts';
 export interface FoundRollout {
   /** The complete rollout of the live release. Null if the cluster has none: the server must then create one. */
   readonly rolloutId: string | null;
-  /** Rollouts that must be ended. */
+  /** All other rollouts of the tool, which must be ended. */
   readonly others: readonly string[];
 }
 

@@ -11,7 +11,7 @@ import { areSet, cronJobsOf } from '../schedules/schedules.ts';
 import { findLiveRollout } from './find-live-rollout.ts';
 
 export interface Resumption {
-  /** The rollout to create if the cluster has none. */
+  /** The rollout to create if the cluster has no rollout of the live release. */
   readonly fresh: Rollout;
   readonly toolNumber: number;
   /** Called when the rollout to resume is known, before anything is changed. */

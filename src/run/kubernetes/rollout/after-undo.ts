@@ -10,8 +10,7 @@ export async function afterUndo(error: unknown, undo: () => Promise<void>): Prom
   try {
     await undo();
   } catch (failure) {
-    // If `error` is no DeployError, the step was aborted for a reason that is known. Only the failure to undo then
-    // matters.
+    // If `error` is no DeployError, for example because the step was aborted, report only the failure to undo.
     if (!(error instanceof DeployError)) throw failure;
     throw new DeployError(error.code, `${error.message}. ${notUndone(failure)}`, error.hint, {
       cause: new AggregateError([error, failure]),

@@ -67,7 +67,7 @@ export class LiveRollouts {
     return this.#releases.get(rolloutId) ?? null;
   }
 
-  /** True if the pod belongs to a known rollout and to a process of its release. */
+  /** True if the pod belongs to a process of a rollout that this server has started or resumed. */
   hasPod({ rolloutId, type }: ToolPod): boolean {
     const processes = this.releaseOf(rolloutId)?.artifact.processes ?? [];
     return processes.some((process) => labelValue(process.type) === type);
@@ -99,7 +99,7 @@ export class LiveRollouts {
     return new Set([...(this.#begun.get(tool) ?? []), ...own, ...this.#retirement.of(tool)]);
   }
 
-  /** Registers a starting rollout, so that nothing else ends it. */
+  /** Registers a starting rollout. Until it is live or forgotten, it is not ended as an old rollout. */
   start(rollout: Rollout): void {
     this.#starting.add(rollout.id);
     this.remember(rollout);

@@ -33,7 +33,7 @@ const TICK_MS = 200;
  * ended, the Job, its pod and its Secret are removed.
  *
  * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started;
- * AbortError.
+ * AbortError when the signal fires.
  */
 export async function runReleaseJob(
   parts: ObjectParts,

@@ -17,7 +17,7 @@ export const systemClock: Clock = {
 };
 
 export interface Timetable {
-  /** The cron fields, as `readSchedule` returns them. */
+  /** The five fields of the schedule, such as `0 4 * * *`, in the form that `readSchedule` returns. */
   readonly cron: string;
   readonly clock: Clock;
   /** Called when a run is due, at most `START_DEADLINE_MS` late. It must not throw. */

@@ -98,8 +98,8 @@ export class Router {
       if (trailer !== undefined && isChunked(request, answer)) answer.headers.trailer = trailer;
       passTrailers(answer, response);
       makeSendable(answer);
-      // Send the head early, because the body may come much later, as with Server-Sent Events. A body that came with
-      // the head is sent together with it.
+      // Send the head of the answer early, because the body may come much later, as with Server-Sent Events. A body
+      // that came with the head is sent together with it.
       setImmediate(() => {
         if (!response.headersSent && !response.destroyed) response.flushHeaders();
       });
