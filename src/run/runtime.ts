@@ -41,7 +41,7 @@ export interface ProcessStatus {
   readonly command: string | null;
   readonly startedAt: number;
   readonly restarts: number;
-  /** The reason why the process is not up, such as `exited with code 1`, or null. */
+  /** Explains the state, such as `exited with code 1` for a crashed process. Null if there is nothing to explain. */
   readonly detail: string | null;
   /** Set for a scheduled process: when it runs. */
   readonly schedule?: ScheduleStatus;
@@ -54,7 +54,7 @@ export interface ScheduleStatus {
   readonly cron: string;
   /** When the process is due next, in milliseconds since 1970, or null if never. */
   readonly nextAt: number | null;
-  /** The newest known run of the scheduled process, or null. */
+  /** The newest known run of the scheduled process. Null if no run is known. */
   readonly lastRun: ScheduledRun | null;
 }
 

@@ -10,7 +10,7 @@ export function memoryLimit(release: Release, processType: string, runMemory: nu
   return Math.min(asked ?? runMemory, runMemory);
 }
 
-/** Returns sentences about the settings in service.template that have no effect on this machine. */
+/** Returns a sentence for each request in the tool's file service.template that this machine does not fully grant. */
 export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
   const { memoryBytes, cpuCores } = service;
   const sentences = tooMuchMemory(memoryBytes, runMemory);
@@ -20,9 +20,7 @@ export function unfulfilled(service: ServiceSettings, runMemory: number): string
   return sentences;
 }
 
-/**
- * Returns one sentence if service.template asks for more memory than the operator allows. If not, the list is empty.
- */
+/** Returns one sentence if service.template asks for more memory than the operator allows. Otherwise returns none. */
 export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
   if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
   return [
