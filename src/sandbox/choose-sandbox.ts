@@ -15,28 +15,32 @@ import { TrustedSandbox } from './trusted-sandbox.ts';
 
 export interface Choice {
   readonly sandbox: Sandbox;
-  /** If the setting `auto` found no isolation: the reason, and the command that enables isolation. Otherwise null. */
+  /**
+   * Says why tools are not isolated although the setting `sandbox` is `auto`, and which command enables isolation.
+   * Otherwise null.
+   */
   readonly whyTrusted: string | null;
   /** The command for root that enables isolation. */
   readonly remedy: string;
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
-// On Debian, udev gives the device this mode too. The mode gives nobody a network: see "Set permissions" in the
-// kernel's networking/tuntap.
+// On Debian, udev gives /dev/net/tun the same mode. The mode is harmless, because only CAP_NET_ADMIN allows a user to
+// create a network device with it: see "Set permissions" in the kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const OPEN_PROC = 'mount -o remount,rw /proc/sys';
-/** The settings whose values are paths of secrets. */
+/** The settings whose values are paths of secret files or folders. */
 const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file'] as const;
 type Secret = (typeof SECRETS)[number];
 const PROBE_MS = 10_000;
 
 /**
- * Chooses the sandbox for this machine. Everything that an earlier server left running must have ended. `isolated` and
- * `auto` start a whole sandbox as a test, because a container or AppArmor may stop the installed programs from working.
+ * Chooses the sandbox by the setting `sandbox`. All processes of an earlier server must have ended. If the setting is
+ * `isolated` or `auto`, starts a whole sandbox as a test, because a container or AppArmor may stop the installed
+ * programs from working.
  *
- * @throws DeployError `NO_ISOLATION` if `isolated` is set and does not work; `DATA_FOLDER_CLOSED` if the users of tools
- * could not reach their files.
+ * @throws DeployError `NO_ISOLATION` if the setting is `isolated`, but isolation does not work; `DATA_FOLDER_CLOSED` if
+ * the users of tools could not reach their files.
  */
 export async function chooseSandbox(
   config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
@@ -45,8 +49,8 @@ export async function chooseSandbox(
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
-  // Other users may pass through this folder, but not list it. So they do not learn the name of an output pipe.
-  // Everybody who knew the name could open the pipe while its process starts.
+  // Output pipes are created in this folder. Other users may pass through it, but not list it: a user who learned the
+  // name of a pipe could open the pipe while its process starts.
   await chmod(folder, 0o711);
   const instance = instanceId(config.data);
   const cgroups = new Cgroups({ instance });
@@ -90,7 +94,7 @@ function remedyFor(problem: string): string {
   return /\btun\b/.test(problem) && existsSync('/dev/net/tun') ? OPEN_TUN : INSTALL;
 }
 
-/** Returns the first program that isolation needs and that this machine lacks, or null. */
+/** Returns a program that isolation needs and that this machine lacks. Null if all programs are installed. */
 function missingProgram(): string | null {
   const programs = ['bwrap', 'pasta', 'prlimit', 'setpriv', 'nsenter', 'ip'];
   for (const program of programs) {
@@ -100,7 +104,7 @@ function missingProgram(): string | null {
   return null;
 }
 
-/** Runs `true` in a full sandbox. @returns the reason if that failed, or null. */
+/** Runs the program `true` in a full sandbox. @returns why that failed, or null if it succeeded. */
 async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
   const mount = { source: folder, target: '/workspace', isWritable: false };
   const child = sandbox.start({

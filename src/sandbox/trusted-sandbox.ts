@@ -25,7 +25,7 @@ import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } fro
 export interface TrustedOptions {
   /** An existing folder of the server, for the output pipes. */
   readonly folder: string;
-  /** The id of the server's data folder, as `instanceId` returns it. */
+  /** The id of the server's data folder. It marks all processes of this server. */
   readonly instance: string;
   readonly cgroups: Cgroups;
 }
@@ -69,8 +69,8 @@ export class TrustedSandbox implements Sandbox {
     let hasEnded = false;
 
     /**
-     * Returns the command's processes: those in its process group, and those that left the group but still have the
-     * mark.
+     * Returns the command's processes: those in its process group, and those that left the group but still have
+     * `PROCESS_VARIABLE` in their environment.
      */
     const members = () => [
       ...new Set([
@@ -91,7 +91,8 @@ export class TrustedSandbox implements Sandbox {
       killAll();
       await endMarked(PROCESS_VARIABLE, processId);
       await untilGone(members(), 5000);
-      // A daemon without the mark may still hold the output pipe open. The output would then never end.
+      // A daemon that was started without `PROCESS_VARIABLE` may still hold the output pipe open. The output would then
+      // never end.
       for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
       await cgroup.remove();

@@ -1,23 +1,23 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { DiskRoom, DiskSpace } from '../../core/disk/disk-space.ts';
 
-/** Why the server measures folders now: the pause is over, or the disk's free bytes or free entries fell. */
+/**
+ * Why the server measures the folders of tools now: the usual pause is over, or free bytes or free entries (files and
+ * folders) of the disk are low or fell quickly.
+ */
 export type LookCause = 'pause' | 'bytes' | 'entries';
 
 export interface PaceOptions {
   readonly room: DiskRoom;
   /** The shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
   readonly pauseMs: number;
-  /** The pause is at least this many times the duration of the last measurement. */
+  /** The pause after a measurement is at least this many times the duration of that measurement. */
   readonly rest: number;
 }
 
 /** The interval at which the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
-/**
- * While the disk fills quickly or is nearly full, the pause is at least this many times the duration of the last
- * measurement.
- */
+/** Replaces `rest` while the disk fills quickly or is nearly full. */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
 const FAST_BYTES = 64 * 1024 * 1024;

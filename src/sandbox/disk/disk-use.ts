@@ -74,8 +74,9 @@ const AS_OWNER = ['unshare', '--user', '--map-root-user', '--'] as const;
 let prefix: Promise<readonly string[]> | null = null;
 
 /**
- * Returns the words to put before a command so that the command can read folders that a tool has made unreadable. If
- * the server is not root, such folders belong to the server's user, who is root over them in a user namespace.
+ * Returns words to put before a command, so that the command can read folders that a tool has made unreadable. If the
+ * server is root, no words are needed. Otherwise, tools run as the server's user, and the words run the command as root
+ * of a new user namespace. This root may read all folders of the server's user.
  */
 function asOwner(): Promise<readonly string[]> {
   prefix ??= process.getuid?.() === 0 ? Promise.resolve([]) : findAsOwner();

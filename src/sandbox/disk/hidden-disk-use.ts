@@ -5,7 +5,7 @@ import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
-/** The pause before the next measurement is this many times the duration of the last measurement. */
+/** The pause after a measurement is this many times its duration, or only once its duration while the disk fills. */
 const REST = 4;
 const BLOCK_BYTES = 512;
 /**
@@ -23,11 +23,11 @@ const LEADERLESS = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | whil
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)`;
 
-// awk first reads which folder is mounted for which process, then the files of these processes, and prints sums for
-// each folder. Files in memory (memfd_create) are on another device and do not count. A process may close a file that
-// it has mapped: only root can see that. A running program's own file (`exe`) counts even if it is neither open nor
-// mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even without a name. Each
-// sandbox has its own network, so all its sockets count.
+// The last awk first reads which folder is mounted for which process, then the files of these processes, and prints
+// sums for each folder. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
+// a file and then closed it, only root can find the file. A running program's own file (`exe`) counts even if it is
+// neither open nor mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even if
+// its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count.
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
@@ -48,8 +48,8 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
 
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
- * folder is mounted holds the file open or mapped. All folders are on one disk, and the last part of each path is
- * unique.
+ * folder is mounted holds the file open or mapped. All folders must be on one disk. No two may have the same name,
+ * because the script knows them only by the last part of their paths.
  */
 async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look> {
   const [first] = folders;
@@ -73,9 +73,10 @@ interface Look {
   readonly isCutShort: boolean;
 }
 
-// This script finds four ways to hide files. Open files can wait in the queue of a socket (SCM_RIGHTS, unix(7)). A
-// process cannot be inspected if its program can be run but not read (execve(2)). If this server is not root, it cannot
-// see files that a process has mapped and closed. A process can have too many descriptors to search in time.
+// This script finds processes that may hide deleted files in one of four ways. Open files can wait in the queue of a
+// socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
+// this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
+// descriptors to search in time.
 const HIDING = `device=$1; shift
 ${LEADERLESS}
 grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
@@ -95,9 +96,9 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
 done 2>/dev/null`;
 
 /**
- * Returns the folders that are mounted for a process that may hide deleted files from this server, for example in the
- * queue of a socket. The server cannot measure how much disk hidden files use. Honest programs hide files rarely, or
- * only for a moment.
+ * Returns those of `folders` whose processes may hide deleted files from this server, for example in the queue of a
+ * socket. The server cannot measure how much disk such files use. Honest programs hide files rarely, or only for a
+ * moment.
  */
 export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
   const [first] = folders;
@@ -123,12 +124,12 @@ async function linesOf(script: string, argv: readonly string[]): Promise<string[
 }
 
 /**
- * Measures from time to time how much disk deleted files still use. A measurement is slow if a tool holds many files
- * open. So it runs beside the other measurements, which use its last result.
+ * Measures from time to time how much disk deleted files still use. This is slow if a tool holds many files open. So
+ * callers do not wait for `look`, but read its last result with `of`.
  */
 export class HiddenUse {
   #found: ReadonlyMap<string, DiskUse> = new Map();
-  /** The time of the next measurement: normally, and while the disk fills. */
+  /** When the next measurement may begin: `usual` normally, `soonest` while the disk fills or is nearly full. */
   #next = { usual: 0, soonest: 0 };
   #seconds = USUAL_SECONDS;
 

@@ -22,20 +22,22 @@ if [ "$off" = 0 ]; then file=$1; else file=$2; fi`;
 const PORTS = { first: 61_000, last: 65_535 };
 
 /**
- * Lets UDP packets leave a sandbox only from the ports in `PORTS`. pasta opens the sender's port on this machine too,
- * with SO_REUSEADDR, and receives everything that arrives there (passt before 2024). Without this rule, a tool could
- * take any port of this machine, and the answers to other programs. The rule routes packets from other ports to the
- * namespace itself.
+ * Lets UDP packets leave a sandbox only from the ports in `PORTS`. Packets from other ports stay in the sandbox's own
+ * network namespace.
+ *
+ * pasta, which connects the sandbox to the network, sends each packet from the same port of this machine. It shares
+ * that port with other programs (SO_REUSEADDR), and receives what arrives there (passt before 2024). Without this rule,
+ * a tool could choose the port of another program and get the answers to that program.
  */
 const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
 const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
 
 /**
- * A shell script that keeps the network namespace in which it runs away from the fenced networks. Its two arguments are
- * the paths that `routeFiles` returns.
+ * A shell script that runs in the network namespace of a sandbox, and cuts that namespace off from the networks in the
+ * route files. The script's two arguments are the paths that `routeFiles` returns.
  *
- * Routes do not stop multicast from a socket that is bound to a device. An xfrm policy stops it, if the kernel has
- * policies (CONFIG_XFRM_USER).
+ * Routes do not stop multicast from a socket that is bound to a device. A policy of the kernel's IPsec (xfrm) stops it,
+ * unless the kernel lacks these policies (CONFIG_XFRM_USER).
  */
 export const SET_ROUTES = `${CHOOSE_FILE}
 { echo ${PORTS.first} ${PORTS.last} >/proc/sys/net/ipv4/ip_local_port_range; } 2>/dev/null || {
@@ -59,8 +61,8 @@ ip xfrm policy update dir out dst 224.0.0.0/4 action block 2>/dev/null`;
 const SET_ROUTES_AGAIN = `${CHOOSE_FILE}\ntail -n +2 "$file" | ip -batch -`;
 
 /**
- * The first line of each route file. Once any rule has been added, the kernel asks the local table before the main
- * table, even if the main table has narrower routes.
+ * The first line of each route file. It changes no route. But after a namespace has got its first rule, the kernel
+ * always asks the table of local addresses before the main table, even if the main table has narrower routes.
  */
 const FIRST_LINE = 'rule add pref 32000 lookup main';
 
@@ -76,11 +78,11 @@ export function routeFiles(folder: string): [whole: string, withoutIpv6: string]
  * Writes both files of `routeFiles` into an existing folder.
  *
  * @param networks - The networks whose addresses sandboxes treat as their own.
- * @param exception - An IPv4 address in one of the networks that stays reachable, or null.
+ * @param exception - An IPv4 address that stays reachable although it is in one of the networks. Null if there is none.
  */
 export async function writeRoutes(folder: string, networks: readonly string[], exception: string | null) {
   const text = (some: readonly string[]) => {
-    // The metric distinguishes these routes from the namespace's own routes to the same network.
+    // The metric keeps `replace` from overwriting routes to the same network that the kernel itself has made.
     const lines = some.map((network) => `route replace local ${network} dev ${DEVICE} metric 1`);
     if (exception !== null) lines.push(`route replace ${exception} dev ${DEVICE} scope link table local`);
     return `${[FIRST_LINE, ...lines].join('\n')}\n`;
@@ -94,7 +96,7 @@ export async function writeRoutes(folder: string, networks: readonly string[], e
  * Updates the routes of a running sandbox from `routeFiles`.
  *
  * @param pastaPid - The process id of pasta, the outermost process of the sandbox.
- * @returns false if the sandbox is starting or ending; then the caller tries again.
+ * @returns false if the sandbox is starting or ending. The caller then tries again later.
  */
 export async function setRoutesAgain(pastaPid: number, folder: string): Promise<boolean> {
   for (const pid of childrenOf(pastaPid)) {
@@ -103,7 +105,8 @@ export async function setRoutesAgain(pastaPid: number, folder: string): Promise<
     try {
       // The process id may have been reused before the namespaces were opened.
       if (!childrenOf(pastaPid).includes(pid)) continue;
-      // Root may set routes in any network namespace. Other users must also enter the user namespace that owns it.
+      // Root may set routes in any network namespace. Other users must also enter the user namespace that owns that
+      // network namespace.
       const user = isRoot ? [] : [`--user=${namespaces.user}`, '--preserve-credentials'];
       const script = ['sh', '-c', SET_ROUTES_AGAIN, 'sh', ...routeFiles(folder)];
       const set = await execa('nsenter', [...user, `--net=${namespaces.net}`, '--', ...script], {

@@ -8,8 +8,9 @@ import { machineAddresses, watchAddresses } from './machine-addresses.ts';
 /** Networks that every machine uses for itself and its links: loopback, link-local and multicast. */
 const FENCED_EVERYWHERE = ['127.0.0.0/8', '::1', 'fe80::/10', '224.0.0.0/4', 'ff00::/8'];
 /**
- * The forms of IPv4 addresses in IPv6 packets. Sockets do not send to such addresses, but a routing header can name one
- * (RFC 8754), and pasta would translate it. Never put these networks into a BlockList, which would match all of IPv4.
+ * IPv6 networks whose addresses contain an IPv4 address. Sockets do not send to such an address. But a tool can name
+ * one in a packet's routing header (RFC 8754), and pasta would send the packet to the IPv4 address. Never put these
+ * networks into a BlockList of Node, which would match all of IPv4.
  */
 const MAPPED = ['::/96', '::ffff:0:0/96'];
 const RETRY_MS = 250;
@@ -33,7 +34,7 @@ export interface FenceOptions {
  */
 export class Fence {
   readonly #options: FenceOptions;
-  /** The process ids of pasta, the outermost process of each running sandbox. */
+  /** For each running sandbox, the process id of its outermost process, pasta. */
   readonly #sandboxes = new Set<number>();
   /** The running sandboxes that do not have the newest routes yet, by the process id of pasta. */
   readonly #behind = new Set<number>();
@@ -61,7 +62,7 @@ export class Fence {
   /**
    * Writes the routes for future sandboxes, and updates all sandboxes when the addresses of this machine change.
    *
-   * @param exception - The address at which pasta itself answers, or null.
+   * @param exception - The address at which pasta answers DNS queries. It must stay reachable. Null if there is none.
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;

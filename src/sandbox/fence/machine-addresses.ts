@@ -28,7 +28,7 @@ async function localTable(family: string): Promise<string[]> {
     stdin: 'ignore',
     reject: false,
   });
-  // A machine without any address has no table.
+  // A machine without any address has no local table.
   if (exitCode !== 0 && !/table does not exist/i.test(stderr)) {
     throw new Error(`the addresses of this machine are unknown: ${stderr.split('\n')[0]}`);
   }
@@ -68,7 +68,7 @@ function watchAgain(changed: () => void): void {
       watchAgain(changed);
       return;
     }
-    // While no monitor ran, changes were not reported.
+    // Addresses may have changed while no `ip monitor` ran.
     changed();
   }, SETTLING_MS).unref();
 }

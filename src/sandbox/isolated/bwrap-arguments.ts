@@ -16,26 +16,23 @@ export interface Isolation {
   readonly instance: string;
   /** The id of this one start of a command, by which its processes are found. */
   readonly processId: string;
-  /**
-   * A program with its first arguments. It runs inside the limits, and starts the command that its other arguments
-   * name.
-   */
+  /** A program with its first arguments, which starts the command. The command follows as its other arguments. */
   readonly wrapper: readonly string[];
 }
 
 const HOME = '/home/tool';
-// The shell opens both descriptors by redirection, which works only for numbers of one digit.
+// A shell opens these two descriptors by redirection, which works only for numbers of one digit.
 const FILTER_DESCRIPTOR = '9';
 const ARGUMENTS_DESCRIPTOR = '8';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
  * Returns the whole argument list. setpriv (if the server is root) starts pasta, which makes a network namespace
- * without this machine's loopback. In this namespace, the fence sets its routes. Then bwrap makes the file system and
- * the process namespace, and starts prlimit, the wrapper and the command.
+ * without this machine's loopback. In this namespace, a shell sets the routes of the fence. Then bwrap makes the file
+ * system and the process namespace, and starts prlimit, the wrapper and the command.
  *
- * pasta comes before bwrap because pasta does not run inside bwrap. setpriv has no --no-new-privs, because then the uid
- * map could not be set. bwrap sets that flag itself.
+ * pasta comes before bwrap because pasta does not run inside bwrap. setpriv does not get the option --no-new-privs,
+ * because then the uid map could not be set. bwrap sets no_new_privs itself.
  */
 export function bwrapArguments(command: SandboxCommand, isolation: Isolation): string[] {
   return [
@@ -44,8 +41,8 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
     ...behindFence(isolation),
     ...fileSystem(command, isolation),
     '--',
-    // The limits come before the wrapper: some shells run code from a tool's variables (bash as sh, with SHELLOPTS and
-    // PS4).
+    // The limits come before the wrapper, which is a shell. Some shells run code from variables that a tool can set
+    // (bash as sh, with SHELLOPTS and PS4).
     ...limits(command),
     '--',
     ...isolation.wrapper,
@@ -55,8 +52,8 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
 }
 
 /**
- * Returns the environment of the command as arguments for bwrap. bwrap reads them from the standard input of the whole
- * command, because they contain secrets and everybody on this machine can read the arguments of a process.
+ * Returns the environment of the command as arguments for bwrap, to be written to standard input. They contain secrets,
+ * and everybody on this machine can read the ordinary arguments of a process.
  */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
@@ -67,8 +64,9 @@ export function secretArguments(command: SandboxCommand): string {
 }
 
 /**
- * Returns words that set the variables of the dynamic loader (ld.so(8)) after the limits. Otherwise a library of the
- * tool could run inside prlimit, before the limits are set. The values are paths, so they may be visible as arguments.
+ * Returns words that set the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD. They stand after prlimit.
+ * Otherwise a library of the tool could run inside prlimit, before the limits are set. The values are paths, so they
+ * may be visible as arguments.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const variables = Object.entries(env).flatMap(([name, value]) =>
@@ -99,12 +97,13 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
 }
 
 /**
- * Returns words that set the routes before bwrap, because bwrap drops the right to change them. Opens the seccomp
- * filter here, because pasta closes unknown descriptors.
+ * Returns a shell command that sets the routes of the sandbox and then starts bwrap. bwrap could not set them itself,
+ * because it drops the right to change routes. The shell also opens the seccomp filter, because pasta, which starts the
+ * shell, closes unknown descriptors.
  *
- * bwrap closes the descriptor of its arguments, and passes the standard descriptors to the first process inside. If the
- * arguments were on descriptor 0, bwrap's own descriptor of this machine's /proc would get the number 0, pass to the
- * first process, and let every tool out.
+ * The shell moves bwrap's secret arguments from descriptor 0 to another one, because bwrap closes that descriptor after
+ * reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
+ * descriptors 0 to 2 to the first process inside, so every tool could leave its sandbox.
  */
 function behindFence({ fence, filter }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
@@ -118,7 +117,8 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
   return [
     ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...['--uid', '1000', '--gid', '1000', '--die-with-parent', '--new-session', '--clearenv'],
-    // These words are marks for `markedProcesses`, which reads the arguments. The command does not see the variables.
+    // `markedProcesses` finds this bwrap by these arguments. The variables are unset again, so that the command does
+    // not get them.
     ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
     ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
     ...['--seccomp', FILTER_DESCRIPTOR],
@@ -135,10 +135,10 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
       source,
       target,
     ]),
-    // The rest of the root folder is in memory, so it is read-only. In a writable /proc, a tool could lower its
-    // oom_score_adj.
+    // The sandbox's root folder is in memory, so a tool that could write to it could fill the memory. In a writable
+    // /proc, a tool could lower its oom_score_adj.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
-    // Secrets are passed through a descriptor, because everybody on this machine can read the arguments.
+    // Secrets are passed through a descriptor, because everybody on this machine can read the arguments of a process.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
   ];
 }

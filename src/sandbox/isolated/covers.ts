@@ -28,7 +28,8 @@ export class Covers {
 
   /**
    * Returns arguments for bwrap that replace each folder that contains hidden entries by a folder with only the other
-   * entries. A cover over a file would not be enough: if somebody replaces the file, the kernel ends the mount over it.
+   * entries. A mount over each hidden file would not be enough: if somebody replaces the file, the kernel removes the
+   * mount.
    */
   argumentsFor(shown: readonly Shown[]): string[] {
     const folders = [...new Set(this.#places.map((place) => dirname(place)))];

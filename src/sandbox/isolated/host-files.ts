@@ -7,7 +7,7 @@ import { Covers } from './covers.ts';
 export interface HostFiles {
   readonly bwrap: readonly string[];
   readonly pasta: readonly string[];
-  /** The address at which pasta resolves names. Null if the sandbox asks outside name servers directly. */
+  /** The address at which pasta answers the DNS queries of sandboxes. Null if sandboxes ask other servers directly. */
   readonly forwarder: string | null;
 }
 
@@ -28,8 +28,8 @@ const SHOWN_OF_ETC =
   /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
 
 /**
- * The public names in /etc/ssl. Operators keep the server's TLS key in this folder too, and the server's user can read
- * that key.
+ * The public names in /etc/ssl. Sandboxes do not see the whole folder, because operators may keep the server's TLS key
+ * in it.
  */
 const SHOWN_OF_SSL = /^(certs|cert\.pem|openssl\.cnf)$/;
 
@@ -48,7 +48,7 @@ const PASSWD = [
 ];
 const GROUP = ['root:x:0:', 'tool:x:1000:', 'nogroup:x:65534:'];
 
-// A link-local address (RFC 3927) at which pasta resolves names.
+// A link-local address (RFC 3927) at which pasta answers the DNS queries of sandboxes.
 const DNS_ADDRESS = '169.254.1.53';
 
 /**

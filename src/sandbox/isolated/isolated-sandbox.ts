@@ -26,7 +26,7 @@ import { type HostFiles, hostFiles } from './host-files.ts';
 export interface IsolatedOptions {
   /** The folder for the few files that sandboxes do not share with this machine. Created if it does not exist. */
   readonly folder: string;
-  /** The id of the server's data folder, as `instanceId` returns it. */
+  /** The id of the server's data folder. It marks all processes of this server. */
   readonly instance: string;
   /** If the server is root, tool number N runs under this uid plus N. */
   readonly baseUid: number;
@@ -194,7 +194,7 @@ function closeInherited(): void {
       const [, flags = ''] = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) ?? [];
       if (fd > 2 && (Number.parseInt(flags, 8) & O_CLOEXEC) === 0) closeSync(fd);
     } catch {
-      // This descriptor belonged to `readdirSync` itself and is closed already.
+      // `readdirSync` opened this descriptor to read the folder, and has already closed it.
     }
   }
 }

@@ -28,8 +28,8 @@ export function asPassableError(error: unknown): unknown {
 }
 
 /**
- * Finds in bwrap's output the error that the command and its variables are too large. bwrap reads the variables itself
- * and prints the error. Null if bwrap printed no such error.
+ * Finds the error in bwrap's output that the command and its variables are too large. Only bwrap can notice this,
+ * because it reads the variables after its own start. Null if bwrap printed no such error.
  */
 export function passableErrorIn(output: string): DeployError | null {
   const said = /^bwrap: (execvp .*: Argument list too long|Exceeded maximum number of arguments.*)$/m;

@@ -26,21 +26,23 @@ export interface CgroupsOptions {
 }
 
 /**
- * How many processes the group may have beside the command's own, because pasta, bwrap (twice) and a shell count too.
+ * How many processes a control group may have beside those of the command: the programs that start the command (pasta,
+ * bwrap twice, a shell) count too.
  */
 const WRAPPERS = 8;
 
 /**
- * The resources that groups limit. The `cpu` group of each tool has the default weight, however many processes run in
- * it. Without groups, each session would get as much processor time as this server (sched(7), autogroup), and a tool
- * can create many sessions.
+ * The resources that control groups limit. The `cpu` group of each tool has the default weight, however many processes
+ * run in it. Without groups, each session would get as much processor time as this server (sched(7), autogroup), and a
+ * tool can create many sessions.
  */
 const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 
 /**
- * Puts commands into control groups if this server may create them. Never writes to the folder of another manager
- * (systemd, a container runtime) unless that folder was delegated. In version 1, uses a hierarchy only if this server
- * is in its root group. In version 2, uses a folder that belongs to this user or that the operator named.
+ * Puts commands into control groups if this server may create them. Never writes to a folder that another program
+ * (systemd, a container runtime) manages, unless that program has delegated the folder to this server. In version 1 of
+ * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses a folder that belongs
+ * to this server's user or that the operator named.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */
@@ -53,7 +55,7 @@ export class Cgroups {
     this.#bases = findBases(options);
   }
 
-  /** The resources that groups limit here: some of `memory`, `pids` and `cpu`. */
+  /** The resources that control groups limit on this machine: any of `memory`, `pids` and `cpu`, or none. */
   get resources(): string[] {
     return this.#bases.flatMap((base) => base.resources);
   }
@@ -92,14 +94,14 @@ export class Cgroup {
   readonly #outer: readonly string[];
 
   /**
-   * @param outer - The groups that contain this group. Each is removed together with the last group in it.
+   * @param outer - The tool's groups, which contain this group. `remove` also removes each of them that is empty then.
    */
   constructor(folders: readonly string[], outer: readonly string[] = []) {
     this.#folders = folders;
     this.#outer = outer;
   }
 
-  /** A process joins the group by writing its id into these files. */
+  /** The files through which a process joins this control group: it writes its id into each of them. */
   get entrances(): string[] {
     return this.#folders.map((folder) => join(folder, 'cgroup.procs'));
   }
@@ -126,7 +128,7 @@ export class Cgroup {
         if (!attempt(() => rmdirSync(folder))) await wait(20);
       }
     }
-    // An outer group that is not empty stays.
+    // A tool's group stays if the tool has other groups in it: rmdir(2) then fails.
     for (const folder of this.#outer) attempt(() => rmdirSync(folder));
   }
 }
@@ -163,8 +165,8 @@ function isOurs(folder: string, isRoot: boolean): boolean {
 }
 
 /**
- * Prepares a group of version 2 for this server. A group with children may not contain processes, so this server moves
- * into a child first.
+ * Prepares a control group of version 2 (cgroup2) for this server. A group that limits inner groups may not contain
+ * processes, so this server moves itself into an inner group first.
  */
 function unifiedBase(folder: string): Base[] {
   const server = join(folder, 'server');
@@ -178,7 +180,7 @@ function unifiedBase(folder: string): Base[] {
   return resources.length === 0 ? [] : [{ version: 2, folder, resources }];
 }
 
-/** In version 2, lets the groups inside this group limit the resources. */
+/** Allows the groups inside the group `folder` to limit the resources. Only version 2 of control groups needs this. */
 function passOn({ version, resources }: Pick<Base, 'version' | 'resources'>, folder: string): void {
   if (version === 1) return;
   for (const resource of resources) {
@@ -212,7 +214,7 @@ function isWritable(folder: string): boolean {
   return attempt(() => accessSync(join(folder, 'cgroup.procs'), constants.W_OK));
 }
 
-/** Returns whether `action` succeeded. Failures are ignored, because cgroups only add to limits that always apply. */
+/** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */
 function attempt(action: () => unknown): boolean {
   try {
     action();

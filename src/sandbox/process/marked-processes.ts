@@ -16,8 +16,8 @@ export function instanceId(dataFolder: string): string {
 }
 
 /**
- * Finds the processes with a mark, either in their environment or, as for bwrap, as `--setenv NAME VALUE` in their
- * arguments. Compares whole values, so that a server never takes the processes of another server for its own.
+ * Finds the processes with a mark: a variable in their environment or, for bwrap, the arguments `--setenv NAME VALUE`.
+ * Compares whole values, so that a server never takes the processes of another server for its own.
  */
 export function markedProcesses(name: string, value: string): number[] {
   return processIds().filter((pid) => pid !== process.pid && isMarked(pid, name, value));

@@ -11,7 +11,10 @@ const TICK_MS = 100;
  */
 const PAUSE_MS = 2000;
 const FAST_BYTES = 256 * 1024 * 1024;
-/** The pause is at least `REST` times as long as the last look; `SHORT_REST` times if the free memory fell quickly. */
+/**
+ * The pause after a look at the processes is at least `REST` times as long as that look, or `SHORT_REST` times if the
+ * free memory falls quickly.
+ */
 const [REST, SHORT_REST] = [19, 4];
 
 interface Watched {
@@ -60,7 +63,7 @@ export class MemoryWatch {
     const children = Map.groupBy(await processes(), ({ parent }) => parent);
     for (const [pid, { limitBytes, onOver }] of this.#watched) {
       const family = descendants(pid, children);
-      // This sum may be too large, but never too small. The exact sum takes longer.
+      // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
       const sum = family.reduce((all, { bytes }) => all + bytes, sharedBytes);
       if (sum <= limitBytes || (await exactBytes(family, sharedBytes)) <= limitBytes) continue;
       if (this.#watched.delete(pid)) onOver();
@@ -78,11 +81,11 @@ async function memoryOfMachine(): Promise<{ availableBytes: number; sharedBytes:
 interface ProcessMemory {
   readonly pid: number;
   readonly parent: number;
-  /** The memory of the process, without shared memory and without files. */
+  /** The memory of the process, without shared memory and mapped files. */
   readonly bytes: number;
 }
 
-// The kernel shows the memory of a process whose first thread has ended only below the id of another thread.
+// If the first thread of a process has ended, /proc shows the process's memory only below the id of another thread.
 const PROCESSES = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
 done)
@@ -110,9 +113,9 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
 // count. If the files in memory cannot be found in time, all shared memory of this machine counts. Page tables (VmPTE)
 // count, because a process can map a small file thousands of times. Shared memory counts for each process in proportion
 // (Pss, proc_pid_smaps(5)). The same memory may also count as a file in memory or a segment of System V, so only the
-// larger of the two sums counts. The segments are in the IPC namespace of the last process in the arguments, which
-// belongs to the user namespace of the first process there. Only root sees files in memory that are mapped and not
-// open. In mawk, the format %d stops at 2 GiB.
+// larger of the two sums counts. The arguments after the first are the ids of the sandbox's processes. The last process
+// is in the IPC namespace that has the segments. That namespace belongs to the user namespace of the first process.
+// Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2 GiB.
 const EXACT = `all=$1; shift
 each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
@@ -141,9 +144,10 @@ for last; do :; done
   }'`;
 
 /**
- * Returns how many bytes a process and its descendants use together.
+ * Returns how many bytes the processes of a sandbox use together.
  *
- * @param sharedBytes - The shared memory of the whole machine.
+ * @param sharedBytes - The shared memory of the whole machine. All of it counts if the files in memory of these
+ * processes cannot be found in time.
  */
 async function exactBytes(family: readonly ProcessMemory[], sharedBytes: number): Promise<number> {
   const words = [sharedBytes / 1024, ...family.map(({ pid }) => pid)];

@@ -14,8 +14,8 @@ const MAX_BYTES = 64 * 1024;
 /** The largest environment that a program can be started with (execve(2)). */
 const MAX_ENVIRONMENT_BYTES = 6 * 1024 * 1024;
 /**
- * The most bytes that are read from a list of sockets. This is enough, because the list begins with the listening
- * sockets.
+ * The most bytes that are read from a list of sockets. Only listening sockets are needed, and the list begins with
+ * them.
  */
 const MAX_SOCKET_BYTES = 256 * 1024;
 

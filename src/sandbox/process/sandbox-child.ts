@@ -46,14 +46,14 @@ export interface StartOptions {
   readonly cwd: string;
   /** The text for the program's standard input. Null gives it no input. */
   readonly input: string | null;
-  /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once, see `openPipe`. */
+  /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once. */
   readonly pipeFolder: string;
 }
 
 export interface StartedChild {
   readonly child: ChildProcess;
   readonly output: Readable;
-  /** The end of the path that `/proc/PID/fd` shows for the output pipe, see `OutputPipe`. */
+  /** The end of the path that links in `/proc/PID/fd` show for the output pipe. */
   readonly linkEnding: string;
 }
 
