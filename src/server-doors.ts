@@ -28,7 +28,8 @@ const operator: Principal = {
 };
 
 /**
- * Makes the ways into the server: SSH, HTTP, the sources for builds in a cluster, and the socket in the data folder.
+ * Makes the doors, which are the ways into the server: SSH, HTTP, the socket in the data folder, and a port from which
+ * builds in a cluster fetch their source files.
  *
  * @throws DeployError if a setting of a door is wrong.
  */
@@ -65,21 +66,30 @@ export function makeDoors(
   const sourcesDoor = sources === null ? null : createSourceListener({ config, sources, log });
   return {
     health,
-    /** Close the socket after the line of deployments, because the hooks of running pushes need it until then. */
+    /**
+     * The socket in the data folder. Close it only after the queue of deployments has been closed, because the git
+     * hooks of running pushes need it until then.
+     */
     socket,
-    /** Where each door listens. `sources` is null if the HTTP door serves the sources. */
+    /**
+     * Makes all doors listen. Returns the host and port of each. `sources` is null if builds in a cluster have no port
+     * of their own for source files.
+     */
     listen: async () => {
       await socket.listen();
       const all = [ssh.listen(), http.listen(), sourcesDoor?.listen() ?? null] as const;
       const [sshAt, httpAt, sourcesAt] = await Promise.all(all);
       return { ssh: sshAt, http: httpAt, sources: sourcesAt };
     },
-    /** Closes all doors except the socket. */
+    /** Closes all doors except `socket`. */
     close: () => Promise.all([ssh.close(), http.close(), sourcesDoor?.close()]),
   };
 }
 
-/** Serves a connection to the socket in the data folder: a hook, or the local binary, which acts as the operator. */
+/**
+ * Serves a connection to the socket in the data folder. The client is a git hook, or the command `toolforge-push` on
+ * this machine, which acts as the operator.
+ */
 async function serveLocal(
   connection: LocalConnection,
   packServices: GitPackServices,

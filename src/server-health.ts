@@ -51,7 +51,7 @@ export class ServerHealth implements HealthQuestions {
     try {
       const complaint = await this.health();
       if (this.#isClosing) return;
-      // The free space changes all the time, so it is not a part of the comparison.
+      // Log a complaint only once, even if the free space in its parentheses changes.
       const kind = complaint?.replace(/\(.*\)/, '') ?? null;
       if (kind === this.#told) return;
       this.#told = kind;

@@ -37,7 +37,7 @@ export interface StateOptions {
 /** What exists before the first deployment: the data of this server, repaired, and its back ends. */
 export type ServerState = Awaited<ReturnType<typeof openState>>;
 
-/** The path of the socket to which hooks and the local binary connect. */
+/** The path of the socket to which git hooks and the command `toolforge-push` on this machine connect. */
 export function socketPathOf({ data }: Pick<Config, 'data'>): string {
   return join(data, 'run/server.sock');
 }
@@ -64,8 +64,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // processes have ended.
   await endLeftovers(data);
   const choosing = chooseBackEnds({ config, addresses, countPeople, log, given });
-  // `choosing` is awaited later, so that a fault of the data folder is reported first. It ends before the lock is
-  // released.
+  // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
+  // ends this function, the lock is released only after the choice has ended.
   const settled = choosing.then(noop, noop);
   await using _chosen = { [Symbol.asyncDispose]: () => settled };
   const facts = await readDataFacts(config);

@@ -18,7 +18,7 @@ import { hostKeyFingerprint } from './ssh/protocol/host-keys.ts';
 import { BackupClock } from './store/backups/backups.ts';
 
 export interface ServerOptions extends StateOptions {
-  /** The pod that the server runs in. Null, the default, if it runs in none. */
+  /** The Kubernetes pod that the server runs in. Null, the default, if it runs in none. */
   readonly pod?: ServerPod | null;
   /** Prints text for the person at the terminal. */
   readonly tell: (text: string) => void;
@@ -30,7 +30,7 @@ export interface RunningServer {
 }
 
 /**
- * Starts the server in three steps: the state, the line of deployments, and the SSH and HTTP servers.
+ * Starts the server in three steps: the state, the queue of deployments, and the SSH and HTTP servers.
  *
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
@@ -84,7 +84,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-/** The line of deployments, and the pushes that enter it. */
+/** Opens the queue of deployments, and the git services whose pushes enter this queue. */
 function openLine({ config, log }: ServerOptions, state: ServerState, addresses: Addresses) {
   const { context, directory, tokens, logs, audit, room } = state;
   const { store, repositories, runtime } = context;
