@@ -21,7 +21,7 @@ export const wholeNumber = (min: number, max: number) => {
     .union([z.number(), digits], { error })
     .pipe(z.number({ error }).int({ error }).min(min, { error }).max(max, { error }));
 };
-/** A whole number, or `auto`. `auto` gives null: the server then chooses by its back ends. */
+/** A whole number, or `auto`. `auto` gives null: the code that uses the setting then chooses the number. */
 export const autoOrNumber = (min: number, max: number) =>
   z.unknown().transform((given, context) => {
     if (given === 'auto') return null;
@@ -64,7 +64,7 @@ export const publicUrl = text.refine(
 export const optionalHostPort = z.union([z.literal('').transform(() => null), hostPort], {
   error: hostPortMessage,
 });
-// RFC 1123, 2.1, in lower case.
+// The syntax of RFC 1123, section 2.1, in lower case.
 export const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 /** A name that git-check-ref-format(1) accepts, made of characters that a shell need not quote. */
 export const branch = text.regex(
@@ -107,7 +107,7 @@ export const variables = z.union(
 // Kubernetes: "Annotations", syntax and character set.
 const annotationName =
   /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-/** Annotations of a Kubernetes object, written like variables. */
+/** Annotations of a Kubernetes object: `NAME=value`, separated by spaces, or a map. */
 export const annotations = variables.superRefine((given, context) => {
   const wrong = Object.keys(given).find((name) => !annotationName.test(name));
   if (wrong !== undefined)
