@@ -7,7 +7,7 @@ export interface AdmissionLimits {
   readonly graceMs: number;
   /** The most connections that all addresses together may have at one step of the login. */
   readonly startups: number;
-  /** The most connections that one address may have at one step of the login. */
+  /** The most connections that one IPv4 address, or one /64 network of IPv6, may have at one step of the login. */
   readonly perAddress: number;
   /** The most connections that one person may have after the login. */
   readonly perPerson: number;
@@ -40,7 +40,8 @@ const LINGER_MS = 2000;
  * Before the login, each step has its own places. A connection that reaches a step always gets a place there, so
  * another connection of the same step may have to end. If the address has too many connections at this step, the oldest
  * connection of that address ends. If all places of the step are taken, the oldest connection of the address with the
- * most connections ends. So connections that have sent nothing can only replace other such connections.
+ * most connections ends. So connections that have sent nothing can only replace other such connections. All IPv6
+ * addresses of a /64 network count as one address.
  *
  * After the login, the places of one person and of all people are limited. The address no longer counts, and no
  * connection ends for another one.
@@ -79,7 +80,7 @@ export class Admission {
     this.reach(socket, 'silent');
   }
 
-  /** Records that the connection has reached this step of the login. */
+  /** Gives a connection a place at the step of the login that it has reached, and ends another one if necessary. */
   reach(socket: Socket, step: Step): void {
     // A connection without a grace timer has logged in or is being ended. Its key exchanges are not steps of a login.
     if (!this.#graces.has(socket)) return;
@@ -124,14 +125,14 @@ export class Admission {
 /** The connections that wait at one step of the login. */
 class Places {
   readonly #limits: Pick<AdmissionLimits, 'startups' | 'perAddress'>;
-  /** Each connection with the address of its client, the oldest connection first. */
+  /** Each connection with the IPv4 address or IPv6 network of its client, the oldest connection first. */
   readonly #held = new Map<Socket, string>();
 
   constructor(limits: Pick<AdmissionLimits, 'startups' | 'perAddress'>) {
     this.#limits = limits;
   }
 
-  /** Gives a connection a place at this step. @returns another connection that must end to make room, or null. */
+  /** Takes a place for a connection. @returns the connection that must end to make room. Null if there is room. */
   take(socket: Socket): Socket | null {
     const address = networkOf(socket.remoteAddress ?? '');
     const counts = new Map<string, number>([[address, 0]]);

@@ -97,7 +97,7 @@ export class Login {
     if (identity === null) return this.#fail(context);
     const { signature, blob, hashAlgo } = context;
     if (signature === undefined || blob === undefined) {
-      // ssh2 answers SSH_MSG_USERAUTH_PK_OK, which only asks the client to sign.
+      // Here, accept() does not log the client in. It sends SSH_MSG_USERAUTH_PK_OK, which asks for a signature.
       context.accept();
       return;
     }
@@ -205,7 +205,8 @@ export class Login {
   #onClose(): void {
     const { throttle, address, audit, log } = this.#options;
     if (this.#principal !== null || this.#failures === 0) return;
-    // The log already names a throttled client. More lines would let strangers fill the disk.
+    // A client that the throttle slows down is in the log already. With a line for each of its failures, strangers
+    // could fill the disk.
     const isSlowedDown = throttle.check(this.#name, address) > 0;
     throttle.failed(this.#name, address);
     if (isSlowedDown) return;

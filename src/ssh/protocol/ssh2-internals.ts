@@ -73,7 +73,7 @@ export function isExchangingKeys(client: Connection): boolean {
 
 /**
  * Returns the socket of a connection. The remote address and port do not identify a connection if the server has
- * several addresses.
+ * several addresses. Null if another version of ssh2 lacks the private field.
  */
 export function socketOf(client: Connection): Socket | null {
   return (client as unknown as { readonly _sock?: Socket })._sock ?? null;

@@ -38,8 +38,8 @@ export class ClientStreams {
   #errBytes = 0;
   #isUntouched = true;
   /**
-   * True if silence in both directions counts as a stall, and not only a write that does not end. Set for git, which is
-   * never silent for long.
+   * If true, the client counts as disconnected when neither side has sent anything for `stallMs`. If false, only when a
+   * write to it does not end within `stallMs`. Set for git, which is never silent for long.
    */
   isSilenceStall = false;
   /**
@@ -67,7 +67,7 @@ export class ClientStreams {
     return this.#gone.signal;
   }
 
-  /** True if nothing was written to standard output yet. */
+  /** True if nothing was written to the client's standard output yet. */
   get isUntouched(): boolean {
     return this.#isUntouched;
   }
@@ -96,7 +96,7 @@ export class ClientStreams {
   errors(bytes: Uint8Array): Promise<void> {
     this.#last = this.#last.then(async () => {
       for (let at = 0; at < bytes.length; at += ERR_PIECE_BYTES) {
-        // Clear ssh2's pending chunk. Otherwise ssh2 would send the last piece of standard output again.
+        // Clear the chunk of standard output that ssh2 keeps. Otherwise ssh2 would send it a second time.
         const inner = this.#channel as unknown as Inner;
         inner._chunk = undefined;
         inner._chunkcb = undefined;

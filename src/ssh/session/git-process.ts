@@ -37,7 +37,7 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
     if (keptBytes < KEPT_STDERR_BYTES) kept.push(chunk.subarray(0, KEPT_STDERR_BYTES - keptBytes));
     keptBytes += chunk.length;
   });
-  // git closes its input when it has read enough. `pump` drops the rest of the client's bytes.
+  // Ignore these errors: git closes its input when it has read enough. `pump` then drops the rest of the input.
   for (const stream of [child.stdin, child.stderr]) stream.on('error', () => {});
   return {
     stdin: child.stdin,

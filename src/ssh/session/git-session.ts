@@ -9,8 +9,8 @@ import { type GitProcess, pump, startGit } from './git-process.ts';
 import { answerTo, asWarning } from './ssh-answers.ts';
 
 /**
- * How long a client that was answered early may continue to send. The client reads the answer only after it has sent
- * its pack.
+ * How long a client may continue to send a push that the server has already answered, for example refused. The client
+ * reads the answer only after it has sent its whole pack.
  */
 const LATE_INPUT_MS = 60_000;
 /** How many seconds a client may be silent before git upload-pack ends. */
@@ -68,9 +68,10 @@ async function converse(
     const status = await child.status;
     const told = session.exitStatus();
     const notice = session.notice();
-    // If the session explains git's exit, the operator needs no log line.
+    // If `notice` tells the client what happened, the operator needs no log line.
     const problem = notice === null ? report(git, child, status) : null;
-    // The exit status must match the report that the client got, even if git was killed after it had stored everything.
+    // The exit status must match the answer that the client got. git's own status may differ, for example if git was
+    // killed after it had stored everything.
     return { status: told ?? status ?? 1, notice: notice ?? (told === null ? problem : null) };
   } finally {
     session.close(wasKilled);

@@ -8,7 +8,8 @@ export type ExecRequest =
   | { readonly kind: 'command'; readonly argv: readonly string[] };
 
 const GIT = /^git[- ](receive-pack|upload-pack|upload-archive)(?:[ \t]+(.*))?$/s;
-// Matches one argument, quoted as git's sq_quote_buf quotes names without escapes, or typed by hand.
+// Matches one argument without escapes. Git clients put it in single quotes (sq_quote_buf in git). A person may also
+// type it in double quotes or without quotes.
 const ONE_ARGUMENT = /^(?:'([^'\\]*)'|"([^"\\$`]*)"|([^\s'"\\$`;&|<>()]+))$/;
 
 /** True if this is a command that a git client sends. */

@@ -30,7 +30,10 @@ export interface SessionServices {
   readonly services: Services;
   readonly runCommand: (line: CommandLine) => Promise<number>;
   readonly log: Log;
-  /** If a client makes no progress for this many milliseconds although it should, it counts as disconnected. */
+  /**
+   * A client counts as disconnected if a write to it does not end within this many milliseconds. During a push or a
+   * fetch, it also counts as disconnected if neither side sends anything for so long.
+   */
   readonly stallMs: number;
   /** All connections share these places for running commands. Clones and pushes have their own limits. */
   readonly commands: Shares;
@@ -45,7 +48,7 @@ export interface SessionContext extends SessionServices {
   readonly signal: AbortSignal;
   /** Drops a client that reads nothing: ends its connection, or only this session if other sessions run. */
   readonly drop: (client: ClientStreams, why: string) => void;
-  /** Called when a request begins to be served. `done` never rejects. */
+  /** Called when the server begins to answer a command. `done` resolves after the answer, and never rejects. */
   readonly onRun: (client: ClientStreams, done: Promise<void>) => void;
 }
 

@@ -3,8 +3,8 @@ import type { Terminal, TerminalSize } from '../../run/runtime.ts';
 
 const MAX_CELLS = 65_535;
 /**
- * How long a terminal request waits for the command, which decides whether it is granted. OpenSSH and PuTTY send both
- * at once.
+ * How long a terminal request waits for the command of its session. The command decides whether the client gets a
+ * terminal. OpenSSH and PuTTY send the request and the command together.
  */
 const HOLD_MS = 500;
 
@@ -47,8 +47,7 @@ export class TerminalRequest {
     session.on('pty', (accept, reject, { term = '', cols, rows }) => {
       if (this.#terminal !== null) return reject?.();
       this.#terminal = new SshTerminal(term, cols, rows);
-      // Reply to the terminal request only when the command is known, because the command decides whether it gets a
-      // terminal.
+      // Reply to the terminal request only when the command is known, because only some commands get a terminal.
       const held = setTimeout(() => this.#settle(false), HOLD_MS).unref();
       this.#settle = (isGranted) => {
         clearTimeout(held);
