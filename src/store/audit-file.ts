@@ -26,7 +26,7 @@ export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
   };
 }
 
-/** If root's command created the file, gives it to the account that the server runs under. */
+/** If a command that root ran created the file, gives it to the account that the server runs under. */
 function leaveToServer(path: string, dataFolder: string): void {
   const { uid, gid } = statSync(dataFolder);
   chownSync(path, uid, gid);

@@ -16,7 +16,8 @@ export class DataLock implements Disposable {
   readonly #database: Database;
 
   /**
-   * @throws DeployError `DATA_IN_USE`, which names the process that holds the lock; `LOCK_DAMAGED`; `STORE_FULL`.
+   * @throws DeployError `DATA_IN_USE` if another server holds the lock, if possible with its process id; `LOCK_DAMAGED`
+   * if the lock file is damaged; `STORE_FULL` if the disk cannot be written.
    */
   constructor(folder: string) {
     this.#database = orDamaged(
@@ -52,7 +53,7 @@ export class DataLock implements Disposable {
     try {
       return this.#database.get<Holder>('SELECT pid, since FROM holder');
     } catch {
-      // The holder is writing its row at this moment, so its process number is not known.
+      // The server that holds the lock is writing its row at this moment, so its process id is not known.
       return null;
     }
   }
@@ -62,7 +63,10 @@ export class DataLock implements Disposable {
   }
 }
 
-/** Says how to replace a damaged lock, because neither `doctor` nor a backup helps with it. */
+/**
+ * Runs `work`. If the lock file is damaged, throws an error that tells the operator to delete it. Neither `doctor` nor
+ * a backup would help.
+ */
 function orDamaged<Result>(work: () => Result): Result {
   try {
     return work();

@@ -23,7 +23,8 @@ const format = 1;
 
 /**
  * The key that encrypts config vars at rest (AES-256-GCM). A sealed value consists of one format byte, the key's id,
- * the nonce, the tag and the ciphertext. Format, id and context are authenticated too.
+ * the nonce, the tag and the ciphertext. The tag also authenticates the format byte, the id, and the names of the tool
+ * and release that own the value (`context`).
  */
 export class SecretsKey {
   readonly #key: Buffer;
@@ -40,7 +41,10 @@ export class SecretsKey {
       .slice(0, 16);
   }
 
-  /** @param context - The owner of the value. `decrypt` needs the same owner, so a moved value is of no use. */
+  /**
+   * @param context - Names the owner of the value, such as a tool and its release. `decrypt` needs the same names, so
+   * nobody can use the value in the row of another owner.
+   */
   encrypt(plaintext: string, context: readonly string[]): Buffer {
     const head = Buffer.concat([Buffer.from([format]), Buffer.from(this.id, 'hex')]);
     const nonce = randomBytes(nonceBytes);
@@ -50,7 +54,11 @@ export class SecretsKey {
     return Buffer.concat([head, nonce, cipher.getAuthTag(), ciphertext]);
   }
 
-  /** @throws DeployError `STORE_KEY` if another key encrypted the value; Error if the value was changed or moved. */
+  /**
+   * @param context - The same names as for `encrypt`.
+   * @throws DeployError `STORE_KEY` if another key encrypted the value; Error if the value was changed, or belongs to
+   * another owner.
+   */
   decrypt(sealed: Uint8Array, context: readonly string[]): string {
     const bytes = Buffer.from(sealed);
     const head = bytes.subarray(0, 1 + idBytes);

@@ -43,7 +43,8 @@ export class SqliteStore implements Store, CheckedStore {
    * Opens the store of an existing data folder, or creates it.
    *
    * @param lock - The folder's lock. The store releases the lock when the store is closed or cannot be opened.
-   * @throws DeployError `DATA_IN_USE`, `STORE_NEWER`, `STORE_KEY`, `STORE_FULL`, `STORE_DAMAGED`.
+   * @throws DeployError `STORE_NEWER` if a later version of this server wrote the store; `STORE_KEY` if another key
+   * encrypted it; `STORE_FULL`; `STORE_DAMAGED`. Without `lock`, also every error of `new DataLock`.
    */
   constructor(folder: string, key: SecretsKey, lock: DataLock = new DataLock(folder)) {
     this.#lock = lock;
@@ -150,8 +151,9 @@ export class SqliteStore implements Store, CheckedStore {
         this.#releases.add(added);
         return added;
       });
-    // If a repository has no release refs, the next start takes a copy above the stored last version as live. So the
-    // version of a first release must be on the disk before the release has a copy.
+    // The version of a tool's first release must be on the disk before the release is copied. Otherwise, after a power
+    // failure, the copy would have a version that the store does not know. If the repository has no release refs, the
+    // next start would make that release live.
     return liveVersion === null ? add() : this.#database.withoutWaiting(add);
   }
 

@@ -19,7 +19,7 @@ export interface StoredTool {
   readonly tokens: number;
 }
 
-/** The row of the table `facts` that `isBegunAnew` reports. */
+/** The name of a row in the table `facts`. The row exists if the operator chose to start over with an empty store. */
 export const BEGUN_ANEW = 'begun-anew';
 
 export type StoreFacts =
@@ -30,9 +30,9 @@ export type StoreFacts =
   | { readonly state: 'newer'; readonly schema: number }
   | {
       readonly state: 'whole';
-      /** The id of the key that encrypts the store's config vars; null = no server has opened the store. */
+      /** The id of the key that encrypts the store's config vars. Null if no server has opened the store yet. */
       readonly keyId: string | null;
-      /** The operator chose an empty store although the data folder had releases. */
+      /** True if the operator chose to start over with an empty store, although the data folder had releases. */
       readonly isBegunAnew: boolean;
       readonly tools: readonly StoredTool[];
     };
@@ -71,7 +71,7 @@ function read(path: string, readOnly: boolean): StoreFacts {
   }
 }
 
-/** The facts of a damaged store. @throws every error that is not damage. */
+/** Returns the facts of a damaged store. @throws the error if its cause is not damage. */
 function damage(error: unknown): StoreFacts {
   if (error instanceof Error && isDamage(error)) return { state: 'damaged', why: error.message };
   throw explain(error);

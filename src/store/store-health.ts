@@ -2,15 +2,15 @@ import { DeployError } from '../core/errors.ts';
 
 /** A store that can check itself. Each check throws a DeployError that names the problem. */
 export interface CheckedStore {
-  /** Makes a real write that changes nothing. */
+  /** Makes a real write that changes nothing, and throws if the write fails. */
   assertWritable(): void;
-  /** Reads the whole store from the disk. */
+  /** Reads the whole store from the disk, and throws if it is damaged. */
   assertWhole(): void;
 }
 
 const WRITE_PAUSE_MS = 5000;
 const READ_PAUSE_MS = 60_000;
-/** Reading a large store takes long. This is the largest part of the processor's time that may go into reading. */
+/** The check that reads the whole store may take at most this part of one processor's time. */
 const READ_PART = 0.001;
 
 /** Tests whether the store works. Its checks cost little, however often somebody asks. */
@@ -25,13 +25,13 @@ export class StoreHealth {
     this.#store = store;
   }
 
-  /** Returns the problem as the message of an error does, or null if the store works. */
+  /** Returns the message of the error that a check has thrown. Null if the store works. */
   complaint(): string | null {
     const startedAt = performance.now();
     if (startedAt >= this.#nextReadAt) {
       const before = process.threadCpuUsage();
       this.#damage = complaintOf(() => this.#store.assertWhole());
-      // Not the time by the clock: on a busy machine, one slow reading would postpone the next one for minutes.
+      // Count processor time. By the clock, one slow reading on a busy machine would postpone the next for minutes.
       const { user, system } = process.threadCpuUsage(before);
       const tookMs = (user + system) / 1000;
       this.#nextReadAt = startedAt + Math.max(READ_PAUSE_MS, tookMs / READ_PART);

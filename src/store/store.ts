@@ -14,13 +14,13 @@ export interface ToolRecord {
   readonly name: ToolName;
   /** The number of the tool: at least 1, never used twice. */
   readonly number: number;
-  /** The live version; null = no release is live. */
+  /** The version of the live release. Null if no release is live. */
   readonly liveVersion: number | null;
   /** True after `stop`, until the next deployment or restart. */
   readonly isStopped: boolean;
 }
 
-/** `created` = the rollout has not ended. */
+/** `created`: the rollout has not ended. `replaced`: the release was live earlier. `failed`: it never went live. */
 export type ReleaseState = 'created' | 'live' | 'replaced' | 'failed';
 
 export interface ReleaseRecord extends Release {
@@ -34,8 +34,8 @@ export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
  * Keeps all data that must outlive the process. Calls are synchronous. Config vars are encrypted at rest. Rows are
  * ordered by a sequence, never by the clock.
  *
- * @throws DeployError `STORE_FULL` if the disk is full. At opening, `STORE_NEWER` if a later version wrote the file,
- * and `STORE_KEY` if another key encrypted it.
+ * @throws DeployError `STORE_FULL` if the disk is full. At opening, `STORE_NEWER` if a later version of this server
+ * wrote the store, and `STORE_KEY` if another key encrypted it.
  */
 export interface Store {
   /** The tool's record, made at its first use. */
@@ -51,7 +51,7 @@ export interface Store {
   deployments(tool: ToolName, limit: number): Deployment[];
   /** The deployments of all tools that have not ended, the oldest first. */
   unfinishedDeployments(): Deployment[];
-  /** The request that was added with the deployment, or null. Earlier versions of this server added none. */
+  /** The request that was added with the deployment. Null if none was, for example by an earlier version. */
   requestOf(deploymentId: string): DeploymentRequest | null;
 
   addBuild(build: Build): void;
@@ -61,7 +61,7 @@ export interface Store {
   builds(tool: ToolName, limit: number): Build[];
   /** The start times of the tool's builds after `at`, the oldest first. */
   buildStarts(tool: ToolName, at: number): number[];
-  /** The newest successful build of the commit that still has its artifact, or null. */
+  /** The newest successful build of the commit that still has its artifact. Null if there is no such build. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
   /** Records that the artifact was deleted. */
   forgetArtifact(buildId: string): void;
@@ -74,7 +74,7 @@ export interface Store {
   failRelease(tool: ToolName, version: number): void;
   /** For each release in state `created`: its version, and the id of the deployment that made it. */
   createdReleases(tool: ToolName): ReadonlyMap<number, string>;
-  /** The bytes of config vars in the tool's releases with `after` < createdAt ≤ `until`. */
+  /** The bytes of config vars in the tool's releases that were created after `after` and at or before `until`. */
   releaseBytes(tool: ToolName, after: number, until: number): number;
   /** For each release that is or was live: its version and its commit. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
@@ -86,16 +86,17 @@ export interface Store {
   copiedTools(): ToolName[];
   /** The copied versions above the store's last version. If there are any, the store is older than the copies. */
   newerCopies(tool: ToolName): number[];
-  /** Makes the missing copies of releases: earlier versions of this server made none. */
+  /** Makes the missing copies of releases, because earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
   /**
-   * Repairs a store that is older than the repositories. In one transaction, enters these releases from their copies,
-   * with builds and deployments. Makes the highest of them live, unless a higher release is live.
+   * Repairs a store that lacks releases, for example because an old backup was restored. In one transaction, enters the
+   * releases `versions` from their copies, with builds and deployments. Makes the highest of them live, unless a higher
+   * release is live.
    *
-   * @returns the entered versions. The other versions have no copy, or a torn one.
+   * @returns the entered versions. The other `versions` have no copy, or a torn one.
    */
   readBack(tool: ToolName, versions: readonly number[]): number[];
-  /** Makes the next version higher than `upTo`. */
+  /** Makes sure that the tool's next release gets a version higher than `upTo`. */
   skipVersions(tool: ToolName, upTo: number): void;
   /**
    * Deletes old copies of releases that no rollback can use any more. Keeps copies of releases that the store lacks.

@@ -28,8 +28,8 @@ export class Backups {
   }
 
   /**
-   * Paths, the newest first. Backups with a time in the future come last. They were made before the clock was set back,
-   * so all other backups count as newer.
+   * The paths of the backups, the newest first. Backups with a time in the future come last. They were made before the
+   * clock was set back, so all other backups count as newer.
    */
   async list(what: BackedUp, now: number = Date.now()): Promise<string[]> {
     const names = await readdir(this.#folder).catch((error: unknown) => {
@@ -40,7 +40,7 @@ export class Backups {
       .filter((name) => NAMES[what].test(name))
       .sort()
       .reverse();
-    // `~` sorts after every file extension.
+    // `~` sorts after the dot of a file extension, so a backup made exactly now is not in the future.
     const isFuture = (name: string) => name > `${what}-${timeStamp(now)}~`;
     const inOrder = [...own.filter((name) => !isFuture(name)), ...own.filter(isFuture)];
     return inOrder.map((name) => join(this.#folder, name));
@@ -54,7 +54,7 @@ export class Backups {
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 
-  /** The path of the newest store backup that is intact and contains at least one tool. Null if no backup is like this. */
+  /** The path of the newest store backup that is intact and contains at least one tool. Null if there is none. */
   async newestGoodStore(): Promise<string | null> {
     let unreadable: unknown = null;
     for (const path of await this.list('store')) {
@@ -62,7 +62,7 @@ export class Backups {
         const facts = readStoreFacts(path);
         if (facts.state === 'whole' && facts.tools.length > 0) return path;
       } catch (error) {
-        // An older backup may be good.
+        // Continue, because an older backup may be good. Throw this error only if none is.
         unreadable ??= error;
       }
     }
@@ -98,12 +98,12 @@ export class Backups {
       // A server that was killed during a backup left this file.
       if (left.endsWith('.new')) await rm(join(this.#folder, left), { force: true });
     }
-    // The last free space is reserved for the store itself.
+    // Make no backup on a nearly full disk, because the store itself needs the last free space.
     await new DiskRoom(this.#folder).assertRoom();
     const path = join(this.#folder, `${what}-${timeStamp(now)}.${ending}`);
     const draft = `${path}.new`;
     try {
-      // Created first, so that the file is private from its first byte.
+      // Create the file before `write` fills it, so that it is private from its first byte.
       await using file = await open(draft, 'w', 0o600);
       await write(draft);
       await chmod(draft, 0o600);
@@ -145,8 +145,8 @@ export interface BackupClockOptions {
 
 /**
  * Makes a backup every hour until it is closed. The first is due when the newest backup is an hour old, so that a
- * server that restarts often keeps a whole day of backups. The first release is backed up within a minute. A
- * user directory without a backup makes a backup due at the start. A failed backup is logged as an error.
+ * server that restarts often keeps a whole day of backups. The first release that goes live is backed up within a
+ * minute. A backup is also due if there is none of the user directory. A failed backup is logged as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;

@@ -27,8 +27,8 @@ export interface ReleaseCopy {
   /** The build that made the artifact. Null if the store has no record of this build. */
   readonly build: Build | null;
   /**
-   * The deployment that made the build. Null if this is `deployment` itself, or if the store has no record of that
-   * deployment.
+   * The deployment that made the build, if it is not `deployment`. Null if `deployment` made the build, or if the store
+   * has no record of the deployment that did.
    */
   readonly buildDeployment: Deployment | null;
 }
@@ -39,9 +39,9 @@ type WrittenCopy = ReleaseCopy & { readonly sum?: string };
 const NAME = /^v([1-9][0-9]*)\.json$/;
 
 /**
- * The second copy of every release that went live: `releases/TOOL/vN.json` in the data folder, mode 0600. A copy is on
- * the disk before the store records its release as live. So a store that is lost, or older than the repositories, can
- * be repaired from the copies.
+ * Copies of the releases that went live, outside the store: `releases/TOOL/vN.json` in the data folder, mode 0600. A
+ * copy is on the disk before the store records its release as live. So a store that is lost, or restored from an old
+ * backup, can be repaired from the copies.
  */
 export class ReleaseCopies {
   readonly #folder: string;

@@ -37,9 +37,10 @@ export class ReadBack {
   }
 
   /**
-   * Copies a release, unless an intact copy exists. An intact copy is never outdated, because a release never changes.
+   * Copies a release from the store to a file, unless an intact copy exists. Such a copy is never outdated, because a
+   * release never changes.
    *
-   * @param end - The changes that the deployment of the release is about to get.
+   * @param end - The last changes to the deployment of the release. The copy has them before the store does.
    */
   copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
     const { tools, deployments, builds, releases } = this.#options;
@@ -59,7 +60,7 @@ export class ReadBack {
     });
   }
 
-  /** Makes the missing copies. Replaces a torn copy only for the newest release. */
+  /** Copies each release that has no copy. Replaces a torn copy only for the newest release. */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));
     const [newest, ...others] = this.#options.releases.wereLive(tool, MAX_COPIES);
@@ -93,7 +94,12 @@ export class ReadBack {
     return newest;
   }
 
-  /** Enters releases from their copies into the store. @returns the entered versions. */
+  /**
+   * Enters releases from their copies into the store, and makes the highest of them live, unless a higher release is
+   * live.
+   *
+   * @returns the entered versions.
+   */
   enter(tool: ToolName, versions: readonly number[]): number[] {
     const { database, tools, releases } = this.#options;
     const copies = versions

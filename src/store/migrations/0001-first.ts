@@ -1,4 +1,4 @@
-/** The first schema. Config vars are sealed values (secrets.ts); artifacts are JSON of core/types.ts. */
+/** The first schema. Config vars are encrypted by `SecretsKey`. Artifacts are the type `Artifact` as JSON. */
 export const first = `
 CREATE TABLE facts (
   name TEXT PRIMARY KEY,

@@ -1,4 +1,4 @@
-/** The request of a deployment, as JSON of core/types.ts; null = the deployment is not resumed after a restart. */
+/** The `DeploymentRequest` of each deployment, as JSON. Null if the deployment is not resumed after a restart. */
 export const requests = `
 ALTER TABLE deployments ADD COLUMN request TEXT;
 `;

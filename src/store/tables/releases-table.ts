@@ -60,7 +60,7 @@ export class ReleasesTable {
     return rows.map(({ artifact, ...release }) => ({ ...release, artifact: JSON.parse(artifact) }));
   }
 
-  /** The release as a copy holds it, or null if the store does not have it. */
+  /** Returns a release for its copy, with encrypted config vars. Null if the store does not have the release. */
   copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
     const row = this.#row(tool, version);
     if (row === null) return null;
@@ -86,7 +86,7 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, deploymentId }) => [version, deploymentId]));
   }
 
-  /** The bytes of config vars in all releases with `after` < created_at ≤ `until`, failed releases included. */
+  /** The bytes of config vars in all releases, even failed ones, created after `after` and at or before `until`. */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
       `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
@@ -98,7 +98,7 @@ export class ReleasesTable {
     return row?.bytes ?? 0;
   }
 
-  /** The newest versions that are or were live. */
+  /** The newest `limit` versions that are or were live, the newest first. */
   wereLive(tool: ToolName, limit: number): number[] {
     const rows = this.#database.all<{ version: number }>(
       `SELECT version FROM releases WHERE tool = ? AND state IN ('live', 'replaced') ORDER BY version DESC LIMIT ?`,
@@ -108,7 +108,7 @@ export class ReleasesTable {
     return rows.map(({ version }) => version);
   }
 
-  /** For each build whose artifact is kept: the newest version that uses it and is or was live. */
+  /** For each build that still has its artifact: the newest version that uses the build and is or was live. */
   canRun(tool: ToolName): number[] {
     const rows = this.#database.all<{ version: number }>(
       `SELECT max(version) AS version FROM releases
@@ -140,7 +140,10 @@ export class ReleasesTable {
     );
   }
 
-  /** Makes a release live. `enter` must have added the release. Runs within the caller's transaction. */
+  /**
+   * Makes a release live, whatever its state, and the previous live release `replaced`. Runs within the caller's
+   * transaction.
+   */
   setEnteredLive(tool: ToolName, version: number): void {
     this.#database.run(
       `UPDATE releases SET state = iif(version = ?, 'live', 'replaced')
@@ -161,8 +164,8 @@ export class ReleasesTable {
   }
 
   /**
-   * Makes a release live, and the previous live release `replaced`. Runs within the caller's transaction. A live
-   * release may go live again, for example at a restart.
+   * Makes a release live, and the previous live release `replaced`. Accepts only a release in state `created`, or the
+   * live release itself, for example at a restart. Runs within the caller's transaction.
    */
   setLive(tool: ToolName, version: number): void {
     this.#database.run(

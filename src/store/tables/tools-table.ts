@@ -68,7 +68,7 @@ export class ToolsTable {
     this.tool(name);
   }
 
-  /** The highest version that was assigned, or 0. */
+  /** The highest version that a release of the tool was given. 0 if none was. */
   lastVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'SELECT last_version AS version FROM tools WHERE name = ?',
@@ -77,7 +77,7 @@ export class ToolsTable {
     return row?.version ?? 0;
   }
 
-  /** Makes the next version higher than `upTo`. */
+  /** Makes sure that the tool's next release gets a version higher than `upTo`. */
   skipVersions(name: ToolName, upTo: number): void {
     this.#database.run(
       'UPDATE tools SET last_version = ? WHERE name = ? AND last_version < ?',
@@ -87,7 +87,7 @@ export class ToolsTable {
     );
   }
 
-  /** Assigns the next version. Runs within the caller's transaction. */
+  /** Returns the version for the tool's next release, and records it. Runs within the caller's transaction. */
   nextVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'UPDATE tools SET last_version = last_version + 1 WHERE name = ? RETURNING last_version AS version',
