@@ -75,7 +75,7 @@ export function answerText(
   linger(exchange, () => response.end());
 }
 
-/** Answers with a DeployError's message and hint; for any other error with an id that the log has too. */
+/** Answers with a DeployError's message and hint. For any other error, answers with the id of its entry in the log. */
 export function answerError(exchange: Exchange, error: unknown): void {
   const { log, signal } = exchange;
   if (error instanceof DeployError) {

@@ -88,7 +88,10 @@ function byToken(tokens: DeployTokens, secret: string): Found {
   return { kind: 'grant', grant: { uid: by, credential: credentialOf(login.token), onlyTool: tool, scope } };
 }
 
-/** Never aborts the check. Otherwise the throttle would not count the guesses of clients that disconnect at once. */
+/**
+ * Checks a password to the end, even if the client disconnects. Otherwise the throttle would not count the guesses of
+ * clients that disconnect at once.
+ */
 async function byPassword(
   directory: Directory,
   { login, password }: { readonly login: string; readonly password: string },
