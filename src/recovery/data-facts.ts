@@ -124,7 +124,7 @@ async function readDirectoryFile(path: string): Promise<DirectoryFacts> {
   }
 }
 
-/** The path of the newest backup of the user directory that can be read and has users, or null. */
+/** The path of the newest backup of the user directory that can be read and has users. Null if there is none. */
 export async function newestGoodDirectory(data: string): Promise<string | null> {
   for (const path of await new Backups(data).list('directory')) {
     if ((await readDirectoryFile(path)).state === 'whole') return path;

@@ -56,7 +56,7 @@ export async function tellFindings(findings: readonly Finding[], data: string, l
     if (kind === 'act') log.error({ what, advice }, 'an operator must repair the data folder');
     else log.warn({ what, advice }, 'the data folder is being repaired');
   }
-  // If the newest backup looks more than a day old, the clock may have jumped, so that every folder looks old. Then this
+  // If the newest backup looks more than a day old, the clock may have jumped, and all folders may look old. Then this
   // start deletes none.
   if ((await new Backups(data).ageOfNewest(Date.now())) > DAY_MS) return;
   const dropped = await dropOldSetAside(data, removeTree);

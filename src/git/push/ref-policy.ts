@@ -101,8 +101,8 @@ function namespace(ref: string): string {
 }
 
 /**
- * Returns the reason to refuse the whole push, or null. Each ref costs git a process or two, and a push to a full
- * repository uses up the disk that all tools share.
+ * Returns the reason to refuse the whole push. Null if there is none. The number of refs is limited, because each ref
+ * costs git a process or two. A full repository accepts no push, because all tools share its disk.
  */
 export function refusalOfAll(
   { commands }: CommandList,

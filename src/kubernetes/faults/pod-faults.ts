@@ -34,7 +34,7 @@ const OPERATOR = 'Tell the operator this message.';
 export const PUSH_AGAIN = 'Push again; if the push fails again, tell the operator.';
 
 /**
- * Returns the first fault of a pod, or null. An exit with code 0 is no fault, unless the pod must stay up.
+ * Returns the first fault of a pod. Null if it has none. An exit with code 0 is no fault, unless the pod must stay up.
  *
  * @param events - The events of this pod. They say more than the pod's status if an image cannot be pulled.
  */
