@@ -26,8 +26,8 @@ export interface SourceListener {
 const ANY = ['0.0.0.0', '::'];
 
 /**
- * Creates a plain HTTP listener only for builds, so that they need not reach the listener that takes passwords. It serves the
- * source code of a build to requests with the build's token, and answers 404 to all other requests.
+ * Creates a plain HTTP listener only for builds, so that they need not reach the listener that takes passwords. It
+ * serves the source code of a build to requests with the build's token, and answers 404 to all other requests.
  *
  * @returns null if `sources_listen` is not set, because the HTTP server then serves the source code.
  * @throws DeployError `BAD_SETTING` if the settings do not give builds an address of this listener.
