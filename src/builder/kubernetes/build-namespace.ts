@@ -20,12 +20,12 @@ export interface BuildNamespaceOptions {
   readonly cluster: Cluster;
   readonly namespace: string;
   readonly images: BuilderImages;
-  /** The setting builder_image. */
+  /** The reference to the builder image, from the setting builder_image. */
   readonly image: string;
   readonly log: Log;
 }
 
-/** The requirements of every build: the namespace, rights in it, and the builder image. */
+/** Checks what every build in the cluster needs: the namespace, this server's rights in it, and the builder image. */
 export class BuildNamespace {
   readonly #options: BuildNamespaceOptions;
   #checkedAt = Number.NEGATIVE_INFINITY;
@@ -38,7 +38,9 @@ export class BuildNamespace {
    * Checks before a build that the namespace, the rights in it and the builder image are usable. A check that succeeded
    * counts for a minute.
    *
-   * @throws DeployError `BUILD_NAMESPACE`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`, and those of `BuilderImages.find`.
+   * @throws DeployError `BUILD_NAMESPACE` if the namespace does not exist or is being deleted; `CLUSTER_FORBIDDEN` if a
+   * right is missing; `CLUSTER_UNREACHABLE`; `BAD_IMAGE`, `BUILDER_IMAGE`, `REGISTRY_UNAVAILABLE` or `REGISTRY_REFUSED`
+   * if the builder image cannot be used.
    */
   async assertUsable(signal: AbortSignal): Promise<void> {
     for (const check of await this.#check(signal)) if (check.status === 'rejected') throw check.reason;

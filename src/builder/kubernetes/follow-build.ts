@@ -19,7 +19,7 @@ import { BuildNarrator } from './output/build-narrator.ts';
 import { followPhases } from './output/follow-phases.ts';
 
 const report = z.object({ image: z.object({ digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) }) });
-/** The limit for deleting the Job of a build that ended. */
+/** How many milliseconds it may take to delete the Job of a build that ended. */
 const CLEANING_MS = 30_000;
 
 export interface Following {
@@ -38,11 +38,11 @@ export interface Following {
   /** Creates the Job. Null if an earlier server created the Job and the build has fetched its source. */
   readonly begin: (() => Promise<void>) | null;
   /**
-   * Makes the artifact from the image's digest. The Job is deleted only after this has succeeded, so that until then
-   * another server can resume it.
+   * Makes the artifact from the image's digest. The Job is deleted only afterwards, so that until then another server
+   * can resume the build.
    */
   readonly finish: (digest: string) => Promise<Artifact>;
-  /** Removes the image of a failed build, which may have reached the registry. */
+  /** Deletes the image of a failed build, if the image has reached the registry. */
   readonly removeImage: () => Promise<void>;
 }
 
@@ -95,7 +95,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
     log.info({ tool, build: id, timesMs }, `build ${end}`);
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
     if (end === 'ended' && telling.hasReached('export')) {
-      // A failure here must not hide why the build failed.
+      // If the image cannot be deleted, that error must not hide why the build failed.
       await following.removeImage().catch((error: unknown) =>
         logFailure(log, {
           error,
@@ -123,14 +123,14 @@ export async function untilItEnds<Result>(
   }
 }
 
-/** Deletes the Job. If the build was aborted, also waits until its pod is gone. */
+/** Deletes the Job. Unless the build succeeded (`isDone`), also waits until its pod is gone. Never rejects. */
 async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone: boolean): Promise<void> {
   const signal = AbortSignal.timeout(CLEANING_MS);
   try {
     await deleteJob(cluster, job.namespace, job.name, signal);
     if (!isDone && pod.name !== null) await pod.until(() => pod.isGone, signal);
   } catch (error) {
-    // A failure here must not hide why the build ended.
+    // If the Job cannot be deleted, that error must not hide why the build ended.
     logNotRemoved(log, error, { job: job.name });
   }
 }

@@ -1,7 +1,7 @@
 import type { Config } from '../../config.ts';
 import type { BuildSettings } from '../build-settings.ts';
 
-/** The settings that this back end reads. */
+/** The settings that builds in a cluster read. */
 export type KubernetesBuilderConfig = BuildSettings &
   Pick<
     Config,

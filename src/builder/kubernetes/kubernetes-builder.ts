@@ -36,12 +36,12 @@ export interface KubernetesBuilderOptions {
   /** After this many milliseconds without output, the push prints that the build still runs; 30,000 if not set. */
   readonly quietMs?: number;
   /**
-   * How many milliseconds a build waits for room on a node or for an image that cannot be pulled; 120,000 if not set.
+   * How many milliseconds a build waits if no node has room or if an image cannot be pulled; 120,000 if not set.
    */
   readonly patienceMs?: number;
 }
 
-/** How many milliseconds each step of cleaning up may take. */
+/** How many milliseconds each step of a cleanup may take, such as deleting the Jobs or the images of a tool. */
 const CLEANING_MS = 30_000;
 const AWAY_MS = 60_000;
 /** A resumed build gets at least this many milliseconds, so that its result can be read even if its time is over. */
@@ -62,8 +62,8 @@ export class KubernetesBuilder implements Builder {
   readonly #images: ToolImages;
   readonly #login: RegistryLogin;
   /**
-   * The error of a cluster that did not answer. Until `untilMs`, `cleanUp` and `resumable` throw this error for every
-   * tool and do not ask the cluster.
+   * The last error of a cluster that did not answer, or null if there was none. Until `untilMs`, `cleanUp` and
+   * `resumable` throw this error for every tool and do not ask the cluster.
    */
   #away: { readonly error: unknown; readonly untilMs: number } | null = null;
 
@@ -105,7 +105,7 @@ export class KubernetesBuilder implements Builder {
     } catch (error) {
       if (error instanceof BuildResumesLater) throw error;
       if (signal.reason instanceof ResumeLater) throw new BuildResumesLater(id, { cause: error });
-      // If the Job was not followed yet, nothing else deletes it.
+      // If `#resume` threw before it followed the Job, nothing else deletes the Job.
       await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
         (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
       );
@@ -151,7 +151,7 @@ export class KubernetesBuilder implements Builder {
         return await work(folder, guard);
       } catch (error) {
         if (error instanceof BuildResumesLater) throw error;
-        // If a limit or a signal ended the build, that is the reason, not the error of the interrupted step.
+        // If a limit or a signal ended the build, throw its reason instead of the error of the interrupted step.
         guard.signal.throwIfAborted();
         throw error;
       }
@@ -211,8 +211,8 @@ export class KubernetesBuilder implements Builder {
     const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // The result of a build that ended in time must be read, however late this server started. The cluster itself ends
-    // a build that takes too long.
+    // If the build ended in time, this server still needs READING_MS to read its result, even if the server started
+    // late. A build that takes too long is ended by the cluster.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
@@ -281,10 +281,7 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /**
-   * Deletes something in the registry. A failure is only logged, because what stays there takes room and does no other
-   * harm.
-   */
+  /** Deletes something in the registry. A failure is only logged, because what is left there only takes room. */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {
       await action();

@@ -10,7 +10,7 @@ export interface SourceOffer extends Disposable {
 
 interface Waiting {
   readonly folder: string;
-  /** When the offer ends, on the clock of `performance.now()`. */
+  /** When the offer ends, by the clock of `performance.now()`. */
   readonly until: number;
 }
 
@@ -47,8 +47,8 @@ function hashOf(token: string): string {
 }
 
 /**
- * Makes a tar archive that follows no links. Order and owners of files are always the same. The archive leaves out the
- * folder itself, because the user who unpacks it may not change the target folder.
+ * Makes a tar archive of what is in the folder. Symbolic links stay links. Order and owners of files are always the
+ * same. The archive leaves out the folder itself, because the user who unpacks it may not change the target folder.
  */
 function archive(folder: string, signal: AbortSignal): Readable {
   const child = execa(

@@ -6,7 +6,7 @@ import type { Registry } from '../../registry/registry.ts';
 export interface BuilderImage {
   /** Names the image by digest, so that all containers of a build run the same image. */
   readonly reference: string;
-  /** The image's build user, from `CNB_USER_ID` and `CNB_GROUP_ID`. */
+  /** The user that builds run as, from the image's variables `CNB_USER_ID` and `CNB_GROUP_ID`. */
   readonly user: { readonly uid: number; readonly gid: number };
 }
 
@@ -26,7 +26,11 @@ export class BuilderImages {
     this.#open = open;
   }
 
-  /** @throws DeployError `BAD_IMAGE`, `BUILDER_IMAGE`, `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED` */
+  /**
+   * @param text - A reference to an image, as in the setting builder_image.
+   * @throws DeployError `BAD_IMAGE` if the text is no reference; `BUILDER_IMAGE` if the image does not exist or is no
+   * builder image; `REGISTRY_UNAVAILABLE` if the registry does not answer and never did; `REGISTRY_REFUSED`.
+   */
   async find(text: string, signal: AbortSignal): Promise<BuilderImage> {
     const known = this.#known?.text === text ? this.#known : null;
     if (known !== null && performance.now() - known.atMs < freshMs) return known.image;

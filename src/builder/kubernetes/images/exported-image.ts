@@ -3,7 +3,7 @@ import type { Process } from '../../../core/types.ts';
 import { definedProcess } from '../../buildpack-api/launch-processes.ts';
 import { layerVersion } from '../../buildpack-api/layers.ts';
 
-// https://github.com/buildpacks/spec/blob/main/platform.md#labels
+// The label io.buildpacks.build.metadata: https://github.com/buildpacks/spec/blob/main/platform.md#labels
 const buildLabel = z.object({
   processes: z
     .array(
@@ -49,7 +49,7 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   );
   const buildpacks = (build.buildpacks ?? []).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
-    // Sorted by name, like the layers of the embedded builder.
+    // Sorted by name, so that builds in a cluster report the same version as builds on the machine of the server.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)

@@ -8,10 +8,11 @@ import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
 
 /** How one build logs in to the registry. */
 export interface BuildLogin extends AsyncDisposable {
-  /** The Secret with the credential; null = no login; empty = a Secret for this build, made from `dockerConfig`. */
+  /** The Secret with the registry's credential. Null = no login; empty = a Secret of the build, from `dockerConfig`. */
   readonly secret: string | null;
+  /** The docker configuration for the Secret that is made for this build. Null if no such Secret is made. */
   readonly dockerConfig: string | null;
-  /** The id of the build's own Harbor account, from which `known` makes the login again; null = it has none. */
+  /** The id of the Harbor account that was made for this build alone. Null without Harbor. */
   readonly account: number | null;
 }
 
@@ -34,7 +35,8 @@ export class RegistryLogin {
    * Returns the login for one build. If Harbor is set up, makes the tool's project and an account for the build.
    * Dispose of the login when the build has ended.
    *
-   * @throws DeployError `REGISTRY_FULL`, `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   * @throws DeployError `REGISTRY_FULL` if the project's quota has no room; `REGISTRY_UNAVAILABLE` if Harbor does not
+   * answer; `REGISTRY_REFUSED` if Harbor refuses a request.
    */
   async open({ host, project }: ToolRepositories, build: string, signal: AbortSignal): Promise<BuildLogin> {
     const { registry_secret: secret, harbor_url: url } = this.#config;
@@ -60,8 +62,8 @@ export class RegistryLogin {
   }
 
   /**
-   * The login of a build that an earlier server started, with this Harbor account. Disposing of the login deletes the
-   * account.
+   * The login of a build that an earlier server started. Disposing of the login deletes this Harbor account. `account`
+   * is null if the build has no Harbor account: then disposing does nothing.
    */
   known(account: number | null): AsyncDisposable {
     return {
@@ -72,7 +74,7 @@ export class RegistryLogin {
     };
   }
 
-  /** Reads the password file each time, because a mounted Secret may change. */
+  /** Reads Harbor's password from its file each time, because a mounted Secret may change. */
   #harbor(): Harbor {
     const { harbor_url: url, harbor_user: user, harbor_password_file: file } = this.#config;
     const password = file === null ? '' : (readFileSync(file, 'utf8').split('\n')[0] ?? '').trim();

@@ -15,7 +15,7 @@ export const NEWEST = 'latest';
 const VERSION = /^v[0-9]+$/;
 
 export interface ImagesOptions {
-  /** `host[:port][/path]` */
+  /** Where images of tools are stored: `host[:port][/path]`. */
   readonly registry: string;
   readonly open: (host: string) => Registry;
   readonly maxBytes: number;

@@ -17,7 +17,7 @@ export interface BuildJob {
   readonly builderImage: string;
   /** The build user of the builder image. */
   readonly user: { readonly uid: number; readonly gid: number };
-  /** The run image. Empty = the run image that the builder image names. */
+  /** The run image: the base of the image to make. Empty = the run image that the builder image names. */
   readonly runImage: string;
   /** The image to make, with the build's id as its tag. */
   readonly image: string;
@@ -29,7 +29,7 @@ export interface BuildJob {
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;
   readonly secrets: {
-    /** The Secret with the keys `authorization`, a header with the token, and `project-metadata.toml`. */
+    /** The Secret with `authorization`, the HTTP header to fetch the source with, and `project-metadata.toml`. */
     readonly build: string;
     /** The Secret with one key for each platform variable. */
     readonly platform: string;
@@ -48,7 +48,7 @@ export interface BuildJob {
   readonly startedAt: number;
 }
 
-/** The phases that run buildpacks do not see the registry's credential. */
+/** The volumes that each phase sees. The phases that run buildpacks do not see the registry's credential. */
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   fetch: ['workspace', 'source'],
   analyze: ['layers', 'control', 'registry'],

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { ToolName } from '../../../core/names.ts';
 
-/** The labels of all objects of builds, for people, NetworkPolicies and cleaning up. */
+/** Every object of a build has these labels. People, NetworkPolicies and the cleanup select objects by them. */
 const BUILD_LABELS = {
   'app.kubernetes.io/managed-by': 'toolforge-push',
   'app.kubernetes.io/component': 'build',
@@ -49,7 +49,7 @@ export interface ToolRepositories {
   readonly cache: string;
 }
 
-/** @param registry - `host[:port][/path]` */
+/** @param registry - Where images of tools are stored: `host[:port][/path]`. */
 export function repositoriesOf(registry: string, tool: ToolName): ToolRepositories {
   const slash = registry.indexOf('/');
   const host = slash < 0 ? registry : registry.slice(0, slash);

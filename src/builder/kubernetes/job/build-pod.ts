@@ -8,11 +8,11 @@ import { watchObjects } from '../../../kubernetes/watch.ts';
 export interface ContainerEnd {
   readonly exitCode: number;
   readonly isOutOfMemory: boolean;
-  /** The content of /dev/termination-log. */
+  /** What the container wrote into /dev/termination-log. */
   readonly message: string;
 }
 
-/** Events that only repeat the pod's status. */
+/** Matches events that only repeat what the status of the pod says. */
 const REPEATS_STATUS = /^Error: (ErrImagePull|ImagePullBackOff)$/;
 
 interface Known {
@@ -80,7 +80,7 @@ export class BuildPod implements AsyncDisposable {
     });
   }
 
-  /** Fires if the cluster refuses one of the watches. The reason is the error. */
+  /** Fires if the cluster does not let this server watch pods, Jobs or events. The signal's reason is the error. */
   get failed(): AbortSignal {
     return this.#failed.signal;
   }
@@ -90,7 +90,7 @@ export class BuildPod implements AsyncDisposable {
     return this.#known.pod?.metadata?.name ?? null;
   }
 
-  /** The fault that stops the build, or null. Some faults pass by themselves. */
+  /** The fault that stops the build. Null if there is none, or if none is known yet. Some faults pass by themselves. */
   get fault(): PodFault | null {
     const { pod, job, isListed = false } = this.#known;
     if (pod !== undefined) {
@@ -102,7 +102,7 @@ export class BuildPod implements AsyncDisposable {
         ),
       );
     }
-    // If the list of pods has not arrived, a pod may exist, and it says more than its Job. So there is no answer yet.
+    // Until the list of pods arrives, a pod may exist. Its fault would say more than the Job, so wait for the list.
     if (!isListed) return null;
     const refused = this.#events.findLast(({ reason }) => reason === 'FailedCreate');
     if (refused !== undefined) return creationFault(refused.message ?? '');
@@ -145,8 +145,8 @@ export class BuildPod implements AsyncDisposable {
   }
 
   /**
-   * Resolves when `look` returns true. Calls `look` at once and after each change. Rejects when the signal or `failed`
-   * fires.
+   * Resolves when `look` returns true. Calls `look` at once and after each change of the pod or Job. Rejects when
+   * `signal` fires, or if the cluster refuses to let this server watch them.
    */
   async until(look: () => boolean, signal: AbortSignal): Promise<void> {
     const any = AbortSignal.any([signal, this.#failed.signal]);

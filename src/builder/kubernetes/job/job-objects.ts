@@ -14,10 +14,10 @@ import { makeInRoom, type Room } from './quota-wait.ts';
 /** The content of a build's Secrets. */
 export interface BuildSecrets {
   readonly token: string;
-  /** The environment variables of buildpacks. */
+  /** The operator's variables for builds and the tool's config vars, which buildpacks can read. */
   readonly variables: Readonly<Record<string, string>>;
   readonly request: Pick<BuildRequest, 'id' | 'commit'>;
-  /** A docker configuration made for this build alone, or null. */
+  /** A docker configuration with a registry login for this build alone. Null if the build has no login of its own. */
   readonly dockerConfig: string | null;
 }
 
@@ -30,7 +30,8 @@ const MAX_SECRET_BYTES = 1024 * 1024;
 /**
  * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so they are deleted with it.
  *
- * @throws DeployError `CONFIG_TOO_LARGE`, and those of `makeInRoom` and `retrying`.
+ * @throws DeployError `CONFIG_TOO_LARGE` if the config vars do not fit into a Secret; `BUILD_QUOTA` if the namespace
+ * has no room; `BUILD_NAMESPACE` if there is no such namespace; another code if the cluster refuses or does not answer.
  */
 export async function startJob(
   cluster: Cluster,
@@ -107,8 +108,8 @@ export async function jobsOf(
 }
 
 /**
- * The variables that buildpacks see. They are those of the embedded builder, and a fixed date, so that equal sources
- * give equal images.
+ * The variables that buildpacks see: the given ones that can be environment variables, the language, and a fixed date,
+ * so that equal sources give equal images.
  */
 function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
   const usable = Object.entries(variables).filter(

@@ -6,10 +6,10 @@ import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
 import type { BuildJob } from './build-job.ts';
 import { labelsOf, newJobName, type ToolRepositories } from './build-names.ts';
 
-/** Extra seconds for the Job, so that our own timeout fires first and can say which phase was running. */
+/** Extra seconds for the Job, so that this server's own limit fires first and can say which phase was running. */
 const GRACE_SECONDS = 120;
 
-/** @throws DeployError `BAD_SETTING` */
+/** @throws DeployError `BAD_SETTING` if a setting that builds in a cluster need is empty. */
 export function assertConfigured(config: KubernetesBuilderConfig): void {
   const missing = (['registry', 'builder_image'] as const).find((name) => config[name] === '');
   if (missing === undefined) return;
@@ -26,7 +26,7 @@ export function planJob(options: {
   readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
   readonly builder: BuilderImage;
   readonly repositories: ToolRepositories;
-  /** Null = the registry needs no login; empty = use a Secret made for this build. */
+  /** The Secret with the registry's credential. Null = no login; empty = a Secret made for this build. */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
   readonly annotations: BuildJob['annotations'];

@@ -15,7 +15,7 @@ export interface Room {
   readonly waitMs: number;
   /** Returns how many milliseconds of its time the build has used. */
   readonly spentMs: () => number;
-  /** Called when an object must wait for room, with a sentence without its subject. */
+  /** Called when an object must wait for room, with words such as `finds no room in the quota builds (…)`. */
   readonly onWait: (words: string) => void;
   readonly signal: AbortSignal;
 }
@@ -24,7 +24,7 @@ const AGAIN_MS = 2000;
 /** In this part of its time, a build may wait for room in the quota. The remaining time is for the build itself. */
 export const ROOM_SHARE = 0.5;
 
-/** Tells the push why the build waits. @param words - Continues `waiting: the build`. */
+/** Tells the push why the build waits. @param words - Continue the line `waiting: the build …`. */
 export function sayWaiting(progress: Progress, words: string): void {
   progress.line(`waiting: the build ${words}`);
 }
@@ -46,8 +46,8 @@ export function roomOf(
 /**
  * Makes an object in the build namespace. Retries while the namespace's quota has no room.
  *
- * @throws DeployError `BUILD_QUOTA` if the object can never fit, or if the build has waited too long;
- * `BUILD_NAMESPACE`; what `make` throws.
+ * @throws DeployError `BUILD_QUOTA` if the object can never fit, or if the build has waited too long; `BUILD_NAMESPACE`
+ * if the namespace does not exist or is being deleted; other errors of `make`.
  */
 export async function makeInRoom<Made>(make: () => Promise<Made>, room: Room): Promise<Made> {
   const { namespace, waitMs, spentMs, onWait, signal } = room;

@@ -11,9 +11,9 @@ const COMMIT = 'push.toolforge.org/commit';
 /** The annotations of a Job from which another server can resume the build. */
 export interface JobFacts {
   readonly commit: string;
-  /** The id of the Harbor account that only this build uses; null = it has none. */
+  /** The id of the Harbor account that was made for this build alone. Null without Harbor. */
   readonly account: number | null;
-  /** The digest of the cache image that this build replaces; null = there was none. */
+  /** The digest of the cache image that this build replaces. Null if the tool had no cache image. */
   readonly oldCache: string | null;
 }
 
@@ -21,7 +21,7 @@ export interface JobFacts {
 export interface ResumableJob extends JobFacts {
   readonly name: string;
   readonly build: string;
-  /** Milliseconds since 1970, by the cluster's clock. */
+  /** When the Job was made, in milliseconds since 1970, by the cluster's clock. */
   readonly startedAt: number;
 }
 
@@ -34,9 +34,10 @@ export function annotationsOf({ commit, account, oldCache }: JobFacts): Record<s
 }
 
 /**
- * Lists the Jobs of a tool's builds that need no server, running or ended: they have fetched their source.
+ * Lists the Jobs of a tool's builds that have fetched their source. These builds continue without a server. The list
+ * includes Jobs that have ended.
  *
- * @throws as `retrying` does.
+ * @throws DeployError if the cluster refuses or does not answer; the signal's reason.
  */
 export async function resumableJobs(
   cluster: Cluster,

@@ -12,10 +12,11 @@ import { BuildOutput } from './build-output.ts';
 import { DetectionOutput } from './detection-output.ts';
 import { phaseFailed } from './job-failures.ts';
 
+// The exit statuses of the lifecycle's detector if no group of buildpacks fits:
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/platform/exit.go
 const NOT_DETECTED = new Set([20, 21]);
 
-/** Reports the phases of one build to the person who pushes, in the words of the embedded builder. */
+/** Reports the phases of one build to the person who pushes, in the same words as a build without a cluster. */
 export class BuildNarrator {
   readonly #progress: Progress;
   readonly #source: PreparedSource;
@@ -58,7 +59,7 @@ export class BuildNarrator {
     if (phase === 'export') this.#progress.step('Storing the image');
   }
 
-  /** @param text - Masked. */
+  /** @param text - One line of the phase's output, with secrets masked. */
   line(phase: Phase, text: string): void {
     this.#lastLines.add(text);
     if (phase === 'detect') this.#detection.read(text);

@@ -5,7 +5,8 @@ import { nameOf } from '../../buildpack-api/buildpack-store.ts';
 import { LastLines } from '../../failure-reason.ts';
 import type { ContainerEnd } from '../job/build-pod.ts';
 
-// https://github.com/buildpacks/lifecycle/blob/v0.21.0/cmd/lifecycle/cli/command.go, phase/builder.go, buildpack/build.go
+// The lines that the lifecycle prints around the output of buildpacks. They come from cmd/lifecycle/cli/command.go,
+// phase/builder.go and buildpack/build.go in https://github.com/buildpacks/lifecycle/tree/v0.21.0
 const START = 'Starting builder...';
 const BUILDPACK = /^Running build for buildpack ([^\s@]+)@[^\s@]+$/;
 const BEGIN = 'Running build command';
@@ -30,10 +31,10 @@ export class BuildOutput {
   #buildpack: string | null = null;
   #isOutput = false;
   #error = '';
-  /** Lines that look like the last lines of the lifecycle, and are held back until the end of the output. */
+  /** Lines that look like the lifecycle's last lines. They are held back until another line or the end follows. */
   readonly #held: string[] = [];
   /**
-   * Lines before the first buildpack. Null after the beginning of the log was seen. The beginning of a long log can be
+   * Lines that came before the beginning of the log was recognised. Null afterwards. The beginning of a long log can be
    * missing, because the node drops it if nobody reads it in time.
    */
   #before: string[] | null = [];
@@ -44,7 +45,7 @@ export class BuildOutput {
     this.#entered = entered;
   }
 
-  /** @param text - One line, masked. */
+  /** @param text - One line of the output, with secrets masked. */
   read(text: string): void {
     const next = this.#isOutput ? null : BUILDPACK.exec(text);
     if (next !== null) {
@@ -64,7 +65,8 @@ export class BuildOutput {
     }
     const last = LAST.exec(text)?.[1] ?? null;
     if (last !== null) this.#error = last;
-    // A buildpack may print lines like the last lines of the lifecycle. At the very end, they are the lifecycle's own.
+    // A buildpack may print lines that look like the lifecycle's last lines. They are the lifecycle's own only if no
+    // other line follows, so hold them back.
     if (last !== null || TIMER.test(text)) {
       if (this.#held.length < MAX_HELD) this.#held.push(text);
       return;
@@ -75,7 +77,8 @@ export class BuildOutput {
   }
 
   /**
-   * Must be called after the last line. If the output has no beginning, all its lines count as output of a buildpack.
+   * Must be called after the last line. If the beginning of the log is missing, all lines count as output of a
+   * buildpack.
    */
   end(): void {
     if (this.#before === null) return;

@@ -14,6 +14,7 @@ interface Told extends DetectionEnd {
   readonly lines: string[];
 }
 
+// The lines that the lifecycle's detector prints around the output of detections and around their results:
 // https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (Resolve)
 const OUTPUT = /^={8} (Output|Error): ([^\s@]+)@[^\s@]+ ={8}$/;
 const RESULTS = /^={8} Results ={8}$/;
@@ -21,8 +22,8 @@ const RESULT = /^(pass|skip|fail|err): +([^\s@]+)@[^\s@]+(?: \((-?\d+)\))?$/;
 const MEMBER = /^([a-z0-9][-._/a-z0-9]*) +(\S+)$/i;
 
 /**
- * Reads the debug output of the detector, a program of the buildpacks lifecycle. Reports it in the words of the
- * embedded builder.
+ * Reads the debug output of the detector, a program of the buildpacks lifecycle. Reports it in the same words as a
+ * detection without a cluster.
  */
 export class DetectionOutput {
   readonly #told = new Map<string, Told>();
@@ -30,7 +31,7 @@ export class DetectionOutput {
   #isResults = false;
   #group: string[] = [];
 
-  /** @param text - One line, masked. */
+  /** @param text - One line of the output, with secrets masked. */
   read(text: string): void {
     const output = OUTPUT.exec(text);
     if (output !== null) {
@@ -56,14 +57,14 @@ export class DetectionOutput {
     sayDetected(progress, this.#group, this.#told);
   }
 
-  /** Reports why no group of buildpacks fits. @throws as `failDetection` does. */
+  /** Reports that no buildpack fits. @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke. */
   failFound(progress: Progress, files: readonly string[], limits: StepLimits): never {
     failDetection(progress, this.#told, { files, limits });
   }
 
   /**
-   * Returns the list for the lines of a buildpack, empty at first. The list begins again whenever the lifecycle prints
-   * the same output for another group, but not if an error follows the output (`isMore`).
+   * Returns the list to which the lines of this buildpack's detection are added. The lifecycle prints the output again
+   * for each group with the buildpack, so each time the list is a new one. Only an error (`isMore`) continues the list.
    */
   #outputOf(id: string, isMore: boolean): string[] {
     const known = this.#told.get(id);

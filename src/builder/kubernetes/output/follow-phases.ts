@@ -26,7 +26,7 @@ export interface PhasesOptions {
   readonly roomMs: number;
   /** Called when a phase must wait for a fault to pass, with the words of the fault. */
   readonly waiting: (words: string) => void;
-  /** Called with each line of each phase, masked, in order. */
+  /** Called with each line of each phase, in order. Secrets are masked. */
   readonly line: (phase: Phase, text: string) => void;
   /** Called when a phase begins. */
   readonly enter: (phase: Phase) => void;
@@ -39,7 +39,7 @@ export interface PhasesOptions {
 /**
  * Follows a build's containers in order, each from its first line to its last.
  *
- * @throws DeployError if the pod cannot continue; what `ended` throws; the reason of the guard's signal when it fires.
+ * @throws DeployError if the pod cannot continue; errors of `options.ended`; the reason of `guard.signal` if it fires.
  */
 export async function followPhases(options: PhasesOptions): Promise<void> {
   for (const phase of PHASES) {
@@ -66,7 +66,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
     cluster,
-    // The time for output is counted by pod, because all builds run in one namespace.
+    // Each pod has its own share of the server's time for output. By default, all builds would have only one share,
+    // because they run in one namespace.
     { namespace, pod: pod.name ?? '', container: phase, share: pod.name ?? '' },
     ({ text }) => {
       const bytes = Buffer.from(`${text}\n`);
@@ -78,7 +79,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const over = pod.until(() => pod.endOf(phase) !== null || pod.isOver, signal);
   try {
     await Promise.race([Promise.all([log, over]), over.then(() => sleep(LAST_LINES_MS, null, { signal }))]);
-    // The log may never end: the node of an evicted pod may not serve it any more.
+    // Stop reading the log, because it may never end: the node of an evicted pod may not serve it any more.
     given.abort();
     await log;
   } catch (error) {

@@ -19,14 +19,14 @@ export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
 
 const NOT_YOURS = 'This is not your tool’s fault: push again.';
 
-/** The step of a build that waits because its namespace is full. */
+/** The name of the step in messages while a build waits because its namespace is full. */
 export const ROOM_WORDS = 'waiting for other builds to end';
 
 /** The error of a failed step that runs no buildpack. */
 export function phaseFailed(options: {
   readonly phase: Exclude<Phase, 'detect' | 'build'>;
   readonly end: ContainerEnd;
-  /** The last lines of the step's output, masked. */
+  /** The last lines of the step's output, with secrets masked. */
   readonly lines: readonly string[];
   readonly registryHost: string;
   readonly limits: StepLimits;
@@ -114,7 +114,7 @@ export function buildGone(during: string): DeployError {
   );
 }
 
-/** The error of a missing build namespace. @param cause - What the API said. */
+/** The error if the build namespace does not exist or is being deleted. @param cause - The error of the cluster. */
 export function buildNamespaceUnusable(namespace: string, cause: DeployError): DeployError {
   const isLeaving = cause.code === 'NAMESPACE_LEAVING';
   return new DeployError(
@@ -128,7 +128,7 @@ export function buildNamespaceUnusable(namespace: string, cause: DeployError): D
 /**
  * The error of a build that does not fit into the quota of the build namespace.
  *
- * @param words - What `quotaFaultWords` returned.
+ * @param words - Words such as `finds no room in the quota builds (…)`, which continue `the build`.
  * @param waitedMs - How long the build has waited for room. 0 = it could never fit.
  */
 export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown): DeployError {
