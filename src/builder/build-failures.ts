@@ -81,7 +81,7 @@ export interface FailedStep {
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
-  /** The last lines that the buildpack printed, masked. The newest is the last. */
+  /** The last lines that the buildpack printed, with secrets masked. The newest is the last. */
   readonly lastLines: readonly string[];
 }
 
@@ -95,7 +95,7 @@ const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /** Says why a buildpack failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
-  // Some expressions scan the rest of the line at each word, so a long line would block the server.
+  // Some of these regular expressions scan the rest of the line at each word, so a long line would block the server.
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
   const notPassable = passableErrorIn(text);
   if (notPassable !== null) return notPassable;

@@ -10,7 +10,7 @@ import { foldersWithSecrets, HiddenUse } from '../sandbox/disk/hidden-disk-use.t
 import { filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
-/** No build may have more than this part of all files that the file system can hold. */
+/** No build may make more than this part of all files that the file system can hold. */
 const MAX_ENTRIES_PART = 0.5;
 
 export interface BuildLimitsOptions {
@@ -45,7 +45,7 @@ export class BuildLimits implements AsyncDisposable {
   #stepAt = performance.now();
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
-  /** True if the disk was nearly full at the last look, but the build did not seem to be the cause. */
+  /** True if the disk was nearly full when it was last measured, but the build did not seem to be the cause. */
   #isPuzzled = false;
 
   constructor(options: BuildLimitsOptions) {
@@ -168,12 +168,12 @@ export class BuildLimits implements AsyncDisposable {
   }
 }
 
-/** Rounds down to whole minutes if it is more than two, because nobody needs the seconds of 13 minutes. */
+/** Rounds more than two minutes down to whole minutes, because nobody needs the seconds of 13 minutes. */
 function roughly(ms: number): number {
   return ms > 120_000 ? Math.floor(ms / 60_000) * 60_000 : ms;
 }
 
-/** Whether the build grew so much between two looks that it is probably filling the disk. */
+/** Whether the build grew so much between two measurements that it is probably filling the disk. */
 function isFilling(before: DiskUse, now: DiskUse): boolean {
   return now.entries - before.entries > 500 || now.bytes - before.bytes > 8 * 1024 * 1024;
 }

@@ -28,7 +28,7 @@ export class ResumeLater extends Error {
   }
 }
 
-/** Thrown after a `ResumeLater` if the build continues without this server. The next server calls `resume` for it. */
+/** Thrown if this server is being stopped and the build continues without it. The next server calls `resume`. */
 export class BuildResumesLater extends Error {
   override readonly name = 'BuildResumesLater';
 }
@@ -79,10 +79,11 @@ export interface Builder {
    */
   resumable(tool: ToolName): Promise<ReadonlySet<string>>;
   /**
-   * Follows a build that `resumable` named, or a build for which `resumable` failed, to the end of the build. Needs the
-   * request with which the build was started. `progress` gets all output from the first line on, as from `build`.
+   * Follows a build to its end. Called for the builds that `resumable` returned, and for the unfinished builds of a
+   * tool for which `resumable` threw. Needs the request with which the build was started. `progress` gets all output
+   * from the first line on.
    *
-   * @throws as `build` does; DeployError `BUILD_GONE` if the build no longer exists.
+   * @throws DeployError `BUILD_GONE` if the build no longer exists; otherwise the same errors as from `build`.
    */
   resume(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
 }

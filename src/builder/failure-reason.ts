@@ -1,7 +1,7 @@
 /** How many of the last lines of a step are searched. npm prints 30 after the first line of an error. */
 const KEPT_LINES = 40;
 
-/** Keeps the last 40 lines of a step's output. The lines must be masked already. */
+/** Keeps the last 40 lines of a step's output. Secrets in the lines must be masked already. */
 export class LastLines {
   readonly #lines: string[] = [];
 
@@ -40,16 +40,16 @@ const ERRORS = [
 const NPM = /^npm (?:error|ERR!)\s*(.*)$/;
 /** Matches lines in which npm describes the context of an error, not the error. */
 const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|location|in workspace|at )\b/;
-/** Matches a label that npm puts before some sentences. Before others, npm puts the error code in lower case. */
+/** npm may begin an error with a label: one of these words, or its error code in lower case. */
 const LABEL = /^(notarget|network)$/;
 
 /**
  * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line is
  * short enough.
  *
- * If the last line is a refusal of the buildpack itself, that line is the reason; an earlier refusal was only a
- * warning. Otherwise the reason is the error that a known tool printed, with its last cause. Otherwise it is the last
- * line that has words.
+ * If the last line begins with ` ! `, the buildpack itself says why it failed, and that line is the reason. An earlier
+ * line with ` ! ` was only a warning. Otherwise the reason is the error that a known program printed, with its last
+ * cause. Without such an error, it is the last line that has words.
  */
 export function failureReason(lines: readonly string[]): string | null {
   return candidates(lines).find((text) => text !== '' && text.length <= MAX_LENGTH) ?? null;

@@ -57,8 +57,8 @@ export async function moveFolder(from: string, to: string): Promise<void> {
 }
 
 /**
- * Like `moveFolder`, and makes sure that nobody can change a file through another folder: if any file has a second
- * hard link, the whole folder is copied instead.
+ * Moves a folder within the data folder, so that nobody can change its files through another folder. If any file has a
+ * second hard link, copies the whole folder and deletes the original. `to` must not exist.
  */
 export async function moveApart(from: string, to: string): Promise<void> {
   const linked = await run('find', [from, '-type', 'f', '-links', '+1', '-print', '-quit']);
@@ -88,7 +88,7 @@ async function protectFiles(folder: string): Promise<void> {
   try {
     await run('find', [...files, '-exec', ...protect]);
   } catch {
-    // A path was too long. Folder by folder is slow, but works.
+    // A path was too long for chmod. -execdir starts a chmod in each folder: slow, but its paths are short.
     await run('find', [...files, '-execdir', ...protect]);
   }
 }

@@ -21,8 +21,8 @@ export async function largestFolders(
 }
 
 /**
- * Whether a person can act on this folder: it is one level below /workspace, two levels below /layers, or the build's
- * own folder for temporary files or its home folder.
+ * Whether an error may name this folder as one of the largest. Such a folder shows people what to make smaller: it is
+ * one level below /workspace, two levels below /layers, the build's folder for temporary files, or its home folder.
  */
 function isPlace(path: string): boolean {
   return /^\/(workspace\/[^/]+|layers\/[^/]+\/[^/]+|scratch\/(tmp|home))$/.test(path);

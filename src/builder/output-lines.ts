@@ -2,8 +2,8 @@
 export const MAX_LINE_BYTES = 16 * 1024;
 const CUT = ' … (line cut)';
 /**
- * How many bytes of an unfinished line are kept. More bytes than are shown, because a secret is masked only if it is
- * there as a whole.
+ * How many bytes of an unfinished line are kept. More bytes are kept than shown, because a secret is masked only if the
+ * whole secret was kept.
  */
 const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 
@@ -62,13 +62,13 @@ export class OutputLines {
 }
 
 /**
- * Returns at most 16 kB of the text, and never its last quarter: the text may end within a secret, and half a secret is
- * not masked.
+ * Returns at most 16 kB of the text, and never its last quarter: the text may end within a secret, and a part of a
+ * secret is not masked.
  */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
   let length = Math.min(MAX_LINE_BYTES, Math.floor((bytes.length * 3) / 4));
-  // RFC 3629: no character begins with these bits.
+  // Do not cut within a character: bytes that begin with the bits 10 continue a character (RFC 3629).
   while (((bytes[length] ?? 0) & 0xc0) === 0x80) length -= 1;
   return bytes.subarray(0, length).toString('utf8');
 }

@@ -20,7 +20,7 @@ export interface BuildContext {
   readonly mask: (text: string) => string;
   /** The environment at the start of a build: PATH, HOME, language. */
   readonly environment: Readonly<Environment>;
-  /** CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
+  /** Variables that describe the machine on which the artifact will run: CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
   /** The operator's variables for builds and the tool's config vars, which are also the files in /platform/env. */
   readonly variables: Readonly<Record<string, string>>;

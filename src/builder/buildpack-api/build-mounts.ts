@@ -38,7 +38,8 @@ export interface BuildPlaces {
   /**
    * The mounts for a sandbox in which detections run.
    *
-   * @param asked - The names of the folders that belong to these detections. They see the folder of no other detection.
+   * @param asked - The names of the folders below `detected` that belong to these detections. The detections see no
+   * other folder there.
    */
   detectMounts(asked: readonly string[]): Mount[];
   /** The mounts for a sandbox in which the `bin/build` of a buildpack runs. */
@@ -75,8 +76,8 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     path: (name, ...below) => join(sandbox.path(mount(name, false)), ...below),
     detectMounts: (asked) => [
       ...(['workspace', 'buildpacks', 'platform'] as const).map((name) => mount(name, false)),
-      // Only folders below `detected` are mounted, because the server makes more folders in `detected` later. There it
-      // must not follow a link that a detection made.
+      // The folder `detected` itself is not mounted. Otherwise a detection could put links into it, and the server
+      // would follow them when it makes more folders there.
       ...asked.map((name) => mount('detected', true, name)),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
     ],

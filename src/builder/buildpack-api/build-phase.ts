@@ -63,7 +63,7 @@ async function runBuild(
     Object.keys(metadata).length === 0 ? { name } : { name, metadata },
   );
   await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx' });
-  // The umask may have removed the right to read the file.
+  // The umask may have removed the buildpack's right to read its build plan.
   await chmod(places.source('plans', plan), 0o644);
   guard.enter(name);
   const end = await runStep(
@@ -102,7 +102,12 @@ export function say(progress: BuildContext['progress'], text: string): void {
   else progress.line(text.startsWith('       ') ? text.slice(7) : text);
 }
 
-/** @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/buildpack/build.go (setupEnv) */
+/**
+ * Adds to the build environment what later buildpacks get from these layers: their folders, and the variables in the
+ * folders `env` and `env.build`.
+ *
+ * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/buildpack/build.go (setupEnv)
+ */
 async function addToEnvironment(
   context: BuildContext,
   environment: Environment,

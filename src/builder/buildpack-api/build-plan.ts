@@ -31,20 +31,21 @@ export interface ResolvedPlan {
   readonly entries: readonly PlanEntry[];
 }
 
+/** One alternative of a buildpack, in a combination that is tried. */
 interface Option {
   readonly id: string;
   readonly isOptional: boolean;
   readonly sections: PlanSections;
 }
 
-/** How many combinations of alternatives are tried. Each takes time during which nobody else is served. */
+/** How many combinations of the buildpacks' alternatives are tried. During a trial, the server does nothing else. */
 const MAX_TRIALS = 1000;
 
 /**
- * Finds the first combination of alternatives that works. In such a combination, each buildpack requires only what an
- * earlier buildpack or the buildpack itself provides, and everything that is provided is required. An optional
- * buildpack is dropped only after its last alternative has failed, as in the buildpacks lifecycle. Null if none of the
- * first thousand combinations works.
+ * Tries the alternatives of all buildpacks in combination, and returns the first combination that works. There, each
+ * buildpack requires only what an earlier buildpack or the buildpack itself provides, and everything that is provided
+ * is required. An optional buildpack is dropped only after its last alternative has failed, as in the buildpacks
+ * lifecycle. Null if none of the first thousand combinations works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
@@ -90,7 +91,7 @@ interface Dependency {
   readonly requires: Require[];
   /** Options that require the dependency before any option provides it. */
   readonly early: Option[];
-  /** Options that provide the dependency and that nothing has required since. */
+  /** Options that provide the dependency, although neither they nor later options require it. */
   readonly unused: Option[];
 }
 
@@ -124,7 +125,7 @@ function resolved(trial: readonly Option[], dependencies: readonly Dependency[])
   };
 }
 
-/** The entries of one buildpack's file CNB_BP_PLAN_PATH: the requirements for all dependencies that it provides. */
+/** The plan that a buildpack gets for its build: all requirements for the dependencies that this buildpack provides. */
 export function entriesFor(entries: readonly PlanEntry[], id: string): Require[] {
   return entries.filter((entry) => entry.providers.includes(id)).flatMap((entry) => entry.requires);
 }

@@ -6,7 +6,7 @@ import { LastLines } from '../failure-reason.ts';
 import { OutputLines } from '../output-lines.ts';
 
 export interface StepEnd extends Exit {
-  /** The last lines of output, masked. */
+  /** The last lines of the output, with secrets masked. */
   readonly lastLines: readonly string[];
 }
 
@@ -14,7 +14,7 @@ export interface StepEnd extends Exit {
  * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. Processes that the
  * program started end with it.
  *
- * @throws the reason of the guard's signal if that signal fires. All processes of the program have ended by then.
+ * @throws the reason of `guard.signal` if that signal fires. All processes of the program have ended by then.
  */
 export async function runStep(
   sandbox: Sandbox,
@@ -32,7 +32,7 @@ export async function runStep(
   using _killing = addAbortListener(guard.signal, kill);
   // Ends processes that the program left behind, because they would keep the output open.
   const exited = process.exited.finally(kill);
-  // The time for output is counted by tool, because a tool's builds and processes together have one share of it.
+  // The server divides its time for output among tools. The builds and processes of one tool share that tool's time.
   const share = String(command.toolNumber);
   const lastLines = new LastLines();
   const lines = new OutputLines({

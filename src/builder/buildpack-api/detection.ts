@@ -164,7 +164,7 @@ interface EndedDetection {
   readonly name: string;
   /** The exit status. Null if the detection ended together with the sandbox. */
   readonly status: number | null;
-  /** How the sandbox of all these detections ended, and what it printed beside their exit statuses. */
+  /** How the sandbox ended in which this and other detections ran, and what it printed beside exit statuses. */
   readonly whole: StepEnd;
 }
 

@@ -16,7 +16,7 @@ export interface Layer {
   /** True if the next build may reuse the layer. */
   readonly isCache: boolean;
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** Whether the layer has a folder beside its file. */
+  /** Whether the layer has a folder `NAME` beside its file `NAME.toml`. */
   readonly hasFolder: boolean;
 }
 
@@ -31,20 +31,20 @@ const layerFile = z.object({
   metadata: z.record(z.string(), z.unknown()).default({}),
 });
 
-/** The maximum size of all layer files of one buildpack together. */
+/** The maximum size of the files `NAME.toml` of all layers of one buildpack together. */
 const MAX_BYTES = 1024 * 1024;
 
 /** The most layers of one buildpack. Each costs time at every start of a process. */
 const MAX_LAYERS = 100;
 
-/** Files in a buildpack's folder that do not describe a layer. */
+/** TOML files in the folder of a buildpack's layers that do not describe a layer. */
 const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'store.toml']);
 
 /**
  * The layers of one buildpack, by name.
  *
  * @param root - A folder that holds a folder for each buildpack.
- * @throws DeployError `BUILD_FAILED` if the file of a layer breaks the Buildpack API.
+ * @throws DeployError `BUILD_FAILED` if the file `NAME.toml` of a layer breaks the Buildpack API.
  */
 export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
   const folder = escapeId(buildpack);

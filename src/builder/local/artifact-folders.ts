@@ -67,9 +67,9 @@ export class Artifacts {
   }
 
   /**
-   * Keeps, removes or sets aside each artifact, as `fateOf` says.
+   * Keeps or deletes each artifact of the tool, or moves it to the folder `set-aside`, as `fateOf` says.
    *
-   * @returns the new paths of the artifacts that were set aside.
+   * @returns the new paths of the artifacts that were moved.
    */
   async sort(tool: ToolName, fateOf: FateOf, setAside: SetAside): Promise<string[]> {
     const finished = new Set((await this.#finished(tool)).map((artifact) => artifact.id));

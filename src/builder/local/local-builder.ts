@@ -42,8 +42,9 @@ export interface LocalBuilderOptions {
 }
 
 /**
- * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle. Makes each
- * artifact at its final place, `artifacts/TOOL/ID` in the data folder, as the folders `workspace` and `layers`.
+ * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle, which is their
+ * usual program. Makes each artifact at its final place, `artifacts/TOOL/ID` in the data folder, as the folders
+ * `workspace` and `layers`.
  */
 export class LocalBuilder implements Builder {
   readonly #options: LocalBuilderOptions;
@@ -63,8 +64,8 @@ export class LocalBuilder implements Builder {
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // Layers that were built with another sandbox may contain paths that do not exist now. The layers in the cache were
-    // built with that sandbox, too.
+    // If the newest artifact was built in another kind of sandbox, its layers and the layers in the cache may contain
+    // paths that do not exist in this sandbox.
     const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
     const previous = isOther ? null : newest;
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));
@@ -211,7 +212,7 @@ export class LocalBuilder implements Builder {
   async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
     const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
     try {
-      // If the cache filled the disk, it would do so in every later build.
+      // If the cache filled the disk in this build, it would fill the disk in every later build.
       if (isFull) await removeTree(places.cache);
       else await giveBack(places, state.moved, state.reached);
     } catch (cause) {

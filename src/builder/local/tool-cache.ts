@@ -7,7 +7,7 @@ import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../build
 import { copyFolder, moveApart, moveFolder, namesIn } from '../folders.ts';
 import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
 
-/** The folders that the layers of one build come from and go to. */
+/** The folders from which a build restores layers, and to which it saves them. */
 export interface LayerPlaces {
   /** The layers of the new artifact. */
   readonly layers: string;
@@ -21,9 +21,10 @@ export interface LayerPlaces {
 export type Progressed = 'not started' | 'failed' | 'built';
 
 /**
- * Restores the layers of earlier builds, as the restorer of the buildpacks lifecycle does. A launch layer gets its
- * metadata back, and a cached layer also its content. The table `types` of a layer is never restored. Layers that only
- * builds need are moved out of the cache. Layers of an artifact are copied.
+ * Restores layers of earlier builds, by the rules of the buildpacks lifecycle. Launch layers of the newest artifact get
+ * their metadata back. If they are cached, their content is copied, too. If they are not cached but later buildpacks
+ * need them, they are not restored. Layers that only builds need are moved out of the cache. The table `types` of a
+ * layer is never restored.
  *
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
  * @returns the layers that were moved, as an argument for {@link giveBack}.
@@ -53,7 +54,7 @@ export async function restoreLayers(places: LayerPlaces, group: readonly string[
 /**
  * Sorts the layers after a successful build. Launch layers stay. If a buildpack left only the metadata of a launch
  * layer, the layer gets its content from the newest artifact. Cached layers that are not launch layers replace the
- * cache. All others are deleted.
+ * content of the cache. All other layers are deleted.
  *
  * @throws DeployError `BUILD_FAILED` if a launch layer has no content and the newest artifact does not have it either.
  */
@@ -99,7 +100,7 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
 async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {
   const kept = new Set(launch.flatMap((layer) => [layer.name, `${layer.name}.toml`]));
   const folder = join(root, escapeId(buildpack));
-  // A build may have replaced the folder by a link to somewhere else.
+  // A build may have replaced the folder of a buildpack's layers by a link to somewhere else.
   if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeTree(folder);
   for (const name of await namesIn(folder)) if (!kept.has(name)) await removeTree(join(folder, name));
 }

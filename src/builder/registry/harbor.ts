@@ -9,7 +9,7 @@ export interface HarborOptions {
   readonly credentials: Credentials;
   /** The quota of a new project in bytes; -1 for no limit. */
   readonly projectBytes: number;
-  /** Milliseconds for one answer. Default 30,000. */
+  /** How many milliseconds Harbor has for one answer. Default 30,000. */
   readonly timeoutMs?: number;
 }
 
@@ -28,8 +28,8 @@ const robot = z.object({ id: z.number(), name: z.string(), secret: z.string() })
 const leastFreeBytes = 32 * 1024 * 1024;
 
 /**
- * Harbor's own API, in addition to that of every registry: a project for each tool, its quota, and an account for each
- * build.
+ * What Harbor can do and other registries cannot: have a project with a quota for each tool, and make an account for
+ * each build.
  *
  * @see https://github.com/goharbor/harbor/blob/main/api/v2.0/swagger.yaml
  */

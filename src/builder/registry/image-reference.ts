@@ -5,7 +5,7 @@ export interface ImageReference {
   /** The host as written, or `docker.io` if the reference names no host. */
   readonly host: string;
   readonly name: string;
-  /** The tag as written, or `latest` if the reference has neither tag nor digest. */
+  /** The tag as written, or `latest` if the reference has neither tag nor digest. Null if it has only a digest. */
   readonly tag: string | null;
   readonly digest: string | null;
 }

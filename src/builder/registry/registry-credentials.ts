@@ -7,7 +7,7 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Finds the credentials for a registry, by its host as written in references. Null if it has none for this host. */
+/** Finds the credentials for a registry, by its host as written in references. Null if there are none for this host. */
 export type FindCredentials = (host: string) => Promise<Credentials | null>;
 
 const dockerConfig = z.object({
@@ -56,7 +56,7 @@ export function dockerConfigJson(host: string, { user, password }: Credentials):
   return JSON.stringify({ auths: { [host]: { auth } } });
 }
 
-/** `docker login` stores docker.io as `https://index.docker.io/v1/`. */
+/** The host of a key of `auths`. `docker login` stores docker.io under the key `https://index.docker.io/v1/`. */
 function hostOf(key: string): string {
   const host = key.replace(/^https?:\/\//, '').replace(/\/.*$/, '');
   return host === 'index.docker.io' ? 'docker.io' : host;

@@ -9,7 +9,7 @@ export interface RegistryOptions {
   /** True to use HTTP without TLS, for a registry in the cluster or on this machine. */
   readonly isPlainHttp: boolean;
   readonly credentials: FindCredentials;
-  /** Milliseconds for one answer. Default 30,000. */
+  /** How many milliseconds the registry has for one answer. Default 30,000. */
   readonly timeoutMs?: number;
 }
 
@@ -49,9 +49,10 @@ export class RegistryRequests {
   }
 
   /**
-   * Returns the answer of the registry, unless its status is 401, 403, 429 or 5xx.
+   * Returns the answer of the registry.
    *
-   * @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   * @throws DeployError `REGISTRY_REFUSED` if the status is 401 or 403; `REGISTRY_UNAVAILABLE` if it is 429 or 5xx, or
+   * if there is no answer.
    */
   async send(call: RegistryCall): Promise<Response> {
     const first = await this.#patiently(call);
@@ -110,7 +111,7 @@ export class RegistryRequests {
       Array.from(challenge.matchAll(/(\w+)="([^"]*)"/g), ([, name = '', value = '']) => [name, value]),
     );
     const realm = URL.parse(fields['realm'] ?? '');
-    // The password must not be sent in plain text, whatever the registry says.
+    // The password must not be sent in plain text, even if the registry names a token server without TLS.
     const isSafe = realm?.protocol === 'https:' || (realm?.protocol === 'http:' && this.#options.isPlainHttp);
     if (realm === null || !isSafe) return null;
     if (fields['service'] !== undefined) realm.searchParams.set('service', fields['service']);

@@ -28,9 +28,9 @@ const imageConfig = z.object({
 export interface ImageFacts {
   /** The digest of the index, if the reference names an index; otherwise the digest of the manifest. */
   readonly digest: string;
-  /** Bytes of the configuration and the compressed layers. */
+  /** The size of the image in bytes: its configuration and its compressed layers. */
   readonly bytes: number;
-  /** Bytes of the three largest layers. The largest is the first. */
+  /** The sizes in bytes of the three largest layers of the image. The largest is the first. */
   readonly largest: readonly number[];
   readonly labels: Readonly<Record<string, string>>;
   readonly environment: Readonly<Record<string, string>>;
@@ -63,7 +63,7 @@ export class Registry {
     this.#requests = new RegistryRequests(options);
   }
 
-  /** @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED` */
+  /** @throws DeployError `REGISTRY_UNAVAILABLE` without an answer; `REGISTRY_REFUSED` if the login is refused. */
   async assertUsable(signal: AbortSignal): Promise<void> {
     const answer = await this.#requests.send({ method: 'GET', path: '', scope: '', signal });
     await answer.body?.cancel();
@@ -141,7 +141,7 @@ export class Registry {
     throw unexpected(this.host, answer);
   }
 
-  /** Tags of a repository, at least the first 10,000. Empty if the repository does not exist. */
+  /** All tags of a repository, or at least the first 10,000 if it has more. Empty if the repository does not exist. */
   async tags(name: string, signal: AbortSignal): Promise<string[]> {
     const tags: string[] = [];
     let last = '';

@@ -52,7 +52,10 @@ export function withComponents(
   return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
 }
 
-/** @throws DeployError `NO_PROCESS`, or `TOO_MANY_PROCESSES` if more than `most` types run all the time. */
+/**
+ * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types run all
+ * the time.
+ */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();
   const staying = processes.filter(({ type, schedule }) => type !== 'release' && schedule === undefined);
