@@ -21,7 +21,7 @@ export type TokenLogin =
 
 // Scanners of public repositories recognise a committed token by its beginning.
 const FORM = /^tfp_([a-z0-9]{10})_([A-Za-z0-9_-]{32})$/;
-/** Matches a credential that `credentialOf` wrote. */
+/** Matches the text `token NAME (ID)` that `credentialOf` returns. */
 const CREDENTIAL = /^token [A-Za-z0-9_-]+ \(([a-z0-9]{10})\)$/;
 const SECRET_BYTES = 24;
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789';
@@ -35,7 +35,7 @@ export class DeployTokens {
   readonly #store: TokenStore;
   readonly #now: () => number;
 
-  /** `now` is the time of day in milliseconds. */
+  /** @param now - Returns the time of day in milliseconds since 1970. */
   constructor(store: TokenStore, now: () => number = Date.now) {
     this.#store = store;
     this.#now = now;

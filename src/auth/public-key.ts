@@ -19,7 +19,7 @@ const NAMES: Readonly<Record<string, string>> = {
   'ssh-rsa': 'RSA',
 };
 const RSA_BITS = { least: 2048, most: 16_384 } as const;
-/** ssh-keygen makes exponents of 17 bits. A long exponent makes a signature as slow to check as to make. */
+/** RSA keys with longer exponents are refused, because their signatures are slow to check. ssh-keygen makes 17 bits. */
 const MAX_EXPONENT_BITS = 64;
 
 /** Whether this is an algorithm of FIDO hardware keys. This server cannot check their signatures. */
@@ -59,7 +59,7 @@ export function fingerprint(blob: Buffer): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }
 
-/** `ED25519`, `ECDSA` or `RSA`. */
+/** The kind of a key as people know it: `ED25519`, `ECDSA` or `RSA`. */
 export function keyKind(algorithm: string): string {
   return NAMES[algorithm] ?? 'unknown';
 }

@@ -1,6 +1,6 @@
 import { type ToolName, toolName } from '../core/names.ts';
 
-/** The meaning of a login name: one person, any maintainer of one tool, or the owner of the key. */
+/** Whom a login name means: a person (`alice`), any maintainer of a tool (`tools.hello`), or a key's owner (`git`). */
 export type Login =
   | { readonly kind: 'person'; readonly uid: string }
   | { readonly kind: 'tool'; readonly tool: ToolName }

@@ -9,7 +9,7 @@ export interface PasswordHash {
   readonly hash: Buffer;
 }
 
-// One of the choices that OWASP's Password Storage Cheat Sheet calls equal. Each check needs 32 MiB.
+// One of the choices for scrypt that OWASP's Password Storage Cheat Sheet calls equally strong. A check needs 32 MiB.
 const COST = { cost: 2 ** 15, blockSize: 8, parallelization: 1 } as const;
 const HASH_BYTES = 32;
 const FORM =

@@ -17,9 +17,9 @@ export interface LdapQuestion {
 const PAGE = 500;
 
 /**
- * Result codes of a bind that refuse the person, although the server works: invalidCredentials,
- * inappropriateAuthentication (the entry has no password), noSuchObject, unwillingToPerform (the account may not log
- * in) and constraintViolation (the password breaks a rule).
+ * Result codes with which a working server refuses a login: invalidCredentials, inappropriateAuthentication (the entry
+ * has no password), noSuchObject, unwillingToPerform (the account may not log in) and constraintViolation (the password
+ * breaks a rule).
  *
  * @see https://www.rfc-editor.org/rfc/rfc4511#appendix-A.2
  */
@@ -65,8 +65,9 @@ export class LdapConnection {
   }
 
   /**
-   * Returns all entries that match. References to other servers are not followed. A listing comes in pages. While it
-   * runs, nothing else may be asked on this connection, because slapd keeps the position of only one paged search.
+   * Returns all entries that match. References to other servers are not followed. With `isListing`, the entries come in
+   * pages. Meanwhile, nothing else may be asked on this connection, because OpenLDAP's server keeps the position of
+   * only one paged search.
    *
    * @throws the signal's reason, ResultCodeError, or why the connection ended.
    */

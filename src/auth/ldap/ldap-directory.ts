@@ -19,7 +19,7 @@ const START_MS = 30_000;
  * Opens the directory of people and tools in LDAP, with the cache that the settings ask for. Succeeds even if no LDAP
  * server answers. Until one answers, each login is refused with `DIRECTORY_UNAVAILABLE`.
  *
- * @throws DeployError `BAD_SETTING`.
+ * @throws DeployError `BAD_SETTING` if a setting of LDAP is missing or wrong.
  */
 export async function openLdapDirectory(config: LdapConfig, log: Log): Promise<Directory> {
   const settings = await readLdapSettings(config);
@@ -79,7 +79,7 @@ export class LdapDirectory implements Directory {
   }
 
   async identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null> {
-    // A bind with an empty password succeeds for everybody (RFC 4513 section 5.1.2).
+    // LDAP accepts an empty password for everybody (RFC 4513 section 5.1.2).
     if (password === '') return null;
     const wanted = readLogin(login);
     return await inTime(signal, this.#limitMs, async (limit) => {
@@ -162,7 +162,7 @@ export class LdapDirectory implements Directory {
     return tool?.account?.keys.has(blob) ? itself(tool.name) : null;
   }
 
-  /** Binds even for unknown users, so that the response time does not reveal who exists. */
+  /** Asks LDAP even about the passwords of unknown users, so that the response time does not reveal who exists. */
   async #isPassword(
     entry: Pick<LdapPerson, 'dn'> | null,
     password: string,

@@ -21,8 +21,8 @@ const VALUE = /(?:[^\\,+;"<>]|\\[ "#+,;<=>\\]|\\[0-9A-Fa-f]{2})*/y;
 const ESCAPED = /(?:\\[0-9A-Fa-f]{2})+|\\./g;
 
 /**
- * Reads a distinguished name. Returns null if the text is not one. Returns null also for values in hexadecimal or in
- * quotes, which no directory here uses. A name that cannot be read belongs to nobody.
+ * Reads a distinguished name. Returns null if the text is not one. Also returns null if a value is in hexadecimal or in
+ * quotes, which this server does not support. A name that cannot be read belongs to nobody.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4514
  */
