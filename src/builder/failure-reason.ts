@@ -80,7 +80,7 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
   const code = said.map((line) => /^code (\S+)$/.exec(line)?.[1]).find((found) => found !== undefined);
   if (code === undefined)
     return said[0] === undefined ? null : { reason: firstSentence(said[0]), isScript: false };
-  // If a script failed, npm prints its exit status instead of a code.
+  // If a script failed, npm prints the script's exit status instead of an error code.
   if (/^(\d+|ELIFECYCLE)$/.test(code)) {
     const command = said
       .map((line) => /^command (?!failed$)(.+)$/.exec(line)?.[1])

@@ -12,7 +12,7 @@ export async function launchEnvironment(options: {
   readonly layersFolder: string;
   /** The path of the artifact's layers as the process sees it. */
   readonly layersPath: string;
-  /** Ids such as `toolforge/python`, in order. */
+  /** The ids of the buildpacks, such as `toolforge/python`, in the order in which they built. */
   readonly buildpacks: readonly string[];
   readonly processType: string;
   readonly base: Readonly<Record<string, string>>;

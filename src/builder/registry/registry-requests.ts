@@ -38,7 +38,7 @@ const PAUSES_MS = [200, 1000];
 export class RegistryRequests {
   readonly #options: RegistryOptions;
   readonly #origin: string;
-  /** The Authorization header for each scope. */
+  /** The Authorization header of the last login for each scope. */
   readonly #authorizations = new Map<string, string>();
 
   constructor(options: RegistryOptions) {

@@ -91,7 +91,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   guard.signal.throwIfAborted();
   const end = pod.endOf(phase);
   const whole = pod.fault;
-  // An eviction also ends the container. The fault of the whole pod tells more than the exit status of the container.
+  // If a node evicts the pod, the container ends, too. The pod's fault tells more than the container's exit status.
   if (whole !== null && whole.container === null) throw podFailed(whole, PHASE_WORDS[phase], options.limits);
   if (end === null || (end.exitCode !== 0 && pod.isTerminating)) throw buildGone(PHASE_WORDS[phase]);
   return end;
