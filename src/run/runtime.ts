@@ -16,7 +16,10 @@ export interface RollOut {
    * stopped and the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
-  /** How many processes of each type run. For a missing type, `replicasOf` decides. */
+  /**
+   * How many processes of each type run. A type that is missing here runs once, or `web` as often as service.template
+   * or toolforge.yaml says.
+   */
   readonly replicas: Replicas;
 }
 
@@ -170,11 +173,13 @@ export interface Runtime {
   /** Ends, at shutdown, everything that must not outlive the server. */
   close(): Promise<void>;
   /**
-   * Changes how many processes of the live release run. Starts missing processes and, when all are healthy, sends
-   * requests to them. Then calls `beforeSwitch`, and drains and ends surplus processes. All other processes continue.
-   * If the release does not run yet, rolls it out.
+   * Changes how many processes of the live release run. Starts missing processes, waits until all are healthy, and
+   * calls `beforeSwitch`. Then drains and ends surplus processes. New processes get requests after `beforeSwitch`, but
+   * in a cluster as soon as each is healthy. All other processes continue. If the release does not run yet, rolls it
+   * out.
    *
-   * @throws DeployError as `rollOut` does. The numbers of processes then stay as they were.
+   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The numbers of processes then stay
+   * as they were.
    */
   scale(rollOut: RollOut): Promise<void>;
   /**
