@@ -127,7 +127,7 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     // Cover /proc/1: the first process inside is bwrap, which runs as the same user. A tool that controls bwrap could
     // hide the command's end.
     ...['--tmpfs', '/proc/1', '--remount-ro', '/proc/1'],
-    // /proc/keys would list the keys of the server's own session.
+    // /proc/keys would show tools the kernel keys of the server's session (keyrings(7)).
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
     ...command.mounts.flatMap(({ source, target, isWritable }) => [

@@ -41,7 +41,7 @@ export interface IsolatedOptions {
 /** The environment of pasta, setpriv and bwrap. The command in the sandbox does not get this environment. */
 export const WRAPPER_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
-// The flag's value in fcntl(2) on the processors that sandboxes run on.
+// The value of this flag in /proc/PID/fdinfo, on the processors that sandboxes run on.
 const O_CLOEXEC = 0o2000000;
 
 /** Runs each command in its own file system, process, user and network namespace, by bwrap inside pasta. Linux only. */

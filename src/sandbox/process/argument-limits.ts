@@ -2,9 +2,8 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import type { SandboxCommand } from '../sandbox.ts';
 
 /**
- * Checks that the command has no NUL characters, which cannot be passed to a program. In a wrapper's arguments, a NUL
- * would begin a new argument, so a variable could become a mount. A build may write anything into env files and
- * launch.toml.
+ * Checks that the command has no NUL characters, which cannot be passed to a program. bwrap reads a NUL as the end of
+ * an argument, so a variable with a NUL could add a mount. A build may write anything into env files and launch.toml.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://man7.org/linux/man-pages/man2/execve.2.html

@@ -156,8 +156,8 @@ function findBases(options: CgroupsOptions): Base[] {
 }
 
 /**
- * True if the control group belongs to this server. Root can write to every group, so for root only a container's root
- * group counts.
+ * True if this server may use the control group. Root can write to every group, so root may use only the root group of
+ * a container.
  */
 function isOurs(folder: string, isRoot: boolean): boolean {
   if (!isWritable(folder)) return false;

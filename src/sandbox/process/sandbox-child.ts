@@ -77,7 +77,7 @@ export function exitOf(child: ChildProcess): Promise<Omit<Exit, 'isOutOfMemory'>
 }
 
 const MAX_COMPLAINT_BYTES = 4096;
-// Messages of pasta on machines without syslog, a nameserver or an IPv6 route.
+// pasta prints these messages on machines without syslog, a nameserver or an IPv6 route. They are no errors.
 const HARMLESS =
   /^(Failed to send \d|Couldn't get any nameserver|No (external )?routable interface for IPv6)/;
 
