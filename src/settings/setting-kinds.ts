@@ -104,7 +104,7 @@ export const variables = z.union(
   { error: pairsMessage },
 );
 
-// Kubernetes: "Annotations", syntax and character set.
+// For the syntax, see "Annotations" in the documentation of Kubernetes.
 const annotationName =
   /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 /** Annotations of a Kubernetes object: `NAME=value`, separated by spaces, or a map. */
