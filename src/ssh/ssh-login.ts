@@ -120,8 +120,8 @@ export class Login {
   }
 
   /**
-   * Asks the directory whose key was offered. The login keeps its place in the queue until the directory answers, even
-   * if the client disconnects earlier.
+   * Asks the directory whose key was offered. The login keeps its place in the queue of logins until the directory
+   * answers, even if the client disconnects earlier.
    */
   async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
     const { address, directory, gone, throttle, turns } = this.#options;

@@ -6,7 +6,7 @@ const DISCONNECT = 1;
 const USERAUTH_BANNER = 53;
 export const TOO_MANY_CONNECTIONS = 12;
 export const BY_APPLICATION = 11;
-/** An unencrypted packet is a multiple of 8 bytes, with at least 4 bytes of padding. */
+/** The length of an unencrypted packet is a multiple of this, with at least 4 bytes of padding (RFC 4253 section 6). */
 const BLOCK_BYTES = 8;
 const LEAST_PADDING_BYTES = 4;
 
