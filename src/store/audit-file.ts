@@ -15,7 +15,7 @@ export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
     const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
     try {
       const isNew = !existsSync(path);
-      // After a failed write, for example on a full disk, the file may end with half a line. A new line must not join it.
+      // After a failed write, for example on a full disk, the file may end with half a line. Begin a new line after it.
       appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
       isTorn = false;
       if (isNew && process.getuid?.() === 0) leaveToServer(path, dataFolder);

@@ -11,7 +11,7 @@ export interface DatabaseOptions {
 /** A value of a row. */
 export type Value = SQLInputValue;
 
-// https://www.sqlite.org/rescode.html: primary codes.
+// The primary result codes of SQLite: https://www.sqlite.org/rescode.html
 const ERROR = 1;
 const BUSY = 5;
 const READONLY = 8;

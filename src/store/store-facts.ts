@@ -10,9 +10,9 @@ import { migrations } from './migrate.ts';
 export interface StoredTool {
   readonly name: ToolName;
   readonly lastVersion: number;
-  /** Null if nothing is live, or if the live release is missing. */
+  /** The live release. Null if nothing is live, or if the store lacks the release that it calls live. */
   readonly live: { readonly version: number; readonly commit: CommitId; readonly artifact: Artifact } | null;
-  /** The live version if the store lacks that release; otherwise null. */
+  /** The version that the store calls live, if the store lacks its release. Otherwise null. */
   readonly missingLive: number | null;
   /** The versions that are or were live. */
   readonly wereLive: ReadonlySet<number>;

@@ -63,7 +63,7 @@ export interface Store {
   buildStarts(tool: ToolName, at: number): number[];
   /** The newest successful build of the commit that still has its artifact. Null if there is no such build. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
-  /** Records that the artifact was deleted. */
+  /** Records that the artifact of the build was deleted. */
   forgetArtifact(buildId: string): void;
 
   /** Adds a release with the next version, in state `created`. */
@@ -84,7 +84,7 @@ export interface Store {
    */
   copiedVersions(tool: ToolName): number[];
   copiedTools(): ToolName[];
-  /** The copied versions above the store's last version. If there are any, the store is older than the copies. */
+  /** The copied versions above every version that the store has assigned. If there are any, the store is outdated. */
   newerCopies(tool: ToolName): number[];
   /** Makes the missing copies of releases, because earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;

@@ -4,7 +4,7 @@ import { workerData } from 'node:worker_threads';
 /** The `workerData` of this thread. */
 export interface BackupOrder {
   readonly from: string;
-  /** An empty file. */
+  /** The path of an empty file, into which the thread copies the store. */
   readonly to: string;
 }
 

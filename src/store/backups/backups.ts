@@ -46,7 +46,7 @@ export class Backups {
     return inOrder.map((name) => join(this.#folder, name));
   }
 
-  /** The age of the newest store backup in milliseconds. Infinity without any backup, or if its date is in the future. */
+  /** The age of the newest store backup in milliseconds. Infinity if there is none, or if its date is in the future. */
   async ageOfNewest(now: number): Promise<number> {
     const [newest] = await this.list('store', now);
     if (newest === undefined) return Number.POSITIVE_INFINITY;

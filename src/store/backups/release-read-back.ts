@@ -140,7 +140,7 @@ export class ReadBack {
     else deployments.update(deployment.id, deployment);
   }
 
-  /** The encrypted config vars of a copy. Returns empty config vars if another key encrypted them: that key is lost. */
+  /** Returns the encrypted config vars of a copy, or empty ones if another key encrypted them, because it is lost. */
   #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
     const context = [tool, `v${version}`];
     try {

@@ -1,4 +1,4 @@
-/** Deploy tokens, by the SHA-256 of their secret. */
+/** Deploy tokens. `hash` is the SHA-256 of the secret, which itself is not kept. */
 export const deployTokens = `
 CREATE TABLE deploy_tokens (
   sequence INTEGER PRIMARY KEY AUTOINCREMENT,
