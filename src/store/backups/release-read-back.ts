@@ -140,7 +140,7 @@ export class ReadBack {
     else deployments.update(deployment.id, deployment);
   }
 
-  /** Returns the encrypted config vars of a copy, or empty ones if another key encrypted them, because it is lost. */
+  /** Returns the encrypted config vars of a copy. Returns empty ones if a key that is lost encrypted them. */
   #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
     const context = [tool, `v${version}`];
     try {
