@@ -50,7 +50,7 @@ test('threat 9: the wait after failed logins ends, and the failures are forgotte
   assert.equal(throttle.check('alice', NAT), 0);
 });
 
-test('threat 9: neighbours behind one address are not locked out', () => {
+test('threat 9: after 1,000 failed logins of one name, others at its address log in at once or within 30 s', () => {
   const { throttle, fail } = throttleAt();
   throttle.succeeded('bob', NAT);
   fail(1000, 'alice');

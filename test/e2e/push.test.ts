@@ -63,7 +63,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
     });
 
-    test(`${door}: the release command runs before the switch, and if it fails the old release stays live`, async () => {
+    test(`${door}: the release command runs before the traffic moves, and if it fails the old release stays live`, async () => {
       const { name, tree, first } = await liveTool(door);
       const withRelease = (command: string) => ({
         ...webTool('two'),
@@ -356,7 +356,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: promise 6: a push goes live even if its client is killed during the build`, async () => {
+    test(`${door}: promise 5: a push goes live even if its client is killed during the build`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',

@@ -120,7 +120,7 @@ test('threat 21: one person may have 40 pushes at the same time, and one tool 30
   for (const session of held) session.close();
 });
 
-test('promise 1: if the post-receive hook connects after its push was answered, it deploys nothing', async () => {
+test('promise 6: if the post-receive hook connects after its push was answered, it deploys nothing', async () => {
   let submitted = 0;
   const { services } = open('late-hook', {
     submit: () => {
@@ -158,7 +158,7 @@ test('threat 82: the lock files that a killed push left are removed, so that git
   await until(async () => !left.some((name) => existsSync(join(repository, name))), 'they are gone');
 });
 
-test('threat 58: if the server’s git fails before it answers, the message does not blame the client', async () => {
+test('if the server’s git fails before it answers, no message says that the client disconnected', async () => {
   const { services } = open('mute');
   const failed = await services.receive({ ...push, hasAdvertisement: true });
   failed.incoming.end();

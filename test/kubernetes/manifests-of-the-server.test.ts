@@ -112,7 +112,7 @@ test('the server passes Pod Security restricted, and cannot write its root files
   }
 });
 
-test('the StatefulSet replaces a pod that crashes without waiting for it (podManagementPolicy Parallel)', () => {
+test('the StatefulSet has podManagementPolicy Parallel, so that it replaces a pod that never becomes ready', () => {
   assert.equal(server.spec?.podManagementPolicy, 'Parallel');
 });
 

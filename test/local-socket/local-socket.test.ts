@@ -28,7 +28,7 @@ async function listening(t: TestContext) {
   return { socket, path, lines, look: () => t.mock.timers.tick(2000) };
 }
 
-test('threat 59: a socket that cannot take a connection goes on listening, and logs it', async (t) => {
+test('threat 59: if the local socket cannot take a connection, it logs this and continues to listen', async (t) => {
   const listen = t.mock.method(Server.prototype, 'listen');
   const { path, lines } = await listening(t);
   const server = listen.mock.calls[0]?.this as Server;
@@ -41,7 +41,7 @@ test('threat 59: a socket that cannot take a connection goes on listening, and l
   assert.equal(existsSync(path), true);
 });
 
-test('threat 59: a socket that is closed while it is made again does not come back', async (t) => {
+test('threat 59: if the local socket is closed while the server makes its file again, the file does not come back', async (t) => {
   const { socket, path, lines, look } = await listening(t);
   rmSync(path);
   look();
@@ -53,7 +53,7 @@ test('threat 59: a socket that is closed while it is made again does not come ba
   assert.deepEqual(lines, []);
 });
 
-test('threat 59: a socket that cannot be made again is logged once, and so is its end', async (t) => {
+test('threat 59: if the file of the local socket cannot be made again, this is logged once, and so is the end of it', async (t) => {
   const { path, lines, look } = await listening(t);
   const folder = dirname(path);
   rmSync(folder, { recursive: true });

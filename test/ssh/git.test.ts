@@ -140,7 +140,7 @@ test('a disabled tool can be cloned by its maintainer', async () => {
   assert.equal((await bench.git(['ls-remote', bench.url('frozen')])).code, 0);
 });
 
-test('over SSH, git shows why a push is refused, and only a number if the server has a bug', async () => {
+test('over SSH, git shows why a fetch is refused, and only a number if the server has a bug', async () => {
   bench.packServices.error = new DeployError('FROZEN', 'the tool hello is frozen', 'Wait.');
   assert.match(
     (await bench.git(['ls-remote', bench.url('hello')])).stderr,

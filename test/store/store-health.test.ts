@@ -60,7 +60,7 @@ test('a thousand health checks at once test the store only once', () => {
   assert.equal(count, 2);
 });
 
-test('threat 83: if the first reading is slow on a busy disk, the next one comes a minute later', (context) => {
+test('threat 83: if a check of the whole store is slow on a busy disk, the next check comes a minute later', (context) => {
   let now = 1000;
   context.mock.method(performance, 'now', () => now);
   let count = 0;

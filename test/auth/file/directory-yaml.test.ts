@@ -176,7 +176,7 @@ test('a broken directory.yaml is not edited', async () => {
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [laptop] }), { code: 'DIRECTORY_BROKEN' });
 });
 
-test('if directory.yaml is missing, an edit fails and says what to do first', async () => {
+test('if directory.yaml is missing, an edit and a list fail with NO_DIRECTORY', async () => {
   const nowhere = new DirectoryFile(join(folder, 'nowhere', 'directory.yaml'));
   await assert.rejects(nowhere.addTool('hello', ['alice']), { code: 'NO_DIRECTORY' });
   await assert.rejects(nowhere.list(), { code: 'NO_DIRECTORY' });

@@ -131,7 +131,7 @@ test('a change of directory.yaml is noticed even if the length and the modificat
   assert.deepEqual(await directory.toolsOf('b', signal), ['x']);
 });
 
-test('threat 9: a login with an unknown name takes as long as a login with a known name', async () => {
+test('threat 9: a wrong password costs about as much processor time for an unknown name as for a known name', async () => {
   const path = join(folder, 'time.yaml');
   await writeFile(path, stringify({ users: { alice: { password: await hashPassword('right') }, dave: {} } }));
   const directory = new FileDirectory(path);

@@ -116,7 +116,7 @@ test('threat 39: a link in a layer does not bring files of this machine into the
   await rm(secret, { recursive: true });
 });
 
-test('config vars win over variables of a build, and come first in PATH', () => {
+test('config vars win over variables of a build, and a config var PATH is put before the build’s PATH', () => {
   assert.deepEqual(withPlatformVariables({ PATH: '/bin', A: '1', B: '2' }, { PATH: '/mine', A: '3' }), {
     PATH: '/mine:/bin',
     A: '3',

@@ -97,7 +97,7 @@ for (const { isLocal, files } of [
   { isLocal: false, files: { 'requirements.txt': '-r deps/base.txt\n', 'deps/base.txt': 'flask\n' } },
   { isLocal: false, files: { 'pyproject.toml': '[tool.x]\ninclude = [\n  "src/a",\n]\n' } },
 ]) {
-  test(`${JSON.stringify(Object.values(files).map(String))} ${isLocal ? 'installs packages' : 'installs no package'} from the tool’s own source`, async () => {
+  test(`the requirements ${JSON.stringify(Object.values(files).map(String))} ${isLocal ? 'need' : 'do not need'} packages of the tool’s own source`, async () => {
     await using source = await ASource.of(files);
     const [requirements = ''] = Object.keys(files);
     const { exitCode, stderr } = await run(source, `has_local_path ${requirements}`);

@@ -161,7 +161,7 @@ test('threat 64: builds of one tool never see the cached layers of another tool'
   }
 });
 
-test('threat 4: a build cannot read artifacts and caches of other tools', async () => {
+test('threat 64: a build cannot read artifacts and caches of other tools', async () => {
   const peek = `ls ../../.. 2>/dev/null; cat ../../../wikibot/build-1/workspace/file.txt 2>&1 || true; ${webProcess}`;
   await using buildpacks = await SampleBuildpacks.write({ one: { build: peek } });
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });

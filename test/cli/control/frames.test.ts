@@ -40,7 +40,7 @@ test('a frame of the local socket is a letter, a big-endian length and the paylo
   assert.deepEqual([...encodeFrames('err', Buffer.from('ab'))], [0x65, 0, 0, 0, 2, 0x61, 0x62]);
 });
 
-test('a long text is sent as several frames', async () => {
+test('a long text is sent over the local socket as several frames', async () => {
   const text = Buffer.alloc(MAX_PAYLOAD_BYTES * 2 + 1, 'x');
   const frames = await decode(encodeFrames('out', text), 100_000);
   assert.deepEqual(
@@ -50,11 +50,11 @@ test('a long text is sent as several frames', async () => {
   assert.ok(Buffer.concat(frames.map(({ payload }) => payload)).equals(text));
 });
 
-test('a frame that is cut off at the end of the stream is ignored', async () => {
+test('a frame of the local socket that is cut off at the end of the stream is ignored', async () => {
   assert.equal((await decode(whole.subarray(0, -1), 3)).length, 3);
 });
 
-test('bytes that are not a frame are refused at once, without waiting for more', async () => {
+test('bytes that are not a frame of the local socket are refused at once, without waiting for more', async () => {
   await assert.rejects(decode(Buffer.from('HTTP/1.1'), 8), /begins with the byte 72/);
   await assert.rejects(decode(Buffer.from([0x6f, 0xff, 0xff, 0xff, 0xff]), 5), /too long/);
 });

@@ -8,7 +8,7 @@ import { isNoWait } from '../../contracts/builder.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 
 for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site', 'django-15']) {
-  test(`the fixture ${fixture} is built the same in the cluster and on this machine`, async () => {
+  test(`the sample tool ${fixture} is built the same in the cluster and on this machine`, async () => {
     await using there = await AClusterBuilder.open();
     await using here = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     const source = join(fixtures, fixture);

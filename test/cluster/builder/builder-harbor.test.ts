@@ -47,7 +47,7 @@ test('with Harbor, a build creates the tool’s project and pushes with an accou
   assert.equal(harbor.robots.size, 0);
 });
 
-test('threat 70: if the tool’s Harbor project has no room, a push says so before anything is created in the cluster', async () => {
+test('threat 70: if the tool’s Harbor project has no room, the build fails with the used and the allowed size', async () => {
   await using harbor = await AHarbor.open();
   await using builder = await open(harbor);
   await builder.build(checkOut({ 'build.sh': 'true' }));

@@ -47,7 +47,7 @@ async function objects(namespace: string, kinds: string, ...words: string[]): Pr
   return found.split('\n').filter((name) => name !== '');
 }
 
-test('threat 1: a password is refused over HTTP without TLS, and a wrong password over HTTPS', async () => {
+test('threat 31: a password is refused over HTTP without TLS, and a wrong password over HTTPS', async () => {
   const ask = (remote: string) => run('git', ['ls-remote', remote], { env: installation.clientEnvironment });
   const plain = await ask(installation.remote('plain http', 'by-password'));
   assert.notEqual(plain.exitCode, 0);

@@ -206,7 +206,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
   });
 
-  test('if the server is killed in a first rollout and in a release phase, both are removed, with their Secrets', async () => {
+  test('objects that a killed server left of a first rollout and of a release phase are removed, with their Secrets', async () => {
     const tool = 'never' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const releasing = {

@@ -24,7 +24,7 @@ test('a client is not slowed down for ordinary reading, even for a lot of it', a
   assert.equal(time.waitMs('one'), 0);
 });
 
-test('threat 55: a client whose input costs much time waits nine times as long, and nobody else waits', async () => {
+test('threat 55: a client waits nine times as long as the server took to read its costly input; nobody else waits', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   await spend(time, 'one', 100);
   const waitMs = time.waitMs('one');
@@ -54,7 +54,7 @@ test('threat 55: a thousand addresses with cheap input do not slow down one addr
   assert.ok(waitMs < 500, `${waitMs} ms`);
 });
 
-test('one reading time of 8 ms is not counted, because the garbage collector may have caused it', async () => {
+test('if one read of a client’s input takes 8 ms, it is not counted, because of the garbage collector', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   time.spend('one', { spentMs: 8, bytes: KIB, begun: 0 });
   assert.equal(time.waitMs('one'), 0);

@@ -18,7 +18,7 @@ async function work(shares: TimeShares, name: string, ms: number, signal: AbortS
   return count * ms;
 }
 
-test('background work takes no more than its part of the time, and starts at once if there is little', async () => {
+test('background work takes no more than its part of the time, and starts at once if there is little of it', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let isDone = false;
   const first = shares.run('one', () => {
@@ -54,7 +54,7 @@ test('threat 55: a tool’s single line arrives within 200 ms while another tool
   assert.ok(tookMs < 200, `${tookMs} ms`);
 });
 
-test('an error in a piece of work goes to its caller, and the next piece of work runs', async () => {
+test('an error in a piece of background work goes to its caller, and the next piece runs', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   await assert.rejects(
     shares.run('one', () => {

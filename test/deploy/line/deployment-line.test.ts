@@ -59,7 +59,7 @@ test('rights at the turn: a person who lost the right to deploy while waiting de
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('rights at the turn: a push that is already building continues', async () => {
+test('rights at the turn: a push that is already building goes live although its author has lost the right to deploy', async () => {
   const { place, running } = await building();
   await using _place = place;
   lose(place, 'alice');

@@ -69,7 +69,7 @@ test('threat 82: a push goes live even if its branch was behind and moves while 
 });
 
 for (const what of ['the same commit', 'a newer commit'] as const) {
-  test(`promise 1: if main was pushed while a first push of master waited, master does not replace main (${what})`, async () => {
+  test(`promise 3: if main was pushed while a first push of master waited, master does not replace main (${what})`, async () => {
     await using place = await Place.make();
     place.buildsADay = 9;
     const { line } = await place.start();

@@ -63,7 +63,7 @@ test('threat 8: a push that began with a token does not go live if the token is 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('promise 5: a push that is held open does not go live if its tool is removed from directory.yaml', async () => {
+test('threat 8: a push that is held open does not go live if its tool is removed from directory.yaml', async () => {
   const { name, finish } = await heldPush('held', async () => `${server.user}:${server.password}`);
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
   assert.match(await finish(), /ng refs\/heads\/main there is no tool held that .* maintains/);

@@ -96,7 +96,7 @@ test('open WebSockets count as requests, and a WebSocket above the limit is refu
   assert.equal(await status('kind.localhost'), 200);
 });
 
-test('each pipelined request of a connection counts as a request', async (context) => {
+test('each pipelined request of a connection counts for the tool’s limit of requests under way', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(1, { text: requestTo('slow.localhost', '/').repeat(200) });
   await until(() => tools.waiting.length >= SHARE_OF_TOOL, 'the requests did not arrive');

@@ -105,7 +105,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(status?.detail ?? '', /^has lost its files: .*redeploy lost/);
       }));
 
-    test('a release that was built with another isolation is not started, and the status, the tool’s page and the log say why', () =>
+    test('a release that was built in another sandbox mode is not started, and the status, the tool’s page and the log say why', () =>
       within({}, async ({ runtime, request, artifact }) => {
         const tool = 'moved' as ToolName;
         const built = await artifact({ 'web.py': webTool('moved') }, [web()]);

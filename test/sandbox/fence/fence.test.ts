@@ -43,7 +43,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
       assert.doesNotMatch(output, /answer|secret/);
     });
 
-    test(`threat 62: a tool can take only UDP ports of this machine from 61000 on (server of ${who})`, async () => {
+    test(`threat 62: a tool can take UDP ports of this machine only from 61000 on (server of ${who})`, async () => {
       const program = `
 import socket, time
 for port in [*range(40_000, 40_200), 0]:

@@ -144,7 +144,7 @@ echo the first process: $(ls -A /proc/1) $(cat /proc/1/cmdline 2>&1)`;
   assert.match(output, /^the first process: cat: \/proc\/1\/cmdline: No such file or directory$/m);
 });
 
-test('promise 4: a descriptor that the server inherited does not get into a sandbox', async () => {
+test('promise 4: a file descriptor that the server inherited does not get into a sandbox', async () => {
   await using data = await dataFolder();
   const bench = resolve(import.meta.dirname, '../sandbox-bench.ts');
   const server = `

@@ -25,13 +25,13 @@ for (const { name, text, expected, isOpen } of [
   { name: 'a stream that is open already', text: 'x\0marky', expected: 'x', isOpen: true },
 ]) {
   for (const pieceLength of [1, 2, 3, 7, 100]) {
-    test(`only output between the two marks is passed on: ${name}, in pieces of ${pieceLength} bytes`, () => {
+    test(`only the output of a one-off between its two marks is passed on: ${name}, in pieces of ${pieceLength} bytes`, () => {
       assert.equal(passed(text, pieceLength, isOpen), expected);
     });
   }
 }
 
-test('output between two marks is passed on at once, until the second mark ends it', () => {
+test('the output of a one-off after its first mark is passed on at once, until the second mark ends it', () => {
   const between = new MarkedOutput(mark, true);
   assert.equal(String(between.pass(Buffer.from('prompt> '))), 'prompt> ');
   assert.equal(between.isOver, false);
