@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Audit } from '../core/log/audit.ts';
@@ -22,6 +23,9 @@ import type { Repositories, RepositorySize } from './repositories.ts';
  */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
+
+/** How many packs of one person git unpacks at the same time. A small pack can make git use 240 MiB of memory. */
+const MAX_UNPACKING_OF_PERSON = 4;
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
@@ -59,6 +63,7 @@ export class GitPackServices implements PackServices {
   readonly #maintenance = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
   readonly #fetches = new FetchPlaces();
+  readonly #unpacking = new KeyedConcurrencyLimit(MAX_UNPACKING_OF_PERSON);
   /** Caches the size of each tool's repository. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, RepositorySize>();
 
@@ -113,6 +118,7 @@ export class GitPackServices implements PackServices {
       follow,
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
+      mayUnpack: (received, signal) => this.#mayUnpack(principal.uid, received, signal),
       audit,
       log,
       onGitRefusal: () => void this.#suspects.add(tool),
@@ -121,6 +127,16 @@ export class GitPackServices implements PackServices {
         this.#left({ tool, principal });
         if (wasKilled) this.#sweep(tool);
       },
+    });
+  }
+
+  #mayUnpack(uid: string, received: Promise<void>, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const turn = () => {
+        resolve();
+        return received;
+      };
+      this.#unpacking.run(uid, turn, signal).catch(reject);
     });
   }
 

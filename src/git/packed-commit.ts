@@ -45,9 +45,15 @@ export async function packedSubject(
     .join(' ');
 }
 
+/** The packs of each folder that were there at the last call, so that only newer packs are looked at. */
+const knownPacks = new Map<string, ReadonlySet<string>>();
+
 /** Returns the first bytes of the pack that was written last. */
 async function headOfNewestPack(folder: string): Promise<Buffer> {
-  const packs = (await readdir(folder)).filter((name) => name.endsWith('.pack'));
+  const all = (await readdir(folder)).filter((name) => name.endsWith('.pack'));
+  const added = all.filter((name) => knownPacks.get(folder)?.has(name) !== true);
+  knownPacks.set(folder, new Set(all));
+  const packs = added.length === 0 ? all : added;
   const times = await Promise.all(packs.map(async (name) => (await stat(join(folder, name))).mtimeMs));
   const newest = packs[times.indexOf(Math.max(...times))] ?? '';
   await using file = await open(join(folder, newest));

@@ -13,7 +13,7 @@ import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-
 import type { PushSession } from '../../src/git/pack-services.ts';
 import { encodeCommandList, zeroId } from '../../src/git/push/command-list.ts';
 import { sideBand } from '../../src/git/push/pkt-line.ts';
-import { parkedRef } from '../../src/git/push/push-session.ts';
+import { parkedRef, type TruthfulPush } from '../../src/git/push/push-session.ts';
 import { encodeReport } from '../../src/git/push/report-status.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { alice } from '../support/alice.ts';
@@ -215,6 +215,33 @@ test('threat 35: git needs less than 96 MiB of memory to pack large files for a 
   ];
   const { exitCode, stderr } = await gitWithin(96, args, { environment, input });
   assert.equal(exitCode, 0, stderr);
+});
+
+test('threat 21: git unpacks four packs of one person at the same time; the next waits, and the packs of others do not', async () => {
+  const { services } = open('unpacking');
+  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
+  const list = { commands, capabilities: new Set(['report-status']), shallow: [], pushOptions: [] };
+  const begin = async (uid: string) => {
+    const session = await services.receive({ ...push, principal: { ...alice, uid } });
+    let bytes = 0;
+    session.incoming.on('data', (chunk: Buffer) => (bytes += chunk.length)).on('error', () => {});
+    session.incoming.write(encodeCommandList(list));
+    return { session, isUnpacked: () => bytes > 0 };
+  };
+  const ofAlice: Awaited<ReturnType<typeof begin>>[] = [];
+  for (let count = 0; count < 7; count += 1) ofAlice.push(await begin('alice'));
+  const ofBob = await begin('bob');
+  await until(async () => ofBob.isUnpacked(), 'the pack of bob');
+  const unpacked = () => ofAlice.map(({ isUnpacked }) => (isUnpacked() ? 'x' : '.')).join('');
+  assert.equal(unpacked(), 'xxxx...');
+  // One that waits leaves; one ends; git has stored the pack of a third.
+  ofAlice[4]?.session.close();
+  ofAlice[0]?.session.close();
+  await until(async () => unpacked() === 'xxxx.x.', 'a place that was given back');
+  const third = ofAlice[1]?.session as TruthfulPush;
+  await third.received(new Set(), () => Promise.resolve(), new AbortController().signal);
+  await until(async () => unpacked() === 'xxxx.xx', 'the place of a stored pack');
+  for (const { session } of [...ofAlice, ofBob]) session.close();
 });
 
 test('threat 21: a token, a person and a tool have a limit of simultaneous clones; one more is refused with the reason', async () => {

@@ -18,6 +18,7 @@ export class Incoming extends Transform {
   readonly #reader = new CommandListReader();
   readonly #decide: (list: CommandList) => Rewritten;
   readonly #refuse: (error: Error) => void;
+  readonly #whenMayUnpack: () => Promise<void>;
   readonly #maxDiscardBytes: number;
   #mode: 'list' | 'pass' | 'discard' = 'list';
   #discarded = 0;
@@ -27,16 +28,19 @@ export class Incoming extends Transform {
   /**
    * @param decide - Called once, with the client's command list.
    * @param refuse - Called instead if the bytes are not a command list.
+   * @param whenMayUnpack - Called after an accepted list. git gets the list and the pack when this resolves.
    */
   constructor(options: {
     readonly decide: (list: CommandList) => Rewritten;
     readonly refuse: (error: Error) => void;
+    readonly whenMayUnpack: () => Promise<void>;
     readonly maxDiscardBytes: number;
   }) {
     // In object mode, a reader gets the chunks as they came. In byte mode, they would be copied into one buffer.
     super({ writableHighWaterMark: 1024 * 1024, readableObjectMode: true, readableHighWaterMark: 32 });
     this.#decide = options.decide;
     this.#refuse = options.refuse;
+    this.#whenMayUnpack = options.whenMayUnpack;
     this.#maxDiscardBytes = options.maxDiscardBytes;
   }
 
@@ -49,9 +53,12 @@ export class Incoming extends Transform {
       case 'discard':
         done(this.#discard(chunk));
         break;
-      case 'list':
-        done(null, this.#readList(chunk));
+      case 'list': {
+        const forGit = this.#readList(chunk);
+        if (forGit === null) done();
+        else this.#whenMayUnpack().then(() => done(null, forGit), done);
         break;
+      }
       default:
         throw this.#mode satisfies never;
     }

@@ -48,6 +48,12 @@ export interface PushContext {
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
+  /**
+   * Resolves when git may read the pack. Until `received` resolves, this push counts as one that git unpacks.
+   *
+   * @throws the reason of the signal, if it fires before.
+   */
+  readonly mayUnpack: (received: Promise<void>, signal: AbortSignal) => Promise<void>;
   /** Called if git itself refuses the push or one of its refs. */
   readonly onGitRefusal: () => void;
   /** Called when git has ended. May be called more than once, because each call of `close` calls it. */
@@ -81,6 +87,9 @@ export class TruthfulPush implements PushSession {
   readonly outgoing: Outgoing;
   readonly #context: PushContext;
   readonly #bodyEnd: Promise<void>;
+  /** Resolves when git has stored the pack, and when the push ends. */
+  readonly #received = Promise.withResolvers<void>();
+  readonly #closed = new AbortController();
   #list: CommandList | null = null;
   #options: PushOptions = { isDetached: false, useCache: true, isColoured: true, message: null };
   #fates: readonly Fate[] = [];
@@ -99,6 +108,7 @@ export class TruthfulPush implements PushSession {
       refuse: (error) => {
         this.#fatal = `this is not a push of git: ${error.message}`;
       },
+      whenMayUnpack: () => context.mayUnpack(this.#received.promise, this.#closed.signal),
       maxDiscardBytes: context.maxPackBytes,
     });
     this.outgoing = new Outgoing({
@@ -137,6 +147,8 @@ export class TruthfulPush implements PushSession {
   readonly exitStatus = (): 0 | 1 | null => (this.#fatal !== null ? 1 : this.#exitStatus);
 
   close(wasKilled = false): void {
+    this.#received.resolve();
+    this.#closed.abort();
     this.incoming.destroy();
     this.#context.onClose(wasKilled);
   }
@@ -150,6 +162,7 @@ export class TruthfulPush implements PushSession {
     write: (text: string) => Promise<void>,
     signal: AbortSignal,
   ): Promise<void> {
+    this.#received.resolve();
     const isColoured = this.#options.isColoured;
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
     // If git was killed before this hook connected, the client already has the answer that nothing was deployed. So

@@ -229,7 +229,11 @@ export function creationFault(message: string): PodFault {
     return fault('QUOTA', quotaFaultWords(quota), OPERATOR, { mayPass: quota.canFit });
   }
   const refusal = refusalIn(message);
-  return fault('REFUSED', `cannot be made: ${refusal?.message ?? message}`, refusal?.hint ?? OPERATOR);
+  // The controller tries again. For example, the service account of a new namespace may not exist yet.
+  const mayPass = refusal === null;
+  return fault('REFUSED', `cannot be made: ${refusal?.message ?? message}`, refusal?.hint ?? OPERATOR, {
+    mayPass,
+  });
 }
 
 function fault(

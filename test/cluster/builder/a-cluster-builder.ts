@@ -18,6 +18,7 @@ import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts
 import { registryEnvironment } from '../../builder/a-builder.ts';
 import { buildRequest } from '../../builder/build-request.ts';
 import { builderImage, registryHost } from '../images.ts';
+import { newBuildNamespace } from '../new-build-namespace.ts';
 
 const MIB = 1024 * 1024;
 
@@ -76,9 +77,7 @@ export class AClusterBuilder implements AsyncDisposable {
     const name = `test-builds-${randomBytes(5).toString('hex')}`;
     const data = await mkdtemp(join(tmpdir(), 'cluster-builder-'));
     const image = options.config?.builder_image ?? (await builderImage());
-    await cluster.core.createNamespace({
-      body: { metadata: { name, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } },
-    });
+    await newBuildNamespace(cluster, name);
     const server = createServer().listen(0, process.env['CLUSTER_NODE_IP'] ?? '127.0.0.1');
     await once(server, 'listening');
     const { address, port } = server.address() as AddressInfo;

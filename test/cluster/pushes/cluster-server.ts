@@ -5,6 +5,7 @@ import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts
 import { registryEnvironment } from '../../builder/a-builder.ts';
 import { TestServer } from '../../support/server.ts';
 import { registryHost } from '../images.ts';
+import { newBuildNamespace } from '../new-build-namespace.ts';
 
 /** Whether `cluster env` has set a cluster. */
 export function hasCluster(): boolean {
@@ -32,9 +33,7 @@ export class ClusterServer implements AsyncDisposable {
     const prefix = `push-${randomBytes(3).toString('hex')}-`;
     const builds = `${prefix}builds`;
     const node = process.env['CLUSTER_NODE_IP'] ?? '127.0.0.1';
-    await cluster.core.createNamespace({
-      body: { metadata: { name: builds, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } },
-    });
+    await newBuildNamespace(cluster, builds);
     const server = await TestServer.start({
       // Like `npm start`.
       NODE_OPTIONS: '--max-semi-space-size=1 --max-old-space-size=512',

@@ -253,5 +253,15 @@ test('if a controller of the cluster may not create a pod, the push names the re
   const { code, words, mayPass } = creationFault(message);
   assert.deepEqual([code, mayPass], ['QUOTA', true]);
   assert.equal(words, 'finds no room in the quota q (pods: 1 more asked for, 10 of 10 in use)');
-  assert.match(creationFault('no such service account').words, /cannot be made: no such service account/);
+});
+
+test('if the service account of a namespace does not exist yet, a build waits for it; if Pod Security refuses its pods, it fails at once', () => {
+  const missing =
+    'Error creating: pods "b-" is forbidden: error looking up service account builds/default: serviceaccount "default" not found';
+  const { code, words, mayPass } = creationFault(missing);
+  assert.deepEqual([code, mayPass], ['REFUSED', true]);
+  assert.match(words, /cannot be made: .*serviceaccount "default" not found/);
+  const refused =
+    'Error creating: pods "b-" is forbidden: violates PodSecurity "restricted:latest": privileged';
+  assert.equal(creationFault(refused).mayPass, false);
 });

@@ -109,7 +109,8 @@ export class BuildPod implements AsyncDisposable {
     const failed = job?.status?.conditions?.find(
       ({ type, status }) => type === 'Failed' && status === 'True',
     );
-    return failed === undefined ? null : creationFault(failed.message ?? failed.reason ?? '');
+    if (failed === undefined) return null;
+    return { ...creationFault(failed.message ?? failed.reason ?? ''), mayPass: false };
   }
 
   /** Whether the container runs or has run. */
