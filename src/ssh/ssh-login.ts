@@ -155,7 +155,7 @@ export class Login {
     this.#failures += 1;
     const { throttle, address } = this.#options;
     const waitMs = throttle.check(context.username, address);
-    // The throttle never stops a client that proves its key. It only ends connections whose logins fail.
+    // A client that offers the right key first is never stopped: only here, after a wrong key, the throttle counts.
     if (waitMs > 0) {
       this.#end(
         'Too many logins from your address have failed.',
