@@ -92,6 +92,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     ...{ store, repositories, builder, runtime, log },
     buildsADay: config.builds_a_day,
     maxReplicas: config.max_replicas,
+    processTypes: config.process_types,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
   return {

@@ -8,8 +8,8 @@ export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process
   return artifact.processes.find(({ type }) => type === RELEASE_TYPE);
 }
 
-/** The processes of a release that run all the time. */
-export function stayingUp({ artifact }: Pick<Release, 'artifact'>): readonly Process[] {
+/** The processes of a release of which `scale` can keep any number running: all except `release` and scheduled ones. */
+export function scalable({ artifact }: Pick<Release, 'artifact'>): readonly Process[] {
   return artifact.processes.filter(({ type, schedule }) => type !== RELEASE_TYPE && schedule === undefined);
 }
 
@@ -23,24 +23,49 @@ export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly S
 }
 
 /**
- * How many processes of each type run: the number that `asked` gives. If `asked` does not have the type, one process,
- * or for `web` as many as service.template or toolforge.yaml says.
+ * How many processes of each type run: the number that `asked` gives, or else the number that the release gives. The
+ * number 0 means that the type is a named command, which does not start by itself.
  *
  * @param asked - Types that the release does not have are ignored.
  * @param most - The most processes of one type, at least 1.
- * @returns an entry for each type that runs all the time, in the order of the Procfile.
+ * @returns an entry for each type that `scale` accepts, in the order of the release.
  */
 export function replicasOf(
   release: Pick<Release, 'artifact'>,
   asked: Replicas,
   most = Number.POSITIVE_INFINITY,
 ): Replicas {
-  const { service } = release.artifact;
-  const counts = stayingUp(release).map(({ type }) => {
-    const byDefault = type === 'web' ? (service.replicas ?? 1) : 1;
-    return [type, Math.min(countOf(asked, type) ?? byDefault, most)] as const;
+  const counts = scalable(release).map((process) => {
+    const count = countOf(asked, process.type) ?? replicasByDefault(release, process);
+    return [process.type, Math.min(count, most)] as const;
   });
   return Object.fromEntries(counts);
+}
+
+function replicasByDefault({ artifact }: Pick<Release, 'artifact'>, { type, replicas }: Process): number {
+  return replicas ?? (type === 'web' ? (artifact.service.replicas ?? 1) : 1);
+}
+
+/** The named commands of a release: the processes that start only by `run` or `scale`. */
+export function namedCommands(release: Pick<Release, 'artifact'>): readonly Process[] {
+  return scalable(release).filter(({ replicas }) => replicas === 0);
+}
+
+/**
+ * Earlier versions of this server started every process type. Their releases have no `replicas` in their processes. If
+ * such a release is live, the processes that it keeps running also run in the next release.
+ *
+ * @returns the number of each type that would not run in `next` by itself. Empty if no such release is live.
+ */
+export function replicasKept(
+  live: Pick<Release, 'artifact'> | null,
+  next: Pick<Release, 'artifact'>,
+): Replicas {
+  if (live === null) return {};
+  const started = scalable(live).filter(({ type, replicas }) => type !== 'web' && replicas === undefined);
+  const types = new Set(started.map(({ type }) => type));
+  const kept = namedCommands(next).filter(({ type }) => types.has(type));
+  return Object.fromEntries(kept.map(({ type }) => [type, 1]));
 }
 
 /** The number of a process type, or undefined if `replicas` does not have it. Safe for types such as `constructor`. */

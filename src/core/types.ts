@@ -46,8 +46,14 @@ export interface Process {
   /** The argument list. The server starts it without a shell of its own. */
   readonly command: readonly string[];
   readonly isDefault: boolean;
-  /** When the process runs. Absent if it runs all the time, or if it is the `release` process. */
+  /** When the process runs. Absent if it has no schedule. */
   readonly schedule?: Schedule;
+  /**
+   * How many processes of this type run unless `scale` sets a number. 0 for a named command, which does not start by
+   * itself. Absent for `release`, for a scheduled process, and for `web` unless app.json gives a number: then the
+   * settings of the service count. Earlier versions of this server never set it, and ran one process of each type.
+   */
+  readonly replicas?: number;
   /**
    * Buildpacks can set environment variables for one process type. This is the type whose variables this process gets.
    * Null for a command of toolforge.yaml, which gets none of them. Absent if it is the process's own type.

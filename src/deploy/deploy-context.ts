@@ -16,6 +16,8 @@ export interface DeployContext {
   readonly buildsADay: number;
   /** The most processes of one type of a tool. */
   readonly maxReplicas: number;
+  /** The most process types of a tool that are kept running. */
+  readonly processTypes: number;
   readonly log: Log;
 }
 

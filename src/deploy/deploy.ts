@@ -3,7 +3,8 @@ import { DeployError } from '../core/errors.ts';
 import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/log/alarms.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
-import type { Artifact, Release } from '../core/types.ts';
+import { namedCommands, scheduledIn } from '../core/replicas.ts';
+import type { Artifact, DeploymentKind, Release } from '../core/types.ts';
 import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
 import { type RefLines, RefTransaction } from '../git/refs/ref-transaction.ts';
@@ -13,7 +14,7 @@ import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { commitLost } from './line/line-refusals.ts';
 import { HANDED_OVER } from './reconciliation/resumed-builds.ts';
 import { assertReleaseRoom } from './release/config-vars.ts';
-import { plannedReplicas, warnOfTooMany } from './release/planned-replicas.ts';
+import { plannedReplicas, sayNamedCommands, warnOfTooMany } from './release/planned-replicas.ts';
 
 /** The result of a deployment. */
 export interface Deployed {
@@ -61,13 +62,28 @@ export async function deploy(
 
   await tagArtifact(context, release);
 
-  const hasWeb = artifact.processes.some(({ type }) => type === 'web');
-  const address = hasWeb ? context.runtime.address(plan.deployment.tool) : null;
-  const at = address === null ? '' : ` at ${address}`;
   const buildMs = builtAt - startedAt + beforeThisServer;
   const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
-  progress.result(`v${release.version} is live${at}     (${times})`);
+  progress.result(`v${release.version} is live${liveAs(context, release)}     (${times})`);
   return { version: release.version, isBranchMoved };
+}
+
+/** The kinds of deployments after which other process types may run than before. */
+const MAY_CHANGE_TYPES: ReadonlySet<DeploymentKind> = new Set(['push', 'redeploy', 'rollback']);
+
+/** Says where a live release answers, or, if it keeps no process running, what it consists of. */
+function liveAs(context: DeployContext, release: Release): string {
+  const { tool, artifact } = release;
+  if (artifact.processes.some(({ type }) => type === 'web')) {
+    const address = context.runtime.address(tool);
+    return address === null ? '' : ` at ${address}`;
+  }
+  if (Object.values(plannedReplicas(context, release)).some((count) => count > 0)) return '';
+  const parts = [
+    ...(namedCommands(release).length > 0 ? ['commands'] : []),
+    ...(scheduledIn(release).length > 0 ? ['schedules'] : []),
+  ];
+  return parts.length === 0 ? '' : ` as a set of ${parts.join(' and ')}; it keeps nothing running`;
 }
 
 const TAG_MS = 5000;
@@ -125,6 +141,7 @@ async function rollOut(
   store.updateDeployment(id, { state: 'rolling-out', version: release.version });
   progress.step(`Rolling out v${release.version}`);
   warnOfTooMany(context, release, progress);
+  if (MAY_CHANGE_TYPES.has(plan.deployment.kind)) sayNamedCommands(context, release, progress);
   let ref = plan.branchRef;
   // Read the branch only when no other change of refs can run: a branch that was behind may move while the processes
   // start.

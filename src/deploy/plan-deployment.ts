@@ -27,7 +27,7 @@ export type Planned =
  * `OTHER_BRANCH` if the pushed branch no longer deploys.
  */
 export async function planDeployment(
-  context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas'>,
+  context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes'>,
   entry: Entry,
 ): Promise<Planned> {
   const { store, builder } = context;
@@ -131,7 +131,7 @@ export async function planDeployment(
     case 'scale': {
       const release = liveRelease(store, tool);
       const { changes } = request;
-      assertScalable(release, changes, context.maxReplicas);
+      assertScalable(context, release, changes);
       return { kind: 'scale', plan: { deployment: entry.deployment, release, changes } };
     }
     default:

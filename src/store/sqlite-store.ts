@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { CommitId, ToolName } from '../core/names.ts';
+import { replicasKept } from '../core/replicas.ts';
 import type {
   Artifact,
   Build,
@@ -224,8 +225,14 @@ export class SqliteStore implements Store, CheckedStore {
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {
     this.#readBack.copy(tool, version, { state: 'live', version, reason: null, endedAt: at });
     this.#database.transaction(() => {
+      const { liveVersion } = this.#tools.tool(tool);
+      const live = liveVersion === null ? null : this.#releases.find(tool, liveVersion);
+      const next = this.#releases.find(tool, version);
       this.#releases.setLive(tool, version);
-      this.#tools.setLive(tool, version, this.#releases.find(tool, version)?.configVars ?? {});
+      this.#tools.setLive(tool, version, next?.configVars ?? {});
+      const kept = next === null ? {} : replicasKept(live, next);
+      if (Object.keys(kept).length > 0)
+        this.#tools.setReplicas(tool, { ...kept, ...this.#tools.replicas(tool) });
       this.#deployments.update(deploymentId, { state: 'live', version, reason: null, endedAt: at });
     });
   }

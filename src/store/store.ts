@@ -104,7 +104,8 @@ export interface Store {
   dropOldCopies(tool: ToolName): void;
   /**
    * In one transaction: makes this release and its deployment `live` and the previous release `replaced`, gives the
-   * tool the release's config vars, and clears `isStopped`.
+   * tool the release's config vars, and clears `isStopped`. Also records the numbers of `replicasKept`, as if `scale`
+   * had set them.
    */
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
@@ -121,7 +122,7 @@ export interface Store {
   /** @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 
-  /** The numbers of processes that `scale` set. A type without a number runs as often as its release says. */
+  /** The numbers of processes that `scale` or `goLive` set. A type without a number runs as often as its release says. */
   replicas(tool: ToolName): Replicas;
   /** In one transaction: sets the numbers of processes, and makes the deployment `live`. */
   setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void;

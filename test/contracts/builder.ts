@@ -122,11 +122,11 @@ export function builderContract(
       schedule: { text: '0 3 * * sun', cron: '0 3 * * 0', retry: 0, timeoutSeconds: 60 },
     });
     assert.deepEqual(
-      artifact.processes.map(({ type, schedule }) => [type, schedule !== undefined]),
+      artifact.processes.map(({ type, schedule, replicas }) => [type, schedule !== undefined, replicas]),
       [
-        ['nightly', true],
-        ['web', false],
-        ['worker', false],
+        ['nightly', true, undefined],
+        ['web', false, undefined],
+        ['worker', false, 0],
       ],
     );
   });
@@ -139,7 +139,10 @@ export function builderContract(
       const artifact = await builder.build(request('one', source), silent, signal);
       assert.deepEqual(
         artifact.processes.map(({ type, launchedAs, schedule }) => [type, launchedAs, schedule?.text]),
-        [['nightly', 'worker', '@daily']],
+        [
+          ['nightly', 'worker', '@daily'],
+          ['worker', undefined, undefined],
+        ],
       );
       assert.equal(artifact.processes[0]?.command.at(-1), 'python3 app.py');
     },
@@ -180,16 +183,22 @@ export function builderContract(
   });
 
   promise(
-    'a tool with more process types than process_types is refused; a release command does not count',
+    'a tool that keeps more process types running than process_types is refused; other types do not count',
     async (builder) => {
-      const procfile = (count: number) =>
-        ['release: true', ...Array.from({ length: count }, (_, index) => `p${index}: sleep 9`)].join('\n');
-      await assert.rejects(builder.build(request('one', { Procfile: procfile(21) }), silent, signal), {
+      const types = Array.from({ length: 21 }, (_, index) => `p${index}`);
+      const Procfile = ['release: true', ...types.map((type) => `${type}: sleep 9`)].join('\n');
+      const running = (count: number) => ({
+        Procfile,
+        'app.json': JSON.stringify({
+          formation: Object.fromEntries(types.slice(0, count).map((type) => [type, { quantity: 1 }])),
+        }),
+      });
+      await assert.rejects(builder.build(request('one', running(21)), silent, signal), {
         code: 'TOO_MANY_PROCESSES',
         message: /^the tool has 21 process types that run all the time, but at most 20 are allowed/,
       });
-      const { processes } = await builder.build(request('one', { Procfile: procfile(20) }), silent, signal);
-      assert.equal(processes.length, 21);
+      const { processes } = await builder.build(request('one', running(20)), silent, signal);
+      assert.equal(processes.filter(({ replicas }) => replicas === 1).length, 20);
     },
   );
 

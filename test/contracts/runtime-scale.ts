@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { failing, logOf, releaseOf, rollOut, scale, until } from '../run/contract-steps.ts';
-import { politeWorker, web, webTool, worker } from '../run/tool-sources.ts';
+import { namedCommand, politeWorker, web, webTool, worker } from '../run/tool-sources.ts';
 import type { Answer, RuntimeBench } from './runtime.ts';
 
 /** The promises of every Runtime about scaling. */
@@ -106,6 +106,48 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await assert.rejects(scaling, { name: 'AbortError' });
     await runs(tool, 2);
     assert.equal(await ask(tool, '/id'), first);
+  });
+
+  test('a named command does not start with its release; scale keeps it running, and ends it', async () => {
+    const { runtime, artifact } = benchNow();
+    const tool = 'named' as ToolName;
+    const files = { 'web.py': webTool('named'), 'worker.py': politeWorker, 'fail.py': 'raise SystemExit(7)' };
+    const built = await artifact(files, [
+      web(),
+      namedCommand('worker', 'worker.py'),
+      namedCommand('fail', 'fail.py'),
+    ]);
+    const release = releaseOf(tool, 1, built);
+    await rollOut(runtime, release);
+    assert.deepEqual(await names(tool), ['web.1']);
+    const { error } = await failing(scale(runtime, release, { fail: 1 }));
+    assert.equal(error.message, 'fail.1 exited with code 7');
+    await runs(tool, 1);
+    const seen = await scale(runtime, release, { worker: 2 });
+    assert.match(seen, /worker\.2 started/);
+    assert.deepEqual((await names(tool)).sort(), ['web.1', 'worker.1', 'worker.2']);
+    const next = releaseOf(tool, 2, built);
+    await rollOut(runtime, next, { replicas: { worker: 1 } });
+    await runs(tool, 2);
+    await scale(runtime, next, { worker: 0 });
+    await runs(tool, 1);
+    assert.equal(await ask(tool), 'named');
+  });
+
+  test('a release of named commands alone goes live and replaces the previous release; a command can then be kept running', async () => {
+    const { runtime, artifact, request } = benchNow();
+    const tool = 'commands' as ToolName;
+    const files = { 'web.py': webTool('before'), 'worker.py': politeWorker };
+    const built = await artifact(files, [web(), namedCommand('worker', 'worker.py')]);
+    await rollOut(runtime, releaseOf(tool, 1, built));
+    const release = releaseOf(tool, 2, { ...built, processes: [namedCommand('worker', 'worker.py')] });
+    await rollOut(runtime, release);
+    await runs(tool, 0);
+    assert.equal((await request(tool, '/')).status, 404);
+    await scale(runtime, release, { worker: 1 });
+    assert.deepEqual(await names(tool), ['worker.1']);
+    await rollOut(runtime, { ...release, version: 3 });
+    await runs(tool, 0);
   });
 
   test('scale: if the numbers cannot be recorded, the scale is undone, and no process was ended', async () => {

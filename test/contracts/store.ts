@@ -303,6 +303,28 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });
     });
 
+    test('if a release of an earlier version of this server runs a worker, later releases keep it until a scale', () => {
+      const withWorker = (id: string, worker: object) => {
+        const processes = [
+          ...artifactOf(id).processes,
+          { type: 'worker', command: ['work'], isDefault: false, ...worker },
+        ];
+        store.addDeployment(deploymentOf(id));
+        const { version } = store.addRelease(releaseOf(id, { artifact: { ...artifactOf(id), processes } }));
+        store.goLive(wikibot, version, id, 5);
+      };
+      withWorker('d1', {});
+      assert.deepEqual(store.replicas(wikibot), {});
+      withWorker('d2', { replicas: 0 });
+      reopen();
+      assert.deepEqual(store.replicas(wikibot), { worker: 1 });
+      store.addDeployment(deploymentOf('d3', { kind: 'scale' }));
+      store.setReplicas(wikibot, { worker: 0 }, 'd3', 6);
+      withWorker('d4', {});
+      withWorker('d5', { replicas: 0 });
+      assert.deepEqual(store.replicas(wikibot), { worker: 0 });
+    });
+
     test('a release that was live cannot be marked as failed', () => {
       goLive('d1');
       assert.throws(() => store.failRelease(wikibot, 1));

@@ -1,17 +1,39 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { countOf, replicasLine, replicasOf, stayingUp } from '../../src/core/replicas.ts';
+import { countOf, replicasKept, replicasLine, replicasOf, scalable } from '../../src/core/replicas.ts';
 import type { Release, Replicas } from '../../src/core/types.ts';
 import { artifactOf } from '../support/store-records.ts';
 
+/** @param types - Such as `worker`, or `worker=0` for a process with a number of its own. */
 function release(types: readonly string[], replicas?: number): Pick<Release, 'artifact'> {
-  const processes = types.map((type) => ({ type, command: [type], isDefault: false }));
+  const processes = types.map((text) => {
+    const [type = '', count] = text.split('=');
+    const process = { type, command: [type], isDefault: false };
+    return count === undefined ? process : { ...process, replicas: Number(count) };
+  });
   const service = { healthCheckPath: null, ...(replicas === undefined ? {} : { replicas }) };
   return { artifact: { ...artifactOf('b1'), processes, service } };
 }
 
 for (const { name, types, template, asked, most, expected } of [
-  { name: 'one of each type by default', types: ['web', 'worker'], asked: {}, expected: 'web=1 worker=1' },
+  {
+    name: 'one of each type in a release of an earlier version of this server',
+    types: ['web', 'worker'],
+    asked: {},
+    expected: 'web=1 worker=1',
+  },
+  {
+    name: 'a named command does not start by itself',
+    types: ['web', 'migrate=0', 'worker=2'],
+    asked: {},
+    expected: 'web=1 migrate=0 worker=2',
+  },
+  {
+    name: 'what was asked for keeps a named command running',
+    types: ['worker=0'],
+    asked: { worker: 1 },
+    expected: 'worker=1',
+  },
   {
     name: 'the release phase is not kept running',
     types: ['release', 'web'],
@@ -61,10 +83,28 @@ for (const { name, types, template, asked, most, expected } of [
   });
 }
 
+for (const { name, live, next, kept } of [
+  { name: 'a first release keeps nothing', live: null, next: ['web', 'worker=0'], kept: '' },
+  {
+    name: 'a worker of an earlier version',
+    live: ['web', 'worker'],
+    next: ['web', 'worker=0'],
+    kept: 'worker=1',
+  },
+  { name: 'a named command stays one', live: ['web', 'worker=0'], next: ['web', 'worker=0'], kept: '' },
+  { name: 'a type that is gone', live: ['web', 'worker'], next: ['web'], kept: '' },
+  { name: 'a type with its own number', live: ['web', 'worker'], next: ['web', 'worker=3'], kept: '' },
+  { name: 'a rollback to an earlier version', live: ['web', 'worker'], next: ['web', 'worker'], kept: '' },
+]) {
+  test(`existing releases keep what they run: ${name}`, () => {
+    assert.equal(replicasLine(replicasKept(live === null ? null : release(live), release(next))), kept);
+  });
+}
+
 test('a process type named constructor, like a property of every object, has no number by default', () => {
   assert.equal(countOf({ web: 2 }, 'constructor'), undefined);
   assert.deepEqual(
-    stayingUp(release(['release', 'web'])).map(({ type }) => type),
+    scalable(release(['release', 'web'])).map(({ type }) => type),
     ['web'],
   );
 });

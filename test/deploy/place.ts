@@ -119,6 +119,7 @@ export class Place implements AsyncDisposable {
       runtime,
       buildsADay,
       maxReplicas: 4,
+      processTypes: 20,
       log: serverLog,
     };
   }

@@ -60,7 +60,16 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
   const repositories = new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' });
   await repositories.ensure(wikibot);
   const options: RetentionOptions = {
-    ...{ store, repositories, builder, runtime, buildsADay: 9, maxReplicas: 4, log: createLog('error') },
+    ...{
+      store,
+      repositories,
+      builder,
+      runtime,
+      buildsADay: 9,
+      maxReplicas: 4,
+      processTypes: 20,
+      log: createLog('error'),
+    },
     logs: new DeploymentLogs(join(folder, 'deployments')),
     keepArtifacts: 3,
     whileIdle: (_tool, work) => work(),

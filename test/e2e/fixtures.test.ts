@@ -44,7 +44,7 @@ for (const { fixture, path, expected } of [
   });
 }
 
-test('the sample tool web-and-worker runs both of its processes, with separate logs', async () => {
+test('the sample tool web-and-worker runs the worker that app.json asks for, with a log of its own', async () => {
   await deploy('web-and-worker', 'http');
   const rows = JSON.parse((await server.command('ps', 'web-and-worker', '--json')).stdout) as {
     process: string;
@@ -59,6 +59,21 @@ test('the sample tool web-and-worker runs both of its processes, with separate l
     async () => (await server.command('logs', 'web-and-worker', '-p', 'worker')).stdout.includes('worker.1'),
     'a line of the worker',
   );
+});
+
+test('the sample tool commands-and-schedules is live without a process, and its commands run by name', async () => {
+  await deploy('commands-and-schedules');
+  const name = 'commands-and-schedules';
+  const { stdout } = await server.command('ps', name, '--json');
+  assert.deepEqual(
+    (JSON.parse(stdout) as { process: string; state: string }[]).map(({ process, state }) => [
+      process,
+      state,
+    ]),
+    [['nightly.1', 'scheduled']],
+  );
+  assert.equal((await server.command('run', name, 'update-statistics')).stdout, 'statistics updated');
+  assert.equal((await server.command('scale', name)).stdout.match(/ 0 +0$/gm)?.length, 2);
 });
 
 test('a second build with the same requirements.txt reuses the installed packages', async () => {

@@ -21,6 +21,7 @@ const newTool = (files?: Files) => {
 /** The files of a tool with a web process and a worker. */
 const withWorker = (text: string): Files => ({
   ...webTool(text),
+  'app.json': '{"formation": {"worker": {"quantity": 1}}}',
   Procfile: 'web: python3 server.py\nworker: python3 -c "import time; time.sleep(1000)"\n',
 });
 

@@ -14,6 +14,14 @@ export const worker = (file = 'worker.py'): Process => ({
   isDefault: false,
 });
 
+/** A process type that does not start by itself. */
+export const namedCommand = (type: string, file: string): Process => ({
+  type,
+  command: ['python3', '-u', file],
+  isDefault: false,
+  replicas: 0,
+});
+
 /** A scheduled process that is due each minute. */
 export const everyMinute = (file = 'update.py', change: Partial<Schedule> = {}): Process => ({
   type: 'update',

@@ -248,8 +248,7 @@ export class KubernetesBuilder implements Builder {
       ...build,
       ...{ config, cluster, log, patienceMs, roomMs: config.build_time * ROOM_SHARE },
       finish: (digest) => {
-        const { service, components } = source;
-        const made = { id, digest, service, components, warn: (text: string) => progress.warn(text) };
+        const made = { id, digest, source, warn: (text: string) => progress.warn(text) };
         return this.#images.artifactOf(tool, made, guard.signal);
       },
       removeImage: () => this.#ifRegistryAnswers(tool, 'image', () => this.remove(tool, id)),

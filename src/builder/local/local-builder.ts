@@ -26,7 +26,7 @@ import { escapeId } from '../buildpack-api/layer-environment.ts';
 import type { Layer } from '../buildpack-api/layers.ts';
 import { makeFolder, sweepFolder } from '../folders.ts';
 import { largestFolders } from '../largest-folders.ts';
-import { assertRunnable, withComponents } from '../source/components.ts';
+import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { prepareSource } from '../source/prepared-source.ts';
 import { Artifacts } from './artifact-folders.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
@@ -176,7 +176,7 @@ export class LocalBuilder implements Builder {
     await sandbox.own([folders.layers], request.toolNumber);
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
-    const processes = withComponents(built.processes, source.components, (text) => progress.warn(text));
+    const processes = requestedProcesses(built.processes, source, (text) => progress.warn(text));
     assertRunnable(processes, this.#options.config.process_types);
     return await this.#finish(request, context, layerPlaces, {
       processes,

@@ -1,6 +1,8 @@
-import type { Process, Schedule } from '../../core/types.ts';
+import { RELEASE_TYPE } from '../../core/replicas.ts';
+import type { Process, Replicas, Schedule, ServiceSettings } from '../../core/types.ts';
 import { noProcess, tooManyProcesses } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
+import { shown } from './small-yaml.ts';
 
 /** A component of toolforge.yaml. */
 export interface Component {
@@ -12,54 +14,73 @@ export interface Component {
   readonly schedule: Schedule | null;
   /** True if the component receives the requests to the tool. */
   readonly isPublished: boolean;
+  /** How many processes of a continuous component run. Absent for one. Has no effect on `web`. */
+  readonly replicas?: number;
 }
 
-/** Reserved process types: they stay in the artifact even if a schedule also runs them. */
-const KEPT = new Set(['web', 'release']);
+/** What the source says about the processes of the build. */
+export interface ProcessRequests {
+  /** The components of toolforge.yaml. */
+  readonly components: readonly Component[];
+  /** How many processes of a type run, from `formation` in app.json. toolforge.yaml and service.template win. */
+  readonly formation: Replicas;
+  /** The service's own settings. */
+  readonly service: Pick<ServiceSettings, 'replicas'>;
+}
 
 /**
- * Merges the processes of the build with the components of toolforge.yaml. A process type that only scheduled
- * components use does not also run all the time. A component with a command of its own replaces the process type of the
- * same name.
+ * Merges the processes of the build with what the source says about them. Of the build's processes, only `web` and
+ * `release` start by themselves. All others are named commands, unless a continuous component or `formation` keeps them
+ * running. A component with a command of its own replaces the process type of the same name.
  *
- * @param warn - Receives a sentence about each command that was perhaps meant as a process type.
+ * @param warn - Receives a sentence about each word that was perhaps meant as a process type.
  */
-export function withComponents(
+export function requestedProcesses(
   built: readonly Process[],
-  components: readonly Component[],
+  { components, formation, service }: ProcessRequests,
   warn: (text: string) => void,
 ): Process[] {
-  const find = (type: string) => built.find((process) => process.type === type);
-  const named = (isScheduled: boolean) =>
-    new Set(
-      components
-        .filter(({ schedule }) => (schedule !== null) === isScheduled)
-        .map(({ command }) => find(command)?.type),
-    );
-  const [scheduled, staying] = [named(true), named(false)];
-  const byType = new Map(
-    built
-      .filter(({ type }) => KEPT.has(type) || staying.has(type) || !scheduled.has(type))
-      .map((process) => [process.type, process]),
-  );
+  const byType = new Map(built.map((process) => [process.type, withReplicas(process, 0)]));
+  for (const [type, count] of Object.entries(formation)) {
+    const process = byType.get(type);
+    if (process === undefined || type === RELEASE_TYPE) warn(noFormation(type, built));
+    else if (type !== 'web' || service.replicas === undefined)
+      byType.set(type, { ...process, replicas: count });
+  }
   for (const component of components) {
-    const meant = find(component.command);
-    if (meant !== undefined && component.schedule === null) continue;
-    const process = meant === undefined ? ofCommand(component) : ofType(component, meant);
+    const meant = built.find(({ type }) => type === component.command);
     if (meant === undefined && processType.test(component.command)) warn(noType(component, built));
+    const process = requested(component, meant);
     byType.set(process.type, process);
   }
   return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
 }
 
+/** Sets how many processes run. `web` and `release` have no such number: their own rules apply. */
+function withReplicas(process: Process, replicas: number): Process {
+  return process.type === 'web' || process.type === RELEASE_TYPE ? process : { ...process, replicas };
+}
+
+/** The process of a component. @param meant - The process type of the build that its command names. */
+function requested(component: Component, meant: Process | undefined): Process {
+  if (component.schedule !== null)
+    return meant === undefined ? ofCommand(component) : ofType(component, meant);
+  const { isPublished, replicas = 1 } = component;
+  if (meant === undefined) return withReplicas(ofCommand(component), replicas);
+  if (isPublished && meant.type !== 'web') return ofType({ ...component, name: 'web' }, meant);
+  return withReplicas(meant, replicas);
+}
+
 /**
- * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types run all
- * the time.
+ * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types are
+ * kept running.
  */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();
-  const staying = processes.filter(({ type, schedule }) => type !== 'release' && schedule === undefined);
-  if (staying.length > most) throw tooManyProcesses(staying.length, most);
+  const kept = processes.filter(
+    ({ type, schedule, replicas }) => type !== RELEASE_TYPE && schedule === undefined && replicas !== 0,
+  );
+  if (kept.length > most) throw tooManyProcesses(kept.length, most);
 }
 
 function ofCommand({ name, command, schedule, isPublished }: Component): Process {
@@ -83,7 +104,14 @@ function ofType({ name, schedule }: Component, { type, command, launchedAs }: Pr
 }
 
 function noType({ name, command }: Component, built: readonly Process[]): string {
+  return `${name} in toolforge.yaml: ${command} is no process type (${known(built)}), so it is run as a program of that name.`;
+}
+
+function noFormation(type: string, built: readonly Process[]): string {
+  return `formation in app.json: ${shown(type)} is not used, because no process of that type can be kept running (${known(built)}).`;
+}
+
+function known(built: readonly Process[]): string {
   const types = built.map(({ type }) => type).join(', ');
-  const known = types === '' ? 'the build gave none' : `there are ${types}`;
-  return `${name} in toolforge.yaml: ${command} is no process type (${known}), so it is run as a program of that name.`;
+  return types === '' ? 'the build gave none' : `there are ${types}`;
 }

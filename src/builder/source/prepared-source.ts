@@ -3,7 +3,8 @@ import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { BuildRequest } from '../builder.ts';
 import { namesIn } from '../folders.ts';
-import type { Component } from './components.ts';
+import { readAppJson } from './app-json.ts';
+import type { ProcessRequests } from './components.ts';
 import { procfileWarnings } from './procfile.ts';
 import { readServiceTemplate } from './service-template.ts';
 import { applySlugignore } from './slugignore.ts';
@@ -11,23 +12,21 @@ import { sourceWarnings } from './source-warnings.ts';
 import { readToolforgeYaml } from './toolforge-yaml.ts';
 
 /** The files of a commit, ready to be built. */
-export interface PreparedSource {
+export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
   /** A line for people about the files that .slugignore removed, or null if there is no .slugignore. */
   readonly leftOut: string | null;
   readonly service: Artifact['service'];
-  /** The components of toolforge.yaml. */
-  readonly components: readonly Component[];
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
 }
 
 /**
- * Writes the files of a commit into a new folder, removes those that .slugignore names, and reads service.template and
- * toolforge.yaml.
+ * Writes the files of a commit into a new folder, removes those that .slugignore names, and reads service.template,
+ * toolforge.yaml and app.json.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_SLUGIGNORE`
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
  */
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool'> & { readonly mostScheduled: number },
@@ -42,10 +41,12 @@ export async function prepareSource(
   const leftOut = await applySlugignore(folder);
   const service = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
+  const app = await readAppJson(folder);
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...service.warnings,
     ...asked.warnings,
+    ...app.warnings,
     ...(await procfileWarnings(folder)),
     ...(await sourceWarnings(folder)),
   ];
@@ -59,6 +60,7 @@ export async function prepareSource(
       healthCheckPath: service.settings.healthCheckPath ?? asked.service.healthCheckPath ?? null,
     },
     components: asked.components,
+    formation: app.formation,
     warnings,
     files: files.sort(),
   };

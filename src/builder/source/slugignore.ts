@@ -15,6 +15,7 @@ const kept: ReadonlySet<string> = new Set([
   'Aptfile',
   'project.toml',
   'toolforge.yaml',
+  'app.json',
 ]);
 
 /** The result of applying a .slugignore. */

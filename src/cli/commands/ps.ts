@@ -1,7 +1,7 @@
 import { lostHint, lostWords } from '../../core/lost-namespace.ts';
 import { short } from '../../core/names.ts';
 import { oneLine } from '../../core/progress.ts';
-import { replicasOf } from '../../core/replicas.ts';
+import { namedCommands, replicasOf } from '../../core/replicas.ts';
 import type { ProcessStatus, ScheduledRun } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { ago, columns, iso, json, warning, width } from '../command-line/printing.ts';
@@ -138,8 +138,11 @@ function nothingRuns({ services, tool, typed }: ToolContext): string {
   const live = services.store.release(tool, record.liveVersion);
   const asked = live === null ? [] : Object.entries(replicasOf(live, services.store.replicas(tool)));
   const [first] = asked;
-  if (first !== undefined && asked.every(([, count]) => count === 0))
-    return `${tool} is scaled to 0 processes at v${record.liveVersion}. Start a process with: ${typed(`scale ${tool} ${first[0]}=1`)}\n`;
+  const isNothingAsked = asked.every(([, count]) => count === 0);
+  if (first !== undefined && isNothingAsked)
+    return live !== null && namedCommands(live).length === asked.length
+      ? `v${record.liveVersion} of ${tool} keeps no process running. Run a command with: ${typed(`run ${tool} ${first[0]}`)}\n`
+      : `${tool} is scaled to 0 processes at v${record.liveVersion}. Start a process with: ${typed(`scale ${tool} ${first[0]}=1`)}\n`;
   return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
 }
 

@@ -1,5 +1,5 @@
 import { oneLine } from '../../core/progress.ts';
-import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
+import { countOf, replicasOf, scalable } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
@@ -16,7 +16,8 @@ export const scaleCommand: ToolCommand = {
   usage: 'TOOL [TYPE=COUNT …] [--json]',
   summary: 'show or change how many processes of each type run',
   details: [
-    'scale TOOL web=2 worker=0 starts missing processes and ends surplus processes. It makes no new release, and interrupts no other process.',
+    'scale TOOL web=2 worker=1 starts missing processes and ends surplus processes. It makes no new release, and interrupts no other process.',
+    'Only web starts by itself. Any other process type, such as worker, runs all the time only if you scale it, or if toolforge.yaml or app.json asks for it.',
     'If new processes do not become healthy, the number stays as before. Later deployments keep the numbers.',
     'Without TYPE=COUNT, scale lists the process types. --json: type, running, asked.',
   ],
@@ -77,7 +78,7 @@ async function rowsOf({ services, tool }: ToolContext): Promise<Row[]> {
   if (live === null) return [];
   const asked = replicasOf(live, store.replicas(tool));
   const statuses = await runtime.status(tool);
-  return stayingUp(live).map(({ type }) => ({
+  return scalable(live).map(({ type }) => ({
     type,
     running: statuses.filter((status) => isUp(status, live, type)).length,
     asked: countOf(asked, type) ?? 0,

@@ -117,7 +117,7 @@ export class DeploymentLine implements Deployments {
 
   scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
     const live = liveRelease(this.#options.store, tool);
-    assertScalable(live, changes, this.#options.maxReplicas);
+    assertScalable(this.#options, live, changes);
     this.#assertUsable(live);
     const { commit } = live;
     const message = replicasLine(changes);

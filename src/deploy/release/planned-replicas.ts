@@ -1,17 +1,18 @@
 import { DeployError } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
-import { countOf, replicasOf, stayingUp } from '../../core/replicas.ts';
+import { countOf, namedCommands, replicasKept, replicasOf, scalable } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { DeployContext } from '../deploy-context.ts';
 
-type Limited = Pick<DeployContext, 'store' | 'maxReplicas'>;
+type Limited = Pick<DeployContext, 'store' | 'maxReplicas' | 'processTypes'>;
 
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, within the operator's
- * limit.
+ * limit. Processes that a release of an earlier server version runs go on running.
  */
 export function plannedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
-  return replicasOf(release, store.replicas(release.tool), maxReplicas);
+  const asked = { ...replicasKept(liveOf(store, release), release), ...store.replicas(release.tool) };
+  return replicasOf(release, asked, maxReplicas);
 }
 
 /** Warns about each type that is scaled to more processes than the operator allows. */
@@ -24,23 +25,59 @@ export function warnOfTooMany({ store, maxReplicas }: Limited, release: Release,
   }
 }
 
+/** Tells the push which process types do not start by themselves, and how to start them. */
+export function sayNamedCommands(context: Limited, release: Release, progress: Progress): void {
+  const { store } = context;
+  const { tool, artifact } = release;
+  const set = store.replicas(tool);
+  for (const type of Object.keys(replicasKept(liveOf(store, release), release))) {
+    if (countOf(set, type) === undefined)
+      progress.line(`${type} goes on running, as before; to end it: \`scale ${tool} ${type}=0\``);
+  }
+  const replicas = plannedReplicas(context, release);
+  const scheduled = new Set(
+    artifact.processes.flatMap(({ schedule, launchedAs }) => (schedule ? launchedAs : [])),
+  );
+  const types = namedCommands(release)
+    .map(({ type }) => type)
+    .filter((type) => countOf(replicas, type) === 0 && !scheduled.has(type));
+  const [first] = types;
+  if (first === undefined) return;
+  progress.line(`commands, which do not start by themselves: ${types.join(', ')}`);
+  progress.line(
+    `to run one: \`run ${tool} ${first}\`; to keep it running: \`scale ${tool} ${first}=1\`; to run it on a schedule: a component in toolforge.yaml`,
+  );
+}
+
 /**
  * Checks a request to scale a release.
  *
  * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`
  */
-export function assertScalable(release: Release, changes: Replicas, maxReplicas: number): void {
-  const types = stayingUp(release).map(({ type }) => type);
+export function assertScalable(context: Limited, release: Release, changes: Replicas): void {
+  const { maxReplicas, processTypes } = context;
+  const { tool } = release;
+  const types = scalable(release).map(({ type }) => type);
   for (const [type, count] of Object.entries(changes)) {
     if (!types.includes(type)) throw noType(release, type, types);
-    if (count > maxReplicas) {
-      throw new DeployError(
-        'TOO_MANY_PROCESSES',
+    if (count > maxReplicas)
+      throw tooMany(
         `${count} ${type} processes are too many: this server runs at most ${maxReplicas} of each type (max_replicas)`,
-        `To run as many as are allowed: \`scale ${release.tool} ${type}=${maxReplicas}\`. Or ask the operator for a higher max_replicas.`,
+        `To run as many as are allowed: \`scale ${tool} ${type}=${maxReplicas}\`. Or ask the operator for a higher max_replicas.`,
       );
-    }
   }
+  const now = plannedReplicas(context, release);
+  const begun = Object.keys(changes).filter((type) => !countOf(now, type) && countOf(changes, type));
+  const running = Object.values({ ...now, ...changes }).filter((count) => count > 0).length;
+  if (begun.length > 0 && running > processTypes)
+    throw tooMany(
+      `${running} process types would run, but at most ${processTypes} of one tool may run (process_types)`,
+      `To end one: \`scale ${tool} TYPE=0\`. Or ask the operator for a higher process_types.`,
+    );
+}
+
+function tooMany(message: string, hint: string): DeployError {
+  return new DeployError('TOO_MANY_PROCESSES', message, hint);
 }
 
 /** Describes how the numbers of processes change: `web 1 → 2, worker 1 → 0`, or `no change`. */
@@ -59,4 +96,9 @@ function noType({ tool, version }: Release, type: string, types: readonly string
     `v${version} of ${tool} has no process type “${type}”. It has ${known}`,
     `To see how many processes of each type run: \`scale ${tool}\``,
   );
+}
+
+function liveOf(store: DeployContext['store'], { tool }: Release): Release | null {
+  const { liveVersion } = store.tool(tool);
+  return liveVersion === null ? null : store.release(tool, liveVersion);
 }

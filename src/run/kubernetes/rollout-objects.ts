@@ -1,6 +1,6 @@
 import type { V1Deployment, V1Secret } from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
-import { applyObject, applyUnlessChanged } from '../../kubernetes/apply.ts';
+import { type Applied, applyObject, applyUnlessChanged } from '../../kubernetes/apply.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { retrying, retryRemoval } from '../../kubernetes/retry.ts';
 import { hasOwnLimits, namespaceLimits, toolNamespace } from './manifests/namespace-manifests.ts';
@@ -73,26 +73,35 @@ async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promis
   return items.flatMap(({ endpoints = [] }) => endpoints.flatMap(({ addresses }) => addresses));
 }
 
-/** Creates the Secret, the Deployments and the disruption budgets of a rollout. The cluster then creates the pods. */
+/**
+ * Creates the Secret, the Deployments and the disruption budgets of a rollout. The cluster then creates the pods.
+ *
+ * @param there - Deployments of the rollout that exist already, which stay as they are.
+ */
 export async function makeRollout(
   { cluster }: ObjectParts,
   options: ReleaseOptions,
   signal: AbortSignal,
+  there: readonly V1Deployment[] = [],
 ): Promise<void> {
   const { config, deployments } = rolloutObjects(options);
-  await applyObject(cluster, config, { signal });
+  if (config === null) return;
+  const owned = (owners: readonly V1Deployment[]): Applied<V1Secret> => ({
+    ...config,
+    metadata: { ...config.metadata, ...(owners.length === 0 ? {} : { ownerReferences: ownedBy(owners) }) },
+  });
+  await applyObject<V1Secret>(cluster, owned(there), { signal });
+  const names = new Set(there.map(({ metadata }) => metadata?.name));
+  const missing = deployments.filter(({ metadata }) => !names.has(metadata.name));
   const made = await Promise.all(
-    deployments.map(async (deployment) => {
+    missing.map(async (deployment) => {
       const found: V1Deployment = await applyObject(cluster, deployment, { signal });
       for (const owner of ownedBy([found]))
         await applyObject(cluster, disruptionBudget(deployment, owner), { signal });
       return found;
     }),
   );
-  const ownerReferences = ownedBy(made);
-  if (ownerReferences.length === 0) return;
-  const { metadata } = config;
-  await applyObject<V1Secret>(cluster, { ...config, metadata: { ...metadata, ownerReferences } }, { signal });
+  if (made.length > 0) await applyObject<V1Secret>(cluster, owned([...there, ...made]), { signal });
 }
 
 /** Lists the Deployments of all rollouts that this server made for a tool. */

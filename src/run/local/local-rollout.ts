@@ -1,7 +1,7 @@
 import { allOrFirstError } from '../../core/concurrency/all-or-first-error.ts';
 import type { DeployError } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
-import { countOf, freeNames, replicasOf, scheduledIn, stayingUp } from '../../core/replicas.ts';
+import { countOf, freeNames, replicasOf, scalable, scheduledIn } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { ToolLog } from '../logs/tool-log.ts';
 import { crashed, notHealthy, outputOf, startedWords } from '../rollout-words.ts';
@@ -83,7 +83,7 @@ export class LocalRollout {
   missing(replicas: Replicas): LocalRollout {
     const { release, toolNumber, toolLog, parts } = this.#options;
     const counts = replicasOf(release, replicas);
-    const processes = stayingUp(release).flatMap((process) => {
+    const processes = scalable(release).flatMap((process) => {
       const { type } = process;
       const taken = new Set(this.#processes.flatMap((one) => (one.type === type ? [one.name] : [])));
       const names = freeNames(type, taken, Math.max(0, (countOf(counts, type) ?? 0) - taken.size));
@@ -94,7 +94,7 @@ export class LocalRollout {
 
   /** Adds processes that `missing` has created. */
   join(others: LocalRollout): void {
-    const types = stayingUp(this.release).map(({ type }) => type);
+    const types = scalable(this.release).map(({ type }) => type);
     this.#processes = [...this.#processes, ...others.#processes].sort(
       (one, other) => types.indexOf(one.type) - types.indexOf(other.type) || numberOf(one) - numberOf(other),
     );

@@ -340,6 +340,66 @@ for (const { name, text, says } of [
   });
 }
 
+for (const { name, text, files = {}, code = 1, says } of [
+  {
+    name: 'a Python server that nothing installs',
+    text: '# the tool\nweb: WEB_CONCURRENCY=2 exec gunicorn app:app --bind "0.0.0.0:$PORT"\n',
+    says: / ! {5}web runs gunicorn \(line 2 of the Procfile\), but no requirements install it\. Add gunicorn to requirements\.txt\.$/,
+  },
+  { name: 'uwsgi', text: 'web: uwsgi uwsgi.ini\n', says: /but no requirements install it\. Add pyuwsgi to/ },
+  {
+    name: 'a program of the release phase',
+    text: 'release: rails db:migrate\n',
+    says: /release runs rails .* Gemfile/,
+  },
+  {
+    name: 'a package of Debian',
+    text: 'web: httpd-of-mine -p 1\n',
+    says: /nothing installs it.* Aptfile\.$/m,
+  },
+  {
+    name: 'a file that is missing',
+    text: 'web: ./start.sh\n',
+    says: /web runs \.\/start\.sh .*, but there is no such file/,
+  },
+  {
+    name: 'a file that is not executable',
+    text: 'web: bin/start\n',
+    files: { 'bin/start': '' },
+    says: /Type `git update-index --chmod=\+x bin\/start` and commit\.$/m,
+  },
+  {
+    name: 'a named command is only warned about',
+    text: 'web: sleep 9\nworker: celery -A tool worker\n',
+    code: 0,
+    says: / ! {5}worker runs celery \(line 2 of the Procfile\), but no requirements install it/,
+  },
+  ...[
+    'cd src && gunicorn app:app',
+    '$HOME/start',
+    'PATH=/opt/bin gunicorn app:app',
+    '"gunicorn" app:app',
+    '/opt/start',
+    'if true; then gunicorn app:app; fi',
+    '(gunicorn app:app)',
+    'env -i gunicorn',
+    'gunicorn;',
+    'sh -c gunicorn',
+  ].map((command) => ({
+    name: `nothing certain: ${command}`,
+    text: `web: ${command}\n`,
+    code: 0,
+    says: /^(?![\s\S]* !)/,
+  })),
+]) {
+  test(`a program of the Procfile that nothing provides is reported by the build: ${name}`, async () => {
+    await using source = await ASource.of({ ...files, Procfile: text });
+    const run = await source.run('procfile', 'build');
+    assert.equal(run.code, code, run.output);
+    assert.match(run.output, says);
+  });
+}
+
 for (const { name, files, web, says } of [
   {
     name: 'gunicorn and app.py',

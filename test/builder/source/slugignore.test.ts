@@ -77,8 +77,17 @@ for (const { name, patterns, paths, left } of [
   {
     name: 'files that say how to build a tool stay',
     patterns: '*',
-    paths: ['Procfile', 'service.template', 'Aptfile', 'project.toml', 'toolforge.yaml', 'x/Procfile', 'a'],
-    left: ['Aptfile', 'Procfile', 'project.toml', 'service.template', 'toolforge.yaml'],
+    paths: [
+      'Procfile',
+      'service.template',
+      'Aptfile',
+      'project.toml',
+      'toolforge.yaml',
+      'app.json',
+      'x/Procfile',
+      'a',
+    ],
+    left: ['Aptfile', 'Procfile', 'app.json', 'project.toml', 'service.template', 'toolforge.yaml'],
   },
 ]) {
   test(`.slugignore removes the files of a source that its patterns match: ${name}`, async () => {

@@ -3,9 +3,11 @@ import { mkdir, mkdtemp, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { readAppJson } from '../../../src/builder/source/app-json.ts';
 import { procfileWarnings } from '../../../src/builder/source/procfile.ts';
 import { readServiceTemplate } from '../../../src/builder/source/service-template.ts';
 import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
+import type { Replicas } from '../../../src/core/types.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { failsWith } from '../with-builder.ts';
 
@@ -13,6 +15,47 @@ const made: string[] = [];
 after(async () => {
   for (const folder of made) await removeTree(folder);
 });
+
+for (const { name, text, formation = {}, warning } of [
+  { name: 'no formation', text: '{"name": "x", "expo": {"slug": "y"}}' },
+  { name: 'another kind of file', text: '[1, 2]' },
+  {
+    name: 'numbers',
+    text: '\uFEFF{"formation": {"web": {"quantity": 0}, "worker": {"quantity": 2}, "x": {}}}',
+    formation: { web: 0, worker: 2, x: 1 },
+  },
+  {
+    name: 'keys that have no effect, named once',
+    text: '{"formation": {"web": {"size": "eco"}, "x": {"size": "eco", "max_parallel": 2}}}',
+    formation: { web: 1, x: 1 },
+    warning: /^formation in app\.json: only quantity has an effect here, not size, max_parallel\.$/,
+  },
+  { name: 'no JSON', text: '{\n"name": x}', warning: /^app\.json is not used, because it is not valid JSON/ },
+] as readonly { name: string; text: string; formation?: Replicas; warning?: RegExp }[]) {
+  test(`formation of app.json: ${name}`, async () => {
+    const read = await readAppJson(await sourceOf({ 'app.json': text }));
+    assert.deepEqual(read.formation, formation);
+    if (warning === undefined) assert.deepEqual(read.warnings, []);
+    else assert.match(read.warnings.join('\n'), warning);
+  });
+}
+
+for (const worker of [
+  '2',
+  '{"quantity": "two"}',
+  '{"quantity": -1}',
+  '{"quantity": 1.5}',
+  '{"quantity": 1001}',
+  'null',
+]) {
+  test(`a number of processes in app.json that cannot be used is refused with its line: ${worker}`, async () => {
+    const source = await sourceOf({ 'app.json': `{"formation": {\n "web": {},\n "worker": ${worker}}}` });
+    await assert.rejects(
+      readAppJson(source),
+      failsWith('BUILD_APP_JSON', /no number of processes for worker \(line 3\)/),
+    );
+  });
+}
 
 async function sourceOf(files: Readonly<Record<string, string>>): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'source-'));

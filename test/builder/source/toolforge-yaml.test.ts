@@ -3,7 +3,11 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { type Component, withComponents } from '../../../src/builder/source/components.ts';
+import {
+  type Component,
+  type ProcessRequests,
+  requestedProcesses,
+} from '../../../src/builder/source/components.ts';
 import { readToolforgeYaml } from '../../../src/builder/source/toolforge-yaml.ts';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { Process } from '../../../src/core/types.ts';
@@ -182,10 +186,19 @@ describe('the processes of an artifact', () => {
     isPublished: command === 'web',
   });
   const schedule = { text: '@daily', cron: '1 2 * * *', retry: 0, timeoutSeconds: null };
-  const merge = (types: readonly string[], components: readonly Component[]) => {
+  const merge = (
+    types: readonly string[],
+    components: readonly Component[],
+    requests: Partial<ProcessRequests> = {},
+  ) => {
     const warnings: string[] = [];
-    const processes = withComponents(types.map(process), components, (text) => warnings.push(text));
-    return { processes, warnings, types: processes.map(({ type }) => type) };
+    const processes = requestedProcesses(
+      types.map(process),
+      { formation: {}, service: {}, ...requests, components },
+      (text) => warnings.push(text),
+    );
+    const counts = processes.map(({ type, replicas }) => `${type}=${replicas ?? '-'}`).join(' ');
+    return { processes, warnings, types: processes.map(({ type }) => type), counts };
   };
 
   test('a component’s command that is not a process type runs in a shell', () => {
@@ -202,9 +215,9 @@ describe('the processes of an artifact', () => {
     ]);
   });
 
-  test('a process type that a scheduled component names runs only by its schedule', () => {
-    const { processes, types } = merge(['web', 'sync'], [component('nightly', 'sync')]);
-    assert.deepEqual(types, ['nightly', 'web']);
+  test('a process type that a scheduled component names runs by its schedule, and stays a named command', () => {
+    const { processes, counts } = merge(['web', 'sync'], [component('nightly', 'sync')]);
+    assert.equal(counts, 'nightly=- sync=0 web=-');
     assert.deepEqual(processes[0], {
       type: 'nightly',
       command: ['run', 'sync'],
@@ -233,6 +246,66 @@ describe('the processes of an artifact', () => {
   ]) {
     test(name, () => assert.deepEqual(merge(built, components).types, types));
   }
+
+  for (const { name, built, components = [], formation = {}, replicas, counts } of [
+    {
+      name: 'only web and release start by themselves',
+      built: ['web', 'worker', 'migrate', 'release'],
+      counts: 'migrate=0 release=- web=- worker=0',
+    },
+    {
+      name: 'a continuous component keeps its process type running',
+      built: ['web', 'worker'],
+      components: [component('jobs', 'worker', false)],
+      counts: 'web=- worker=1',
+    },
+    {
+      name: 'a continuous component with a command of its own runs',
+      built: ['web'],
+      components: [component('jobs', 'python3 jobs.py', false)],
+      counts: 'jobs=1 web=-',
+    },
+    {
+      name: 'a continuous component with a number of processes',
+      built: ['web', 'worker'],
+      components: [{ ...component('jobs', 'worker', false), replicas: 3 }],
+      counts: 'web=- worker=3',
+    },
+    {
+      name: 'a published component whose command is another process type than web is web',
+      built: ['serve'],
+      components: [{ ...component('site', 'serve', false), isPublished: true }],
+      counts: 'serve=0 web=-',
+    },
+    {
+      name: 'formation keeps process types running',
+      built: ['web', 'worker'],
+      formation: { web: 2, worker: 1 },
+      counts: 'web=2 worker=1',
+    },
+    {
+      name: 'toolforge.yaml and service.template win over formation',
+      built: ['web', 'worker'],
+      components: [component('jobs', 'worker', false)],
+      formation: { web: 2, worker: 4 },
+      replicas: 3,
+      counts: 'web=- worker=1',
+    },
+  ]) {
+    test(`how many processes run: ${name}`, () => {
+      const service = replicas === undefined ? {} : { replicas };
+      const merged = merge(built, components, { formation, service });
+      assert.equal(merged.counts, counts);
+      assert.deepEqual(merged.warnings, []);
+    });
+  }
+
+  test('a type in formation that the tool does not have causes a warning', () => {
+    const { warnings } = merge(['web', 'worker'], [], { formation: { workr: 1 } });
+    assert.deepEqual(warnings, [
+      'formation in app.json: workr is not used, because no process of that type can be kept running (there are web, worker).',
+    ]);
+  });
 
   test('the command of a published component is the web process', () => {
     const published = { ...component('site', 'gunicorn app:app', false), isPublished: true };

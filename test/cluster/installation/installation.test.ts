@@ -111,7 +111,10 @@ test('the commands ps, logs, stop and restart work in an installation on a clust
 });
 
 test('when a release without a web process goes live, the tool’s Ingress is deleted', async () => {
-  await byPassword.commit('a worker', { Procfile: 'worker: sleep 100000\n' });
+  await byPassword.commit('a worker', {
+    Procfile: 'worker: sleep 100000\n',
+    'app.json': '{"formation": {"worker": {"quantity": 1}}}',
+  });
   const pushed = await byPassword.push();
   assert.equal(pushed.exitCode, 0, pushed.stderr);
   await until(

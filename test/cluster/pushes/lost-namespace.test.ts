@@ -45,6 +45,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     await tree.commit('one', {
       ...webTool('one'),
       Procfile: 'web: python3 server.py\nworker: sleep 100000\n',
+      'app.json': '{"formation": {"worker": {"quantity": 1}}}',
     });
     const pushed = await tree.push();
     assert.equal(pushed.exitCode, 0, pushed.stderr);

@@ -58,6 +58,7 @@ describe('objects of an earlier server version', { concurrency: 1 }, () => {
     ];
     await kubectl('create', 'namespace', namespace);
     const { signal } = new AbortController();
+    assert.ok(secret !== null);
     for (const object of [secret, ...deployments, ...way]) {
       await applyObject(bench.cluster, asBefore(object), { signal });
     }

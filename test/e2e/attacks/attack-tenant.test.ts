@@ -202,10 +202,10 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     });
     const pushed = await tree.push();
     assert.equal(pushed.exitCode, 0, pushed.stderr);
-    const { stdout } = await server.command('ps', name, '--json');
+    const { stdout } = await server.command('scale', name, '--json');
     assert.deepEqual(
-      (JSON.parse(stdout) as { process: string }[]).map((row) => row.process),
-      ['web.1'],
+      (JSON.parse(stdout) as { type: string }[]).map(({ type }) => type),
+      ['web'],
     );
     assert.ok(!(await readdir(join(server.folder, 'data/run'))).includes('OWNED'));
   });

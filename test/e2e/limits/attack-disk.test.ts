@@ -79,6 +79,7 @@ ${SERVING}`,
     await liveTool(server, 'crowds', {
       ...webTool('one'),
       Procfile: `web: python3 server.py\n${types.join('\n')}\n`,
+      'app.json': '{"formation": {"a": {}, "b": {}, "c": {}, "d": {}, "e": {}}}',
       'worker.py': `import time\ntime.sleep(3)\n${CROWDING.replace('itertools.count()', 'range(22)')}time.sleep(600)\n`,
     });
     const said = /was ended because the processes of this tool made more than \d+ files and folders together/;

@@ -132,6 +132,7 @@ test('a tool without a web process goes live without an address', async () => {
   await tree.commit('one', {
     ...webTool('one'),
     Procfile: 'worker: python3 -c "import time; time.sleep(1000)"\n',
+    'app.json': '{"formation": {"worker": {"quantity": 1}}}',
   });
   const pushed = await tree.push();
   assert.equal(pushed.exitCode, 0, pushed.stderr);

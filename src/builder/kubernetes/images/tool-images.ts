@@ -5,7 +5,7 @@ import type { Artifact } from '../../../core/types.ts';
 import { artifactTooLarge } from '../../build-failures.ts';
 import { byDigest } from '../../registry/image-reference.ts';
 import type { Registry } from '../../registry/registry.ts';
-import { assertRunnable, type Component, withComponents } from '../../source/components.ts';
+import { assertRunnable, type ProcessRequests, requestedProcesses } from '../../source/components.ts';
 import { repositoriesOf, type ToolRepositories } from '../job/build-names.ts';
 import { readLabels } from './exported-image.ts';
 
@@ -52,24 +52,24 @@ export class ToolImages {
     made: {
       readonly id: string;
       readonly digest: string;
-      readonly service: Artifact['service'];
-      readonly components: readonly Component[];
+      readonly source: ProcessRequests & Pick<Artifact, 'service'>;
       readonly warn: (text: string) => void;
     },
     signal: AbortSignal,
   ): Promise<Artifact> {
-    const { id, digest, service } = made;
+    const { id, digest, source } = made;
     const repositories = this.repositories(tool);
     const facts = await this.registry(tool).facts(repositories.image, digest, signal);
     if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
     const { processes: built, buildpacks } = readLabels(facts.labels);
-    const processes = withComponents(built, made.components, made.warn);
+    const processes = requestedProcesses(built, source, made.warn);
     assertRunnable(processes, this.#options.mostProcesses);
     if (facts.bytes > this.#options.maxBytes) {
       const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
       throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
     }
     const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
+    const { service } = source;
     return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
   }
 

@@ -4,7 +4,7 @@ import { ConcurrencyLimit } from '../../../core/concurrency/concurrency-limit.ts
 import { DeployError } from '../../../core/errors.ts';
 import { alarmAbout } from '../../../core/log/alarms.ts';
 import { lostWords } from '../../../core/lost-namespace.ts';
-import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
+import { scalable, scheduledIn } from '../../../core/replicas.ts';
 import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { LABELS, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
@@ -263,7 +263,7 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
 
 /** Returns a remark for each process of the rollout: the reason why the process does not run. */
 function lostNotes(rollout: Rollout, text: string): DriftNote[] {
-  const staying = stayingUp(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
+  const staying = scalable(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
 }
 

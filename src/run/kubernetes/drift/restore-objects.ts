@@ -1,5 +1,5 @@
 import type { KubernetesObject, V1Deployment, V1Secret } from '@kubernetes/client-node';
-import { stayingUp } from '../../../core/replicas.ts';
+import { scalable } from '../../../core/replicas.ts';
 import { type Applied, applyObject, findObject } from '../../../kubernetes/apply.ts';
 import type { Retrying } from '../../../kubernetes/retry.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
@@ -36,7 +36,7 @@ export class Gaps {
   readonly #parts: RestoringParts;
   readonly #options: ReleaseOptions;
   readonly #call: Retrying;
-  readonly #secret: Applied<V1Secret>;
+  readonly #secret: Applied<V1Secret> | null;
   readonly #deployments: readonly Applied<V1Deployment>[];
   readonly #missing = new Set<Any>();
 
@@ -79,16 +79,17 @@ export class Gaps {
     const { cluster } = this.#parts;
     if (this.missing.some(({ kind }) => kind === 'NetworkPolicy'))
       await ensureNamespace(this.#parts, this.#options.rollout, this.#call.signal);
+    const secret = this.#secret;
     const deployments = this.#deployments.filter((one) => this.#missing.has(one));
-    if (deployments.length > 0 || this.#missing.has(this.#secret)) {
+    if (secret !== null && (deployments.length > 0 || this.#missing.has(secret))) {
       // Create the Secret before the Deployments, because their pods need it. When the Deployments exist, they become
       // the owners of the Secret.
-      await applyObject(cluster, this.#secret, this.#call);
+      await applyObject(cluster, secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
       const ownerReferences = ownedBy(await this.#present());
-      const { metadata } = this.#secret;
+      const { metadata } = secret;
       if (ownerReferences.length > 0) {
-        const owned = { ...this.#secret, metadata: { ...metadata, ownerReferences } };
+        const owned = { ...secret, metadata: { ...metadata, ownerReferences } };
         await applyObject<V1Secret>(cluster, owned, this.#call);
       }
     }
@@ -128,14 +129,16 @@ export class Gaps {
     const { rollout, config } = this.#options;
     const { namespace, release, id } = rollout;
     const { tool } = release;
-    const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+    const hasWeb = scalable(release).some(({ type }) => type === 'web');
     const way = [
       service({ tool, namespace, rolloutId: id }),
       ...(hasAddress(tool, config) ? [ingress({ tool, namespace }, config)] : []),
     ];
     return [
       ...(config.make_namespaces ? [policyOf(namespace)] : []),
-      ...[this.#secret, ...this.#deployments, ...cronJobs(this.#options)],
+      ...(this.#secret === null ? [] : [this.#secret]),
+      ...this.#deployments,
+      ...cronJobs(this.#options),
       ...(hasWeb ? way : []),
     ];
   }

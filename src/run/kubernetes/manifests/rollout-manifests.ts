@@ -7,7 +7,7 @@ import type {
   V1Secret,
   V1Service,
 } from '@kubernetes/client-node';
-import { countOf, replicasOf, stayingUp } from '../../../core/replicas.ts';
+import { countOf, replicasOf, scalable, scheduledIn } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { isOwnHost } from '../../host-names.ts';
@@ -29,15 +29,26 @@ export interface ReleaseOptions {
 
 /** The Secret and the Deployments of one rollout. */
 export interface RolloutObjects {
-  readonly config: Applied<V1Secret>;
+  /** Null if nothing uses it, because the rollout has neither Deployments nor schedules. */
+  readonly config: Applied<V1Secret> | null;
   readonly deployments: readonly Applied<V1Deployment>[];
 }
 
 export function rolloutObjects(options: ReleaseOptions): RolloutObjects {
-  return {
-    config: configSecret(options.rollout),
-    deployments: stayingUp(options.rollout.release).map((process) => deployment(options, process)),
-  };
+  const { rollout } = options;
+  const deployments = deployed(rollout).map((process) => deployment(options, process));
+  const isUsed = deployments.length > 0 || scheduledIn(rollout.release).length > 0;
+  return { config: isUsed ? configSecret(rollout) : null, deployments };
+}
+
+/**
+ * The processes of a rollout that have a Deployment, even if somebody has scaled them to 0. A named command has a
+ * Deployment only if it is kept running, because Deployments count towards the quota of the namespace.
+ */
+export function deployed(rollout: Pick<Rollout, 'release' | 'replicas'>): readonly Process[] {
+  return scalable(rollout.release).filter(
+    ({ type, replicas }) => replicas !== 0 || replicaCount(rollout, type) > 0,
+  );
 }
 
 /** Returns how many pods run a process of this type. */

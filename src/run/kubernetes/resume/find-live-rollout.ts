@@ -1,8 +1,8 @@
 import type { V1CronJob, V1Deployment } from '@kubernetes/client-node';
-import { scheduledIn, stayingUp } from '../../../core/replicas.ts';
-import type { Release } from '../../../core/types.ts';
-import { LABELS, LIVE } from '../manifests/object-names.ts';
+import { scheduledIn } from '../../../core/replicas.ts';
+import { LABELS, LIVE, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
+import { deployed } from '../manifests/rollout-manifests.ts';
 
 /** Says which of the rollouts of a tool that an earlier server has left in the cluster runs the live release. */
 export interface FoundRollout {
@@ -13,18 +13,18 @@ export interface FoundRollout {
 }
 
 /**
- * Chooses the rollout to resume. Candidates are rollouts of this release that have all processes which stay up. If no
- * process of the release stays up, candidates have all scheduled processes. The rollout that gets the traffic wins,
+ * Chooses the rollout to resume. Candidates are rollouts of this release that have all Deployments. If the release
+ * needs none, candidates have all scheduled processes. The rollout that gets the traffic wins,
  * then a rollout that once got it, then the newest.
  *
  * @param selected - The rollout that the tool's Service selects. Null if it selects none.
  */
 export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],
-  release: Release,
+  { release, replicas }: Pick<Rollout, 'release' | 'replicas'>,
   selected: string | null,
 ): FoundRollout {
-  const staying = stayingUp(release);
+  const staying = deployed({ release, replicas });
   const needed = staying.length > 0 ? staying : scheduledIn(release);
   const wanted = needed.map(({ type }) => labelValue(type));
   const rollouts = Map.groupBy(objects, ({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');

@@ -1,6 +1,6 @@
 import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../../core/names.ts';
-import { stayingUp } from '../../../core/replicas.ts';
+import { scalable } from '../../../core/replicas.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import { hasAddress } from '../manifests/rollout-manifests.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
@@ -38,7 +38,7 @@ export async function resumeRollout(
   const selected = await liveRollout(parts, tool, namespace, signal);
   const schedules = await cronJobsOf(parts, tool, namespace, signal);
   const objects = [...(await deploymentsOf(parts, tool, namespace, signal)), ...schedules];
-  const found = findLiveRollout(objects, release, selected);
+  const found = findLiveRollout(objects, fresh, selected);
   const rollout = found.rolloutId === null ? fresh : { ...fresh, id: found.rolloutId };
   live.remember(rollout);
   onKnown();
@@ -47,7 +47,7 @@ export async function resumeRollout(
     await prepareTraffic(parts, rollout, signal);
     await makeRollout(parts, { rollout, toolNumber, config }, signal);
   } else await restoreReplicas(parts, rollout, signal);
-  const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+  const hasWeb = scalable(release).some(({ type }) => type === 'web');
   // An older version of the server may have created an Ingress for the server's own host.
   if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
   const isSelected = selected === (hasWeb ? rollout.id : null);

@@ -187,12 +187,21 @@ export class LiveRollouts {
       for (const other of rollouts) {
         if (other !== id && !this.#starting.has(other)) this.#retirement.retire(tool, namespace, other);
       }
+      this.#forgetEmpty(rollout);
       return true;
     } catch (err) {
       // Do not retry if another rollout is live by now. If this server stops, the next server moves the traffic.
       if (!this.#isMeant(rollout)) return true;
       logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
       return false;
+    }
+  }
+
+  /** Forgets the releases of older rollouts that have no objects in the cluster, because they kept nothing running. */
+  #forgetEmpty({ id, release: { tool } }: Rollout): void {
+    for (const [other, release] of this.#releases) {
+      const isKept = other === id || this.#starting.has(other) || this.#retirement.has(other);
+      if (release.tool === tool && !isKept) this.#releases.delete(other);
     }
   }
 

@@ -1,5 +1,5 @@
 import { PatchStrategy, type V1Deployment } from '@kubernetes/client-node';
-import { freeNames, stayingUp } from '../../../core/replicas.ts';
+import { freeNames, scalable } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import { FIELD_MANAGER } from '../../../kubernetes/apply.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
@@ -7,8 +7,9 @@ import { LABELS, objectName, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 import { replicaCount } from '../manifests/rollout-manifests.ts';
 import { foreignChange } from '../pods/pod-status.ts';
-import { deploymentsOf, type ObjectParts } from '../rollout-objects.ts';
+import { deploymentsOf, makeRollout, type ObjectParts, removeRollout } from '../rollout-objects.ts';
 import { afterUndo } from './after-undo.ts';
+import { markLive } from './service-traffic.ts';
 import { type RolloutStart, startInstances, type WantedInstance } from './start-rollout.ts';
 
 /** How many pods a process type has (`from`), and how many it must have (`to`). */
@@ -16,6 +17,8 @@ interface Change {
   readonly process: Process;
   readonly from: number;
   readonly to: number;
+  /** False if the process type is a named command that nobody has kept running since the rollout began. */
+  readonly isDeployed: boolean;
 }
 
 const UNDO_MS = 30_000;
@@ -34,14 +37,27 @@ export async function grow(parts: ObjectParts, start: RolloutStart): Promise<() 
   const undo = async (): Promise<void> => {
     // The undo has its own signal, because the deployment's signal may be the reason for the undo.
     const own = new AbortController().signal;
-    for (const { process, from } of growing) await setReplicas(parts, rollout, { process, to: from }, own);
+    const { namespace, id } = rollout;
+    for (const { process, from, isDeployed } of growing) {
+      if (isDeployed) await setReplicas(parts, rollout, { process, to: from }, own);
+      else
+        await removeRollout(parts, {
+          namespace,
+          rolloutId: id,
+          how: 'now',
+          types: [labelValue(process.type)],
+        });
+    }
   };
   if (growing.length === 0) return undo;
   try {
     await startInstances(parts, start, {
       instances: growing.flatMap((change) => comingOf(parts, rollout, change)),
       make: async (whole) => {
-        for (const change of growing) await setReplicas(parts, rollout, change, whole);
+        for (const change of growing.filter(({ isDeployed }) => isDeployed))
+          await setReplicas(parts, rollout, change, whole);
+        const missing = growing.filter(({ isDeployed }) => !isDeployed).map(({ process }) => process);
+        if (missing.length > 0) await makeMissing(parts, start, missing, whole);
       },
     });
     return undo;
@@ -66,7 +82,7 @@ export async function restoreReplicas(
 ): Promise<void> {
   const changes = await changesOf(parts, rollout, signal, (deployment) => foreignChange(deployment) === null);
   for (const change of changes) {
-    if (change.to !== change.from) await setReplicas(parts, rollout, change, signal);
+    if (change.isDeployed && change.to !== change.from) await setReplicas(parts, rollout, change, signal);
   }
 }
 
@@ -78,15 +94,32 @@ async function changesOf(
 ): Promise<Change[]> {
   const { release, namespace, id } = rollout;
   const all = await deploymentsOf(parts, release.tool, namespace, signal);
-  return stayingUp(release).flatMap((process) => {
+  return scalable(release).flatMap((process): Change[] => {
     const deployment = all.find(
       ({ metadata }) =>
         metadata?.labels?.[LABELS.rollout] === id &&
         metadata.labels[LABELS.process] === labelValue(process.type),
     );
-    if (deployment === undefined || !isMeant(deployment)) return [];
-    return [{ process, from: deployment.spec?.replicas ?? 1, to: replicaCount(rollout, process.type) }];
+    const to = replicaCount(rollout, process.type);
+    if (deployment === undefined)
+      return process.replicas === 0 ? [{ process, from: 0, to, isDeployed: false }] : [];
+    if (!isMeant(deployment)) return [];
+    return [{ process, from: deployment.spec?.replicas ?? 1, to, isDeployed: true }];
   });
+}
+
+/** Creates the Deployments of named commands that are to be kept running from now on. */
+async function makeMissing(
+  parts: ObjectParts,
+  { rollout, toolNumber }: RolloutStart,
+  missing: readonly Process[],
+  signal: AbortSignal,
+): Promise<void> {
+  const { release, namespace, id } = rollout;
+  const all = await deploymentsOf(parts, release.tool, namespace, signal);
+  const there = all.filter(({ metadata }) => metadata?.labels?.[LABELS.rollout] === id);
+  await makeRollout(parts, { rollout, toolNumber, config: parts.config }, signal, there);
+  await markLive(parts, rollout, signal, missing);
 }
 
 /**

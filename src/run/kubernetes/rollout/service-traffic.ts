@@ -1,12 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy, type V1Service } from '@kubernetes/client-node';
 import { DeployError } from '../../../core/errors.ts';
-import { stayingUp } from '../../../core/replicas.ts';
+import { scalable } from '../../../core/replicas.ts';
+import type { Process } from '../../../core/types.ts';
 import { applyObject, FIELD_MANAGER } from '../../../kubernetes/apply.ts';
 import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import { LABELS, LIVE, objectName, type Rollout } from '../manifests/object-names.ts';
-import { hasAddress, ingress, replicaCount, service } from '../manifests/rollout-manifests.ts';
+import { deployed, hasAddress, ingress, replicaCount, service } from '../manifests/rollout-manifests.ts';
 import type { ObjectParts } from '../rollout-objects.ts';
 
 /**
@@ -82,14 +83,15 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Marks the rollout's Deployments with the annotation `LIVE`: the rollout has had the traffic. */
+/** Marks Deployments of a rollout, by default all, with the annotation `LIVE`: the rollout has had the traffic. */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,
   signal: AbortSignal,
+  processes: readonly Process[] = deployed(rollout),
 ): Promise<void> {
   const { namespace } = rollout;
-  for (const { type } of stayingUp(rollout.release)) {
+  for (const { type } of processes) {
     const metadata = { name: objectName(type, rollout), namespace, annotations: { [LIVE]: 'true' } };
     const mark = { apiVersion: 'apps/v1', kind: 'Deployment', metadata };
     await retrying(
@@ -101,7 +103,7 @@ export async function markLive(
 }
 
 function hasWeb(rollout: Rollout): boolean {
-  return stayingUp(rollout.release).some(({ type }) => type === 'web');
+  return scalable(rollout.release).some(({ type }) => type === 'web');
 }
 
 /**

@@ -1,6 +1,6 @@
 import { allOrFirstError } from '../../../core/concurrency/all-or-first-error.ts';
 import type { Progress } from '../../../core/progress.ts';
-import { freeNames, scheduledIn, stayingUp } from '../../../core/replicas.ts';
+import { freeNames, scalable, scheduledIn } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import { scheduledWords } from '../../schedule-words.ts';
 import { tooMuchMemory } from '../../service-limits.ts';
@@ -108,7 +108,7 @@ async function make(parts: ObjectParts, start: RolloutStart, signal: AbortSignal
 
 /** Lists the processes of a rollout that need a pod, such as `web.1`, `web.2` and `worker.1`. */
 function instancesOf(rollout: Rollout): WantedInstance[] {
-  return stayingUp(rollout.release).flatMap((process) =>
+  return scalable(rollout.release).flatMap((process) =>
     freeNames(labelValue(process.type), new Set(), replicaCount(rollout, process.type)).map((name) => ({
       process,
       name,
@@ -140,7 +140,7 @@ function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string
   const { run_memory, pod_cpu } = config;
   const { memoryBytes, cpuCores } = release.artifact.service;
   const sentences = tooMuchMemory(memoryBytes, run_memory);
-  const hasWeb = stayingUp(release).some(({ type }) => type === 'web');
+  const hasWeb = scalable(release).some(({ type }) => type === 'web');
   if (hasWeb && !hasAddress(release.tool, config)) {
     const host = hostOf(release.tool, config);
     sentences.push(`${host} is the address of this server, so the tool gets no web address.`);

@@ -32,8 +32,8 @@ for (const { name, status } of [
       mostProcesses: 20,
       log: pino({ level: 'silent' }),
     });
-    const service = { healthCheckPath: null };
-    const made = { id: 'b1', digest: sha(manifest), service, components: [], warn: () => {} };
+    const source = { service: { healthCheckPath: null }, components: [], formation: {} };
+    const made = { id: 'b1', digest: sha(manifest), source, warn: () => {} };
     await assert.rejects(
       images.artifactOf(tool('wikibot'), made, AbortSignal.timeout(20_000)),
       failsWith('NO_PROCESS', /says how to start this tool/),

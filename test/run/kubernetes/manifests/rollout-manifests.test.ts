@@ -134,10 +134,21 @@ describe('manifests', () => {
     });
   }
 
+  test('a named command has a Deployment only if it is kept running, and a rollout of nothing else needs no Secret', () => {
+    const command = { ...worker, replicas: 0 };
+    const names = (made: ReturnType<typeof objects>) =>
+      made.deployments.map(({ metadata, spec }) => [metadata.name, spec?.replicas]);
+    assert.deepEqual(names(objects({ processes: [web, command] })), [['web-v42-k3x9q', 1]]);
+    const kept = objects({ processes: [command], replicas: { worker: 2 } });
+    assert.deepEqual(names(kept), [['worker-v42-k3x9q', 2]]);
+    assert.notEqual(kept.config, null);
+    assert.deepEqual(objects({ processes: [command] }), { config: null, deployments: [] });
+  });
+
   test('a tool’s config vars are only in the Secret of its rollout', () => {
     const made = objects({ configVars: { API_KEY: 'geheim', UMLAUT: 'ü' } });
-    assert.equal(made.config.metadata.name, 'config-v42-k3x9q');
-    assert.equal(Buffer.from(made.config.data?.['UMLAUT'] ?? '', 'base64').toString(), 'ü');
+    assert.equal(made.config?.metadata.name, 'config-v42-k3x9q');
+    assert.equal(Buffer.from(made.config?.data?.['UMLAUT'] ?? '', 'base64').toString(), 'ü');
     assert.doesNotMatch(JSON.stringify(made.deployments), /geheim/);
     assert.deepEqual(webPod().container.envFrom, [{ secretRef: { name: 'config-v42-k3x9q' } }]);
   });

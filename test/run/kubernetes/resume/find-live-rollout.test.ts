@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { V1Deployment } from '@kubernetes/client-node';
+import type { Replicas } from '../../../../src/core/types.ts';
 import { LABELS, LIVE } from '../../../../src/run/kubernetes/manifests/object-names.ts';
 import { findLiveRollout } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
 import { web, worker } from '../../tool-sources.ts';
@@ -71,6 +72,15 @@ describe('a starting server resumes', () => {
       others: ['a'],
     },
   ]) {
-    test(name, () => assert.deepEqual(findLiveRollout(found, release, selected), { rolloutId, others }));
+    test(name, () =>
+      assert.deepEqual(findLiveRollout(found, { release, replicas: {} }, selected), { rolloutId, others }),
+    );
   }
+
+  test('a named command needs a Deployment only if it is kept running', () => {
+    const named = imageRelease([web(), { ...worker(), replicas: 0 }]);
+    const found = deployments('a', { types: ['web'] });
+    const idFor = (replicas: Replicas) => findLiveRollout(found, { release: named, replicas }, 'a').rolloutId;
+    assert.deepEqual([idFor({}), idFor({ worker: 1 })], ['a', null]);
+  });
 });

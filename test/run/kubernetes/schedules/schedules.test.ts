@@ -117,10 +117,10 @@ function cronJob(change: Partial<V1CronJob> = {}): V1CronJob {
 }
 
 describe('a starting server', () => {
-  const release = rolloutOf([update]).release;
+  const rollout = rolloutOf([update]);
   test('a starting server resumes the rollout of a tool’s CronJobs, if the tool has no other processes', () => {
-    assert.deepEqual(findLiveRollout([cronJob()], release, null), { rolloutId: 'k3x9q', others: [] });
-    assert.deepEqual(findLiveRollout([cronJob()], rolloutOf([update], { version: 43 }).release, null), {
+    assert.deepEqual(findLiveRollout([cronJob()], rollout, null), { rolloutId: 'k3x9q', others: [] });
+    assert.deepEqual(findLiveRollout([cronJob()], rolloutOf([update], { version: 43 }), null), {
       rolloutId: null,
       others: ['k3x9q'],
     });

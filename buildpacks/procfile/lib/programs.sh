@@ -1,0 +1,72 @@
+# Finds the programs that commands of the Procfile start. Every doubt counts as found: a wrong refusal would be worse.
+
+# Prints the folders of PATH at run time. Fails if they cannot be known, because a reused layer has no files here.
+launch_path() {
+  local layers=${CNB_LAYERS_DIR%/*} toml layer file folder
+  local -a folders
+  for toml in "$layers"/*/*.toml; do
+    grep -qsE '^[[:space:]]*launch[[:space:]]*=[[:space:]]*true' "$toml" || continue
+    layer=${toml%.toml}
+    [[ -d $layer ]] || return 1
+    echo "$layer/bin"
+    for file in "$layer"/env{,.launch,.launch/*}/PATH{,.override,.default,.prepend,.append}; do
+      if [[ -f $file ]]; then tr ':' '\n' <"$file" && echo; fi
+    done
+  done
+  IFS=: read -ra folders <<<"$PATH"
+  for folder in "${folders[@]}"; do [[ $folder == "$layers"/* ]] || echo "$folder"; done
+}
+
+# Prints the program that a command starts. Prints nothing if shell syntax could mean something else.
+program_of() {
+  local word
+  local -a words
+  read -ra words <<<"$1"
+  for word in "${words[@]}"; do
+    [[ $word =~ ^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$ || $word =~ ^[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_./:,@-]*$ ]] || return 0
+    [[ $word == PATH=* || $(type -t -- "$word") =~ ^(builtin|keyword)$ && $word != exec ]] && return 0
+    [[ $word == exec || $word == *=* ]] && continue
+    echo "$word"
+    return 0
+  done
+}
+
+# Prints why a program cannot start, as the end of a sentence. Prints nothing if it perhaps can.
+why_not_startable() {
+  local program=$1 path folder
+  case $program in
+    '' | /*) return 0 ;;
+    */*)
+      if [[ ! -e $program && ! -L $program ]]; then
+        echo "there is no such file. Add it to the repository, or correct its path."
+      elif [[ -f $program && ! -x $program ]]; then
+        echo "that file is not executable. Type \`git update-index --chmod=+x $program\` and commit."
+      fi
+      return 0
+      ;;
+  esac
+  path=$(launch_path) || return 0
+  while IFS= read -r folder; do
+    [[ -n $folder && -x $folder/$program ]] && return 0
+  done <<<"$path"
+  what_to_add "$program"
+}
+
+what_to_add() {
+  case $1 in
+    uwsgi) echo "no requirements install it. Add pyuwsgi to requirements.txt." ;;
+    gunicorn | uvicorn | hypercorn | daphne | waitress-serve | celery | flask | django-admin | streamlit | alembic | rq)
+      echo "no requirements install it. Add $1 to requirements.txt."
+      ;;
+    python | python3 | pip) echo "nothing installs Python. Add a requirements.txt, which may be empty." ;;
+    node | npm | npx | yarn | pnpm) echo "nothing installs Node.js. Add a package.json with a start script." ;;
+    bundle | rails | rake | puma | rackup | unicorn | sidekiq) echo "no Gemfile installs it. Add $1 to the Gemfile." ;;
+    *)
+      if [[ -x node_modules/.bin/$1 ]]; then
+        echo "it is only in node_modules/.bin. Write \`npx $1\`."
+      else
+        echo "nothing installs it. Add it to the packages of the tool, or its Debian package to an Aptfile."
+      fi
+      ;;
+  esac
+}
