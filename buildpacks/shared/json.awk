@@ -1,8 +1,13 @@
 # Prints a JSON file as lines of PATH<TAB>VALUE, one for each string, number, true, false and null. PATH is the keys
 # that lead to the value, joined by `|`. For small files: package.json, and the npm registry's answer about one version.
-# Works with any POSIX awk.
+# Works with any POSIX awk. If the text is not JSON, prints the line of the first error and the reason to standard error.
 
-function fail(why) { print "not valid JSON: " why > "/dev/stderr"; failed = 1; exit 1 }
+function fail(why,    line) {
+  line = NR - gsub(/\n/, "", json) + 1
+  print "line " (line > NR && NR > 0 ? NR : line) " is not valid JSON: " why > "/dev/stderr"
+  failed = 1
+  exit 1
+}
 
 function unescape(text,    out, pair) {
   text = substr(text, 2, length(text) - 2)

@@ -1,1 +1,1 @@
-../../node/lib/fetch.sh
+../../shared/fetch.sh

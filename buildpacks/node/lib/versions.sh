@@ -2,81 +2,83 @@
 
 # The long-term support release for tools that ask for no version.
 default_major=24
+# The oldest major version for which npm and yarn can still be had.
+oldest_major=10
 
-# wanted_node LINES: sets $wanted (an npm range; empty = any) and $said_by (the file that names it). LINES are those of
-# package.json.
+# node_range TEXT: prints the npm range that a version means in a version file, such as v20, lts/iron or node
+node_range() {
+  case ${1,,} in
+    node | latest | current | stable) echo newest ;;
+    lts | 'lts/*' | lts/krypton) echo "$default_major" ;;
+    lts/-1 | lts/jod) echo 22 ;;
+    lts/-2 | lts/iron) echo 20 ;;
+    lts/hydrogen) echo 18 ;;
+    lts/gallium) echo 16 ;;
+    lts/fermium) echo 14 ;;
+    lts/erbium) echo 12 ;;
+    lts/dubnium) echo 10 ;;
+    node-[0-9]*) echo "${1:5}" ;;
+    v[0-9]*) echo "${1:1}" ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# is_range TEXT: tells whether npm understands the range
+is_range() { [[ $1 == newest ]] || awk -v range="$1" -f "$CNB_BUILDPACK_DIR/lib/semver.awk" </dev/null; }
+
+# version_in FILE LINES: prints NUMBER<TAB>VERSION for the line that names a version, or nothing if there is none. LINES are
+# the values of package.json.
+version_in() {
+  if [[ $1 == package.json ]]; then
+    if has "$2" 'volta|node'; then printf '%s\t%s\n' "$(line_of package.json volta node)" "$(field "$2" 'volta|node')"; fi
+    return
+  fi
+  # PowerShell's `>` writes UTF-16 with a byte order mark.
+  LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//' | awk -v file="$1" '
+    file == "service.template" { if (!sub(/^type:[ \t]*["'\'']?node/, "")) next; sub(/[^0-9].*/, "") }
+    file == ".tool-versions" { if ($1 !~ /^node(js)?$/) next; $0 = $2 }
+    { sub(/#.*/, ""); gsub(/^[ \t]+|[ \t]+$/, "") }
+    $0 != "" { print NR "\t" $0; exit }'
+}
+
+# wanted_node LINES: reads package.json, whose values are LINES, and the version files. Sets
+#   wanted    an npm range, `newest`, or empty if any version will do
+#   also      a second range that the version should fit: engines.node, if another file names the version
+#   said_by   the file that names the version, and place, with its line
+#   notes     sentences for the push
+#   trouble   why no version can be chosen; empty if one can
 wanted_node() {
-  wanted=$(field "$1" 'engines|node') said_by='package.json'
-  [[ -n $wanted ]] && return
-  local file
-  for file in .nvmrc .node-version; do
+  local file found text
+  wanted='' said_by='' place='' also='' notes=() trouble=''
+  if has "$1" 'engines|node'; then
+    wanted=$(node_range "$(field "$1" 'engines|node')") said_by=package.json
+    place="package.json line $(line_of package.json engines node)"
+    is_range "$wanted" || trouble="$place: \"$wanted\" is not a version of Node. Write for example \"engines\": {\"node\": \"$default_major.x\"}."
+    # An exact version needs no other file
+    [[ -n $trouble || $wanted =~ ^[v=]*[0-9]+\.[0-9]+\.[0-9]+$ ]] && return
+  fi
+  for file in package.json .nvmrc .node-version .tool-versions service.template; do
     [[ -f $file ]] || continue
-    # In PowerShell, `node -v >.nvmrc` writes UTF-16 with a byte order mark.
-    wanted=$(head -n 1 "$file" | LC_ALL=C tr -d 'v \r\000\357\273\277\376\377') said_by=$file
-    [[ $wanted =~ ^[0-9] ]] && return
+    found=$(version_in "$file" "$1")
+    if [[ -z $found ]]; then
+      [[ $file == .n* ]] && notes+=("$file is empty, so it chooses no version of Node")
+      continue
+    fi
+    text=$(node_range "${found#*	}")
+    if is_range "$text"; then
+      also=$wanted wanted=$text said_by=$file place="$file line ${found%%	*}"
+    elif [[ -n $wanted ]]; then
+      notes+=("$file line ${found%%	*} is left aside: \"$text\" is not a version of Node, and $place names one")
+    else
+      trouble="$file line ${found%%	*}: \"$text\" is not a version of Node. Write a number such as $default_major, or lts/*." said_by=$file
+    fi
+    return
   done
-  if [[ -f service.template ]]; then
-    wanted=$(sed -nE "s/^$bom"'type:[[:space:]]*["'\'']?node([0-9]+).*/\2/p' service.template | head -n 1) said_by=service.template
-    [[ -n $wanted ]] && return
-  fi
-  wanted='' said_by=''
 }
 
-# fits MAJOR RANGE: tells whether the range allows the major version
-fits() {
-  local major=$1 part word words operator number minor isin
-  while IFS= read -r part; do
-    isin=1
-    # Rewrites `>= 18` as `>=18`, and `18 - 20` as `>=18 <=20`
-    part=$(sed -E 's/([<>=^~]) +/\1/g; s/([0-9x.*]+) +- +([0-9x.*]+)/>=\1 <=\2/g' <<<"$part")
-    # Splits into an array, because the shell would replace a bare `*` by the names of all files.
-    read -ra words <<<"$part"
-    for word in "${words[@]}"; do
-      [[ $word =~ ^([<>=^~v]*)([0-9]+|[xX*])(\.([0-9]+))? ]] || continue
-      operator=${BASH_REMATCH[1]//v/} number=${BASH_REMATCH[2]} minor=${BASH_REMATCH[4]:-0}
-      [[ $number =~ ^[xX*]$ ]] && continue
-      case $operator in
-        '>=') ((major >= number)) || isin=0 ;;
-        '>') if [[ $word == *.* ]]; then ((major >= number)) || isin=0; else ((major > number)) || isin=0; fi ;;
-        '<=') ((major <= number)) || isin=0 ;;
-        '<') if ((minor > 0)); then ((major <= number)) || isin=0; else ((major < number)) || isin=0; fi ;;
-        *) ((major == number)) || isin=0 ;;
-      esac
-    done
-    ((isin)) && return 0
-  done < <(sed 's/||/\n/g' <<<"$2")
-  return 1
-}
-
-# choose_major RANGE MAJORS…: prints the default major version if the range allows it, else the newest even one that the
-# range allows, else the newest odd one. Prints nothing if the range allows none.
-choose_major() {
-  local range=$1 major best=''
-  shift
-  if [[ -z $range ]] || fits "$default_major" "$range"; then
-    for major in "$@"; do [[ $major == "$default_major" ]] && { echo "$major"; return; }; done
-  fi
-  for major in "$@"; do
-    fits "$major" "$range" || continue
-    if ((major % 2 == 0)) || [[ -z $best ]] || ((best % 2)); then best=$major; fi
-  done
-  echo "$best"
-}
-
-# choose_version RANGE MAJOR VERSIONS…: prints the version to install. If RANGE is an exact version that exists, prints
-# it. If RANGE names a minor version, such as 20.11, prints the newest version of it. Otherwise prints the newest
-# version of MAJOR. VERSIONS are sorted. No pipe here ends in `grep -q`, which ends before the program that writes to
-# it, and that program would fail.
-choose_version() {
-  local range=$1 major=$2 minor version found=''
-  shift 2
-  [[ $range =~ ^[v=~]*([0-9]+\.[0-9]+)(\.[0-9xX*]+)?$ ]] && minor=${BASH_REMATCH[1]} || minor=none
-  for version in "$@"; do
-    [[ $range =~ ^[v=]*([0-9.]+)$ && ${BASH_REMATCH[1]} == "$version" ]] && { echo "$version"; return; }
-    [[ $version == "$minor".* ]] && found=$version
-  done
-  if [[ -z $found ]]; then
-    for version in "$@"; do [[ $version == "$major".* ]] && found=$version; done
-  fi
-  echo "$found"
+# choose_node VERSIONS: prints the version of VERSIONS (one a line) to install, or nothing if none fits
+choose_node() {
+  local range=$wanted prefer=$default_major
+  [[ $wanted == newest ]] && range='*' prefer=''
+  awk -v range="$range" -v prefer="$prefer" -f "$CNB_BUILDPACK_DIR/lib/semver.awk" <<<"$1"
 }

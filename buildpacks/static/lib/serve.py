@@ -1,4 +1,8 @@
-"""Serves the files of the current folder at PORT. They are a static site, and do not change while the server runs.
+"""Serves the files of a folder at PORT. They are a static site, and do not change while the server runs.
+
+Usage: serve.py [FOLDER [ERROR_PAGE [FALLBACK [built]]]]. ERROR_PAGE (404.html) answers, with status 404, all paths
+without a file. FALLBACK answers them with status 200: it is the page of an application that reads the address itself.
+If a bundler built the site, browsers keep the files whose names have a hash.
 
 Does not serve names that begin with a dot, symbolic links that lead out of the folder, or listings of folders.
 Uses only the standard library.
@@ -16,7 +20,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote_to_bytes, urlsplit
 
-ROOT = os.path.realpath(os.getcwd())
+FOLDER, ERROR_PAGE, FALLBACK, BUILT = sys.argv[1:5] + [".", "404.html", "", ""][len(sys.argv[1:5]):]
+ROOT = os.path.realpath(FOLDER)
 IDLE_SECONDS = 15
 # The limit for sending one chunk of a file. It is long, because a connection may be slow, and a media player pauses.
 SEND_SECONDS = 600
@@ -34,6 +39,8 @@ TYPES = {
     ".md": "text/markdown", ".csv": "text/csv", ".xml": "application/xml", ".mp3": "audio/mpeg", ".mp4": "video/mp4",
     ".webm": "video/webm", ".ogg": "audio/ogg", ".zip": "application/zip", ".gz": "application/gzip",
 }
+# A bundler puts a hash of the content into these names, so a browser never needs to ask for them again.
+HASHED = re.compile(r"/(assets|static|_next|_nuxt|_app|_astro|js|css|build)/.*[-.](?=\w*[0-9])(?=\w*[A-Za-z])[A-Za-z0-9_]{8,}(\.chunk|\.min)?\.(js|mjs|css|map|woff2?|wasm|png|jpe?g|svg|webp|avif|gif)$")
 
 
 def content_type(path):
@@ -57,14 +64,22 @@ def locate(url_path):
         return None, None
     if os.path.isdir(target):
         if not path.endswith("/"):
+            if page(os.path.join(target, "index.html")) is None and page(target + ".html") is not None:
+                return page(target + ".html"), None
             # The path begins with one slash, because a browser would take //host for the address of another site.
             return None, "/" + url_path.strip("/") + "/"
-        index = os.path.realpath(os.path.join(target, "index.html"))
-        inside = index.startswith(ROOT + os.sep) and "/." not in index[len(ROOT):]
-        return (index, None) if inside and os.path.isfile(index) else (None, None)
-    if path.endswith("/") or not os.path.isfile(target):
+        return page(os.path.join(target, "index.html")), None
+    if path.endswith("/"):
         return None, None
-    return target, None
+    # /about is the page about.html, if there is no file about
+    return (target if os.path.isfile(target) else page(target + ".html")), None
+
+
+def page(path):
+    """Returns the path of a page inside of ROOT, or None."""
+    found = os.path.realpath(path)
+    inside = found.startswith(ROOT + os.sep) and "/." not in found[len(ROOT):]
+    return found if inside and os.path.isfile(found) else None
 
 
 _tags = {}
@@ -79,6 +94,10 @@ def entity_tag(path, size):
                 digest.update(chunk)
         _tags[path] = '"%s"' % digest.hexdigest()[:32]
     return _tags[path]
+
+
+def caching(path):
+    return "public, max-age=31536000, immutable" if BUILT and HASHED.search(path[len(ROOT):]) else "no-cache"
 
 
 def byte_range(header, size):
@@ -134,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_file(self, path, status=HTTPStatus.OK):
         size = os.path.getsize(path)
         tag = entity_tag(path, size)
-        headers = {"Content-Type": content_type(path), "ETag": tag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        headers = {"Content-Type": content_type(path), "ETag": tag, "Cache-Control": caching(path), "X-Content-Type-Options": "nosniff"}
         first, last = 0, size - 1
         if status == HTTPStatus.OK:
             headers["Accept-Ranges"] = "bytes"
@@ -165,9 +184,10 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(self.timeout)
 
     def not_found(self):
-        page = os.path.realpath(os.path.join(ROOT, "404.html"))
-        if page.startswith(ROOT + os.sep) and "/." not in page[len(ROOT):] and os.path.isfile(page):
-            return self.send_file(page, HTTPStatus.NOT_FOUND)
+        if FALLBACK and (fallback := page(os.path.join(ROOT, FALLBACK))):
+            return self.send_file(fallback)
+        if lost := page(os.path.join(ROOT, ERROR_PAGE)):
+            return self.send_file(lost, HTTPStatus.NOT_FOUND)
         body = b"<!doctype html><meta charset=utf-8><title>Not found</title><h1>Not found</h1><p>There is no such page here.\n"
         self.head(HTTPStatus.NOT_FOUND, {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(body))})
         if self.command != "HEAD":

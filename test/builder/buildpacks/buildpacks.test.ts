@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ASource } from './run-buildpack.ts';
 
-const packageJson = (content: object) => JSON.stringify(content);
 const PASS = 0;
 const FAIL = 100;
 
@@ -86,26 +85,6 @@ for (const { buildpack, name, files, code, says } of [
     files: { 'app.py': 'app = 1\n', Procfile: '\uFEFFweb: x\r\n' },
     code: FAIL,
     says: /^$/,
-  },
-  {
-    buildpack: 'node',
-    name: '.nvmrc that PowerShell wrote',
-    files: {
-      '.nvmrc': Buffer.from('\uFEFFv20.11.1\r\n', 'utf16le'),
-      'package.json': packageJson({ dependencies: { a: '1' } }),
-    },
-    code: PASS,
-    says: /^node 20\.11\.1 \(\.nvmrc\)$/,
-  },
-  {
-    buildpack: 'node',
-    name: 'service.template with a byte order mark',
-    files: {
-      'service.template': '\uFEFFtype: node20\r\n',
-      'package.json': '{"devDependencies": {"a": "1"}}',
-    },
-    code: PASS,
-    says: /^node 20 \(service\.template\)$/,
   },
   {
     buildpack: 'python',
@@ -221,69 +200,6 @@ for (const { buildpack, name, files, code, says } of [
     code: PASS,
     says: /^uwsgi$/,
   },
-  {
-    buildpack: 'node',
-    name: 'dependencies',
-    files: { 'package.json': packageJson({ dependencies: { a: '1' } }) },
-    code: PASS,
-    says: /^node 24$/,
-  },
-  {
-    buildpack: 'node',
-    name: 'engines',
-    files: { 'package.json': packageJson({ engines: { node: '>=18 <21' }, scripts: { start: 'x' } }) },
-    code: PASS,
-    says: /^node >=18 <21 \(package\.json\)$/,
-  },
-  {
-    buildpack: 'node',
-    name: '.nvmrc',
-    files: { 'package.json': packageJson({ scripts: { start: 'x' } }), '.nvmrc': 'v22\n' },
-    code: PASS,
-    says: /^node 22 \(\.nvmrc\)$/,
-  },
-  {
-    buildpack: 'node',
-    name: 'linters only',
-    files: {
-      'package.json': packageJson({ devDependencies: { eslint: '9' }, scripts: { lint: 'eslint .' } }),
-    },
-    code: FAIL,
-    says: /^note: package\.json is left aside: it has no dependencies/,
-  },
-  {
-    buildpack: 'node',
-    name: 'linters only, but the Procfile starts node',
-    files: {
-      'package.json': packageJson({ devDependencies: { eslint: '9' } }),
-      Procfile: 'web: node x.js\n',
-    },
-    code: PASS,
-    says: /^node 24$/,
-  },
-  {
-    buildpack: 'node',
-    name: 'package.json that is no JSON',
-    files: { 'package.json': '{"a": 1,}' },
-    code: FAIL,
-    says: /^note: package\.json is left aside: not valid JSON/,
-  },
-  {
-    buildpack: 'npm',
-    name: 'linters only',
-    files: { 'package.json': packageJson({ devDependencies: { eslint: '9' } }) },
-    code: FAIL,
-    says: /^$/,
-  },
-  {
-    buildpack: 'npm',
-    name: 'a lock of another manager',
-    files: { 'package.json': packageJson({ dependencies: { a: '1' } }), 'yarn.lock': '' },
-    code: PASS,
-    says: /^npm\nnote: yarn\.lock is not used/,
-  },
-  { buildpack: 'static', name: 'index.html', files: { 'index.html': '' }, code: PASS, says: /^static site/ },
-  { buildpack: 'static', name: 'no index.html', files: { 'page.html': '' }, code: FAIL, says: /^$/ },
   {
     buildpack: 'procfile',
     name: 'a Procfile',

@@ -1,0 +1,1 @@
+../../shared/other_language.sh

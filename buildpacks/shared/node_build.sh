@@ -1,0 +1,141 @@
+# Builds a Node tool. Sourced by the bin/build of npm, yarn and pnpm, which define
+#   install_all, install_production   install the packages with and without those for development
+#   prune                             removes the packages for development; unset if the package manager cannot
+#   start                             an array with the command that runs the start script
+
+# shellcheck source=package.sh
+source "$CNB_BUILDPACK_DIR/lib/package.sh"
+
+lines=$(json package.json)
+downloads=$CNB_LAYERS_DIR/downloads
+log=$(mktemp)
+mkdir -p "$downloads"
+printf '[types]\ncache = true\n' >"$downloads.toml"
+
+# As on Heroku, a line of the Procfile can name a program of a package: `web: next start`
+mkdir -p "$CNB_LAYERS_DIR/programs/env"
+printf %s "$PWD/node_modules/.bin" >"$CNB_LAYERS_DIR/programs/env/PATH.prepend"
+printf : >"$CNB_LAYERS_DIR/programs/env/PATH.delim"
+printf '[types]\nlaunch = true\nbuild = true\n' >"$CNB_LAYERS_DIR/programs.toml"
+
+# step TITLE COMMAND…: runs a command of the build. If it fails, ends the build, with a sentence if the reason is known
+step() {
+  local status=0
+  echo "-----> $1"
+  shift
+  "$@" 2>&1 | tee "$log" | sed -u '/DEP0169\|--trace-deprecation/d; s/^/       /' || status=$?
+  ((status == 0)) && return
+  explain
+  exit "$status"
+}
+
+explain() {
+  local lock='' detail=''
+  if grep -qF 'are in sync' "$log"; then
+    lock=package-lock.json detail=$(grep -oE '(Missing|Invalid): .*' "$log" | head -n 1 || true)
+  elif grep -qE 'Your lockfile needs to be updated|lockfile would have been modified' "$log"; then
+    lock=yarn.lock
+  elif grep -qF ERR_PNPM_OUTDATED_LOCKFILE "$log"; then
+    lock=pnpm-lock.yaml
+  elif grep -qE 'gyp ERR!.*(not found: make|find Python|could not find a version of Python)|make: (cc|c\+\+|g\+\+):.*not found' "$log"; then
+    echo " !     A package must be compiled, but this machine has no compiler for it: install build-essential and python3, or use a stack."
+  fi
+  [[ -z $lock ]] || echo " !     $lock is out of step with package.json${detail:+ ($detail)}: run \`$manager install\`, and commit $lock."
+}
+
+# needed_by COMMAND: prints the programs that a command line starts, and the modules that Node loads before others
+needed_by() {
+  sed -E 's/&&|\|\||[;|&]/\n/g' <<<"$1" | awk '{
+    gsub(/["\047]/, ""); sub(/(^| )cd .*/, "")
+    for (i = 1; i <= NF && ($i ~ /^[A-Za-z_][A-Za-z0-9_]*=/ || $i ~ /^(cross-env|dotenv|env|exec|npx|--)$/); i++) print $i
+    if (i <= NF) print $i
+    for (; i <= NF; i++) if (sub(/^(-r|--require|--import|--loader|--experimental-loader)=?/, "", $i)) print $i != "" ? $i : $(i + 1)
+  }'
+}
+
+# with_scripts COMMAND: prints a command line and, after it, the scripts of package.json that it runs
+with_scripts() {
+  local text=$1 name round
+  for round in 1 2 3; do
+    for name in $(grep -oE '(npm|yarn|pnpm)( run| run-script)? [A-Za-z0-9:_-]+' <<<"$text" | awk '{ print $NF }' | sort -u); do
+      for name in "pre$name" "$name"; do has "$lines" "scripts|$name" && text+=" ; $(field "$lines" "scripts|$name")"; done
+    done
+    [[ $text == "$1" || ${#text} -gt 5000 ]] && break
+  done
+  echo "$text"
+}
+
+# package_of WORD: prints the development package to which a program or module belongs, or nothing
+package_of() {
+  local word=$1 target=''
+  [[ $word == @*/* ]] && word=$(cut -d/ -f1,2 <<<"$word") || word=${word%%/*}
+  if has "$lines" "devDependencies|$word"; then echo "$word" && return; fi
+  [[ -L node_modules/.bin/$word ]] && target=$(readlink "node_modules/.bin/$word")
+  case $word in tsc) target=typescript ;; ng) target=@angular/cli ;; vue-cli-service) target=@vue/cli-service ;; esac
+  target=${target#../}
+  [[ $target == @*/* ]] && target=$(cut -d/ -f1,2 <<<"$target") || target=${target%%/*}
+  [[ -n $target ]] && has "$lines" "devDependencies|$target" && echo "$target"
+}
+
+# needed_packages COMMAND: prints PROGRAM PACKAGE for each package for development that a command needs
+needed_packages() {
+  local word package
+  needed_by "$(with_scripts "$1")" | sort -u | while read -r word; do
+    [[ $word == .* || $word == /* || -z $word ]] && continue
+    package=$(package_of "$word") && echo "$word $package"
+  done || true
+}
+
+build_tool() {
+  local script all='' needed word package web
+  if [[ -d node_modules ]]; then
+    echo " !     node_modules is in the repository, but is not used. Add node_modules to .gitignore."
+    rm -rf node_modules
+  fi
+  # As on Heroku, scripts see what the tool will see. Packages for development are installed all the same.
+  export NODE_ENV=${NODE_ENV:-production}
+  for script in heroku-postbuild build prepare preinstall install postinstall; do has "$lines" "scripts|$script" && all=1; done
+  has "$lines" workspaces && all=1
+  web=$(web_line) needed=''
+
+  has "$lines" 'scripts|heroku-prebuild' && step "$manager run heroku-prebuild" "$manager" run heroku-prebuild
+  if [[ -z $all && $(type -t prune) == function ]]; then
+    step "$manager install, without packages for development" install_production
+    needed=$(needed_packages "${web:-npm start}")
+  else
+    step "$manager install" install_all
+    script=$(build_script "$lines" || true)
+    [[ -z $script ]] || step "$manager run $script" "$manager" run "$script"
+    if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then
+      needed=$(needed_packages "${web:-npm start}")
+      if [[ $(type -t prune) == function ]]; then step "Removing packages for development" prune; else needed=''; fi
+    fi
+  fi
+  has "$lines" 'scripts|heroku-cleanup' && step "$manager run heroku-cleanup" "$manager" run heroku-cleanup
+
+  while read -r word package; do
+    [[ -z $word || -d node_modules/$package ]] && continue
+    [[ $word == "$package" ]] || package="$package (with $word)"
+    echo " !     $package is a devDependency, but the tool needs it to start: move it to \"dependencies\" in package.json."
+    exit 1
+  done <<<"$needed"
+  define_web "$web"
+}
+
+# define_web COMMAND: defines the web process. COMMAND is the one in the Procfile, if there is one.
+define_web() {
+  local command=()
+  server_of "$lines"
+  case $server in
+    '') ;;
+    start) command=("${start[@]}") ;;
+    next) command=(npx --no-install next start) ;;
+    *) command=(node "$server") ;;
+  esac
+  if [[ -n $server ]]; then
+    write_process web "${command[@]}"
+    [[ -n $1 ]] || other_language >/dev/null || echo "       web: ${command[*]} (add a Procfile to change it)"
+  elif [[ ! -f Procfile && -z $(site_folder)$(build_script "$lines") ]] && ! other_language >/dev/null; then
+    echo " !     Nothing says how to start this tool: add a start script to package.json, or a Procfile with a line such as \`web: node server.js\`."
+  fi
+}

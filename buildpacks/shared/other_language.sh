@@ -1,0 +1,21 @@
+# Tells from the names of files whether a tool is written in another language than JavaScript. Sourced by the buildpacks
+# of Node and by static, so that a package.json with linters does not make a PHP tool a Node tool.
+
+# other_language: prints the language, or prints nothing and fails
+other_language() {
+  local language patterns pattern file
+  while read -r language patterns; do
+    for pattern in $patterns; do
+      for file in $pattern; do [[ -e $file ]] && echo "$language" && return; done
+    done
+  done <<'L'
+Python requirements.txt pyproject.toml Pipfile setup.py environment.yml manage.py app.py wsgi.py www/python/src/app.py
+PHP composer.json index.php */index.php
+Ruby Gemfile config.ru
+Go go.mod
+Rust Cargo.toml
+Java pom.xml build.gradle build.gradle.kts
+Perl cpanfile *.psgi
+L
+  return 1
+}

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { productBuildpacks } from '../../a-builder.ts';
+
+const semverAwk = join(productBuildpacks, 'node/lib/semver.awk');
+const versions = [
+  ...['10.24.1', '16.20.2', '18.0.0', '18.2.1', '18.2.2', '18.20.8', '20.11.1', '20.20.2', '21.7.3'],
+  ...['22.3.0', '22.23.5', '23.11.1', '24.0.0', '24.22.3', '25.9.0', '26.12.1'],
+];
+
+/** The version of Node that a range chooses. */
+async function chosen(range: string, prefer = '24'): Promise<string> {
+  const { stdout } = await execa('awk', ['-v', `range=${range}`, '-v', `prefer=${prefer}`, '-f', semverAwk], {
+    input: versions.join('\n'),
+  });
+  return stdout;
+}
+
+for (const [range, version] of Object.entries({
+  '': '24.22.3',
+  '24.x': '24.22.3',
+  '>=18': '24.22.3',
+  '>= 14': '24.22.3',
+  '*': '24.22.3',
+  '22.* || *': '24.22.3',
+  '^20.11': '20.20.2',
+  '20 || 22': '22.23.5',
+  '>=18 <21': '20.20.2',
+  '>=18.0.0 <20.12 || 16': '20.11.1',
+  '<23': '22.23.5',
+  '18 - 20': '20.20.2',
+  '18.2 - 20.11.1': '20.11.1',
+  '~22.3': '22.3.0',
+  '~>20.11.0': '20.11.1',
+  '~18': '18.20.8',
+  v20: '20.20.2',
+  '=18.2.1': '18.2.1',
+  '18.2': '18.2.2',
+  '18.2.x': '18.2.2',
+  '<=18.2': '18.2.2',
+  '>22.3 <24': '22.23.5',
+  '23': '23.11.1',
+  '>24': '26.12.1',
+  '18.2.9': '',
+  '>=99': '',
+  '<10': '',
+  '^0.10': '',
+})) {
+  test(`the Node version for ${JSON.stringify(range)} is ${version || 'none of those that can be had'}`, async () => {
+    assert.equal(await chosen(range), version);
+  });
+}
+
+test('the newest version is chosen if no release is preferred', async () => {
+  assert.equal(await chosen('*', ''), '26.12.1');
+});
+
+for (const range of ['twenty', '$(touch hacked)', '18,20', '>=18 | 20', '1.2.3.4', '^', '20.']) {
+  test(`${JSON.stringify(range)} is refused, because npm does not understand it as a range`, async () => {
+    await assert.rejects(chosen(range), { exitCode: 2 });
+  });
+}
+
+const jsonAwk = join(productBuildpacks, 'node/lib/json.awk');
+
+test('package.json is parsed correctly, whatever characters its strings contain', async () => {
+  const content = { a: 'x"}, {\\', 'k|"]': [1, -2500, true, null, {}, []], e: '\u00e9\n' };
+  const { stdout } = await execa('awk', ['-f', jsonAwk], { input: JSON.stringify(content, null, 2) });
+  assert.deepEqual(stdout.split('\n'), [
+    'a\tx"}, {\\',
+    'k|"]|0\t1',
+    'k|"]|1\t-2500',
+    'k|"]|2\ttrue',
+    'k|"]|3\tnull',
+    'e\té ',
+  ]);
+});
+
+for (const text of [
+  '',
+  '{',
+  '{"a" 1}',
+  '{"a":1}x',
+  '[1,]',
+  '{"a":}',
+  '{"a',
+  '["\\"]',
+  `${'['.repeat(200)}`,
+]) {
+  test(`threat 66: the text ${JSON.stringify(text.slice(0, 20))} is refused, because it is not JSON`, async () => {
+    const { exitCode } = await execa('awk', ['-f', jsonAwk], { input: text, reject: false });
+    assert.equal(exitCode, 1);
+  });
+}
+
+test('the line of the first error in a JSON file is named', async () => {
+  const { stderr } = await execa('awk', ['-f', jsonAwk], {
+    input: '{\n "a": 1,\n "b" 2\n}\n',
+    reject: false,
+  });
+  assert.equal(stderr, 'line 3 is not valid JSON: a colon is missing');
+});
