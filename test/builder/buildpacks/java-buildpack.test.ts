@@ -36,7 +36,8 @@ public class Main {
 }
 `;
 const path = 'src/main/java/org/example/Main.java';
-const release = '<maven.compiler.source>11</maven.compiler.source><maven.compiler.target>11</maven.compiler.target>';
+const release =
+  '<maven.compiler.source>11</maven.compiler.source><maven.compiler.target>11</maven.compiler.target>';
 
 test('java: an executable jar serves with its port in PORT and SERVER_PORT, on a runtime of its own', {
   skip,
