@@ -111,11 +111,11 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
   test('a named command does not start with its release; scale keeps it running, and ends it', async () => {
     const { runtime, artifact } = benchNow();
     const tool = 'named' as ToolName;
-    const files = { 'web.py': webTool('named'), 'worker.py': politeWorker, 'fail.py': 'raise SystemExit(7)' };
+    const files = { 'web.py': webTool('named'), 'worker.py': politeWorker };
     const built = await artifact(files, [
       web(),
       namedCommand('worker', 'worker.py'),
-      namedCommand('fail', 'fail.py'),
+      { ...namedCommand('fail', ''), command: ['sh', '-c', 'exit 7'] },
     ]);
     const release = releaseOf(tool, 1, built);
     await rollOut(runtime, release);
