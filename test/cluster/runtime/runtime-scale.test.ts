@@ -3,8 +3,9 @@ import { after, before, describe, test } from 'node:test';
 import { PatchStrategy } from '@kubernetes/client-node';
 import type { ToolName } from '../../../src/core/names.ts';
 import { applyObject, FIELD_MANAGER } from '../../../src/kubernetes/apply.ts';
+import { LABELS, LIVE } from '../../../src/run/kubernetes/manifests/object-names.ts';
 import { failing, releaseOf, rollOut, scale, until } from '../../run/contract-steps.ts';
-import { web, webTool } from '../../run/tool-sources.ts';
+import { namedCommand, politeWorker, web, webTool } from '../../run/tool-sources.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
 describe('numbers of pods', { concurrency: 1 }, () => {
@@ -38,6 +39,46 @@ describe('numbers of pods', { concurrency: 1 }, () => {
       PatchStrategy.MergePatch,
     );
   };
+
+  test('a named command has no Deployment until a scale, which a restarted server finds; if it fails, it leaves none', async () => {
+    const tool = 'commands' as ToolName;
+    const built = await bench.artifact({ 'worker.py': politeWorker }, [namedCommand('worker', 'worker.py')]);
+    const fail = { ...namedCommand('fail', ''), command: ['sh', '-c', 'exit 7'] };
+    const release = releaseOf(tool, 1, { ...built, processes: [...built.processes, fail] });
+    const types = async () => {
+      const { items } = await bench.cluster.apps.listNamespacedDeployment({ namespace: namespaceOf(tool) });
+      return items.map(({ metadata }) => metadata?.labels?.[LABELS.process]);
+    };
+    const secrets = async () => {
+      const { items } = await bench.cluster.core.listNamespacedSecret({ namespace: namespaceOf(tool) });
+      return items.length;
+    };
+    await rollOut(bench.runtime, release);
+    assert.deepEqual([await types(), await secrets()], [[], 0]);
+    const { error } = await failing(scale(bench.runtime, release, { fail: 1 }));
+    assert.equal(error.message, 'fail.1 exited with code 7');
+    assert.deepEqual(await types(), []);
+    await scale(bench.runtime, release, { worker: 1 });
+    assert.deepEqual([await types(), await secrets()], [['worker'], 1]);
+    const [before] = (await bench.cluster.apps.listNamespacedDeployment({ namespace: namespaceOf(tool) }))
+      .items;
+    assert.equal(before?.metadata?.annotations?.[LIVE], 'true');
+    const next = bench.startAnother(tool);
+    await next.resume(release, 1, { worker: 1 });
+    await next.cleanUp(tool);
+    assert.equal((await deploymentOf(tool))?.metadata?.uid, before?.metadata?.uid);
+    assert.deepEqual(
+      (await next.status(tool)).map(({ name, state }) => [name, state]),
+      [['worker.1', 'up']],
+    );
+    await rollOut(next, { ...release, version: 2 });
+    await until(
+      async () => (await types()).length === 0 && (await secrets()) === 0,
+      'the old release to go',
+      60,
+    );
+    await next.close();
+  });
 
   test('a scale that a quota forbids is reported with its numbers and changes nothing, and a smaller one works', async () => {
     const tool = 'narrow' as ToolName;
