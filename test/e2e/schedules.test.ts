@@ -27,7 +27,10 @@ describe('schedules', { concurrency: 2 }, () => {
     const pushed = await tree.push();
     assert.equal(pushed.exitCode, 0, pushed.stderr);
     assert.match(pushed.stderr, /remote: {8}nightly\.1 is scheduled: \* \* \* \* \*, next at .* UTC/);
-    assert.match(pushed.stderr, /remote: =====> v1 is live as a set of commands and schedules; it keeps nothing running {5}\(/);
+    assert.match(
+      pushed.stderr,
+      /remote: =====> v1 is live as a set of commands and schedules; it keeps nothing running {5}\(/,
+    );
     const logs = async (...words: string[]) => (await server.command('logs', 'timed', ...words)).stdout;
     await until(
       async () => {
