@@ -75,6 +75,7 @@ describe('process types that do not start by themselves', () => {
     assert.equal((await server.command('run', name, 'update')).stdout, '1');
     await tree.commit('three', { 'toolforge.yaml': 'components: {}\n' });
     assert.match(succeeded(await tree.push()), /v3 is live as a set of commands; it keeps nothing running/);
+    assert.match((await server.command('tools')).stdout, /^set +v3 +commands /m);
     const ps = await server.command('ps', name);
     assert.match(
       ps.stdout,

@@ -1,4 +1,5 @@
 import type { ToolName } from '../../core/names.ts';
+import { namedCommands, replicasOf } from '../../core/replicas.ts';
 import type { ProcessStatus } from '../../run/runtime.ts';
 import type { ToolRecord } from '../../store/store.ts';
 import type { CommandContext, LoginCommand } from '../command.ts';
@@ -6,9 +7,9 @@ import { columns, json } from '../command-line/printing.ts';
 
 /**
  * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that a live release has no
- * process.
+ * process. `commands` means that a live release consists of named commands and is meant to have no process.
  */
-export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
+export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down' | 'commands';
 
 export const toolsCommand: LoginCommand = {
   name: 'tools',
@@ -16,7 +17,7 @@ export const toolsCommand: LoginCommand = {
   summary: 'list the tools that you maintain, and their states',
   details: [
     '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a web address).',
-    'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed or down.',
+    'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed, down, or commands (live, but keeps no process running).',
   ],
   action: null,
   options: { json: { type: 'boolean' } },
@@ -63,9 +64,23 @@ async function overview(context: CommandContext): Promise<Overview[]> {
       const version = record?.liveVersion ?? null;
       const [last] = record === undefined ? [] : store.deployments(name, 1);
       const hasFailed = (last?.endedAt ?? null) !== null;
-      return { name, version, state: stateOf(record, statuses, hasFailed), address: runtime.address(name) };
+      const state = stateOf(record, statuses, hasFailed);
+      const isMeant = state === 'down' && keepsNothing(context, name, version);
+      return { name, version, state: isMeant ? 'commands' : state, address: runtime.address(name) };
     }),
   );
+}
+
+/** True if the live release consists of named commands that nobody keeps running. */
+function keepsNothing(
+  { services: { store } }: CommandContext,
+  tool: ToolName,
+  version: number | null,
+): boolean {
+  const live = version === null ? null : store.release(tool, version);
+  if (live === null) return false;
+  const counts = Object.values(replicasOf(live, store.replicas(tool)));
+  return counts.length === namedCommands(live).length && counts.every((count) => count === 0);
 }
 
 /** The operator is no maintainer, but sees every tool that has been used. */
