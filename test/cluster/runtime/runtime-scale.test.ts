@@ -56,7 +56,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await rollOut(bench.runtime, release);
     assert.deepEqual([await types(), await secrets()], [[], 0]);
     const { error } = await failing(scale(bench.runtime, release, { fail: 1 }));
-    assert.equal(error.message, 'fail.1 exited with code 7');
+    assert.equal(error.code, 'ROLLOUT_CRASHED');
     assert.deepEqual(await types(), []);
     await scale(bench.runtime, release, { worker: 1 });
     assert.deepEqual([await types(), await secrets()], [['worker'], 1]);
