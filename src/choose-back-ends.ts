@@ -10,6 +10,7 @@ import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Gateway, Runtime } from './run/runtime.ts';
 import { chooseSandbox } from './sandbox/choose-sandbox.ts';
+import { pruneStacks, pruneTrees } from './stack/prune-stacks.ts';
 import { assertTrustedUse } from './trusted-mode.ts';
 
 export interface BackEnds {
@@ -68,6 +69,9 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
 async function localBackEnds({ config, addresses, countPeople, log }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
+  // No process of a tool runs yet, because the sandbox has ended those of an earlier server.
+  await pruneStacks(config.data);
+  await pruneTrees(config.data);
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
   return {
     builder: new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log }),

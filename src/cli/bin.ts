@@ -10,10 +10,12 @@ import { openDataFolder } from '../core/disk/data-folder.ts';
 import { DeployError, systemCode } from '../core/errors.ts';
 import { createLog } from '../core/log/log.ts';
 import { addressesOf, httpRemote, sshRemote } from '../core/network/addresses.ts';
+import { progressTo } from '../core/progress.ts';
 import { sentence } from '../core/text/sentence.ts';
 import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin/admin.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
+import { runStack, stackCommands } from './admin/stack-commands.ts';
 import { findCommand } from './command-line/find-command.ts';
 import { warning } from './command-line/printing.ts';
 import { commands, takesTerminal } from './command-table.ts';
@@ -48,12 +50,16 @@ async function runBinary(terminal: Terminal): Promise<number> {
     if (isCallForHelp(argv)) return await help(terminal);
     if (findCommand(adminCommands, argv) !== null) return await administer(terminal);
     if (findCommand(recoveryCommands, argv) !== null) return await recover(terminal);
+    if (findCommand(stackCommands, argv) !== null) return await stack(terminal);
     const [first, ...words] = argv;
     if (first === 'help' && findCommand(adminCommands, words) !== null) {
       return await administer({ ...terminal, argv: [...words, '--help'] });
     }
     if (first === 'help' && findCommand(recoveryCommands, words) !== null) {
       return await recover({ ...terminal, argv: [...words, '--help'] });
+    }
+    if (first === 'help' && findCommand(stackCommands, words) !== null) {
+      return await stack({ ...terminal, argv: [...words, '--help'] });
     }
     return await command(terminal);
   } catch (error) {
@@ -106,7 +112,10 @@ async function help({ out }: Terminal): Promise<number> {
   };
   await write(
     out,
-    listCommands([startCommand, ...adminCommands, ...recoveryCommands, ...commands], typedHere),
+    listCommands(
+      [startCommand, ...adminCommands, ...stackCommands, ...recoveryCommands, ...commands],
+      typedHere,
+    ),
   );
   return 0;
 }
@@ -144,6 +153,30 @@ async function recover({ argv, environment, out, err }: Terminal): Promise<numbe
     argv,
     config,
     path: environment['PATH'] ?? '/usr/bin:/bin',
+    audit: auditFile(config.data, createLog(config.log_level)),
+    out: (text) => write(out, text),
+    err: (text) => write(err, text),
+  });
+}
+
+async function stack({ argv, environment, out, err }: Terminal): Promise<number> {
+  const config = readConfig(environment);
+  const socketPath = socketOf(config.data);
+  return await runStack({
+    argv,
+    config,
+    progress: progressTo((text) => void write(out, text)),
+    server: {
+      ask: (words) => ask(socketPath, words),
+      run: (words) =>
+        callControl({
+          socketPath,
+          argv: words,
+          input: null,
+          out: (bytes) => write(out, bytes),
+          err: (bytes) => write(err, bytes),
+        }),
+    },
     audit: auditFile(config.data, createLog(config.log_level)),
     out: (text) => write(out, text),
     err: (text) => write(err, text),
@@ -197,7 +230,10 @@ function keptInLdap(servers: readonly string[]): DeployError {
 
 async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {
   if (findCommand(commands, argv) === null) {
-    await write(err, unknownCommand(argv[0] ?? '', [...commands, ...adminCommands, ...recoveryCommands]));
+    await write(
+      err,
+      unknownCommand(argv[0] ?? '', [...commands, ...adminCommands, ...stackCommands, ...recoveryCommands]),
+    );
     return 2;
   }
   return await callControl({

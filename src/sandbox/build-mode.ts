@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Artifact } from '../core/types.ts';
+import { runTree, stackOf } from '../stack/stacks.ts';
 import type { Sandbox } from './sandbox.ts';
 
 /**
@@ -40,6 +41,10 @@ export function whyUnusable(
     return kind === 'image' ? null : 'was built for this server alone, and tools run in a cluster now';
   if (kind === 'image') return 'was built for a cluster, and tools run on this server now';
   if (!existsSync(join(reference, 'workspace'))) return 'has lost its files';
+  const stack = stackOf(reference);
+  const tree = runTree(reference);
+  if (tree !== null && !existsSync(tree))
+    return `was built on the stack ${stack}, which this server no longer has`;
   if (isBuiltFor(reference, mode)) return null;
   return mode === 'isolated'
     ? 'was built without isolation, and tools are isolated now'

@@ -113,6 +113,7 @@ async function probe(sandbox: Sandbox, folder: string): Promise<string | null> {
     env: {},
     cwd: sandbox.path(mount),
     mounts: [mount],
+    tree: null,
     toolNumber: 0,
     limits: { processes: 16, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 },
     publish: null,

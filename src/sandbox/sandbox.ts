@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { signalName } from '../core/text/signal-name.ts';
 
 export interface Mount {
-  /** A folder of this machine. */
+  /** A folder or a file of this machine. */
   readonly source: string;
   /** An absolute path inside the sandbox. */
   readonly target: string;
@@ -30,6 +30,11 @@ export interface SandboxCommand {
   /** The folder in which the command starts: a path that `Sandbox.path` returned. */
   readonly cwd: string;
   readonly mounts: readonly Mount[];
+  /**
+   * The root folder of the Debian tree whose /usr, /etc and /var the command sees. Null shows it this machine's /usr and a
+   * part of its /etc. Without isolation, a command always sees this machine's files.
+   */
+  readonly tree: string | null;
   /** The number of the tool, at least 1. If the server is root, each number gets its own unprivileged uid. */
   readonly toolNumber: number;
   readonly limits: Limits;

@@ -28,6 +28,7 @@ async function runIn(builder: ABuilder, artifact: Artifact, argv: readonly strin
     }),
     cwd: sandbox.path(workspace),
     mounts: [workspace, layers],
+    tree: null,
     toolNumber: 1,
     // V8 alone reserves about 600 MiB of address space.
     limits: { processes: 128, memoryBytes: 1024 * 1024 * 1024, fileBytes: 1024 * 1024 },

@@ -39,6 +39,7 @@ export function startIn(
     env: { PATH: '/usr/bin:/bin', ...more.env },
     cwd: more.cwd ?? '/',
     mounts: more.mounts ?? [],
+    tree: more.tree ?? null,
     toolNumber: more.toolNumber ?? 1,
     limits: more.limits ?? { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 },
     publish: more.publish ?? null,

@@ -14,6 +14,8 @@ export interface BuildContext {
   readonly toolNumber: number;
   readonly sandbox: Sandbox;
   readonly places: BuildPlaces;
+  /** The root folder of the Debian tree for builds. Null if builds see this machine's own /usr. */
+  readonly tree: string | null;
   readonly guard: BuildLimits;
   readonly limits: Limits;
   readonly progress: Progress;

@@ -59,7 +59,18 @@ export function foldersOf(artifact: string): BuildFolders {
 const names = Object.keys(targets) as PlaceName[];
 const writable: ReadonlySet<PlaceName> = new Set(['workspace', 'layers', 'tmp', 'home']);
 
-export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: Sandbox): BuildPlaces {
+/** The list of the packages that tools find at run time, at the path where buildpacks look for it. */
+const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
+
+/**
+ * @param runTree - The root folder of the Debian tree in which the tool will run. Null if it will run on this machine's
+ * own /usr.
+ */
+export function buildPlaces(
+  folders: BuildFolders,
+  buildpacks: string,
+  { sandbox, runTree }: { readonly sandbox: Sandbox; readonly runTree: string | null },
+): BuildPlaces {
   const source = (name: PlaceName, ...below: string[]): string => {
     if (name === 'buildpacks') return join(buildpacks, ...below);
     if (name === 'workspace' || name === 'layers') return join(folders[name], ...below);
@@ -70,6 +81,10 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
     target: join(targets[name], ...below),
     isWritable,
   });
+  const runPackages: Mount[] =
+    runTree === null
+      ? []
+      : [{ source: join(runTree, 'var/lib/dpkg/status'), target: RUN_PACKAGES, isWritable: false }];
   return {
     folders,
     source,
@@ -80,8 +95,9 @@ export function buildPlaces(folders: BuildFolders, buildpacks: string, sandbox: 
       // would follow them when it makes more folders there.
       ...asked.map((name) => mount('detected', true, name)),
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
+      ...runPackages,
     ],
-    buildMounts: () => names.map((name) => mount(name, writable.has(name))),
+    buildMounts: () => [...names.map((name) => mount(name, writable.has(name))), ...runPackages],
   };
 }
 

@@ -86,6 +86,7 @@ async function runBuild(
       },
       cwd: places.path('workspace'),
       mounts: places.buildMounts(),
+      tree: context.tree,
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,

@@ -146,6 +146,7 @@ async function askTogether(
       env: { ...environment, ...context.target, CNB_PLATFORM_DIR: places.path('platform') },
       cwd: places.path('workspace'),
       mounts: places.detectMounts(names),
+      tree: context.tree,
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,

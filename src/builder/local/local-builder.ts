@@ -12,6 +12,8 @@ import { isBuiltFor, markBuiltFor, whyUnusable } from '../../sandbox/build-mode.
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
+import { pruneStacks } from '../../stack/prune-stacks.ts';
+import { markStack, nameOfStack, newestStack, stackOf, type TreeName, treeOf } from '../../stack/stacks.ts';
 import { artifactTooLarge } from '../build-failures.ts';
 import { BuildLimits } from '../build-limits.ts';
 import type { BuildSettings } from '../build-settings.ts';
@@ -63,10 +65,15 @@ export class LocalBuilder implements Builder {
     await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
+    // Without isolation, builds and tools see the real /usr.
+    const stack = sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
+    const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // If the newest artifact was built in another kind of sandbox, its layers and the layers in the cache may contain
-    // paths that do not exist in this sandbox.
-    const isOther = newest !== null && !isBuiltFor(newest, sandbox.mode);
+    // If the newest artifact was built in another kind of sandbox or on another Debian release, its layers and the
+    // layers in the cache may need files that do not exist in this sandbox.
+    const isOther =
+      newest !== null &&
+      (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
     const previous = isOther ? null : newest;
     const folders = foldersOf(this.#artifacts.folder(tool, request.id));
     const layerPlaces: LayerPlaces = {
@@ -79,6 +86,8 @@ export class LocalBuilder implements Builder {
     // Fails if the folder exists, because a build never overwrites an artifact.
     await mkdir(folders.artifact, { mode: 0o700 });
     try {
+      // As long as this mark is there, the stack is not removed.
+      if (stack !== null) await markStack(folders.artifact, stack.id);
       await using guard = new BuildLimits({
         limits: config,
         folder: folders.artifact,
@@ -87,12 +96,13 @@ export class LocalBuilder implements Builder {
         quietMs: this.#options.quietMs ?? 30_000,
       });
       const variables = variablesOf({ ...config.build_environment, ...request.configVars });
-      const places = buildPlaces(folders, store.folder, sandbox);
+      const places = buildPlaces(folders, store.folder, { sandbox, runTree: treeNamed('run') });
       const context: BuildContext = {
         name: tool,
         toolNumber: request.toolNumber,
         sandbox,
         places,
+        tree: treeNamed('build'),
         guard,
         limits: {
           processes: config.build_processes,
@@ -107,7 +117,7 @@ export class LocalBuilder implements Builder {
           TMPDIR: places.path('tmp'),
           LANG: 'C.UTF-8',
         },
-        target: await targetVariables(),
+        target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
         variables,
       };
       await makePlaces(places, variables);
@@ -129,6 +139,8 @@ export class LocalBuilder implements Builder {
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {
     await this.#artifacts.remove(tool, artifactId);
+    const removed = await pruneStacks(this.#options.config.data);
+    if (removed.length > 0) this.#options.log.info({ stacks: removed }, 'unused stacks removed');
   }
 
   /** Ends no processes: the sandbox has already ended those that an earlier server left running. */

@@ -4,7 +4,7 @@ import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
 import { resourceLimits } from '../process/resource-limits.ts';
 import type { SandboxCommand } from '../sandbox.ts';
-import type { HostFiles } from './host-files.ts';
+import { type HostFiles, treeFiles } from './host-files.ts';
 
 export interface Isolation {
   readonly hostFiles: HostFiles;
@@ -122,7 +122,9 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     ...['--setenv', INSTANCE_VARIABLE, isolation.instance, '--unsetenv', INSTANCE_VARIABLE],
     ...['--setenv', PROCESS_VARIABLE, isolation.processId, '--unsetenv', PROCESS_VARIABLE],
     ...['--seccomp', FILTER_DESCRIPTOR],
-    ...isolation.hostFiles.bwrap,
+    ...(command.tree === null
+      ? isolation.hostFiles.bwrap
+      : [...treeFiles(command.tree), ...isolation.hostFiles.overTree]),
     ...['--proc', '/proc', '--dev', '/dev', '--size', MEMORY_FOLDER_BYTES, '--tmpfs', '/dev/shm'],
     // Cover /proc/1: the first process inside is bwrap, which runs as the same user. A tool that controls bwrap could
     // hide the command's end.

@@ -1,11 +1,16 @@
-import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolderForAll, writeForAll } from '../folder-reach.ts';
 import { Covers } from './covers.ts';
 
-/** bwrap's arguments that show files of this machine in a sandbox, and pasta's arguments for resolving names. */
+/** The arguments of bwrap that show files of this machine in a sandbox, and those of pasta for resolving names. */
 export interface HostFiles {
   readonly bwrap: readonly string[];
+  /**
+   * bwrap's arguments that lay the sandbox's own accounts and a few files of this machine over the /etc of a Debian tree:
+   * name servers, host names and certificate authorities.
+   */
+  readonly overTree: readonly string[];
   readonly pasta: readonly string[];
   /** The address at which pasta answers the DNS queries of sandboxes. Null if sandboxes ask other servers directly. */
   readonly forwarder: string | null;
@@ -40,6 +45,9 @@ const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|tr
 
 /** The list of installed packages, at the path where buildpacks look for their run image's packages. */
 const DPKG_STATUS = { source: 'var/lib/dpkg/status', target: '/cnb/run-image/dpkg-status' };
+
+/** The files of this machine that lie over those of a Debian tree. */
+const SHOWN_OVER_TREE = ['etc/hosts', 'etc/ssl/certs/ca-certificates.crt'];
 
 const PASSWD = [
   'root:x:0:0:root:/root:/usr/sbin/nologin',
@@ -80,22 +88,41 @@ export async function hostFiles(
     ...shown('etc/apt', SHOWN_OF_APT),
   ];
   const resolverFile = resolver(root, isFenced);
+  const overAny = [
+    ...(await own('passwd', PASSWD)),
+    ...(await own('group', GROUP)),
+    ...(resolverFile === null
+      ? await own('resolv.conf', [`nameserver ${DNS_ADDRESS}`])
+      : ['--ro-bind-try', resolverFile, '/etc/resolv.conf']),
+  ];
+  const overTree = SHOWN_OVER_TREE.map((path) => ({ source: join(root, path), target: join('/', path) }))
+    .filter(({ source }) => existsSync(source) && !covers.hides(source))
+    .flatMap(({ source, target }) => ['--ro-bind-try', source, target]);
   return {
     bwrap: [
       ...['--ro-bind', usr.source, usr.target],
-      ...['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name)),
+      ...topFolders(root),
       ...shownFiles.flatMap(({ source, target }) => ['--ro-bind-try', source, target]),
       ...covers.argumentsFor([usr, ...shownFiles]),
       ...['--ro-bind-try', join(root, DPKG_STATUS.source), DPKG_STATUS.target],
-      ...(await own('passwd', PASSWD)),
-      ...(await own('group', GROUP)),
-      ...(resolverFile === null
-        ? await own('resolv.conf', [`nameserver ${DNS_ADDRESS}`])
-        : ['--ro-bind-try', resolverFile, '/etc/resolv.conf']),
+      ...overAny,
     ],
+    overTree: [...overTree, ...overAny],
     pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
     forwarder: resolverFile === null ? DNS_ADDRESS : null,
   };
+}
+
+/** Returns arguments that show the files of a Debian tree: its /usr, /bin and so on, and its whole /etc and /var. */
+export function treeFiles(tree: string): string[] {
+  // An update of a stack replaces a link in this path, and all folders must come from one tree.
+  const root = realpathSync(tree);
+  const folders = ['usr', 'etc', 'var'].flatMap((name) => ['--ro-bind', join(root, name), `/${name}`]);
+  return [...folders, ...topFolders(root)];
+}
+
+function topFolders(root: string): string[] {
+  return ['bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'].flatMap((name) => topFolder(root, name));
 }
 
 /**

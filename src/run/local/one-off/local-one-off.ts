@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
 import { DeployError } from '../../../core/errors.ts';
 import type { Exit, SandboxProcess } from '../../../sandbox/sandbox.ts';
+import { runTree } from '../../../stack/stacks.ts';
 import { inTerminal, OPENED, onPipes, processOf, SCRIPT, untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
 import { makeRunFolders } from '../processes/run-folders.ts';
@@ -26,7 +28,8 @@ const MAX_WORDS_CHARACTERS = 4096;
  * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
-  if (oneOff.terminal !== null && !existsSync(SCRIPT)) {
+  const tree = runTree(oneOff.release.artifact.reference);
+  if (oneOff.terminal !== null && !existsSync(join(tree ?? '/', SCRIPT))) {
     throw new DeployError(
       'NO_TERMINAL',
       `this server cannot give the command a terminal, because it lacks ${SCRIPT}`,
@@ -37,7 +40,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   try {
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
     oneOff.signal.throwIfAborted();
-    const process = parts.sandbox.start(await commandOf(oneOff, name, { parts, place, pipes }));
+    const process = parts.sandbox.start(await commandOf(oneOff, name, { parts, place, pipes, tree }));
     return await new LocalOneOff(oneOff, withinDisk(process, place, parts), pipes, parts).untilEnded();
   } finally {
     await place.remove();
@@ -48,9 +51,11 @@ interface Around {
   readonly parts: RunParts;
   readonly place: Awaited<ReturnType<typeof makeRunFolders>>;
   readonly pipes: OneOffPipes;
+  /** The root folder of the release's Debian tree. Null if the release runs on this machine's own /usr. */
+  readonly tree: string | null;
 }
 
-async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes }: Around) {
+async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes, tree }: Around) {
   const { release, toolNumber, terminal } = oneOff;
   const { sandbox, config } = parts;
   const { workspace, layers } = artifactMounts(release);
@@ -64,6 +69,7 @@ async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes }: 
     env: terminal === null ? env : { ...env, TERM: terminal.type, SHELL: '/bin/sh' },
     cwd: sandbox.path(workspace),
     mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts, pipes.mount],
+    tree,
     toolNumber,
     limits: {
       processes: config.run_processes,

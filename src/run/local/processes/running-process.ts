@@ -6,6 +6,7 @@ import type { Log } from '../../../core/log/log.ts';
 import { masking } from '../../../core/masking/masking.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../../sandbox/sandbox.ts';
+import { runTree } from '../../../stack/stacks.ts';
 import { CUT, LogLines } from '../../logs/log-lines.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
 import { memoryLimit } from '../../service-limits.ts';
@@ -112,6 +113,7 @@ async function startIn(
     env,
     cwd: sandbox.path(workspace),
     mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts],
+    tree: runTree(start.release.artifact.reference),
     toolNumber: start.toolNumber,
     limits: {
       processes: config.run_processes,

@@ -1,0 +1,246 @@
+import { resolve } from 'node:path';
+import type { Config } from '../../config.ts';
+import { openDataFolder } from '../../core/disk/data-folder.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { Audit } from '../../core/log/audit.ts';
+import type { Progress } from '../../core/progress.ts';
+import type { CommandShape, FlagValue } from '../command.ts';
+import { findCommand } from '../command-line/find-command.ts';
+import { checkCount, parseWords } from '../command-line/parse-words.ts';
+import { columns, json, warning } from '../command-line/printing.ts';
+import { UsageError } from '../command-line/usage-error.ts';
+import { describeCommand, typedHere } from '../commands/help.ts';
+
+interface StackContext {
+  readonly config: Config;
+  readonly args: readonly string[];
+  readonly flags: Readonly<Record<string, FlagValue>>;
+  readonly progress: Progress;
+  readonly out: (text: string) => Promise<void>;
+  readonly server: ServerCalls;
+}
+
+/** Calls to the running server of the data folder, as its operator. */
+export interface ServerCalls {
+  /** Returns what a command prints. @throws DeployError if the command fails or no server runs. */
+  readonly ask: (argv: readonly string[]) => Promise<string>;
+  /** Passes on what a command prints. @returns the exit status. @throws DeployError `NO_SERVER` */
+  readonly run: (argv: readonly string[]) => Promise<number>;
+}
+
+interface StackCommand extends CommandShape {
+  /** @returns the exit status. @throws DeployError, UsageError */
+  run(context: StackContext): Promise<number>;
+}
+
+/** The packages that the images for a cluster have too. */
+const PACKAGES = resolve(import.meta.dirname, '../../../deploy/builder/packages');
+const MIRROR = 'http://deb.debian.org/debian';
+const MAKING = {
+  options: { packages: { type: 'string' }, mirror: { type: 'string' } },
+  words: { min: 0, max: 0 },
+} as const;
+const FLAGS = [
+  `--mirror names another address of Debian’s packages than ${MIRROR}.`,
+  '--packages names another list of packages than deploy/builder/packages.',
+];
+
+const make: StackCommand = {
+  name: 'stack make',
+  usage: '[--mirror URL] [--packages FILE]',
+  summary: 'make a Debian system that builds and tools see instead of this machine’s',
+  details: [
+    'New builds use the new stack. Releases keep the stack on which they were built; stack move builds them again.',
+    'Needs the package mmdebstrap, and about 4 GB of the disk. An interrupted command continues when it is typed again.',
+    ...FLAGS,
+  ],
+  ...MAKING,
+  run: async (context) => {
+    const { makeStack } = await import('../../stack/make-stack.ts');
+    await makeStack(await makeOptions(context));
+    await tellOld(context);
+    return 0;
+  },
+};
+
+const update: StackCommand = {
+  name: 'stack update',
+  usage: '[--mirror URL] [--packages FILE]',
+  summary: 'get Debian’s security updates for the newest stack; tools get them when they restart',
+  details: ['Nothing is built again. The old files are removed at the next start of the server.', ...FLAGS],
+  ...MAKING,
+  run: async (context) => {
+    const { updateStack } = await import('../../stack/make-stack.ts');
+    await updateStack(await makeOptions(context));
+    return 0;
+  },
+};
+
+const list: StackCommand = {
+  name: 'stack list',
+  usage: '[--json]',
+  summary: 'list the stacks, and the tools whose live release is on each of them',
+  details: [
+    '--json: id (null for this machine’s own system), madeAt (milliseconds since 1970), isNewest, tools.',
+  ],
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  run: async ({ config, flags, out }) => {
+    const rows = await overview(config);
+    if (flags['json'] === true) {
+      await out(json(rows));
+      return 0;
+    }
+    const lines = rows.map(({ id, madeAt, isNewest, tools }) => [
+      id ?? '(this machine)',
+      madeAt === null ? '-' : new Date(madeAt).toISOString().slice(0, 10),
+      isNewest ? 'new builds use it' : 'old',
+      tools.join(', '),
+    ]);
+    await out(columns([['STACK', 'MADE', 'STATE', 'LIVE TOOLS'], ...lines]));
+    if (rows.every(({ id }) => id === null))
+      await out(`There is no stack. To make one: ${typedHere('stack make')}\n`);
+    else if (rows.some(({ isNewest, tools }) => !isNewest && tools.length > 0))
+      await out(`To build the tools of old stacks again: ${typedHere('stack move')}\n`);
+    return 0;
+  },
+};
+
+const move: StackCommand = {
+  name: 'stack move',
+  usage: '[TOOL]…',
+  summary: 'build tools on the newest stack again and roll them out; by default all tools that are not on it',
+  details: ['Stopped tools stay as they are. The exit status is 1 if a tool could not be moved.'],
+  options: {},
+  words: { min: 0, max: 1000 },
+  run: async ({ config, args, progress, out, server }) => {
+    const rows = await overview(config);
+    const newest = rows.find(({ isNewest }) => isNewest);
+    if (newest === undefined)
+      throw new DeployError('NO_STACK', 'there is no stack', `Make one: ${typedHere('stack make')}`);
+    const old = new Map(
+      rows.flatMap(({ id, isNewest, tools }) =>
+        isNewest ? [] : tools.map((tool): [string, string] => [tool, id ?? 'this machine’s own system']),
+      ),
+    );
+    const states = new Map<string, string>(
+      JSON.parse(await server.ask(['tools', '--json'])).map((tool: Record<'name' | 'state', string>) => [
+        tool.name,
+        tool.state,
+      ]),
+    );
+    const failed: string[] = [];
+    for (const tool of args.length > 0 ? args : old.keys()) {
+      const from = old.get(tool);
+      if (from === undefined) {
+        await out(`${tool} needs no move: no live release of it is on an old stack.\n`);
+      } else if (states.get(tool) === 'stopped') {
+        await out(`${tool} is stopped. It moves to ${newest.id} when it is deployed again.\n`);
+      } else {
+        progress.step(`${tool}: from ${from} to ${newest.id}`);
+        if ((await server.run(['redeploy', tool])) !== 0) failed.push(tool);
+      }
+    }
+    if (failed.length > 0)
+      throw new DeployError(
+        'NOT_MOVED',
+        `these tools could not be built on ${newest.id}: ${failed.join(', ')}`,
+        'Their live releases run as before. Their maintainers can push a commit that builds.',
+      );
+    return 0;
+  },
+};
+
+/** The commands on stacks. Only people who may write the data folder can use them. */
+export const stackCommands: readonly StackCommand[] = [make, list, move, update];
+
+/** @returns the exit status. @throws DeployError */
+export async function runStack(line: {
+  readonly argv: readonly string[];
+  readonly config: Config;
+  readonly audit: Audit;
+  readonly progress: Progress;
+  readonly server: ServerCalls;
+  readonly out: (text: string) => Promise<void>;
+  readonly err: (text: string) => Promise<void>;
+}): Promise<number> {
+  const { argv, audit, err, ...rest } = line;
+  const known = findCommand(stackCommands, argv);
+  if (known === null) throw new Error('This is no command on stacks.');
+  const { command, words } = known;
+  try {
+    const { flags, positionals } = parseWords(command, words);
+    if (flags['help'] === true) {
+      await rest.out(describeCommand(command, typedHere));
+      return 0;
+    }
+    checkCount(command, positionals);
+    const status = await command.run({ ...rest, flags, args: positionals });
+    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
+    if (command !== list)
+      audit({ what: command.name, who, tool: null, facts: { words: positionals, flags } });
+    return status;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    await err(warning(error.message, `Usage: ${typedHere(`${command.name} ${command.usage}`)}`));
+    return 2;
+  }
+}
+
+async function makeOptions({ config, flags, progress }: StackContext) {
+  if (config.sandbox === 'trusted' || config.builder !== 'local')
+    throw new DeployError(
+      'NO_STACK',
+      'this server would not use a stack, because it does not isolate tools by itself',
+      'Stacks need the settings builder: local and sandbox: auto or isolated. In a cluster, deploy/builder/build-images makes the images.',
+    );
+  const { readPackageList } = await import('../../stack/package-list.ts');
+  const list = await readPackageList(String(flags['packages'] ?? PACKAGES));
+  await openDataFolder(config.data);
+  return {
+    data: config.data,
+    list,
+    mirror: String(flags['mirror'] ?? MIRROR).replace(/\/$/, ''),
+    progress,
+  };
+}
+
+async function tellOld({ config, out }: StackContext): Promise<void> {
+  const old = (await overview(config)).flatMap(({ isNewest, tools }) => (isNewest ? [] : tools));
+  if (old.length > 0)
+    await out(
+      `These tools are not on this stack: ${old.join(', ')}. To build them again: ${typedHere('stack move')}\n`,
+    );
+}
+
+interface Overview {
+  /** Null for this machine's own system. */
+  readonly id: string | null;
+  readonly madeAt: number | null;
+  readonly isNewest: boolean;
+  /** The tools whose live release is on this stack. */
+  readonly tools: readonly string[];
+}
+
+async function overview({ data }: Config): Promise<Overview[]> {
+  const [{ listStacks, stackOf }, { readStoreFacts }] = await Promise.all([
+    import('../../stack/stacks.ts'),
+    import('../../store/store-facts.ts'),
+  ]);
+  const store = readStoreFacts(resolve(data, 'store.sqlite'));
+  const live = store.state === 'whole' ? store.tools.filter((tool) => tool.live !== null) : [];
+  const byStack = Map.groupBy(live, ({ live: release }) =>
+    release?.artifact.kind === 'slug' ? stackOf(release.artifact.reference) : null,
+  );
+  const toolsOn = (id: string | null) => (byStack.get(id) ?? []).map(({ name }) => name);
+  const stacks = (await listStacks(data)).map(({ id, madeAt }, index) => ({
+    id,
+    madeAt,
+    isNewest: index === 0,
+    tools: toolsOn(id),
+  }));
+  const onMachine = toolsOn(null);
+  return onMachine.length === 0
+    ? stacks
+    : [...stacks, { id: null, madeAt: null, isNewest: false, tools: onMachine }];
+}

@@ -1,0 +1,145 @@
+import { createWriteStream, existsSync } from 'node:fs';
+import { chmod, lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { execa } from 'execa';
+import type { Progress } from '../core/progress.ts';
+import { removeTree } from '../sandbox/disk/remove-tree.ts';
+import type { FetchedPackages } from './debian-packages.ts';
+import { BOUND, explainMmdebstrap, PROGRAMS } from './stack-faults.ts';
+
+/** The folder with the certificate authorities that the operator of a Debian machine has added. */
+const LOCAL_AUTHORITIES = '/usr/local/share/ca-certificates';
+/** The documentation that the slim images of Debian leave out as well. */
+const LEFT_OUT = ['doc/*', 'info/*', 'lintian/*', 'locale/*', 'man/*'];
+const KEPT = ['doc/*/copyright', 'locale/locale.alias'];
+/** Files over which a sandbox mounts its own. A mount needs a plain file below it. */
+const COVERED = ['resolv.conf', 'hosts', 'passwd', 'group', 'ssl/certs/ca-certificates.crt'];
+/** Folders whose content only a running system needs. */
+const EMPTY = [
+  'boot',
+  'dev',
+  'proc',
+  'run',
+  'sys',
+  'tmp',
+  'var/log',
+  'var/tmp',
+  'var/lib/apt/lists',
+  'var/cache/apt',
+];
+
+export interface TreeOptions {
+  readonly suite: string;
+  readonly packages: readonly string[];
+  readonly fetched: FetchedPackages;
+  /** The file for the whole output of mmdebstrap. */
+  readonly log: string;
+  readonly progress: Progress;
+}
+
+/**
+ * Makes a Debian tree in the new folder `target`. The tree belongs to the user of this process. It has no device files and
+ * no programs that run with other rights than their caller's. If this function fails, `target` does not exist.
+ *
+ * @throws DeployError `STACK_NOT_MADE`
+ */
+export async function makeTree(target: string, options: TreeOptions): Promise<void> {
+  const half = `${target}.half`;
+  await removeTree(half);
+  if (process.getuid?.() === 0) await run(options, ['--mode=root', '--format=directory'], half);
+  else await unpackInto(half, options);
+  await finish(half);
+  await rename(half, target);
+}
+
+/**
+ * A plain user cannot own a tree that mmdebstrap makes with the user ids of a namespace. So mmdebstrap makes an archive,
+ * and tar unpacks it with the ids of this user.
+ */
+async function unpackInto(folder: string, options: TreeOptions): Promise<void> {
+  await mkdir(folder);
+  const words = ['--extract', '--file=-', `--directory=${folder}`, '--no-same-owner', '--exclude=./dev/*'];
+  const tar = execa('tar', words, { ...PROGRAMS, stdin: 'pipe', reject: false, all: true });
+  await run(options, ['--mode=unshare', '--format=tar'], '-', tar.stdin);
+  const { exitCode, all } = await tar;
+  if (exitCode !== 0) throw explainMmdebstrap(all, options.log);
+}
+
+async function run(
+  { suite, packages, fetched, log, progress }: TreeOptions,
+  mode: readonly string[],
+  target: string,
+  archive: NodeJS.WritableStream | null = null,
+): Promise<void> {
+  // If root's mmdebstrap is killed, its mounts in the tree and its processes must not stay. A plain user's mmdebstrap makes
+  // such namespaces itself.
+  const namespaces =
+    process.getuid?.() === 0
+      ? ['unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', '--']
+      : [];
+  const authorities = existsSync(LOCAL_AUTHORITIES)
+    ? [`--essential-hook=copy-in ${LOCAL_AUTHORITIES} ${dirname(LOCAL_AUTHORITIES)}`]
+    : [];
+  const [first, ...words] = [
+    ...BOUND,
+    ...namespaces,
+    'mmdebstrap',
+    ...mode,
+    '--variant=minbase',
+    ...(packages.length === 0 ? [] : [`--include=${packages.join(',')}`]),
+    `--aptopt=${fetched.acquire}`,
+    ...LEFT_OUT.map((path) => `--dpkgopt=path-exclude=/usr/share/${path}`),
+    ...KEPT.map((path) => `--dpkgopt=path-include=/usr/share/${path}`),
+    // A loss of power while the tree is made only means that it is made again.
+    '--dpkgopt=force-unsafe-io',
+    // Both trees get the packages that are already there, so that they have the same versions.
+    ...['--skip=update', '--skip=download/empty'],
+    '--setup-hook=mkdir -p "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
+    `--setup-hook=sync-in ${quoted(fetched.archives)} /var/cache/apt/archives`,
+    `--setup-hook=sync-in ${quoted(fetched.lists)} /var/lib/apt/lists`,
+    // update-alternatives, which the package of Java runs, fails without this folder.
+    '--essential-hook=mkdir -p "$1/usr/share/man/man1"',
+    ...authorities,
+    ...[suite, target, fetched.sources],
+  ];
+  const child = execa(first, words, {
+    ...PROGRAMS,
+    reject: false,
+    buffer: { stdout: false, stderr: true },
+  });
+  const output = createWriteStream(log, { flags: 'a' });
+  child.stderr.pipe(output);
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    if (line.startsWith('I: installing ')) progress.line(line.slice(3).replace(/\.*$/, ''));
+  });
+  if (archive === null) child.stdout.pipe(output, { end: false });
+  else child.stdout.pipe(archive);
+  const { exitCode, stderr } = await child;
+  if (exitCode !== 0) throw explainMmdebstrap(stderr, log);
+}
+
+/** Removes what only a running system needs, and makes the files over which a sandbox mounts its own. */
+async function finish(tree: string): Promise<void> {
+  for (const folder of EMPTY)
+    for (const name of await readdir(join(tree, folder)).catch(() => []))
+      await removeTree(join(tree, folder, name));
+  // A program in a sandbox cannot get other rights than its caller's, so these bits only look dangerous.
+  await execa(
+    'find',
+    [tree, '-xdev', '-type', 'f', '-perm', '/6000', '-exec', 'chmod', 'ug-s', '{}', '+'],
+    PROGRAMS,
+  );
+  for (const name of COVERED) {
+    const path = join(tree, 'etc', name);
+    if ((await lstat(path).catch(() => null))?.isFile()) continue;
+    await rm(path, { force: true });
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, '');
+  }
+  await chmod(tree, 0o755);
+}
+
+function quoted(path: string): string {
+  return `'${path.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,153 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { noneIfGone, systemCode } from '../core/errors.ts';
+import type { Progress } from '../core/progress.ts';
+import { took } from '../core/text/duration.ts';
+import { removeTree } from '../sandbox/disk/remove-tree.ts';
+import { fetchPackages } from './debian-packages.ts';
+import { makeTree } from './debian-tree.ts';
+import type { PackageList } from './package-list.ts';
+import { PROGRAMS, stackNotMade } from './stack-faults.ts';
+import { assertCanMake } from './stack-machine.ts';
+import { describeStack, listStacks, type Stack, stacksFolder, type TreeName } from './stacks.ts';
+
+export interface MakeOptions {
+  /** The data folder. */
+  readonly data: string;
+  readonly list: PackageList;
+  /** The address of Debian's packages, such as `http://deb.debian.org/debian`. */
+  readonly mirror: string;
+  readonly progress: Progress;
+}
+
+/** A finished tree of an interrupted call is used again for this time, because later it may lack security updates. */
+const FRESH_MS = 24 * 60 * 60 * 1000;
+// The order matters: a folder `trees` with the later tree has the earlier one too.
+const TREES: readonly TreeName[] = ['run', 'build'];
+
+/**
+ * Makes a new stack. New builds use it at once. If the call is interrupted, there is no new stack, and the next call
+ * continues with the packages and trees that are finished.
+ *
+ * @throws DeployError `STACK_NOT_MADE`
+ */
+export async function makeStack(options: MakeOptions): Promise<Stack> {
+  const { data, list, progress } = options;
+  return await withTrees(options, async (trees) => {
+    const stacks = await listStacks(data);
+    const versions = stacks.filter(({ name }) => name === list.suite).map(({ version }) => version);
+    const version = Math.max(0, ...versions) + 1;
+    const stack: Stack = {
+      id: `${list.suite}-${version}`,
+      name: list.suite,
+      version,
+      packages: list.hash,
+      madeAt: Date.now(),
+    };
+    const folder = join(stacksFolder(data), `${stack.id}.new`);
+    await removeTree(folder);
+    await mkdir(folder);
+    await rename(trees, join(folder, 'trees-1'));
+    await symlink('trees-1', join(folder, 'trees'));
+    await describeStack(folder, stack);
+    await rename(folder, join(stacksFolder(data), stack.id));
+    progress.result(`Stack ${stack.id}: new builds use it`);
+    return stack;
+  });
+}
+
+/**
+ * Makes both trees of the newest stack again, with the security updates of Debian. A process of a tool gets the new tree
+ * when it starts again.
+ *
+ * @throws DeployError `STACK_NOT_MADE`, also if there is no stack or if the list of packages has changed.
+ */
+export async function updateStack(options: MakeOptions): Promise<Stack> {
+  const { data, list, progress } = options;
+  const [stack] = await listStacks(data);
+  if (stack === undefined)
+    throw stackNotMade('there is no stack to update', 'Make one: npx toolforge-push stack make');
+  if (stack.packages !== list.hash)
+    throw stackNotMade(
+      `the list of packages has changed since ${stack.id} was made`,
+      'Make a new stack, which tools get by a rebuild: npx toolforge-push stack make',
+    );
+  return await withTrees(options, async (trees) => {
+    const folder = join(stacksFolder(data), stack.id);
+    const numbers = (await readdir(folder)).map((name) => Number(/^trees-(\d+)$/.exec(name)?.[1] ?? 0));
+    const name = `trees-${Math.max(...numbers) + 1}`;
+    await rename(trees, join(folder, name));
+    await rm(join(folder, 'trees.new'), { force: true });
+    await symlink(name, join(folder, 'trees.new'));
+    await rename(join(folder, 'trees.new'), join(folder, 'trees'));
+    progress.result(`Stack ${stack.id} is up to date: a tool gets the updates when it restarts`);
+    return stack;
+  });
+}
+
+/** Makes the two trees in a folder, and passes this folder to `use`, which moves it. */
+async function withTrees(options: MakeOptions, use: (trees: string) => Promise<Stack>): Promise<Stack> {
+  const { data, list, mirror, progress } = options;
+  await assertCanMake();
+  const begun = Date.now();
+  // The users of tools must be able to read the trees, so the folders below are open to all.
+  process.umask(0o022);
+  const folder = join(stacksFolder(data), 'making');
+  const trees = join(folder, 'trees');
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  await using _lock = await onlyOne(folder);
+  await keepFresh(folder, trees, `${list.hash} ${mirror}`);
+  const fetched = await fetchPackages(folder, list, { mirror, progress });
+  for (const tree of TREES) {
+    const target = join(trees, tree);
+    if (existsSync(target)) continue;
+    progress.step(tree === 'build' ? 'Making the tree for builds' : 'Making the tree for tools');
+    await makeTree(target, {
+      suite: list.suite,
+      packages: list.packages[tree],
+      fetched,
+      log: join(folder, 'log'),
+      progress,
+    });
+  }
+  // After a loss of power, a stack must not have empty files.
+  await execa('sync', ['-f', trees], PROGRAMS);
+  const stack = await use(trees);
+  await removeTree(folder);
+  progress.line(`made in ${took(Date.now() - begun)}`);
+  return stack;
+}
+
+/** Removes trees that an earlier call made from another list, or more than a day ago. */
+async function keepFresh(folder: string, trees: string, key: string): Promise<void> {
+  const file = join(folder, 'begun');
+  const [at, ...of] = ((await readFile(file, 'utf8').catch(noneIfGone)) ?? '').split(' ');
+  if (of.join(' ') !== key || Date.now() - Number(at) > FRESH_MS) {
+    await removeTree(trees);
+    await rm(join(folder, 'log'), { force: true });
+    await writeFile(file, `${Date.now()} ${key}`);
+  }
+  await mkdir(trees, { recursive: true, mode: 0o755 });
+}
+
+/** Makes sure that only one process at a time works in a folder. A lock of a process that has ended does not count. */
+async function onlyOne(folder: string): Promise<AsyncDisposable> {
+  const file = join(folder, 'pid');
+  const holder = Number((await readFile(file, 'utf8').catch(noneIfGone)) ?? 0);
+  if (holder > 0 && isRunning(holder))
+    throw stackNotMade(`process ${holder} is making one`, 'Wait until that process has ended.');
+  await rm(file, { force: true });
+  await writeFile(file, String(process.pid), { flag: 'wx' });
+  return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}

@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { DeployError, systemCode } from '../core/errors.ts';
+import type { TreeName } from './stacks.ts';
+
+/** The Debian release and packages of a stack. */
+export interface PackageList {
+  /** The code name of the Debian release, such as `trixie`. */
+  readonly suite: string;
+  /** The names of the packages of each tree. The tree `build` also has the packages of `run`. */
+  readonly packages: Readonly<Record<TreeName, readonly string[]>>;
+  /** A hash of the release and the packages. */
+  readonly hash: string;
+}
+
+const NAME = /^[a-z0-9][a-z0-9+.-]+$/;
+
+/**
+ * Reads a list of packages, which has the format of `deploy/builder/packages`: each line begins with `suite`, `release`,
+ * `run` or `build`.
+ *
+ * @throws DeployError `NO_FILE`, `BAD_PACKAGE_LIST`
+ */
+export async function readPackageList(path: string): Promise<PackageList> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    if (systemCode(cause) === null) throw cause;
+    throw new DeployError('NO_FILE', `the list of packages ${path} cannot be read`, 'Check its path.', {
+      cause,
+    });
+  });
+  const words: Record<string, string[]> = { suite: [], release: [], run: [], build: [] };
+  for (const [index, line] of text.split('\n').entries()) {
+    const [first, ...rest] = line
+      .replace(/#.*/, '')
+      .split(/\s+/)
+      .filter((word) => word !== '');
+    if (first === undefined) continue;
+    const wrong = words[first] === undefined ? first : rest.find((word) => !NAME.test(word));
+    if (wrong !== undefined)
+      throw new DeployError(
+        'BAD_PACKAGE_LIST',
+        `line ${index + 1} of ${path} has the word ${wrong}, which is no package and no known beginning of a line`,
+        'Each line begins with suite, release, run or build; names of Debian packages follow.',
+      );
+    words[first]?.push(...rest);
+  }
+  const { suite = [], run = [], build = [] } = words;
+  if (suite.length !== 1 || !/^[a-z]+$/.test(suite[0] ?? ''))
+    throw new DeployError(
+      'BAD_PACKAGE_LIST',
+      `the list of packages ${path} does not name one Debian release`,
+      'Add a line such as: suite trixie',
+    );
+  const packages = { run, build: [...run, ...build] };
+  const hash = createHash('sha256')
+    .update(JSON.stringify([suite, packages]))
+    .digest('hex')
+    .slice(0, 12);
+  return { suite: suite[0] ?? '', packages, hash };
+}

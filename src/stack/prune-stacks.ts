@@ -1,0 +1,34 @@
+import { readdir, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { noneIfGone } from '../core/errors.ts';
+import { removeTree } from '../sandbox/disk/remove-tree.ts';
+import { listStacks, stacksFolder, stacksInUse, treeOf, treesOf } from './stacks.ts';
+
+/**
+ * Removes the stacks on which no artifact is built. The newest stack stays, because new builds use it.
+ *
+ * @returns the ids of the removed stacks.
+ */
+export async function pruneStacks(data: string): Promise<string[]> {
+  const [, ...older] = await listStacks(data);
+  if (older.length === 0) return [];
+  const used = await stacksInUse(data);
+  const unused = older.map(({ id }) => id).filter((id) => !used.has(id));
+  for (const id of unused) await removeTree(join(stacksFolder(data), id));
+  return unused;
+}
+
+/**
+ * Removes trees that nothing will use again: those that an update has replaced, and the trees for builds of older stacks.
+ * Call this only while no process of a tool and no build runs, because a process may still run in such a tree.
+ */
+export async function pruneTrees(data: string): Promise<void> {
+  const [newest, ...older] = await listStacks(data);
+  for (const { id } of newest === undefined ? [] : [newest, ...older]) {
+    const folder = join(stacksFolder(data), id);
+    const present = await readlink(treesOf(data, id)).catch(noneIfGone);
+    for (const name of await readdir(folder))
+      if (name.startsWith('trees-') && name !== present) await removeTree(join(folder, name));
+  }
+  for (const { id } of older) await removeTree(treeOf(data, id, 'build'));
+}

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, test } from 'node:test';
+import { DeployError } from '../../src/core/errors.ts';
+import { readPackageList } from '../../src/stack/package-list.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'packages-'));
+after(() => rmSync(folder, { recursive: true }));
+
+function listOf(text: string): string {
+  const path = join(folder, 'packages');
+  writeFileSync(path, text);
+  return path;
+}
+
+test('the tree for builds has the packages of the tree for tools too', async () => {
+  const list = await readPackageList(
+    listOf('# a comment\nsuite trixie # Debian 13\n\nrun file jq\nbuild gcc\nrun less\n'),
+  );
+  assert.equal(list.suite, 'trixie');
+  assert.deepEqual(list.packages, { run: ['file', 'jq', 'less'], build: ['file', 'jq', 'less', 'gcc'] });
+});
+
+test('the list of the product has the languages, and compilers only for builds', async () => {
+  const { packages } = await readPackageList(resolve(import.meta.dirname, '../../deploy/builder/packages'));
+  for (const name of ['python3', 'php-cli', 'ruby', 'perl', 'openjdk-21-jre-headless'])
+    assert.ok(packages.run.includes(name), name);
+  for (const name of ['build-essential', 'golang-go', 'cargo', 'maven', 'composer'])
+    assert.ok(packages.build.includes(name) && !packages.run.includes(name), name);
+});
+
+for (const { name, text, says } of [
+  { name: 'no Debian release', text: 'run file\n', says: /does not name one Debian release/ },
+  { name: 'two Debian releases', text: 'suite trixie\nsuite bookworm\n', says: /does not name one Debian/ },
+  { name: 'another first word', text: 'suite trixie\nrnu file\n', says: /^line 2 of .* has the word rnu,/ },
+  {
+    name: 'an option of apt',
+    text: 'suite trixie\nrun --purge\n',
+    says: /^line 2 of .* has the word --purge,/,
+  },
+]) {
+  test(`a list of packages is refused with its line if it has ${name}`, async () => {
+    await assert.rejects(readPackageList(listOf(text)), (error) => {
+      assert.ok(error instanceof DeployError);
+      assert.equal(error.code, 'BAD_PACKAGE_LIST');
+      assert.match(error.message, says);
+      return true;
+    });
+  });
+}
