@@ -48,8 +48,9 @@ const FLAGS = [
 const make: StackCommand = {
   name: 'stack make',
   usage: '[--mirror URL] [--packages FILE]',
-  summary: 'make a Debian system that builds and tools see instead of this machine’s',
+  summary: 'make a Debian system for builds and tools',
   details: [
+    'Builds and tools then see the files of this system, and none of this machine’s programs.',
     'New builds use the new stack. Releases keep the stack on which they were built; stack move builds them again.',
     'Needs the package mmdebstrap, and about 4 GB of the disk. An interrupted command continues when it is typed again.',
     ...FLAGS,
@@ -66,8 +67,11 @@ const make: StackCommand = {
 const update: StackCommand = {
   name: 'stack update',
   usage: '[--mirror URL] [--packages FILE]',
-  summary: 'get Debian’s security updates for the newest stack; tools get them when they restart',
-  details: ['Nothing is built again. The old files are removed at the next start of the server.', ...FLAGS],
+  summary: 'get security updates for the newest stack',
+  details: [
+    'Nothing is built again: a tool gets the updates when it restarts. The old files are removed at the next start of the server.',
+    ...FLAGS,
+  ],
   ...MAKING,
   run: async (context) => {
     const { updateStack } = await import('../../stack/make-stack.ts');
@@ -79,7 +83,7 @@ const update: StackCommand = {
 const list: StackCommand = {
   name: 'stack list',
   usage: '[--json]',
-  summary: 'list the stacks, and the tools whose live release is on each of them',
+  summary: 'list the stacks and the live tools on each of them',
   details: [
     '--json: id (null for this machine’s own system), madeAt (milliseconds since 1970), isNewest, tools.',
   ],
@@ -109,8 +113,10 @@ const list: StackCommand = {
 const move: StackCommand = {
   name: 'stack move',
   usage: '[TOOL]…',
-  summary: 'build tools on the newest stack again and roll them out; by default all tools that are not on it',
-  details: ['Stopped tools stay as they are. The exit status is 1 if a tool could not be moved.'],
+  summary: 'build the tools of old stacks again and roll them out',
+  details: [
+    'Without TOOL, moves all tools that are not on the newest stack. Stopped tools stay as they are. The exit status is 1 if a tool could not be moved.',
+  ],
   options: {},
   words: { min: 0, max: 1000 },
   run: async ({ config, args, progress, out, server }) => {
