@@ -202,6 +202,18 @@ export function builderContract(
     },
   );
 
+  promise(
+    'a Procfile whose program nothing provides fails the build, with the program, the line and what to add',
+    async (builder) => {
+      const source = { ...worker, Procfile: 'worker: python3 app.py\nweb: gunicorn app:app\n' };
+      await assert.rejects(builder.build(request('one', source), silent, signal), {
+        code: 'BUILD_FAILED',
+        message:
+          'procfile exited 1: web runs gunicorn (line 2 of the Procfile), but no requirements install it. Add gunicorn to requirements.txt.',
+      });
+    },
+  );
+
   promise('a buildpack that fails is named with its exit status', async (builder) => {
     await assert.rejects(
       builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal),
