@@ -35,6 +35,7 @@ for (const { fixture, says, answers } of [
     says: /node 22 \(\.nvmrc\)/,
     answers: /^Node v22\.\d+\.\d+, without a package\.json$/m,
   },
+  { fixture: 'node-program', says: /web: http-server/, answers: /^Served by a program of an npm package$/m },
   {
     fixture: 'python-node-assets',
     says: /node 24 · npm · python/,
