@@ -41,7 +41,10 @@ J
 fetch_package() {
   local name=$1 version=$2 folder=$3 work lines integrity expected actual
   work=$(mktemp -d)
-  fetch "$registry/$name/$version" "$work/about.json"
+  if ! fetch "$registry/$name/$version" "$work/about.json"; then
+    echo " !     $name $version cannot be had from the npm registry${manager_said_by:+: $manager_said_by in package.json asks for it}."
+    return 1
+  fi
   lines=$(json "$work/about.json")
   integrity=$(field "$lines" 'dist|integrity')
   fetch "$(field "$lines" 'dist|tarball')" "$work/package.tgz"

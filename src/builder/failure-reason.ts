@@ -28,8 +28,12 @@ const HAS_WORDS = /[\p{L}\p{N}]/u;
 const ERRORS = [
   // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`.
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
-  // pnpm and yarn 2: the line begins with an error code.
-  /^ERR_[A-Z_]+\b|^➤ YN0{0,3}[1-9]\d*: .*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
+  // pnpm: the line begins with an error code.
+  /^ERR_[A-Z0-9_]+\b/,
+  // Yarn 2 and later. Lines with more spaces describe the context of an error.
+  /^➤ YN0{0,3}[1-9]\d*: │ \S.*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
+  // node-gyp, which compiles packages. If make failed, the compiler says why.
+  /^gyp ERR! stack Error: (?!`make` failed)/,
   // Maven and Gradle.
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
   // TypeScript, Go and C compilers: the line begins with the place in the file.
@@ -37,6 +41,8 @@ const ERRORS = [
   // Exceptions of JavaScript, Python, Ruby and Java.
   /^(Uncaught )?([\w.]+\.)?[A-Z]\w*(Error|Exception)\b(?: \[\w+\])?:/,
 ];
+/** What Yarn 2 and node-gyp print before the text of an error. */
+const PREFIX = /^➤ YN\d+: │ |^gyp ERR! stack Error: /;
 const NPM = /^npm (?:error|ERR!)\s*(.*)$/;
 /** Matches lines in which npm describes the context of an error, not the error. */
 const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|location|in workspace|at )\b/;
@@ -61,17 +67,33 @@ function candidates(lines: readonly string[]): string[] {
   if (REFUSAL.test(last)) return [last.replace(REFUSAL, '').trim()];
   const others = telling.filter((line) => !NPM.test(line.trim()));
   const npm = npmReason(telling);
-  const index = others.findLastIndex((line) => ERRORS.some((error) => error.test(line.trim())));
-  const error = index < 0 ? null : (others[index] ?? '').trim();
+  const index = lastError(others);
+  const error = textOf(others[index]);
   if (npm !== null) {
-    // npm names only the script that failed. The output of the script says why.
-    return npm.isScript && error !== null ? [error, npm.reason] : [npm.reason];
+    // npm names only the script that failed. The output of the script says why. npm may print it as its own lines.
+    const said = telling.map((line) => line.trim().replace(NPM, '$1'));
+    const inScript = error ?? textOf(said[lastError(said)]);
+    return [...(npm.isScript && inScript !== null ? [inScript] : []), npm.reason, withoutEnd(npm.reason)];
   }
   if (error === null) return [last.trim()];
   const cause = others.slice(index + 1).findLast((line) => CAUSE.test(line));
   if (cause === undefined) return [error];
   const why = cause.replace(CAUSE, '').trim();
   return [`${error.replace(/:$/, '')}: ${why}`, why, error];
+}
+
+/** The index of the last line that names an error. -1 if there is none. */
+function lastError(lines: readonly string[]): number {
+  return lines.findLastIndex((line) => ERRORS.some((error) => error.test(line.trim())));
+}
+
+function textOf(line: string | undefined): string | null {
+  return line?.trim().replace(PREFIX, '').replaceAll(/ {2,}/g, ' ') ?? null;
+}
+
+/** The text up to its last colon, for errors that end in long values. */
+function withoutEnd(text: string): string {
+  return text.replace(/: [^:]*$/, '');
 }
 
 /** The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. */

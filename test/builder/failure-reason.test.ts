@@ -98,7 +98,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     ` ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date
 
      Note that in CI environments this setting is true by default.`,
-    'ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date',
+    'ERR_PNPM_OUTDATED_LOCKFILE Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date',
   ],
   [
     'yarn 1: a lock file that does not fit',
@@ -113,7 +113,53 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
      ➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.
      ➤ YN0000: └ Completed
      ➤ YN0000: · Failed with errors in 0s 102ms`,
-    '➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.',
+    'The lockfile would have been modified by this install, which is explicitly forbidden.',
+  ],
+  [
+    'pnpm: a package that does not exist',
+    ` ERR_PNPM_FETCH_404  GET https://registry.example/none: Not Found - 404
+
+     This error happened while installing a direct dependency of /workspace
+
+     No authorization header was set for the request.`,
+    'ERR_PNPM_FETCH_404 GET https://registry.example/none: Not Found - 404',
+  ],
+  [
+    'yarn 4: a package that does not exist',
+    `➤ YN0035: │ none@npm:1: Package not found
+     ➤ YN0035: │   Response Code: 404 (Not Found)
+     ➤ YN0035: │   Request URL: https://registry.example/none
+     ➤ YN0000: └ Completed in 0s 364ms
+     ➤ YN0000: · Failed with errors in 0s 738ms`,
+    'none@npm:1: Package not found',
+  ],
+  [
+    'npm: a package with another content',
+    `npm error code EINTEGRITY
+     npm error Integrity checksum failed when using sha512: wanted sha512-${'x'.repeat(86)}== but got sha512-${'y'.repeat(86)}==.`,
+    'EINTEGRITY: Integrity checksum failed when using sha512',
+  ],
+  [
+    'npm: a package that cannot be compiled without make',
+    `npm error code 1
+     npm error path /workspace/node_modules/thing
+     npm error command failed
+     npm error command sh -c node-gyp rebuild
+     npm error gyp ERR! build error
+     npm error gyp ERR! stack Error: not found: make
+     npm error gyp ERR! stack at getNotFoundError (which.js:16:17)
+     npm error gyp ERR! not ok`,
+    'not found: make',
+  ],
+  [
+    'npm: a package whose C code is wrong',
+    `npm error code 1
+     npm error command sh -c node-gyp rebuild
+     npm error ../answer.c:5:3: error: unknown type name 'napi_valu'
+     npm error make: *** [answer.target.mk:113: answer.o] Error 1
+     npm error gyp ERR! stack Error: \`make\` failed with exit code: 2
+     npm error gyp ERR! not ok`,
+    "../answer.c:5:3: error: unknown type name 'napi_valu'",
   ],
   [
     'pip: a package that does not exist',

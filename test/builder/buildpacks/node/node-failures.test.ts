@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { ABuilder, registryEnvironment } from '../../a-builder.ts';
+
+let builder: ABuilder;
+before(async () => {
+  builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  // Later builds use the Node of this one again
+  await build({ Procfile: 'web: node x.js\n' });
+});
+after(async () => builder[Symbol.asyncDispose]());
+
+/** Builds a tool that has only these files. */
+function build(files: Readonly<Record<string, string>>) {
+  return builder.build(import.meta.dirname, {
+    checkOut: async (folder) => {
+      for (const [path, content] of Object.entries(files)) {
+        await mkdir(dirname(join(folder, path)), { recursive: true });
+        await writeFile(join(folder, path), content);
+      }
+    },
+  });
+}
+
+const json = (content: object) => `${JSON.stringify(content, null, 2)}\n`;
+const start = { scripts: { start: 'node server.js' } };
+const ms = { ...start, dependencies: { ms: '2.1.3' } };
+const MS_HASH =
+  'sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==';
+/** A package in the repository with a program `hello`. */
+const HELLO = {
+  'hello/package.json': json({ name: 'hello-kit', version: '1.0.0', bin: { hello: 'hello.js' } }),
+  'hello/hello.js': '#!/usr/bin/env node\n',
+};
+const lock = (packages: object) => json({ name: 'x', lockfileVersion: 3, packages: { '': {}, ...packages } });
+
+for (const { what, files, reason } of [
+  {
+    what: 'a version file that names no version',
+    files: { 'package.json': json(start), '.nvmrc': '# ours\ntwenty\n' },
+    reason: /\.nvmrc line 2: "twenty" is not a version of Node\. Write a number such as 24, or lts\/\*\.$/,
+  },
+  {
+    what: 'a range that is none',
+    files: { 'package.json': json({ ...start, engines: { node: 'node 20' } }) },
+    reason: /package\.json line 6: "node 20" is not a version of Node\. Write for example "engines": /,
+  },
+  {
+    what: 'a range that no version fits',
+    files: { 'package.json': json({ ...start, engines: { node: '>=99' } }) },
+    reason:
+      /package\.json line 6 asks for Node >=99, which cannot be had\. Ask for one of these: 10 11 12 .* 24 /,
+  },
+  {
+    what: 'a package.json with a comma too many',
+    files: { 'package.json': '{\n  "scripts": {\n    "start": "x",\n  }\n}\n' },
+    reason: /package\.json line 4 is not valid JSON: a comma too many\.$/,
+  },
+  {
+    what: 'a package manager that does not exist',
+    files: { 'package.json': json({ ...start, packageManager: 'pnpm@9.99.99' }) },
+    reason:
+      /pnpm 9\.99\.99 cannot be had from the npm registry: packageManager in package\.json asks for it\.$/,
+  },
+  {
+    what: 'a package-lock.json that lacks a package',
+    files: { 'package.json': json(ms), 'package-lock.json': lock({}) },
+    reason:
+      /package-lock\.json is out of step with package\.json \(Missing: ms@2\.1\.3 from lock file\): run `npm install`, and commit package-lock\.json\.$/,
+  },
+  {
+    what: 'a yarn.lock that lacks a package',
+    files: { 'package.json': json(ms), 'yarn.lock': '# yarn lockfile v1\n' },
+    reason: /yarn\.lock is out of step with package\.json: run `yarn install`, and commit yarn\.lock\.$/,
+  },
+  {
+    what: 'a yarn.lock of yarn 4 that lacks a package',
+    files: { 'package.json': json(ms), 'yarn.lock': '__metadata:\n  version: 8\n  cacheKey: 10c0\n' },
+    reason: /yarn\.lock is out of step with package\.json: /,
+  },
+  {
+    what: 'a pnpm-lock.yaml that lacks a package',
+    files: {
+      'package.json': json(ms),
+      'pnpm-lock.yaml':
+        "lockfileVersion: '9.0'\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\nimporters:\n  .: {}\n",
+    },
+    reason:
+      /pnpm-lock\.yaml is out of step with package\.json: run `pnpm install`, and commit pnpm-lock\.yaml\.$/,
+  },
+  {
+    what: 'npm and a package that does not exist',
+    files: { 'package.json': json({ ...start, dependencies: { '@toolforge-push/none': '1' } }) },
+    reason: /^npm exited 1: E404: .*@toolforge-push%2fnone/,
+  },
+  {
+    what: 'yarn and a package that does not exist',
+    files: {
+      'package.json': json({ ...start, dependencies: { '@toolforge-push/none': '1' } }),
+      'yarn.lock': '',
+    },
+    reason: /^yarn exited 1: error Couldn't find package "@toolforge-push\/none" on the "npm" registry\.$/,
+  },
+  {
+    what: 'yarn 4 and a package that does not exist',
+    files: {
+      'package.json': json({
+        ...start,
+        packageManager: 'yarn@4.9.4',
+        dependencies: { '@toolforge-push/none': '1' },
+      }),
+    },
+    reason: /^yarn exited 1: @toolforge-push\/none@npm:1: Package not found$/,
+  },
+  {
+    what: 'pnpm and a package that does not exist',
+    files: {
+      'package.json': json({
+        ...start,
+        packageManager: 'pnpm@9.15.9',
+        dependencies: { '@toolforge-push/none': '1' },
+      }),
+    },
+    reason: /^pnpm exited 1: ERR_PNPM_FETCH_404 .*@toolforge-push%2Fnone/,
+  },
+  {
+    what: 'a package whose content is not what the lock file says',
+    files: {
+      'package.json': json(ms),
+      'package-lock.json': lock({
+        '': { dependencies: ms.dependencies },
+        'node_modules/ms': { version: '2.1.3', integrity: MS_HASH.replace('6Flz', '7Flz') },
+      }),
+    },
+    reason: /^npm exited 1: EINTEGRITY: Integrity checksum failed when using sha512$/,
+  },
+  {
+    what: 'a start script that needs a devDependency',
+    files: {
+      ...HELLO,
+      'package.json': json({
+        scripts: { start: 'PORT=1 hello --port 1' },
+        devDependencies: { hello: 'file:hello' },
+      }),
+    },
+    reason:
+      /hello is a devDependency, but the tool needs it to start: move it to "dependencies" in package\.json\.$/,
+  },
+  {
+    what: 'a Procfile that needs a program of a removed devDependency',
+    files: {
+      ...HELLO,
+      Procfile: 'web: npm run serve\n',
+      'package.json': json({
+        scripts: { build: 'hello', serve: 'cd . && hello' },
+        devDependencies: { 'hello-kit': 'file:hello' },
+      }),
+    },
+    reason: /hello-kit \(with hello\) is a devDependency, but the tool needs it to start: /,
+  },
+  {
+    what: 'a module that Node loads before the tool',
+    files: {
+      ...HELLO,
+      'package.json': json({
+        scripts: { start: 'node --import=hello/register server.js' },
+        devDependencies: { hello: 'file:hello' },
+      }),
+    },
+    reason: /hello is a devDependency|hello \(with hello\/register\) is a devDependency/,
+  },
+  {
+    what: 'a build script that fails',
+    files: {
+      'package.json': json({ scripts: { build: 'node build.js' } }),
+      'build.js': 'require("./settings")\n',
+    },
+    reason: /^npm exited 1: Error: Cannot find module '\.\/settings'$/,
+  },
+  {
+    what: 'a build script that makes no page',
+    files: { 'package.json': json({ scripts: { build: 'true' } }) },
+    reason: /The script build made no index\.html in dist\/.*and package\.json has no start script: /,
+  },
+  {
+    what: 'a static.json that names a folder that is missing',
+    files: { 'index.html': '', 'static.json': '{"root": "site/"}' },
+    reason: /static\.json names the folder site\/, but there is none\.$/,
+  },
+] as { what: string; files: Record<string, string>; reason: RegExp }[]) {
+  test(`a Node tool that cannot be built is refused in one sentence: ${what}`, async () => {
+    await assert.rejects(build(files), (error: Error) => {
+      assert.match(error.message, reason, builder.said);
+      return true;
+    });
+  });
+}
