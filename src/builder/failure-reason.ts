@@ -88,7 +88,7 @@ function lastError(lines: readonly string[]): number {
 }
 
 function textOf(line: string | undefined): string | null {
-  return line?.trim().replace(PREFIX, '').replaceAll(/ {2,}/g, ' ') ?? null;
+  return line?.trim().replace(PREFIX, '').replaceAll(/\s+/g, ' ') ?? null;
 }
 
 /** The text up to its last colon, for errors that end in long values. */
