@@ -18,7 +18,7 @@ const LOOK =
   'cat /etc/debian_version; command -v make mmdebstrap node; cat /proc/self/mountinfo; cat /etc/passwd; cat /etc/shadow 2>&1; ls /etc';
 const TOOL = {
   LICENSE: 'CC0-1.0\n',
-  'build.sh': `{ ${LOOK}; cp /cnb/run-image/dpkg-status .; } >built.txt\n`,
+  'build.sh': `{ ${LOOK}; cp /cnb/run-image/dpkg-status .; echo "stack: \${TOOLFORGE_STACK:-}"; } >built.txt\n`,
   'look.sh': `${LOOK}; sleep "\${1:-0}"\n`,
   'app.json': '{"formation":{"worker":{"quantity":1}}}\n',
   Procfile: 'release: bash look.sh\nworker: bash look.sh 1000000\n',
@@ -107,6 +107,7 @@ describe('a stack that root makes', { skip }, () => {
     tree = (await liveTool(server, 'hello', TOOL)).tree;
     const files = await server.command('run', 'hello', 'cat', 'built.txt');
     assertTree(files.stdout, 'build');
+    assert.match(files.stdout, /^stack: $/m);
     assertTree(await look('hello'), 'run');
     const { stdout: logs } = await server.command('logs', 'hello', '-n', '5000');
     for (const process of ['release.1', 'worker.1']) {
@@ -121,6 +122,8 @@ describe('a stack that root makes', { skip }, () => {
   test('a release from before the first stack keeps the system of this machine', async () => {
     const { stdout } = await server.command('run', 'early', 'cat', '/proc/self/mountinfo');
     assert.match(stdout, / \/usr \/usr /);
+    const built = await server.command('run', 'early', 'cat', 'built.txt');
+    assert.match(built.stdout, /^stack: none$/m, 'buildpacks know that a stack would help');
   });
 
   test('stack update puts new trees in the place of the old ones, and a restart brings them to a tool', async () => {

@@ -116,6 +116,8 @@ export class LocalBuilder implements Builder {
           HOME: places.path('home'),
           TMPDIR: places.path('tmp'),
           LANG: 'C.UTF-8',
+          // A buildpack that lacks a program can then say that a stack has it (buildpacks/shared/stack.sh).
+          ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
         },
         target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
         variables,
