@@ -1,7 +1,7 @@
-/** How many of the last lines of a step are searched. npm prints 30 after the first line of an error. */
-const KEPT_LINES = 40;
+/** How many of the last lines of a step are searched. npm prints 30 after the first line of an error, and uv up to 100. */
+const KEPT_LINES = 120;
 
-/** Keeps the last 40 lines of a step's output. Secrets in the lines must be masked already. */
+/** Keeps the last 120 lines of a step's output. Secrets in the lines must be masked already. */
 export class LastLines {
   readonly #lines: string[] = [];
 
@@ -39,10 +39,16 @@ const ERRORS = [
   // TypeScript, Go and C compilers: the line begins with the place in the file.
   /^\S+?[:(]\d+[,:]\d+\)?:? .*\b(error|undefined|cannot|not|missing|imported)\b/,
   // Exceptions of JavaScript, Python, Ruby and Java.
-  /^(Uncaught )?([\w.]+\.)?[A-Z]\w*(Error|Exception)\b(?: \[\w+\])?:/,
+  /^(Uncaught )?([\w.]+\.)?([A-Z]\w*)?(Error|Exception)\b(?: \[\w+\])?:/,
 ];
 /** What Yarn 2 and node-gyp print before the text of an error. */
 const PREFIX = /^➤ YN\d+: │ |^gyp ERR! stack Error: /;
+/** Errors that only repeat that an earlier error ended a program. */
+const CONSEQUENCE = /^error: (command .+ failed|subprocess-exited-with-error|metadata-generation-failed)\b/i;
+/** The first line of an error of uv. The lines with its causes follow. */
+const HEADLINE = /^\s*(?:error:|×)\s+/;
+/** A step of uv's proof that no versions fit: `Because A and B, we can conclude that C. And because D, we can …`. */
+const PREMISE = /^(?:and )?because (.+?), we can conclude that /i;
 const NPM = /^npm (?:error|ERR!)\s*(.*)$/;
 /** Matches lines in which npm describes the context of an error, not the error. */
 const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|location|in workspace|at )\b/;
@@ -58,13 +64,24 @@ const LABEL = /^(notarget|network)$/;
  * cause. Without such an error, it is the last line that has words.
  */
 export function failureReason(lines: readonly string[]): string | null {
-  return candidates(lines).find((text) => text !== '' && text.length <= MAX_LENGTH) ?? null;
+  const found = candidates(lines).filter((text) => text !== '');
+  return found.find((text) => text.length <= MAX_LENGTH) ?? beginning(found[0] ?? '');
+}
+
+/** The first sentences of a text that are short enough together, or null. */
+function beginning(text: string): string | null {
+  const end = text.slice(0, MAX_LENGTH).lastIndexOf('. ');
+  return end < 0 ? null : text.slice(0, end + 1);
 }
 
 function candidates(lines: readonly string[]): string[] {
   const telling = lines.map((line) => line.trimEnd()).filter((line) => HAS_WORDS.test(line));
   const last = telling.at(-1) ?? '';
   if (REFUSAL.test(last)) return [last.replace(REFUSAL, '').trim()];
+  const headline = telling.findLastIndex(
+    (line, index) => HEADLINE.test(line) && CAUSE.test(telling[index + 1] ?? ''),
+  );
+  if (headline >= 0) return uvReasons(telling.slice(headline));
   const others = telling.filter((line) => !NPM.test(line.trim()));
   const npm = npmReason(telling);
   const index = lastError(others);
@@ -82,9 +99,30 @@ function candidates(lines: readonly string[]): string[] {
   return [`${error.replace(/:$/, '')}: ${why}`, why, error];
 }
 
-/** The index of the last line that names an error. -1 if there is none. */
+/** The index of the last line that names an error, or of the last consequence if there is no such line, or -1. */
 function lastError(lines: readonly string[]): number {
-  return lines.findLastIndex((line) => ERRORS.some((error) => error.test(line.trim())));
+  const isError = (line: string) => ERRORS.some((error) => error.test(line.trim()));
+  const index = lines.findLastIndex((line) => isError(line) && !CONSEQUENCE.test(line.trim()));
+  return index < 0 ? lines.findLastIndex(isError) : index;
+}
+
+/**
+ * The reasons that uv gives, the best first.
+ *
+ * @param lines - The lines from the headline of the error on.
+ */
+function uvReasons([first = '', ...below]: readonly string[]): string[] {
+  const headline = first.replace(HEADLINE, '').replace(/:$/, '').trim();
+  const lines = below.map((line) => line.replace(CAUSE, '').trim());
+  const premises = lines.flatMap((line) => PREMISE.exec(line)?.[1] ?? []);
+  if (premises.length > 0) return [premises.join(', and '), premises.at(-1) ?? ''];
+  const last = below.findLastIndex((line) => CAUSE.test(line));
+  const cause = lines[last] ?? '';
+  const [, file] = /^Couldn't parse requirement in (`[^`]+`)/.exec(headline) ?? [];
+  if (file !== undefined)
+    return [`${file}: “${lines[last + 1] ?? ''}” is not a requirement: ${cause}`, headline];
+  const error = lines[lastError(below)] ?? cause;
+  return [`${headline}: ${error}`, error, headline];
 }
 
 function textOf(line: string | undefined): string | null {

@@ -162,6 +162,95 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     "../answer.c:5:3: error: unknown type name 'napi_valu'",
   ],
   [
+    'a buildpack: a refusal of several sentences',
+    ` !     The file requirements.txt has a line that pip does not know. ${'This is a very long explanation. '.repeat(5)}`,
+    'The file requirements.txt has a line that pip does not know. This is a very long explanation. This is a very long explanation.',
+  ],
+  [
+    'uv: a version that does not exist',
+    `Using Python 3.11.2 environment at: /layers/toolforge_pip/venv
+     error: No solution found when resolving dependencies
+       cause: Because there is no version of flask==0.0.1 and you require flask==0.0.1, we can conclude that your requirements are unsatisfiable.`,
+    'there is no version of flask==0.0.1 and you require flask==0.0.1',
+  ],
+  [
+    'uv: two requirements that do not fit together',
+    `error: No solution found when resolving dependencies
+       cause: Because flask==2.0.0 depends on werkzeug>=2.0 and you require flask==2.0, we can conclude that you require werkzeug>=2.0.
+              And because you require werkzeug<2, we can conclude that your requirements are unsatisfiable.`,
+    'flask==2.0.0 depends on werkzeug>=2.0 and you require flask==2.0, and you require werkzeug<2',
+  ],
+  [
+    'uv: an older release of uv, with its signs',
+    `  × No solution found when resolving dependencies:
+       ╰─▶ Because flaskk was not found in the package registry and you require flaskk, we can conclude that your requirements are unsatisfiable.`,
+    'flaskk was not found in the package registry and you require flaskk',
+  ],
+  [
+    'uv: a line that is no requirement',
+    `error: Couldn't parse requirement in \`requirements.txt\` at position 7
+       cause: Expected one of \`@\`, \`(\`, \`<\`, \`=\`, \`>\`, \`~\`, \`!\`, \`;\`, found \`b\`
+              foo bar baz
+                  ^`,
+    '`requirements.txt`: “foo bar baz” is not a requirement: Expected one of `@`, `(`, `<`, `=`, `>`, `~`, `!`, `;`, found `b`',
+  ],
+  [
+    'uv: a package that cannot be compiled',
+    `Resolved 1 package in 265ms
+        Building mysqlclient==2.2.7
+     error: Failed to build \`mysqlclient==2.2.7\`
+       cause: The build backend returned an error
+       cause: Call to \`setuptools.build_meta.get_requires_for_build_wheel\` failed (exit status: 1)
+
+              [stderr]
+              Traceback (most recent call last):
+                File "<string>", line 28, in find_package_name
+              Exception: Can not find valid pkg-config name.
+              Specify MYSQLCLIENT_CFLAGS and MYSQLCLIENT_LDFLAGS env vars manually
+
+     hint: Build failures usually indicate a problem with the package or the build environment`,
+    'Failed to build `mysqlclient==2.2.7`: Exception: Can not find valid pkg-config name.',
+  ],
+  [
+    'uv: a header that the compiler does not find',
+    `error: Failed to build \`python-ldap==3.4.4\`
+       cause: The build backend returned an error
+       cause: Call to \`setuptools.build_meta.build_wheel\` failed (exit status: 1)
+
+              [stderr]
+              Modules/constants.h:7:10: fatal error: ldap.h: No such file or directory
+              compilation terminated.
+              error: command '/usr/bin/gcc' failed with exit code 1`,
+    'Failed to build `python-ldap==3.4.4`: Modules/constants.h:7:10: fatal error: ldap.h: No such file or directory',
+  ],
+  [
+    'uv: an index that does not answer',
+    `error: Request failed after 3 retries in 1.0s
+       cause: Failed to fetch: https://index.example/simple/flask/
+       cause: client error (Connect)
+       cause: Connection refused (os error 111)`,
+    'Request failed after 3 retries in 1.0s: Connection refused (os error 111)',
+  ],
+  [
+    'uv: a requirement from git',
+    `error: Git operation failed
+       cause: failed to clone into: /layers/toolforge_pip/downloads/git-v1/db/332a
+       cause: process didn't exit successfully: \`/usr/bin/git fetch\` (exit status: 128)
+              --- stderr
+              fatal: unable to access 'https://git.example/x.git/': Could not resolve host: git.example`,
+    "Git operation failed: fatal: unable to access 'https://git.example/x.git/': Could not resolve host: git.example",
+  ],
+  [
+    'uv: a file that is missing',
+    'error: File not found: requirements/base.txt',
+    'error: File not found: requirements/base.txt',
+  ],
+  [
+    'poetry: a lock file that does not fit',
+    `pyproject.toml changed significantly since poetry.lock was last generated. Run \`poetry lock\` to fix the lock file.`,
+    'pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock` to fix the lock file.',
+  ],
+  [
     'pip: a package that does not exist',
     `ERROR: Could not find a version that satisfies the requirement flaskk (from versions: none)
      ERROR: No matching distribution found for flaskk`,

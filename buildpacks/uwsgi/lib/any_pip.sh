@@ -1,1 +1,0 @@
-../../shared/any_pip.sh

@@ -1,1 +1,0 @@
-../../shared/requirements.sh
