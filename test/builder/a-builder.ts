@@ -21,7 +21,7 @@ export const registryEnvironment = Object.fromEntries(
   Object.entries(process.env).filter(
     (entry): entry is [string, string] =>
       entry[1] !== undefined &&
-      /^(https?_proxy|no_proxy|ssl_cert_file|node_extra_ca_certs|pip_cert|pip_index_url|npm_config_registry)$/i.test(
+      /^(https?_proxy|no_proxy|ssl_cert_file|node_extra_ca_certs|pip_cert|pip_index_url|npm_config_registry|uv_python_(downloads_json_url|install_mirror))$/i.test(
         entry[0],
       ),
   ),

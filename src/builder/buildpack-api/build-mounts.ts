@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 import { makeFolder } from '../folders.ts';
 
@@ -65,12 +67,18 @@ const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
 /**
  * @param runTree - The root folder of the Debian tree in which the tool will run. Null if it will run on this machine's
  * own /usr.
+ * @param operator - The operator's variables for builds. They can name folders of this machine that builds may read.
  */
 export function buildPlaces(
   folders: BuildFolders,
   buildpacks: string,
-  { sandbox, runTree }: { readonly sandbox: Sandbox; readonly runTree: string | null },
+  options: {
+    readonly sandbox: Sandbox;
+    readonly runTree: string | null;
+    readonly operator?: Readonly<Record<string, string>>;
+  },
 ): BuildPlaces {
+  const { sandbox, runTree, operator = {} } = options;
   const source = (name: PlaceName, ...below: string[]): string => {
     if (name === 'buildpacks') return join(buildpacks, ...below);
     if (name === 'workspace' || name === 'layers') return join(folders[name], ...below);
@@ -97,8 +105,28 @@ export function buildPlaces(
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
       ...runPackages,
     ],
-    buildMounts: () => [...names.map((name) => mount(name, writable.has(name))), ...runPackages],
+    buildMounts: () => [
+      ...names.map((name) => mount(name, writable.has(name))),
+      ...runPackages,
+      ...archiveMounts(operator),
+    ],
   };
+}
+
+/**
+ * The folders of this machine from which uv may copy Pythons. An operator names them by `file:` URLs: the list of
+ * archives in UV_PYTHON_DOWNLOADS_JSON_URL, or the folder in UV_PYTHON_INSTALL_MIRROR.
+ */
+function archiveMounts(operator: Readonly<Record<string, string>>): Mount[] {
+  const list = localPath(operator['UV_PYTHON_DOWNLOADS_JSON_URL']);
+  const mirror = localPath(operator['UV_PYTHON_INSTALL_MIRROR']);
+  return [list === null ? null : dirname(list), mirror]
+    .filter((folder) => folder !== null && folder !== '/' && existsSync(folder))
+    .map((folder) => ({ source: folder ?? '', target: folder ?? '', isWritable: false }));
+}
+
+function localPath(url: string | undefined): string | null {
+  return url?.startsWith('file:///') && URL.canParse(url) ? fileURLToPath(url) : null;
 }
 
 /**

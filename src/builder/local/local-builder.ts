@@ -96,7 +96,11 @@ export class LocalBuilder implements Builder {
         quietMs: this.#options.quietMs ?? 30_000,
       });
       const variables = variablesOf({ ...config.build_environment, ...request.configVars });
-      const places = buildPlaces(folders, store.folder, { sandbox, runTree: treeNamed('run') });
+      const places = buildPlaces(folders, store.folder, {
+        sandbox,
+        runTree: treeNamed('run'),
+        operator: config.build_environment,
+      });
       const context: BuildContext = {
         name: tool,
         toolNumber: request.toolNumber,
