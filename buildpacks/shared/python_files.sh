@@ -1,29 +1,51 @@
-# Finds the file with the requirements of a Python tool. Sourced by the buildpacks python, pip and uwsgi.
+# Finds the files of a Python tool. Sourced by the buildpacks for Python and its packages.
 
 # text_of FILE: prints the lines of a file without what Windows adds: byte order mark, CR, and the NULs of UTF-16 with
 # Latin letters
 text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
 
-# Prints the path of the file with the requirements, or nothing. A requirements.txt at the top comes first, then the one
-# in the folder of Toolforge's `webservice`, then pyproject.toml.
-requirements_file() {
-  local file
-  for file in requirements.txt www/python/src/requirements.txt; do
-    [[ -f $file ]] && echo "$file" && return
-  done
-  if [[ -f pyproject.toml ]] && text_of pyproject.toml | grep -E '^\[project\]' >/dev/null; then echo pyproject.toml; fi
-}
-
-# Tells whether gunicorn is among the requirements
-uses_gunicorn() {
-  local file
-  file=$(requirements_file)
-  if [[ $file == *.txt ]]; then
-    text_of "$file" | grep -iE '^[[:space:]]*gunicorn([^a-z0-9_-]|$)' >/dev/null
-  else
-    grep -qsiE '["'\'']gunicorn([^a-z0-9_-]|$)' pyproject.toml
-  fi
-}
+# has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
+has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
 
 # Tells whether the Procfile has a web process
-has_web() { [[ -f Procfile ]] && text_of Procfile | grep -E '^[[:space:]]*web:' >/dev/null; }
+has_web() { has_line Procfile '^[[:space:]]*web:'; }
+
+# Prints every file that says which packages to install, with its installer: `pip requirements.txt`. The first line
+# counts. The order is Heroku's. Files without versions come last.
+package_files() {
+  local file
+  [[ -f Pipfile.lock ]] && echo "pipenv Pipfile.lock"
+  for file in requirements.txt www/python/src/requirements.txt; do [[ -f $file ]] && echo "pip $file"; done
+  # If a project has moved from one of these two installers to the other, pyproject.toml shows which one it uses now.
+  if [[ -f uv.lock ]] && ! has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
+  [[ -f poetry.lock ]] && echo "poetry poetry.lock"
+  if [[ -f uv.lock ]] && has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
+  [[ -f Pipfile ]] && echo "pipenv Pipfile"
+  if has_line pyproject.toml '^\[project\]'; then
+    echo "pip pyproject.toml"
+  elif has_line pyproject.toml '^\[tool\.poetry\]'; then
+    echo "poetry pyproject.toml"
+  elif [[ -f setup.py ]]; then
+    echo "pip setup.py"
+  elif has_line setup.cfg '^\[(options|metadata)\]'; then
+    echo "pip setup.cfg"
+  fi
+  return 0
+}
+
+# detect_installer NAME: the whole bin/detect of the buildpack of an installer. Exits with 100 if another installer or
+# none is used.
+detect_installer() {
+  local first others package_file
+  first=$(package_files | sed -n 1p)
+  [[ $first == "$1 "* ]] || exit 100
+  package_file=${first#* }
+  case $package_file in
+    requirements.txt | poetry.lock | uv.lock | Pipfile.lock) echo "$1" ;;
+    *) echo "$1 ($package_file)" ;;
+  esac
+  # A lock file belongs to a manifest, which is no second choice.
+  others=$(package_files | sed 1d | cut -d' ' -f2- | grep -vxE 'Pipfile|pyproject\.toml|setup\.(py|cfg)' | paste -sd, | sed 's/,/, /g' || true)
+  [[ -n $others ]] && echo "note: the packages come from $package_file. Not used: $others"
+  printf '[[requires]]\nname = "python"\n\n[requires.metadata]\nlaunch = true\ninstaller = "uv"\n' >"$CNB_BUILD_PLAN_PATH"
+}

@@ -45,7 +45,7 @@ const first = (artifact: Artifact) => artifact.processes.map(({ type, command })
 for (const { fixture, seen, processes, again, look, prints } of [
   {
     fixture: 'flask',
-    seen: 'python 3.11 (service.template) · pip',
+    seen: 'python 3.11 (service.template) · pip · web process of app.py',
     processes: [['web', 'gunicorn', 'app:app']],
     again: /Reusing the installed packages: requirements\.txt has not changed/,
     look: [
@@ -57,7 +57,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
   },
   {
     fixture: 'flask-apt',
-    seen: 'apt (Aptfile) · python 3.11 (service.template) · pip',
+    seen: 'python 3.11 (service.template) · apt (Aptfile) · pip · web process of app.py',
     processes: [['web', 'gunicorn', 'app:app']],
     again: /Reusing Debian packages: imagemagick, librsvg2-bin, tesseract-ocr, figlet/,
     look: ['python3', '-c', 'import app; print(app.index()[0])'],
@@ -66,11 +66,55 @@ for (const { fixture, seen, processes, again, look, prints } of [
   },
   {
     fixture: 'seed-example',
-    seen: 'python 3.11 (service.template) · pip · uwsgi',
+    seen: 'python 3.11 (service.template) · pip · web process of www/python/src/app.py',
     processes: null,
     again: /Reusing uWSGI 2\.\d+/,
     look: ['uwsgi', '--version'],
     prints: /^2\.\d+/m,
+  },
+  {
+    fixture: 'uv-flask',
+    seen: 'python 3.11 (pyproject.toml) · uv · web process of src/greeter/__init__.py',
+    processes: [['web', 'gunicorn', '--chdir', 'src', 'greeter:create_app()']],
+    again: /Installing uv\.lock/,
+    look: [
+      'bash',
+      '-c',
+      'greet && python -c "import greeter; print(greeter.create_app().test_client().get(chr(47)).text)"',
+    ],
+    prints: /^Hello from a command\nHello from Flask and uv, development packages: False$/m,
+  },
+  {
+    fixture: 'poetry-fastapi',
+    seen: 'python 3.11 (pyproject.toml) · poetry · web process of main.py',
+    processes: [['web', 'bash', '-c', 'exec uvicorn --host 0.0.0.0 --port $PORT main:app']],
+    again: /Reusing the installed packages: poetry\.lock has not changed/,
+    look: ['python', '-c', 'import main; print(main.index())'],
+    prints: /^Hello from FastAPI and poetry, development packages: False$/m,
+  },
+  {
+    fixture: 'pipenv-bottle',
+    seen: 'python 3.11 · pipenv · Procfile (web)',
+    processes: [['web', 'bash', '-c', 'waitress-serve --listen=*:$PORT server:application']],
+    again: /Reusing the installed packages: Pipfile\.lock has not changed/,
+    look: ['python', '-c', 'import server; print(server.index())'],
+    prints: /^Hello from Bottle and pipenv, development packages: False$/m,
+  },
+  {
+    fixture: 'setup-py',
+    seen: 'python 3.11 (setup.py) · pip (setup.py) · Procfile (web)',
+    processes: [['web', 'bash', '-c', 'hello-tool']],
+    again: /Installing setup\.py/,
+    look: ['bash', '-c', 'type hello-tool'],
+    prints: /^hello-tool is \/layers/m,
+  },
+  {
+    fixture: 'c-extension',
+    seen: 'python 3.11 · apt (Aptfile) · pip · web process of app.py',
+    processes: null,
+    again: /Reusing the installed packages/,
+    look: ['python', '-c', 'import app; print(app.index())'],
+    prints: /^Hello from a C extension: MariaDB client \d/m,
   },
   {
     fixture: 'node-express',
@@ -106,7 +150,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
   },
   {
     fixture: 'django-15',
-    seen: 'python 3.11 (service.template) · pip · Procfile (web)',
+    seen: 'python 3.11 (service.template) · pip · django · Procfile (web)',
     processes: [['web', 'bash', '-c', 'gunicorn --workers 2 site_of_tools.wsgi']],
     again: /Reusing the installed packages/,
     look: ['bash', '-c', 'gunicorn --check-config site_of_tools.wsgi && ls collected'],
@@ -131,6 +175,40 @@ for (const { fixture, seen, processes, again, look, prints } of [
   });
 }
 
+const source = process.env['UV_PYTHON_DOWNLOADS_JSON_URL'];
+
+test('a tool gets the Python that it asks for although the machine lacks it, with syntax that only this Python has', {
+  skip: source === undefined && 'needs UV_PYTHON_DOWNLOADS_JSON_URL with Python 3.13',
+}, async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  const artifact = await builder.build(join(fixtures, 'python-313'));
+  assert.match(builder.said, /python 3\.13 \(\.python-version\)/);
+  const look = ['python3', '-c', 'import app; print(*app.app({}, lambda *_: None))'];
+  assert.match(await runIn(builder, artifact, look), /Hello from Python 3\.13/);
+  const second = await builder.build(join(fixtures, 'python-313'));
+  assert.doesNotMatch(builder.said, /Installing cpython/);
+  assert.match(await runIn(builder, second, look), /Hello from Python 3\.13/);
+});
+
+test('a Python that cannot be had is refused before anything is installed, with the versions that can be had', {
+  skip: source === undefined && 'needs UV_PYTHON_DOWNLOADS_JSON_URL without Python 3.14',
+}, async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  const files = { '.python-version': '3.99\n', Aptfile: 'figlet\n', 'requirements.txt': 'flask\n' };
+  await assert.rejects(
+    builder.build(join(fixtures, 'flask'), {
+      checkOut: async (folder) => {
+        for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+      },
+    }),
+    {
+      message:
+        /^python exited 1: \.python-version asks for Python 3\.99, which cannot be had here: ask for 3\.\d+/,
+    },
+  );
+  assert.doesNotMatch(builder.said, /figlet|flask/i);
+});
+
 test('a Flask tool is built without isolation too, and its second build installs nothing', async () => {
   await using builder = await ABuilder.open({
     sandbox: 'trusted',
@@ -150,7 +228,10 @@ test('a requirement that does not exist fails the build; the reason names pip, a
         await writeFile(join(folder, 'requirements.txt'), 'flask==0.0.0.0.1\n');
       },
     }),
-    { code: 'BUILD_FAILED', message: /^pip exited 1/ },
+    {
+      code: 'BUILD_FAILED',
+      message: 'pip exited 1: there is no version of flask==0.0.0.0.1 and you require flask==0.0.0.0.1',
+    },
   );
   assert.match(builder.said, /flask==0\.0\.0\.0\.1/);
 });

@@ -1,4 +1,4 @@
-# Lists the files that say what to install, such as requirements.txt. Sourced by bin/build, after requirements.sh.
+# Lists the files that say what to install, such as requirements.txt. Sourced by bin/build, after python_files.sh.
 
 # inputs FILE: prints FILE, all other files with usual names for requirements, and the files that these include with -r
 # and -c. A NUL follows each name.

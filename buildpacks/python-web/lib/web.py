@@ -1,50 +1,203 @@
-"""Tells whether a module sets `app` when it is imported. Reads the module and never runs it.
+"""Finds the web process of a Python tool that has no Procfile. Reads the modules and never runs them.
 
-Exits with 0 if the module sets `app` or may set it, and with 1 if not.
+Prints lines KEY<TAB>VALUE. `note` is a sentence about a file. The others describe the web process:
+
+- kind: wsgi, asgi, streamlit, or script for a program that listens on $PORT by itself
+- folder: the folder from which the module is imported
+- target: MODULE:CALLABLE, or the path of a file
+- file: the file in which it was found
+
+Exits with 1 if there is no web process.
 """
 
 import ast
+import glob
+import os
+import re
 import sys
 
+WSGI = {"flask", "django", "bottle", "falcon", "pyramid", "werkzeug", "webob", "dash", "connexion", "apiflask", "flask_restx", "webapp2"}
+ASGI = {"fastapi", "starlette", "quart", "litestar", "blacksheep"}
+ASGI_CALLS = {"FastAPI", "Starlette", "Quart", "Litestar", "get_asgi_application"}
+# Objects that are often called `app` and are no web applications
+OTHER_CALLS = {"Celery", "Typer", "Tk", "QApplication", "ArgumentParser", "Client", "Bot", "Application", "Sanic", "Cyclopts"}
+FACTORIES = ("create_app", "make_app", "create_application", "get_app")
+FILES = ("app.py", "wsgi.py", "main.py", "application.py", "asgi.py", "server.py", "run.py")
+MAX_BYTES = 1_000_000
 
-def sets_app(body):
-    """Returns whether a statement gives a value to `app`. Also looks into `if`, `match`, `try`, `with` and loops."""
-    for statement in body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            if statement.name == "app":
-                return True
-            continue
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            names = [alias.asname or alias.name for alias in statement.names]
-            if "app" in names or "*" in names:
-                return True
-            continue
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            for target in targets:
-                if any(isinstance(node, ast.Name) and node.id == "app" for node in ast.walk(target)):
-                    return True
-            continue
-        if any(sets_app(inner) for inner in bodies(statement)):
+
+class Module:
+    """One file: the names that it sets, and what they are."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "rb") as file:
+            self.source = file.read(MAX_BYTES + 1)
+        self.is_valid = len(self.source) <= MAX_BYTES
+        self.names, self.imports, self.functions = {}, set(), {}
+        try:
+            self.add(ast.parse(self.source if self.is_valid else b"").body)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self.is_valid = False
+
+    def add(self, body):
+        """Adds the statements of the module. Also looks into `if`, `match`, `try`, `with` and loops."""
+        for statement in body:
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                self.names[statement.name] = None
+                if isinstance(statement, ast.FunctionDef):
+                    self.functions[statement.name] = statement
+            elif isinstance(statement, ast.Import):
+                for alias in statement.names:
+                    self.imports.add(alias.name.split(".")[0])
+                    self.names[alias.asname or alias.name.split(".")[0]] = None
+            elif isinstance(statement, ast.ImportFrom):
+                self.imports.add((statement.module or "").split(".")[0])
+                for alias in statement.names:
+                    self.names[alias.asname or alias.name] = (statement.level, statement.module or "", alias.name)
+            elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                for node in (node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)):
+                    self.names[node.id] = statement.value
+            else:
+                for field in ("body", "orelse", "finalbody"):
+                    self.add(getattr(statement, field, None) or [])
+                for part in (getattr(statement, "handlers", None) or []) + (getattr(statement, "cases", None) or []):
+                    self.add(part.body)
+
+    def call(self, name):
+        """The name of the class or function whose result the name is, such as Flask."""
+        function = getattr(self.names.get(name), "func", None)
+        return getattr(function, "id", None) or getattr(function, "attr", None) or ""
+
+    def source_of(self, name, folder):
+        """The module of the tool from which the name is imported, or None."""
+        origin = self.names.get(name)
+        if not isinstance(origin, tuple):
+            return None
+        level, module, imported = origin
+        base = folder if level == 0 else os.path.join(os.path.dirname(self.path), *[".."] * (level - 1))
+        stem = os.path.join(base, *module.split("."))
+        for path, inner in ((f"{stem}.py", imported), (f"{stem}/__init__.py", imported), (f"{stem}/{imported}.py", "app")):
+            if os.path.isfile(path) and path != self.path:
+                return Module(path), inner
+        return None
+
+    def is_asgi(self, name, folder, depth=0):
+        """True or False for a web application, None for anything else."""
+        call = self.call(name)
+        if call in ASGI_CALLS:
             return True
-    return False
+        if call in OTHER_CALLS and not self.imports & WSGI:
+            return None
+        if depth < 4 and (found := self.source_of(name, folder)):
+            return found[0].is_asgi(found[1], folder, depth + 1)
+        if depth < 4 and call in self.names and (found := self.source_of(call, folder)):
+            return found[0].is_asgi(found[1], folder, depth + 1)
+        if self.imports & WSGI:
+            return False
+        if self.imports & ASGI:
+            return True
+        function = self.functions.get(name)
+        if function and len(function.args.args) == 2:
+            return False
+        return None
+
+    def application(self, folder, is_app_file):
+        """The callable and its kind, or None."""
+        if not self.is_valid:
+            # The server gives a better error for invalid Python when it starts.
+            return ("app", "wsgi") if is_app_file and b"app" in self.source else None
+        if "dash" in self.imports and "server" in self.names:
+            return "server", "wsgi"
+        for name in ("app", "application"):
+            if name not in self.names and not ("*" in self.names and name == "app" and is_app_file):
+                continue
+            asgi = self.is_asgi(name, folder)
+            # Toolforge starts every app.py that sets `app`.
+            if asgi is None and (not is_app_file or name != "app" or self.call(name) in OTHER_CALLS):
+                continue
+            return name, "asgi" if asgi else "wsgi"
+        for name in FACTORIES:
+            function = self.functions.get(name)
+            arguments = function.args if function else None
+            if name in self.names and (not arguments or len(arguments.args) <= len(arguments.defaults)):
+                asgi = self.is_asgi(name, folder)
+                if asgi is not None:
+                    return f"{name}()", "asgi" if asgi else "wsgi"
+        return None
 
 
-def bodies(statement):
-    for field in ("body", "orelse", "finalbody"):
-        yield getattr(statement, field, None) or []
-    for part in (getattr(statement, "handlers", None) or []) + (getattr(statement, "cases", None) or []):
-        yield part.body
+def found(kind, folder, target, file):
+    for key, value in (("kind", kind), ("folder", folder), ("target", target), ("file", os.path.normpath(file))):
+        print(f"{key}\t{value}")
+    sys.exit(0)
 
 
-with open(sys.argv[1], "rb") as file:
-    source = file.read(1_000_001)
-if len(source) > 1_000_000:
+def try_file(path, folder):
+    module = Module(path)
+    answer = module.application(folder, os.path.basename(path) == "app.py")
+    if answer is None:
+        return module
+    name = os.path.relpath(path, folder)[: -len(".py")].removesuffix("/__init__").replace("/", ".")
+    if re.fullmatch(r"[A-Za-z_][\w.]*", name):
+        found(answer[1], folder, f"{name}:{answer[0]}", path)
+    return module
+
+
+def django():
+    for pattern in ("manage.py", "*/manage.py", "*/*/manage.py"):
+        for manage in sorted(glob.glob(pattern)):
+            folder = os.path.dirname(manage) or "."
+            with open(manage, encoding="utf-8", errors="replace") as file:
+                named = re.search(r"DJANGO_SETTINGS_MODULE['\"],\s*['\"]([\w.]+)", file.read())
+            packages = [named[1].split(".")[0]] if named else []
+            packages += [os.path.basename(os.path.dirname(path)) for path in sorted(glob.glob(f"{folder}/*/wsgi.py"))]
+            for kind in ("wsgi", "asgi"):
+                for package in packages:
+                    path = os.path.join(folder, package, f"{kind}.py")
+                    if os.path.isfile(path):
+                        found(kind, folder, f"{package}.{kind}:application", path)
+
+
+def flaskenv():
+    if not os.path.isfile(".flaskenv"):
+        return
+    with open(".flaskenv", encoding="utf-8", errors="replace") as file:
+        named = re.search(r"(?m)^\s*(?:export\s+)?FLASK_APP\s*=\s*['\"]?([\w./]+?)(?:\.py)?(?::([\w]+)(\(\))?)?['\"]?\s*$", file.read())
+    if named is None:
+        return
+    stem = named[1].replace(".", "/")
+    for path in (f"{stem}.py", f"{stem}/__init__.py"):
+        if os.path.isfile(path):
+            if named[2]:
+                found("wsgi", ".", f"{named[1].replace('/', '.')}:{named[2]}{named[3] or ''}", path)
+            try_file(path, ".")
+
+
+def main():
+    if os.path.isfile("www/python/src/app.py"):
+        try_file("www/python/src/app.py", "www/python/src")
+    django()
+    flaskenv()
+    modules = []
+    for folder in (".", "src"):
+        modules += [try_file(path, folder) for path in (os.path.join(folder, name) for name in FILES) if os.path.isfile(path)]
+    for folder in (".", "src"):
+        for pattern in ("__init__.py", *FILES):
+            paths = sorted(glob.glob(os.path.join(folder, "*", pattern)))
+            for path in paths:
+                if not re.search(r"(^|/)(tests?|docs|examples?|migrations|scripts)/", path):
+                    try_file(path, folder)
+    for module in modules:
+        path = os.path.normpath(module.path)
+        if "streamlit" in module.imports:
+            found("streamlit", ".", path, path)
+        if re.search(rb"""["']PORT["']""", module.source):
+            found("script", ".", path, path)
+    for module in modules:
+        print(f"note\t{os.path.normpath(module.path)} is no web process: it sets no web application `app`, and does not use $PORT")
     sys.exit(1)
-try:
-    found = sets_app(ast.parse(source).body)
-except (SyntaxError, ValueError, RecursionError, MemoryError):
-    # The file is not valid Python. Take part if it may set `app`, because uwsgi gives the better error when the tool
-    # starts.
-    found = b"app" in source
-sys.exit(0 if found else 1)
+
+
+main()

@@ -9,7 +9,7 @@ import { ASource } from './run-buildpack.ts';
 /** Runs a shell function of the pip buildpack in the folder of a source. */
 async function run(source: ASource, command: string) {
   const library = join(productBuildpacks, 'pip/lib');
-  const script = `source "$0/requirements.sh"; source "$0/inputs.sh"; ${command}`;
+  const script = `source "$0/python_files.sh"; source "$0/inputs.sh"; ${command}`;
   return await execa('bash', ['-euo', 'pipefail', '-c', script, library], {
     cwd: source.folder,
     reject: false,

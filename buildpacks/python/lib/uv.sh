@@ -1,0 +1,57 @@
+# Installs uv, and with it a Python that this machine does not have. Sourced by bin/build.
+
+uv_layer=$CNB_LAYERS_DIR/uv
+uv=$uv_layer/bin/uv
+
+# Installs the release of uv that uv.txt names, unless the layer has it
+install_uv() {
+  local pinned
+  pinned=$(sed -nE 's/^uv==([0-9.]+).*/\1/p' "$CNB_BUILDPACK_DIR/lib/uv.txt")
+  if [[ $("$uv" --version 2>/dev/null || true) != "uv $pinned"* ]]; then
+    echo "-----> Installing uv $pinned"
+    rm -rf "$uv_layer"
+    PIP_CERT=${PIP_CERT:-$(certificates)} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 any_pip install -q --no-cache-dir \
+      --no-deps --only-binary :all: --require-hashes --target "$uv_layer" -r "$CNB_BUILDPACK_DIR/lib/uv.txt" 2>&1 | sed -u 's/^/       /'
+  fi
+  printf '[types]\nbuild = true\ncache = true\n' >"$uv_layer.toml"
+}
+
+# Prints the file with the certificate authorities of this machine, if there is one
+certificates() { [[ ! -f /etc/ssl/certs/ca-certificates.crt ]] || echo /etc/ssl/certs/ca-certificates.crt; }
+
+# Sets $program to a Python that fits, and $key to its version. It is the Python of the last build, or one that uv
+# downloads. For a service.template, it is the nearest of this machine if there is no other. Fails if nothing fits.
+download_python() {
+  local list chosen asks here download versions nearest output
+  asks=$(told asks) here=$(told here) nearest=$(told nearest)
+  list=$(mktemp) output=$(mktemp)
+  export UV_PYTHON_INSTALL_DIR=$layer/versions UV_CACHE_DIR=${TMPDIR:-/tmp}/uv UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
+  "$uv" python list --no-config --all-versions --only-downloads --output-format json >"$list" 2>"$output" || true
+  chosen=$(python3 -I "$CNB_BUILDPACK_DIR/lib/version.py" choose "$list" 2>/dev/null || true)
+  download=$(sed -nE 's/^download\t//p' <<<"$chosen") versions=$(sed -nE 's/^versions\t//p' <<<"$chosen")
+  if [[ -n $download ]]; then
+    program=$layer/versions/$download/bin/python3
+    key=$download
+    if [[ -x $program ]] && "$program" -I -c '' 2>/dev/null; then return; fi
+    echo "-----> Installing $download with uv"
+    rm -rf "$layer"
+    if "$uv" python install --no-config --no-bin "$download" >"$output" 2>&1; then
+      rm -rf "$layer/versions/.temp" "$layer/versions/.lock" "$layer/versions/.gitignore"
+      return
+    fi
+    sed 's/^/       /' "$output"
+    versions=''
+  fi
+  key=''
+  if [[ -n $nearest ]]; then
+    program=$nearest
+    echo " !     $asks, which cannot be had here: the nearest, ${nearest##*/}, is used. Set another type in service.template, such as type: ${nearest##*/}."
+    return
+  fi
+  # shellcheck disable=SC2086
+  versions=$(printf '%s\n' ${here//,/ } $versions | sort -uV | paste -sd, | sed 's/,/, /g; s/\(.*\), /\1 or /')
+  if [[ -n $download ]]; then
+    fail "$asks, which this server cannot download: ask for $versions, or ask the operator for UV_PYTHON_INSTALL_MIRROR."
+  fi
+  fail "$asks, which cannot be had here: ask for $versions."
+}

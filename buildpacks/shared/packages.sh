@@ -1,0 +1,84 @@
+# Makes the virtual environment of a Python tool. Sourced by the buildpacks that install packages. They all use uv, which
+# the buildpack python puts into PATH.
+
+venv=$CNB_LAYERS_DIR/venv downloads=$CNB_LAYERS_DIR/downloads
+python=$(readlink -f "$(command -v python3)")
+
+# Makes builds reproducible: the same input gives the same bytes. ZIP files cannot have times before 1980.
+export SOURCE_DATE_EPOCH=315532801
+export UV_CACHE_DIR=$downloads UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1
+# The reason of a failure must stay in one line.
+export UV_NO_WRAP=1
+
+# Prints a setting of pip's configuration files, which uv does not read
+pip_setting() {
+  local file
+  for file in "${PIP_CONFIG_FILE:-}" pip.conf /etc/pip.conf; do
+    [[ ! -f $file ]] || sed -nE "/^\[(global|install)\]/,/^\[/s/^$1[[:space:]]*[=:][[:space:]]*//p" "$file"
+  done | sed -n 1p
+}
+
+# Settings for pip also apply to uv.
+use_pip_settings() {
+  local index=${PIP_INDEX_URL:-} extra=${PIP_EXTRA_INDEX_URL:-} certificates=${PIP_CERT:-} hosts=${PIP_TRUSTED_HOST:-}
+  index=${index:-$(pip_setting index-url)} extra=${extra:-$(pip_setting extra-index-url)} hosts=${hosts:-$(pip_setting trusted-host)}
+  [[ -z $index ]] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-$index}}
+  [[ -z $extra ]] || export UV_INDEX=${UV_INDEX:-${UV_EXTRA_INDEX_URL:-$extra}}
+  [[ -z $hosts ]] || export UV_INSECURE_HOST=${UV_INSECURE_HOST:-$hosts}
+  [[ -z $certificates ]] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$certificates}
+  [[ -z ${PIP_FIND_LINKS:-} ]] || export UV_FIND_LINKS=${UV_FIND_LINKS:-$PIP_FIND_LINKS}
+  return 0
+}
+use_pip_settings
+
+indent() { sed -u 's/^/       /'; }
+
+# key_of FILE…: a text that changes if Python, uv, the index or one of the files changes
+key_of() {
+  { echo "2 $("$python" -VV) $python $(uv --version 2>&1) $(uname -m) ${UV_DEFAULT_INDEX:-} ${UV_INDEX:-}" && sha256sum -- "$@"; } | sha256sum | cut -d' ' -f1
+}
+
+# can_reuse KEY: tells whether the environment of the last build was made with this key
+can_reuse() { [[ -x $venv/bin/python ]] && grep -qsF "\"$1\"" "$venv.toml" && "$venv/bin/python" -c '' 2>/dev/null; }
+
+# Makes a new, empty environment
+new_venv() {
+  # A builder keeps a layer only if its file exists. So the file is written first, and downloads are kept even if the
+  # installation fails.
+  mkdir -p "$downloads"
+  printf '[types]\ncache = true\n' >"$downloads.toml"
+  rm -rf "$venv" "$venv.toml"
+  uv venv -q --relocatable --python "$python" "$venv" 2>&1 | indent
+}
+
+# install_packages ARGUMENT…: installs packages as pip would
+install_packages() {
+  UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match} uv pip install --python "$venv/bin/python" "$@" 2>&1 | indent
+}
+
+# install_project: installs the tool itself, as a package that stays in the folder of the source
+install_project() { install_packages --no-deps -e .; }
+
+# save_venv KEY: writes the files of the layers. The environment is used again while the key is the same.
+save_venv() {
+  local version
+  mkdir -p "$downloads"
+  printf '[types]\ncache = true\n' >"$downloads.toml"
+  add_setuptools
+  uv cache prune -q 2>&1 | indent || true
+  version=$(uv --version | cut -d' ' -f2)
+  rm -rf "$venv/env"
+  mkdir -p "$venv/env"
+  printf %s "$venv" >"$venv/env/VIRTUAL_ENV.override"
+  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nversion = "%s"\nkey = "%s"\n' "$version" "$1" >"$venv.toml"
+}
+
+# Many old packages import pkg_resources without naming setuptools, which environments had until Python 3.11.
+add_setuptools() {
+  local site
+  site=$(echo "$venv"/lib/python3*/site-packages)
+  [[ -d $site/setuptools ]] && return
+  grep -rqsE --include='*.py' '^(import|from)[[:space:]]+pkg_resources' "$site" . || return 0
+  echo "       pkg_resources is imported: setuptools is installed too"
+  install_packages 'setuptools<81'
+}

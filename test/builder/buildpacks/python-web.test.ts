@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ASource } from './run-buildpack.ts';
+
+const FLASK = 'from flask import Flask\napp = Flask(__name__)\n';
+const FASTAPI = 'import fastapi\napp = fastapi.FastAPI()\n';
+const MANAGE =
+  'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")\nimport django\n';
+
+/** Runs the build with programs in the virtual environment, and returns the web process. */
+async function webOf(files: Record<string, string>, programs: readonly string[]) {
+  await using source = await ASource.of(files);
+  const venv = join(source.layers, 'venv');
+  await mkdir(join(venv, 'bin'), { recursive: true });
+  for (const program of programs) {
+    await writeFile(join(venv, 'bin', program), '#!/bin/sh\n');
+    await chmod(join(venv, 'bin', program), 0o755);
+  }
+  const { code, output } = await source.run('python-web', 'build', { VIRTUAL_ENV: venv });
+  if (code !== 0) return { code, output, web: null };
+  return { code, output, web: (await source.processes())['web']?.join(' ') };
+}
+
+for (const [text, file] of Object.entries({
+  [FLASK]: 'app.py',
+  'app: Flask = make()\n': 'app.py',
+  'def app(environ, start_response):\n  pass\n': 'app.py',
+  'class app:\n  pass\n': 'app.py',
+  'from tool import application as app\n': 'app.py',
+  'from tool import *\n': 'app.py',
+  'try:\n  import x\nexcept ImportError:\n  app = 1\n': 'app.py',
+  'if x:\n  pass\nelse:\n  server, app = make()\n': 'app.py',
+  'this is no Python, and app\n': 'app.py',
+  'import flask\ndef create_app():\n  return flask.Flask("a")\n': 'app.py',
+  'import dash\napp = dash.Dash()\nserver = app.server\n': 'app.py',
+  'import os\nport = os.environ["PORT"]\n': 'app.py',
+  'import streamlit as st\nst.write("x")\n': 'app.py',
+})) {
+  test(`the python-web buildpack takes part if app.py has ${JSON.stringify(text)}`, async () => {
+    await using source = await ASource.of({ 'app.py': text });
+    const { code, output } = await source.run('python-web', 'detect');
+    assert.equal(code, 0, output);
+    assert.equal(output, `web process of ${file}`);
+  });
+}
+
+for (const text of [
+  'def make():\n  app = 1\n  return app\n',
+  'print("app = 1")\n',
+  'application = 1\n',
+  'from celery import Celery\napp = Celery()\n',
+  'import typer\napp = typer.Typer()\n',
+  '',
+]) {
+  test(`the python-web buildpack does not take part if app.py has ${JSON.stringify(text)}`, async () => {
+    await using source = await ASource.of({ 'app.py': text });
+    const { code, output } = await source.run('python-web', 'detect');
+    assert.equal(code, 100, output);
+    assert.match(output, /^note: app\.py is no web process/);
+  });
+}
+
+for (const [name, files] of Object.entries({
+  'a Procfile with web': { 'app.py': FLASK, Procfile: 'worker: x\n  web: gunicorn app:app\n' },
+  'a Procfile with a byte order mark before web': { 'app.py': FLASK, Procfile: '\uFEFFweb: x\r\n' },
+  'no Python file': { 'README.md': '' },
+})) {
+  test(`the python-web buildpack does not take part: ${name}`, async () => {
+    await using source = await ASource.of(files);
+    assert.equal((await source.run('python-web', 'detect')).code, 100);
+  });
+}
+
+for (const { name, files, programs, web } of [
+  { name: 'gunicorn', files: { 'app.py': FLASK }, programs: ['gunicorn'], web: 'gunicorn app:app' },
+  {
+    name: 'a Procfile without web',
+    files: { 'app.py': FLASK, Procfile: 'worker: x\n' },
+    programs: ['gunicorn'],
+    web: 'gunicorn app:app',
+  },
+  {
+    name: 'the folder of webservice',
+    files: { 'www/python/src/app.py': 'app = 1\n', 'app.py': FLASK },
+    programs: ['gunicorn'],
+    web: 'gunicorn --chdir www/python/src app:app',
+  },
+  {
+    name: 'Django',
+    files: { 'manage.py': MANAGE, 'mysite/wsgi.py': '', 'other/wsgi.py': '' },
+    programs: ['gunicorn'],
+    web: 'gunicorn mysite.wsgi',
+  },
+  {
+    name: 'Django in a folder below the top',
+    files: { 'backend/manage.py': MANAGE, 'backend/mysite/wsgi.py': '' },
+    programs: ['gunicorn'],
+    web: 'gunicorn --chdir backend mysite.wsgi',
+  },
+  {
+    name: 'Django with ASGI only',
+    files: { 'manage.py': MANAGE, 'mysite/asgi.py': '' },
+    programs: ['daphne'],
+    web: 'bash -c exec daphne -b 0.0.0.0 -p $PORT mysite.asgi:application',
+  },
+  {
+    name: 'FastAPI',
+    files: { 'main.py': FASTAPI },
+    programs: ['gunicorn', 'uvicorn'],
+    web: 'bash -c exec uvicorn --host 0.0.0.0 --port $PORT main:app',
+  },
+  {
+    name: 'FastAPI in a package',
+    files: { 'app/__init__.py': '', 'app/main.py': FASTAPI },
+    programs: ['uvicorn'],
+    web: 'bash -c exec uvicorn --host 0.0.0.0 --port $PORT app.main:app',
+  },
+  {
+    name: 'an application that another module makes',
+    files: { 'main.py': 'from tool.web import app\n', 'tool/web.py': FASTAPI },
+    programs: ['hypercorn'],
+    web: 'bash -c exec hypercorn --bind 0.0.0.0:$PORT main:app',
+  },
+  {
+    name: 'a Flask factory in a package',
+    files: { 'flaskr/__init__.py': 'from flask import Flask\ndef create_app(test_config=None):\n  pass\n' },
+    programs: ['gunicorn'],
+    web: 'gunicorn flaskr:create_app()',
+  },
+  {
+    name: '.flaskenv',
+    files: { '.flaskenv': 'FLASK_APP=microblog.py\n', 'microblog.py': FLASK, 'app/__init__.py': FLASK },
+    programs: ['gunicorn'],
+    web: 'gunicorn microblog:app',
+  },
+  {
+    name: 'wsgi.py with application',
+    files: { 'wsgi.py': 'import bottle\napplication = bottle.default_app()\n' },
+    programs: ['gunicorn'],
+    web: 'gunicorn wsgi',
+  },
+  {
+    name: 'the folder src',
+    files: { 'src/app.py': FLASK },
+    programs: ['gunicorn'],
+    web: 'gunicorn --chdir src app:app',
+  },
+  {
+    name: 'a script that listens on $PORT',
+    files: { 'server.py': 'import os\nport = int(os.environ.get("PORT", 8000))\n' },
+    programs: [],
+    web: 'python3 -u server.py',
+  },
+  {
+    name: 'Streamlit',
+    files: { 'app.py': 'import streamlit\n' },
+    programs: ['streamlit'],
+    web: 'bash -c exec streamlit run app.py --server.address 0.0.0.0 --server.headless true --server.port $PORT',
+  },
+]) {
+  test(`the python-web buildpack chooses the web process: ${name}`, async () => {
+    const made = await webOf(files, programs);
+    assert.equal(made.code, 0, made.output);
+    assert.equal(made.web, web);
+    assert.match(made.output, /web: .* \(add a Procfile to change it\)/);
+  });
+}
+
+test('an ASGI application without a server is refused with the package to add', async () => {
+  const { code, output } = await webOf({ 'main.py': FASTAPI }, ['gunicorn']);
+  assert.equal(code, 1);
+  assert.match(
+    output,
+    /main\.py is an ASGI application, and no requirements install a server for it: add uvicorn/,
+  );
+});
+
+test('threat 66: the search for a web process runs no module of the tool', async () => {
+  await using source = await ASource.of({
+    'app.py': 'open("hacked", "w")\napp = 1\n',
+    'ast.py': 'open("hacked", "w")\n',
+    'sitecustomize.py': 'open("hacked", "w")\n',
+  });
+  assert.equal((await source.run('python-web', 'detect')).code, 0);
+  assert.equal((await source.run('python', 'detect')).code, 0);
+  await assert.rejects(readFile(join(source.folder, 'hacked')), { code: 'ENOENT' });
+});
