@@ -38,7 +38,7 @@ for (const { fixture, says, answers } of [
   { fixture: 'node-program', says: /web: http-server/, answers: /^Served by a program of an npm package$/m },
   {
     fixture: 'python-node-assets',
-    says: /node 24 · npm · python/,
+    says: /python 3\.\d+ · node 24 · npm/,
     answers: /^Python serves: \/\* built by Node, picocolors: boolean/m,
   },
 ]) {
