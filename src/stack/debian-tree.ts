@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import type { Progress } from '../core/progress.ts';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import type { FetchedPackages } from './debian-packages.ts';
-import { BOUND, explainMmdebstrap, PROGRAMS } from './stack-faults.ts';
+import { BOUND, explainMmdebstrap, fullDisk, PROGRAMS } from './stack-faults.ts';
 
 /** The folder with the certificate authorities that the operator of a Debian machine has added. */
 const LOCAL_AUTHORITIES = '/usr/local/share/ca-certificates';
@@ -61,7 +61,13 @@ async function unpackInto(folder: string, options: TreeOptions): Promise<void> {
   await mkdir(folder);
   const words = ['--extract', '--file=-', `--directory=${folder}`, '--no-same-owner', '--exclude=./dev/*'];
   const tar = execa('tar', words, { ...PROGRAMS, stdin: 'pipe', reject: false, all: true });
-  await run(options, ['--mode=unshare', '--format=tar'], '-', tar.stdin);
+  // If tar ends early, its exit status and output tell why.
+  tar.stdin.on('error', () => {});
+  try {
+    await run(options, ['--mode=unshare', '--format=tar'], '-', tar.stdin);
+  } catch (error) {
+    throw fullDisk((await tar).all) ?? error;
+  }
   const { exitCode, all } = await tar;
   if (exitCode !== 0) throw explainMmdebstrap(all, options.log);
 }
@@ -73,17 +79,17 @@ async function run(
   archive: NodeJS.WritableStream | null = null,
 ): Promise<void> {
   // If root's mmdebstrap is killed, its mounts in the tree and its processes must not stay. A plain user's mmdebstrap makes
-  // such namespaces itself.
-  const namespaces =
+  // such namespaces itself. It needs a folder that all users may enter, on a disk: /tmp is often in memory.
+  const wrapper =
     process.getuid?.() === 0
       ? ['unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', '--']
-      : [];
+      : ['sh', '-c', 'TMPDIR=${TMPDIR:-/var/tmp} exec "$@"', 'sh'];
   const authorities = existsSync(LOCAL_AUTHORITIES)
     ? [`--essential-hook=copy-in ${LOCAL_AUTHORITIES} ${dirname(LOCAL_AUTHORITIES)}`]
     : [];
   const [first, ...words] = [
     ...BOUND,
-    ...namespaces,
+    ...wrapper,
     'mmdebstrap',
     ...mode,
     '--variant=minbase',

@@ -73,7 +73,8 @@ export function explainMmdebstrap(output: string, log: string): DeployError {
   );
 }
 
-function fullDisk(output: string): DeployError | null {
+/** The error for a full disk, if the output of a program tells of one. Otherwise null. */
+export function fullDisk(output: string): DeployError | null {
   if (!/No space left on device|not enough free space|Disk quota exceeded/i.test(output)) return null;
   return stackNotMade('the disk is full', `A stack needs 4 GB, and 4 GB more while it is made. ${AGAIN}`);
 }

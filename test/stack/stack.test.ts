@@ -248,12 +248,3 @@ const { output } = await runIn(sandbox, ['bash', '-c', ${JSON.stringify(LOOK)}],
 console.log(output);
 `;
 }
-
-test('the packages of the images and of the stack are one list', async () => {
-  const script = await readFile(join(source, 'deploy/builder/build-images'), 'utf8');
-  assert.match(script, /"\$here\/packages"/);
-  for (const name of ['run', 'build']) {
-    const file = await readFile(join(source, `deploy/builder/${name}.Dockerfile`), 'utf8');
-    assert.match(file, /apt-get install -y --no-install-recommends \$packages/);
-  }
-});

@@ -181,6 +181,12 @@ export async function runStack(line: {
       return 0;
     }
     checkCount(command, positionals);
+    if (rest.config.builder !== 'local')
+      throw new DeployError(
+        'NO_STACK',
+        'this server builds in a cluster, where images take the place of stacks',
+        'To make new images: deploy/builder/build-images',
+      );
     const status = await command.run({ ...rest, flags, args: positionals });
     const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
     if (command !== list)
@@ -194,11 +200,11 @@ export async function runStack(line: {
 }
 
 async function makeOptions({ config, flags, progress }: StackContext) {
-  if (config.sandbox === 'trusted' || config.builder !== 'local')
+  if (config.sandbox === 'trusted')
     throw new DeployError(
       'NO_STACK',
-      'this server would not use a stack, because it does not isolate tools by itself',
-      'Stacks need the settings builder: local and sandbox: auto or isolated. In a cluster, deploy/builder/build-images makes the images.',
+      'this server would not use a stack, because the setting sandbox is trusted',
+      'Set sandbox to isolated. Without isolation, builds and tools see the programs of this machine.',
     );
   const { readPackageList } = await import('../../stack/package-list.ts');
   const list = await readPackageList(String(flags['packages'] ?? PACKAGES));
