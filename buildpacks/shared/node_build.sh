@@ -12,12 +12,6 @@ log=$(mktemp)
 mkdir -p "$downloads"
 printf '[types]\ncache = true\n' >"$downloads.toml"
 
-# As on Heroku, a line of the Procfile can name a program of a package: `web: next start`
-mkdir -p "$CNB_LAYERS_DIR/programs/env"
-printf %s "$PWD/node_modules/.bin" >"$CNB_LAYERS_DIR/programs/env/PATH.prepend"
-printf : >"$CNB_LAYERS_DIR/programs/env/PATH.delim"
-printf '[types]\nlaunch = true\nbuild = true\n' >"$CNB_LAYERS_DIR/programs.toml"
-
 # step TITLE COMMAND…: runs a command of the build. If it fails, ends the build, with a sentence if the reason is known
 step() {
   local status=0
@@ -87,7 +81,7 @@ needed_packages() {
 }
 
 build_tool() {
-  local script all='' needed word package web
+  local script all='' needed word package web ignored
   if [[ -d node_modules ]]; then
     echo " !     node_modules is in the repository, but is not used. Add node_modules to .gitignore."
     rm -rf node_modules
@@ -104,6 +98,8 @@ build_tool() {
     needed=$(needed_packages "${web:-npm start}")
   else
     step "$manager install" install_all
+    ignored=$(grep -oE 'Ignored build scripts: [^.]*' "$log" | cut -d: -f2 || true)
+    [[ -z $ignored ]] || echo " !     pnpm did not run the install scripts of$ignored: name them in onlyBuiltDependencies in pnpm-workspace.yaml."
     script=$(build_script "$lines" || true)
     [[ -z $script ]] || step "$manager run $script" "$manager" run "$script"
     if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then

@@ -84,3 +84,10 @@ test('a TypeScript start script serves WebSockets', async () => {
   assert.equal(frame.subarray(2).toString(), 'echo: hi');
   socket.destroy();
 });
+
+for (const fixture of ['node-yarn', 'node-pnpm']) {
+  test(`the server of ${fixture} itself gets SIGTERM, although a package manager started it`, async () => {
+    await server.command('stop', fixture);
+    assert.match((await server.command('logs', fixture, '-p', 'web')).stdout, /ends when it is asked to/);
+  });
+}
