@@ -5,6 +5,8 @@
 
 # shellcheck source=package.sh
 source "$CNB_BUILDPACK_DIR/lib/package.sh"
+# shellcheck source=stack.sh
+source "$CNB_BUILDPACK_DIR/lib/stack.sh"
 
 lines=$(json package.json)
 downloads=$CNB_LAYERS_DIR/downloads
@@ -32,7 +34,7 @@ explain() {
   elif grep -qF ERR_PNPM_OUTDATED_LOCKFILE "$log"; then
     lock=pnpm-lock.yaml
   elif grep -qE 'gyp ERR!.*(not found: make|find Python|could not find a version of Python)|make: (cc|c\+\+|g\+\+):.*not found' "$log"; then
-    echo " !     A package must be compiled, but this machine has no compiler for it: install build-essential and python3, or use a stack."
+    echo " !     A package must be compiled, but this machine has no compiler for it: install the Debian packages build-essential and python3.$(in_stack 'A compiler')"
   fi
   [[ -z $lock ]] || echo " !     $lock is out of step with package.json${detail:+ ($detail)}: run \`$manager install\`, and commit $lock."
 }
