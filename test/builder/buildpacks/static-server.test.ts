@@ -21,10 +21,10 @@ let outside: ASource;
 let server: ReturnType<typeof serve>;
 let port = 0;
 
-function serve(folder: string, more: { idleSeconds: number } | null = null) {
+function serve(folder: string, more: { idleSeconds: number } | null = null, options: readonly string[] = []) {
   const lib = join(productBuildpacks, 'static/lib');
   const patient = `import sys; sys.path.insert(0, ${JSON.stringify(lib)}); import serve; serve.Handler.timeout = ${more?.idleSeconds}; serve.main()`;
-  return execa('python3', more === null ? ['-u', join(lib, 'serve.py')] : ['-uBc', patient], {
+  return execa('python3', more === null ? ['-u', join(lib, 'serve.py'), ...options] : ['-uBc', patient], {
     cwd: folder,
     env: { PATH: '/usr/bin:/bin', PORT: '0', LANG: 'C.UTF-8' },
     extendEnv: false,
@@ -41,6 +41,9 @@ before(async () => {
     '404.html': '<h1>lost</h1>',
     'docs/index.html': '<h1>docs</h1>',
     'no-index/page.html': 'page',
+    'about.html': '<h1>about</h1>',
+    'news.html': '<h1>news</h1>',
+    'news/one.html': 'one',
     'a b é.txt': 'odd name',
     'app.js': 'let x;',
     'numbers.txt': '0123456789',
@@ -77,7 +80,7 @@ after(async () => {
 
 function get(
   path: string,
-  options: { method?: string; headers?: Record<string, string> } = {},
+  options: { method?: string; headers?: Record<string, string>; port?: number } = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request({ host: '127.0.0.1', port, path, ...options }, (answer) => {
@@ -103,6 +106,10 @@ for (const { path, status, body, type } of [
   { path: '/a%20b%20%C3%A9.txt', status: 200, body: 'odd name', type: 'text/plain; charset=utf-8' },
   { path: '/empty.css', status: 200, body: '', type: 'text/css; charset=utf-8' },
   { path: '/link-in', status: 200, body: '0123456789', type: 'text/plain; charset=utf-8' },
+  { path: '/about', status: 200, body: '<h1>about</h1>', type: 'text/html; charset=utf-8' },
+  { path: '/news', status: 200, body: '<h1>news</h1>', type: 'text/html; charset=utf-8' },
+  { path: '/news/one', status: 200, body: 'one', type: 'text/html; charset=utf-8' },
+  { path: '/about/', status: 404, body: '<h1>lost</h1>', type: 'text/html; charset=utf-8' },
   { path: '/missing', status: 404, body: '<h1>lost</h1>', type: 'text/html; charset=utf-8' },
   { path: '/no-index/', status: 404, body: '<h1>lost</h1>', type: 'text/html; charset=utf-8' },
   { path: '/numbers.txt/', status: 404, body: '<h1>lost</h1>', type: 'text/html; charset=utf-8' },
@@ -197,18 +204,112 @@ test('a client that pauses longer than the static server’s idle limit still ge
   }
 });
 
+test('an application that reads the address itself gets its page for every path without a file', async () => {
+  await using site = await ASource.of({
+    'dist/index.html': 'app',
+    'dist/a.txt': 'a',
+    'index.html': 'source',
+  });
+  const server = serve(site.folder, null, ['dist', '404.html', 'index.html']);
+  try {
+    const at = { port: await portOf(server) };
+    const answers = await Promise.all(['/', '/a.txt', '/users/7', '/.env'].map((path) => get(path, at)));
+    assert.deepEqual(
+      answers.map(({ status, body }) => [status, body]),
+      [
+        [200, 'app'],
+        [200, 'a'],
+        [200, 'app'],
+        [200, 'app'],
+      ],
+    );
+  } finally {
+    server.kill('SIGTERM');
+    await server;
+  }
+});
+
+test('if a build made the site, browsers keep the files whose names have a hash, and no others', async () => {
+  const kept = [
+    'assets/index-B3dq9xYz.js',
+    'static/js/main.8f3a9b2c.chunk.js',
+    '_next/static/a1b2c3d4-x.0f9e8d7c.css',
+  ];
+  const asked = ['index.html', 'assets/page-2-introduction.js', 'assets/jquery-3.7.1.min.js', 'B3dq9xYz.js'];
+  await using site = await ASource.of(Object.fromEntries([...kept, ...asked].map((path) => [path, 'x'])));
+  const server = serve(site.folder, null, ['.', '404.html', '', 'built']);
+  try {
+    const at = { port: await portOf(server) };
+    for (const path of kept) {
+      assert.match(String((await get(`/${path}`, at)).headers['cache-control']), /immutable/, path);
+    }
+    for (const path of asked) {
+      assert.equal((await get(`/${path}`, at)).headers['cache-control'], 'no-cache', path);
+    }
+  } finally {
+    server.kill('SIGTERM');
+    await server;
+  }
+});
+
 test('the static server sends a large file complete', async () => {
   assert.equal((await get('/big.bin')).body.length, 3_000_000);
 });
 
-for (const { files, says } of [
-  { files: { 'index.html': '' }, says: 'Serving 1 file, without' },
-  { files: { 'index.html': '', 'a b.css': '', '.hidden': '' }, says: 'Serving 2 files, without' },
+const built = JSON.stringify({ scripts: { build: 'vite build' } });
+for (const { files, says, serves } of [
+  { files: { 'index.html': '' }, says: 'Serving 1 file, without', serves: ['.', '404.html', '', ''] },
+  {
+    files: { 'index.html': '', 'a b.css': '', '.hidden': '' },
+    says: 'Serving 2 files, without',
+    serves: ['.', '404.html', '', ''],
+  },
+  {
+    files: { 'docs/index.html': '', 'README.md': '' },
+    says: 'Serving 1 file of docs, without',
+    serves: ['docs', '404.html', '', ''],
+  },
+  {
+    files: { 'index.html': '', 'dist/index.html': '', 'package.json': built },
+    says: 'Serving 1 file of dist, without',
+    serves: ['dist', '404.html', '', 'built'],
+  },
+  {
+    files: { 'public/index.html': '', 'build/index.html': '', 'package.json': built },
+    says: 'of build, without',
+    serves: ['build', '404.html', '', 'built'],
+  },
+  {
+    files: { 'src/index.html': '', 'dist/site/browser/index.html': '', 'package.json': built },
+    says: 'of dist/site/browser, without',
+    serves: ['dist/site/browser', '404.html', '', 'built'],
+  },
+  {
+    files: { 'public/index.html': '', 'public/_redirects': '/api/* /x 301\n/*   /index.html  200\n' },
+    says: 'of public, without',
+    serves: ['public', '404.html', 'index.html', ''],
+  },
+  {
+    files: { 'index.html': '', '200.html': '' },
+    says: 'Serving 2',
+    serves: ['.', '404.html', '200.html', ''],
+  },
+  {
+    files: {
+      'site/index.html': '',
+      'index.html': '',
+      'static.json':
+        '{"root": "site/", "routes": {"/**": "index.html"}, "error_page": "lost.html", "proxies": {"/api": 1}}',
+    },
+    says: 'These keys of static.json have no effect: proxies',
+    serves: ['site/', 'lost.html', 'index.html', ''],
+  },
 ]) {
-  test(`the build of a static site says how many files it serves: ${says}`, async () => {
+  test(`the build of a static site says what it serves: ${Object.keys(files).join(', ')}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run('static', 'build');
     assert.equal(code, 0, output);
     assert.ok(output.includes(says), output);
+    assert.deepEqual((await source.processes())['web']?.slice(3), serves);
   });
 }
