@@ -133,7 +133,7 @@ define_web() {
   if [[ -n $server ]]; then
     write_process web "${command[@]}"
     [[ -n $1 ]] || other_language >/dev/null || echo "       web: ${command[*]} (add a Procfile to change it)"
-  elif [[ ! -f Procfile && -z $(site_folder)$(build_script "$lines") ]] && ! other_language >/dev/null; then
+  elif [[ ! -f $top/Procfile && -z $(site_folder)$(build_script "$lines") ]] && ! other_language >/dev/null; then
     echo " !     Nothing says how to start this tool: add a start script to package.json, or a Procfile with a line such as \`web: node server.js\`."
   fi
 }

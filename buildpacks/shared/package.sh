@@ -3,6 +3,10 @@
 # shellcheck source=other_language.sh
 source "$CNB_BUILDPACK_DIR/lib/other_language.sh"
 
+# The buildpacks work in www/js if package.json is only there, where Toolforge's `webservice` looks for it.
+top=$PWD
+if [[ ! -f package.json && -f www/js/package.json ]]; then cd www/js; fi
+
 # Matches a byte order mark or nothing. Some editors on Windows write the mark at the start of a file
 bom=$'(\xef\xbb\xbf)?'
 
@@ -41,13 +45,13 @@ build_script() { for script in heroku-postbuild build; do has "$1" "scripts|$scr
 # Tells whether a command of the tool runs Node, or whether service.template asks for it
 runs_node() {
   local programs='(^|[[:space:];&|"'\''(])(node|nodejs|npm|npx|yarn|pnpm)([[:space:];&|"'\'')]|$)'
-  grep -qsE "^$bom"'type:[[:space:]]*["'\'']?node' service.template && return
-  [[ -f Procfile ]] && LC_ALL=C tr -d '\000\r' <Procfile | sed -nE "s/^$bom"'[[:space:]]*[A-Za-z0-9_-]+:(.*)/\2/p' | grep -E "$programs" >/dev/null && return
-  { grep -shE '^[[:space:]-]*command:' toolforge.yaml jobs.yaml || true; } | sed -E 's/^[[:space:]-]*command://' | grep -E "$programs" >/dev/null
+  grep -qsE "^$bom"'type:[[:space:]]*["'\'']?node' service.template "$top/service.template" && return
+  [[ -f $top/Procfile ]] && LC_ALL=C tr -d '\000\r' <"$top/Procfile" | sed -nE "s/^$bom"'[[:space:]]*[A-Za-z0-9_-]+:(.*)/\2/p' | grep -E "$programs" >/dev/null && return
+  { grep -shE '^[[:space:]-]*command:' "$top/toolforge.yaml" "$top/jobs.yaml" || true; } | sed -E 's/^[[:space:]-]*command://' | grep -E "$programs" >/dev/null
 }
 
 # Prints the first folder that has an index.html, or nothing
-site_folder() { for folder in . public dist docs build; do [[ -f $folder/index.html ]] && echo "$folder" && return; done; }
+site_folder() { for folder in . public public_html dist docs build; do [[ -f $folder/index.html ]] && echo "$folder" && return; done; }
 
 # A start script that runs one of these programs serves a tool while its developer changes it. It needs no server to run
 # what the build makes.
@@ -148,7 +152,8 @@ write_process() {
     words+="${words:+, }\"$word\""
   done
   printf '[[processes]]\ntype = "%s"\ncommand = [%s]\ndefault = true\n' "$type" "$words" >"$CNB_LAYERS_DIR/launch.toml"
+  [[ $PWD == "$top" ]] || printf 'working-dir = "%s"\n' "$PWD" >>"$CNB_LAYERS_DIR/launch.toml"
 }
 
 # web_line: prints the command of `web` in the Procfile, or nothing
-web_line() { [[ ! -f Procfile ]] || LC_ALL=C tr -d '\000\r' <Procfile | sed -nE "s/^$bom"'[[:space:]]*web:[[:space:]]*(.*)/\2/p' | tail -n 1; }
+web_line() { [[ ! -f $top/Procfile ]] || LC_ALL=C tr -d '\000\r' <"$top/Procfile" | sed -nE "s/^$bom"'[[:space:]]*web:[[:space:]]*(.*)/\2/p' | tail -n 1; }

@@ -37,6 +37,11 @@ for (const { fixture, says, answers } of [
   },
   { fixture: 'node-program', says: /web: http-server/, answers: /^Served by a program of an npm package$/m },
   {
+    fixture: 'node-webservice',
+    says: /node 20 \(service\.template\)/,
+    answers: /^Node v20\.\d+\.\d+ in \/workspace\/www\/js$/m,
+  },
+  {
     fixture: 'python-node-assets',
     says: /python 3\.\d+ · node 24 · npm/,
     answers: /^Python serves: \/\* built by Node, picocolors: boolean/m,

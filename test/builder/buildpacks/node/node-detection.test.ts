@@ -104,6 +104,18 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ['a Procfile that runs Node', { 'x.mjs': '', Procfile: 'web: node x.mjs\n' }, ['node 24']],
   ['a Procfile that runs a file with node in its name', { Procfile: 'web: ./node-like.sh\n' }, []],
   ['a job that runs Node', { 'x.js': '', 'jobs.yaml': '- name: a\n  command: node x.js\n' }, ['node 24']],
+  [
+    'the folder of webservice',
+    { 'www/js/package.json': json(SERVER), 'www/js/service.template': 'type: node18\n' },
+    ['node 18 (service.template)', 'npm'],
+  ],
+  [
+    'a package.json in another folder',
+    { 'frontend/package.json': json(VITE), 'app.py': '' },
+    [
+      'note: frontend/package.json is left aside, because only a package.json at the top is used. Its build script can build frontend: npm --prefix frontend ci && npm --prefix frontend run build',
+    ],
+  ],
   ['a main file', { 'package.json': json({ main: 'bot.js' }), 'bot.js': '' }, ['node 24', 'npm']],
   ['a main file that is missing', { 'package.json': json({ main: 'bot.js' }) }, [ASIDE]],
   [
@@ -160,6 +172,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ],
   ['index.html', { 'index.html': '', 'app.js': '' }, ['static site (index.html)']],
   ['index.html in public', { 'public/index.html': '' }, ['static site (public/index.html)']],
+  ['index.html in public_html', { 'public_html/index.html': '' }, ['static site (public_html/index.html)']],
   ['index.html in dist', { 'dist/index.html': '' }, ['static site (dist/index.html)']],
   ['index.html in docs', { 'docs/index.html': '' }, ['static site (docs/index.html)']],
   ['index.html in build', { 'build/index.html': '' }, ['static site (build/index.html)']],
