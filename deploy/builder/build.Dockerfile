@@ -1,11 +1,12 @@
-# The image in which tools are built: Debian with compilers, the Cloud Native Buildpacks lifecycle, and buildpacks. The
-# context is the folder with the buildpacks (NAME/buildpack.toml and order.toml).
+# The image in which tools are built: Debian with compilers, the Cloud Native Buildpacks lifecycle, and buildpacks.
+# build-images passes the packages. The context is the folder with the buildpacks (NAME/buildpack.toml and order.toml).
 ARG lifecycle_image=docker.io/buildpacksio/lifecycle:0.21.0
 ARG run_image
+ARG suite
 FROM ${lifecycle_image} AS lifecycle
 FROM ${run_image} AS run
 
-FROM docker.io/library/debian:bookworm-slim AS cnb
+FROM docker.io/library/debian:${suite}-slim AS cnb
 ARG run_image
 COPY --from=lifecycle /cnb/lifecycle /cnb/lifecycle
 # The list of packages in the run image. The apt buildpack installs only packages that this list lacks.
@@ -24,24 +25,29 @@ RUN set -eu; \
     cp /buildpacks/order.toml /cnb/order.toml; \
     printf '[[images]]\nimage = "%s"\n' "$run_image" >/cnb/run.toml
 
-FROM docker.io/library/debian:bookworm-slim
-RUN apt-get update \
- && apt-get install -y --no-install-recommends \
-      bzip2 ca-certificates curl gawk git build-essential pkg-config python3 python3-dev python3-venv xz-utils \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+FROM docker.io/library/debian:${suite}-slim
+ARG suite
+ARG release
+ARG packages
 ARG cnb_uid=1000
 ARG cnb_gid=1000
-RUN groupadd --gid "$cnb_gid" cnb \
- && useradd --uid "$cnb_uid" --gid "$cnb_gid" --create-home --shell /bin/bash cnb \
- && install -d -o cnb -g cnb /workspace /layers
-COPY --from=cnb /cnb /cnb
 # https://github.com/buildpacks/spec/blob/main/platform.md#build-image
 ENV CNB_USER_ID=${cnb_uid} \
     CNB_GROUP_ID=${cnb_gid} \
     LANG=C.UTF-8
-LABEL io.buildpacks.base.id=org.wikimedia.toolforge.bookworm \
+LABEL io.buildpacks.base.id=org.wikimedia.toolforge.${suite} \
       io.buildpacks.base.distro.name=debian \
-      io.buildpacks.base.distro.version=12 \
-      io.buildpacks.base.description="Debian 12 with compilers, the lifecycle and the buildpacks of toolforge-push"
+      io.buildpacks.base.distro.version=${release} \
+      io.buildpacks.base.description="Debian ${suite} with compilers, the lifecycle and the buildpacks of toolforge-push"
+# update-alternatives, which the package of Java runs, fails without the folder man1.
+# Few instructions follow this one, because buildah's storage driver vfs copies the whole image for each of them.
+RUN mkdir -p /usr/share/man/man1 \
+ && apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
+ && groupadd --gid "$cnb_gid" cnb \
+ && useradd --uid "$cnb_uid" --gid "$cnb_gid" --create-home --shell /bin/bash cnb \
+ && install -d -o cnb -g cnb /workspace /layers
+COPY --from=cnb /cnb /cnb
 USER ${cnb_uid}:${cnb_gid}
 WORKDIR /workspace

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import { DeployError } from '../../src/core/errors.ts';
 import { readPackageList } from '../../src/stack/package-list.ts';
 
+const source = resolve(import.meta.dirname, '../..');
 const folder = mkdtempSync(join(tmpdir(), 'packages-'));
 after(() => rmSync(folder, { recursive: true }));
 
@@ -24,7 +26,7 @@ test('the tree for builds has the packages of the tree for tools too', async () 
 });
 
 test('the list of the product has the languages, and compilers only for builds', async () => {
-  const { packages } = await readPackageList(resolve(import.meta.dirname, '../../deploy/builder/packages'));
+  const { packages } = await readPackageList(join(source, 'deploy/builder/packages'));
   for (const name of ['python3', 'php-cli', 'ruby', 'perl']) assert.ok(packages.run.includes(name), name);
   for (const name of ['build-essential', 'golang-go', 'cargo', 'maven', 'composer'])
     assert.ok(packages.build.includes(name) && !packages.run.includes(name), name);
@@ -49,3 +51,12 @@ for (const { name, text, says } of [
     });
   });
 }
+
+test('the packages of the images and of the stack are one list', async () => {
+  const script = await readFile(join(source, 'deploy/builder/build-images'), 'utf8');
+  assert.match(script, /"\$here\/packages"/);
+  for (const name of ['run', 'build']) {
+    const file = await readFile(join(source, `deploy/builder/${name}.Dockerfile`), 'utf8');
+    assert.match(file, /apt-get install -y --no-install-recommends \$packages/);
+  }
+});
