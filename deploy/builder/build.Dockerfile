@@ -39,6 +39,7 @@ LABEL io.buildpacks.base.id=org.wikimedia.toolforge.${suite} \
       io.buildpacks.base.distro.name=debian \
       io.buildpacks.base.distro.version=${release} \
       io.buildpacks.base.description="Debian ${suite} with compilers, the lifecycle and the buildpacks of toolforge-push"
+WORKDIR /workspace
 # update-alternatives, which the package of Java runs, fails without the folder man1.
 # Few instructions follow this one, because buildah's storage driver vfs copies the whole image for each of them.
 RUN mkdir -p /usr/share/man/man1 \
@@ -50,4 +51,3 @@ RUN mkdir -p /usr/share/man/man1 \
  && install -d -o cnb -g cnb /workspace /layers
 COPY --from=cnb /cnb /cnb
 USER ${cnb_uid}:${cnb_gid}
-WORKDIR /workspace

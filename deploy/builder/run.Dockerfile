@@ -12,6 +12,7 @@ LABEL io.buildpacks.base.id=org.wikimedia.toolforge.${suite} \
       io.buildpacks.base.distro.name=debian \
       io.buildpacks.base.distro.version=${release} \
       io.buildpacks.base.description="Debian ${suite} with the languages of tools that toolforge-push builds"
+WORKDIR /workspace
 ENV LANG=C.UTF-8
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages \
@@ -20,4 +21,3 @@ RUN apt-get update \
  && useradd --uid "$cnb_uid" --gid "$cnb_gid" --create-home --shell /bin/bash cnb \
  && install -d -o cnb -g cnb /workspace
 USER ${cnb_uid}:${cnb_gid}
-WORKDIR /workspace

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { createLog } from '../../../src/core/log/log.ts';
 import { chooseSandbox } from '../../../src/sandbox/choose-sandbox.ts';
-import { hostFiles } from '../../../src/sandbox/isolated/host-files.ts';
+import { hostFiles, treeFiles } from '../../../src/sandbox/isolated/host-files.ts';
 import { dataFolder, isRoot, startIn } from '../sandbox-bench.ts';
 
 /** True if a machine with the address 192.0.2.9 would keep sandboxes away from this address. */
@@ -192,4 +192,38 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
   await writeFile(join(kept, 'done'), '');
   await child.exited;
   assert.match(await output, /^ready\nno secret\nend\n$/);
+});
+
+test('over the /etc of a Debian tree lie only accounts, name servers, host names and authorities', async () => {
+  await using data = await dataFolder();
+  const root = await rootWith(join(data.path, 'root'), {
+    'etc/hosts': '',
+    'etc/resolv.conf': 'nameserver 192.0.2.1\n',
+    'etc/os-release': '',
+    'etc/ssl/certs/ca-certificates.crt': '',
+    'etc/ssl/certs/other.pem': '',
+  });
+  const { overTree } = await hostFiles(join(data.path, 'own'), { root, isFenced });
+  assert.deepEqual(
+    overTree.filter((word) => word.startsWith('/etc/')).sort(),
+    ['group', 'hosts', 'passwd', 'resolv.conf', 'ssl/certs/ca-certificates.crt'].map((name) => `/etc/${name}`),
+  );
+  assert.equal(sourceOf(overTree, '/etc/hosts'), join(root, 'etc/hosts'));
+});
+
+test('promise 4: a secret of the server at the path of the authorities does not lie over a Debian tree', async () => {
+  await using data = await dataFolder();
+  const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/certs/ca-certificates.crt': 'secret' });
+  const hidden = [join(root, 'etc/ssl/certs/ca-certificates.crt')];
+  const { overTree } = await hostFiles(join(data.path, 'own'), { root, isFenced, hidden });
+  assert.ok(!overTree.some((word) => word.includes('ca-certificates')));
+});
+
+test('all folders of a Debian tree come from the tree to which its link leads at the start', async () => {
+  await using data = await dataFolder();
+  const root = await rootWith(join(data.path, 'tree-1'), {});
+  await symlink('tree-1', join(data.path, 'tree'));
+  const words = treeFiles(join(data.path, 'tree'));
+  for (const name of ['usr', 'etc', 'var']) assert.equal(sourceOf(words, `/${name}`), join(root, name));
+  assert.equal(sourceOf(words, '/bin'), 'usr/bin');
 });
