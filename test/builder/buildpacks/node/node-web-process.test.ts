@@ -39,7 +39,8 @@ for (const { what, files, web } of [
     what: 'what a build script makes for Node',
     files: {
       'package.json': json({ scripts: { build: 'node build.js' } }),
-      'build.js': 'const f = require("node:fs"); f.mkdirSync(".output/server", { recursive: true }); f.writeFileSync(".output/server/index.mjs", "")',
+      'build.js':
+        'const f = require("node:fs"); f.mkdirSync(".output/server", { recursive: true }); f.writeFileSync(".output/server/index.mjs", "")',
     },
     web: ['node', '.output/server/index.mjs'],
   },
