@@ -83,7 +83,7 @@ needed_packages() {
 }
 
 build_tool() {
-  local script all='' needed word package web ignored
+  local script all='' needed word package web begin ignored
   if [[ -d node_modules ]]; then
     echo " !     node_modules is in the repository, but is not used. Add node_modules to .gitignore."
     rm -rf node_modules
@@ -92,12 +92,13 @@ build_tool() {
   export NODE_ENV=${NODE_ENV:-production}
   for script in heroku-postbuild build prepare preinstall install postinstall; do has "$lines" "scripts|$script" && all=1; done
   has "$lines" workspaces && all=1
-  web=$(web_line) needed=''
+  web=$(web_line) needed='' begin=$web
+  if node_serves && [[ $server == start ]]; then begin="npm start"; fi
 
   has "$lines" 'scripts|heroku-prebuild' && step "$manager run heroku-prebuild" "$manager" run heroku-prebuild
   if [[ -z $all && $(type -t prune) == function ]]; then
     step "$manager install, without packages for development" install_production
-    needed=$(needed_packages "${web:-npm start}")
+    needed=$(needed_packages "$begin")
   else
     step "$manager install" install_all
     ignored=$(grep -oE 'Ignored build scripts: [^.]*' "$log" | cut -d: -f2 || true)
@@ -105,7 +106,7 @@ build_tool() {
     script=$(build_script "$lines" || true)
     [[ -z $script ]] || step "$manager run $script" "$manager" run "$script"
     if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then
-      needed=$(needed_packages "${web:-npm start}")
+      needed=$(needed_packages "$begin")
       if [[ $(type -t prune) == function ]]; then step "Removing packages for development" prune; else needed=''; fi
     fi
   fi
@@ -117,23 +118,37 @@ build_tool() {
     echo " !     $package is a devDependency, but the tool needs it to start: move it to \"dependencies\" in package.json."
     exit 1
   done <<<"$needed"
-  define_web "$web"
+  define_web
 }
 
-# define_web COMMAND: defines the web process. COMMAND is the one in the Procfile, if there is one.
+# node_serves: sets $server, and tells whether it is the web process of the tool. A `web` line in the Procfile ($web) comes
+# first. Beside another language, or beside files that name processes but no web process, Node must look like a server:
+# otherwise `npm start` may run a bot or a development server.
+node_serves() {
+  local word frameworks='^(express|fastify|koa|@hapi/hapi|next|nuxt|@nestjs/core|@sveltejs/kit|@remix-run/serve|astro|hono|polka|restify|socket.io|ws|serve|http-server|json-server)$'
+  server_of "$lines"
+  [[ -n $server && -z $web ]] || return 1
+  other_language >/dev/null || [[ -f $top/Procfile || -f $top/toolforge.yaml || -f $top/jobs.yaml ]] || return 0
+  [[ $server == next ]] && return
+  awk -F '[|\t]' -v names="$frameworks" '$1 == "dependencies" && $2 ~ names { found = 1; exit } END { exit !found }' <<<"$lines" && return
+  for word in $(field "$lines" 'scripts|start') "$server"; do
+    [[ $word == *.[cm]js || $word == *.[jt]s ]] && grep -sqE "$waits_for_connections" "$word" && return
+  done
+  return 1
+}
+
+# define_web: defines the web process, if package.json names it
 define_web() {
   local command=()
-  server_of "$lines"
-  case $server in
-    '') ;;
-    start) command=("${start[@]}") ;;
-    next) command=(npx --no-install next start) ;;
-    *) command=(node "$server") ;;
-  esac
-  if [[ -n $server ]]; then
+  if node_serves; then
+    case $server in
+      start) command=("${start[@]}") ;;
+      next) command=(npx --no-install next start) ;;
+      *) command=(node "$server") ;;
+    esac
     write_process web "${command[@]}"
-    [[ -n $1 ]] || other_language >/dev/null || echo "       web: ${command[*]} (add a Procfile to change it)"
-  elif [[ ! -f $top/Procfile && -z $(site_folder)$(build_script "$lines") ]] && ! other_language >/dev/null; then
+    other_language >/dev/null || echo "       web: ${command[*]} (add a Procfile to change it)"
+  elif [[ -z $web$server && ! -f $top/Procfile && -z $(site_folder)$(build_script "$lines") ]] && ! other_language >/dev/null; then
     echo " !     Nothing says how to start this tool: add a start script to package.json, or a Procfile with a line such as \`web: node server.js\`."
   fi
 }

@@ -55,7 +55,10 @@ site_folder() { for folder in . public public_html dist docs build; do [[ -f $fo
 
 # A start script that runs one of these programs serves a tool while its developer changes it. It needs no server to run
 # what the build makes.
-development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby develop|parcel|vite( dev| serve)?( --.*)?$|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
+development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby develop|parcel|vite( dev| serve| preview)?( --.*)?$|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
+
+# What a program for Node has that waits for connections
+waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[.PORT.\]'
 
 # server_of LINES: sets $server to `start` (the start script serves), to the file that Node runs, or to nothing if the
 # package has no server
@@ -72,13 +75,13 @@ server_of() {
     [[ -f $file ]] && server=${file/handler/index} && return
   done
   if [[ -f .next/BUILD_ID && ! -f out/index.html ]]; then server=next && return; fi
-  for file in server.{js,mjs,cjs} "${main:-index.js}" {index,app}.{js,mjs,cjs}; do
+  for file in server.{js,mjs,cjs,ts} "${main:-index.js}" {index,app}.{js,mjs,cjs,ts}; do
     if [[ ! -f $file ]]; then
       [[ $file == "$main" && ( -f $main.js || -f $main/index.js ) ]] || continue
     fi
     # In a web site, a file such as app.js is for the browser, unless it waits for connections
     if [[ -n $site && $file != server.* ]]; then
-      grep -sqE 'listen *\(|createServer|process\.env\.PORT' "$file" || continue
+      grep -sqE "$waits_for_connections" "$file" || continue
     fi
     server=$file
     break

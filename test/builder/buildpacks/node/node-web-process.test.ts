@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { ABuilder, registryEnvironment } from '../../a-builder.ts';
+import { buildFiles } from './build-files.ts';
+
+let builder: ABuilder;
+before(async () => {
+  builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+});
+after(async () => builder[Symbol.asyncDispose]());
+
+const json = (content: object) => `${JSON.stringify(content)}\n`;
+const LISTENS = 'require("node:http").createServer().listen(process.env.PORT)\n';
+const WORKER = 'worker: node bot.js\n';
+const BOT = 'setInterval(() => console.log("still here"), 1000)\n';
+
+for (const { what, files, web } of [
+  {
+    what: 'a start script',
+    files: { 'package.json': json({ scripts: { start: 'node bot.js' } }), 'bot.js': BOT },
+    web: ['npm', 'start'],
+  },
+  {
+    what: 'no start script, but server.js',
+    files: { 'package.json': json({ name: 'x' }), 'server.js': LISTENS },
+    web: ['node', 'server.js'],
+  },
+  {
+    what: 'a main file with a space in its name',
+    files: { 'package.json': json({ main: 'my "app".js' }), 'my "app".js': LISTENS },
+    web: ['node', 'my "app".js'],
+  },
+  {
+    what: 'service.template without a package.json',
+    files: { 'service.template': 'type: node24\n', 'index.mjs': LISTENS },
+    web: ['node', 'index.mjs'],
+  },
+  {
+    what: 'what a build script makes for Node',
+    files: {
+      'package.json': json({ scripts: { build: 'node build.js' } }),
+      'build.js':
+        'const f = require("node:fs"); f.mkdirSync(".output/server", { recursive: true }); f.writeFileSync(".output/server/index.mjs", "")',
+    },
+    web: ['node', '.output/server/index.mjs'],
+  },
+  {
+    what: 'a bot, with a Procfile that has no web process',
+    files: { 'package.json': json({ scripts: { start: 'node bot.js' } }), 'bot.js': BOT, Procfile: WORKER },
+    web: undefined,
+  },
+  {
+    what: 'a server, with a Procfile that has no web process',
+    files: {
+      'package.json': json({ scripts: { start: 'node main.cjs' } }),
+      'main.cjs': LISTENS,
+      'bot.js': BOT,
+      Procfile: WORKER,
+    },
+    web: ['npm', 'start'],
+  },
+  {
+    what: 'a development server in a Python tool, whose program is removed after the build',
+    files: {
+      'package.json': json({
+        scripts: { build: 'dev-kit', start: 'dev-kit serve' },
+        devDependencies: { 'dev-kit': 'file:dev-kit' },
+      }),
+      'dev-kit/package.json': json({ name: 'dev-kit', version: '1.0.0', bin: 'kit.js' }),
+      'dev-kit/kit.js': '#!/usr/bin/env node\n',
+      'setup.py': '',
+      Procfile: 'worker: python3 -c 1\n',
+    },
+    web: undefined,
+  },
+] as { what: string; files: Record<string, string>; web: string[] | undefined }[]) {
+  test(`the web process of a tool with a package.json is chosen: ${what}`, async () => {
+    const artifact = await buildFiles(builder, files);
+    const found = artifact.processes.find(({ type }) => type === 'web');
+    assert.deepEqual(found?.command, web, builder.said);
+  });
+}
