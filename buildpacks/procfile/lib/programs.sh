@@ -47,9 +47,27 @@ why_not_startable() {
   esac
   path=$(launch_path) || return 0
   while IFS= read -r folder; do
-    [[ -n $folder && -x $folder/$program ]] && return 0
+    [[ -n $folder && -x $folder/$program ]] || continue
+    if [[ $folder != "${CNB_LAYERS_DIR%/*}"/* ]] && is_build_only "$program"; then
+      echo "$program is there only during the build. Write the program or file that the build makes."
+    fi
+    return 0
   done <<<"$path"
   what_to_add "$program"
+}
+
+# Tells whether a program of the base system belongs to a Debian package that the base system at run time lacks.
+is_build_only() {
+  local package packages=${TOOLFORGE_RUN_PACKAGES:-/cnb/run-image/dpkg-status}
+  case $1 in
+    go) package=golang-go ;;
+    mvn) package=maven ;;
+    java) package='openjdk-[0-9]+-jre-headless' ;;
+    cargo | composer | make | cpanm) package=${1/cpanm/cpanminus} ;;
+    *) return 1 ;;
+  esac
+  # Without a stack, builds and tools see the same base system.
+  [[ ${TOOLFORGE_STACK:-} != none && -f $packages ]] && ! grep -qE "^Package: $package\$" "$packages"
 }
 
 what_to_add() {

@@ -31,6 +31,8 @@ const webKeys: Readonly<Record<string, (value: unknown) => Read>> = {
   cpu: readCpu,
   memory: readMemory,
 };
+/** Keys below the `run` of any other continuous component that have an effect. */
+const workerKeys = { replicas: readReplicas };
 const runKeys = new Set(['command', 'port', 'port_protocol', 'publish']);
 const scheduledKeys = new Set(['command', 'schedule', 'retry', 'timeout']);
 /** Keys below a component's `run` with the values that need no warning, because they ask for what happens anyway. */
@@ -122,10 +124,16 @@ function readComponent(name: string, value: unknown, tool: ToolName): ReadCompon
   }
   if (name === 'release') throw reserved(where, 'is what runs before each release');
   const isPublished = run['publish'] !== undefined || command === 'web' || name === 'web';
-  const { service, warnings } = isPublished ? readService(where, run) : { service: {}, warnings: [] };
-  const used = isPublished ? new Set([...runKeys, ...Object.keys(webKeys)]) : runKeys;
-  const component = { name, command, schedule: null, isPublished };
-  return { component, service, warnings: [...unknown, ...warnings, ...unusedRunKeys(where, run, used)] };
+  const keys = isPublished ? webKeys : workerKeys;
+  const { service, warnings } = readService(where, run, keys);
+  const used = new Set([...runKeys, ...Object.keys(keys)]);
+  const { replicas } = service;
+  const component = { name, command, schedule: null, isPublished, ...(replicas === undefined ? {} : { replicas }) };
+  return {
+    component,
+    service: isPublished ? service : {},
+    warnings: [...unknown, ...warnings, ...unusedRunKeys(where, run, used)],
+  };
 }
 
 function assertMayBeScheduled(name: string, where: string): void {
@@ -197,10 +205,11 @@ function count(
 function readService(
   where: string,
   run: Readonly<Record<string, unknown>>,
+  keys: Readonly<Record<string, (value: unknown) => Read>>,
 ): { service: Partial<ServiceSettings>; warnings: string[] } {
   const warnings: string[] = [];
   let service: Partial<ServiceSettings> = {};
-  for (const [key, read] of Object.entries(webKeys)) {
+  for (const [key, read] of Object.entries(keys)) {
     const value = run[key];
     if (value === undefined || value === null) continue;
     const result = read(value);

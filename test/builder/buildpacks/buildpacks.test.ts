@@ -93,6 +93,19 @@ for (const { name, text, files = {}, code = 1, says } of [
     says: /Type `git update-index --chmod=\+x bin\/start` and commit\.$/m,
   },
   {
+    name: 'a compiler that only builds have',
+    text: 'web: make serve\n',
+    files: { status: 'Package: bash\n' },
+    says: /web runs make \(line 1 of the Procfile\), but make is there only during the build\./,
+  },
+  {
+    name: 'nothing certain: a compiler that tools have, too',
+    text: 'web: make serve\n',
+    files: { status: 'Package: make\n' },
+    code: 0,
+    says: /^(?![\s\S]* !)/,
+  },
+  {
     name: 'a named command is only warned about',
     text: 'web: sleep 9\nworker: celery -A tool worker\n',
     code: 0,
@@ -118,7 +131,7 @@ for (const { name, text, files = {}, code = 1, says } of [
 ]) {
   test(`a program of the Procfile that nothing provides is reported by the build: ${name}`, async () => {
     await using source = await ASource.of({ ...files, Procfile: text });
-    const run = await source.run('procfile', 'build');
+    const run = await source.run('procfile', 'build', { TOOLFORGE_RUN_PACKAGES: join(source.folder, 'status') });
     assert.equal(run.code, code, run.output);
     assert.match(run.output, says);
   });

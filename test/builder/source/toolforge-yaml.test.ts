@@ -93,9 +93,14 @@ components:
       warning: /^mount, emails of update in toolforge\.yaml have no effect here\.$/,
     },
     {
-      name: 'replicas of a worker',
-      text: one('command: ./work, replicas: 2', 'continuous', 'work'),
-      warning: /^replicas of work .* has no effect/,
+      name: 'the health check path of a worker',
+      text: one('command: ./work, replicas: 2, health_check_http: /', 'continuous', 'work'),
+      warning: /^health_check_http of work in toolforge\.yaml has no effect here\.$/,
+    },
+    {
+      name: 'replicas that are no number',
+      text: one('command: ./work, replicas: two', 'continuous', 'work'),
+      warning: /^replicas of work in toolforge\.yaml: two is not used/,
     },
     {
       name: 'memory that is no quantity',
@@ -109,6 +114,11 @@ components:
       else assert.match(warnings.join('\n'), warning);
     });
   }
+});
+
+test('replicas of a continuous component that is not published are the number of its processes', async () => {
+  const { components, service } = await read(one('command: ./work, replicas: 2', 'continuous', 'work'));
+  assert.deepEqual([components[0]?.replicas, service], [2, {}]);
 });
 
 describe('what is refused, with what to write instead', () => {
