@@ -9,7 +9,7 @@ other_language() {
       for file in $pattern "$top"/$pattern; do [[ -e $file ]] && echo "$language" && return; done
     done
   done <<'L'
-Python requirements.txt pyproject.toml Pipfile setup.py environment.yml manage.py app.py wsgi.py www/python/src/app.py
+Python requirements.txt pyproject.toml Pipfile uv.lock poetry.lock setup.py environment.yml manage.py app.py wsgi.py www/python/src/app.py
 PHP composer.json index.php */index.php
 Ruby Gemfile config.ru
 Go go.mod

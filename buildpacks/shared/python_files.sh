@@ -7,6 +7,15 @@ text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\
 # has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
 has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
 
+# Tells whether the source has a manifest of another language, or is a web site
+has_other_manifest() {
+  local file
+  for file in package.json composer.json go.mod Cargo.toml pom.xml build.gradle Gemfile cpanfile index.php index.html; do
+    [[ -f $file ]] && return 0
+  done
+  return 1
+}
+
 # Tells whether the Procfile has a web process
 has_web() { has_line Procfile '^[[:space:]]*web:'; }
 

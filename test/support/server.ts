@@ -227,6 +227,7 @@ function ofThisMachine(): Record<string, string> {
     'NODE_EXTRA_CA_CERTS',
     'PIP_CERT',
     'REQUESTS_CA_BUNDLE',
+    'UV_PYTHON_DOWNLOADS_JSON_URL',
     'HTTPS_PROXY',
     'HTTP_PROXY',
     'NO_PROXY',

@@ -193,7 +193,7 @@ def main():
         path = os.path.normpath(module.path)
         if "streamlit" in module.imports:
             found("streamlit", ".", path, path)
-        if re.search(rb"""["']PORT["']""", module.source):
+        if re.search(rb"""(environ|env)[^\n]{0,40}["']PORT["']""", module.source):
             found("script", ".", path, path)
     for module in modules:
         print(f"note\t{os.path.normpath(module.path)} is no web process: it sets no web application `app`, and does not use $PORT")

@@ -19,8 +19,9 @@ install_uv() {
 # Prints the file with the certificate authorities of this machine, if there is one
 certificates() { [[ ! -f /etc/ssl/certs/ca-certificates.crt ]] || echo /etc/ssl/certs/ca-certificates.crt; }
 
-# Sets $program to a Python that fits, and $key to its version. It is the Python of the last build, or one that uv
-# downloads. For a service.template, it is the nearest of this machine if there is no other. Fails if nothing fits.
+# Sets $program to a Python that fits: that of the last build, or one that uv downloads. Then $is_shared is true, because
+# other tools have the same layer. For a service.template, it is the nearest of this machine if there is no other. Fails if
+# nothing fits.
 download_python() {
   local list chosen asks here download versions nearest output
   asks=$(told asks) here=$(told here) nearest=$(told nearest)
@@ -31,27 +32,35 @@ download_python() {
   download=$(sed -nE 's/^download\t//p' <<<"$chosen") versions=$(sed -nE 's/^versions\t//p' <<<"$chosen")
   if [[ -n $download ]]; then
     program=$layer/versions/$download/bin/python3
-    key=$download
+    is_shared=true
     if [[ -x $program ]] && "$program" -I -c '' 2>/dev/null; then return; fi
     echo "-----> Installing $download with uv"
     rm -rf "$layer"
     if "$uv" python install --no-config --no-bin "$download" >"$output" 2>&1; then
-      rm -rf "$layer/versions/.temp" "$layer/versions/.lock" "$layer/versions/.gitignore"
+      rm -rf "$layer"/versions/.[a-z]* "$layer"/versions/cpython-?.??-*
+      # Tools cannot write beside the modules of the standard library, so these are compiled now.
+      compgen -G "$layer/versions/$download/lib/python3*/__pycache__" >/dev/null ||
+        "$program" -m compileall -q --invalidation-mode unchecked-hash "$layer/versions/$download/lib" >/dev/null || true
+      # Equal files of several tools are shared only if their times are equal, too.
+      find "$layer/versions" -type f -newer "$list" -exec touch -d @315532801 {} +
       return
     fi
     sed 's/^/       /' "$output"
     versions=''
   fi
-  key=''
+  is_shared=false
   if [[ -n $nearest ]]; then
     program=$nearest
-    echo " !     $asks, which cannot be had here: the nearest, ${nearest##*/}, is used. Set another type in service.template, such as type: ${nearest##*/}."
+    echo " !     $asks, which cannot be had here: the nearest, ${nearest##*/}, is used. Set another type in service.template, such as type: ${nearest##*/}.$(stack_hint)"
     return
   fi
   # shellcheck disable=SC2086
   versions=$(printf '%s\n' ${here//,/ } $versions | sort -uV | paste -sd, | sed 's/,/, /g; s/\(.*\), /\1 or /')
   if [[ -n $download ]]; then
-    fail "$asks, which this server cannot download: ask for $versions, or ask the operator for UV_PYTHON_INSTALL_MIRROR."
+    fail "$asks, which this server cannot download: ask for $versions, or ask the operator for UV_PYTHON_INSTALL_MIRROR.$(stack_hint)"
   fi
-  fail "$asks, which cannot be had here: ask for $versions."
+  fail "$asks, which cannot be had here: ask for $versions.$(stack_hint)"
 }
+
+# Prints that a stack has the version, if the tool asks for the version of the stack
+stack_hint() { [[ $(told asks) != *3.13* ]] || in_stack 'Python 3.13'; }

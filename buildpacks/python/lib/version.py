@@ -26,8 +26,14 @@ for wheel in glob.glob("/usr/share/python-wheels/pip-*.whl") + glob.glob(
     os.path.join(os.path.dirname(os.__file__), "ensurepip/_bundled/pip-*.whl")
 ):
     sys.path.append(wheel)
-from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: E402
-from pip._vendor.packaging.version import Version  # noqa: E402
+try:
+    from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from pip._vendor.packaging.version import Version
+except ImportError:
+
+    def SpecifierSet(_):
+        raise Refused("The version of Python cannot be chosen without pip: install the Debian package python3-venv on this machine")
+
 
 try:
     import tomllib

@@ -25,12 +25,13 @@ import { type BuildpackStore, copyBuildpacks, readBuildpacks } from '../buildpac
 import { detect } from '../buildpack-api/detection.ts';
 import { sayBuilding } from '../buildpack-api/detection-report.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
-import type { Layer } from '../buildpack-api/layers.ts';
+import { type Layer, layerFolder, readLayers } from '../buildpack-api/layers.ts';
 import { makeFolder, sweepFolder } from '../folders.ts';
 import { largestFolders } from '../largest-folders.ts';
 import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { prepareSource } from '../source/prepared-source.ts';
 import { Artifacts } from './artifact-folders.ts';
+import { SharedFiles } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
 export interface LocalBuilderOptions {
@@ -51,11 +52,13 @@ export interface LocalBuilderOptions {
 export class LocalBuilder implements Builder {
   readonly #options: LocalBuilderOptions;
   readonly #artifacts: Artifacts;
+  readonly #sharedFiles: SharedFiles;
   #store: Promise<BuildpackStore> | null = null;
 
   constructor(options: LocalBuilderOptions) {
     this.#options = options;
     this.#artifacts = new Artifacts(options.config.data);
+    this.#sharedFiles = new SharedFiles(options.config.data);
   }
 
   async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
@@ -145,6 +148,7 @@ export class LocalBuilder implements Builder {
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {
     await this.#artifacts.remove(tool, artifactId);
+    await this.#sharedFiles.sweep();
     const removed = await pruneStacks(this.#options.config.data);
     if (removed.length > 0) this.#options.log.info({ stacks: removed }, 'unused stacks removed');
   }
@@ -216,6 +220,7 @@ export class LocalBuilder implements Builder {
     await keepLayers(layerPlaces, group);
     await sweepFolder(folders.workspace, { isFinal: true });
     await sweepFolder(folders.layers, { isFinal: true });
+    await this.#share(layerPlaces, group);
     const { bytes } = await diskUse(folders.artifact, context.guard.signal);
     const limit = this.#options.config.artifact_size;
     if (bytes > limit)
@@ -224,6 +229,17 @@ export class LocalBuilder implements Builder {
     await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
     await this.#artifacts.finish(request.tool, request.id);
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
+  }
+
+  /** Shares the files of layers that say so in their metadata, because many tools have the same. */
+  async #share(places: LayerPlaces, group: readonly string[]): Promise<void> {
+    for (const buildpack of group) {
+      for (const layer of await readLayers(places.layers, buildpack)) {
+        if (layer.metadata['shared'] !== true) continue;
+        const earlier = places.previous === null ? null : layerFolder(places.previous, layer);
+        await this.#sharedFiles.share(layerFolder(places.layers, layer), earlier);
+      }
+    }
   }
 
   /** Deletes the files of a failed build, and moves cached layers back to the cache. */

@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { chmod, copyFile, link, lstat, readdir, readFile, rename, rm, utimes } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { systemCode } from '../../core/errors.ts';
+import { makeFolder, namesIn } from '../folders.ts';
+
+/** How many files are read or linked at the same time. */
+const AT_ONCE = 16;
+/** The names of copies that are being made begin with this. None takes longer than an hour. */
+const HALF = 'half-';
+const HALF_MS = 3_600_000;
+
+/**
+ * Files that many artifacts have, such as those of one version of Python. The folder `shared` of the data folder keeps
+ * one copy of each, and artifacts have hard links to it. The copies belong to the server, so no tool can change a file
+ * of another tool. Every build works on copies of its own.
+ */
+export class SharedFiles {
+  readonly #folder: string;
+
+  constructor(data: string) {
+    this.#folder = join(data, 'shared');
+  }
+
+  /**
+   * Replaces the files of a finished layer by hard links. No process may be able to change the layer any more.
+   *
+   * @param earlier - The same layer in an earlier artifact, or null. Files that look the same there are not read again.
+   */
+  async share(layer: string, earlier: string | null): Promise<void> {
+    await makeFolder(this.#folder, 0o711);
+    const entries = await readdir(layer, { recursive: true, withFileTypes: true });
+    const files = entries
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => join(parentPath, name));
+    await mapWithLimit(files, AT_ONCE, async (file) => {
+      const before = earlier === null ? null : join(earlier, relative(layer, file));
+      const kept = before !== null && (await looksEqual(file, before)) ? before : await this.#keep(file);
+      await replaceByLink(file, kept);
+    });
+  }
+
+  /** Deletes the copies to which no artifact has a link any more, and what an interrupted copy left. */
+  async sweep(): Promise<void> {
+    await mapWithLimit(await namesIn(this.#folder), AT_ONCE, async (name) => {
+      const path = join(this.#folder, name);
+      const status = await lstatOrNull(path);
+      if (status === null || status.nlink > 1) return;
+      const isBeingMade = name.startsWith(HALF) && Date.now() - status.ctimeMs < HALF_MS;
+      if (!isBeingMade) await rm(path, { force: true });
+    });
+  }
+
+  /** Returns the path of the server's copy of a file, which it makes if there is none. */
+  async #keep(file: string): Promise<string> {
+    const { mode, mtime } = await lstat(file);
+    const isProgram = (mode & 0o100) !== 0;
+    const hash = createHash('sha256').update(await readFile(file));
+    const name = `${hash.digest('hex')}-${Math.floor(mtime.getTime() / 1000)}${isProgram ? 'x' : ''}`;
+    const kept = join(this.#folder, name);
+    if ((await lstatOrNull(kept)) !== null) return kept;
+    const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
+    await copyFile(file, half);
+    await utimes(half, mtime, mtime);
+    await chmod(half, isProgram ? 0o555 : 0o444);
+    await rename(half, kept);
+    return kept;
+  }
+}
+
+/** Whether a file is probably a copy of another one that is shared. */
+async function looksEqual(file: string, before: string): Promise<boolean> {
+  const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
+  if (other === null || !other.isFile() || other.nlink === 1) return false;
+  return one.size === other.size && one.mtimeMs === other.mtimeMs && one.mode === other.mode;
+}
+
+async function lstatOrNull(path: string): Promise<Stats | null> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
+    throw error;
+  }
+}
+
+/** A file system without hard links, or with too many of them, leaves the file as it is. */
+async function replaceByLink(file: string, kept: string): Promise<void> {
+  const beside = `${file}.shared`;
+  try {
+    await link(kept, beside);
+    await rename(beside, file);
+  } catch (error) {
+    if (!['EMLINK', 'EPERM', 'EXDEV', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'].includes(systemCode(error) ?? ''))
+      throw error;
+    await rm(beside, { force: true });
+  }
+}

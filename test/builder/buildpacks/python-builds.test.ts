@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { appendFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ABuilder, fixtures, registryEnvironment } from '../a-builder.ts';
+
+/** Builds a fixture after a change of its files. @returns what the build said. */
+async function buildChanged(fixture: string, change: (folder: string) => Promise<unknown>): Promise<string> {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  try {
+    await builder.build(join(fixtures, fixture), { checkOut: async (folder) => void (await change(folder)) });
+  } catch (error) {
+    return `${builder.said}\nREFUSED ${String(error)}`;
+  }
+  return builder.said;
+}
+
+for (const { name, fixture, change, says } of [
+  {
+    name: 'a poetry.lock that is older than pyproject.toml',
+    fixture: 'poetry-fastapi',
+    change: async (folder: string) => {
+      const path = join(folder, 'pyproject.toml');
+      const text = await readFile(path, 'utf8');
+      await writeFile(path, text.replace('fastapi =', 'requests = "*"\nfastapi ='));
+    },
+    says: /REFUSED .*poetry exited 1: .*pyproject\.toml changed significantly since poetry\.lock was last generated/,
+  },
+  {
+    name: 'a Pipfile.lock that is older than Pipfile',
+    fixture: 'pipenv-bottle',
+    change: async (folder: string) => {
+      const path = join(folder, 'Pipfile');
+      await writeFile(path, (await readFile(path, 'utf8')).replace('bottle =', 'requests = "*"\nbottle ='));
+    },
+    says: /REFUSED .*pipenv exited 1: Pipfile\.lock is older than Pipfile\. Run `pipenv lock`/,
+  },
+  {
+    name: 'a uv.lock that is older than pyproject.toml',
+    fixture: 'uv-flask',
+    change: async (folder: string) => {
+      const path = join(folder, 'pyproject.toml');
+      await writeFile(path, (await readFile(path, 'utf8')).replace('"flask>=3.1"', '"flask>=3.1", "requests"'));
+    },
+    says: /REFUSED .*uv exited 1: uv\.lock is older than pyproject\.toml, and lacks requests/,
+  },
+  {
+    name: 'requirements that do not fit together',
+    fixture: 'flask',
+    change: (folder: string) => writeFile(join(folder, 'requirements.txt'), 'flask==2.0\nwerkzeug<2\n'),
+    says: /REFUSED .*pip exited \d: flask==2\.0\.0 depends on werkzeug>=2\.0 and you require flask==2\.0, and you require werkzeug<2/,
+  },
+  {
+    name: 'a line that is no requirement',
+    fixture: 'flask',
+    change: (folder: string) => appendFile(join(folder, 'requirements.txt'), '\nfoo bar baz\n'),
+    says: /REFUSED .*pip exited \d: `requirements\.txt`: “foo bar baz” is not a requirement/,
+  },
+  {
+    name: 'an application for ASGI without a server',
+    fixture: 'flask',
+    change: async (folder: string) => {
+      await writeFile(join(folder, 'requirements.txt'), 'starlette\n');
+      await writeFile(join(folder, 'app.py'), 'from starlette.applications import Starlette\napp = Starlette()\n');
+    },
+    says: /REFUSED .*python-web exited 1: app\.py is an ASGI application, and no requirements install a server/,
+  },
+]) {
+  test(`a Python tool is refused with the cause and what to do: ${name}`, async () => {
+    assert.match(await buildChanged(fixture, change), says);
+  });
+}
+
+for (const { name, fixture, change, says } of [
+  {
+    name: 'poetry without poetry.lock',
+    fixture: 'poetry-fastapi',
+    change: (folder: string) => rm(join(folder, 'poetry.lock')),
+    says: /There is no poetry\.lock: the next build may install other versions[\s\S]*\+ fastapi==0\.115/,
+  },
+  {
+    name: 'pipenv without Pipfile.lock',
+    fixture: 'pipenv-bottle',
+    change: (folder: string) => rm(join(folder, 'Pipfile.lock')),
+    says: /There is no Pipfile\.lock: the next build may install other versions[\s\S]*\+ bottle==/,
+  },
+  {
+    name: 'pkg_resources without setuptools among the requirements',
+    fixture: 'flask',
+    change: (folder: string) => writeFile(join(folder, 'plugin.py'), 'import pkg_resources\n'),
+    says: /pkg_resources is imported: setuptools is installed too[\s\S]*\+ setuptools==80/,
+  },
+  {
+    name: 'a Django project whose settings need a config var',
+    fixture: 'django-15',
+    change: (folder: string) =>
+      appendFile(join(folder, 'site_of_tools/settings.py'), '\nimport os\nTOKEN = os.environ["WIKI_TOKEN"]\n'),
+    says: /collectstatic failed, so the tool has no collected static files\. The settings need WIKI_TOKEN: set it with `config set WIKI_TOKEN=VALUE`/,
+  },
+]) {
+  test(`a Python tool is built with a warning: ${name}`, async () => {
+    const said = await buildChanged(fixture, change);
+    assert.doesNotMatch(said, /REFUSED/);
+    assert.match(said, says);
+  });
+}
+
+test('all tools of a machine share the files of a Python that uv brings', {
+  skip:
+    process.env['UV_PYTHON_DOWNLOADS_JSON_URL'] === undefined &&
+    'needs UV_PYTHON_DOWNLOADS_JSON_URL with Python 3.13',
+}, async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  const files: string[] = [];
+  for (const useCache of [true, false, true]) {
+    const { reference } = await builder.build(join(fixtures, 'python-313'), { useCache });
+    const version = join(reference, 'layers/toolforge_python/python/versions');
+    const [name = ''] = await readdir(version);
+    files.push(join(version, name, 'lib/python3.13/os.py'));
+  }
+  const inodes = await Promise.all(files.map(async (file) => (await stat(file)).ino));
+  assert.equal(new Set(inodes).size, 1, inodes.join());
+});

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { SharedFiles } from '../../../src/builder/local/shared-files.ts';
+
+/** A data folder with layers. */
+class Data implements AsyncDisposable {
+  readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async make(): Promise<Data> {
+    return new Data(await mkdtemp(join(tmpdir(), 'shared-')));
+  }
+
+  /** Makes a layer whose files all have the same time. */
+  async layer(name: string, files: Readonly<Record<string, string>>): Promise<string> {
+    const layer = join(this.folder, name);
+    for (const [path, text] of Object.entries(files)) {
+      await mkdir(join(layer, path, '..'), { recursive: true });
+      await writeFile(join(layer, path), text);
+      await utimes(join(layer, path), 1000, 1000);
+      if (path.startsWith('bin/')) await chmod(join(layer, path), 0o755);
+    }
+    return layer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+const inode = async (...path: string[]) => (await stat(join(...path))).ino;
+
+test('equal files of two layers are one file on the disk, which nobody may write', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const files = { 'bin/python': 'program', 'lib/os.py': 'module', 'lib/empty.py': '' };
+  const one = await data.layer('one', files);
+  const other = await data.layer('other', { ...files, 'lib/own.py': 'module of one tool' });
+  await symlink('python', join(other, 'bin/python3'));
+  await shared.share(one, null);
+  await shared.share(other, null);
+  for (const path of Object.keys(files)) assert.equal(await inode(one, path), await inode(other, path), path);
+  assert.equal((await stat(join(other, 'bin/python'))).mode & 0o777, 0o555);
+  assert.equal((await stat(join(other, 'lib/os.py'))).mode & 0o777, 0o444);
+  assert.equal(await readFile(join(other, 'bin/python3'), 'utf8'), 'program');
+  assert.equal((await stat(join(other, 'lib/os.py'))).mtimeMs, 1_000_000);
+});
+
+test('files that differ in content, time or the right to run are not shared', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const one = await data.layer('one', { a: 'text', b: 'text', c: 'text' });
+  const other = await data.layer('other', { a: 'TEXT', b: 'text', c: 'text' });
+  await utimes(join(other, 'b'), 2000, 2000);
+  await chmod(join(other, 'c'), 0o755);
+  await shared.share(one, null);
+  await shared.share(other, null);
+  for (const path of ['a', 'b', 'c']) assert.notEqual(await inode(one, path), await inode(other, path), path);
+  assert.equal(await readFile(join(other, 'a'), 'utf8'), 'TEXT');
+});
+
+test('the next build of a tool shares the files of its last build again', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const before = await data.layer('before', { a: 'text', b: 'old' });
+  await shared.share(before, null);
+  const after = await data.layer('after', { a: 'text', b: 'new text' });
+  await chmod(join(after, 'a'), 0o444);
+  await shared.share(after, before);
+  assert.equal(await inode(after, 'a'), await inode(before, 'a'));
+  assert.equal(await readFile(join(after, 'b'), 'utf8'), 'new text');
+  assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
+});
+
+test('files that no artifact has any more are removed', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const one = await data.layer('one', { a: '1', b: '2' });
+  const other = await data.layer('other', { a: '1' });
+  await shared.share(one, null);
+  await shared.share(other, null);
+  await rm(one, { recursive: true });
+  await shared.sweep();
+  assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
+  await rm(other, { recursive: true });
+  await shared.sweep();
+  assert.deepEqual(await readdir(join(data.folder, 'shared')), []);
+});
