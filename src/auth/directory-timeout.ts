@@ -22,12 +22,12 @@ export async function inTime<T>(
   }
 }
 
-/** The error if the directory cannot answer. It tells the person that their key or password is not the reason. */
+/** The error if the directory cannot answer. It tells the person that their key or password may be right. */
 export function unavailable(message: string, cause: unknown): DeployError {
   return new DeployError(
     'DIRECTORY_UNAVAILABLE',
     message,
-    'Your key or password is not the reason. Try again in a minute. If the login still fails, tell the operators of this server.',
+    'This does not mean that your key or password is wrong. Try again in a minute. If the login still fails, tell the operators of this server.',
     { cause },
   );
 }
@@ -42,7 +42,7 @@ export function busy(message: string): DeployError {
   return new DeployError(
     'DIRECTORY_BUSY',
     message,
-    'Your key or password is not the reason. Try again in a few seconds.',
+    'This does not mean that your key or password is wrong. Try again in a few seconds.',
   );
 }
 

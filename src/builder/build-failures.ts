@@ -63,10 +63,10 @@ function outOfMemory(limitBytes: number, name: string): DeployError {
 
 function outOfProcesses(limit: number | null, name: string): DeployError {
   const setting = limit === null ? 'podPidsLimit' : 'build_processes';
-  const whose = limit === null ? 'the kubelet allows one pod' : `the build’s limit of ${limit}`;
+  const allowed = limit === null ? 'the kubelet allows one pod' : `the build’s limit of ${limit}`;
   return new DeployError(
     'BUILD_OUT_OF_PROCESSES',
-    `${name} started more processes and threads than ${whose} (${setting})`,
+    `${name} started more processes and threads than ${allowed} (${setting})`,
     `Run fewer jobs at once (for example make -j2), or ask the operator to raise ${setting}.`,
   );
 }

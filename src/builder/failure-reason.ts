@@ -1,4 +1,7 @@
-/** How many of the last lines of a step are searched. npm prints 30 after the first line of an error. */
+/**
+ * The reason of a failed step is searched in this many of its last lines. npm prints 30 lines after the first line of its
+ * error.
+ */
 const KEPT_LINES = 40;
 
 /** Keeps the last 40 lines of a step's output. Secrets in the lines must be masked already. */

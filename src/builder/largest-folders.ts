@@ -14,7 +14,10 @@ export async function largestFolders(
     .sort((a, b) => b.count - a.count)
     .slice(0, 3);
   const named = places.map(({ count, path }) => {
-    const shown = path.replace(/^\/scratch/, '').replace(/^\/home$/, '/home/tool').replace(/[^\x20-\x7e]/g, '?');
+    const shown = path
+      .replace(/^\/scratch/, '')
+      .replace(/^\/home$/, '/home/tool')
+      .replace(/[^\x20-\x7e]/g, '?');
     return `${shown} (${by === 'bytes' ? mebibytes(count * 1024) : `${count} files`})`;
   });
   return named.join(', ');

@@ -168,12 +168,12 @@ class TreeCount {
     return null;
   }
 
-  #tooLarge(what: string): DeployError {
+  #tooLarge(tooMuch: string): DeployError {
     const largest = [...this.#folders].sort((a, b) => b[1] - a[1]).slice(0, 3);
     const named = largest.map(([name, bytes]) => `${printable(name)} ${mebibytes(bytes)}`).join(', ');
     return new DeployError(
       'TREE_TOO_LARGE',
-      `the commit has ${what}${named === '' ? '' : ` (the largest so far: ${named})`}`,
+      `the commit has ${tooMuch}${named === '' ? '' : ` (the largest files and folders at the top: ${named})`}`,
       'Remove the files that the tool does not need when it runs, then commit and push again.',
     );
   }

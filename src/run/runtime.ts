@@ -131,7 +131,10 @@ export interface OneOff {
 export interface OneOffEnd {
   /** The exit status, 0 to 255: 128 + N if signal N ended the process. */
   readonly status: number;
-  /** Why this server ended the process, as a full sentence. Null if the server did not end it. */
+  /**
+   * Why the command was ended, as a full sentence: too much memory, disk or time, or this server stops. Null in all other
+   * cases, also if the client disconnected.
+   */
   readonly why: string | null;
 }
 

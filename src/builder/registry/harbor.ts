@@ -75,7 +75,11 @@ export class Harbor {
     if (free < leastFreeBytes) throw registryFull(name, quota.used.storage, quota.hard.storage);
   }
 
-  /** Makes an account for one build. The account may pull from and push to this project for one day. */
+  /**
+   * Makes a Harbor account for one build. For one day, the account may pull from and push to a Harbor project.
+   *
+   * @param name - The name of the Harbor project.
+   */
   async makeRobot(name: string, build: string, signal: AbortSignal): Promise<HarborRobot> {
     const answer = await this.#send('POST', '/robots', signal, {
       name: `build-${build}`,

@@ -76,7 +76,10 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
   return names.filter((name) => principal.onlyTool === null || principal.onlyTool === name);
 }
 
-/** The state of a tool. If a release is live and not stopped, the worst state of its processes counts. */
+/**
+ * The state of a tool. If a release is live and not stopped: `crashed` or `starting` if one of its processes is so;
+ * `up` if one process is up or scheduled; in all other cases `down`.
+ */
 export function stateOf(
   record: ToolRecord | undefined,
   statuses: readonly ProcessStatus[],

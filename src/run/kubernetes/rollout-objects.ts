@@ -120,8 +120,8 @@ export interface Removal {
 }
 
 /**
- * Removes the objects of a rollout, except the runs of its schedules. Resolves when the rollout's pods no longer exist.
- * If this server stops, resolves as soon as the cluster has accepted the deletion.
+ * Removes the objects of a rollout, except the runs of its schedules. Resolves when the rollout's pods no longer exist, at
+ * the latest after 10 minutes. If this server stops, resolves as soon as the cluster has accepted the deletion.
  *
  * @returns the names of pods that stay because their nodes are lost. The cluster deletes such pods when it deletes the
  * node.

@@ -18,7 +18,7 @@ async function work(shares: TimeShares, name: string, ms: number, signal: AbortS
   return count * ms;
 }
 
-test('background work takes no more than its part of the time, and starts at once if there is little of it', async () => {
+test('work takes no more than its part of the time, and starts at once if no other work came before it', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let isDone = false;
   const first = shares.run('one', () => {

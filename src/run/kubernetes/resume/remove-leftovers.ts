@@ -17,7 +17,7 @@ import { cronJobsOf } from '../schedules/schedules.ts';
  *
  * @returns false if nothing of the tool is live, and its namespace is missing or this server has no rights in it. There
  * are no leftovers then.
- * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+ * @throws DeployError if the API refuses the call or does not answer, or if this server stops.
  */
 export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {
   try {

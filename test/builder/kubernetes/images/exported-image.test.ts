@@ -61,7 +61,7 @@ test('a buildpack is listed with the version of the runtime that it installed, o
   assert.deepEqual(buildpacks, ['toolforge/python 3.11.2', 'toolforge/procfile 0.2.0']);
 });
 
-test('if the version that a buildpack says it has installed is invalid, the buildpack is listed with its own version', () => {
+test('if a buildpack names an invalid version of what it installed, the artifact lists the version of the buildpack', () => {
   const layers = {
     buildpacks: [{ key: 'a/b', layers: { l: { launch: true, data: { version: 'x\n y' } } } }],
   };
