@@ -271,7 +271,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /**
    * Runs `work` in the tool's namespace.
    *
-   * @throws the error of `work`, or a DeployError if `work` failed because the namespace does not exist.
+   * @throws the error of `work`, or a DeployError if `work` failed because the namespace is missing or being deleted.
    */
   async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
     try {

@@ -60,7 +60,10 @@ export class LocalRollout {
     return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);
   }
 
-  /** Returns where the next request goes: to the web process with the fewest open requests. */
+  /**
+   * Returns where the next request goes: to the web process with the fewest open requests. If no web process can
+   * answer, returns the reason.
+   */
   get route(): Route {
     if (!this.release.artifact.processes.some(({ type }) => type === 'web')) return { kind: 'no-web' };
     const webs = this.#processes.filter(({ type }) => type === 'web');
@@ -118,7 +121,10 @@ export class LocalRollout {
     );
   }
 
-  /** Starts every process and waits until all are healthy. If a process fails, kills all of them. */
+  /**
+   * Starts every process and waits until all are healthy. If a process fails or the signal fires, kills all of them and
+   * throws the reason.
+   */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     try {
       await allOrFirstError(this.#processes, signal, (process, whole) =>

@@ -120,7 +120,10 @@ export class Drift implements PodListener {
     if (isWithout && this.#live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
   }
 
-  /** Returns the remarks that people see about a tool's processes. */
+  /**
+   * Returns the remarks that people see about a tool's processes: that their namespace is lost, or which of their
+   * objects were deleted. A remark about a deleted object is returned for an hour.
+   */
   notes(tool: string): readonly DriftNote[] {
     const [place, rollout] = [this.#lost.of(tool), this.#live.of(tool)];
     if (place !== null && rollout !== null) return lostNotes(rollout, lostWords(place));

@@ -71,7 +71,8 @@ export class Gaps {
   }
 
   /**
-   * Creates the missing objects and leaves the other objects as they are.
+   * Creates the missing objects and leaves the other objects as they are, except the Secret: it is written again if a
+   * Deployment was missing.
    *
    * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
    */

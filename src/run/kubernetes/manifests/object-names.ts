@@ -67,7 +67,7 @@ export function namespaceOf(tool: string, prefix: string): string {
   );
 }
 
-/** Returns the name of a process's object in a rollout, for example `web-v42-k3x9q`. */
+/** Returns the name of a process's object in a rollout, for example `web-v42-k3x5qabc7d`. */
 export function objectName(type: string, { release, id }: RolloutName): string {
   return `${nameOfType(type)}-v${release.version}-${id}`;
 }
@@ -80,7 +80,7 @@ export function cronJobName(type: string): string {
   return `push-${nameOfType(type)}`;
 }
 
-/** Returns the name of the Secret with the release's config vars, for example `config-v42-k3x9q`. */
+/** Returns the name of the Secret with the release's config vars, for example `config-v42-k3x5qabc7d`. */
 export function configName(rollout: RolloutName): string {
   return objectName('config', rollout);
 }

@@ -64,7 +64,7 @@ export class OtherPorts {
   /**
    * Looks for ports of the process, at most every 5 s.
    *
-   * @throws the error of the connection if the API server does not answer.
+   * @throws the error of `askPod`, for example if the API server does not answer.
    */
   async look(pod: ToolPod): Promise<void> {
     if (performance.now() - this.#lookedAt < AGAIN_MS) return;

@@ -93,8 +93,8 @@ export function foreignChange(object: V1Deployment | V1CronJob): string | null {
 }
 
 /**
- * Names the programs other than this server that have changed an object's spec: `kubectl-edit, kubectl (scale)`. Null
- * if none has.
+ * Names the programs other than this server and the cluster's own controller that have changed an object's spec:
+ * `kubectl-edit, kubectl (scale)`. Null if none has.
  */
 export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string | null {
   const others = (metadata?.managedFields ?? [])

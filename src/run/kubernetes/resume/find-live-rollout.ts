@@ -17,7 +17,7 @@ export interface FoundRollout {
  * process of the release stays up, candidates have all scheduled processes. The rollout that gets the traffic wins,
  * then a rollout that once got it, then the newest.
  *
- * @param selected - The rollout that the tool's Service selects. Null if it selects none.
+ * @param selected - The id of the rollout that the tool's Service selects, as `liveRollout` returns it.
  */
 export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],

@@ -70,7 +70,7 @@ export class InstanceStart {
   /**
    * Waits until the pod is healthy.
    *
-   * @throws DeployError that says why the pod is not healthy; AbortError when the signal fires.
+   * @throws DeployError that says why the pod is not healthy; the signal's reason when the signal fires.
    */
   async untilHealthy(): Promise<void> {
     const { pods } = this.#parts;

@@ -135,9 +135,9 @@ export class LiveRollouts {
 
   /**
    * Sends the traffic to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
-   * Failures are retried until another rollout goes live.
+   * Failures are retried until another rollout goes live, the tool is stopped, or this server stops.
    *
-   * @returns `later`, which resolves when the retries have ended. It is null if the traffic moved at once.
+   * @returns `later`, which resolves when the retries have ended. Null if the traffic moved at the first attempt.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.resume(rollout, toolNumber);

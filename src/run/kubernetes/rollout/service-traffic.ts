@@ -16,7 +16,7 @@ import type { ObjectParts } from '../rollout-objects.ts';
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** Returns the rollout that a tool's Service selects. Null if the Service selects none, or does not exist. */
+/** Returns the id of the rollout that a tool's Service selects, or `none`. Null if the Service does not exist. */
 export async function liveRollout(
   { cluster }: ObjectParts,
   tool: string,
@@ -51,7 +51,8 @@ export async function prepareTraffic(
 
 /**
  * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
- * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout.
+ * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout. If
+ * the rollout has no web process, removes the tool's Service and Ingress instead.
  */
 export async function switchTraffic(
   parts: ObjectParts,

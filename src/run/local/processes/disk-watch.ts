@@ -52,9 +52,9 @@ interface Watched extends WatchedFolder {
 
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
- * quickly. Deleted files count if a process in a sandbox still holds them open. If the disk is nearly full, ends the
- * process with the largest growing folder. If no folder grows, ends a process that may hide deleted files from this
- * server.
+ * quickly. Deleted files count if a process in a sandbox still holds them open. Ends processes that exceed a limit. If
+ * the disk is nearly full, ends the process with the largest growing folder. If no folder grows, ends a process that
+ * may hide deleted files from this server.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -69,7 +69,10 @@ export class DiskWatch {
     this.#options = options;
   }
 
-  /** Watches a folder, and calls `onOver` once if the folder exceeds a limit. Disposing the result ends the watch. */
+  /**
+   * Watches a folder. Calls `onOver` once if its process must end, because the folder exceeds a limit, the tool has too
+   * many files, or the disk is nearly full. Disposing the result ends the watch.
+   */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
     this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
