@@ -34,7 +34,7 @@ const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} 
 
 /**
  * A shell script that runs in the network namespace of a sandbox, and cuts that namespace off from the networks in the
- * route files. The script's two arguments are the paths that `routeFiles` returns.
+ * route files. The script's first two arguments are the paths that `routeFiles` returns.
  *
  * Routes do not stop multicast from a socket that is bound to a device. A policy of the kernel's IPsec (xfrm) stops it,
  * unless the kernel lacks these policies (CONFIG_XFRM_USER).
@@ -96,7 +96,7 @@ export async function writeRoutes(folder: string, networks: readonly string[], e
  * Updates the routes of a running sandbox from `routeFiles`.
  *
  * @param pastaPid - The process id of pasta, the outermost process of the sandbox.
- * @returns false if the sandbox is starting or ending. The caller then tries again later.
+ * @returns false if that failed, mostly because the sandbox is starting or ending. The caller then tries again later.
  */
 export async function setRoutesAgain(pastaPid: number, folder: string): Promise<boolean> {
   for (const pid of childrenOf(pastaPid)) {
