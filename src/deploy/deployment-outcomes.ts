@@ -19,7 +19,7 @@ export interface DeploymentOutcomesOptions {
   readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
   readonly log: Log;
-  /** Called after each deployment, whether it went live or not. */
+  /** Called after each deployment that has ended, live or not. Not if the next server resumes it. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
   /** If the end of a deployment cannot be stored: the pause before each retry in milliseconds, by default 10,000. */
   readonly recordAgainMs?: number;

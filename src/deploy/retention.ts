@@ -14,9 +14,12 @@ export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;
   /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
-  /** Runs `work` while no push of the tool is being received, because a push may need objects that `work` removes. */
+  /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
-  /** For how many milliseconds the removal of artifacts and logs waits for running pushes; by default 60,000. */
+  /**
+   * How long, in milliseconds, the removal of artifacts and logs waits for the work on the repository. By default
+   * 60,000.
+   */
   readonly heldMs?: number;
   /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
@@ -30,9 +33,9 @@ const PACKS = 50;
 const HELD_MS = 60_000;
 
 /**
- * Cleans up after each deployment. Removes artifacts that no kept release runs, old logs, old copies of releases, and
- * the shallow boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs when no
- * push is running.
+ * Cleans up after each deployment. Removes old artifacts, logs, copies of releases and temporary refs, and the shallow
+ * boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs. All work on the
+ * repository waits until no push of the tool is running.
  */
 export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
@@ -51,7 +54,10 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
   await repository;
 }
 
-/** Deletes old copies of releases and old logs. Keeps the log of each build whose artifact is kept. */
+/**
+ * Deletes old copies of releases and old logs. Keeps the log of a build whose artifact is kept, of a deployment that
+ * has not ended, and of a deployment that the store does not know.
+ */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
   await logs.dropOld(tool, (id) => {
@@ -110,8 +116,8 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 }
 
 /**
- * Removes old artifacts. Keeps those of the live release, of running deployments, of the newest released builds, and of
- * the last two builds, which another push may use.
+ * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of the newest released builds, of
+ * processes that still run, and the two newest, because another push may use them.
  */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, log }: RetentionOptions,
@@ -120,7 +126,7 @@ async function removeArtifacts(
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
   const used = usedArtifacts(tool, store, keepArtifacts);
   for (const { id } of built.slice(2)) {
-    // `usedArtifacts` is called again before each removal, because a rollback may begin to use an artifact.
+    // `usedArtifacts` is called again before each removal, because a rollback may have begun to use the artifact.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);

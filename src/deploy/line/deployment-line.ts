@@ -48,13 +48,13 @@ export class DeploymentLine implements Deployments {
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
   /**
-   * Decides about the pushes of one tool one at a time. Each decision waits for git, so two decisions at the same time
-   * could contradict each other.
+   * Takes the pushes of one tool one at a time. git must tell whether a push joins or supersedes others in the queue,
+   * so two such decisions at the same time could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
   /**
-   * For each queue entry: the deployment that ended just before the entry's turn. A cancelled deployment is not
-   * recorded here.
+   * For an entry that was next in its tool's queue when a deployment ended: the id of that deployment, and when it
+   * ended (`performance.now()`). A cancelled deployment is not recorded here.
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   #isClosing = false;
@@ -175,7 +175,7 @@ export class DeploymentLine implements Deployments {
 
   /**
    * Ends the queue when the server is being stopped. No deployment starts any more. The next server process resumes the
-   * builds that can continue without this one. All other deployments end as interrupted.
+   * builds that can continue without this one. All other deployments that are not live yet end as interrupted.
    */
   async close(): Promise<void> {
     this.#isClosing = true;

@@ -8,8 +8,9 @@ const MAX_WAITING_OF_PERSON = 40;
 
 /**
  * Decides which deployments run and which wait. The deployments of one tool run one at a time, in the order of arrival.
- * Over all tools, at most `limit` deployments run, in rotation over people and tools. The last free turn is kept for a
- * person who has nothing running, so that one person's builds never hold all turns.
+ * Over all tools, at most `limit` deployments run, in rotation over people and tools; resumed ones may exceed the
+ * limit. The last of several turns is kept for a person who has nothing running, so that one person never holds all
+ * turns.
  */
 export class Turns {
   readonly #limit: number;
@@ -26,7 +27,7 @@ export class Turns {
 
   /**
    * @param run - Runs one deployment. It must not reject.
-   * @param tellEveryMs - The shortest time between two lines about a place in the queue.
+   * @param tellEveryMs - The shortest time between two lines about the place of one deployment in the queue.
    */
   constructor(options: {
     readonly limit: number;
@@ -52,10 +53,10 @@ export class Turns {
   }
 
   /**
-   * Checks that another deployment may wait. The number is limited, because each waiting deployment holds a log open
-   * and gets lines about its place.
+   * Checks that another deployment may wait. The number of waiting deployments of a tool and of a person is limited,
+   * because each holds a log open and gets lines about its place.
    *
-   * @param leaving - Entries that will leave the queue.
+   * @param leaving - Entries that will leave the queue, and do not count.
    * @throws DeployError `LINE_FULL`
    */
   assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {

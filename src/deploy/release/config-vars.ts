@@ -8,8 +8,8 @@ const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
 // own programs run.
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VARS = 200;
-// The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
-// MiB.
+// The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
+// Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 /**
  * How many bytes of config vars the new releases of one tool may store in 24 hours. The store, the copies of releases
@@ -22,7 +22,8 @@ const ELSEWHERE = 'Keep large data in the repository or in a database.';
 /**
  * Returns the tool's config vars after a change. The value null unsets a variable.
  *
- * @throws DeployError `BAD_CONFIG_VAR`, which names the variable but never its value.
+ * @throws DeployError `BAD_CONFIG_VAR` if a name or value is not allowed, or if there are too many. Never contains a
+ * value.
  */
 export function changeConfigVars(
   current: Readonly<Record<string, string>>,

@@ -46,6 +46,8 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
 /**
  * Returns the notice after a push that moves no ref, because git found nothing new or refused a push that is not a
  * fast-forward.
+ *
+ * @param typed - Returns what the person types to run a command of this server, such as `redeploy`.
  */
 export function upToDate(
   { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostNamespace'> },

@@ -7,8 +7,8 @@ import type { DeployContext } from '../deploy-context.ts';
 type Limited = Pick<DeployContext, 'store' | 'maxReplicas'>;
 
 /**
- * Returns how many processes of each type a release must run: the numbers that `scale` stored, within the operator's
- * limit.
+ * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
+ * and at most `maxReplicas`.
  */
 export function plannedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
   return replicasOf(release, store.replicas(release.tool), maxReplicas);
