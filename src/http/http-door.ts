@@ -272,7 +272,7 @@ function assertConfidential(peer: Peer): void {
   );
 }
 
-/** Answers 401 with a text that reveals neither what was wrong nor whether the tool exists. */
+/** Answers 401. The default text reveals neither what was wrong nor whether the tool exists. */
 function askForLogin(
   exchange: Exchange,
   text: string = 'Log in with your user name and password, or with a deploy token as the password.\nIf you did: the user name or password is wrong, or the token was revoked or has expired.\n',

@@ -93,8 +93,8 @@ export interface Sandbox {
    */
   start(command: SandboxCommand): SandboxProcess;
   /**
-   * Makes the tool's uid the owner of these folders and of everything in them. Does nothing if tools run as the server's
-   * user.
+   * Makes the tool's uid the owner of these folders and of everything in them. Does nothing if tools run as the user of
+   * the server.
    */
   own(folders: readonly string[], toolNumber: number): Promise<void>;
 }

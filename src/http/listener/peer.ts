@@ -39,7 +39,10 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
   };
 }
 
-/** The rightmost address in X-Forwarded-For that is no trusted proxy. The client may have written any to its left. */
+/**
+ * The rightmost address in X-Forwarded-For that is no trusted proxy, because the client may have written any to its
+ * left. If there is no such address, the last trusted proxy before the field ends or is not valid.
+ */
 function clientBehind(
   headers: IncomingHttpHeaders,
   proxy: string,
