@@ -54,7 +54,11 @@ export class Backups {
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 
-  /** The path of the newest store backup that is intact and contains at least one tool. Null if there is none. */
+  /**
+   * The path of the newest store backup that is intact and contains at least one tool. Null if there is none.
+   *
+   * @throws the first error of a backup that could not be read, if no other backup is good.
+   */
   async newestGoodStore(): Promise<string | null> {
     let unreadable: unknown = null;
     for (const path of await this.list('store')) {
