@@ -45,7 +45,7 @@ export interface DataFacts {
   readonly copies: ReleaseCopies;
   /** For each tool with copies, the versions that have a copy, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
-  /** The secrets key's id. Null if the file is missing or is no key. `unreadable` if the server may not read it. */
+  /** The secrets key's id, as `secretsKeyId` returns it: null without a key, or `unreadable`. */
   readonly keyId: string | 'unreadable' | null;
   /** The newest good backup of the store: a path in the data folder. Null if there is none, or if the store is good. */
   readonly storeBackup: string | null;
