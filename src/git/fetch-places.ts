@@ -10,7 +10,7 @@ import type { Principal } from '../core/types.ts';
 const MAX_FETCHES = 200;
 /**
  * The share of the free places that one credential (a key, password or token), one person and one tool may take. If no
- * others fetch, a credential gets 18 places, a person 40, and a tool 40.
+ * others fetch, a credential gets 19 places, a person 40, and a tool 40.
  */
 const WEIGHT_OF_CREDENTIAL = 0.1;
 const WEIGHT_OF_PERSON = 0.25;

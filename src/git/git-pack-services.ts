@@ -67,7 +67,7 @@ export class GitPackServices implements PackServices {
   /** Caches the size of each tool's repository. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, RepositorySize>();
 
-  /** The tools whose last push git itself refused, perhaps because of a damaged ref. */
+  /** The tools for which git refused a push, perhaps because of a damaged ref. Their next use checks all refs. */
   readonly #suspects = new Set<ToolName>();
 
   constructor(options: GitPackServicesOptions) {
@@ -79,7 +79,7 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     this.#assertPlace(request);
-    // From here on, `whileIdle` begins no work in this repository, so what `#open` reads stays true during the push.
+    // From here on, `whileIdle` begins no work in this repository, so no clean-up disturbs the push that `#open` makes.
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
     this.#busyPersons.set(principal.uid, (this.#busyPersons.get(principal.uid) ?? 0) + 1);
     try {
@@ -158,7 +158,7 @@ export class GitPackServices implements PackServices {
     return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
   }
 
-  /** Returns the push with this id. Null if no git process runs for this push any more. */
+  /** Returns the running push with this id. Null if there is none, for example because its git process has ended. */
   push(id: string): TruthfulPush | null {
     return this.#pushes.get(id) ?? null;
   }
@@ -232,7 +232,7 @@ export class GitPackServices implements PackServices {
   /**
    * Returns the folder of the tool's repository, after creating or repairing the repository if necessary.
    *
-   * @throws DeployError `DISK_NEARLY_FULL`
+   * @throws DeployError `DISK_NEARLY_FULL` if this fails and the disk is nearly full; otherwise the error itself.
    */
   async #ensure(tool: ToolName): Promise<string> {
     const { repositories, repair } = this.#options;
@@ -291,12 +291,13 @@ export class GitPackServices implements PackServices {
       ['receive.advertisePushOptions', 'true'],
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
-      // By default, git unpacks a small pack, and keeps all its tree objects in memory: a pack of 1 MB can need 25 GB.
+      // git keeps each received pack as it is. By default, git unpacks a small pack, and keeps all its tree objects in
+      // memory: a pack of 1 MB can need 25 GB.
       ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
       // While git checks a push, the new objects are in a folder of their own, and the repository counts as an
-      // alternate of this folder (gitrepository-layout(5)). By default, git would start a process to list the refs of
-      // this alternate.
+      // alternate of this folder (gitrepository-layout(5)). By default, git would list all refs of this alternate
+      // at each push. The command `true` lists none.
       ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],

@@ -34,7 +34,7 @@ const REF_BYTES = 4096;
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** What the repository's packed and loose objects (git-count-objects(1)) and tags take on disk. */
+  /** What the repository's objects and useless files (git-count-objects(1)) and its tags take on disk. */
   readonly bytes: number;
   readonly tags: number;
 }
@@ -158,11 +158,12 @@ export class Repositories {
 
   /**
    * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
-   * half-made repositories of a killed server. Moves damaged ref files to `setAside`, because git changes no ref beside
-   * a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases` must run
-   * first, because it needs the names of the damaged refs.
+   * half-made repositories of a killed server. Moves damaged ref and settings files to `setAside`, because git changes
+   * no ref beside a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases`
+   * must run first, because it needs the names of the damaged refs.
    *
-   * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects.
+   * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects; by default all.
+   * @returns what was moved.
    */
   async cleanUp(
     setAside: SetAside,
@@ -224,7 +225,10 @@ export interface GitRun {
   readonly signal?: AbortSignal;
 }
 
-/** Removes lock files, half-received objects, and the files at the top of the repository whose names `own` matches. */
+/**
+ * Removes the lock files of refs, half-received objects, and the files at the top of the repository whose names `own`
+ * matches.
+ */
 async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));
   const refs = await readdir(join(folder, 'refs'), { recursive: true });

@@ -44,7 +44,9 @@ export interface PushContext {
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
-  /** The commands that the server suggests after an empty push (`redeploy`) and after a detached push (`follow`). */
+  /**
+   * `redeploy` is the notice after a push of no ref. `follow` returns the command that follows a detached deployment.
+   */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
@@ -68,7 +70,9 @@ const MAX_NOTED = 500;
 const UNSAID =
   'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
 
-/** Returns the name of the temporary ref that holds the commit of push `id` until its deployment ends. */
+/**
+ * Returns the name of the temporary ref that holds the commit of push `id` until the commit is live, or for 14 days.
+ */
 export function parkedRef(id: string): string {
   return `refs/deployments/${id}`;
 }
@@ -301,7 +305,9 @@ export class TruthfulPush implements PushSession {
     return { kind: 'report', report, progress };
   }
 
-  /** Writes each ref's old id, new id and refusal to the audit log, so that no forced push goes unnoticed. */
+  /**
+   * Writes the old id, new id and refusal of the first `MAX_NOTED` refs to the audit log, which shows forced pushes.
+   */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
     const told = new Map(refs.map((line) => [line.ref, line.reason]));
@@ -319,7 +325,10 @@ export class TruthfulPush implements PushSession {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
   }
 
-  /** Returns the report. If the push was too large, names the limit `pack_size` instead of git's "abnormal exit". */
+  /**
+   * Returns git's report, or a refusal if git made none. If the push was too large, names the limit `pack_size` instead
+   * of git's "abnormal exit".
+   */
   #withLimit(report: Report | null): Report {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;

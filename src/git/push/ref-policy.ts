@@ -20,8 +20,8 @@ export interface PolicyInput {
 const MAX_NAME_BYTES = 255;
 
 /**
- * Decides for each ref of a push, by the ref's name alone, whether it deploys, is stored or is refused. The content is
- * checked after unpacking. With `--atomic`, one refusal refuses all refs.
+ * Decides for each ref of a push, before git reads the pack, whether it deploys, is stored or is refused. The content
+ * is checked after unpacking. With `--atomic`, one refusal refuses all refs.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;

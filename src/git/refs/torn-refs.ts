@@ -49,8 +49,8 @@ const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare
 
 /**
  * Lists the ref and settings files of a repository that are empty, cut off or overwritten, for example after a power
- * loss. Reads the files synchronously, which takes a third of the time of `findTorn` but blocks the server. So only a
- * start or a command may call this.
+ * loss. Lists HEAD also if it is missing. Reads the files synchronously, which takes a third of the time of `findTorn`
+ * but blocks the server. So only a start or a command may call this.
  */
 export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);
