@@ -111,8 +111,8 @@ function textOf(path: string): string {
   }
 }
 
-function badFile(path: string, what: string, hint: string, cause?: unknown): DeployError {
-  return new DeployError('BAD_SETTING', `the configuration file ${path} ${what}`, hint, { cause });
+function badFile(path: string, problem: string, hint: string, cause?: unknown): DeployError {
+  return new DeployError('BAD_SETTING', `the configuration file ${path} ${problem}`, hint, { cause });
 }
 
 /** The first line of a YAML parser's message. The other lines quote the file, so they are left out. */
