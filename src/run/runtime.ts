@@ -129,8 +129,8 @@ export interface OneOff {
   readonly output: (chunk: Uint8Array) => Promise<void>;
   readonly errors: (chunk: Uint8Array) => Promise<void>;
   /**
-   * Fires when the client has disconnected. The process then gets SIGTERM, or SIGHUP if it has a terminal. After the
-   * grace time it gets SIGKILL.
+   * Fires when the client has disconnected or has lost its right to the command, or when the server stops. The process
+   * then gets SIGTERM, or SIGHUP if it has a terminal. After the grace time it gets SIGKILL.
    */
   readonly signal: AbortSignal;
 }
@@ -139,8 +139,8 @@ export interface OneOffEnd {
   /** The exit status, 0 to 255: 128 + N if signal N ended the process. */
   readonly status: number;
   /**
-   * Why the command was ended, as a full sentence: too much memory, disk or time, or this server stops. Null in all other
-   * cases, also if the client disconnected.
+   * Why the command was ended, as a full sentence: too much memory, disk or time, or this server stops. Null in all
+   * other cases, also if the client disconnected.
    */
   readonly why: string | null;
 }

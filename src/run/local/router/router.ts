@@ -254,8 +254,8 @@ function isChunked(
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
-  // Removes any other encoding: with it, clients and proxies disagree about where the body ends, and could take the rest
-  // of the body for the next answer.
+  // Removes any other encoding: with it, clients and proxies disagree about where the body ends, and could take the
+  // rest of the body for the next answer.
   if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
     delete answer.headers['transfer-encoding'];
 }
