@@ -3,7 +3,8 @@ import { DeployError, systemCode } from '../core/errors.ts';
 /**
  * Asks the directory, for at most `limitMs`.
  *
- * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails.
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails; other
+ * errors of `ask`.
  */
 export async function inTime<T>(
   signal: AbortSignal,

@@ -74,14 +74,14 @@ function outOfProcesses(limit: number | null, name: string): DeployError {
 /** The limits of a build. `processes` is null in a cluster, because the kubelet limits them there. */
 export type StepLimits = Omit<Limits, 'processes'> & { readonly processes: number | null };
 
-/** How a buildpack failed. */
+/** How a step of a build failed: a buildpack, a detection or a phase. */
 export interface FailedStep {
-  /** The name of the buildpack, such as `pip`. */
+  /** The name of the step, such as `pip` or `the detection`. */
   readonly name: string;
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
-  /** The last lines that the buildpack printed, with secrets masked. The newest is the last. */
+  /** The last lines that the step printed, with secrets masked. The newest is the last. */
   readonly lastLines: readonly string[];
 }
 
@@ -93,7 +93,7 @@ const NO_PROCESS =
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
-/** Says why a buildpack failed. If a limit was the reason, names the limit. */
+/** Returns the error that says why a step failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   // Some of these regular expressions scan the rest of the line at each word, so a long line would block the server.
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
@@ -111,17 +111,17 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
       'This is not your tool’s fault: tell the operator, and push again later.',
     );
   }
-  const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
+  const howItEnded = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
   const reason = failureReason(step.lastLines);
-  const why = reason === null ? '' : `: ${reason}`;
+  const colonAndReason = reason === null ? '' : `: ${reason}`;
   return new DeployError(
     'BUILD_FAILED',
-    `${step.name} ${how}${why}`,
+    `${step.name} ${howItEnded}${colonAndReason}`,
     'Look for the first error in the lines above, correct it, commit and push again.',
   );
 }
 
-/** The buildpack broke a rule of the Buildpack API. */
+/** The error of a buildpack that broke a rule of the Buildpack API. */
 export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
   return new DeployError(
     'BUILD_FAILED',
@@ -132,7 +132,7 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
 }
 
 /**
- * No buildpack recognised the source.
+ * The error of a source that no buildpack recognised.
  *
  * @param files - The names at the top of the source.
  * @param notes - Why some files were ignored.
@@ -152,7 +152,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
   );
 }
 
-/** The build succeeded, but it defined no process. */
+/** The error of a build that succeeded but defined no process. */
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',

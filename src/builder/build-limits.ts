@@ -18,7 +18,7 @@ export interface BuildLimitsOptions {
   /** The folder of the build. Its bytes and files count against `build_disk` and `build_files`. */
   readonly folder: string;
   readonly progress: Progress;
-  /** Fires when somebody cancels the build. */
+  /** Fires when somebody cancels the build, and at shutdown. */
   readonly signal: AbortSignal;
   /** After this many milliseconds without output, the push prints that the build is still running. */
   readonly quietMs: number;
@@ -27,8 +27,8 @@ export interface BuildLimitsOptions {
 }
 
 /**
- * Watches the time, disk use and output of one build. The first limit that the build passes aborts `signal` with a
- * DeployError that names the limit. Dispose of this object when the build has ended.
+ * Watches the time, disk use and output of one build. If the build passes a limit or fills the disk of the server,
+ * aborts `signal` with a DeployError that says so. Dispose of this object when the build has ended.
  */
 export class BuildLimits implements AsyncDisposable {
   readonly signal: AbortSignal;

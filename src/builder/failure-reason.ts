@@ -1,6 +1,6 @@
 /**
- * The reason of a failed step is searched in this many of its last lines. npm prints 30 lines after the first line of its
- * error.
+ * The reason of a failed step is searched in this many of its last lines. npm prints 30 lines after the first line of
+ * its error.
  */
 const KEPT_LINES = 40;
 
@@ -47,8 +47,8 @@ const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|locati
 const LABEL = /^(notarget|network)$/;
 
 /**
- * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line is
- * short enough.
+ * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line
+ * with words is short enough.
  *
  * If the last line begins with ` ! `, the buildpack itself says why it failed, and that line is the reason. An earlier
  * line with ` ! ` was only a warning. Otherwise the reason is the error that a known program printed, with its last

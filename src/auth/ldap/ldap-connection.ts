@@ -59,7 +59,7 @@ export class LdapConnection {
     return this.#isOpen;
   }
 
-  /** Milliseconds since the last search. */
+  /** Milliseconds since the last search, or since the connection was opened. */
   get idleMs(): number {
     return performance.now() - this.#usedAt;
   }

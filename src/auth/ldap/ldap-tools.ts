@@ -19,7 +19,7 @@ export interface LdapTool {
   readonly name: ToolName;
   /** Distinguished names of people and of other tools. */
   readonly members: readonly string[];
-  /** Null if the tool has no account of its own, or if the tool is disabled. */
+  /** Null if the tool has no account of its own or several, or if the tool is disabled. */
   readonly account: LdapToolAccount | null;
   readonly isDisabled: boolean;
 }

@@ -26,7 +26,7 @@ export function planJob(options: {
   readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
   readonly builder: BuilderImage;
   readonly repositories: ToolRepositories;
-  /** The Secret with the registry's credential. Null = no login; empty = a Secret made for this build. */
+  /** The name of the Secret with the registry's login. Null if there is none. Empty if it is made for this build. */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
   readonly annotations: BuildJob['annotations'];
