@@ -26,7 +26,7 @@ export interface RepositoryFacts extends ReleaseRefs {
   readonly isHollow: boolean;
 }
 
-/** True if a repository has no torn refs and has not lost objects that every push needs. */
+/** True if a repository has no torn files and has not lost objects that every push needs. */
 export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
   return torn.length === 0 && !isHollow;
 }
@@ -90,7 +90,7 @@ export function repositoriesOf(config: DataConfig, path = '/usr/local/bin:/usr/b
   });
 }
 
-/** The folder of an artifact of the embedded builder. */
+/** The folder of an artifact that was built on this machine. */
 export function artifactFolder(config: DataConfig, tool: ToolName, id: string): string {
   return join(config.data, 'artifacts', tool, id);
 }

@@ -183,7 +183,7 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
     const what = `the file ${name} in the repository of ${tool} is torn`;
     if (name === 'shallow') {
       const advice =
-        'The start sets the file aside and continues without it. If pushes fail afterwards, maintainers must push from a clone with the whole history.';
+        'The start sets the file aside and continues with its undamaged lines. If pushes fail afterwards, maintainers must push from a clone with the whole history.';
       return { kind: 'act', what, advice };
     }
     if (name === 'config')
@@ -194,7 +194,7 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
       };
     if (name !== 'packed-refs' && !name.startsWith('refs/tags/')) {
       const when = name.startsWith('refs/releases/') ? 'start' : 'push or start';
-      const advice = `The next ${when} sets the file aside and makes it again from the store.`;
+      const advice = `The next ${when} sets the file aside and makes it again.`;
       return { kind: 'repaired', what, advice };
     }
     const advice =
