@@ -86,7 +86,7 @@ export interface Store {
   copiedTools(): ToolName[];
   /** The copied versions above every version that the store has assigned. If there are any, the store is outdated. */
   newerCopies(tool: ToolName): number[];
-  /** Makes the missing copies of releases, because earlier versions of this server made none. */
+  /** Makes the missing copies of the newest releases that went live: earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
   /**
    * Repairs a store that lacks releases, for example because an old backup was restored. In one transaction, enters the

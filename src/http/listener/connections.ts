@@ -17,7 +17,7 @@ export interface ConnectionsOptions {
   /** The maximum number of connections. */
   readonly places: number;
   readonly trustedProxies: Pick<TrustedProxies, 'check'>;
-  /** With TLS, the server cannot tell a client why its connection is closed before the first request. */
+  /** True with TLS. The server then cannot tell a client why its connection is closed before the first request. */
   readonly isTls: boolean;
 }
 

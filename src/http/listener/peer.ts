@@ -40,8 +40,8 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
 }
 
 /**
- * The rightmost address in X-Forwarded-For that is no trusted proxy, because the client may have written any to its
- * left. If there is no such address, the last trusted proxy before the field ends or is not valid.
+ * The rightmost address in X-Forwarded-For that is no trusted proxy. The client may have written any to its left. If
+ * there is none, the farthest trusted proxy: reading from the right ends at an entry that is no address.
  */
 function clientBehind(
   headers: IncomingHttpHeaders,

@@ -20,7 +20,7 @@ export function statusOf(error: ApiException<unknown>): ApiStatus {
   };
 }
 
-/** True if the requested object does not exist. */
+/** True if the requested object does not exist. False if its whole namespace does not exist. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
 }

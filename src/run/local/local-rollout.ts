@@ -54,7 +54,10 @@ export class LocalRollout {
     return all;
   }
 
-  /** Returns the status of each process. If the release is not live, leaves out scheduled processes that do not run. */
+  /**
+   * Returns the status of each process, but not of those that `drain` has ended. If the release is not live, leaves out
+   * scheduled processes that do not run.
+   */
   statuses(isLive: boolean): ProcessStatus[] {
     const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
     return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);

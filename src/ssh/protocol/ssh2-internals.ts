@@ -35,7 +35,10 @@ export function sendMessage(client: Connection, payload: Buffer): void {
   protocol._cipher.encrypt(writer.finalize(packet));
 }
 
-/** Sends a message of the transport layer (RFC 4253 section 11), even during a key exchange. */
+/**
+ * Sends a message of the transport layer (RFC 4253 section 11), even during a key exchange. Does nothing if another
+ * version of ssh2 lacks the needed parts.
+ */
 export function sendTransportMessage(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
   const writer = protocol?._packetRW?.write;
@@ -80,8 +83,8 @@ export function socketOf(client: Connection): Socket | null {
 }
 
 /**
- * Returns the largest data packet that the client accepts in this session (RFC 4254 section 5.1). If the size is 0,
- * ssh2 loops for ever.
+ * Returns the size in bytes of the largest data packet that the client accepts in this session (RFC 4254 section 5.1).
+ * Returns 0 if another version of ssh2 lacks the private field. If the client asks for 0, ssh2 loops for ever.
  */
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };

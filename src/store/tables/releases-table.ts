@@ -12,7 +12,7 @@ const listed = `tool, version, state, "commit", artifact, description, "by",
   credential, deployment_id AS deploymentId, created_at AS createdAt`;
 const selected = `${listed}, config_vars AS sealed`;
 
-/** The releases. Once added, only their state changes. */
+/** The releases. Once added, only their state changes, unless `enter` repairs them. */
 export class ReleasesTable {
   readonly #database: Database;
   readonly #key: SecretsKey;

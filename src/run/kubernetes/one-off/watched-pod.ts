@@ -88,7 +88,8 @@ export class WatchedPod {
   /**
    * Returns how the command ended.
    *
-   * @throws DeployError `ONE_OFF_FAILED` if the cluster has ended the command, or does not say how it ended.
+   * @throws DeployError `ONE_OFF_FAILED` if the pod was evicted, lost its node or passed its deadline, if its container
+   * could not be started, or if the cluster does not say how the command ended.
    */
   exit(): Exit {
     const { terminated } = this.#state();

@@ -15,7 +15,8 @@ export interface PodRequest {
 }
 
 /**
- * How many bytes of an answer are read. Errors of the API server are shorter, and the answer of a pod may be endless.
+ * At most this many bytes of an answer are read. Errors of the API server are shorter, and the answer of a pod may be
+ * endless.
  */
 const MAX_READ_BYTES = 16 * 1024;
 

@@ -124,8 +124,8 @@ function isScaled(metadata: V1ObjectMeta | undefined): boolean {
 }
 
 /**
- * Adds remarks about deleted objects to the affected processes of the live release. Also adds processes that have no
- * object in the cluster.
+ * Adds remarks, for example about deleted objects, to the affected processes of the live release. Also adds processes
+ * that have a remark but no object in the cluster.
  */
 export function withNotes(
   statuses: readonly ProcessStatus[],

@@ -147,7 +147,10 @@ export class LiveRollouts {
     return { later: this.#moveLater(rollout, move) };
   }
 
-  /** Stops the traffic of a tool and ends all its processes. Resolves when they have ended. */
+  /**
+   * Stops the traffic of a tool and ends all its processes, except those of rollouts that are starting. Resolves when
+   * the processes have ended, or when `removeRollout` no longer waits for them.
+   */
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this;
     this.#live.delete(tool);

@@ -16,7 +16,7 @@ import type { ObjectParts } from '../rollout-objects.ts';
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** Returns the id of the rollout that a tool's Service selects, or `none`. Null if the Service does not exist. */
+/** Returns the id of the rollout that a tool's Service selects: the text `none` for none, null without a Service. */
 export async function liveRollout(
   { cluster }: ObjectParts,
   tool: string,
@@ -30,8 +30,9 @@ export async function liveRollout(
 }
 
 /**
- * Prepares a tool for requests. Creates its Service, without a target, if the Service is missing. Creates its Ingress,
- * so that the ingress controller knows the host.
+ * Prepares a tool for requests, unless the rollout has no web process. Creates its Service, without a target, if the
+ * Service is missing. Creates its Ingress, so that the ingress controller knows the host, or removes the Ingress if the
+ * host is this server's own.
  */
 export async function prepareTraffic(
   parts: ObjectParts,

@@ -146,7 +146,7 @@ export class ToolProcess {
     await this.#gone();
   }
 
-  /** Kills the process at once. */
+  /** Kills the process at once. Resolves when the process has ended. */
   async kill(): Promise<void> {
     this.retire();
     this.#running?.process.kill();
