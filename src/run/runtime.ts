@@ -130,7 +130,7 @@ export interface OneOff {
   readonly errors: (chunk: Uint8Array) => Promise<void>;
   /**
    * Fires when the client has disconnected or has lost its right to the command, or when the server stops. The process
-   * then gets SIGTERM, or SIGHUP if it has a terminal. After the grace time it gets SIGKILL.
+   * then gets SIGTERM, or on this machine SIGHUP if it has a terminal. After the grace time it gets SIGKILL.
    */
   readonly signal: AbortSignal;
 }
