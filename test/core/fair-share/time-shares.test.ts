@@ -32,6 +32,17 @@ test('work takes no more than its part of the time, and starts at once if no oth
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
+test('if other programs have the processor during work, only the processor time of the work counts', async () => {
+  const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
+  const startedAt = performance.now();
+  // The program sleeps here instead of working, as if others had the processor.
+  for (let count = 0; count < 5; count += 1) {
+    await shares.run('one', () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100));
+  }
+  const tookMs = performance.now() - startedAt;
+  assert.ok(tookMs < 1500, `${tookMs} ms`);
+});
+
 test('threat 55: a tool that makes much work leaves other tools their share of the time', async () => {
   const shares = new TimeShares({ part: 0.5, sliceMs: 4 });
   const end = AbortSignal.timeout(2000);
