@@ -20,7 +20,7 @@ export interface BuildLimitsOptions {
   readonly progress: Progress;
   /** Fires when somebody cancels the build, and at shutdown. */
   readonly signal: AbortSignal;
-  /** After this many milliseconds without output, the push prints that the build is still running. */
+  /** After this many milliseconds without output, `progress` gets a line that the build is still running. */
   readonly quietMs: number;
   /** How much of its time a resumed build has used already, in milliseconds. Default 0. */
   readonly spentMs?: number;
@@ -69,7 +69,7 @@ export class BuildLimits implements AsyncDisposable {
     return performance.now() - this.#startedAt;
   }
 
-  /** Records that this step runs from now on. */
+  /** Records which step runs from now on. Messages name this step. */
   enter(step: string): void {
     this.#step = step;
     this.#stepAt = performance.now();

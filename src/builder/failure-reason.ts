@@ -73,8 +73,8 @@ function candidates(lines: readonly string[]): string[] {
   if (error === null) return [last.trim()];
   const cause = others.slice(index + 1).findLast((line) => CAUSE.test(line));
   if (cause === undefined) return [error];
-  const why = cause.replace(CAUSE, '').trim();
-  return [`${error.replace(/:$/, '')}: ${why}`, why, error];
+  const causeText = cause.replace(CAUSE, '').trim();
+  return [`${error.replace(/:$/, '')}: ${causeText}`, causeText, error];
 }
 
 /** The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. */

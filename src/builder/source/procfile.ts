@@ -26,16 +26,16 @@ export async function procfileWarnings(source: string): Promise<string[]> {
     .entries()) {
     const content = raw.trim();
     if (content === '' || content.startsWith('#')) continue;
-    const where = `Line ${index + 1} of the Procfile`;
+    const procfileLine = `Line ${index + 1} of the Procfile`;
     const [, type, command] = line.exec(content) ?? [];
     if (type === undefined || command === undefined) {
-      warnings.push(`${where} is not used: it is not of the form \`web: COMMAND\`.`);
+      warnings.push(`${procfileLine} is not used: it is not of the form \`web: COMMAND\`.`);
     } else if (!processType.test(type)) {
       warnings.push(
-        `${where} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
+        `${procfileLine} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
       );
     } else if (seen.has(type)) {
-      warnings.push(`${where} takes the place of an earlier line for ${type}.`);
+      warnings.push(`${procfileLine} takes the place of an earlier line for ${type}.`);
     } else {
       seen.add(type);
     }

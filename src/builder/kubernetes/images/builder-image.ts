@@ -13,8 +13,8 @@ export interface BuilderImage {
 const freshMs = 60_000;
 
 /**
- * Looks up the builder image in its registry. An answer counts for a minute, and longer if the registry does not
- * answer again.
+ * Looks up the builder image in its registry. An answer counts for a minute, and after that for as long as the
+ * registry does not answer.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#build-image
  */
