@@ -5,8 +5,8 @@ import type { CommandContext, LoginCommand } from '../command.ts';
 import { columns, json } from '../command-line/printing.ts';
 
 /**
- * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that a live release has no
- * process.
+ * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that no process of the live
+ * release runs.
  */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down';
 
