@@ -28,7 +28,7 @@ export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly S
  *
  * @param asked - Types that the release does not have are ignored.
  * @param most - The most processes of one type, at least 1.
- * @returns an entry for each type that runs all the time, in the order of the Procfile.
+ * @returns an entry for each type that runs all the time, in the order of the artifact's processes.
  */
 export function replicasOf(
   release: Pick<Release, 'artifact'>,

@@ -92,7 +92,7 @@ export interface Artifact {
   /** A folder for a slug, `host/name@sha256:…` for an image. */
   readonly reference: string;
   readonly processes: readonly Process[];
-  /** The buildpacks that took part, in order, with their versions: `python 3.11.2`. */
+  /** The buildpacks that took part, in order, with their versions: `toolforge/python 3.11.2`. */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;
   readonly bytes: number;
