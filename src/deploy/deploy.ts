@@ -65,10 +65,10 @@ export async function deploy(
 
   const hasWeb = artifact.processes.some(({ type }) => type === 'web');
   const address = hasWeb ? context.runtime.address(plan.deployment.tool) : null;
-  const at = address === null ? '' : ` at ${address}`;
+  const atAddress = address === null ? '' : ` at ${address}`;
   const buildMs = builtAt - startedAt + beforeThisServer;
   const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
-  progress.result(`v${release.version} is live${at}     (${times})`);
+  progress.result(`v${release.version} is live${atAddress}     (${times})`);
   return { version: release.version, isBranchMoved };
 }
 

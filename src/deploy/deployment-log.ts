@@ -9,7 +9,7 @@ import { LoggedLines } from './reconciliation/logged-lines.ts';
 
 /** How much of a log a reader reads at once. Each reader needs memory for a few such chunks. */
 const CHUNK_BYTES = 16 * 1024;
-/** The server deletes the oldest logs of a tool that has more logs than this, or more bytes of logs. */
+/** The server deletes the oldest logs of a tool that has more than `MAX_LOGS` logs or `MAX_LOG_BYTES` of logs. */
 const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
 const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';
@@ -72,7 +72,7 @@ export class DeploymentLog {
     this.#pending.push(text);
   }
 
-  /** Writes all lines of one turn of the event loop at once. */
+  /** Writes the lines that came in one turn of the event loop to the file. If that fails, the lines are lost. */
   #flush(): void {
     if (this.#pending.length === 0 || this.#isEnded) return;
     const text = this.#pending.join('');

@@ -38,8 +38,9 @@ export class DeploymentOutcomes {
   }
 
   /**
-   * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if its signal had
-   * fired, and otherwise as failed. If its build continues without this server, leaves it to the next server process.
+   * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if
+   * `entry.cancelling` was aborted before, and otherwise as failed. If its build continues without this server, leaves
+   * it to the next server process.
    */
   fail(entry: Entry, error: unknown): void {
     const { store, runtime, log } = this.#options;

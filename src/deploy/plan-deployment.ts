@@ -174,7 +174,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
   if (name !== liveName) {
-    // The pushed branch does not exist yet, so the server cannot know whether the push is forced.
+    // The pushed branch does not exist yet, so the server cannot know whether the push is forced, and refuses it.
     throw new DeployError(
       'OTHER_HISTORY',
       `the branch ${name} would replace ${liveName}, which is live at ${versionAndCommit}, but ${name} does not contain the live commit`,

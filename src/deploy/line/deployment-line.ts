@@ -41,7 +41,7 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
 /** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
 const JUST_NOW_MS = 5000;
 
-/** Implements the queue of deployments. The interface `Deployments` documents its promises. */
+/** Implements the queue of deployments. The interface `Deployments` documents its methods. */
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;

@@ -76,8 +76,8 @@ export class WaitingPlaces {
     if (ahead !== undefined) return { key: ahead.id, text: `${nameOf(ahead)} comes first, and waits too` };
     const own = running.find((other) => other.person === entry.person);
     if (running.length < this.#limit && own !== undefined) {
-      const kept = 'the last free turn is kept for people who have no deployment running';
-      return { key: `kept ${own.id}`, text: `${kept}; you have ${this.#named(own).replace(/,$/, '')}` };
+      const turnIsKept = 'the last free turn is kept for people who have no deployment running';
+      return { key: `kept ${own.id}`, text: `${turnIsKept}; you have ${this.#named(own).replace(/,$/, '')}` };
     }
     const [first] = running;
     const holder =

@@ -78,7 +78,8 @@ async function reconcileTool(
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
   if (build === null) return 'set-aside';
   if (build.artifact !== null) return 'keep';
-  // The store may lack the end of a build because of a crash, or because it was restored from a backup.
+  // After a crash, or if the store was restored from a backup, the store may lack the end of a build. So a finished
+  // artifact of such a build is set aside.
   const isOpen = ['BUILD_PENDING', 'BUILD_RUNNING', 'BUILD_UNKNOWN'].includes(build.state);
   return isFinished && isOpen ? 'set-aside' : 'remove';
 }

@@ -12,7 +12,7 @@ import { Entry, type Request } from '../line/line-entry.ts';
  */
 export const HANDED_OVER = 'the server was stopped after the build, and continues after its restart';
 
-/** A deployment whose build continued while no server ran. */
+/** A deployment of an earlier server whose build continued without a server, or had just ended. */
 export interface ResumedBuild {
   readonly deployment: Deployment;
   readonly request: DeploymentRequest;
@@ -77,8 +77,8 @@ export async function resumedEntry(
 }
 
 /**
- * True if a build may still run. Also true if the cluster does not answer: the server asks the cluster again later,
- * when it already listens.
+ * True if the builder can follow this build, which may have ended. Also true if the cluster does not answer: the server
+ * asks the cluster again later, when it already listens.
  */
 async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {

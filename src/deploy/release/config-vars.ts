@@ -22,8 +22,8 @@ const ELSEWHERE = 'Keep large data in the repository or in a database.';
 /**
  * Returns the tool's config vars after a change. The value null unsets a variable.
  *
- * @throws DeployError `BAD_CONFIG_VAR` if a name or value is not allowed, or if there are too many. Never contains a
- * value.
+ * @throws DeployError `BAD_CONFIG_VAR` if a name or value is not allowed, or if there are too many. The error never
+ * contains a value.
  */
 export function changeConfigVars(
   current: Readonly<Record<string, string>>,

@@ -60,9 +60,9 @@ export function upToDate(
     return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
   const lost = runtime.lostNamespace(tool);
   if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
-  const what = isStopped
+  const liveNow = isStopped
     ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
     : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;
-  const other = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
-  return `${what}\n${other}\n`;
+  const toDeployOther = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
+  return `${liveNow}\n${toDeployOther}\n`;
 }

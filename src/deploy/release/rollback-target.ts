@@ -17,10 +17,10 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
       : release.version === version,
   );
   if (found === undefined || found.state === 'created' || found.state === 'failed') {
-    const what = version === null ? 'no older release' : `no release v${version} that has been live`;
+    const noSuchRelease = version === null ? 'no older release' : `no release v${version} that has been live`;
     throw new DeployError(
       'NO_RELEASE',
-      `the tool ${tool} has ${what}`,
+      `the tool ${tool} has ${noSuchRelease}`,
       `List the releases with: \`releases ${tool}\``,
     );
   }
