@@ -25,7 +25,7 @@ const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 /**
  * Checks a pushed object before any of its files is written to disk.
  *
- * @throws DeployError `NOT_A_COMMIT` for another object, such as a tag; `EMPTY_COMMIT`; `PATH_TOO_LONG`;
+ * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT`; `PATH_TOO_LONG`;
  * `TREE_TOO_LARGE`, which names the limit and the largest files and folders at the top.
  */
 export async function inspectCommit(

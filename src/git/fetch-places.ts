@@ -35,10 +35,10 @@ export class FetchPlaces {
     ];
     const taken = this.#shares.take(Object.fromEntries(holders.map(({ key, weight }) => [key, weight])));
     if (taken.kind === 'taken') return taken.giveBack;
-    const who = holders.find(({ key }) => key === taken.holder)?.who ?? 'this server has';
+    const whoHas = holders.find(({ key }) => key === taken.holder)?.who ?? 'this server has';
     throw new DeployError(
       'TOO_MANY_FETCHES',
-      `${who} too many clones and fetches under way`,
+      `${whoHas} too many clones and fetches under way`,
       'Wait until some clones or fetches have ended, and try again.',
     );
   }

@@ -53,7 +53,7 @@ export interface PushContext {
   /**
    * Resolves when git may read the pack. Until `received` resolves, this push counts as one that git unpacks.
    *
-   * @throws the reason of the signal, if it fires before.
+   * @throws the signal's reason, if the signal fires before that.
    */
   readonly mayUnpack: (received: Promise<void>, signal: AbortSignal) => Promise<void>;
   /** Called if git itself refuses the push or one of its refs. */

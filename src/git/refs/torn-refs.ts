@@ -141,7 +141,7 @@ export async function setHollowAside(
   return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
 }
 
-/** Writes HEAD for a repository that has lost it. */
+/** Writes a new HEAD, which names the deploy branch. */
 export async function makeHead(folder: string, deployBranch: string): Promise<void> {
   await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
 }
