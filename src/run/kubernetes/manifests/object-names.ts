@@ -4,6 +4,9 @@ import type { Release, Replicas } from '../../../core/types.ts';
 
 // This file gives the names and labels of the objects that this server creates in a tool's namespace.
 
+/** The Service of a tool without a live release selects the rollout of this name. No rollout has it. */
+export const NO_ROLLOUT = 'none';
+
 /** The value of the label app.kubernetes.io/managed-by for all objects of this server. */
 export const MANAGED_BY = 'toolforge-push';
 export const LABELS = {

@@ -11,7 +11,7 @@ import { countOf, replicasOf, stayingUp } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { isOwnHost } from '../../host-names.ts';
-import { configName, LABELS, objectName, type Rollout } from './object-names.ts';
+import { configName, LABELS, NO_ROLLOUT, objectName, type Rollout } from './object-names.ts';
 import {
   labelsOf,
   labelValue,
@@ -186,7 +186,7 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
     },
     spec: {
       type: 'ClusterIP',
-      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? 'none', [LABELS.process]: 'web' },
+      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? NO_ROLLOUT, [LABELS.process]: 'web' },
       ports: [{ name: 'http', port: WEB_PORT, targetPort: WEB_PORT, protocol: 'TCP' }],
     },
   };

@@ -3,7 +3,7 @@ import { DeployError } from '../../../core/errors.ts';
 import { RELEASE_TYPE } from '../../../core/replicas.ts';
 import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
-import { LABELS, LIVE, MANAGED_BY } from '../manifests/object-names.ts';
+import { LABELS, LIVE, MANAGED_BY, NO_ROLLOUT } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { liveRollout } from '../rollout/service-traffic.ts';
 import { deploymentsOf, removeRollout } from '../rollout-objects.ts';
@@ -78,7 +78,8 @@ async function wentLive(
   const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');
   const ids = [...marked, ...schedules].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
   const known = live.knownOf(tool);
-  const found = new Set([...ids, selected ?? ''].filter((id) => id !== '' && !known.has(id)));
+  if (selected !== null && selected !== NO_ROLLOUT) ids.push(selected);
+  const found = new Set(ids.filter((id) => id !== '' && !known.has(id)));
   if (found.size > 0)
     log.error(
       {

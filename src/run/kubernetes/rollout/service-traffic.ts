@@ -16,7 +16,7 @@ import type { ObjectParts } from '../rollout-objects.ts';
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** Returns the id of the rollout that a tool's Service selects: the text `none` for none, null without a Service. */
+/** Returns the id of the rollout that a tool's Service selects: `NO_ROLLOUT` for none, null without a Service. */
 export async function liveRollout(
   { cluster }: ObjectParts,
   tool: string,
