@@ -5,7 +5,7 @@ interface Work {
 }
 
 const MAX_AHEAD_MS = 20;
-/** Work counts as recent until about as many milliseconds of other work have followed it. */
+/** Work counts as recent until about this many milliseconds of other work have followed it. */
 const RECENT_MS = 100;
 
 export interface TimeSharesOptions {
@@ -29,7 +29,7 @@ export class TimeShares {
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
-  /** The time of recent work, and the processor time in it. */
+  /** How many milliseconds recent work took by the clock, and how many of them it had a processor. */
   #passedMs = RECENT_MS;
   #processorMs = RECENT_MS;
 
@@ -102,8 +102,9 @@ export class TimeShares {
   }
 
   /**
-   * The part of its time in which recent work had a processor. On a busy machine, other programs have it for the rest,
-   * which nobody owes. One piece of work tells little: Linux counts processor time in steps of milliseconds.
+   * Returns in which part of its time recent work had a processor. On a busy machine, other programs have the processor
+   * in the remaining time, which no key owes. Several pieces of work are counted together, because Linux counts
+   * processor time in steps of milliseconds.
    */
   #processorPart(passedMs: number, processorMs: number): number {
     const kept = Math.max(0, 1 - passedMs / RECENT_MS);
