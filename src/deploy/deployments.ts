@@ -97,8 +97,8 @@ export interface Deployments {
    */
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment;
   /**
-   * Yields the deployment's log from its first line in chunks of whole lines, then follows the log until its end. A
-   * slow reader delays nobody.
+   * Yields the deployment's log from its first line in chunks of whole lines, then follows the log until it ends or the
+   * signal fires. Yields nothing if there is no log. A slow reader delays nobody.
    */
   follow(
     id: string,
