@@ -206,8 +206,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Removes the lock files that a killed git process left in the tool's repository. With these files, git would
-   * refuse later pushes.
+   * Removes the lock files and half-received objects that a killed git process left in the tool's repository. Because
+   * of the lock files, git would refuse later pushes.
    */
   #sweep(tool: ToolName): void {
     const { repositories, log } = this.#options;

@@ -193,8 +193,8 @@ export class Repositories {
   }
 
   /**
-   * Removes the lock files that a killed git process left in the tool's repository. Call this only while no push is
-   * running.
+   * Removes the lock files and half-received objects that a killed git process left in the tool's repository. Call this
+   * only while no push is running.
    */
   async sweep(tool: ToolName): Promise<void> {
     const letGo = await this.takeRefs(tool);
