@@ -79,7 +79,7 @@ function check(name: string, value: string): void {
       'Use capital letters, digits and _, as in API_KEY.',
     );
   }
-  if (RESERVED.test(name)) throw bad(`${name} is set by the platform`, 'Choose another name.');
+  if (RESERVED.test(name)) throw bad(`${name} is reserved for the platform`, 'Choose another name.');
   if (value.includes('\0'))
     throw bad(`the value of ${name} holds a NUL byte`, 'Encode binary values, for instance as Base64.');
   if (Buffer.byteLength(value) > MAX_CONFIG_VAR_BYTES) {

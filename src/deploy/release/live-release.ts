@@ -57,7 +57,7 @@ export function upToDate(
 ): string {
   const { liveVersion, isStopped } = store.tool(tool);
   if (liveVersion === null)
-    return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
+    return `Nothing of ${tool} is live yet. To deploy it, push a new commit: git push toolforge HEAD:${branch}\n`;
   const lost = runtime.lostNamespace(tool);
   if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
   const liveNow = isStopped
