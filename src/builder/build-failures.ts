@@ -9,7 +9,7 @@ export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TIMED_OUT',
     `the build took longer than its limit of ${duration(limitMs)} (build_time) and was ended during ${during}`,
-    'Push again: downloads are kept, so the next build is quicker. If every build needs longer, ask the operator to raise build_time.',
+    'Push again: outside a cluster, the next build finds the downloads of this one. If every build needs longer, ask the operator to raise build_time.',
   );
 }
 
@@ -17,7 +17,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
     `the build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Its largest folders: ${largest}`,
-    'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so if it was the largest folder, just push again.',
+    'Leave large files and packages out, or ask the operator to raise build_disk. If the build cache is the largest folder, push without it: git push -o no-cache toolforge main.',
   );
 }
 
@@ -107,7 +107,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   if (NO_SPACE.test(text)) {
     return new DeployError(
       'BUILD_FAILED',
-      `${step.name} failed because the disk of this server is full`,
+      `${step.name} failed because no space was left on the disk`,
       'This is not your tool’s fault: tell the operator, and push again later.',
     );
   }

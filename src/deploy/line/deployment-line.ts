@@ -8,7 +8,7 @@ import { replicasLine } from '../../core/replicas.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import type { Deployment, Principal, Release, Replicas } from '../../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../../git/commits.ts';
-import { isAncestor } from '../../git/refs/deploy-branch.ts';
+import { branchName, isAncestor, readDeployBranch } from '../../git/refs/deploy-branch.ts';
 import { deploy } from '../deploy.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import { DeploymentOutcomes, type DeploymentOutcomesOptions } from '../deployment-outcomes.ts';
@@ -294,7 +294,7 @@ export class DeploymentLine implements Deployments {
         'release live',
       );
       if (isBranchMoved) this.#outcomes.finish(entry, { isLive: true, version });
-      else this.#followLater(entry, version);
+      else await this.#followLater(entry, version);
     } catch (error) {
       this.#outcomes.fail(entry, error);
     } finally {
@@ -307,10 +307,12 @@ export class DeploymentLine implements Deployments {
   /**
    * Tells the client that the release is live but that its branch has not moved, and keeps trying to move the branch.
    */
-  #followLater(entry: Entry, version: number): void {
+  async #followLater(entry: Entry, version: number): Promise<void> {
     const { tool } = entry.deployment;
-    const { deployBranch } = this.#options.repositories;
-    const reason = `v${version} is live, but the branch ${deployBranch} has not moved to it yet, because git fails on the server; the server keeps trying`;
+    const { repositories } = this.#options;
+    const branch = await readDeployBranch(repositories, tool).catch(() => null);
+    const name = branch === null ? repositories.deployBranch : branchName(branch.ref);
+    const reason = `v${version} is live, but the branch ${name} has not moved to it yet, because git fails on the server; the server keeps trying`;
     entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether the branch has moved.`);
     this.#outcomes.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);

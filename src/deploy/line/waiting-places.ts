@@ -77,13 +77,14 @@ export class WaitingPlaces {
     const own = running.find((other) => other.person === entry.person);
     if (running.length < this.#limit && own !== undefined) {
       const turnIsKept = 'the last free turn is kept for people who have no deployment running';
-      return { key: `kept ${own.id}`, text: `${turnIsKept}; you have ${this.#named(own).replace(/,$/, '')}` };
+      const has = isOfSame(own, entry)
+        ? `you have ${this.#named(own).replace(/,$/, '')}`
+        : `all tools that push by themselves count as one person, who has one since ${this.#time(own)}`;
+      return { key: `kept ${own.id}`, text: `${turnIsKept}; ${has}` };
     }
     const [first] = running;
     const holder =
-      first === undefined || first.person !== entry.person
-        ? 'another tool'
-        : this.#named(first).replace(/,$/, '');
+      first === undefined || !isOfSame(first, entry) ? 'another tool' : this.#named(first).replace(/,$/, '');
     const turns = this.#limit === 1 ? 'the only turn is' : `all ${this.#limit} turns are`;
     const since = first === undefined || holder !== 'another tool' ? '' : `, for ${this.#time(first)}`;
     return { key: 'taken', text: `${turns} taken, the longest by ${holder}${since}` };
@@ -96,6 +97,11 @@ export class WaitingPlaces {
   #time(entry: Entry): string {
     return duration(performance.now() - (this.#startedAt.get(entry) ?? 0));
   }
+}
+
+/** True if the same account asked for both. Accounts of tools differ, although they count as one person. */
+function isOfSame(one: Entry, other: Entry): boolean {
+  return one.principal.uid === other.principal.uid;
 }
 
 /** Names a deployment: `the push 0192 of wikibot`. */
