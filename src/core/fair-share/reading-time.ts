@@ -115,7 +115,10 @@ export class ReadingTime {
     return Math.max(0, this.#processorMs() - usedMs - beforeRoundMs);
   }
 
-  /** Lets each key that owes time pay with a part of the time that has passed. */
+  /**
+   * Lets each key that owes time pay with the part `#pace()` of the time that has passed. Forgets the keys that have paid,
+   * and counts the keys that have to wait.
+   */
   #go(): void {
     const now = performance.now();
     // This method runs for each piece that is read. So the loop below runs at most once a millisecond.
@@ -129,6 +132,7 @@ export class ReadingTime {
     }
   }
 
+  /** With which part of the passing time each key pays: `PART`, or less if many keys wait and share `PART_OF_ALL`. */
   #pace(): number {
     return Math.min(PART, PART_OF_ALL / Math.max(1, this.#waiting));
   }

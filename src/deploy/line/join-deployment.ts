@@ -62,7 +62,8 @@ export async function joinedVerdict(
 
 /**
  * Returns the result for a push whose commit another deployment deploys. If the commit is live, deletes the push's
- * temporary ref and runs `withUpdates`, such as the tags of an atomic push. If these updates fail, the push is refused.
+ * temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If these updates fail,
+ * the push is refused.
  */
 async function withOtherRefs(
   repositories: Repositories,
@@ -75,7 +76,7 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // Without tags, only the push's temporary ref could not be deleted. `dropOldParked` deletes it later.
+    // If there are no updates, only the push's temporary ref could not be deleted. `dropOldParked` deletes it later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
