@@ -145,7 +145,10 @@ function usable(builder: Builder, artifact: Artifact | null | undefined): Artifa
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
 }
 
-/** Refuses a push of master if main became the deploy branch while the push waited, because main would be lost. */
+/**
+ * Refuses a push of master if main became the deploy branch while the push waited. If this push went live, master would
+ * become the deploy branch again, and the branch main would be deleted.
+ */
 async function assertDeploys(repositories: Repositories, { tool, branchRef }: ParkedPush): Promise<void> {
   const main = `refs/heads/${repositories.deployBranch}`;
   if (branchRef === main) return;

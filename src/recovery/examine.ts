@@ -76,7 +76,7 @@ function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   return [
     refuses(
       `the config vars in store.sqlite are encrypted with the key ${store.keyId}, but ${given}`,
-      `Restore the secrets.key of this data folder from the backup of the folder of keys. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars`,
+      `Restore the secrets.key of this data folder from the backup of the keys folder. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars`,
     ),
   ];
 }

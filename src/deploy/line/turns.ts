@@ -18,10 +18,11 @@ export class Turns {
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
   /**
-   * For each tool and each person: how many deployments on the server had ended when the last one of this tool or
-   * person ended. Cleared when no deployment waits.
+   * When the last deployment of each tool and each person ended: the value of `#endings`. The next turn goes to those
+   * who have waited longest. Cleared when no deployment waits.
    */
   readonly #endedAt = new Map<string, number>();
+  /** How many deployments have ended since the server started. */
   #endings = 0;
   #waiting: Entry[] = [];
 

@@ -75,7 +75,7 @@ export function routeFiles(folder: string): [whole: string, withoutIpv6: string]
 }
 
 /**
- * Writes both files of `routeFiles` into an existing folder.
+ * Writes the two route files, whose paths `routeFiles` returns, into an existing folder.
  *
  * @param networks - The networks whose addresses sandboxes treat as their own.
  * @param exception - An IPv4 address that stays reachable although it is in one of the networks. Null if there is none.
@@ -93,7 +93,7 @@ export async function writeRoutes(folder: string, networks: readonly string[], e
 }
 
 /**
- * Updates the routes of a running sandbox from `routeFiles`.
+ * Updates the routes of a running sandbox from the files that `writeRoutes` wrote into `folder`.
  *
  * @param pastaPid - The process id of pasta, the outermost process of the sandbox.
  * @returns false if that failed, mostly because the sandbox is starting or ending. The caller then tries again later.
