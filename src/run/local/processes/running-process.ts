@@ -29,6 +29,7 @@ export interface RunParts {
     | 'settle_time'
     | 'release_time'
     | 'schedule_time'
+    | 'scheduled_processes'
     | 'grace_time'
     | 'run_processes'
     | 'run_memory'
