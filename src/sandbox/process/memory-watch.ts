@@ -24,7 +24,7 @@ interface Watched {
 
 /**
  * Limits the memory of sandboxes if control groups do not. Memory that several processes share counts once, and so do
- * files in memory (`memfd_create`) that a process holds open.
+ * files in memory (`memfd_create`) that a process holds open or runs as its program.
  */
 export class MemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -121,7 +121,7 @@ each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
 { grep -HsE '^(RssAnon|VmSwap|VmPTE):' $(each status "$@")
   timeout 5 grep --line-buffered -HsE '^(Pss_Anon|SwapPss|Pss_Shmem):' $(each smaps_rollup "$@")
-  { timeout 5 find $(each fd "$@") $(each map_files "$@") -maxdepth 1 \\
+  { timeout 5 find $(each fd "$@") $(each map_files "$@") $(each exe "$@") -maxdepth 1 \\
       \\( -lname '/memfd:*' -o -lname '/dev/zero (deleted)' \\) -print0; [ $? = 124 ] && echo cut >&3; } |
     { timeout 5 xargs -0r stat -Lc 'file %i %b'; [ $? = 124 ] && echo cut; } | sort -u
   # While a sandbox starts, it still has the namespace of this machine.

@@ -25,6 +25,32 @@ if os.fork() == 0:
     file = os.memfd_create('x')
     for _ in range(512): os.write(file, bytes(${MIB}))
     time.sleep(300)`,
+  'files in memory that are the program of a process, which has unmapped them': `
+program = open('/usr/bin/python3', 'rb').read()
+code = '''
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+own = [line.split()[:2] for line in open('/proc/self/maps') if '/memfd:' in line]
+for place, rights in own:
+    start, end = [int(half, 16) for half in place.split('-')]
+    size = ctypes.c_size_t(end - start)
+    copy = ctypes.c_void_p(libc.mmap(None, size, 7, 0x22, -1, 0))
+    ctypes.memmove(copy, ctypes.c_void_p(start), end - start)
+    libc.mprotect(copy, size, sum(number for right, number in zip('rwx', (1, 2, 4)) if right in rights))
+    libc.mremap(copy, size, size, 3, ctypes.c_void_p(start))
+os.write(7, b'unmapped')
+time.sleep(300)
+'''
+reader, writer = os.pipe()
+os.dup2(writer, 7)
+for _ in range(4):
+    file = os.memfd_create('x')
+    os.write(file, program)
+    for _ in range(32): os.write(file, bytes(${MIB}))
+    if os.fork() == 0: os.execve(file, ['/usr/bin/python3', '-c', code], {})
+    os.close(file)
+    os.read(reader, 8)`,
   'shared memory': `
 held = mmap.mmap(-1, 512 * ${MIB})
 for place in range(0, len(held), 4096): held[place] = 1`,
