@@ -10,6 +10,7 @@ import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Gateway, Runtime } from './run/runtime.ts';
 import { chooseSandbox } from './sandbox/choose-sandbox.ts';
+import { weakLimits } from './sandbox/weak-limits.ts';
 import { assertTrustedUse } from './trusted-mode.ts';
 
 export interface BackEnds {
@@ -69,6 +70,10 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   await assertFolder(config.buildpacks);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
+  // A user directory that cannot be read is reported elsewhere.
+  else if ((await countPeople().catch(() => 1)) !== 1)
+    for (const advice of await weakLimits(config.data))
+      log.warn({ advice }, 'one tool could harm others on this machine');
   return {
     builder: new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log }),
     runtime: await LocalRuntime.open({
