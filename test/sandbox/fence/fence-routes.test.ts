@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { routeFiles, SET_ROUTES, writeRoutes } from '../../../src/sandbox/fence/fence-routes.ts';
@@ -34,4 +35,18 @@ test('threat 62: the routes to blocked IPv4 networks are also set in a sandbox w
   const set = await setRoutes(data.path, 'echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6');
   assert.equal(set.exitCode, 0, set.stderr);
   assert.match(set.stdout, /^local 169\.254\.169\.254 dev eth0 .*metric 1/m);
+});
+
+test('threat 62: a sandbox does not start if somebody has emptied or cut the file with its routes', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  await writeRoutes(data.path, ['127.0.0.0/8', '169.254.169.254/32'], null);
+  const whole = await Promise.all(routeFiles(data.path).map((file) => readFile(file, 'utf8')));
+  for (const left of [1, 0.7, 0.3, 0]) {
+    for (const [index, file] of routeFiles(data.path).entries())
+      await writeFile(file, whole[index]?.slice(0, left * (whole[index]?.length ?? 0)) ?? '');
+    const { exitCode, stderr } = await setRoutes(data.path, 'true');
+    assert.equal(exitCode, left === 1 ? 0 : 1, `${left} of the file: ${stderr}`);
+  }
 });
