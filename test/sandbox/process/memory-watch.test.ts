@@ -51,6 +51,13 @@ for _ in range(4):
     if os.fork() == 0: os.execve(file, ['/usr/bin/python3', '-c', code], {})
     os.close(file)
     os.read(reader, 8)`,
+  'files in memory that wait in sockets': `
+held = [socket.socketpair() for _ in range(16)]
+for left, _ in held:
+    file = os.memfd_create('x')
+    os.posix_fallocate(file, 0, 32 * ${MIB})
+    socket.send_fds(left, [b'x'], [file])
+    os.close(file)`,
   'shared memory': `
 held = mmap.mmap(-1, 512 * ${MIB})
 for place in range(0, len(held), 4096): held[place] = 1`,
@@ -83,7 +90,7 @@ for (const [what, program] of Object.entries(TAKING)) {
   test(`threat 60: memory beyond the limit ends a sandbox: ${what}`, async () => {
     await using data = await dataFolder();
     const sandbox = await sandboxIn(data.path, 'isolated');
-    const code = `import ctypes, mmap, os, threading, time\n${program}\ntime.sleep(300)`;
+    const code = `import ctypes, mmap, os, socket, threading, time\n${program}\ntime.sleep(300)`;
     const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
     assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
   });
