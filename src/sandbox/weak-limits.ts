@@ -2,7 +2,7 @@ import { readFile, statfs } from 'node:fs/promises';
 
 /** The type of Btrfs in statfs(2). */
 const BTRFS = 0x9123683e;
-/** With so many watches allowed, a tool reaches its memory limit before it has used up the watches of the user. */
+/** With so many watches allowed, a tool uses up its memory before it has used up the watches of the user. */
 const ENOUGH_WATCHES = 2 ** 31 - 1;
 
 /**
