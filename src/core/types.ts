@@ -17,6 +17,8 @@ export interface Principal {
   readonly scope: Action;
   /** The operator of this server may do everything. */
   readonly isOperator: boolean;
+  /** The key of a login over SSH and the user name that it was offered with, so that it can be checked again. */
+  readonly key?: { readonly login: string; readonly algorithm: string; readonly blob: Buffer };
 }
 
 /**

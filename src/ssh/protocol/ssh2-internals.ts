@@ -20,6 +20,7 @@ interface Protocol {
     };
   };
   _onHandshakeComplete(...negotiated: unknown[]): void;
+  channelClose(channel: number): void;
 }
 
 /**
@@ -89,6 +90,21 @@ export function socketOf(client: Connection): Socket | null {
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
   return inner._chanInfo?.outgoing.packetSize ?? 0;
+}
+
+/**
+ * Answers the client that has closed a session without a command, and forgets the session. ssh2 does this only for
+ * sessions with a command, and keeps the others in memory until the connection ends.
+ */
+export function closeUnused(client: Connection, session: Session): void {
+  const { _channel: channel, _chanInfo: ends } = session as unknown as {
+    readonly _channel?: ServerChannel;
+    readonly _chanInfo?: { readonly incoming: { id: number }; readonly outgoing: { id: number } };
+  };
+  if (channel !== undefined || ends === undefined) return;
+  const { _chanMgr: known } = client as unknown as { readonly _chanMgr?: { remove(id: number): void } };
+  known?.remove(ends.incoming.id);
+  protocolOf(client)?.channelClose(ends.outgoing.id);
 }
 
 /**
