@@ -31,6 +31,8 @@ const LOOSE_OBJECTS = 2000;
 // The number of packs above which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;
 const HELD_MS = 60_000;
+/** How many of the newest releases are searched for builds to keep. Reading a release takes up to 0.2 ms. */
+const MAX_RELEASES = 1000;
 
 /**
  * Cleans up after each deployment. Removes old artifacts, logs, copies of releases and temporary refs, and the shallow
@@ -75,6 +77,11 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   await dropOldParked(options, tool);
   // The failed shallow push left shallow boundaries. git-prune(1) removes only those of unreachable commits.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
+  await mergePacks(repositories, tool);
+}
+
+/** Lets git pack the repository if it has many packs or loose objects. Call this only while no push is running. */
+export async function mergePacks(repositories: Repositories, tool: ToolName): Promise<void> {
   if (!(await mayNeedGc(repositories.folder(tool)))) return;
   const settings = [
     ['gc.auto', String(LOOSE_OBJECTS)],
@@ -136,7 +143,7 @@ async function removeArtifacts(
 }
 
 function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
-  const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
+  const releases = store.releases(tool, MAX_RELEASES).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
   // A change of config vars or a rollback makes another release of the same build, so each build counts once.

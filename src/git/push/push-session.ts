@@ -35,6 +35,8 @@ export interface PushContext {
   readonly hasAdvertisement: boolean;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
+  /** The maximum number of commits at which the history of this push ends, if the client's clone is shallow. */
+  readonly maxShallow: number;
   /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
   readonly fullness: string | null;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
@@ -66,6 +68,8 @@ export interface PushContext {
  * How many refs of one push the audit log lists. An accepted push has more only if the setting `push_refs` was raised.
  */
 const MAX_NOTED = 500;
+/** How many refused refs of one push the audit log lists. A push of refused refs costs its client nothing. */
+const MAX_REFUSALS_NOTED = 20;
 
 const UNSAID =
   'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
@@ -264,9 +268,9 @@ export class TruthfulPush implements PushSession {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;
     }
-    const { deployBranch, hasDeployBranch, maxRefs, mostTags, fullness } = this.#context;
+    const { deployBranch, hasDeployBranch, mostTags } = this.#context;
     const options = readPushOptions(list.pushOptions);
-    const refusal = typeof options === 'string' ? options : refusalOfAll(list, { maxRefs, fullness });
+    const refusal = typeof options === 'string' ? options : refusalOfAll(list, this.#context);
     if (typeof options !== 'string') this.#options = options;
     this.#fates =
       refusal === null
@@ -311,11 +315,14 @@ export class TruthfulPush implements PushSession {
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
     const told = new Map(refs.map((line) => [line.ref, line.reason]));
-    const updates = this.#fates.slice(0, MAX_NOTED).map(({ command: { ref, oldId, newId } }) => {
+    let refusals = 0;
+    const updates = this.#fates.slice(0, MAX_NOTED).flatMap(({ command: { ref, oldId, newId } }) => {
       const reason = told.get(ref);
-      return { ref, old: oldId, new: newId, refused: reason === undefined ? unpack : reason };
+      const refused = reason === undefined ? unpack : reason;
+      if (refused !== null) refusals += 1;
+      return refused !== null && refusals > MAX_REFUSALS_NOTED ? [] : [{ ref, old: oldId, new: newId, refused }];
     });
-    const more = Math.max(0, this.#fates.length - MAX_NOTED);
+    const more = this.#fates.length - updates.length;
     const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };
     audit({ what: 'push', who: principal, tool, facts });
   }
