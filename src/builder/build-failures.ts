@@ -171,3 +171,11 @@ export function tooManyProcesses(count: number, most: number): DeployError {
     'Let one process type do the work of several, or ask the operator to raise process_types.',
   );
 }
+
+export function commandsTooLong(bytes: number, most: number): DeployError {
+  return new DeployError(
+    'COMMANDS_TOO_LONG',
+    `the commands of all processes together have ${bytes} bytes, but at most ${most} are allowed`,
+    'Move the commands into scripts in the repository, and let the processes run these scripts.',
+  );
+}

@@ -1,5 +1,5 @@
 import type { Process, Schedule } from '../../core/types.ts';
-import { noProcess, tooManyProcesses } from '../build-failures.ts';
+import { commandsTooLong, noProcess, tooManyProcesses } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
 
 /** A component of toolforge.yaml. */
@@ -52,14 +52,19 @@ export function withComponents(
   return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
 }
 
+/** The most bytes of the commands of all processes together. The store keeps them with each release. */
+const MAX_COMMAND_BYTES = 32 * 1024;
+
 /**
  * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types run all
- * the time.
+ * the time; `COMMANDS_TOO_LONG` if their commands have more than 32 KiB together.
  */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();
   const staying = processes.filter(({ type, schedule }) => type !== 'release' && schedule === undefined);
   if (staying.length > most) throw tooManyProcesses(staying.length, most);
+  const bytes = processes.reduce((sum, { command }) => sum + Buffer.byteLength(command.join(' ')), 0);
+  if (bytes > MAX_COMMAND_BYTES) throw commandsTooLong(bytes, MAX_COMMAND_BYTES);
 }
 
 function ofCommand({ name, command, schedule, isPublished }: Component): Process {

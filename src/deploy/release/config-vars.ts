@@ -12,8 +12,8 @@ const MAX_VARS = 200;
 // Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 /**
- * How many bytes of config vars the new releases of one tool may store in 24 hours. The store, the copies of releases
- * and each backup hold these bytes.
+ * How many bytes of config vars and commands the new releases of one tool may store in 24 hours. The store, the copies
+ * of releases and each backup hold these bytes.
  */
 const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
 const DAY_MS = 24 * 3600_000;
@@ -92,8 +92,8 @@ function bad(message: string, hint: string): DeployError {
 }
 
 /**
- * Checks that a tool's releases have not stored too many bytes of config vars in the last 24 hours. The bytes are
- * limited, because each release keeps its own config vars for ever.
+ * Checks that a tool's releases have not stored too many bytes in the last 24 hours. The bytes are limited, because each
+ * release keeps its own config vars and commands for ever.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */
@@ -102,7 +102,7 @@ export function assertReleaseRoom(store: Store, tool: ToolName): void {
   if (store.releaseBytes(tool, now - DAY_MS, now) < MAX_RELEASE_BYTES_A_DAY) return;
   throw new DeployError(
     'RELEASE_LIMIT',
-    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars in 24 hours, and more is not allowed`,
+    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars and commands in 24 hours, and more is not allowed`,
     'Deploy again tomorrow. Make the config vars smaller, or change several of them with one command.',
   );
 }

@@ -86,10 +86,13 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, deploymentId }) => [version, deploymentId]));
   }
 
-  /** The bytes of config vars in all releases, even failed ones, created after `after` and at or before `until`. */
+  /**
+   * The bytes of config vars and artifacts in all releases, even failed ones, created after `after` and at or before
+   * `until`.
+   */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
-      `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
+      `SELECT coalesce(sum(length(config_vars) + length(artifact)), 0) AS bytes FROM releases
         WHERE tool = ? AND created_at > ? AND created_at <= ?`,
       tool,
       after,

@@ -3,7 +3,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { type Component, withComponents } from '../../../src/builder/source/components.ts';
+import { assertRunnable, type Component, withComponents } from '../../../src/builder/source/components.ts';
 import { readToolforgeYaml } from '../../../src/builder/source/toolforge-yaml.ts';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { Process } from '../../../src/core/types.ts';
@@ -252,4 +252,18 @@ test('threat 66: a toolforge.yaml that is slow to parse is parsed in another thr
   const all = process.cpuUsage(before.all);
   const main = process.threadCpuUsage(before.main);
   assert.ok(main.user + main.system < (all.user + all.system) / 2, JSON.stringify({ all, main }));
+});
+
+test('threat 66: a long command that many scheduled components share is refused, because each release keeps all copies', () => {
+  const web = (command: string) => ({ type: 'web', command: ['bash', '-c', command], isDefault: true });
+  const schedule = { text: '@daily', cron: '0 0 * * *' } as Component['schedule'];
+  const nightly = Array.from({ length: 20 }, (_, index) => ({
+    ...{ name: `job-${index}`, command: 'web', schedule, isPublished: false },
+  }));
+  const bytes = 1500;
+  assertRunnable(withComponents([web('x'.repeat(bytes))], nightly, assert.fail), 20);
+  assert.throws(
+    () => assertRunnable(withComponents([web('x'.repeat(bytes * 2))], nightly, assert.fail), 20),
+    { code: 'COMMANDS_TOO_LONG', message: /at most 32768 are allowed/ },
+  );
 });

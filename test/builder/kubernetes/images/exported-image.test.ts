@@ -74,6 +74,16 @@ test('an invalid process type in an image is reported as the buildpack’s fault
   assert.throws(() => readLabels(label(build)), { code: 'BUILD_FAILED', message: /a\/b .*"Web Server"/ });
 });
 
+test('threat 66: labels with thousands of buildpacks keep only 50 of them, and each with 200 characters', () => {
+  const many = Array.from({ length: 40_000 }, () => ({ id: 'a', version: 'x'.repeat(50) }));
+  const layers = Object.fromEntries(many.map((_, index) => [`l${index}`, { launch: true }]));
+  const long = { id: 'b', version: 'x'.repeat(1000) };
+  const { buildpacks } = readLabels(
+    label({ buildpacks: [long, ...many] }, { buildpacks: [{ key: 'a', layers }] }),
+  );
+  assert.deepEqual([buildpacks.length, buildpacks[0]?.length], [50, 200]);
+});
+
 test('an image without labels has no processes', () => {
   assert.deepEqual(readLabels({}), { processes: [], buildpacks: [] });
 });
