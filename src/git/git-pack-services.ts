@@ -241,7 +241,9 @@ export class GitPackServices implements PackServices {
     if (this.#merging.has(tool)) return;
     this.#merging.add(tool);
     this.whileIdle(tool, () => this.#options.mergePacks(tool))
-      .catch((err: unknown) => this.#options.log.error({ err, tool }, 'cannot merge the packs of a repository'))
+      .catch((err: unknown) =>
+        this.#options.log.error({ err, tool }, 'cannot merge the packs of a repository'),
+      )
       .finally(() => this.#merging.delete(tool));
   }
 

@@ -136,7 +136,12 @@ test('the audit log has each command that changes something or shows secrets, wi
 test('threat 83: the audit log has the first 2000 characters of a long command, and how many words are left out', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
-  await desk.type(['config', 'unset', wikibot, ...Array.from({ length: 1000 }, () => 'A_LONG_NAME_OF_20_XX')]);
+  await desk.type([
+    'config',
+    'unset',
+    wikibot,
+    ...Array.from({ length: 1000 }, () => 'A_LONG_NAME_OF_20_XX'),
+  ]);
   const [{ facts }] = desk.events as [AuditEvent];
   const { words, more } = facts as { words: string[]; more: number };
   assert.deepEqual([words.length, more], [100, 900]);

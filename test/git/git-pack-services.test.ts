@@ -115,7 +115,8 @@ test('threat 46: the shallow histories of one push end at 1000 commits at most, 
   const file = join(await repositories.ensure(wikibot), 'shallow');
   const ends = (count: number) =>
     Array.from({ length: count }, (_, index) => String(index).padStart(40, '1'));
-  const refusal = /ends at \d+ commits, and a push from it may end at \d+; first fetch .* git fetch --unshallow/;
+  const refusal =
+    /ends at \d+ commits, and a push from it may end at \d+; first fetch .* git fetch --unshallow/;
   const pushFrom = async (shallow: readonly string[]) =>
     answerOf(await services.receive(push), 'refs/tags/v1', shallow);
   assert.doesNotMatch(await pushFrom(ends(1000)), refusal);
@@ -138,7 +139,9 @@ test('threat 37: packs of pushes that deploy nothing are merged when no push is 
   });
   const packs = join(await repositories.ensure(wikibot), 'objects/pack');
   const object = await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: 'x' });
-  const name = await repositories.git(wikibot, ['pack-objects', '-q', join(packs, 'pack')], { input: object });
+  const name = await repositories.git(wikibot, ['pack-objects', '-q', join(packs, 'pack')], {
+    input: object,
+  });
   const copies = (from: number, to: number) => {
     for (let index = from; index < to; index += 1) {
       const copy = String(index).padStart(40, '0');

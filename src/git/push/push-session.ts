@@ -320,7 +320,9 @@ export class TruthfulPush implements PushSession {
       const reason = told.get(ref);
       const refused = reason === undefined ? unpack : reason;
       if (refused !== null) refusals += 1;
-      return refused !== null && refusals > MAX_REFUSALS_NOTED ? [] : [{ ref, old: oldId, new: newId, refused }];
+      return refused !== null && refusals > MAX_REFUSALS_NOTED
+        ? []
+        : [{ ref, old: oldId, new: newId, refused }];
     });
     const more = this.#fates.length - updates.length;
     const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };

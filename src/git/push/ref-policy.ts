@@ -60,7 +60,9 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
     if (Buffer.byteLength(ref) > MAX_NAME_BYTES)
       return refuse(`longer than ${MAX_NAME_BYTES} bytes, the limit for the name of a tag`);
     if (!isDelete && ref.split('/').length - 2 > MAX_NAME_PARTS)
-      return refuse(`the name of a tag can have ${MAX_NAME_PARTS} parts between slashes, and this name has more`);
+      return refuse(
+        `the name of a tag can have ${MAX_NAME_PARTS} parts between slashes, and this name has more`,
+      );
     if (mostTags !== null && isZero(command.oldId))
       return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');

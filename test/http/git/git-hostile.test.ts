@@ -285,7 +285,13 @@ test('threat 55: requests for refs with many tokens of one person start at most 
   });
   const services = { addresses: { ssh: '', http: '' }, audit: () => {}, tokens } as unknown as Services;
   const { door, count } = await openCounting(context, { services });
-  const wanted = { tool: 'hello' as ToolName, name: 'ci', scope: 'read', by: 'alice', lifeMs: 60_000 } as const;
+  const wanted = {
+    tool: 'hello' as ToolName,
+    name: 'ci',
+    scope: 'read',
+    by: 'alice',
+    lifeMs: 60_000,
+  } as const;
   const ask = async (secret: string) => {
     const headers = { authorization: basic('ci', secret) };
     const answer = await fetch(`${door.url}/hello.git/info/refs?service=git-upload-pack`, { headers });
