@@ -47,7 +47,10 @@ export interface DataFacts {
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
   /** The secrets key's id, as `secretsKeyId` returns it: null without a key, or `unreadable`. */
   readonly keyId: string | 'unreadable' | null;
-  /** The newest good backup of the store: a path in the data folder. Null if there is none, or if the store is good. */
+  /**
+   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if there is none, or if
+   * the store itself is intact and has a tool.
+   */
   readonly storeBackup: string | null;
   /** The newest good backup of the user directory: a path in the data folder. Null if there is none. */
   readonly directoryBackup: string | null;

@@ -43,7 +43,7 @@ export async function procfileWarnings(source: string): Promise<string[]> {
   return warnings;
 }
 
-/** A sentence, without a full stop, about a file that was probably meant as the Procfile; null if no file looks like one. */
+/** A sentence, without a full stop, about a file that was probably meant as the Procfile; null if there is a Procfile, or no file looks like one. */
 export function misspeltProcfile(files: readonly string[]): string | null {
   const name = files.includes('Procfile') ? undefined : files.find((file) => misspelt.test(file));
   return name === undefined ? null : `${name} is not used: rename it to Procfile, with that spelling`;

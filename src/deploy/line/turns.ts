@@ -71,7 +71,9 @@ export class Turns {
       isToolFull
         ? `${ofTool} deployments of ${tool} are waiting already`
         : `${ofPerson} deployments of ${uid} are waiting already`,
-      `Wait until some deployments have ended, or cancel one: \`cancel ${tool}\``,
+      isToolFull
+        ? `Wait until some deployments have ended, or cancel one: \`cancel ${tool} ID\``
+        : 'Wait until some of your deployments have ended, or cancel one: `cancel TOOL ID`',
     );
   }
 

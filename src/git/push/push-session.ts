@@ -71,7 +71,7 @@ const MAX_NOTED = 500;
 /** How many refused refs of one push the audit log lists. A push of refused refs costs its client nothing. */
 const MAX_REFUSALS_NOTED = 20;
 
-const UNSAID =
+const NAMED_NO_REF =
   'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
 
 /**
@@ -145,8 +145,9 @@ export class TruthfulPush implements PushSession {
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
-      // Without git's ref advertisement, the client could send nothing: the fault is the server's, not the client's.
-      return this.outgoing.hasAdvertised ? UNSAID : null;
+      // If git has sent no ref advertisement, the client could not name a ref. The fault is then the server's, so the
+      // client gets no notice that blames it.
+      return this.outgoing.hasAdvertised ? NAMED_NO_REF : null;
     }
     if (this.#fatal !== null) return `${this.#fatal}\n`;
     return isEmpty ? this.#context.hints.redeploy : null;
