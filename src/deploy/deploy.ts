@@ -109,7 +109,7 @@ function createRelease(
 }
 
 /**
- * Starts the processes, records the release as live, switches the traffic and moves the branch, in this order. The ref
+ * Starts the processes, records the release as live, sends the requests to them and moves the branch, in this order. The ref
  * transaction is prepared before the release is recorded as live. Once `goLive` has recorded the release, nothing here
  * throws.
  *

@@ -157,13 +157,15 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
   const [name, mainName] = [branchName(branchRef), branchName(main)];
   throw new DeployError(
     'OTHER_BRANCH',
-    `somebody pushed ${mainName} while you waited, so now only pushes to ${mainName} are deployed`,
+    `${name} is not deployed: somebody pushed ${mainName} while you waited, so now only pushes to ${mainName} are deployed`,
     `To deploy ${name}: git push toolforge ${name}:${mainName}`,
   );
 }
 
 /**
- * Checks that a forced push replaces the live commit, and that any other push builds upon the live commit.
+ * Refuses a push that would undo a release which its author may not know. A push passes if the commit that it replaces on
+ * its branch is the live commit, or if it builds upon the live commit. Any push passes if no release is live, or if the
+ * repository has lost the live commit.
  *
  * @throws DeployError `OTHER_HISTORY`, `MOVED_ON`
  */

@@ -236,7 +236,10 @@ export class GitPackServices implements PackServices {
     );
   }
 
-  /** Merges the packs when no push is running, once for all pushes that wait for this. */
+  /**
+   * Merges the packs of the tool's repository as soon as no push is running, and returns at once. Does nothing if a merge
+   * is already waiting or running.
+   */
   #mergePacks(tool: ToolName): void {
     if (this.#merging.has(tool)) return;
     this.#merging.add(tool);

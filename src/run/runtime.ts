@@ -12,7 +12,7 @@ export interface RollOut {
   /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` was called. */
   readonly signal: AbortSignal;
   /**
-   * Called when all new processes are healthy, before traffic moves to them. If this throws, the new processes are
+   * Called when all new processes are healthy, before the requests move to them. If this throws, the new processes are
    * stopped and the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
@@ -161,8 +161,8 @@ export interface Runtime {
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
-   * Starts the processes of a release, waits until they are healthy, moves the traffic, and drains and stops the old
-   * processes. Returns when the traffic has moved, before draining ends.
+   * Starts the processes of a release, waits until they are healthy, moves the requests, and drains and stops the old
+   * processes. Returns when the requests have moved, before draining ends.
    *
    * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The old release then still serves,
    * and no process of the new release runs. The last log lines went to `progress`.

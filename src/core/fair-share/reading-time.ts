@@ -1,6 +1,6 @@
-/** The part of the server's time that one key, such as a client's network, may use beyond its allowance. */
+/** The part of the server's time that one key (a client's network or a tool's process) may use beyond its allowance. */
 const PART = 0.1;
-/** All keys that have to wait because of their debts may together use this part of the server's time. */
+/** All keys that have used more than their allowance, and so have to wait, may together use this part of the time. */
 const PART_OF_ALL = 0.25;
 /** The milliseconds that a key may use for each KiB without owing them. Usual reading takes 0.005 ms for each KiB. */
 const USUAL_MS_A_KIB = 0.05;

@@ -94,8 +94,8 @@ function shellWord(branch: string): string {
 }
 
 /**
- * Returns the first two parts of a ref, for example `refs/notes` for `refs/notes/commits`, with only printable
- * characters.
+ * Returns the first two parts of a ref, for example `refs/notes` for `refs/notes/commits`, safe to print: at most 60
+ * characters, with `?` for each character that is not printable ASCII.
  */
 function namespace(ref: string): string {
   return ref

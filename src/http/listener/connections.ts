@@ -52,7 +52,7 @@ export class Connections {
   }
 
   /**
-   * Marks the connection of a request as busy, so that it is not replaced.
+   * Marks the connection of a request as busy, so that it is not closed to make room for a new connection.
    *
    * @returns a function to call when the request has ended; only its first call counts.
    */

@@ -24,7 +24,7 @@ export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
 /** The annotation of a CronJob that holds the schedule as the tool wrote it. */
 export const SCHEDULE = 'push.toolforge.org/schedule';
-/** The annotation of a Deployment: `true` if its rollout has had the traffic. */
+/** The annotation of a Deployment: `true` if its rollout has got the requests. */
 export const LIVE = 'push.toolforge.org/live';
 /** The name of each pod's container, as in Toolforge's jobs. */
 export const CONTAINER = 'job';

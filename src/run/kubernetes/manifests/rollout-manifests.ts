@@ -170,11 +170,11 @@ export function releaseJob(
 export interface TrafficOptions {
   readonly tool: string;
   readonly namespace: string;
-  /** The rollout that gets the traffic. Null if no rollout gets it. */
+  /** The rollout that gets the requests. Null if no rollout gets it. */
   readonly rolloutId: string | null;
 }
 
-/** Returns the tool's Service. The Service's selector decides which rollout gets the traffic. */
+/** Returns the tool's Service. The Service's selector decides which rollout gets the requests. */
 export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
   return {
     apiVersion: 'v1',

@@ -13,9 +13,9 @@ export interface FoundRollout {
 }
 
 /**
- * Chooses the rollout to resume. Candidates are rollouts of this release that have all processes which stay up. If no
- * process of the release stays up, candidates have all scheduled processes. The rollout that gets the traffic wins,
- * then a rollout that once got it, then the newest.
+ * Chooses the rollout to resume. A rollout of this release is a candidate if it has every process of the release that
+ * runs all the time. If the release has none of these, a candidate needs every scheduled process. Among the candidates,
+ * the rollout that gets the requests wins, then one that once got them, then the newest.
  *
  * @param selected - The id of the rollout that the tool's Service selects, as `liveRollout` returns it.
  */

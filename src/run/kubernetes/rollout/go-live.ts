@@ -8,9 +8,9 @@ import { grow, shrink } from './scale-rollout.ts';
 import { startRollout, undoRollout } from './start-rollout.ts';
 
 /**
- * Starts a rollout beside the old rollout, records it as live, and moves the traffic to it.
+ * Starts a rollout beside the old rollout, records it as live, and moves the requests to it.
  *
- * @returns `later`, which resolves when the server no longer retries to move the traffic. Null if it moved at once.
+ * @returns `later`, which resolves when the server no longer retries to move the requests. Null if it moved at once.
  * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason
  * when the signal fires. The rollout has then been removed.
  */

@@ -84,7 +84,7 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Marks the rollout's Deployments with the annotation `LIVE`: the rollout has had the traffic. */
+/** Marks the rollout's Deployments with the annotation `LIVE`: the rollout has got the requests. */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,

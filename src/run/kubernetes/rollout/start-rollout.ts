@@ -96,7 +96,7 @@ export async function startInstances(
   }
 }
 
-/** Ends a rollout that never got traffic, and waits for the end of its pods as long as `removeRollout` does. */
+/** Ends a rollout that never got requests, and waits for the end of its pods as long as `removeRollout` does. */
 export async function undoRollout(parts: ObjectParts, { namespace, id }: Rollout): Promise<void> {
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }

@@ -29,7 +29,10 @@ export interface RouterOptions {
   /** Returns the command that a maintainer types to see the tool's logs. */
   readonly logsCommand: (tool: string) => string;
   readonly trustedProxies: BlockList;
-  /** How many milliseconds a tool has until its answer must begin. */
+  /**
+   * How many milliseconds a tool has until its answer must begin. The time starts again whenever the tool reads more of
+   * the request's body.
+   */
   readonly answerMs: number;
   readonly log: Log;
 }
