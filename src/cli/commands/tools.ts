@@ -15,7 +15,7 @@ export const toolsCommand: LoginCommand = {
   usage: '[--json]',
   summary: 'list the tools that you maintain, and their states',
   details: [
-    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a web address).',
+    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a web address, or only of this server’s own).',
     'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed or down.',
   ],
   action: null,

@@ -13,7 +13,10 @@ const USUAL_MS = 1;
 const FREE_MS = 10;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
-/** The processor time is measured again after this time. To measure it costs more than to read a usual piece. */
+/**
+ * At the start of a round of the event loop, the program's processor time is measured again only if the last figure is
+ * older than this. To measure it costs more time than to read a usual piece of bytes.
+ */
 const SAMPLE_MS = 5;
 
 /** The work for one key in the current round of the event loop. */

@@ -120,7 +120,7 @@ export async function leaveConfigToRuns(
   const { items } = await cluster.batch
     .listNamespacedJob({ namespace, labelSelector })
     .catch((error: unknown) => {
-      // If this server may not list Jobs, it has created no schedule either.
+      // The role that lets this server create CronJobs also lets it list Jobs. So here it has created no schedule.
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
