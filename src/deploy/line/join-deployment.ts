@@ -31,8 +31,8 @@ export async function joinable(
       }
       case 'rollback':
         return null;
-      // These four kinds of deployment keep the commit that is live when their turn comes. So the push may join an
-      // entry that comes before them in the queue.
+      // A redeploy, a change of config vars, a restart and a scale keep the commit that is live when their turn comes. So
+      // the push may still join an entry that stands before such an entry in the queue.
       case 'redeploy':
       case 'config':
       case 'restart':
