@@ -178,7 +178,7 @@ export class GitPackServices implements PackServices {
     return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
   }
 
-  /** Returns the running push with this id. Null if there is none, for example because its git process has ended. */
+  /** Returns the running push with this id. Null if it does not run, for example because its git has ended. */
   push(id: string): TruthfulPush | null {
     return this.#pushes.get(id) ?? null;
   }

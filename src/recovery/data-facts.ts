@@ -52,7 +52,7 @@ export interface DataFacts {
    * the store itself is intact and has a tool.
    */
   readonly storeBackup: string | null;
-  /** The newest good backup of the user directory: a path in the data folder. Null if there is none. */
+  /** The newest good backup of the user directory: a path in the data folder. Null if no backup is good. */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
 }
@@ -127,7 +127,7 @@ async function readDirectoryFile(path: string): Promise<DirectoryFacts> {
   }
 }
 
-/** The path of the newest backup of the user directory that can be read and has users. Null if there is none. */
+/** The path of the newest backup of the user directory that can be read and has users. Null without such a backup. */
 export async function newestGoodDirectory(data: string): Promise<string | null> {
   for (const path of await new Backups(data).list('directory')) {
     if ((await readDirectoryFile(path)).state === 'whole') return path;

@@ -18,7 +18,7 @@ interface Named {
  * Says that a process has started: `web.1 started · healthy after 1.2 s`.
  *
  * @param startedAt - When the process started, by `performance.now()`.
- * @param remark - A problem of a process that counts as healthy. Null if there is none.
+ * @param remark - A problem of a process that counts as healthy. Null if the process has no problem.
  */
 export function startedWords({ name, type }: Named, startedAt: number, remark: string | null): string {
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
