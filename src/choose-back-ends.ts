@@ -10,17 +10,18 @@ import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Gateway, Runtime } from './run/runtime.ts';
 import { chooseSandbox } from './sandbox/choose-sandbox.ts';
+import { weakLimits } from './sandbox/weak-limits.ts';
 import { pruneStacks, pruneTrees } from './stack/prune-stacks.ts';
 import { assertTrustedUse } from './trusted-mode.ts';
 
 export interface BackEnds {
   readonly builder: Builder;
   readonly runtime: Runtime & Gateway;
-  /** Gives their source to builds that run in a cluster. Null if no builds run in a cluster. */
+  /** Gives their source to builds in a cluster. Null if builds run on this machine, or in a back end from a caller. */
   readonly sources: Sources | null;
   /** How tools are isolated, for the log. `given` means that the caller has chosen the back ends in code. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
-  /** Why the setting `sandbox: auto` found no isolation. Null if it found isolation, or has another value. */
+  /** Why the setting `sandbox: auto` found no isolation. Null if it found isolation, was not used, or is not `auto`. */
   readonly whyTrusted: string | null;
 }
 
@@ -28,7 +29,7 @@ export interface BackEndOptions {
   readonly config: Config;
   /** Empty until the SSH and HTTP servers listen. */
   readonly addresses: ServerAddresses;
-  /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
+  /** As in `ChosenDirectory`: the number of users, or `'many'` for LDAP. */
   readonly countPeople: () => Promise<number | 'many'>;
   /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
@@ -43,7 +44,7 @@ export function concurrentDeployments(config: Pick<Config, 'builder' | 'concurre
 /**
  * Makes the Builder and the Runtime that the settings choose. Loads the Kubernetes client only if they need it.
  *
- * @throws DeployError `BAD_SETTING`, `BAD_CLUSTER`, `NEEDS_ISOLATION`, `NO_ISOLATION`
+ * @throws DeployError `BAD_SETTING`, `BAD_CLUSTER`, `NEEDS_ISOLATION`, `NO_ISOLATION`, `DATA_FOLDER_CLOSED`
  */
 export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds> {
   if (options.given !== null)
@@ -73,6 +74,10 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   await pruneStacks(config.data);
   await pruneTrees(config.data);
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
+  // A user directory that cannot be read is reported elsewhere.
+  else if ((await countPeople().catch(() => 1)) !== 1)
+    for (const advice of await weakLimits(config.data))
+      log.warn({ advice }, 'one tool could harm others on this machine');
   return {
     builder: new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log }),
     runtime: await LocalRuntime.open({

@@ -7,11 +7,11 @@ import { type FirstStart, firstStart, isThere } from './first-start.ts';
 export interface ChosenDirectory {
   readonly directory: Directory;
   /**
-   * Makes the user directory at a first start. Returns null if it exists already. Called right before the first
-   * password is shown, so that a start that fails earlier leaves no directory behind.
+   * Makes the user directory at a first start. Returns null if it exists already, and for LDAP. Called right before the
+   * first password is shown, so that a start that fails earlier leaves no directory behind.
    */
   makeFirst(): Promise<FirstStart | null>;
-  /** How many users the directory has. `'many'` for LDAP, whose users are not counted. */
+  /** How many users the directory has: 1 before `makeFirst`, and `'many'` for LDAP, whose users are not counted. */
   countPeople(): Promise<number | 'many'>;
 }
 

@@ -13,13 +13,13 @@ export interface Claim {
 export interface ClaimOptions {
   readonly config: Pick<Config, 'runtime' | 'kubernetes_context'>;
   readonly log: Log;
-  /** Called once if another server has the claim. */
+  /** Called once if the claim is lost: another server has it, or the cluster refuses to renew it. */
   readonly onLost: (why: DeployError) => void;
 }
 
 /**
  * Makes sure that this is the only server of the installation before the server opens anything. Only a server in a pod
- * needs a claim. Elsewhere the lock of the data folder is enough, so the claim is null.
+ * with `runtime: kubernetes` needs a claim. Elsewhere the lock of the data folder is enough, so the claim is null.
  *
  * @throws DeployError `BAD_CLUSTER`; `NOT_FIRST` or `ANOTHER_SERVER` if another server may or does run; `NO_LEASE` if
  * the cluster does not let this server make a claim.

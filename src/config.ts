@@ -55,8 +55,8 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
 }
 
 /**
- * Lists the names in the environment that look like settings but are unknown, each with the setting that was probably
- * meant. Such a name is a typing error, or Kubernetes has set the variable for a Service of this name.
+ * Lists the names in the environment that look like settings but are unknown, each with the most similar setting, if
+ * one is similar. Such a name is a typing error, or Kubernetes has set the variable for a Service of this name.
  */
 export function unknownSettings(environment: NodeJS.ProcessEnv): string[] {
   const known = [...Object.keys(settings).map(environmentName), 'TOOLFORGE_PUSH_CONFIG'];
@@ -111,8 +111,8 @@ function textOf(path: string): string {
   }
 }
 
-function badFile(path: string, what: string, hint: string, cause?: unknown): DeployError {
-  return new DeployError('BAD_SETTING', `the configuration file ${path} ${what}`, hint, { cause });
+function badFile(path: string, problem: string, hint: string, cause?: unknown): DeployError {
+  return new DeployError('BAD_SETTING', `the configuration file ${path} ${problem}`, hint, { cause });
 }
 
 /** The first line of a YAML parser's message. The other lines quote the file, so they are left out. */

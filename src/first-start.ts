@@ -108,7 +108,7 @@ function running(addresses: Addresses): string {
   return framed(lines);
 }
 
-/** The text of the first start in a pod, for an operator, who knows how people reach the server. */
+/** The text of the first start in a pod. It names no git remotes: the operator knows how people reach the server. */
 function welcomeInPod(
   { uid, tool, password, leftOut }: FirstStart,
   { namespace, name }: ServerPod,

@@ -3,7 +3,7 @@ import { DeployError, systemCode } from './core/errors.ts';
 import { loadOrMakeHostKeys } from './ssh/protocol/host-keys.ts';
 import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 
-/** Makes the folder of keys if it does not exist. @throws DeployError `KEYS_FOLDER` */
+/** Makes the folder for the server’s own keys (the setting `keys`) if it does not exist. @throws DeployError `KEYS_FOLDER` */
 export async function makeKeysFolder(folder: string): Promise<void> {
   await inFolder(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
 }
@@ -28,7 +28,7 @@ async function inFolder<Result>(folder: string, work: () => Promise<Result>): Pr
     if (cause instanceof DeployError || code === null) throw cause;
     throw new DeployError(
       'KEYS_FOLDER',
-      `the folder of keys ${folder} cannot be made, read or written (${code})`,
+      `the keys folder ${folder} cannot be made, read or written (${code})`,
       'Set TOOLFORGE_PUSH_KEYS to a folder that belongs to the user of this server.',
       { cause },
     );

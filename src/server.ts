@@ -8,7 +8,7 @@ import { DeploymentLine } from './deploy/line/deployment-line.ts';
 import { repairRepository } from './deploy/reconciliation/repair-repository.ts';
 import { resumeTool } from './deploy/reconciliation/resume-tool.ts';
 import { upToDate, whatIsLive } from './deploy/release/live-release.ts';
-import { applyRetention } from './deploy/retention.ts';
+import { applyRetention, mergePacks } from './deploy/retention.ts';
 import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { hasUsers } from './recovery/data-facts.ts';
@@ -117,6 +117,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     maxRepositoryBytes: config.repository_size,
     room,
     repair: (tool) => repairRepository(context, tool, new SetAside(config.data)),
+    mergePacks: (tool) => mergePacks(repositories, tool),
     submit: async (push) => {
       await authorizeAgain(directory, tokens, push);
       return await line.submit(push);

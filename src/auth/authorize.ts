@@ -9,13 +9,15 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
 
 /**
  * Decides whether the principal may do the action to the tool. SSH, HTTP and the local socket all ask here. Before a
- * refusal, the directory is asked again without its cache, so that an old answer never refuses anybody.
+ * refusal because of the directory's answer, the directory is asked again without its cache, so that an old answer
+ * never refuses anybody.
  *
  * @param isFresh - True: the cache is never used, so that an old answer does not let anybody in either.
  * @returns the tool as the directory knows it.
- * @throws DeployError `NO_ACCESS`, the same for a missing tool, for somebody else's tool and for a tool that the
- * credential does not open; `TOKEN_SCOPE` if the deploy token does not allow the action; `TOOL_DISABLED` to a
- * maintainer of a disabled tool; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives no answer.
+ * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
+ * that the credential does not open. `TOKEN_SCOPE` if the deploy token does not allow the action. `TOOL_DISABLED` if
+ * the tool is disabled and the action is not `read`. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives
+ * no answer.
  */
 export async function authorize(
   directory: Directory,

@@ -3,7 +3,8 @@ import { DeployError, systemCode } from '../core/errors.ts';
 /**
  * Asks the directory, for at most `limitMs`.
  *
- * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails.
+ * @throws DeployError `DIRECTORY_UNAVAILABLE` if the time is over, the signal fires or a system call fails; other
+ * errors of `ask`.
  */
 export async function inTime<T>(
   signal: AbortSignal,
@@ -22,12 +23,12 @@ export async function inTime<T>(
   }
 }
 
-/** The error if the directory cannot answer. It tells the person that their key or password is not the reason. */
+/** The error if the directory cannot answer. It tells the person that their key or password may be right. */
 export function unavailable(message: string, cause: unknown): DeployError {
   return new DeployError(
     'DIRECTORY_UNAVAILABLE',
     message,
-    'Your key or password is not the reason. Try again in a minute. If the login still fails, tell the operators of this server.',
+    'This does not mean that your key or password is wrong. Try again in a minute. If the login still fails, tell the operators of this server.',
     { cause },
   );
 }
@@ -42,7 +43,7 @@ export function busy(message: string): DeployError {
   return new DeployError(
     'DIRECTORY_BUSY',
     message,
-    'Your key or password is not the reason. Try again in a few seconds.',
+    'This does not mean that your key or password is wrong. Try again in a few seconds.',
   );
 }
 

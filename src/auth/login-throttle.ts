@@ -52,7 +52,7 @@ export class LoginThrottle {
     return Math.max(0, Math.ceil(own), Math.ceil(shared));
   }
 
-  /** Whether this login has succeeded from this address within the last week. */
+  /** Whether this login has succeeded within the last week from this address, or from its /64 network if it is IPv6. */
   isKnown(login: string, address: string): boolean {
     return (this.#known.get(pairKey(login, address)) ?? 0) > this.#now();
   }

@@ -10,11 +10,11 @@ const LIMIT_MS = 10_000;
 
 /**
  * Authorizes a deployment again when its push has arrived, and when its turn has come. Otherwise somebody who loses the
- * right to deploy during a slow push, or while the deployment waits, could still deploy. Operators are not checked
- * again, because they may also act on tools that the directory no longer knows.
+ * right to deploy, or their key, during a slow push or while the deployment waits, could still deploy. Operators are not
+ * checked again, because they may also act on tools that the directory no longer knows.
  *
- * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; the refusals of `authorize`, such as
- * `NO_ACCESS`.
+ * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; `KEY_GONE` if the key was removed;
+ * the refusals of `authorize`, such as `NO_ACCESS`.
  */
 export async function authorizeAgain(
   directory: Directory,
@@ -23,18 +23,48 @@ export async function authorizeAgain(
 ): Promise<void> {
   const { principal, tool } = wish;
   if (principal.isOperator) return;
-  assertHolds(tokens, principal);
   const limit = AbortSignal.timeout(LIMIT_MS);
   const signal = wish.signal === undefined ? limit : AbortSignal.any([wish.signal, limit]);
+  await assertHolds(directory, tokens, principal, signal);
   await authorize(directory, principal, tool, 'deploy', signal);
 }
 
-/** @throws DeployError `TOKEN_OVER` if the credential is a deploy token that was revoked or has expired. */
-export function assertHolds(tokens: DeployTokens, { credential }: Principal): void {
-  if (tokens.holds(credential)) return;
+/**
+ * Checks that the token or the key of a login is still valid, because a connection may outlive it. Passwords are not
+ * kept, so they are not checked again.
+ *
+ * @throws DeployError `TOKEN_OVER` if the credential is a deploy token that was revoked or has expired; the refusals of
+ * `assertKey`.
+ */
+export async function assertHolds(
+  directory: Directory,
+  tokens: DeployTokens,
+  principal: Principal,
+  signal: AbortSignal,
+): Promise<void> {
+  const { credential } = principal;
+  if (tokens.holds(credential)) return await assertKey(directory, principal, signal);
   throw new DeployError(
     'TOKEN_OVER',
     `the ${credential} is no longer valid: it was revoked or has expired`,
     'Log in with another token, or with your own key or password.',
+  );
+}
+
+/**
+ * Checks that the key of a login over SSH still belongs to the person.
+ *
+ * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
+ */
+export async function assertKey(
+  directory: Directory,
+  { uid, key }: Principal,
+  signal: AbortSignal,
+): Promise<void> {
+  if (key === undefined || (await directory.identifyByKey(key.login, key, signal))?.uid === uid) return;
+  throw new DeployError(
+    'KEY_GONE',
+    'this server no longer accepts the key with which this connection logged in',
+    'Log in again with a key that the server accepts.',
   );
 }

@@ -9,7 +9,7 @@ export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
     'BUILD_TIMED_OUT',
     `the build took longer than its limit of ${duration(limitMs)} (build_time) and was ended during ${during}`,
-    'Push again: downloads are kept, so the next build is quicker. If every build needs longer, ask the operator to raise build_time.',
+    'Push again: outside a cluster, the next build finds the downloads of this one. If every build needs longer, ask the operator to raise build_time.',
   );
 }
 
@@ -17,7 +17,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
     `the build needs more than its limit of ${mebibytes(limitBytes)} of disk (build_disk). Its largest folders: ${largest}`,
-    'Leave large files and packages out, or ask the operator to raise build_disk. The build cache was emptied, so if it was the largest folder, just push again.',
+    'Leave large files and packages out, or ask the operator to raise build_disk. If the build cache is the largest folder, push without it: git push -o no-cache toolforge main.',
   );
 }
 
@@ -63,10 +63,10 @@ function outOfMemory(limitBytes: number, name: string): DeployError {
 
 function outOfProcesses(limit: number | null, name: string): DeployError {
   const setting = limit === null ? 'podPidsLimit' : 'build_processes';
-  const whose = limit === null ? 'the kubelet allows one pod' : `the build’s limit of ${limit}`;
+  const allowed = limit === null ? 'the kubelet allows one pod' : `the build’s limit of ${limit}`;
   return new DeployError(
     'BUILD_OUT_OF_PROCESSES',
-    `${name} started more processes and threads than ${whose} (${setting})`,
+    `${name} started more processes and threads than ${allowed} (${setting})`,
     `Run fewer jobs at once (for example make -j2), or ask the operator to raise ${setting}.`,
   );
 }
@@ -74,14 +74,14 @@ function outOfProcesses(limit: number | null, name: string): DeployError {
 /** The limits of a build. `processes` is null in a cluster, because the kubelet limits them there. */
 export type StepLimits = Omit<Limits, 'processes'> & { readonly processes: number | null };
 
-/** How a buildpack failed. */
+/** How a step of a build failed: a buildpack, a detection or a phase. */
 export interface FailedStep {
-  /** The name of the buildpack, such as `pip`. */
+  /** The name of the step, such as `pip` or `the detection`. */
   readonly name: string;
   readonly code: number | null;
   readonly signal: string | null;
   readonly isOutOfMemory: boolean;
-  /** The last lines that the buildpack printed, with secrets masked. The newest is the last. */
+  /** The last lines that the step printed, with secrets masked. The newest is the last. */
   readonly lastLines: readonly string[];
 }
 
@@ -93,7 +93,7 @@ const NO_PROCESS =
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
-/** Says why a buildpack failed. If a limit was the reason, names the limit. */
+/** Returns the error that says why a step failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   // Some of these regular expressions scan the rest of the line at each word, so a long line would block the server.
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
@@ -107,21 +107,21 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   if (NO_SPACE.test(text)) {
     return new DeployError(
       'BUILD_FAILED',
-      `${step.name} failed because the disk of this server is full`,
+      `${step.name} failed because no space was left on the disk`,
       'This is not your tool’s fault: tell the operator, and push again later.',
     );
   }
-  const how = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
+  const howItEnded = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
   const reason = failureReason(step.lastLines);
-  const why = reason === null ? '' : `: ${reason}`;
+  const colonAndReason = reason === null ? '' : `: ${reason}`;
   return new DeployError(
     'BUILD_FAILED',
-    `${step.name} ${how}${why}`,
+    `${step.name} ${howItEnded}${colonAndReason}`,
     'Look for the first error in the lines above, correct it, commit and push again.',
   );
 }
 
-/** The buildpack broke a rule of the Buildpack API. */
+/** The error of a buildpack that broke a rule of the Buildpack API. */
 export function brokenBuildpack(id: string, why: string, options?: ErrorOptions): DeployError {
   return new DeployError(
     'BUILD_FAILED',
@@ -132,7 +132,7 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
 }
 
 /**
- * No buildpack recognised the source.
+ * The error of a source that no buildpack recognised.
  *
  * @param files - The names at the top of the source.
  * @param notes - Why some files were ignored.
@@ -152,7 +152,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
   );
 }
 
-/** The build succeeded, but it defined no process. */
+/** The error of a build that succeeded but defined no process. */
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
@@ -169,5 +169,13 @@ export function tooManyProcesses(count: number, most: number): DeployError {
     'TOO_MANY_PROCESSES',
     `the tool has ${count} process types that run all the time, but at most ${most} are allowed (process_types)`,
     'Let one process type do the work of several, or ask the operator to raise process_types.',
+  );
+}
+
+export function commandsTooLong(bytes: number, most: number): DeployError {
+  return new DeployError(
+    'COMMANDS_TOO_LONG',
+    `the commands of all processes together have ${bytes} bytes, but at most ${most} are allowed`,
+    'Move the commands into scripts in the repository, and let the processes run these scripts.',
   );
 }

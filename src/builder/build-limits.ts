@@ -18,17 +18,17 @@ export interface BuildLimitsOptions {
   /** The folder of the build. Its bytes and files count against `build_disk` and `build_files`. */
   readonly folder: string;
   readonly progress: Progress;
-  /** Fires when somebody cancels the build. */
+  /** Fires when somebody cancels the build, and at shutdown. */
   readonly signal: AbortSignal;
-  /** After this many milliseconds without output, the push prints that the build is still running. */
+  /** After this many milliseconds without output, `progress` gets a line that the build is still running. */
   readonly quietMs: number;
   /** How much of its time a resumed build has used already, in milliseconds. Default 0. */
   readonly spentMs?: number;
 }
 
 /**
- * Watches the time, disk use and output of one build. The first limit that the build passes aborts `signal` with a
- * DeployError that names the limit. Dispose of this object when the build has ended.
+ * Watches the time, disk use and output of one build. If the build passes a limit or fills the disk of the server,
+ * aborts `signal` with a DeployError that says so. Dispose of this object when the build has ended.
  */
 export class BuildLimits implements AsyncDisposable {
   readonly signal: AbortSignal;
@@ -69,7 +69,7 @@ export class BuildLimits implements AsyncDisposable {
     return performance.now() - this.#startedAt;
   }
 
-  /** Records that this step runs from now on. */
+  /** Records which step runs from now on. Messages name this step. */
   enter(step: string): void {
     this.#step = step;
     this.#stepAt = performance.now();

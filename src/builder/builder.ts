@@ -48,8 +48,8 @@ export interface Builder {
    * Builds one commit. Output goes to `progress` line by line. A build that fails leaves no files and no processes
    * behind, unless it throws BuildResumesLater.
    *
-   * @throws DeployError `NO_BUILDPACK`, `BUILD_FAILED`, `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK`, `BUILD_OUT_OF_MEMORY`,
-   * `BUILD_OUT_OF_PROCESSES`, `BUILD_TOO_MUCH_OUTPUT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `NO_PROCESS`.
+   * @throws DeployError that says why the build failed, for example `NO_BUILDPACK`, `NO_PROCESS`, `BUILD_FAILED`,
+   * `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK` or `BUILD_TOO_LARGE`.
    * @throws AbortError when the signal fires.
    * @throws BuildResumesLater if the signal's reason is a ResumeLater and the build continues without the server.
    */

@@ -1,4 +1,7 @@
-/** How many of the last lines of a step are searched. npm prints 30 after the first line of an error, and uv up to 100. */
+/**
+ * The reason of a failed step is searched in this many of its last lines. After the first line of an error, npm prints
+ * 30 lines, and uv up to 100.
+ */
 const KEPT_LINES = 120;
 
 /** Keeps the last 120 lines of a step's output. Secrets in the lines must be masked already. */
@@ -56,8 +59,8 @@ const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|locati
 const LABEL = /^(notarget|network)$/;
 
 /**
- * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line is
- * short enough.
+ * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line
+ * with words is short enough.
  *
  * If the last line begins with ` ! `, the buildpack itself says why it failed, and that line is the reason. An earlier
  * line with ` ! ` was only a warning. Otherwise the reason is the error that a known program printed, with its last
@@ -95,8 +98,8 @@ function candidates(lines: readonly string[]): string[] {
   if (error === null) return [last.trim()];
   const cause = others.slice(index + 1).findLast((line) => CAUSE.test(line));
   if (cause === undefined) return [error];
-  const why = cause.replace(CAUSE, '').trim();
-  return [`${error.replace(/:$/, '')}: ${why}`, why, error];
+  const causeText = cause.replace(CAUSE, '').trim();
+  return [`${error.replace(/:$/, '')}: ${causeText}`, causeText, error];
 }
 
 /** The index of the last line that names an error, or of the last consequence if there is no such line, or -1. */

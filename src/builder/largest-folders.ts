@@ -1,7 +1,10 @@
 import { mebibytes } from '../core/text/mebibytes.ts';
 import { du } from '../sandbox/disk/disk-use.ts';
 
-/** The three largest folders of a build, with the paths that the build's code sees: `/workspace/data (900 MiB), …`. */
+/**
+ * The three folders of a build with the most bytes or the most files, with the paths that the build's code sees:
+ * `/workspace/data (900 MiB), …`.
+ */
 export async function largestFolders(
   folder: string,
   signal: AbortSignal,

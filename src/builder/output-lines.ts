@@ -8,7 +8,7 @@ const CUT = ' … (line cut)';
 const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 
 /**
- * Splits the output of an untrusted program into clean lines. Replaces invalid UTF-8, cuts lines of more than 16 kB,
+ * Splits the output of an untrusted program into lines. Replaces invalid UTF-8, cuts lines of more than 16 kB,
  * and masks secrets even if they arrive in pieces. Keeps at most one line in memory.
  */
 export class OutputLines {

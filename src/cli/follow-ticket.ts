@@ -3,10 +3,12 @@ import type { Ticket } from '../deploy/deployments.ts';
 import type { ToolContext } from './command.ts';
 
 /**
- * Prints the log of a deployment until the deployment ends. If the reader leaves earlier, the deployment continues.
+ * Prints the log of a deployment until the deployment ends. If too many logs are followed already, prints a note
+ * instead and only waits. If the reader leaves earlier, the deployment continues.
  *
  * @returns 0, if the deployment went live.
- * @throws DeployError `NOT_LIVE` with the reason if it did not go live; the signal's reason if the signal fires.
+ * @throws DeployError `NOT_LIVE` with the reason if it did not go live; `FOLLOWER_STALLED` if the reader takes no
+ * output; the signal's reason if the signal fires.
  */
 export async function followTicket(context: ToolContext, ticket: Ticket): Promise<number> {
   const { services, principal, tool, out, signal } = context;

@@ -15,6 +15,8 @@ import { whileAllowed } from './while-allowed.ts';
 
 /** The exit status if the reader has left. A shell reports the same for Ctrl-C. */
 const leftStatus = 130;
+/** How many characters of a command's words the audit log has. It is never shortened, and a command may have 64 kB. */
+const MAX_NOTED_CHARACTERS = 2000;
 
 /**
  * Runs a command line of a person who has logged in, over SSH, HTTP or the local socket.
@@ -74,7 +76,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   const note = (facts: object): void => {
     const what = command.name;
     const words = command.audited?.(args) ?? args;
-    if (isNoted) services.audit({ what, who: principal, tool, facts: { words, ...facts } });
+    if (isNoted) services.audit({ what, who: principal, tool, facts: { ...notedWords(words), ...facts } });
   };
   try {
     const status = await whileAllowed(context, { tool, action }, (still) =>
@@ -87,6 +89,16 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
     else if (line.signal.aborted) note({ status: leftStatus });
     throw error;
   }
+}
+
+/** The words for the audit log. `more` counts the words that are left out because the command is too long. */
+function notedWords(words: readonly string[]): { words: readonly string[]; more?: number } {
+  let left = MAX_NOTED_CHARACTERS;
+  const end = words.findIndex((word, index) => {
+    left -= word.length;
+    return left < 0 && index > 0;
+  });
+  return end < 0 ? { words } : { words: words.slice(0, end), more: words.length - end };
 }
 
 /** True for `config list --show-values`. The audit log keeps this command, although it changes nothing. */

@@ -11,12 +11,12 @@ const AGAIN_MS = 20_000;
 const LIMIT_MS = 10_000;
 
 /**
- * Does long work, such as a shell or following a log, and checks the person's rights again every 20 s until it ends. If
- * a right is gone, the work's signal fires, and the refusal is thrown after the work has ended. If the directory does
- * not answer, the work continues.
+ * Does long work, such as a shell or following a log, and checks the person's rights, and their token or key, again every
+ * 20 s until it ends. If one is gone, the work's signal fires, and the refusal is thrown after the work has ended. If the
+ * directory does not answer, the work continues.
  *
- * @throws DeployError `TOKEN_OVER`, `NO_ACCESS`, `TOKEN_SCOPE` or `TOOL_DISABLED` if the right is gone; any error of
- * the work.
+ * @throws DeployError `TOKEN_OVER`, `KEY_GONE`, `NO_ACCESS`, `TOKEN_SCOPE` or `TOOL_DISABLED` if the right is gone; any
+ * error of the work.
  */
 export async function whileAllowed<Result>(
   context: Pick<CommandContext, 'services' | 'principal' | 'signal'>,
@@ -28,7 +28,7 @@ export async function whileAllowed<Result>(
   const ask = async (): Promise<void> => {
     const signal = AbortSignal.any([over.signal, AbortSignal.timeout(LIMIT_MS)]);
     try {
-      assertHolds(services.tokens, principal);
+      await assertHolds(services.directory, services.tokens, principal, signal);
       await assertMay({ services, principal, signal }, tool, action, true);
     } catch (error) {
       if (error instanceof DeployError && !isUnanswered(error)) lost.abort(error);

@@ -20,9 +20,9 @@ export function lostWords({ namespace, state }: LostNamespace): string {
 
 /** The hint for a lost namespace. @param version - The version of the live release, which starts again. */
 export function lostHint({ state }: LostNamespace, version: number): string {
-  const what =
+  const repair =
     state === 'empty'
       ? 'give this server its rights in the namespace'
       : 'make the namespace again, with the rights of this server in it';
-  return `Ask the operator to ${what}. Then v${version} starts by itself within a minute.`;
+  return `Ask the operator to ${repair}. Then v${version} starts by itself within a minute.`;
 }

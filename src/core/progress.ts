@@ -15,7 +15,7 @@ export interface Progress {
 
 const PREFIX = { step: '-----> ', line: '       ', warn: ' !     ', result: '=====> ' } as const;
 
-/** A Progress that passes clean text to `write`. Every line ends in `\n`. */
+/** A Progress that passes its text to `write`, made harmless by `clean`. Every line ends in `\n`. */
 export function progressTo(write: (text: string) => void): Progress {
   const say = (kind: keyof typeof PREFIX) => (text: string) => write(prefixed(PREFIX[kind], text));
   return { step: say('step'), line: say('line'), warn: say('warn'), result: say('result') };

@@ -1,9 +1,9 @@
 import type { Process, Release, Replicas, Schedule } from './types.ts';
 
-/** The process type that runs once, before a release gets any traffic. */
+/** The process type that runs once, before a release gets any requests. */
 export const RELEASE_TYPE = 'release';
 
-/** The process that runs once before a release gets any traffic, if it has one. */
+/** The process that runs once before a release gets any requests, if it has one. */
 export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
   return artifact.processes.find(({ type }) => type === RELEASE_TYPE);
 }

@@ -102,9 +102,9 @@ function wordList(): string {
 }
 
 function rangeOf({ name, min, max, words }: Field): string {
-  const also = words.length === 0 ? '' : `, or ${words[0]} to ${words.at(-1)}`;
+  const orNames = words.length === 0 ? '' : `, or ${words[0]} to ${words.at(-1)}`;
   const most = name === 'day of the week' ? 6 : max;
-  return `${min} to ${most}${also}, with * - / and , between them`;
+  return `${min} to ${most}${orNames}, with * - / and , between them`;
 }
 
 function readField(text: string, field: Field): string | null {

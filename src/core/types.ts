@@ -2,19 +2,23 @@ import type { CommitId, ToolName } from './names.ts';
 
 /** Who has logged in. */
 export interface Principal {
-  /** The person's user name, normalised; `operator` for the local binary. */
+  /** The normalised user name of the person or of the tool's own account; `operator` for the local binary. */
   readonly uid: string;
   readonly door: 'ssh' | 'http' | 'local';
   /** The credential of the login, safe for a log: `ssh ED25519 SHA256:…` or `password`. */
   readonly credential: string;
   /** The address of the client, without the port. Empty for the local binary. */
   readonly address: string;
-  /** The only tool that the credential gives access to (a tool's own key or a deploy token). Null for all tools. */
+  /**
+   * The only tool that the credential gives access to (a tool's own key or password, or a deploy token). Null for all.
+   */
   readonly onlyTool: ToolName | null;
   /** The most that the credential allows. `manage` for a person's own key or password. */
   readonly scope: Action;
   /** The operator of this server may do everything. */
   readonly isOperator: boolean;
+  /** The key of a login over SSH and the user name that it was offered with, so that it can be checked again. */
+  readonly key?: { readonly login: string; readonly algorithm: string; readonly blob: Buffer };
 }
 
 /**
@@ -96,7 +100,7 @@ export interface Artifact {
   /** A folder for a slug, `host/name@sha256:…` for an image. */
   readonly reference: string;
   readonly processes: readonly Process[];
-  /** The buildpacks that took part, in order, with their versions: `python 3.11.2`. */
+  /** The buildpacks that took part, in order, with their versions: `toolforge/python 3.11.2`. */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;
   readonly bytes: number;
@@ -123,8 +127,9 @@ export interface Release {
 }
 
 /**
- * What started a deployment. A push and a redeploy build. A rollback, a config change and a restart use an existing
- * artifact. A scale changes how many processes of the live release run.
+ * What started a deployment. A push and a redeploy build, but a push may use an earlier build of its commit. A rollback
+ * and a restart use an existing artifact. A config change does so too, unless that artifact can no longer run. A scale
+ * changes how many processes of the live release run.
  */
 export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale';
 
@@ -150,8 +155,8 @@ export interface Deployment {
   readonly state: DeploymentState;
   readonly commit: CommitId;
   /**
-   * For a push: the commit of the deploy branch when the client pushed. For all other kinds: the commit that was live
-   * when the deployment was requested. Null if there was no such commit.
+   * For a push: the commit of the pushed branch on this server when the client pushed. For all other kinds: the commit
+   * that was live when the deployment was requested. Null if there was no such commit.
    */
   readonly oldCommit: CommitId | null;
   readonly by: string;

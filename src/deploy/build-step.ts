@@ -7,10 +7,11 @@ import { checkOut } from '../git/commits.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 
 /**
- * Builds the commit of a deployment and records the build. If the build continues without this server, its record keeps
- * the state `BUILD_RUNNING`.
+ * Builds the commit of a deployment and records the build. If an earlier server process started the build, follows that
+ * build instead. If the build continues without this server, its record keeps the state `BUILD_RUNNING`.
  *
- * @throws DeployError `BUILD_LIMIT`, and everything that the builder throws, including `BuildResumesLater`.
+ * @throws DeployError `BUILD_LIMIT`; all errors of `Runtime.assertReady` and of the builder, such as
+ * `BuildResumesLater`.
  */
 export async function buildStep(
   context: DeployContext,
@@ -68,7 +69,7 @@ function recordStart(context: DeployContext, { deployment: { tool, id }, commit 
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Checks that the tool has not used up its builds of the last 24 hours.
+ * Checks that fewer than `buildsADay` builds of the tool have started in the last 24 hours.
  *
  * @throws DeployError `BUILD_LIMIT`, which says when the next build may start.
  */

@@ -32,10 +32,13 @@ export interface DeployPlan {
   readonly useCache: boolean;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
-  /** The branch that is moved to the new release. Null means the branch that is the deploy branch at that time. */
+  /** The branch that moves to the release's commit. Null means the branch that deploys when the move is prepared. */
   readonly branchRef: string | null;
   /** Further lines for `git update-ref --stdin`, which run in the transaction that moves the branch. */
   readonly withUpdates: readonly string[];
-  /** True if an earlier server process started the build of this deployment. This server then follows that build. */
+  /**
+   * True if an earlier server process started the build of this deployment. This server then follows that build, or
+   * uses its artifact if the build has ended.
+   */
   readonly isResumed: boolean;
 }

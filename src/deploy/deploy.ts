@@ -24,11 +24,13 @@ export interface Deployed {
 }
 
 /**
- * Runs one deployment: builds the commit, makes a release, starts the release's processes, and moves the branch. Each
- * state is stored before its step begins. The old release stays live until the step that replaces it has succeeded.
+ * Runs one deployment: builds the commit, makes a release, runs its `release` process, starts its other processes, and
+ * moves the branch. If the plan has an artifact, builds nothing. If the plan restarts a release, makes none. Each state
+ * is stored before its step begins. The old release stays live until `goLive` has recorded the new one.
  *
- * @throws DeployError if a step fails; AbortError when the signal fires. BuildResumesLater if the signal's reason is
- * `ResumeLater` and the build continues or has just ended; the next server then resumes the build.
+ * @throws DeployError if a step fails; AbortError if the signal fires before the release is live; BuildResumesLater if
+ * the signal's reason is `ResumeLater` and the build continues or has just ended. In the last case, the next server
+ * continues the deployment.
  */
 export async function deploy(
   context: DeployContext,
@@ -123,7 +125,7 @@ function createRelease(
 }
 
 /**
- * Starts the processes, records the release as live, switches the traffic and moves the branch, in this order. The ref
+ * Starts the processes, records the release as live, sends the requests to them and moves the branch, in this order. The ref
  * transaction is prepared before the release is recorded as live. Once `goLive` has recorded the release, nothing here
  * throws.
  *
@@ -143,8 +145,8 @@ async function rollOut(
   warnOfTooMany(context, release, progress);
   if (MAY_CHANGE_TYPES.has(plan.deployment.kind)) sayNamedCommands(context, release, progress);
   let ref = plan.branchRef;
-  // Read the branch only when no other change of refs can run: a branch that was behind may move while the processes
-  // start.
+  // Read the branch only when no other change of refs can run: a branch that was behind the live release may move while
+  // the processes start.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
     ref ??= branch.ref;
@@ -181,8 +183,8 @@ async function rollOut(
 /**
  * Prepares the transaction that moves the branch and, for an atomic push, its tags.
  *
- * @throws DeployError `COMMIT_LOST`; `REFS_MOVED` if git refuses the transaction of an atomic push, because one of its
- * tags may be the reason.
+ * @throws DeployError `COMMIT_LOST` if the repository lacks the commit; `REFS_MOVED` if git refuses the transaction of
+ * an atomic push with tags, because a tag may be the reason; otherwise git's own error.
  */
 async function prepareRefs(
   { repositories }: DeployContext,
@@ -224,7 +226,10 @@ async function moveRefs(
   }
 }
 
-/** Returns the commands of the transaction that makes the repository's refs agree with the live release. */
+/**
+ * Returns the `git update-ref --stdin` commands that make the repository's refs agree with the new release. Returns
+ * none for a restart.
+ */
 async function refLines(
   repositories: Repositories,
   plan: DeployPlan,

@@ -9,7 +9,7 @@ import { LoggedLines } from './reconciliation/logged-lines.ts';
 
 /** How much of a log a reader reads at once. Each reader needs memory for a few such chunks. */
 const CHUNK_BYTES = 16 * 1024;
-/** The server keeps at most this many logs of a tool, and at most this many bytes of them. It deletes the oldest. */
+/** The server deletes the oldest logs of a tool that has more than `MAX_LOGS` logs or `MAX_LOG_BYTES` of logs. */
 const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
 const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';
@@ -61,7 +61,7 @@ export class DeploymentLog {
     this.#changes.emit('change');
   }
 
-  /** Resolves when the log is longer than `bytes`, or has ended. */
+  /** Resolves when the log is longer than `bytes`, or has ended. @throws AbortError if the signal fires before. */
   async moreThan(bytes: number, signal: AbortSignal): Promise<void> {
     while (!this.#isEnded && this.#bytes <= bytes) await once(this.#changes, 'change', { signal });
   }
@@ -72,7 +72,7 @@ export class DeploymentLog {
     this.#pending.push(text);
   }
 
-  /** Writes all lines of one turn of the event loop at once. */
+  /** Writes the lines that came in one turn of the event loop to the file. If that fails, the lines are lost. */
   #flush(): void {
     if (this.#pending.length === 0 || this.#isEnded) return;
     const text = this.#pending.join('');
@@ -126,7 +126,8 @@ export class DeploymentLogs {
   }
 
   /**
-   * Deletes the oldest logs of a tool until the others are within `MAX_LOGS` and `MAX_LOG_BYTES`.
+   * Deletes each log of a tool that, counted from the newest, is beyond `MAX_LOGS` or `MAX_LOG_BYTES`. Keeps the newest
+   * log, open logs, and the logs for which `mayGo` returns false.
    *
    * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond these limits.
    */
@@ -147,8 +148,9 @@ export class DeploymentLogs {
   }
 
   /**
-   * Yields the log from its first byte as whole lines, then follows the log until its end. Each reader reads the file
-   * at its own pace, so a slow reader costs one chunk of memory.
+   * Yields the log from its first byte in chunks of whole lines, then follows the log until it ends or the signal
+   * fires. Yields nothing if there is no log. Each reader reads the file at its own pace, so a slow reader delays
+   * nobody.
    */
   async *follow(
     tool: ToolName,

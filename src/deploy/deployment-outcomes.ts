@@ -19,7 +19,7 @@ export interface DeploymentOutcomesOptions {
   readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
   readonly log: Log;
-  /** Called after each deployment, whether it went live or not. */
+  /** Called after each deployment that has ended, live or not. Not if the next server resumes it. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
   /** If the end of a deployment cannot be stored: the pause before each retry in milliseconds, by default 10,000. */
   readonly recordAgainMs?: number;
@@ -38,8 +38,9 @@ export class DeploymentOutcomes {
   }
 
   /**
-   * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if its signal had
-   * fired, and otherwise as failed. If its build continues without this server, leaves it to the next server process.
+   * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if
+   * `entry.cancelling` was aborted before, and otherwise as failed. If its build continues without this server, leaves
+   * it to the next server process.
    */
   fail(entry: Entry, error: unknown): void {
     const { store, runtime, log } = this.#options;

@@ -1,7 +1,10 @@
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Deployment, Principal, Replicas } from '../core/types.ts';
 
-/** The result of a deployment: it went live, or the reason why it did not. */
+/**
+ * What a client is told about the end of a deployment. If `isLive` is false, `reason` says why the commit did not go
+ * live, or which refs could not move although the commit is live.
+ */
 export type Verdict =
   | { readonly isLive: true; readonly version: number }
   /** `reason` is one line for the client's report: `build failed: pip exited 1; v41 is still live`. */
@@ -12,7 +15,7 @@ export interface ParkedPush {
   readonly id: string;
   readonly tool: ToolName;
   readonly commit: CommitId;
-  /** The commit of the deploy branch when the client pushed. Null if the branch did not exist for the client. */
+  /** The commit of the pushed branch on this server when the client pushed. Null if there was no such branch. */
   readonly oldCommit: CommitId | null;
   readonly principal: Principal;
   readonly message: string | null;
@@ -41,25 +44,26 @@ export interface Ticket {
  * Queues deployments and runs them, one at a time for each tool. A deployment belongs to the server, so it continues if
  * its client disconnects.
  *
- * Callers authorise the principal first. The server authorises each deployment once more when its turn comes. Methods
- * that need a live release throw DeployError `NOTHING_LIVE`.
+ * Callers authorise the principal first. The server authorises each new deployment once more when its turn comes.
+ * Methods that need a live release throw DeployError `NOTHING_LIVE`. Methods that queue a deployment throw `LINE_FULL`
+ * if too many wait, and `SHUTTING_DOWN`.
  */
 export interface Deployments {
   /**
    * Queues a push, or joins the deployment of the same commit.
    *
    * @throws DeployError if the commit may not be deployed: `NOT_A_COMMIT`, `EMPTY_COMMIT`, `TREE_TOO_LARGE`,
-   * `NO_LICENCE`.
+   * `PATH_TOO_LONG`, `NO_LICENCE`.
    */
   submit(push: ParkedPush): Promise<Ticket>;
   /**
    * Makes a release with the artifact and config vars of an old release. If `version` is null, the old release is the
-   * one before the live release.
+   * newest one that was live before the live release.
    *
-   * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`
+   * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`
    */
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
-  /** Builds the live commit again. */
+  /** Builds the live commit again and deploys it as a new release. */
   redeploy(tool: ToolName, options: { readonly useCache: boolean }, principal: Principal): Ticket;
   /**
    * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, and no
@@ -72,20 +76,29 @@ export interface Deployments {
     changes: Readonly<Record<string, string | null>>,
     principal: Principal,
   ): Ticket | null;
-  /** Replaces the live release's processes without an interruption. */
+  /**
+   * Replaces the live release's processes by new ones, without an interruption.
+   *
+   * @throws DeployError `ARTIFACT_UNUSABLE`
+   */
   restart(tool: ToolName, principal: Principal): Ticket;
-  /** Ends the tool's processes until the next deployment or restart. The live release stays the same. */
+  /**
+   * Ends the tool's processes until a restart or a new release goes live. The live release stays the same.
+   *
+   * @throws DeployError `DEPLOYMENT_RUNNING`
+   */
   stop(tool: ToolName, principal: Principal): Promise<void>;
   /**
    * Cancels the deployment with this id. If the id is null, cancels the running deployment, or if none runs, the first
    * one that waits.
    *
-   * @throws DeployError `NO_DEPLOYMENT`
+   * @throws DeployError `NO_DEPLOYMENT`. If the id is null, also if the deployment that the person may have meant has
+   * just ended.
    */
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment;
   /**
-   * Yields the deployment's log from its first line in chunks of whole lines, then follows the log until its end. A
-   * slow reader delays nobody.
+   * Yields the deployment's log from its first line in chunks of whole lines, then follows the log until it ends or the
+   * signal fires. Yields nothing if there is no log. A slow reader delays nobody.
    */
   follow(
     id: string,

@@ -23,8 +23,9 @@ export type Planned =
 /**
  * Decides the steps of a deployment. Called when its turn has come, so the decision uses the release that is live then.
  *
- * @throws DeployError `MOVED_ON` or `OTHER_HISTORY` if the pushed commit does not build upon the live commit;
- * `OTHER_BRANCH` if the pushed branch no longer deploys.
+ * @throws DeployError. For a push: `MOVED_ON` or `OTHER_HISTORY` if it neither builds upon the live commit nor is
+ * forced over it; `OTHER_BRANCH` if the pushed branch no longer deploys. For other kinds: as the methods of
+ * `Deployments` throw, because the live release may be another one now; `COMMIT_LOST` for a redeploy.
  */
 export async function planDeployment(
   context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes'>,
@@ -139,12 +140,15 @@ export async function planDeployment(
   }
 }
 
-/** Returns the artifact, or null if the commit must be built again. */
+/** Returns the artifact. Null if there is none or it cannot run, so that the commit must be built again. */
 function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
 }
 
-/** Refuses a tool's first push of master if main was pushed while master waited, because main would be lost. */
+/**
+ * Refuses a push of master if main became the deploy branch while the push waited. If this push went live, master would
+ * become the deploy branch again, and the branch main would be deleted.
+ */
 async function assertDeploys(repositories: Repositories, { tool, branchRef }: ParkedPush): Promise<void> {
   const main = `refs/heads/${repositories.deployBranch}`;
   if (branchRef === main) return;
@@ -153,12 +157,18 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
   const [name, mainName] = [branchName(branchRef), branchName(main)];
   throw new DeployError(
     'OTHER_BRANCH',
-    `somebody pushed ${mainName} while you waited, so now only pushes to ${mainName} are deployed`,
+    `${name} is not deployed: somebody pushed ${mainName} while you waited, so now only pushes to ${mainName} are deployed`,
     `To deploy ${name}: git push toolforge ${name}:${mainName}`,
   );
 }
 
-/** Checks that a forced push replaces the live commit, and that any other push builds upon the live commit. */
+/**
+ * Refuses a push that would undo a release which its author may not know. A push passes if the commit that it replaces on
+ * its branch is the live commit, or if it builds upon the live commit. Any push passes if no release is live, or if the
+ * repository has lost the live commit.
+ *
+ * @throws DeployError `OTHER_HISTORY`, `MOVED_ON`
+ */
 async function checkBase(repositories: Repositories, push: ParkedPush, live: Release | null): Promise<void> {
   const { tool, commit, oldCommit, branchRef } = push;
   if (live === null || live.commit === oldCommit) return;
@@ -167,18 +177,18 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   if (await isLost(repositories, live)) return;
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
-  const at = `v${live.version} (${short(live.commit)})`;
+  const versionAndCommit = `v${live.version} (${short(live.commit)})`;
   if (name !== liveName) {
-    // The pushed branch does not exist yet, so the server cannot know whether the push is forced.
+    // The pushed branch does not exist yet, so the server cannot know whether the push is forced, and refuses it.
     throw new DeployError(
       'OTHER_HISTORY',
-      `the branch ${name} would replace ${liveName}, which is live at ${at}, but ${name} does not contain the live commit`,
+      `the branch ${name} would replace ${liveName}, which is live at ${versionAndCommit}, but ${name} does not contain the live commit`,
       `To deploy ${name} anyway, first overwrite ${liveName}, then push ${name}: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
     );
   }
   throw new DeployError(
     'MOVED_ON',
-    `${at} went live while you waited`,
+    `${versionAndCommit} went live while you waited`,
     `Fetch this release and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
   );
 }

@@ -14,9 +14,12 @@ export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;
   /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
-  /** Runs `work` while no push of the tool is being received, because a push may need objects that `work` removes. */
+  /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
-  /** For how many milliseconds the removal of artifacts and logs waits for running pushes; by default 60,000. */
+  /**
+   * How long, in milliseconds, the removal of artifacts and logs waits at most until this clean-up has tidied the
+   * repository, which begins only when no push of the tool is running. By default 60,000.
+   */
   readonly heldMs?: number;
   /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */
   readonly forgetParked: (tool: ToolName, id: string, withCommit: boolean) => Promise<void>;
@@ -28,11 +31,13 @@ const LOOSE_OBJECTS = 2000;
 // The number of packs above which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;
 const HELD_MS = 60_000;
+/** How many of the newest releases are searched for builds to keep. Reading a release takes up to 0.2 ms. */
+const MAX_RELEASES = 1000;
 
 /**
- * Cleans up after each deployment. Removes artifacts that no kept release runs, old logs, old copies of releases, and
- * the shallow boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs when no
- * push is running.
+ * Cleans up after each deployment. Removes old artifacts, logs, copies of releases and temporary refs, and the shallow
+ * boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs. All work on the
+ * repository waits until no push of the tool is running.
  */
 export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
@@ -51,7 +56,10 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
   await repository;
 }
 
-/** Deletes old copies of releases and old logs. Keeps the log of each build whose artifact is kept. */
+/**
+ * Deletes old copies of releases and old logs. Keeps the log of a build whose artifact is kept, of a deployment that
+ * has not ended, and of a deployment that the store does not know.
+ */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
   await logs.dropOld(tool, (id) => {
@@ -69,6 +77,11 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   await dropOldParked(options, tool);
   // The failed shallow push left shallow boundaries. git-prune(1) removes only those of unreachable commits.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
+  await mergePacks(repositories, tool);
+}
+
+/** Lets git pack the repository if it has many packs or loose objects. Call this only while no push is running. */
+export async function mergePacks(repositories: Repositories, tool: ToolName): Promise<void> {
   if (!(await mayNeedGc(repositories.folder(tool)))) return;
   const settings = [
     ['gc.auto', String(LOOSE_OBJECTS)],
@@ -110,8 +123,8 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 }
 
 /**
- * Removes old artifacts. Keeps those of the live release, of running deployments, of the newest released builds, and of
- * the last two builds, which another push may use.
+ * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of the newest released builds, of
+ * processes that still run, and the two newest, because another push may use them.
  */
 async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, log }: RetentionOptions,
@@ -120,7 +133,7 @@ async function removeArtifacts(
   const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
   const used = usedArtifacts(tool, store, keepArtifacts);
   for (const { id } of built.slice(2)) {
-    // `usedArtifacts` is called again before each removal, because a rollback may begin to use an artifact.
+    // `usedArtifacts` is called again before each removal, because a rollback may have begun to use the artifact.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);
@@ -130,7 +143,7 @@ async function removeArtifacts(
 }
 
 function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
-  const releases = store.releases(tool, 10_000).filter(({ state }) => state !== 'failed');
+  const releases = store.releases(tool, MAX_RELEASES).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
   // A change of config vars or a rollback makes another release of the same build, so each build counts once.

@@ -13,20 +13,20 @@ export interface Failure {
  * Explains to the person who pushed why the deployment failed.
  *
  * @param whatIsLive - The words at the end of `reason` and `text`, such as `v41 is still live`.
- * @param bugId - An id that the text names if the server itself failed. The operator's log has the same id.
+ * @param bugId - An id that `reason` and `text` name if the server itself failed. The operator's log has the same id.
  */
 export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {
   if (!(error instanceof DeployError)) {
-    const what = `${faultOf(error)} (${bugId})`;
+    const serverFault = `${faultOf(error)} (${bugId})`;
     return {
-      reason: `${what}; ${whatIsLive}`,
-      text: `${sentence(what)}\nPush again; if it happens again, tell the operators this id.\n${sentence(whatIsLive)}`,
+      reason: `${serverFault}; ${whatIsLive}`,
+      text: `${sentence(serverFault)}\nPush again; if it happens again, tell the operators this id.\n${sentence(whatIsLive)}`,
     };
   }
-  const what = `${stage(error.code)}${error.message}`;
+  const whatFailed = `${stage(error.code)}${error.message}`;
   return {
-    reason: `${what.split('\n')[0]}; ${whatIsLive}`,
-    text: `${sentence(what)}\n${error.hint}\n${sentence(whatIsLive)}`,
+    reason: `${whatFailed.split('\n')[0]}; ${whatIsLive}`,
+    text: `${sentence(whatFailed)}\n${error.hint}\n${sentence(whatIsLive)}`,
   };
 }
 

@@ -15,7 +15,7 @@ export interface TreeLimits {
 
 /** Facts about a commit that the server reads before it builds the commit. */
 export interface CommitFacts {
-  /** The first paragraph of the commit message as one line: at most 72 characters, no control characters. */
+  /** The first paragraph of the commit message as one line of at most 72 characters, harmless for a terminal. */
   readonly subject: string;
   readonly hasLicence: boolean;
 }
@@ -25,8 +25,8 @@ const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 /**
  * Checks a pushed object before any of its files is written to disk.
  *
- * @throws DeployError `NOT_A_COMMIT` for a tag object, `EMPTY_COMMIT`, `TREE_TOO_LARGE` with the limit and the
- * largest folders, `PATH_TOO_LONG`.
+ * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT`; `PATH_TOO_LONG`;
+ * `TREE_TOO_LARGE`, which names the limit and the largest files and folders at the top.
  */
 export async function inspectCommit(
   repositories: Repositories,
@@ -168,12 +168,12 @@ class TreeCount {
     return null;
   }
 
-  #tooLarge(what: string): DeployError {
+  #tooLarge(tooMuch: string): DeployError {
     const largest = [...this.#folders].sort((a, b) => b[1] - a[1]).slice(0, 3);
     const named = largest.map(([name, bytes]) => `${printable(name)} ${mebibytes(bytes)}`).join(', ');
     return new DeployError(
       'TREE_TOO_LARGE',
-      `the commit has ${what}${named === '' ? '' : ` (the largest so far: ${named})`}`,
+      `the commit has ${tooMuch}${named === '' ? '' : ` (the largest files and folders at the top: ${named})`}`,
       'Remove the files that the tool does not need when it runs, then commit and push again.',
     );
   }

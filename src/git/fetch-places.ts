@@ -10,7 +10,7 @@ import type { Principal } from '../core/types.ts';
 const MAX_FETCHES = 200;
 /**
  * The share of the free places that one credential (a key, password or token), one person and one tool may take. If no
- * others fetch, a credential gets 18 places, a person 40, and a tool 40.
+ * others fetch, a credential gets 19 places, a person 40, and a tool 40.
  */
 const WEIGHT_OF_CREDENTIAL = 0.1;
 const WEIGHT_OF_PERSON = 0.25;
@@ -35,10 +35,10 @@ export class FetchPlaces {
     ];
     const taken = this.#shares.take(Object.fromEntries(holders.map(({ key, weight }) => [key, weight])));
     if (taken.kind === 'taken') return taken.giveBack;
-    const who = holders.find(({ key }) => key === taken.holder)?.who ?? 'this server has';
+    const whoHas = holders.find(({ key }) => key === taken.holder)?.who ?? 'this server has';
     throw new DeployError(
       'TOO_MANY_FETCHES',
-      `${who} too many clones and fetches under way`,
+      `${whoHas} too many clones and fetches under way`,
       'Wait until some clones or fetches have ended, and try again.',
     );
   }

@@ -2,8 +2,8 @@ import { devNull } from 'node:os';
 
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
-// The most memory that git may allocate at once (`GIT_ALLOC_LIMIT` in git's wrapper.c). A delta of a few kilobytes can
-// ask for gigabytes. git streams larger files, unless they are deltas.
+// The most memory that git may allocate in one piece (`GIT_ALLOC_LIMIT` in git's wrapper.c). A delta of a few kilobytes
+// can ask for gigabytes. git needs no such piece for a large file that is not a delta, because it streams the file.
 const MAX_AT_ONCE = '128m';
 
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */

@@ -29,6 +29,18 @@ const MAX_UNPACKING_OF_PERSON = 4;
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
+/**
+ * Each push that brings objects makes a pack, and each git opens all packs. From `MANY_PACKS` on, git merges them when
+ * no push is running. At `MAX_PACKS`, pushes are refused until that has happened.
+ */
+const MANY_PACKS = 100;
+const MAX_PACKS = 1000;
+/**
+ * At how many commits the shallow histories in one push, and all of a tool's repository, may end. Each push and each
+ * clone reads all of them.
+ */
+const MAX_SHALLOW_OF_PUSH = 1000;
+const MAX_SHALLOW = 10_000;
 
 export interface GitPackServicesOptions {
   readonly repositories: Repositories;
@@ -43,6 +55,8 @@ export interface GitPackServicesOptions {
   readonly room: DiskRoom;
   /** Repairs a repository whose refs or settings files were damaged while the server runs. */
   readonly repair: (tool: ToolName) => Promise<void>;
+  /** Lets git merge the packs of a repository. Called while no push is using it. */
+  readonly mergePacks: (tool: ToolName) => Promise<void>;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
@@ -67,7 +81,10 @@ export class GitPackServices implements PackServices {
   /** Caches the size of each tool's repository. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, RepositorySize>();
 
-  /** The tools whose last push git itself refused, perhaps because of a damaged ref. */
+  /** The tools whose packs will be merged when no push is running. */
+  readonly #merging = new Set<ToolName>();
+
+  /** The tools for which git refused a push, perhaps because of a damaged ref. Their next use checks all refs. */
   readonly #suspects = new Set<ToolName>();
 
   constructor(options: GitPackServicesOptions) {
@@ -79,7 +96,7 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
     this.#assertPlace(request);
-    // From here on, `whileIdle` begins no work in this repository, so what `#open` reads stays true during the push.
+    // From here on, `whileIdle` begins no work in this repository, so no clean-up disturbs the push that `#open` makes.
     this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
     this.#busyPersons.set(principal.uid, (this.#busyPersons.get(principal.uid) ?? 0) + 1);
     try {
@@ -95,11 +112,13 @@ export class GitPackServices implements PackServices {
   async #open({ tool, principal, hasAdvertisement }: ReceiveRequest, folder: string): Promise<TruthfulPush> {
     const { repositories, maxPackBytes, maxRefs, submit, follow, whatIsLive, hints, audit, log } =
       this.#options;
-    const [branch, size, fullDisk] = await Promise.all([
+    const [branch, shallow, size, fullDisk] = await Promise.all([
       readDeployBranch(repositories, tool),
+      repositories.shallowEnds(tool),
       this.#sizes.get(tool) ?? this.#weigh(tool),
       this.#options.room.complaint(),
     ]);
+    if (size.packs >= MANY_PACKS) this.#mergePacks(tool);
     const id = newId(new Date(), randomBytes(10));
     return new TruthfulPush({
       id,
@@ -112,6 +131,7 @@ export class GitPackServices implements PackServices {
       hasAdvertisement,
       maxPackBytes,
       maxRefs,
+      maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
       fullness: this.#fullness(size, fullDisk),
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
@@ -158,7 +178,7 @@ export class GitPackServices implements PackServices {
     return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
   }
 
-  /** Returns the push with this id. Null if no git process runs for this push any more. */
+  /** Returns the running push with this id. Null if it does not run, for example because its git has ended. */
   push(id: string): TruthfulPush | null {
     return this.#pushes.get(id) ?? null;
   }
@@ -206,8 +226,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Removes the lock files that a killed git process left in the tool's repository. With these files, git would
-   * refuse later pushes.
+   * Removes the lock files and half-received objects that a killed git process left in the tool's repository. Because
+   * of the lock files, git would refuse later pushes.
    */
   #sweep(tool: ToolName): void {
     const { repositories, log } = this.#options;
@@ -216,14 +236,30 @@ export class GitPackServices implements PackServices {
     );
   }
 
+  /**
+   * Merges the packs of the tool's repository as soon as no push is running, and returns at once. Does nothing if a merge
+   * is already waiting or running.
+   */
+  #mergePacks(tool: ToolName): void {
+    if (this.#merging.has(tool)) return;
+    this.#merging.add(tool);
+    this.whileIdle(tool, () => this.#options.mergePacks(tool))
+      .catch((err: unknown) =>
+        this.#options.log.error({ err, tool }, 'cannot merge the packs of a repository'),
+      )
+      .finally(() => this.#merging.delete(tool));
+  }
+
   async #weigh(tool: ToolName): Promise<RepositorySize> {
     const size = await this.#options.repositories.size(tool);
     this.#sizes.set(tool, size);
     return size;
   }
 
-  #fullness({ bytes }: RepositorySize, fullDisk: string | null): string | null {
+  #fullness({ bytes, packs }: RepositorySize, fullDisk: string | null): string | null {
     if (fullDisk !== null) return `${fullDisk}; tell the operators, and push again later`;
+    if (packs >= MAX_PACKS)
+      return `the repository has ${packs} packs, which are merged when no push is running; push again in a minute`;
     const limit = this.#options.maxRepositoryBytes;
     if (bytes <= limit) return null;
     return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
@@ -232,7 +268,7 @@ export class GitPackServices implements PackServices {
   /**
    * Returns the folder of the tool's repository, after creating or repairing the repository if necessary.
    *
-   * @throws DeployError `DISK_NEARLY_FULL`
+   * @throws DeployError `DISK_NEARLY_FULL` if this fails and the disk is nearly full; otherwise the error itself.
    */
   async #ensure(tool: ToolName): Promise<string> {
     const { repositories, repair } = this.#options;
@@ -291,12 +327,13 @@ export class GitPackServices implements PackServices {
       ['receive.advertisePushOptions', 'true'],
       ['receive.shallowUpdate', 'true'],
       ['receive.autogc', 'false'],
-      // By default, git unpacks a small pack, and keeps all its tree objects in memory: a pack of 1 MB can need 25 GB.
+      // git keeps each received pack as it is. By default, git unpacks a small pack, and keeps all its tree objects in
+      // memory: a pack of 1 MB can need 25 GB.
       ['receive.unpackLimit', '1'],
       ['receive.keepAlive', '5'],
       // While git checks a push, the new objects are in a folder of their own, and the repository counts as an
-      // alternate of this folder (gitrepository-layout(5)). By default, git would start a process to list the refs of
-      // this alternate.
+      // alternate of this folder (gitrepository-layout(5)). By default, git would list all refs of this alternate
+      // at each push. The command `true` lists none.
       ['core.alternateRefsCommand', 'true'],
       ['receive.denyDeleteCurrent', 'refuse'],
       ['core.hooksPath', this.#options.hooksFolder],

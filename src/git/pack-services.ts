@@ -31,7 +31,8 @@ export interface PushSession {
   readonly notice: () => string | null;
   /**
    * Returns the exit status that SSH reports instead of git's own: 0 if the answer to the client says that everything
-   * was done, otherwise 1. Null if the client got no answer.
+   * was done, otherwise 1. Null if the client got no answer, for example to a push of no ref: git's own status then
+   * counts.
    */
   readonly exitStatus: () => 0 | 1 | null;
   /**
@@ -53,7 +54,7 @@ export interface FetchSession {
 
 /** Opens git pushes and fetches for the SSH and HTTP servers. Callers must have authorised the principal. */
 export interface PackServices {
-  /** Opens a push. The tool's first push creates its repository. */
+  /** Opens a push, and creates the tool's repository first if needed. @throws DeployError `TOO_MANY_PUSHES` */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
    * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for a request

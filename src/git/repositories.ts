@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import type { SetAside } from '../core/disk/set-aside.ts';
+import { noneIfGone } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment } from './git-environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
@@ -29,14 +30,18 @@ const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** The space that one tag takes on disk at most: even a short file fills a whole block. */
+/** The space that a tag, or a folder of its name, takes on disk at most: even a short file fills a whole block. */
 const REF_BYTES = 4096;
+
+/** The length of one line in git's file `shallow`: an object id and a line feed. */
+const SHALLOW_BYTES = 41;
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** What the repository's packed and loose objects (git-count-objects(1)) and tags take on disk. */
+  /** What the repository's objects and useless files (git-count-objects(1)) and its tags take on disk. */
   readonly bytes: number;
   readonly tags: number;
+  readonly packs: number;
 }
 
 /** Manages the bare git repositories, at most one for each tool. */
@@ -158,11 +163,12 @@ export class Repositories {
 
   /**
    * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
-   * half-made repositories of a killed server. Moves damaged ref files to `setAside`, because git changes no ref beside
-   * a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases` must run
-   * first, because it needs the names of the damaged refs.
+   * half-made repositories of a killed server. Moves damaged ref and settings files to `setAside`, because git changes
+   * no ref beside a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases`
+   * must run first, because it needs the names of the damaged refs.
    *
-   * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects.
+   * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects; by default all.
+   * @returns what was moved.
    */
   async cleanUp(
     setAside: SetAside,
@@ -182,18 +188,26 @@ export class Repositories {
   }
 
   async size(tool: ToolName): Promise<RepositorySize> {
-    const [text, { length: tags }] = await Promise.all([
+    const [text, tags] = await Promise.all([
       this.git(tool, ['count-objects', '-v']),
       refNames(this, tool, ['refs/tags']),
     ]);
-    const kibibytes = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
-    const objects = (kibibytes('size') + kibibytes('size-pack') + kibibytes('size-garbage')) * 1024;
-    return { bytes: objects + tags * REF_BYTES, tags };
+    const count = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+    const parents = [...new Set(tags.map(dirname))];
+    const folders = parents.reduce((sum, parent) => sum + parent.split('/').length - 2, 0);
+    const objects = (count('size') + count('size-pack') + count('size-garbage')) * 1024;
+    return { bytes: objects + (tags.length + folders) * REF_BYTES, tags: tags.length, packs: count('packs') };
+  }
+
+  /** The number of commits at which the tool's history ends, because pushes from shallow clones have cut it off. */
+  async shallowEnds(tool: ToolName): Promise<number> {
+    const file = await stat(join(this.folder(tool), 'shallow')).catch(noneIfGone);
+    return Math.ceil((file?.size ?? 0) / SHALLOW_BYTES);
   }
 
   /**
-   * Removes the lock files that a killed git process left in the tool's repository. Call this only while no push is
-   * running.
+   * Removes the lock files and half-received objects that a killed git process left in the tool's repository. Call this
+   * only while no push is running.
    */
   async sweep(tool: ToolName): Promise<void> {
     const letGo = await this.takeRefs(tool);
@@ -224,7 +238,10 @@ export interface GitRun {
   readonly signal?: AbortSignal;
 }
 
-/** Removes lock files, half-received objects, and the files at the top of the repository whose names `own` matches. */
+/**
+ * Removes the lock files of refs, half-received objects, and the files at the top of the repository whose names `own`
+ * matches.
+ */
 async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));
   const refs = await readdir(join(folder, 'refs'), { recursive: true });

@@ -53,7 +53,10 @@ export function statusOf({ code }: Pick<DeployError, 'code'>): number {
   return STATUS[code] ?? 400;
 }
 
-/** Answers with plain text. Git shows it to its user as lines that begin with `remote: `. */
+/**
+ * Answers with plain text. Git shows it to its user as lines that begin with `remote: `. If an answer has begun, closes
+ * the connection instead.
+ */
 export function answerText(
   exchange: Exchange,
   status: number,

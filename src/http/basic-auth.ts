@@ -148,7 +148,7 @@ export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string):
   );
 }
 
-/** Programs send no Origin. Browsers send one with everything but a plain GET. */
+/** True if the Origin is this server's, or missing, as from programs and in a browser's plain GET. */
 function isOwn(origin: string | undefined, publicUrl: string): boolean {
   return origin === undefined || origin === URL.parse(publicUrl)?.origin;
 }

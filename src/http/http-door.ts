@@ -3,7 +3,6 @@ import type { Duplex } from 'node:stream';
 import type { Directory } from '../auth/directory.ts';
 import type { CommandLine, Services } from '../cli/command.ts';
 import type { Config } from '../config.ts';
-import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import { DeployError } from '../core/errors.ts';
 import { PacedReading } from '../core/fair-share/paced-reading.ts';
 import type { Log } from '../core/log/log.ts';
@@ -16,12 +15,7 @@ import { servePage } from '../web/serve-page.ts';
 import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
 import { assertSameSite, CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
 import { sendContinue, watchBody } from './body.ts';
-import {
-  MAX_ADVERTISEMENTS,
-  MAX_ADVERTISEMENTS_WAITING,
-  serveGit,
-  tooManyQuestions,
-} from './git/serve-git.ts';
+import { Advertisements, serveGit } from './git/serve-git.ts';
 import { Connections } from './listener/connections.ts';
 import { createListener, HTTP_LIMITS, type HttpLimits } from './listener/listener.ts';
 import { createPeerReader, type Peer } from './listener/peer.ts';
@@ -172,10 +166,7 @@ function createOwnHost(
 ): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
   const { services, log } = options;
   const logIn = createBasicAuth(options.directory, options.throttle, services);
-  const advertisements = new KeyedConcurrencyLimit(MAX_ADVERTISEMENTS, {
-    most: MAX_ADVERTISEMENTS_WAITING,
-    refusal: tooManyQuestions,
-  });
+  const advertisements = new Advertisements();
 
   const serve = async (
     exchange: Exchange,
@@ -272,7 +263,7 @@ function assertConfidential(peer: Peer): void {
   );
 }
 
-/** Answers 401 with a text that reveals neither what was wrong nor whether the tool exists. */
+/** Answers 401. The default text reveals neither what was wrong nor whether the tool exists. */
 function askForLogin(
   exchange: Exchange,
   text: string = 'Log in with your user name and password, or with a deploy token as the password.\nIf you did: the user name or password is wrong, or the token was revoked or has expired.\n',

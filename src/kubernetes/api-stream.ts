@@ -23,7 +23,8 @@ export interface ApiStream {
  * Sends a GET request whose answer may be endless, such as a watch or a log. The Kubernetes library has functions for
  * watches and logs, but they end the process when a connection breaks, and do not tell why a request was refused.
  *
- * @throws ApiException if the answer is not 2xx; the system's error if the connection fails.
+ * @throws ApiException if the answer is not 2xx; the system's error if the connection fails; AbortError when the
+ * signal fires.
  */
 export async function openApiStream(cluster: Cluster, stream: ApiStream): Promise<IncomingMessage> {
   const url = new URL(`${cluster.kubeConfig.getCurrentCluster()?.server}${stream.path}`);
@@ -60,7 +61,8 @@ async function headOf(outgoing: ClientRequest): Promise<IncomingMessage> {
  * Yields the lines of an answer, without newlines and without an incomplete last line. Rejects if the connection
  * breaks.
  *
- * @param mostCharacters - The longest line. Longer lines are cut, so that an endless line does not fill the memory.
+ * @param mostCharacters - A longer line is cut after this many characters, so that an endless line does not fill the
+ * memory.
  */
 export async function* linesOf(
   response: AsyncIterable<unknown>,

@@ -8,8 +8,8 @@ import { badCluster } from './kubeconfig.ts';
 const WAIT_MS = 10_000;
 
 /**
- * Checks that the credentials of the kubeconfig exist and have not expired. Does not ask the cluster, which may be
- * down: reads files, and runs the kubeconfig's credentials program once.
+ * Checks that the credentials of the kubeconfig exist, and that a client certificate has not expired. Does not ask the
+ * cluster, which may be down: reads files, and runs the kubeconfig's credentials program once.
  *
  * @throws DeployError `BAD_CLUSTER`
  */
@@ -55,14 +55,17 @@ function certificateOf({ certData, certFile, name }: User): X509Certificate | nu
 function assertInTime({ name }: User, { validFromDate, validToDate }: X509Certificate): void {
   const day = (date: Date) => date.toISOString().slice(0, 10);
   const now = Date.now();
-  const of = `the client certificate of ${name} in the kubeconfig`;
+  const certificate = `the client certificate of ${name} in the kubeconfig`;
   if (validToDate.getTime() < now)
     throw badCluster(
-      `${of} ended on ${day(validToDate)}`,
+      `${certificate} ended on ${day(validToDate)}`,
       'you get a new certificate from the cluster’s operator',
     );
   if (validFromDate.getTime() > now)
-    throw badCluster(`${of} is valid from ${day(validFromDate)} on`, 'the clock of this machine is right');
+    throw badCluster(
+      `${certificate} is valid from ${day(validFromDate)} on`,
+      'the clock of this machine is right',
+    );
 }
 
 function isOfProgram(cause: unknown): boolean {

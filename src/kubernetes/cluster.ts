@@ -38,8 +38,8 @@ const CALL_MS = 30_000;
 /**
  * Returns the API of the cluster that `loadKubeConfig` finds. Sends no request yet.
  *
- * @throws DeployError `BAD_CLUSTER` if there is no configuration, or if it lacks the context that `options` names.
- * Never falls back to localhost.
+ * @throws DeployError `BAD_CLUSTER` if there is no configuration, if it cannot be used, or if it lacks the context that
+ * `options` names. Never falls back to localhost.
  */
 export function connectCluster(options: ClusterOptions): Cluster {
   const { kubeConfig, server, name, podNamespace } = loadKubeConfig(options);

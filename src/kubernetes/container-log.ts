@@ -198,7 +198,7 @@ function isNotYet(error: unknown): boolean {
 }
 
 /**
- * Returns the last lines that a container printed, at most 20.
+ * Returns the last lines that a container printed, at most 20. Returns none if its log cannot be read.
  *
  * @param run - `previous` returns lines of the run before the container's last restart.
  */

@@ -29,8 +29,8 @@ const SERVICE_ACCOUNT_TOKEN = 'var/run/secrets/kubernetes.io/serviceaccount/toke
  * cluster and has a service account's token, uses that cluster. Otherwise uses the named file, or KUBECONFIG or
  * ~/.kube/config. Checks the configuration as far as possible without a request.
  *
- * @throws DeployError `BAD_CLUSTER` if there is no configuration, or if it lacks the named context. Never falls back to
- * localhost.
+ * @throws DeployError `BAD_CLUSTER` if there is no configuration, if it cannot be used, or if it lacks the named
+ * context. Never falls back to localhost.
  */
 export function loadKubeConfig({ context, kubeconfig = null, root = '/' }: ClusterOptions): LoadedKubeConfig {
   const kubeConfig = new KubeConfig();
@@ -108,8 +108,8 @@ function unreadable(cause: unknown): DeployError {
   if (cause instanceof Error && cause.name === 'YAMLException') {
     const line = (cause as { mark?: { line?: number } }).mark?.line;
     // The error of the YAML library lacks a line number only if the file is empty.
-    const what = line === undefined ? 'is empty' : `is not YAML in line ${line + 1}`;
-    return badCluster(`the kubeconfig ${what}`, 'it is the right file, and complete');
+    const problem = line === undefined ? 'is empty' : `is not YAML in line ${line + 1}`;
+    return badCluster(`the kubeconfig ${problem}`, 'it is the right file, and complete');
   }
   const why = cause instanceof Error ? cause.message : String(cause);
   return badCluster(`the kubeconfig is not complete: ${why}`, 'it is the right file, and complete', {

@@ -87,7 +87,7 @@ export function unreachable(cause: unknown): DeployError {
   return new DeployError(
     'CLUSTER_UNREACHABLE',
     `the cluster's API does not work: ${why}`,
-    'Push again in some minutes; if the push fails again, tell the operator.',
+    'Try again in some minutes; if it fails again, tell the operator.',
     { cause },
   );
 }

@@ -23,7 +23,7 @@ export interface Watching<Kind extends Watched> {
   readonly keep?: (object: Kind) => Kind;
   /** Called with each existing object, and then with an object after each of its changes. */
   readonly onState: (object: Kind) => void;
-  /** Called with the last state of a deleted object. */
+  /** Called with the last known state of a deleted object, perhaps reduced by `keep`. */
   readonly onGone?: (object: Kind) => void;
   /** Called when all existing objects have been reported: at the start, and after each gap in the watch. */
   readonly onListed?: () => void;

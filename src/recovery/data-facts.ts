@@ -26,7 +26,7 @@ export interface RepositoryFacts extends ReleaseRefs {
   readonly isHollow: boolean;
 }
 
-/** True if a repository has no torn refs and has not lost objects that every push needs. */
+/** True if a repository has no torn files and has not lost objects that every push needs. */
 export function isWhole({ torn, isHollow }: RepositoryFacts): boolean {
   return torn.length === 0 && !isHollow;
 }
@@ -45,11 +45,14 @@ export interface DataFacts {
   readonly copies: ReleaseCopies;
   /** For each tool with copies, the versions that have a copy, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
-  /** The secrets key's id. Null if the file is missing or is no key. `unreadable` if the server may not read it. */
+  /** The secrets key's id, as `secretsKeyId` returns it: null without a key, or `unreadable`. */
   readonly keyId: string | 'unreadable' | null;
-  /** The newest good backup of the store: a path in the data folder. Null if there is none, or if the store is good. */
+  /**
+   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if there is none, or if
+   * the store itself is intact and has a tool.
+   */
   readonly storeBackup: string | null;
-  /** The newest good backup of the user directory: a path in the data folder. Null if there is none. */
+  /** The newest good backup of the user directory: a path in the data folder. Null if no backup is good. */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
 }
@@ -90,7 +93,7 @@ export function repositoriesOf(config: DataConfig, path = '/usr/local/bin:/usr/b
   });
 }
 
-/** The folder of an artifact of the embedded builder. */
+/** The folder of an artifact that was built on this machine. */
 export function artifactFolder(config: DataConfig, tool: ToolName, id: string): string {
   return join(config.data, 'artifacts', tool, id);
 }
@@ -124,7 +127,7 @@ async function readDirectoryFile(path: string): Promise<DirectoryFacts> {
   }
 }
 
-/** The path of the newest backup of the user directory that can be read and has users. Null if there is none. */
+/** The path of the newest backup of the user directory that can be read and has users. Null without such a backup. */
 export async function newestGoodDirectory(data: string): Promise<string | null> {
   for (const path of await new Backups(data).list('directory')) {
     if ((await readDirectoryFile(path)).state === 'whole') return path;

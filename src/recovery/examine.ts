@@ -76,7 +76,7 @@ function keyFindings({ store, keyId, config }: DataFacts): Finding[] {
   return [
     refuses(
       `the config vars in store.sqlite are encrypted with the key ${store.keyId}, but ${given}`,
-      `Restore the secrets.key of this data folder from the backup of the folder of keys. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars`,
+      `Restore the secrets.key of this data folder from the backup of the keys folder. Without a backup, only the config vars are lost: npx toolforge-push start-over config-vars`,
     ),
   ];
 }
@@ -103,8 +103,8 @@ function storeFindings(facts: DataFacts): Finding[] {
     return [refuses(`the store, store.sqlite, is damaged: ${store.why}`, bringBackStore(facts))];
   if (found.length === 0) return [];
   if (store.state === 'whole' && (store.tools.length > 0 || store.isBegunAnew)) return [];
-  const what = store.state === 'missing' ? 'is missing' : 'is empty';
-  return [refuses(`the store, store.sqlite, ${what}, but there are ${listed(found)}`, bringBackStore(facts))];
+  const loss = store.state === 'missing' ? 'is missing' : 'is empty';
+  return [refuses(`the store, store.sqlite, ${loss}, but there are ${listed(found)}`, bringBackStore(facts))];
 }
 
 function bringBackStore({ storeBackup, copies }: DataFacts): string {
@@ -125,12 +125,12 @@ function wholeFolders(facts: DataFacts): Finding[] {
   const isLocal = config.runtime === 'local' && slugs.length > 0;
   const lostArtifacts =
     isLocal && slugs.every(({ name, artifact }) => !existsSync(artifactFolder(config, name, artifact.id)));
-  const of = `of ${counted(live.length, 'tool')} that the store says ${live.length === 1 ? 'is' : 'are'} live`;
+  const ofLiveTools = `of ${counted(live.length, 'tool')} that the store says ${live.length === 1 ? 'is' : 'are'} live`;
   return [
     ...(lostRepositories
       ? [
           refuses(
-            `the repositories ${of} are missing (repositories/)`,
+            `the repositories ${ofLiveTools} are missing (repositories/)`,
             'Mount the disk that holds the repositories, or restore the folder from a backup. If they are lost: npx toolforge-push start-over repositories makes empty repositories. Live releases stay live, and maintainers push their history again.',
           ),
         ]
@@ -138,7 +138,7 @@ function wholeFolders(facts: DataFacts): Finding[] {
     ...(lostArtifacts
       ? [
           refuses(
-            `the artifacts ${of} are missing (artifacts/)`,
+            `the artifacts ${ofLiveTools} are missing (artifacts/)`,
             'Mount the disk that holds the artifacts, or restore the folder from a backup. If they are lost: npx toolforge-push start-over artifacts, start the server, and build each tool again: npx toolforge-push redeploy TOOL',
           ),
         ]
@@ -160,7 +160,7 @@ function directoryFindings(facts: DataFacts): Finding[] {
     }));
   }
   const hadUsers = directoryBackup === null ? 'tools have been pushed here' : 'there is a backup of it';
-  const what = {
+  const problem = {
     missing: `is missing, but ${hadUsers}`,
     empty: `has no users, but ${hadUsers}`,
     damaged: `cannot be read: ${directory.state === 'damaged' ? directory.why : ''}`,
@@ -169,7 +169,7 @@ function directoryFindings(facts: DataFacts): Finding[] {
     directoryBackup === null
       ? 'There is no backup of directory.yaml in the data folder. Restore the file from elsewhere, or repair it. Otherwise start with one user and no tools: npx toolforge-push start-over directory'
       : `Repair directory.yaml, or restore the newest backup, ${directoryBackup}: npx toolforge-push restore directory. This sets the present file aside.`;
-  return [refuses(`the user directory, directory.yaml, ${what}`, advice)];
+  return [refuses(`the user directory, directory.yaml, ${problem}`, advice)];
 }
 
 function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[] {
@@ -183,7 +183,7 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
     const what = `the file ${name} in the repository of ${tool} is torn`;
     if (name === 'shallow') {
       const advice =
-        'The start sets the file aside and continues without it. If pushes fail afterwards, maintainers must push from a clone with the whole history.';
+        'The start sets the file aside and continues with its undamaged lines. If pushes fail afterwards, maintainers must push from a clone with the whole history.';
       return { kind: 'act', what, advice };
     }
     if (name === 'config')
@@ -194,7 +194,7 @@ function repositoryFindings({ tool, torn, isHollow }: RepositoryFacts): Finding[
       };
     if (name !== 'packed-refs' && !name.startsWith('refs/tags/')) {
       const when = name.startsWith('refs/releases/') ? 'start' : 'push or start';
-      const advice = `The next ${when} sets the file aside and makes it again from the store.`;
+      const advice = `The next ${when} sets the file aside and makes it again.`;
       return { kind: 'repaired', what, advice };
     }
     const advice =

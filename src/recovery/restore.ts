@@ -119,11 +119,11 @@ export async function replaceDirectory<Made>(
   }
 }
 
-function noBackup(what: string, otherwise: string): DeployError {
+function noBackup(part: string, otherwise: string): DeployError {
   return new DeployError(
     'NO_BACKUP',
-    `there is no good backup of the ${what} in the data folder`,
-    `If you have a backup elsewhere: npx toolforge-push restore ${what} FILE. Otherwise: ${otherwise}`,
+    `there is no good backup of the ${part} in the data folder`,
+    `If you have a backup elsewhere: npx toolforge-push restore ${part} FILE. Otherwise: ${otherwise}`,
   );
 }
 

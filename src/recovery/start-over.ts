@@ -41,7 +41,7 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
     throw new DeployError(
       'STORE_KEY',
       'not only the store but also the key of the config vars, secrets.key, is missing',
-      'First restore secrets.key from the backup of the folder of keys. If there is no backup: npx toolforge-push start-over config-vars',
+      'First restore secrets.key from the backup of the keys folder. If there is no backup: npx toolforge-push start-over config-vars',
     );
   }
   let told: string[];
@@ -195,7 +195,7 @@ async function startOverConfigVars({ data, keys }: DataConfig): Promise<string[]
   ];
 }
 
-/** If `secrets.key` does not contain a valid key, renames the file within the folder of keys. */
+/** If `secrets.key` does not contain a valid key, renames the file within the keys folder. */
 async function setTornKeyAside(keys: string, stamp: string): Promise<string[]> {
   const path = join(keys, 'secrets.key');
   if (secretsKeyId(keys) !== null || !existsSync(path)) return [];

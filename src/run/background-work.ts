@@ -3,7 +3,7 @@ export class BackgroundWork {
   readonly #closing = new AbortController();
   readonly #works = new Set<Promise<void>>();
 
-  /** Registers a piece of work and waits until it ends. @throws the error of the work. */
+  /** Waits until a piece of work ends. If `close` is called before, it waits for this work too. @throws the work’s error. */
   async own(work: Promise<void>): Promise<void> {
     const settled = work.catch(() => {});
     this.#works.add(settled);

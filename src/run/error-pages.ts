@@ -127,7 +127,7 @@ export function sendPage(page: Page, response: ServerResponse): void {
   response.end(body);
 }
 
-/** Sends the error page as plain text on a connection that asked for a WebSocket. */
+/** Sends the error page as plain text to a client that asked for a WebSocket, and closes the connection. */
 export function refuseUpgrade(page: Page, socket: Duplex): void {
   const body = `${[page.title, ...page.sentences].join('\n')}\n`;
   const head = [

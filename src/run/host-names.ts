@@ -19,8 +19,8 @@ export function isHostLabel(name: string): boolean {
 }
 
 /**
- * Returns the part of a Host header before the domain, in lower case. Null if the host is not below the domain or is
- * the server's own. The returned part need not be the name of a tool.
+ * Returns the part of a Host header before the domain, in lower case. Null if there is no Host header, if the host is
+ * not below the domain, or if it is the server's own. The returned part need not be the name of a tool.
  */
 export function toolOfHost(host: string | undefined, options: HostNameOptions): string | null {
   const name = host?.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();
@@ -30,7 +30,7 @@ export function toolOfHost(host: string | undefined, options: HostNameOptions): 
   return name.slice(0, -suffix.length);
 }
 
-/** True if `host` is the server's own host. @param url - The setting `public_url`, which may be empty. */
+/** True if `host` is the server's own host. @param url - The setting `public_url`. If empty, no host is its own. */
 export function isOwnHost(host: string, url: string): boolean {
   return url !== '' && host.toLowerCase() === new URL(url).hostname;
 }

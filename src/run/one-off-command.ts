@@ -17,7 +17,7 @@ export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal)
   await wait(LAST_OUTPUT_MS, null, { ref: false });
 }
 
-/** A command that `onPipes` wraps prints this text to its original output when it has opened the pipes. */
+/** The wrapper of `onPipes` prints this text to its own standard output, not to the pipes, once the pipes are open. */
 export const OPENED = 'opened\n';
 
 /**

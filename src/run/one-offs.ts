@@ -17,8 +17,8 @@ export type OneOffConfig = Pick<
 >;
 
 /**
- * Runs a one-off command. Resolves when the command has ended and its output was delivered. When `oneOff.signal` fires,
- * asks the process to end, and kills the process after the grace time.
+ * Runs a one-off command. Resolves when the command has ended and its output was delivered or given up
+ * (`untilGivenUp`). When `oneOff.signal` fires, asks the process to end, and kills the process after the grace time.
  */
 export type RunOneOff = (oneOff: OneOff, name: string) => Promise<Exit>;
 
@@ -45,7 +45,8 @@ export class OneOffs {
   /**
    * Takes one of the tool's places for one-off commands, without waiting for a free place, and runs the command.
    *
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`; `ONE_OFF_FAILED` if the command was
+   * not started within `one_off_time`; the error of `start`.
    */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;

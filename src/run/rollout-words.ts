@@ -8,9 +8,9 @@ import { memoryLimit } from './service-limits.ts';
 
 /** A process of a rollout. */
 interface Named {
-  /** `web.1` */
+  /** The name of the process, such as `web.1`. */
   readonly name: string;
-  /** `web` */
+  /** The process type, such as `web`. */
   readonly type: string;
 }
 
@@ -18,7 +18,7 @@ interface Named {
  * Says that a process has started: `web.1 started · healthy after 1.2 s`.
  *
  * @param startedAt - When the process started, by `performance.now()`.
- * @param remark - A problem of a process that counts as healthy. Null if there is none.
+ * @param remark - A problem of a process that counts as healthy. Null if the process has no problem.
  */
 export function startedWords({ name, type }: Named, startedAt: number, remark: string | null): string {
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
@@ -26,7 +26,11 @@ export function startedWords({ name, type }: Named, startedAt: number, remark: s
   return `${name} started · ${how} after ${seconds} s${remark === null ? '' : ` (${remark})`}`;
 }
 
-/** Tells the push that the previous release drains. @param before - Its version, or null if none ran. */
+/**
+ * Tells the push that the previous release drains. Says nothing if the same release was only restarted.
+ *
+ * @param before - The version of the release that was live before. Null if none was.
+ */
 export function sayDraining(progress: Progress, before: number | null, { version }: Release): void {
   if (before !== null && before !== version) progress.line(`v${before} draining`);
 }
@@ -36,7 +40,7 @@ export function outputOf(name: string, line: string): string {
   return `${name} | ${line}`;
 }
 
-/** The error of a rollout in which a process ended by itself. */
+/** The error of a rollout in which a process ended by itself or exceeded a limit. */
 export function crashed(
   { name, type }: Named,
   {

@@ -12,7 +12,7 @@ export interface RollOut {
   /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` was called. */
   readonly signal: AbortSignal;
   /**
-   * Called when all new processes are healthy, before traffic moves to them. If this throws, the new processes are
+   * Called when all new processes are healthy, before the requests move to them. If this throws, the new processes are
    * stopped and the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
@@ -32,7 +32,10 @@ export interface ReleasePhase {
   readonly signal: AbortSignal;
 }
 
-/** The state of a process. `scheduled` means that the process does not run now, but will run when it is due. */
+/**
+ * The state of a process. `scheduled` means that the process does not run now, but will run when it is due. `off` means
+ * that somebody other than this server has set its Deployment to run 0 times.
+ */
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
 export interface ProcessStatus {
@@ -42,6 +45,10 @@ export interface ProcessStatus {
   readonly state: ProcessState;
   /** The command of the process. Null if unknown, for example because an earlier server started the release. */
   readonly command: string | null;
+  /**
+   * When the process started, in milliseconds since 1970. For a scheduled process, when its newest run started. 0 if
+   * unknown.
+   */
   readonly startedAt: number;
   readonly restarts: number;
   /** Explains the state, such as `exited with code 1` for a crashed process. Null if there is nothing to explain. */
@@ -55,7 +62,7 @@ export interface ScheduleStatus {
   readonly text: string;
   /** The schedule as five cron fields, in UTC. */
   readonly cron: string;
-  /** When the process is due next, in milliseconds since 1970, or null if never. */
+  /** When the process runs next, in milliseconds since 1970. Null if never, or if its schedule is suspended. */
   readonly nextAt: number | null;
   /** The newest known run of the scheduled process. Null if no run is known. */
   readonly lastRun: ScheduledRun | null;
@@ -63,9 +70,9 @@ export interface ScheduleStatus {
 
 export interface ScheduledRun {
   readonly startedAt: number;
-  /** When the run ended. Null while it lasts. */
+  /** When the run ended. Null while it lasts. Equals `startedAt` if this time is unknown. */
   readonly endedAt: number | null;
-  /** The exit code of the run. Null while it runs, or if a signal or a limit ended it. */
+  /** The exit code of the run. Null while it runs, if a signal or a limit ended it, or if its result is unknown. */
   readonly exitCode: number | null;
   /** Says how the run ended, for example `exited with code 1`. Null while it runs. */
   readonly detail: string | null;
@@ -122,8 +129,8 @@ export interface OneOff {
   readonly output: (chunk: Uint8Array) => Promise<void>;
   readonly errors: (chunk: Uint8Array) => Promise<void>;
   /**
-   * Fires when the client has disconnected. The process then gets SIGTERM, or SIGHUP if it has a terminal. After the
-   * grace time it gets SIGKILL.
+   * Fires when the client has disconnected or has lost its right to the command, or when the server stops. The process
+   * then gets SIGTERM, or on this machine SIGHUP if it has a terminal. After the grace time it gets SIGKILL.
    */
   readonly signal: AbortSignal;
 }
@@ -131,7 +138,10 @@ export interface OneOff {
 export interface OneOffEnd {
   /** The exit status, 0 to 255: 128 + N if signal N ended the process. */
   readonly status: number;
-  /** Why this server ended the process, as a full sentence. Null if the server did not end it. */
+  /**
+   * Why the command was ended, as a full sentence: too much memory, disk or time, or this server stops. Null in all
+   * other cases, also if the client disconnected.
+   */
   readonly why: string | null;
 }
 
@@ -151,16 +161,22 @@ export interface Runtime {
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
-   * Starts the processes of a release, waits until they are healthy, moves the traffic, and drains and stops the old
-   * processes. Returns when the traffic has moved, before draining ends.
+   * Starts the processes of a release, waits until they are healthy, moves the requests, and drains and stops the old
+   * processes. Returns when the requests have moved, before draining ends.
    *
    * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The old release then still serves,
    * and no process of the new release runs. The last log lines went to `progress`.
    */
   rollOut(rollOut: RollOut): Promise<void>;
-  /** Starts a live release again after a start of the server, and restarts its processes until they are healthy. */
+  /**
+   * Makes a live release run again after a start of the server. Keeps processes that still run in a cluster. May return
+   * before the processes are healthy. Processes that end are restarted.
+   */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
-  /** Ends all processes of the tool, but no one-off commands. Resolves when the processes have ended. */
+  /**
+   * Ends all processes of the tool, but no one-off commands. Resolves when the processes have ended. In a cluster, does
+   * not wait for pods on lost nodes, and at most 10 minutes for others.
+   */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /**
@@ -168,7 +184,10 @@ export interface Runtime {
    */
   lostNamespace(tool: ToolName): LostNamespace | null;
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
-  /** Returns the tool's web address. Null if the tool's name cannot be a host name. */
+  /**
+   * Returns the tool's web address. Null if the tool's name cannot be a host name, or if the host would be the server's
+   * own.
+   */
   address(tool: ToolName): string | null;
   /** Ends, at shutdown, everything that must not outlive the server. */
   close(): Promise<void>;
@@ -206,7 +225,10 @@ export interface Runtime {
 
 /** Passes web requests to tools. The HTTP server asks the gateway before it serves a request itself. */
 export interface Gateway {
-  /** Returns the tool that this Host header names, or null if the header names the server itself. */
+  /**
+   * Returns the part of a Host header before the domain of the tools. Null if there is none, or if the header names the
+   * server itself.
+   */
   toolOf(host: string | undefined): string | null;
   serve(tool: string, request: IncomingMessage, response: ServerResponse): void;
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void;

@@ -10,6 +10,12 @@ export class ScheduledRuns {
     return this.#runs.get(key(tool, type)) ?? null;
   }
 
+  /** Returns how many scheduled processes of a tool, of whatever release, have a run that has not ended. */
+  underWay(tool: string): number {
+    return [...this.#runs].filter(([name, run]) => name.startsWith(key(tool, '')) && run.endedAt === null)
+      .length;
+  }
+
   set(tool: string, type: string, run: ScheduledRun): void {
     this.#runs.set(key(tool, type), run);
   }

@@ -10,7 +10,10 @@ export interface Mount {
 }
 
 export interface Limits {
-  /** The most processes and threads that may run in the sandbox. */
+  /**
+   * The most processes and threads that may run in the sandbox. In the mode `trusted`, only control groups can limit
+   * this number.
+   */
   readonly processes: number;
   /**
    * The most memory of all processes together, in bytes. In the mode `trusted`, only control groups can limit this sum.
@@ -94,7 +97,10 @@ export interface Sandbox {
    * @throws DeployError `NOT_PASSABLE` if the command or its environment cannot be passed to a program.
    */
   start(command: SandboxCommand): SandboxProcess;
-  /** Makes the tool's uid the owner of these folders and of everything in them. */
+  /**
+   * Makes the tool's uid the owner of these folders and of everything in them. Does nothing if tools run as the user of
+   * the server.
+   */
   own(folders: readonly string[], toolNumber: number): Promise<void>;
 }
 

@@ -33,7 +33,7 @@ export interface TrustedOptions {
 /**
  * Runs commands without isolation: as the server's user, with real paths and this machine's network. Only suits one
  * trusted user. The environment is still clean, and everything that a command starts ends with the command. The number
- * of processes is limited if there are control groups.
+ * of processes and their memory together are limited only if there are control groups.
  */
 export class TrustedSandbox implements Sandbox {
   readonly mode = 'trusted';
@@ -124,7 +124,7 @@ export class TrustedSandbox implements Sandbox {
 
 /**
  * Returns the words that, put before a command, set its limits. Does not limit the number of processes, because the
- * kernel would count all processes of the server's user.
+ * kernel would count all processes of the server's user. Returns no words if prlimit(1) is not installed.
  */
 function limits(given: Limits): string[] {
   if (!existsSync('/usr/bin/prlimit')) return [];

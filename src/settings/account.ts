@@ -3,7 +3,7 @@ import { join } from 'node:path';
 
 // A container may run under a uid without an account. The system then knows neither its name nor its home folder.
 
-/** The name of the user that this process runs as, or its number if it has no name. */
+/** The name of the user that this process runs as. If the user has no name, `user` and its number: `user1000`. */
 export function accountName(): string {
   try {
     return userInfo().username;

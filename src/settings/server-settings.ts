@@ -181,7 +181,7 @@ export const serverSettings = {
   max_replicas: [
     wholeNumber(1, 1000),
     '4',
-    'The maximum number of processes of one type of a tool, for `scale` and for `replicas` in service.template.',
+    'The maximum number of processes of one type of a tool, for `scale` and for `replicas` in service.template and toolforge.yaml.',
   ],
   concurrent_one_offs: [
     wholeNumber(1, 1000),

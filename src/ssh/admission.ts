@@ -65,7 +65,10 @@ export class Admission {
     this.#steps = new Map(STEPS.map((step) => [step, new Places(limits)]));
   }
 
-  /** Registers a new connection. */
+  /**
+   * Gives a new connection a place at the first step of the login, and ends another connection if necessary. The new
+   * connection ends too, if it has not logged in within `graceMs`.
+   */
   admit(socket: Socket): void {
     if (socket.remoteAddress === undefined) return void socket.destroy();
     this.#graces.set(

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { Connection } from 'ssh2';
 import { announceSignatureAlgorithms } from './protocol/algorithms.ts';
 import { BY_APPLICATION, disconnect } from './protocol/messages.ts';
-import { largestPacketOf } from './protocol/ssh2-internals.ts';
+import { closeUnused, largestPacketOf } from './protocol/ssh2-internals.ts';
 import type { ClientStreams } from './session/client-streams.ts';
 import { type SessionServices, serveSession } from './session/ssh-session.ts';
 import { Login, type LoginOptions } from './ssh-login.ts';
@@ -82,14 +82,15 @@ export class ServedConnection {
       const session = accept();
       if (largestPacketOf(session) < LEAST_PACKET_BYTES) return this.#cut('ssh client takes no packets');
       this.#sessions += 1;
-      session.on('close', () => {
+      // `once`, because a client may close the same session again and again.
+      session.once('close', () => {
         this.#sessions -= 1;
+        closeUnused(client, session);
       });
       serveSession(session, {
         ...options,
         principal,
         connection: { client, socket },
-        confirm: (signal) => this.#login.confirm(signal),
         signal: this.#stop.signal,
         drop: (streams, why) => this.#drop(streams, why),
         onRun: (streams, done) => this.#onRun(streams, done),

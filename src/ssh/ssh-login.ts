@@ -44,7 +44,6 @@ export class Login {
   readonly #client: Connection;
   readonly #options: LoginOptions;
   #principal: Principal | null = null;
-  #key: OfferedKey | null = null;
   #name = '';
   #failures = 0;
   #requests = 0;
@@ -61,22 +60,6 @@ export class Login {
 
   get principal(): Principal | null {
     return this.#principal;
-  }
-
-  /**
-   * Checks again that the key of the login still belongs to the person, because a connection may outlive the key.
-   *
-   * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
-   */
-  async confirm(signal: AbortSignal): Promise<void> {
-    const identity =
-      this.#key === null ? null : await this.#options.directory.identifyByKey(this.#name, this.#key, signal);
-    if (identity !== null && identity.uid === this.#principal?.uid) return;
-    throw new DeployError(
-      'KEY_GONE',
-      'this server no longer accepts the key with which this connection logged in',
-      'Log in again with a key that the server accepts.',
-    );
   }
 
   async #decide(context: AuthContext): Promise<void> {
@@ -105,7 +88,6 @@ export class Login {
     if (key.verify(blob, signature, hashAlgo) !== true) return this.#fail(context);
     const place = this.#options.takePlace(identity.uid);
     if (place !== 'taken') return this.#refuseOneMore(identity.uid, place);
-    this.#key = offered;
     this.#principal = {
       uid: identity.uid,
       door: 'ssh',
@@ -114,6 +96,7 @@ export class Login {
       onlyTool: identity.onlyTool,
       scope: 'manage',
       isOperator: false,
+      key: { login: context.username, ...offered },
     };
     this.#options.throttle.succeeded(context.username, this.#options.address);
     context.accept();

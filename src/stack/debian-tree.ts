@@ -83,7 +83,8 @@ async function run(
   const wrapper =
     process.getuid?.() === 0
       ? ['unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', '--']
-      : ['sh', '-c', 'TMPDIR=${TMPDIR:-/var/tmp} exec "$@"', 'sh'];
+      : // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell reads it.
+        ['sh', '-c', 'TMPDIR=${TMPDIR:-/var/tmp} exec "$@"', 'sh'];
   const authorities = existsSync(LOCAL_AUTHORITIES)
     ? [`--essential-hook=copy-in ${LOCAL_AUTHORITIES} ${dirname(LOCAL_AUTHORITIES)}`]
     : [];

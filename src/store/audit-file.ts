@@ -32,9 +32,16 @@ function leaveToServer(path: string, dataFolder: string): void {
   chownSync(path, uid, gid);
 }
 
+/** The most characters of one text. People choose names and words, and the file is never shortened. */
+const MAX_TEXT = 300;
+
+function cut(_key: string, value: unknown): unknown {
+  return typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT - 1)}…` : value;
+}
+
 /** Writes JSON that also escapes DEL, C1 and direction marks, because these could control a reader's terminal. */
 function plainJson(value: object): string {
-  return JSON.stringify(value).replace(
+  return JSON.stringify(value, cut).replace(
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

@@ -74,7 +74,10 @@ export interface Store {
   failRelease(tool: ToolName, version: number): void;
   /** For each release in state `created`: its version, and the id of the deployment that made it. */
   createdReleases(tool: ToolName): ReadonlyMap<number, string>;
-  /** The bytes of config vars in the tool's releases that were created after `after` and at or before `until`. */
+  /**
+   * The bytes of config vars and artifacts in the tool's releases that were created after `after` and at or before
+   * `until`.
+   */
   releaseBytes(tool: ToolName, after: number, until: number): number;
   /** For each release that is or was live: its version and its commit. */
   releaseCommits(tool: ToolName): ReadonlyMap<number, CommitId>;
@@ -86,7 +89,7 @@ export interface Store {
   copiedTools(): ToolName[];
   /** The copied versions above every version that the store has assigned. If there are any, the store is outdated. */
   newerCopies(tool: ToolName): number[];
-  /** Makes the missing copies of releases, because earlier versions of this server made none. */
+  /** Makes the missing copies of the newest releases that went live: earlier versions of this server made none. */
   copyReleases(tool: ToolName): void;
   /**
    * Repairs a store that lacks releases, for example because an old backup was restored. In one transaction, enters the

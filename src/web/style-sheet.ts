@@ -1,4 +1,4 @@
-/** The style sheet of all pages. In light and dark mode, text has a contrast of at least 4.5 (WCAG 2.2, 1.4.3). */
+/** The style of the landing page. In light and dark mode, text has a contrast of at least 4.5 (WCAG 2.2, 1.4.3). */
 export const STYLE = `:root {
   color-scheme: light dark;
   --ink: light-dark(#202122, #eaecf0);

@@ -103,7 +103,7 @@ function processorTimes(): { readonly idle: number; readonly all: number } {
   return { idle: times.reduce((sum, { idle }) => sum + idle, 0), all };
 }
 
-test('threat 55: a hostile tool, person or address makes nobody else wait three times as long', async (context) => {
+test('threat 55: a hostile tool, person or address makes nobody else wait three times as long as without them', async (context) => {
   if (!(await isCalm())) return context.skip('the machine has too much other work');
   let kinds: readonly Kind[] = KINDS;
   let sentences: string[] = [];

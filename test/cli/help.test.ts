@@ -21,13 +21,13 @@ test('over SSH, help lists every command as an ssh command', async () => {
   redeploy TOOL                               build the live commit again and roll it out
   restart TOOL                                replace the processes of a tool by new ones, without an interruption
   scale TOOL [TYPE=COUNT …]                   show or change how many processes of each type run
-  stop TOOL                                   end the processes of a tool until its next restart or deployment
+  stop TOOL                                   end the processes of a tool until its next restart or release
   run TOOL COMMAND …                          run a command with the live release: a migration, a shell
   builds TOOL                                 list the builds of a tool, the newest first
   deployments TOOL                            list the deployments of a tool and how they ended, the newest first
   cancel TOOL [ID]                            end the running deployment of a tool, or the deployment with this id
   config list TOOL                            list the names of the config vars
-  config get TOOL NAME                        print the value of one config var without changes
+  config get TOOL NAME                        print the value of one config var exactly as it is stored
   config set TOOL NAME=value … | TOOL NAME -  set config vars, and start a new release that has them
   config unset TOOL NAME …                    remove config vars, and start a new release without them
   token list TOOL                             list the deploy tokens of a tool, the newest first

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { commands } from '../../src/cli/command-table.ts';
 import { DeployError } from '../../src/core/errors.ts';
+import type { AuditEvent } from '../../src/core/log/audit.ts';
 import { Desk } from '../support/cli-services.ts';
 import { otherTool, wikibot } from '../support/store-records.ts';
 
@@ -130,6 +131,20 @@ test('the audit log has each command that changes something or shows secrets, wi
       ['restart', 'alice', 'wikibot', { words: [], refused: 'NOT_LIVE' }],
     ],
   );
+});
+
+test('threat 83: the audit log has the first 2000 characters of a long command, and how many words are left out', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  await desk.type([
+    'config',
+    'unset',
+    wikibot,
+    ...Array.from({ length: 1000 }, () => 'A_LONG_NAME_OF_20_XX'),
+  ]);
+  const [{ facts }] = desk.events as [AuditEvent];
+  const { words, more } = facts as { words: string[]; more: number };
+  assert.deepEqual([words.length, more], [100, 900]);
 });
 
 const wordsFor: Record<string, string[]> = {

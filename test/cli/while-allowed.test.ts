@@ -57,6 +57,18 @@ test('a running command of a deploy token ends when the token is revoked', async
   await assert.rejects(running, { code: 'TOKEN_OVER' });
 });
 
+test('threat 8: a running command over SSH ends when its key is removed', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  let owner: { uid: string; onlyTool: null } | null = { uid: 'alice', onlyTool: null };
+  desk.directory.identifyByKey = async () => owner;
+  const key = { login: 'alice', algorithm: 'ssh-ed25519', blob: Buffer.alloc(51) };
+  const running = start(desk, { ...desk.alice, key });
+  await wait(50);
+  owner = null;
+  await assert.rejects(running, { code: 'KEY_GONE' });
+});
+
 for (const { name, error } of [
   { name: 'that does not answer', error: unavailable('the user directory is away', null) },
   { name: 'that is overloaded', error: tooManyLogins() },

@@ -258,7 +258,7 @@ test('threat 6: while LDAP is stopped, requests get 503 or an error with the rea
     return answer.code === 0 ? null : answer;
   }, 'the session notices');
   assert.match(broken.stderr, /user directory \(LDAP\) does not answer/);
-  assert.match(broken.stderr, /Your key or password is not the reason/);
+  assert.match(broken.stderr, /This does not mean that your key or password is wrong/);
   // LDAP was asked about the password after the key, so its answer about the password is cached a little longer.
   const isBroken = async () => (await http('hello', 'alice', server.password)).status === 503;
   await until(isBroken, 'the answer about the password is no longer cached');
@@ -273,7 +273,7 @@ test('threat 6: while LDAP is stopped, requests get 503 or an error with the rea
   assert.equal(login.exitCode, 255);
   assert.match(
     login.stderr,
-    /directory \(LDAP\) does not answer[\s\S]*Your key or password is not the reason/,
+    /directory \(LDAP\) does not answer[\s\S]*This does not mean that your key or password is wrong/,
   );
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('down'));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -38,6 +38,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     maxRepositoryBytes: 1024 * 1024,
     room: new DiskRoom(folder),
     repair: () => assert.fail('nothing is repaired here'),
+    mergePacks: () => assert.fail('no packs are merged here'),
     submit: () => assert.fail('nothing is submitted here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',
@@ -50,10 +51,14 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
 }
 
 /** Returns the answer to a push that ends before git sees its commit. */
-async function answerOf(session: PushSession, ref = 'refs/heads/main'): Promise<string> {
-  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref }];
+async function answerOf(
+  session: PushSession,
+  ref: string | readonly string[] = 'refs/heads/main',
+  shallow: readonly string[] = [],
+): Promise<string> {
+  const commands = [ref].flat().map((name) => ({ oldId: zeroId, newId: '1'.repeat(40), ref: name }));
   const capabilities = new Set(['report-status', 'side-band-64k']);
-  session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] }));
+  session.incoming.resume().end(encodeCommandList({ commands, capabilities, shallow, pushOptions: [] }));
   session.outgoing.end();
   const answer = await text(session.outgoing);
   session.close();
@@ -103,6 +108,69 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
     /ng refs\/tags\/new a tool can have 10000 tags; delete some: git push toolforge --delete TAG/,
   );
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
+});
+
+test('threat 46: the shallow histories of one push end at 1000 commits at most, and those of a tool at 10,000, because each git reads them all', async () => {
+  const { repositories, services } = open('shallow');
+  const file = join(await repositories.ensure(wikibot), 'shallow');
+  const ends = (count: number) =>
+    Array.from({ length: count }, (_, index) => String(index).padStart(40, '1'));
+  const refusal =
+    /ends at \d+ commits, and a push from it may end at \d+; first fetch .* git fetch --unshallow/;
+  const pushFrom = async (shallow: readonly string[]) =>
+    answerOf(await services.receive(push), 'refs/tags/v1', shallow);
+  assert.doesNotMatch(await pushFrom(ends(1000)), refusal);
+  assert.match(await pushFrom(ends(1001)), refusal);
+  writeFileSync(file, ends(9999).join('\n').concat('\n'));
+  assert.doesNotMatch(await pushFrom(ends(1)), refusal);
+  assert.match(await pushFrom(ends(2)), refusal);
+  assert.doesNotMatch(await pushFrom([]), refusal);
+});
+
+test('threat 37: packs of pushes that deploy nothing are merged when no push is running; at 1000 packs, pushes are refused', async () => {
+  const merged = Promise.withResolvers<void>();
+  let asked = 0;
+  const { repositories, services } = open('packs', {
+    maxRepositoryBytes: 1024 ** 3,
+    mergePacks: async () => {
+      asked += 1;
+      merged.resolve();
+    },
+  });
+  const packs = join(await repositories.ensure(wikibot), 'objects/pack');
+  const object = await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: 'x' });
+  const name = await repositories.git(wikibot, ['pack-objects', '-q', join(packs, 'pack')], {
+    input: object,
+  });
+  const copies = (from: number, to: number) => {
+    for (let index = from; index < to; index += 1) {
+      const copy = String(index).padStart(40, '0');
+      for (const end of ['pack', 'idx'])
+        copyFileSync(join(packs, `pack-${name}.${end}`), join(packs, `pack-${copy}.${end}`));
+    }
+  };
+  copies(1, 99);
+  (await services.receive(push)).close();
+  copies(99, 100);
+  const sessions = [await services.receive(push), await services.receive(push)];
+  assert.equal(asked, 0);
+  for (const session of sessions) session.close();
+  await merged.promise;
+  assert.equal(asked, 1);
+  copies(100, 1000);
+  await services.whileIdle(wikibot, async () => undefined);
+  assert.match(await answerOf(await services.receive(push)), /has 1000 packs, which are merged when/);
+});
+
+test('threat 83: the audit log lists at most 20 refused refs of a push, because refusals cost the client nothing', async () => {
+  const noted: unknown[] = [];
+  const { services } = open('refusals', { maxRefs: 100, audit: ({ facts }) => noted.push(facts) });
+  await answerOf(
+    await services.receive(push),
+    Array.from({ length: 50 }, (_, index) => `refs/notes/${index}`),
+  );
+  const [{ updates, more }] = noted as [{ updates: unknown[]; more: number }];
+  assert.deepEqual([updates.length, more], [20, 30]);
 });
 
 test('threat 21: one person may have 40 pushes at the same time, and one tool 30; one more is refused with the reason', async () => {

@@ -53,7 +53,7 @@ test('threat 59: if the local socket is closed while the server makes its file a
   assert.deepEqual(lines, []);
 });
 
-test('threat 59: if the file of the local socket cannot be made again, this is logged once, and so is the end of it', async (t) => {
+test('threat 59: if the file of the local socket cannot be made again, the failure is logged once, and later its end once', async (t) => {
   const { path, lines, look } = await listening(t);
   const folder = dirname(path);
   rmSync(folder, { recursive: true });

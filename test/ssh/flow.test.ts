@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { after, describe, test } from 'node:test';
 import type { Client, ClientChannel } from 'ssh2';
 import type { SshDoorOptions } from '../../src/ssh/ssh-door.ts';
-import { connect, exec, readAll } from '../support/ssh/ssh-attacker.ts';
+import { connect, exec, openSession, readAll } from '../support/ssh/ssh-attacker.ts';
 import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
 const MiB = 1024 * 1024;
@@ -172,6 +172,25 @@ describe('after the login', { concurrency: false }, () => {
     await new Promise((resolve) => setTimeout(resolve, 500));
     gate.resolve();
     assert.equal((await end).code, 0);
+    client.end();
+  });
+
+  test('threat 21: an SSH client that closes a session again and again gets no more sessions for it, and each closed session is forgotten', async () => {
+    const bench = await open();
+    bench.command = async ({ signal }) => {
+      await once(signal, 'abort');
+      return 0;
+    };
+    const client = await logIn(bench);
+    const { channel, close } = await openSession(client);
+    let isAnswered = false;
+    channel.resume().once('close', () => {
+      isAnswered = true;
+    });
+    for (let count = 0; count < 5; count += 1) close();
+    for (let count = 0; count < 10; count += 1) await exec(client, 'x');
+    await assert.rejects(exec(client, 'x'), /Channel open failure/);
+    assert.ok(isAnswered, 'the server keeps the session');
     client.end();
   });
 

@@ -206,7 +206,7 @@ test('threat 6: if the directory fails, nobody can log in, and no refusal says t
   const broken = await bench.ssh('alice', 'alice', ['tools']);
   assert.equal(broken.code, 255);
   assert.match(broken.stderr, /The user directory has an error in line 3\./);
-  assert.match(broken.stderr, /Your key or password is not the reason/);
+  assert.match(broken.stderr, /This does not mean that your key or password is wrong/);
   assert.doesNotMatch(broken.stderr, /Permission denied/);
   await rm(bench.path('directory.yaml'));
   const gone = await bench.git(['ls-remote', bench.url('hello')]);

@@ -83,6 +83,15 @@ test('threat 83: after a line of audit.log that a full disk cut short, the next 
   assert.match(JSON.stringify(errors), /ENOSPC/);
 });
 
+test('threat 83: a long text of a person fills audit.log with 300 characters at most', () => {
+  const inner = mkdtempSync(join(folder, 'long-'));
+  const words = ['x'.repeat(60_000)];
+  auditFile(inner, log)({ ...event, facts: { words, updates: [{ ref: `refs/x/${words[0]}` }] } });
+  const text = readFileSync(join(inner, 'audit.log'), 'utf8');
+  assert.equal(JSON.parse(text).words[0], `${'x'.repeat(299)}…`);
+  assert.equal(JSON.parse(text).updates[0].ref.length, 300);
+});
+
 test('if audit.log cannot be written, the operator’s log has the event', () => {
   auditFile(join(folder, 'nowhere'), log)(event);
   assert.match(JSON.stringify(errors), /ENOENT.*rollback/s);

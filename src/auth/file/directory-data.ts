@@ -191,10 +191,10 @@ function refuse(context: z.RefinementCtx, message: string): never {
   return z.NEVER;
 }
 
-function broken(line: number, what: string): DeployError {
+function broken(line: number, problem: string): DeployError {
   return new DeployError(
     'DIRECTORY_BROKEN',
-    `the directory file has an error in line ${line}: ${what}`,
+    `the directory file has an error in line ${line}: ${problem}`,
     'Correct this line of directory.yaml, or undo the last change to the file.',
     { cause: { line } },
   );

@@ -202,7 +202,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Reads one key per line. Skips empty lines and comments. @throws DeployError `BAD_KEY` with the line's number. */
+/** Reads one key per line. Skips empty lines and comments. @throws DeployError `BAD_KEY`, which names the line. */
 function readKeys(lines: readonly string[]): PublicKey[] {
   return lines.flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];
@@ -245,7 +245,7 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
   return entryOf(document.contents as unknown as YAMLMap, name);
 }
 
-/** Returns the map that `map` has under this key. Makes it if it is missing or null. */
+/** Returns the map that `map` has under this key. Makes an empty map if there is none. */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
     (item) => spelling(String(isScalar(item.key) ? item.key.value : item.key)) === key,

@@ -114,7 +114,7 @@ function readOrExplain(text: string): DirectoryData {
     return readDirectoryText(text);
   } catch (cause) {
     const line = cause instanceof DeployError && cause.cause instanceof Object && 'line' in cause.cause;
-    const where = line ? ` in line ${String((cause.cause as { line: number }).line)}` : '';
-    throw unavailable(`the user directory has an error${where}`, cause);
+    const inLine = line ? ` in line ${String((cause.cause as { line: number }).line)}` : '';
+    throw unavailable(`the user directory has an error${inLine}`, cause);
   }
 }

@@ -26,7 +26,7 @@ export async function hashPassword(password: string): Promise<string> {
   return `scrypt$${cost}$${blockSize}$${parallelization}$${salt.toString('base64')}$${hash.toString('base64')}`;
 }
 
-/** Reads a stored password. Null if the text has another form, or if a check would need more than 256 MiB. */
+/** Reads a stored password. Null if the text is not one, or if a check would take too long or more than 256 MiB. */
 export function readPasswordHash(text: string): PasswordHash | null {
   const [, n, r, p, salt, hash] = FORM.exec(text) ?? [];
   if (salt === undefined || hash === undefined) return null;

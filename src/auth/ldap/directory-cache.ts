@@ -108,7 +108,8 @@ export class CachedDirectory implements Directory {
   }
 
   async #askOnce<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
-    // The key includes the person, so that nobody waits behind another person's questions.
+    // Callers share a question under way only if they ask for the same person. So nobody waits behind the questions of
+    // others.
     const key = `${question.by ?? ''} ${question.name}`;
     return await inTime(signal, this.#times.limitMs, async (limit) => {
       const asked = this.#asked.get(key) ?? this.#ask(question).finally(() => this.#asked.delete(key));

@@ -59,7 +59,7 @@ export class LdapConnection {
     return this.#isOpen;
   }
 
-  /** Milliseconds since the last search. */
+  /** Milliseconds since the last search, or since the connection was opened. */
   get idleMs(): number {
     return performance.now() - this.#usedAt;
   }
@@ -81,7 +81,7 @@ export class LdapConnection {
   /**
    * Whether the server accepts the password. If so, the connection has the rights of that entry from then on.
    *
-   * @throws RangeError for an empty password, which a server accepts from anybody (RFC 4513 section 5.1.2).
+   * @throws RangeError for an empty name or password, which a server accepts from anybody (RFC 4513 section 5.1.2).
    */
   async bind(dn: string, password: string, signal: AbortSignal): Promise<boolean> {
     if (dn === '' || password === '') throw new RangeError('a bind without a name or a password');

@@ -33,7 +33,7 @@ export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()):
 /**
  * True if the account is still locked.
  *
- * @param time - When the account was locked. `000001010000Z` is not a time: it locks the account permanently.
+ * @param time - When the account was locked. A text that is not a time, such as `000001010000Z`, locks it permanently.
  */
 function holds(time: string, lockoutMs: number, now: number): boolean {
   const [, year, month, day, hour, minute, second = '00'] =
@@ -51,7 +51,8 @@ function isDisabledPolicy(dn: string): boolean {
 /**
  * True if the account has expired.
  *
- * @param days - The day of expiry: the number of days since 1970, as in shadow(5). Negative if the account does not expire.
+ * @param days - The day of expiry: the number of days since 1970, as in shadow(5). Negative if the account does not
+ * expire.
  */
 function isExpired(days: number, now: number): boolean {
   return days >= 0 && now >= days * DAY_MS;

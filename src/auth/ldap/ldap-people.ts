@@ -36,7 +36,7 @@ export class LdapPeople {
     this.#log = log;
   }
 
-  /** The person with this user name. Null if nobody has it, or if two entries have it. */
+  /** The person with this user name. Null if nobody has it, or if several entries have it. */
   async byName(uid: string, signal: AbortSignal): Promise<LdapPerson | null> {
     const { attribute } = this.#settings.people;
     const entries = await this.#search(new EqualityFilter({ attribute, value: uid }), signal);

@@ -133,7 +133,7 @@ export class LdapServers {
       try {
         return await kept.search(question, signal);
       } catch (error) {
-        // After a restart, the LDAP server has closed the connection but accepts a new one.
+        // If the LDAP server has closed the connection, for example at its restart, a new connection is tried below.
         if (signal.aborted || kept.isOpen || error instanceof ResultCodeError) throw error;
       }
     }

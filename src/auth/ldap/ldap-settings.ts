@@ -128,8 +128,8 @@ function checkedDn(setting: string, text: string): string {
 /**
  * Reads the certificates of the authorities, for each connection, so that the file can change without a restart.
  *
- * @throws DeployError `BAD_SETTING` if the file has no certificate. With an empty text, TLS would trust the authorities
- * that Node.js trusts.
+ * @throws DeployError `BAD_SETTING` if the file cannot be read or has no certificate. With an empty text, TLS would
+ * trust the authorities that Node.js trusts.
  */
 export async function readAuthorities(path: string): Promise<string> {
   const text = await readText('ldap_ca', path);

@@ -19,7 +19,7 @@ export interface LdapTool {
   readonly name: ToolName;
   /** Distinguished names of people and of other tools. */
   readonly members: readonly string[];
-  /** Null if the tool has no account of its own, or if the tool is disabled. */
+  /** Null if the tool has no account of its own or several, or if the tool is disabled. */
   readonly account: LdapToolAccount | null;
   readonly isDisabled: boolean;
 }
@@ -39,7 +39,7 @@ export class LdapTools {
     this.#log = log;
   }
 
-  /** The tools with these names. A name without a group, or with two groups, is left out. */
+  /** The tools with these names. A name without a group, or with several groups, is left out. */
   async named(names: readonly ToolName[], signal: AbortSignal): Promise<LdapTool[]> {
     return await chunkByChunk(names, async (chunk) => {
       const [groups, accounts] = await Promise.all([

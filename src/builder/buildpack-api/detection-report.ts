@@ -23,7 +23,9 @@ export const MAX_LINES = 100;
  */
 const NOTE = 'note: ';
 
-/** Prints one line with what the chosen buildpacks found, then all notes, then each detection that broke. */
+/**
+ * Prints one line with what the chosen buildpacks found. Then prints all notes, and the output of broken detections.
+ */
 export function sayDetected(progress: Progress, chosen: readonly string[], ends: DetectionEnds): void {
   const seen = chosen.map((id) => {
     const first = ends.get(id)?.lines.find((line) => !line.startsWith(NOTE));

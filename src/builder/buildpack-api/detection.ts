@@ -163,7 +163,7 @@ async function askTogether(
 interface EndedDetection {
   /** The name of the folder that has the detection's results. */
   readonly name: string;
-  /** The exit status. Null if the detection ended together with the sandbox. */
+  /** The exit status. Null if the sandbox ended before the detection. */
   readonly status: number | null;
   /** How the sandbox ended in which this and other detections ran, and what it printed beside exit statuses. */
   readonly whole: StepEnd;

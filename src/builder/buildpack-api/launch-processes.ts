@@ -79,8 +79,8 @@ async function readOutput<Schema extends z.ZodType>(
     return schema.parse(parse(text ?? ''));
   } catch (cause) {
     if (cause instanceof RangeError) throw brokenBuildpack(buildpack, `its ${cause.message}`, { cause });
-    const why = cause instanceof z.ZodError ? `: ${firstOf(cause)}` : '';
-    throw brokenBuildpack(buildpack, `its ${file} cannot be used${why}`, { cause });
+    const colonAndProblem = cause instanceof z.ZodError ? `: ${firstOf(cause)}` : '';
+    throw brokenBuildpack(buildpack, `its ${file} cannot be used${colonAndProblem}`, { cause });
   }
 }
 

@@ -61,8 +61,8 @@ export async function addLayerFolders(
 
 /**
  * Applies the files of an `env` folder. `NAME` and `NAME.override` set the variable; `NAME.default` sets it if it has
- * no value; `NAME.append` and `NAME.prepend` add to the value, after or before the text of `NAME.delim`. Other suffixes
- * are ignored.
+ * no value; `NAME.append` and `NAME.prepend` add to the end or the start of the value, with the text of `NAME.delim`
+ * between. Other suffixes are ignored.
  *
  * @throws DeployError `NOT_PASSABLE` if the files are too large for an environment.
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules

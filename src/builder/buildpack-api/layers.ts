@@ -41,10 +41,11 @@ const MAX_LAYERS = 100;
 const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'store.toml']);
 
 /**
- * The layers of one buildpack, by name.
+ * The layers of one buildpack, sorted by name.
  *
  * @param root - A folder that holds a folder for each buildpack.
- * @throws DeployError `BUILD_FAILED` if the file `NAME.toml` of a layer breaks the Buildpack API.
+ * @throws DeployError `BUILD_FAILED` if the file `NAME.toml` of a layer breaks the Buildpack API, or if the
+ * layers are too many or their files too large.
  */
 export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
   const folder = escapeId(buildpack);

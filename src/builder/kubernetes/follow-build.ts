@@ -123,7 +123,7 @@ export async function untilItEnds<Result>(
   }
 }
 
-/** Deletes the Job. Unless the build succeeded (`isDone`), also waits until its pod is gone. Never rejects. */
+/** Deletes the Job. Unless the build succeeded (`isDone`), also waits up to 30 s for its pod to go. Never rejects. */
 async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone: boolean): Promise<void> {
   const signal = AbortSignal.timeout(CLEANING_MS);
   try {

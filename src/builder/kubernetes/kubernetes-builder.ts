@@ -33,7 +33,7 @@ export interface KubernetesBuilderOptions {
   readonly log: Log;
   /** Returns the HTTP address of this server as builds reach it, `http://HOST:PORT`. Called when a build begins. */
   readonly sourceOrigin: () => string;
-  /** After this many milliseconds without output, the push prints that the build still runs; 30,000 if not set. */
+  /** After this many milliseconds without output, a line says that the build still runs; 30,000 if not set. */
   readonly quietMs?: number;
   /**
    * How many milliseconds a build waits if no node has room or if an image cannot be pulled; 120,000 if not set.

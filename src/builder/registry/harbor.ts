@@ -13,7 +13,7 @@ export interface HarborOptions {
   readonly timeoutMs?: number;
 }
 
-/** An account that may push to one project and pull from it, and do nothing else. */
+/** An account that may only push to one project, pull from it and list it. */
 export interface HarborRobot extends Credentials {
   readonly id: number;
 }
@@ -49,7 +49,7 @@ export class Harbor {
       metadata: { public: 'true' },
       storage_limit: this.#options.projectBytes,
     });
-    // 409: another server or an operator made it at the same moment.
+    // 409: another server or an operator made the project at the same moment.
     if (made.status !== 201 && made.status !== 409)
       throw await this.#unexpected(`make the project ${name}`, made);
     await made.body?.cancel();
@@ -61,7 +61,7 @@ export class Harbor {
   /**
    * Checks the quota of the project before a build.
    *
-   * @throws DeployError `REGISTRY_FULL` with the used and the allowed size.
+   * @throws DeployError `REGISTRY_FULL`, with the used and the allowed size, if less than 32 MiB are free.
    */
   async assertRoom(name: string, projectId: number, signal: AbortSignal): Promise<void> {
     const answer = await this.#send('GET', `/quotas?reference=project&reference_id=${projectId}`, signal);
@@ -75,7 +75,11 @@ export class Harbor {
     if (free < leastFreeBytes) throw registryFull(name, quota.used.storage, quota.hard.storage);
   }
 
-  /** Makes an account for one build. The account may pull from and push to this project for one day. */
+  /**
+   * Makes a Harbor account for one build. For one day, the account may pull from and push to a Harbor project.
+   *
+   * @param name - The name of the Harbor project.
+   */
   async makeRobot(name: string, build: string, signal: AbortSignal): Promise<HarborRobot> {
     const answer = await this.#send('POST', '/robots', signal, {
       name: `build-${build}`,
@@ -145,11 +149,11 @@ export class Harbor {
     }
   }
 
-  async #unexpected(what: string, answer: Response): Promise<DeployError> {
+  async #unexpected(action: string, answer: Response): Promise<DeployError> {
     const cause = new Error(`Harbor answered ${answer.status}: ${(await reason(answer)).slice(0, 500)}`);
     return new DeployError(
       answer.status >= 500 ? 'REGISTRY_UNAVAILABLE' : 'REGISTRY_REFUSED',
-      `Harbor at ${this.#options.url} did not let this server ${what} (${answer.status})`,
+      `Harbor at ${this.#options.url} did not let this server ${action} (${answer.status})`,
       'This is not your tool’s fault. Operators: check the account of the setting harbor_user, its password and its rights.',
       { cause },
     );

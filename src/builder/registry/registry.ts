@@ -79,8 +79,8 @@ export class Registry {
   }
 
   /**
-   * The facts of an image, or null if it does not exist. If the reference names an index, takes the image for the
-   * processor of this machine.
+   * The facts of an image. If the reference names an index, takes the image for the processor of this machine. Null if
+   * there is no such image.
    */
   async facts(name: string, reference: string, signal: AbortSignal): Promise<ImageFacts | null> {
     const found = await this.#manifest(name, reference, signal);

@@ -1,6 +1,6 @@
 import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Process, Replicas, Schedule, ServiceSettings } from '../../core/types.ts';
-import { noProcess, tooManyProcesses } from '../build-failures.ts';
+import { commandsTooLong, noProcess, tooManyProcesses } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
 import { shown } from './small-yaml.ts';
 
@@ -71,9 +71,12 @@ function requested(component: Component, meant: Process | undefined): Process {
   return withReplicas(meant, replicas);
 }
 
+/** The most bytes of the commands of all processes together. The store keeps them with each release. */
+const MAX_COMMAND_BYTES = 32 * 1024;
+
 /**
  * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types are
- * kept running.
+ * kept running; `COMMANDS_TOO_LONG` if their commands have more than 32 KiB together.
  */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();
@@ -81,6 +84,8 @@ export function assertRunnable(processes: readonly Process[], most: number): voi
     ({ type, schedule, replicas }) => type !== RELEASE_TYPE && schedule === undefined && replicas !== 0,
   );
   if (kept.length > most) throw tooManyProcesses(kept.length, most);
+  const bytes = processes.reduce((sum, { command }) => sum + Buffer.byteLength(command.join(' ')), 0);
+  if (bytes > MAX_COMMAND_BYTES) throw commandsTooLong(bytes, MAX_COMMAND_BYTES);
 }
 
 function ofCommand({ name, command, schedule, isPublished }: Component): Process {

@@ -26,16 +26,16 @@ export async function procfileWarnings(source: string): Promise<string[]> {
     .entries()) {
     const content = raw.trim();
     if (content === '' || content.startsWith('#')) continue;
-    const where = `Line ${index + 1} of the Procfile`;
+    const procfileLine = `Line ${index + 1} of the Procfile`;
     const [, type, command] = line.exec(content) ?? [];
     if (type === undefined || command === undefined) {
-      warnings.push(`${where} is not used: it is not of the form \`web: COMMAND\`.`);
+      warnings.push(`${procfileLine} is not used: it is not of the form \`web: COMMAND\`.`);
     } else if (!processType.test(type)) {
       warnings.push(
-        `${where} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
+        `${procfileLine} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
       );
     } else if (seen.has(type)) {
-      warnings.push(`${where} takes the place of an earlier line for ${type}.`);
+      warnings.push(`${procfileLine} takes the place of an earlier line for ${type}.`);
     } else {
       seen.add(type);
     }
@@ -43,7 +43,7 @@ export async function procfileWarnings(source: string): Promise<string[]> {
   return warnings;
 }
 
-/** A sentence, without a full stop, about a file that was probably meant as the Procfile; null if no file looks like one. */
+/** A sentence, without a full stop, about a file that was probably meant as the Procfile; null if there is a Procfile, or no file looks like one. */
 export function misspeltProcfile(files: readonly string[]): string | null {
   const name = files.includes('Procfile') ? undefined : files.find((file) => misspelt.test(file));
   return name === undefined ? null : `${name} is not used: rename it to Procfile, with that spelling`;

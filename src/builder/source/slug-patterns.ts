@@ -27,13 +27,13 @@ export function readPatterns(text: string): { patterns: Pattern[]; warnings: str
     .entries()) {
     const line = raw.trim();
     if (line === '' || line.startsWith('#')) continue;
-    const where = `Line ${index + 1} of .slugignore`;
+    const slugignoreLine = `Line ${index + 1} of .slugignore`;
     if (line.startsWith('!'))
-      warnings.push(`${where} is not used: there are no exceptions (!) in .slugignore.`);
+      warnings.push(`${slugignoreLine} is not used: there are no exceptions (!) in .slugignore.`);
     else if (line.length > MAX_PATTERN_LENGTH)
-      warnings.push(`${where} is not used: it is longer than ${MAX_PATTERN_LENGTH} characters.`);
+      warnings.push(`${slugignoreLine} is not used: it is longer than ${MAX_PATTERN_LENGTH} characters.`);
     else if (patterns.length === MAX_PATTERNS) {
-      warnings.push(`${where} and those after it are not used: more than ${MAX_PATTERNS} patterns.`);
+      warnings.push(`${slugignoreLine} and those after it are not used: more than ${MAX_PATTERNS} patterns.`);
       break;
     } else patterns.push(patternOf(line));
   }

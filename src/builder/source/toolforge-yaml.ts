@@ -100,52 +100,61 @@ interface ReadComponent {
 }
 
 function readComponent(name: string, value: unknown, tool: ToolName): ReadComponent {
-  const where = `${shown(name)} in ${file}`;
+  const nameInFile = `${shown(name)} in ${file}`;
   if (!processType.test(name) || name.length > longestName) {
     throw refusal(
-      `${where} cannot be the name of a component`,
+      `${nameInFile} cannot be the name of a component`,
       `Take lower-case letters, digits, - and _, at most ${longestName}, and push again.`,
     );
   }
-  if (!isMapping(value) || !isMapping(value['run'])) throw refusal(`${where} has no \`run\``, example);
+  if (!isMapping(value) || !isMapping(value['run'])) throw refusal(`${nameInFile} has no \`run\``, example);
   const run = value['run'];
-  const unknown = unusedKeys(where, Object.keys(value), componentKeys);
-  const command = readCommand(where, run['command']);
+  const unknown = unusedKeys(nameInFile, Object.keys(value), componentKeys);
+  const command = readCommand(nameInFile, run['command']);
   const kind = value['component_type'];
   if (kind === 'scheduled') {
-    assertMayBeScheduled(name, where);
-    const schedule = readTimes(where, run, `${tool} ${name}`);
-    const warnings = [...unknown, ...unusedRunKeys(where, run, scheduledKeys)];
+    assertMayBeScheduled(name, nameInFile);
+    const schedule = readTimes(nameInFile, run, `${tool} ${name}`);
+    const warnings = [...unknown, ...unusedRunKeys(nameInFile, run, scheduledKeys)];
     return { component: { name, command, schedule, isPublished: false }, service: {}, warnings };
   }
   if (kind !== 'continuous') {
-    const said = kind === undefined ? 'has no component_type' : `has the component_type ${shown(kind)}`;
-    throw refusal(`${where} ${said}`, 'Write `component_type: scheduled` or `continuous`, and push again.');
+    const problem = kind === undefined ? 'has no component_type' : `has the component_type ${shown(kind)}`;
+    throw refusal(
+      `${nameInFile} ${problem}`,
+      'Write `component_type: scheduled` or `continuous`, and push again.',
+    );
   }
-  if (name === 'release') throw reserved(where, 'is what runs before each release');
+  if (name === 'release') throw reserved(nameInFile, 'is what runs before each release');
   const isPublished = run['publish'] !== undefined || command === 'web' || name === 'web';
   const keys = isPublished ? webKeys : workerKeys;
-  const { service, warnings } = readService(where, run, keys);
+  const { service, warnings } = readService(nameInFile, run, keys);
   const used = new Set([...runKeys, ...Object.keys(keys)]);
   const { replicas } = service;
-  const component = { name, command, schedule: null, isPublished, ...(replicas === undefined ? {} : { replicas }) };
+  const component = {
+    name,
+    command,
+    schedule: null,
+    isPublished,
+    ...(replicas === undefined ? {} : { replicas }),
+  };
   return {
     component,
     service: isPublished ? service : {},
-    warnings: [...unknown, ...warnings, ...unusedRunKeys(where, run, used)],
+    warnings: [...unknown, ...warnings, ...unusedRunKeys(nameInFile, run, used)],
   };
 }
 
-function assertMayBeScheduled(name: string, where: string): void {
-  if (name === 'web') throw reserved(where, 'is what gets the requests, and stays up');
-  if (name === 'release') throw reserved(where, 'is what runs before each release');
+function assertMayBeScheduled(name: string, component: string): void {
+  if (name === 'web') throw reserved(component, 'is what gets the requests, and stays up');
+  if (name === 'release') throw reserved(component, 'is what runs before each release');
 }
 
-function reserved(where: string, meaning: string): DeployError {
-  return refusal(`${where} cannot be: the process of that name ${meaning}`, 'Give it another name.');
+function reserved(component: string, meaning: string): DeployError {
+  return refusal(`${component} cannot be: the process of that name ${meaning}`, 'Give it another name.');
 }
 
-function readCommand(where: string, value: unknown): string {
+function readCommand(component: string, value: unknown): string {
   // Drops the word `launcher`, which Toolforge prefixes to each command in an image that buildpacks made.
   const command =
     typeof value === 'string'
@@ -156,42 +165,42 @@ function readCommand(where: string, value: unknown): string {
       : '';
   if (command === '') {
     throw refusal(
-      `${where} has no command`,
+      `${component} has no command`,
       'Write `command: ` and a process type of the Procfile or a line for a shell below its `run:`, and push again.',
     );
   }
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
   if (command.length > MAX_CHARACTERS || /[\u0000-\u001f\u007f]/.test(command)) {
     throw refusal(
-      `the command of ${where} holds a control character or is longer than ${MAX_CHARACTERS} characters`,
+      `the command of ${component} holds a control character or is longer than ${MAX_CHARACTERS} characters`,
       'Write it on one line, or into a script that it starts, and push again.',
     );
   }
   return command;
 }
 
-function readTimes(where: string, run: Readonly<Record<string, unknown>>, seed: string): Schedule {
+function readTimes(component: string, run: Readonly<Record<string, unknown>>, seed: string): Schedule {
   const given = run['schedule'];
   if (typeof given !== 'string') {
-    const said =
+    const problem =
       given === undefined ? 'has no schedule' : `has the schedule ${shown(given)}, which is no text`;
-    throw refusal(`${where} ${said}`, 'Write `schedule: "@daily"` or `schedule: "30 4 * * *"` (UTC).');
+    throw refusal(`${component} ${problem}`, 'Write `schedule: "@daily"` or `schedule: "30 4 * * *"` (UTC).');
   }
   const read = readSchedule(given, seed);
   if ('why' in read) {
     throw refusal(
-      `the schedule ${shown(given)} of ${where} cannot be used: ${read.why}`,
+      `the schedule ${shown(given)} of ${component} cannot be used: ${read.why}`,
       'Write for instance "@daily", "*/10 * * * *" for every ten minutes, or "30 4 * * 1" for Mondays at 04:30 UTC, and push again.',
     );
   }
-  const retry = count(where, run, 'retry', MAX_RETRIES) ?? 0;
-  const timeout = count(where, run, 'timeout', longestSeconds) ?? 0;
+  const retry = count(component, run, 'retry', MAX_RETRIES) ?? 0;
+  const timeout = count(component, run, 'timeout', longestSeconds) ?? 0;
   const text = given.trim().replace(/\s+/g, ' ');
   return { text, cron: read.cron, retry, timeoutSeconds: timeout === 0 ? null : timeout };
 }
 
 function count(
-  where: string,
+  component: string,
   run: Readonly<Record<string, unknown>>,
   key: string,
   most: number,
@@ -199,11 +208,11 @@ function count(
   const value = run[key] ?? null;
   if (value === null) return null;
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= most) return value;
-  throw refusal(`${key} of ${where} is ${shown(value)}`, `Write a whole number from 0 to ${most}.`);
+  throw refusal(`${key} of ${component} is ${shown(value)}`, `Write a whole number from 0 to ${most}.`);
 }
 
 function readService(
-  where: string,
+  component: string,
   run: Readonly<Record<string, unknown>>,
   keys: Readonly<Record<string, (value: unknown) => Read>>,
 ): { service: Partial<ServiceSettings>; warnings: string[] } {
@@ -213,27 +222,27 @@ function readService(
     const value = run[key];
     if (value === undefined || value === null) continue;
     const result = read(value);
-    if (typeof result === 'string') warnings.push(`${key} of ${where}: ${result}.`);
+    if (typeof result === 'string') warnings.push(`${key} of ${component}: ${result}.`);
     else service = { ...service, ...result };
   }
   return { service, warnings };
 }
 
-function unusedKeys(where: string, keys: readonly string[], known: readonly string[]): string[] {
+function unusedKeys(place: string, keys: readonly string[], known: readonly string[]): string[] {
   const unknown = keys.filter((key) => !known.includes(key));
   if (unknown.length === 0) return [];
-  return [`${where} contains unknown keys: ${list(unknown)}. Known are: ${known.join(', ')}.`];
+  return [`${place} contains unknown keys: ${list(unknown)}. Known are: ${known.join(', ')}.`];
 }
 
 function unusedRunKeys(
-  where: string,
+  component: string,
   run: Readonly<Record<string, unknown>>,
   used: ReadonlySet<string>,
 ): string[] {
   const unused = Object.entries(run).filter(([key, value]) => !used.has(key) && natural[key] !== value);
   if (unused.length === 0) return [];
   return [
-    `${list(unused.map(([key]) => key))} of ${where} ${unused.length === 1 ? 'has' : 'have'} no effect here.`,
+    `${list(unused.map(([key]) => key))} of ${component} ${unused.length === 1 ? 'has' : 'have'} no effect here.`,
   ];
 }
 

@@ -23,7 +23,7 @@ export interface AdminContext {
 export class LeftUndone extends DeployError {}
 
 /**
- * A command that changes the file of the embedded directory. Only people who may write that file can use the command.
+ * A command that reads or changes the file of the embedded directory. Only people who may access that file can use it.
  */
 export interface AdminCommand extends CommandShape {
   /** @throws DeployError, UsageError */

@@ -22,7 +22,8 @@ export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'> {
 /** @returns the exit status: 1 after a DeployError, 2 for a wrong command line. */
 export async function runAdmin({ argv, err, audit, ...rest }: AdminLine): Promise<number> {
   const found = findCommand(adminCommands, argv);
-  if (found === null) throw new Error('This is no command on the directory.');
+  if (found === null)
+    throw new Error('runAdmin was called with a command that is not about the user directory.');
   const { command, words } = found;
   const note = (facts: Readonly<Record<string, unknown>>): void => {
     const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;

@@ -94,7 +94,8 @@ export async function runRecovery(line: {
 }): Promise<number> {
   const { argv, config, path, audit, out, err } = line;
   const known = findCommand(recoveryCommands, argv);
-  if (known === null) throw new Error('This is no command on the data folder.');
+  if (known === null)
+    throw new Error('runRecovery was called with a command that is not doctor, restore or start-over.');
   const { command, words } = known;
   try {
     const { flags, positionals } = parseWords(command, words);

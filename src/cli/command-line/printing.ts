@@ -20,7 +20,7 @@ export function columns(rows: readonly (readonly string[])[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** The width of a line on a terminal. */
+/** The width of a line on a terminal, in characters. */
 export function width(text: string): number {
   return [...text].length;
 }

@@ -41,7 +41,7 @@ const list: ToolCommand = {
 const get: ToolCommand = {
   name: 'config get',
   usage: 'TOOL NAME',
-  summary: 'print the value of one config var without changes',
+  summary: 'print the value of one config var exactly as it is stored',
   action: 'deploy',
   audited: namesOf,
   options: {},

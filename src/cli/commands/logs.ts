@@ -83,8 +83,8 @@ function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
   if (asked !== null && live !== null && !types.includes(asked.replace(/\.\d+$/, ''))) {
     return `v${live.version} of ${tool} has no process “${oneLineOfLog(asked).slice(0, 80)}”, and no output of such a process is kept. It has: ${types.join(', ')}.\n`;
   }
-  const who = asked === null ? tool : `${asked} of ${tool}`;
-  return `${who} has printed nothing yet. The log of the last deployment: ${typed(`logs ${tool} --build ${last.id}`)}\n`;
+  const processOrTool = asked === null ? tool : `${asked} of ${tool}`;
+  return `${processOrTool} has printed nothing yet. The log of the last deployment: ${typed(`logs ${tool} --build ${last.id}`)}\n`;
 }
 
 function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<LogLine> {

@@ -146,7 +146,7 @@ function nothingRuns({ services, tool, typed }: ToolContext): string {
   return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
 }
 
-/** A line for each deployment that has not ended. The deployment whose turn is next comes first. */
+/** A line for each deployment that has not ended, the oldest first. The deployments run in this order. */
 function underWay({ services, tool }: ToolContext): string {
   const unfinished = services.store.unfinishedDeployments().filter((deployment) => deployment.tool === tool);
   return unfinished

@@ -7,7 +7,7 @@ export const rollbackCommand: ToolCommand = {
   usage: 'TOOL [vN]',
   summary: 'deploy an old release again, with its config vars',
   details: [
-    'Without vN: the release before the live release. A rollback makes a new release. To list the releases: releases TOOL',
+    'Without vN: the newest release that was live before the live release. A rollback makes a new release. To list the releases: releases TOOL',
   ],
   action: 'deploy',
   options: {},

@@ -47,7 +47,8 @@ export const runOneOffCommand: ToolCommand = {
 /**
  * Checks the words of the command.
  *
- * @throws UsageError if the first word is empty, or a word has control characters or is not UTF-8; DeployError
+ * @throws UsageError if the first word is empty, or a word is not UTF-8 or has control characters other than
+ * tabs and newlines; DeployError
  * `TOO_LONG`.
  */
 function checkWords(words: ToolContext['args']): void {

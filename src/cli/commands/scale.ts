@@ -66,7 +66,7 @@ function countsOf(args: readonly string[]): Replicas {
 
 interface Row {
   readonly type: string;
-  /** How many processes of the live release are up. */
+  /** How many processes of this type in the live release are up. */
   readonly running: number;
   readonly asked: number;
 }

@@ -3,7 +3,7 @@ import type { ToolCommand } from '../command.ts';
 export const stopCommand: ToolCommand = {
   name: 'stop',
   usage: 'TOOL',
-  summary: 'end the processes of a tool until its next restart or deployment',
+  summary: 'end the processes of a tool until its next restart or release',
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },

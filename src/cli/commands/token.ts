@@ -102,11 +102,11 @@ const revoke: ToolCommand = {
     if (by !== null && tokens.length === 0) throw noneBy(tool, by);
     const ended = named === undefined ? tokens : [meantToken(tool, tokens, named)];
     for (const { id } of ended) services.tokens.revoke(tool, id);
-    const which = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
+    const endedTokens = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
     await out(
       ended.length === 0
         ? `the tool ${tool} has no deploy token.\n`
-        : `Revoked ${which}: ${ended.length === 1 ? 'this token' : 'these tokens'} can no longer be used.\n`,
+        : `Revoked ${endedTokens}: ${ended.length === 1 ? 'this token' : 'these tokens'} can no longer be used.\n`,
     );
     return 0;
   },

@@ -6,8 +6,8 @@ import type { CommandContext, LoginCommand } from '../command.ts';
 import { columns, json } from '../command-line/printing.ts';
 
 /**
- * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that a live release has no
- * process. `commands` means that a live release consists of named commands and is meant to have no process.
+ * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that no process of the live
+ * release runs. `commands` means that the live release consists of named commands and is meant to have no process.
  */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down' | 'commands';
 
@@ -16,7 +16,7 @@ export const toolsCommand: LoginCommand = {
   usage: '[--json]',
   summary: 'list the tools that you maintain, and their states',
   details: [
-    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a web address).',
+    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a web address, or only of this server’s own).',
     'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed, down, or commands (live, but keeps no process running).',
   ],
   action: null,
@@ -91,7 +91,10 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
   return names.filter((name) => principal.onlyTool === null || principal.onlyTool === name);
 }
 
-/** The state of a tool. If a release is live and not stopped, the worst state of its processes counts. */
+/**
+ * The state of a tool. If a release is live and not stopped: `crashed` or `starting` if one of its processes is so;
+ * `up` if one process is up or scheduled; in all other cases `down`.
+ */
 export function stateOf(
   record: ToolRecord | undefined,
   statuses: readonly ProcessStatus[],

@@ -43,8 +43,8 @@ export class DiskRoom {
   async complaint(): Promise<string | null> {
     const { low, freeBytes, freeEntries } = await this.space();
     if (low === null) return null;
-    const left = low === 'bytes' ? mebibytes(freeBytes) : `room for ${freeEntries} files`;
-    return `the disk of this server is nearly full (${left} left)`;
+    const spaceLeft = low === 'bytes' ? mebibytes(freeBytes) : `room for ${freeEntries} files`;
+    return `the disk of this server is nearly full (${spaceLeft} left)`;
   }
 
   /** @throws DeployError `DISK_NEARLY_FULL` */

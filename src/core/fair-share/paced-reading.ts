@@ -2,7 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { readingTime } from './reading-time.ts';
 
-/** Outside the body of a message, only this many bytes are read at once, because they can hold many small messages. */
+/**
+ * How many bytes are read at once outside the body of an HTTP message. Few, because a larger piece could hold the heads
+ * of many small messages.
+ */
 const HEAD_BYTES = 1024;
 /**
  * How many bytes of a body are read at once: at least, at first, and at most. The number grows fourfold after large

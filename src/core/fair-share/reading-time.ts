@@ -1,6 +1,6 @@
-/** The part of the server's time that one key, such as a client's network, may use beyond its allowance. */
+/** The part of the server's time that one key (a client's network or a tool's process) may use beyond its allowance. */
 const PART = 0.1;
-/** All keys that have to wait because of their debts may together use this part of the server's time. */
+/** All keys that have used more than their allowance, and so have to wait, may together use this part of the time. */
 const PART_OF_ALL = 0.25;
 /** The milliseconds that a key may use for each KiB without owing them. Usual reading takes 0.005 ms for each KiB. */
 const USUAL_MS_A_KIB = 0.05;
@@ -13,7 +13,10 @@ const USUAL_MS = 1;
 const FREE_MS = 10;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
-/** The processor time is measured again after this time. To measure it costs more than to read a usual piece. */
+/**
+ * At the start of a round of the event loop, the program's processor time is measured again only if the last figure is
+ * older than this. To measure it costs more time than to read a usual piece of bytes.
+ */
 const SAMPLE_MS = 5;
 
 /** The work for one key in the current round of the event loop. */
@@ -115,7 +118,10 @@ export class ReadingTime {
     return Math.max(0, this.#processorMs() - usedMs - beforeRoundMs);
   }
 
-  /** Lets each key that owes time pay with a part of the time that has passed. */
+  /**
+   * Lets each key that owes time pay with the part `#pace()` of the time that has passed. Forgets the keys that have paid,
+   * and counts the keys that have to wait.
+   */
   #go(): void {
     const now = performance.now();
     // This method runs for each piece that is read. So the loop below runs at most once a millisecond.
@@ -129,6 +135,7 @@ export class ReadingTime {
     }
   }
 
+  /** With which part of the passing time each key pays: `PART`, or less if many keys wait and share `PART_OF_ALL`. */
   #pace(): number {
     return Math.min(PART, PART_OF_ALL / Math.max(1, this.#waiting));
   }

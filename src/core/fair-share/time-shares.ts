@@ -5,6 +5,8 @@ interface Work {
 }
 
 const MAX_AHEAD_MS = 20;
+/** Work counts as recent until about this many milliseconds of other work have followed it. */
+const RECENT_MS = 100;
 
 export interface TimeSharesOptions {
   /** The part of all time that the work of all keys together may take, between 0 and 1. */
@@ -27,6 +29,9 @@ export class TimeShares {
   #debtMs = 0;
   #paidAt = performance.now();
   #isServing = false;
+  /** How many milliseconds recent work took by the clock, and how many of them it had a processor. */
+  #passedMs = RECENT_MS;
+  #processorMs = RECENT_MS;
 
   constructor(options: TimeSharesOptions) {
     this.#options = options;
@@ -87,10 +92,25 @@ export class TimeShares {
 
   #do(key: string, run: () => void): void {
     const startedAt = performance.now();
+    const before = process.threadCpuUsage();
     run();
-    const tookMs = performance.now() - startedAt;
+    const passedMs = performance.now() - startedAt;
+    const { user, system } = process.threadCpuUsage(before);
+    const tookMs = passedMs * this.#processorPart(passedMs, (user + system) / 1000);
     this.#debtMs += tookMs;
     if (this.#isServing) this.#usedMs.set(key, (this.#usedMs.get(key) ?? 0) + tookMs);
+  }
+
+  /**
+   * Returns in which part of its time recent work had a processor. On a busy machine, other programs have the processor
+   * in the remaining time, which no key owes. Several pieces of work are counted together, because Linux counts
+   * processor time in steps of milliseconds.
+   */
+  #processorPart(passedMs: number, processorMs: number): number {
+    const kept = Math.max(0, 1 - passedMs / RECENT_MS);
+    this.#passedMs = this.#passedMs * kept + passedMs;
+    this.#processorMs = this.#processorMs * kept + processorMs;
+    return Math.min(1, this.#processorMs / this.#passedMs);
   }
 
   /** Lowers `#debtMs` for the time that has passed. True if more work may run now. */

@@ -11,8 +11,8 @@ export interface ErrorFacts {
 }
 
 /**
- * The facts of an error for the log: its type, code, message, stack and causes. Other properties are
- * left out, because the errors of some clients contain whole answers with all headers.
+ * The facts of an error for the log: its type, code, message and causes, and its stack unless it is a DeployError.
+ * Other properties are left out, because the errors of some clients contain whole answers with all headers.
  */
 export function errorFacts(error: unknown, depth = 0): ErrorFacts {
   if (!(error instanceof Error)) return { type: typeof error, message: cut(String(error)) };

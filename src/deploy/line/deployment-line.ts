@@ -8,7 +8,7 @@ import { replicasLine } from '../../core/replicas.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import type { Deployment, Principal, Release, Replicas } from '../../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../../git/commits.ts';
-import { isAncestor } from '../../git/refs/deploy-branch.ts';
+import { branchName, isAncestor, readDeployBranch } from '../../git/refs/deploy-branch.ts';
 import { deploy } from '../deploy.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import { DeploymentOutcomes, type DeploymentOutcomesOptions } from '../deployment-outcomes.ts';
@@ -41,20 +41,20 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
 /** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
 const JUST_NOW_MS = 5000;
 
-/** Implements the queue of deployments. The interface `Deployments` documents its promises. */
+/** Implements the queue of deployments. The interface `Deployments` documents its methods. */
 export class DeploymentLine implements Deployments {
   readonly #options: DeploymentLineOptions;
   readonly #turns: Turns;
   readonly #outcomes: DeploymentOutcomes;
   readonly #followers: BranchFollowers;
   /**
-   * Decides about the pushes of one tool one at a time. Each decision waits for git, so two decisions at the same time
-   * could contradict each other.
+   * Takes the pushes of one tool one at a time. git must tell whether a push joins or supersedes others in the queue,
+   * so two such decisions at the same time could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
   /**
-   * For each queue entry: the deployment that ended just before the entry's turn. A cancelled deployment is not
-   * recorded here.
+   * For an entry that was next in its tool's queue when a deployment ended: the id of that deployment, and when it
+   * ended (`performance.now()`). A cancelled deployment is not recorded here.
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   #isClosing = false;
@@ -175,7 +175,7 @@ export class DeploymentLine implements Deployments {
 
   /**
    * Ends the queue when the server is being stopped. No deployment starts any more. The next server process resumes the
-   * builds that can continue without this one. All other deployments end as interrupted.
+   * builds that can continue without this one. All other deployments that are not live yet end as interrupted.
    */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -294,7 +294,7 @@ export class DeploymentLine implements Deployments {
         'release live',
       );
       if (isBranchMoved) this.#outcomes.finish(entry, { isLive: true, version });
-      else this.#followLater(entry, version);
+      else await this.#followLater(entry, version);
     } catch (error) {
       this.#outcomes.fail(entry, error);
     } finally {
@@ -307,10 +307,12 @@ export class DeploymentLine implements Deployments {
   /**
    * Tells the client that the release is live but that its branch has not moved, and keeps trying to move the branch.
    */
-  #followLater(entry: Entry, version: number): void {
+  async #followLater(entry: Entry, version: number): Promise<void> {
     const { tool } = entry.deployment;
-    const { deployBranch } = this.#options.repositories;
-    const reason = `v${version} is live, but the branch ${deployBranch} has not moved to it yet, because git fails on the server; the server keeps trying`;
+    const { repositories } = this.#options;
+    const branch = await readDeployBranch(repositories, tool).catch(() => null);
+    const name = branch === null ? repositories.deployBranch : branchName(branch.ref);
+    const reason = `v${version} is live, but the branch ${name} has not moved to it yet, because git fails on the server; the server keeps trying`;
     entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether the branch has moved.`);
     this.#outcomes.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);

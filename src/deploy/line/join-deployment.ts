@@ -7,8 +7,8 @@ import type { ParkedPush, Verdict } from '../deployments.ts';
 import type { Entry } from './line-entry.ts';
 
 /**
- * Returns the deployment of the same commit that a push may join. Null if there is no such deployment, or if a later
- * entry would make a commit live that does not contain the pushed commit.
+ * Returns the deployment of the same commit that a push may join. Null if there is none, if it is being cancelled or
+ * moves another branch, or if a later entry may make a commit live that does not contain the pushed commit.
  *
  * @param line - The running entry, then the waiting entries, in the order of their turns.
  */
@@ -24,15 +24,15 @@ export async function joinable(
         // A push cannot join a deployment that moves another branch.
         const isSameBranch = request.push.branchRef === push.branchRef;
         if (commit === push.commit) return isSameBranch && !cancelling.signal.aborted ? entry : null;
-        // If this entry's commit does not contain the pushed commit, it would replace the pushed commit. If it does
-        // contain it, the push may join an earlier entry.
+        // An entry whose commit lacks the pushed commit would replace the pushed commit. If the entry's commit contains
+        // the pushed commit, the push may still join an earlier entry.
         if (!isSameBranch || !(await isAncestor(repositories, push.tool, push.commit, commit))) return null;
         break;
       }
       case 'rollback':
         return null;
-      // These four kinds of deployment keep the commit that is live when their turn comes. So the push may join an
-      // entry that comes before them in the queue.
+      // A redeploy, a change of config vars, a restart and a scale keep the commit that is live when their turn comes. So
+      // the push may still join an entry that stands before such an entry in the queue.
       case 'redeploy':
       case 'config':
       case 'restart':
@@ -46,8 +46,8 @@ export async function joinable(
 }
 
 /**
- * Returns the result for a push that joined this deployment. If the deployment was refused because its author had lost
- * the right to deploy, the result asks the person who joined to push again.
+ * Waits for the end of a deployment, and returns the result for a push that joined it. If the deployment was refused
+ * because its author's right to deploy was not confirmed, the result asks the person who joined to push again.
  */
 export async function joinedVerdict(
   repositories: Repositories,
@@ -61,8 +61,9 @@ export async function joinedVerdict(
 }
 
 /**
- * Returns the result for a push whose commit went live by another deployment. Deletes the push's temporary ref, and
- * moves the tags of an atomic push. If the tags cannot move, the push is refused.
+ * Returns the result for a push whose commit another deployment deploys. If the commit is live, deletes the push's
+ * temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If these updates fail,
+ * the push is refused.
  */
 async function withOtherRefs(
   repositories: Repositories,
@@ -75,7 +76,7 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // Without tags, only the push's temporary ref could not be deleted. `dropOldParked` deletes it later.
+    // If there are no updates, only the push's temporary ref could not be deleted. `dropOldParked` deletes it later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };
@@ -83,8 +84,8 @@ async function withOtherRefs(
 }
 
 /**
- * Returns the result for a push of the commit that is live already. If the deploy branch is master and this push is to
- * main, one transaction replaces master by main.
+ * Returns the result for a push of the commit that is live already. Moves the deploy branch to this commit if needed.
+ * If the deploy branch is master and this push is to main, one transaction replaces master by main.
  */
 export async function alreadyLive(
   repositories: Repositories,

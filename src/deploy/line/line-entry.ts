@@ -33,7 +33,7 @@ export class Entry {
   readonly request: Request;
   readonly principal: Principal;
   readonly log: DeploymentLog;
-  /** Receives the output of this deployment. A resumed deployment repeats its output from the first line. */
+  /** Writes to `log`. A resumed deployment repeats its output, so its progress skips the lines that the log has. */
   readonly progress: Progress;
   /** Resolves when a deployment of an earlier server process may continue. Null if this process started it. */
   readonly resumption: Promise<void> | null;
@@ -41,7 +41,7 @@ export class Entry {
   readonly verdict: Promise<Verdict>;
   /** The user name of the person who cancelled this deployment. Null if nobody did. */
   cancelledBy: string | null = null;
-  /** True if the deployment's turn came, but its author was no longer authorised. */
+  /** True if the deployment's turn came, but the server could not confirm that its author may still deploy. */
   isRefused = false;
   #resolve: (verdict: Verdict) => void = () => undefined;
 
@@ -94,7 +94,7 @@ export class Entry {
   }
 }
 
-/** Writes the first lines of a push's log: who pushed which commit, and whether a licence is missing. */
+/** Writes the first lines of a push's log: who pushed which commit, and a warning if a required licence is missing. */
 export function introducePush(
   { principal, tool, commit }: ParkedPush,
   { subject, hasLicence }: CommitFacts,

@@ -1,11 +1,11 @@
 import { DeployError } from '../../core/errors.ts';
 import { type CommitId, short, type ToolName } from '../../core/names.ts';
 
-/** Returns the refusal of a `cancel` command if the tool has no such deployment. */
+/** Returns the refusal of a `cancel` command if no such deployment of the tool runs or waits. */
 export function noDeployment(tool: ToolName, id: string | null): DeployError {
-  const which = id === null ? 'no deployment under way' : `no deployment ${id} under way`;
+  const noSuchDeployment = id === null ? 'no deployment under way' : `no deployment ${id} under way`;
   const hint = `List the deployments with: \`deployments ${tool}\``;
-  return new DeployError('NO_DEPLOYMENT', `the tool ${tool} has ${which}`, hint);
+  return new DeployError('NO_DEPLOYMENT', `the tool ${tool} has ${noSuchDeployment}`, hint);
 }
 
 /** Returns the refusal of a `cancel` command without an id if the deployment that the person saw has just ended. */

@@ -8,8 +8,9 @@ const MAX_WAITING_OF_PERSON = 40;
 
 /**
  * Decides which deployments run and which wait. The deployments of one tool run one at a time, in the order of arrival.
- * Over all tools, at most `limit` deployments run, in rotation over people and tools. The last free turn is kept for a
- * person who has nothing running, so that one person's builds never hold all turns.
+ * Over all tools, at most `limit` deployments run, in rotation over people and tools; resumed ones may exceed the
+ * limit. The last of several turns is kept for a person who has nothing running, so that one person never holds all
+ * turns.
  */
 export class Turns {
   readonly #limit: number;
@@ -17,16 +18,17 @@ export class Turns {
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
   /**
-   * For each tool and each person: how many deployments on the server had ended when the last one of this tool or
-   * person ended. Cleared when no deployment waits.
+   * When the last deployment of each tool and each person ended: the value of `#endings`. The next turn goes to those
+   * who have waited longest. Cleared when no deployment waits.
    */
   readonly #endedAt = new Map<string, number>();
+  /** How many deployments have ended since the server started. */
   #endings = 0;
   #waiting: Entry[] = [];
 
   /**
    * @param run - Runs one deployment. It must not reject.
-   * @param tellEveryMs - The shortest time between two lines about a place in the queue.
+   * @param tellEveryMs - The shortest time between two lines about the place of one deployment in the queue.
    */
   constructor(options: {
     readonly limit: number;
@@ -52,10 +54,10 @@ export class Turns {
   }
 
   /**
-   * Checks that another deployment may wait. The number is limited, because each waiting deployment holds a log open
-   * and gets lines about its place.
+   * Checks that another deployment may wait. The number of waiting deployments of a tool and of a person is limited,
+   * because each holds a log open and gets lines about its place.
    *
-   * @param leaving - Entries that will leave the queue.
+   * @param leaving - Entries that will leave the queue, and do not count.
    * @throws DeployError `LINE_FULL`
    */
   assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {
@@ -69,7 +71,9 @@ export class Turns {
       isToolFull
         ? `${ofTool} deployments of ${tool} are waiting already`
         : `${ofPerson} deployments of ${uid} are waiting already`,
-      `Wait until some deployments have ended, or cancel one: \`cancel ${tool}\``,
+      isToolFull
+        ? `Wait until some deployments have ended, or cancel one: \`cancel ${tool} ID\``
+        : 'Wait until some of your deployments have ended, or cancel one: `cancel TOOL ID`',
     );
   }
 

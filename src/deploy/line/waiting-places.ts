@@ -11,8 +11,8 @@ interface Reason {
 
 /**
  * Prints for each waiting deployment its position in the queue and why it waits. Prints at once, and then after each
- * change, at most once in ten seconds. The lines never name another person's tool, because only the maintainers of a
- * tool may learn that it exists.
+ * change, but for each deployment at most once in ten seconds. The lines never name another person's tool, because only
+ * the maintainers of a tool may learn that it exists.
  */
 export class WaitingPlaces {
   readonly #limit: number;
@@ -53,7 +53,7 @@ export class WaitingPlaces {
   /**
    * Prints the place of one waiting deployment if a new line is due.
    *
-   * @returns the milliseconds until the next line may be printed, or 0 if none is due.
+   * @returns the milliseconds until the changed place may be printed, or 0 if nothing is left to print.
    */
   #tellOne(entry: Entry, index: number, now: number): number {
     const reason = this.#reason(entry, index);
@@ -76,17 +76,18 @@ export class WaitingPlaces {
     if (ahead !== undefined) return { key: ahead.id, text: `${nameOf(ahead)} comes first, and waits too` };
     const own = running.find((other) => other.person === entry.person);
     if (running.length < this.#limit && own !== undefined) {
-      const kept = 'the last free turn is kept for people who have no deployment running';
-      return { key: `kept ${own.id}`, text: `${kept}; you have ${this.#named(own).replace(/,$/, '')}` };
+      const turnIsKept = 'the last free turn is kept for people who have no deployment running';
+      const has = isOfSame(own, entry)
+        ? `you have ${this.#named(own).replace(/,$/, '')}`
+        : `all tools that push by themselves count as one person, who has one since ${this.#time(own)}`;
+      return { key: `kept ${own.id}`, text: `${turnIsKept}; ${has}` };
     }
     const [first] = running;
-    const what =
-      first === undefined || first.person !== entry.person
-        ? 'another tool'
-        : this.#named(first).replace(/,$/, '');
+    const holder =
+      first === undefined || !isOfSame(first, entry) ? 'another tool' : this.#named(first).replace(/,$/, '');
     const turns = this.#limit === 1 ? 'the only turn is' : `all ${this.#limit} turns are`;
-    const since = first === undefined || what !== 'another tool' ? '' : `, for ${this.#time(first)}`;
-    return { key: 'taken', text: `${turns} taken, the longest by ${what}${since}` };
+    const since = first === undefined || holder !== 'another tool' ? '' : `, for ${this.#time(first)}`;
+    return { key: 'taken', text: `${turns} taken, the longest by ${holder}${since}` };
   }
 
   #named(entry: Entry): string {
@@ -96,6 +97,11 @@ export class WaitingPlaces {
   #time(entry: Entry): string {
     return duration(performance.now() - (this.#startedAt.get(entry) ?? 0));
   }
+}
+
+/** True if the same account asked for both. Accounts of tools differ, although they count as one person. */
+function isOfSame(one: Entry, other: Entry): boolean {
+  return one.principal.uid === other.principal.uid;
 }
 
 /** Names a deployment: `the push 0192 of wikibot`. */

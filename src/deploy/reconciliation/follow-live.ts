@@ -10,7 +10,7 @@ import { RELEASES, versionOf } from './read-back-releases.ts';
 
 /**
  * Makes the deploy branch and the ref of the live release name the live commit. Deletes no branch. Moves nothing if the
- * repository has a ref of a newer release than the live one.
+ * repository lacks the live commit, or has a ref of a newer release than the live one.
  *
  * @throws Error if git cannot move the refs.
  */
@@ -25,7 +25,10 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
   context.log.warn({ tool: name, from: branch.commit, to: live.commit }, 'branch moved to the live release');
 }
 
-/** Finds how the refs differ from the live release. Null if they agree, or if the refs must not be changed. */
+/**
+ * Returns the commands that make the refs agree with the live release. Null if they agree already, if nothing is live,
+ * or if the refs must not change. The last case is logged.
+ */
 async function findBehind(
   { store, repositories, log }: DeployContext,
   name: ToolName,
@@ -65,7 +68,7 @@ async function findBehind(
   return { live, branch, lines };
 }
 
-/** True if the repository lacks the commit, for example because the repository is new. */
+/** True if the repository lacks the commit, for example because it is new, or if the tool has no repository. */
 export async function isLost(
   repositories: Repositories,
   { tool, commit }: Pick<Release, 'tool' | 'commit'>,
@@ -76,8 +79,8 @@ export async function isLost(
 }
 
 /**
- * Returns a command that keeps the branch's commit under `refs/set-aside` if no release names this commit. Without
- * this command, the commit would be lost when the branch moves.
+ * Returns a command that keeps the branch's commit under `refs/set-aside`, or none if a release's ref names this
+ * commit. Without a ref, the commit would be lost when the branch moves.
  */
 function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<string>): string[] {
   const { commit, ref } = branch;
@@ -86,9 +89,9 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 }
 
 /**
- * Moves the branch and the release's ref together with the tags of an atomic push. If git cannot move the tags, moves
- * the others without them. The commands are computed once no other change of refs can run, because another deployment
- * may go live before that moment.
+ * Moves the branch and the release's ref together with the tags of an atomic push. If git refuses this, moves only the
+ * branch and the release's ref. The commands are computed once no other change of refs can run, because another
+ * deployment may go live before that moment.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;

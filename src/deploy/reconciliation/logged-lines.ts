@@ -6,7 +6,7 @@ import { StringDecoder } from 'node:string_decoder';
  * matter, because the cluster keeps fewer lines of a container's output than this.
  */
 const MAX_LINES = 4_000_000;
-/** How many lines of the log all searches without a match may read together. This takes about a second. */
+/** How many lines of the log all searches without a match may read together. Reading so many takes about a second. */
 const MAX_LOOKED_AT = 1_000_000_000;
 
 /**
@@ -60,7 +60,8 @@ export class LoggedLines {
   }
 
   /**
-   * Skips to just behind the next line of the log that equals `line`. Returns false if the log has no more such line.
+   * Skips to just behind the next line of the log that equals `line`. Returns false if the log has no more such line,
+   * or if the searches have exceeded `MAX_LOOKED_AT`.
    */
   #pass(line: string): boolean {
     if (this.#lookedAt > MAX_LOOKED_AT) return false;

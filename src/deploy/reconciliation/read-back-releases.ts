@@ -27,8 +27,8 @@ export interface ReleaseRefs {
 }
 
 /**
- * Returns the versions that went live, according to the refs of the repository. If refs are lost, copies that are newer
- * than the store count too, because each release is copied before it goes live.
+ * Returns the versions that went live, according to the refs of the repository. If no release has a ref or
+ * `packed-refs` is damaged, `newerCopies` count too, because each release is copied before it goes live.
  *
  * @param newerCopies - The versions that have a copy but that the store has never given out.
  */
@@ -42,14 +42,14 @@ async function releasedVersions(repositories: Repositories, tool: ToolName): Pro
   return names.map(versionOf).filter((version) => version > 0);
 }
 
-/** The tools whose data needs a closer check. */
+/** Tells which tools' data need a closer check. */
 export interface Suspects {
   /**
    * True if the tool's repository must be checked for damaged refs and lost objects. By default, all repositories are
    * checked.
    */
   readonly mayBeDamaged?: (tool: ToolName) => boolean;
-  /** True if the store lacks releases of the tool that went live. */
+  /** True if the store lacks releases of the tool that went live. By default, no tool's. */
   readonly isBehind?: (tool: ToolName) => boolean;
 }
 
@@ -57,6 +57,7 @@ export interface Suspects {
  * Repairs repositories at start, before anything else changes them. Adds the releases that an older store lacks, then
  * moves damaged parts of repositories to `set-aside`.
  *
+ * @returns the damaged parts.
  * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if missing releases could not be read back, because an older
  * release would start.
  */

@@ -17,7 +17,7 @@ import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
 /**
  * Makes everything that a killed server left agree with the live releases. Runs at start, after `mendRepositories` and
  * before the server listens. Unfinished deployments count as interrupted. If `goLive` was recorded for a release, the
- * branch is moved to its commit. Deletes nothing that the store does not know.
+ * branch is moved to its commit. Artifacts that the store does not know are set aside, not deleted.
  *
  * @returns the deployments whose builds continued without a server. These stay unchanged, and the queue resumes them.
  */
@@ -78,7 +78,8 @@ async function reconcileTool(
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
   if (build === null) return 'set-aside';
   if (build.artifact !== null) return 'keep';
-  // The store may lack the end of a build because of a crash, or because it was restored from a backup.
+  // After a crash, or if the store was restored from a backup, the store may lack the end of a build. So a finished
+  // artifact of such a build is set aside.
   const isOpen = ['BUILD_PENDING', 'BUILD_RUNNING', 'BUILD_UNKNOWN'].includes(build.state);
   return isFinished && isOpen ? 'set-aside' : 'remove';
 }

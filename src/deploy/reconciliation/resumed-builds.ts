@@ -12,7 +12,7 @@ import { Entry, type Request } from '../line/line-entry.ts';
  */
 export const HANDED_OVER = 'the server was stopped after the build, and continues after its restart';
 
-/** A deployment whose build continued while no server ran. */
+/** A deployment of an earlier server whose build continued without a server, or had just ended. */
 export interface ResumedBuild {
   readonly deployment: Deployment;
   readonly request: DeploymentRequest;
@@ -37,8 +37,8 @@ export function keptRequest(request: Request): DeploymentRequest | null {
 }
 
 /**
- * Finds, at start, the deployments of an earlier server whose builds this server can follow again, or whose builds have
- * just ended.
+ * Finds, at start, the deployments of an earlier server whose builds this server can follow again, or whose builds
+ * ended with an artifact while that server was being stopped.
  */
 export async function findResumedBuilds(context: DeployContext): Promise<ResumedBuild[]> {
   const { store } = context;
@@ -47,7 +47,8 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
     const request = store.requestOf(deployment.id);
     const build = deployment.state === 'building' ? store.build(deployment.id) : null;
     if (request === null || build === null) continue;
-    // A build may have ended while its server was being stopped. Its deployment continues if there is an artifact.
+    // A build may have ended while its server was being stopped. Its deployment continues if there is an artifact, and
+    // if that server stored the reason `HANDED_OVER`.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (!isRunning && (build.artifact === null || deployment.reason !== HANDED_OVER)) continue;
     if (isRunning && !(await mayBeResumable(context, deployment.tool, deployment.id))) continue;
@@ -76,8 +77,8 @@ export async function resumedEntry(
 }
 
 /**
- * True if a build may still run. Also true if the cluster does not answer: the server asks the cluster again later,
- * when it already listens.
+ * True if the builder can follow this build, which may have ended. Also true if the cluster does not answer: the server
+ * asks the cluster again later, when it already listens.
  */
 async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, id: string): Promise<boolean> {
   try {
@@ -117,8 +118,8 @@ function requestOf(deployment: Deployment, request: DeploymentRequest, principal
 }
 
 /**
- * Returns a principal that only names the person in logs. It grants no right to deploy, because the push was authorised
- * earlier.
+ * Returns a principal that only names the person in logs. It gives no right to deploy, because the deployment was
+ * authorised before the restart.
  */
 function principalOf({ by, door, credential, tool }: Deployment): Principal {
   return { uid: by, door, credential, address: '', onlyTool: tool, scope: 'read', isOperator: false };

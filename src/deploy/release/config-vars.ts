@@ -8,12 +8,12 @@ const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
 // own programs run.
 const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VARS = 200;
-// The most bytes of all config vars together. Each release stores them twice, and a Kubernetes Secret holds at most 1
-// MiB.
+// The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
+// Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
 /**
- * How many bytes of config vars the new releases of one tool may store in 24 hours. The store, the copies of releases
- * and each backup hold these bytes.
+ * How many bytes of config vars and commands the new releases of one tool may store in 24 hours. The store, the copies
+ * of releases and each backup hold these bytes.
  */
 const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
 const DAY_MS = 24 * 3600_000;
@@ -22,7 +22,8 @@ const ELSEWHERE = 'Keep large data in the repository or in a database.';
 /**
  * Returns the tool's config vars after a change. The value null unsets a variable.
  *
- * @throws DeployError `BAD_CONFIG_VAR`, which names the variable but never its value.
+ * @throws DeployError `BAD_CONFIG_VAR` if a name or value is not allowed, or if there are too many. The error never
+ * contains a value.
  */
 export function changeConfigVars(
   current: Readonly<Record<string, string>>,
@@ -78,7 +79,7 @@ function check(name: string, value: string): void {
       'Use capital letters, digits and _, as in API_KEY.',
     );
   }
-  if (RESERVED.test(name)) throw bad(`${name} is set by the platform`, 'Choose another name.');
+  if (RESERVED.test(name)) throw bad(`${name} is reserved for the platform`, 'Choose another name.');
   if (value.includes('\0'))
     throw bad(`the value of ${name} holds a NUL byte`, 'Encode binary values, for instance as Base64.');
   if (Buffer.byteLength(value) > MAX_CONFIG_VAR_BYTES) {
@@ -91,8 +92,8 @@ function bad(message: string, hint: string): DeployError {
 }
 
 /**
- * Checks that a tool's releases have not stored too many bytes of config vars in the last 24 hours. The bytes are
- * limited, because each release keeps its own config vars for ever.
+ * Checks that a tool's releases have not stored too many bytes in the last 24 hours. The bytes are limited, because each
+ * release keeps its own config vars and commands for ever.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */
@@ -101,7 +102,7 @@ export function assertReleaseRoom(store: Store, tool: ToolName): void {
   if (store.releaseBytes(tool, now - DAY_MS, now) < MAX_RELEASE_BYTES_A_DAY) return;
   throw new DeployError(
     'RELEASE_LIMIT',
-    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars in 24 hours, and more is not allowed`,
+    `the releases of ${tool} have stored ${MAX_RELEASE_BYTES_A_DAY / 1024 / 1024} MiB of config vars and commands in 24 hours, and more is not allowed`,
     'Deploy again tomorrow. Make the config vars smaller, or change several of them with one command.',
   );
 }

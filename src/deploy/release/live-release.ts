@@ -46,6 +46,8 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
 /**
  * Returns the notice after a push that moves no ref, because git found nothing new or refused a push that is not a
  * fast-forward.
+ *
+ * @param typed - Returns what the person types to run a command of this server, such as `redeploy`.
  */
 export function upToDate(
   { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostNamespace'> },
@@ -55,12 +57,12 @@ export function upToDate(
 ): string {
   const { liveVersion, isStopped } = store.tool(tool);
   if (liveVersion === null)
-    return `Nothing of ${tool} is live yet. To deploy it again: ${typed('redeploy')}\n`;
+    return `Nothing of ${tool} is live yet. To deploy it, push a new commit: git push toolforge HEAD:${branch}\n`;
   const lost = runtime.lostNamespace(tool);
   if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
-  const what = isStopped
+  const liveNow = isStopped
     ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
     : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;
-  const other = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
-  return `${what}\n${other}\n`;
+  const toDeployOther = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
+  return `${liveNow}\n${toDeployOther}\n`;
 }

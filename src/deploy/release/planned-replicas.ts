@@ -7,8 +7,9 @@ import type { DeployContext } from '../deploy-context.ts';
 type Limited = Pick<DeployContext, 'store' | 'maxReplicas' | 'processTypes'>;
 
 /**
- * Returns how many processes of each type a release must run: the numbers that `scale` stored, within the operator's
- * limit. Processes that a release of an earlier server version runs go on running.
+ * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
+ * and at most `maxReplicas`. Process types that run because a release of an earlier server version ran them go on
+ * running.
  */
 export function plannedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
   const asked = { ...replicasKept(liveOf(store, release), release), ...store.replicas(release.tool) };

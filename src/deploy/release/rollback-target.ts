@@ -10,17 +10,14 @@ import type { Store } from '../../store/store.ts';
  */
 export function rollbackTarget(store: Store, live: Release, version: number | null): Release {
   const { tool } = live;
-  const releases = store.releases(tool, 10_000);
-  const found = releases.find((release) =>
-    version === null
-      ? release.state === 'replaced' && release.version < live.version
-      : release.version === version,
-  );
-  if (found === undefined || found.state === 'created' || found.state === 'failed') {
-    const what = version === null ? 'no older release' : `no release v${version} that has been live`;
+  // A list of all releases would have all their artifacts, which can be hundreds of megabytes.
+  const wanted = version ?? newestBefore(store, live);
+  const found = wanted === null ? null : store.release(tool, wanted);
+  if (found === null || found.state === 'created' || found.state === 'failed') {
+    const noSuchRelease = version === null ? 'no older release' : `no release v${version} that has been live`;
     throw new DeployError(
       'NO_RELEASE',
-      `the tool ${tool} has ${what}`,
+      `the tool ${tool} has ${noSuchRelease}`,
       `List the releases with: \`releases ${tool}\``,
     );
   }
@@ -31,9 +28,13 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
       buildAgain(found.version),
     );
   }
-  const target = store.release(tool, found.version);
-  if (target === null) throw new Error(`v${found.version} of ${tool} is listed and not there`);
-  return target;
+  return found;
+}
+
+/** The version of the newest release that was live before the live release, or null. */
+function newestBefore(store: Store, { tool, version }: Release): number | null {
+  const older = [...store.releaseCommits(tool).keys()].filter((one) => one < version);
+  return older.length === 0 ? null : Math.max(...older);
 }
 
 /** Returns the hint that tells how to build and deploy the commit of an old release again. */

@@ -1,6 +1,6 @@
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
-/** One line of a push: move this ref from `oldId` to `newId`. All zeros mean that the ref does not exist. */
+/** One line of a push: move this ref from `oldId` to `newId`. Zeros as `oldId` create the ref, as `newId` delete it. */
 export interface RefCommand {
   readonly oldId: string;
   readonly newId: string;

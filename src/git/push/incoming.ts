@@ -113,10 +113,10 @@ export class Incoming extends Transform {
   }
 }
 
-function tooMuch(what: 'took too long' | 'was too large'): DeployError {
+function tooMuch(tookTooLongOrWasTooLarge: 'took too long' | 'was too large'): DeployError {
   return new DeployError(
     'PACK_TOO_LARGE',
-    `the server refused this push, and the rest of the pack ${what} to read`,
+    `the server refused this push, and the rest of the pack ${tookTooLongOrWasTooLarge} to read`,
     'Push fewer commits at a time, or push to the deploy branch.',
   );
 }

@@ -4,7 +4,7 @@ import { encodeReport, parseReport, type Report } from './report-status.ts';
 
 /**
  * The answer to a push: usually a report. A fatal message if the client's bytes are no push, or if the client reads no
- * report. Nothing if the push names no ref.
+ * report. Nothing if the client pushed no ref.
  */
 export type Answer =
   | { readonly kind: 'report'; readonly report: Report; readonly progress: string }

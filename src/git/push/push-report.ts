@@ -9,7 +9,10 @@ export type PushOutcome =
 
 export interface ReportInput {
   readonly fates: readonly Fate[];
-  /** Returns the temporary ref that git updated in place of this ref. Null if git updated the ref itself. */
+  /**
+   * Returns the temporary ref that git updated in place of the ref that the client pushed (`fate.command.ref`). Null if
+   * git updated that ref itself.
+   */
   readonly parkedAs: (fate: Fate, index: number) => string | null;
   readonly gitsReport: Report;
   readonly outcome: PushOutcome;

@@ -35,6 +35,8 @@ export interface PushContext {
   readonly hasAdvertisement: boolean;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
+  /** The maximum number of commits at which the history of this push ends, if the client's clone is shallow. */
+  readonly maxShallow: number;
   /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
   readonly fullness: string | null;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
@@ -44,14 +46,16 @@ export interface PushContext {
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
-  /** The commands that the server suggests after an empty push (`redeploy`) and after a detached push (`follow`). */
+  /**
+   * `redeploy` is the notice after a push of no ref. `follow` returns the command that follows a detached deployment.
+   */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
   readonly log: Log;
   /**
    * Resolves when git may read the pack. Until `received` resolves, this push counts as one that git unpacks.
    *
-   * @throws the reason of the signal, if it fires before.
+   * @throws the signal's reason, if the signal fires before that.
    */
   readonly mayUnpack: (received: Promise<void>, signal: AbortSignal) => Promise<void>;
   /** Called if git itself refuses the push or one of its refs. */
@@ -64,11 +68,15 @@ export interface PushContext {
  * How many refs of one push the audit log lists. An accepted push has more only if the setting `push_refs` was raised.
  */
 const MAX_NOTED = 500;
+/** How many refused refs of one push the audit log lists. A push of refused refs costs its client nothing. */
+const MAX_REFUSALS_NOTED = 20;
 
-const UNSAID =
+const NAMED_NO_REF =
   'Your git disconnected before it named a ref to push. (This server uses SHA-1, so a repository made with --object-format=sha256 cannot be pushed.)\n';
 
-/** Returns the name of the temporary ref that holds the commit of push `id` until its deployment ends. */
+/**
+ * Returns the name of the temporary ref that holds the commit of push `id` until the commit is live, or for 14 days.
+ */
 export function parkedRef(id: string): string {
   return `refs/deployments/${id}`;
 }
@@ -137,8 +145,9 @@ export class TruthfulPush implements PushSession {
   readonly notice = (): string | null => {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
-      // Without git's ref advertisement, the client could send nothing: the fault is the server's, not the client's.
-      return this.outgoing.hasAdvertised ? UNSAID : null;
+      // If git has sent no ref advertisement, the client could not name a ref. The fault is then the server's, so the
+      // client gets no notice that blames it.
+      return this.outgoing.hasAdvertised ? NAMED_NO_REF : null;
     }
     if (this.#fatal !== null) return `${this.#fatal}\n`;
     return isEmpty ? this.#context.hints.redeploy : null;
@@ -260,9 +269,9 @@ export class TruthfulPush implements PushSession {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;
     }
-    const { deployBranch, hasDeployBranch, maxRefs, mostTags, fullness } = this.#context;
+    const { deployBranch, hasDeployBranch, mostTags } = this.#context;
     const options = readPushOptions(list.pushOptions);
-    const refusal = typeof options === 'string' ? options : refusalOfAll(list, { maxRefs, fullness });
+    const refusal = typeof options === 'string' ? options : refusalOfAll(list, this.#context);
     if (typeof options !== 'string') this.#options = options;
     this.#fates =
       refusal === null
@@ -301,15 +310,22 @@ export class TruthfulPush implements PushSession {
     return { kind: 'report', report, progress };
   }
 
-  /** Writes each ref's old id, new id and refusal to the audit log, so that no forced push goes unnoticed. */
+  /**
+   * Writes the old id, new id and refusal of the first `MAX_NOTED` refs to the audit log, which shows forced pushes.
+   */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;
     const told = new Map(refs.map((line) => [line.ref, line.reason]));
-    const updates = this.#fates.slice(0, MAX_NOTED).map(({ command: { ref, oldId, newId } }) => {
+    let refusals = 0;
+    const updates = this.#fates.slice(0, MAX_NOTED).flatMap(({ command: { ref, oldId, newId } }) => {
       const reason = told.get(ref);
-      return { ref, old: oldId, new: newId, refused: reason === undefined ? unpack : reason };
+      const refused = reason === undefined ? unpack : reason;
+      if (refused !== null) refusals += 1;
+      return refused !== null && refusals > MAX_REFUSALS_NOTED
+        ? []
+        : [{ ref, old: oldId, new: newId, refused }];
     });
-    const more = Math.max(0, this.#fates.length - MAX_NOTED);
+    const more = this.#fates.length - updates.length;
     const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };
     audit({ what: 'push', who: principal, tool, facts });
   }
@@ -319,7 +335,10 @@ export class TruthfulPush implements PushSession {
     if (!this.#context.hasAdvertisement) await this.#bodyEnd;
   }
 
-  /** Returns the report. If the push was too large, names the limit `pack_size` instead of git's "abnormal exit". */
+  /**
+   * Returns git's report, or a refusal if git made none. If the push was too large, names the limit `pack_size` instead
+   * of git's "abnormal exit".
+   */
   #withLimit(report: Report | null): Report {
     if (report === null) return { unpack: 'git ended without an answer; push again', refs: [] };
     if (report.unpack === 'ok' || this.incoming.passedBytes <= this.#context.maxPackBytes) return report;

@@ -18,10 +18,12 @@ export interface PolicyInput {
 
 /** The longest name of a tag, with `refs/tags/`. Names must be short, because each push reads the names of all refs. */
 const MAX_NAME_BYTES = 255;
+/** The most parts of a tag's name after `refs/tags/`. Each part but the last becomes a folder on the disk. */
+const MAX_NAME_PARTS = 8;
 
 /**
- * Decides for each ref of a push, by the ref's name alone, whether it deploys, is stored or is refused. The content is
- * checked after unpacking. With `--atomic`, one refusal refuses all refs.
+ * Decides for each ref of a push, before git reads the pack, whether it deploys, is stored or is refused. The content
+ * is checked after unpacking. With `--atomic`, one refusal refuses all refs.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;
@@ -57,6 +59,10 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
     if (!isRefName(ref)) return refuse('not a name that git accepts');
     if (Buffer.byteLength(ref) > MAX_NAME_BYTES)
       return refuse(`longer than ${MAX_NAME_BYTES} bytes, the limit for the name of a tag`);
+    if (!isDelete && ref.split('/').length - 2 > MAX_NAME_PARTS)
+      return refuse(
+        `the name of a tag can have ${MAX_NAME_PARTS} parts between slashes, and this name has more`,
+      );
     if (mostTags !== null && isZero(command.oldId))
       return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
@@ -88,8 +94,8 @@ function shellWord(branch: string): string {
 }
 
 /**
- * Returns the first two parts of a ref, for example `refs/notes` for `refs/notes/commits`, with only printable
- * characters.
+ * Returns the first two parts of a ref, for example `refs/notes` for `refs/notes/commits`, safe to print: at most 60
+ * characters, with `?` for each character that is not printable ASCII.
  */
 function namespace(ref: string): string {
   return ref
@@ -101,13 +107,18 @@ function namespace(ref: string): string {
 }
 
 /**
- * Returns the reason to refuse the whole push. Null if there is none. The number of refs is limited, because each ref
- * costs git a process or two. A full repository accepts no push, because all tools share its disk.
+ * Returns the reason to refuse the whole push. Null if the push may go on. The number of refs is limited, because each
+ * ref costs git a process or two. The number of ends of shallow histories is limited, because the repository keeps them for
+ * ever, and each git reads all of them. A full repository accepts no push, because all tools share its disk.
  */
 export function refusalOfAll(
-  { commands }: CommandList,
-  { maxRefs, fullness }: { readonly maxRefs: number; readonly fullness: string | null },
+  { commands, shallow }: CommandList,
+  limits: { readonly maxRefs: number; readonly maxShallow: number; readonly fullness: string | null },
 ): string | null {
-  if (commands.length <= maxRefs) return fullness;
-  return `this push has ${commands.length} refs, and one push may have ${maxRefs} (push_refs); push fewer refs at a time`;
+  const { maxRefs, maxShallow, fullness } = limits;
+  if (commands.length > maxRefs)
+    return `this push has ${commands.length} refs, and one push may have ${maxRefs} (push_refs); push fewer refs at a time`;
+  if (shallow.length > maxShallow)
+    return `this shallow clone ends at ${shallow.length} commits, and a push from it may end at ${maxShallow}; first fetch the whole history: git fetch --unshallow`;
+  return fullness;
 }

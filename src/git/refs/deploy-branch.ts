@@ -9,7 +9,7 @@ import { readRefs } from './ref-files.ts';
 export interface DeployBranch {
   /** The full name of the deploy branch: `refs/heads/main`, or `refs/heads/master` if the tool has only that branch. */
   readonly ref: string;
-  /** The commit of the deploy branch. Null if no commit of the tool has been live. */
+  /** The commit of the deploy branch. Null if the repository has no such branch yet. */
   readonly commit: CommitId | null;
 }
 

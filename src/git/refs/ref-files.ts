@@ -71,7 +71,7 @@ async function packedRefs(folder: string): Promise<Map<string, string>> {
   return new Map(lines.map((line) => [line.slice(line.indexOf(' ') + 1), line.slice(0, line.indexOf(' '))]));
 }
 
-/** Lists the paths of the files in a folder of the repository, such as `refs/heads`, without lock files. */
+/** Lists the files at any depth below a folder of the repository, such as `refs/heads`. Leaves out lock files. */
 export async function filesBelow(folder: string, parent: string): Promise<string[]> {
   const entries = await readdir(join(folder, parent), { recursive: true, withFileTypes: true }).catch(
     noneWhereAbsent,

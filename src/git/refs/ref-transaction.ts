@@ -59,7 +59,8 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * Locks the refs and prepares their update, without moving any ref.
+   * Locks the refs and prepares their update, without moving any ref. All other changes of the tool's refs wait until
+   * this transaction is disposed.
    *
    * @param patienceMs - How long git may be silent.
    * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.

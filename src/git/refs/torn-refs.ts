@@ -49,8 +49,8 @@ const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare
 
 /**
  * Lists the ref and settings files of a repository that are empty, cut off or overwritten, for example after a power
- * loss. Reads the files synchronously, which takes a third of the time of `findTorn` but blocks the server. So only a
- * start or a command may call this.
+ * loss. Lists HEAD also if it is missing. Reads the files synchronously, which takes a third of the time of `findTorn`
+ * but blocks the server. So only a start or a command may call this.
  */
 export function tornRefs(repositories: Repositories, tool: ToolName): string[] {
   const folder = repositories.folder(tool);
@@ -141,7 +141,7 @@ export async function setHollowAside(
   return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
 }
 
-/** Writes HEAD for a repository that has lost it. */
+/** Writes a new HEAD, which names the deploy branch. */
 export async function makeHead(folder: string, deployBranch: string): Promise<void> {
   await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
 }

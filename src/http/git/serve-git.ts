@@ -2,7 +2,7 @@ import type { Transform } from 'node:stream';
 import { authorize } from '../../auth/authorize.ts';
 import type { Directory } from '../../auth/directory.ts';
 import type { Config } from '../../config.ts';
-import type { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import type { Principal } from '../../core/types.ts';
@@ -17,18 +17,40 @@ export interface GitServing {
   readonly directory: Directory;
   readonly packServices: PackServices;
   readonly config: Pick<Config, 'pack_size'>;
-  /** Limits the simultaneous answers to `info/refs` for each password or token. */
-  readonly advertisements: KeyedConcurrencyLimit;
+  /** Limits the simultaneous answers to `info/refs`. */
+  readonly advertisements: Advertisements;
 }
 
 type GitRoute = Extract<Route, { kind: 'git' | 'advertisement' }>;
 
 /** The most simultaneous answers to `info/refs` for one password or token, because each starts a git. More wait. */
-export const MAX_ADVERTISEMENTS = 4;
+const MAX_ADVERTISEMENTS = 4;
 /** How many requests for `info/refs` may wait for one password or token. More are refused. */
-export const MAX_ADVERTISEMENTS_WAITING = 40;
+const MAX_ADVERTISEMENTS_WAITING = 40;
 
-export function tooManyQuestions(): DeployError {
+/** The same limits for one person, who may have many tokens: 50 for each tool. */
+const MAX_ADVERTISEMENTS_OF_PERSON = 16;
+const MAX_ADVERTISEMENTS_WAITING_OF_PERSON = 160;
+
+/** Limits the simultaneous answers to `info/refs` for each password or token, and for each person. */
+export class Advertisements {
+  readonly #credentials = new KeyedConcurrencyLimit(MAX_ADVERTISEMENTS, {
+    most: MAX_ADVERTISEMENTS_WAITING,
+    refusal: tooManyQuestions,
+  });
+  readonly #persons = new KeyedConcurrencyLimit(MAX_ADVERTISEMENTS_OF_PERSON, {
+    most: MAX_ADVERTISEMENTS_WAITING_OF_PERSON,
+    refusal: tooManyQuestions,
+  });
+
+  /** @throws DeployError `TOO_MANY_FETCHES`; the signal's reason if it fires before the work has begun. */
+  run({ uid, credential }: Principal, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const asPerson = () => this.#persons.run(uid, work, signal);
+    return this.#credentials.run(`${uid} ${credential}`, asPerson, signal);
+  }
+}
+
+function tooManyQuestions(): DeployError {
   return new DeployError(
     'TOO_MANY_FETCHES',
     'too many clones, fetches and pushes with this key, password or token have just begun',
@@ -67,7 +89,7 @@ export async function serveGit(
   response.setTimeout(SILENCE_MS, () => response.destroy());
   if (route.kind === 'advertisement') {
     const work = () => advertise(exchange, tool, service, packServices);
-    return await advertisements.run(`${principal.uid} ${principal.credential}`, work, signal);
+    return await advertisements.run(principal, work, signal);
   }
   requireType(exchange, service);
   if (service === 'receive-pack') {

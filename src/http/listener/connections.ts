@@ -17,7 +17,7 @@ export interface ConnectionsOptions {
   /** The maximum number of connections. */
   readonly places: number;
   readonly trustedProxies: Pick<TrustedProxies, 'check'>;
-  /** With TLS, the server cannot tell a client why its connection is closed before the first request. */
+  /** True with TLS. The server then cannot tell a client why its connection is closed before the first request. */
   readonly isTls: boolean;
 }
 
@@ -52,7 +52,7 @@ export class Connections {
   }
 
   /**
-   * Marks the connection of a request as busy, so that it is not replaced.
+   * Marks the connection of a request as busy, so that it is not closed to make room for a new connection.
    *
    * @returns a function to call when the request has ended; only its first call counts.
    */

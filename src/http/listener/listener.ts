@@ -56,7 +56,7 @@ export interface ListenerOptions {
 
 export interface Listener {
   listen(address: { host: string; port: number }): Promise<{ host: string; port: number }>;
-  /** Accepts no new connections, waits `drainMs` for answers in progress, then closes all connections. */
+  /** Accepts no new connections, waits up to `drainMs` for answers in progress, then closes all connections. */
   close(): Promise<void>;
 }
 

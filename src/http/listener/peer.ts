@@ -39,7 +39,10 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
   };
 }
 
-/** The rightmost address in X-Forwarded-For that is no trusted proxy. The client may have written any to its left. */
+/**
+ * The rightmost address in X-Forwarded-For that is no trusted proxy. The client may have written any to its left. If
+ * there is none, the farthest trusted proxy: reading from the right ends at an entry that is no address.
+ */
 function clientBehind(
   headers: IncomingHttpHeaders,
   proxy: string,

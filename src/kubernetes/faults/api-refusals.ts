@@ -20,7 +20,7 @@ export function statusOf(error: ApiException<unknown>): ApiStatus {
   };
 }
 
-/** True if the requested object does not exist. */
+/** True if the requested object does not exist. False if its whole namespace does not exist. */
 export function isNotFound(error: unknown): boolean {
   return error instanceof ApiException && error.code === 404 && missingNamespace(error) === null;
 }
@@ -92,8 +92,8 @@ function limitRange(message: string, cause: unknown): DeployError | null {
   ];
   if (found.length === 0) return null;
   const parts = found.map(([, which = '', resource = '', , bound, , given]) => {
-    const most = which.toLowerCase() === 'maximum' ? 'at most' : 'at least';
-    return `${resourceWords(resource)} may be ${most} ${bound}, asked for: ${given ?? 'none'}`;
+    const atMostOrLeast = which.toLowerCase() === 'maximum' ? 'at most' : 'at least';
+    return `${resourceWords(resource)} may be ${atMostOrLeast} ${bound}, asked for: ${given ?? 'none'}`;
   });
   return new DeployError(
     'LIMIT_RANGE',
@@ -147,15 +147,15 @@ function tooLarge(message: string, cause: unknown): DeployError | null {
 // in API group "apps" in the namespace "n"`
 function forbidden(message: string, cause: unknown): DeployError {
   const match = /User "[^"]*" cannot (\S+) resource "([^"]+)"/.exec(message);
-  const what = match === null ? 'do what this step needs' : `${match[1]} ${match[2]}`;
-  return mayNot(what, /in the namespace "([^"]+)"/.exec(message)?.[1] ?? null, cause);
+  const action = match === null ? 'do what this step needs' : `${match[1]} ${match[2]}`;
+  return mayNot(action, /in the namespace "([^"]+)"/.exec(message)?.[1] ?? null, cause);
 }
 
-/** Returns the error for a right that this server lacks. @param what - A verb and a resource, such as `create jobs`. */
-export function mayNot(what: string, namespace: string | null, cause?: unknown): DeployError {
+/** Returns the error for a right that this server lacks. @param action - A verb and a resource: `create jobs`. */
+export function mayNot(action: string, namespace: string | null, cause?: unknown): DeployError {
   return new DeployError(
     'CLUSTER_FORBIDDEN',
-    `this server may not ${what}${namespace === null ? '' : ` in the namespace ${namespace}`}`,
+    `this server may not ${action}${namespace === null ? '' : ` in the namespace ${namespace}`}`,
     namespace === null
       ? 'Tell the operator: the role of the server’s service account (RBAC) lacks the right for this request.'
       : // Without rights in a namespace, the API does not tell whether the namespace exists.

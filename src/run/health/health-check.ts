@@ -71,7 +71,7 @@ const MAX_INTERIM_ANSWERS = 16;
  * Waits until a web process is healthy or exits, or until `timeoutMs` is over. Only a complete HTTP head counts as an
  * answer; an open connection does not.
  *
- * @throws AbortError when the signal fires.
+ * @throws AbortError or the signal's reason when the signal fires.
  */
 export async function untilHealthy(check: HealthCheck): Promise<Readiness> {
   const over = new AbortController();
@@ -92,8 +92,8 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
   /**
-   * The problem that the newest request found before the time limit. Null if no request was sent, because the process
-   * did not listen on PORT.
+   * The problem that the newest look found before the time limit. Null if that look sent no request, because the
+   * process did not listen on PORT.
    */
   let answered: Seen | null = null;
   for (;;) {

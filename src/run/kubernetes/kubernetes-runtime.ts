@@ -57,7 +57,7 @@ const KNOWN_MS = 60_000;
 
 /**
  * Runs releases on a Kubernetes cluster. Each rollout has its own Deployments beside those of the previous rollout. The
- * selector of the tool's Service decides which rollout gets the traffic (docs/decisions/0006). The tools keep running
+ * selector of the tool's Service decides which rollout gets the requests (docs/decisions/0006). The tools keep running
  * without this server.
  */
 export class KubernetesRuntime implements Runtime, Gateway {
@@ -271,7 +271,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   /**
    * Runs `work` in the tool's namespace.
    *
-   * @throws the error of `work`, or a DeployError if `work` failed because the namespace does not exist.
+   * @throws the error of `work`, or a DeployError if `work` failed because the namespace is missing or being deleted.
    */
   async #inPlace<Result>(tool: ToolName, work: () => Promise<Result>): Promise<Result> {
     try {

@@ -23,7 +23,7 @@ export interface Observers {
 /**
  * Returns the status of each process of a tool, including scheduled processes but not one-off commands.
  *
- * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+ * @throws DeployError if the API refuses the call or does not answer, or if this server stops.
  */
 export async function processStatuses(
   observers: Observers,

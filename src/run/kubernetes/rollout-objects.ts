@@ -26,12 +26,12 @@ export interface ObjectParts {
 
 const AGAIN_MS = 1000;
 const GONE_MS = 10 * 60_000;
-/** If a pod still exists this long after its grace time, its node does not answer. */
+/** A pod that still exists this many milliseconds after its grace time counts as lost: its node does not answer. */
 const OVERDUE_MS = 30_000;
 
 /**
- * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets the namespace's
- * NetworkPolicy and quota. Keeps a quota that somebody else has changed.
+ * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets its NetworkPolicy. Sets a
+ * quota only in a namespace that this server created, and keeps a quota that somebody else has changed.
  */
 export async function ensureNamespace(
   { cluster, config }: ObjectParts,
@@ -129,8 +129,9 @@ export interface Removal {
 }
 
 /**
- * Removes the objects of a rollout, except the runs of its schedules. Resolves when the rollout's pods no longer exist.
- * If this server stops, resolves as soon as the cluster has accepted the deletion.
+ * Removes the objects of a rollout, except the runs of its schedules. Resolves when the rollout's pods no longer exist
+ * or are on lost nodes, at the latest after 10 minutes. If this server stops, resolves as soon as the cluster has
+ * accepted the deletion.
  *
  * @returns the names of pods that stay because their nodes are lost. The cluster deletes such pods when it deletes the
  * node.

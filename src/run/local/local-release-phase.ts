@@ -7,7 +7,7 @@ import { type RunParts, type Start, startRun } from './processes/running-process
 /**
  * Runs the release command of a release to its end. The output goes to the push and to the tool's log.
  *
- * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; AbortError when the signal fires.
+ * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; the signal's reason when the signal fires.
  */
 export async function runReleasePhase(
   start: Start,

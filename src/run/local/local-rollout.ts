@@ -54,13 +54,19 @@ export class LocalRollout {
     return all;
   }
 
-  /** Returns the status of each process. If the release is not live, leaves out scheduled processes that do not run. */
+  /**
+   * Returns the status of each process, but not of those that `drain` has ended. If the release is not live, leaves out
+   * scheduled processes that do not run.
+   */
   statuses(isLive: boolean): ProcessStatus[] {
     const timed = this.#timed.filter(({ isRunning }) => isLive || isRunning);
     return [...(this.#isDown ? [] : this.#processes), ...timed].map(({ status }) => status);
   }
 
-  /** Returns where the next request goes: to the web process with the fewest open requests. */
+  /**
+   * Returns where the next request goes: to the web process with the fewest open requests. If no web process can
+   * answer, returns the reason.
+   */
   get route(): Route {
     if (!this.release.artifact.processes.some(({ type }) => type === 'web')) return { kind: 'no-web' };
     const webs = this.#processes.filter(({ type }) => type === 'web');
@@ -118,7 +124,10 @@ export class LocalRollout {
     );
   }
 
-  /** Starts every process and waits until all are healthy. If a process fails, kills all of them. */
+  /**
+   * Starts every process and waits until all are healthy. If a process fails or the signal fires, kills all of them and
+   * throws the reason.
+   */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     try {
       await allOrFirstError(this.#processes, signal, (process, whole) =>

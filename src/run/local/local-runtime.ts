@@ -51,6 +51,7 @@ export interface LocalRuntimeOptions {
     | 'settle_time'
     | 'release_time'
     | 'schedule_time'
+    | 'scheduled_processes'
     | 'drain_time'
     | 'answer_time'
     | 'grace_time'

@@ -38,7 +38,7 @@ export class DiskPace {
   /**
    * Resolves when the next measurement is due, with the disk's free space and the cause.
    *
-   * @param tookMs - How long the last measurement took, in milliseconds. 0 means that nothing was measured yet.
+   * @param tookMs - How long the last measurement took, in milliseconds. 0 means that nothing was measured.
    */
   async next(tookMs: number, signal?: AbortSignal): Promise<DiskSpace & { readonly cause: LookCause }> {
     const { room, pauseMs, rest } = this.#options;

@@ -32,9 +32,12 @@ const PORTS = { first: 61_000, last: 65_535 };
 const UDP_RULE = `rule add pref 31000 ipproto udp sport 1-${PORTS.first - 1} lookup ${PORTS.first}`;
 const udpRoute = (network: string) => `route add local ${network} dev ${DEVICE} table ${PORTS.first}`;
 
+/** The last line of each route file, a comment. If the file lacks it, somebody has emptied or cut the file. */
+const LAST_LINE = '# end';
+
 /**
  * A shell script that runs in the network namespace of a sandbox, and cuts that namespace off from the networks in the
- * route files. The script's two arguments are the paths that `routeFiles` returns.
+ * route files. The script's first two arguments are the paths that `routeFiles` returns.
  *
  * Routes do not stop multicast from a socket that is bound to a device. A policy of the kernel's IPsec (xfrm) stops it,
  * unless the kernel lacks these policies (CONFIG_XFRM_USER).
@@ -45,8 +48,10 @@ export const SET_ROUTES = `${CHOOSE_FILE}
   exit 1
 }
 {
-  # If the file cannot be read, ip must fail: it stops at an unknown line.
-  while read -r line; do echo "$line"; done <"$file" || echo unreadable
+  # If the file cannot be read to its last line, ip must fail: it stops at an unknown line.
+  line=
+  while read -r line && [ "$line" != '${LAST_LINE}' ]; do echo "$line"; done <"$file"
+  [ "$line" = '${LAST_LINE}' ] || echo unreadable
   echo '${udpRoute('0.0.0.0/0')}'
   echo '${UDP_RULE}'
   if [ "$off" = 0 ]; then echo '${udpRoute('::/0')}'; fi
@@ -75,7 +80,7 @@ export function routeFiles(folder: string): [whole: string, withoutIpv6: string]
 }
 
 /**
- * Writes both files of `routeFiles` into an existing folder.
+ * Writes the two route files, whose paths `routeFiles` returns, into an existing folder.
  *
  * @param networks - The networks whose addresses sandboxes treat as their own.
  * @param exception - An IPv4 address that stays reachable although it is in one of the networks. Null if there is none.
@@ -85,7 +90,7 @@ export async function writeRoutes(folder: string, networks: readonly string[], e
     // The metric keeps `replace` from overwriting routes to the same network that the kernel itself has made.
     const lines = some.map((network) => `route replace local ${network} dev ${DEVICE} metric 1`);
     if (exception !== null) lines.push(`route replace ${exception} dev ${DEVICE} scope link table local`);
-    return `${[FIRST_LINE, ...lines].join('\n')}\n`;
+    return `${[FIRST_LINE, ...lines, LAST_LINE].join('\n')}\n`;
   };
   const [whole, withoutIpv6] = routeFiles(folder);
   await replaceFile(whole, text(networks));
@@ -93,10 +98,10 @@ export async function writeRoutes(folder: string, networks: readonly string[], e
 }
 
 /**
- * Updates the routes of a running sandbox from `routeFiles`.
+ * Updates the routes of a running sandbox from the files that `writeRoutes` wrote into `folder`.
  *
  * @param pastaPid - The process id of pasta, the outermost process of the sandbox.
- * @returns false if the sandbox is starting or ending. The caller then tries again later.
+ * @returns false if that failed, mostly because the sandbox is starting or ending. The caller then tries again later.
  */
 export async function setRoutesAgain(pastaPid: number, folder: string): Promise<boolean> {
   for (const pid of childrenOf(pastaPid)) {

@@ -24,6 +24,8 @@ const HOME = '/home/tool';
 // A shell opens these two descriptors by redirection, which works only for numbers of one digit.
 const FILTER_DESCRIPTOR = '9';
 const ARGUMENTS_DESCRIPTOR = '8';
+/** The prefix of a variable of the dynamic loader until the limits are set. */
+const LATER = 'TOOLFORGE_PUSH_LATER_';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
@@ -57,29 +59,25 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
  */
 export function secretArguments(command: SandboxCommand): string {
   return Object.entries({ HOME, ...command.env })
-    .filter(([name]) => !isForLoader(name))
-    .flatMap(([name, value]) => ['--setenv', name, value])
+    .flatMap(([name, value]) => ['--setenv', isForLoader(name) ? LATER + name : name, value])
     .map((word) => `${word}\0`)
     .join('');
 }
 
 /**
- * Returns words that set the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD. They stand after prlimit.
- * Otherwise a library of the tool could run inside prlimit, before the limits are set. The values are paths, so they
- * may be visible as arguments.
+ * Returns words that give the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD, their names. They stand
+ * after prlimit. Otherwise a library of the tool could run inside prlimit, before the limits are set. The values do not
+ * become arguments, because other variables have such names too: LD_SDK_KEY may be a secret.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
-  const variables = Object.entries(env).flatMap(([name, value]) =>
-    isForLoader(name) ? [`${name}=${value}`] : [],
-  );
-  // A shell starts the command, because env would take a command with `=` in its name for a variable.
-  return variables.length === 0
-    ? []
-    : ['/usr/bin/env', '--', ...variables, '/bin/sh', '-c', 'exec "$@"', 'sh'];
+  const names = Object.keys(env).filter(isForLoader);
+  const renamed = names.map((name) => `export ${name}="$${LATER}${name}"; unset ${LATER}${name}; `);
+  return names.length === 0 ? [] : ['/bin/sh', '-c', `${renamed.join('')}exec "$@"`, 'sh'];
 }
 
+/** True for names that ld.so(8) may know. A shell can export them. */
 function isForLoader(name: string): boolean {
-  return name.startsWith('LD_');
+  return /^LD_\w+$/.test(name);
 }
 
 function asUser(uid: number | null): string[] {

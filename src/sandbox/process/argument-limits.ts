@@ -2,8 +2,9 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 import type { SandboxCommand } from '../sandbox.ts';
 
 /**
- * Checks that the command has no NUL characters, which cannot be passed to a program. bwrap reads a NUL as the end of
- * an argument, so a variable with a NUL could add a mount. A build may write anything into env files and launch.toml.
+ * Checks that the command and its variables can be passed to a program: they have no NUL characters, and each variable
+ * has a name without `=`. bwrap reads a NUL as the end of an argument, so a variable with a NUL could add a mount. A
+ * build may write anything into env files and launch.toml.
  *
  * @throws DeployError `NOT_PASSABLE`
  * @see https://man7.org/linux/man-pages/man2/execve.2.html
@@ -45,10 +46,10 @@ export function tooLargeToPass(options?: ErrorOptions): DeployError {
   );
 }
 
-function notPassable(what: string): DeployError {
+function notPassable(problem: string): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
-    `${what}, which cannot be passed to a program`,
+    `${problem}, which cannot be passed to a program`,
     'Check what the build writes into the env files and launch.toml of its layers, and push again.',
   );
 }

@@ -20,11 +20,15 @@ const [REST, SHORT_REST] = [19, 4];
 interface Watched {
   readonly limitBytes: number;
   readonly onOver: () => void;
+  /** The shared memory of the whole machine when the sandbox started. */
+  sharedAtStart: number | null;
+  /** True if files in memory may have waited in a socket at the last look. Nobody can measure such files. */
+  isHiding: boolean;
 }
 
 /**
  * Limits the memory of sandboxes if control groups do not. Memory that several processes share counts once, and so do
- * files in memory (`memfd_create`) that a process holds open.
+ * files in memory (`memfd_create`) that a process holds open or runs as its program.
  */
 export class MemoryWatch {
   readonly #watched = new Map<number, Watched>();
@@ -35,7 +39,7 @@ export class MemoryWatch {
    * ends the watch.
    */
   watch(pid: number, limitBytes: number, onOver: () => void): Disposable {
-    this.#watched.set(pid, { limitBytes, onOver });
+    this.#watched.set(pid, { limitBytes, onOver, sharedAtStart: null, isHiding: false });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
   }
@@ -46,6 +50,7 @@ export class MemoryWatch {
     while (this.#watched.size > 0) {
       await wait(TICK_MS, null, { ref: false });
       const { availableBytes, sharedBytes } = await memoryOfMachine();
+      for (const watched of this.#watched.values()) watched.sharedAtStart ??= sharedBytes;
       most = Math.max(most, availableBytes);
       const startedAt = performance.now();
       const restedMs = startedAt - endedAt;
@@ -61,11 +66,18 @@ export class MemoryWatch {
 
   async #weigh(sharedBytes: number): Promise<void> {
     const children = Map.groupBy(await processes(), ({ parent }) => parent);
-    for (const [pid, { limitBytes, onOver }] of this.#watched) {
+    for (const [pid, watched] of this.#watched) {
+      const { limitBytes, onOver, sharedAtStart } = watched;
       const family = descendants(pid, children);
       // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
       const sum = family.reduce((all, { bytes }) => all + bytes, sharedBytes);
-      if (sum <= limitBytes || (await exactBytes(family, sharedBytes)) <= limitBytes) continue;
+      if (sum <= limitBytes) continue;
+      // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory that
+      // this machine has gained since the start counts.
+      const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
+      const { bytes, isHiding } = await exactUse(family, { sharedBytes, hiddenBytes });
+      watched.isHiding = isHiding;
+      if (bytes <= limitBytes) continue;
       if (this.#watched.delete(pid)) onOver();
     }
   }
@@ -116,19 +128,20 @@ function descendants(pid: number, children: ReadonlyMap<number, ProcessMemory[]>
 // larger of the two sums counts. The arguments after the first are the ids of the sandbox's processes. The last process
 // is in the IPC namespace that has the segments. That namespace belongs to the user namespace of the first process.
 // Only root sees files in memory that are mapped and not open. In mawk, the format %d stops at 2 GiB.
-const EXACT = `all=$1; shift
+const EXACT = `all=$1 hidden=$2; shift 2
 each() { word=$1; shift; printf "/proc/%s/$word " "$@"; }
 for last; do :; done
 { grep -HsE '^(RssAnon|VmSwap|VmPTE):' $(each status "$@")
   timeout 5 grep --line-buffered -HsE '^(Pss_Anon|SwapPss|Pss_Shmem):' $(each smaps_rollup "$@")
-  { timeout 5 find $(each fd "$@") $(each map_files "$@") -maxdepth 1 \\
+  { timeout 5 find $(each fd "$@") $(each map_files "$@") $(each exe "$@") -maxdepth 1 \\
       \\( -lname '/memfd:*' -o -lname '/dev/zero (deleted)' \\) -print0; [ $? = 124 ] && echo cut >&3; } |
     { timeout 5 xargs -0r stat -Lc 'file %i %b'; [ $? = 124 ] && echo cut; } | sort -u
+  timeout 2 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo "$@"); case $? in 0 | 124) echo hiding ;; esac
   # While a sandbox starts, it still has the namespace of this machine.
   [ "$(readlink "/proc/$last/ns/ipc")" = "$(readlink /proc/self/ns/ipc)" ] ||
     nsenter --preserve-credentials --user="/proc/$1/ns/user" --ipc="/proc/$last/ns/ipc" \\
       sed -n '2,$s/^/segment /p' /proc/sysvipc/shm
-} 3>&1 2>/dev/null | awk -v all="$all" '
+} 3>&1 2>/dev/null | awk -v all="$all" -v hidden="$hidden" '
   { split($1, part, "/"); pid = part[3] }
   /VmPTE:/ { own += $2 }
   /(RssAnon|VmSwap):/ { most[pid] += $2 }
@@ -136,22 +149,28 @@ for last; do :; done
   /Pss_Shmem:/ { shared += $2 }
   /^file/ { files += $3 / 2 }
   /^cut/ { isCut = 1 }
+  /^hiding/ { isHiding = 1 }
   /^segment/ { files += ($16 + $17) / 1024 }
   END {
     if (isCut) files = all
+    if (isHiding && hidden > files) files = hidden
     for (pid in most) own += pid in exact ? exact[pid] : most[pid]
-    printf "%.0f", 1024 * (own + (shared > files ? shared : files))
+    printf "%.0f%s", 1024 * (own + (shared > files ? shared : files)), isHiding ? " hiding" : ""
   }'`;
 
 /**
- * Returns how many bytes the processes of a sandbox use together.
+ * Measures how many bytes the processes of a sandbox use together, and whether files may wait in one of their sockets.
  *
- * @param sharedBytes - The shared memory of the whole machine. All of it counts if the files in memory of these
- * processes cannot be found in time.
+ * @param machine - `sharedBytes`: the shared memory of the whole machine. All of it counts if the files in memory of
+ * these processes cannot be found in time. `hiddenBytes` counts if files may wait in a socket.
  */
-async function exactBytes(family: readonly ProcessMemory[], sharedBytes: number): Promise<number> {
-  const words = [sharedBytes / 1024, ...family.map(({ pid }) => pid)];
-  return Number(await outputOf(EXACT, ...words.map(String)));
+async function exactUse(
+  family: readonly ProcessMemory[],
+  { sharedBytes, hiddenBytes }: { readonly sharedBytes: number; readonly hiddenBytes: number },
+): Promise<{ bytes: number; isHiding: boolean }> {
+  const words = [sharedBytes / 1024, hiddenBytes / 1024, ...family.map(({ pid }) => pid)];
+  const [bytes, hiding] = (await outputOf(EXACT, ...words.map(String))).split(' ');
+  return { bytes: Number(bytes), isHiding: hiding !== undefined };
 }
 
 async function outputOf(script: string, ...argv: string[]): Promise<string> {

@@ -2,8 +2,8 @@ import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:f
 import { setTimeout as wait } from 'node:timers/promises';
 
 /**
- * The functions of this file read /proc without awaiting anything, so that each answer describes one moment. Processes
- * that have ended, or that this user may not inspect, count as missing.
+ * The functions of this file, except `untilGone`, read /proc without awaiting anything, so that each answer describes
+ * one moment. Processes that have ended, or that this user may not inspect, count as missing.
  */
 
 /**

@@ -72,6 +72,9 @@ ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socke
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NETLINK_AUDIT = 9
+# The protocols of Internet sockets: the usual one of the socket's type, ICMP, TCP, UDP, ICMPv6, UDP-Lite and MPTCP. If a
+# program asks for another one, such as SCTP, DCCP or L2TP, the kernel loads a rarely used part of itself.
+PROTOCOLS = (0, 1, 6, 17, 58, 136, 262)
 
 
 def make(architecture, name_in_list):
@@ -113,8 +116,10 @@ def make(architecture, name_in_list):
         made.add_rule(ALLOW, "ioctl", Arg(1, MASKED_EQ, NUMBER, request))
     # Other kinds of sockets either bypass the network namespace (AF_VSOCK reaches the hypervisor) or open rarely used
     # parts of the kernel.
-    for family in (AF_UNIX, AF_INET, AF_INET6):
-        made.add_rule(ALLOW, "socket", Arg(0, EQ, family))
+    made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_UNIX))
+    for family in (AF_INET, AF_INET6):
+        for protocol in PROTOCOLS:
+            made.add_rule(ALLOW, "socket", Arg(0, EQ, family), Arg(2, EQ, protocol))
     made.add_rule(ALLOW, "socket", Arg(0, EQ, AF_NETLINK), Arg(2, NE, NETLINK_AUDIT))
     made.add_rule(ALLOW, "socketpair", Arg(0, EQ, AF_UNIX))
     return made

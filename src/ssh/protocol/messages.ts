@@ -21,7 +21,7 @@ export function disconnect(client: Connection, reason: number, text: string): vo
 }
 
 /**
- * Tells a client why the server ends its connection before the client has sent anything. Packets are not encrypted yet.
+ * Tells a client why the server ends its connection before the client's identification has arrived. Packets are not encrypted yet.
  */
 export function disconnectUnmet(socket: Socket, reason: number, text: string): void {
   const payload = disconnectMessage(reason, text);
@@ -36,9 +36,9 @@ function disconnectMessage(reason: number, text: string): Buffer {
 }
 
 /**
- * Shows a text to the person who is logging in, at any time before the login succeeds. Clients print the text unless
- * they run in quiet mode. No other message reaches a person whose login fails. ssh2's own banner is sent before the
- * server knows the user name.
+ * Shows a text to the person who is logging in, before the login succeeds. Sends nothing during a key exchange. Clients
+ * print the text unless they run in quiet mode. No other message reaches a person whose login fails. ssh2's own banner
+ * is sent before the server knows the user name.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4252#section-5.4
  */

@@ -20,6 +20,7 @@ interface Protocol {
     };
   };
   _onHandshakeComplete(...negotiated: unknown[]): void;
+  channelClose(channel: number): void;
 }
 
 /**
@@ -35,7 +36,10 @@ export function sendMessage(client: Connection, payload: Buffer): void {
   protocol._cipher.encrypt(writer.finalize(packet));
 }
 
-/** Sends a message of the transport layer (RFC 4253 section 11), even during a key exchange. */
+/**
+ * Sends a message of the transport layer (RFC 4253 section 11), even during a key exchange. Does nothing if another
+ * version of ssh2 lacks the needed parts.
+ */
 export function sendTransportMessage(client: Connection, payload: Buffer): void {
   const protocol = protocolOf(client);
   const writer = protocol?._packetRW?.write;
@@ -80,12 +84,27 @@ export function socketOf(client: Connection): Socket | null {
 }
 
 /**
- * Returns the largest data packet that the client accepts in this session (RFC 4254 section 5.1). If the size is 0,
- * ssh2 loops for ever.
+ * Returns the size in bytes of the largest data packet that the client accepts in this session (RFC 4254 section 5.1).
+ * Returns 0 if another version of ssh2 lacks the private field. If the client asks for 0, ssh2 loops for ever.
  */
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
   return inner._chanInfo?.outgoing.packetSize ?? 0;
+}
+
+/**
+ * Answers the client that has closed a session without a command, and forgets the session. ssh2 does this only for
+ * sessions with a command, and keeps the others in memory until the connection ends.
+ */
+export function closeUnused(client: Connection, session: Session): void {
+  const { _channel: channel, _chanInfo: ends } = session as unknown as {
+    readonly _channel?: ServerChannel;
+    readonly _chanInfo?: { readonly incoming: { id: number }; readonly outgoing: { id: number } };
+  };
+  if (channel !== undefined || ends === undefined) return;
+  const { _chanMgr: known } = client as unknown as { readonly _chanMgr?: { remove(id: number): void } };
+  known?.remove(ends.incoming.id);
+  protocolOf(client)?.channelClose(ends.outgoing.id);
 }
 
 /**

@@ -62,7 +62,7 @@ export class ClientStreams {
     channel.stderr.on('error', () => this.leave());
   }
 
-  /** Fires when the client has disconnected. */
+  /** Fires when the client has disconnected, or counts as disconnected because it stalls or was dropped. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
@@ -85,7 +85,7 @@ export class ClientStreams {
     return this.#last;
   }
 
-  /** Writes a few lines to standard error. Drops everything beyond 64 kB. */
+  /** Writes a few lines to standard error. Drops everything beyond 64 KiB of all calls together. */
   err(text: string): Promise<void> {
     const bytes = Buffer.from(this.#shown(text)).subarray(0, MAX_ERR_BYTES - this.#errBytes);
     this.#errBytes += bytes.length;

@@ -3,6 +3,7 @@ import type { Connection, ServerChannel, Session } from 'ssh2';
 import parseWords from 'string-argv';
 import { authorize } from '../../auth/authorize.ts';
 import type { Directory } from '../../auth/directory.ts';
+import { assertKey } from '../../auth/reauthorize.ts';
 import type { CommandLine, Services } from '../../cli/command.ts';
 import { takesTerminal } from '../../cli/command-table.ts';
 import { DeployError } from '../../core/errors.ts';
@@ -42,8 +43,6 @@ export interface SessionServices {
 export interface SessionContext extends SessionServices {
   readonly principal: Principal;
   readonly connection: { readonly client: Connection; readonly socket: Socket };
-  /** Checks the key of the login again. Throws a DeployError if the key is no longer valid. */
-  readonly confirm: (signal: AbortSignal) => Promise<void>;
   /** Fires when the server shuts down and has waited long enough. */
   readonly signal: AbortSignal;
   /** Drops a client that reads nothing: ends its connection, or only this session if other sessions run. */
@@ -111,7 +110,8 @@ async function answer(
   const signal = AbortSignal.any([client.gone, context.signal]);
   using held = new DisposableStack();
   if (command === null || !isGitCommand(command)) held.defer(takePlace(context));
-  await context.confirm(signal);
+  // The connection may have outlived the key.
+  await assertKey(directory, principal, signal);
   if (command === null) {
     await client.out(await greeting(directory, principal, services.addresses.ssh, signal));
     return 0;

@@ -54,7 +54,11 @@ export class Backups {
     return age < 0 ? Number.POSITIVE_INFINITY : age;
   }
 
-  /** The path of the newest store backup that is intact and contains at least one tool. Null if there is none. */
+  /**
+   * The path of the newest store backup that is intact and contains at least one tool. Null if there is none.
+   *
+   * @throws the first error of a backup that could not be read, if no other backup is good.
+   */
   async newestGoodStore(): Promise<string | null> {
     let unreadable: unknown = null;
     for (const path of await this.list('store')) {
@@ -144,9 +148,10 @@ export interface BackupClockOptions {
 }
 
 /**
- * Makes a backup every hour until it is closed. The first is due when the newest backup is an hour old, so that a
- * server that restarts often keeps a whole day of backups. The first release that goes live is backed up within a
- * minute. A backup is also due if there is none of the user directory. A failed backup is logged as an error.
+ * Backs up the store and the user directory (directory.yaml) every hour until it is closed. The first backup is due when
+ * the newest one is an hour old, so that a server that restarts often keeps a whole day of backups. The first release
+ * that goes live is backed up within a minute. A backup is also due if the user directory is good and has no backup yet.
+ * A failed backup is logged as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;

@@ -38,7 +38,7 @@ export class ReadBack {
 
   /**
    * Copies a release from the store to a file, unless an intact copy exists. Such a copy is never outdated, because a
-   * release never changes.
+   * release never changes. Does nothing if the store lacks the release or its deployment.
    *
    * @param end - The last changes to the deployment of the release. The copy has them before the store does.
    */
@@ -60,7 +60,10 @@ export class ReadBack {
     });
   }
 
-  /** Copies each release that has no copy. Replaces a torn copy only for the newest release. */
+  /**
+   * Copies those of the tool's newest 100 releases that went live and have no copy. Replaces a torn copy only for the
+   * newest release.
+   */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));
     const [newest, ...others] = this.#options.releases.wereLive(tool, MAX_COPIES);

@@ -7,7 +7,7 @@ type BuildRow = Omit<Build, 'artifact'> & { artifact: string | null };
 const selected =
   'id, tool, "commit", deployment_id AS deploymentId, state, artifact, started_at AS startedAt, ended_at AS endedAt';
 
-/** The builds, in the order in which they started. `artifact` is null after `forgetArtifact`. */
+/** The builds, in the order of their starts. `artifact` is null before a build succeeds and after `forgetArtifact`. */
 export class BuildsTable {
   readonly #database: Database;
 

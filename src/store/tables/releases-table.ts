@@ -12,7 +12,7 @@ const listed = `tool, version, state, "commit", artifact, description, "by",
   credential, deployment_id AS deploymentId, created_at AS createdAt`;
 const selected = `${listed}, config_vars AS sealed`;
 
-/** The releases. Once added, only their state changes. */
+/** The releases. Once added, only their state changes, unless `enter` repairs them. */
 export class ReleasesTable {
   readonly #database: Database;
   readonly #key: SecretsKey;
@@ -86,10 +86,13 @@ export class ReleasesTable {
     return new Map(rows.map(({ version, deploymentId }) => [version, deploymentId]));
   }
 
-  /** The bytes of config vars in all releases, even failed ones, created after `after` and at or before `until`. */
+  /**
+   * The bytes of config vars and artifacts in all releases, even failed ones, created after `after` and at or before
+   * `until`.
+   */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
-      `SELECT coalesce(sum(length(config_vars)), 0) AS bytes FROM releases
+      `SELECT coalesce(sum(length(config_vars) + length(artifact)), 0) AS bytes FROM releases
         WHERE tool = ? AND created_at > ? AND created_at <= ?`,
       tool,
       after,

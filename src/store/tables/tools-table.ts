@@ -42,7 +42,10 @@ export class ToolsTable {
     this.#database.run('UPDATE tools SET is_stopped = ? WHERE name = ?', Number(isStopped), name);
   }
 
-  /** Records the live version of a tool and its config vars. Runs within the caller's transaction. */
+  /**
+   * Records the live version of a tool and its config vars, and that the tool is not stopped. Runs within the caller's
+   * transaction.
+   */
   setLive(name: ToolName, version: number, vars: Readonly<Record<string, string>>): void {
     this.#database.run(
       'UPDATE tools SET live_version = ?, is_stopped = 0, config_vars = ? WHERE name = ?',
@@ -68,7 +71,7 @@ export class ToolsTable {
     this.tool(name);
   }
 
-  /** The highest version that a release of the tool was given. 0 if none was. */
+  /** The highest version that a release of the tool was given, or that was skipped. 0 if there is none. */
   lastVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'SELECT last_version AS version FROM tools WHERE name = ?',

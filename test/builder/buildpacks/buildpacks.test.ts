@@ -131,7 +131,9 @@ for (const { name, text, files = {}, code = 1, says } of [
 ]) {
   test(`a program of the Procfile that nothing provides is reported by the build: ${name}`, async () => {
     await using source = await ASource.of({ ...files, Procfile: text });
-    const run = await source.run('procfile', 'build', { TOOLFORGE_RUN_PACKAGES: join(source.folder, 'status') });
+    const run = await source.run('procfile', 'build', {
+      TOOLFORGE_RUN_PACKAGES: join(source.folder, 'status'),
+    });
     assert.equal(run.code, code, run.output);
     assert.match(run.output, says);
   });

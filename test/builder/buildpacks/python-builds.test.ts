@@ -40,7 +40,10 @@ for (const { name, fixture, change, says } of [
     fixture: 'uv-flask',
     change: async (folder: string) => {
       const path = join(folder, 'pyproject.toml');
-      await writeFile(path, (await readFile(path, 'utf8')).replace('"flask>=3.1"', '"flask>=3.1", "requests"'));
+      await writeFile(
+        path,
+        (await readFile(path, 'utf8')).replace('"flask>=3.1"', '"flask>=3.1", "requests"'),
+      );
     },
     says: /REFUSED .*uv exited 1: uv\.lock is older than pyproject\.toml, and lacks requests/,
   },
@@ -61,7 +64,10 @@ for (const { name, fixture, change, says } of [
     fixture: 'flask',
     change: async (folder: string) => {
       await writeFile(join(folder, 'requirements.txt'), 'starlette\n');
-      await writeFile(join(folder, 'app.py'), 'from starlette.applications import Starlette\napp = Starlette()\n');
+      await writeFile(
+        join(folder, 'app.py'),
+        'from starlette.applications import Starlette\napp = Starlette()\n',
+      );
     },
     says: /REFUSED .*python-web exited 1: app\.py is an ASGI application, and no requirements install a server/,
   },
@@ -94,7 +100,10 @@ for (const { name, fixture, change, says } of [
     name: 'a Django project whose settings need a config var',
     fixture: 'django-15',
     change: (folder: string) =>
-      appendFile(join(folder, 'site_of_tools/settings.py'), '\nimport os\nTOKEN = os.environ["WIKI_TOKEN"]\n'),
+      appendFile(
+        join(folder, 'site_of_tools/settings.py'),
+        '\nimport os\nTOKEN = os.environ["WIKI_TOKEN"]\n',
+      ),
     says: /collectstatic failed, so the tool has no collected static files\. The settings need WIKI_TOKEN: set it with `config set WIKI_TOKEN=VALUE`/,
   },
 ]) {

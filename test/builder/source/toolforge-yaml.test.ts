@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import {
+  assertRunnable,
   type Component,
   type ProcessRequests,
   requestedProcesses,
@@ -335,4 +336,24 @@ test('threat 66: a toolforge.yaml that is slow to parse is parsed in another thr
   const all = process.cpuUsage(before.all);
   const main = process.threadCpuUsage(before.main);
   assert.ok(main.user + main.system < (all.user + all.system) / 2, JSON.stringify({ all, main }));
+});
+
+test('threat 66: a long command that many scheduled components share is refused, because each release keeps all copies', () => {
+  const web = (command: string) => ({ type: 'web', command: ['bash', '-c', command], isDefault: true });
+  const schedule = { text: '@daily', cron: '0 0 * * *' } as Component['schedule'];
+  const nightly = Array.from({ length: 20 }, (_, index) => ({
+    ...{ name: `job-${index}`, command: 'web', schedule, isPublished: false },
+  }));
+  const bytes = 1500;
+  const processes = (count: number) =>
+    requestedProcesses(
+      [web('x'.repeat(count))],
+      { components: nightly, formation: {}, service: {} },
+      assert.fail,
+    );
+  assertRunnable(processes(bytes), 20);
+  assert.throws(() => assertRunnable(processes(bytes * 2), 20), {
+    code: 'COMMANDS_TOO_LONG',
+    message: /at most 32768 are allowed/,
+  });
 });

@@ -227,8 +227,10 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('if the namespace for builds is missing, a push says so, and the next start logs an alarm', async () => {
-    await using builder = await open({ build_namespace: 'no-such-namespace' });
+  test('if the namespace for builds and the builder image are missing, a push names the namespace, and the next start logs both', async () => {
+    // The build itself would first find out that the image is missing.
+    const builder_image = `${registryHost}/no-such-builder:1`;
+    await using builder = await open({ build_namespace: 'no-such-namespace', builder_image });
     await assert.rejects(
       builder.build(script('')),
       failsWith('BUILD_NAMESPACE', /builds, no-such-namespace, does not exist/),
@@ -237,7 +239,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     const alarms = builder.log.filter(({ level }) => level === 50);
     assert.deepEqual(
       alarms.map(({ msg }) => msg),
-      ['build namespace cannot be used'],
+      ['build namespace cannot be used', 'builder image cannot be used'],
     );
   });
 

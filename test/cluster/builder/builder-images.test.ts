@@ -62,7 +62,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.deepEqual(await tags(), ['latest', 'second', 'third']);
   });
 
-  test('an image that the server refuses after the build is deleted from the registry', async () => {
+  test('if the server refuses the image of a finished build, it deletes the image from the registry', async () => {
     await using there = await open();
     const { builder, tags } = there;
     const noProcess = checkOut({ 'build.sh': 'rm /layers/sample_script/launch.toml' });

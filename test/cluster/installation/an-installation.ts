@@ -213,12 +213,19 @@ export class Installation implements AsyncDisposable, Remote {
     return await ask(ingress, { host: `${tool}.${DOMAIN}` });
   }
 
-  /** Kills the server, and waits until it runs again. */
+  /** Kills the server by SIGKILL, so that it ends nothing itself, and waits until it runs again. */
   async kill(): Promise<void> {
     await this.#keepLog();
-    const uid = await this.uid();
-    await kubectl('-n', HOME, 'delete', 'pod', POD, '--grace-period=0', '--force', '--wait=false');
-    await this.untilReady(uid);
+    const state = async (part: string) =>
+      await kubectl('-n', HOME, 'get', 'pod', POD, '-o', `jsonpath={.status.containerStatuses[0].${part}}`);
+    const restarts = await state('restartCount');
+    // The only child of process 1, which is tini. The command itself may die with its container.
+    const kill = 'kill -9 $(cat /proc/1/task/1/children)';
+    await run('kubectl', ['-n', HOME, 'exec', POD, '--', 'sh', '-c', kill]);
+    await until(async () => (await state('restartCount')) !== restarts, 'the server is killed', 60_000);
+    const exitCode = await state('lastState.terminated.exitCode');
+    if (exitCode !== '137') throw new Error(`the server was not killed: it exited ${exitCode}`);
+    await this.untilReady('');
     await this.untilServed();
   }
 

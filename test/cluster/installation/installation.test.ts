@@ -181,10 +181,15 @@ test('if the server is killed during a rollout, the tool still answers, and the 
     const found = await objects(namespace, 'deployments');
     return found.length === 1 && found;
   }, 'one release runs');
+  // Pods of the previous release may still be ending.
+  const old = new Set(await objects(namespace, 'pods'));
   await byKey.commit('slow start', politeTool('three', { first: 'import time; time.sleep(120)' }));
   const pushing = byKey.push();
   await until(
-    async () => (await objects(namespace, 'pods', '--field-selector=status.phase=Running')).length > 1,
+    async () => {
+      const running = await objects(namespace, 'pods', '--field-selector=status.phase=Running');
+      return running.some((pod) => !old.has(pod));
+    },
     'the new release starts',
     60_000,
   );
@@ -303,12 +308,16 @@ test('threat 85: a server that loses its Lease ends with an error, and returns w
 });
 
 test('if a bad setting stops the server, correcting the setting is enough to bring the server back', async () => {
+  const uid = await installation.uid();
   await installation.change({ ssh: 'nowhere' });
   await kubectl('apply', '-k', installation.overlay);
-  const crashes = 'jsonpath={.status.containerStatuses[0].restartCount}';
+  const crashes = 'jsonpath={.metadata.uid} {.status.containerStatuses[0].restartCount}';
   await until(
-    async () =>
-      Number((await run('kubectl', ['-n', HOME, 'get', 'pod', `${HOME}-0`, '-o', crashes])).stdout) > 0,
+    async () => {
+      const { stdout } = await run('kubectl', ['-n', HOME, 'get', 'pod', `${HOME}-0`, '-o', crashes]);
+      // The old pod may also have restarted.
+      return !stdout.startsWith(uid) && Number(stdout.split(' ')[1]) > 0;
+    },
     'the server crashes',
     120_000,
   );

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { PatchStrategy } from '@kubernetes/client-node';
+import { pino } from 'pino';
 import type { ToolName } from '../../../src/core/names.ts';
 import { applyObject } from '../../../src/kubernetes/apply.ts';
 import type { KubernetesRuntime } from '../../../src/run/kubernetes/kubernetes-runtime.ts';
@@ -270,6 +271,23 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await until(async () => (await uids(tool)).length === 1, 'the pod of v7 is gone');
     assert.equal(await ask(tool), 'one');
     await second.close();
+  });
+
+  test('if a tool’s first rollout failed, the next start of the server raises no alarm', async () => {
+    const tool = 'unlucky' as ToolName;
+    const logged: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line) => void logged.push(line) });
+    const other = await clusterBench({ log });
+    try {
+      const source = { 'web.py': 'raise SystemExit(3)' };
+      const release = releaseOf(tool, 1, await other.artifact(source, [web()]));
+      await assert.rejects(rollOut(other.runtime, release));
+      logged.length = 0;
+      await other.startAnother(tool).cleanUp(tool);
+      assert.deepEqual(logged, []);
+    } finally {
+      await other.close();
+    }
   });
 
   test('a start of the server cleans up even for a tool without a namespace', async () => {

@@ -190,6 +190,14 @@ test('the line about a deployment’s place in the queue never names another per
   assert.doesNotMatch(told, /tool-[cd]/);
 });
 
+test('the line about the queue names no other tool to a tool account, although all tool accounts count as one person', async () => {
+  const line = new Line(2);
+  line.enter('tools.x:a1', 'tools.y:b1', 'bob:c1', 'tools.z:d1');
+  const told = [...(await line.told('b1')), ...(await line.told('d1'))].join();
+  assert.match(told, /; all tools that push by themselves count as one person, who has one since N s/);
+  assert.doesNotMatch(told, /tool-/);
+});
+
 test('if a deployment’s place in the queue changes often, the newest place is printed at intervals', async () => {
   const line = new Line(1, 300);
   line.enter('alice:a1', 'bob:b1', 'carol:c1');

@@ -31,7 +31,7 @@ test('threat 83: a tool that sets config vars again and again is refused after 6
   const { stdout } = await execa('du', ['-s', '-k', place.folder]);
   const used = Number.parseInt(stdout, 10) * 1024;
   assert.ok(used < 170 * MIB, `${Math.round(used / MIB)} MiB of disk`);
-  assert.match(refused ?? 'never refused', /64 MiB of config vars in 24 hours/);
+  assert.match(refused ?? 'never refused', /64 MiB of config vars and commands in 24 hours/);
   // The live release stays live, and a restart still works because it makes no release.
   assert.equal((await line.restart(wikibot, one.principal).verdict).isLive, true);
 });

@@ -167,7 +167,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     },
     { name: 'a host with a dot at the end', bytes: 'GET /outer HTTP/1.1\r\nHost: echo.localhost.\r\n\r\n' },
   ]) {
-    test(`${name}: a tool reads one request, framed by the server and without reserved headers`, async () => {
+    test(`${name}: a tool reads one request, framed by the server, with the client’s real address and without forged fields`, async () => {
       const { seen, statuses } = await send(bytes);
       assert.deepEqual(statuses, ['200']);
       assert.equal(seen.length, 1, seen.join('\n---\n'));

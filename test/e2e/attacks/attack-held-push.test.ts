@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { execa } from 'execa';
 import { DirectoryFile } from '../../../src/auth/file/directory-yaml.ts';
 import { encodeCommandList } from '../../../src/git/push/command-list.ts';
 import { packOf } from '../../support/attack-push.ts';
@@ -17,14 +18,22 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Makes a live tool, and pushes a second commit without the last 10 bytes of the pack. `finish` sends them. */
-async function heldPush(name: string, login: (name: string) => Promise<string>) {
+/** Makes a live tool. Returns a push of a second commit, as bytes, and a function that waits until git receives them. */
+async function secondPush(name: string) {
   const { tree, first } = await liveTool(server, name);
   const second = await tree.commit('two', webTool('two'));
   const command = { oldId: first, newId: second, ref: 'refs/heads/main' };
   const capabilities = new Set(['report-status', 'side-band-64k']);
   const list = encodeCommandList({ commands: [command], capabilities, shallow: [], pushOptions: [] });
   const pack = await packOf(tree, [second, `^${first}`]);
+  const objects = join(server.folder, `data/repositories/${name}.git/objects`);
+  const isReceiving = async () => (await readdir(objects)).some((entry) => entry.includes('incoming'));
+  return { list, pack, untilReceiving: () => until(isReceiving, 'the pack arrives') };
+}
+
+/** Makes a live tool, and pushes a second commit without the last 10 bytes of the pack. `finish` sends them. */
+async function heldPush(name: string, login: (name: string) => Promise<string>) {
+  const { list, pack, untilReceiving } = await secondPush(name);
   const push = request(`http://${server.http}/${name}.git/git-receive-pack`, {
     method: 'POST',
     headers: {
@@ -33,9 +42,7 @@ async function heldPush(name: string, login: (name: string) => Promise<string>) 
     },
   });
   push.write(Buffer.concat([list, pack.subarray(0, -10)]));
-  const objects = join(server.folder, `data/repositories/${name}.git/objects`);
-  const isReceiving = async () => (await readdir(objects)).some((entry) => entry.includes('incoming'));
-  await until(isReceiving, 'the pack arrives');
+  await untilReceiving();
   const finish = async (): Promise<string> => {
     push.end(pack.subarray(-10));
     const [response] = (await once(push, 'response')) as [IncomingMessage];
@@ -68,4 +75,24 @@ test('threat 8: a push that is held open does not go live if its tool is removed
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
   assert.match(await finish(), /ng refs\/heads\/main there is no tool held that .* maintains/);
   assert.equal((await server.get(name)).body, 'one');
+});
+
+test('threat 8: a push over SSH that is held open does not go live if its key is removed', async () => {
+  const { list, pack, untilReceiving } = await secondPush('thief');
+  const key = join(server.folder, 'stolen');
+  await execa('ssh-keygen', ['-q', '-N', '', '-t', 'ed25519', '-f', key]);
+  assert.equal((await server.local('user', 'add', server.user, '--key', `${key}.pub`)).exitCode, 0);
+  const [host = '', port = ''] = server.ssh.split(':');
+  const options = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(5);
+  const target = ['-p', port, `${server.user}@${host}`, "git-receive-pack '/thief.git'"];
+  const push = execa('ssh', ['-F', 'none', '-i', key, ...options, ...target], { reject: false });
+  push.stdin.write(Buffer.concat([list, pack.subarray(0, -10)]));
+  await untilReceiving();
+  const file = join(server.folder, 'data/directory.yaml');
+  const [, blob = ''] = (await readFile(`${key}.pub`, 'utf8')).split(' ');
+  const lines = (await readFile(file, 'utf8')).split('\n');
+  await writeFile(file, lines.filter((line) => !line.includes(blob)).join('\n'));
+  push.stdin.end(pack.subarray(-10));
+  assert.match((await push).stdout, /ng refs\/heads\/main this server no longer accepts the key/);
+  assert.equal((await server.get('thief')).body, 'one');
 });

@@ -67,6 +67,15 @@ for (const { name, refs, options, expected } of [
     refs: [[`refs/tags/${'é'.repeat(122)}`], [`refs/tags/${'é'.repeat(123)}`]],
     expected: [/^store$/, /longer than 255 bytes/],
   },
+  {
+    name: 'threat 37: a tag whose name has more than eight parts is refused, because each part is a folder; it can be deleted',
+    refs: [
+      [`refs/tags/${'d/'.repeat(7)}v1`],
+      [`refs/tags/${'d/'.repeat(8)}v1`],
+      [`refs/tags/${'d/'.repeat(8)}v1`, zeroId],
+    ],
+    expected: [/^store$/, /can have 8 parts between slashes, and this name has more/, /^store$/],
+  },
   { name: 'a tag may be deleted', refs: [['refs/tags/v1', zeroId]], expected: [/^store$/] },
   {
     name: 'an atomic push cannot delete a tag',
@@ -124,7 +133,7 @@ for (const { name, refs, options, expected } of [
   });
 }
 
-test('threat 49: if a push names a branch three times, the first line deploys, and the others are refused', () => {
+test('threat 49: if a push names a branch three times, the first of the three deploys, and the others are refused', () => {
   const fates = judge([['refs/heads/main', a], ['refs/heads/main'], ['refs/heads/main', 'c'.repeat(40)]]);
   assert.deepEqual(fates, [
     'deploy',

@@ -4,10 +4,21 @@ import { once } from 'node:events';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { createGzip, gzipSync } from 'node:zlib';
 import { execa } from 'execa';
-import { basic, makeCommit, openDoor, runGit, type TestDoor } from '../../support/http/http-door.ts';
+import { DeployTokens } from '../../../src/auth/deploy-tokens.ts';
+import type { Services } from '../../../src/cli/command.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { DeployToken } from '../../../src/core/types.ts';
+import {
+  basic,
+  type DoorOverrides,
+  makeCommit,
+  openDoor,
+  runGit,
+  type TestDoor,
+} from '../../support/http/http-door.ts';
 import { collect, sendRaw } from '../../support/http/http-raw.ts';
 
 const RECEIVE = 'application/x-git-receive-pack-request';
@@ -242,22 +253,66 @@ test('if git cannot be started, every git request over HTTP is answered 500', as
   assert.equal(fetched.status, 500);
 });
 
-test('threat 55: requests for refs with one password start at most four gits at once, and all are answered', async (context) => {
-  let running = 0;
-  let most = 0;
+/** Opens a door that counts the requests for refs that are answered at the same time. */
+async function openCounting(context: TestContext, overrides: DoorOverrides = {}) {
+  const count = { running: 0, most: 0, hold: async () => {} };
   const door = await openDoor(context, {
+    ...overrides,
     packServices: (packs) => ({
       receive: (request) => packs.receive(request),
       advertise: (tool) => packs.advertise(tool),
       upload: async (tool, protocol) => {
-        running += 1;
-        most = Math.max(most, running);
+        count.running += 1;
+        count.most = Math.max(count.most, count.running);
         await new Promise((resolve) => setTimeout(resolve, 30));
-        running -= 1;
+        await count.hold();
+        count.running -= 1;
         return await packs.upload(tool, protocol);
       },
     }),
   });
+  return { door, count };
+}
+
+test('threat 55: requests for refs with many tokens of one person start at most 16 gits at once, and all are answered', async (context) => {
+  const known = new Map<string, { token: DeployToken; hash: Uint8Array }>();
+  const tokens = new DeployTokens({
+    addToken: (token, hash) => void known.set(token.id, { token, hash }),
+    token: (id) => known.get(id) ?? null,
+    tokens: () => [],
+    useToken: () => {},
+    removeToken: () => false,
+  });
+  const services = { addresses: { ssh: '', http: '' }, audit: () => {}, tokens } as unknown as Services;
+  const { door, count } = await openCounting(context, { services });
+  const wanted = {
+    tool: 'hello' as ToolName,
+    name: 'ci',
+    scope: 'read',
+    by: 'alice',
+    lifeMs: 60_000,
+  } as const;
+  const ask = async (secret: string) => {
+    const headers = { authorization: basic('ci', secret) };
+    const answer = await fetch(`${door.url}/hello.git/info/refs?service=git-upload-pack`, { headers });
+    await answer.text();
+    return answer.status;
+  };
+  const secrets = Array.from({ length: 10 }, () => tokens.create(wanted).secret);
+  // The first request makes the repository.
+  assert.equal(await ask(secrets[0] ?? ''), 200);
+  const gate = Promise.withResolvers<void>();
+  count.hold = () => gate.promise;
+  const answers = secrets.flatMap((secret) => Array.from({ length: 4 }, () => ask(secret)));
+  await until(() => count.running >= 16);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  gate.resolve();
+  assert.deepEqual(await Promise.all(answers), Array(40).fill(200));
+  assert.equal(count.most, 16);
+});
+
+test('threat 55: requests for refs with one password start at most four gits at once, and all are answered', async (context) => {
+  const { door, count } = await openCounting(context);
   const headers = { authorization: basic() };
   const ask = async () => {
     const answer = await fetch(`${door.url}/hello.git/info/refs?service=git-upload-pack`, { headers });
@@ -267,7 +322,7 @@ test('threat 55: requests for refs with one password start at most four gits at 
   // The first request makes the repository.
   assert.equal(await ask(), 200);
   assert.deepEqual(await Promise.all(Array.from({ length: 20 }, ask)), Array(20).fill(200));
-  assert.equal(most, 4);
+  assert.equal(count.most, 4);
 });
 
 test('a fetch request with nonsense is answered 400', async (context) => {

@@ -60,6 +60,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       health_time: 3000,
       release_time: 3000,
       schedule_time: 8000,
+      scheduled_processes: 2,
       settle_time: 900,
       drain_time: options.drainMs ?? 5000,
       answer_time: options.answerMs ?? 60_000,

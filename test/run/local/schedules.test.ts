@@ -85,6 +85,31 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal(await log(bench, 'update'), 'old\nnew');
     }));
 
+  test('threat 60: scheduled runs of old releases do not pile up if each release gives its processes new names', () =>
+    within(async (bench) => {
+      const { runtime, clock, artifact } = bench;
+      const named = (...names: readonly string[]) =>
+        artifact(
+          { 'update.py': slow },
+          names.map((type) => ({ ...everyMinute(), type })),
+        );
+      await rollOut(runtime, release(1, await named('one', 'two')));
+      await clock.pass(60);
+      await says(bench, 'ready', 2);
+      await rollOut(runtime, release(2, await named('three')));
+      await clock.pass(60);
+      await says(
+        bench,
+        'three.1 was not started at 2026-01-01 00:02 UTC: 2 scheduled runs of timed have not ended, and no more are allowed (scheduled_processes)',
+      );
+      assert.equal(await log(bench, 'three'), '');
+      await rollOut(runtime, release(3, await named('one')));
+      await runtime.stop(tool);
+      await rollOut(runtime, release(4, await named('four', 'five')));
+      await clock.pass(60);
+      await says(bench, 'ready', 4);
+    }));
+
   test('a scheduled run that takes too long is ended, and the next run starts', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;

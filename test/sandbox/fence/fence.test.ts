@@ -23,7 +23,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
   for (const uid of [0, PLAIN_USER]) {
     const who = uid === 0 ? 'root' : 'a plain user';
 
-    test(`threat 62: no socket of a sandbox reaches a blocked network, bound to the device or not (server of ${who})`, async () => {
+    test(`threat 62: no socket of a sandbox reaches a blocked network, even if it is bound to the sandbox’s eth0 (the server runs as ${who})`, async () => {
       const translated = `64:ff9b::${CLOUD.ipv4}`;
       const argv = attackOn(CLOUD.ipv4, CLOUD.ipv6, `::ffff:${CLOUD.ipv4}`, translated);
       const output = await machine.output({ blocked: CLOUD_NETWORKS, argv }, { uid });
@@ -33,7 +33,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
       assert.doesNotMatch(output, /answer|secret/);
     });
 
-    test(`threat 62: no socket of a sandbox reaches an address of the machine itself (server of ${who})`, async () => {
+    test(`threat 62: no socket of a sandbox reaches an address of the machine itself (the server runs as ${who})`, async () => {
       const link = `${await machine.linkAddress()}%eth0`;
       const groups = ['10.77.0.255', '255.255.255.255', '224.0.0.251', 'ff02::1%eth0'];
       const mapped = MACHINE.ipv4.map((address) => `::ffff:${address}`);
@@ -43,7 +43,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
       assert.doesNotMatch(output, /answer|secret/);
     });
 
-    test(`threat 62: a tool can take UDP ports of this machine only from 61000 on (server of ${who})`, async () => {
+    test(`threat 62: if a tool sends UDP, this opens UDP ports of this machine only from 61000 on (the server runs as ${who})`, async () => {
       const program = `
 import socket, time
 for port in [*range(40_000, 40_200), 0]:
@@ -72,7 +72,7 @@ time.sleep(600)`;
       );
     });
 
-    test(`threat 62: running sandboxes cannot reach an address that the machine gets later (server of ${who})`, async () => {
+    test(`threat 62: running sandboxes cannot reach an address that the machine gets later (the server runs as ${who})`, async () => {
       const addresses = uid === 0 ? ['10.77.0.50', 'fd77::50'] : ['10.77.0.51', 'fd77::51'];
       const loop = `import time\nfor i in range(60):\n  exec(attack)\n  print('round', flush=True)\n  time.sleep(0.2)`;
       const argv = ['python3', '-c', `attack = ${JSON.stringify(attack)}\n${loop}`, '0.6', ...addresses];

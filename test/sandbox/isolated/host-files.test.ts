@@ -206,7 +206,9 @@ test('over the /etc of a Debian tree lie only accounts, name servers, host names
   const { overTree } = await hostFiles(join(data.path, 'own'), { root, isFenced });
   assert.deepEqual(
     overTree.filter((word) => word.startsWith('/etc/')).sort(),
-    ['group', 'hosts', 'passwd', 'resolv.conf', 'ssl/certs/ca-certificates.crt'].map((name) => `/etc/${name}`),
+    ['group', 'hosts', 'passwd', 'resolv.conf', 'ssl/certs/ca-certificates.crt'].map(
+      (name) => `/etc/${name}`,
+    ),
   );
   assert.equal(sourceOf(overTree, '/etc/hosts'), join(root, 'etc/hosts'));
 });

@@ -179,6 +179,33 @@ test('each tool runs as its own user, and cannot read a file that another tool h
   assert.match(read.output, /Permission denied/);
 });
 
+test('threat 53: no variable of a tool is in an argument, which every user of this machine can read', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const env = {
+    PASSWORD: 'secret one',
+    LD_SDK_KEY: 'secret "$two"',
+    LD_LIBRARY_PATH: '/layers/secret three',
+    'LD_SDK.KEY': 'secret four',
+  };
+  const script = 'import os, time; print(sorted(os.environ.items()), flush=True); time.sleep(600)';
+  const child = startIn(sandbox, ['/usr/bin/python3', '-c', script], { env });
+  const line = await lineOf(child, /PASSWORD/);
+  for (const value of [env.PASSWORD, env.LD_SDK_KEY, env.LD_LIBRARY_PATH])
+    assert.ok(line.includes(value), line);
+  assert.doesNotMatch(line, /LATER/);
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const shown = await Promise.all(
+    pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+  );
+  assert.deepEqual(
+    shown.filter((argv) => argv.includes(data.path) && argv.includes('secret')),
+    [],
+  );
+  child.kill();
+  await child.exited;
+});
+
 test('a port that a sandbox publishes can be reached at 127.0.0.1, but not at another address of this machine', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');

@@ -25,6 +25,39 @@ if os.fork() == 0:
     file = os.memfd_create('x')
     for _ in range(512): os.write(file, bytes(${MIB}))
     time.sleep(300)`,
+  'files in memory that are the program of a process, which has unmapped them': `
+program = open('/usr/bin/python3', 'rb').read()
+code = '''
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+own = [line.split()[:2] for line in open('/proc/self/maps') if '/memfd:' in line]
+for place, rights in own:
+    start, end = [int(half, 16) for half in place.split('-')]
+    size = ctypes.c_size_t(end - start)
+    copy = ctypes.c_void_p(libc.mmap(None, size, 7, 0x22, -1, 0))
+    ctypes.memmove(copy, ctypes.c_void_p(start), end - start)
+    libc.mprotect(copy, size, sum(number for right, number in zip('rwx', (1, 2, 4)) if right in rights))
+    libc.mremap(copy, size, size, 3, ctypes.c_void_p(start))
+os.write(7, b'unmapped')
+time.sleep(300)
+'''
+reader, writer = os.pipe()
+os.dup2(writer, 7)
+for _ in range(4):
+    file = os.memfd_create('x')
+    os.write(file, program)
+    for _ in range(32): os.write(file, bytes(${MIB}))
+    if os.fork() == 0: os.execve(file, ['/usr/bin/python3', '-c', code], {})
+    os.close(file)
+    os.read(reader, 8)`,
+  'files in memory that wait in sockets': `
+held = [socket.socketpair() for _ in range(16)]
+for left, _ in held:
+    file = os.memfd_create('x')
+    os.posix_fallocate(file, 0, 32 * ${MIB})
+    socket.send_fds(left, [b'x'], [file])
+    os.close(file)`,
   'shared memory': `
 held = mmap.mmap(-1, 512 * ${MIB})
 for place in range(0, len(held), 4096): held[place] = 1`,
@@ -57,7 +90,7 @@ for (const [what, program] of Object.entries(TAKING)) {
   test(`threat 60: memory beyond the limit ends a sandbox: ${what}`, async () => {
     await using data = await dataFolder();
     const sandbox = await sandboxIn(data.path, 'isolated');
-    const code = `import ctypes, mmap, os, threading, time\n${program}\ntime.sleep(300)`;
+    const code = `import ctypes, mmap, os, socket, threading, time\n${program}\ntime.sleep(300)`;
     const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
     assert.equal(exit.isOutOfMemory, true, JSON.stringify(exit));
   });

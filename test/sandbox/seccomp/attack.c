@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/keyctl.h>
 #include <linux/fs.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -121,6 +122,8 @@ int main(void) {
   { TRY("socket vsock", socket(AF_VSOCK, SOCK_STREAM, 0)); }
   { TRY("socket packet", socket(AF_PACKET, SOCK_DGRAM, 0)); }
   { TRY("socket crypto", socket(AF_ALG, SOCK_SEQPACKET, 0)); }
+  { TRY("socket sctp", socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP)); }
+  { TRY("socket dccp", socket(AF_INET6, 6, IPPROTO_DCCP)); }
   { TRY("socketpair tipc", socketpair(AF_TIPC, SOCK_STREAM, 0, (int *)memory)); }
 #ifdef __x86_64__
   { TRY("i386 getpid", i386(20, 0)); }
@@ -137,6 +140,7 @@ int main(void) {
   { TRY("prctl name", prctl(PR_SET_NAME, "attack")); }
   { TRY("fcntl", fcntl(0, F_GETFD)); }
   { TRY("socket inet", socket(AF_INET, SOCK_STREAM, 0)); }
+  { TRY("socket udp of inet6", socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP)); }
   { TRY("socket netlink", socket(AF_NETLINK, SOCK_RAW, 0)); }
   { TRY("socketpair unix", socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)memory)); }
   return 0;

@@ -50,6 +50,8 @@ test('programs in a sandbox cannot use namespaces, mounts, keyrings, io_uring or
     'io_uring_setup',
     'io_setup',
     'socket vsock',
+    'socket sctp',
+    'socket dccp',
     'landlock',
     'secret memory',
     'btrfs \\w+.*',
@@ -60,7 +62,7 @@ test('programs in a sandbox cannot use namespaces, mounts, keyrings, io_uring or
     assert.match(attacks, new RegExp(`^${name} EINVAL$`, 'm'));
   assert.match(attacks, /^reflink (?!ENOSYS|EPERM)/m);
   if (process.arch === 'x64') assert.equal(attacks.match(/^(i386|x32) \w+ killed$/gm)?.length, 4, attacks);
-  assert.equal(usual.match(/^.* allowed$/gm)?.length, 10, usual);
+  assert.equal(usual.match(/^.* allowed$/gm)?.length, 11, usual);
 });
 
 for (const uid of [process.getuid?.() ?? 0, PLAIN_USER]) {

@@ -89,7 +89,7 @@ function malformed(first: string): BadPush[] {
       name: 'threat 24: a truncated command list',
       times: 16,
       bodies: [list(first).subarray(0, 60)],
-      answer: /before it named a ref to push|git does not understand the request/,
+      answer: /before it named a ref to push|[Gg]it does not understand the request/,
     },
   ];
 }

@@ -62,6 +62,32 @@ export function exec(client: Client, command: string): Promise<ClientChannel> {
   );
 }
 
+interface RawSessions {
+  readonly _chanMgr: { add(opened: (error: Error | undefined, channel: ClientChannel) => void): number };
+  readonly _protocol: {
+    session(channel: number, window: number, packetBytes: number): void;
+    channelClose(channel: number): void;
+  };
+}
+
+/** A session without a command. `close` tells the server that it is over, each time that it is called. */
+export interface BareSession {
+  readonly channel: ClientChannel;
+  close(): void;
+}
+
+/** Opens a session without a command, as no honest client does. */
+export async function openSession(client: Client): Promise<BareSession> {
+  const { _chanMgr: channels, _protocol: protocol } = client as unknown as RawSessions;
+  const channel = await new Promise<ClientChannel>((resolve, reject) => {
+    const opened = (error: Error | undefined, made: ClientChannel) =>
+      error === undefined ? resolve(made) : reject(error);
+    protocol.session(channels.add(Object.assign(opened, { type: 'session' })), 2 ** 21, 32_768);
+  });
+  const { outgoing } = channel as unknown as { readonly outgoing: { readonly id: number } };
+  return { channel, close: () => protocol.channelClose(outgoing.id) };
+}
+
 /** Reads the output of a command until the command ends. */
 export async function readAll(
   channel: ClientChannel,

@@ -13,8 +13,8 @@ export interface BuilderImage {
 const freshMs = 60_000;
 
 /**
- * Looks up the builder image in its registry, at most once a minute. If the registry does not answer, uses the last
- * answer.
+ * Looks up the builder image in its registry. An answer counts for a minute, and after that for as long as the
+ * registry does not answer.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#build-image
  */

@@ -32,6 +32,10 @@ const layersLabel = z.object({
     .nullish(),
 });
 
+/** The most buildpacks of an image, and characters of each, that are kept. A build can write any labels. */
+const MAX_BUILDPACKS = 50;
+const MAX_BUILDPACK_CHARACTERS = 200;
+
 /** What the labels of a built image say. The lifecycle of Cloud Native Buildpacks wrote the image and its labels. */
 export interface ExportedImage {
   readonly processes: readonly Process[];
@@ -47,14 +51,15 @@ export function readLabels(labels: Readonly<Record<string, string>>): ExportedIm
   const processes = (build.processes ?? []).map((process) =>
     definedProcess(process.buildpackID, process, process.type === byDefault),
   );
-  const buildpacks = (build.buildpacks ?? []).map(({ id, version }) => {
+  const buildpacks = (build.buildpacks ?? []).slice(0, MAX_BUILDPACKS).map(({ id, version }) => {
     const own = layers.buildpacks?.find(({ key }) => key === id)?.layers ?? {};
     // Sorted by name, so that builds in a cluster report the same version as builds on the machine of the server.
     const brought = Object.keys(own)
       .sort()
       .filter((name) => own[name]?.launch)
       .map((name) => layerVersion(own[name]?.data));
-    return `${id} ${brought.find((found) => found !== null) ?? version}`;
+    const runtime = brought.find((found) => found !== null) ?? version;
+    return `${id} ${runtime}`.slice(0, MAX_BUILDPACK_CHARACTERS);
   });
   return { processes: processes.sort((a, b) => (a.type < b.type ? -1 : 1)), buildpacks };
 }

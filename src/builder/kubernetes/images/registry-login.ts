@@ -8,7 +8,9 @@ import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
 
 /** How one build logs in to the registry. */
 export interface BuildLogin extends AsyncDisposable {
-  /** The Secret with the registry's credential. Null = no login; empty = a Secret of the build, from `dockerConfig`. */
+  /**
+   * The name of the Secret with the login. Null if there is no login. Empty if the Secret is made of `dockerConfig`.
+   */
   readonly secret: string | null;
   /** The docker configuration for the Secret that is made for this build. Null if no such Secret is made. */
   readonly dockerConfig: string | null;

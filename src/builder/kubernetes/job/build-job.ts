@@ -58,7 +58,8 @@ const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
 };
 
-// The version of the Platform API. Older builder images know it, and it has the option `-insecure-registry`.
+// The version of the Platform API. Older builder images know this version too, and it has the option
+// `-insecure-registry`.
 const PLATFORM_API = '0.13';
 const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
   (path) => [`-${path.split('/')[1]}`, `/${path}.toml`] as const,

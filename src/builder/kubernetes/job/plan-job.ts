@@ -26,7 +26,10 @@ export function planJob(options: {
   readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
   readonly builder: BuilderImage;
   readonly repositories: ToolRepositories;
-  /** The Secret with the registry's credential. Null = no login; empty = a Secret made for this build. */
+  /**
+   * The name of the Secret with the registry's login. Null if the registry needs no login. Empty if the Secret is made for
+   * this build.
+   */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
   readonly annotations: BuildJob['annotations'];

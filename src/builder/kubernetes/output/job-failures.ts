@@ -32,30 +32,30 @@ export function phaseFailed(options: {
   readonly limits: StepLimits;
 }): DeployError {
   const { phase, end, lines, registryHost, limits } = options;
-  const words = PHASE_WORDS[phase];
+  const stepName = PHASE_WORDS[phase];
   if (end.isOutOfMemory) {
     return stepFailed(
-      { name: words, code: end.exitCode, signal: null, isOutOfMemory: true, lastLines: [] },
+      { name: stepName, code: end.exitCode, signal: null, isOutOfMemory: true, lastLines: [] },
       limits,
     );
   }
-  const said = lastWords(lines);
-  const cause = { cause: new Error(`${phase} exited ${end.exitCode}: ${said}`) };
+  const reason = lastWords(lines);
+  const cause = { cause: new Error(`${phase} exited ${end.exitCode}: ${reason}`) };
   if (phase === 'fetch') {
     return new DeployError(
       'BUILD_SOURCE',
-      `the build could not fetch the source from this server: ${said || `exit status ${end.exitCode}`}`,
+      `the build could not fetch the source from this server: ${reason || `exit status ${end.exitCode}`}`,
       'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if sources_listen is not set, to the HTTP server.',
       cause,
     );
   }
-  if (/no space left|disk quota exceeded/i.test(said))
+  if (/no space left|disk quota exceeded/i.test(reason))
     return outOfDisk(limits.fileBytes, 'the layers of the image');
-  const trouble = registryTrouble(said, ['full', 'refused', 'unreachable', 'untrusted', 'failing']);
+  const trouble = registryTrouble(reason, ['full', 'refused', 'unreachable', 'untrusted', 'failing']);
   if (trouble === 'full') {
     return new DeployError(
       'REGISTRY_FULL',
-      `the registry ${registryHost} has no room for the image: ${said}`,
+      `the registry ${registryHost} has no room for the image: ${reason}`,
       'Make the tool smaller (a .slugignore leaves files of the repository out), or ask the operator for more room in the registry.',
       cause,
     );
@@ -63,15 +63,15 @@ export function phaseFailed(options: {
   if (trouble === 'refused') {
     return new DeployError(
       'REGISTRY_REFUSED',
-      `the registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${said}`,
+      `the registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${reason}`,
       'This is not your tool’s fault. Operators: check the setting registry_secret and the rights of its account.',
       cause,
     );
   }
-  if (trouble !== null) return registryUnavailable(registryHost, said, cause.cause);
+  if (trouble !== null) return registryUnavailable(registryHost, reason, cause.cause);
   return new DeployError(
     'BUILD_FAILED',
-    `${words} failed (${end.exitCode}): ${said || 'it said nothing'}`,
+    `${stepName} failed (${end.exitCode}): ${reason || 'it said nothing'}`,
     'This is not your tool’s fault: push again. If it happens again, tell the operator.',
     cause,
   );

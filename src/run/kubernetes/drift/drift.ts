@@ -34,9 +34,10 @@ interface ToolDrift {
    */
   failure: string | null;
   /**
-   * True after the first failure to restore objects in a namespace that was created again. That failure is not logged.
+   * True if restoring objects has failed once since the tool's namespace was created again. The first failure is not
+   * logged, because this server may get its rights a moment later. Later failures are logged.
    */
-  isNewThere: boolean;
+  hasFailedInNewNamespace: boolean;
 }
 
 interface Change {
@@ -120,7 +121,10 @@ export class Drift implements PodListener {
     if (isWithout && this.#live.of(tool)?.id === rolloutId) this.#suspect(tool, namespace);
   }
 
-  /** Returns the remarks that people see about a tool's processes. */
+  /**
+   * Returns the remarks that people see about a tool's processes: that their namespace is lost, or which of their
+   * objects were deleted. A remark about a deleted object is returned for an hour.
+   */
   notes(tool: string): readonly DriftNote[] {
     const [place, rollout] = [this.#lost.of(tool), this.#live.of(tool)];
     if (place !== null && rollout !== null) return lostNotes(rollout, lostWords(place));
@@ -193,7 +197,7 @@ export class Drift implements PodListener {
       log.warn({ tool, version, restored }, 'deleted objects of a live release made again');
     } else await gaps.makeBudgets();
     drift.failure = null;
-    drift.isNewThere = false;
+    drift.hasFailedInNewNamespace = false;
     lost.restored(tool);
   }
 
@@ -207,8 +211,8 @@ export class Drift implements PodListener {
     if (parts.closing.aborted || code === 'CLUSTER_UNREACHABLE' || isNoNamespace(error)) return;
     // If a lost namespace has just been created again, the first failure there is not reported. This server may get its
     // rights there a moment later.
-    const isFirst = lost.of(tool)?.state === 'empty' && !drift.isNewThere;
-    drift.isNewThere ||= isFirst;
+    const isFirst = lost.of(tool)?.state === 'empty' && !drift.hasFailedInNewNamespace;
+    drift.hasFailedInNewNamespace ||= isFirst;
     if (isFirst) return;
     const message = error instanceof Error ? error.message : String(error);
     if (drift.failure === message) return;
@@ -251,7 +255,7 @@ export class Drift implements PodListener {
   #of({ id, release }: Rollout): ToolDrift {
     const known = this.#tools.get(release.tool);
     if (known?.rolloutId === id) return known;
-    const drift: ToolDrift = { rolloutId: id, notes: [], failure: null, isNewThere: false };
+    const drift: ToolDrift = { rolloutId: id, notes: [], failure: null, hasFailedInNewNamespace: false };
     this.#tools.set(release.tool, drift);
     return drift;
   }

@@ -18,7 +18,10 @@ export class LostNamespaces {
     this.#live = live;
   }
 
-  /** Returns the namespace that the tool's live release has lost, until all its objects exist again. Otherwise null. */
+  /**
+   * Returns the namespace that the tool's live release has lost, until all objects of that release exist again.
+   * Otherwise null.
+   */
   of(tool: string): LostNamespace | null {
     const lost = this.#lost.get(tool);
     return lost === undefined || lost.rolloutId !== this.#live.of(tool)?.id ? null : lost;

@@ -52,7 +52,7 @@ export class Gaps {
   /**
    * Looks for each object of the rollout in the cluster. An object that is being deleted counts as existing.
    *
-   * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
    */
   static async of(parts: RestoringParts, options: ReleaseOptions, call: Retrying): Promise<Gaps> {
     const gaps = new Gaps(parts, options, call);
@@ -71,9 +71,10 @@ export class Gaps {
   }
 
   /**
-   * Creates the missing objects and leaves the other objects as they are.
+   * Creates the missing objects and leaves the other objects as they are, except the Secret: it is written again if a
+   * Deployment was missing.
    *
-   * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
    */
   async restore(): Promise<void> {
     const { cluster } = this.#parts;
@@ -102,7 +103,7 @@ export class Gaps {
   /**
    * Creates missing disruption budgets. Rollouts of older server versions have none.
    *
-   * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+   * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
    */
   async makeBudgets(): Promise<void> {
     const { cluster, present } = this.#parts;

@@ -17,7 +17,7 @@ export function cronJobs(options: ReleaseOptions): Applied<V1CronJob>[] {
 
 /**
  * Returns the CronJob of a scheduled process. As in Toolforge's jobs, there is one run at a time, and no run starts
- * late.
+ * more than `START_DEADLINE_MS` late.
  */
 function cronJob(
   { rollout, toolNumber, config }: ReleaseOptions,

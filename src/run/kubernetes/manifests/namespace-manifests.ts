@@ -33,8 +33,8 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
 }
 
 /**
- * True if this server sets the quota of the namespace. False if the platform or an older server created the namespace
- * without a quota, because the tool may need more than this quota allows.
+ * True if this server created the namespace together with a quota, which it keeps up to date. False if the platform or
+ * an older version of this server created the namespace. This server then sets no quota, because the tool may use more.
  */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';

@@ -4,6 +4,9 @@ import type { Release, Replicas } from '../../../core/types.ts';
 
 // This file gives the names and labels of the objects that this server creates in a tool's namespace.
 
+/** The Service of a tool without a live release selects the rollout of this name. No rollout has it. */
+export const NO_ROLLOUT = 'none';
+
 /** The value of the label app.kubernetes.io/managed-by for all objects of this server. */
 export const MANAGED_BY = 'toolforge-push';
 export const LABELS = {
@@ -21,7 +24,7 @@ export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
 /** The annotation of a CronJob that holds the schedule as the tool wrote it. */
 export const SCHEDULE = 'push.toolforge.org/schedule';
-/** The annotation of a Deployment: `true` if its rollout has had the traffic. */
+/** The annotation of a Deployment: `true` if its rollout has got the requests. */
 export const LIVE = 'push.toolforge.org/live';
 /** The name of each pod's container, as in Toolforge's jobs. */
 export const CONTAINER = 'job';
@@ -67,7 +70,7 @@ export function namespaceOf(tool: string, prefix: string): string {
   );
 }
 
-/** Returns the name of a process's object in a rollout, for example `web-v42-k3x9q`. */
+/** Returns the name of a process's object in a rollout, for example `web-v42-k3x5qabc7d`. */
 export function objectName(type: string, { release, id }: RolloutName): string {
   return `${nameOfType(type)}-v${release.version}-${id}`;
 }
@@ -80,7 +83,7 @@ export function cronJobName(type: string): string {
   return `push-${nameOfType(type)}`;
 }
 
-/** Returns the name of the Secret with the release's config vars, for example `config-v42-k3x9q`. */
+/** Returns the name of the Secret with the release's config vars, for example `config-v42-k3x5qabc7d`. */
 export function configName(rollout: RolloutName): string {
   return objectName('config', rollout);
 }

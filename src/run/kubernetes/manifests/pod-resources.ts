@@ -29,8 +29,8 @@ export function podResources(
 }
 
 /**
- * Returns how much memory is reserved for a process. By default, as on Toolforge, a process gets up to 512 MiB reserved
- * in full, and half of a larger limit.
+ * Returns how many bytes of memory are reserved for a process: `pod_memory_reserved` percent of its limit. If that
+ * setting is 0, as on Toolforge: the whole limit up to 512 MiB, or half of a larger limit.
  */
 function reservedMemory(bytes: number, { pod_memory_reserved }: ManifestConfig): number {
   if (pod_memory_reserved > 0) return (bytes * pod_memory_reserved) / 100;

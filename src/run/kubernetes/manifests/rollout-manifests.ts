@@ -11,7 +11,7 @@ import { countOf, replicasOf, scalable, scheduledIn } from '../../../core/replic
 import type { Process } from '../../../core/types.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { isOwnHost } from '../../host-names.ts';
-import { configName, LABELS, objectName, type Rollout } from './object-names.ts';
+import { configName, LABELS, NO_ROLLOUT, objectName, type Rollout } from './object-names.ts';
 import {
   labelsOf,
   labelValue,
@@ -181,11 +181,11 @@ export function releaseJob(
 export interface TrafficOptions {
   readonly tool: string;
   readonly namespace: string;
-  /** The rollout that gets the traffic. Null if no rollout gets it. */
+  /** The rollout that gets the requests. Null if no rollout gets it. */
   readonly rolloutId: string | null;
 }
 
-/** Returns the tool's Service. The Service's selector decides which rollout gets the traffic. */
+/** Returns the tool's Service. The Service's selector decides which rollout gets the requests. */
 export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
   return {
     apiVersion: 'v1',
@@ -197,7 +197,7 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
     },
     spec: {
       type: 'ClusterIP',
-      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? 'none', [LABELS.process]: 'web' },
+      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? NO_ROLLOUT, [LABELS.process]: 'web' },
       ports: [{ name: 'http', port: WEB_PORT, targetPort: WEB_PORT, protocol: 'TCP' }],
     },
   };

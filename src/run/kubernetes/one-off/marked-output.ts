@@ -1,4 +1,7 @@
-/** Cuts a command's output out of a stream: passes on only the bytes between a first and a second mark. */
+/**
+ * Cuts a command's output out of a stream: passes on only the bytes after a first mark, up to a second mark or the end of
+ * the stream.
+ */
 export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';

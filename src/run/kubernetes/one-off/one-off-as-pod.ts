@@ -28,8 +28,8 @@ const CTRL_D = Uint8Array.of(4);
 /**
  * Runs a one-off command as a new pod in the tool's namespace, and removes the pod.
  *
- * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal. AbortError if the signal fired
- * before the command ran.
+ * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; the signal's reason if the signal
+ * fired before the command ran.
  */
 export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit> {
   const { cluster, config, serverRun } = parts;
@@ -105,7 +105,7 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
 }
 
-/** Returns how the command ended, or SIGTERM if the pod disappeared before this server saw its end. */
+/** Returns how the command ended, or SIGTERM if that is unknown, for example because its pod has disappeared. */
 function exitOrTerm(watched: WatchedPod): Exit {
   try {
     return watched.exit();

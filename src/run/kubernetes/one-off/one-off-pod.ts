@@ -26,7 +26,10 @@ export interface OneOffPodOptions {
   readonly config: ManifestConfig;
   /** The label value that names this run of the server. */
   readonly serverRun: string;
-  /** Random hexadecimal digits. The container prints them before and after the output of the command (`markBytes`). */
+  /**
+   * Random hexadecimal digits. The container prints them before the output of the command and, without a terminal, also
+   * after it (`markBytes`).
+   */
   readonly mark: string;
 }
 
@@ -74,7 +77,7 @@ export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
 }
 
-/** Returns the mark that the container prints before and after the output of the command. */
+/** Returns the mark that the container prints before a command’s output and, without a terminal, also after it. */
 export function markBytes(mark: string): Uint8Array {
   return Buffer.from(`\0${mark}`);
 }

@@ -51,7 +51,8 @@ export class WatchedPod {
   /**
    * Resolves when the pod's container runs.
    *
-   * @throws DeployError `ONE_OFF_FAILED` if the container cannot run; AbortError when the signal fires.
+   * @throws DeployError `ONE_OFF_FAILED` if the container cannot run or does not run within `timeoutMs`; the error of
+   * the watch if it failed; the signal's reason when the signal fires.
    */
   async untilStarted(timeoutMs: number, signal: AbortSignal): Promise<void> {
     const limit = AbortSignal.timeout(timeoutMs);
@@ -79,7 +80,7 @@ export class WatchedPod {
     }
   }
 
-  /** Resolves when the pod's container has ended, or when the signal fires. */
+  /** Resolves when the pod's container has ended, the pod is gone, its watch has failed, or the signal fires. */
   async untilEnded(signal: AbortSignal): Promise<void> {
     while (!this.#hasEnded() && !signal.aborted) await this.#next([signal]);
   }
@@ -87,7 +88,8 @@ export class WatchedPod {
   /**
    * Returns how the command ended.
    *
-   * @throws DeployError `ONE_OFF_FAILED` if the cluster has ended the command, or does not say how it ended.
+   * @throws DeployError `ONE_OFF_FAILED` if the pod was evicted, lost its node or passed its deadline, if its container
+   * could not be started, or if the cluster does not say how the command ended.
    */
   exit(): Exit {
     const { terminated } = this.#state();

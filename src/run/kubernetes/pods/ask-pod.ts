@@ -15,7 +15,8 @@ export interface PodRequest {
 }
 
 /**
- * How many bytes of an answer are read. Errors of the API server are shorter, and the answer of a pod may be endless.
+ * At most this many bytes of an answer are read. Errors of the API server are shorter, and the answer of a pod may be
+ * endless.
  */
 const MAX_READ_BYTES = 16 * 1024;
 
@@ -35,7 +36,7 @@ export type PodAnswer = number | 'forbidden' | 'refused' | 'unreached' | 'closed
  * Sends `GET path` to a pod through the API server, because this server may run outside of the cluster's network.
  *
  * @throws the error of the connection if the API server does not answer; ApiException if the API server is overloaded
- * or knows no such pod; AbortError when the signal fires.
+ * or knows no such pod; the signal's reason when the signal fires.
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-proxy-requests-to-pod
  */
 export async function askPod(

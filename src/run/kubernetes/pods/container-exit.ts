@@ -32,7 +32,7 @@ export function endHint(exit: Exit, lastLines: readonly string[]): string {
   return exitHint(isNotFound ? { ...exit, code: NOT_FOUND } : exit);
 }
 
-/** Says how long the node waits before it restarts the container: `10 s`. */
+/** Says how long the node waits before it restarts the container: `10 s`, or `a moment` if that is unknown. */
 export function pauseWords(status: V1ContainerStatus | undefined): string {
   const seconds = /back-off (\d+m)?(\d+)s restarting/.exec(status?.state?.waiting?.message ?? '');
   if (seconds === null) return 'a moment';

@@ -29,7 +29,11 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
   return crashed(pod, { release: parts.release, exit, ...parts.config }, endHint(exit, lines));
 }
 
-/** Shows the push the last lines of a process. Config vars are masked, because other people may read the push. */
+/**
+ * Shows the push the last lines of a process. Config vars are masked, because other people may read the push.
+ *
+ * @returns the lines, not masked.
+ */
 export async function showLastLines(
   { cluster, release, progress }: CrashParts,
   { namespace, podName, name }: ToolPod,

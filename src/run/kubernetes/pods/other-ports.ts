@@ -64,7 +64,7 @@ export class OtherPorts {
   /**
    * Looks for ports of the process, at most every 5 s.
    *
-   * @throws the error of the connection if the API server does not answer.
+   * @throws the error of `askPod`, for example if the API server does not answer.
    */
   async look(pod: ToolPod): Promise<void> {
     if (performance.now() - this.#lookedAt < AGAIN_MS) return;
@@ -79,7 +79,7 @@ export class OtherPorts {
     const answers = await Promise.all(
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
-    // A port whose answer is late counts as open only if another port refused its connection. If a network policy drops
+    // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its connection. If a network policy drops
     // all packets, every answer is late, and that says nothing.
     const isLateOpen = answers.includes('refused');
     this.#ports = ports.filter((_, index) => {

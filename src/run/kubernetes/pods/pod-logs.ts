@@ -30,7 +30,7 @@ export class PodLogs {
   readonly #followed = new Map<string, Promise<void>>();
   /** The ids of the pods that were followed before. A node may report an old pod again, for example an evicted pod. */
   readonly #begun = new Set<string>();
-  /** The pods whose output is complete, but which still exist in the cluster. */
+  /** The pods of scheduled runs whose output is complete, but which still exist in the cluster. */
   readonly #over = new Set<string>();
 
   constructor(options: PodLogsOptions) {
@@ -99,7 +99,7 @@ export class PodLogs {
   }
 }
 
-/** Gathers the log lines of one process and writes them to its log together. */
+/** Gathers the log lines of one process and writes them to the tool's log together. */
 export class LineGathering {
   readonly #toolLog: ToolLog;
   readonly #process: string;

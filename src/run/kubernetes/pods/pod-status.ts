@@ -93,8 +93,8 @@ export function foreignChange(object: V1Deployment | V1CronJob): string | null {
 }
 
 /**
- * Names the programs other than this server that have changed an object's spec: `kubectl-edit, kubectl (scale)`. Null
- * if none has.
+ * Names the programs other than this server and the cluster's own controller that have changed an object's spec:
+ * `kubectl-edit, kubectl (scale)`. Null if none has.
  */
 export function foreignManagers({ metadata }: V1Deployment | V1CronJob): string | null {
   const others = (metadata?.managedFields ?? [])
@@ -124,8 +124,8 @@ function isScaled(metadata: V1ObjectMeta | undefined): boolean {
 }
 
 /**
- * Adds remarks about deleted objects to the affected processes of the live release. Also adds processes that have no
- * object in the cluster.
+ * Adds remarks, for example about deleted objects, to the affected processes of the live release. Also adds processes
+ * that have a remark but no object in the cluster.
  */
 export function withNotes(
   statuses: readonly ProcessStatus[],

@@ -70,7 +70,7 @@ export class PodProbe {
     return this.#end.aborted && this.#tookMs < MIN_LOOK_MS;
   }
 
-  /** Asks the pod once. @throws the error of the connection if the API server does not answer. */
+  /** Asks the pod once. @throws the error of `askPod`, for example if the API server does not answer. */
   async look(pod: ToolPod): Promise<ProbeResult> {
     this.#pod = pod;
     const lookedAt = performance.now();

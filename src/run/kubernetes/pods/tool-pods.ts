@@ -76,7 +76,8 @@ export class ToolPods {
    * Waits until this server knows the existing pods.
    *
    * @param timeoutMs - The time limit. Infinity waits until the signal fires.
-   * @throws DeployError `CLUSTER_UNREACHABLE`, or an error if this server may not watch pods.
+   * @throws DeployError `CLUSTER_UNREACHABLE` when the time is over; an error if this server may not watch pods; the
+   * signal's reason when the signal fires.
    */
   async known(signal: AbortSignal, timeoutMs: number): Promise<void> {
     const end = performance.now() + timeoutMs;

@@ -13,11 +13,11 @@ export interface FoundRollout {
 }
 
 /**
- * Chooses the rollout to resume. Candidates are rollouts of this release that have all Deployments. If the release
- * needs none, candidates have all scheduled processes. The rollout that gets the traffic wins,
- * then a rollout that once got it, then the newest.
+ * Chooses the rollout to resume. A rollout of this release is a candidate if it has every Deployment that the release
+ * needs. If the release needs none, a candidate needs every scheduled process. Among the candidates,
+ * the rollout that gets the requests wins, then one that once got them, then the newest.
  *
- * @param selected - The rollout that the tool's Service selects. Null if it selects none.
+ * @param selected - The id of the rollout that the tool's Service selects, as `liveRollout` returns it.
  */
 export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],

@@ -3,7 +3,7 @@ import { DeployError } from '../../../core/errors.ts';
 import { RELEASE_TYPE } from '../../../core/replicas.ts';
 import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
-import { LABELS, LIVE, MANAGED_BY } from '../manifests/object-names.ts';
+import { LABELS, LIVE, MANAGED_BY, NO_ROLLOUT } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { liveRollout } from '../rollout/service-traffic.ts';
 import { deploymentsOf, removeRollout } from '../rollout-objects.ts';
@@ -17,7 +17,7 @@ import { cronJobsOf } from '../schedules/schedules.ts';
  *
  * @returns false if nothing of the tool is live, and its namespace is missing or this server has no rights in it. There
  * are no leftovers then.
- * @throws DeployError if the API refuses the call or does not answer; the reason of the signal when it fires.
+ * @throws DeployError if the API refuses the call or does not answer, or if this server stops.
  */
 export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {
   try {
@@ -78,7 +78,8 @@ async function wentLive(
   const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');
   const ids = [...marked, ...schedules].map(({ metadata }) => metadata?.labels?.[LABELS.rollout] ?? '');
   const known = live.knownOf(tool);
-  const found = new Set([...ids, selected ?? ''].filter((id) => id !== '' && !known.has(id)));
+  if (selected !== null && selected !== NO_ROLLOUT) ids.push(selected);
+  const found = new Set(ids.filter((id) => id !== '' && !known.has(id)));
   if (found.size > 0)
     log.error(
       {

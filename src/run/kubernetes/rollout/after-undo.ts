@@ -2,7 +2,7 @@ import { DeployError } from '../../../core/errors.ts';
 
 /**
  * Undoes everything that a failed step began, and throws the step's error. If undoing fails too, the message gives both
- * reasons, the step's first.
+ * reasons, the step's first; but if the step's error is no DeployError, only the error of `undo` is thrown.
  *
  * @param error - The error of the step.
  */

@@ -8,11 +8,11 @@ import { grow, shrink } from './scale-rollout.ts';
 import { startRollout, undoRollout } from './start-rollout.ts';
 
 /**
- * Starts a rollout beside the old rollout, records it as live, and moves the traffic to it.
+ * Starts a rollout beside the old rollout, records it as live, and moves the requests to it.
  *
- * @returns `later`, which resolves when the retries have ended. It is null if the traffic moved at once.
- * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; AbortError when the signal
- * fires. The rollout has then been removed.
+ * @returns `later`, which resolves when the server no longer retries to move the requests. Null if it moved at once.
+ * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason
+ * when the signal fires. The rollout has then been removed.
  */
 export async function goLive(
   live: LiveRollouts,
@@ -36,7 +36,7 @@ export async function goLive(
     live.forget(rollout);
     throw error;
   }
-  // Once `goLive` has been recorded, the release is live, so nothing here may throw.
+  // `beforeSwitch` has recorded the release as live, so nothing from here on may throw.
   const before = live.of(release.tool)?.release.version ?? null;
   const { later } = await live.switchTo(rollout, toolNumber);
   if (later !== null) {
@@ -52,8 +52,8 @@ export async function goLive(
  * Scales a live rollout: adds pods, records the new numbers of processes, and then removes surplus pods.
  *
  * @param rollout - The live rollout, with the new numbers.
- * @throws DeployError that says why a new process is not healthy; the error of `beforeSwitch`; AbortError when the
- * signal fires. The recorded numbers then stay as they were.
+ * @throws DeployError that says why a new process is not healthy; the error of `beforeSwitch`; the signal's
+ * reason when the signal fires. The recorded numbers then stay as they were.
  */
 export async function applyScale(
   live: LiveRollouts,

@@ -70,7 +70,7 @@ export class InstanceStart {
   /**
    * Waits until the pod is healthy.
    *
-   * @throws DeployError that says why the pod is not healthy; AbortError when the signal fires.
+   * @throws DeployError that says why the pod is not healthy; the signal's reason when the signal fires.
    */
   async untilHealthy(): Promise<void> {
     const { pods } = this.#parts;
@@ -208,10 +208,10 @@ export class InstanceStart {
   #assertInTime(pod: ToolPod | null): void {
     const { pod_start_time } = this.#parts.config;
     if (this.#runningSince !== null || performance.now() - this.#startedAt < pod_start_time) return;
-    const what = pod === null ? 'got no pod' : 'was not started on its node';
+    const problem = pod === null ? 'got no pod' : 'was not started on its node';
     throw new DeployError(
       'ROLLOUT_TIMED_OUT',
-      `${this.#instance.name} ${what} within ${pod_start_time / 1000} s`,
+      `${this.#instance.name} ${problem} within ${pod_start_time / 1000} s`,
       PUSH_AGAIN,
     );
   }

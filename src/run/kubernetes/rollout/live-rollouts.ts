@@ -22,7 +22,7 @@ export interface LiveRolloutsOptions {
 
 const AGAIN_MS = 5000;
 
-/** Knows which rollout of each tool gets the traffic, moves the traffic, and ends old rollouts. */
+/** Knows which rollout of each tool gets the requests, moves the requests, and ends old rollouts. */
 export class LiveRollouts {
   readonly parts: ObjectParts;
   readonly log: Log;
@@ -134,10 +134,10 @@ export class LiveRollouts {
   }
 
   /**
-   * Sends the traffic to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
-   * Failures are retried until another rollout goes live.
+   * Sends the requests to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
+   * Failures are retried until another rollout goes live, the tool is stopped, or this server stops.
    *
-   * @returns `later`, which resolves when the retries have ended. It is null if the traffic moved at once.
+   * @returns `later`, which resolves when the retries have ended. Null if the traffic moved at the first attempt.
    */
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.resume(rollout, toolNumber);
@@ -147,7 +147,10 @@ export class LiveRollouts {
     return { later: this.#moveLater(rollout, move) };
   }
 
-  /** Stops the traffic of a tool and ends all its processes. Resolves when they have ended. */
+  /**
+   * Stops the traffic of a tool and ends all its processes, except those of rollouts that are starting. Resolves when
+   * the processes have ended, or when `removeRollout` no longer waits for them.
+   */
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this;
     this.#live.delete(tool);
@@ -190,7 +193,7 @@ export class LiveRollouts {
       this.#forgetEmpty(rollout);
       return true;
     } catch (err) {
-      // Do not retry if another rollout is live by now. If this server stops, the next server moves the traffic.
+      // Do not retry if another rollout is live by now. If this server stops, the next server moves the requests.
       if (!this.#isMeant(rollout)) return true;
       logFailure(log, { error: err, message: 'cannot move the traffic', facts: { tool, version } });
       return false;

@@ -32,8 +32,8 @@ const TICK_MS = 200;
  * Runs the release command as a Job to its end. The output goes to the push and to the tool's log. When the command has
  * ended, the Job, its pod and its Secret are removed.
  *
- * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started;
- * AbortError when the signal fires.
+ * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started; the
+ * signal's reason when the signal fires.
  */
 export async function runReleaseJob(
   parts: ObjectParts,
@@ -100,7 +100,7 @@ class ReleaseRun {
     }
   }
 
-  /** Returns how the release command ended. Null while it runs. */
+  /** Returns how the release command ended. Null if it has not ended. @throws DeployError if it cannot start. */
   async #exitOf(pod: ToolPod): Promise<Exit | null> {
     const { state } = pod.container ?? {};
     if (state?.running !== undefined || state?.terminated !== undefined) {

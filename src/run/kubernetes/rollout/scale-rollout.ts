@@ -28,7 +28,7 @@ const UNDO_MS = 30_000;
  * probe succeeds. If a pod does not become healthy, restores the old number of pods.
  *
  * @returns a function that removes the new pods.
- * @throws DeployError that says why a pod is not healthy; AbortError when the signal fires.
+ * @throws DeployError that says why a pod is not healthy; the signal's reason when the signal fires.
  */
 export async function grow(parts: ObjectParts, start: RolloutStart): Promise<() => Promise<void>> {
   const { rollout, signal } = start;

@@ -17,7 +17,7 @@ import type { ObjectParts } from '../rollout-objects.ts';
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** Returns the rollout that a tool's Service selects. Null if the Service selects none, or does not exist. */
+/** Returns the id of the rollout that a tool's Service selects: `NO_ROLLOUT` for none, null without a Service. */
 export async function liveRollout(
   { cluster }: ObjectParts,
   tool: string,
@@ -31,8 +31,9 @@ export async function liveRollout(
 }
 
 /**
- * Prepares a tool for requests. Creates its Service, without a target, if the Service is missing. Creates its Ingress,
- * so that the ingress controller knows the host.
+ * Prepares a tool for requests, unless the rollout has no web process. Creates its Service, without a target, if the
+ * Service is missing. Creates its Ingress, so that the ingress controller knows the host, or removes the Ingress if the
+ * host is this server's own.
  */
 export async function prepareTraffic(
   parts: ObjectParts,
@@ -52,7 +53,8 @@ export async function prepareTraffic(
 
 /**
  * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
- * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout.
+ * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout. If
+ * the rollout has no web process, removes the tool's Service and Ingress instead.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -83,7 +85,7 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Marks Deployments of a rollout, by default all, with the annotation `LIVE`: the rollout has had the traffic. */
+/** Marks Deployments of a rollout, by default all, with the annotation `LIVE`: the rollout has got the requests. */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,

@@ -36,7 +36,7 @@ export interface WantedInstance {
  * Starts a rollout beside the running rollout, and waits until all its processes are healthy. If a process does not
  * become healthy, removes the new rollout.
  *
- * @throws DeployError that says why a process is not healthy; AbortError when the signal fires.
+ * @throws DeployError that says why a process is not healthy; the signal's reason when the signal fires.
  */
 export async function startRollout(parts: ObjectParts, start: RolloutStart): Promise<void> {
   const { rollout, progress } = start;
@@ -66,8 +66,8 @@ export async function startRollout(parts: ObjectParts, start: RolloutStart): Pro
  * Calls `make`, which creates objects in the cluster, and waits until all `instances` are healthy. Does not check other
  * pods.
  *
- * @throws DeployError about the first process that failed; AbortError when the signal fires. The caller removes what
- * `make` has created.
+ * @throws DeployError about the first process that failed; the signal's reason when the signal fires. The caller
+ * removes what `make` has created.
  */
 export async function startInstances(
   parts: ObjectParts,
@@ -96,7 +96,7 @@ export async function startInstances(
   }
 }
 
-/** Ends a rollout that never got traffic. Resolves when its pods no longer exist. */
+/** Ends a rollout that never got requests, and waits for the end of its pods as long as `removeRollout` does. */
 export async function undoRollout(parts: ObjectParts, { namespace, id }: Rollout): Promise<void> {
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }

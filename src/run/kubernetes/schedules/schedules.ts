@@ -30,8 +30,8 @@ const GONE_MS = 30_000;
 const LEAVING_MS = 60_000;
 
 /**
- * Lists the CronJobs that this server created for a tool. The list is empty if this server may not list CronJobs,
- * because a server without this right has created none.
+ * Lists the CronJobs that this server created for a tool, except those that are being deleted. The list is empty if
+ * this server may not list CronJobs, because a server without this right has created none.
  */
 export async function cronJobsOf(
   { cluster }: Pick<ScheduleParts, 'cluster'>,
@@ -120,7 +120,7 @@ export async function leaveConfigToRuns(
   const { items } = await cluster.batch
     .listNamespacedJob({ namespace, labelSelector })
     .catch((error: unknown) => {
-      // If this server may not list Jobs, it has created no schedule either.
+      // The role that lets this server create CronJobs also lets it list Jobs. So here it has created no schedule.
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
@@ -152,7 +152,7 @@ export async function leaveConfigToRuns(
 
 /**
  * Creates or updates a CronJob. A CronJob that is being deleted accepts the change and still disappears, so the change
- * is repeated until the CronJob stays.
+ * is repeated until the CronJob stays, for at most 30 s.
  */
 async function set({ cluster, closing: signal }: ScheduleParts, cronJob: Applied<V1CronJob>): Promise<void> {
   const end = performance.now() + GONE_MS;

@@ -25,7 +25,7 @@ const MAX_WORDS_CHARACTERS = 4096;
  * Runs a one-off command in a sandbox with new empty folders, like the processes of the tool.
  *
  * @param name - The name of the process, such as `run.1`.
- * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`
+ * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`; the signal's reason if it fired before the command ran.
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
   const tree = runTree(oneOff.release.artifact.reference);

@@ -52,9 +52,9 @@ interface Watched extends WatchedFolder {
 
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
- * quickly. Deleted files count if a process in a sandbox still holds them open. If the disk is nearly full, ends the
- * process with the largest growing folder. If no folder grows, ends a process that may hide deleted files from this
- * server.
+ * quickly. Deleted files count if a process in a sandbox still holds them open. Ends processes that exceed a limit. If
+ * the disk is nearly full, ends the process with the largest folder that grows fast. If no folder grows fast, ends a
+ * process that may hide deleted files from this server.
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -69,7 +69,10 @@ export class DiskWatch {
     this.#options = options;
   }
 
-  /** Watches a folder, and calls `onOver` once if the folder exceeds a limit. Disposing the result ends the watch. */
+  /**
+   * Watches a folder. Calls `onOver` once if its process must end, because the folder exceeds a limit, the tool has too
+   * many files, or the disk is nearly full. Disposing the result ends the watch.
+   */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
     this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
@@ -164,33 +167,40 @@ export class DiskWatch {
   }
 
   /**
-   * Makes room on a disk that is nearly full: ends the process with the largest growing folder. If no folder grows,
-   * ends a process that may hide deleted files.
+   * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If none grows
+   * fast, a process that hides deleted files may be the cause. It is ended before tools that only write a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
-    const now = performance.now();
-    const isSlowTurn = now - this.#endedAt > SLOW_MS;
-    const [largest] = [...this.#watched.values()]
-      .filter(({ grew, use }) => grew === 'fast' || (isSlowTurn && grew === 'slowly' && isMuch(use)))
-      .sort(byUse(measure));
-    if (largest === undefined) return void this.#endSecretive();
-    this.#endedAt = now;
-    this.#end(largest, { kind: 'room' });
+    const [largest] = this.#growing('fast', measure);
+    if (largest === undefined) void this.#endSecretive(measure);
+    else this.#endForRoom(largest);
   }
 
   /**
    * Ends one process that may hide deleted files from this server. Spares processes that did not do so at the previous
-   * search.
+   * search. If no process may hide files, ends one with a large folder that grows slowly.
    */
-  async #endSecretive(): Promise<void> {
+  async #endSecretive(measure: 'bytes' | 'entries'): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
     this.#nextSearchAt = Infinity;
     const found = await foldersWithSecrets([...this.#watched.keys()]).catch(() => new Set<string>());
     const [folder = ''] = [...found].filter((one) => this.#secretive.has(one));
     this.#secretive = found;
     this.#nextSearchAt = performance.now() + SECRETS_MS;
-    const watched = this.#watched.get(folder);
-    if (watched !== undefined) this.#end(watched, { kind: 'room' });
+    const secretive = this.#watched.get(folder);
+    const isSlowTurn = found.size === 0 && performance.now() - this.#endedAt > SLOW_MS;
+    const [slow] = isSlowTurn ? this.#growing('slowly', measure).filter(({ use }) => isMuch(use)) : [];
+    const ended = secretive ?? slow;
+    if (ended !== undefined) this.#endForRoom(ended);
+  }
+
+  #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {
+    return [...this.#watched.values()].filter(({ grew }) => grew === how).sort(byUse(measure));
+  }
+
+  #endForRoom(watched: Watched): void {
+    this.#endedAt = performance.now();
+    this.#end(watched, { kind: 'room' });
   }
 
   #end(watched: Watched, end: DiskEnd): void {

@@ -7,7 +7,7 @@ import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 
 /** The folders of one run of a process. */
 export interface RunFolders {
-  /** The folder on this machine that holds `tmp` and `home`. The process can write to disk only below it. */
+  /** The folder on this machine that holds `tmp` and `home`. An isolated process can write to disk only below it. */
   readonly folder: string;
   readonly toolNumber: number;
   readonly mounts: readonly Mount[];

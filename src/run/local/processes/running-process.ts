@@ -30,6 +30,7 @@ export interface RunParts {
     | 'settle_time'
     | 'release_time'
     | 'schedule_time'
+    | 'scheduled_processes'
     | 'grace_time'
     | 'run_processes'
     | 'run_memory'
@@ -196,7 +197,8 @@ class RunOutput {
   async #masking(): Promise<(text: string) => string> {
     const { configVars } = this.#start.release;
     const mask = await masking(configVars);
-    // A config var's value may stand in the line as part of a URL. There, each byte takes up to three characters.
+    // Masking does not find half a value. So at least the length of the longest value is removed from the end of a cut
+    // line. In a URL, each byte of a value takes up to three characters, such as %41.
     const longest = Object.values(configVars).reduce(
       (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
       0,

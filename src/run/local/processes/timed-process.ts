@@ -126,11 +126,19 @@ export class TimedProcess {
 
   #begin(dueAt: number): void {
     const { release, process } = this.#start;
-    const { runs, log } = this.#parts;
+    const { runs, log, config } = this.#parts;
     const last = runs.last(release.tool, process.type);
     if (last !== null && last.endedAt === null) {
       void this.#say(
         `${this.name} was not started at ${moment(dueAt)}: its run of ${moment(last.startedAt)} has not ended`,
+      );
+      return;
+    }
+    // A tool could give its scheduled processes new names with each push. The runs of old releases would pile up.
+    const underWay = runs.underWay(release.tool);
+    if (underWay >= config.scheduled_processes) {
+      void this.#say(
+        `${this.name} was not started at ${moment(dueAt)}: ${underWay} scheduled runs of ${release.tool} have not ended, and no more are allowed (scheduled_processes)`,
       );
       return;
     }

@@ -101,12 +101,17 @@ export class ToolProcess {
     return memoryLimit(this.#start.release, this.type, this.#parts.config.run_memory);
   }
 
-  /** How the newest run of the process ended. Null while it runs. */
+  /** How the newest run of the process ended. Null while it runs, and before the first run. */
   get end(): Ended | null {
     return this.#end;
   }
 
-  /** Starts the process once and waits until it is healthy. @throws AbortError when the signal fires. */
+  /**
+   * Starts the process and waits until it is healthy, has ended, or has taken too long. If another program has taken
+   * its port, starts it up to two more times on other ports.
+   *
+   * @throws AbortError or the signal's reason when the signal fires.
+   */
   start(signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Attempt> {
     const attempt = this.#attempt(AbortSignal.any([signal, this.#retiring.signal]), onSeen);
     this.#attempting = attempt.catch(() => {});
@@ -141,7 +146,7 @@ export class ToolProcess {
     await this.#gone();
   }
 
-  /** Kills the process at once. */
+  /** Kills the process at once. Resolves when the process has ended. */
   async kill(): Promise<void> {
     this.retire();
     this.#running?.process.kill();

@@ -29,7 +29,10 @@ export interface RouterOptions {
   /** Returns the command that a maintainer types to see the tool's logs. */
   readonly logsCommand: (tool: string) => string;
   readonly trustedProxies: BlockList;
-  /** How many milliseconds a tool has until its answer must begin. */
+  /**
+   * How many milliseconds a tool has until its answer must begin. The time starts again whenever the tool reads more of
+   * the request's body.
+   */
   readonly answerMs: number;
   readonly log: Log;
 }
@@ -254,7 +257,8 @@ function isChunked(
 function makeSendable(answer: IncomingMessage): void {
   if ((answer.statusCode ?? 0) < 200) answer.statusCode = 502;
   if (/[^\t\x20-\x7e\x80-\xff]/.test(answer.statusMessage ?? '')) answer.statusMessage = '';
-  // With any other encoding, readers disagree about where the body ends, and could take its rest for the next answer.
+  // Removes any other encoding: with it, clients and proxies disagree about where the body ends, and could take the
+  // rest of the body for the next answer.
   if (answer.headers['transfer-encoding']?.toLowerCase() !== 'chunked')
     delete answer.headers['transfer-encoding'];
 }

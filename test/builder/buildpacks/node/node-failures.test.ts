@@ -202,7 +202,7 @@ for (const { what, files, reason } of [
   },
 ] as { what: string; files: Record<string, string>; reason: RegExp }[]) {
   test(`a Node tool that cannot be built is refused in one sentence: ${what}`, async () => {
-    await assert.rejects(build(files), (error: Error) => {
+    await assert.rejects(buildFiles(builder, files), (error: Error) => {
       assert.match(error.message, reason, builder.said);
       return true;
     });

@@ -61,7 +61,7 @@ test('a buildpack is listed with the version of the runtime that it installed, o
   assert.deepEqual(buildpacks, ['toolforge/python 3.11.2', 'toolforge/procfile 0.2.0']);
 });
 
-test('if the version that a buildpack says it has installed is invalid, the buildpack is listed with its own version', () => {
+test('if a buildpack names an invalid version of what it installed, the artifact lists the version of the buildpack', () => {
   const layers = {
     buildpacks: [{ key: 'a/b', layers: { l: { launch: true, data: { version: 'x\n y' } } } }],
   };
@@ -72,6 +72,18 @@ test('if the version that a buildpack says it has installed is invalid, the buil
 test('an invalid process type in an image is reported as the buildpack’s fault', () => {
   const build = { processes: [{ type: 'Web Server', command: ['x'], args: [], buildpackID: 'a/b' }] };
   assert.throws(() => readLabels(label(build)), { code: 'BUILD_FAILED', message: /a\/b .*"Web Server"/ });
+});
+
+test('threat 66: labels with thousands of buildpacks keep only 50 of them, and each with 200 characters', () => {
+  const many = Array.from({ length: 40_000 }, () => ({ id: 'a', version: 'x'.repeat(50) }));
+  const layers = Object.fromEntries(
+    many.slice(0, 100).map((_, index) => [`l${index}`, { launch: true, data: {} }]),
+  );
+  const long = { id: 'b', version: 'x'.repeat(1000) };
+  const { buildpacks } = readLabels(
+    label({ buildpacks: [long, ...many] }, { buildpacks: [{ key: 'a', layers }] }),
+  );
+  assert.deepEqual([buildpacks.length, buildpacks[0]?.length], [50, 200]);
 });
 
 test('an image without labels has no processes', () => {

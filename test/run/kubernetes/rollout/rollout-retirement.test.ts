@@ -89,7 +89,7 @@ for (const { apiClock, leavesAt } of [
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
 
-test('if the worker of an old release cannot be ended, its web process still has its drain time before the log reports this', async (t) => {
+test('if the worker of an old release cannot be ended, the log says so only after the drain time of the release’s web process', async (t) => {
   const { gone, said } = await leavingOf(t, 500, forbid);
   await wait(300);
   assert.deepEqual(said, []);

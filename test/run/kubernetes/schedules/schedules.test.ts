@@ -176,7 +176,7 @@ describe('the end of a run', () => {
     return { watching, said };
   }
 
-  test('the end of a scheduled run is logged once, with its exit code and duration, and the run is remembered', () => {
+  test('the end of a scheduled run is logged once, with its exit code and duration, and the run stays known as the last run of its schedule', () => {
     const { watching, said } = ends();
     watching.pod(runPod({ running: { startedAt: start } }), false);
     assert.equal(watching.last('wikibot', 'update')?.endedAt, null);

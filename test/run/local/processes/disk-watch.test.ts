@@ -26,12 +26,17 @@ const queueing = hiding(`kept.append(socket.socketpair())
     os.close(file)`);
 const python = (program: string) => ['python3', '-c', program];
 
-/** Runs a program on a small disk. @returns why the program was ended, or null if it was not ended. */
-async function endOf(uid: number, argv: readonly string[], bytes = 0): Promise<unknown> {
+/**
+ * Runs a program on a small disk.
+ *
+ * @param beside - A Python program of another tool that runs at the same time.
+ * @returns why the program was ended; `beside` if the other program was ended first; null if none was ended.
+ */
+async function endOf(uid: number, argv: readonly string[], bytes = 0, beside = ''): Promise<unknown> {
   using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });
   await execa('chown', [`${uid}:${uid}`, disk.folder]);
   const user = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
-  const server = [process.execPath, child, disk.folder, `${bytes}`, ...argv];
+  const server = [process.execPath, child, disk.folder, `${bytes}`, beside, ...argv];
   const { stdout } = await execa('setpriv', [...user, ...server], { stdin: 'ignore' });
   return JSON.parse(stdout);
 }
@@ -40,6 +45,26 @@ test('threat 83: if a process fills the disk with deleted files that wait in soc
   skip: SmallDisk.whyNot,
 }, async () => {
   assert.deepEqual(await endOf(0, python(queueing)), { kind: 'room' });
+});
+
+test('threat 83: a process that hides files on a full disk is ended before a tool with a large log that grows slowly', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const leaving = queueing.replace(
+    'while True:',
+    `time.sleep(7)
+while True:
+    room = os.statvfs('/tmp')
+    if room.f_bavail * room.f_frsize < ${4 * MIB}: time.sleep(600)`,
+  );
+  const logging = `
+import time
+with open('/tmp/log', 'wb', 0) as log:
+    log.write(bytes(${12 * MIB}))
+    while True:
+        log.write(bytes(4096))
+        time.sleep(0.05)`;
+  assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, logging), { kind: 'room' });
 });
 
 test('threat 60: deleted files count towards the disk limit of a process that made itself undumpable, even if the server is not root', {

@@ -34,6 +34,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
         settle_time: 400,
         release_time: 400,
         schedule_time: 400,
+        scheduled_processes: 2,
         grace_time: 400,
         run_processes: 64,
         run_memory: 256 * 1024 * 1024,

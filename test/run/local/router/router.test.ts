@@ -241,7 +241,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('if a tool exits without an answer, the client gets a page that says that the tool did not answer or is starting', async () => {
+  test('if a tool exits without an answer, the client gets the page for no answer (502) or, if the exit is known by then, for a starting tool (503)', async () => {
     const tool = 'exits' as ToolName;
     await rollOut(
       bench.runtime,

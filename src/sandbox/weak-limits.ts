@@ -1,0 +1,29 @@
+import { readFile, statfs } from 'node:fs/promises';
+
+/** The type of Btrfs in statfs(2). */
+const BTRFS = 0x9123683e;
+/** With so many watches allowed, a tool uses up its memory before it has used up the watches of the user. */
+const ENOUGH_WATCHES = 2 ** 31 - 1;
+
+/**
+ * Returns why, on this machine, one isolated tool could harm others, with what the operator can do. The kernel gives
+ * the server no way to prevent it.
+ *
+ * @see docs/sandbox.md, “What the sandbox does not promise”
+ */
+export async function weakLimits(data: string): Promise<string[]> {
+  const weak: string[] = [];
+  if ((await statfs(data)).type === BTRFS)
+    weak.push('The data folder is on Btrfs, so tools can hide disk space from all limits: use ext4 or XFS.');
+  // The watches of epoll are counted by user. If none are left, Node.js ends the process.
+  if (process.getuid?.() !== 0 && (await mostWatches()) < ENOUGH_WATCHES)
+    weak.push(
+      `A tool can end this server by using up fs.epoll.max_user_watches: as root, run sysctl fs.epoll.max_user_watches=${ENOUGH_WATCHES}.`,
+    );
+  return weak;
+}
+
+async function mostWatches(): Promise<number> {
+  const text = await readFile('/proc/sys/fs/epoll/max_user_watches', 'utf8').catch(() => '');
+  return Number(text) || Number.POSITIVE_INFINITY;
+}

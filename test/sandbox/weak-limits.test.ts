@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { isRoot } from './sandbox-bench.ts';
+
+const PLAIN_USER = 65_534;
+const source = resolve(import.meta.dirname, '../../src/sandbox/weak-limits.ts');
+const program = `
+import { weakLimits } from ${JSON.stringify(source)};
+console.log((await weakLimits(${JSON.stringify(tmpdir())})).join('\\n'));`;
+const argv = [process.execPath, '--input-type=module', '-e', program];
+
+test('threat 60: if the server is not root, it knows that one tool could use up the watches of epoll', {
+  skip: !isRoot,
+}, async () => {
+  const most = Number(await readFile('/proc/sys/fs/epoll/max_user_watches', 'utf8'));
+  const user = ['--reuid', `${PLAIN_USER}`, '--regid', `${PLAIN_USER}`, '--clear-groups', '--'];
+  const { stdout: asPlainUser } = await execa('setpriv', [...user, ...argv]);
+  assert.equal(asPlainUser.includes('sysctl fs.epoll.max_user_watches=2147483647'), most < 2_147_483_647);
+  const [node = '', ...words] = argv;
+  const { stdout: asRoot } = await execa(node, words);
+  assert.doesNotMatch(asRoot, /epoll/);
+});
