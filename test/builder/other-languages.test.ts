@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { otherLanguage } from '../../src/builder/other-languages.ts';
+
+test('a language without a buildpack is named with the file that shows it', () => {
+  for (const [files, language, file] of [
+    [['README.md', 'project.clj', 'src'], 'Clojure', 'project.clj'],
+    [['Wikibot.csproj', 'Program.cs'], '.NET', 'Wikibot.csproj'],
+    [['mix.exs', 'lib'], 'Elixir', 'mix.exs'],
+    [['deno.json', 'main.ts'], 'Deno', 'deno.json'],
+    [['wikibot.cabal', 'Setup.hs'], 'Haskell', 'wikibot.cabal'],
+    [['app.R', 'www'], 'R', 'app.R'],
+    [['server.tcl'], 'Tcl', 'server.tcl'],
+    // A script beside a manifest is not the language of the tool.
+    [['build.lua', 'shard.yml'], 'Crystal', 'shard.yml'],
+  ] as const)
+    assert.deepEqual(otherLanguage(files), { language, file });
+  assert.equal(otherLanguage(['README.md', 'LICENSE', 'notes.txt']), null);
+});
