@@ -147,8 +147,7 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
   return new DeployError(
     'NO_BUILDPACK',
     ['no buildpack recognises this tool', ...notes, seen].join('. '),
-    'Python needs a requirements.txt, pyproject.toml or app.py; Node needs a package.json with dependencies or a start script; ' +
-      'a static site needs an index.html; any other tool needs a Procfile with `web: COMMAND`. Add such a file at the top of the repository, commit and push again.',
+    'The lines above name the files that each language needs. Add one of them at the top of the repository, or a Procfile with `web: COMMAND`, commit and push again.',
   );
 }
 

@@ -2,8 +2,8 @@ import type { Progress } from '../../core/progress.ts';
 import { duration } from '../../core/text/duration.ts';
 import type { Exit } from '../../sandbox/sandbox.ts';
 import { noBuildpack, type StepLimits, stepFailed } from '../build-failures.ts';
+import { lookedFor } from '../source/overlooked-files.ts';
 import type { PreparedSource } from '../source/prepared-source.ts';
-import { misspeltProcfile } from '../source/procfile.ts';
 import { nameOf } from './buildpack-store.ts';
 
 /** How the detection of one buildpack ended. */
@@ -16,6 +16,9 @@ export interface DetectionEnd {
 /** How each detection ended, by the id of its buildpack, in the order of the detections. */
 export type DetectionEnds = ReadonlyMap<string, DetectionEnd>;
 
+/** What the report of a detection says about the source. */
+export type DetectedSource = Pick<PreparedSource, 'files' | 'overlooked' | 'warnings' | 'webLine'>;
+
 /** How many lines of one detection's output are kept. */
 export const MAX_LINES = 100;
 /**
@@ -24,14 +27,21 @@ export const MAX_LINES = 100;
 const NOTE = 'note: ';
 
 /**
- * Prints one line with what the chosen buildpacks found. Then prints all notes, and the output of broken detections.
+ * Prints two lines: what the chosen buildpacks found, and what they will do. Then prints all notes, and the output of
+ * broken detections.
  */
-export function sayDetected(progress: Progress, chosen: readonly string[], ends: DetectionEnds): void {
+export function sayDetected(
+  progress: Progress,
+  chosen: readonly string[],
+  { ends, source }: { readonly ends: DetectionEnds; readonly source: Pick<DetectedSource, 'webLine'> },
+): void {
   const seen = chosen.map((id) => {
     const first = ends.get(id)?.lines.find((line) => !line.startsWith(NOTE));
     return first?.trim() || nameOf(id);
   });
   progress.line(seen.join(' · '));
+  const start = source.webLine === null ? '' : `; starts web: ${source.webLine}`;
+  progress.line(`builds with ${chosen.map(nameOf).join(', ')}${start}`);
   for (const [id, { lines, result }] of ends) {
     for (const line of lines) if (line.startsWith(NOTE)) progress.line(line.slice(NOTE.length));
     if (result !== 'error') continue;
@@ -49,17 +59,18 @@ export function sayBuilding(progress: Progress, { warnings }: PreparedSource, li
 }
 
 /**
- * Prints the output of all detections, because no group of buildpacks fits.
+ * Prints what each language needs, the output of all detections and the warnings about the source, because no group of
+ * buildpacks fits.
  *
- * @param files - The names at the top of the source.
  * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke.
  */
 export function failDetection(
   progress: Progress,
   ends: DetectionEnds,
-  { files, limits }: { readonly files: readonly string[]; readonly limits: StepLimits },
+  { source, limits }: { readonly source: Omit<DetectedSource, 'webLine'>; readonly limits: StepLimits },
 ): never {
   const notes: string[] = [];
+  for (const line of lookedFor(new Set([...ends.keys()].map(nameOf)))) progress.line(line);
   for (const [id, { lines }] of ends) {
     for (const line of lines) {
       const note = line.startsWith(NOTE) ? line.slice(NOTE.length) : null;
@@ -67,13 +78,13 @@ export function failDetection(
       progress.line(`${nameOf(id)}: ${note ?? line}`);
     }
   }
+  for (const warning of source.warnings) progress.warn(warning);
   const broken = [...ends].find(([, { result }]) => result === 'error');
   if (broken !== undefined) {
     const [id, { end, lines }] = broken;
     throw stepFailed({ ...end, name: detectionOf(id), lastLines: lines }, limits);
   }
-  const misspelt = misspeltProcfile(files);
-  throw noBuildpack(files, misspelt === null ? notes : [...notes, misspelt]);
+  throw noBuildpack(source.files, [...notes, ...source.overlooked]);
 }
 
 function detectionOf(id: string): string {

@@ -10,7 +10,13 @@ import type { BuildContext } from './build-context.ts';
 import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';
 import { runStep, type StepEnd } from './buildpack-step.ts';
 import type { Buildpack, BuildpackStore, GroupMember } from './buildpack-store.ts';
-import { type DetectionEnd, failDetection, MAX_LINES, sayDetected } from './detection-report.ts';
+import {
+  type DetectedSource,
+  type DetectionEnd,
+  failDetection,
+  MAX_LINES,
+  sayDetected,
+} from './detection-report.ts';
 import { escapeId, withPlatformVariables } from './layer-environment.ts';
 
 /** The result of one buildpack's detection. */
@@ -45,7 +51,7 @@ const MAX_OUTPUT_BYTES = 64 * 1024;
 export async function detect(
   context: BuildContext,
   store: BuildpackStore,
-  files: readonly string[],
+  source: DetectedSource,
 ): Promise<Detection> {
   const asked: Asked = new Map();
   for (const group of store.order) {
@@ -63,11 +69,11 @@ export async function detect(
     sayDetected(
       context.progress,
       found.buildpacks.map(({ id }) => id),
-      asked,
+      { ends: asked, source },
     );
     return found;
   }
-  failDetection(context.progress, asked, { files, limits: context.limits });
+  failDetection(context.progress, asked, { source, limits: context.limits });
 }
 
 type Asked = Map<string, Detected>;

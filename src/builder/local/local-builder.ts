@@ -188,7 +188,7 @@ export class LocalBuilder implements Builder {
     );
     if (source.leftOut !== null) progress.line(source.leftOut);
     await sandbox.own([folders.artifact], request.toolNumber);
-    const detection = await detect(context, store, source.files);
+    const detection = await detect(context, store, source);
     sayBuilding(progress, source, this.#options.config.build_time);
     for (const id of detection.group) {
       state.reached.set(id, 'not started');

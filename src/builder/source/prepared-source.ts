@@ -5,7 +5,9 @@ import type { BuildRequest } from '../builder.ts';
 import { namesIn } from '../folders.ts';
 import { readAppJson } from './app-json.ts';
 import type { ProcessRequests } from './components.ts';
-import { procfileWarnings } from './procfile.ts';
+import { overlookedFiles } from './overlooked-files.ts';
+import { rewriteAsUtf8, windowsScripts } from './plain-text.ts';
+import { readProcfile } from './procfile.ts';
 import { readServiceTemplate } from './service-template.ts';
 import { applySlugignore } from './slugignore.ts';
 import { sourceWarnings } from './source-warnings.ts';
@@ -20,11 +22,15 @@ export interface PreparedSource extends ProcessRequests {
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
+  /** The command of `web` in the Procfile, or null. */
+  readonly webLine: string | null;
+  /** A sentence, without its full stop, about each file that was meant for the build and that no buildpack reads. */
+  readonly overlooked: readonly string[];
 }
 
 /**
- * Writes the files of a commit into a new folder, removes those that .slugignore names, and reads service.template,
- * toolforge.yaml and app.json.
+ * Writes the files of a commit into a new folder, removes those that .slugignore names, rewrites UTF-16 as UTF-8, and
+ * reads service.template, toolforge.yaml and app.json.
  *
  * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
  */
@@ -39,18 +45,24 @@ export async function prepareSource(
   await request.checkOut(folder);
   signal.throwIfAborted();
   const leftOut = await applySlugignore(folder);
+  const files = (await namesIn(folder)).sort();
+  const rewritten = await rewriteAsUtf8(folder, files);
   const service = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
   const app = await readAppJson(folder);
+  const procfile = await readProcfile(folder);
+  const overlooked = await overlookedFiles(folder, files);
   const warnings = [
     ...(leftOut?.warnings ?? []),
+    ...rewritten,
     ...service.warnings,
     ...asked.warnings,
     ...app.warnings,
-    ...(await procfileWarnings(folder)),
+    ...procfile.warnings,
+    ...(await windowsScripts(folder)),
     ...(await sourceWarnings(folder)),
+    ...overlooked.map((sentence) => `${sentence}.`),
   ];
-  const files = await namesIn(folder);
   return {
     folder,
     leftOut: leftOut?.summary ?? null,
@@ -62,6 +74,8 @@ export async function prepareSource(
     components: asked.components,
     formation: app.formation,
     warnings,
-    files: files.sort(),
+    files,
+    webLine: procfile.web,
+    overlooked,
   };
 }

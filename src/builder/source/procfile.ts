@@ -1,25 +1,25 @@
 import { processType } from '../buildpack-api/launch-processes.ts';
-import { namesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
 
 const MAX_BYTES = 64 * 1024;
-/** Matches a file name that was probably meant as `Procfile`: `procfile`, `PROCFILE`, `Procfile.txt`. */
-const misspelt = /^procfile(\.(txt|yml|yaml))?$/i;
+/** A command with spaces in quotes that begin and end it. */
+const WHOLLY_QUOTED = /^(?:"[^"]*\s[^"]*"|'[^']*\s[^']*')$/;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 
-/**
- * Sentences about lines of the Procfile that will not do what their author expects, with line numbers. They only warn
- * early. The procfile buildpack reads the file for the build.
- */
-export async function procfileWarnings(source: string): Promise<string[]> {
+export interface ReadProcfile {
+  /** The command of `web`, or null. */
+  readonly web: string | null;
+  /** Sentences about lines that will not do what their author expects, with line numbers. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads the Procfile, to tell people early what it means. The procfile buildpack reads the file for the build. */
+export async function readProcfile(source: string): Promise<ReadProcfile> {
   // If the file is too large, the buildpack refuses it with a message.
   const text = await readIfSmall(source, ['Procfile'], MAX_BYTES);
-  if (text === null) {
-    const sentence = misspeltProcfile(await namesIn(source));
-    return sentence === null ? [] : [`${sentence}.`];
-  }
+  if (text === null) return { web: null, warnings: [] };
   const warnings: string[] = [];
-  const seen = new Set<string>();
+  const commands = new Map<string, { readonly command: string; readonly number: number }>();
   for (const [index, raw] of text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
@@ -34,17 +34,21 @@ export async function procfileWarnings(source: string): Promise<string[]> {
       warnings.push(
         `${procfileLine} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
       );
-    } else if (seen.has(type)) {
-      warnings.push(`${procfileLine} takes the place of an earlier line for ${type}.`);
     } else {
-      seen.add(type);
+      const earlier = commands.get(type)?.number;
+      if (earlier !== undefined) {
+        warnings.push(`${procfileLine} takes the place of line ${earlier}, which is also for ${type}.`);
+      }
+      if (WHOLLY_QUOTED.test(command)) {
+        warnings.push(
+          `${procfileLine} has quotes around the whole command. Remove them, or bash looks for a program of that name.`,
+        );
+      }
+      if (command.endsWith('\\')) {
+        warnings.push(`${procfileLine} ends in a backslash, but a command cannot go on in the next line.`);
+      }
+      commands.set(type, { command, number: index + 1 });
     }
   }
-  return warnings;
-}
-
-/** A sentence, without a full stop, about a file that was probably meant as the Procfile; null if there is a Procfile, or no file looks like one. */
-export function misspeltProcfile(files: readonly string[]): string | null {
-  const name = files.includes('Procfile') ? undefined : files.find((file) => misspelt.test(file));
-  return name === undefined ? null : `${name} is not used: rename it to Procfile, with that spelling`;
+  return { web: commands.get('web')?.command ?? null, warnings };
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { readAppJson } from '../../../src/builder/source/app-json.ts';
-import { procfileWarnings } from '../../../src/builder/source/procfile.ts';
+import { readProcfile } from '../../../src/builder/source/procfile.ts';
 import { readServiceTemplate } from '../../../src/builder/source/service-template.ts';
 import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
 import type { Replicas } from '../../../src/core/types.ts';
@@ -169,21 +169,24 @@ for (const { name, text, warnings } of [
   { name: 'upper case', text: 'web: a\nWorker: b\n', warnings: ['Line 2'] },
   { name: 'twice', text: 'web: a\nweb: b\n', warnings: ['Line 2'] },
   { name: 'empty command', text: 'web:  \n', warnings: ['Line 1'] },
+  { name: 'quotes around a command', text: 'web: "python app.py"\n', warnings: ['Line 1'] },
+  { name: 'quotes in a command', text: 'web: "python" "app.py"\nx: "$PROGRAM"\n', warnings: [] },
+  {
+    name: 'a command in two lines',
+    text: 'web: python app.py \\\n  --port $PORT\n',
+    warnings: ['Line 1', 'Line 2'],
+  },
+  { name: 'tabs', text: 'web:\tpython app.py\n', warnings: [] },
   { name: 'none, if the buildpack refuses a file so large', text: '# \n'.repeat(30_000), warnings: [] },
 ]) {
   test(`each line of a Procfile that is not used causes a warning: ${name}`, async () => {
-    const found = await procfileWarnings(await sourceOf({ Procfile: text }));
+    const { warnings: found } = await readProcfile(await sourceOf({ Procfile: text }));
     assert.deepEqual(
       found.map((line) => line.slice(0, 6)),
       warnings,
     );
   });
 }
-
-test('a misspelt Procfile causes a warning', async () => {
-  const warnings = await procfileWarnings(await sourceOf({ procfile: 'web: a\n' }));
-  assert.deepEqual(warnings, ['procfile is not used: rename it to Procfile, with that spelling.']);
-});
 
 test('threat 41: submodules, LFS pointers and links to outside of the source cause warnings', async () => {
   const source = await sourceOf({

@@ -84,13 +84,13 @@ export class BuildNarrator {
   }
 
   #sayDetected(): void {
-    this.#detection.sayFound(this.#progress);
+    this.#detection.sayFound(this.#progress, this.#source);
     sayBuilding(this.#progress, this.#source, this.#buildMs);
   }
 
   #failDetection(end: ContainerEnd): never {
     if (NOT_DETECTED.has(end.exitCode)) {
-      this.#detection.failFound(this.#progress, this.#source.files, this.#limits);
+      this.#detection.failFound(this.#progress, this.#source, this.#limits);
     }
     const { exitCode: code, isOutOfMemory } = end;
     const step = { name: 'the detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines.all };

@@ -2,6 +2,7 @@ import type { Progress } from '../../../core/progress.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { StepLimits } from '../../build-failures.ts';
 import {
+  type DetectedSource,
   type DetectionEnd,
   failDetection,
   MAX_LINES,
@@ -53,13 +54,13 @@ export class DetectionOutput {
   }
 
   /** Reports what the chosen buildpacks detected. */
-  sayFound(progress: Progress): void {
-    sayDetected(progress, this.#group, this.#told);
+  sayFound(progress: Progress, source: Pick<DetectedSource, 'webLine'>): void {
+    sayDetected(progress, this.#group, { ends: this.#told, source });
   }
 
   /** Reports that no buildpack fits. @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke. */
-  failFound(progress: Progress, files: readonly string[], limits: StepLimits): never {
-    failDetection(progress, this.#told, { files, limits });
+  failFound(progress: Progress, source: Omit<DetectedSource, 'webLine'>, limits: StepLimits): never {
+    failDetection(progress, this.#told, { source, limits });
   }
 
   /**

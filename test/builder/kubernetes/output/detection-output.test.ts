@@ -47,6 +47,12 @@ fail: toolforge/node@0.1.0
 ERROR: No buildpack groups passed detection.
 `;
 
+const nothing = { files: [], overlooked: [], warnings: [] };
+const lost = {
+  files: ['package.json', 'procfile.txt'],
+  overlooked: ['procfile.txt is not used: rename it to Procfile, with that spelling'],
+  warnings: ['Submodules are not checked out.'],
+};
 const limits = { processes: null, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
 
 function reading(text: string): DetectionOutput {
@@ -61,11 +67,12 @@ function said(speak: (progress: ReturnType<typeof progressTo>) => void): string[
   return lines;
 }
 
-test('the report of the detection has one line of detected buildpacks, then notes, then broken detections', () => {
+test('the report of the detection has one line of what was found, one of what that leads to, then notes, then broken detections', () => {
   assert.deepEqual(
-    said((progress) => reading(FOUND).sayFound(progress)),
+    said((progress) => reading(FOUND).sayFound(progress, { webLine: 'gunicorn app:app' })),
     [
       '       python 3.11 (service.template) · pip',
+      '       builds with python, pip; starts web: gunicorn app:app',
       '       package.json is only for linters',
       ' !     The bin/detect of the buildpack broken failed; the build continues without this buildpack.',
       '       it says why',
@@ -76,28 +83,34 @@ test('the report of the detection has one line of detected buildpacks, then note
 
 test('if several groups of buildpacks were tried, the group that passed is reported', () => {
   const second = FOUND.replaceAll('toolforge/pip', 'toolforge/npm');
-  const [first] = said((progress) => reading(NOTHING + second).sayFound(progress));
+  const [first] = said((progress) => reading(NOTHING + second).sayFound(progress, { webLine: null }));
   assert.equal(first, '       python 3.11 (service.template) · npm');
 });
 
-test('if no buildpack detects the tool, each output is shown once, and the refusal has the notes and the files', () => {
+test('if no buildpack detects the tool, what each language needs is shown, each output once, and the refusal has the notes and the files', () => {
   const lines = said((progress) =>
     assert.throws(
-      () => reading(NOTHING).failFound(progress, ['package.json', 'procfile.txt'], limits),
+      () => reading(NOTHING).failFound(progress, lost, limits),
       failsWith(
         'NO_BUILDPACK',
         /only for linters\. procfile\.txt is not used: .* package\.json, procfile\.txt/,
       ),
     ),
   );
-  assert.deepEqual(lines, ['       node: package.json is only for linters']);
+  assert.deepEqual(lines, [
+    '       Looked for, at the top of the repository:',
+    '         Python: requirements.txt, pyproject.toml, Pipfile, setup.py, or a file that ends in .py',
+    '         Node: package.json with dependencies, a build script or a start script',
+    '       node: package.json is only for linters',
+    ' !     Submodules are not checked out.',
+  ]);
 });
 
 test('if no buildpack detects the tool and a detection broke, the broken detection is the reason', () => {
   const broken = `${NOTHING}\n======== Output: a/b@1 ========\nBoom: it cannot\n======== Results ========\nerr:  a/b@1 (3)`;
   said((progress) =>
     assert.throws(
-      () => reading(broken).failFound(progress, [], limits),
+      () => reading(broken).failFound(progress, nothing, limits),
       failsWith('BUILD_FAILED', /^the detection of b exited 3: Boom: it cannot$/),
     ),
   );
@@ -107,6 +120,6 @@ test('only the first 100 lines of a detection with endless output are kept', () 
   const output = reading('======== Output: a/b@1 ========');
   for (let line = 0; line < 10_000; line += 1) output.read(`line ${line}`);
   for (const line of ['======== Results ========', 'fail: a/b@1']) output.read(line);
-  const lines = said((progress) => assert.throws(() => output.failFound(progress, [], limits)));
+  const lines = said((progress) => assert.throws(() => output.failFound(progress, nothing, limits)));
   assert.equal(lines.length, 100);
 });

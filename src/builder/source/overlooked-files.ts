@@ -1,0 +1,216 @@
+import { listPlainFolder } from './safe-files.ts';
+
+/** The files that say what a tool is made of, by language. One of them at the top is enough for the language. */
+const MANIFESTS: readonly (readonly string[])[] = [
+  ['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'poetry.lock', 'uv.lock'],
+  ['package.json'],
+  ['composer.json'],
+  ['Gemfile'],
+  ['go.mod'],
+  ['Cargo.toml'],
+  ['pom.xml'],
+  ['cpanfile'],
+  ['Procfile'],
+  ['Aptfile'],
+];
+
+/** Files that builds read and whose names people misspell. */
+const READ = new Set([
+  ...MANIFESTS.flat(),
+  ...['.python-version', 'runtime.txt', '.nvmrc', '.node-version', 'package-lock.json', 'pnpm-lock.yaml'],
+  ...['yarn.lock', 'Pipfile.lock', 'Gemfile.lock', 'Cargo.lock', 'composer.lock', 'go.sum', '.ruby-version'],
+  ...['toolforge.yaml', 'jobs.yaml', 'service.template', 'project.toml', 'app.json', '.slugignore'],
+  ...['index.html', 'index.php', 'manage.py', 'static.json', 'config.ru'],
+]);
+
+/** Whether builds read a file of this name at the top of the source. */
+export function isReadByBuilds(name: string): boolean {
+  return READ.has(name) || /^requirements.*\.txt$/.test(name);
+}
+
+/** Files that have the same purpose as one that builds read, and what to do with them. */
+const INSTEAD: readonly (readonly [file: RegExp, wanted: string, advice: string])[] = [
+  [/^(apt|apt-packages|apt-requirements)\.txt$/i, 'Aptfile', 'rename it to Aptfile'],
+  [/^requirements\.in$/i, 'requirements.txt', 'commit the requirements.txt that `pip-compile` makes of it'],
+  [
+    /^(pip[-_])?req[a-z]*([-_.](?!dev|test|doc|lint|ci)[a-z0-9_-]+)?\.txt$/i,
+    'requirements.txt',
+    'name the file in a requirements.txt: `-r FILE`',
+  ],
+  [/^crontab(\.txt)?$/i, 'toolforge.yaml', 'write its lines as scheduled components of a toolforge.yaml'],
+];
+
+/** Files by which other platforms build or start a tool. */
+const OTHER_PLATFORMS = new RegExp(
+  `^(${[
+    'Dockerfile(\\..+)?|Containerfile|(docker-)?compose\\.ya?ml|\\.dockerignore|heroku\\.yml|fly\\.toml|render\\.yaml',
+    'railway\\.(json|toml)|nixpacks\\.toml|vercel\\.json|netlify\\.toml|app\\.ya?ml|\\.buildpacks|\\.profile(\\.d)?',
+    'Vagrantfile|dokku\\.json|CHECKS|DOKKU_SCALE|wercker\\.yml|captain-definition|\\.lighttpd\\.conf',
+  ].join('|')})$`,
+);
+
+/** Languages for which there is no buildpack, and the files at the top that show them. */
+const NO_BUILDPACK: readonly (readonly [language: string, files: RegExp])[] = [
+  ['Clojure', /^(project\.clj|deps\.edn)$/],
+  ['.NET', /\.(cs|fs|vb)proj$|\.slnx?$/],
+  ['Elixir', /^mix\.exs$/],
+  ['Erlang', /^rebar\.config$/],
+  ['Scala', /^build\.sbt$/],
+  ['Haskell', /^stack\.yaml$|\.cabal$/],
+  ['Swift', /^Package\.swift$/],
+  ['Dart', /^pubspec\.yaml$/],
+  ['Crystal', /^shard\.yml$/],
+  ['OCaml', /^dune-project$/],
+  ['Nim', /\.nimble$/],
+  ['R', /^(renv\.lock|(app|server|main|plumber)\.R)$/],
+  ['Julia', /^Manifest\.toml$|\.jl$/],
+  ['Deno', /^deno\.jsonc?$/],
+  ['Bun', /^bunfig\.toml$/],
+  ['Lua', /\.rockspec$|^(app|main|server)\.lua$/],
+  ['Tcl', /^(app|main|server|index)\.tcl$/],
+];
+
+/** Files with which programs and web sites without a manifest begin. */
+const ENTRIES = [
+  'Procfile',
+  'app.py',
+  'main.py',
+  'manage.py',
+  'wsgi.py',
+  'index.html',
+  'index.php',
+  'server.js',
+  'index.js',
+];
+const PROGRAM = /\.(py|php|js|mjs|ts|pl|psgi|cgi|rb|ru|html?|go|rs)$/i;
+/** Folders in which the files of a web site are expected. */
+const SITE = /^(public|public_html|htdocs|web|static|assets)$/i;
+
+/** What each buildpack of a language looks for at the top of the source. */
+const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
+  ['python', 'Python: requirements.txt, pyproject.toml, Pipfile, setup.py, or a file that ends in .py'],
+  ['node', 'Node: package.json with dependencies, a build script or a start script'],
+  ['php', 'PHP: composer.json, or a file that ends in .php'],
+  ['perl', 'Perl: cpanfile, or a file that ends in .psgi, .pl or .cgi'],
+  ['ruby', 'Ruby: Gemfile or config.ru'],
+  ['go', 'Go: go.mod'],
+  ['rust', 'Rust: Cargo.toml'],
+  ['java', 'Java: pom.xml'],
+  ['static', 'Web site: index.html, also in public/, public_html/, dist/, docs/ or build/'],
+  ['procfile', 'Any other program: Procfile with a line `web: COMMAND`'],
+];
+
+/** One line for each language of these buildpacks: what its buildpack looks for. */
+export function lookedFor(buildpacks: ReadonlySet<string>): string[] {
+  const lines = LOOKED_FOR.filter(([buildpack]) => buildpacks.has(buildpack)).map(([, text]) => `  ${text}`);
+  return lines.length === 0 ? [] : ['Looked for, at the top of the repository:', ...lines];
+}
+
+/** Folders that hold no tool: those of dependencies, tests, texts and results. */
+const NO_TOOL =
+  /^(\..*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools)$/i;
+const MAX_FOLDERS = 50;
+const MAX_NAMED = 4;
+
+/**
+ * One sentence, without its full stop, for each file or folder that was probably meant for the build and that no
+ * buildpack reads: a misspelt name, a manifest in a sub-folder, a language without a buildpack, the file of another
+ * platform. Only names are looked at.
+ *
+ * @param source - The folder of the source.
+ * @param files - The names at the top of the source.
+ */
+export async function overlookedFiles(source: string, files: readonly string[]): Promise<string[]> {
+  const others = files.filter((file) => OTHER_PLATFORMS.test(file) && file !== '.dockerignore');
+  return [
+    ...files.flatMap((file) => misspelt(file, files) ?? insteadOf(file, files) ?? []),
+    ...NO_BUILDPACK.flatMap(([language, pattern]) => {
+      const file = files.find((name) => pattern.test(name));
+      return file === undefined ? [] : [`${file} is for ${language}, which has no buildpack here`];
+    }),
+    ...(await inFolders(source, files)),
+    ...(others.length === 0
+      ? []
+      : [`${listed(others)} ${others.length === 1 ? 'is' : 'are'} left aside: buildpacks build the tool`]),
+  ];
+}
+
+/** A sentence about a file whose name is nearly that of a file that builds read, and that is not there. */
+function misspelt(file: string, files: readonly string[]): string | null {
+  if (READ.has(file)) return null;
+  for (const wanted of READ) {
+    if (!files.includes(wanted) && isMeantAs(file, wanted))
+      return `${file} is not used: rename it to ${wanted}, with that spelling`;
+  }
+  return null;
+}
+
+function isMeantAs(file: string, wanted: string): boolean {
+  const [name, goal] = [letters(file), letters(wanted)];
+  if (name === goal || letters(file.replace(/\.(txt|ya?ml)$/i, '')) === goal) return true;
+  const isLong = goal.length >= 8 && file.startsWith('.') === wanted.startsWith('.');
+  return isLong && name[0] === goal[0] && isOneEditApart(name, goal);
+}
+
+/** The letters and digits of a file name, with one spelling of the extensions that have two. */
+function letters(file: string): string {
+  return file
+    .toLowerCase()
+    .replace(/\.yml$/, '.yaml')
+    .replace(/\.text$/, '.txt')
+    .replaceAll(/[^a-z0-9]/g, '');
+}
+
+/** Whether one letter was added, left out or changed, or two neighbours were swapped. */
+export function isOneEditApart(one: string, other: string): boolean {
+  let start = 0;
+  while (start < one.length && one[start] === other[start]) start += 1;
+  let end = 0;
+  while (end < Math.min(one.length, other.length) - start && one.at(-1 - end) === other.at(-1 - end))
+    end += 1;
+  const [left, right] = [one.slice(start, one.length - end), other.slice(start, other.length - end)];
+  if (left.length <= 1 && right.length <= 1) return true;
+  return left.length === 2 && right.length === 2 && left[0] === right[1] && left[1] === right[0];
+}
+
+function insteadOf(file: string, files: readonly string[]): string | null {
+  if (READ.has(file)) return null;
+  const [, wanted, advice] = INSTEAD.find(([pattern]) => pattern.test(file)) ?? [];
+  if (wanted === undefined || advice === undefined || files.includes(wanted)) return null;
+  return `${file} is not used: ${advice.replace('FILE', file)}`;
+}
+
+/** Sentences about manifests that are in a folder at the top, but not at the top. */
+async function inFolders(source: string, files: readonly string[]): Promise<string[]> {
+  const missing = MANIFESTS.filter((names) => !names.some((name) => files.includes(name)));
+  const isTopEmpty = missing.length === MANIFESTS.length && !files.some((name) => PROGRAM.test(name));
+  const sentences: string[] = [];
+  for (const folder of files.filter((name) => !NO_TOOL.test(name)).slice(0, MAX_FOLDERS)) {
+    const names = await namesInFolder(source, folder);
+    const wanted = [...missing, ...(isTopEmpty && !SITE.test(folder) ? [ENTRIES] : [])];
+    const found = new Set(wanted.flatMap((set) => set.filter((name) => names.includes(name)).slice(0, 1)));
+    if (found.size === 0) continue;
+    const paths = listed([...found].map((name) => `${folder}/${name}`));
+    const advice = isTopEmpty
+      ? `. Move the files of ${folder}/ there, or push this folder alone: git subtree push --prefix ${folder} toolforge main`
+      : '';
+    sentences.push(
+      `${paths} ${found.size === 1 ? 'is' : 'are'} not used, because only files at the top of the repository count${advice}`,
+    );
+  }
+  return sentences;
+}
+
+/** The names of the plain files in a folder at the top. Empty if the folder has too many entries. */
+async function namesInFolder(source: string, folder: string): Promise<string[]> {
+  const entries = await listPlainFolder(source, [folder]).catch((error: unknown) => {
+    if (error instanceof RangeError) return [];
+    throw error;
+  });
+  return entries.filter(({ isFile }) => isFile).map(({ name }) => name);
+}
+
+function listed(names: readonly string[]): string {
+  const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : '';
+  return names.slice(0, MAX_NAMED).join(', ') + more;
+}

@@ -1,0 +1,80 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isReadByBuilds } from './overlooked-files.ts';
+import { listPlainFolder, readStart } from './safe-files.ts';
+
+const MAX_BYTES = 1024 * 1024;
+const MAX_SCRIPTS = 200;
+const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;
+
+/**
+ * Rewrites the files at the top that builds read as UTF-8 without a byte order mark, if they are UTF-16 or have such a
+ * mark. PowerShell's `>` writes UTF-16, which few programs understand. A file that cannot be decoded stays as it is.
+ *
+ * @returns a sentence for each file that was UTF-16.
+ */
+export async function rewriteAsUtf8(source: string, files: readonly string[]): Promise<string[]> {
+  const warnings: string[] = [];
+  for (const name of files.filter(isReadByBuilds)) {
+    const bytes = await readStart(source, [name], MAX_BYTES);
+    if (bytes.length === MAX_BYTES) continue;
+    const encoding = encodingOf(bytes);
+    if (encoding === null) continue;
+    const text = decoded(bytes, encoding);
+    if (text === null) continue;
+    await using file = await open(
+      join(source, name),
+      constants.O_WRONLY | constants.O_TRUNC | constants.O_NOFOLLOW,
+    );
+    await file.writeFile(text);
+    if (encoding !== 'utf-8') {
+      warnings.push(
+        `${name} is UTF-16 and was read as UTF-8. Save it as UTF-8, which every program understands.`,
+      );
+    }
+  }
+  return warnings;
+}
+
+/** The encoding of a text that must be rewritten, or null. */
+function encodingOf(bytes: Buffer): 'utf-8' | 'utf-16le' | 'utf-16be' | null {
+  const [first = 0, second = 0, third = 0] = bytes;
+  if (first === 0xef && second === 0xbb && third === 0xbf) return 'utf-8';
+  if (first === 0xff && second === 0xfe) return 'utf-16le';
+  if (first === 0xfe && second === 0xff) return 'utf-16be';
+  // Without a byte order mark: each Latin letter has a NUL beside it.
+  if (bytes.length < 4 || bytes.length % 2 !== 0) return null;
+  if (first !== 0 && second === 0 && bytes[3] === 0) return 'utf-16le';
+  return first === 0 && second !== 0 && third === 0 ? 'utf-16be' : null;
+}
+
+function decoded(bytes: Buffer, encoding: string): string | null {
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Sentences about scripts, at the top or in bin/, whose first line names a program and ends as on Windows. Linux takes
+ * the CR for a part of the program's name.
+ */
+export async function windowsScripts(source: string): Promise<string[]> {
+  const warnings: string[] = [];
+  for (const folder of [[], ['bin']]) {
+    const entries = await listPlainFolder(source, folder).catch(() => []);
+    const scripts = entries.filter(({ name, isFile }) => isFile && SCRIPT.test(name));
+    for (const { name } of scripts.slice(0, MAX_SCRIPTS)) {
+      const path = [...folder, name];
+      const start = (await readStart(source, path, 256)).toString('latin1');
+      if (/^#![^\n]*\r\n/.test(start)) {
+        warnings.push(
+          `${path.join('/')} has Windows line ends (CRLF), so Linux cannot start it. Save it with LF line ends.`,
+        );
+      }
+    }
+  }
+  return warnings;
+}

@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { lookedFor, overlookedFiles } from '../../../src/builder/source/overlooked-files.ts';
+import { rewriteAsUtf8, windowsScripts } from '../../../src/builder/source/plain-text.ts';
+
+class Source implements AsyncDisposable {
+  readonly folder: string;
+  readonly files: readonly string[];
+
+  private constructor(folder: string, files: readonly string[]) {
+    this.folder = folder;
+    this.files = files;
+  }
+
+  static async of(files: Readonly<Record<string, string | Buffer>>): Promise<Source> {
+    const folder = await mkdtemp(join(tmpdir(), 'source-'));
+    for (const [path, content] of Object.entries(files)) {
+      await mkdir(dirname(join(folder, path)), { recursive: true });
+      await writeFile(join(folder, path), content);
+    }
+    return new Source(folder, [...new Set(Object.keys(files).map((path) => path.split('/')[0] ?? ''))]);
+  }
+
+  overlooked(): Promise<string[]> {
+    return overlookedFiles(this.folder, this.files);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+for (const [file, wanted] of [
+  ['procfile', 'Procfile'],
+  ['PROCFILE', 'Procfile'],
+  ['Procfile.txt', 'Procfile'],
+  ['ProcFile.yaml', 'Procfile'],
+  ['Profile', 'Procfile'],
+  ['requirement.txt', 'requirements.txt'],
+  ['requirments.txt', 'requirements.txt'],
+  ['Requirements.txt', 'requirements.txt'],
+  ['requirements.txt.txt', 'requirements.txt'],
+  ['requirements.text', 'requirements.txt'],
+  ['requriements.txt', 'requirements.txt'],
+  ['runtime.text', 'runtime.txt'],
+  ['.python_version', '.python-version'],
+  ['python-version', '.python-version'],
+  ['.pythonversion', '.python-version'],
+  ['aptfile', 'Aptfile'],
+  ['AptFile.txt', 'Aptfile'],
+  ['toolforge.yml', 'toolforge.yaml'],
+  ['toolforge.yaml.txt', 'toolforge.yaml'],
+  ['jobs.yml', 'jobs.yaml'],
+  ['service-template', 'service.template'],
+  ['services.template', 'service.template'],
+  ['.slug-ignore', '.slugignore'],
+  ['Package.json', 'package.json'],
+  ['packages.json', 'package.json'],
+  ['pipfile', 'Pipfile'],
+  ['gemfile', 'Gemfile'],
+  ['index.htm', 'index.html'],
+  ['Index.html', 'index.html'],
+  ['pyproject.tml', 'pyproject.toml'],
+] as const) {
+  test(`a file with a misspelt name is not ignored in silence: ${file}`, async () => {
+    await using source = await Source.of({ [file]: '' });
+    assert.deepEqual(await source.overlooked(), [
+      `${file} is not used: rename it to ${wanted}, with that spelling`,
+    ]);
+    await using both = await Source.of({ [file]: '', [wanted]: '' });
+    assert.deepEqual(await both.overlooked(), []);
+  });
+}
+
+for (const [file, sentence] of [
+  ['apt.txt', 'apt.txt is not used: rename it to Aptfile'],
+  [
+    'requirements.in',
+    'requirements.in is not used: commit the requirements.txt that `pip-compile` makes of it',
+  ],
+  [
+    'requirements-prod.txt',
+    'requirements-prod.txt is not used: name the file in a requirements.txt: `-r requirements-prod.txt`',
+  ],
+  ['reqs.txt', 'reqs.txt is not used: name the file in a requirements.txt: `-r reqs.txt`'],
+  ['crontab', 'crontab is not used: write its lines as scheduled components of a toolforge.yaml'],
+  ['project.clj', 'project.clj is for Clojure, which has no buildpack here'],
+  ['Wiki.csproj', 'Wiki.csproj is for .NET, which has no buildpack here'],
+  ['mix.exs', 'mix.exs is for Elixir, which has no buildpack here'],
+  ['build.sbt', 'build.sbt is for Scala, which has no buildpack here'],
+  ['deno.json', 'deno.json is for Deno, which has no buildpack here'],
+  ['app.R', 'app.R is for R, which has no buildpack here'],
+  ['Dockerfile', 'Dockerfile is left aside: buildpacks build the tool'],
+  ['heroku.yml', 'heroku.yml is left aside: buildpacks build the tool'],
+  [
+    'backend/requirements.txt',
+    'backend/requirements.txt is not used, because only files at the top of the repository count. Move the files of backend/ there, or push this folder alone: git subtree push --prefix backend toolforge main',
+  ],
+] as const) {
+  test(`a file that no buildpack reads is named: ${file}`, async () => {
+    await using source = await Source.of({ [file]: '' });
+    assert.deepEqual(await source.overlooked(), [sentence]);
+  });
+}
+
+test('the files of other platforms are named in one sentence', async () => {
+  await using source = await Source.of({
+    ...{ Dockerfile: '', 'docker-compose.yml': '', 'fly.toml': '', '.dockerignore': '', 'app.py': '' },
+  });
+  assert.deepEqual(await source.overlooked(), [
+    'Dockerfile, docker-compose.yml, fly.toml are left aside: buildpacks build the tool',
+  ]);
+});
+
+test('a manifest in a folder is named if the top has none of its language, with advice if the top has no tool', async () => {
+  await using one = await Source.of({ Procfile: '', 'src/requirements.txt': '', 'src/Procfile': '' });
+  assert.deepEqual(await one.overlooked(), [
+    'src/requirements.txt is not used, because only files at the top of the repository count',
+  ]);
+  await using two = await Source.of({ 'app/main.py': '', 'app/go.mod': '', 'README.md': '' });
+  assert.match(
+    String(await two.overlooked()),
+    /^app\/go\.mod, app\/main\.py are not used.*push --prefix app /,
+  );
+});
+
+test('an ordinary source has no overlooked files', async () => {
+  await using source = await Source.of({
+    ...{ 'README.md': '', LICENSE: '', Makefile: '', 'setup.cfg': '', 'tox.ini': '', '.gitignore': '' },
+    ...{ 'app.py': '', 'requirements.txt': '', 'requirements-dev.txt': '', 'package.json': '', Rakefile: '' },
+    ...{ 'docs/requirements.txt': '', 'tests/package.json': '', 'static/index.html': '', Procfile: '' },
+    ...{ 'public/index.html': '', 'lib/package.json': '', '.env': '', 'robots.txt': '', 'data.txt': '' },
+    ...{ 'tsconfig.json': '', 'manage.py': '', 'CHANGELOG.md': '', 'Pipfile.lock': '', 'humans.txt': '' },
+  });
+  assert.deepEqual(await source.overlooked(), []);
+});
+
+test('threat 39: a folder that is a link out of the source is not looked into', async () => {
+  await using secret = await Source.of({ 'requirements.txt': '' });
+  await using source = await Source.of({ 'README.md': '' });
+  await symlink(secret.folder, join(source.folder, 'link'));
+  assert.deepEqual(await overlookedFiles(source.folder, ['README.md', 'link']), []);
+});
+
+test('only the languages of the buildpacks that there are can be looked for', () => {
+  assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
+    'Looked for, at the top of the repository:',
+    '  Go: go.mod',
+    '  Any other program: Procfile with a line `web: COMMAND`',
+  ]);
+  assert.deepEqual(lookedFor(new Set(['sample'])), []);
+});
+
+const utf16 = (text: string) => Buffer.from(text, 'utf16le');
+for (const [name, content, wanted, isTold] of [
+  ['UTF-16', utf16('\uFEFFflask\r\n'), 'flask\r\n', true],
+  ['UTF-16, the other way round', utf16('\uFEFFé\n').swap16(), 'é\n', true],
+  ['UTF-16 without a mark', utf16('flask\n'), 'flask\n', true],
+  ['a byte order mark', Buffer.from('\uFEFFflask\n'), 'flask\n', false],
+  ['plain', Buffer.from('flask\n'), 'flask\n', false],
+  ['broken UTF-16', Buffer.of(0xff, 0xfe, 0x00), '\uFFFD\uFFFD\0', false],
+  ['nothing', Buffer.of(), '', false],
+] as const) {
+  test(`files that builds read are rewritten as UTF-8: ${name}`, async () => {
+    await using source = await Source.of({ 'requirements.txt': content, 'data.txt': utf16('x') });
+    const warnings = await rewriteAsUtf8(source.folder, source.files);
+    assert.equal(await readFile(join(source.folder, 'requirements.txt'), 'utf8'), wanted);
+    assert.match(warnings.join(), isTold ? /^requirements\.txt is UTF-16 .*Save it as UTF-8/ : /^$/);
+    assert.deepEqual(await readFile(join(source.folder, 'data.txt')), utf16('x'));
+  });
+}
+
+test('threat 39: a link is not rewritten', async () => {
+  await using outside = await Source.of({ file: utf16('\uFEFFx') });
+  await using source = await Source.of({});
+  await symlink(join(outside.folder, 'file'), join(source.folder, 'Procfile'));
+  assert.deepEqual(await rewriteAsUtf8(source.folder, ['Procfile']), []);
+  assert.deepEqual(await readFile(join(outside.folder, 'file')), utf16('\uFEFFx'));
+});
+
+test('a script with Windows line ends is named', async () => {
+  await using source = await Source.of({
+    ...{
+      'start.sh': '#!/bin/bash\r\necho\r\n',
+      'bin/run': '#!/bin/sh\r\n',
+      'good.sh': '#!/bin/sh\necho\r\n',
+    },
+    ...{ 'app.py': 'import os\r\n', 'data.txt': '#!x\r\n' },
+  });
+  assert.deepEqual(
+    (await windowsScripts(source.folder)).map((sentence) => sentence.split(' ')[0]),
+    ['start.sh', 'bin/run'],
+  );
+});
