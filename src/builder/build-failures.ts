@@ -4,6 +4,7 @@ import { mebibytes } from '../core/text/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
 import { failureReason } from './failure-reason.ts';
+import { otherLanguage } from './other-languages.ts';
 
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
@@ -144,9 +145,12 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
     files.length === 0
       ? 'The repository is empty'
       : `At the top of the repository: ${shown.join(', ')}${more}`;
+  const other = otherLanguage(files);
+  const language =
+    other === null ? [] : [`${other.file} is for ${other.language}, which has no buildpack here`];
   return new DeployError(
     'NO_BUILDPACK',
-    ['no buildpack recognises this tool', ...notes, seen].join('. '),
+    ['no buildpack recognises this tool', ...language, ...notes, seen].join('. '),
     'The lines above name the files that each language needs. Add one of them at the top of the repository, or a Procfile with `web: COMMAND`, commit and push again.',
   );
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { stepFailed } from '../../src/builder/build-failures.ts';
+import { noBuildpack, stepFailed } from '../../src/builder/build-failures.ts';
 
 const limits = { processes: 64, memoryBytes: 1024 ** 3, fileBytes: 1024 ** 3 };
 const why = (...lastLines: string[]) =>
@@ -42,4 +42,11 @@ test('threat 55: finding the reason in the last lines of a build is fast, howeve
   const began = performance.now();
   assert.match(why(...Array.from({ length: 20 }, () => 'fork'.repeat(4000))), /^pip exited 1/);
   assert.ok(performance.now() - began < 500);
+});
+
+test('a source that no buildpack recognises is refused with its language, what was overlooked, and its files', () => {
+  assert.equal(
+    noBuildpack(['README.md', 'mix.exs'], ['procfile is not used']).message,
+    'no buildpack recognises this tool. mix.exs is for Elixir, which has no buildpack here. procfile is not used. At the top of the repository: README.md, mix.exs',
+  );
 });

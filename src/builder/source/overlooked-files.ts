@@ -49,27 +49,6 @@ const OTHER_PLATFORMS = new RegExp(
   ].join('|')})$`,
 );
 
-/** Languages for which there is no buildpack, and the files at the top that show them. */
-const NO_BUILDPACK: readonly (readonly [language: string, files: RegExp])[] = [
-  ['Clojure', /^(project\.clj|deps\.edn)$/],
-  ['.NET', /\.(cs|fs|vb)proj$|\.slnx?$/],
-  ['Elixir', /^mix\.exs$/],
-  ['Erlang', /^rebar\.config$/],
-  ['Scala', /^build\.sbt$/],
-  ['Haskell', /^stack\.yaml$|\.cabal$/],
-  ['Swift', /^Package\.swift$/],
-  ['Dart', /^pubspec\.yaml$/],
-  ['Crystal', /^shard\.yml$/],
-  ['OCaml', /^dune-project$/],
-  ['Nim', /\.nimble$/],
-  ['R', /^(renv\.lock|(app|server|main|plumber)\.R)$/],
-  ['Julia', /^Manifest\.toml$|\.jl$/],
-  ['Deno', /^deno\.jsonc?$/],
-  ['Bun', /^bunfig\.toml$/],
-  ['Lua', /\.rockspec$|^(app|main|server)\.lua$/],
-  ['Tcl', /^(app|main|server|index)\.tcl$/],
-];
-
 /** Files with which programs and web sites without a manifest begin. */
 const ENTRIES = [
   'Procfile',
@@ -114,8 +93,7 @@ const MAX_NAMED = 4;
 
 /**
  * One sentence, without its full stop, for each file or folder that was probably meant for the build and that no
- * buildpack reads: a misspelt name, a manifest in a sub-folder, a language without a buildpack, the file of another
- * platform. Only names are looked at.
+ * buildpack reads: a misspelt name, a manifest in a sub-folder, the file of another platform. Only names are looked at.
  *
  * @param source - The folder of the source.
  * @param files - The names at the top of the source.
@@ -124,10 +102,6 @@ export async function overlookedFiles(source: string, files: readonly string[]):
   const others = files.filter((file) => OTHER_PLATFORMS.test(file) && file !== '.dockerignore');
   return [
     ...files.flatMap((file) => misspelt(file, files) ?? insteadOf(file, files) ?? []),
-    ...NO_BUILDPACK.flatMap(([language, pattern]) => {
-      const file = files.find((name) => pattern.test(name));
-      return file === undefined ? [] : [`${file} is for ${language}, which has no buildpack here`];
-    }),
     ...(await inFolders(source, files)),
     ...(others.length === 0
       ? []

@@ -15,7 +15,10 @@ test('bin/detect and bin/build run in the workspace, with the variables of the B
   const detect = `test "$(cat file.txt)" = 'of the tool'; test "$2" = "$CNB_BUILD_PLAN_PATH"; test "$1" = "$CNB_PLATFORM_DIR"; echo seen`;
   await withBuilder({ one: { detect, build: show } }, async (builder) => {
     await builder.build(source.folder, { configVars: { GREETING: 'hello' } });
-    assert.match(builder.said, /Detecting buildpacks\n {7}seen\n {7}builds with [a-z]+\n-----> Building \(limit 10 min\)/);
+    assert.match(
+      builder.said,
+      /Detecting buildpacks\n {7}seen\n {7}builds with [a-z]+\n-----> Building \(limit 10 min\)/,
+    );
     assert.match(builder.said, /of the tool\n {7}linux (amd64|arm64) debian\n/);
     assert.match(builder.said, /GREETING\n/);
     assert.match(builder.said, /buildpack\.toml/);

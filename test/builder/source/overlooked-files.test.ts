@@ -87,12 +87,6 @@ for (const [file, sentence] of [
   ],
   ['reqs.txt', 'reqs.txt is not used: name the file in a requirements.txt: `-r reqs.txt`'],
   ['crontab', 'crontab is not used: write its lines as scheduled components of a toolforge.yaml'],
-  ['project.clj', 'project.clj is for Clojure, which has no buildpack here'],
-  ['Wiki.csproj', 'Wiki.csproj is for .NET, which has no buildpack here'],
-  ['mix.exs', 'mix.exs is for Elixir, which has no buildpack here'],
-  ['build.sbt', 'build.sbt is for Scala, which has no buildpack here'],
-  ['deno.json', 'deno.json is for Deno, which has no buildpack here'],
-  ['app.R', 'app.R is for R, which has no buildpack here'],
   ['Dockerfile', 'Dockerfile is left aside: buildpacks build the tool'],
   ['heroku.yml', 'heroku.yml is left aside: buildpacks build the tool'],
   [
