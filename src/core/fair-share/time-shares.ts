@@ -70,8 +70,11 @@ export class TimeShares {
     this.#isServing = true;
     while (this.#waiting.size > 0) {
       if (!this.#isFree()) await wait(Math.ceil(this.#debtMs / this.#options.part));
-      this.#next();
-      // Lets the key that was just served add more work before the next key is chosen.
+      do {
+        this.#next();
+        // Lets the key that was just served add more work before the next key is chosen.
+        await null;
+      } while (this.#waiting.size > 0 && this.#isFree());
       await nextTurn();
     }
     this.#usedMs.clear();

@@ -1,14 +1,24 @@
 import assert from 'node:assert/strict';
-import { appendFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { ABuilder, fixtures, registryEnvironment } from '../a-builder.ts';
+
+let builder: ABuilder;
+before(async () => {
+  builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+});
+after(async () => builder[Symbol.asyncDispose]());
 
 /** Builds a fixture after a change of its files. @returns what the build said. */
 async function buildChanged(fixture: string, change: (folder: string) => Promise<unknown>): Promise<string> {
-  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   try {
-    await builder.build(join(fixtures, fixture), { checkOut: async (folder) => void (await change(folder)) });
+    await builder.build(fixture, {
+      checkOut: async (folder) => {
+        await cp(join(fixtures, fixture), folder, { recursive: true });
+        await change(folder);
+      },
+    });
   } catch (error) {
     return `${builder.said}\nREFUSED ${String(error)}`;
   }
@@ -119,7 +129,6 @@ test('all tools of a machine share the files of a Python that uv brings', {
     process.env['UV_PYTHON_DOWNLOADS_JSON_URL'] === undefined &&
     'needs UV_PYTHON_DOWNLOADS_JSON_URL with Python 3.13',
 }, async () => {
-  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   const files: string[] = [];
   for (const useCache of [true, false, true]) {
     const { reference } = await builder.build(join(fixtures, 'python-313'), { useCache });
