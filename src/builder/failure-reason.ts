@@ -1,3 +1,5 @@
+import { compilerErrors } from './compiler-errors.ts';
+
 /**
  * The reason of a failed step is searched in this many of its last lines. After the first line of an error, npm prints
  * 30 lines, and uv up to 100.
@@ -81,6 +83,8 @@ function candidates(lines: readonly string[]): string[] {
   const telling = lines.map((line) => line.trimEnd()).filter((line) => HAS_WORDS.test(line));
   const last = telling.at(-1) ?? '';
   if (REFUSAL.test(last)) return [last.replace(REFUSAL, '').trim()];
+  const compiled = compilerErrors(telling);
+  if (compiled.length > 0) return compiled;
   const headline = telling.findLastIndex(
     (line, index) => HEADLINE.test(line) && CAUSE.test(telling[index + 1] ?? ''),
   );

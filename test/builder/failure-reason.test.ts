@@ -282,20 +282,6 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     "ModuleNotFoundError: No module named 'django'",
   ],
   [
-    'cargo: a name that is not known',
-    `error[E0425]: cannot find value \`nope\` in this scope
-      --> src/main.rs:2:5
-     For more information about this error, try \`rustc --explain E0425\`.
-     error: could not compile \`hello\` (bin "hello") due to 1 previous error`,
-    'error: could not compile `hello` (bin "hello") due to 1 previous error',
-  ],
-  [
-    'go: a name that is not known',
-    `# example.org/hello
-     ./main.go:6:2: undefined: nope`,
-    './main.go:6:2: undefined: nope',
-  ],
-  [
     'vite: a file that cannot be found',
     `error during build:
      Error: Could not resolve "./missing.js" from "src/main.js"

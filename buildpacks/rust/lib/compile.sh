@@ -1,0 +1,81 @@
+# Runs cargo, and explains its errors. Sourced by bin/build.
+
+export CARGO_HOME=${downloads:-$CNB_LAYERS_DIR/downloads} CARGO_TARGET_DIR=${target:-$CNB_LAYERS_DIR/target} CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
+messages=$TMPDIR/cargo.json errors=$TMPDIR/cargo.txt
+# git reads the usual settings for proxies and certificates.
+if command -v git >/dev/null; then export CARGO_NET_GIT_FETCH_WITH_CLI=true; fi
+# sqlx then reads the queries that `cargo sqlx prepare` has checked, and needs no database.
+if [[ -d .sqlx || -f sqlx-data.json ]]; then export SQLX_OFFLINE=${SQLX_OFFLINE:-true}; fi
+
+# cargo_build OPTION…: compiles. The programs are in $messages, and the errors also in $errors
+cargo_build() {
+  local -a options
+  read -ra options <<<"${RUST_CARGO_BUILD_FLAGS:---release}"
+  cargo build --message-format=json-render-diagnostics "${options[@]}" "$@" 2>&1 >"$messages" | tee "$errors" | indent
+}
+
+# Prints the paths of the programs that cargo made
+executables() { sed -nE 's/.*"executable":"([^"]+)".*/\1/p' "$messages" | sort -u; }
+
+# Prints default-run of Cargo.toml, or of the only member of a workspace that has it
+default_run() { grep -shE '^default-run[[:space:]]*=' Cargo.toml */Cargo.toml */*/Cargo.toml | sed -nE '1s/.*=[[:space:]]*["'\'']([^"'\'']+).*/\1/p'; }
+
+# Compiles the packages that cargo chooses. If they have no program, compiles all members of the workspace.
+compile() {
+  local -a options=()
+  if [[ -f Cargo.lock ]]; then
+    options=(--locked)
+  else
+    echo " !     There is no Cargo.lock, so every build may use other versions: take Cargo.lock out of .gitignore and commit it."
+    # Versions that this compiler can compile
+    export CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=fallback
+  fi
+  if ! cargo_build "${options[@]}"; then
+    if ! grep -q 'is not supported by the following package' "$errors"; then explain; fi
+    # Packages often ask for a newer compiler than they need.
+    if [[ $PATH != "$rustup"/* ]] && rustup_install stable; then
+      cargo_build "${options[@]}" || explain
+    else
+      echo "-----> Trying Rust $version nevertheless"
+      options+=(--ignore-rust-version)
+      needed=$(sed -nE 's/^[[:space:]]*([^ ]+ requires rustc [0-9.]+).*/\1/p' "$errors" | sort -t' ' -k4 -V | tail -n 1)
+      cargo_build "${options[@]}" || explain
+    fi
+  fi
+  if [[ -z $(executables) ]]; then cargo_build --workspace "${options[@]}" || explain; fi
+}
+
+# explain: adds what to do to the errors of cargo, and ends the build
+explain() {
+  local what file='' needs=${needed:-}
+  what=$(sed -nE 's/.*linker `([^`]+)` not found.*/\1/p; s/.*[Ii]s `?(cmake)`? not installed.*/\1/p; s/.*Unable to find (libclang).*/\1-dev/p; s/.*Could not find `(protoc)`.*/\1/p' "$errors" | head -n 1)
+  file=$(sed -nE 's/.*system library `([^`]+)` required by crate `([^`]+)`.*/\2 needs \1.pc/p' "$errors" | head -n 1)
+  if [[ $what == cc ]]; then
+    echo " !     Rust needs a linker: install the Debian package build-essential.$(in_stack 'A linker')"
+  elif [[ -n $what ]]; then
+    echo " !     $what is missing: add the Debian package ${what/#protoc/protobuf-compiler} to an Aptfile."
+  elif [[ -n $file ]]; then
+    echo " !     $file, which a Debian -dev package has: add this package to an Aptfile."
+  elif grep -qE 'lock file .* because --locked was passed|lock file .* needs to be updated' "$errors"; then
+    echo " !     Cargo.lock does not fit Cargo.toml: run \`cargo update --workspace\`, commit Cargo.lock and push again."
+  elif [[ -n $needs ]]; then
+    echo " !     ${needs/rustc/Rust}, but here is Rust $version: run \`cargo update\` with rust-version = \"${version%.*}\" and resolver = \"3\" in Cargo.toml, and commit Cargo.lock."
+  elif grep -qE 'lock file version|edition20|requires rustc|this version of Cargo is older' "$errors"; then
+    echo " !     This tool needs a newer Rust than $version.$(in_stack 'Rust 1.85')"
+  fi
+  exit 1
+}
+
+# tell_port: gives Rocket its port, and warns if the source does not seem to read PORT
+tell_port() {
+  if grep -qsE '^name = "rocket"' Cargo.lock; then
+    printf 0.0.0.0 >"$layer/env.launch/ROCKET_ADDRESS.default"
+    if [[ -f $CNB_LAYERS_DIR/launch.toml ]]; then
+      sed -i -E 's/^command = \["(.*)"\]/command = ["bash", "-c", "ROCKET_PORT=$PORT exec \\"$0\\"", "\1"]/' "$CNB_LAYERS_DIR/launch.toml"
+    elif ! grep -qsE 'ROCKET_PORT' Procfile && ! grep -rqs --include='*.rs' PORT .; then
+      echo " !     Rocket listens on the port in ROCKET_PORT: write \`web: ROCKET_PORT=\$PORT NAME\` in the Procfile."
+    fi
+  elif ! grep -rqsE --include='*.rs' --include='*.toml' --exclude-dir={target,vendor,.git} 'PORT|arg\(.*env' . && ! grep -qsE '^web:.*PORT' Procfile; then
+    echo " !     No file *.rs reads the variable PORT. The web process must listen on 0.0.0.0 and the port in PORT."
+  fi
+}

@@ -1,0 +1,59 @@
+# Finds cargo. Sourced by bin/build.
+
+# rustup_server: prints the address from which rustup downloads
+rustup_server() { local server=${RUSTUP_DIST_SERVER:-https://static.rust-lang.org}; echo "${server%/}"; }
+
+# rustup_install CHANNEL: installs a channel and puts it into PATH. CHANNEL may be empty: rustup then reads the file of
+# the tool. Fails if rustup or the channel cannot be had.
+rustup_install() {
+  local channel=${1:-} init triple
+  export RUSTUP_HOME=$rustup RUSTUP_TOOLCHAIN=$channel
+  [[ -n $channel ]] || unset RUSTUP_TOOLCHAIN
+  mkdir -p "$rustup"
+  printf '[types]\ncache = true\n' >"$rustup.toml"
+  if [[ ! -x $rustup/cargo/bin/rustup ]]; then
+    triple=$(uname -m)-unknown-linux-gnu init=$(mktemp)
+    echo "-----> Downloading rustup"
+    if ! fetch "${RUSTUP_UPDATE_ROOT:-$(rustup_server)/rustup}/dist/$triple/rustup-init" "$init" 2>&1 | indent; then return 1; fi
+    chmod +x "$init"
+    # rustup-init looks at its own name.
+    mv "$init" "$TMPDIR/rustup-init"
+    CARGO_HOME=$rustup/cargo "$TMPDIR/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 | indent || return 1
+  fi
+  echo "-----> Installing Rust ${channel:-$wanted}"
+  # shellcheck disable=SC2086
+  CARGO_HOME=$rustup/cargo "$rustup/cargo/bin/rustup" toolchain install --profile minimal --no-self-update $channel 2>&1 | indent || return 1
+  export PATH=$rustup/cargo/bin:$PATH
+}
+
+# find_rust: chooses the system's Rust if it fits, otherwise one of rustup. Sets $version
+find_rust() {
+  local system channel=''
+  wanted_rust
+  # A rustup of the system would choose versions by itself, in the home folder of another user.
+  system=$(command -v rustc >/dev/null && rustc --version 2>/dev/null | sed -nE 's/^rustc ([0-9.]+).*/\1/p' || true)
+  if [[ -n $wanted && ! $wanted =~ ^(stable|beta|nightly|[0-9]+\.[0-9]+(\.[0-9]+)?)(-.*)?$ ]]; then
+    echo " !     $said_by asks for Rust \"$wanted\", which is no version: write channel = \"${system:-1.85}\" or channel = \"stable\"."
+    exit 1
+  fi
+  case $wanted in
+    '' | stable | stable-x86_64* | "$system" | "${system%.*}") [[ -n $system ]] && version=$system && return ;;
+  esac
+  [[ -z $wanted ]] && channel=stable
+  if rustup_install "$channel"; then
+    version=$(rustc --version | cut -d' ' -f2)
+    return
+  fi
+  if [[ -z $system ]]; then
+    echo " !     There is no Rust here, and $(rustup_server) does not answer: install the Debian packages cargo and rustc.$(in_stack 'Rust 1.85')"
+    exit 1
+  fi
+  # Rust promises that newer compilers compile older code.
+  if [[ $wanted =~ ^[0-9.]+$ && $(printf '%s\n' "$wanted" "$system" | sort -V | tail -n 1) == "$system" ]]; then
+    echo " !     $said_by asks for Rust $wanted, which cannot be had here: $(rustup_server) does not answer. Rust $system is used."
+    version=$system
+    return
+  fi
+  echo " !     $said_by asks for Rust $wanted, but here is Rust $system, and $(rustup_server) does not answer: delete $said_by, or write channel = \"${system%.*}\"."
+  exit 1
+}

@@ -1,0 +1,33 @@
+# Chooses which compiled command of a tool serves requests. Sourced by the buildpacks of languages with a compiler.
+
+# has_web_line: tells whether the Procfile has a web process
+has_web_line() { [[ -f Procfile ]] && LC_ALL=C tr -d '\000' <Procfile | LC_ALL=C grep -E $'^(\xef\xbb\xbf)?[[:space:]]*web:' >/dev/null; }
+
+# may_serve SUFFIX SIGNS: tells whether the tool seems to wait for requests. A tool with a list of its own processes does
+# only if one of its sources has a sign of that: SIGNS is an extended regular expression for files *.SUFFIX.
+may_serve() {
+  [[ ! -f Procfile && ! -f toolforge.yaml && ! -f jobs.yaml ]] ||
+    grep -rqsE --include="*.$1" --exclude-dir={vendor,node_modules,target,.git} "$2" .
+}
+
+# choose_web FOLDER NAME…: defines the web process, unless the Procfile does. FOLDER has the commands. If there are
+# several, the first of the names that is a command counts, then web and server.
+choose_web() {
+  local folder=$1 name web='' commands
+  shift
+  mapfile -t commands < <(cd "$folder" && printf '%s\n' *)
+  echo "       commands: ${commands[*]}"
+  has_web_line && return
+  if [[ ${#commands[@]} -eq 1 ]]; then web=${commands[0]}; fi
+  for name in "$@" web server; do
+    [[ -z $web && -n $name && -f $folder/$name ]] && web=$name
+  done
+  if [[ -n $web ]]; then
+    printf '[[processes]]\ntype = "web"\ncommand = ["%s"]\ndefault = true\n' "$web" >"$CNB_LAYERS_DIR/launch.toml"
+    for name in "${commands[@]}"; do [[ $name == "$web" ]] || break; done
+    [[ $name == "$web" ]] || name=" with a line such as \`web: $name\`"
+    echo "       web: $web (to change it, add a Procfile${name#"$web"})"
+  elif [[ ! -f Procfile ]]; then
+    echo " !     Nothing says which command serves requests: add a Procfile with a line such as \`web: ${commands[0]}\`."
+  fi
+}

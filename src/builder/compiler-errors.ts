@@ -1,0 +1,68 @@
+/**
+ * The reasons that the compilers and package managers of Rust, Go and Java give, the best first. A compiler's later
+ * errors often follow from its first error, so the first error counts. Empty if no line is such an error.
+ *
+ * @param lines - The output of a failed step.
+ */
+export function compilerErrors(lines: readonly string[]): string[] {
+  const said = lines.map((line) => line.trim());
+  const found = [rust(said), go(said), maven(said), javac(said)].find((reasons) => reasons.length > 0);
+  return (found ?? []).map((text) => text.replaceAll(/(file:\/\/)?\/workspace\//g, '').replace(/:$/, ''));
+}
+
+/** https://doc.rust-lang.org/rustc/json.html shows the form of the errors. */
+function rust(lines: readonly string[]): string[] {
+  for (const [index, line] of lines.entries()) {
+    const [, text] = /^error(?:\[E\d+\])?: (.+)/.exec(line) ?? [];
+    if (text === undefined || /^could not compile\b/.test(text)) continue;
+    const [, place] = /^--> (\S+:\d+:\d+)$/.exec(lines[index + 1] ?? '') ?? [];
+    if (place !== undefined) return [`${place}: ${text}`, text];
+    const below = lines.slice(index + 1);
+    const causes = below.flatMap((cause, at) => (cause === 'Caused by:' ? [below[at + 1] ?? ''] : []));
+    const panic = below.findIndex((cause) => /^thread '.*' .*panicked at /.test(cause));
+    if (panic >= 0) return [`${text}: ${below[panic + 1]}`, below[panic + 1] ?? '', text];
+    if (causes.length > 0) return [`${text}: ${causes.slice(-2).join(': ')}`, causes.at(-2) ?? text, text];
+  }
+  return [];
+}
+
+function go(lines: readonly string[]): string[] {
+  const index = lines.findIndex(
+    (line) =>
+      /^\S+\.go:\d+(:\d+)?: ./.test(line) ||
+      /^go\.(mod|work|sum):\d+: ./.test(line) ||
+      /^go: (?!downloading |finding |extracting |added |upgraded |errors parsing )/.test(line),
+  );
+  if (index < 0) return [];
+  const text = (lines[index] ?? '').replace(/; to add it:$/, '').replace(/^\.\//, '');
+  return text.endsWith(':') ? [`${text} ${lines[index + 1] ?? ''}`, text] : [text];
+}
+
+function maven(lines: readonly string[]): string[] {
+  const errors = lines.flatMap((line) => /^\[(?:ERROR|FATAL)\]\s+([^[\s].*)/.exec(line)?.[1] ?? []);
+  for (const error of errors) {
+    // Compilers of Java, Kotlin and Scala write the place in different ways.
+    const [, file, row, column = '1', text] =
+      /^(?:file:\/\/)?(\S+\.(?:java|kt|scala|groovy)): ?[[(]?(\d+)(?:[,:] ?(\d+))?[\])]?:? (.+)/.exec(
+        error,
+      ) ?? [];
+    if (file !== undefined) return [`${file}:${row}:${column}: ${text}`];
+  }
+  const first = errors.find((error) => !/^COMPILATION ERROR\b/.test(error));
+  if (first === undefined) return [];
+  const text = first
+    .replace(/ -> \[Help \d+\]$/, '')
+    .replace(/^Failed to execute goal .*? on project [^:]+: /, '');
+  const artifact = /Could not (?:find|transfer) artifact .*/.exec(text)?.[0] ?? text;
+  return [text, artifact, artifact.replace(/ \(position: .*/, ''), artifact.replace(/ in \S+ \(.*/, '')];
+}
+
+/** The errors of javac and of Kotlin's compiler, as Gradle prints them. */
+function javac(lines: readonly string[]): string[] {
+  for (const line of lines) {
+    const [, place, text] =
+      /^(\S+\.java:\d+): error: (.+)/.exec(line) ?? /^e: (\S+\.kts?:\d+:\d+):? (.+)/.exec(line) ?? [];
+    if (place !== undefined) return [`${place}: ${text}`];
+  }
+  return [];
+}
