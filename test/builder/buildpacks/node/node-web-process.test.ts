@@ -68,7 +68,7 @@ for (const { what, files, web } of [
       }),
       'dev-kit/package.json': json({ name: 'dev-kit', version: '1.0.0', bin: 'kit.js' }),
       'dev-kit/kit.js': '#!/usr/bin/env node\n',
-      'setup.py': '',
+      'requirements.txt': '',
       Procfile: 'worker: python3 -c 1\n',
     },
     web: undefined,
