@@ -1,13 +1,19 @@
-import { createHash } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { chmod, copyFile, link, lstat, readdir, readFile, rename, rm, utimes } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, type Stats } from 'node:fs';
+import { chmod, copyFile, link, lstat, readdir, rename, rm, utimes } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { systemCode } from '../../core/errors.ts';
 import { makeFolder, namesIn } from '../folders.ts';
 
 /** How many files are read or linked at the same time. */
-const AT_ONCE = 16;
+const AT_ONCE = 4;
+/** A larger file is not shared, because the server reads every shared file. */
+const MAX_FILE_BYTES = 64 * 1024 * 1024;
+/** A layer with more files is not shared. A Python with its modules has about 5,000. */
+const MAX_LAYER_FILES = 20_000;
+/** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
+const MAX_KEPT_FILES = 100_000;
 /** The names of copies that are being made begin with this. None takes longer than an hour. */
 const HALF = 'half-';
 const HALF_MS = 3_600_000;
@@ -25,7 +31,8 @@ export class SharedFiles {
   }
 
   /**
-   * Replaces the files of a finished layer by hard links. No process may be able to change the layer any more.
+   * Replaces the files of a finished layer by hard links, if there are not too many of them. No process may be able to
+   * change the layer any more.
    *
    * @param earlier - The same layer in an earlier artifact, or null. Files that look the same there are not read again.
    */
@@ -35,10 +42,12 @@ export class SharedFiles {
     const files = entries
       .filter((entry) => entry.isFile())
       .map(({ parentPath, name }) => join(parentPath, name));
+    const keptFiles = (await namesIn(this.#folder)).length;
+    if (files.length > MAX_LAYER_FILES || keptFiles + files.length > MAX_KEPT_FILES) return;
     await mapWithLimit(files, AT_ONCE, async (file) => {
       const before = earlier === null ? null : join(earlier, relative(layer, file));
       const kept = before !== null && (await looksEqual(file, before)) ? before : await this.#keep(file);
-      await replaceByLink(file, kept);
+      if (kept !== null) await this.#replaceByLink(file, kept);
     });
   }
 
@@ -47,17 +56,20 @@ export class SharedFiles {
     await mapWithLimit(await namesIn(this.#folder), AT_ONCE, async (name) => {
       const path = join(this.#folder, name);
       const status = await lstatOrNull(path);
-      if (status === null || status.nlink > 1) return;
-      const isBeingMade = name.startsWith(HALF) && Date.now() - status.ctimeMs < HALF_MS;
-      if (!isBeingMade) await rm(path, { force: true });
+      if (status === null) return;
+      const isHalf = name.startsWith(HALF);
+      const isNeeded = isHalf ? Date.now() - status.ctimeMs < HALF_MS : status.nlink > 1;
+      if (!isNeeded) await rm(path, { force: true });
     });
   }
 
-  /** Returns the path of the server's copy of a file, which it makes if there is none. */
-  async #keep(file: string): Promise<string> {
-    const { mode, mtime } = await lstat(file);
+  /** Returns the path of the server's copy of a file, which it makes if there is none. Null if the file is too large. */
+  async #keep(file: string): Promise<string | null> {
+    const { mode, mtime, size } = await lstat(file);
+    if (size > MAX_FILE_BYTES) return null;
     const isProgram = (mode & 0o100) !== 0;
-    const hash = createHash('sha256').update(await readFile(file));
+    const hash = createHash('sha256');
+    for await (const piece of createReadStream(file)) hash.update(piece);
     const name = `${hash.digest('hex')}-${Math.floor(mtime.getTime() / 1000)}${isProgram ? 'x' : ''}`;
     const kept = join(this.#folder, name);
     if ((await lstatOrNull(kept)) !== null) return kept;
@@ -67,6 +79,20 @@ export class SharedFiles {
     await chmod(half, isProgram ? 0o555 : 0o444);
     await rename(half, kept);
     return kept;
+  }
+
+  /** A file system without hard links, or with too many of them, leaves the file as it is. */
+  async #replaceByLink(file: string, kept: string): Promise<void> {
+    const half = join(this.#folder, HALF + randomUUID());
+    try {
+      await link(kept, half);
+      await rename(half, file);
+    } catch (error) {
+      if (!['EMLINK', 'EPERM', 'EXDEV', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'].includes(systemCode(error) ?? ''))
+        throw error;
+    }
+    // If both names are links to one file already, rename leaves them both: see rename(2).
+    await rm(half, { force: true });
   }
 }
 
@@ -83,18 +109,5 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
     throw error;
-  }
-}
-
-/** A file system without hard links, or with too many of them, leaves the file as it is. */
-async function replaceByLink(file: string, kept: string): Promise<void> {
-  const beside = `${file}.shared`;
-  try {
-    await link(kept, beside);
-    await rename(beside, file);
-  } catch (error) {
-    if (!['EMLINK', 'EPERM', 'EXDEV', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'].includes(systemCode(error) ?? ''))
-      throw error;
-    await rm(beside, { force: true });
   }
 }

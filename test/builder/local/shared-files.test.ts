@@ -8,6 +8,7 @@ import {
   rm,
   stat,
   symlink,
+  truncate,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -102,4 +103,17 @@ test('files that no artifact has any more are removed', async () => {
   await rm(other, { recursive: true });
   await shared.sweep();
   assert.deepEqual(await readdir(join(data.folder, 'shared')), []);
+});
+
+test('threat 60: a build cannot fill the memory or the folder of shared files: large files and layers are not shared', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const one = await data.layer('one', { small: 'text', large: '' });
+  await truncate(join(one, 'large'), 3 * 1024 ** 3);
+  await shared.share(one, null);
+  assert.equal((await stat(join(one, 'large'))).nlink, 1);
+  assert.equal((await stat(join(one, 'small'))).nlink, 2);
+  const many = Array.from({ length: 20_001 }, (_, index) => [`f${index}`, `${index}`]);
+  await shared.share(await data.layer('many', Object.fromEntries(many)), null);
+  assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
 });
