@@ -10,7 +10,7 @@ other_language() {
     done
   done <<'L'
 Python requirements.txt pyproject.toml Pipfile uv.lock poetry.lock setup.py environment.yml manage.py app.py wsgi.py www/python/src/app.py
-PHP composer.json index.php */index.php
+PHP composer.json *.php public/*.php public_html/*.php htdocs/*.php www/*.php */index.php
 Ruby Gemfile config.ru
 Go go.mod
 Rust Cargo.toml

@@ -10,7 +10,7 @@ has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
 # Tells whether the source has a manifest of another language, or is a web site
 has_other_manifest() {
   local file
-  for file in package.json composer.json go.mod Cargo.toml pom.xml build.gradle Gemfile cpanfile index.php index.html; do
+  for file in package.json composer.json go.mod Cargo.toml pom.xml build.gradle Gemfile cpanfile index.php {public,public_html,htdocs,web,www}/index.php index.html; do
     [[ -f $file ]] && return 0
   done
   return 1

@@ -1,0 +1,1 @@
+../../shared/php_files.sh

@@ -1,0 +1,48 @@
+# Finds the files of a PHP tool. Sourced by the buildpacks php and composer.
+
+# text_of FILE: prints the lines of a file without what Windows adds: byte order mark, CR, and the NULs of UTF-16
+text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
+
+# has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
+has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
+
+# The folders that PHP tools usually serve, the first with a page counts. The top comes last.
+usual_roots='public public_html htdocs web www html docroot webroot .'
+
+# has_php FOLDER: tells whether there are PHP files in the folder itself
+has_php() {
+  local file
+  for file in "$1"/*.php; do [[ -f $file ]] && return 0; done
+  return 1
+}
+
+# Tells whether the source is a PHP tool
+is_php() {
+  local folder file
+  for folder in $usual_roots; do has_php "$folder" && return 0; done
+  for file in service.template public_html/service.template; do has_line "$file" '^type:[[:space:]]*["'\'']?php' && return 0; done
+  has_line Procfile "^[A-Za-z0-9_-]+:.*(^|[[:space:];&|/'\"])(php[0-9.]*|heroku-php-(apache2|nginx)|composer|[^[:space:]]+\.php)([[:space:]]|$)" && return 0
+  [[ -f composer.json ]] || return 1
+  # In a tool of another language, a composer.json only brings tools for developers.
+  for file in package.json requirements.txt pyproject.toml go.mod Cargo.toml pom.xml Gemfile cpanfile; do [[ -f $file ]] && break; done
+  [[ ! -f $file ]]
+}
+
+# document_root: prints the folder whose files are served. Sets nothing; fails if the folder that the tool names is not there.
+document_root() {
+  local folder
+  folder=${BP_PHP_WEB_DIR:-}
+  # `document-root = "web"` in the table [php] of project.toml
+  [[ -n $folder || ! -f project.toml ]] || folder=$(text_of project.toml | sed -nE '/^\[php\]/,/^\[[^p]/s/^[[:space:]]*document-root[[:space:]]*=[[:space:]]*["'\'']([^"'\'']*)["'\''].*/\1/p' | head -n 1)
+  if [[ -n $folder ]]; then
+    folder=${folder#./} && echo "${folder%/}"
+    [[ -d $folder && $folder != /* && $folder != *..* ]]
+    return
+  fi
+  for folder in $usual_roots; do [[ -f $folder/index.php ]] && echo "$folder" && return; done
+  for folder in $usual_roots; do { has_php "$folder" || [[ -f $folder/index.html ]]; } && echo "$folder" && return; done
+  echo .
+}
+
+# has_web: tells whether the Procfile has a web process
+has_web() { has_line Procfile '^[[:space:]]*web:'; }

@@ -1,0 +1,275 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { ASource } from './run-buildpack.ts';
+
+const skip =
+  (!existsSync('/usr/bin/composer') || !existsSync('/usr/sbin/apache2')) &&
+  'needs PHP, Composer and Apache: bash test/setup.sh installs them';
+const page = '<?php echo "hello";\n';
+const here = skip
+  ? ''
+  : (await execa('php', ['-n', '-r', 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;'])).stdout;
+
+for (const { title, files, says } of [
+  { title: 'a page at the top', files: { 'index.php': page }, says: 'php' },
+  {
+    title: 'composer.json',
+    files: { 'composer.json': '{"require":{"php":"^8.1 || ^9"}}' },
+    says: 'php ^8.1 || ^9 (composer.json)',
+  },
+  {
+    title: 'service.template beside a public_html',
+    files: { 'public_html/a.php': page, 'service.template': 'backend: kubernetes\r\ntype: php8.2\r\n' },
+    says: 'php 8.2 (service.template)',
+  },
+  {
+    title: 'service.template in public_html',
+    files: { 'public_html/index.html': '', 'public_html/service.template': 'type: "php8.4"\n' },
+    says: 'php 8.4 (public_html/service.template)',
+  },
+  { title: 'a Procfile', files: { Procfile: 'web: heroku-php-apache2 site/\n' }, says: 'php' },
+  {
+    title: '.tool-versions',
+    files: { 'index.php': page, '.tool-versions': 'node 22\nphp 8.3.1\n' },
+    says: 'php 8.3.1 (.tool-versions)',
+  },
+  {
+    title: 'an empty .php-version',
+    files: { 'index.php': page, '.php-version': '\n' },
+    says: 'php\nnote: .php-version is empty, so it chooses no version of PHP',
+  },
+  {
+    title: 'files that have no effect',
+    files: {
+      'index.php': page,
+      'php.ini': '',
+      '.lighttpd.conf': '',
+      '.htaccess': 'php_flag display_errors on\n',
+    },
+    says: [
+      'php',
+      'note: php.ini is not used: write the settings into a file .user.ini in the folder that is served',
+      'note: .lighttpd.conf has no effect: the server is Apache. index.php gets requests for missing files, and a .htaccess can have more rules',
+      'note: php_value and php_flag in .htaccess have no effect: write them into a file .user.ini beside it',
+    ].join('\n'),
+  },
+]) {
+  test(`php takes part: ${title}`, async () => {
+    await using source = await ASource.of(files);
+    assert.deepEqual(await source.run('php', 'detect'), { code: 0, output: says });
+  });
+}
+
+test('php and composer leave tools of other languages alone', async () => {
+  await using source = await ASource.of({
+    'composer.json': '{"require-dev":{"tools/linter":"*"}}',
+    'requirements.txt': 'flask\n',
+    'app.py': '',
+    'templates/page.php.txt': '',
+  });
+  assert.deepEqual(await source.run('php', 'detect'), { code: 100, output: '' });
+  assert.match(
+    (await source.run('composer', 'detect')).output,
+    /^note: composer\.json is left aside, because/,
+  );
+});
+
+for (const { title, files, root } of [
+  { title: 'public before the top', files: { 'public/index.php': page, 'index.php': page }, root: 'public' },
+  { title: 'the top before a folder of assets', files: { 'public/a.css': '', 'index.php': page }, root: '.' },
+  { title: 'htdocs', files: { 'htdocs/index.php': page }, root: 'htdocs' },
+  {
+    title: 'a page without PHP, and a service',
+    files: { 'web/index.html': '', 'web/api.php': page },
+    root: 'web',
+  },
+  {
+    title: 'project.toml',
+    files: {
+      'index.php': page,
+      'site/a.php': page,
+      'project.toml': '[_]\nid = "x"\n\n[php]\ndocument-root = "site/"\n',
+    },
+    root: 'site',
+  },
+]) {
+  test(`php serves the right folder: ${title}`, { skip }, async () => {
+    await using source = await ASource.of(files);
+    const built = await source.run('php', 'build');
+    assert.equal(built.code, 0, built.output);
+    assert.deepEqual(await source.processes(), { web: ['heroku-php-apache2', root] });
+  });
+}
+
+test('a tool without pages has no web process', { skip }, async () => {
+  await using source = await ASource.of({ 'composer.json': '{}', 'bot/run.php': page });
+  assert.equal((await source.run('php', 'build')).code, 0);
+  assert.equal(existsSync(join(source.layers, 'launch.toml')), false);
+});
+
+test('a newer minor version takes the place of one that a file without a range asks for', {
+  skip,
+}, async () => {
+  await using source = await ASource.of({ 'index.php': page, '.php-version': '8.0\n' });
+  const { code, output } = await source.run('php', 'build');
+  assert.equal(code, 0);
+  assert.match(
+    output,
+    /^ ! {5}\.php-version line 1 asks for PHP 8\.0: PHP 8\.\d is used, the only one here\.$/m,
+  );
+});
+
+for (const { title, files, says } of [
+  {
+    title: 'a version that cannot be had',
+    files: { 'index.php': page, 'service.template': 'backend: kubernetes\ntype: php7.4\n' },
+    says: `service.template line 2 asks for PHP 7.4, but only PHP ${here} is here. Write ${here} if the tool runs on it.`,
+  },
+  {
+    title: 'a version file with a word',
+    files: { 'index.php': page, '.php-version': 'stable\n' },
+    says: '.php-version line 1: "stable" is not a version of PHP. Write a number such as 8.4.',
+  },
+  {
+    title: 'a range that this PHP is not in',
+    files: {
+      'composer.json':
+        '{\n  "require": {\n    "php": "^7.4"\n  },\n "config": {"platform": {"php": "7.4.33"}}}',
+    },
+    says: `composer.json line 3 requires PHP ^7.4, but only PHP ${here} is here. Allow it, for example "^${here}", and run composer update.`,
+  },
+  {
+    title: 'an extension that is not here',
+    files: { 'composer.json': '{\n  "require": {\n    "ext-json": "*",\n    "ext-wikitext": "*"\n  }\n}' },
+    says: 'composer.json line 4 requires the PHP extension wikitext, which is not here. Add php-wikitext to an Aptfile, or remove the requirement.',
+  },
+  {
+    title: 'a package whose extension is not here',
+    files: {
+      'composer.json': '{"require": {"tools/parser": "*"}}',
+      'composer.lock': '{"packages": [{"name": "tools/parser", "require": {"ext-wikitext": "*"}}]}',
+    },
+    says: 'tools/parser in composer.lock requires the PHP extension wikitext, which is not here. Add php-wikitext to an Aptfile, or remove the requirement.',
+  },
+  {
+    title: 'a folder that does not exist',
+    files: { 'index.php': page, 'project.toml': '[php]\ndocument-root = "htdoc"\n' },
+    says: 'The folder that is to be served is htdoc, but there is none in the repository. Correct document-root in project.toml.',
+  },
+]) {
+  test(`php: the build fails with the reason: ${title}`, { skip }, async () => {
+    await using source = await ASource.of(files);
+    const built = await source.run('php', 'build');
+    assert.equal(built.code, 1, built.output);
+    assert.equal(built.output.split('\n').at(-1), ` !     ${says}`);
+  });
+}
+
+test('an extension that a package of the tool replaces is not missing', { skip }, async () => {
+  await using source = await ASource.of({
+    'composer.json': '{"require": {"ext-wikitext": "*"}}',
+    'composer.lock': '{"packages": [{"name": "tools/polyfill", "provide": {"ext-wikitext": "*"}}]}',
+  });
+  assert.equal((await source.run('php', 'build')).code, 0);
+});
+
+test('an extension of a Debian package in the layer of apt is enabled', { skip }, async () => {
+  await using source = await ASource.of({ 'index.php': page });
+  const api = (await execa('php', ['-n', '-r', 'echo basename(PHP_EXTENSION_DIR);'])).stdout;
+  const file = join(source.layers, 'toolforge_apt/apt/usr/lib/php', api, 'mongodb.so');
+  await execa('install', ['-D', '/dev/null', file]);
+  const layers = join(source.layers, 'toolforge_php');
+  const built = await source.run('php', 'build', { CNB_LAYERS_DIR: layers });
+  assert.match(built.output, /^ {7}extensions of Debian packages: mongodb$/m);
+  assert.equal(await readFile(join(layers, 'php/conf.d/20-mongodb.ini'), 'utf8'), `extension=${file}\n`);
+});
+
+test('composer: platform requirements alone need no network and no lock file', { skip }, async () => {
+  await using source = await ASource.of({
+    'composer.json': '{"require": {"php": ">=8.0", "ext-json": "*"}}',
+  });
+  const built = await source.run('composer', 'build');
+  assert.equal(built.code, 0, built.output);
+  assert.doesNotMatch(built.output, /There is no composer\.lock/);
+  assert.equal(existsSync(join(source.folder, 'vendor/autoload.php')), true);
+});
+
+const library = '{ "name": "tools/words", "version": "1.0.0" }';
+const uses = (version: string) =>
+  `{\n  "require": { "tools/words": "${version}" },\n  "repositories": [{ "type": "path", "url": "words" }]\n}\n`;
+
+test('composer: without a lock file, the push warns', { skip }, async () => {
+  await using source = await ASource.of({ 'composer.json': uses('*'), 'words/composer.json': library });
+  const built = await source.run('composer', 'build');
+  assert.equal(built.code, 0, built.output);
+  assert.match(
+    built.output,
+    /^ ! {5}There is no composer\.lock: the next build may install other versions\./m,
+  );
+});
+
+for (const { title, files, env, says } of [
+  {
+    title: 'a composer.json that is not JSON',
+    files: { 'composer.json': '{\n  "require": {\n    "php": "^8.1",\n  }\n}\n' },
+    says: /^composer\.json line 4 is not valid JSON: a comma too many\.$/,
+  },
+  {
+    title: 'a composer.lock with conflict markers',
+    files: { 'composer.json': '{}', 'composer.lock': '{\n<<<<<<< HEAD\n  "packages": []\n}\n' },
+    says: /^composer\.lock line 2 is not valid JSON: unexpected text\.$/,
+  },
+  {
+    title: 'a lock file that lacks a package',
+    files: {
+      'composer.json': uses('*'),
+      'composer.lock': '{"packages": [], "content-hash": "0"}',
+      'words/composer.json': library,
+    },
+    says: /^composer\.lock lacks tools\/words, which composer\.json requires\. Run composer update tools\/words and commit composer\.lock\.$/,
+  },
+  {
+    title: 'a lock file with a version that does not fit',
+    files: {
+      'composer.json': uses('^2'),
+      'composer.lock': `{"packages": [{"name": "tools/words", "version": "1.0.0", "dist": {"type": "path", "url": "words"}}], "content-hash": "0"}`,
+      'words/composer.json': library,
+    },
+    says: /^composer\.lock has tools\/words 1\.0\.0, but composer\.json requires \^2\. Run composer update tools\/words/,
+  },
+  {
+    title: 'a version that does not exist',
+    files: {
+      'composer.json': uses('^3').replace('"words" }', '"words" }, { "packagist.org": false }'),
+      'words/composer.json': library,
+    },
+    says: /^Root composer\.json requires tools\/words \^3, found tools\/words\[1\.0\.0\] but it does not match the constraint\.$/,
+  },
+  {
+    title: 'a script that fails',
+    files: {
+      'composer.json':
+        '{"scripts": {"post-autoload-dump": "@php -r \\"fwrite(STDERR, \'the key is missing\'); exit(3);\\""}}',
+    },
+    says: /^the script post-autoload-dump of composer\.json failed: the key is missing\.$/,
+  },
+  {
+    title: 'a server of packages that cannot be reached',
+    files: { 'composer.json': '{"require": {"tools/unknown": "*"}}' },
+    env: { COMPOSER_MIRROR: 'http://127.0.0.1:1' },
+    says: /^Composer cannot download http:\/\/127\.0\.0\.1:1\/packages\.json: /,
+  },
+]) {
+  test(`composer: the build fails with the reason: ${title}`, { skip }, async () => {
+    await using source = await ASource.of(files);
+    const built = await source.run('composer', 'build', env);
+    assert.equal(built.code, 1, built.output);
+    const last = built.output.split('\n').at(-1) ?? '';
+    assert.match(last, /^ ! {5}/, built.output);
+    assert.match(last.replace(/^ !\s+/, ''), says, built.output);
+  });
+}
