@@ -15,7 +15,7 @@ Ruby Gemfile config.ru
 Go go.mod
 Rust Cargo.toml
 Java pom.xml build.gradle build.gradle.kts
-Perl cpanfile *.psgi
+Perl cpanfile *.psgi cgi-bin/*.pl cgi-bin/*.cgi public_html/*.pl public_html/*.cgi
 L
   return 1
 }

@@ -1,0 +1,36 @@
+# Finds the CGI scripts of a tool and the folder of its pages. Sourced by bin/detect and bin/build.
+
+# Prints the folder with CGI scripts, or nothing
+cgi_folder() {
+  local folder file
+  for folder in cgi-bin public_html/cgi-bin www/cgi-bin htdocs/cgi-bin; do
+    for file in "$folder"/* "$folder"/*/*; do is_script "$file" && echo "$folder" && return; done
+  done
+  return 0
+}
+
+# Tells whether a file is a script: it has the name of one, or its first line names an interpreter
+is_script() {
+  [[ -f $1 ]] || return 1
+  case $1 in *.cgi | *.pl | *.py | *.sh | *.rb) return 0 ;; esac
+  [[ $(first_line "$1") == '#!'* ]]
+}
+
+# Prints the folder whose files are served at /, or nothing. In this folder, only *.cgi, *.pl and *.py are scripts.
+page_folder() {
+  local folder file
+  for folder in public_html htdocs public; do [[ -d $folder ]] && echo "$folder" && return; done
+  for file in index.html *.cgi; do [[ -f $file ]] && echo . && return; done
+  return 0
+}
+
+# Prints the scripts of the folder of pages
+page_scripts() {
+  local file pages
+  pages=$(page_folder)
+  [[ -n $pages ]] || return 0
+  for file in "$pages"/*.cgi; do [[ ! -f $file ]] || echo "$file"; done
+  # At the top, such files are seldom CGI scripts.
+  [[ $pages != . ]] || return 0
+  for file in "$pages"/*.pl "$pages"/*.py; do [[ ! -f $file ]] || echo "$file"; done
+}

@@ -1,0 +1,32 @@
+# Reads a tool's text files. Sourced by buildpacks.
+
+# text_of FILE: prints the lines of a file without what Windows adds: byte order mark, CR, and the NULs of UTF-16 with
+# Latin letters
+text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
+
+# has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
+has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
+
+# Tells whether the Procfile has a web process
+has_web() { has_line Procfile '^[[:space:]]*web:'; }
+
+# Tells whether a file says what the tool starts
+has_commands() { [[ -f Procfile || -f toolforge.yaml || -f jobs.yaml ]]; }
+
+# runs PATTERN: tells whether a command of the tool has a word that matches the extended regular expression
+runs() {
+  local word="(^|[[:space:];&|(/'\"])($1)([[:space:];&|)'\"]|\$)" file
+  has_line Procfile "^[[:space:]]*[A-Za-z0-9_-]+:.*$word" && return
+  for file in toolforge.yaml jobs.yaml; do has_line "$file" "command:.*$word" && return; done
+  return 1
+}
+
+# Prints the first line of a file. Prints nothing if the file is no text.
+first_line() { LC_ALL=C head -c 300 "$1" 2>/dev/null | tr -d '\000\r' | sed -n 1p; }
+
+indent() { sed -u 's/^/       /'; }
+
+fail() {
+  echo " !     $1"
+  exit 1
+}

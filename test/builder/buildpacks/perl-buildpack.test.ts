@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ASource } from './run-buildpack.ts';
+
+const psgi = "use strict;\nsub { [200, ['Content-Type' => 'text/plain'], ['hello']] };\n";
+const mojo = "use Mojolicious::Lite;\nget '/' => { text => 'hello' };\napp->start;\n";
+const script = '#!/usr/bin/perl\nprint "Content-Type: text/plain\\n\\nhello\\n";\n';
+/** No mirror answers here, so a module that is not installed cannot be fetched. */
+const offline = { PERL_CPANM_OPT: '--mirror file:///nowhere --mirror-only' };
+
+for (const [title, files, starts] of [
+  ['app.psgi', { 'app.psgi': psgi }, /exec starman --listen :\$PORT .* app\.psgi$/],
+  ['a PSGI file in bin', { 'bin/wiki.psgi': psgi, 'lib/Wiki.pm': '1;' }, / bin\/wiki\.psgi$/],
+  ['Mojolicious::Lite', { 'wiki.pl': mojo }, /^exec perl wiki\.pl daemon --listen http:\/\/\*:\$PORT$/],
+  [
+    'a program of a Mojolicious application',
+    {
+      'script/wiki':
+        'use FindBin;\nuse lib "$FindBin::Bin/../lib";\nuse Mojolicious::Commands;\nMojolicious::Commands->start_app("Wiki");\n',
+      'lib/Wiki.pm': 'package Wiki;\nuse Mojo::Base "Mojolicious";\n1;\n',
+    },
+    /^exec perl script\/wiki daemon/,
+  ],
+  ['a program that listens by itself', { 'serve.pl': 'my $port = $ENV{PORT};\n' }, /^exec perl serve\.pl$/],
+] as const) {
+  test(`perl: starts ${title}`, async () => {
+    await using source = await ASource.of(files);
+    assert.equal((await source.run('perl', 'detect')).code, 0);
+    const built = await source.run('perl', 'build');
+    assert.equal(built.code, 0, built.output);
+    assert.match((await source.processes())['web']?.[2] ?? '', starts);
+  });
+}
+
+for (const [title, files] of [
+  ['helpers in another language', { 'requirements.txt': '', 'release.pl': 'print 1;' }],
+  ['a Makefile.PL that is not of Perl', { 'Makefile.PL': 'all:\n' }],
+  ['the web site', { 'index.html': '<h1>hello' }],
+] as const) {
+  test(`perl: does not take part for ${title}`, async () => {
+    await using source = await ASource.of(files);
+    assert.equal((await source.run('perl', 'detect')).code, 100);
+  });
+}
+
+test('perl: requirements that Perl already meets, and those of tests, are not fetched', async () => {
+  await using source = await ASource.of({
+    cpanfile:
+      "requires 'Plack', '1.0';\nrequires 'JSON::PP';\non 'test' => sub { requires 'No::Such::Test' };\ntest_requires 'No::Such::Other';\n",
+    'app.psgi': `use Plack::Request;\n${psgi}`,
+  });
+  const built = await source.run('perl', 'build', offline);
+  assert.equal(built.code, 0, built.output);
+  const again = await source.run('perl', 'build', offline);
+  assert.match(again.output, /Reusing the installed modules: cpanfile has not changed/);
+});
+
+for (const [title, files, says] of [
+  [
+    'a module that the web process uses and nothing provides',
+    { 'app.psgi': `use DBI;\nuse No::Such::Module qw(name);\n${psgi}`, 'lib/DBI.pm': '1;' },
+    /^ ! {5}app\.psgi line 2 uses No::Such::Module, which nothing provides: add `requires 'No::Such::Module';` to a cpanfile, or libno-such-module-perl to an Aptfile\.$/m,
+  ],
+  [
+    'a module that a module of the tool uses',
+    {
+      'app.psgi': `use lib 'lib';\nuse Wiki::Page;\n${psgi}`,
+      'lib/Wiki/Page.pm': 'package Wiki::Page;\n\nuse No::Such;\n1;\n',
+    },
+    /^ ! {5}lib\/Wiki\/Page\.pm line 3 uses No::Such, which nothing provides/m,
+  ],
+  [
+    'a requirement that cannot be had',
+    { 'app.psgi': psgi, cpanfile: "requires 'No::Such::Module', '2.0';\n" },
+    /^ ! {5}cpanfile requires No::Such::Module, which cannot be had: CPAN has no such module, or CPAN cannot be reached\./m,
+  ],
+  [
+    'a newer Perl than there is',
+    { 'app.psgi': psgi, cpanfile: "requires 'perl', '5.98.0';\n" },
+    /^ ! {5}cpanfile requires Perl 5\.98\.0, and the Perl here is 5\.\d+\.\d+/m,
+  ],
+  [
+    'a cpanfile that is no Perl',
+    { 'app.psgi': psgi, cpanfile: "requires 'Plack'\nrequires 'JSON';\n" },
+    /^ ! {5}cpanfile cannot be read: .*line 2/m,
+  ],
+  [
+    'CGI scripts of which none has its modules',
+    { 'cgi-bin/wiki.pl': `#!/usr/bin/perl\nuse No::Such;\n` },
+    /^ ! {5}cgi-bin\/wiki\.pl line 2 uses No::Such, which nothing provides/m,
+  ],
+] as const) {
+  test(`perl: the build fails with the reason: ${title}`, async () => {
+    await using source = await ASource.of(files);
+    const built = await source.run('perl', 'build', offline);
+    assert.equal(built.code, 1, built.output);
+    assert.match(built.output, says);
+  });
+}
+
+test('perl: a module that only text, documentation or an optional part names is not missed', async () => {
+  await using source = await ASource.of({
+    'app.psgi': `=pod\n\nuse No::Such;\n\n=cut\n\nmy $optional = eval { require No::Such };\nmy $text = <<'T';\nuse Firefox instead\nT\n${psgi}__END__\nuse No::Such;\n`,
+  });
+  const built = await source.run('perl', 'build');
+  assert.equal(built.code, 0, built.output);
+});
+
+test('cgi: a script without its modules among others is a warning', async () => {
+  await using source = await ASource.of({
+    'cgi-bin/good.pl': script,
+    'cgi-bin/old.pl': '#!/usr/bin/perl\nuse No::Such;\n',
+  });
+  const built = await source.run('perl', 'build');
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, /^ ! +cgi-bin\/old\.pl line 2 uses No::Such/m);
+});
+
+test('cgi: scripts that cannot be run are named, and PHP tools and tools with a web line are left to others', async () => {
+  await using source = await ASource.of({
+    'cgi-bin/good.pl': script,
+    'cgi-bin/data.txt': 'no script',
+    'cgi-bin/plain.cgi': 'print "hello"\n',
+    'cgi-bin/old.cgi': '#!/opt/basic/bin/basic\n',
+  });
+  assert.equal((await source.run('cgi', 'detect')).output, 'CGI scripts (cgi-bin)');
+  const built = await source.run('cgi', 'build');
+  assert.equal(built.code, 0, built.output);
+  assert.match(
+    built.output,
+    /plain\.cgi cannot be run: its first line must name a program, such as #!\/usr\/bin\/perl/,
+  );
+  assert.match(built.output, /old\.cgi cannot be run: there is no \/opt\/basic\/bin\/basic here/);
+  assert.doesNotMatch(built.output, /data\.txt/);
+  for (const files of [{ 'index.php': '<?php' }, { Procfile: 'web: starman app.psgi\n' }]) {
+    await using other = await ASource.of({ 'cgi-bin/good.pl': script, ...files });
+    assert.equal((await other.run('cgi', 'detect')).code, 100);
+  }
+});
