@@ -7,6 +7,8 @@
 source "$CNB_BUILDPACK_DIR/lib/package.sh"
 # shellcheck source=stack.sh
 source "$CNB_BUILDPACK_DIR/lib/stack.sh"
+# shellcheck source=node_modules.sh
+source "$CNB_BUILDPACK_DIR/lib/node_modules.sh"
 
 lines=$(json package.json)
 downloads=$CNB_LAYERS_DIR/downloads
@@ -97,17 +99,17 @@ build_tool() {
 
   has "$lines" 'scripts|heroku-prebuild' && step "$manager run heroku-prebuild" "$manager" run heroku-prebuild
   if [[ -z $all && $(type -t prune) == function ]]; then
-    step "$manager install, without packages for development" install_production
+    install_modules "$manager install, without packages for development" install_production
     needed=$(needed_packages "$begin")
   else
-    step "$manager install" install_all
+    install_modules "$manager install" install_all
     ignored=$(grep -oE 'Ignored build scripts: [^.]*' "$log" | cut -d: -f2 || true)
     [[ -z $ignored ]] || echo " !     pnpm did not run the install scripts of$ignored: name them in onlyBuiltDependencies in pnpm-workspace.yaml."
     script=$(build_script "$lines" || true)
     [[ -z $script ]] || step "$manager run $script" "$manager" run "$script"
     if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then
       needed=$(needed_packages "$begin")
-      if [[ $(type -t prune) == function ]]; then step "Removing packages for development" prune; else needed=''; fi
+      if [[ $(type -t prune) == function ]]; then prune_modules; else needed=''; fi
     fi
   fi
   has "$lines" 'scripts|heroku-cleanup' && step "$manager run heroku-cleanup" "$manager" run heroku-cleanup

@@ -3,9 +3,7 @@
 # shellcheck source=other_language.sh
 source "$CNB_BUILDPACK_DIR/lib/other_language.sh"
 
-# The buildpacks work in www/js if package.json is only there, where Toolforge's `webservice` looks for it.
 top=$PWD
-if [[ ! -f package.json && -f www/js/package.json ]]; then cd www/js; fi
 
 # Matches a byte order mark or nothing. Some editors on Windows write the mark at the start of a file
 bom=$'(\xef\xbb\xbf)?'
@@ -79,9 +77,12 @@ server_of() {
     if [[ ! -f $file ]]; then
       [[ $file == "$main" && ( -f $main.js || -f $main/index.js ) ]] || continue
     fi
-    # In a web site, a file such as app.js is for the browser, unless it waits for connections
+    # In a web site, a file such as app.js is for the browser, unless it waits for connections. The main file of a
+    # package that has only linters may be a gadget of a wiki.
     if [[ -n $site && $file != server.* ]]; then
       grep -sqE "$waits_for_connections" "$file" || continue
+    elif [[ $file != server.* ]] && has "$1" devDependencies && ! has_dependencies "$1"; then
+      grep -rsqE --include='*.[jt]s' --include='*.[cm]js' --exclude-dir=node_modules "$waits_for_connections" . || continue
     fi
     server=$file
     break
@@ -160,3 +161,13 @@ write_process() {
 
 # web_line: prints the command of `web` in the Procfile, or nothing
 web_line() { [[ ! -f $top/Procfile ]] || LC_ALL=C tr -d '\000\r' <"$top/Procfile" | sed -nE "s/^$bom"'[[:space:]]*web:[[:space:]]*(.*)/\2/p' | tail -n 1; }
+
+# The buildpacks work in www/js, where Toolforge's `webservice` starts Node, if package.json is only there. A package.json
+# at the top may also be there for linters.
+if [[ -f www/js/package.json ]]; then
+  if [[ ! -f package.json ]]; then
+    cd www/js
+  elif lines=$(json package.json 2>/dev/null) && ! has "$lines" 'scripts|start' && [[ -z $(build_script "$lines") ]] && ! has_dependencies "$lines"; then
+    cd www/js
+  fi
+fi

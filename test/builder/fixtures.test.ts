@@ -120,7 +120,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
     fixture: 'node-express',
     seen: 'node >=22 (package.json) · npm',
     processes: [['web', 'npm', 'start']],
-    again: /Reusing Node 24\.\d+\.\d+/,
+    again: /Reusing Node 24\.\d+\.\d+[\s\S]*Reusing the installed packages: the lock file has not changed/,
     look: [
       'node',
       '--input-type=module',

@@ -18,7 +18,13 @@ async function webOf(files: Record<string, string>, programs: readonly string[])
     await writeFile(join(venv, 'bin', program), '#!/bin/sh\n');
     await chmod(join(venv, 'bin', program), 0o755);
   }
-  const { code, output } = await source.run('python-web', 'build', { VIRTUAL_ENV: venv });
+  const packages = join(source.layers, 'packages');
+  for (const name of ['flask', 'fastapi', 'django', 'dash', 'starlette', 'streamlit', 'bottle', 'quart'])
+    await mkdir(join(packages, name), { recursive: true });
+  const { code, output } = await source.run('python-web', 'build', {
+    VIRTUAL_ENV: venv,
+    PYTHONPATH: packages,
+  });
   if (code !== 0) return { code, output, web: null };
   return { code, output, web: (await source.processes())['web']?.join(' ') };
 }
@@ -175,6 +181,37 @@ test('an ASGI application without a server is refused with the package to add', 
     output,
     /main\.py is an ASGI application, and no requirements install a server for it: add uvicorn/,
   );
+});
+
+for (const { name, files, said } of [
+  {
+    name: 'without a file that names packages',
+    files: { 'www/python/src/app.py': 'import re, pymysql\ndef app(environ, start_response):\n  "\\d"\n' },
+    said: / ! {5}www\/python\/src\/app\.py line 1 imports pymysql, but no file names the packages to install\. Write pymysql and the others into www\/python\/src\/requirements\.txt\.$/m,
+  },
+  {
+    name: 'that requirements.txt lacks',
+    files: { 'app.py': `${FLASK}import MySQLdb\n`, 'requirements.txt': 'flask\n' },
+    said: / ! {5}app\.py line 3 imports MySQLdb, but requirements\.txt does not install it\. Add mysqlclient\.$/m,
+  },
+]) {
+  test(`a web application that imports a package ${name} is refused`, async () => {
+    const { code, output } = await webOf(files, []);
+    assert.equal(code, 1);
+    assert.match(output, said);
+    assert.doesNotMatch(output, /Warning/);
+  });
+}
+
+test('a module of the tool, or one that the tool can do without, needs no package', async () => {
+  const tries = 'try:\n  import simplejson as json\nexcept ImportError:\n  import json\n';
+  const files = {
+    'app.py': `import helpers\n${FLASK}${tries}`,
+    'lib/helpers.py': '',
+    'requirements.txt': 'flask\n',
+  };
+  const { code, output } = await webOf(files, ['gunicorn']);
+  assert.equal(code, 0, output);
 });
 
 test('threat 66: the search for a web process runs no module of the tool', async () => {

@@ -29,6 +29,20 @@ const ASIDE =
 
 const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ['a start script', { 'package.json': json(SERVER) }, ['node 24', 'npm']],
+  [
+    'a gadget of a wiki as the main file',
+    { 'package.json': json({ ...LINTERS, main: 'gadget.js' }), 'gadget.js': 'mw.hook("x");\n' },
+    [ASIDE],
+  ],
+  [
+    'a package.json in www/js, and linters at the top',
+    {
+      'package.json': json({ ...LINTERS, main: 'gadget.js' }),
+      'gadget.js': 'mw.hook("x");\n',
+      'www/js/package.json': json(SERVER),
+    },
+    ['note: package.json is left aside, because www/js/package.json has the start script', 'node 24', 'npm'],
+  ],
   ['dependencies alone', { 'package.json': json({ dependencies: { a: '1' } }) }, ['node 24', 'npm']],
   [
     'engines',
