@@ -14,8 +14,9 @@ LABEL io.buildpacks.base.id=org.wikimedia.toolforge.${suite} \
       io.buildpacks.base.description="Debian ${suite} with the languages of tools that toolforge-push builds"
 WORKDIR /workspace
 ENV LANG=C.UTF-8
+# dpkg need not wait for the disk after each file, because a build that is interrupted leaves no image.
 RUN apt-get update \
- && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o DPkg::Options::=--force-unsafe-io $packages \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* \
  && groupadd --gid "$cnb_gid" cnb \
  && useradd --uid "$cnb_uid" --gid "$cnb_gid" --create-home --shell /bin/bash cnb \

@@ -37,6 +37,21 @@ export async function runImage(): Promise<string> {
   return `toolforge-buildpack-run:${tag}`;
 }
 
+/** The storage driver for buildah: overlay if this machine can use it, because vfs copies an image for each instruction. */
+export async function storageDriver(): Promise<'overlay' | 'vfs'> {
+  const { exitCode } = await run('buildah', ['--storage-driver', 'overlay', 'info']);
+  return exitCode === 0 ? 'overlay' : 'vfs';
+}
+
+/** Runs `buildah WORDS`. @throws Error if it fails. */
+export async function buildah(...words: string[]): Promise<void> {
+  const { exitCode, stdout, stderr } = await run('nice', [
+    ...['-n', '5', 'buildah', '--storage-driver', await storageDriver()],
+    ...words,
+  ]);
+  if (exitCode !== 0) throw new Error(`buildah ${words[0]}: ${stdout.slice(-4000)}\n${stderr.slice(-4000)}`);
+}
+
 async function makeBuilderImage(buildpacks: string): Promise<string> {
   const hash = createHash('sha256');
   for (const folder of [deploy, buildpacks]) await addFolder(hash, folder);

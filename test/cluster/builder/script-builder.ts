@@ -2,8 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SampleBuildpacks, webProcess } from '../../builder/sample-buildpacks.ts';
-import { run } from '../../support/server.ts';
-import { builderImage, registry, registryHost } from '../images.ts';
+import { buildah, builderImage, registry, registryHost } from '../images.ts';
 
 const NAME = 'other-builder';
 let made: Promise<string> | null = null;
@@ -47,9 +46,4 @@ USER 2000:2001
   await buildah('push', '--tls-verify=false', image, `docker://${image}`);
   await rm(folder, { recursive: true });
   return image;
-}
-
-async function buildah(...words: string[]): Promise<void> {
-  const { exitCode, stdout, stderr } = await run('buildah', ['--storage-driver', 'vfs', ...words]);
-  if (exitCode !== 0) throw new Error(`buildah ${words[0]}: ${stdout.slice(-2000)}\n${stderr.slice(-2000)}`);
 }

@@ -12,7 +12,7 @@ import { TestAuthority } from '../../support/slapd/certificates.ts';
 import { makeKey } from '../../support/slapd/directory.ts';
 import { READER, READER_PASSWORD } from '../../support/slapd/slapd.ts';
 import type { Remote } from '../../support/work-tree.ts';
-import { registryHost } from '../images.ts';
+import { registryHost, storageDriver } from '../images.ts';
 import { builderWithScript, buildpacksWithScript, serverImage } from './images.ts';
 import { apply, kubectl, OURS } from './kubectl.ts';
 import { OperatingPage } from './operating-page.ts';
@@ -332,7 +332,8 @@ async function values(given: {
 
 async function pageIn(folder: string, yours: Readonly<Record<string, string>>): Promise<OperatingPage> {
   // With these variables, buildah works on this machine.
-  const environment = { PASSWORD: READER_PASSWORD, STORAGE_DRIVER: 'vfs', BUILDAH_ISOLATION: 'chroot' };
+  const buildahSettings = { STORAGE_DRIVER: await storageDriver(), BUILDAH_ISOLATION: 'chroot' };
+  const environment = { PASSWORD: READER_PASSWORD, ...buildahSettings };
   return await OperatingPage.read({ yours, folder: join(folder, 'overlay'), environment });
 }
 

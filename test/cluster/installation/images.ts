@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { run } from '../../support/server.ts';
-import { builderImage, registry, registryHost } from '../images.ts';
+import { buildah, builderImage, registry, registryHost } from '../images.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
@@ -83,16 +82,4 @@ async function add(hash: ReturnType<typeof createHash>, context: string, part: s
     return;
   }
   hash.update(part).update(await readFile(path));
-}
-
-async function buildah(...words: string[]): Promise<void> {
-  const { exitCode, stdout, stderr } = await run('nice', [
-    '-n',
-    '5',
-    'buildah',
-    '--storage-driver',
-    'vfs',
-    ...words,
-  ]);
-  if (exitCode !== 0) throw new Error(`buildah ${words[0]}: ${stdout.slice(-4000)}\n${stderr.slice(-4000)}`);
 }
