@@ -187,8 +187,10 @@ async function compare(
   );
   const inOurs = (text: string) => text.replaceAll(theirs.layers, '/layers');
   assert.deepEqual(
-    // The files of the source decide how many processes run. The lifecycle does not know this number.
-    ours.processes.map(({ replicas: _, ...process }) => ({ ...process, command: [...process.command] })),
+    // The lifecycle reads neither how many processes run nor the schedules of toolforge.yaml.
+    ours.processes
+      .filter(({ schedule }) => schedule === undefined)
+      .map(({ replicas: _, ...process }) => ({ ...process, command: [...process.command] })),
     theirs.processes.map((process) => ({ ...process, command: process.command.map(inOurs) })),
   );
   assert.deepEqual(await recorded(join(ours.reference, 'workspace')), await recorded(theirs.workspace));
@@ -201,7 +203,13 @@ async function recorded(workspace: string): Promise<Record<string, unknown>> {
     if (name.startsWith('environment-')) found[name] = (await text()).split('\n');
     if (!name.startsWith('plan-')) continue;
     const { entries } = parse(await text());
-    found[name] = Array.isArray(entries) ? entries.map((entry) => JSON.stringify(entry)).sort() : [];
+    found[name] = Array.isArray(entries) ? entries.map((entry) => JSON.stringify(entry, inOrder)).sort() : [];
   }
   return found;
+}
+
+/** Sorts the keys of tables, because the lifecycle writes them in alphabetical order. */
+function inOrder(_key: string, value: unknown): unknown {
+  const isTable = typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isTable ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
 }
