@@ -63,6 +63,20 @@ export interface Process {
    * Null for a command of toolforge.yaml, which gets none of them. Absent if it is the process's own type.
    */
   readonly launchedAs?: string | null;
+  /** What the tool asks for. Absent for `web`, which has the settings of the artifact's `service`. */
+  readonly settings?: ProcessSettings;
+}
+
+/** How a process is checked, and which resources it asks for. The settings of the server limit the resources. */
+export interface ProcessSettings {
+  /** Memory in bytes. */
+  readonly memoryBytes?: number;
+  /** Processor cores, 0.5 for half of one. */
+  readonly cpuCores?: number;
+  /**
+   * A command line for bash that exits with 0 if the process is healthy. It runs beside the process, again and again.
+   */
+  readonly healthCheckScript?: string;
 }
 
 /** When a scheduled process runs, and how. */
@@ -77,19 +91,14 @@ export interface Schedule {
   readonly timeoutSeconds: number | null;
 }
 
-/**
- * How the web process is checked, and which resources it asks for. Read from service.template and toolforge.yaml. The
- * settings of the server limit the resources.
- */
-export interface ServiceSettings {
+/** The settings of the web process, from service.template, toolforge.yaml or jobs.yaml. */
+export interface ServiceSettings extends ProcessSettings {
   /** The path that answers 200 to 399 if the tool is healthy. Null if any answer will do. */
   readonly healthCheckPath: string | null;
-  /** Memory of the web process that the tool asks for, in bytes; the operator's limit caps it. */
-  readonly memoryBytes?: number;
   /** Web processes that the tool asks for, 1 and up. */
   readonly replicas?: number;
-  /** Processor cores that the tool asks for, 0.5 for half of one. */
-  readonly cpuCores?: number;
+  /** The port on which the tool listens, and the value of PORT. Absent if the server chooses the port. */
+  readonly port?: number;
 }
 
 /** The result of a build. Immutable. */
@@ -103,6 +112,8 @@ export interface Artifact {
   /** The buildpacks that took part, in order, with their versions: `toolforge/python 3.11.2`. */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;
+  /** The values of config vars that are not set, from `env` of app.json. Absent if there are none. */
+  readonly variables?: Readonly<Record<string, string>>;
   readonly bytes: number;
 }
 

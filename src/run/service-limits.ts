@@ -1,29 +1,44 @@
 import { mebibytes } from '../core/text/mebibytes.ts';
-import type { Release, ServiceSettings } from '../core/types.ts';
+import type { ProcessSettings, Release } from '../core/types.ts';
+
+/** Returns what the tool asks for a process type. */
+export function settingsOf({ artifact }: Release, processType: string): ProcessSettings {
+  if (processType === 'web') return artifact.service;
+  return artifact.processes.find(({ type }) => type === processType)?.settings ?? {};
+}
 
 /**
- * Returns how many bytes of memory a process of the release may use. This is the operator's limit or, for a web
- * process, the tool's own request if that is lower.
+ * Returns how many bytes of memory a process of the release may use. This is the operator's limit, or the tool's own
+ * request if that is lower.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
-  const asked = processType === 'web' ? release.artifact.service.memoryBytes : undefined;
-  return Math.min(asked ?? runMemory, runMemory);
+  return Math.min(settingsOf(release, processType).memoryBytes ?? runMemory, runMemory);
 }
 
-/** Returns a sentence for each request in the tool's file service.template that this machine does not fully grant. */
-export function unfulfilled(service: ServiceSettings, runMemory: number): string[] {
-  const { memoryBytes, cpuCores } = service;
-  const sentences = tooMuchMemory(memoryBytes, runMemory);
-  if (cpuCores !== undefined) {
-    sentences.push('cpu of service.template has no effect here: tools share the processors of this machine.');
-  }
-  return sentences;
-}
-
-/** Returns one sentence if service.template asks for more memory than the operator allows. Otherwise returns none. */
-export function tooMuchMemory(memoryBytes: number | undefined, runMemory: number): string[] {
-  if (memoryBytes === undefined || memoryBytes <= runMemory) return [];
+/** Returns a sentence for each request of the tool that this machine does not fully grant. */
+export function unfulfilled(release: Release, runMemory: number): string[] {
+  const types = typesThat(release, ({ cpuCores }) => cpuCores !== undefined);
   return [
-    `mem of service.template asks for ${mebibytes(memoryBytes)}, but a process gets at most ${mebibytes(runMemory)} here (run_memory).`,
+    ...tooMuchMemory(release, runMemory),
+    ...(types.length === 0
+      ? []
+      : [`cpu (${types.join(', ')}) has no effect here: tools share the processors of this machine.`]),
   ];
+}
+
+/** Returns one sentence if the tool asks for more memory than the operator allows. Otherwise returns none. */
+export function tooMuchMemory(release: Release, runMemory: number): string[] {
+  const types = typesThat(release, ({ memoryBytes = 0 }) => memoryBytes > runMemory);
+  if (types.length === 0) return [];
+  const asked = types.map((type) => `${type} ${mebibytes(settingsOf(release, type).memoryBytes ?? 0)}`);
+  return [
+    `The tool asks for more memory than a process gets here, ${mebibytes(runMemory)} (run_memory): ${asked.join(', ')}.`,
+  ];
+}
+
+/** The process types of a release whose settings meet a condition. */
+export function typesThat(release: Release, meets: (settings: ProcessSettings) => boolean): string[] {
+  return release.artifact.processes
+    .map(({ type }) => type)
+    .filter((type) => meets(settingsOf(release, type)));
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
-import type { Artifact, ServiceSettings } from '../../src/core/types.ts';
+import type { Artifact, Process, ServiceSettings } from '../../src/core/types.ts';
 import { memoryLimit, unfulfilled } from '../../src/run/service-limits.ts';
 import { releaseOf, rollOut } from './contract-steps.ts';
 import { localBench } from './local/local-bench.ts';
@@ -37,7 +37,22 @@ for (const { name, memoryBytes, type, limit } of [
 }
 
 test('a push prints no warning if the tool gets all that service.template asks for', () => {
-  assert.deepEqual(unfulfilled({ healthCheckPath: '/', memoryBytes: 512 * MIB, replicas: 1 }, 512 * MIB), []);
+  const artifact = artifactWith({ healthCheckPath: '/', memoryBytes: 512 * MIB, replicas: 1 });
+  assert.deepEqual(unfulfilled(releaseOf('limits' as ToolName, 1, artifact), 512 * MIB), []);
+});
+
+test('each process type has the memory limit that the tool asks for it', () => {
+  const worker: Process = { ...web(), type: 'worker', settings: { memoryBytes: 64 * MIB, cpuCores: 2 } };
+  const artifact = {
+    ...artifactWith({ healthCheckPath: null, memoryBytes: 600 * MIB }),
+    processes: [web(), worker],
+  };
+  const release = releaseOf('limits' as ToolName, 1, artifact);
+  assert.equal(memoryLimit(release, 'worker', 512 * MIB), 64 * MIB);
+  assert.deepEqual(unfulfilled(release, 512 * MIB), [
+    'The tool asks for more memory than a process gets here, 512 MiB (run_memory): web 600 MiB.',
+    'cpu (worker) has no effect here: tools share the processors of this machine.',
+  ]);
 });
 
 /** A tool that prints the limit on its data and answers. */
@@ -71,12 +86,12 @@ test('threat 60: a web process gets the memory that service.template asks for, a
     const seen = await rollOut(bench.runtime, releaseOf(tool, 2, small));
     for (const name of ['web.1', 'web.2', 'web.3'])
       assert.match(seen, new RegExp(`^ {7}${name} started`, 'm'));
-    assert.match(seen, / ! {5}cpu of service\.template has no effect here/);
+    assert.match(seen, / ! {5}cpu \(web\) has no effect here/);
     assert.equal(most - Number((await bench.request(tool, '/')).body), (256 - 64) * MIB);
     const large = withService({ memoryBytes: 2048 * MIB });
     assert.match(
       await rollOut(bench.runtime, releaseOf(tool, 3, large)),
-      / ! {5}mem of service\.template asks for 2048 MiB, but a process gets at most 256 MiB here \(run_memory\)/,
+      / ! {5}The tool asks for more memory than a process gets here, 256 MiB \(run_memory\): web 2048 MiB\./,
     );
     assert.equal(Number((await bench.request(tool, '/')).body), most);
   } finally {

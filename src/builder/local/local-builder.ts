@@ -198,12 +198,11 @@ export class LocalBuilder implements Builder {
     await sandbox.own([folders.layers], request.toolNumber);
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
-    const processes = requestedProcesses(built.processes, source, (text) => progress.warn(text));
-    assertRunnable(processes, this.#options.config.process_types);
+    const requested = requestedProcesses(built.processes, source, (text) => progress.warn(text));
+    assertRunnable(requested.processes, this.#options.config.process_types);
     return await this.#finish(request, context, layerPlaces, {
-      processes,
+      ...requested,
       buildpacks: built.buildpacks,
-      service: source.service,
     });
   }
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
 import type { Replicas } from '../../core/types.ts';
 import { readPlainFile } from './safe-files.ts';
-import { shown } from './small-yaml.ts';
+import { shown } from './yaml/settings-file.ts';
 
 const file = 'app.json';
 const MAX_BYTES = 256 * 1024;

@@ -1,45 +1,63 @@
 import { RELEASE_TYPE } from '../../core/replicas.ts';
-import type { Process, Replicas, Schedule, ServiceSettings } from '../../core/types.ts';
+import type { Artifact, Process, Replicas, Schedule, ServiceSettings } from '../../core/types.ts';
 import { commandsTooLong, noProcess, tooManyProcesses } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
-import { shown } from './small-yaml.ts';
+import type { ServiceTemplate } from './toolforge/service-template.ts';
+import { shown } from './yaml/settings-file.ts';
 
-/** A component of toolforge.yaml. */
+/** A component of toolforge.yaml, or a job of jobs.yaml. */
 export interface Component {
   /** A process type. */
   readonly name: string;
   /** A process type of the build, or a command line for a shell. */
   readonly command: string;
-  /** Null if the component runs all the time. */
+  /** Null if the component runs all the time, or is a named command. */
   readonly schedule: Schedule | null;
   /** True if the component receives the requests to the tool. */
   readonly isPublished: boolean;
-  /** How many processes of a continuous component run. Absent for one. Has no effect on `web`. */
+  /** True if no component is published and no other one has a port. It gets the requests if the build has no `web`. */
+  readonly isOnlyWithPort?: boolean;
+  /** How many processes of a component without a schedule run. Absent for one, 0 for a named command. */
   readonly replicas?: number;
+  readonly settings?: Partial<ServiceSettings>;
 }
 
-/** What the source says about the processes of the build. */
+/** What the files of the source say about the processes of the build. */
 export interface ProcessRequests {
-  /** The components of toolforge.yaml. */
+  /** The components of toolforge.yaml or jobs.yaml. */
   readonly components: readonly Component[];
-  /** How many processes of a type run, from `formation` in app.json. toolforge.yaml and service.template win. */
+  /** How many processes of a type run, from `formation` in app.json. */
   readonly formation: Replicas;
-  /** The service's own settings. */
-  readonly service: Pick<ServiceSettings, 'replicas'>;
+  readonly template: Pick<ServiceTemplate, 'settings' | 'command'>;
 }
 
 /**
- * Merges the processes of the build with what the source says about them. Of the build's processes, only `web` and
- * `release` start by themselves. All others are named commands, unless a continuous component or `formation` keeps them
- * running. A component with a command of its own replaces the process type of the same name.
+ * Merges the processes of the build with what the source says about them. All precedence between files is here:
+ * service.template wins over toolforge.yaml and jobs.yaml, which win over app.json, which wins over the build. But a
+ * command in service.template only counts if no component is published.
+ *
+ * Of the build's processes, only `web` and `release` start by themselves. All others are named commands, unless a
+ * continuous component or `formation` keeps them running. A component with a command of its own replaces the process
+ * type of the same name.
  *
  * @param warn - Receives a sentence about each word that was perhaps meant as a process type.
  */
 export function requestedProcesses(
   built: readonly Process[],
-  { components, formation, service }: ProcessRequests,
+  { components, formation, template }: ProcessRequests,
   warn: (text: string) => void,
-): Process[] {
+): Pick<Artifact, 'processes' | 'service'> {
+  const hasWeb = built.some(({ type }) => type === 'web');
+  const asked = components.map((one) => ({
+    ...one,
+    isPublished: one.isPublished || (one.isOnlyWithPort === true && !hasWeb),
+  }));
+  if (template.command !== null && !asked.some(({ isPublished }) => isPublished))
+    asked.push({ name: 'web', command: template.command, schedule: null, isPublished: true });
+  const published = asked.find(({ isPublished }) => isPublished);
+  for (const { name, isOnlyWithPort, isPublished } of asked)
+    if (isOnlyWithPort === true && !isPublished) warn(noPort(name));
+  const service = serviceOf(published, template.settings);
   const byType = new Map(built.map((process) => [process.type, withReplicas(process, 0)]));
   for (const [type, count] of Object.entries(formation)) {
     const process = byType.get(type);
@@ -47,13 +65,32 @@ export function requestedProcesses(
     else if (type !== 'web' || service.replicas === undefined)
       byType.set(type, { ...process, replicas: count });
   }
-  for (const component of components) {
+  for (const component of asked) {
     const meant = built.find(({ type }) => type === component.command);
     if (meant === undefined && processType.test(component.command)) warn(noType(component, built));
-    const process = requested(component, meant);
+    const process = withSettings(requested(component, meant), component.settings);
     byType.set(process.type, process);
   }
-  return [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1));
+  return { processes: [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1)), service };
+}
+
+function serviceOf(published: Component | undefined, template: Partial<ServiceSettings>): ServiceSettings {
+  const { settings = {}, replicas } = published ?? {};
+  const { healthCheckScript, ...rest } = settings;
+  const hasPath = template.healthCheckPath !== undefined;
+  return {
+    healthCheckPath: null,
+    ...rest,
+    ...(healthCheckScript === undefined || hasPath ? {} : { healthCheckScript }),
+    ...(replicas === undefined ? {} : { replicas }),
+    ...template,
+  };
+}
+
+/** Adds the settings of a process other than `web`, which has those of the service. */
+function withSettings(process: Process, settings: Partial<ServiceSettings> = {}): Process {
+  const { port: _, healthCheckPath: __, ...own } = settings;
+  return process.type === 'web' || Object.keys(own).length === 0 ? process : { ...process, settings: own };
 }
 
 /** Sets how many processes run. `web` and `release` have no such number: their own rules apply. */
@@ -68,6 +105,7 @@ function requested(component: Component, meant: Process | undefined): Process {
   const { isPublished, replicas = 1 } = component;
   if (meant === undefined) return withReplicas(ofCommand(component), replicas);
   if (isPublished && meant.type !== 'web') return ofType({ ...component, name: 'web' }, meant);
+  if (replicas === 0) return withReplicas(ofType(component, meant), 0);
   return withReplicas(meant, replicas);
 }
 
@@ -109,7 +147,11 @@ function ofType({ name, schedule }: Component, { type, command, launchedAs }: Pr
 }
 
 function noType({ name, command }: Component, built: readonly Process[]): string {
-  return `${name} in toolforge.yaml: ${command} is no process type (${known(built)}), so it is run as a program of that name.`;
+  return `Component ${name}: ${command} is no process type (${known(built)}), so it is run as a program of that name.`;
+}
+
+function noPort(name: string): string {
+  return `Component ${name}: its port has no effect here, because web gets the requests, and no component can reach another one.`;
 }
 
 function noFormation(type: string, built: readonly Process[]): string {

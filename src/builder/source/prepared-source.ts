@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import type { Progress } from '../../core/progress.ts';
-import type { Artifact } from '../../core/types.ts';
 import type { BuildRequest } from '../builder.ts';
 import { namesIn } from '../folders.ts';
 import { readAppJson } from './app-json.ts';
@@ -11,14 +10,14 @@ import { readProcfile } from './procfile.ts';
 import { readServiceTemplate } from './service-template.ts';
 import { applySlugignore } from './slugignore.ts';
 import { sourceWarnings } from './source-warnings.ts';
-import { readToolforgeYaml } from './toolforge-yaml.ts';
+import { readServiceTemplate } from './toolforge/service-template.ts';
+import { readToolforgeYaml } from './toolforge/toolforge-yaml.ts';
 
 /** The files of a commit, ready to be built. */
 export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
   /** A line for people about the files that .slugignore removed, or null if there is no .slugignore. */
   readonly leftOut: string | null;
-  readonly service: Artifact['service'];
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
@@ -30,9 +29,9 @@ export interface PreparedSource extends ProcessRequests {
 
 /**
  * Writes the files of a commit into a new folder, removes those that .slugignore names, rewrites UTF-16 as UTF-8, and
- * reads service.template, toolforge.yaml and app.json.
+ * reads service.template, toolforge.yaml, jobs.yaml and app.json.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`, `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
  */
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool'> & { readonly mostScheduled: number },
@@ -47,7 +46,7 @@ export async function prepareSource(
   const leftOut = await applySlugignore(folder);
   const files = (await namesIn(folder)).sort();
   const rewritten = await rewriteAsUtf8(folder, files);
-  const service = await readServiceTemplate(folder);
+  const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
   const app = await readAppJson(folder);
   const procfile = await readProcfile(folder);
@@ -55,7 +54,7 @@ export async function prepareSource(
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...rewritten,
-    ...service.warnings,
+    ...template.warnings,
     ...asked.warnings,
     ...app.warnings,
     ...procfile.warnings,
@@ -66,11 +65,7 @@ export async function prepareSource(
   return {
     folder,
     leftOut: leftOut?.summary ?? null,
-    service: {
-      ...asked.service,
-      ...service.settings,
-      healthCheckPath: service.settings.healthCheckPath ?? asked.service.healthCheckPath ?? null,
-    },
+    template,
     components: asked.components,
     formation: app.formation,
     warnings,

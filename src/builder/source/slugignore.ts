@@ -15,6 +15,8 @@ const kept: ReadonlySet<string> = new Set([
   'Aptfile',
   'project.toml',
   'toolforge.yaml',
+  'jobs.yaml',
+  'jobs.yml',
   'app.json',
 ]);
 

@@ -234,7 +234,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const { release, toolNumber, progress, replicas } = rollOut;
     const next = this.#newRollout(release, toolNumber, replicas);
     const { run_memory } = this.#options.config;
-    for (const text of unfulfilled(release.artifact.service, run_memory)) progress.warn(text);
+    for (const text of unfulfilled(release, run_memory)) progress.warn(text);
     await this.#start(next, rollOut);
     const before = this.#switchTo(next);
     next.keepUp();

@@ -4,9 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { readAppJson } from '../../../src/builder/source/app-json.ts';
+<<<<<<< HEAD
 import { readProcfile } from '../../../src/builder/source/procfile.ts';
 import { readServiceTemplate } from '../../../src/builder/source/service-template.ts';
+=======
+import { procfileWarnings } from '../../../src/builder/source/procfile.ts';
+>>>>>>> fa2fddd (builder: the whole schema of toolforge.yaml, and jobs.yaml; what a component asks for counts on both back ends)
 import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
+import { readServiceTemplate } from '../../../src/builder/source/toolforge/service-template.ts';
 import type { Replicas } from '../../../src/core/types.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { failsWith } from '../with-builder.ts';
@@ -121,7 +126,7 @@ for (const { name, text, settings, warning } of [
 ]) {
   test(`service.template is read, and what has no effect causes a warning: ${name}`, async () => {
     const read = await readServiceTemplate(await sourceOf({ 'service.template': text }));
-    assert.deepEqual(read.settings, { healthCheckPath: null, ...settings });
+    assert.deepEqual(read.settings, settings ?? {});
     if (warning === undefined) assert.deepEqual(read.warnings, []);
     else assert.match(read.warnings.join('\n'), warning);
   });
@@ -160,7 +165,7 @@ test('threat 39: a service.template that is a link is not read', async () => {
   const secret = await sourceOf({ file: 'health-check-path: /stolen\n' });
   const source = await sourceOf({});
   await symlink(join(secret, 'file'), join(source, 'service.template'));
-  assert.deepEqual(await readServiceTemplate(source), { settings: { healthCheckPath: null }, warnings: [] });
+  assert.deepEqual(await readServiceTemplate(source), { settings: {}, command: null, warnings: [] });
 });
 
 for (const { name, text, warnings } of [

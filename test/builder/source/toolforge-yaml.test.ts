@@ -9,7 +9,7 @@ import {
   type ProcessRequests,
   requestedProcesses,
 } from '../../../src/builder/source/components.ts';
-import { readToolforgeYaml } from '../../../src/builder/source/toolforge-yaml.ts';
+import { readToolforgeYaml } from '../../../src/builder/source/toolforge/toolforge-yaml.ts';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { Process } from '../../../src/core/types.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
@@ -41,6 +41,7 @@ describe('what toolforge.yaml asks for', () => {
         name: 'update',
         command: 'python3 update.py --all',
         schedule: { text: '0 3 * * sun', cron: '0 3 * * 0', retry: 2, timeoutSeconds: 180 },
+        settings: {},
         isPublished: false,
       },
     ]);
@@ -55,7 +56,7 @@ describe('what toolforge.yaml asks for', () => {
   });
 
   test('the example in Toolforge’s documentation of toolforge.yaml causes no warnings', async () => {
-    const { components, service, warnings } = await read(`
+    const { components, warnings } = await read(`
 config_version: "v1beta1"
 components:
   component1:
@@ -68,10 +69,10 @@ components:
     run: {schedule: "@daily", command: web, mount: none}
 `);
     assert.deepEqual(warnings, []);
-    assert.deepEqual(service, {
-      healthCheckPath: '/healthz',
-      replicas: 2,
-      cpuCores: 0.5,
+    const { replicas, settings } = components[0] ?? {};
+    assert.equal(replicas, 2);
+    assert.deepEqual(settings, {
+      ...{ port: 8000, healthCheckPath: '/healthz', cpuCores: 0.5 },
       memoryBytes: 256 * 1024 * 1024,
     });
     assert.deepEqual(
@@ -86,22 +87,22 @@ components:
   for (const { name, text, file, warning } of [
     { name: 'an empty file', text: '' },
     { name: 'keys that are not known', text: 'colour: red\n', warning: /contains unknown keys: colour/ },
-    { name: 'a source elsewhere', text: 'source_url: https://example.org\n', warning: /source_url .*pushed/ },
+    { name: 'a source elsewhere', text: 'source_url: https://example.org\n' },
     { name: 'another spelling', text: '', file: 'toolforge.yml', warning: /rename it to toolforge\.yaml/ },
     {
       name: 'mount and emails of a scheduled component',
       text: scheduled('mount: all, emails: onfailure'),
-      warning: /^mount, emails of update in toolforge\.yaml have no effect here\.$/,
+      warning: /^toolforge\.yaml: mount \(update\), emails \(update\) have no effect here\.$/,
     },
     {
       name: 'the health check path of a worker',
       text: one('command: ./work, replicas: 2, health_check_http: /', 'continuous', 'work'),
-      warning: /^health_check_http of work in toolforge\.yaml has no effect here\.$/,
+      warning: /^toolforge\.yaml: health_check_http \(work\) has no effect here\.$/,
     },
     {
       name: 'replicas that are no number',
       text: one('command: ./work, replicas: two', 'continuous', 'work'),
-      warning: /^replicas of work in toolforge\.yaml: two is not used/,
+      warning: /^replicas of work in toolforge\.yaml: two is not used: .* \(line 5\)\.$/,
     },
     {
       name: 'memory that is no quantity',
@@ -118,19 +119,17 @@ components:
 });
 
 test('replicas of a continuous component that is not published are the number of its processes', async () => {
-  const { components, service } = await read(one('command: ./work, replicas: 2', 'continuous', 'work'));
-  assert.deepEqual([components[0]?.replicas, service], [2, {}]);
+  const { components } = await read(one('command: ./work, replicas: 2', 'continuous', 'work'));
+  assert.deepEqual([components[0]?.replicas, components[0]?.isPublished], [2, false]);
 });
 
 describe('what is refused, with what to write instead', () => {
   for (const { name, text, message, hint } of [
-    { name: 'no YAML', text: 'components: [', message: /not valid YAML/, hint: /component_type: scheduled/ },
-    { name: 'a list', text: '- a\n', message: /key: value/, hint: /@daily/ },
+    { name: 'no YAML', text: 'components: [', message: /not valid YAML/, hint: /schedule: "@daily"/ },
     { name: 'a long file', text: `# ${'x'.repeat(17_000)}`, message: /larger than 16 kB/, hint: /smaller/ },
     { name: 'components that are none', text: 'components: [a]\n', message: /does not hold components/ },
     { name: 'a component that is none', text: 'components: {update: hello}\n', message: /update .*`run`/ },
     { name: 'no run', text: 'components: {update: {component_type: scheduled}}\n', message: /no `run`/ },
-    { name: 'no kind', text: 'components: {a: {run: {command: x}}}\n', message: /no component_type/ },
     { name: 'another kind', text: one('command: x', 'one-off'), message: /one-off/, hint: /scheduled/ },
     {
       name: 'no command',
@@ -145,7 +144,12 @@ describe('what is refused, with what to write instead', () => {
     { name: 'only the launcher', text: one('command: "launcher ", schedule: "@daily"'), message: /^/ },
     { name: 'two lines', text: one('command: "a\\nb", schedule: "@daily"'), message: /control character/ },
     { name: 'no schedule', text: one('command: x'), message: /no schedule/, hint: /"@daily"/ },
-    { name: 'a number', text: one('command: x, schedule: 5'), message: /the schedule 5/, hint: /"@daily"/ },
+    {
+      name: 'a number',
+      text: one('command: x, schedule: 5'),
+      message: /the schedule 5.* \(line 5\)$/,
+      hint: /"@daily"/,
+    },
     { name: 'six fields', text: one('command: x, schedule: "* * * * * *"'), message: /five fields/ },
     { name: 'no such day', text: one('command: x, schedule: "0 0 31 2 *"'), message: /no such day/ },
     { name: 'no such word', text: one('command: x, schedule: "@reboot"'), message: /@reboot.*@hourly/ },
@@ -203,13 +207,13 @@ describe('the processes of an artifact', () => {
     requests: Partial<ProcessRequests> = {},
   ) => {
     const warnings: string[] = [];
-    const processes = requestedProcesses(
+    const { processes, service } = requestedProcesses(
       types.map(process),
-      { formation: {}, service: {}, ...requests, components },
+      { formation: {}, template: { settings: {}, command: null }, ...requests, components },
       (text) => warnings.push(text),
     );
     const counts = processes.map(({ type, replicas }) => `${type}=${replicas ?? '-'}`).join(' ');
-    return { processes, warnings, types: processes.map(({ type }) => type), counts };
+    return { processes, service, warnings, types: processes.map(({ type }) => type), counts };
   };
 
   test('a component’s command that is not a process type runs in a shell', () => {
@@ -304,8 +308,8 @@ describe('the processes of an artifact', () => {
     },
   ]) {
     test(`how many processes run: ${name}`, () => {
-      const service = replicas === undefined ? {} : { replicas };
-      const merged = merge(built, components, { formation, service });
+      const settings = replicas === undefined ? {} : { replicas };
+      const merged = merge(built, components, { formation, template: { settings, command: null } });
       assert.equal(merged.counts, counts);
       assert.deepEqual(merged.warnings, []);
     });
@@ -348,9 +352,9 @@ test('threat 66: a long command that many scheduled components share is refused,
   const processes = (count: number) =>
     requestedProcesses(
       [web('x'.repeat(count))],
-      { components: nightly, formation: {}, service: {} },
+      { components: nightly, formation: {}, template: { settings: {}, command: null } },
       assert.fail,
-    );
+    ).processes;
   assertRunnable(processes(bytes), 20);
   assert.throws(() => assertRunnable(processes(bytes * 2), 20), {
     code: 'COMMANDS_TOO_LONG',

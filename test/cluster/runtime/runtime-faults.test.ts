@@ -115,7 +115,7 @@ describe('each fault of a cluster has a message, and the old release still serve
       service: { healthCheckPath: null, memoryBytes: 900 * MIB },
     });
     const seen = await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
-    assert.match(seen, /mem of service\.template asks for 900 MiB, but a process gets at most 256 MiB here/);
+    assert.match(seen, /more memory than a process gets here, 256 MiB \(run_memory\): web 900 MiB/);
   });
 
   /** The reference of a plain Debian image, which runs as root. */

@@ -25,6 +25,7 @@ export interface LocalBench extends RuntimeBench {
 
 export interface LocalBenchOptions {
   readonly mode: 'isolated' | 'trusted';
+  readonly healthMs?: number;
   readonly graceMs?: number;
   readonly drainMs?: number;
   readonly answerMs?: number;
@@ -57,7 +58,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       data,
       domain: 'localhost',
       trusted_proxies: [],
-      health_time: 3000,
+      health_time: options.healthMs ?? 3000,
       release_time: 3000,
       schedule_time: 8000,
       scheduled_processes: 2,

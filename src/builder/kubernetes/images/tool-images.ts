@@ -52,7 +52,7 @@ export class ToolImages {
     made: {
       readonly id: string;
       readonly digest: string;
-      readonly source: ProcessRequests & Pick<Artifact, 'service'>;
+      readonly source: ProcessRequests;
       readonly warn: (text: string) => void;
     },
     signal: AbortSignal,
@@ -62,14 +62,13 @@ export class ToolImages {
     const facts = await this.registry(tool).facts(repositories.image, digest, signal);
     if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
     const { processes: built, buildpacks } = readLabels(facts.labels);
-    const processes = requestedProcesses(built, source, made.warn);
+    const { processes, service } = requestedProcesses(built, source, made.warn);
     assertRunnable(processes, this.#options.mostProcesses);
     if (facts.bytes > this.#options.maxBytes) {
       const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
       throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
     }
     const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
-    const { service } = source;
     return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
   }
 

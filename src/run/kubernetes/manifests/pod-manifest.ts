@@ -10,6 +10,8 @@ import type {
 } from '@kubernetes/client-node';
 import type { Config } from '../../../config.ts';
 import type { Process, Release } from '../../../core/types.ts';
+import { SCRIPT_FAILURES, SCRIPT_PERIOD_SECONDS, SCRIPT_SECONDS } from '../../health/script-check.ts';
+import { settingsOf } from '../../service-limits.ts';
 import {
   COMPONENT,
   CONTAINER,
@@ -65,8 +67,16 @@ export interface PodOptions {
   readonly config: ManifestConfig;
 }
 
-/** The value of PORT, and the port of the tool's Service. */
+/** The port of the tool's Service, and the value of PORT unless the tool asks for another port. */
 export const WEB_PORT = 8000;
+/** The name of the port that a web process listens on. */
+export const PORT_NAME = 'http';
+
+/** The port that the web process of a release listens on. */
+export function webPort({ artifact }: Release): number {
+  return artifact.service.port ?? WEB_PORT;
+}
+
 const DATA = 'data';
 const REPLICA_FILE = 'replica.my.cnf';
 
@@ -169,8 +179,8 @@ function container(
     ...launch(process),
     envFrom: [{ secretRef: { name: configName(rollout) } }],
     env: environment(options),
-    ...(isWeb ? { ports: [{ name: 'http', containerPort: WEB_PORT, protocol: 'TCP' }] } : {}),
-    ...(isWeb && restartPolicy === 'Always' ? probes(release, config) : {}),
+    ...(isWeb ? { ports: [{ name: PORT_NAME, containerPort: webPort(release), protocol: 'TCP' }] } : {}),
+    ...(restartPolicy === 'Always' ? probes(release, process.type, config) : {}),
     // The kubelet waits this long before it ends the process, so that proxies that still send requests to the pod learn
     // that it is ending.
     ...(pauseSeconds > 0 ? { lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } } } : {}),
@@ -198,7 +208,7 @@ function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'comm
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);
   const defaults = { LANG: 'C.UTF-8', HOME: home, TOOL_DATA_DIR: home, ...config.build_environment };
-  const fixed = process.type === 'web' ? { PORT: String(WEB_PORT) } : {};
+  const fixed = process.type === 'web' ? { PORT: String(webPort(release)) } : {};
   const wanted = Object.entries(defaults).filter(([name]) => !(name in release.configVars));
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
 }
@@ -213,33 +223,45 @@ export function literal(value: string): string {
 
 function probes(
   release: Release,
+  type: string,
   config: ManifestConfig,
 ): Pick<V1Container, 'startupProbe' | 'readinessProbe' | 'livenessProbe'> {
-  const path = release.artifact.service.healthCheckPath;
-  const look: V1Probe =
-    path === null
-      ? { tcpSocket: { port: WEB_PORT } }
-      : {
-          httpGet: {
-            path,
-            port: WEB_PORT,
-            httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }],
-          },
-        };
   // With this threshold, the rollout fails before the kubelet would restart the process.
   const failureThreshold = Math.ceil(config.health_time / 1000) + 10;
+  const { healthCheckScript: script } = settingsOf(release, type);
+  const ofScript = script === undefined ? {} : scriptProbes(script, failureThreshold);
+  if (type !== 'web') return ofScript;
+  const path = release.artifact.service.healthCheckPath;
+  const port = webPort(release);
+  const look: V1Probe =
+    path === null
+      ? { tcpSocket: { port } }
+      : {
+          httpGet: { path, port, httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }] },
+        };
   return {
     // A process may load the tool at its first request. So the first answer may take up to 30 s.
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
     // This probe sends no request, because a busy process answers none while its kernel still accepts connections. A
     // process is restarted only if it accepts no connection for a quarter of an hour.
-    livenessProbe: {
-      tcpSocket: { port: WEB_PORT },
-      periodSeconds: 60,
-      timeoutSeconds: 30,
-      failureThreshold: 15,
-    },
+    livenessProbe: { tcpSocket: { port }, periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 15 },
+    ...ofScript,
+  };
+}
+
+/** The probes that run a health check script, which sees the variables of the buildpacks. */
+function scriptProbes(
+  script: string,
+  failureThreshold: number,
+): Pick<V1Container, 'startupProbe' | 'livenessProbe'> {
+  const look = {
+    exec: { command: ['/cnb/lifecycle/launcher', '--', 'bash', '-c', script] },
+    timeoutSeconds: SCRIPT_SECONDS,
+  };
+  return {
+    startupProbe: { ...look, periodSeconds: 1, failureThreshold },
+    livenessProbe: { ...look, periodSeconds: SCRIPT_PERIOD_SECONDS, failureThreshold: SCRIPT_FAILURES },
   };
 }
 

@@ -1,6 +1,6 @@
 import type { V1Container } from '@kubernetes/client-node';
 import type { Release } from '../../../core/types.ts';
-import { memoryLimit } from '../../service-limits.ts';
+import { memoryLimit, settingsOf } from '../../service-limits.ts';
 import type { ManifestConfig } from './pod-manifest.ts';
 
 const MIB = 1024 * 1024;
@@ -12,7 +12,7 @@ export function podResources(
   config: ManifestConfig,
 ): V1Container['resources'] & object {
   const memory = memoryLimit(release, type, config.run_memory);
-  const asked = type === 'web' ? release.artifact.service.cpuCores : undefined;
+  const asked = settingsOf(release, type).cpuCores;
   const most = milliCores(config.pod_cpu);
   const cpu = Math.min(asked === undefined ? most : Math.round(asked * 1000), most);
   const disk = config.pod_disk === 0 ? {} : { 'ephemeral-storage': `${config.pod_disk / MIB}Mi` };

@@ -16,6 +16,7 @@ import {
   labelsOf,
   labelValue,
   type ManifestConfig,
+  PORT_NAME,
   podTemplate,
   toolLabels,
   WEB_PORT,
@@ -198,7 +199,8 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
     spec: {
       type: 'ClusterIP',
       selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? NO_ROLLOUT, [LABELS.process]: 'web' },
-      ports: [{ name: 'http', port: WEB_PORT, targetPort: WEB_PORT, protocol: 'TCP' }],
+      // The name stands for the port that the pods of this rollout listen on, because a tool may choose it.
+      ports: [{ name: PORT_NAME, port: WEB_PORT, targetPort: PORT_NAME, protocol: 'TCP' }],
     },
   };
 }

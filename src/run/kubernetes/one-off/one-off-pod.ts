@@ -4,13 +4,7 @@ import { processOf } from '../../one-off-command.ts';
 import { ONE_OFF_TYPE } from '../../one-offs.ts';
 import type { OneOff, TerminalSize } from '../../runtime.ts';
 import { LABELS, objectName, type Rollout } from '../manifests/object-names.ts';
-import {
-  literal,
-  type ManifestConfig,
-  podTemplate,
-  toolLabels,
-  WEB_PORT,
-} from '../manifests/pod-manifest.ts';
+import { literal, type ManifestConfig, podTemplate, toolLabels, webPort } from '../manifests/pod-manifest.ts';
 import { configSecret } from '../manifests/rollout-manifests.ts';
 
 /**
@@ -91,7 +85,10 @@ export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {
   const [container] = spec?.containers ?? [];
   if (spec === undefined || container === undefined) throw new Error('A pod has a container.');
   const gate = ['/bin/bash', '-c', terminal === null ? PIPED : IN_TERMINAL, 'bash', mark];
-  const variables = { PORT: String(WEB_PORT), ...(terminal === null ? {} : { TERM: terminal.type }) };
+  const variables = {
+    PORT: String(webPort(rollout.release)),
+    ...(terminal === null ? {} : { TERM: terminal.type }),
+  };
   return {
     apiVersion: 'v1',
     kind: 'Pod',

@@ -3,7 +3,7 @@ import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { lastLines } from '../../../kubernetes/container-log.ts';
 import { type Seen, wrongPort } from '../../health/health-check.ts';
 import { CONTAINER } from '../manifests/object-names.ts';
-import { WEB_PORT } from '../manifests/pod-manifest.ts';
+import { webPort } from '../manifests/pod-manifest.ts';
 import { askPod } from './ask-pod.ts';
 import type { ToolPod } from './tool-pods.ts';
 
@@ -50,7 +50,7 @@ export class OtherPorts {
 
   /** Describes, for the person who pushed, what the last look found. */
   seenOf({ name }: ToolPod): Seen {
-    const port = { name, insidePort: WEB_PORT };
+    const port = { name, insidePort: webPort(this.#parts.release) };
     if (this.#ports.length > 0) return wrongPort(port, this.#ports);
     const { hint, soFar } = wrongPort(port, []);
     const printed = this.#printed === null ? '' : `; it printed ${this.#printed}`;
@@ -116,6 +116,6 @@ export function portsToAsk({
     .flatMap((line) => [...line.matchAll(NAMED)].map(([, port = '']) => port));
   const named = [...inCommand, ...inVars, ...inLines]
     .map(Number)
-    .filter((port) => port >= 80 && port <= 65_535 && port !== WEB_PORT);
+    .filter((port) => port >= 80 && port <= 65_535 && port !== webPort(release));
   return [...new Set([...named.slice(0, MAX_ASKED - USUAL.length), ...USUAL])].sort((a, b) => a - b);
 }

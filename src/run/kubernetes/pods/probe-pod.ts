@@ -5,7 +5,7 @@ import { lastLines } from '../../../kubernetes/container-log.ts';
 import { judge, type Verdict } from '../../health/health-check.ts';
 import { PatientQuestion } from '../../health/patient-question.ts';
 import { CONTAINER } from '../manifests/object-names.ts';
-import { WEB_PORT } from '../manifests/pod-manifest.ts';
+import { webPort } from '../manifests/pod-manifest.ts';
 import { askPod, type PodAnswer } from './ask-pod.ts';
 import type { ToolPod } from './tool-pods.ts';
 
@@ -52,7 +52,7 @@ export class PodProbe {
     this.#options = options;
     this.podUid = options.podUid;
     this.#path = release.artifact.service.healthCheckPath;
-    const request = { port: WEB_PORT, path: this.#path ?? '/', answerMs };
+    const request = { port: webPort(release), path: this.#path ?? '/', answerMs };
     this.#end = AbortSignal.timeout(answerMs);
     this.#question = new PatientQuestion(
       (until) => askPod(cluster, this.#pod as ToolPod, request, until),
@@ -99,7 +99,12 @@ export class PodProbe {
 
   async #judged(pod: ToolPod, answer: Parameters<typeof judge>[0]): Promise<Verdict> {
     const lines = typeof answer === 'number' ? [] : await this.#newestLines(pod);
-    return judge(answer, { name: pod.name, insidePort: WEB_PORT, path: this.#path, lines });
+    return judge(answer, {
+      name: pod.name,
+      insidePort: webPort(this.#options.release),
+      path: this.#path,
+      lines,
+    });
   }
 
   /** Returns the last lines of the pod's output. Config vars are masked, because the push shows these lines. */

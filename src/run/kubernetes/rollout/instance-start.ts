@@ -4,7 +4,9 @@ import type { Process } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { type PodFault, PUSH_AGAIN, podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import type { Seen } from '../../health/health-check.ts';
+import { SCRIPT_HINT } from '../../health/script-check.ts';
 import { notHealthy, startedWords } from '../../rollout-words.ts';
+import { settingsOf } from '../../service-limits.ts';
 import { objectName, type Rollout } from '../manifests/object-names.ts';
 import type { ManifestConfig } from '../manifests/pod-manifest.ts';
 import { lastEnd } from '../pods/container-exit.ts';
@@ -45,6 +47,9 @@ const SEEN_AGAIN_MS = 30_000;
 // such a port for `ELSEWHERE_MS`, and not on PORT, has failed. Both together are 15 s, as in the local runtime.
 const OTHERS_AFTER_MS = 5000;
 const ELSEWHERE_MS = 10_000;
+const MAX_PROBE_CHARACTERS = 200;
+const PROBE_HINT =
+  'The cluster asks the health check path again and again. The tool must answer within 10 s each time.';
 
 /** Waits until one pod of a rollout is healthy, and shows the push what happens during this wait. */
 export class InstanceStart {
@@ -96,6 +101,7 @@ export class InstanceStart {
     }
     this.#runningSince ??= performance.now();
     if (this.#instance.process.type !== 'web') {
+      if (!pod.isReady) await this.#assertHealthyInTime(pod);
       return pod.isReady && performance.now() - this.#runningSince > this.#parts.config.settle_time;
     }
     const look = this.#look?.kind;
@@ -142,9 +148,9 @@ export class InstanceStart {
       case 'no-port':
         return this.#others.seenOf(pod);
       case undefined:
-        return null;
+        return this.#instance.process.type === 'web' ? null : this.#probeFails(pod);
       default:
-        return probeFails(pod, this.#parts.events);
+        return this.#probeFails(pod);
     }
   }
 
@@ -232,26 +238,19 @@ export class InstanceStart {
     throw notHealthy({ message, hint }, Math.round(waitedMs / 1000) * 1000);
   }
 
+  /** Describes a process that fails a probe of the cluster, so that its pod is not ready. Null if no event says so. */
+  #probeFails({ name, uid }: ToolPod): Seen | null {
+    const { rollout, process } = this.#instance;
+    const said = this.#parts.events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
+    if (said === undefined) return null;
+    const message = `${name} does not pass the cluster’s own check: ${said.slice(0, MAX_PROBE_CHARACTERS)}`;
+    const hasScript = settingsOf(rollout.release, process.type).healthCheckScript !== undefined;
+    return { message, hint: hasScript ? SCRIPT_HINT : PROBE_HINT, soFar: message };
+  }
+
   get #crashParts(): CrashParts {
     const { cluster, config } = this.#parts;
     const { rollout, progress } = this.#instance;
     return { cluster, config, release: rollout.release, progress };
   }
-}
-
-const MAX_PROBE_CHARACTERS = 200;
-
-/**
- * Describes a process that answers this server but fails the cluster's readiness probe, so that its pod gets no
- * traffic. Null if no event says so.
- */
-function probeFails({ name, uid }: ToolPod, events: NamespaceEvents): Seen | null {
-  const said = events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
-  if (said === undefined) return null;
-  const message = `${name} does not pass the cluster’s own check: ${said.slice(0, MAX_PROBE_CHARACTERS)}`;
-  return {
-    message,
-    hint: 'The cluster asks the health check path again and again. The tool must answer within 10 s each time.',
-    soFar: message,
-  };
 }

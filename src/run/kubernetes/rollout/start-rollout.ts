@@ -3,7 +3,7 @@ import type { Progress } from '../../../core/progress.ts';
 import { freeNames, scalable, scheduledIn } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import { scheduledWords } from '../../schedule-words.ts';
-import { tooMuchMemory } from '../../service-limits.ts';
+import { settingsOf, tooMuchMemory, typesThat } from '../../service-limits.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import { labelValue, type ManifestConfig } from '../manifests/pod-manifest.ts';
@@ -133,23 +133,22 @@ function watchEvents(
 }
 
 /**
- * Returns warnings for the push: about settings in service.template that exceed the operator's limits, and about a tool
+ * Returns warnings for the push: about settings of the tool that exceed the operator's limits, and about a tool
  * whose host is this server's own.
  */
 function unfulfilledInPods({ release }: Rollout, config: ManifestConfig): string[] {
   const { run_memory, pod_cpu } = config;
-  const { memoryBytes, cpuCores } = release.artifact.service;
-  const sentences = tooMuchMemory(memoryBytes, run_memory);
+  const sentences = tooMuchMemory(release, run_memory);
   const hasWeb = scalable(release).some(({ type }) => type === 'web');
   if (hasWeb && !hasAddress(release.tool, config)) {
     const host = hostOf(release.tool, config);
     sentences.push(`${host} is the address of this server, so the tool gets no web address.`);
   }
-  if (cpuCores !== undefined && cpuCores * 1000 > milliCores(pod_cpu)) {
-    const most = milliCores(pod_cpu) / 1000;
-    sentences.push(
-      `cpu of service.template asks for ${cpuCores}, but a process gets at most ${most} here (pod_cpu).`,
-    );
+  const most = milliCores(pod_cpu) / 1000;
+  const types = typesThat(release, ({ cpuCores = 0 }) => cpuCores > most);
+  if (types.length > 0) {
+    const asked = types.map((type) => `${type} ${settingsOf(release, type).cpuCores}`).join(', ');
+    sentences.push(`The tool asks for more CPU than a process gets here, ${most} (pod_cpu): ${asked}.`);
   }
   return sentences;
 }

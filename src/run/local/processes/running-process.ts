@@ -7,9 +7,10 @@ import { masking } from '../../../core/masking/masking.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../../sandbox/sandbox.ts';
 import { runTree } from '../../../stack/stacks.ts';
+import { withScript } from '../../health/script-check.ts';
 import { CUT, LogLines } from '../../logs/log-lines.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
-import { memoryLimit } from '../../service-limits.ts';
+import { memoryLimit, settingsOf } from '../../service-limits.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
 import { makeRunFolders, type RunFolders } from './run-folders.ts';
@@ -62,6 +63,8 @@ export interface Running {
   readonly process: SandboxProcess;
   /** The port at 127.0.0.1 (`outside`) and the value of PORT (`inside`). Null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
+  /** The file that exists once the health check script of the process has passed. Null if there is no script. */
+  readonly mark: string | null;
   /** The last lines of output, with config vars masked. */
   lastLines(): Promise<readonly string[]>;
   /** Resolves when the process has ended, its output is in the log and its folders are deleted. */
@@ -69,11 +72,13 @@ export interface Running {
 }
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** The value of PORT for a process with its own network namespace. */
+/** The value of PORT for a process with its own network namespace, unless the tool asks for another port. */
 export const INSIDE_PORT = 8000;
 /** The largest file that a process may write (RLIMIT_FSIZE). */
 export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
+/** The file in /tmp that says that a health check script has passed. */
+const MARK = '.toolforge-push-healthy';
 
 /** Starts a process of a release in a sandbox, with new empty folders, and with a port if it is a `web` process. */
 export async function startRun(start: Start, parts: RunParts): Promise<Running> {
@@ -104,13 +109,15 @@ async function startIn(
   { start, parts, giveBack }: StartParts,
 ): Promise<Running> {
   const { sandbox, config } = parts;
-  const port =
-    outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? INSIDE_PORT : outside };
+  const { port: asked = INSIDE_PORT } = start.release.artifact.service;
+  const port = outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? asked : outside };
   const { workspace, layers } = artifactMounts(start.release);
   const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
+  const { command, type } = start.process;
+  const { healthCheckScript: script } = settingsOf(start.release, type);
   const started = sandbox.start({
     name: `${start.name} of ${start.release.tool}`,
-    argv: start.process.command,
+    argv: script === undefined ? command : withScript(command, script, join(place.tmp, MARK)),
     env,
     cwd: sandbox.path(workspace),
     mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts],
@@ -118,7 +125,7 @@ async function startIn(
     toolNumber: start.toolNumber,
     limits: {
       processes: config.run_processes,
-      memoryBytes: memoryLimit(start.release, start.process.type, config.run_memory),
+      memoryBytes: memoryLimit(start.release, type, config.run_memory),
       fileBytes: LARGEST_FILE_BYTES,
     },
     publish: port,
@@ -129,7 +136,8 @@ async function startIn(
     await giveBack();
     return exit;
   });
-  return { process, port, lastLines: () => output.lastLines(), finished };
+  const mark = script === undefined ? null : join(place.folder, 'tmp', MARK);
+  return { process, port, mark, lastLines: () => output.lastLines(), finished };
 }
 
 /** Kills the process if it writes too much to disk. Its exit then gives this reason. */

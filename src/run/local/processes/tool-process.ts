@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { commandLine } from '../../command-line.ts';
 import { exitWords } from '../../exit-words.ts';
 import { type Readiness, type Seen, untilHealthy, untilSettled } from '../../health/health-check.ts';
+import { untilScriptPasses } from '../../health/script-check.ts';
 import type { ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { OpenRequests } from '../router/open-requests.ts';
@@ -194,7 +195,16 @@ export class ToolProcess {
     }
   }
 
-  #untilReady(running: Running, signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Readiness> {
+  async #untilReady(running: Running, signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Readiness> {
+    const readiness = await this.#untilUp(running, signal, onSeen);
+    const { process, mark } = running;
+    if (readiness.kind !== 'healthy' || mark === null) return readiness;
+    const timeoutMs = this.#parts.config.health_time;
+    const passed = await untilScriptPasses({ process, name: this.name, mark, timeoutMs, signal });
+    return passed.kind === 'healthy' ? readiness : passed;
+  }
+
+  #untilUp(running: Running, signal: AbortSignal, onSeen: (seen: Seen) => void): Promise<Readiness> {
     const { config, host } = this.#parts;
     if (running.port === null) return untilSettled(running.process, config.settle_time, signal);
     return untilHealthy({

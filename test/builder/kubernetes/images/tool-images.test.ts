@@ -32,7 +32,7 @@ for (const { name, status } of [
       mostProcesses: 20,
       log: pino({ level: 'silent' }),
     });
-    const source = { service: { healthCheckPath: null }, components: [], formation: {} };
+    const source = { template: { settings: {}, command: null }, components: [], formation: {} };
     const made = { id: 'b1', digest: sha(manifest), source, warn: () => {} };
     await assert.rejects(
       images.artifactOf(tool('wikibot'), made, AbortSignal.timeout(20_000)),

@@ -251,6 +251,31 @@ describe('manifests', () => {
     assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
+  test('the port that the tool asks for is in the pod alone: the Service finds it by its name', () => {
+    const { container } = webPod({ service: { healthCheckPath: '/', port: 8080 } });
+    assert.deepEqual(container.ports, [{ name: 'http', containerPort: 8080, protocol: 'TCP' }]);
+    assert.equal(container.env?.find(({ name }) => name === 'PORT')?.value, '8080');
+    assert.equal(container.readinessProbe?.httpGet?.port, 8080);
+    assert.deepEqual(container.livenessProbe?.tcpSocket, { port: 8080 });
+    const made = service({ tool: 'wikibot', namespace: 'tool-wikibot', rolloutId: 'k3x9q' });
+    assert.deepEqual([made.spec?.ports?.[0]?.port, made.spec?.ports?.[0]?.targetPort], [8000, 'http']);
+  });
+
+  test('a health check script runs in the container of its process, with the variables of the buildpacks', () => {
+    const asked = { ...worker, settings: { healthCheckScript: './check $(date)', memoryBytes: 64 * MIB, cpuCores: 0.2 } };
+    const container = objects({ processes: [asked] }).deployments[0]?.spec?.template.spec?.containers[0];
+    const command = ['/cnb/lifecycle/launcher', '--', 'bash', '-c', './check $(date)'];
+    assert.deepEqual(container?.startupProbe?.exec?.command, command);
+    assert.deepEqual(container?.livenessProbe, {
+      ...{ exec: { command }, timeoutSeconds: 5, periodSeconds: 10, failureThreshold: 3 },
+    });
+    assert.equal(container?.readinessProbe, undefined);
+    assert.deepEqual([container?.resources?.limits?.['memory'], container?.resources?.limits?.['cpu']], ['64Mi', '200m']);
+    const ofWeb = webPod({ service: { healthCheckPath: null, healthCheckScript: './check' } }).container;
+    assert.equal(ofWeb.startupProbe?.exec?.command[4], './check');
+    assert.deepEqual(ofWeb.readinessProbe?.tcpSocket, { port: 8000 });
+  });
+
   test('a web pod gets SIGTERM only after 3 s, because requests still come, and then has its whole grace time', () => {
     const { pod, container } = webPod();
     assert.deepEqual(container.lifecycle, { preStop: { sleep: { seconds: 3 } } });

@@ -1,0 +1,275 @@
+import type { ToolName } from '../../../core/names.ts';
+import { readSchedule } from '../../../core/schedule.ts';
+import type { Schedule, ServiceSettings } from '../../../core/types.ts';
+import { processType } from '../../buildpack-api/launch-processes.ts';
+import type { Component } from '../components.ts';
+import { type SettingsFile, shown } from '../yaml/settings-file.ts';
+import {
+  isWhole,
+  type Reader,
+  readCommandLine,
+  readCpu,
+  readMemory,
+  readPath,
+  readPort,
+  readReplicas,
+  readScript,
+} from './setting-readers.ts';
+
+const MAX_COMPONENTS = 50;
+/** The most characters in the name of a job on Toolforge. */
+const longestName = 52;
+const MAX_RETRIES = 5;
+const longestSeconds = 604_800;
+
+export interface ToolforgeOptions {
+  readonly tool: ToolName;
+  /** How many scheduled components a tool may have. */
+  readonly mostScheduled: number;
+}
+
+type Kind = 'continuous' | 'scheduled' | 'command';
+
+/** A component of toolforge.yaml, or a job of jobs.yaml. */
+export interface ComponentEntry {
+  readonly name: string;
+  readonly kind: Kind;
+  /** For sentences: `update in toolforge.yaml`. */
+  readonly place: string;
+  /** The place of `run` in the file. */
+  readonly path: readonly (string | number)[];
+  /** The keys below `run` of toolforge.yaml. */
+  readonly run: Readonly<Record<string, unknown>>;
+  /** How the file spells such a key. */
+  readonly spelled: (key: string) => string;
+}
+
+/** A key below `run`: which components it has an effect on, and how its value is read. */
+interface Key {
+  readonly kinds: readonly Kind[];
+  /** True if the key counts only for the component that gets the requests. */
+  readonly isForRequests?: boolean;
+  /** Absent if the value is read elsewhere, or never has an effect. */
+  readonly read?: Reader;
+  /** The value that asks for what happens anyway. */
+  readonly natural?: unknown;
+}
+
+const ALL: readonly Kind[] = ['continuous', 'scheduled', 'command'];
+const KEPT: readonly Kind[] = ['continuous'];
+const keys: Readonly<Record<string, Key>> = {
+  command: { kinds: ALL },
+  schedule: { kinds: ['scheduled'] },
+  retry: { kinds: ['scheduled'], natural: 0 },
+  timeout: { kinds: ['scheduled'] },
+  cpu: { kinds: ALL, read: readCpu },
+  memory: { kinds: ALL, read: readMemory },
+  replicas: { kinds: KEPT, read: readReplicas, natural: 1 },
+  publish: { kinds: KEPT },
+  port: { kinds: KEPT, isForRequests: true, read: readPort },
+  port_protocol: { kinds: [], natural: 'tcp' },
+  health_check_http: { kinds: KEPT, isForRequests: true, read: readPath },
+  health_check_script: { kinds: KEPT, read: readScript },
+  mount: { kinds: [], natural: 'none' },
+  emails: { kinds: [], natural: 'none' },
+  filelog: { kinds: [], natural: false },
+  filelog_stdout: { kinds: [] },
+  filelog_stderr: { kinds: [] },
+};
+
+/**
+ * Reads components, and warns of what has no effect.
+ *
+ * @throws DeployError if a component cannot be used.
+ */
+export function readComponents(
+  yaml: SettingsFile,
+  entries: readonly ComponentEntry[],
+  { tool, mostScheduled }: ToolforgeOptions,
+): Component[] {
+  if (entries.length > MAX_COMPONENTS)
+    throw yaml.refusal(
+      [],
+      `${yaml.path} has ${entries.length} components`,
+      `A tool has at most ${MAX_COMPONENTS}.`,
+    );
+  const twice = entries.find(({ name }, index) => entries.findIndex((one) => one.name === name) !== index);
+  if (twice !== undefined)
+    throw yaml.refusal(
+      twice.path,
+      `${twice.place} has the name of another one`,
+      'Give it another name, and push again.',
+    );
+  const published = onlyPublished(yaml, entries);
+  const withPort = entries.filter(({ kind, run }) => kind === 'continuous' && (run['port'] ?? null) !== null);
+  const fallback = published === undefined && withPort.length === 1 ? withPort[0] : undefined;
+  const components = entries.map((entry) => {
+    const isOnlyWithPort = entry === fallback;
+    const isPublished = entry === published;
+    const component = readComponent(yaml, entry, isPublished || isOnlyWithPort, tool);
+    return { ...component, isPublished, ...(isOnlyWithPort ? { isOnlyWithPort } : {}) };
+  });
+  assertFewScheduled(yaml, components, mostScheduled);
+  warnOfHome(yaml, components);
+  return components;
+}
+
+function readComponent(
+  yaml: SettingsFile,
+  entry: ComponentEntry,
+  mayGetRequests: boolean,
+  tool: string,
+): Omit<Component, 'isPublished'> {
+  const { name, kind, place, path, run, spelled } = entry;
+  assertName(yaml, entry);
+  const command = commandOf(yaml, entry);
+  const schedule = kind === 'scheduled' ? readTimes(yaml, entry, `${tool} ${name}`) : null;
+  yaml.warnOfUnknown(path.map(String), place, Object.keys(run).map(spelled), Object.keys(keys).map(spelled));
+  if (run['health_check_http'] !== undefined && run['health_check_script'] !== undefined) {
+    throw yaml.refusal(
+      [...path, spelled('health_check_script')],
+      `${place} has both ${spelled('health_check_http')} and ${spelled('health_check_script')}`,
+      'Leave one of them, and push again.',
+    );
+  }
+  let settings: Partial<ServiceSettings> = {};
+  for (const [key, { kinds, isForRequests = false, read, natural }] of Object.entries(keys)) {
+    const value = run[key] ?? null;
+    if (value === null || value === natural) continue;
+    const hasEffect = kinds.includes(kind) && (mayGetRequests || !isForRequests);
+    if (!hasEffect) yaml.hasNoEffect(spelled(key), shown(name));
+    else if (read !== undefined) {
+      const result = read(value);
+      if (typeof result === 'string')
+        yaml.warn([...path, spelled(key)], `${spelled(key)} of ${place}: ${result}`);
+      else settings = { ...settings, ...result };
+    }
+  }
+  const { replicas = kind === 'command' ? 0 : undefined, ...rest } = settings;
+  return {
+    ...{ name, command, schedule, settings: rest },
+    ...(replicas === undefined ? {} : { replicas }),
+  };
+}
+
+/** The component that gets the requests to the tool: the one with `publish`, the name `web` or the command `web`. */
+function onlyPublished(yaml: SettingsFile, entries: readonly ComponentEntry[]): ComponentEntry | undefined {
+  const published = entries.filter(
+    ({ name, kind, run }) =>
+      kind === 'continuous' &&
+      ((run['publish'] ?? null) !== null || name === 'web' || readCommandLine(run['command']) === 'web'),
+  );
+  const [first, second] = published;
+  if (second === undefined) return first;
+  throw yaml.refusal(
+    second.path,
+    `more than one component of ${yaml.path} is to get the requests: ${published.map(({ name }) => shown(name)).join(', ')}`,
+    `Leave \`${second.spelled('publish')}\` and the command \`web\` to one of them, and push again.`,
+  );
+}
+
+function assertName(yaml: SettingsFile, { name, kind, place, path }: ComponentEntry): void {
+  if (!processType.test(name) || name.length > longestName) {
+    throw yaml.refusal(
+      path,
+      `${place} cannot be the name of a component`,
+      `Take lower-case letters, digits, - and _, at most ${longestName}, and push again.`,
+    );
+  }
+  const meaning =
+    name === 'release'
+      ? 'is what runs before each release'
+      : name === 'web' && kind !== 'continuous'
+        ? 'is what gets the requests, and stays up'
+        : null;
+  if (meaning === null) return;
+  throw yaml.refusal(
+    path,
+    `${place} cannot be: the process of that name ${meaning}`,
+    'Give it another name.',
+  );
+}
+
+function commandOf(yaml: SettingsFile, { place, path, run }: ComponentEntry): string {
+  const command = readCommandLine(run['command']);
+  if (command !== null) return command;
+  if (
+    typeof run['command'] !== 'string' ||
+    run['command']
+      .trim()
+      .replace(/^launcher\b/, '')
+      .trim() === ''
+  ) {
+    throw yaml.refusal(
+      path,
+      `${place} has no command`,
+      'Write `command: ` and a process type of the Procfile or a line for a shell below its `run:`, and push again.',
+    );
+  }
+  throw yaml.refusal(
+    [...path, 'command'],
+    `the command of ${place} holds a control character or is longer than 8192 characters`,
+    'Write it on one line, or into a script that it starts, and push again.',
+  );
+}
+
+function readTimes(yaml: SettingsFile, entry: ComponentEntry, seed: string): Schedule {
+  const { place, path, run } = entry;
+  const given = run['schedule'];
+  const at = [...path, 'schedule'];
+  if (typeof given !== 'string') {
+    const problem =
+      given === undefined ? 'has no schedule' : `has the schedule ${shown(given)}, which is no text`;
+    throw yaml.refusal(
+      at,
+      `${place} ${problem}`,
+      'Write `schedule: "@daily"` or `schedule: "30 4 * * *"` (UTC).',
+    );
+  }
+  const read = readSchedule(given, seed);
+  if ('why' in read) {
+    throw yaml.refusal(
+      at,
+      `the schedule ${shown(given)} of ${place} cannot be used: ${read.why}`,
+      'Write for instance "@daily", "*/10 * * * *" for every ten minutes, or "30 4 * * 1" for Mondays at 04:30 UTC, and push again.',
+    );
+  }
+  const retry = count(yaml, entry, 'retry', MAX_RETRIES);
+  const timeout = count(yaml, entry, 'timeout', longestSeconds);
+  const text = given.trim().replace(/\s+/g, ' ');
+  return { text, cron: read.cron, retry, timeoutSeconds: timeout === 0 ? null : timeout };
+}
+
+/** A number below `run`; 0 if it is absent. */
+function count(yaml: SettingsFile, { place, path, run }: ComponentEntry, key: string, most: number): number {
+  const value = run[key] ?? 0;
+  if (isWhole(value, 0, most)) return value;
+  throw yaml.refusal(
+    [...path, key],
+    `${key} of ${place} is ${shown(value)}`,
+    `Write a whole number from 0 to ${most}.`,
+  );
+}
+
+function assertFewScheduled(yaml: SettingsFile, components: readonly Component[], most: number): void {
+  const scheduled = components.filter(({ schedule }) => schedule !== null).length;
+  if (scheduled <= most) return;
+  throw yaml.refusal(
+    [],
+    `${yaml.path} has ${scheduled} scheduled components, and a tool may have ${most} (scheduled_processes)`,
+    'Let one of them do the work of several, or ask the operator for a higher scheduled_processes.',
+  );
+}
+
+/** Warns of commands that use files of the tool's home on Toolforge, because no such files are here. */
+function warnOfHome(yaml: SettingsFile, components: readonly Component[]): void {
+  const names = components
+    .filter(({ command }) => /\/data\/project\/|(^|[\s"'=:])~\/|\$\{?HOME\b/.test(command))
+    .map(({ name }) => name);
+  if (names.length === 0) return;
+  const all = `${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''}`;
+  yaml.warn(
+    [],
+    `${yaml.path}: ${all} will not find files in /data/project or the home folder, which is empty here. Commands start in the folder of the repository, so name its files without /data/project`,
+  );
+}

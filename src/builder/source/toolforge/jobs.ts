@@ -1,0 +1,80 @@
+import type { ToolName } from '../../../core/names.ts';
+import { isMapping, type SettingsFile, shown } from '../yaml/settings-file.ts';
+import type { ComponentEntry } from './component-entries.ts';
+
+/** The image that Toolforge builds from a tool's source, as jobs name it, with or without a registry and a tag. */
+const builtImage = /^(?:[\w.:-]+\/)?(tool-[a-z0-9._-]+)\/([a-z0-9._-]+)(?:[:@].*)?$/;
+/** Keys whose names differ from those in toolforge.yaml by more than `-` for `_`. */
+const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
+
+/**
+ * The jobs of a file for `toolforge jobs load` as components. A job that neither has a schedule nor is continuous becomes
+ * a named command. Other programs have files of this name, too, so a file without jobs has no entries.
+ */
+export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
+  const jobs = Array.isArray(yaml.content) ? yaml.content.filter(isMapping) : [];
+  if (!jobs.some((job) => job['name'] !== undefined && job['command'] !== undefined)) {
+    yaml.warn(
+      [],
+      `${yaml.path} is not used, because it is no list of jobs with a name, a command and an image`,
+    );
+    return [];
+  }
+  const own = ownImage(jobs, tool);
+  return (yaml.content as unknown[]).flatMap((job, index) => {
+    const name = isMapping(job) ? job['name'] : undefined;
+    if (!isMapping(job) || typeof name !== 'string') {
+      throw yaml.refusal(
+        [index],
+        `a job of ${yaml.path} has no name`,
+        'Write `- name: NAME`, and push again.',
+      );
+    }
+    const { name: _, continuous, wait: __, image, 'no-filelog': ___, ...run } = job;
+    const place = `${shown(name)} in ${yaml.path}`;
+    const built = typeof image === 'string' ? builtImage.exec(image)?.[0] : undefined;
+    if (built !== undefined && builtName(built) !== own) {
+      yaml.warn(
+        [index, 'image'],
+        `${place} is left out: its image ${shown(image)} is not built from this source`,
+      );
+      return [];
+    }
+    if (built === undefined && image !== undefined) yaml.hasNoEffect(`image ${shown(image)}`, shown(name));
+    const kind = continuous === true ? 'continuous' : run['schedule'] === undefined ? 'command' : 'scheduled';
+    return [
+      {
+        // On Toolforge, the name of a job may hold full stops.
+        name: name.replaceAll('.', '-'),
+        kind,
+        place,
+        path: [index],
+        run: Object.fromEntries(Object.entries(run).map(([key, value]) => [inYaml(key), value])),
+        spelled: (key: string) => spelling[key] ?? key.replaceAll('_', '-'),
+      },
+    ];
+  });
+}
+
+function inYaml(key: string): string {
+  return Object.keys(spelling).find((name) => spelling[name] === key) ?? key.replaceAll('-', '_');
+}
+
+function builtName(image: string): string {
+  const [, project = '', name = ''] = builtImage.exec(image) ?? [];
+  return `${project}/${name}`;
+}
+
+/**
+ * The image that stands for this build: that of the tool, or else the only one, or the one with the default name
+ * `tool-NAME/tool-NAME`.
+ */
+function ownImage(jobs: readonly Readonly<Record<string, unknown>>[], tool: ToolName): string | undefined {
+  const images = jobs.flatMap(({ image }) =>
+    typeof image === 'string' && builtImage.test(image) ? [builtName(image)] : [],
+  );
+  const all = [...new Set(images)];
+  if (all.length === 1) return all[0];
+  const ofTool = all.find((image) => image.startsWith(`tool-${tool}/`));
+  return ofTool ?? all.find((image) => new Set(image.split('/')).size === 1);
+}

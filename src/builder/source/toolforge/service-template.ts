@@ -1,0 +1,103 @@
+import { DeployError } from '../../../core/errors.ts';
+import type { ServiceSettings } from '../../../core/types.ts';
+import { SettingsFile, shown } from '../yaml/settings-file.ts';
+import {
+  type Reader,
+  readCommandLine,
+  readCpu,
+  readMemory,
+  readPath,
+  readReplicas,
+} from './setting-readers.ts';
+
+const file = 'service.template';
+
+/** The folders of a repository in which Toolforge's `webservice` looks for a service.template. */
+const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
+
+/** The keys of service.template, each with the function that reads its value. Null if the value chooses nothing here. */
+const keys: Readonly<Record<string, Reader | null>> = {
+  type: readType,
+  'health-check-path': readPath,
+  mount: readMount,
+  replicas: readReplicas,
+  cpu: readCpu,
+  mem: readMemory,
+  extra_args: null,
+  backend: null,
+  release: null,
+  canonical: null,
+  'buildservice-image': null,
+};
+
+export interface ServiceTemplate {
+  readonly settings: Partial<ServiceSettings>;
+  /** The command line of the web process, if `extra_args` is one. Otherwise null. */
+  readonly command: string | null;
+  /** A sentence for each part that is not used. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the settings of the web process from service.template.
+ *
+ * @throws DeployError `BUILD_SERVICE_TEMPLATE` if the repository has more than one service.template, or if the file is
+ * too large or is not a YAML mapping.
+ * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
+ */
+export async function readServiceTemplate(source: string): Promise<ServiceTemplate> {
+  const found: SettingsFile[] = [];
+  for (const folder of places) {
+    const parts = [...folder, file];
+    const hint = `Write lines such as \`type: python3.11\` into ${parts.join('/')}, or remove it, and push again.`;
+    const template = await SettingsFile.read(source, parts, { code: 'BUILD_SERVICE_TEMPLATE', hint });
+    if (template !== null) found.push(template);
+  }
+  const [template] = found;
+  if (template === undefined) return { settings: {}, command: null, warnings: [] };
+  if (found.length > 1) {
+    throw new DeployError(
+      'BUILD_SERVICE_TEMPLATE',
+      `there is more than one ${file}: ${found.map(({ path }) => path).join(', ')}`,
+      'Keep one of them, at the top of the repository, and push again.',
+    );
+  }
+  const content = template.mapping;
+  template.warnOfUnknown([], template.path, Object.keys(content), Object.keys(keys));
+  const settings: Partial<ServiceSettings>[] = [];
+  for (const [key, read] of Object.entries(keys)) {
+    const value = Object.hasOwn(content, key) ? (content[key] ?? null) : null;
+    if (read === null || value === null) continue;
+    const result = read(value);
+    if (typeof result === 'string') template.warn([key], `${key} of ${template.path}: ${result}`);
+    else settings.push(result);
+  }
+  const command = commandOf(content);
+  if (command === null && (content['extra_args'] ?? null) !== null) template.hasNoEffect('extra_args');
+  return { settings: Object.assign({}, ...settings), command, warnings: template.warnings };
+}
+
+/**
+ * The command in `extra_args`. Only the types without a web server of their own run it. The others pass it to their
+ * server.
+ */
+function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>>): string | null {
+  const hasServer =
+    typeof type === 'string' && /^(python|node|php|perl|lighttpd|static|tomcat|uwsgi)/.test(type);
+  if (hasServer || !Array.isArray(words)) return null;
+  return readCommandLine(words.join(' '));
+}
+
+/** Checks `type` of service.template. The buildpacks read it themselves, so this only warns about a useless value. */
+function readType(value: unknown): ReturnType<Reader> {
+  if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
+  return `${shown(value)} chooses nothing here; what is built is found out by the files`;
+}
+
+function readMount(value: unknown): ReturnType<Reader> {
+  if (value === 'none') return {};
+  if (value === 'all') {
+    return 'there is no NFS here: home folders, dumps and files that were written earlier are not mounted';
+  }
+  return `${shown(value)} is not used: none and all are known`;
+}

@@ -1,0 +1,162 @@
+import type { ToolName } from '../../../core/names.ts';
+import { namesIn } from '../../folders.ts';
+import type { Component } from '../components.ts';
+import { isMapping, SettingsFile, shown } from '../yaml/settings-file.ts';
+import { type ComponentEntry, readComponents, type ToolforgeOptions } from './component-entries.ts';
+import { jobEntries } from './jobs.ts';
+
+const file = 'toolforge.yaml';
+const jobFiles = ['jobs.yaml', 'jobs.yml'];
+const misspelt = /^\.?toolforge\.ya?ml$/i;
+const EXAMPLE =
+  'Write, below `components:`, `NAME: {run: {command: python3 update.py, schedule: "@daily"}}`, and push again.';
+
+const topKeys = ['config_version', 'components', 'source_url', 'defaults'];
+const componentKeys = ['component_type', 'build', 'run'];
+const buildKeys = ['repository', 'ref', 'reuse_from', 'use_latest_versions', 'use_deprecated_versions'];
+
+export interface ToolforgeYaml {
+  readonly components: readonly Component[];
+  /** A sentence for each part of the file that is not used. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads the components of toolforge.yaml. Without this file, reads the jobs of jobs.yaml, which become components, too.
+ *
+ * @throws DeployError `BUILD_TOOLFORGE_YAML` or `BUILD_JOBS_YAML` if the file or one of its components cannot be used.
+ * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool
+ * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Running_jobs
+ */
+export async function readToolforgeYaml(source: string, options: ToolforgeOptions): Promise<ToolforgeYaml> {
+  const read = await SettingsFile.read(source, [file], { code: 'BUILD_TOOLFORGE_YAML', hint: EXAMPLE });
+  const [jobs, ...others] = await Promise.all(
+    jobFiles.map((name) =>
+      SettingsFile.read(source, [name], {
+        code: 'BUILD_JOBS_YAML',
+        hint: 'Correct or remove it, and push again.',
+      }),
+    ),
+  ).then((files) => files.filter((one) => one !== null));
+  const isOfJobs = read !== null && Array.isArray(read.content);
+  if (read === null) {
+    const warnings = await misspeltFile(source);
+    if (jobs === undefined) return { components: [], warnings };
+    const components = readComponents(jobs, jobEntries(jobs, options.tool), options);
+    return { components, warnings: [...warnings, ...jobs.warnings, ...unused(others, jobs.path)] };
+  }
+  const entries = isOfJobs ? jobEntries(read, options.tool) : componentEntries(read, options.tool);
+  const components = readComponents(read, entries, options);
+  const rest = [jobs, ...others].filter((one) => one !== undefined);
+  return { components, warnings: [...read.warnings, ...unused(rest, file)] };
+}
+
+function unused(files: readonly SettingsFile[], used: string): string[] {
+  return files.map(({ path }) => `${path} is not used, because ${used} is there.`);
+}
+
+async function misspeltFile(source: string): Promise<string[]> {
+  const name = (await namesIn(source)).find((one) => misspelt.test(one));
+  return name === undefined ? [] : [`${name} is not used: rename it to ${file}, with that spelling.`];
+}
+
+function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
+  const content = yaml.mapping;
+  yaml.warnOfUnknown([], file, Object.keys(content), topKeys);
+  const version = content['config_version'] ?? 'v1beta1';
+  if (version !== 'v1beta1')
+    yaml.warn(['config_version'], `config_version of ${file} is ${shown(version)}, and is read as v1beta1`);
+  if (content['defaults'] !== undefined) yaml.hasNoEffect('defaults');
+  const given = content['components'] ?? {};
+  if (!isMapping(given))
+    throw yaml.refusal(['components'], `components in ${file} does not hold components`, EXAMPLE);
+  const own = ownRepository(yaml, given, tool);
+  return Object.entries(given).flatMap(([name, value]) => {
+    const path = ['components', name];
+    const place = `${shown(name)} in ${file}`;
+    if (!isMapping(value) || !isMapping(value['run'])) {
+      const isFlat = isMapping(value) && (value['command'] ?? value['schedule']) !== undefined;
+      const hint = isFlat
+        ? 'Write `run:` below its name, and its other lines below `run:`, further right.'
+        : EXAMPLE;
+      throw yaml.refusal(path, `${place} has no \`run\``, hint);
+    }
+    yaml.warnOfUnknown(path, place, Object.keys(value), componentKeys);
+    const build = isMapping(value['build']) ? value['build'] : {};
+    yaml.warnOfUnknown([...path, 'build'], `build of ${place}`, Object.keys(build), buildKeys);
+    if (build['use_deprecated_versions'] === true) yaml.hasNoEffect('use_deprecated_versions', name);
+    const repository = repositoryOf(yaml, given, name);
+    if (repository !== null && repository !== own) {
+      yaml.warn(
+        [...path, 'build'],
+        `${place} is left out: it is built from ${shown(repository)}, and this server builds only what was pushed`,
+      );
+      return [];
+    }
+    const run = value['run'];
+    const kind = value['component_type'] ?? (run['schedule'] === undefined ? 'continuous' : 'scheduled');
+    if (kind !== 'continuous' && kind !== 'scheduled') {
+      throw yaml.refusal(
+        [...path, 'component_type'],
+        `${place} has the component_type ${shown(kind)}`,
+        'Write `component_type: scheduled` or `continuous`, and push again.',
+      );
+    }
+    return [{ name, kind, place, path: [...path, 'run'], run, spelled: (key: string) => key }];
+  });
+}
+
+/**
+ * The repository whose components are built here. If the components name several, this is the one that holds the file
+ * of `source_url`, or the one with the name of the tool.
+ */
+function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknown>>, tool: ToolName) {
+  const all = new Set(Object.keys(given).flatMap((name) => repositoryOf(yaml, given, name) ?? []));
+  const [first = null] = all;
+  if (all.size <= 1) return first;
+  const address = normalized(yaml.mapping['source_url']).replace(
+    /^raw\.githubusercontent\.com/,
+    'github.com',
+  );
+  const own =
+    [...all].find((one) => address.startsWith(`${one}/`)) ??
+    [...all].find((one) => one.replace(/^.*\/(tool-)?/, '') === tool);
+  if (own !== undefined) return own;
+  throw yaml.refusal(
+    ['components'],
+    `the components of ${file} are built from ${all.size} repositories, and none has the name ${tool}`,
+    'Leave only the components of this repository in its toolforge.yaml, or name the file’s own address as source_url, and push again.',
+  );
+}
+
+/** The repository of a component, without its scheme, or null if it names none. Follows `reuse_from`. */
+function repositoryOf(
+  yaml: SettingsFile,
+  given: Readonly<Record<string, unknown>>,
+  name: string,
+  seen: readonly string[] = [],
+): string | null {
+  const component = given[name];
+  const build = isMapping(component) ? component['build'] : undefined;
+  if (!isMapping(build)) return null;
+  const reused = build['reuse_from'];
+  if (reused === undefined)
+    return typeof build['repository'] === 'string' ? normalized(build['repository']) : null;
+  if (typeof reused === 'string' && Object.hasOwn(given, reused) && !seen.includes(reused))
+    return repositoryOf(yaml, given, reused, [...seen, name]);
+  throw yaml.refusal(
+    ['components', name, 'build'],
+    `${shown(name)} in ${file} reuses the build of ${shown(reused)}, which is no other component`,
+    `Write one of ${Object.keys(given).slice(0, 10).map(shown).join(', ')}, or leave \`build\` out: every component runs in the build of this push.`,
+  );
+}
+
+/** An address without scheme, `.git` and final slash. Empty if it is no text. */
+function normalized(address: unknown): string {
+  if (typeof address !== 'string') return '';
+  return address
+    .trim()
+    .toLowerCase()
+    .replace(/^[a-z+]+:\/\//, '')
+    .replace(/(\.git)?\/?$/, '');
+}

@@ -1,0 +1,54 @@
+import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+
+/** The content of a YAML text, or the reason, as the end of a sentence, why it has none. */
+export type ParsedYaml =
+  | {
+      /** The value; an empty object if the text has none. */
+      readonly value: unknown;
+      /** The line of each key and list item by its path, such as `components.web.run`. */
+      readonly lines: ReadonlyMap<string, number>;
+    }
+  | { readonly why: string };
+
+/** No key whose line is named stands deeper: `components.web.run.cpu`. */
+const MAX_DEPTH = 4;
+
+/** Reads YAML 1.1, as Toolforge does: `<<` merges mappings, and `yes` is true. */
+export function parseYaml(text: string): ParsedYaml {
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, {
+    version: '1.1',
+    lineCounter,
+    prettyErrors: false,
+    logLevel: 'error',
+  });
+  const lineOf = (offset: number) => lineCounter.linePos(offset).line;
+  const [error] = document.errors;
+  if (error !== undefined)
+    return { why: `is not valid YAML (line ${lineOf(error.pos[0])}: ${error.message})` };
+  const lines = new Map<string, number>();
+  const note = (node: unknown, path: readonly string[]): void => {
+    if (path.length === MAX_DEPTH) return;
+    if (isMap(node)) {
+      for (const { key, value } of node.items) {
+        if (!isScalar(key)) continue;
+        lines.set([...path, key.value].join('.'), lineOf(key.range?.[0] ?? 0));
+        note(value, [...path, String(key.value)]);
+      }
+    } else if (isSeq(node)) {
+      for (const [index, item] of node.items.entries()) {
+        const range = isMap(item) || isScalar(item) ? item.range : null;
+        lines.set([...path, index].join('.'), lineOf(range?.[0] ?? 0));
+        note(item, [...path, String(index)]);
+      }
+    }
+  };
+  note(document.contents, []);
+  try {
+    // The limit for aliases keeps a short file from expanding to gigabytes.
+    return { value: document.toJS({ maxAliasCount: 20 }) ?? {}, lines };
+  } catch (cause) {
+    if (cause instanceof ReferenceError) return { why: 'is not valid YAML (it repeats too much by aliases)' };
+    throw cause;
+  }
+}

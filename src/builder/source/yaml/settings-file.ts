@@ -1,0 +1,151 @@
+import { Worker } from 'node:worker_threads';
+import { DeployError } from '../../../core/errors.ts';
+import { readPlainFile } from '../safe-files.ts';
+import { type ParsedYaml, parseYaml } from './parse-yaml.ts';
+
+/** A larger file is refused. A hostile YAML file of 64 kB would keep the parser busy for a second. */
+const MAX_BYTES = 16 * 1024;
+/**
+ * The longest text that is parsed without a thread. Even if it is hostile, that takes less time than to start a thread.
+ */
+const MAX_CHARACTERS_HERE = 1024;
+
+export interface SettingsFileOptions {
+  /** The code of the error if the file cannot be used. */
+  readonly code: string;
+  /** A sentence that says what to write instead. */
+  readonly hint: string;
+}
+
+/** A YAML file of a tool. Collects a sentence for each part that is not used. */
+export class SettingsFile {
+  /** Its path in the repository. */
+  readonly path: string;
+  readonly content: unknown;
+  readonly #lines: ReadonlyMap<string, number>;
+  readonly #options: SettingsFileOptions;
+  readonly #warnings: string[] = [];
+  /** The names of the components in which each key has no effect. */
+  readonly #unused = new Map<string, string[]>();
+
+  private constructor(
+    path: string,
+    parsed: Exclude<ParsedYaml, { why: string }>,
+    options: SettingsFileOptions,
+  ) {
+    this.path = path;
+    this.content = parsed.value;
+    this.#lines = parsed.lines;
+    this.#options = options;
+  }
+
+  /**
+   * Reads a file that an untrusted person wrote. A text of more than 1,024 characters is parsed in a thread of its own,
+   * because 16 kB of hostile YAML would block the server for 150 ms.
+   *
+   * @returns null if there is no such plain file.
+   * @throws DeployError if the file is too large or is not valid YAML.
+   */
+  static async read(
+    source: string,
+    parts: readonly string[],
+    options: SettingsFileOptions,
+  ): Promise<SettingsFile | null> {
+    const path = parts.join('/');
+    const text = await readPlainFile(source, parts, MAX_BYTES).catch((error: unknown) => {
+      if (!(error instanceof RangeError)) throw error;
+      throw new DeployError(
+        options.code,
+        `${path} is larger than ${MAX_BYTES / 1024} kB`,
+        'Make it smaller, and push again.',
+      );
+    });
+    if (text === null) return null;
+    const parsed = text.length <= MAX_CHARACTERS_HERE ? parseYaml(text) : await parseInThread(text);
+    if ('why' in parsed) throw new DeployError(options.code, `${path} ${parsed.why}`, options.hint);
+    return new SettingsFile(path, parsed, options);
+  }
+
+  /** The content. @throws DeployError if the file does not hold keys and values. */
+  get mapping(): Readonly<Record<string, unknown>> {
+    if (isMapping(this.content)) return this.content;
+    throw this.refusal([], `${this.path} does not hold lines of \`key: value\``, this.#options.hint);
+  }
+
+  get warnings(): string[] {
+    const unused = [...this.#unused].map(([key, names]) =>
+      names.length === 0 ? key : `${key} (${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''})`,
+    );
+    const verb = unused.length === 1 ? 'has' : 'have';
+    const sentence = `${this.path}: ${unused.slice(0, 10).join(', ')} ${verb} no effect here.`;
+    return [...this.#warnings, ...(unused.length === 0 ? [] : [sentence])];
+  }
+
+  warn(path: readonly (string | number)[], sentence: string): void {
+    this.#warnings.push(`${sentence}${this.#where(path)}.`);
+  }
+
+  /** Remembers a key without an effect. One sentence names all of them. */
+  hasNoEffect(key: string, component: string | null = null): void {
+    const names = this.#unused.get(key) ?? [];
+    this.#unused.set(key, component === null ? names : [...names, component]);
+  }
+
+  /** Warns about the keys that are not known. @param place - Says where the keys stand. */
+  warnOfUnknown(
+    path: readonly string[],
+    place: string,
+    keys: readonly string[],
+    known: readonly string[],
+  ): void {
+    const unknown = keys.filter((key) => !known.includes(key));
+    if (unknown.length === 0) return;
+    const names = unknown.slice(0, 10).map(shown).join(', ');
+    const at = [...path, unknown[0] ?? ''];
+    this.#warnings.push(
+      `${place} contains unknown keys: ${names}${this.#where(at)}. Known are: ${known.join(', ')}.`,
+    );
+  }
+
+  /** @param path - The key or list item that cannot be used. The message names its line. */
+  refusal(path: readonly (string | number)[], message: string, hint: string): DeployError {
+    return new DeployError(this.#options.code, `${message}${this.#where(path)}`, hint);
+  }
+
+  #where(path: readonly (string | number)[]): string {
+    const line = this.#lines.get(path.join('.'));
+    return line === undefined ? '' : ` (line ${line})`;
+  }
+}
+
+async function parseInThread(text: string): Promise<ParsedYaml> {
+  const worker = new Worker(new URL('./yaml-thread.ts', import.meta.url), { workerData: text });
+  const { promise, resolve, reject } = Promise.withResolvers<ParsedYaml>();
+  worker.once('message', resolve);
+  worker.once('error', reject);
+  worker.once('exit', (code) => reject(new Error(`the YAML parser ended with ${code}`)));
+  return await promise;
+}
+
+export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** An untrusted value, shortened for a sentence. */
+export function shown(value: unknown): string {
+  const text = (typeof value === 'string' ? value : asJson(value)).replace(/[^\x20-\x7e]/g, '?');
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}
+
+/**
+ * Returns the value as JSON. If a YAML value contains itself, JSON cannot express it, and the result is words that say
+ * so.
+ */
+function asJson(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof TypeError) return 'what holds itself';
+    throw error;
+  }
+}

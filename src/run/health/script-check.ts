@@ -1,0 +1,86 @@
+import { lstat } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
+import { systemCode } from '../../core/errors.ts';
+import type { SandboxProcess } from '../../sandbox/sandbox.ts';
+import type { Readiness } from './health-check.ts';
+
+/** How often a running process is checked, and how often a check may fail before the process is ended. As on Toolforge. */
+export const SCRIPT_PERIOD_SECONDS = 10;
+export const SCRIPT_FAILURES = 3;
+/** A script that runs longer has failed. */
+export const SCRIPT_SECONDS = 5;
+const LOOK_MS = 200;
+
+/**
+ * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
+ * files, ports and processes. The first check that passes makes the file MARK. Later, checks that fail end the process.
+ */
+const WITH_CHECKS = `
+script=$1 mark=$2 main=$$; shift 2
+check() { said=$(timeout ${SCRIPT_SECONDS} bash -c "$script" 2>&1 </dev/null); }
+tell() { printf 'health_check_script failed%s: %s\\n' "$1" "\${said: -300}"; }
+checks() {
+  local failed=0 last=- second
+  until check; do
+    [[ $said == "$last" ]] || tell ''
+    last=$said
+    sleep 1
+  done
+  : >"$mark"
+  while :; do
+    for ((second = 0; second < ${SCRIPT_PERIOD_SECONDS}; second++)); do sleep 1; kill -0 "$main" || return; done
+    if check; then failed=0; continue; fi
+    failed=$((failed + 1))
+    tell " ($failed of ${SCRIPT_FAILURES})"
+    if ((failed == ${SCRIPT_FAILURES})); then kill -TERM "$main"; sleep 10; kill -KILL "$main"; return; fi
+  done
+}
+(checks &)
+exec "$@"
+`;
+
+/**
+ * Returns a command that runs another command, and a health check script beside it.
+ *
+ * @param mark - The path, as the process sees it, of a file that does not exist. It exists once a check has passed.
+ */
+export function withScript(argv: readonly string[], script: string, mark: string): string[] {
+  return ['bash', '-c', WITH_CHECKS, 'bash', script, mark, ...argv];
+}
+
+export interface ScriptCheck {
+  readonly process: SandboxProcess;
+  readonly name: string;
+  /** The path of the mark on this machine. */
+  readonly mark: string;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Waits until the health check script has passed once, the process exits, or `timeoutMs` is over. */
+export async function untilScriptPasses(check: ScriptCheck): Promise<Readiness> {
+  const { process, name, mark, timeoutMs, signal } = check;
+  const exited = process.exited.then((exit) => ({ kind: 'exited' as const, exit }));
+  const start = performance.now();
+  while (performance.now() - start < timeoutMs) {
+    if (await exists(mark)) return { kind: 'healthy', remark: null };
+    const end = await Promise.race([exited, wait(LOOK_MS, null, { signal })]);
+    if (end !== null) return end;
+  }
+  const message = `the health_check_script of ${name} did not end with 0`;
+  return { kind: 'timed-out', waitedMs: timeoutMs, seen: { message, hint: SCRIPT_HINT, soFar: message } };
+}
+
+/** What a maintainer can do about a script that does not pass. */
+export const SCRIPT_HINT =
+  'The last output of the process and of the script is above. Correct the script or the process, and push again.';
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}

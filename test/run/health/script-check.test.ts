@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { ToolName } from '../../../src/core/names.ts';
+import type { Artifact, Process } from '../../../src/core/types.ts';
+import { releaseOf, rollOut, until } from '../contract-steps.ts';
+import { type LocalBench, localBench } from '../local/local-bench.ts';
+import { web, webTool, worker } from '../tool-sources.ts';
+
+let bench: LocalBench;
+before(async () => {
+  bench = await localBench({ mode: 'isolated', healthMs: 10_000 });
+});
+after(async () => {
+  await bench.close();
+});
+
+const checked = (process: Process, healthCheckScript: string): Process => ({
+  ...process,
+  settings: { healthCheckScript },
+});
+
+/** A worker that says that it is healthy by a file, for `beats` seconds. */
+const beating = (beats: number) => `
+import time
+for beat in range(${beats}):
+    open('/tmp/alive', 'w').close()
+    time.sleep(1)
+time.sleep(1000)
+`;
+
+test('a release is live once the health check script has passed, which sees files and processes of the worker', async () => {
+  const script = `unlink /tmp/alive && grep -q worker.py /proc/*/cmdline && test "$WORD" = yes`;
+  const artifact = await bench.artifact({ 'worker.py': beating(1000) }, [checked(worker(), script)]);
+  const seen = await rollOut(bench.runtime, releaseOf('beats' as ToolName, 1, artifact, { WORD: 'yes' }));
+  assert.match(seen, /worker\.1 started/);
+});
+
+test('a push is refused with the output of a health check script that never passes', async () => {
+  const artifact = await bench.artifact({ 'worker.py': beating(0) }, [
+    checked(worker(), 'echo no beat; false'),
+  ]);
+  await assert.rejects(rollOut(bench.runtime, releaseOf('silent' as ToolName, 1, artifact)), {
+    code: 'ROLLOUT_TIMED_OUT',
+    message: /the health_check_script of worker\.1 did not end with 0; waited 10 s/,
+  });
+});
+
+test('a process whose health check script fails three times in a row is started again', async () => {
+  const tool = 'stops' as ToolName;
+  const artifact = await bench.artifact({ 'worker.py': beating(2) }, [
+    checked(worker(), 'unlink /tmp/alive'),
+  ]);
+  await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+  const isAgain = async () => (await bench.runtime.status(tool)).some(({ restarts }) => restarts > 0);
+  await until(isAgain, 'a restart', 60);
+});
+
+test('the health check script of a web process counts in place of a path, and PORT is the port that the tool asks for', async () => {
+  const tool = 'ports' as ToolName;
+  const made = await bench.artifact({ 'web.py': webTool('hello') }, [web()]);
+  const script = 'exec 3<>/dev/tcp/127.0.0.1/8080';
+  const service = { healthCheckPath: null, port: 8080, healthCheckScript: script };
+  const artifact: Artifact = { ...made, service };
+  await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+  assert.equal((await bench.request(tool, '/env/PORT')).body, '8080');
+});
