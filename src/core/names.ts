@@ -7,6 +7,15 @@ export type CommitId = string & { readonly __brand: 'CommitId' };
 const TOOL_NAME = /^[a-z]([-_a-z0-9]{0,61}[a-z0-9])?$/;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
+/** Matches the name of a config var. */
+export const CONFIG_VAR_NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
+/**
+ * Matches names of variables that a tool may not set. The platform sets them itself, or they would change how the
+ * platform's own programs run.
+ */
+export const RESERVED_VARIABLE =
+  /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
+
 /** The text as a tool name, or null if it cannot be one. Does not remove a trailing `.git`. */
 export function toolName(text: string): ToolName | null {
   return TOOL_NAME.test(text) ? (text as ToolName) : null;

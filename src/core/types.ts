@@ -114,6 +114,8 @@ export interface Artifact {
   readonly service: ServiceSettings;
   /** The values of config vars that are not set, from `env` of app.json. Absent if there are none. */
   readonly variables?: Readonly<Record<string, string>>;
+  /** The config vars that are to be random secrets if they are not set, from `env` of app.json. Absent if there are none. */
+  readonly secrets?: readonly string[];
   readonly bytes: number;
 }
 

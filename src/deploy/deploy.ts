@@ -13,7 +13,7 @@ import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { commitLost } from './line/line-refusals.ts';
 import { HANDED_OVER } from './reconciliation/resumed-builds.ts';
-import { assertReleaseRoom } from './release/config-vars.ts';
+import { assertReleaseRoom, withSecrets } from './release/config-vars.ts';
 import { plannedReplicas, sayNamedCommands, warnOfTooMany } from './release/planned-replicas.ts';
 
 /** The result of a deployment. */
@@ -108,11 +108,13 @@ function createRelease(
   progress: Progress,
 ): Release {
   const { tool, id, by, credential } = plan.deployment;
+  const { vars, made } = withSecrets(context.store, tool, plan.configVars, artifact.secrets ?? []);
+  if (made.length > 0) progress.line(`${made.join(', ')} set to a random secret, as app.json asks`);
   const release = context.store.addRelease({
     tool,
     commit: plan.commit,
     artifact,
-    configVars: plan.configVars,
+    configVars: vars,
     description: plan.description,
     by,
     credential,

@@ -24,7 +24,10 @@ export interface BuildContext {
   readonly environment: Readonly<Environment>;
   /** Variables that describe the machine on which the artifact will run: CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
-  /** The operator's variables for builds and the tool's config vars, which are also the files in /platform/env. */
+  /**
+   * The operator's variables for builds, those of app.json and project.toml, and the tool's config vars. Each replaces
+   * those before it. They are also the files in /platform/env.
+   */
   readonly variables: Readonly<Record<string, string>>;
 }
 

@@ -129,16 +129,8 @@ function localPath(url: string | undefined): string | null {
   return url?.startsWith('file:///') && URL.canParse(url) ? fileURLToPath(url) : null;
 }
 
-/**
- * Makes the folders of a build, and writes each variable into a file in `/platform/env`.
- *
- * @param variables - The operator's variables for builds and the tool's config vars. A config var replaces a variable
- * of the same name.
- */
-export async function makePlaces(
-  places: BuildPlaces,
-  variables: Readonly<Record<string, string>>,
-): Promise<void> {
+/** Makes the folders of a build. */
+export async function makePlaces(places: BuildPlaces): Promise<void> {
   const { artifact, workspace, layers, scratch } = places.folders;
   await makeFolder(artifact, 0o700);
   for (const folder of [workspace, layers]) await makeFolder(folder, 0o755);
@@ -147,6 +139,13 @@ export async function makePlaces(
     await makeFolder(places.source(name), 0o755);
   }
   await makeFolder(places.source('platform', 'env'), 0o755);
+}
+
+/** Writes each variable of a build into a file in `/platform/env`. */
+export async function writeVariables(
+  places: BuildPlaces,
+  variables: Readonly<Record<string, string>>,
+): Promise<void> {
   for (const [name, value] of Object.entries(variables)) {
     await writeFile(places.source('platform', 'env', name), value, { mode: 0o644 });
   }

@@ -196,7 +196,7 @@ export class KubernetesBuilder implements Builder {
         sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
         annotations: annotationsOf({ commit, account: login.account, oldCache }),
       });
-      const variables = { ...config.build_environment, ...request.configVars };
+      const variables = { ...config.build_environment, ...source.buildVariables, ...request.configVars };
       const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
       const room = roomOf(config, progress, guard);
       const begin = () => startJob(cluster, job, secrets, room);

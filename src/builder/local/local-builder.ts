@@ -19,7 +19,7 @@ import { BuildLimits } from '../build-limits.ts';
 import type { BuildSettings } from '../build-settings.ts';
 import type { Builder, BuildRequest, FateOf } from '../builder.ts';
 import { type BuildContext, targetVariables } from '../buildpack-api/build-context.ts';
-import { buildPlaces, foldersOf, isVariableName, makePlaces } from '../buildpack-api/build-mounts.ts';
+import { buildPlaces, foldersOf, isVariableName, makePlaces, writeVariables } from '../buildpack-api/build-mounts.ts';
 import { buildAll } from '../buildpack-api/build-phase.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from '../buildpack-api/buildpack-store.ts';
 import { detect } from '../buildpack-api/detection.ts';
@@ -98,7 +98,6 @@ export class LocalBuilder implements Builder {
         signal,
         quietMs: this.#options.quietMs ?? 30_000,
       });
-      const variables = variablesOf({ ...config.build_environment, ...request.configVars });
       const places = buildPlaces(folders, store.folder, {
         sandbox,
         runTree: treeNamed('run'),
@@ -127,9 +126,9 @@ export class LocalBuilder implements Builder {
           ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
         },
         target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
-        variables,
+        variables: {},
       };
-      await makePlaces(places, variables);
+      await makePlaces(places);
       const artifact = await this.#make(request, context, store, layerPlaces, state);
       log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
       return artifact;
@@ -172,12 +171,12 @@ export class LocalBuilder implements Builder {
   /** One build, from the commit to the finished folder. */
   async #make(
     request: BuildRequest,
-    context: BuildContext,
+    withoutVariables: BuildContext,
     store: BuildpackStore,
     layerPlaces: LayerPlaces,
     state: BuildState,
   ): Promise<Artifact> {
-    const { sandbox, guard, progress, places } = context;
+    const { sandbox, guard, progress, places } = withoutVariables;
     const { folders } = places;
     const mostScheduled = this.#options.config.scheduled_processes;
     const source = await prepareSource(
@@ -187,6 +186,10 @@ export class LocalBuilder implements Builder {
       guard.signal,
     );
     if (source.leftOut !== null) progress.line(source.leftOut);
+    const { build_environment } = this.#options.config;
+    const variables = variablesOf({ ...build_environment, ...source.buildVariables, ...request.configVars });
+    const context = { ...withoutVariables, variables };
+    await writeVariables(places, variables);
     await sandbox.own([folders.artifact], request.toolNumber);
     const detection = await detect(context, store, source);
     sayBuilding(progress, source, this.#options.config.build_time);
@@ -210,7 +213,7 @@ export class LocalBuilder implements Builder {
     request: BuildRequest,
     context: BuildContext,
     layerPlaces: LayerPlaces,
-    made: Pick<Artifact, 'processes' | 'buildpacks' | 'service'>,
+    made: Omit<Artifact, 'id' | 'kind' | 'reference' | 'bytes'>,
   ): Promise<Artifact> {
     const { folders } = context.places;
     const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');

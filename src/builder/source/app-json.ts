@@ -1,32 +1,53 @@
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
+import { CONFIG_VAR_NAME, RESERVED_VARIABLE } from '../../core/names.ts';
 import type { Replicas } from '../../core/types.ts';
 import { readPlainFile } from './safe-files.ts';
-import { shown } from './yaml/settings-file.ts';
+import { isMapping, shown } from './yaml/settings-file.ts';
 
 const file = 'app.json';
 const MAX_BYTES = 256 * 1024;
 const MAX_QUANTITY = 1000;
-const quantity = z.int().min(0).max(MAX_QUANTITY);
-const manifest = z.looseObject({ formation: z.record(z.string(), z.unknown()).optional() });
-const entry = z.looseObject({ quantity: quantity.default(1) });
+const MAX_VARIABLES = 100;
+/** The most bytes of all values. Each release keeps them. */
+const MAX_VARIABLE_BYTES = 32 * 1024;
+const process = z.looseObject({ quantity: z.int().min(0).max(MAX_QUANTITY).default(1) });
+const value = z.union([z.string(), z.number(), z.boolean()]).transform(String);
+const variable = z.union([
+  value.transform((text) => ({ value: text, required: false, generator: null })),
+  z.looseObject({
+    value: value.nullish(),
+    required: z.union([z.boolean(), z.stringbool()]).default(true),
+    generator: z.literal('secret').nullish(),
+  }),
+]);
+/** Keys that belong to Heroku alone, and change nothing here. */
+const withoutEffect = ['addons', 'buildpacks', 'environments', 'image'];
 
 export interface AppJson {
   /** How many processes of each type run, by `formation`. */
   readonly formation: Replicas;
-  /** A sentence for each part that is not used. */
+  /** The values of `env`, for config vars that are not set. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** The names of the config vars that are to be random secrets if they are not set. */
+  readonly secrets: readonly string[];
+  /** A sentence for each part that is not used, and for the config vars that have to be set. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads `formation` of Heroku's app.json. Other programs have files of this name too, so the file may hold anything
- * else.
+ * Reads Heroku's app.json. Other programs have files of this name too, so the file may hold anything else.
  *
- * @throws DeployError `BUILD_APP_JSON` if `formation` cannot be used.
- * @see https://devcenter.heroku.com/articles/app-json-schema#formation
+ * @param configVars - The config vars that are set.
+ * @throws DeployError `BUILD_APP_JSON` if `formation` or `env` cannot be used.
+ * @see https://devcenter.heroku.com/articles/app-json-schema
  */
-export async function readAppJson(source: string): Promise<AppJson> {
-  const nothing = { formation: {}, warnings: [] };
+export async function readAppJson(
+  source: string,
+  configVars: Readonly<Record<string, string>> = {},
+): Promise<AppJson> {
+  const nothing = { formation: {}, variables: {}, secrets: [], warnings: [] };
   const text = await readPlainFile(source, [file], MAX_BYTES).catch((error: unknown) => {
     if (error instanceof RangeError) return '{}';
     throw error;
@@ -40,28 +61,91 @@ export async function readAppJson(source: string): Promise<AppJson> {
     const where = line === undefined ? '' : ` (see line ${line})`;
     return { ...nothing, warnings: [`${file} is not used, because it is not valid JSON${where}.`] };
   }
-  const { success, data } = manifest.safeParse(content);
-  if (!success || data.formation === undefined) return nothing;
-  const entries = Object.entries(data.formation).map(
-    ([type, value]) => [type, read(type, value, text)] as const,
+  if (!isMapping(content)) return nothing;
+  const formation = entriesOf(content, 'formation').map(
+    ([type, given]) => [type, readProcess(type, given, text)] as const,
   );
-  const unused = new Set(entries.flatMap(([, one]) => Object.keys(one).filter((key) => key !== 'quantity')));
-  const keys = [...unused].slice(0, 10).map(shown).join(', ');
+  const env = readEnv(content, text);
+  const missing = env.flatMap(([name, one]) =>
+    one.required && one.value === null && !one.isSecret && !Object.hasOwn(configVars, name) ? [name] : [],
+  );
+  const keys = new Set(formation.flatMap(([, one]) => Object.keys(one).filter((key) => key !== 'quantity')));
+  const unused = [
+    ...withoutEffect.filter((key) => content[key] !== undefined),
+    ...entriesOf(content, 'scripts').map(([name]) => `scripts.${name}`),
+    ...[...keys].map((key) => `${key} of formation`),
+  ].slice(0, 10);
+  const warnings = [
+    ...(unused.length === 0
+      ? []
+      : [`${file}: ${unused.map(shown).join(', ')} ${unused.length === 1 ? 'has' : 'have'} no effect here.`]),
+    ...(Object.hasOwn(Object(content['scripts']), 'postdeploy')
+      ? ['To run a command before each release, write it as `release` into the Procfile.']
+      : []),
+    ...(missing.length === 0
+      ? []
+      : [`${file} asks for config vars that are not set: ${missing.join(', ')}. Set them with \`config set\`.`]),
+  ];
   return {
-    formation: Object.fromEntries(entries.map(([type, one]) => [type, one.quantity])),
-    warnings:
-      unused.size === 0 ? [] : [`formation in ${file}: only quantity has an effect here, not ${keys}.`],
+    formation: Object.fromEntries(formation.map(([type, { quantity }]) => [type, quantity])),
+    variables: Object.fromEntries(env.flatMap(([name, one]) => (one.value === null ? [] : [[name, one.value]]))),
+    secrets: env.flatMap(([name, one]) => (one.isSecret ? [name] : [])),
+    warnings,
   };
 }
 
-function read(type: string, value: unknown, text: string): z.infer<typeof entry> {
-  const { success, data } = entry.safeParse(value);
+/** Values for the secrets during a build. The release gets secrets of its own. */
+export function buildSecrets({ secrets }: Pick<AppJson, 'secrets'>): Record<string, string> {
+  return Object.fromEntries(secrets.map((name) => [name, randomBytes(32).toString('hex')]));
+}
+
+function readProcess(type: string, given: unknown, text: string): z.infer<typeof process> {
+  const { success, data } = process.safeParse(given);
   if (success) return data;
-  const place = text.indexOf(JSON.stringify(type), text.indexOf('"formation"'));
-  const line = text.slice(0, place).split('\n').length;
-  throw new DeployError(
-    'BUILD_APP_JSON',
-    `formation in ${file} gives no number of processes for ${shown(type)} (line ${line})`,
+  throw refusal(
+    `formation in ${file} gives no number of processes for ${shown(type)}${lineOf(text, 'formation', type)}`,
     `Write \`"${shown(type)}": {"quantity": 1}\`, with a whole number from 0 to ${MAX_QUANTITY}, and push again.`,
   );
+}
+
+interface Variable {
+  readonly value: string | null;
+  readonly isSecret: boolean;
+  readonly required: boolean;
+}
+
+function readEnv(content: Readonly<Record<string, unknown>>, text: string): (readonly [string, Variable])[] {
+  const env = entriesOf(content, 'env').map(([name, given]) => {
+    const { success, data } = variable.safeParse(given);
+    if (!success || !CONFIG_VAR_NAME.test(name) || RESERVED_VARIABLE.test(name)) {
+      throw refusal(
+        `${shown(name)} below env in ${file} cannot be a config var${lineOf(text, 'env', name)}`,
+        'Write `"API_KEY": {"value": "…"}`, with capital letters, digits and _, and no name that the platform sets, and push again.',
+      );
+    }
+    const { value = null, required, generator } = data;
+    return [name, { value, required, isSecret: generator === 'secret' && value === null }] as const;
+  });
+  const bytes = env.reduce((sum, [name, one]) => sum + Buffer.byteLength(name + (one.value ?? '')), 0);
+  if (env.length > MAX_VARIABLES || bytes > MAX_VARIABLE_BYTES) {
+    throw refusal(
+      `env in ${file} has more than ${MAX_VARIABLES} config vars, or more than ${MAX_VARIABLE_BYTES / 1024} kB`,
+      'Set large values with `config set`, and push again.',
+    );
+  }
+  return env;
+}
+
+function entriesOf(content: Readonly<Record<string, unknown>>, key: string): [string, unknown][] {
+  const given = content[key];
+  return isMapping(given) ? Object.entries(given) : [];
+}
+
+function lineOf(text: string, section: string, key: string): string {
+  const place = text.indexOf(JSON.stringify(key), text.indexOf(`"${section}"`));
+  return place === -1 ? '' : ` (line ${text.slice(0, place).split('\n').length})`;
+}
+
+function refusal(message: string, hint: string): DeployError {
+  return new DeployError('BUILD_APP_JSON', message, hint);
 }

@@ -29,6 +29,10 @@ export interface ProcessRequests {
   /** How many processes of a type run, from `formation` in app.json. */
   readonly formation: Replicas;
   readonly template: Pick<ServiceTemplate, 'settings' | 'command'>;
+  /** The values of config vars that are not set, from app.json. */
+  readonly variables?: Readonly<Record<string, string>>;
+  /** The config vars that are to be random secrets, from app.json. */
+  readonly secrets?: readonly string[];
 }
 
 /**
@@ -44,9 +48,9 @@ export interface ProcessRequests {
  */
 export function requestedProcesses(
   built: readonly Process[],
-  { components, formation, template }: ProcessRequests,
+  { components, formation, template, variables = {}, secrets = [] }: ProcessRequests,
   warn: (text: string) => void,
-): Pick<Artifact, 'processes' | 'service'> {
+): Pick<Artifact, 'processes' | 'service' | 'variables' | 'secrets'> {
   const hasWeb = built.some(({ type }) => type === 'web');
   const asked = components.map((one) => ({
     ...one,
@@ -71,7 +75,12 @@ export function requestedProcesses(
     const process = withSettings(requested(component, meant), component.settings);
     byType.set(process.type, process);
   }
-  return { processes: [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1)), service };
+  return {
+    processes: [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1)),
+    service,
+    ...(Object.keys(variables).length === 0 ? {} : { variables }),
+    ...(secrets.length === 0 ? {} : { secrets }),
+  };
 }
 
 function serviceOf(published: Component | undefined, template: Partial<ServiceSettings>): ServiceSettings {

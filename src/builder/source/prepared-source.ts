@@ -2,12 +2,12 @@ import { mkdir } from 'node:fs/promises';
 import type { Progress } from '../../core/progress.ts';
 import type { BuildRequest } from '../builder.ts';
 import { namesIn } from '../folders.ts';
-import { readAppJson } from './app-json.ts';
+import { buildSecrets, readAppJson } from './app-json.ts';
 import type { ProcessRequests } from './components.ts';
 import { overlookedFiles } from './overlooked-files.ts';
 import { rewriteAsUtf8, windowsScripts } from './plain-text.ts';
 import { readProcfile } from './procfile.ts';
-import { readServiceTemplate } from './service-template.ts';
+import { readProjectToml } from './project-toml.ts';
 import { applySlugignore } from './slugignore.ts';
 import { sourceWarnings } from './source-warnings.ts';
 import { readServiceTemplate } from './toolforge/service-template.ts';
@@ -18,6 +18,8 @@ export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
   /** A line for people about the files that .slugignore removed, or null if there is no .slugignore. */
   readonly leftOut: string | null;
+  /** The variables of the build, for config vars that are not set. */
+  readonly buildVariables: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
@@ -29,12 +31,12 @@ export interface PreparedSource extends ProcessRequests {
 
 /**
  * Writes the files of a commit into a new folder, removes those that .slugignore names, rewrites UTF-16 as UTF-8, and
- * reads service.template, toolforge.yaml, jobs.yaml and app.json.
+ * reads service.template, toolforge.yaml, jobs.yaml, app.json and project.toml.
  *
  * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`, `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
  */
 export async function prepareSource(
-  request: Pick<BuildRequest, 'checkOut' | 'tool'> & { readonly mostScheduled: number },
+  request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars'> & { readonly mostScheduled: number },
   folder: string,
   progress: Progress,
   signal: AbortSignal,
@@ -43,12 +45,13 @@ export async function prepareSource(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await request.checkOut(folder);
   signal.throwIfAborted();
-  const leftOut = await applySlugignore(folder);
+  const project = await readProjectToml(folder);
+  const leftOut = await applySlugignore(folder, project.exclude);
   const files = (await namesIn(folder)).sort();
   const rewritten = await rewriteAsUtf8(folder, files);
   const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
-  const app = await readAppJson(folder);
+  const app = await readAppJson(folder, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
   const warnings = [
@@ -56,6 +59,7 @@ export async function prepareSource(
     ...rewritten,
     ...template.warnings,
     ...asked.warnings,
+    ...project.warnings,
     ...app.warnings,
     ...procfile.warnings,
     ...(await windowsScripts(folder)),
@@ -68,6 +72,9 @@ export async function prepareSource(
     template,
     components: asked.components,
     formation: app.formation,
+    variables: app.variables,
+    secrets: app.secrets,
+    buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
     warnings,
     files,
     webLine: procfile.web,

@@ -18,7 +18,7 @@ export interface Pattern {
 }
 
 /** Reads the patterns of a .slugignore. Returns a warning for each line that is not used. */
-export function readPatterns(text: string): { patterns: Pattern[]; warnings: string[] } {
+export function readPatterns(text: string, file = '.slugignore'): { patterns: Pattern[]; warnings: string[] } {
   const patterns: Pattern[] = [];
   const warnings: string[] = [];
   for (const [index, raw] of text
@@ -27,7 +27,7 @@ export function readPatterns(text: string): { patterns: Pattern[]; warnings: str
     .entries()) {
     const line = raw.trim();
     if (line === '' || line.startsWith('#')) continue;
-    const slugignoreLine = `Line ${index + 1} of .slugignore`;
+    const slugignoreLine = `Line ${index + 1} of ${file}`;
     if (line.startsWith('!'))
       warnings.push(`${slugignoreLine} is not used: there are no exceptions (!) in .slugignore.`);
     else if (line.length > MAX_PATTERN_LENGTH)

@@ -28,14 +28,18 @@ export interface LeftOut {
 }
 
 /**
- * Removes the files that `.slugignore` names from a fresh checkout. Its lines are as in a .gitignore, but cannot
- * negate. Follows no symbolic link; a link is removed like a file.
+ * Removes the files that `.slugignore` and `excluded` name from a fresh checkout. The patterns are as in a .gitignore,
+ * but cannot negate. Follows no symbolic link; a link is removed like a file.
  *
- * @returns null if there is no .slugignore.
+ * @param excluded - The patterns of `exclude` in project.toml.
+ * @returns null if there are no patterns.
  * @throws DeployError `BUILD_SLUGIGNORE` if matching the patterns would take too long.
  * @see https://devcenter.heroku.com/articles/slug-compiler#ignoring-files-with-slugignore
  */
-export async function applySlugignore(source: string): Promise<LeftOut | null> {
+export async function applySlugignore(
+  source: string,
+  excluded: readonly string[] = [],
+): Promise<LeftOut | null> {
   let text: string | null;
   try {
     text = await readPlainFile(source, [file], MAX_BYTES);
@@ -46,13 +50,16 @@ export async function applySlugignore(source: string): Promise<LeftOut | null> {
       warnings: [`${file} is larger than ${MAX_BYTES / 1024} kB and is not used.`],
     };
   }
-  if (text === null) return null;
-  const { patterns, warnings } = readPatterns(text);
+  if (text === null && excluded.length === 0) return null;
+  const read = [readPatterns(text ?? ''), readPatterns(excluded.join('\n'), 'exclude in project.toml')];
+  const patterns = read.flatMap((one) => one.patterns);
+  const warnings = read.flatMap((one) => one.warnings);
   const clearing = { source, patterns, total: { files: 0, bytes: 0 }, matcher: new Matcher() };
   await clear(clearing, { path: [], characters: [] });
   const { files, bytes } = clearing.total;
   const count = files === 1 ? '1 file' : `${files} files`;
-  return { summary: `${file}: ${count} left out, ${(bytes / 1024 / 1024).toFixed(1)} MiB`, warnings };
+  const named = [...(text === null ? [] : [file]), ...(excluded.length === 0 ? [] : ['project.toml'])].join(', ');
+  return { summary: `${named}: ${count} left out, ${(bytes / 1024 / 1024).toFixed(1)} MiB`, warnings };
 }
 
 interface Clearing {

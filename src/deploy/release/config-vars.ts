@@ -1,12 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
-import type { ToolName } from '../../core/names.ts';
+import { CONFIG_VAR_NAME, RESERVED_VARIABLE, type ToolName } from '../../core/names.ts';
 import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 
-const NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
-// Names of variables that a tool may not set. The platform sets them itself, or they would change how the platform's
-// own programs run.
-const RESERVED = /^(PORT|PATH|HOME|PWD|TOOL_DATA_DIR|LD_PRELOAD|LD_AUDIT|CNB_.*|BASH_ENV|ENV|IFS)$/;
 const MAX_VARS = 200;
 // The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
 // Kubernetes Secret holds at most 1 MiB.
@@ -48,6 +45,26 @@ export function changeConfigVars(
 }
 
 /**
+ * Sets each config var of `names` that is not set to a random secret, and keeps it for later releases.
+ *
+ * @returns `vars` with the new secrets, and their names.
+ */
+export function withSecrets(
+  store: Store,
+  tool: ToolName,
+  vars: Readonly<Record<string, string>>,
+  names: readonly string[],
+): { readonly vars: Readonly<Record<string, string>>; readonly made: readonly string[] } {
+  const stored = store.configVars(tool);
+  const isSet = (name: string) => Object.hasOwn(vars, name) || Object.hasOwn(stored, name);
+  const made = names.filter((name) => !isSet(name));
+  if (made.length === 0) return { vars, made };
+  const secrets = Object.fromEntries(made.map((name) => [name, randomBytes(32).toString('hex')]));
+  store.setConfigVars(tool, changeConfigVars(stored, secrets));
+  return { vars: changeConfigVars(vars, secrets), made };
+}
+
+/**
  * Lists by name how the config vars change from `now` to `then`, for example `GREETING and SECRET removed, API_KEY
  * changed`. Null if nothing changes.
  */
@@ -73,13 +90,13 @@ function inWords(names: readonly string[]): string {
 }
 
 function check(name: string, value: string): void {
-  if (!NAME.test(name)) {
+  if (!CONFIG_VAR_NAME.test(name)) {
     throw bad(
       `${JSON.stringify(name.slice(0, 60))} is not a valid name for a config var`,
       'Use capital letters, digits and _, as in API_KEY.',
     );
   }
-  if (RESERVED.test(name)) throw bad(`${name} is reserved for the platform`, 'Choose another name.');
+  if (RESERVED_VARIABLE.test(name)) throw bad(`${name} is reserved for the platform`, 'Choose another name.');
   if (value.includes('\0'))
     throw bad(`the value of ${name} holds a NUL byte`, 'Encode binary values, for instance as Base64.');
   if (Buffer.byteLength(value) > MAX_CONFIG_VAR_BYTES) {

@@ -4,12 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { readAppJson } from '../../../src/builder/source/app-json.ts';
-<<<<<<< HEAD
+
 import { readProcfile } from '../../../src/builder/source/procfile.ts';
-import { readServiceTemplate } from '../../../src/builder/source/service-template.ts';
-=======
-import { procfileWarnings } from '../../../src/builder/source/procfile.ts';
->>>>>>> fa2fddd (builder: the whole schema of toolforge.yaml, and jobs.yaml; what a component asks for counts on both back ends)
 import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
 import { readServiceTemplate } from '../../../src/builder/source/toolforge/service-template.ts';
 import type { Replicas } from '../../../src/core/types.ts';

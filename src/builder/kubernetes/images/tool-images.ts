@@ -62,14 +62,14 @@ export class ToolImages {
     const facts = await this.registry(tool).facts(repositories.image, digest, signal);
     if (facts === null) throw new Error(`the registry has lost the image ${digest} of build ${id}`);
     const { processes: built, buildpacks } = readLabels(facts.labels);
-    const { processes, service } = requestedProcesses(built, source, made.warn);
-    assertRunnable(processes, this.#options.mostProcesses);
+    const requested = requestedProcesses(built, source, made.warn);
+    assertRunnable(requested.processes, this.#options.mostProcesses);
     if (facts.bytes > this.#options.maxBytes) {
       const largest = facts.largest.map((bytes) => `a layer of ${mebibytes(bytes)}`).join(', ');
       throw artifactTooLarge(this.#options.maxBytes, facts.bytes, largest);
     }
     const reference = byDigest({ host: repositories.host, name: repositories.image }, digest);
-    return { id, kind: 'image', reference, processes, buildpacks, service, bytes: facts.bytes };
+    return { id, kind: 'image', reference, ...requested, buildpacks, bytes: facts.bytes };
   }
 
   /** Gives an artifact's image the tag `vN`. */

@@ -249,7 +249,7 @@ export function artifactMounts({ artifact }: Release): { workspace: Mount; layer
 
 /**
  * Returns all environment variables of a process: the server's defaults, the setting `build_environment`, the variables
- * that the artifact's buildpack layers set, the config vars and PORT.
+ * that the artifact's buildpack layers set, the values of config vars that are not set, the config vars and PORT.
  */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,
@@ -276,7 +276,7 @@ export async function environment(
           processType: process.launchedAs ?? process.type,
           base,
         });
-  return { ...launched, ...release.configVars, ...fixed };
+  return { ...launched, ...release.artifact.variables, ...release.configVars, ...fixed };
 }
 
 /** Returns the id of a buildpack. An artifact lists buildpacks with versions: `toolforge/python 3.11.2`. */

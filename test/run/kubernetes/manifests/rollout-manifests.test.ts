@@ -262,7 +262,10 @@ describe('manifests', () => {
   });
 
   test('a health check script runs in the container of its process, with the variables of the buildpacks', () => {
-    const asked = { ...worker, settings: { healthCheckScript: './check $(date)', memoryBytes: 64 * MIB, cpuCores: 0.2 } };
+    const asked = {
+      ...worker,
+      settings: { healthCheckScript: './check $(date)', memoryBytes: 64 * MIB, cpuCores: 0.2 },
+    };
     const container = objects({ processes: [asked] }).deployments[0]?.spec?.template.spec?.containers[0];
     const command = ['/cnb/lifecycle/launcher', '--', 'bash', '-c', './check $(date)'];
     assert.deepEqual(container?.startupProbe?.exec?.command, command);
@@ -270,9 +273,12 @@ describe('manifests', () => {
       ...{ exec: { command }, timeoutSeconds: 5, periodSeconds: 10, failureThreshold: 3 },
     });
     assert.equal(container?.readinessProbe, undefined);
-    assert.deepEqual([container?.resources?.limits?.['memory'], container?.resources?.limits?.['cpu']], ['64Mi', '200m']);
+    assert.deepEqual(
+      [container?.resources?.limits?.['memory'], container?.resources?.limits?.['cpu']],
+      ['64Mi', '200m'],
+    );
     const ofWeb = webPod({ service: { healthCheckPath: null, healthCheckScript: './check' } }).container;
-    assert.equal(ofWeb.startupProbe?.exec?.command[4], './check');
+    assert.equal(ofWeb.startupProbe?.exec?.command?.at(-1), './check');
     assert.deepEqual(ofWeb.readinessProbe?.tcpSocket, { port: 8000 });
   });
 

@@ -1,0 +1,57 @@
+import { parse } from 'smol-toml';
+import { RESERVED_VARIABLE } from '../../core/names.ts';
+import { readIfSmall } from './safe-files.ts';
+import { isMapping, shown } from './yaml/settings-file.ts';
+
+const file = 'project.toml';
+const MAX_BYTES = 64 * 1024;
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
+
+export interface ProjectToml {
+  /** The variables of builds, without those of the running tool. */
+  readonly buildVariables: Readonly<Record<string, string>>;
+  /** Patterns of files that are left out, one a line as in a .gitignore. */
+  readonly exclude: readonly string[];
+  /** A sentence for each part that is not used. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Reads what a project descriptor says about builds: `exclude` and the variables, in the present form
+ * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack apt reads `[apt]`.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
+ */
+export async function readProjectToml(source: string): Promise<ProjectToml> {
+  const nothing = { buildVariables: {}, exclude: [], warnings: [] };
+  const text = await readIfSmall(source, [file], MAX_BYTES);
+  if (text === null) return nothing;
+  let content: Record<string, unknown>;
+  try {
+    content = parse(text.replace(/^\uFEFF/, ''));
+  } catch (error) {
+    const line = error instanceof Error && 'line' in error ? ` (line ${error.line})` : '';
+    return { ...nothing, warnings: [`${file} is not used, because it is not valid TOML${line}.`] };
+  }
+  const io = isMapping(content['io']) ? content['io']['buildpacks'] : undefined;
+  const present = isMapping(io) ? io : {};
+  const earlier = isMapping(content['build']) ? content['build'] : {};
+  const table = { ...earlier, ...present };
+  const build = isMapping(present['build']) ? present['build'] : {};
+  const variables = [earlier['env'], build['env']].flatMap((list) => (Array.isArray(list) ? list : []));
+  const buildVariables: Record<string, string> = {};
+  const warnings: string[] = [];
+  for (const one of variables) {
+    const { name, value = '' } = isMapping(one) ? one : {};
+    if (typeof name === 'string' && NAME.test(name) && !RESERVED_VARIABLE.test(name)) {
+      buildVariables[name] = String(value);
+    } else warnings.push(`${file}: the build variable ${shown(name ?? one)} is not used, because a build cannot set it.`);
+  }
+  const exclude = Array.isArray(table['exclude']) ? table['exclude'].map(String) : [];
+  const unused = ['include', 'builder', 'group', 'buildpacks', 'pre', 'post'].filter((key) => table[key] !== undefined);
+  if (unused.length > 0) {
+    const verb = unused.length === 1 ? 'has' : 'have';
+    warnings.push(`${file}: ${unused.join(', ')} ${verb} no effect here: the files of the source choose the buildpacks.`);
+  }
+  return { buildVariables, exclude, warnings };
+}
