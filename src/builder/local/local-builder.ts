@@ -19,7 +19,13 @@ import { BuildLimits } from '../build-limits.ts';
 import type { BuildSettings } from '../build-settings.ts';
 import type { Builder, BuildRequest, FateOf } from '../builder.ts';
 import { type BuildContext, targetVariables } from '../buildpack-api/build-context.ts';
-import { buildPlaces, foldersOf, isVariableName, makePlaces, writeVariables } from '../buildpack-api/build-mounts.ts';
+import {
+  buildPlaces,
+  foldersOf,
+  isVariableName,
+  makePlaces,
+  writeVariables,
+} from '../buildpack-api/build-mounts.ts';
 import { buildAll } from '../buildpack-api/build-phase.ts';
 import { type BuildpackStore, copyBuildpacks, readBuildpacks } from '../buildpack-api/buildpack-store.ts';
 import { detect } from '../buildpack-api/detection.ts';

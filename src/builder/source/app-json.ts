@@ -84,11 +84,15 @@ export async function readAppJson(
       : []),
     ...(missing.length === 0
       ? []
-      : [`${file} asks for config vars that are not set: ${missing.join(', ')}. Set them with \`config set\`.`]),
+      : [
+          `${file} asks for config vars that are not set: ${missing.join(', ')}. Set them with \`config set\`.`,
+        ]),
   ];
   return {
     formation: Object.fromEntries(formation.map(([type, { quantity }]) => [type, quantity])),
-    variables: Object.fromEntries(env.flatMap(([name, one]) => (one.value === null ? [] : [[name, one.value]]))),
+    variables: Object.fromEntries(
+      env.flatMap(([name, one]) => (one.value === null ? [] : [[name, one.value]])),
+    ),
     secrets: env.flatMap(([name, one]) => (one.isSecret ? [name] : [])),
     warnings,
   };

@@ -45,13 +45,20 @@ export async function readProjectToml(source: string): Promise<ProjectToml> {
     const { name, value = '' } = isMapping(one) ? one : {};
     if (typeof name === 'string' && NAME.test(name) && !RESERVED_VARIABLE.test(name)) {
       buildVariables[name] = String(value);
-    } else warnings.push(`${file}: the build variable ${shown(name ?? one)} is not used, because a build cannot set it.`);
+    } else
+      warnings.push(
+        `${file}: the build variable ${shown(name ?? one)} is not used, because a build cannot set it.`,
+      );
   }
   const exclude = Array.isArray(table['exclude']) ? table['exclude'].map(String) : [];
-  const unused = ['include', 'builder', 'group', 'buildpacks', 'pre', 'post'].filter((key) => table[key] !== undefined);
+  const unused = ['include', 'builder', 'group', 'buildpacks', 'pre', 'post'].filter(
+    (key) => table[key] !== undefined,
+  );
   if (unused.length > 0) {
     const verb = unused.length === 1 ? 'has' : 'have';
-    warnings.push(`${file}: ${unused.join(', ')} ${verb} no effect here: the files of the source choose the buildpacks.`);
+    warnings.push(
+      `${file}: ${unused.join(', ')} ${verb} no effect here: the files of the source choose the buildpacks.`,
+    );
   }
   return { buildVariables, exclude, warnings };
 }

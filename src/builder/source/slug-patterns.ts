@@ -18,7 +18,10 @@ export interface Pattern {
 }
 
 /** Reads the patterns of a .slugignore. Returns a warning for each line that is not used. */
-export function readPatterns(text: string, file = '.slugignore'): { patterns: Pattern[]; warnings: string[] } {
+export function readPatterns(
+  text: string,
+  file = '.slugignore',
+): { patterns: Pattern[]; warnings: string[] } {
   const patterns: Pattern[] = [];
   const warnings: string[] = [];
   for (const [index, raw] of text

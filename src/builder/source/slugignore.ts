@@ -58,7 +58,9 @@ export async function applySlugignore(
   await clear(clearing, { path: [], characters: [] });
   const { files, bytes } = clearing.total;
   const count = files === 1 ? '1 file' : `${files} files`;
-  const named = [...(text === null ? [] : [file]), ...(excluded.length === 0 ? [] : ['project.toml'])].join(', ');
+  const named = [...(text === null ? [] : [file]), ...(excluded.length === 0 ? [] : ['project.toml'])].join(
+    ', ',
+  );
   return { summary: `${named}: ${count} left out, ${(bytes / 1024 / 1024).toFixed(1)} MiB`, warnings };
 }
 

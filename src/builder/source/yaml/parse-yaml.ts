@@ -32,8 +32,10 @@ export function parseYaml(text: string): ParsedYaml {
     if (isMap(node)) {
       for (const { key, value } of node.items) {
         if (!isScalar(key)) continue;
-        lines.set([...path, key.value].join('.'), lineOf(key.range?.[0] ?? 0));
-        note(value, [...path, String(key.value)]);
+        // The key of a merge, `<<`, is a symbol.
+        const inner = [...path, String(key.value)];
+        lines.set(inner.join('.'), lineOf(key.range?.[0] ?? 0));
+        note(value, inner);
       }
     } else if (isSeq(node)) {
       for (const [index, item] of node.items.entries()) {

@@ -207,7 +207,13 @@ function launch({ type, command, launchedAs }: Process): Pick<V1Container, 'comm
  */
 function environment({ rollout: { release }, process, config }: PodOptions): V1EnvVar[] {
   const home = dataFolder(release.tool);
-  const defaults = { LANG: 'C.UTF-8', HOME: home, TOOL_DATA_DIR: home, ...config.build_environment, ...release.artifact.variables };
+  const defaults = {
+    LANG: 'C.UTF-8',
+    HOME: home,
+    TOOL_DATA_DIR: home,
+    ...config.build_environment,
+    ...release.artifact.variables,
+  };
   const fixed = process.type === 'web' ? { PORT: String(webPort(release)) } : {};
   const wanted = Object.entries(defaults).filter(([name]) => !(name in release.configVars));
   return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
