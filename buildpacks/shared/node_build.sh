@@ -139,12 +139,31 @@ node_serves() {
   return 1
 }
 
+# check_start_script SCRIPT: ends the build if the script is `node FILE` and there is no such file
+check_start_script() {
+  local word words missing=''
+  has "$lines" 'scripts|prestart' && return 0
+  [[ $1 == *[\;\&\|\<\>\$\`\"\'\(\*]* ]] && return 0
+  read -ra words <<<"$1"
+  while [[ ${words[0]:-} =~ ^[A-Za-z_][A-Za-z0-9_]*= ]]; do words=("${words[@]:1}"); done
+  [[ ${words[0]:-} == node ]] || return 0
+  for word in "${words[@]:1}"; do
+    # The next word may be the value of an option
+    [[ $word == -* ]] && { [[ $word == --*=* || $word == --enable-source-maps || $word == --no-* || $word == --trace-* ]] || return 0; }
+    [[ $word == -* ]] || { missing=$word && break; }
+  done
+  [[ -n $missing ]] || return 0
+  for word in '' .js .json .node /index.js /package.json; do [[ -f $missing$word ]] && return 0; done
+  echo " !     package.json line $(line_of package.json scripts start): the start script runs $missing, which is neither in the repository nor made by a build script. Correct its path, or add a script named build that makes it."
+  exit 1
+}
+
 # define_web: defines the web process, if package.json names it
 define_web() {
   local command=()
   if node_serves; then
     case $server in
-      start) command=("${start[@]}") ;;
+      start) check_start_script "$(field "$lines" 'scripts|start')" && command=("${start[@]}") ;;
       next) command=(npx --no-install next start) ;;
       *) command=(node "$server") ;;
     esac

@@ -53,7 +53,7 @@ site_folder() { for folder in . public public_html dist docs build; do [[ -f $fo
 
 # A start script that runs one of these programs serves a tool while its developer changes it. It needs no server to run
 # what the build makes.
-development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby develop|parcel|vite( dev| serve| preview)?( --.*)?$|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
+development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby (develop|serve)|astro( dev| preview)?( --.*)?$|docusaurus (start|serve)|(@11ty/)?eleventy .*--serve|vitepress (dev|preview)|vuepress dev|hexo (server|s)$|parcel|vite( dev| serve| preview)?( --.*)?$|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
 
 # What a program for Node has that waits for connections
 waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[.PORT.\]'
@@ -61,8 +61,13 @@ waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[
 # server_of LINES: sets $server to `start` (the start script serves), to the file that Node runs, or to nothing if the
 # package has no server
 server_of() {
-  local start main file site
+  local start named main file site
   server='' start=$(field "$1" 'scripts|start') main=$(field "$1" main) site=$(site_folder || true)$(build_script "$1" || true)
+  # The start script may only name another one
+  if [[ $start =~ ^(npm|yarn|pnpm)\ (run\ )?([A-Za-z0-9:_-]+)$ ]]; then
+    named=$(field "$1" "scripts|${BASH_REMATCH[3]}")
+    start=${named:-$start}
+  fi
   if [[ -n $start ]]; then
     [[ $start =~ $development_server && $start != *[\&\;]* && -n $site ]] || { server=start && return; }
   fi

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ASource } from './run-buildpack.ts';
@@ -63,6 +63,21 @@ for (const { name, text, says } of [
     assert.match(output, says);
   });
 }
+
+test('lines of a Procfile that are left aside are reported, and types that are there twice', async () => {
+  const lines = ['web: ./old', '.listen(process.env.PORT)', 'Worker: ./work', 'web: ./new'];
+  await using source = await ASource.of({ Procfile: `${lines.join('\n')}\n`, new: '#!/bin/sh\n' });
+  await chmod(join(source.folder, 'new'), 0o755);
+  const { code, output } = await source.run('procfile', 'build');
+  assert.equal(code, 0, output);
+  for (const said of [
+    / ! {5}Line 2 of the Procfile is left aside, because it is not of the form `web: COMMAND`: \.listen\(/,
+    / ! {5}Line 3 of the Procfile is left aside, because a process type has small letters only: Worker: \.\/work$/m,
+    / ! {5}Line 4 of the Procfile replaces line 1: both are for web\.$/m,
+  ])
+    assert.match(output, said);
+  assert.deepEqual(await source.processes(), { web: ['bash', '-c', './new'] });
+});
 
 for (const { name, text, files = {}, code = 1, says } of [
   {

@@ -208,6 +208,18 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     { 'package.json': json(VITE), 'index.html': '' },
     ['node 24', 'npm', 'static site (script build of package.json)'],
   ],
+  ...['astro dev', 'docusaurus start', 'npx @11ty/eleventy --serve', 'npm run develop'].map(
+    (start): (typeof ROWS)[number] => [
+      `a generator of sites that starts ${start}`,
+      {
+        'package.json': json({
+          scripts: { start, develop: 'gatsby develop', build: 'x' },
+          dependencies: { x: '1' },
+        }),
+      },
+      ['node 24', 'npm', 'static site (script build of package.json)'],
+    ],
+  ),
   [
     'a build script with a development server',
     {

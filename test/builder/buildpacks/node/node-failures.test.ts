@@ -46,6 +46,17 @@ for (const { what, files, reason } of [
     reason: /package\.json line 4 is not valid JSON: a comma too many\.$/,
   },
   {
+    what: 'a start script that runs a file which nothing makes',
+    files: {
+      'package.json': json({
+        scripts: { start: 'NODE_ENV=production node --no-warnings dist/index.js', compile: 'tsc' },
+      }),
+      'src/index.ts': 'export {};\n',
+    },
+    reason:
+      /package\.json line 3: the start script runs dist\/index\.js, which is neither in the repository nor made by a build script\.$/,
+  },
+  {
     what: 'a package manager that does not exist',
     files: { 'package.json': json({ ...start, packageManager: 'pnpm@9.99.99' }) },
     reason:
