@@ -90,10 +90,10 @@ test('a Python module that uWSGI cannot load fails the push with this reason, an
   const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
-  await tree.commit('broken', { 'www/python/src/app.py': 'import no_such_module\napp = None\n' });
+  await tree.commit('broken', { 'www/python/src/app.py': 'from flask import no_such_name\napp = None\n' });
   const pushed = await tree.push();
   assert.notEqual(pushed.exitCode, 0);
-  assert.match(pushed.stderr, /No module named 'no_such_module'/);
+  assert.match(pushed.stderr, /cannot import name 'no_such_name'/);
   assert.match(pushed.stderr, /rollout failed: web\.1 exited with code 22; v\d+ is still live/);
   assert.match((await server.get('seed-example')).body, /^Hello from uWSGI/);
 });
