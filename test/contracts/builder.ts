@@ -159,6 +159,16 @@ export function builderContract(
     );
   });
 
+  promise('env of app.json gives the values and the secrets of config vars', async (builder) => {
+    const env = { GREETING: 'hello', SECRET_KEY: { generator: 'secret' }, HINT: { required: false } };
+    const artifact = await builder.build(
+      request('one', { ...worker, 'app.json': JSON.stringify({ env }) }),
+      silent,
+      signal,
+    );
+    assert.deepEqual([artifact.variables, artifact.secrets], [{ GREETING: 'hello' }, ['SECRET_KEY']]);
+  });
+
   promise('two builds of the same source give two artifacts', async (builder) => {
     const first = await builder.build(request('one', worker), silent, signal);
     const second = await builder.build(request('two', worker), silent, signal);

@@ -361,11 +361,13 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('config vars reach the process, but PORT cannot be a config var', async () => {
+    test('config vars and the values of those that are not set reach the process, but PORT cannot be a config var', async () => {
       const tool = 'vars' as ToolName;
       const vars = { API_KEY: 'a b\n"c"', PORT: '1' };
-      await rollOut(runtime, releaseOf(tool, 1, await webArtifact('vars'), vars));
+      const variables = { API_KEY: 'not used', GREETING: 'hello' };
+      await rollOut(runtime, releaseOf(tool, 1, { ...(await webArtifact('vars')), variables }, vars));
       assert.equal(await ask(tool, '/env/API_KEY'), 'a b\n"c"');
+      assert.equal(await ask(tool, '/env/GREETING'), 'hello');
       assert.notEqual(await ask(tool, '/env/PORT'), '1');
       assert.equal(await ask(tool, '/env/LANG'), 'C.UTF-8');
       assert.equal(await ask(tool, '/env/TOOL_DATA_DIR'), await ask(tool, '/env/HOME'));

@@ -88,7 +88,7 @@ describe('process types that do not start by themselves', () => {
     const { name, tree } = await liveTool(server, 'formation', tool('one'));
     await tree.commit('two', { 'app.json': JSON.stringify({ formation }, null, 2) });
     const pushed = succeeded(await tree.push());
-    assert.match(pushed, /! {5}formation in app\.json: only quantity has an effect here, not size\./);
+    assert.match(pushed, /! {5}app\.json: size of formation has no effect here\./);
     assert.match(pushed, /! {5}formation in app\.json: workr is not used, because no process of that type/);
     assert.deepEqual(await upIn(name), ['web.1', 'worker.1', 'worker.2']);
     succeeded(await server.command('scale', name, 'worker=1'));

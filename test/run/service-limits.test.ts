@@ -70,7 +70,7 @@ http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_fo
 `;
 
 test('threat 60: a web process gets the memory that service.template asks for, and the push names what it does not get', async () => {
-  const bench = await localBench({ mode: 'isolated' });
+  const bench = await localBench({ mode: 'isolated', healthMs: 20_000 });
   try {
     const tool = 'limits' as ToolName;
     const files = { 'web.py': limitTool, 'worker.py': 'import time; time.sleep(1000)' };

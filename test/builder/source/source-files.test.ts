@@ -29,7 +29,7 @@ for (const { name, text, formation = {}, warning } of [
     name: 'keys that have no effect, named once',
     text: '{"formation": {"web": {"size": "eco"}, "x": {"size": "eco", "max_parallel": 2}}}',
     formation: { web: 1, x: 1 },
-    warning: /^formation in app\.json: only quantity has an effect here, not size, max_parallel\.$/,
+    warning: /^app\.json: size of formation, max_parallel of formation have no effect here\.$/,
   },
   { name: 'no JSON', text: '{\n"name": x}', warning: /^app\.json is not used, because it is not valid JSON/ },
 ] as readonly { name: string; text: string; formation?: Replicas; warning?: RegExp }[]) {

@@ -90,7 +90,7 @@ function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>
 
 /** Checks `type` of service.template. The buildpacks read it themselves, so this only warns about a useless value. */
 function readType(value: unknown): ReturnType<Reader> {
-  if (typeof value === 'string' && /^(buildservice$|python|node)/.test(value)) return {};
+  if (typeof value === 'string' && /^(buildservice$|python|node|php|perl)/.test(value)) return {};
   return `${shown(value)} chooses nothing here; what is built is found out by the files`;
 }
 

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type Run, TestServer } from '../../support/server.ts';
+import { WorkTree } from '../../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start();
+});
+after(async () => server[Symbol.asyncDispose]());
+
+/** Answers each path `/NAME` with the variable NAME. */
+const program = `
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = os.environ.get(self.path[1:], 'not set').encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
+`;
+
+function succeeded(run: Run): string {
+  assert.equal(run.exitCode, 0, run.stderr);
+  return run.stdout + run.stderr;
+}
+
+test('env of app.json gives values for config vars that are not set, and a secret that stays', async () => {
+  const tool = 'heroku';
+  await server.addTool(tool);
+  const tree = await WorkTree.create(server, 'ssh', tool);
+  const env = {
+    GREETING: 'hello from app.json',
+    SECRET_KEY: { generator: 'secret' },
+    API_KEY: { description: 'A key' },
+  };
+  await tree.commit('one', {
+    'app.py': program,
+    Procfile: 'web: python3 app.py\n',
+    'app.json': JSON.stringify({ env, addons: ['heroku-redis'] }),
+  });
+  const pushed = succeeded(await tree.push());
+  assert.match(pushed, /! {5}app\.json: addons has no effect here\./);
+  assert.match(pushed, /! {5}app\.json asks for config vars that are not set: API_KEY\./);
+  assert.match(pushed, /SECRET_KEY set to a random secret, as app\.json asks/);
+  const answer = async (name: string) => (await server.get(tool, `/${name}`)).body;
+  assert.equal(await answer('GREETING'), 'hello from app.json');
+  const secret = await answer('SECRET_KEY');
+  assert.match(secret, /^[0-9a-f]{64}$/);
+  succeeded(await server.command('config', 'set', tool, 'GREETING=hi', 'API_KEY=k'));
+  assert.deepEqual([await answer('GREETING'), await answer('SECRET_KEY')], ['hi', secret]);
+  await tree.commit('two', { note: '' });
+  const again = succeeded(await tree.push());
+  assert.doesNotMatch(again, /random secret|not set/);
+  assert.equal(await answer('SECRET_KEY'), secret);
+});
+
+test('a tool of Toolforge with a port of its own and a worker that a script checks is live; a broken script is refused', async () => {
+  const tool = 'toolforge';
+  await server.addTool(tool);
+  const tree = await WorkTree.create(server, 'ssh', tool);
+  const yaml = (script: string) =>
+    `components:\n  site:\n    run: {command: web, port: 8080, publish: /}\n  bot:\n    run: {command: bot, health_check_script: "${script}"}\n`;
+  await tree.commit('one', {
+    'app.py': program,
+    'bot.py': 'import time\nopen("/tmp/alive", "w").close()\ntime.sleep(1000)\n',
+    Procfile: 'web: python3 app.py\nbot: python3 bot.py\n',
+    'toolforge.yaml': yaml('test -e /tmp/alive'),
+  });
+  assert.match(succeeded(await tree.push()), /bot\.1 started/);
+  assert.equal((await server.get(tool, '/PORT')).body, '8080');
+  await tree.commit('two', { 'toolforge.yaml': 'components:\n  bot:\n    run: {comand: bot}\n' });
+  const refused = await tree.push();
+  assert.notEqual(refused.exitCode, 0);
+  assert.match(refused.stderr, /bot in toolforge\.yaml has no command \(line 3\)/);
+  assert.equal((await server.get(tool, '/PORT')).body, '8080');
+});
