@@ -4,6 +4,7 @@ import type { Release } from '../core/types.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import { exitHint, exitWords } from './exit-words.ts';
 import type { Seen } from './health/health-check.ts';
+import { errorHint, lastError } from './last-error.ts';
 import { memoryLimit } from './service-limits.ts';
 
 /** A process of a rollout. */
@@ -40,18 +41,32 @@ export function outputOf(name: string, line: string): string {
   return `${name} | ${line}`;
 }
 
-/** The error of a rollout in which a process ended by itself or exceeded a limit. */
+/**
+ * The error of a rollout in which a process ended by itself or exceeded a limit. If the last lines of its output name an
+ * error, the message quotes it.
+ *
+ * @param lastLines - The last output of the process, with config vars masked.
+ */
 export function crashed(
   { name, type }: Named,
   {
     release,
     exit,
     run_memory,
-  }: { readonly release: Release; readonly exit: Exit; readonly run_memory: number },
+    lastLines,
+  }: {
+    readonly release: Release;
+    readonly exit: Exit;
+    readonly run_memory: number;
+    readonly lastLines: readonly string[];
+  },
   hint = exitHint(exit),
 ): DeployError {
   const words = exitWords(exit, memoryLimit(release, type, run_memory));
-  return new DeployError('ROLLOUT_CRASHED', `${name} ${words}`, hint);
+  const isOwnError = exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory;
+  const error = isOwnError ? lastError(lastLines) : null;
+  if (error === null) return new DeployError('ROLLOUT_CRASHED', `${name} ${words}`, hint);
+  return new DeployError('ROLLOUT_CRASHED', `${name} ${words}: ${error}`, errorHint(error) ?? hint);
 }
 
 /** The error of a rollout in which a process did not become healthy in time. */

@@ -16,10 +16,11 @@ plain() {
   return 0
 }
 
-# Sets the lists wanted (`name` or `name/release`) and place (`Line 3 of the Aptfile`), which have one entry for each
-# package.
+# Sets the lists wanted (`name`, `name/release` or a pattern such as `libmagick*`) and place (`Line 3 of the Aptfile`),
+# which have one entry for each package or pattern.
 read_packages() {
   local line word number=0
+  local -a words
   wanted=() place=()
   if [[ -f Aptfile ]]; then
     plain Aptfile
@@ -32,7 +33,9 @@ read_packages() {
       line=${line%%[[:space:]]#*}
       line=${line#"${line%%[![:space:]]*}"}
       line=${line%"${line##*[![:space:]]}"}
-      [[ -n $line ]] && add_package "$line" "Line $number of the Aptfile"
+      [[ $line == *:repo:* ]] && add_package "$line" "Line $number of the Aptfile"
+      read -ra words <<<"$line"
+      for word in "${words[@]}"; do add_package "$word" "Line $number of the Aptfile"; done
     done <Aptfile
   fi
   if has_apt_table; then
@@ -45,12 +48,14 @@ read_packages() {
   [[ ${#wanted[@]} -le 200 ]] || fail "The tool asks for more than 200 packages: ask for fewer."
 }
 
-# add_package TEXT PLACE: adds a package to the lists wanted and place, or fails if TEXT is not the name of a package.
+# add_package TEXT PLACE: adds a package or a pattern to the lists wanted and place, or fails if TEXT is neither.
 # The grammar of names: https://www.debian.org/doc/debian-policy/ch-controlfields.html#source
 add_package() {
   local text=$1 where=$2 shown=$1
+  text=${text%:"$(dpkg --print-architecture 2>/dev/null || true)"}
   [[ ${#shown} -gt 40 ]] && shown=${shown:0:40}…
-  if [[ $text =~ ^[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+](/[a-z][a-z0-9-]{0,38}[a-z0-9])?$ ]]; then
+  if [[ $text =~ ^[a-z0-9][a-z0-9+.-]{0,98}[a-z0-9+](/[a-z][a-z0-9-]{0,38}[a-z0-9])?$ ||
+    $text =~ ^[a-z0-9][a-z0-9+.-]+[*?][a-z0-9+.*?-]{0,90}$ && $text != *.[*]* ]]; then
     wanted+=("$text") place+=("$where")
     return 0
   fi
@@ -58,7 +63,10 @@ add_package() {
     :repo:*) fail "$where: other repositories are not supported, only the package sources of this server: remove $shown" ;;
     -*) fail "$where: options of apt are not supported, only names of packages: remove $shown" ;;
     *://* | *.deb) fail "$where: files and addresses are not supported, only names of Debian packages: remove $shown" ;;
-    *[[:space:]]*) fail "$where names more than one package: put each package on its own line: $shown" ;;
+    ppa:*) fail "$where: other repositories are not supported, only the package sources of this server: remove $shown" ;;
+    *.[*]*) fail "$where: in a pattern, * means any letters: write ${shown//.\*/*}" ;;
+    [*?]*) fail "$where: a pattern must begin with two letters or digits: $shown" ;;
+    *:*) fail "$where: packages of another architecture are not supported: write only ${shown%%:*}" ;;
     *=*) fail "$where: you cannot ask for a version, because Debian removes old versions: write only ${shown%%=*}" ;;
     *) fail "$where is not the name of a Debian package (small letters, digits, + - .): $shown" ;;
   esac

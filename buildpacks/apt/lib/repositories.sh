@@ -153,11 +153,12 @@ is_misread() {
 
 # Fails with one sentence that says why apt cannot install the packages
 explain() {
-  local index name missing line
+  local index name missing line nearest
   for index in "${!wanted[@]}"; do
     name=${wanted[index]%%/*}
     if is_misread "$name" || grep -qE "^E: (Unable to locate package ${name//./\\.}|Package '${name//./\\.}' has no installation candidate)\$" "$work/resolve"; then
-      fail "${place[index]}: there is no package $name. Search: https://packages.debian.org/$name"
+      nearest=$(nearest "$name")
+      fail "${place[index]}: there is no package $name. ${nearest:+Do you mean ${nearest//, / or }? }Search: https://packages.debian.org/$name"
     fi
     if grep -qE "^E: Release '.*' for '${name//./\\.}' was not found\$" "$work/resolve"; then
       fail "${place[index]}: ${wanted[index]#*/} has no package $name. Remove /${wanted[index]#*/}, or search: https://packages.debian.org/$name"

@@ -194,10 +194,11 @@ export class LocalRollout {
     attempt: Exclude<Attempt, { kind: 'healthy' }>,
     progress: Progress,
   ): Promise<DeployError> {
-    for (const line of await attempt.lastLines()) progress.line(outputOf(process.name, line));
+    const lastLines = await attempt.lastLines();
+    for (const line of lastLines) progress.line(outputOf(process.name, line));
     if (attempt.kind === 'timed-out') return notHealthy(attempt.seen, attempt.waitedMs);
     const { run_memory } = this.#options.parts.config;
-    return crashed(process, { release: this.release, exit: attempt.exit, run_memory });
+    return crashed(process, { release: this.release, exit: attempt.exit, run_memory, lastLines });
   }
 }
 

@@ -39,15 +39,22 @@ for (const { name, text, says } of [
   { name: 'an address', text: 'https://example.org/x.deb\n', says: /Line 1 .*files and addresses/ },
   { name: 'a file', text: './x.deb\n', says: /files and addresses/ },
   { name: 'a repository', text: ':repo:deb http://example.org x main\n', says: /other repositories/ },
-  { name: 'two on a line', text: '\n# x\nfiglet toilet\n', says: /Line 3 .*more than one package/ },
+  { name: 'a repository after spaces', text: '\n :repo:deb x\n', says: /Line 2 .*other repositories/ },
+  { name: 'a PPA', text: 'figlet ppa:x/y\n', says: /Line 1 .*other repositories/ },
+  { name: 'an option after a name', text: 'figlet -y\n', says: /Line 1 .*options of apt/ },
+  { name: 'a pattern for everything', text: '*\n', says: /a pattern must begin with two letters/ },
   { name: 'a version', text: 'figlet=2.2\n', says: /write only figlet/ },
-  { name: 'an architecture', text: 'figlet:i386\n', says: /not the name of a Debian package/ },
+  {
+    name: 'an architecture',
+    text: 'figlet:i386\n',
+    says: /another architecture are not supported: write only figlet$/,
+  },
   { name: 'a removal', text: 'figlet-\n', says: /not the name of a Debian package/ },
-  { name: 'a command', text: '$(touch hacked)\n', says: /more than one/ },
-  { name: 'a quoted command', text: 'a;touch\\ hacked\n', says: /more than one/ },
+  { name: 'a command', text: '$(touch hacked)\n', says: /not the name/ },
+  { name: 'a quoted command', text: 'a;touch\\ hacked\n', says: /not the name/ },
   { name: 'a command in one word', text: 'a;touch$IFS-hacked\n', says: /not the name/ },
   { name: 'a pattern', text: '~nfiglet\n', says: /not the name/ },
-  { name: 'an expression', text: 'lib.*\n', says: /not the name/ },
+  { name: 'an expression', text: 'lib.*\n', says: /any letters: write lib\*$/ },
   { name: 'large letters', text: 'Figlet\n', says: /small letters/ },
   { name: 'a path as release', text: 'figlet/../x\n', says: /not the name/ },
   {
@@ -300,6 +307,34 @@ test('a tool with only an Aptfile and a Procfile is built, and its packages are 
   assert.doesNotMatch(builder.said, /Fetching Debian/);
 });
 
+test('an Aptfile may name several packages on a line, and packages by patterns', async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  await build(builder, {
+    Aptfile: 'figlet toilet # both\n\tfigl?t\ntoilet-fo*\n',
+    Procfile: 'web: figlet x\n',
+  });
+  assert.match(builder.said, /figl\?t means figlet\n {7}toilet-fo\* means toilet-fonts\n/);
+});
+
+test('the packages whose names are nearest to a wrong name are those with another number, a suffix or a wrong letter', async () => {
+  const names =
+    'libicu76 libicu-dev libicu4j-java libasound2t64 imagemagick imagemagick-doc libpq5 libpq-dev libssl3t64 openjdk-21-jre openjdk-25-jre';
+  for (const [name, nearest] of [
+    ['libicu72', 'libicu76'],
+    ['libasound2', 'libasound2t64'],
+    ['imagemagic', 'imagemagick'],
+    ['imagmagick', 'imagemagick'],
+    ['libpq', 'libpq5, libpq-dev'],
+    ['libssl1.1', 'libssl3t64'],
+    ['openjdk-17-jre', 'openjdk-21-jre, openjdk-25-jre'],
+    ['redis', ''],
+  ] as const) {
+    const script = `source "$1/names.sh"; all=$2; known_packages() { tr ' ' '\\n' <<<"$all"; }; nearest "$3"`;
+    const { stdout } = await execa('bash', ['-euo', 'pipefail', '-c', script, 'bash', lib, names, name]);
+    assert.equal(stdout, nearest, name);
+  }
+});
+
 test('only packages for which the Aptfile asks for backports come from backports', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   await build(builder, { Aptfile: 'dehydrated/bookworm-backports\nfiglet\n', Procfile: 'web: true\n' });
@@ -312,7 +347,17 @@ for (const { name, aptfile, why } of [
   {
     name: 'no such package',
     aptfile: '# tools\nfigglet\n',
-    why: /^apt exited 1: Line 2 of the Aptfile: there is no package figglet\. Search: https:\/\/packages\.debian\.org\/figglet$/,
+    why: /^apt exited 1: Line 2 of the Aptfile: there is no package figglet\. Do you mean figlet\? Search: https:\/\/packages\.debian\.org\/figglet$/,
+  },
+  {
+    name: 'a pattern that fits nothing',
+    aptfile: 'figlet\nlibnothing-of-this*\n',
+    why: /Line 2 of the Aptfile: there is no package whose name fits libnothing-of-this\*\.$/,
+  },
+  {
+    name: 'a pattern that fits too much',
+    aptfile: 'lib*\n',
+    why: /Line 1 of the Aptfile: \d+ packages fit lib\*\. Write the names/,
   },
   {
     name: 'a package that others only provide',

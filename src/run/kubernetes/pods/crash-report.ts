@@ -26,7 +26,10 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
   const end = lastEnd(pod.container);
   if (!isEnd || end === null) return faultError(pod.name, fault ?? GONE);
   const exit = exitOf(end);
-  return crashed(pod, { release: parts.release, exit, ...parts.config }, endHint(exit, lines));
+  const { release } = parts;
+  const mask = await masking(release.configVars);
+  const masked = { release, exit, ...parts.config, lastLines: lines.map(mask) };
+  return crashed(pod, masked, endHint(exit, lines));
 }
 
 /**

@@ -1,0 +1,45 @@
+const MAX_LENGTH = 160;
+/** A longer line is not searched, because the regular expressions scan the rest of the line at each word. */
+const MAX_LINE = 1000;
+
+/** Lines with which programs say why they end: exceptions of each language, and what shells print. */
+const ERRORS = [
+  // Python, Node, Java, Ruby, .NET: the name of the exception begins the line.
+  /^(?:Uncaught |Caused by: |Exception in thread "[^"]*" )?(?:[\w$]+(?:\.|::))*(?:[A-Z]\w*(?:Error|Exception|Exit|NotFound)|ImproperlyConfigured)(?: \[\w+\])?:/,
+  /^Error: \S/,
+  /^(?:PHP )?(?:Fatal error|Parse error): /i,
+  /^panic: |^thread '[^']*' .*panicked at|^fatal error: /,
+  // Perl and Ruby.
+  /^Can't locate \S+ in @INC|^Can't open perl script|cannot load such file -- | \(LoadError\)$|^syntax error at /,
+  // Shells, and Python that gets a file that is not there.
+  /^(?:\/bin\/)?(?:ba|da)?sh: .*(?:not found|No such file or directory|Permission denied|cannot execute)/,
+  /: can't open file |^env: .*No such file or directory|^error while loading shared libraries: |: error while loading shared libraries: /,
+  // Servers that cannot load the program or listen on the port.
+  /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^error: +\S/i,
+];
+
+/** Returns the last line that says why a process ended, in at most 160 characters. Null if no line does. */
+export function lastError(lines: readonly string[]): string | null {
+  const found = lines
+    .map((line) => line.slice(0, MAX_LINE).trim())
+    .findLast((line) => ERRORS.some((error) => error.test(line)));
+  if (found === undefined) return null;
+  const text = found.replaceAll(/\s+/g, ' ');
+  return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
+}
+
+/** What to do about an error, as a sentence. Null if only its words help. */
+export function errorHint(error: string): string | null {
+  const python = /No module named '?([\w.]+)/.exec(error)?.[1]?.split('.')[0];
+  if (python !== undefined)
+    return `Add the package that has the module ${python} to the requirements, or correct the name, and push again.`;
+  const node = /Cannot find (?:module|package) '([^'./][^']*)'/.exec(error)?.[1];
+  if (node !== undefined) return `Add ${node} to the dependencies of package.json, and push again.`;
+  const perl = /^Can't locate (\S+)\.pm in @INC/.exec(error)?.[1]?.replaceAll('/', '::');
+  if (perl !== undefined)
+    return `Add ${perl} to the cpanfile, or its Debian package to an Aptfile, and push again.`;
+  const library = /loading shared libraries: (\S+):/.exec(error)?.[1];
+  if (library !== undefined)
+    return `Name the Debian package that has ${library} in an Aptfile, and push again.`;
+  return null;
+}

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { errorHint, lastError } from '../../src/run/last-error.ts';
+
+for (const { name, output, error, hint = null } of [
+  {
+    name: 'gunicorn without a module',
+    output: `[2026-01-01 00:00:00 +0000] [5] [ERROR] Exception in worker process
+  File "/workspace/app.py", line 1, in <module>
+    import pymysql
+ModuleNotFoundError: No module named 'pymysql'
+[2026-01-01 00:00:00 +0000] [5] [INFO] Worker exiting (pid: 5)
+[2026-01-01 00:00:00 +0000] [2] [ERROR] Worker (pid:5) exited with code 3
+[2026-01-01 00:00:00 +0000] [2] [ERROR] Reason: Worker failed to boot.`,
+    error: "ModuleNotFoundError: No module named 'pymysql'",
+    hint: /^Add the package that has the module pymysql to the requirements/,
+  },
+  {
+    name: 'uWSGI without a module',
+    output: `ModuleNotFoundError: No module named 'requests.adapters'
+unable to load app 0 (mountpoint='') (callable not found or import error)
+*** no app loaded. GAME OVER ***`,
+    error: "ModuleNotFoundError: No module named 'requests.adapters'",
+    hint: /module requests to/,
+  },
+  {
+    name: 'Node without a module',
+    output: `node:internal/modules/cjs/loader:1228
+  throw err;
+  ^
+
+Error: Cannot find module '@wiki/api'
+Require stack:
+- /workspace/server.js
+    at Module._resolveFilename (node:internal/modules/cjs/loader:1225:15) {
+  code: 'MODULE_NOT_FOUND',
+  requireStack: [ '/workspace/server.js' ]
+}
+
+Node.js v24.1.0`,
+    error: "Error: Cannot find module '@wiki/api'",
+    hint: /^Add @wiki\/api to the dependencies/,
+  },
+  {
+    name: 'Node without a file of its own',
+    output: "Error: Cannot find module './routes'\nNode.js v24.1.0",
+    error: "Error: Cannot find module './routes'",
+  },
+  {
+    name: 'a variable that is not set',
+    output: `Traceback (most recent call last):\n  File "/workspace/app.py", line 3, in <module>\nKeyError: 'DB_HOST'`,
+    error: "KeyError: 'DB_HOST'",
+  },
+  {
+    name: 'Django',
+    output: 'django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.',
+    error: 'django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.',
+  },
+  {
+    name: 'a database',
+    output: 'sqlalchemy.exc.OperationalError: (x) gone\n(Background on this error: https://x)',
+    error: 'sqlalchemy.exc.OperationalError: (x) gone',
+  },
+  {
+    name: 'a shell',
+    output: 'bash: line 1: ./start: No such file or directory',
+    error: 'bash: line 1: ./start: No such file or directory',
+  },
+  {
+    name: 'Go',
+    output:
+      'panic: runtime error: index out of range [3]\n\ngoroutine 1 [running]:\nmain.main()\nexit status 2',
+    error: 'panic: runtime error: index out of range [3]',
+  },
+  {
+    name: 'PHP',
+    output: 'PHP Fatal error:  Uncaught Error: no in /workspace/index.php:3',
+    error: 'PHP Fatal error: Uncaught Error: no in /workspace/index.php:3',
+  },
+  {
+    name: 'Perl',
+    output:
+      "Can't locate Mojolicious/Lite.pm in @INC (you may need to install it) at app.pl line 2.\nBEGIN failed",
+    error: "Can't locate Mojolicious/Lite.pm in @INC (you may need to install it) at app.pl line 2.",
+    hint: /^Add Mojolicious::Lite to the cpanfile/,
+  },
+  {
+    name: 'a library',
+    output: 'convert: error while loading shared libraries: libMagick.so.6: cannot open shared object file',
+    error: 'convert: error while loading shared libraries: libMagick.so.6: cannot open shared object file',
+    hint: /has libMagick\.so\.6 in an Aptfile/,
+  },
+  {
+    name: 'Java',
+    output: 'Exception in thread "main" java.lang.NoClassDefFoundError: a/B\n\tat x',
+    error: 'Exception in thread "main" java.lang.NoClassDefFoundError: a/B',
+  },
+  {
+    name: 'uvicorn',
+    output: 'ERROR:    Error loading ASGI app. Could not import module "main".',
+    error: 'ERROR: Error loading ASGI app. Could not import module "main".',
+  },
+  {
+    name: 'a long line',
+    output: `ValueError: ${'x'.repeat(3000)}`,
+    error: `ValueError: ${'x'.repeat(147)}…`,
+  },
+  { name: 'no error', output: 'Listening on 8000\nError handling is on\nbye', error: null },
+] as readonly { name: string; output: string; error: string | null; hint?: RegExp | null }[]) {
+  test(`the last output of a process that ended says why: ${name}`, () => {
+    const found = lastError(output.split('\n'));
+    assert.equal(found, error);
+    if (hint !== null) assert.match(errorHint(found ?? '') ?? '', hint);
+    else assert.equal(errorHint(found ?? ''), null);
+  });
+}
