@@ -3,6 +3,7 @@ import { duration } from '../core/text/duration.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
+import { failureHint } from './failure-hints.ts';
 import { failureReason } from './failure-reason.ts';
 import { otherLanguage } from './other-languages.ts';
 
@@ -118,7 +119,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   return new DeployError(
     'BUILD_FAILED',
     `${step.name} ${howItEnded}${colonAndReason}`,
-    'Look for the first error in the lines above, correct it, commit and push again.',
+    failureHint(text) ?? 'Look for the first error in the lines above, correct it, commit and push again.',
   );
 }
 

@@ -61,8 +61,8 @@ const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|locati
 const LABEL = /^(notarget|network)$/;
 
 /**
- * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line
- * with words is short enough.
+ * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line has
+ * words.
  *
  * If the last line begins with ` ! `, the buildpack itself says why it failed, and that line is the reason. An earlier
  * line with ` ! ` was only a warning. Otherwise the reason is the error that a known program printed, with its last
@@ -73,10 +73,11 @@ export function failureReason(lines: readonly string[]): string | null {
   return found.find((text) => text.length <= MAX_LENGTH) ?? beginning(found[0] ?? '');
 }
 
-/** The first sentences of a text that are short enough together, or null. */
+/** The first sentences of a text that are short enough together, or else its first words. Null if it has no words. */
 function beginning(text: string): string | null {
+  if (text === '') return null;
   const end = text.slice(0, MAX_LENGTH).lastIndexOf('. ');
-  return end < 0 ? null : text.slice(0, end + 1);
+  return end < 0 ? `${text.slice(0, MAX_LENGTH - 1).trimEnd()}…` : text.slice(0, end + 1);
 }
 
 function candidates(lines: readonly string[]): string[] {
@@ -157,11 +158,21 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
   const text = said.find((line) => !NPM_FACT.test(line));
   if (text === undefined) return { reason: code, isScript: false };
   const [word = ''] = text.split(/[ :]/, 1);
+  const conflict = code === 'ERESOLVE' ? peerConflict(said) : null;
+  if (conflict !== null) return { reason: `${code}: ${conflict}`, isScript: false };
   const isLabel = word.toUpperCase() === code || LABEL.test(word);
   return {
     reason: `${code}: ${firstSentence(isLabel ? text.slice(word.length + 1).trim() : text)}`,
     isScript: false,
   };
+}
+
+/** The two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`. */
+function peerConflict(said: readonly string[]): string | null {
+  const found = said.map((line) => /^Found: (\S+)/.exec(line)?.[1]).find((one) => one !== undefined);
+  const [, peer, by] =
+    said.map((line) => /^peer (\S+@"[^"]+") from (\S+)/.exec(line)).find((match) => match !== null) ?? [];
+  return found === undefined || peer === undefined ? null : `found ${found}, but ${by} needs ${peer}`;
 }
 
 function firstSentence(text: string): string {

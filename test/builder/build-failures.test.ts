@@ -15,12 +15,12 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if an error line and its cause are too long together, the reason is the one of them that is short enough, or nothing', () => {
+test('if an error line and its cause are too long together, the reason is the one of them that is short enough, or its beginning', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
   assert.equal(why('error: small', `cause: ${long}${long}`), 'pip exited 1: small');
-  assert.equal(why(`error: ${long}${long}`), 'pip exited 1');
+  assert.equal(why(`error: ${long}${long}`), `pip exited 1: error: ${'x'.repeat(152)}…`);
 });
 
 test('without an error line, the reason is the last line with words; a ` !` line of the buildpack at the end always wins', () => {
@@ -50,3 +50,25 @@ test('a source that no buildpack recognises is refused with its language, what w
     'no buildpack recognises this tool. mix.exs is for Elixir, which has no buildpack here. procfile is not used. At the top of the repository: README.md, mix.exs',
   );
 });
+
+for (const [line, hint] of [
+  [
+    'Exception: Can not find valid pkg-config name.',
+    /Name default-libmysqlclient-dev and pkg-config in a file Aptfile/,
+  ],
+  ['Error: pg_config executable not found.', /Name libpq-dev in/],
+  [
+    'src/x.c:3:10: fatal error: sodium.h: No such file or directory',
+    /needs sodium\.h\. Name the Debian package/,
+  ],
+  ['error: invalid peer certificate: UnknownIssuer', /authority of a certificate/],
+  ['npm error code SELF_SIGNED_CERT_IN_CHAIN', /authority of a certificate/],
+  ["fatal: unable to access 'https://x.example/': Could not resolve host: x.example", /could not be reached/],
+  ['npm error code ECONNREFUSED', /could not be reached/],
+  ['TypeError: no', /^Look for the first error/],
+] as const) {
+  test(`the hint of a failed build step says what to do about its cause: ${line}`, () => {
+    const step = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines: [line] };
+    assert.match(stepFailed(step, limits).hint, hint);
+  });
+}

@@ -23,7 +23,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
      npm error For a full report see:
      npm error /layers/npm/cache/_logs/2026-01-01T00_00_00_000Z-eresolve-report.txt
      npm error A complete log of this run can be found in: /layers/npm/cache/_logs/debug-0.log`,
-    'ERESOLVE: unable to resolve dependency tree',
+    'ERESOLVE: found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"',
   ],
   [
     'npm: a lock file that does not fit',

@@ -45,7 +45,7 @@ const OTHER_PLATFORMS = new RegExp(
   `^(${[
     'Dockerfile(\\..+)?|Containerfile|(docker-)?compose\\.ya?ml|\\.dockerignore|heroku\\.yml|fly\\.toml|render\\.yaml',
     'railway\\.(json|toml)|nixpacks\\.toml|vercel\\.json|netlify\\.toml|app\\.ya?ml|\\.buildpacks|\\.profile(\\.d)?',
-    'Vagrantfile|dokku\\.json|CHECKS|DOKKU_SCALE|wercker\\.yml|captain-definition|\\.lighttpd\\.conf',
+    'Vagrantfile|dokku\\.json|CHECKS|DOKKU_SCALE|wercker\\.yml|captain-definition',
   ].join('|')})$`,
 );
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DeployError } from '../../core/errors.ts';
 import { isReadByBuilds } from './overlooked-files.ts';
 import { listPlainFolder, readStart } from './safe-files.ts';
 
@@ -13,11 +14,13 @@ const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;
  * mark. PowerShell's `>` writes UTF-16, which few programs understand. A file that cannot be decoded stays as it is.
  *
  * @returns a sentence for each file that was UTF-16.
+ * @throws DeployError `BUILD_CONFLICT` if a file has the marks of a conflict that git could not merge.
  */
 export async function rewriteAsUtf8(source: string, files: readonly string[]): Promise<string[]> {
   const warnings: string[] = [];
   for (const name of files.filter(isReadByBuilds)) {
     const bytes = await readStart(source, [name], MAX_BYTES);
+    assertMerged(name, bytes);
     if (bytes.length === MAX_BYTES) continue;
     const encoding = encodingOf(bytes);
     if (encoding === null) continue;
@@ -35,6 +38,17 @@ export async function rewriteAsUtf8(source: string, files: readonly string[]): P
     }
   }
   return warnings;
+}
+
+function assertMerged(name: string, bytes: Buffer): void {
+  const lines = bytes.toString('latin1').split('\n');
+  const first = lines.findIndex((line) => line.startsWith('<<<<<<< '));
+  if (first < 0 || !lines.some((line, index) => index > first && line.startsWith('>>>>>>> '))) return;
+  throw new DeployError(
+    'BUILD_CONFLICT',
+    `${name} line ${first + 1} has the marks of a conflict that git could not merge`,
+    `Choose what is right between the lines that begin with <<<<<<< and >>>>>>>, delete these lines, and push again. If ${name} is a lock file, let its tool make it again.`,
+  );
 }
 
 /** The encoding of a text that must be rewritten, or null. */

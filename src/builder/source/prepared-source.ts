@@ -33,7 +33,8 @@ export interface PreparedSource extends ProcessRequests {
  * Writes the files of a commit into a new folder, removes those that .slugignore names, rewrites UTF-16 as UTF-8, and
  * reads service.template, toolforge.yaml, jobs.yaml, app.json and project.toml.
  *
- * @throws DeployError `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`, `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
+ * @throws DeployError `BUILD_CONFLICT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
+ * `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
  */
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars'> & { readonly mostScheduled: number },
@@ -45,10 +46,10 @@ export async function prepareSource(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await request.checkOut(folder);
   signal.throwIfAborted();
+  const rewritten = await rewriteAsUtf8(folder, await namesIn(folder));
   const project = await readProjectToml(folder);
   const leftOut = await applySlugignore(folder, project.exclude);
   const files = (await namesIn(folder)).sort();
-  const rewritten = await rewriteAsUtf8(folder, files);
   const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
   const app = await readAppJson(folder, request.configVars);

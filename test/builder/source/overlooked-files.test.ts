@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { lookedFor, overlookedFiles } from '../../../src/builder/source/overlooked-files.ts';
 import { rewriteAsUtf8, windowsScripts } from '../../../src/builder/source/plain-text.ts';
+import { failsWith } from '../with-builder.ts';
 
 class Source implements AsyncDisposable {
   readonly folder: string;
@@ -187,5 +188,15 @@ test('a script with Windows line ends is named', async () => {
   assert.deepEqual(
     (await windowsScripts(source.folder)).map((sentence) => sentence.split(' ')[0]),
     ['start.sh', 'bin/run'],
+  );
+});
+
+test('a file with the marks of a conflict is refused with its line', async () => {
+  await using source = await Source.of({
+    'requirements.txt': 'flask\n<<<<<<< HEAD\nrequests\n=======\nhttpx\n>>>>>>> other\n',
+  });
+  await assert.rejects(
+    rewriteAsUtf8(source.folder, source.files),
+    failsWith('BUILD_CONFLICT', /^requirements\.txt line 2 has the marks of a conflict/),
   );
 });
