@@ -1,0 +1,50 @@
+# Finds the files of a Ruby tool. Sourced by bin/detect and bin/build.
+
+ruby_programs='ruby[0-9.]*|bundle|rackup|puma|unicorn|thin|rake|rails|bin/rails|[^[:space:]]+\.(rb|ru)'
+
+# Tells whether it is a file whose name needs no quotes in a command
+is_plain() { [[ -f $1 && $1 =~ ^[A-Za-z0-9_./+-]+$ ]]; }
+
+# with_line PATTERN: prints the first Ruby program at the top that has such a line
+with_line() {
+  local file
+  for file in app.rb main.rb server.rb web.rb *.rb; do
+    if is_plain "$file" && has_line "$file" "$1"; then echo "$file" && return; fi
+  done
+  return 0
+}
+
+# A classic Sinatra program, or a modular one that starts itself
+sinatra_file() { with_line "^[[:space:]]*require[[:space:]]+['\"]sinatra['\"]|^[[:space:]]*([A-Za-z:]+\.)?run!"; }
+# A program that listens by itself
+port_file() { with_line "ENV(\.fetch\(|\[)['\"]PORT['\"]"; }
+
+# Tells whether the source has a manifest of another language, or is a web site
+has_other_manifest() {
+  local file
+  for file in package.json composer.json requirements.txt pyproject.toml Pipfile setup.py go.mod Cargo.toml pom.xml build.gradle cpanfile *.php *.py index.html; do
+    [[ -f $file ]] && return 0
+  done
+  return 1
+}
+
+has_ruby_code() {
+  local file
+  for file in config.ru Rakefile bin/rails *.rb lib/*.rb app/*.rb bin/*.rb; do [[ -f $file ]] && return 0; done
+  return 1
+}
+
+# Tells whether the source is a Ruby tool
+is_ruby() {
+  runs "$ruby_programs" && return 0
+  [[ -f config.ru ]] && return 0
+  has_line service.template '^type:[[:space:]]*["'\'']?ruby' && return 0
+  if [[ -f Gemfile ]]; then
+    if has_ruby_code || ! has_other_manifest; then return 0; fi
+    echo "note: Gemfile is left aside: there is no Ruby program"
+    return 1
+  fi
+  has_other_manifest && return 1
+  for file in *.rb; do return 0; done
+  return 1
+}

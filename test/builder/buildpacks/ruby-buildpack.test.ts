@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { ASource } from './run-buildpack.ts';
+
+const here = (await execa('ruby', ['-e', 'print RUBY_VERSION'], { reject: false })).stdout;
+const skip = here === '' && 'needs the Debian packages ruby and ruby-bundler';
+const minor = here.split('.').slice(0, 2).join('.');
+/** No server with gems answers here. */
+const offline = { BUNDLE_MIRROR__ALL: 'http://127.0.0.1:9/', BUNDLE_RETRY: '0' };
+const lock = (gems: string, wants: string) =>
+  `GEM\n  remote: https://rubygems.org/\n  specs:\n${gems}\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n${wants}\nBUNDLED WITH\n   2.4.10\n`;
+
+for (const [title, files, starts] of [
+  [
+    'config.ru under the puma of the Gemfile',
+    { Gemfile: 'gem "puma"\ngem "rack"\n', 'config.ru': 'run 1' },
+    'bundle exec puma -b tcp://0.0.0.0:$PORT',
+  ],
+  ['a classic Sinatra program', { 'hello.rb': 'require "sinatra"\nget("/") { "hello" }\n' }, 'ruby hello.rb'],
+  ['a program that listens by itself', { 'serve.rb': 'port = ENV.fetch("PORT", 4567)\n' }, 'ruby serve.rb'],
+] as const) {
+  test(`ruby: starts ${title}`, { skip }, async () => {
+    await using source = await ASource.of(files);
+    assert.equal((await source.run('ruby', 'detect')).code, 0);
+    const built = await source.run('ruby', 'build', offline);
+    assert.equal(built.code, 0, built.output);
+    assert.deepEqual(await source.processes(), { web: ['bash', '-c', `exec ${starts}`] });
+  });
+}
+
+test('ruby: the assets of Rails are compiled with a secret of the build, and the server gets its port', {
+  skip,
+}, async () => {
+  const rails =
+    'Gem::Specification.new { |s| s.name = "NAME"; s.version = "8.0.0"; s.summary = "x"; s.authors = ["x"]; s.files = [] }';
+  await using source = await ASource.of({
+    Gemfile:
+      'gem "railties", path: "vendor/railties"\ngem "propshaft", path: "vendor/propshaft"\ngem "rake"\n',
+    'vendor/railties/railties.gemspec': rails.replace('NAME', 'railties'),
+    'vendor/propshaft/propshaft.gemspec': rails.replace('NAME', 'propshaft'),
+    'bin/rails': '#!/usr/bin/env ruby\n',
+    Rakefile:
+      'namespace(:assets) { task(:precompile) { puts ENV.values_at("RAILS_ENV", "SECRET_KEY_BASE").join(" ") } }\n',
+  });
+  const built = await source.run('ruby', 'build', offline);
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, /Compiling assets\n\s+production dummy/);
+  assert.match(
+    (await source.processes())['web']?.[2] ?? '',
+    /^exec bundle exec rails server -b 0\.0\.0\.0 -p \$PORT/,
+  );
+});
+
+test('ruby: a release of the same minor version fits, and Bundler accepts it', { skip }, async () => {
+  await using source = await ASource.of({
+    Gemfile: `ruby "${minor}.99"\n`,
+    '.ruby-version': `${minor}.99\n`,
+    'app.rb': 'puts ENV["PORT"]\n',
+  });
+  assert.equal((await source.run('ruby', 'detect')).output.split('\n')[0], `ruby ${minor}.99 (Gemfile)`);
+  const built = await source.run('ruby', 'build', offline);
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, /Gemfile line 1 asks for Ruby .*\.99\. .* is used/);
+  assert.equal(await readFile(join(source.folder, '.ruby-version'), 'utf8'), `${here}\n`);
+});
+
+for (const [title, files, says] of [
+  [
+    'a Ruby that cannot be had',
+    { Gemfile: 'source "https://rubygems.org"\nruby "2.7.4"\n', 'config.ru': 'run 1' },
+    / ! {5}Gemfile line 2 asks for Ruby 2\.7\.4, and only Ruby \d\.\d can be had here: write ruby "~> \d\.\d" there/,
+  ],
+  [
+    'a range that does not have this Ruby',
+    { Gemfile: 'ruby "~> 9.1", ">= 9.1.2"\n', 'config.ru': 'run 1' },
+    / ! {5}Gemfile line 1 asks for Ruby ~> 9\.1, >= 9\.1\.2, and only Ruby/,
+  ],
+  [
+    'a .ruby-version that cannot be had',
+    { '.ruby-version': 'ruby-2.3.1\n', 'config.ru': 'run 1' },
+    / ! {5}\.ruby-version asks for Ruby 2\.3\.1, .* write \d\.\d into \.ruby-version/,
+  ],
+  [
+    'a .ruby-version that is misspelt',
+    { '.ruby-version': 'three\n', 'config.ru': 'run 1' },
+    / ! {5}\.ruby-version is not a version of Ruby: “three”/,
+  ],
+  [
+    'another Ruby',
+    { Gemfile: 'ruby "2.5.7", engine: "jruby", engine_version: "9.2.9.0"\n', 'config.ru': 'run 1' },
+    / ! {5}Gemfile line 1 asks for .*jruby.*, which cannot be had here/,
+  ],
+  [
+    'a Gemfile that is no Ruby',
+    { Gemfile: 'gem "rack\n', 'config.ru': 'run 1' },
+    / ! {5}Gemfile cannot be read: /,
+  ],
+  [
+    'a lock file out of step',
+    {
+      Gemfile: 'source "https://rubygems.org"\ngem "rack"\ngem "sinatra"\n',
+      'Gemfile.lock': lock('    rack (2.2.0)\n', '  rack\n'),
+      'config.ru': 'run 1',
+    },
+    / ! {5}Gemfile and Gemfile\.lock do not match\. Type `bundle install`/,
+  ],
+  [
+    'a server with gems that cannot be reached',
+    {
+      Gemfile: 'source "https://rubygems.org"\ngem "no-such-gem"\n',
+      'Gemfile.lock': lock('    no-such-gem (1.0.0)\n', '  no-such-gem\n'),
+      'config.ru': 'run 1',
+    },
+    / ! {5}The server with the gems cannot be reached: /,
+  ],
+  [
+    'a config.ru without a server',
+    { Gemfile: 'gem "rake"\n', 'config.ru': 'run 1' },
+    / ! {5}config\.ru needs a server, and the Gemfile has none\. Type `bundle add puma`/,
+  ],
+] as const) {
+  test(`ruby: the build fails with the reason: ${title}`, { skip }, async () => {
+    await using source = await ASource.of(files);
+    const built = await source.run('ruby', 'build', offline);
+    assert.equal(built.code, 1, built.output);
+    assert.match(built.output, says);
+  });
+}
+
+test('ruby: a Gemfile of a tool in another language is left aside', { skip }, async () => {
+  await using source = await ASource.of({ Gemfile: 'gem "jekyll"\n', 'requirements.txt': '' });
+  const { code, output } = await source.run('ruby', 'detect');
+  assert.deepEqual([code, output], [100, 'note: Gemfile is left aside: there is no Ruby program']);
+});
