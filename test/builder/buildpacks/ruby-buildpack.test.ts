@@ -59,11 +59,16 @@ test('ruby: a release of the same minor version fits, and Bundler accepts it', {
     Gemfile: `ruby "${minor}.99"\n`,
     '.ruby-version': `${minor}.99\n`,
     'app.rb': 'puts ENV["PORT"]\n',
+    'service.template': 'type: ruby2.7\n',
   });
   assert.equal((await source.run('ruby', 'detect')).output.split('\n')[0], `ruby ${minor}.99 (Gemfile)`);
   const built = await source.run('ruby', 'build', offline);
   assert.equal(built.code, 0, built.output);
   assert.match(built.output, /Gemfile line 1 asks for Ruby .*\.99\. .* is used/);
+  assert.match(
+    built.output,
+    / ! {5}service\.template asks for Ruby 2\.7\. Only Ruby .* is here, so it is used\./,
+  );
   assert.equal(await readFile(join(source.folder, '.ruby-version'), 'utf8'), `${here}\n`);
 });
 
