@@ -86,7 +86,7 @@ for (const [title, files, says] of [
   ],
   [
     'CGI scripts of which none has its modules',
-    { 'cgi-bin/wiki.pl': `#!/usr/bin/perl\nuse No::Such;\n` },
+    { 'cgi-bin/wiki.pl': `#!/usr/bin/perl\nuse No::Such;\nuse No::Other;\n` },
     /^ ! {5}cgi-bin\/wiki\.pl line 2 uses No::Such, which nothing provides/m,
   ],
 ] as const) {
