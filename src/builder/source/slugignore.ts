@@ -17,6 +17,7 @@ const kept: ReadonlySet<string> = new Set([
   'toolforge.yaml',
   'jobs.yaml',
   'jobs.yml',
+  'toolforge-jobs.yaml',
   'app.json',
 ]);
 

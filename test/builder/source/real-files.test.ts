@@ -268,6 +268,36 @@ const samples: readonly Sample[] = [
     ],
   },
   {
+    name: 'commands in a clone in the home folder, and a virtual environment made by hand',
+    files: {
+      'toolforge/jobs.yaml':
+        '- name: inrbot\n  image: python3.11\n  command: /data/project/inat/Reviewer/inrbot.sh\n  continuous: true\n  health-check-script: /data/project/inat/Reviewer/check.sh\n- name: fix\n  command: $HOME/wikipedia-bot/pyvenv/bin/python3 $HOME/wikipedia-bot/tasks/fix.py --all\n- name: lost\n  command: cd ~/elsewhere && pyvenv/bin/python x.py\n',
+      'inrbot.sh': '',
+      'check.sh': '',
+      'tasks/fix.py': '',
+    },
+    runs: 'fix=0 inrbot=1 lost=0 web',
+    settings: { inrbot: { healthCheckScript: './check.sh' } },
+    commands: {
+      inrbot: 'bash -c ./inrbot.sh',
+      fix: 'bash -c python3 ./tasks/fix.py --all',
+      lost: 'bash -c cd ~/elsewhere && python x.py',
+    },
+    says: [
+      /^toolforge\/jobs\.yaml: inrbot, fix will use files of the repository/,
+      /^toolforge\/jobs\.yaml: lost will not find files/,
+      /^toolforge\/jobs\.yaml: image python3\.11 \(inrbot\) has no effect here\.$/,
+    ],
+  },
+  {
+    name: 'manifests of Kubernetes with the name of a file of jobs',
+    files: { 'jobs.yaml': 'kind: Job\n---\nkind: Job\n' },
+    runs: 'web',
+    says: [
+      /^jobs\.yaml is not used, because it is no file of Toolforge: jobs\.yaml is not valid YAML .*multiple documents/,
+    ],
+  },
+  {
     name: 'a job in the image of another tool',
     files: {
       'jobs.yaml':

@@ -110,7 +110,6 @@ export function readComponents(
     return { ...component, isPublished, ...(isOnlyWithPort ? { isOnlyWithPort } : {}) };
   });
   assertFewScheduled(yaml, components, mostScheduled);
-  warnOfHome(yaml, components);
   return components;
 }
 
@@ -258,18 +257,5 @@ function assertFewScheduled(yaml: SettingsFile, components: readonly Component[]
     [],
     `${yaml.path} has ${scheduled} scheduled components, and a tool may have ${most} (scheduled_processes)`,
     'Let one of them do the work of several, or ask the operator for a higher scheduled_processes.',
-  );
-}
-
-/** Warns of commands that use files of the tool's home on Toolforge, because no such files are here. */
-function warnOfHome(yaml: SettingsFile, components: readonly Component[]): void {
-  const names = components
-    .filter(({ command }) => /\/data\/project\/|(^|[\s"'=:])~\/|\$\{?HOME\b/.test(command))
-    .map(({ name }) => name);
-  if (names.length === 0) return;
-  const all = `${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''}`;
-  yaml.warn(
-    [],
-    `${yaml.path}: ${all} will not find files in /data/project or the home folder, which is empty here. Commands start in the folder of the repository, so name its files without /data/project`,
   );
 }

@@ -1,12 +1,16 @@
+import { DeployError } from '../../../core/errors.ts';
 import type { ToolName } from '../../../core/names.ts';
 import { namesIn } from '../../folders.ts';
 import type { Component } from '../components.ts';
 import { isMapping, SettingsFile, shown } from '../yaml/settings-file.ts';
 import { type ComponentEntry, readComponents, type ToolforgeOptions } from './component-entries.ts';
+import { withoutHome } from './home-paths.ts';
 import { jobEntries } from './jobs.ts';
 
 const file = 'toolforge.yaml';
-const jobFiles = ['jobs.yaml', 'jobs.yml'];
+const jobFiles = [['jobs.yaml'], ['jobs.yml'], ['toolforge-jobs.yaml'], ['toolforge', 'jobs.yaml']];
+/** Matches the reason why a file of jobs can only be one of another program, such as Kubernetes. */
+const ofOthers = /multiple documents|is larger than/;
 const misspelt = /^\.?toolforge\.ya?ml$/i;
 const EXAMPLE =
   'Write, below `components:`, `NAME: {run: {command: python3 update.py, schedule: "@daily"}}`, and push again.';
@@ -29,30 +33,29 @@ export interface ToolforgeYaml {
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Running_jobs
  */
 export async function readToolforgeYaml(source: string, options: ToolforgeOptions): Promise<ToolforgeYaml> {
-  const read = await SettingsFile.read(source, [file], { code: 'BUILD_TOOLFORGE_YAML', hint: EXAMPLE });
-  const [jobs, ...others] = await Promise.all(
-    jobFiles.map((name) =>
-      SettingsFile.read(source, [name], {
-        code: 'BUILD_JOBS_YAML',
-        hint: 'Correct or remove it, and push again.',
-      }),
-    ),
-  ).then((files) => files.filter((one) => one !== null));
-  const isOfJobs = read !== null && Array.isArray(read.content);
-  if (read === null) {
-    const warnings = await misspeltFile(source);
-    if (jobs === undefined) return { components: [], warnings };
-    const components = readComponents(jobs, jobEntries(jobs, options.tool), options);
-    return { components, warnings: [...warnings, ...jobs.warnings, ...unused(others, jobs.path)] };
+  const found: SettingsFile[] = [];
+  const warnings: string[] = [];
+  for (const parts of [[file], ...jobFiles]) {
+    const isOfJobs = parts.at(-1) !== file;
+    try {
+      const one = await SettingsFile.read(source, parts, {
+        code: isOfJobs ? 'BUILD_JOBS_YAML' : 'BUILD_TOOLFORGE_YAML',
+        hint: isOfJobs ? 'Correct or remove it, and push again.' : EXAMPLE,
+      });
+      if (one !== null) found.push(one);
+    } catch (error) {
+      if (!(error instanceof DeployError) || !isOfJobs || !ofOthers.test(error.message)) throw error;
+      warnings.push(`${parts.join('/')} is not used, because it is no file of Toolforge: ${error.message}.`);
+    }
   }
-  const entries = isOfJobs ? jobEntries(read, options.tool) : componentEntries(read, options.tool);
-  const components = readComponents(read, entries, options);
-  const rest = [jobs, ...others].filter((one) => one !== undefined);
-  return { components, warnings: [...read.warnings, ...unused(rest, file)] };
-}
-
-function unused(files: readonly SettingsFile[], used: string): string[] {
-  return files.map(({ path }) => `${path} is not used, because ${used} is there.`);
+  const [yaml, ...others] = found;
+  if (yaml?.path !== file) warnings.push(...(await misspeltFile(source)));
+  if (yaml === undefined) return { components: [], warnings };
+  const isOfJobs = yaml.path !== file || Array.isArray(yaml.content);
+  const entries = isOfJobs ? jobEntries(yaml, options.tool) : componentEntries(yaml, options.tool);
+  const components = await withoutHome(yaml, source, readComponents(yaml, entries, options));
+  const unused = others.map(({ path }) => `${path} is not used, because ${yaml.path} is there.`);
+  return { components, warnings: [...warnings, ...yaml.warnings, ...unused] };
 }
 
 async function misspeltFile(source: string): Promise<string[]> {
