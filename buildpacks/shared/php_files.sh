@@ -16,16 +16,23 @@ has_php() {
   return 1
 }
 
+# has_manifest_of_another: tells whether a file says that the tool is written in another language
+has_manifest_of_another() {
+  local file
+  for file in requirements.txt pyproject.toml Pipfile go.mod Cargo.toml pom.xml Gemfile cpanfile "$@"; do [[ -f $file ]] && return 0; done
+  return 1
+}
+
 # Tells whether the source is a PHP tool
 is_php() {
   local folder file
-  for folder in $usual_roots; do has_php "$folder" && return 0; done
+  for folder in $usual_roots; do [[ -f $folder/index.php ]] && return 0; done
   for file in service.template public_html/service.template; do has_line "$file" '^type:[[:space:]]*["'\'']?php' && return 0; done
   has_line Procfile "^[A-Za-z0-9_-]+:.*(^|[[:space:];&|/'\"])(php[0-9.]*|heroku-php-(apache2|nginx)|composer|[^[:space:]]+\.php)([[:space:]]|$)" && return 0
-  [[ -f composer.json ]] || return 1
-  # In a tool of another language, a composer.json only brings tools for developers.
-  for file in package.json requirements.txt pyproject.toml go.mod Cargo.toml pom.xml Gemfile cpanfile; do [[ -f $file ]] && break; done
-  [[ ! -f $file ]]
+  has_manifest_of_another && return 1
+  for folder in $usual_roots; do has_php "$folder" && return 0; done
+  # Beside a package.json, a composer.json without pages only brings tools for developers.
+  [[ -f composer.json ]] && ! has_manifest_of_another package.json
 }
 
 # document_root: prints the folder whose files are served. Sets nothing; fails if the folder that the tool names is not there.

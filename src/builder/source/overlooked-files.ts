@@ -19,6 +19,7 @@ const READ = new Set([
   ...MANIFESTS.flat(),
   ...['.python-version', 'runtime.txt', '.nvmrc', '.node-version', 'package-lock.json', 'pnpm-lock.yaml'],
   ...['yarn.lock', 'Pipfile.lock', 'Gemfile.lock', 'Cargo.lock', 'composer.lock', 'go.sum', '.ruby-version'],
+  ...['.php-version'],
   ...['toolforge.yaml', 'jobs.yaml', 'service.template', 'project.toml', 'app.json', '.slugignore'],
   ...['index.html', 'index.php', 'manage.py', 'static.json', 'config.ru'],
 ]);
@@ -69,7 +70,7 @@ const SITE = /^(public|public_html|htdocs|web|static|assets)$/i;
 const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
   ['python', 'Python: requirements.txt, pyproject.toml, Pipfile, setup.py, or a file that ends in .py'],
   ['node', 'Node: package.json with dependencies, a build script or a start script'],
-  ['php', 'PHP: composer.json, or a file that ends in .php'],
+  ['php', 'PHP: composer.json, or a file that ends in .php, also in public_html/, public/ or htdocs/'],
   ['perl', 'Perl: cpanfile, or a file that ends in .psgi, .pl or .cgi'],
   ['ruby', 'Ruby: Gemfile or config.ru'],
   ['go', 'Go: go.mod'],
