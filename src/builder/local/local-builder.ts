@@ -9,6 +9,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import { isBuiltFor, markBuiltFor, whyUnusable } from '../../sandbox/build-mode.ts';
+import { certificateVariables } from '../../sandbox/certificate-variables.ts';
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
@@ -128,6 +129,7 @@ export class LocalBuilder implements Builder {
           HOME: places.path('home'),
           TMPDIR: places.path('tmp'),
           LANG: 'C.UTF-8',
+          ...certificateVariables(),
           // A buildpack that lacks a program can then say that a stack has it (buildpacks/shared/stack.sh).
           ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
         },

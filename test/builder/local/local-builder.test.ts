@@ -26,6 +26,15 @@ test('bin/detect and bin/build run in the workspace, with the variables of the B
   });
 });
 
+test('a build trusts the certificate authorities of the machine, unless a setting or config var names others', async () => {
+  const build = `cmp "$SSL_CERT_FILE" /etc/ssl/certs/ca-certificates.crt && test "$PIP_CERT" = /own.pem && echo "trusted $GIT_SSL_CAINFO"; ${webProcess}`;
+  await withBuilder({ one: { build } }, async (builder) => {
+    if (builder.sandbox.mode !== 'isolated') return;
+    await builder.build(source.folder, { configVars: { PIP_CERT: '/own.pem' } });
+    assert.match(builder.said, /trusted \/etc\/ssl\/certs\/ca-certificates\.crt\n/);
+  });
+});
+
 test('a buildpack sees the build environment of earlier buildpacks, and its own plan', async () => {
   const one = `mkdir -p "$CNB_LAYERS_DIR/l/bin" "$CNB_LAYERS_DIR/l/env" "$CNB_LAYERS_DIR/not/env"
     printf '#!/bin/sh\\necho tool of one\\n' >"$CNB_LAYERS_DIR/l/bin/of-one"; chmod +x "$CNB_LAYERS_DIR/l/bin/of-one"

@@ -5,6 +5,7 @@ import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { masking } from '../../../core/masking/masking.ts';
 import type { Process, Release } from '../../../core/types.ts';
+import { certificateVariables } from '../../../sandbox/certificate-variables.ts';
 import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../../sandbox/sandbox.ts';
 import { runTree } from '../../../stack/stacks.ts';
 import { withScript } from '../../health/script-check.ts';
@@ -263,6 +264,7 @@ export async function environment(
     HOME: place.home,
     TMPDIR: place.tmp,
     TOOL_DATA_DIR: place.home,
+    ...certificateVariables(),
     ...config.build_environment,
     ...fixed,
   };
