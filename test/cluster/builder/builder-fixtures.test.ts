@@ -7,17 +7,20 @@ import { ABuilder, fixtures, registryEnvironment } from '../../builder/a-builder
 import { isNoWait } from '../../contracts/builder.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 
-for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site', 'django-15']) {
+for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site']) {
   test(`the sample tool ${fixture} is built the same in the cluster and on this machine`, async () => {
     await using there = await AClusterBuilder.open();
     await using here = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     const source = join(fixtures, fixture);
     const [image, slug] = await Promise.all([there.build(source), here.build(source)]);
     assert.deepEqual(image.processes, slug.processes);
-    assert.deepEqual(image.buildpacks, slug.buildpacks);
+    assert.deepEqual(image.buildpacks.map(withoutVersion), slug.buildpacks.map(withoutVersion));
     assert.deepEqual(image.service, slug.service);
     // The detected buildpacks, and the notes about the source.
-    assert.deepEqual(beforeBuilding(there.lines), beforeBuilding(here.lines));
+    assert.deepEqual(
+      beforeBuilding(there.lines).map(withoutVersion),
+      beforeBuilding(here.lines).map(withoutVersion),
+    );
   });
 }
 
@@ -34,6 +37,11 @@ test('after a change of the source, a build in the cluster reuses the installed 
   assert.match(builder.said, /Reusing Debian packages: figlet/);
   await rm(source, { recursive: true });
 });
+
+/** The image has its own versions of languages, which may not be those of this machine. */
+function withoutVersion(text: string): string {
+  return text.replaceAll(/\b\d+(\.\d+)+\b/g, 'VERSION');
+}
 
 function beforeBuilding(lines: readonly string[]): string[] {
   const said = lines.filter(isNoWait);
