@@ -57,6 +57,6 @@ test('the packages of the images and of the stack are one list', async () => {
   assert.match(script, /"\$here\/packages"/);
   for (const name of ['run', 'build']) {
     const file = await readFile(join(source, `deploy/builder/${name}.Dockerfile`), 'utf8');
-    assert.match(file, /apt-get install -y --no-install-recommends \$packages/);
+    assert.match(file, /apt-get install -y --no-install-recommends( -o \S+)* \$packages/);
   }
 });
