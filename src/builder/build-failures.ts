@@ -128,8 +128,30 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
   return new DeployError(
     'BUILD_FAILED',
     `the buildpack ${id} wrote a result that the server cannot use: ${why}`,
-    'This is a mistake in the buildpack, not in your tool: tell the operator.',
+    'This is a mistake in the buildpack. Correct it if the buildpack is yours; otherwise tell the operator.',
     options,
+  );
+}
+
+/**
+ * The error of a buildpack that somebody named, but whose detection did not pass.
+ *
+ * @param said - The last line that the detection printed, or undefined.
+ */
+export function notDetected(id: string, said: string | undefined): DeployError {
+  return new DeployError(
+    'BUILD_FAILED',
+    `the buildpack ${id} does not take part, because its bin/detect exited 100${said === undefined ? '' : ` (${said.slice(0, 200)})`}`,
+    'The program bin/detect must exit with 0 in the folder of this source. Change it, or do not name this buildpack.',
+  );
+}
+
+/** The error of named buildpacks that all pass their detection, although no group fits. */
+export function planUnresolved(ids: readonly string[]): DeployError {
+  return new DeployError(
+    'BUILD_FAILED',
+    `no group of buildpacks fits with ${ids.join(' and ')}: a buildpack requires what no buildpack before it provides, or provides what none requires`,
+    'Let bin/detect write both [[provides]] and [[requires]] into the build plan for what the buildpack itself installs.',
   );
 }
 

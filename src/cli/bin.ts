@@ -14,6 +14,7 @@ import { progressTo } from '../core/progress.ts';
 import { sentence } from '../core/text/sentence.ts';
 import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin/admin.ts';
+import { buildpackCommands, runBuildpackCommand } from './admin/buildpack-commands.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
 import { runStack, stackCommands } from './admin/stack-commands.ts';
 import { findCommand } from './command-line/find-command.ts';
@@ -51,6 +52,7 @@ async function runBinary(terminal: Terminal): Promise<number> {
     if (findCommand(adminCommands, argv) !== null) return await administer(terminal);
     if (findCommand(recoveryCommands, argv) !== null) return await recover(terminal);
     if (findCommand(stackCommands, argv) !== null) return await stack(terminal);
+    if (findCommand(buildpackCommands, argv) !== null) return await buildpack(terminal);
     const [first, ...words] = argv;
     if (first === 'help' && findCommand(adminCommands, words) !== null) {
       return await administer({ ...terminal, argv: [...words, '--help'] });
@@ -60,6 +62,9 @@ async function runBinary(terminal: Terminal): Promise<number> {
     }
     if (first === 'help' && findCommand(stackCommands, words) !== null) {
       return await stack({ ...terminal, argv: [...words, '--help'] });
+    }
+    if (first === 'help' && findCommand(buildpackCommands, words) !== null) {
+      return await buildpack({ ...terminal, argv: [...words, '--help'] });
     }
     return await command(terminal);
   } catch (error) {
@@ -113,7 +118,10 @@ async function help({ out }: Terminal): Promise<number> {
   await write(
     out,
     listCommands(
-      [startCommand, ...adminCommands, ...stackCommands, ...recoveryCommands, ...commands],
+      [
+        ...[startCommand, ...adminCommands, ...stackCommands, ...buildpackCommands, ...recoveryCommands],
+        ...commands,
+      ],
       typedHere,
     ),
   );
@@ -183,6 +191,21 @@ async function stack({ argv, environment, out, err }: Terminal): Promise<number>
   });
 }
 
+async function buildpack({ argv, environment, out, err }: Terminal): Promise<number> {
+  const ended = new AbortController();
+  const end = () =>
+    ended.abort(new DeployError('INTERRUPTED', 'the command was interrupted', 'Type it again.'));
+  process.once('SIGINT', end).once('SIGTERM', end);
+  return await runBuildpackCommand({
+    argv,
+    config: () => readConfig(environment),
+    progress: progressTo((text) => void write(out, text)),
+    out: (text) => write(out, text),
+    err: (text) => write(err, text),
+    signal: ended.signal,
+  });
+}
+
 /**
  * Revokes the deploy tokens of the tool in the running server: all, or those that the user `by` made.
  *
@@ -232,7 +255,9 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
   if (findCommand(commands, argv) === null) {
     await write(
       err,
-      unknownCommand(argv[0] ?? '', [...commands, ...adminCommands, ...stackCommands, ...recoveryCommands]),
+      unknownCommand(argv[0] ?? '', [
+        ...[...commands, ...adminCommands, ...stackCommands, ...buildpackCommands, ...recoveryCommands],
+      ]),
     );
     return 2;
   }

@@ -71,7 +71,7 @@ async function runBuild(
     {
       name: `build of ${context.name}`,
       argv: [
-        places.path('buildpacks', buildpack.folder, 'bin', 'build'),
+        places.path(buildpack.place, buildpack.folder, 'bin', 'build'),
         places.path('layers', folder),
         places.path('platform'),
         places.path('plans', plan),
@@ -79,7 +79,7 @@ async function runBuild(
       env: {
         ...(buildpack.isEnvCleared ? environment : withPlatformVariables(environment, context.variables)),
         ...context.target,
-        CNB_BUILDPACK_DIR: places.path('buildpacks', buildpack.folder),
+        CNB_BUILDPACK_DIR: places.path(buildpack.place, buildpack.folder),
         CNB_PLATFORM_DIR: places.path('platform'),
         CNB_BP_PLAN_PATH: places.path('plans', plan),
         CNB_LAYERS_DIR: places.path('layers', folder),

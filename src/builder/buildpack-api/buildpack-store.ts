@@ -6,13 +6,16 @@ import { z } from 'zod';
 import { systemCode } from '../../core/errors.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { makeFolder, namesIn } from '../folders.ts';
+import { buildpackApi } from './buildpack-folder.ts';
 
 /** One Cloud Native Buildpack. */
 export interface Buildpack {
   /** The id, such as `toolforge/python`. */
   readonly id: string;
   readonly version: string;
-  /** The name of the buildpack's folder in the store. */
+  /** Where the folder of the buildpack is: among the server's buildpacks, or in the source of the tool. */
+  readonly place: 'buildpacks' | 'workspace';
+  /** The path of the buildpack's folder below its place. */
   readonly folder: string;
   /** True if the buildpack gets the variables of operator and tool only as files in /platform/env (`clear-env`). */
   readonly isEnvCleared: boolean;
@@ -27,10 +30,12 @@ export interface GroupMember {
 export interface BuildpackStore {
   readonly folder: string;
   readonly order: readonly (readonly GroupMember[])[];
+  /** The ids of the buildpacks that somebody has asked for by name. They are required in every group. */
+  readonly named: readonly string[];
 }
 
 const buildpackFile = z.object({
-  api: z.string().regex(/^0\.(8|9|10|11|12)$/, 'the Buildpack API must be 0.8 to 0.12'),
+  api: buildpackApi,
   buildpack: z.object({
     id: z.string().regex(/^[A-Za-z0-9][-A-Za-z0-9./]*$/),
     version: z.string(),
@@ -59,13 +64,15 @@ export async function readBuildpacks(folder: string): Promise<BuildpackStore> {
     if (text === null) continue;
     const { buildpack } = buildpackFile.parse(parse(text));
     const { id, version } = buildpack;
-    buildpacks.set(id, { id, version, folder: name, isEnvCleared: buildpack['clear-env'] });
+    const isEnvCleared = buildpack['clear-env'];
+    buildpacks.set(id, { id, version, place: 'buildpacks', folder: name, isEnvCleared });
   }
   const order = await readIfThere(join(folder, 'order.toml'));
   if (order === null) {
     return {
       folder,
       order: [[...buildpacks.values()].map((buildpack) => ({ buildpack, isOptional: true }))],
+      named: [],
     };
   }
   const groups = orderFile.parse(parse(order)).order.map(({ group }) =>
@@ -77,7 +84,7 @@ export async function readBuildpacks(folder: string): Promise<BuildpackStore> {
       return { buildpack, isOptional: optional };
     }),
   );
-  return { folder, order: groups };
+  return { folder, order: groups, named: [] };
 }
 
 async function readIfThere(path: string): Promise<string | null> {

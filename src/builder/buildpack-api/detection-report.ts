@@ -1,7 +1,7 @@
 import type { Progress } from '../../core/progress.ts';
 import { duration } from '../../core/text/duration.ts';
 import type { Exit } from '../../sandbox/sandbox.ts';
-import { noBuildpack, type StepLimits, stepFailed } from '../build-failures.ts';
+import { noBuildpack, notDetected, planUnresolved, type StepLimits, stepFailed } from '../build-failures.ts';
 import { lookedFor } from '../source/overlooked-files.ts';
 import type { PreparedSource } from '../source/prepared-source.ts';
 import { nameOf } from './buildpack-store.ts';
@@ -62,12 +62,22 @@ export function sayBuilding(progress: Progress, { warnings }: PreparedSource, li
  * Prints what each language needs, the output of all detections and the warnings about the source, because no group of
  * buildpacks fits.
  *
- * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke.
+ * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke or a buildpack that somebody named does not
+ *   fit.
  */
 export function failDetection(
   progress: Progress,
   ends: DetectionEnds,
-  { source, limits }: { readonly source: Omit<DetectedSource, 'webLine'>; readonly limits: StepLimits },
+  {
+    source,
+    named,
+    limits,
+  }: {
+    readonly source: Omit<DetectedSource, 'webLine'>;
+    /** The ids of the buildpacks that somebody has asked for by name. */
+    readonly named: readonly string[];
+    readonly limits: StepLimits;
+  },
 ): never {
   const notes: string[] = [];
   for (const line of lookedFor(new Set([...ends.keys()].map(nameOf)))) progress.line(line);
@@ -83,6 +93,10 @@ export function failDetection(
   if (broken !== undefined) {
     const [id, { end, lines }] = broken;
     throw stepFailed({ ...end, name: detectionOf(id), lastLines: lines }, limits);
+  }
+  if (named.length > 0) {
+    const left = named.find((id) => ends.get(id)?.result !== 'pass');
+    throw left === undefined ? planUnresolved(named) : notDetected(left, ends.get(left)?.lines.at(-1));
   }
   throw noBuildpack(source.files, [...notes, ...source.overlooked]);
 }

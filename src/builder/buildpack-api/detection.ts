@@ -73,7 +73,7 @@ export async function detect(
     );
     return found;
   }
-  failDetection(context.progress, asked, { source, limits: context.limits });
+  failDetection(context.progress, asked, { source, named: store.named, limits: context.limits });
 }
 
 type Asked = Map<string, Detected>;
@@ -147,7 +147,7 @@ async function askTogether(
       name: `detection of ${context.name}`,
       argv: [
         ...['/bin/sh', '-c', TOGETHER, 'sh', places.path('platform'), places.path('detected')],
-        ...buildpacks.flatMap(({ folder }, index) => [names[index] ?? '', places.path('buildpacks', folder)]),
+        ...buildpacks.flatMap(({ place, folder }, index) => [names[index] ?? '', places.path(place, folder)]),
       ],
       env: { ...environment, ...context.target, CNB_PLATFORM_DIR: places.path('platform') },
       cwd: places.path('workspace'),

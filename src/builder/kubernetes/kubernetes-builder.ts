@@ -193,6 +193,7 @@ export class KubernetesBuilder implements Builder {
         builder,
         repositories,
         registrySecret: login.secret,
+        own: source.own,
         sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
         annotations: annotationsOf({ commit, account: login.account, oldCache }),
       });

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { Progress } from '../../core/progress.ts';
 import type { BuildRequest } from '../builder.ts';
+import { type OwnBuildpacks, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
 import { namesIn } from '../folders.ts';
 import { buildSecrets, readAppJson } from './app-json.ts';
 import type { ProcessRequests } from './components.ts';
@@ -20,6 +21,8 @@ export interface PreparedSource extends ProcessRequests {
   readonly leftOut: string | null;
   /** The variables of the build, for config vars that are not set. */
   readonly buildVariables: Readonly<Record<string, string>>;
+  /** The buildpacks in the source that project.toml names. */
+  readonly own: OwnBuildpacks;
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
@@ -34,7 +37,7 @@ export interface PreparedSource extends ProcessRequests {
  * reads service.template, toolforge.yaml, jobs.yaml, app.json and project.toml.
  *
  * @throws DeployError `BUILD_CONFLICT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
- * `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`
+ *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`
  */
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars'> & { readonly mostScheduled: number },
@@ -55,6 +58,7 @@ export async function prepareSource(
   const app = await readAppJson(folder, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
+  const own = await readOwnBuildpacks(folder);
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...rewritten,
@@ -62,6 +66,7 @@ export async function prepareSource(
     ...asked.warnings,
     ...project.warnings,
     ...app.warnings,
+    ...own.warnings,
     ...procfile.warnings,
     ...(await windowsScripts(folder)),
     ...(await sourceWarnings(folder)),
@@ -76,6 +81,7 @@ export async function prepareSource(
     variables: app.variables,
     secrets: app.secrets,
     buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
+    own,
     warnings,
     files,
     webLine: procfile.web,

@@ -1,6 +1,8 @@
 import type { V1Container, V1Job, V1JobSpec } from '@kubernetes/client-node';
 import type { Applied } from '../../../kubernetes/apply.ts';
+import type { OwnBuildpacks } from '../../buildpack-api/own-buildpacks.ts';
 import { type BuildVolume, mountsOf, volumesOf } from './build-volumes.ts';
+import { ownBuildpackOptions, withOwnBuildpackFolder } from './own-buildpacks-script.ts';
 
 /** The steps of a build, in order. Each runs in a container of its own. */
 export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export'] as const;
@@ -28,6 +30,8 @@ export interface BuildJob {
   /** The hosts of registries that use HTTP without TLS. */
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;
+  /** The buildpacks in the source. */
+  readonly own: OwnBuildpacks;
   readonly secrets: {
     /** The Secret with `authorization`, the HTTP header to fetch the source with, and `project-metadata.toml`. */
     readonly build: string;
@@ -170,13 +174,24 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       return lifecycle('analyzer', ...rest, '-tag', job.newestImage, job.image);
     }
     case 'detect':
-      return lifecycle('detector', ...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan'));
+      return withOwnBuildpackFolder(
+        job.own,
+        lifecycle(
+          'detector',
+          ...[...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan')],
+          ...ownBuildpackOptions(job.own, phase),
+        ),
+      );
     case 'restore': {
       const from = job.useCache ? cache : ['-skip-layers'];
       return lifecycle('restorer', ...user, ...registry, ...control('analyzed', 'group'), ...from);
     }
     case 'build':
-      return lifecycle('builder', ...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan'));
+      return lifecycle(
+        'builder',
+        ...[...telling, ...app, ...platform, ...control('analyzed', 'group', 'plan')],
+        ...ownBuildpackOptions(job.own, phase),
+      );
     case 'export':
       return lifecycle(
         'exporter',

@@ -32,9 +32,10 @@ export function planJob(options: {
    */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
+  readonly own: BuildJob['own'];
   readonly annotations: BuildJob['annotations'];
 }): BuildJob {
-  const { config, builder, repositories, registrySecret, sourceUrl, annotations } = options;
+  const { config, builder, repositories, registrySecret, sourceUrl, own, annotations } = options;
   const { tool, id, useCache } = options.request;
   const name = newJobName(tool);
   const image = imageOf(repositories);
@@ -50,6 +51,7 @@ export function planJob(options: {
     useCache,
     plainHttpHosts: config.registry_plain_http,
     sourceUrl,
+    own,
     secrets: {
       build: `${name}-build`,
       platform: `${name}-platform`,

@@ -2,6 +2,7 @@ import type { Progress } from '../../../core/progress.ts';
 import { type StepLimits, stepFailed } from '../../build-failures.ts';
 import type { BuildLimits } from '../../build-limits.ts';
 import { sayBuilding } from '../../buildpack-api/detection-report.ts';
+import { ownIds } from '../../buildpack-api/own-buildpacks.ts';
 import { LastLines } from '../../failure-reason.ts';
 import { parseReference } from '../../registry/image-reference.ts';
 import type { PreparedSource } from '../../source/prepared-source.ts';
@@ -90,7 +91,8 @@ export class BuildNarrator {
 
   #failDetection(end: ContainerEnd): never {
     if (NOT_DETECTED.has(end.exitCode)) {
-      this.#detection.failFound(this.#progress, this.#source, this.#limits);
+      const named = ownIds(this.#source.own);
+      this.#detection.failFound(this.#progress, { source: this.#source, named, limits: this.#limits });
     }
     const { exitCode: code, isOutOfMemory } = end;
     const step = { name: 'the detection', code, signal: null, isOutOfMemory, lastLines: this.#lastLines.all };

@@ -1,6 +1,5 @@
 import type { Progress } from '../../../core/progress.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
-import type { StepLimits } from '../../build-failures.ts';
 import {
   type DetectedSource,
   type DetectionEnd,
@@ -59,8 +58,8 @@ export class DetectionOutput {
   }
 
   /** Reports that no buildpack fits. @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke. */
-  failFound(progress: Progress, source: Omit<DetectedSource, 'webLine'>, limits: StepLimits): never {
-    failDetection(progress, this.#told, { source, limits });
+  failFound(progress: Progress, facts: Parameters<typeof failDetection>[2]): never {
+    failDetection(progress, this.#told, facts);
   }
 
   /**

@@ -16,6 +16,7 @@ const job: BuildJob = {
   cacheImage: 'registry.example.org/tool-wc/cache:latest',
   useCache: true,
   plainHttpHosts: [],
+  own: { first: [], beforeProcfile: [], last: [], warnings: [] },
   sourceUrl: 'https://push.example.org/-/source',
   secrets: { build: 'b', platform: 'p', registry: 'r', pull: null },
   limits: { cpuMillis: 2000, memoryBytes: 2 ** 31, diskBytes: 2 ** 32, seconds: 900 },

@@ -90,7 +90,7 @@ test('if several groups of buildpacks were tried, the group that passed is repor
 test('if no buildpack detects the tool, what each language needs is shown, each output once, and the refusal has the notes and the files', () => {
   const lines = said((progress) =>
     assert.throws(
-      () => reading(NOTHING).failFound(progress, lost, limits),
+      () => reading(NOTHING).failFound(progress, { source: lost, named: [], limits }),
       failsWith(
         'NO_BUILDPACK',
         /only for linters\. procfile\.txt is not used: .* package\.json, procfile\.txt/,
@@ -110,7 +110,7 @@ test('if no buildpack detects the tool and a detection broke, the broken detecti
   const broken = `${NOTHING}\n======== Output: a/b@1 ========\nBoom: it cannot\n======== Results ========\nerr:  a/b@1 (3)`;
   said((progress) =>
     assert.throws(
-      () => reading(broken).failFound(progress, nothing, limits),
+      () => reading(broken).failFound(progress, { source: nothing, named: [], limits }),
       failsWith('BUILD_FAILED', /^the detection of b exited 3: Boom: it cannot$/),
     ),
   );
@@ -120,6 +120,8 @@ test('only the first 100 lines of a detection with endless output are kept', () 
   const output = reading('======== Output: a/b@1 ========');
   for (let line = 0; line < 10_000; line += 1) output.read(`line ${line}`);
   for (const line of ['======== Results ========', 'fail: a/b@1']) output.read(line);
-  const lines = said((progress) => assert.throws(() => output.failFound(progress, nothing, limits)));
+  const lines = said((progress) =>
+    assert.throws(() => output.failFound(progress, { source: nothing, named: [], limits })),
+  );
   assert.equal(lines.length, 100);
 });

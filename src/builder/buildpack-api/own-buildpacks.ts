@@ -1,0 +1,198 @@
+import { posix } from 'node:path';
+import { parse } from 'smol-toml';
+import { z } from 'zod';
+import { DeployError } from '../../core/errors.ts';
+import { hasEntry, MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
+import { type DescribedBuildpack, readBuildpackFolder, tomlProblem } from './buildpack-folder.ts';
+import type { BuildpackStore } from './buildpack-store.ts';
+
+const FILE = 'project.toml';
+/** A list of project.toml may name at most this many buildpacks of the repository. */
+const MAX_OWN = 10;
+
+/** A buildpack in the repository of a tool. */
+export interface OwnBuildpack extends DescribedBuildpack {
+  /** The path of its folder below the top of the source, without `.` and `..`. Empty for the top itself. */
+  readonly path: string;
+}
+
+/** The buildpacks that a tool brings in its repository, by their place in the order of the build. */
+export interface OwnBuildpacks {
+  /** Those of `pre.group`, which build before all others. */
+  readonly first: readonly OwnBuildpack[];
+  /** Those of `group`. They build after those of the server, but before the buildpack `procfile`. */
+  readonly beforeProcfile: readonly OwnBuildpack[];
+  /** Those of `post.group`, which build after all others. */
+  readonly last: readonly OwnBuildpack[];
+  /** A sentence about the parts of project.toml that have no effect. */
+  readonly warnings: readonly string[];
+}
+
+/** The buildpack that checks the commands of the Procfile, so all programs must be there before it builds. */
+const PROCFILE = 'toolforge/procfile';
+
+const entries = z
+  .array(
+    z.object({
+      id: z.string().optional(),
+      uri: z.string().optional(),
+      script: z.unknown().optional(),
+    }),
+  )
+  .default([]);
+const group = z.object({ group: entries }).prefault({});
+const io = z.object({ group: entries, pre: group, post: group }).prefault({});
+const descriptor = z.object({
+  io: z.object({ buildpacks: io }).prefault({}),
+  // The place of the group in version 0.1 of the specification.
+  build: z.object({ buildpacks: entries }).prefault({}),
+});
+type Entry = z.output<typeof entries>[number];
+
+/**
+ * Reads the buildpacks that project.toml names, and those of them that are folders of the repository. Other names have
+ * no effect, because the files of a tool decide which buildpacks of the server take part.
+ *
+ * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used; `BAD_BUILDPACK`.
+ * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
+ */
+export async function readOwnBuildpacks(source: string): Promise<OwnBuildpacks> {
+  const { io, build } = await readDescriptor(source);
+  const { pre, group, post } = io.buildpacks;
+  const others: string[] = [];
+  const [first, beforeProcfile, last] = [
+    await ownOf(source, pre.group, others),
+    await ownOf(source, [...group, ...build.buildpacks], others),
+    await ownOf(source, post.group, others),
+  ];
+  const own = { first, beforeProcfile, last, warnings: others.length === 0 ? [] : [withoutEffect(others)] };
+  const ids = ownIds(own);
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+  if (twice !== undefined)
+    throw unusable(`names two buildpacks with the id ${twice}`, 'Give each buildpack an id of its own.');
+  return own;
+}
+
+/** The ids of a tool's own buildpacks. */
+export function ownIds({ first, beforeProcfile, last }: OwnBuildpacks): string[] {
+  return [...first, ...beforeProcfile, ...last].map(({ id }) => id);
+}
+
+/**
+ * Adds the buildpacks of a tool to each group of the server's buildpacks.
+ *
+ * @throws DeployError `BAD_BUILDPACK` if one has the id of a buildpack of the server.
+ */
+export function withOwnBuildpacks(store: BuildpackStore, own: OwnBuildpacks): BuildpackStore {
+  const ids = ownIds(own);
+  const taken = store.order.flat().find(({ buildpack }) => ids.includes(buildpack.id));
+  if (taken !== undefined) throw idTaken(taken.buildpack.id);
+  const members = (list: readonly OwnBuildpack[]) =>
+    list.map(({ path, ...described }) => ({
+      buildpack: { ...described, place: 'workspace' as const, folder: path },
+      isOptional: false,
+    }));
+  const [first, beforeProcfile, last] = [own.first, own.beforeProcfile, own.last].map(members);
+  return {
+    ...store,
+    order: store.order.map((group) => {
+      const found = group.findIndex(({ buildpack }) => buildpack.id === PROCFILE);
+      const end = found < 0 ? group.length : found;
+      return [first, group.slice(0, end), beforeProcfile, group.slice(end), last].flatMap(
+        (list) => list ?? [],
+      );
+    }),
+    named: [...store.named, ...ids],
+  };
+}
+
+/**
+ * Reads the buildpacks of one list that are folders of the repository.
+ *
+ * @param others - Gets the names of those that are not.
+ */
+async function ownOf(source: string, list: readonly Entry[], others: string[]): Promise<OwnBuildpack[]> {
+  const own: OwnBuildpack[] = [];
+  for (const entry of list) {
+    const path = await pathOf(source, entry);
+    if (path === null) {
+      others.push(entry.uri ?? entry.id ?? '');
+      continue;
+    }
+    if (own.length === MAX_OWN)
+      throw unusable(
+        `names more than ${MAX_OWN} buildpacks of the repository`,
+        'Put several steps into one buildpack.',
+      );
+    const parts = path === '' ? [] : path.split('/');
+    own.push({ ...(await readBuildpackFolder(source, parts, path === '' ? '.' : path)), path });
+  }
+  return own;
+}
+
+async function readDescriptor(source: string): Promise<z.output<typeof descriptor>> {
+  const text = await readPlainFile(source, [FILE], MAX_TOML_BYTES).catch((error: unknown) => {
+    throw error instanceof RangeError
+      ? unusable(`is larger than ${MAX_TOML_BYTES} bytes`, 'Remove what it does not need.')
+      : error;
+  });
+  let content: unknown;
+  try {
+    content = parse((text ?? '').replace(/^\uFEFF/, ''));
+  } catch (error) {
+    throw unusable(`is not valid TOML${tomlProblem(error)}`, 'Correct this line, commit and push again.');
+  }
+  const { success, data, error } = descriptor.safeParse(content);
+  if (success) return data;
+  const [issue] = error.issues;
+  throw unusable(
+    `cannot be used: ${issue?.path.join('.')}: ${issue?.message}`,
+    'A buildpack is named by two lines: [[io.buildpacks.group]] and uri = "./my-buildpack".',
+  );
+}
+
+/**
+ * The path of a buildpack below the top of the source. Null if the entry names a buildpack that is not in the
+ * repository.
+ */
+async function pathOf(source: string, { id, uri, script }: Entry): Promise<string | null> {
+  if (script !== undefined)
+    throw unusable(
+      `has an inline script as the buildpack ${JSON.stringify(id ?? '').slice(0, 80)}`,
+      'Put the script into a folder of the repository, as bin/build of a buildpack: see docs/writing-a-buildpack.md.',
+    );
+  if (uri === undefined) return null;
+  const name = uri.replace(/^file:(\/\/)?/, '');
+  const path = posix.normalize(name).replace(/\/+$/, '').replace(/^\.$/, '');
+  const isPath = name !== uri || /^\.{0,2}\/|^\.{1,2}$/.test(name);
+  if (!isPath && (/:/.test(name) || !(await hasEntry(source, [...path.split('/'), 'buildpack.toml']))))
+    return null;
+  const isInside = !path.startsWith('/') && path !== '..' && !path.startsWith('../');
+  // Git has no such names, and the lifecycle gets the path as a line of text.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are the ones to refuse
+  if (!isInside || /[\x00-\x1f]/.test(path))
+    throw unusable(
+      `names the buildpack ${JSON.stringify(uri).slice(0, 200)}, which is not in the repository`,
+      'Name a folder of the repository by its path from the top: uri = "./my-buildpack".',
+    );
+  return path;
+}
+
+function withoutEffect(names: readonly string[]): string {
+  // The names are the maintainer's text, so they may be long or have any characters.
+  const shown = names.slice(0, 5).map((name) => name.replace(/[^\x20-\x7e]/g, '?').slice(0, 100));
+  const more = names.length > shown.length ? ` and ${names.length - shown.length} more` : '';
+  return `${FILE} names ${shown.join(', ')}${more}. These names have no effect, because the files of the tool decide which buildpacks of this server take part.`;
+}
+
+function idTaken(id: string): DeployError {
+  return new DeployError(
+    'BAD_BUILDPACK',
+    `the repository has a buildpack with the id ${id}, but this server has a buildpack of this id`,
+    'Choose another id in its buildpack.toml.',
+  );
+}
+
+function unusable(why: string, hint: string): DeployError {
+  return new DeployError('BUILD_PROJECT_TOML', `the file ${FILE} ${why}`, hint);
+}

@@ -1,0 +1,69 @@
+import { type OwnBuildpack, type OwnBuildpacks, ownIds } from '../../buildpack-api/own-buildpacks.ts';
+
+/** The folder in which the lifecycle finds the buildpacks of a build if the tool brings some of its own. */
+const FOLDER = '/detected/buildpacks';
+/** The order of those buildpacks. */
+const ORDER = '/detected/order.toml';
+
+/**
+ * Makes a folder with links to the buildpacks of the image and of the tool, and an order. In the order, one buildpack
+ * stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is taken out of that
+ * order, because it comes after the buildpacks of the tool.
+ *
+ * The arguments are three words for each buildpack of the tool (its id, version and path), `.image` or `.procfile` for
+ * those of the image, then `--` and the command line of the detector.
+ *
+ * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#buildpacktoml-toml (order)
+ */
+const SCRIPT = `
+all=${FOLDER} order=${ORDER} image=toolforge-push/image
+mkdir $all
+for entry in "\${CNB_BUILDPACKS_DIR:-/cnb/buildpacks}"/*; do ln -s "$entry" $all/; done
+mkdir -p $all/toolforge-push_image/0
+{
+  printf 'api = "0.10"\\n[buildpack]\\nid = "%s"\\nversion = "0"\\n' $image
+  awk -v RS= -v ORS='\\n\\n' -v procfile=$order.procfile '
+    /"toolforge\\/procfile"/ && split($0, _, "[[]order[.]group[]]") == 2 { print >procfile; next }
+    { print }' "\${CNB_ORDER_PATH:-/cnb/order.toml}"
+} >$all/toolforge-push_image/0/buildpack.toml
+member() { printf '[[order.group]]\\nid = "%s"\\nversion = "%s"\\n' "$1" "$2" >>$order; }
+echo '[[order]]' >$order
+while [ "$1" != -- ]; do
+  case $1 in
+    .image) member $image 0; shift; continue ;;
+    .procfile) cat $order.procfile >>$order 2>/dev/null || true; shift; continue ;;
+  esac
+  folder=$all/\${1//\\//_}
+  if [ -e "$folder" ]; then
+    echo "ERROR: the repository has a buildpack with the id $1, but the builder image has a buildpack of this id"
+    exit 1
+  fi
+  mkdir "$folder"
+  ln -s "/workspace/$3" "$folder/$2"
+  member "$1" "$2"
+  shift 3
+done
+shift
+exec "$@"`;
+
+/** The options of the lifecycle's detector or builder that name the buildpacks of the tool and of the image. */
+export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build'): string[] {
+  if (isEmpty(own)) return [];
+  return ['-buildpacks', FOLDER, ...(phase === 'detect' ? ['-order', ORDER] : [])];
+}
+
+/** The command line of the detector, after a script that adds the tool's own buildpacks if there are any. */
+export function withOwnBuildpackFolder(own: OwnBuildpacks, detector: readonly string[]): string[] {
+  if (isEmpty(own)) return [...detector];
+  const words = (list: readonly OwnBuildpack[]) =>
+    list.flatMap(({ id, version, path }) => [id, version, path]);
+  return [
+    ...['/bin/bash', '-euo', 'pipefail', '-c', SCRIPT, 'bash'],
+    ...[...words(own.first), '.image', ...words(own.beforeProcfile), '.procfile', ...words(own.last), '--'],
+    ...detector,
+  ];
+}
+
+function isEmpty(own: OwnBuildpacks): boolean {
+  return ownIds(own).length === 0;
+}
