@@ -1,4 +1,5 @@
-# Reads which packages the tool asks for in its Aptfile and project.toml. The files are data: no part of them runs.
+# Reads which packages the tool asks for in its Aptfile and project.toml, and which packages other buildpacks
+# require. The files are data: no part of them runs.
 # Sourced by bin/detect and bin/build.
 
 has_apt_table() { [[ -f project.toml ]] && grep -qE $'^(\xef\xbb\xbf)?''[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
@@ -45,6 +46,10 @@ read_packages() {
       add_package "$word" "Line $number of project.toml"
     done < <(LC_ALL=C awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
   fi
+  # The build plan has the packages that later buildpacks require. The builder has written it, each list on one line.
+  while IFS= read -r word; do
+    add_package "$word" 'A package of the build plan'
+  done < <(sed -nE 's/^[[:space:]]*packages = \[(.*)\]$/\1/p' "$CNB_BP_PLAN_PATH" | tr , '\n' | sed -nE 's/^ *"([^"]*)" *$/\1/p')
   [[ ${#wanted[@]} -le 200 ]] || fail "The tool asks for more than 200 packages: ask for fewer."
 }
 

@@ -29,7 +29,7 @@ export interface OwnBuildpacks {
 }
 
 /** The buildpack that checks the commands of the Procfile, so all programs must be there before it builds. */
-const PROCFILE = 'toolforge/procfile';
+export const PROCFILE = 'toolforge/procfile';
 
 const entries = z
   .array(
@@ -76,6 +76,12 @@ export async function readOwnBuildpacks(source: string): Promise<OwnBuildpacks> 
 /** The ids of a tool's own buildpacks. */
 export function ownIds({ first, beforeProcfile, last }: OwnBuildpacks): string[] {
   return [...first, ...beforeProcfile, ...last].map(({ id }) => id);
+}
+
+/** A tool's own buildpacks without the one that has this id. */
+export function withoutOwn({ first, beforeProcfile, last, warnings }: OwnBuildpacks, id: string): OwnBuildpacks {
+  const others = (list: readonly OwnBuildpack[]) => list.filter((own) => own.id !== id);
+  return { first: others(first), beforeProcfile: others(beforeProcfile), last: others(last), warnings };
 }
 
 /**

@@ -33,7 +33,7 @@ import { type Detection, detect } from '../buildpack-api/detection.ts';
 import { sayBuilding } from '../buildpack-api/detection-report.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers } from '../buildpack-api/layers.ts';
-import { withOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
+import { withOwnBuildpacks, withoutOwn } from '../buildpack-api/own-buildpacks.ts';
 import { makeFolder, sweepFolder } from '../folders.ts';
 import { largestFolders } from '../largest-folders.ts';
 import { assertRunnable, requestedProcesses } from '../source/components.ts';
@@ -50,11 +50,12 @@ export interface LocalBuilderOptions {
   readonly log: Log;
   /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
   readonly quietMs?: number;
-  /**
-   * Set to try buildpacks. Called with the result of the detection. In a trial, every buildpack must take part, and a
-   * build without processes is no error.
-   */
-  readonly onTrial?: (detection: Detection) => void;
+  /** Set to try one buildpack. It must take part then, and a build without processes is no error. */
+  readonly trial?: {
+    readonly id: string;
+    /** Called with the result of the detection. */
+    readonly onDetected: (detection: Detection) => void;
+  };
 }
 
 /**
@@ -205,11 +206,13 @@ export class LocalBuilder implements Builder {
     const context = { ...withoutVariables, variables };
     await writeVariables(places, variables);
     await sandbox.own([folders.artifact], request.toolNumber);
-    const { onTrial } = this.#options;
-    const tried = onTrial === undefined ? [] : store.order.flat().map(({ buildpack }) => buildpack.id);
-    const wanted = withOwnBuildpacks({ ...store, named: tried }, source.own);
+    const { trial } = this.#options;
+    const wanted =
+      trial === undefined
+        ? withOwnBuildpacks(store, source.own)
+        : withOwnBuildpacks({ ...store, named: [trial.id] }, withoutOwn(source.own, trial.id));
     const detection = await detect(context, wanted, source);
-    onTrial?.(detection);
+    trial?.onDetected(detection);
     sayBuilding(progress, source, this.#options.config.build_time);
     for (const id of detection.group) {
       state.reached.set(id, 'not started');
@@ -220,7 +223,7 @@ export class LocalBuilder implements Builder {
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
     const requested = requestedProcesses(built.processes, source, (text) => progress.warn(text));
-    if (onTrial === undefined) assertRunnable(requested.processes, this.#options.config.process_types);
+    if (trial === undefined) assertRunnable(requested.processes, this.#options.config.process_types);
     return await this.#finish(request, context, layerPlaces, {
       ...requested,
       buildpacks: built.buildpacks,

@@ -1,6 +1,10 @@
+import { existsSync } from 'node:fs';
 import { chmod, cp, mkdtemp, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, relative, resolve } from 'node:path';
+import { stringify } from 'smol-toml';
+import type { Config } from '../../config.ts';
+import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import { commitId, toolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
@@ -10,14 +14,17 @@ import type { Sandbox } from '../../sandbox/sandbox.ts';
 import { stacksFolder } from '../../stack/stacks.ts';
 import type { BuildSettings } from '../build-settings.ts';
 import { readBuildpackFolder } from '../buildpack-api/buildpack-folder.ts';
+import { readBuildpacks } from '../buildpack-api/buildpack-store.ts';
 import type { Detection } from '../buildpack-api/detection.ts';
 import { launchEnvironment } from '../buildpack-api/launch-environment.ts';
+import { PROCFILE } from '../buildpack-api/own-buildpacks.ts';
 import { type Layer, readLayers } from '../buildpack-api/layers.ts';
-import { makeFolder } from '../folders.ts';
 import { LocalBuilder } from './local-builder.ts';
 
-/** What one buildpack made of a source. */
+/** What a buildpack, and those of the server that take part, made of a source. */
 export interface Trial {
+  /** The ids of the buildpacks that took part, in the order in which they built. */
+  readonly group: readonly string[];
   readonly plan: Detection['entries'];
   /** All layers, also those that only builds need. */
   readonly layers: readonly Layer[];
@@ -32,8 +39,9 @@ const TOOL_NUMBER = 50_000;
 const PATH = '/usr/local/bin:/usr/bin:/bin';
 
 /**
- * Runs one buildpack on a copy of a folder with a tool's source, without its .git. Builds as the server would, on the
- * newest stack of the data folder, but keeps no artifact.
+ * Runs a buildpack on a copy of a folder with a tool's source, without its .git, beside the buildpacks of the server. It
+ * has the place that a buildpack of the tool's repository would have, or that of the server's buildpack with the same
+ * id. Builds on the newest stack of the data folder, but keeps no artifact.
  *
  * @param options.openSandbox - Makes the sandbox for a temporary data folder.
  * @throws DeployError that says why the buildpack cannot be used or failed.
@@ -41,55 +49,78 @@ const PATH = '/usr/local/bin:/usr/bin:/bin';
 export async function tryBuildpack(options: {
   readonly buildpack: string;
   readonly source: string;
-  readonly config: BuildSettings;
+  readonly config: BuildSettings & Pick<Config, 'buildpacks'>;
   readonly openSandbox: (data: string) => Promise<Sandbox>;
   readonly log: Log;
   readonly progress: Progress;
   readonly signal: AbortSignal;
 }): Promise<Trial> {
   const { buildpack, source, config, openSandbox, log, progress, signal } = options;
-  const { id, version } = await readBuildpackFolder(resolve(buildpack), [], buildpack);
+  const about = await readBuildpackFolder(resolve(buildpack), [], buildpack);
+  if (!existsSync(source))
+    throw new DeployError('NO_SOURCE', `there is no folder ${source}`, 'Name the folder with the files of the tool.');
   const data = await mkdtemp(join(tmpdir(), 'buildpack-try-'));
   try {
     await chmod(data, 0o711);
     await symlink(stacksFolder(resolve(config.data)), stacksFolder(data));
     const buildpacksFolder = join(data, 'given');
-    await makeFolder(buildpacksFolder, 0o755);
-    await cp(buildpack, join(buildpacksFolder, 'buildpack'), { recursive: true, dereference: true });
-    const order = `[[order]]\n[[order.group]]\nid = "${id}"\nversion = "${version}"\n`;
-    await writeFile(join(buildpacksFolder, 'order.toml'), order);
+    await addBuildpack(config.buildpacks, buildpacksFolder, { ...about, folder: buildpack });
     const sandbox = await openSandbox(data);
-    let detection: Detection | null = null;
+    let plan: Trial['plan'] = [];
     const builder = new LocalBuilder({
       ...{ config: { ...config, data }, sandbox, buildpacksFolder, log },
-      onTrial: (found) => {
-        detection = found;
+      trial: {
+        id: about.id,
+        onDetected: ({ entries }) => {
+          plan = entries;
+        },
       },
     });
     const artifact = await builder.build(requestFor(source), progress, signal);
-    const layersPath = sandbox.path({
-      source: join(artifact.reference, 'layers'),
-      target: '/layers',
-      isWritable: false,
-    });
-    const environment = await launchEnvironment({
-      layersFolder: join(artifact.reference, 'layers'),
-      layersPath,
-      buildpacks: [id],
-      processType: 'web',
-      base: { PATH },
-    });
-    if (environment['PATH'] === PATH) delete environment['PATH'];
-    const ofBuilds = await readLayers(join(data, 'cache', TOOL), id);
-    return {
-      plan: (detection as Detection | null)?.entries ?? [],
-      layers: [...(await readLayers(join(artifact.reference, 'layers'), id)), ...ofBuilds],
-      processes: artifact.processes,
-      environment,
-    };
+    return { plan, ...(await madeBy(artifact, sandbox, join(data, 'cache', TOOL))) };
   } finally {
     await removeTree(data);
   }
+}
+
+/** Copies the server's buildpacks, and puts another one into each group of their order. */
+async function addBuildpack(
+  from: string,
+  to: string,
+  { id, version, folder }: { readonly id: string; readonly version: string; readonly folder: string },
+): Promise<void> {
+  await cp(from, to, { recursive: true, dereference: true });
+  const { folder: _, order } = await readBuildpacks(to);
+  const same = order.flat().find(({ buildpack }) => buildpack.id === id)?.buildpack.folder;
+  if (same !== undefined) await removeTree(join(to, same));
+  await cp(folder, join(to, same ?? 'tried'), { recursive: true, dereference: true });
+  const tried = { id, version, optional: false };
+  const groups = order.map((members) => {
+    const group = members.map(({ buildpack, isOptional: optional }) =>
+      buildpack.id === id ? tried : { id: buildpack.id, version: buildpack.version, optional },
+    );
+    if (group.includes(tried)) return { group };
+    const procfile = group.findIndex((member) => member.id === PROCFILE);
+    return { group: group.toSpliced(procfile < 0 ? group.length : procfile, 0, tried) };
+  });
+  await writeFile(join(to, 'order.toml'), stringify({ order: groups }));
+}
+
+async function madeBy(artifact: Artifact, sandbox: Sandbox, cache: string): Promise<Omit<Trial, 'plan'>> {
+  const group = artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
+  const layersFolder = join(artifact.reference, 'layers');
+  const environment = await launchEnvironment({
+    layersFolder,
+    layersPath: sandbox.path({ source: layersFolder, target: '/layers', isWritable: false }),
+    buildpacks: group,
+    processType: 'web',
+    base: { PATH },
+  });
+  if (environment['PATH'] === PATH) delete environment['PATH'];
+  const layers: Layer[] = [];
+  for (const id of group)
+    for (const folder of [layersFolder, cache]) layers.push(...(await readLayers(folder, id)));
+  return { group, layers, processes: artifact.processes, environment };
 }
 
 /** A request to build a copy of the source. Its commit id is made up, because a folder has none. */

@@ -12,9 +12,10 @@ import { describeCommand, typedHere } from '../commands/help.ts';
 const tryCommand: CommandShape = {
   name: 'buildpack try',
   usage: 'FOLDER SOURCE',
-  summary: 'run one buildpack on a source and show what it makes',
+  summary: 'run a buildpack on a source and show what it makes',
   details: [
-    'FOLDER has buildpack.toml, bin/detect and bin/build. SOURCE is a folder with the files of a tool; it is copied, and stays as it is.',
+    'FOLDER has buildpack.toml, bin/detect and bin/build. SOURCE is a folder with the files of a tool; the command works on a copy.',
+    'The buildpacks of the server take part as in a push, so the buildpack may require what they provide.',
     'Builds in the sandbox, on the newest stack if there is one. Needs no running server, deploys nothing, and keeps no files.',
   ],
   options: {},
@@ -80,16 +81,16 @@ async function tryOn(
   });
 }
 
-function describe({ plan, layers, processes, environment }: Trial): string {
+function describe({ group, plan, layers, processes, environment }: Trial): string {
   const named = plan.map(({ name, requires }) => {
     const metadata = requires.map((require) => require.metadata).filter((one) => Object.keys(one).length > 0);
     return [name, ...metadata.map((one) => quoted(one))];
   });
-  const made = layers.map(({ name, isLaunch, isBuild, isCache, metadata }) => {
+  const made = layers.map(({ buildpack, name, isLaunch, isBuild, isCache, metadata }) => {
     const types = [isLaunch && 'launch', isBuild && 'build', isCache && 'cache'].filter(
       (type) => type !== false,
     );
-    return [name, types.join(' '), Object.keys(metadata).length === 0 ? '' : quoted(metadata)];
+    return [`${buildpack}:${name}`, types.join(' '), Object.keys(metadata).length === 0 ? '' : quoted(metadata)];
   });
   const started = processes.map(({ type, command, isDefault }) => [
     type,
@@ -98,6 +99,10 @@ function describe({ plan, layers, processes, environment }: Trial): string {
   ]);
   const variables = Object.entries(environment).map(([name, value]) => [`${name}=${value}`]);
   return [
+    section(
+      'Buildpacks',
+      group.map((id) => [id]),
+    ),
     section('Build plan', named),
     section('Layers', made),
     section('Processes', started),

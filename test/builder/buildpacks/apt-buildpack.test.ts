@@ -26,12 +26,24 @@ for (const { name, files, says } of [
   { name: 'another table', files: { 'project.toml': '[aptly]\n[x.apt]\n' }, says: null },
   { name: 'neither', files: { 'README.md': 'Aptfile' }, says: null },
 ]) {
-  test(`the apt buildpack takes part if there is an Aptfile, or a table [apt] in project.toml: ${name}`, async () => {
+  test(`the apt buildpack requires itself if there is an Aptfile, or a table [apt] in project.toml: ${name}`, async () => {
     await using source = await ASource.of(files);
-    const { code, output } = await source.run('apt', 'detect');
-    assert.deepEqual([code, output], says === null ? [100, ''] : [0, says]);
+    const { code, output, plan } = await source.run('apt', 'detect');
+    assert.deepEqual([code, output, plan.includes('[[requires]]')], [0, says ?? '', says !== null]);
   });
 }
+
+test('the apt buildpack also installs packages that another buildpack requires in the build plan', async () => {
+  for (const plan of [
+    '[[entries]]\nname = "apt"\n\n[entries.metadata]\npackages = [ "no-such-1", "$(touch x)" ]\n',
+    '[[entries]]\n  name = "apt"\n  [entries.metadata]\n    packages = ["no-such-1", "$(touch x)"]\n',
+  ]) {
+    await using source = await ASource.of({});
+    const { output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' }, plan);
+    assert.match(output, /A package of the build plan names more than one package: .*: \$\(touch x\)$/m);
+    assert.deepEqual(await readdir(source.folder), []);
+  }
+});
 
 for (const { name, text, says } of [
   { name: 'an option', text: 'figlet\n-o Dir::Etc=/x\n', says: /Line 2 of the Aptfile: options of apt/ },

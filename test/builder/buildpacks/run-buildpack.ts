@@ -28,14 +28,19 @@ export class ASource implements AsyncDisposable {
     return source;
   }
 
-  /** Runs bin/detect or bin/build of one of the product's buildpacks as the Buildpack API says, without a sandbox. */
+  /**
+   * Runs bin/detect or bin/build of one of the product's buildpacks as the Buildpack API says, without a sandbox.
+   *
+   * @param given - The build plan for bin/build.
+   */
   async run(
     buildpack: string,
     program: 'detect' | 'build',
     env: Readonly<Record<string, string>> = {},
-  ): Promise<{ code: number | undefined; output: string }> {
+    given = '',
+  ): Promise<{ code: number | undefined; output: string; plan: string }> {
     const plan = join(this.#root, 'plan.toml');
-    await writeFile(plan, '');
+    await writeFile(plan, given);
     const result = await execa(join(productBuildpacks, buildpack, 'bin', program), [], {
       cwd: this.folder,
       env: {
@@ -54,7 +59,7 @@ export class ASource implements AsyncDisposable {
       all: true,
       reject: false,
     });
-    return { code: result.exitCode, output: result.all };
+    return { code: result.exitCode, output: result.all, plan: await readFile(plan, 'utf8') };
   }
 
   /** Reads launch.toml. @returns the command of each process type. */
