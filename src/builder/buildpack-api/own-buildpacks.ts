@@ -79,7 +79,10 @@ export function ownIds({ first, beforeProcfile, last }: OwnBuildpacks): string[]
 }
 
 /** A tool's own buildpacks without the one that has this id. */
-export function withoutOwn({ first, beforeProcfile, last, warnings }: OwnBuildpacks, id: string): OwnBuildpacks {
+export function withoutOwn(
+  { first, beforeProcfile, last, warnings }: OwnBuildpacks,
+  id: string,
+): OwnBuildpacks {
   const others = (list: readonly OwnBuildpack[]) => list.filter((own) => own.id !== id);
   return { first: others(first), beforeProcfile: others(beforeProcfile), last: others(last), warnings };
 }

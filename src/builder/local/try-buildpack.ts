@@ -17,8 +17,8 @@ import { readBuildpackFolder } from '../buildpack-api/buildpack-folder.ts';
 import { readBuildpacks } from '../buildpack-api/buildpack-store.ts';
 import type { Detection } from '../buildpack-api/detection.ts';
 import { launchEnvironment } from '../buildpack-api/launch-environment.ts';
-import { PROCFILE } from '../buildpack-api/own-buildpacks.ts';
 import { type Layer, readLayers } from '../buildpack-api/layers.ts';
+import { PROCFILE } from '../buildpack-api/own-buildpacks.ts';
 import { LocalBuilder } from './local-builder.ts';
 
 /** What a buildpack, and those of the server that take part, made of a source. */
@@ -58,7 +58,11 @@ export async function tryBuildpack(options: {
   const { buildpack, source, config, openSandbox, log, progress, signal } = options;
   const about = await readBuildpackFolder(resolve(buildpack), [], buildpack);
   if (!existsSync(source))
-    throw new DeployError('NO_SOURCE', `there is no folder ${source}`, 'Name the folder with the files of the tool.');
+    throw new DeployError(
+      'NO_SOURCE',
+      `there is no folder ${source}`,
+      'Name the folder with the files of the tool.',
+    );
   const data = await mkdtemp(join(tmpdir(), 'buildpack-try-'));
   try {
     await chmod(data, 0o711);

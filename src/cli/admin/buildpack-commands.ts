@@ -90,7 +90,11 @@ function describe({ group, plan, layers, processes, environment }: Trial): strin
     const types = [isLaunch && 'launch', isBuild && 'build', isCache && 'cache'].filter(
       (type) => type !== false,
     );
-    return [`${buildpack}:${name}`, types.join(' '), Object.keys(metadata).length === 0 ? '' : quoted(metadata)];
+    return [
+      `${buildpack}:${name}`,
+      types.join(' '),
+      Object.keys(metadata).length === 0 ? '' : quoted(metadata),
+    ];
   });
   const started = processes.map(({ type, command, isDefault }) => [
     type,
