@@ -215,7 +215,6 @@ for (const { name, files, says } of [
 }
 
 for (const { name, text, says } of [
-  { name: 'not TOML', text: '[io\n', says: /^the file project\.toml is not valid TOML \(line 1: / },
   {
     name: 'of another shape',
     text: 'io.buildpacks.group = "x"\n',

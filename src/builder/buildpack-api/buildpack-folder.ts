@@ -100,7 +100,7 @@ function parseToml(text: string, path: string): unknown {
 }
 
 /** What is wrong in a TOML file, and in which line: ` (line 3: …)`. */
-export function tomlProblem(error: unknown): string {
+function tomlProblem(error: unknown): string {
   if (!(error instanceof TomlError)) return '';
   const [first = ''] = error.message.split('\n');
   return ` (line ${error.line}: ${first.replace('Invalid TOML document: ', '')})`;

@@ -3,7 +3,7 @@ import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
 import { hasEntry, MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
-import { type DescribedBuildpack, readBuildpackFolder, tomlProblem } from './buildpack-folder.ts';
+import { type DescribedBuildpack, readBuildpackFolder } from './buildpack-folder.ts';
 import type { BuildpackStore } from './buildpack-store.ts';
 
 const FILE = 'project.toml';
@@ -148,8 +148,9 @@ async function readDescriptor(source: string): Promise<z.output<typeof descripto
   let content: unknown;
   try {
     content = parse((text ?? '').replace(/^\uFEFF/, ''));
-  } catch (error) {
-    throw unusable(`is not valid TOML${tomlProblem(error)}`, 'Correct this line, commit and push again.');
+  } catch {
+    // `readProjectToml` warns about a file that is not valid TOML.
+    content = {};
   }
   const { success, data, error } = descriptor.safeParse(content);
   if (success) return data;

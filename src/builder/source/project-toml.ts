@@ -18,7 +18,7 @@ export interface ProjectToml {
 
 /**
  * Reads what a project descriptor says about builds: `exclude` and the variables, in the present form
- * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack apt reads `[apt]`.
+ * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack apt reads `[apt]`, and readOwnBuildpacks the buildpacks.
  *
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */
@@ -51,9 +51,7 @@ export async function readProjectToml(source: string): Promise<ProjectToml> {
       );
   }
   const exclude = Array.isArray(table['exclude']) ? table['exclude'].map(String) : [];
-  const unused = ['include', 'builder', 'group', 'buildpacks', 'pre', 'post'].filter(
-    (key) => table[key] !== undefined,
-  );
+  const unused = ['include', 'builder'].filter((key) => table[key] !== undefined);
   if (unused.length > 0) {
     const verb = unused.length === 1 ? 'has' : 'have';
     warnings.push(

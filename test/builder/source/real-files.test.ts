@@ -389,7 +389,9 @@ const samples: readonly Sample[] = [
         '[_]\nschema-version = "0.2"\n[io.buildpacks]\nexclude = ["/docs"]\n[[io.buildpacks.group]]\nid = "heroku/python"\n[[io.buildpacks.build.env]]\nname = "FLAG"\nvalue = "1"\n',
     },
     runs: 'web',
-    says: [/^project\.toml: group has no effect here: the files of the source choose the buildpacks\.$/],
+    says: [
+      /^project\.toml names heroku\/python\. These names have no effect, because the files of the tool decide/,
+    ],
   },
 ];
 
