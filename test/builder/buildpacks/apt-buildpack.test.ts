@@ -40,7 +40,7 @@ test('the apt buildpack also installs packages that another buildpack requires i
   ]) {
     await using source = await ASource.of({});
     const { output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'debian' }, plan);
-    assert.match(output, /A package of the build plan names more than one package: .*: \$\(touch x\)$/m);
+    assert.match(output, /A package of the build plan .*\$\(touch x\)/);
     assert.deepEqual(await readdir(source.folder), []);
   }
 });
