@@ -6,14 +6,13 @@ import { test } from 'node:test';
 const root = resolve(import.meta.dirname, '../..');
 const MAX_LINES = 50;
 
-/** The files of the page's example. The first or second line of each code block is a comment with the file's path. */
+/** The files of the page's example. The first or second line of their code blocks is a comment with the file's path. */
 async function exampleFiles(): Promise<Map<string, string>> {
   const page = await readFile(join(root, 'docs/writing-a-buildpack.md'), 'utf8');
   const files = new Map<string, string>();
   for (const [, block = ''] of page.matchAll(/^```\w+\n(.*?)^```$/gms)) {
     const [, path] = /^(?:#!.*\n)?# (\S+)\n/.exec(block) ?? [];
-    assert.ok(path, `this code block has no path: ${block}`);
-    files.set(path, block);
+    if (path !== undefined) files.set(path, block);
   }
   return files;
 }

@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { BuildRequest } from '../builder.ts';
 import { type OwnBuildpacks, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
@@ -23,10 +24,11 @@ export interface PreparedSource extends ProcessRequests {
   readonly buildVariables: Readonly<Record<string, string>>;
   /** The buildpacks in the source that project.toml names. */
   readonly own: OwnBuildpacks;
+  /** What to tell the person who pushes, with secrets masked. */
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
-  /** The command of `web` in the Procfile, or null. */
+  /** The command of `web` in the Procfile, with secrets masked, or null. */
   readonly webLine: string | null;
   /** A sentence, without its full stop, about each file that was meant for the build and that no buildpack reads. */
   readonly overlooked: readonly string[];
@@ -59,6 +61,7 @@ export async function prepareSource(
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
   const own = await readOwnBuildpacks(folder);
+  const mask = await masking(request.configVars);
   const warnings = [
     ...(leftOut?.warnings ?? []),
     ...rewritten,
@@ -82,9 +85,9 @@ export async function prepareSource(
     secrets: app.secrets,
     buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
     own,
-    warnings,
+    warnings: warnings.map(mask),
     files,
-    webLine: procfile.web,
-    overlooked,
+    webLine: procfile.web === null ? null : mask(procfile.web),
+    overlooked: overlooked.map(mask),
   };
 }
