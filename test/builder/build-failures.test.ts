@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if an error line and its cause are too long together, the reason is the one of them that is short enough, or its beginning', () => {
+test('if an error line and its cause are too long together, the reason is the shorter text, or the beginning of the error line', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -44,7 +44,7 @@ test('threat 55: finding the reason in the last lines of a build is fast, howeve
   assert.ok(performance.now() - began < 500);
 });
 
-test('a source that no buildpack recognises is refused with its language, what was overlooked, and its files', () => {
+test('if no buildpack recognises a source, the refusal names the language, the overlooked files, and the files at the top', () => {
   assert.equal(
     noBuildpack(['README.md', 'mix.exs'], ['procfile is not used']).message,
     'no buildpack recognises this tool. mix.exs is for Elixir, which has no buildpack here. procfile is not used. At the top of the repository: README.md, mix.exs',

@@ -226,7 +226,7 @@ for (const { name, text, says } of [
     says: /^the file project\.toml has an inline script as the buildpack "x\/y"$/,
   },
   {
-    name: 'with the same buildpack twice',
+    name: 'with one buildpack twice',
     text: NAMED + NAMED,
     says: /names two buildpacks with the id wikibot\/gr/,
   },
@@ -241,13 +241,13 @@ for (const { name, text, says } of [
     says: /^the file project\.toml is larger than 65536 bytes$/,
   },
 ]) {
-  test(`a project.toml is refused if it is ${name}`, async () => {
+  test(`a project.toml ${name} is refused`, async () => {
     await using source = await sourceOf({ ...greeter, 'project.toml': text });
     await assert.rejects(readOwnBuildpacks(source.folder), { code: 'BUILD_PROJECT_TOML', message: says });
   });
 }
 
-test('the server follows no link to a buildpack outside of the repository', async () => {
+test('a link to a buildpack outside of the repository is not followed', async () => {
   await using outside = await sourceOf(greeter);
   await using source = await sourceOf({ 'project.toml': '[[io.buildpacks.group]]\nuri = "./own"\n' });
   await symlink(join(outside.folder, 'ci/greeter'), join(source.folder, 'own'));

@@ -361,7 +361,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('config vars and the values of those that are not set reach the process, but PORT cannot be a config var', async () => {
+    test('config vars, and the values of app.json for unset config vars, reach the process; PORT cannot be a config var', async () => {
       const tool = 'vars' as ToolName;
       const vars = { API_KEY: 'a b\n"c"', PORT: '1' };
       const variables = { API_KEY: 'not used', GREETING: 'hello' };

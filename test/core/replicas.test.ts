@@ -86,7 +86,7 @@ for (const { name, types, template, asked, most, expected } of [
 for (const { name, live, next, kept } of [
   { name: 'a first release keeps nothing', live: null, next: ['web', 'worker=0'], kept: '' },
   {
-    name: 'a worker of an earlier version',
+    name: 'a worker',
     live: ['web', 'worker'],
     next: ['web', 'worker=0'],
     kept: 'worker=1',
@@ -96,7 +96,7 @@ for (const { name, live, next, kept } of [
   { name: 'a type with its own number', live: ['web', 'worker'], next: ['web', 'worker=3'], kept: '' },
   { name: 'a rollback to an earlier version', live: ['web', 'worker'], next: ['web', 'worker'], kept: '' },
 ]) {
-  test(`existing releases keep what they run: ${name}`, () => {
+  test(`which process types of an earlier version go on running in the next release: ${name}`, () => {
     assert.equal(replicasLine(replicasKept(live === null ? null : release(live), release(next))), kept);
   });
 }

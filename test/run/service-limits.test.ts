@@ -41,7 +41,7 @@ test('a push prints no warning if the tool gets all that service.template asks f
   assert.deepEqual(unfulfilled(releaseOf('limits' as ToolName, 1, artifact), 512 * MIB), []);
 });
 
-test('each process type has the memory limit that the tool asks for it', () => {
+test('each process type has the memory limit that the tool asks for', () => {
   const worker: Process = { ...web(), type: 'worker', settings: { memoryBytes: 64 * MIB, cpuCores: 2 } };
   const artifact = {
     ...artifactWith({ healthCheckPath: null, memoryBytes: 600 * MIB }),

@@ -25,7 +25,7 @@ test('the tree for builds has the packages of the tree for tools too', async () 
   assert.deepEqual(list.packages, { run: ['file', 'jq', 'less'], build: ['file', 'jq', 'less', 'gcc'] });
 });
 
-test('the list of the product has the languages, and compilers only for builds', async () => {
+test('deploy/builder/packages has all languages, and compilers only for builds', async () => {
   const { packages } = await readPackageList(join(source, 'deploy/builder/packages'));
   for (const name of ['python3', 'php-cli', 'ruby', 'perl']) assert.ok(packages.run.includes(name), name);
   for (const name of ['build-essential', 'golang-go', 'cargo', 'maven', 'composer'])

@@ -44,13 +44,13 @@ E: The repository 'http://mirror.example/debian trixie InRelease' is not signed.
   });
 }
 
-test('a machine that forbids user namespaces is told to run stack make as root', () => {
+test('if the machine forbids user namespaces, the message says to run stack make as root', () => {
   const error = explainMmdebstrap('E: unshare syscall failed: Operation not permitted', '/x/log');
   assert.match(error.message, /does not let a plain user make user namespaces/);
   assert.match(error.hint, /as root/);
 });
 
-test('any other failure of mmdebstrap is told by its first error and the file with its output', () => {
+test('any other failure of mmdebstrap is reported with its first error and the file with its output', () => {
   const error = explainMmdebstrap(
     'I: installing\nE: setup failed: odd\nE: mmdebstrap failed to run\n',
     '/x/log',

@@ -71,7 +71,7 @@ describe('a stack that root makes', { skip }, () => {
   const look = async (tool: string) => (await server.command('run', tool, 'bash', 'look.sh')).stdout;
   const listed = async () => JSON.parse((await server.local('stack', 'list', '--json')).stdout);
 
-  test('an interrupted stack make leaves no stack, and the next one continues and names the tools that are not on it', async () => {
+  test('an interrupted stack make leaves no stack; the next stack make continues, and names the tools that are not on the stack', async () => {
     const words = [join(source, 'src/cli/bin.ts'), 'stack', 'make', '--packages', list];
     const options = { env: server.environment, extendEnv: false, reject: false, stdin: 'ignore' } as const;
     const first = execa(process.execPath, words, { ...options, detached: true });
@@ -119,14 +119,14 @@ describe('a stack that root makes', { skip }, () => {
     assert.doesNotMatch(status.stdout, /^Package: make$/m);
   });
 
-  test('a release from before the first stack keeps the system of this machine', async () => {
+  test('a release that was built before the first stack keeps the programs of this machine', async () => {
     const { stdout } = await server.command('run', 'early', 'cat', '/proc/self/mountinfo');
     assert.match(stdout, / \/usr \/usr /);
     const built = await server.command('run', 'early', 'cat', 'built.txt');
     assert.match(built.stdout, /^stack: none$/m, 'buildpacks know that a stack would help');
   });
 
-  test('stack update puts new trees in the place of the old ones, and a restart brings them to a tool', async () => {
+  test('stack update replaces the trees, and a tool gets the new trees when it restarts', async () => {
     const updated = await server.local('stack', 'update', '--packages', list);
     assert.equal(updated.exitCode, 0, updated.stdout + updated.stderr);
     const folder = join(server.folder, 'data/stacks/trixie-1');

@@ -328,7 +328,7 @@ test('an Aptfile may name several packages on a line, and packages by patterns',
   assert.match(builder.said, /figl\?t means figlet\n {7}toilet-fo\* means toilet-fonts\n/);
 });
 
-test('the packages whose names are nearest to a wrong name are those with another number, a suffix or a wrong letter', async () => {
+test('the nearest packages to a wrong name have another number, another suffix or one other letter', async () => {
   const names =
     'libicu76 libicu-dev libicu4j-java libasound2t64 imagemagick imagemagick-doc libpq5 libpq-dev libssl3t64 openjdk-21-jre openjdk-25-jre';
   for (const [name, nearest] of [

@@ -72,7 +72,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('lines of a Procfile that are left aside are reported, and types that are there twice', async () => {
+test('lines of a Procfile that are left aside are reported, and so are types with two lines', async () => {
   const lines = ['web: ./old', '.listen(process.env.PORT)', 'Worker: ./work', 'web: ./new'];
   await using source = await ASource.of({ Procfile: `${lines.join('\n')}\n`, new: '#!/bin/sh\n' });
   await chmod(join(source.folder, 'new'), 0o755);
@@ -95,7 +95,7 @@ for (const { name, text, files = {}, code = 1, says } of [
   },
   { name: 'uwsgi', text: 'web: uwsgi uwsgi.ini\n', says: /but no requirements install it\. Add pyuwsgi to/ },
   {
-    name: 'a program of the release phase',
+    name: 'a program of the process type release',
     text: 'release: rails db:migrate\n',
     says: /release runs rails .* Gemfile/,
   },
@@ -116,20 +116,20 @@ for (const { name, text, files = {}, code = 1, says } of [
     says: /Type `git update-index --chmod=\+x bin\/start` and commit\.$/m,
   },
   {
-    name: 'a compiler that only builds have',
+    name: 'a program that only builds have',
     text: 'web: make serve\n',
     files: { status: 'Package: bash\n' },
     says: /web runs make \(line 1 of the Procfile\), but make is there only during the build\./,
   },
   {
-    name: 'nothing certain: a compiler that tools have, too',
+    name: 'nothing is reported for a program that tools also have',
     text: 'web: make serve\n',
     files: { status: 'Package: make\n' },
     code: 0,
     says: /^(?![\s\S]* !)/,
   },
   {
-    name: 'a named command is only warned about',
+    name: 'the build only warns about a named command',
     text: 'web: sleep 9\nworker: celery -A tool worker\n',
     code: 0,
     says: / ! {5}worker runs celery \(line 2 of the Procfile\), but no requirements install it/,
@@ -146,13 +146,13 @@ for (const { name, text, files = {}, code = 1, says } of [
     'gunicorn;',
     'sh -c gunicorn',
   ].map((command) => ({
-    name: `nothing certain: ${command}`,
+    name: `nothing is reported for ${command}`,
     text: `web: ${command}\n`,
     code: 0,
     says: /^(?![\s\S]* !)/,
   })),
 ]) {
-  test(`a program of the Procfile that nothing provides is reported by the build: ${name}`, async () => {
+  test(`the build reports programs of the Procfile that nothing provides: ${name}`, async () => {
     await using source = await ASource.of({ ...files, Procfile: text });
     const run = await source.run('procfile', 'build', {
       TOOLFORGE_RUN_PACKAGES: join(source.folder, 'status'),

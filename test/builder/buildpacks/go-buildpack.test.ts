@@ -13,7 +13,7 @@ const proxy = Object.fromEntries(
   }),
 );
 
-test('go: a module with one command serves it, and a Procfile may name it with or without bin', async () => {
+test('go: the only command of a module is the web process, and a Procfile may name the command with or without bin', async () => {
   await using source = await ASource.of({
     'go.mod': 'module example.org/wikibot/v2\n\ngo 1.21\n',
     'main.go': main,
@@ -28,7 +28,7 @@ test('go: a module with one command serves it, and a Procfile may name it with o
   assert.equal(await readlink(join(source.folder, 'bin/wikibot')), command);
 });
 
-test('go: of several commands, the one named server serves; a module of which none does says so', async () => {
+test('go: of several commands, server is the web process; if there is no server, the push asks for a Procfile', async () => {
   const files = { 'go.mod': 'module example.org/bots\n\ngo 1.21\n', 'cmd/update/main.go': main };
   await using with_ = await ASource.of({ ...files, 'cmd/server/main.go': main });
   assert.equal((await with_.run('go', 'build', proxy)).code, 0);
@@ -42,7 +42,7 @@ test('go: of several commands, the one named server serves; a module of which no
   );
 });
 
-test('go: a module from the module proxy is fetched once, and a vendored one needs no network', async () => {
+test('go: a module from the module proxy is fetched once, and a vendored module needs no network', async () => {
   const uses =
     'package main\n\nimport (\n\t"fmt"\n\n\t"rsc.io/quote"\n)\n\nfunc main() { fmt.Println(quote.Hello()) }\n';
   await using source = await ASource.of({

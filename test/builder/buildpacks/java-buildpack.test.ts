@@ -39,7 +39,7 @@ const path = 'src/main/java/org/example/Main.java';
 const release =
   '<maven.compiler.source>11</maven.compiler.source><maven.compiler.target>11</maven.compiler.target>';
 
-test('java: an executable jar serves with its port in PORT and SERVER_PORT, on a runtime of its own', {
+test('java: an executable jar is the web process, gets its port in PORT and SERVER_PORT, and has a runtime of its own', {
   skip,
 }, async () => {
   await using source = await ASource.of({ 'pom.xml': pom(release), [path]: main });
@@ -53,7 +53,7 @@ test('java: an executable jar serves with its port in PORT and SERVER_PORT, on a
   assert.equal((await execa(command, args, options)).stdout, 'port 8123 and 8123');
 });
 
-test('java: a project without an executable jar says how to name its command', { skip }, async () => {
+test('java: if Maven makes no executable jar, the push says how to name a command', { skip }, async () => {
   await using source = await ASource.of({ 'pom.xml': pom(release, false), [path]: main });
   const built = await source.run('java', 'build');
   assert.equal(built.code, 0, built.output);

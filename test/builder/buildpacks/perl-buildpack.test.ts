@@ -35,7 +35,7 @@ for (const [title, files, starts] of [
 for (const [title, files] of [
   ['helpers in another language', { 'requirements.txt': '', 'release.pl': 'print 1;' }],
   ['a Makefile.PL that is not of Perl', { 'Makefile.PL': 'all:\n' }],
-  ['the web site', { 'index.html': '<h1>hello' }],
+  ['a web site', { 'index.html': '<h1>hello' }],
 ] as const) {
   test(`perl: does not take part for ${title}`, async () => {
     await using source = await ASource.of(files);
@@ -75,7 +75,7 @@ for (const [title, files, says] of [
     /^ ! {5}cpanfile requires No::Such::Module, which cannot be had: CPAN has no such module, or CPAN cannot be reached\./m,
   ],
   [
-    'a newer Perl than there is',
+    'a newer Perl than the system has',
     { 'app.psgi': psgi, cpanfile: "requires 'perl', '5.98.0';\n" },
     /^ ! {5}cpanfile requires Perl 5\.98\.0, and the Perl here is 5\.\d+\.\d+/m,
   ],
@@ -85,7 +85,7 @@ for (const [title, files, says] of [
     /^ ! {5}cpanfile cannot be read: .*line 2/m,
   ],
   [
-    'CGI scripts of which none has its modules',
+    'CGI scripts that all lack a module',
     { 'cgi-bin/wiki.pl': `#!/usr/bin/perl\nuse No::Such;\nuse No::Other;\n` },
     /^ ! {5}cgi-bin\/wiki\.pl line 2 uses No::Such, which nothing provides/m,
   ],
@@ -98,7 +98,7 @@ for (const [title, files, says] of [
   });
 }
 
-test('perl: a module that only text, documentation or an optional part names is not missed', async () => {
+test('perl: a module that only a text, documentation or an optional part names need not be installed', async () => {
   await using source = await ASource.of({
     'app.psgi': `=pod\n\nuse No::Such;\n\n=cut\n\nmy $optional = eval { require No::Such };\nmy $text = <<'T';\nuse Firefox instead\nT\n${psgi}__END__\nuse No::Such;\n`,
   });
@@ -106,7 +106,7 @@ test('perl: a module that only text, documentation or an optional part names is 
   assert.equal(built.code, 0, built.output);
 });
 
-test('cgi: a script without its modules among others is a warning', async () => {
+test('cgi: if one of several scripts lacks a module, the build only warns', async () => {
   await using source = await ASource.of({
     'cgi-bin/good.pl': script,
     'cgi-bin/old.pl': '#!/usr/bin/perl\nuse No::Such;\n',
@@ -116,7 +116,7 @@ test('cgi: a script without its modules among others is a warning', async () => 
   assert.match(built.output, /^ ! +cgi-bin\/old\.pl line 2 uses No::Such/m);
 });
 
-test('cgi: scripts that cannot be run are named, and PHP tools and tools with a web line are left to others', async () => {
+test('cgi: the build names scripts that cannot run; PHP tools and tools with a web line get no CGI server', async () => {
   await using source = await ASource.of({
     'cgi-bin/good.pl': script,
     'cgi-bin/data.txt': 'no script',

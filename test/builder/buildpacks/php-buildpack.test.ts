@@ -85,7 +85,7 @@ for (const { title, files, root } of [
   { title: 'the top before a folder of assets', files: { 'public/a.css': '', 'index.php': page }, root: '.' },
   { title: 'htdocs', files: { 'htdocs/index.php': page }, root: 'htdocs' },
   {
-    title: 'a page without PHP, and a service',
+    title: 'a folder with index.html and a PHP file that is not index.php',
     files: { 'web/index.html': '', 'web/api.php': page },
     root: 'web',
   },
@@ -107,13 +107,13 @@ for (const { title, files, root } of [
   });
 }
 
-test('a tool without pages has no web process', { skip }, async () => {
+test('php: a tool without pages has no web process', { skip }, async () => {
   await using source = await ASource.of({ 'composer.json': '{}', 'bot/run.php': page });
   assert.equal((await source.run('php', 'build')).code, 0);
   assert.equal(existsSync(join(source.layers, 'launch.toml')), false);
 });
 
-test('a newer minor version takes the place of one that a file without a range asks for', {
+test('php: if a version file asks for an older minor version, the newer one is used with a warning', {
   skip,
 }, async () => {
   await using source = await ASource.of({ 'index.php': page, '.php-version': '8.0\n' });
@@ -137,7 +137,7 @@ for (const { title, files, says } of [
     says: '.php-version line 1: "stable" is not a version of PHP. Write a number such as 8.4.',
   },
   {
-    title: 'a range that this PHP is not in',
+    title: 'a range that excludes the PHP of the system',
     files: {
       'composer.json':
         '{\n  "require": {\n    "php": "^7.4"\n  },\n "config": {"platform": {"php": "7.4.33"}}}',
@@ -145,12 +145,12 @@ for (const { title, files, says } of [
     says: `composer.json line 3 requires PHP ^7.4, but only PHP ${here} is here. Allow it, for example "^${here}", and run composer update.`,
   },
   {
-    title: 'an extension that is not here',
+    title: 'an extension that the system lacks',
     files: { 'composer.json': '{\n  "require": {\n    "ext-json": "*",\n    "ext-wikitext": "*"\n  }\n}' },
     says: 'composer.json line 4 requires the PHP extension wikitext, which is not here. Add php-wikitext to an Aptfile, or remove the requirement.',
   },
   {
-    title: 'a package whose extension is not here',
+    title: 'a package whose extension the system lacks',
     files: {
       'composer.json': '{"require": {"tools/parser": "*"}}',
       'composer.lock': '{"packages": [{"name": "tools/parser", "require": {"ext-wikitext": "*"}}]}',
@@ -171,7 +171,7 @@ for (const { title, files, says } of [
   });
 }
 
-test('an extension that a package of the tool replaces is not missing', { skip }, async () => {
+test('php: an extension that a package of the tool replaces is not missing', { skip }, async () => {
   await using source = await ASource.of({
     'composer.json': '{"require": {"ext-wikitext": "*"}}',
     'composer.lock': '{"packages": [{"name": "tools/polyfill", "provide": {"ext-wikitext": "*"}}]}',
@@ -179,7 +179,7 @@ test('an extension that a package of the tool replaces is not missing', { skip }
   assert.equal((await source.run('php', 'build')).code, 0);
 });
 
-test('an extension of a Debian package in the layer of apt is enabled', { skip }, async () => {
+test('php: an extension of a Debian package in an Aptfile is enabled', { skip }, async () => {
   await using source = await ASource.of({ 'index.php': page });
   const api = (await execa('php', ['-n', '-r', 'echo basename(PHP_EXTENSION_DIR);'])).stdout;
   const file = join(source.layers, 'toolforge_apt/apt/usr/lib/php', api, 'mongodb.so');
@@ -190,7 +190,9 @@ test('an extension of a Debian package in the layer of apt is enabled', { skip }
   assert.equal(await readFile(join(layers, 'php/conf.d/20-mongodb.ini'), 'utf8'), `extension=${file}\n`);
 });
 
-test('composer: platform requirements alone need no network and no lock file', { skip }, async () => {
+test('composer: a composer.json that requires only PHP and extensions needs no network and no lock file', {
+  skip,
+}, async () => {
   await using source = await ASource.of({
     'composer.json': '{"require": {"php": ">=8.0", "ext-json": "*"}}',
   });

@@ -70,7 +70,7 @@ for (const { name, fixture, change, says } of [
     says: /REFUSED .*pip exited \d: `requirements\.txt`: “foo bar baz” is not a requirement/,
   },
   {
-    name: 'an application for ASGI without a server',
+    name: 'an ASGI application without a server',
     fixture: 'flask',
     change: async (folder: string) => {
       await writeFile(join(folder, 'requirements.txt'), 'starlette\n');

@@ -203,7 +203,7 @@ for (const { name, files, said } of [
   });
 }
 
-test('a module of the tool, or one that the tool can do without, needs no package', async () => {
+test('an import needs no package if the tool has the module, or can do without it', async () => {
   const tries = 'try:\n  import simplejson as json\nexcept ImportError:\n  import json\n';
   const files = {
     'app.py': `import helpers\n${FLASK}${tries}`,

@@ -54,7 +54,7 @@ test('ruby: the assets of Rails are compiled with a secret of the build, and the
   );
 });
 
-test('ruby: a release of the same minor version fits, and Bundler accepts it', { skip }, async () => {
+test('ruby: another release of the wanted minor version fits, and Bundler accepts it', { skip }, async () => {
   await using source = await ASource.of({
     Gemfile: `ruby "${minor}.99"\n`,
     '.ruby-version': `${minor}.99\n`,

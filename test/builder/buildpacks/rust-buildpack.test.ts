@@ -37,7 +37,7 @@ const wikibot = {
   'src/main.rs': program('one'),
 };
 
-test('rust: the only program serves, a Procfile may name target/release, and a changed source is compiled', {
+test('rust: the only program is the web process, a Procfile may name target/release, and a changed source is compiled', {
   skip,
 }, async () => {
   await using source = await ASource.of(wikibot);
@@ -66,7 +66,9 @@ const members = {
   'api/src/bin/import.rs': program('import'),
 };
 
-test('rust: all programs of a workspace are there, and default-run serves', { skip }, async () => {
+test('rust: all programs of a workspace are in PATH, and default-run names the web process', {
+  skip,
+}, async () => {
   await using source = await ASource.of({
     ...members,
     'api/Cargo.toml': manifest('api', 'default-run = "api"\n'),
@@ -77,14 +79,16 @@ test('rust: all programs of a workspace are there, and default-run serves', { sk
   assert.deepEqual(await source.processes(), { web: ['api'] });
 });
 
-test('rust: a workspace in which nothing says what serves asks for a Procfile', { skip }, async () => {
+test('rust: if nothing says which program of a workspace serves, the push asks for a Procfile', {
+  skip,
+}, async () => {
   await using source = await ASource.of({ ...members, 'api/Cargo.toml': manifest('api') });
   const built = await source.run('rust', 'build', environment);
   assert.equal(built.code, 0, built.output);
   assert.match(built.output, / !\s+Nothing says which command serves requests: .*`web: api`/);
 });
 
-test('rust: a tool with its own processes that waits for no requests gets no web process', {
+test('rust: a tool that has a Procfile and waits for no requests gets no web process', {
   skip,
 }, async () => {
   await using source = await ASource.of({ ...wikibot, Procfile: 'worker: wikibot\n' });
@@ -93,7 +97,9 @@ test('rust: a tool with its own processes that waits for no requests gets no web
   await assert.rejects(readFile(join(source.layers, 'launch.toml')), { code: 'ENOENT' });
 });
 
-test('rust: an older version than the installed one is taken with a warning', { skip }, async () => {
+test('rust: if rustup cannot be reached, the installed version takes the place of an older one, with a warning', {
+  skip,
+}, async () => {
   await using source = await ASource.of({
     ...wikibot,
     'rust-toolchain.toml': '[toolchain]\nchannel = "1.56.0"\n',
@@ -107,7 +113,7 @@ test('rust: an older version than the installed one is taken with a warning', { 
   );
 });
 
-test('rust: a version that is not here comes from rustup', { skip }, async () => {
+test('rust: a version that the system lacks comes from rustup', { skip }, async () => {
   const rustup = `#!/bin/sh
 mkdir -p "$CARGO_HOME/bin"
 printf '#!/bin/sh\\necho "rustup $*"\\n' >"$CARGO_HOME/bin/rustup"

@@ -110,7 +110,7 @@ test('the files of other platforms are named in one sentence', async () => {
   ]);
 });
 
-test('a manifest in a folder is named if the top has none of its language, with advice if the top has no tool', async () => {
+test('a manifest in a folder is named if the top has no manifest of its language; if the top has no tool, the push adds advice', async () => {
   await using one = await Source.of({ Procfile: '', 'src/requirements.txt': '', 'src/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
     'src/requirements.txt is not used, because only files at the top of the repository count',
@@ -140,7 +140,7 @@ test('threat 39: a folder that is a link out of the source is not looked into', 
   assert.deepEqual(await overlookedFiles(source.folder, ['README.md', 'link']), []);
 });
 
-test('only the languages of the buildpacks that there are can be looked for', () => {
+test('a push lists only the languages for which the server has buildpacks', () => {
   assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
     'Looked for, at the top of the repository:',
     '  Go: go.mod',

@@ -109,7 +109,7 @@ const samples: readonly Sample[] = [
     says: [/^Component metrics: its port has no effect here, because web gets the requests/],
   },
   {
-    name: 'an earlier version of the format, and all that mails and mounts',
+    name: 'an earlier version of the format, with emails and mounts, which have no effect',
     files: {
       'toolforge.yaml':
         'config_version: v1\nsource_url: https://gitlab.example.org/toolforge-repos/agpb\ncomponents:\n  frontend-service:\n    build:\n      repository: https://gitlab.example.org/toolforge-repos/agpb\n      ref: build-dev\n    run:\n      command: frontend\n      cpu: "2"\n      emails: onfailure\n      filelog: false\n      memory: 2Gi\n      mount: all\n      port: 8000\n      replicas: 1\n',
@@ -165,7 +165,7 @@ const samples: readonly Sample[] = [
     refused: /^web in toolforge\.yaml has no `run` \(line 2\)$/,
   },
   {
-    name: 'versions of languages, which are no components',
+    name: 'versions of languages in place of components',
     files: { 'toolforge.yaml': 'php:\n  version: "8.1"\ngo:\n  version: "1.23" ' },
     runs: 'web',
     says: [/^toolforge\.yaml contains unknown keys: php, go \(line 1\)\. Known are: /],
@@ -325,7 +325,7 @@ const samples: readonly Sample[] = [
     says: [/^jobs\.yaml is not used, because toolforge\.yaml is there\.$/],
   },
   {
-    name: 'a schedule that is none, in jobs.yaml',
+    name: 'an unusable schedule in jobs.yaml',
     files: { 'jobs.yaml': '- name: a\n  command: ./a\n  schedule: every day\n' },
     refused:
       /^the schedule every day of a in jobs\.yaml cannot be used: it has not five fields .* \(line 3\)$/,
@@ -383,7 +383,7 @@ const samples: readonly Sample[] = [
     refused: /^LD_PRELOAD below env in app\.json cannot be a config var \(line 3\)$/,
   },
   {
-    name: 'project.toml with buildpacks that this server does not choose by',
+    name: 'project.toml with buildpacks of other servers, which have no effect',
     files: {
       'project.toml':
         '[_]\nschema-version = "0.2"\n[io.buildpacks]\nexclude = ["/docs"]\n[[io.buildpacks.group]]\nid = "heroku/python"\n[[io.buildpacks.build.env]]\nname = "FLAG"\nvalue = "1"\n',
@@ -397,7 +397,7 @@ const samples: readonly Sample[] = [
 
 for (const sample of samples) {
   const title = sample.refused === undefined ? 'is read as its owner expects' : 'is refused with its line';
-  test(`a file of a real kind ${title}: ${sample.name}`, async () => {
+  test(`a file as real tools have it ${title}: ${sample.name}`, async () => {
     if (sample.refused === undefined) return await assertRead(sample);
     await assert.rejects(outcome(sample), (error: unknown) => {
       assert.ok(error instanceof DeployError, String(error));

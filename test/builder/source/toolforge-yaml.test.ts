@@ -287,7 +287,7 @@ describe('the processes of an artifact', () => {
       counts: 'web=- worker=3',
     },
     {
-      name: 'a published component whose command is another process type than web is web',
+      name: 'the process type that a published component names runs as web',
       built: ['serve'],
       components: [{ ...component('site', 'serve', false), isPublished: true }],
       counts: 'serve=0 web=-',

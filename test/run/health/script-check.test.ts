@@ -28,7 +28,7 @@ for beat in range(${beats}):
 time.sleep(1000)
 `;
 
-test('a release is live once the health check script has passed, which sees files and processes of the worker', async () => {
+test('a release goes live once the health check script has passed; the script sees the files and processes of the worker', async () => {
   const script = `unlink /tmp/alive && grep -q worker.py /proc/*/cmdline && test "$WORD" = yes`;
   const artifact = await bench.artifact({ 'worker.py': beating(1000) }, [checked(worker(), script)]);
   const seen = await rollOut(bench.runtime, releaseOf('beats' as ToolName, 1, artifact, { WORD: 'yes' }));

@@ -194,7 +194,7 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
   assert.match(await output, /^ready\nno secret\nend\n$/);
 });
 
-test('over the /etc of a Debian tree lie only accounts, name servers, host names and authorities', async () => {
+test('only accounts, name servers, host names and certificate authorities are laid over the /etc of a Debian tree', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), {
     'etc/hosts': '',
@@ -213,7 +213,7 @@ test('over the /etc of a Debian tree lie only accounts, name servers, host names
   assert.equal(sourceOf(overTree, '/etc/hosts'), join(root, 'etc/hosts'));
 });
 
-test('promise 4: a secret of the server at the path of the authorities does not lie over a Debian tree', async () => {
+test('promise 4: a secret of the server at the path of the certificate authorities is not laid over a Debian tree', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), { 'etc/ssl/certs/ca-certificates.crt': 'secret' });
   const hidden = [join(root, 'etc/ssl/certs/ca-certificates.crt')];
@@ -221,7 +221,7 @@ test('promise 4: a secret of the server at the path of the authorities does not 
   assert.ok(!overTree.some((word) => word.includes('ca-certificates')));
 });
 
-test('all folders of a Debian tree come from the tree to which its link leads at the start', async () => {
+test('a sandbox shows the folders of one Debian tree, to which the link of the stack leads when the sandbox starts', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'tree-1'), {});
   await symlink('tree-1', join(data.path, 'tree'));

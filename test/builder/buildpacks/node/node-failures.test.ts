@@ -30,7 +30,7 @@ for (const { what, files, reason } of [
     reason: /\.nvmrc line 2: "twenty" is not a version of Node\. Write a number such as 24, or lts\/\*\.$/,
   },
   {
-    what: 'a range that is none',
+    what: 'a range that npm does not understand',
     files: { 'package.json': json({ ...start, engines: { node: 'node 20' } }) },
     reason: /package\.json line 6: "node 20" is not a version of Node\. Write for example "engines": /,
   },
@@ -41,7 +41,7 @@ for (const { what, files, reason } of [
       /package\.json line 6 asks for Node >=99, which cannot be had\. Ask for one of these: 10 11 12 .* 24 /,
   },
   {
-    what: 'a package.json with a comma too many',
+    what: 'a package.json with a superfluous comma',
     files: { 'package.json': '{\n  "scripts": {\n    "start": "x",\n  }\n}\n' },
     reason: /package\.json line 4 is not valid JSON: a comma too many\.$/,
   },
@@ -183,7 +183,7 @@ for (const { what, files, reason } of [
     reason: /hello-kit \(with hello\) is a devDependency, but the tool needs it to start: /,
   },
   {
-    what: 'a module that Node loads before the tool',
+    what: 'a devDependency that Node loads before the tool',
     files: {
       ...HELLO,
       'package.json': json({

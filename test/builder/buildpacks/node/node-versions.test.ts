@@ -49,7 +49,7 @@ for (const [range, version] of Object.entries({
   '<10': '',
   '^0.10': '',
 })) {
-  test(`the Node version for ${JSON.stringify(range)} is ${version || 'none of those that can be had'}`, async () => {
+  test(`the range ${JSON.stringify(range)} chooses ${version === '' ? 'no version of Node' : `Node ${version}`}`, async () => {
     assert.equal(await chosen(range), version);
   });
 }

@@ -74,7 +74,7 @@ for (const { what, files, web } of [
     web: undefined,
   },
 ] as { what: string; files: Record<string, string>; web: string[] | undefined }[]) {
-  test(`the web process of a tool with a package.json is chosen: ${what}`, async () => {
+  test(`the web process of a Node tool is chosen: ${what}`, async () => {
     const artifact = await buildFiles(builder, files);
     const found = artifact.processes.find(({ type }) => type === 'web');
     assert.deepEqual(found?.command, web, builder.said);

@@ -134,7 +134,7 @@ describe('manifests', () => {
     });
   }
 
-  test('a named command has a Deployment only if it is kept running, and a rollout of nothing else needs no Secret', () => {
+  test('a named command has a Deployment only if it is kept running, and a rollout without Deployments needs no Secret', () => {
     const command = { ...worker, replicas: 0 };
     const names = (made: ReturnType<typeof objects>) =>
       made.deployments.map(({ metadata, spec }) => [metadata.name, spec?.replicas]);
@@ -251,7 +251,7 @@ describe('manifests', () => {
     assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
-  test('the port that the tool asks for is in the pod alone: the Service finds it by its name', () => {
+  test('only the pod has the port that the tool asks for, because the Service finds the port by its name', () => {
     const { container } = webPod({ service: { healthCheckPath: '/', port: 8080 } });
     assert.deepEqual(container.ports, [{ name: 'http', containerPort: 8080, protocol: 'TCP' }]);
     assert.equal(container.env?.find(({ name }) => name === 'PORT')?.value, '8080');
