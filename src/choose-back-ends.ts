@@ -70,7 +70,7 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
 async function localBackEnds({ config, addresses, countPeople, log }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
-  // No process of a tool runs yet, because the sandbox has ended those of an earlier server.
+  // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);

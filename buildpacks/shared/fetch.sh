@@ -72,8 +72,8 @@ versions_of() {
   rm -f "$list"
 }
 
-# manager_version PACKAGE DEFAULT: prints the version of the package manager to install: the one that package.json asks
-# for ($manager_range), or DEFAULT if it will do
+# manager_version PACKAGE DEFAULT: prints the version of the package manager to install. This is DEFAULT if package.json
+# allows it ($manager_range), or else the newest version that package.json allows.
 manager_version() {
   local version=''
   newest() { awk -v range="$manager_range" -f "$CNB_BUILDPACK_DIR/lib/semver.awk"; }
@@ -102,7 +102,7 @@ install_manager() {
     chmod 755 "$layer/lib/bin"/*
     ln -sfn "../lib/$(field "$(json "$layer/lib/package.json")" "bin|$name" | sed 's|^\./||')" "$layer/bin/$name"
   fi
-  # The types of a layer that is used again are not kept
+  # The lifecycle drops the types of a layer from the last build, so each build writes them again.
   printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nversion = "%s"\n' "$version" >"$layer.toml"
   export PATH="$layer/bin:$PATH"
 }

@@ -90,7 +90,8 @@ build_tool() {
     echo " !     node_modules is in the repository, but is not used. Add node_modules to .gitignore."
     rm -rf node_modules
   fi
-  # As on Heroku, scripts see what the tool will see. Packages for development are installed all the same.
+  # As on Heroku, build scripts see the NODE_ENV that the running tool sees. Packages for development are installed
+  # nevertheless.
   export NODE_ENV=${NODE_ENV:-production}
   for script in heroku-postbuild build prepare preinstall install postinstall; do has "$lines" "scripts|$script" && all=1; done
   has "$lines" workspaces && all=1
@@ -124,8 +125,8 @@ build_tool() {
 }
 
 # node_serves: sets $server, and tells whether it is the web process of the tool. A `web` line in the Procfile ($web) comes
-# first. Beside another language, or beside files that name processes but no web process, Node must look like a server:
-# otherwise `npm start` may run a bot or a development server.
+# first. Beside another language, or beside files that name processes but no web process, Node must look like a server.
+# There, `npm start` may also run a bot or a development server.
 node_serves() {
   local word frameworks='^(express|fastify|koa|@hapi/hapi|next|nuxt|@nestjs/core|@sveltejs/kit|@remix-run/serve|astro|hono|polka|restify|socket.io|ws|serve|http-server|json-server)$'
   server_of "$lines"
@@ -139,7 +140,8 @@ node_serves() {
   return 1
 }
 
-# check_start_script SCRIPT: ends the build if the script is `node FILE` and there is no such file
+# check_start_script SCRIPT: ends the build if the script is `node FILE` and FILE does not exist. Does not check a script
+# that uses shell syntax, or that has a `prestart` script, which may make FILE.
 check_start_script() {
   local word words missing=''
   has "$lines" 'scripts|prestart' && return 0
@@ -158,7 +160,7 @@ check_start_script() {
   exit 1
 }
 
-# define_web: defines the web process, if package.json names it
+# define_web: defines the web process if Node serves the tool. Warns if nothing says how to start the tool.
 define_web() {
   local command=()
   if node_serves; then

@@ -23,7 +23,7 @@ field() { awk -F '\t' -v path="$2" '$1 == path { print substr($0, length(path) +
 # has LINES PATH: tells whether the lines that json printed have a value at PATH or below it
 has() { awk -F '\t' -v path="$2" '$1 == path || index($1, path "|") == 1 { found = 1; exit } END { exit !found }' <<<"$1"; }
 
-# line_of FILE KEY…: prints the number of the line that has the last of the keys, after lines that have the others
+# line_of FILE KEY…: prints the number of the line of a value. The keys are the path to the value, from the outside in.
 line_of() {
   local file=$1
   shift
@@ -51,11 +51,11 @@ runs_node() {
 # Prints the first folder that has an index.html, or nothing
 site_folder() { for folder in . public public_html dist docs build; do [[ -f $folder/index.html ]] && echo "$folder" && return; done; }
 
-# A start script that runs one of these programs serves a tool while its developer changes it. It needs no server to run
-# what the build makes.
+# Matches a start script that only serves the tool while a developer works on it. If the tool also has a page or a build
+# script, the result is a web site, which needs no server of its own.
 development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(react-scripts start|react-app-rewired start|craco start|vue-cli-service serve|ng serve|webpack serve|webpack-dev-server|webpack .*--watch|gatsby (develop|serve)|astro( dev| preview)?( --.*)?$|docusaurus (start|serve)|(@11ty/)?eleventy .*--serve|vitepress (dev|preview)|vuepress dev|hexo (server|s)$|parcel|vite( dev| serve| preview)?( --.*)?$|live-server|lite-server|snowpack dev|gulp|grunt)( |$)'
 
-# What a program for Node has that waits for connections
+# Matches what a program for Node contains if it waits for connections
 waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[.PORT.\]'
 
 # server_of LINES: sets $server to `start` (the start script serves), to the file that Node runs, or to nothing if the
@@ -167,8 +167,8 @@ write_process() {
 # web_line: prints the command of `web` in the Procfile, or nothing
 web_line() { [[ ! -f $top/Procfile ]] || LC_ALL=C tr -d '\000\r' <"$top/Procfile" | sed -nE "s/^$bom"'[[:space:]]*web:[[:space:]]*(.*)/\2/p' | tail -n 1; }
 
-# The buildpacks work in www/js, where Toolforge's `webservice` starts Node, if package.json is only there. A package.json
-# at the top may also be there for linters.
+# The buildpacks work in www/js, where Toolforge's `webservice` starts Node, if package.json is only there. They also do so
+# if the package.json at the top is only for linters: without a start script, a build script and other packages.
 if [[ -f www/js/package.json ]]; then
   if [[ ! -f package.json ]]; then
     cd www/js

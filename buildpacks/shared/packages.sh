@@ -38,7 +38,7 @@ key_of() {
   { echo "2 $("$python" -VV) $python $(uv --version 2>&1) $(uname -m) ${UV_DEFAULT_INDEX:-} ${UV_INDEX:-}" && sha256sum -- "$@"; } | sha256sum | cut -d' ' -f1
 }
 
-# can_reuse KEY: tells whether the environment of the last build was made with this key
+# can_reuse KEY: tells whether the environment of the last build was made with this key and its Python still runs
 can_reuse() { [[ -x $venv/bin/python ]] && grep -qsF "\"$1\"" "$venv.toml" && "$venv/bin/python" -c '' 2>/dev/null; }
 
 # Makes a new, empty environment

@@ -16,7 +16,8 @@ has_php() {
   return 1
 }
 
-# has_manifest_of_another: tells whether a file says that the tool is written in another language
+# has_manifest_of_another FILE…: tells whether a file says that the tool is written in another language. FILE adds names to
+# the usual ones.
 has_manifest_of_another() {
   local file
   for file in requirements.txt pyproject.toml Pipfile go.mod Cargo.toml pom.xml Gemfile cpanfile "$@"; do [[ -f $file ]] && return 0; done
@@ -35,7 +36,8 @@ is_php() {
   [[ -f composer.json ]] && ! has_manifest_of_another package.json
 }
 
-# document_root: prints the folder whose files are served. Sets nothing; fails if the folder that the tool names is not there.
+# document_root: prints the folder whose files are served. If the tool names a folder that does not exist or is not in the
+# repository, prints its name and fails.
 document_root() {
   local folder
   folder=${BP_PHP_WEB_DIR:-}

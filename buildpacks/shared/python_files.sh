@@ -25,7 +25,7 @@ package_files() {
   local file
   [[ -f Pipfile.lock ]] && echo "pipenv Pipfile.lock"
   for file in requirements.txt www/python/src/requirements.txt; do [[ -f $file ]] && echo "pip $file"; done
-  # If a project has moved from one of these two installers to the other, pyproject.toml shows which one it uses now.
+  # If a tool has moved from poetry to uv or back, both lock files may exist. pyproject.toml shows which one counts.
   if [[ -f uv.lock ]] && ! has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
   [[ -f poetry.lock ]] && echo "poetry poetry.lock"
   if [[ -f uv.lock ]] && has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
@@ -53,7 +53,7 @@ detect_installer() {
     requirements.txt | poetry.lock | uv.lock | Pipfile.lock) echo "$1" ;;
     *) echo "$1 ($package_file)" ;;
   esac
-  # A lock file belongs to a manifest, which is no second choice.
+  # The note does not name manifests, because a lock file usually has its manifest beside it.
   others=$(package_files | sed 1d | cut -d' ' -f2- | grep -vxE 'Pipfile|pyproject\.toml|setup\.(py|cfg)' | paste -sd, | sed 's/,/, /g' || true)
   [[ -n $others ]] && echo "note: the packages come from $package_file. Not used: $others"
   printf '[[requires]]\nname = "python"\n\n[requires.metadata]\nlaunch = true\ninstaller = "uv"\n' >"$CNB_BUILD_PLAN_PATH"

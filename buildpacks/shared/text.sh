@@ -21,7 +21,8 @@ runs() {
   return 1
 }
 
-# Prints the first line of a file. Prints nothing if the file is no text.
+# first_line FILE: prints the first line of a file without NUL and CR, at most 300 bytes. Prints nothing if the file cannot
+# be read.
 first_line() { LC_ALL=C head -c 300 "$1" 2>/dev/null | tr -d '\000\r' | sed -n 1p; }
 
 indent() { sed -u 's/^/       /'; }

@@ -134,9 +134,9 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
 }
 
 /**
- * The error of a buildpack that somebody named, but whose detection did not pass.
+ * The error if the `bin/detect` of a buildpack that somebody named exited with 100.
  *
- * @param said - The last line that the detection printed, or undefined.
+ * @param said - The last line that the detection printed. Undefined if it printed nothing.
  */
 export function notDetected(id: string, said: string | undefined): DeployError {
   return new DeployError(
@@ -146,7 +146,7 @@ export function notDetected(id: string, said: string | undefined): DeployError {
   );
 }
 
-/** The error of named buildpacks that all pass their detection, although no group fits. */
+/** The error if no group of buildpacks fits, although the detection of every named buildpack passed. */
 export function planUnresolved(ids: readonly string[]): DeployError {
   return new DeployError(
     'BUILD_FAILED',
@@ -188,7 +188,8 @@ export function noProcess(): DeployError {
 }
 
 /**
- * The error of a tool with too many process types. Their number is limited, because each starts at least one process.
+ * The error of a tool with too many process types that run all the time. Their number is limited, because each starts at
+ * least one process.
  */
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(

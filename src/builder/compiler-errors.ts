@@ -1,6 +1,7 @@
 /**
- * The reasons that the compilers and package managers of Rust, Go and Java give, the best first. A compiler's later
- * errors often follow from its first error, so the first error counts. Empty if no line is such an error.
+ * The reasons that the compilers and package managers of Rust, Go, and Java with its related languages give. The best
+ * reason is first, and later ones are shorter. A compiler's later errors often follow from its first error, so the first
+ * error counts. Empty if no line has an error that this function knows.
  *
  * @param lines - The output of a failed step.
  */

@@ -1,4 +1,4 @@
-/** Header files and programs that packages need when they are compiled, and the Debian packages that have them. */
+/** Messages about missing header files, programs and libraries, and the Debian packages that have what is missing. */
 const DEBIAN_PACKAGES: readonly (readonly [missing: RegExp, packages: string])[] = [
   [/Can not find valid pkg-config name|mysql(_config|\.h)\b/, 'default-libmysqlclient-dev and pkg-config'],
   [/pg_config|libpq-fe\.h/, 'libpq-dev'],
@@ -19,10 +19,10 @@ const NETWORK =
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
- * What to do about a failed step, as sentences, if its output shows a cause that has nothing to do with the tool's own
- * code: a library of Debian, a certificate or the network. Otherwise null.
+ * Sentences that say what to do about a failed step, if its output shows a cause outside the tool's own code. The known
+ * causes are a missing library of Debian, a certificate and the network. Null if the output shows none of these causes.
  *
- * @param text - The last lines of the output. No line may be long.
+ * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */
 export function failureHint(text: string): string | null {
   const packages = DEBIAN_PACKAGES.find(([missing]) => missing.test(text))?.[1];

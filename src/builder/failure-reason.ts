@@ -1,8 +1,8 @@
 import { compilerErrors } from './compiler-errors.ts';
 
 /**
- * The reason of a failed step is searched in this many of its last lines. After the first line of an error, npm prints
- * 30 lines, and uv up to 100.
+ * The reason why a step failed is searched in this many of its last lines. After the first line of an error, npm prints
+ * up to 30 more lines, and uv up to 100.
  */
 const KEPT_LINES = 120;
 
@@ -31,7 +31,7 @@ const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const HAS_WORDS = /[\p{L}\p{N}]/u;
 /** Lines that name the error, as the tools of each language print them. */
 const ERRORS = [
-  // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`.
+  // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`. Vite's `error during build:` gives no reason.
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
   // pnpm: the line begins with an error code.
   /^ERR_[A-Z0-9_]+\b/,
@@ -73,7 +73,7 @@ export function failureReason(lines: readonly string[]): string | null {
   return found.find((text) => text.length <= MAX_LENGTH) ?? beginning(found[0] ?? '');
 }
 
-/** The first sentences of a text that are short enough together, or else its first words. Null if it has no words. */
+/** As many of the first sentences as fit into 160 characters, or else the first characters. Null if the text is empty. */
 function beginning(text: string): string | null {
   if (text === '') return null;
   const end = text.slice(0, MAX_LENGTH).lastIndexOf('. ');
@@ -95,7 +95,7 @@ function candidates(lines: readonly string[]): string[] {
   const index = lastError(others);
   const error = textOf(others[index]);
   if (npm !== null) {
-    // npm names only the script that failed. The output of the script says why. npm may print it as its own lines.
+    // npm names only the script that failed. The output of the script says why. npm may put `npm error` before its lines.
     const said = telling.map((line) => line.trim().replace(NPM, '$1'));
     const inScript = error ?? textOf(said[lastError(said)]);
     return [...(npm.isScript && inScript !== null ? [inScript] : []), npm.reason, withoutEnd(npm.reason)];
@@ -142,7 +142,10 @@ function withoutEnd(text: string): string {
   return text.replace(/: [^:]*$/, '');
 }
 
-/** The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. */
+/**
+ * The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. If a script
+ * failed, its command and exit status instead. Null if npm printed no error.
+ */
 function npmReason(lines: readonly string[]): { reason: string; isScript: boolean } | null {
   const said = lines.flatMap((line) => NPM.exec(line.trim())?.[1]?.trim() || []);
   const code = said.map((line) => /^code (\S+)$/.exec(line)?.[1]).find((found) => found !== undefined);

@@ -51,7 +51,7 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
 ];
 
 /**
- * The language of a source that no buildpack recognises, or null.
+ * The language of a source that no buildpack recognises. Null if no file shows one of the languages above.
  *
  * @param files - The names at the top of the source.
  */

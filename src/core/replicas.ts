@@ -23,10 +23,10 @@ export function scheduledIn({ artifact }: Pick<Release, 'artifact'>): readonly S
 }
 
 /**
- * How many processes of each type run: the number that `asked` gives, or else the number that the release gives. The
- * number 0 means that the type is a named command, which does not start by itself.
+ * How many processes of each type run: the number that `asked` gives, or else the number that the release gives. A
+ * release gives 0 for a named command, which does not start by itself.
  *
- * @param asked - Types that the release does not have are ignored.
+ * @param asked - The numbers that `scale` has set. Types that the release does not have are ignored.
  * @param most - The most processes of one type, at least 1.
  * @returns an entry for each type that `scale` accepts, in the order of the release.
  */
@@ -53,9 +53,9 @@ export function namedCommands(release: Pick<Release, 'artifact'>): readonly Proc
 
 /**
  * Earlier versions of this server started every process type. Their releases have no `replicas` in their processes. If
- * such a release is live, the processes that it keeps running also run in the next release.
+ * a release of this kind is live, the types that it runs must also run in the next release.
  *
- * @returns the number of each type that would not run in `next` by itself. Empty if no such release is live.
+ * @returns 1 for each type that `live` runs by itself and that is a named command in `next`.
  */
 export function replicasKept(
   live: Pick<Release, 'artifact'> | null,

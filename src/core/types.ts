@@ -54,16 +54,18 @@ export interface Process {
   readonly schedule?: Schedule;
   /**
    * How many processes of this type run unless `scale` sets a number. 0 for a named command, which does not start by
-   * itself. Absent for `release`, for a scheduled process, and for `web` unless app.json gives a number: then the
-   * settings of the service count. Earlier versions of this server never set it, and ran one process of each type.
+   * itself. Absent for `release` and for a scheduled process. `web` has a number only from app.json; if it has none,
+   * `replicas` of the artifact's `service` counts. In releases of earlier server versions, this is always absent, and one
+   * process of each type runs.
    */
   readonly replicas?: number;
   /**
    * Buildpacks can set environment variables for one process type. This is the type whose variables this process gets.
-   * Null for a command of toolforge.yaml, which gets none of them. Absent if it is the process's own type.
+   * Null for a command line from a file of the source such as toolforge.yaml, which gets none of these variables. Absent if
+   * it is the process's own type.
    */
   readonly launchedAs?: string | null;
-  /** What the tool asks for. Absent for `web`, which has the settings of the artifact's `service`. */
+  /** What the tool asks for. Absent if it asks for nothing, and for `web`, whose settings are in the artifact's `service`. */
   readonly settings?: ProcessSettings;
 }
 

@@ -73,7 +73,10 @@ export async function deploy(
 /** The kinds of deployments after which other process types may run than before. */
 const MAY_CHANGE_TYPES: ReadonlySet<DeploymentKind> = new Set(['push', 'redeploy', 'rollback']);
 
-/** Says where a live release answers, or, if it keeps no process running, what it consists of. */
+/**
+ * Says where a live release answers. If it has no `web` and keeps no process running, says that it consists of commands
+ * or schedules. Empty in all other cases.
+ */
 function liveAs(context: DeployContext, release: Release): string {
   const { tool, artifact } = release;
   if (artifact.processes.some(({ type }) => type === 'web')) {

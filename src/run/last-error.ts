@@ -1,5 +1,5 @@
 const MAX_LENGTH = 160;
-/** A longer line is not searched, because the regular expressions scan the rest of the line at each word. */
+/** Only so many characters of a line are searched, because the expressions scan the rest of the line at each word. */
 const MAX_LINE = 1000;
 
 /** Lines with which programs say why they end: exceptions of each language, and what shells print. */
@@ -11,7 +11,7 @@ const ERRORS = [
   /^panic: |^thread '[^']*' .*panicked at|^fatal error: /,
   // Perl and Ruby.
   /^Can't locate \S+ in @INC|^Can't open perl script|cannot load such file -- | \(LoadError\)$|^syntax error at /,
-  // Shells, and Python that gets a file that is not there.
+  // A file is missing or cannot be run: messages of shells, Python, env and the dynamic linker.
   /^(?:\/bin\/)?(?:ba|da)?sh: .*(?:not found|No such file or directory|Permission denied|cannot execute)/,
   /: can't open file |^env: .*No such file or directory|^error while loading shared libraries: |: error while loading shared libraries: /,
   // Servers that cannot load the program or listen on the port.
@@ -28,7 +28,7 @@ export function lastError(lines: readonly string[]): string | null {
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
 }
 
-/** What to do about an error, as a sentence. Null if only its words help. */
+/** A sentence that says what to do about an error. Null if this function knows no advice for the error. */
 export function errorHint(error: string): string | null {
   const python = /No module named '?([\w.]+)/.exec(error)?.[1]?.split('.')[0];
   if (python !== undefined)

@@ -42,8 +42,8 @@ export function outputOf(name: string, line: string): string {
 }
 
 /**
- * The error of a rollout in which a process ended by itself or exceeded a limit. If the last lines of its output name an
- * error, the message quotes it.
+ * The error of a rollout in which a process ended by itself or exceeded a limit. If the process exited by itself, and the
+ * last lines of its output name an error, the message quotes this error.
  *
  * @param lastLines - The last output of the process, with config vars masked.
  */

@@ -7,7 +7,7 @@ const NAMES = [
   'SSL_CERT_FILE',
   'REQUESTS_CA_BUNDLE',
   'PIP_CERT',
-  // Node has its own list, which lacks those that a company adds to its machines.
+  // Node has its own list, which lacks the authorities that a company adds to its machines.
   'NODE_EXTRA_CA_CERTS',
   'CARGO_HTTP_CAINFO',
   'CURL_CA_BUNDLE',
@@ -16,7 +16,7 @@ const NAMES = [
 
 /**
  * The variables with which builds and tools of every language trust the certificate authorities of this machine. They
- * are defaults: settings, config vars and layers can replace each of them. Empty if the machine has no such file.
+ * are defaults: settings, config vars and layers can replace each of them. Empty if the file `store` does not exist.
  */
 export function certificateVariables(store = STORE): Record<string, string> {
   if (!existsSync(store)) return {};

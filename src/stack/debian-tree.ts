@@ -78,8 +78,9 @@ async function run(
   target: string,
   archive: NodeJS.WritableStream | null = null,
 ): Promise<void> {
-  // If root's mmdebstrap is killed, its mounts in the tree and its processes must not stay. A plain user's mmdebstrap makes
-  // such namespaces itself. It needs a folder that all users may enter, on a disk: /tmp is often in memory.
+  // `unshare` puts root's mmdebstrap into namespaces. If mmdebstrap is killed, its mounts and processes end with them. A
+  // plain user's mmdebstrap makes namespaces itself. It needs a temporary folder that all users may enter, on a disk:
+  // /tmp is often in memory.
   const wrapper =
     process.getuid?.() === 0
       ? ['unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', '--']
@@ -100,7 +101,7 @@ async function run(
     ...KEPT.map((path) => `--dpkgopt=path-include=/usr/share/${path}`),
     // A loss of power while the tree is made only means that it is made again.
     '--dpkgopt=force-unsafe-io',
-    // Both trees get the packages that are already there, so that they have the same versions.
+    // Both trees get the packages that `fetchPackages` has downloaded, so that they have the same versions.
     ...['--skip=update', '--skip=download/empty'],
     '--setup-hook=mkdir -p "$1/var/cache/apt/archives" "$1/var/lib/apt/lists"',
     `--setup-hook=sync-in ${quoted(fetched.archives)} /var/cache/apt/archives`,
@@ -126,12 +127,15 @@ async function run(
   if (exitCode !== 0) throw explainMmdebstrap(stderr, log);
 }
 
-/** Removes what only a running system needs, and makes the files over which a sandbox mounts its own. */
+/**
+ * Removes what only a running system needs. Clears the setuid and setgid bits of files. Makes the files over which a
+ * sandbox mounts its own.
+ */
 async function finish(tree: string): Promise<void> {
   for (const folder of EMPTY)
     for (const name of await readdir(join(tree, folder)).catch(() => []))
       await removeTree(join(tree, folder, name));
-  // A program in a sandbox cannot get other rights than its caller's, so these bits only look dangerous.
+  // These bits have no effect in a sandbox, where a program cannot get other rights than its caller's.
   await execa(
     'find',
     [tree, '-xdev', '-type', 'f', '-perm', '/6000', '-exec', 'chmod', 'ug-s', '{}', '+'],

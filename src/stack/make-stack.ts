@@ -22,9 +22,9 @@ export interface MakeOptions {
   readonly progress: Progress;
 }
 
-/** A finished tree of an interrupted call is used again for this time, because later it may lack security updates. */
+/** The finished trees of an interrupted call are used again for this long. Older trees may lack security updates. */
 const FRESH_MS = 24 * 60 * 60 * 1000;
-// The order matters: a folder `trees` with the later tree has the earlier one too.
+// `run` is made first. So if an interrupted call has made `build`, the folder has both trees.
 const TREES: readonly TreeName[] = ['run', 'build'];
 
 /**
@@ -120,7 +120,7 @@ async function withTrees(options: MakeOptions, use: (trees: string) => Promise<S
   return stack;
 }
 
-/** Removes trees that an earlier call made from another list, or more than a day ago. */
+/** Removes the trees of an earlier call that used another list or mirror, or began more than a day ago. */
 async function keepFresh(folder: string, trees: string, key: string): Promise<void> {
   const file = join(folder, 'begun');
   const [at, ...of] = ((await readFile(file, 'utf8').catch(noneIfGone)) ?? '').split(' ');

@@ -20,7 +20,7 @@ export async function pruneStacks(data: string): Promise<string[]> {
 
 /**
  * Removes trees that nothing will use again: those that an update has replaced, and the trees for builds of older stacks.
- * Call this only while no process of a tool and no build runs, because a process may still run in such a tree.
+ * Call this only while no process of a tool and no build runs, because a process may still use one of these trees.
  */
 export async function pruneTrees(data: string): Promise<void> {
   const [newest, ...older] = await listStacks(data);

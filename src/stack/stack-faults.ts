@@ -1,6 +1,6 @@
 import { DeployError } from '../core/errors.ts';
 
-/** How programs of Debian are run: in English, without the server's own environment except for proxies. */
+/** How programs of Debian are run: in English, without questions, and otherwise with the environment of this process. */
 export const PROGRAMS = {
   env: {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',

@@ -113,7 +113,10 @@ export interface Store {
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
   configVars(tool: ToolName): Record<string, string>;
-  /** Call this only for a tool without a live release. If one is live, config vars change only with a release. */
+  /**
+   * Replaces the config vars of a tool. If a release is live, config vars change only with a release. So call this only
+   * for a tool without a live release, or to add new secrets just before the release that has them.
+   */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */
@@ -125,7 +128,7 @@ export interface Store {
   /** @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 
-  /** The numbers of processes that `scale` or `goLive` set. A type without a number runs as often as its release says. */
+  /** The numbers of processes that `scale` or `goLive` set. For a type without a number, the number in the release counts. */
   replicas(tool: ToolName): Replicas;
   /** In one transaction: sets the numbers of processes, and makes the deployment `live`. */
   setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void;

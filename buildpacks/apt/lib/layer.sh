@@ -101,8 +101,8 @@ write_environment() {
   point TESSDATA_PREFIX "$usr"/share/tesseract-ocr/*/tessdata
   point FIGLET_FONTDIR "$usr/share/figlet"
   [[ -n $java ]] && point JAVA_HOME "$java"
-  # XDG_DATA_DIRS is for fonts and icons. If it is not set, programs use /usr/local/share and /usr/share, so these must
-  # be in it, too.
+  # XDG_DATA_DIRS is for fonts and icons. If it is not set, programs use /usr/local/share and /usr/share. So the variable
+  # must name these two folders too.
   join XDG_DATA_DIRS env "$usr/share"
   [[ -f $layer/env/XDG_DATA_DIRS.prepend ]] && printf /usr/local/share:/usr/share >"$layer/env/XDG_DATA_DIRS.default"
   [[ -f /etc/fonts/fonts.conf ]] || point FONTCONFIG_PATH "$layer/etc/fonts"

@@ -57,8 +57,8 @@ Dir::State::status "$status";
 C
 }
 
-# add_release RELEASE: if the machine has no source for the release, adds one. Fails unless RELEASE is the backports of
-# this Debian.
+# add_release RELEASE: if the machine has no source for the release, adds one. But fails if the release is missing and is
+# not the backports of this Debian.
 add_release() {
   local release=$1 codename
   cat_sources | awk -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/has_release.awk" && return

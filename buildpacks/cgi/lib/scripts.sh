@@ -9,7 +9,8 @@ cgi_folder() {
   return 0
 }
 
-# Tells whether a file is a script: it has the name of one, or its first line names an interpreter
+# is_script FILE: tells whether a file is a script. Either its name ends in .cgi, .pl, .py, .sh or .rb, or its first line
+# names an interpreter.
 is_script() {
   [[ -f $1 ]] || return 1
   case $1 in *.cgi | *.pl | *.py | *.sh | *.rb) return 0 ;; esac
@@ -30,7 +31,7 @@ page_scripts() {
   pages=$(page_folder)
   [[ -n $pages ]] || return 0
   for file in "$pages"/*.cgi; do [[ ! -f $file ]] || echo "$file"; done
-  # At the top, such files are seldom CGI scripts.
+  # At the top, files *.pl and *.py are seldom CGI scripts.
   [[ $pages != . ]] || return 0
   for file in "$pages"/*.pl "$pages"/*.py; do [[ ! -f $file ]] || echo "$file"; done
 }

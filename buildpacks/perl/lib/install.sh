@@ -1,6 +1,7 @@
 # Installs the modules that a Perl tool requires. Sourced by bin/build.
 
-# cpanm always installs what the tests of a cpanfile require. A cpanfile is a Perl program, which this line changes.
+# cpanm also installs what a cpanfile requires only for tests and development. This Perl code, put before the text of the
+# cpanfile, leaves these requirements out.
 without_tests='BEGIN { my $on = \&on; *on = sub { $on->(@_) unless $_[0] =~ /^(test|develop)$/ }; *test_requires = *author_requires = sub {} }'
 
 # install_modules: fills the layer $modules with what cpanfile, Makefile.PL or Build.PL requires and Perl does not have
@@ -18,7 +19,7 @@ install_modules() {
   echo "-----> Installing the modules of $manifest"
   export PERL_CPANM_HOME=${TMPDIR:-/tmp}/cpanm PERL_MM_USE_DEFAULT=1 NONINTERACTIVE_TESTING=1
   log=$(mktemp) index=$(mktemp)
-  # carton bundle puts the archives there.
+  # `carton bundle` puts archives of the modules into vendor/cache.
   [[ ! -d vendor/cache/authors ]] || options+=(--from "$PWD/vendor/cache")
   if [[ -f cpanfile.snapshot && -f cpanfile ]]; then
     perl -MCarton::Snapshot -e 'my $s = Carton::Snapshot->new(path => shift); $s->load; open my $f, ">", shift or die; $s->index->write($f)' \
@@ -58,5 +59,5 @@ why_not_installed() {
   fi
 }
 
-# debian_package MODULE: prints the name that a Debian package with this module has
+# debian_package MODULE: prints the name that a Debian package with this module usually has
 debian_package() { local name=${1//::/-}; echo "lib${name,,}-perl"; }

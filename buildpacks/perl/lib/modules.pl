@@ -23,7 +23,7 @@ while (defined(my $file = shift @files)) {
         if ($line =~ /^\s*use\s+lib\b(.*)/) {
             push @places, map { s{^\$[\w:]+/?|^\$\{[\w:]+\}/?}{$folder/}r } $1 =~ /["']([^"']+)["']/g;
         }
-        # Requires what follows a module in code, so that "use Foo instead" in a text does not count.
+        # The pattern ends with what can follow a module in code. So "use Foo instead" in a text does not count.
         my ($module) = $line =~ /^\s*use\s+([A-Z]\w*(?:::\w+)*)\s*(?:;|\(|qw\b|["']|v?\d|-\w|\$|\w+\s*=>|$)/ or next;
         (my $path = "$module.pm") =~ s{::}{/}g;
         my ($found) = grep { -f } map { "$_/$path" } @places;

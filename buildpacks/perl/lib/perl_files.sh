@@ -3,7 +3,7 @@
 # Programs that only Perl tools start
 perl_programs='perl[0-9.]*|plackup|starman|hypnotoad|morbo|carton|[^[:space:]]+\.(pl|psgi)'
 
-# Tells whether it is a file whose name needs no quotes in a command
+# is_plain FILE: tells whether FILE exists and its name needs no quotes in a command
 is_plain() { [[ -f $1 && $1 =~ ^[A-Za-z0-9_./+-]+$ ]]; }
 
 # Prints the PSGI application of the tool, or nothing. Dancer keeps it in bin, Catalyst at the top.
@@ -13,7 +13,7 @@ psgi_file() {
   return 0
 }
 
-# with_line PATTERN: prints the first program of the tool that has such a line. Prints app.pl first.
+# with_line PATTERN: prints the first program of the tool with a line that matches. Looks into app.pl first.
 with_line() {
   local file
   for file in app.pl index.pl server.pl web.pl main.pl *.pl script/* bin/*; do
@@ -24,7 +24,7 @@ with_line() {
 
 mojo_file() { with_line '^[[:space:]]*use Mojolicious::Lite|Mojolicious::Commands->start_app'; }
 dancer_file() { with_line '^[[:space:]]*use Dancer2?([^A-Za-z0-9_:]|$)'; }
-# A program that listens by itself
+# Prints a program that reads PORT, so it probably listens on PORT by itself
 port_file() { with_line '\$ENV\{["'\'']?PORT["'\'']?\}'; }
 
 # Tells whether the source has a manifest of another language, or is a web site

@@ -8,7 +8,7 @@ enable_extensions() {
     name=${file##*/} name=${name%.so}
     # PHP warns about extensions that are loaded twice.
     php -m 2>/dev/null | grep -qixF "$name" && continue
-    # Other extensions need these.
+    # PHP loads extensions with a lower number first. Other extensions need the four that get the number 10.
     order=20
     [[ $name =~ ^(mysqlnd|pdo|xml|dom)$ ]] && order=10
     printf '%sextension=%s\n' "$([[ $name =~ ^(opcache|xdebug)$ ]] && echo zend_)" "$file" >"$layer/conf.d/$order-$name.ini"

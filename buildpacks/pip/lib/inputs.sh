@@ -23,7 +23,7 @@ inputs() {
   done
 }
 
-# has_local_path FILE: tells whether FILE or an included file installs a package from the tool's own source
+# has_local_path FILE: tells whether one of the files that `inputs FILE` prints names a package in the tool's own source
 has_local_path() {
   local file
   while IFS= read -r -d '' file; do

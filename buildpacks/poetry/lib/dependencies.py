@@ -1,4 +1,4 @@
-"""Prints the main dependencies of a project without poetry.lock as lines of a requirements.txt. Runs with poetry's packages."""
+"""Prints the main dependencies of a tool without poetry.lock as lines of a requirements.txt. Runs with poetry's packages."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Finds the web process of a Python tool that has no Procfile. Reads the modules and never runs them.
+"""Finds the web process of a Python tool whose Procfile has none. Reads the modules and never runs them.
 
 Prints lines KEY<TAB>VALUE. `note` is a sentence about a file. The others describe the web process:
 
@@ -84,7 +84,7 @@ class Module:
         return None
 
     def is_asgi(self, name, folder, depth=0):
-        """True or False for a web application, None for anything else."""
+        """True for an ASGI application, False for a WSGI application, None for anything else."""
         call = self.call(name)
         if call in ASGI_CALLS:
             return True

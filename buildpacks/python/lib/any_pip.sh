@@ -1,6 +1,7 @@
-# Sourced by the buildpacks pip and uwsgi, to install the packages uv and pyuwsgi.
+# Finds a pip. Sourced by bin/build, which installs uv with pip.
 
-# any_pip ARGUMENT…: runs the system's pip. Without one, runs the pip that Python or Debian has for new environments.
+# any_pip ARGUMENT…: runs the system's pip. If the system has none, runs the pip that Debian or Python has for new
+# environments.
 any_pip() {
   local wheel
   if python3 -m pip --version >/dev/null 2>&1; then

@@ -19,9 +19,9 @@ install_uv() {
 # Prints the file with the certificate authorities of this machine, if there is one
 certificates() { [[ ! -f /etc/ssl/certs/ca-certificates.crt ]] || echo /etc/ssl/certs/ca-certificates.crt; }
 
-# Sets $program to a Python that fits: that of the last build, or one that uv downloads. Then $is_shared is true, because
-# other tools have the same layer. For a service.template, it is the nearest of this machine if there is no other. Fails if
-# nothing fits.
+# Sets $program to a Python that fits: the Python of the last build, or one that uv downloads. Then $is_shared is true,
+# because the layers of other tools have equal files. If there is none and only a service.template names the version, sets
+# $program to the nearest Python of this machine. Fails in all other cases.
 download_python() {
   local list chosen asks here download versions nearest output
   asks=$(told asks) here=$(told here) nearest=$(told nearest)
@@ -62,5 +62,5 @@ download_python() {
   fail "$asks, which cannot be had here: ask for $versions.$(stack_hint)"
 }
 
-# Prints that a stack has the version, if the tool asks for the version of the stack
+# Prints that a stack has Python 3.13, if the tool asks for this version and this server has no stack
 stack_hint() { [[ $(told asks) != *3.13* ]] || in_stack 'Python 3.13'; }

@@ -5,9 +5,15 @@
 - found: what the push shows, such as `python 3.13 (.python-version)`
 - note: a sentence about a file
 - error: why the tool cannot be built; nothing else follows
-- program: the Python of this machine to use. Empty if none fits
-- asks: what the tool asks for, in words, if no Python of this machine fits
-- nearest: the Python of this machine to use if no other source has the version. Empty if the tool does not allow it
+- program: the Python of this machine to use. Missing if none fits
+- detail: a sentence, if the program is not the exact release that the tool asks for
+
+If no Python of this machine fits, it prints these lines in place of `program`:
+
+- asks: what the tool asks for, in words
+- here: the minor versions of this machine
+- nearest: the Python of this machine to use if the version cannot be downloaded. Missing unless only a service.template
+  names the version
 
 `version.py choose LIST` reads what `uv python list --output-format json` printed into the file LIST. It prints the
 version to download as `download`. If no version fits, it prints `versions` with those that there are.
@@ -49,7 +55,10 @@ class Refused(Exception):
 
 
 class Wanted:
-    """What one file asks for. `allowed` are version specifiers, of which one must fit."""
+    """What one file asks for. `allowed` are version specifiers, of which one must fit.
+
+    `exact` is the release that the file names, such as 3.13.1. `is_soft` is true if another minor version will do.
+    """
 
     def __init__(self, place, text, allowed, is_soft=False, exact=None):
         self.place, self.text, self.allowed = place, text, allowed
@@ -188,7 +197,7 @@ def pipfile():
 
 
 def project_range():
-    """The range that the project's metadata allow."""
+    """The range of versions that pyproject.toml, a lock file, setup.py or setup.cfg allows, or None."""
     content, text = toml("pyproject.toml")
     asked = (content.get("project") or {}).get("requires-python")
     if isinstance(asked, str):
@@ -241,7 +250,7 @@ def overlap(one, other):
 
 
 def installed():
-    """The Pythons of this machine: {minor: (Version, path)}."""
+    """The Pythons of this machine, as {minor: path}."""
     found = {}
     for folder in PLACES:
         for path in glob.glob(f"{folder}/python3.*"):

@@ -18,7 +18,8 @@ prepare_bundler() {
   printf %s "$gems/bin" >"$settings/env/PATH.prepend"
   printf : >"$settings/env/PATH.delim"
   export PATH=$gems/bin:$PATH
-  # Only during the build: the Bundler of the system works with the lock files of all other versions.
+  # These variables are only for the build. BUNDLER_VERSION lets the system's Bundler work with a lock file that another
+  # version has written.
   BUNDLER_VERSION=$(bundle --version | sed -nE 's/^Bundler version ([0-9.]+).*/\1/p')
   export BUNDLER_VERSION BUNDLE_USER_HOME=${TMPDIR:-/tmp}/bundle BUNDLE_RETRY=${BUNDLE_RETRY:-2} BUNDLE_JOBS=${BUNDLE_JOBS:-4}
   export BUNDLE_SILENCE_ROOT_WARNING=true BUNDLE_DISABLE_VERSION_CHECK=true

@@ -2,10 +2,10 @@
 
 ruby_programs='ruby[0-9.]*|bundle|rackup|puma|unicorn|thin|rake|rails|bin/rails|[^[:space:]]+\.(rb|ru)'
 
-# Tells whether it is a file whose name needs no quotes in a command
+# is_plain FILE: tells whether FILE exists and its name needs no quotes in a command
 is_plain() { [[ -f $1 && $1 =~ ^[A-Za-z0-9_./+-]+$ ]]; }
 
-# with_line PATTERN: prints the first Ruby program at the top that has such a line
+# with_line PATTERN: prints the first Ruby program at the top with a line that matches
 with_line() {
   local file
   for file in app.rb main.rb server.rb web.rb *.rb; do
@@ -16,7 +16,7 @@ with_line() {
 
 # A classic Sinatra program, or a modular one that starts itself
 sinatra_file() { with_line "^[[:space:]]*require[[:space:]]+['\"]sinatra['\"]|^[[:space:]]*([A-Za-z:]+\.)?run!"; }
-# A program that listens by itself
+# Prints a program that reads PORT, so it probably listens on PORT by itself
 port_file() { with_line "ENV(\.fetch\(|\[)['\"]PORT['\"]"; }
 
 # Tells whether the source has a manifest of another language, or is a web site

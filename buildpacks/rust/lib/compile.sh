@@ -17,7 +17,7 @@ cargo_build() {
 # Prints the paths of the programs that cargo made
 executables() { sed -nE 's/.*"executable":"([^"]+)".*/\1/p' "$messages" | sort -u; }
 
-# Prints default-run of Cargo.toml, or of the only member of a workspace that has it
+# Prints the default-run of the Cargo.toml at the top, or else of the first member of the workspace that has one
 default_run() { grep -shE '^default-run[[:space:]]*=' Cargo.toml */Cargo.toml */*/Cargo.toml | sed -nE '1s/.*=[[:space:]]*["'\'']([^"'\'']+).*/\1/p'; }
 
 # Compiles the packages that cargo chooses. If they have no program, compiles all members of the workspace.
@@ -27,7 +27,7 @@ compile() {
     options=(--locked)
   else
     echo " !     There is no Cargo.lock, so every build may use other versions: take Cargo.lock out of .gitignore and commit it."
-    # Versions that this compiler can compile
+    # Cargo then chooses versions of packages that this compiler can compile.
     export CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=fallback
   fi
   if ! cargo_build "${options[@]}"; then

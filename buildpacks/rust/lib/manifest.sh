@@ -1,6 +1,6 @@
 # Reads Cargo.toml and rust-toolchain.toml. Sourced by bin/detect and bin/build.
 
-# plain FILE: prints a file without what Windows adds, and without comments
+# plain FILE: prints a file without what Windows adds, and with an empty line for each line that is only a comment
 plain() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed -e $'1s/^\xef\xbb\xbf//' -e 's/^[[:space:]]*#.*//'; }
 
 # Tells whether a package of the source has a program

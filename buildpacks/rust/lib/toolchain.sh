@@ -16,7 +16,7 @@ rustup_install() {
     echo "-----> Downloading rustup"
     if ! fetch "${RUSTUP_UPDATE_ROOT:-$(rustup_server)/rustup}/dist/$triple/rustup-init" "$init" 2>&1 | indent; then return 1; fi
     chmod +x "$init"
-    # rustup-init looks at its own name.
+    # The program works as an installer only under the name rustup-init.
     mv "$init" "$TMPDIR/rustup-init"
     CARGO_HOME=$rustup/cargo "$TMPDIR/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 | indent || return 1
   fi
@@ -26,7 +26,8 @@ rustup_install() {
   export PATH=$rustup/cargo/bin:$PATH
 }
 
-# find_rust: chooses the system's Rust if it fits, otherwise one of rustup. Sets $version
+# find_rust: chooses the system's Rust if it fits, or else installs a Rust with rustup. If that fails, takes a newer Rust of
+# the system. Sets $version, or ends the build.
 find_rust() {
   local system channel=''
   wanted_rust

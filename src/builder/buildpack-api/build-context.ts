@@ -20,13 +20,13 @@ export interface BuildContext {
   readonly limits: Limits;
   readonly progress: Progress;
   readonly mask: (text: string) => string;
-  /** The environment at the start of a build: PATH, HOME, language. */
+  /** The environment at the start of a build, such as PATH and HOME, without `target` and `variables`. */
   readonly environment: Readonly<Environment>;
   /** Variables that describe the machine on which the artifact will run: CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
   /**
-   * The operator's variables for builds, those of app.json and project.toml, and the tool's config vars. Each replaces
-   * those before it. They are also the files in /platform/env.
+   * The operator's variables for builds, the variables of app.json, those of project.toml, and the tool's config vars. If
+   * two have the same name, the later one in this list counts. They are also the files in /platform/env.
    */
   readonly variables: Readonly<Record<string, string>>;
 }

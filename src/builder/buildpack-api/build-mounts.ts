@@ -65,6 +65,8 @@ const writable: ReadonlySet<PlaceName> = new Set(['workspace', 'layers', 'tmp', 
 const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
 
 /**
+ * Plans the mounts of one build. Makes no folders.
+ *
  * @param runTree - The root folder of the Debian tree in which the tool will run. Null if it will run on this machine's
  * own /usr.
  * @param operator - The operator's variables for builds. They can name folders of this machine that builds may read.
@@ -114,8 +116,9 @@ export function buildPlaces(
 }
 
 /**
- * The folders of this machine from which uv may copy Pythons. An operator names them by `file:` URLs: the list of
- * archives in UV_PYTHON_DOWNLOADS_JSON_URL, or the folder in UV_PYTHON_INSTALL_MIRROR.
+ * The folders of this machine from which uv may copy Pythons. The operator names them by `file:` URLs.
+ * UV_PYTHON_DOWNLOADS_JSON_URL names a list of archives, which lie in the folder of the list. UV_PYTHON_INSTALL_MIRROR
+ * names a folder. A folder that does not exist is left out, and so is the root folder.
  */
 function archiveMounts(operator: Readonly<Record<string, string>>): Mount[] {
   const list = localPath(operator['UV_PYTHON_DOWNLOADS_JSON_URL']);

@@ -26,8 +26,9 @@ export interface GroupMember {
   readonly isOptional: boolean;
 }
 
-/** The buildpacks of this server, and the groups in the order in which they are tried. */
+/** The groups of buildpacks, in the order in which they are tried. */
 export interface BuildpackStore {
+  /** The folder with the buildpacks of this server. */
   readonly folder: string;
   readonly order: readonly (readonly GroupMember[])[];
   /** The ids of the buildpacks that somebody has asked for by name. They are required in every group. */

@@ -22,13 +22,13 @@ export type DetectedSource = Pick<PreparedSource, 'files' | 'overlooked' | 'warn
 /** How many lines of one detection's output are kept. */
 export const MAX_LINES = 100;
 /**
- * Detections begin a line with this to say why a file was ignored. Such lines are shown even if the detection fails.
+ * Detections begin a line with this to say why a file was ignored. These lines are shown even if the detection fails.
  */
 const NOTE = 'note: ';
 
 /**
- * Prints two lines: what the chosen buildpacks found, and what they will do. Then prints all notes, and the output of
- * broken detections.
+ * Prints two lines. The first says what the chosen buildpacks found. The second names these buildpacks, and the command
+ * of `web` in the Procfile. Then prints all notes, and a warning and the output of each broken detection.
  */
 export function sayDetected(
   progress: Progress,
@@ -62,8 +62,8 @@ export function sayBuilding(progress: Progress, { warnings }: PreparedSource, li
  * Prints what each language needs, the output of all detections and the warnings about the source, because no group of
  * buildpacks fits.
  *
- * @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke or a buildpack that somebody named does not
- *   fit.
+ * @throws DeployError `NO_BUILDPACK`. But if a detection broke, the error of `stepFailed`, such as `BUILD_FAILED`. If
+ *   somebody named a buildpack, `BUILD_FAILED`.
  */
 export function failDetection(
   progress: Progress,

@@ -46,7 +46,7 @@ const MAX_OUTPUT_BYTES = 64 * 1024;
  * Runs detections: the groups one after the other, and the buildpacks of one group at the same time. Takes the first
  * group in which every required buildpack passes and whose plan can be resolved.
  *
- * @throws DeployError `NO_BUILDPACK` if no group fits; `BUILD_FAILED` if no group fits and a detection broke.
+ * @throws DeployError if no group fits: see `failDetection`.
  */
 export async function detect(
   context: BuildContext,

@@ -7,28 +7,34 @@ import { type DescribedBuildpack, readBuildpackFolder } from './buildpack-folder
 import type { BuildpackStore } from './buildpack-store.ts';
 
 const FILE = 'project.toml';
-/** A list of project.toml may name at most this many buildpacks of the repository. */
+/** Each list of project.toml, such as `pre.group`, may name at most this many buildpacks of the repository. */
 const MAX_OWN = 10;
 
 /** A buildpack in the repository of a tool. */
 export interface OwnBuildpack extends DescribedBuildpack {
-  /** The path of its folder below the top of the source, without `.` and `..`. Empty for the top itself. */
+  /** The path of the buildpack's folder below the top of the source, without `.` and `..`. Empty for the top itself. */
   readonly path: string;
 }
 
 /** The buildpacks that a tool brings in its repository, by their place in the order of the build. */
 export interface OwnBuildpacks {
-  /** Those of `pre.group`, which build before all others. */
+  /** The buildpacks of `pre.group`, which build before all others. */
   readonly first: readonly OwnBuildpack[];
-  /** Those of `group`. They build after those of the server, but before the buildpack `procfile`. */
+  /**
+   * The buildpacks of `group`. They build directly before the server's buildpack `procfile`, or after all buildpacks of the
+   * server if a group has no `procfile`.
+   */
   readonly beforeProcfile: readonly OwnBuildpack[];
-  /** Those of `post.group`, which build after all others. */
+  /** The buildpacks of `post.group`, which build after all others. */
   readonly last: readonly OwnBuildpack[];
-  /** A sentence about the parts of project.toml that have no effect. */
+  /** One sentence about the names of buildpacks in project.toml that have no effect. Empty if all have an effect. */
   readonly warnings: readonly string[];
 }
 
-/** The buildpack that checks the commands of the Procfile, so all programs must be there before it builds. */
+/**
+ * The id of the buildpack that checks the commands of the Procfile. All programs must be installed before this buildpack
+ * builds.
+ */
 export const PROCFILE = 'toolforge/procfile';
 
 const entries = z
@@ -44,16 +50,16 @@ const group = z.object({ group: entries }).prefault({});
 const io = z.object({ group: entries, pre: group, post: group }).prefault({});
 const descriptor = z.object({
   io: z.object({ buildpacks: io }).prefault({}),
-  // The place of the group in version 0.1 of the specification.
+  // In version 0.1 of the specification, the buildpacks of `group` are here.
   build: z.object({ buildpacks: entries }).prefault({}),
 });
 type Entry = z.output<typeof entries>[number];
 
 /**
- * Reads the buildpacks that project.toml names, and those of them that are folders of the repository. Other names have
- * no effect, because the files of a tool decide which buildpacks of the server take part.
+ * Reads each buildpack that project.toml names and that is a folder of the repository. Other names have no effect,
+ * because the files of a tool decide which buildpacks of the server take part.
  *
- * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used; `BAD_BUILDPACK`.
+ * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used; `BAD_BUILDPACK` if a buildpack cannot be used.
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */
 export async function readOwnBuildpacks(source: string): Promise<OwnBuildpacks> {
@@ -90,7 +96,7 @@ export function withoutOwn(
 /**
  * Adds the buildpacks of a tool to each group of the server's buildpacks.
  *
- * @throws DeployError `BAD_BUILDPACK` if one has the id of a buildpack of the server.
+ * @throws DeployError `BAD_BUILDPACK` if a buildpack of the tool has the id of a buildpack of the server.
  */
 export function withOwnBuildpacks(store: BuildpackStore, own: OwnBuildpacks): BuildpackStore {
   const ids = ownIds(own);
@@ -118,7 +124,7 @@ export function withOwnBuildpacks(store: BuildpackStore, own: OwnBuildpacks): Bu
 /**
  * Reads the buildpacks of one list that are folders of the repository.
  *
- * @param others - Gets the names of those that are not.
+ * @param others - The function adds to this list the names of the buildpacks that are not in the repository.
  */
 async function ownOf(source: string, list: readonly Entry[], others: string[]): Promise<OwnBuildpack[]> {
   const own: OwnBuildpack[] = [];
@@ -162,8 +168,10 @@ async function readDescriptor(source: string): Promise<z.output<typeof descripto
 }
 
 /**
- * The path of a buildpack below the top of the source. Null if the entry names a buildpack that is not in the
- * repository.
+ * The path of a buildpack below the top of the source. Null if the entry has no `uri`, or if its `uri` is the address or
+ * name of another buildpack. A bare name is a path only if the repository has a folder of this name with a buildpack.toml.
+ *
+ * @throws DeployError `BUILD_PROJECT_TOML` if the entry has an inline script, or a path that cannot be in the repository.
  */
 async function pathOf(source: string, { id, uri, script }: Entry): Promise<string | null> {
   if (script !== undefined)
@@ -178,7 +186,7 @@ async function pathOf(source: string, { id, uri, script }: Entry): Promise<strin
   if (!isPath && (/:/.test(name) || !(await hasEntry(source, [...path.split('/'), 'buildpack.toml']))))
     return null;
   const isInside = !path.startsWith('/') && path !== '..' && !path.startsWith('../');
-  // Git has no such names, and the lifecycle gets the path as a line of text.
+  // The lifecycle gets the path as a line of text, so a control character could end the path early.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are the ones to refuse
   if (!isInside || /[\x00-\x1f]/.test(path))
     throw unusable(

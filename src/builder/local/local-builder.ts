@@ -50,7 +50,10 @@ export interface LocalBuilderOptions {
   readonly log: Log;
   /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
   readonly quietMs?: number;
-  /** Set to try one buildpack. It must take part then, and a build without processes is no error. */
+  /**
+   * Set to try one buildpack. The build then fails if this buildpack does not take part. The processes of the build are not
+   * checked, so a build without processes is no error.
+   */
   readonly trial?: {
     readonly id: string;
     /** Called with the result of the detection. */
@@ -82,7 +85,7 @@ export class LocalBuilder implements Builder {
     await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
-    // Without isolation, builds and tools see the real /usr.
+    // Without isolation, builds and tools see this machine's own /usr.
     const stack = sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
     const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
@@ -103,7 +106,7 @@ export class LocalBuilder implements Builder {
     // Fails if the folder exists, because a build never overwrites an artifact.
     await mkdir(folders.artifact, { mode: 0o700 });
     try {
-      // As long as this mark is there, the stack is not removed.
+      // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
       if (stack !== null) await markStack(folders.artifact, stack.id);
       await using guard = new BuildLimits({
         limits: config,
@@ -137,7 +140,8 @@ export class LocalBuilder implements Builder {
           TMPDIR: places.path('tmp'),
           LANG: 'C.UTF-8',
           ...certificateVariables(),
-          // A buildpack that lacks a program can then say that a stack has it (buildpacks/shared/stack.sh).
+          // `none` tells buildpacks that there is no stack. If a program is missing, their message can then name `stack
+          // add` (buildpacks/shared/stack.sh).
           ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
         },
         target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
@@ -254,7 +258,7 @@ export class LocalBuilder implements Builder {
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
   }
 
-  /** Shares the files of layers that say so in their metadata, because many tools have the same. */
+  /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */
   async #share(places: LayerPlaces, group: readonly string[]): Promise<void> {
     for (const buildpack of group) {
       for (const layer of await readLayers(places.layers, buildpack)) {

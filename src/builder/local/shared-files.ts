@@ -14,7 +14,10 @@ const MAX_FILE_BYTES = 64 * 1024 * 1024;
 const MAX_LAYER_FILES = 20_000;
 /** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
 const MAX_KEPT_FILES = 100_000;
-/** The names of copies that are being made begin with this. None takes longer than an hour. */
+/**
+ * The names of unfinished copies and links begin with this. None takes longer than an hour, so an older one is left over
+ * from a server that ended.
+ */
 const HALF = 'half-';
 const HALF_MS = 3_600_000;
 
@@ -31,10 +34,11 @@ export class SharedFiles {
   }
 
   /**
-   * Replaces the files of a finished layer by hard links, if there are not too many of them. No process may be able to
-   * change the layer any more.
+   * Replaces the files of a finished layer by hard links. Does nothing if there are too many files. Leaves large files as
+   * they are. The caller must make sure that no process can change the layer any more.
    *
-   * @param earlier - The same layer in an earlier artifact, or null. Files that look the same there are not read again.
+   * @param earlier - The folder of this layer in an earlier artifact, or null. A file is not read again if the file there
+   *   has an equal size, time and mode.
    */
   async share(layer: string, earlier: string | null): Promise<void> {
     await makeFolder(this.#folder, 0o711);
@@ -51,7 +55,7 @@ export class SharedFiles {
     });
   }
 
-  /** Deletes the copies to which no artifact has a link any more, and what an interrupted copy left. */
+  /** Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour. */
   async sweep(): Promise<void> {
     await mapWithLimit(await namesIn(this.#folder), AT_ONCE, async (name) => {
       const path = join(this.#folder, name);
@@ -63,7 +67,7 @@ export class SharedFiles {
     });
   }
 
-  /** Returns the path of the server's copy of a file, which it makes if there is none. Null if the file is too large. */
+  /** Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large. */
   async #keep(file: string): Promise<string | null> {
     const { mode, mtime, size } = await lstat(file);
     if (size > MAX_FILE_BYTES) return null;
@@ -81,7 +85,10 @@ export class SharedFiles {
     return kept;
   }
 
-  /** A file system without hard links, or with too many of them, leaves the file as it is. */
+  /**
+   * Replaces a file by a hard link to the server's copy. Leaves the file as it is if the file system cannot make the link,
+   * or if the copy no longer exists.
+   */
   async #replaceByLink(file: string, kept: string): Promise<void> {
     const half = join(this.#folder, HALF + randomUUID());
     try {
@@ -91,12 +98,12 @@ export class SharedFiles {
       if (!['EMLINK', 'EPERM', 'EXDEV', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'].includes(systemCode(error) ?? ''))
         throw error;
     }
-    // If both names are links to one file already, rename leaves them both: see rename(2).
+    // If `file` is already a link to the copy, rename does nothing and leaves the new link: see rename(2).
     await rm(half, { force: true });
   }
 }
 
-/** Whether a file is probably a copy of another one that is shared. */
+/** Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. */
 async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
   if (other === null || !other.isFile() || other.nlink === 1) return false;

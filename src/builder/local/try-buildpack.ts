@@ -21,7 +21,7 @@ import { type Layer, readLayers } from '../buildpack-api/layers.ts';
 import { PROCFILE } from '../buildpack-api/own-buildpacks.ts';
 import { LocalBuilder } from './local-builder.ts';
 
-/** What a buildpack, and those of the server that take part, made of a source. */
+/** What the tried buildpack, and the other buildpacks that took part, made of a source. */
 export interface Trial {
   /** The ids of the buildpacks that took part, in the order in which they built. */
   readonly group: readonly string[];
@@ -39,9 +39,9 @@ const TOOL_NUMBER = 50_000;
 const PATH = '/usr/local/bin:/usr/bin:/bin';
 
 /**
- * Runs a buildpack on a copy of a folder with a tool's source, without its .git, beside the buildpacks of the server. It
- * has the place that a buildpack of the tool's repository would have, or that of the server's buildpack with the same
- * id. Builds on the newest stack of the data folder, but keeps no artifact.
+ * Builds a copy of a tool's source, without its .git, with one more buildpack than those of the server. If a buildpack of
+ * the server has the same id, the tried buildpack replaces it. Otherwise the tried buildpack builds after all buildpacks
+ * of the server except `procfile`. Builds on the newest stack of the data folder, but keeps no artifact.
  *
  * @param options.openSandbox - Makes the sandbox for a temporary data folder.
  * @throws DeployError that says why the buildpack cannot be used or failed.
@@ -87,7 +87,10 @@ export async function tryBuildpack(options: {
   }
 }
 
-/** Copies the server's buildpacks, and puts another one into each group of their order. */
+/**
+ * Copies the server's buildpacks, and puts the tried one into each group of their order. It replaces a buildpack of the
+ * server with the same id.
+ */
 async function addBuildpack(
   from: string,
   to: string,

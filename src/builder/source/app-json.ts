@@ -10,7 +10,7 @@ const file = 'app.json';
 const MAX_BYTES = 256 * 1024;
 const MAX_QUANTITY = 1000;
 const MAX_VARIABLES = 100;
-/** The most bytes of all values. Each release keeps them. */
+/** The most bytes of all names and values of `env` together. The store keeps them with each release. */
 const MAX_VARIABLE_BYTES = 32 * 1024;
 const process = z.looseObject({ quantity: z.int().min(0).max(MAX_QUANTITY).default(1) });
 const value = z.union([z.string(), z.number(), z.boolean()]).transform(String);
@@ -28,16 +28,17 @@ const withoutEffect = ['addons', 'buildpacks', 'environments', 'image'];
 export interface AppJson {
   /** How many processes of each type run, by `formation`. */
   readonly formation: Replicas;
-  /** The values of `env`, for config vars that are not set. */
+  /** The values of `env`. A config var of the same name, if it is set, counts instead. */
   readonly variables: Readonly<Record<string, string>>;
   /** The names of the config vars that are to be random secrets if they are not set. */
   readonly secrets: readonly string[];
-  /** A sentence for each part that is not used, and for the config vars that have to be set. */
+  /** Sentences about the parts that are not used, and about the config vars that have to be set. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads Heroku's app.json. Other programs have files of this name too, so the file may hold anything else.
+ * Reads Heroku's app.json. Other programs have files of this name too. So a file that is too large, is not valid JSON or
+ * holds no object is no error.
  *
  * @param configVars - The config vars that are set.
  * @throws DeployError `BUILD_APP_JSON` if `formation` or `env` cannot be used.
@@ -98,7 +99,7 @@ export async function readAppJson(
   };
 }
 
-/** Values for the secrets during a build. The release gets secrets of its own. */
+/** Random values for the secrets during a build. The release gets other values. */
 export function buildSecrets({ secrets }: Pick<AppJson, 'secrets'>): Record<string, string> {
   return Object.fromEntries(secrets.map((name) => [name, randomBytes(32).toString('hex')]));
 }

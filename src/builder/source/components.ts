@@ -15,9 +15,12 @@ export interface Component {
   readonly schedule: Schedule | null;
   /** True if the component receives the requests to the tool. */
   readonly isPublished: boolean;
-  /** True if no component is published and no other one has a port. It gets the requests if the build has no `web`. */
+  /**
+   * True if no component is published and this is the only continuous component with a port. The component gets the
+   * requests if the build has no `web`.
+   */
   readonly isOnlyWithPort?: boolean;
-  /** How many processes of a component without a schedule run. Absent for one, 0 for a named command. */
+  /** How many processes of a component without a schedule run. Absent means one. A named command has 0. */
   readonly replicas?: number;
   readonly settings?: Partial<ServiceSettings>;
 }
@@ -44,7 +47,8 @@ export interface ProcessRequests {
  * continuous component or `formation` keeps them running. A component with a command of its own replaces the process
  * type of the same name.
  *
- * @param warn - Receives a sentence about each word that was perhaps meant as a process type.
+ * @param warn - Receives a sentence about each command, port and entry of `formation` that may not do what its author
+ *   expects.
  */
 export function requestedProcesses(
   built: readonly Process[],
@@ -96,18 +100,21 @@ function serviceOf(published: Component | undefined, template: Partial<ServiceSe
   };
 }
 
-/** Adds the settings of a process other than `web`, which has those of the service. */
+/**
+ * Adds the settings of a component to its process, without those that only the process with the requests can have. The
+ * process `web` stays as it is, because the settings of the service apply to it.
+ */
 function withSettings(process: Process, settings: Partial<ServiceSettings> = {}): Process {
   const { port: _, healthCheckPath: __, ...own } = settings;
   return process.type === 'web' || Object.keys(own).length === 0 ? process : { ...process, settings: own };
 }
 
-/** Sets how many processes run. `web` and `release` have no such number: their own rules apply. */
+/** Sets how many processes run. Leaves `web` and `release` as they are, because other rules say how many of them run. */
 function withReplicas(process: Process, replicas: number): Process {
   return process.type === 'web' || process.type === RELEASE_TYPE ? process : { ...process, replicas };
 }
 
-/** The process of a component. @param meant - The process type of the build that its command names. */
+/** The process of a component. @param meant - The process of the build whose type is the component's command, if any. */
 function requested(component: Component, meant: Process | undefined): Process {
   if (component.schedule !== null)
     return meant === undefined ? ofCommand(component) : ofType(component, meant);

@@ -29,7 +29,7 @@ export function isReadByBuilds(name: string): boolean {
   return READ.has(name) || /^requirements.*\.txt$/.test(name);
 }
 
-/** Files that have the same purpose as one that builds read, and what to do with them. */
+/** Files with the purpose of a file that builds read (`wanted`), and what to do with them. */
 const INSTEAD: readonly (readonly [file: RegExp, wanted: string, advice: string])[] = [
   [/^(apt|apt-packages|apt-requirements)\.txt$/i, 'Aptfile', 'rename it to Aptfile'],
   [/^requirements\.in$/i, 'requirements.txt', 'commit the requirements.txt that `pip-compile` makes of it'],
@@ -80,21 +80,24 @@ const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
   ['procfile', 'Any other program: Procfile with a line `web: COMMAND`'],
 ];
 
-/** One line for each language of these buildpacks: what its buildpack looks for. */
+/**
+ * A heading, and one line for each language: the files that its buildpack looks for. Empty if none of these buildpacks is
+ * for a language.
+ */
 export function lookedFor(buildpacks: ReadonlySet<string>): string[] {
   const lines = LOOKED_FOR.filter(([buildpack]) => buildpacks.has(buildpack)).map(([, text]) => `  ${text}`);
   return lines.length === 0 ? [] : ['Looked for, at the top of the repository:', ...lines];
 }
 
-/** Folders that hold no tool: those of dependencies, tests, texts and results. */
+/** Folders that probably hold no tool, for example those of dependencies, tests, documents and results of builds. */
 const NO_TOOL =
   /^(\..*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools)$/i;
 const MAX_FOLDERS = 50;
 const MAX_NAMED = 4;
 
 /**
- * One sentence, without its full stop, for each file or folder that was probably meant for the build and that no
- * buildpack reads: a misspelt name, a manifest in a sub-folder, the file of another platform. Only names are looked at.
+ * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
+ * These are files with a misspelt or similar name, manifests in a folder, and files of other platforms. Reads only names.
  *
  * @param source - The folder of the source.
  * @param files - The names at the top of the source.
@@ -110,7 +113,7 @@ export async function overlookedFiles(source: string, files: readonly string[]):
   ];
 }
 
-/** A sentence about a file whose name is nearly that of a file that builds read, and that is not there. */
+/** A sentence about a file whose name is nearly the name of a file that builds read. Null if the latter exists too. */
 function misspelt(file: string, files: readonly string[]): string | null {
   if (READ.has(file)) return null;
   for (const wanted of READ) {
@@ -136,7 +139,7 @@ function letters(file: string): string {
     .replaceAll(/[^a-z0-9]/g, '');
 }
 
-/** Whether one letter was added, left out or changed, or two neighbours were swapped. */
+/** Whether two names differ at most by one letter that was added, left out or changed, or by two swapped neighbours. */
 export function isOneEditApart(one: string, other: string): boolean {
   let start = 0;
   while (start < one.length && one[start] === other[start]) start += 1;
@@ -155,7 +158,10 @@ function insteadOf(file: string, files: readonly string[]): string | null {
   return `${file} is not used: ${advice.replace('FILE', file)}`;
 }
 
-/** Sentences about manifests that are in a folder at the top, but not at the top. */
+/**
+ * Sentences about manifests in a folder at the top, if the top has no manifest of their language. If the top has no manifest
+ * and no program, other files with which a tool begins count too, such as app.py.
+ */
 async function inFolders(source: string, files: readonly string[]): Promise<string[]> {
   const missing = MANIFESTS.filter((names) => !names.some((name) => files.includes(name)));
   const isTopEmpty = missing.length === MANIFESTS.length && !files.some((name) => PROGRAM.test(name));

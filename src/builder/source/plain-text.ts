@@ -10,8 +10,9 @@ const MAX_SCRIPTS = 200;
 const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;
 
 /**
- * Rewrites the files at the top that builds read as UTF-8 without a byte order mark, if they are UTF-16 or have such a
- * mark. PowerShell's `>` writes UTF-16, which few programs understand. A file that cannot be decoded stays as it is.
+ * Rewrites files that are UTF-16 or have a byte order mark as UTF-8 without this mark. Does so only for files at the top
+ * of the source that builds read. PowerShell's `>` writes UTF-16, which few programs understand. A file that cannot be
+ * decoded, or has 1 MiB or more, stays as it is.
  *
  * @returns a sentence for each file that was UTF-16.
  * @throws DeployError `BUILD_CONFLICT` if a file has the marks of a conflict that git could not merge.
@@ -72,8 +73,8 @@ function decoded(bytes: Buffer, encoding: string): string | null {
 }
 
 /**
- * Sentences about scripts, at the top or in bin/, whose first line names a program and ends as on Windows. Linux takes
- * the CR for a part of the program's name.
+ * Sentences about scripts, at the top or in bin/, whose first line names a program and ends with CR LF, as on Windows.
+ * Linux takes the CR for a part of the program's name.
  */
 export async function windowsScripts(source: string): Promise<string[]> {
   const warnings: string[] = [];

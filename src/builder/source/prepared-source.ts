@@ -18,25 +18,28 @@ import { readToolforgeYaml } from './toolforge/toolforge-yaml.ts';
 /** The files of a commit, ready to be built. */
 export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
-  /** A line for people about the files that .slugignore removed, or null if there is no .slugignore. */
+  /** A line for people about the files that .slugignore and project.toml removed. Null if neither names files. */
   readonly leftOut: string | null;
-  /** The variables of the build, for config vars that are not set. */
+  /** The build's variables from app.json and project.toml. A config var of the same name, if it is set, counts instead. */
   readonly buildVariables: Readonly<Record<string, string>>;
   /** The buildpacks in the source that project.toml names. */
   readonly own: OwnBuildpacks;
-  /** What to tell the person who pushes, with secrets masked. */
+  /** Sentences for the person who pushes, with config vars masked. */
   readonly warnings: readonly string[];
   /** The names of the files and folders at the top of the source, sorted. */
   readonly files: readonly string[];
-  /** The command of `web` in the Procfile, with secrets masked, or null. */
+  /** The command of `web` in the Procfile, with config vars masked. Null if the Procfile has none. */
   readonly webLine: string | null;
-  /** A sentence, without its full stop, about each file that was meant for the build and that no buildpack reads. */
+  /**
+   * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
+   * Config vars are masked.
+   */
   readonly overlooked: readonly string[];
 }
 
 /**
- * Writes the files of a commit into a new folder, removes those that .slugignore names, rewrites UTF-16 as UTF-8, and
- * reads service.template, toolforge.yaml, jobs.yaml, app.json and project.toml.
+ * Writes the files of a commit into a new folder. Rewrites UTF-16 as UTF-8, and removes the files that .slugignore and
+ * project.toml name. Then reads service.template, toolforge.yaml or jobs.yaml, app.json, the Procfile and project.toml.
  *
  * @throws DeployError `BUILD_CONFLICT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
  *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`

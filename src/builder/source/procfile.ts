@@ -2,18 +2,21 @@ import { processType } from '../buildpack-api/launch-processes.ts';
 import { readIfSmall } from './safe-files.ts';
 
 const MAX_BYTES = 64 * 1024;
-/** A command with spaces in quotes that begin and end it. */
+/** Matches a command that is wholly in quotes and has a space between them. */
 const WHOLLY_QUOTED = /^(?:"[^"]*\s[^"]*"|'[^']*\s[^']*')$/;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 
 export interface ReadProcfile {
-  /** The command of `web`, or null. */
+  /** The command of `web`. Null if the Procfile has none. */
   readonly web: string | null;
   /** Sentences about lines that will not do what their author expects, with line numbers. */
   readonly warnings: readonly string[];
 }
 
-/** Reads the Procfile, to tell people early what it means. The procfile buildpack reads the file for the build. */
+/**
+ * Reads the Procfile, only to warn people early and to show them the command of `web`. The buildpack `procfile` reads the
+ * file for the build.
+ */
 export async function readProcfile(source: string): Promise<ReadProcfile> {
   // If the file is too large, the buildpack refuses it with a message.
   const text = await readIfSmall(source, ['Procfile'], MAX_BYTES);

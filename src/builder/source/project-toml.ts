@@ -8,9 +8,9 @@ const MAX_BYTES = 64 * 1024;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 
 export interface ProjectToml {
-  /** The variables of builds, without those of the running tool. */
+  /** The variables that only builds get. The processes of the tool do not get them. */
   readonly buildVariables: Readonly<Record<string, string>>;
-  /** Patterns of files that are left out, one a line as in a .gitignore. */
+  /** Patterns of files that are left out of the build. Each is written as a line of a .gitignore. */
   readonly exclude: readonly string[];
   /** A sentence for each part that is not used. */
   readonly warnings: readonly string[];
@@ -18,7 +18,8 @@ export interface ProjectToml {
 
 /**
  * Reads what a project descriptor says about builds: `exclude` and the variables, in the present form
- * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack apt reads `[apt]`, and readOwnBuildpacks the buildpacks.
+ * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack `apt` reads `[apt]`, and `readOwnBuildpacks` reads the
+ * groups of buildpacks.
  *
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */

@@ -17,7 +17,12 @@ export interface Pattern {
   readonly isFolderOnly: boolean;
 }
 
-/** Reads the patterns of a .slugignore. Returns a warning for each line that is not used. */
+/**
+ * Reads patterns, one a line. Returns a warning for each line that is not used. If there are too many patterns, one warning
+ * is for all further lines.
+ *
+ * @param file - Where the patterns are from, for the warnings.
+ */
 export function readPatterns(
   text: string,
   file = '.slugignore',

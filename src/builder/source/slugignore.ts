@@ -30,10 +30,11 @@ export interface LeftOut {
 
 /**
  * Removes the files that `.slugignore` and `excluded` name from a fresh checkout. The patterns are as in a .gitignore,
- * but cannot negate. Follows no symbolic link; a link is removed like a file.
+ * but cannot negate. Follows no symbolic link; a link is removed like a file. If `.slugignore` is too large, removes
+ * nothing and returns a warning.
  *
  * @param excluded - The patterns of `exclude` in project.toml.
- * @returns null if there are no patterns.
+ * @returns null if there is no `.slugignore` and `excluded` is empty.
  * @throws DeployError `BUILD_SLUGIGNORE` if matching the patterns would take too long.
  * @see https://devcenter.heroku.com/articles/slug-compiler#ignoring-files-with-slugignore
  */

@@ -33,7 +33,7 @@ interface StackCommand extends CommandShape {
   run(context: StackContext): Promise<number>;
 }
 
-/** The packages that the images for a cluster have too. */
+/** The file with the default list of packages. The images for a cluster are made from this list too. */
 const PACKAGES = resolve(import.meta.dirname, '../../../deploy/builder/packages');
 const MIRROR = 'http://deb.debian.org/debian';
 const MAKING = {

@@ -7,7 +7,8 @@ import { columns, json } from '../command-line/printing.ts';
 
 /**
  * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that no process of the live
- * release runs. `commands` means that the live release consists of named commands and is meant to have no process.
+ * release runs. `commands` means that none runs because the live release consists of named commands that nobody keeps
+ * running.
  */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down' | 'commands';
 

@@ -45,9 +45,9 @@ export function changeConfigVars(
 }
 
 /**
- * Sets each config var of `names` that is not set to a random secret, and keeps it for later releases.
+ * Makes a random secret for each config var of `names` that has no value, and stores the secrets for later releases.
  *
- * @returns `vars` with the new secrets, and their names.
+ * @returns `vars` with the new secrets, and the names of these config vars.
  */
 export function withSecrets(
   store: Store,

@@ -26,7 +26,10 @@ export function warnOfTooMany({ store, maxReplicas }: Limited, release: Release,
   }
 }
 
-/** Tells the push which process types do not start by themselves, and how to start them. */
+/**
+ * Tells the push which process types do not start by themselves, and how to start them. Also names those that go on
+ * running only because a release of an earlier server version ran them.
+ */
 export function sayNamedCommands(context: Limited, release: Release, progress: Progress): void {
   const { store } = context;
   const { tool, artifact } = release;

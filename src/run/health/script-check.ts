@@ -4,8 +4,9 @@ import { systemCode } from '../../core/errors.ts';
 import type { SandboxProcess } from '../../sandbox/sandbox.ts';
 import type { Readiness } from './health-check.ts';
 
-/** How often a running process is checked, and how often a check may fail before the process is ended. As on Toolforge. */
+/** The seconds between two checks of a running process, as on Toolforge. */
 export const SCRIPT_PERIOD_SECONDS = 10;
+/** After this many failed checks one after the other, the process is ended, as on Toolforge. */
 export const SCRIPT_FAILURES = 3;
 /** A script that runs longer has failed. */
 export const SCRIPT_SECONDS = 5;
@@ -13,7 +14,9 @@ const LOOK_MS = 200;
 
 /**
  * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
- * files, ports and processes. The first check that passes makes the file MARK. Later, checks that fail end the process.
+ * files, ports and processes. The first check that passes makes the file `mark`. Later, checks that fail end the process.
+ *
+ * The arguments are the health check script, the path of the mark, and the command.
  */
 const WITH_CHECKS = `
 script=$1 mark=$2 main=$$; shift 2
@@ -42,7 +45,7 @@ exec "$@"
 /**
  * Returns a command that runs another command, and a health check script beside it.
  *
- * @param mark - The path, as the process sees it, of a file that does not exist. It exists once a check has passed.
+ * @param mark - The path, as the process sees it, of a file that does not exist yet. The first check that passes makes it.
  */
 export function withScript(argv: readonly string[], script: string, mark: string): string[] {
   return ['bash', '-c', WITH_CHECKS, 'bash', script, mark, ...argv];

@@ -45,7 +45,7 @@ export class ToolImages {
   /**
    * Makes an artifact of the image that a build exported. If this throws, the caller removes the image.
    *
-   * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
+   * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES`, `COMMANDS_TOO_LONG`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
    */
   async artifactOf(
     tool: ToolName,

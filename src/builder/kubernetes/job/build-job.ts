@@ -30,7 +30,7 @@ export interface BuildJob {
   /** The hosts of registries that use HTTP without TLS. */
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;
-  /** The buildpacks in the source. */
+  /** The buildpacks that the tool brings in its source. */
   readonly own: OwnBuildpacks;
   readonly secrets: {
     /** The Secret with `authorization`, the HTTP header to fetch the source with, and `project-metadata.toml`. */

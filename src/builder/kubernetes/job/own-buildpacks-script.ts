@@ -2,16 +2,17 @@ import { type OwnBuildpack, type OwnBuildpacks, ownIds } from '../../buildpack-a
 
 /** The folder in which the lifecycle finds the buildpacks of a build if the tool brings some of its own. */
 const FOLDER = '/detected/buildpacks';
-/** The order of those buildpacks. */
+/** The file with the order of these buildpacks. */
 const ORDER = '/detected/order.toml';
 
 /**
- * Makes a folder with links to the buildpacks of the image and of the tool, and an order. In the order, one buildpack
- * stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is taken out of that
- * order, because it comes after the buildpacks of the tool.
+ * Makes a folder with links to the buildpacks of the image and of the tool, and an order file. In the order, one buildpack
+ * stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is moved from there
+ * into the order file, because buildpacks of the tool build between the others and `procfile`. Exits with 1 if a buildpack
+ * of the tool has the id of a buildpack of the image.
  *
- * The arguments are three words for each buildpack of the tool (its id, version and path), `.image` or `.procfile` for
- * those of the image, then `--` and the command line of the detector.
+ * The arguments are the order. Each buildpack of the tool is three words: its id, version and path. `.image` stands for
+ * the buildpacks of the image, and `.procfile` for `procfile`. Then follow `--` and the command line of the detector.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#buildpacktoml-toml (order)
  */
@@ -46,13 +47,16 @@ done
 shift
 exec "$@"`;
 
-/** The options of the lifecycle's detector or builder that name the buildpacks of the tool and of the image. */
+/**
+ * The options of the lifecycle's detector or builder that name the folder and the order file of the script. Empty if the
+ * tool brings no buildpacks.
+ */
 export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build'): string[] {
   if (isEmpty(own)) return [];
   return ['-buildpacks', FOLDER, ...(phase === 'detect' ? ['-order', ORDER] : [])];
 }
 
-/** The command line of the detector, after a script that adds the tool's own buildpacks if there are any. */
+/** The command line that runs the detector. If the tool brings buildpacks, a script first adds them to the image's. */
 export function withOwnBuildpackFolder(own: OwnBuildpacks, detector: readonly string[]): string[] {
   if (isEmpty(own)) return [...detector];
   const words = (list: readonly OwnBuildpack[]) =>

@@ -57,7 +57,7 @@ export class DetectionOutput {
     sayDetected(progress, this.#group, { ends: this.#told, source });
   }
 
-  /** Reports that no buildpack fits. @throws DeployError `NO_BUILDPACK`, or `BUILD_FAILED` if a detection broke. */
+  /** Reports that no group of buildpacks fits. @throws DeployError: see `failDetection`. */
   failFound(progress: Progress, facts: Parameters<typeof failDetection>[2]): never {
     failDetection(progress, this.#told, facts);
   }

@@ -36,11 +36,11 @@ export interface ComponentEntry {
   readonly kind: Kind;
   /** For sentences: `update in toolforge.yaml`. */
   readonly place: string;
-  /** The place of `run` in the file. */
+  /** The path of `run`, or of the job, in the file. */
   readonly path: readonly (string | number)[];
-  /** The keys below `run` of toolforge.yaml. */
+  /** The keys below `run` of toolforge.yaml, or the keys of a job by their names in toolforge.yaml. */
   readonly run: Readonly<Record<string, unknown>>;
-  /** How the file spells such a key. */
+  /** How the file spells a key of `run`. */
   readonly spelled: (key: string) => string;
 }
 
@@ -51,7 +51,7 @@ interface Key {
   readonly isForRequests?: boolean;
   /** Absent if the value is read elsewhere, or never has an effect. */
   readonly read?: Reader;
-  /** The value that asks for what happens anyway. */
+  /** The value that asks for what happens anyway. The server does not warn about this value. */
   readonly natural?: unknown;
 }
 
@@ -151,7 +151,12 @@ function readComponent(
   };
 }
 
-/** The component that gets the requests to the tool: the one with `publish`, the name `web` or the command `web`. */
+/**
+ * The continuous component that gets the requests to the tool: the one with `publish`, the name `web` or the command `web`.
+ * Undefined if there is no component of this kind.
+ *
+ * @throws DeployError if there are several.
+ */
 function onlyPublished(yaml: SettingsFile, entries: readonly ComponentEntry[]): ComponentEntry | undefined {
   const published = entries.filter(
     ({ name, kind, run }) =>

@@ -2,15 +2,16 @@ import type { Component } from '../components.ts';
 import { hasEntry } from '../safe-files.ts';
 import type { SettingsFile } from '../yaml/settings-file.ts';
 
-/** A path in the home folder of a tool on Toolforge. There, maintainers clone the repository into it. */
+/** Matches a path in a tool's home folder on Toolforge, into which its maintainers clone their repository. */
 const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)+/g;
-/** A program in a virtual environment that the maintainer made by hand. */
+/** Matches a program in a virtual environment that the maintainer made by hand. */
 const venvProgram = /(?<=^|[\s"'])(?:[\w.@+~$/-]*\/)?(?:[\w-]*venv[\w-]*|\.venv)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
 
 /**
- * Lets commands use the files of the repository and the programs of the build in place of those in the tool's home folder,
- * which is empty here. `/data/project/bot/code/run.sh` becomes `./run.sh` if the repository has this file.
+ * Lets commands and health-check scripts use the files of the repository and the programs of the build. On Toolforge, they
+ * use files in the tool's home folder, which is empty here. For example, `/data/project/bot/code/run.sh` becomes `./run.sh`
+ * if the repository has this file.
  */
 export async function withoutHome(
   yaml: SettingsFile,

@@ -4,12 +4,13 @@ import type { ComponentEntry } from './component-entries.ts';
 
 /** The image that Toolforge builds from a tool's source, as jobs name it, with or without a registry and a tag. */
 const builtImage = /^(?:[\w.:-]+\/)?(tool-[a-z0-9._-]+)\/([a-z0-9._-]+)(?:[:@].*)?$/;
-/** Keys whose names differ from those in toolforge.yaml by more than `-` for `_`. */
+/** The keys of toolforge.yaml whose names in a file of jobs differ by more than `-` for `_`. */
 const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 
 /**
  * The jobs of a file for `toolforge jobs load` as components. A job that neither has a schedule nor is continuous becomes
- * a named command. Other programs have files of this name, too, so a file without jobs has no entries.
+ * a named command. A job whose image is built from another source is left out. Other programs have files of this name too,
+ * so a file without jobs has no entries.
  */
 export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
   const jobs = Array.isArray(yaml.content) ? yaml.content.filter(isMapping) : [];
@@ -66,8 +67,8 @@ function builtName(image: string): string {
 }
 
 /**
- * The image that stands for this build: that of the tool, or else the only one, or the one with the default name
- * `tool-NAME/tool-NAME`.
+ * The image that stands for this build. If the jobs name one built image, it is that image. If they name several, it is the
+ * image of this tool, or else the first image with a default name, `tool-NAME/tool-NAME`. Otherwise undefined.
  */
 function ownImage(jobs: readonly Readonly<Record<string, unknown>>[], tool: ToolName): string | undefined {
   const images = jobs.flatMap(({ image }) =>

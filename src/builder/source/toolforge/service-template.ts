@@ -32,7 +32,7 @@ const keys: Readonly<Record<string, Reader | null>> = {
 
 export interface ServiceTemplate {
   readonly settings: Partial<ServiceSettings>;
-  /** The command line of the web process, if `extra_args` is one. Otherwise null. */
+  /** The command line of the web process, from `extra_args`. Null if `extra_args` is no command line. */
   readonly command: string | null;
   /** A sentence for each part that is not used. */
   readonly warnings: readonly string[];
@@ -78,8 +78,8 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
 }
 
 /**
- * The command in `extra_args`. Only the types without a web server of their own run it. The others pass it to their
- * server.
+ * The command line in `extra_args`, or null. Only the types without a web server of their own run `extra_args`. The other
+ * types pass these words to their server.
  */
 function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>>): string | null {
   const hasServer =

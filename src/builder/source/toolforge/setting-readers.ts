@@ -50,8 +50,9 @@ export function readScript(value: unknown): Read {
 }
 
 /**
- * The command line in a value, or null if it is none. Drops the word `launcher`, which Toolforge prefixes to each command
- * in an image that buildpacks made, and the folders of Heroku's buildpacks, because the programs of a build are in PATH.
+ * The command line in a value. Null if the value is no command line that can be used. Drops the first word `launcher`, which
+ * commands on Toolforge need in an image that buildpacks made. Also drops the folders of Heroku's buildpacks, because the
+ * programs of a build are in PATH.
  */
 export function readCommandLine(value: unknown): string | null {
   if (typeof value !== 'string') return null;

@@ -26,7 +26,8 @@ export interface ToolforgeYaml {
 }
 
 /**
- * Reads the components of toolforge.yaml. Without this file, reads the jobs of jobs.yaml, which become components, too.
+ * Reads the components of toolforge.yaml. If there is no toolforge.yaml, reads the first file of jobs that exists, such as
+ * jobs.yaml. Its jobs become components too.
  *
  * @throws DeployError `BUILD_TOOLFORGE_YAML` or `BUILD_JOBS_YAML` if the file or one of its components cannot be used.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool
@@ -110,8 +111,10 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
 }
 
 /**
- * The repository whose components are built here. If the components name several, this is the one that holds the file
- * of `source_url`, or the one with the name of the tool.
+ * The repository whose components are built here. Null if no component names one. If the components name several, this is
+ * the one that holds the file of `source_url`, or else the one with the name of the tool.
+ *
+ * @throws DeployError if the components name several and neither rule finds one.
  */
 function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknown>>, tool: ToolName) {
   const all = new Set(Object.keys(given).flatMap((name) => repositoryOf(yaml, given, name) ?? []));
@@ -132,7 +135,7 @@ function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknow
   );
 }
 
-/** The repository of a component, without its scheme, or null if it names none. Follows `reuse_from`. */
+/** The address of a component's repository, as `normalized` writes it. Null if it names none. Follows `reuse_from`. */
 function repositoryOf(
   yaml: SettingsFile,
   given: Readonly<Record<string, unknown>>,
@@ -154,7 +157,7 @@ function repositoryOf(
   );
 }
 
-/** An address without scheme, `.git` and final slash. Empty if it is no text. */
+/** An address in lower case, without scheme, `.git` and final slash. Empty if the value is no text. */
 function normalized(address: unknown): string {
   if (typeof address !== 'string') return '';
   return address

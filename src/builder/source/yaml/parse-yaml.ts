@@ -10,7 +10,7 @@ export type ParsedYaml =
     }
   | { readonly why: string };
 
-/** No key whose line is named stands deeper: `components.web.run.cpu`. */
+/** The lines of deeper keys are not noted, because no message names them. `components.web.run.cpu` has this depth. */
 const MAX_DEPTH = 4;
 
 /** Reads YAML 1.1, as Toolforge does: `<<` merges mappings, and `yes` is true. */

@@ -17,7 +17,7 @@ interface Change {
   readonly process: Process;
   readonly from: number;
   readonly to: number;
-  /** False if the process type is a named command that nobody has kept running since the rollout began. */
+  /** True if the rollout has a Deployment for this process type. A named command has none until somebody scales it. */
   readonly isDeployed: boolean;
 }
 

@@ -85,7 +85,7 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Marks Deployments of a rollout, by default all, with the annotation `LIVE`: the rollout has got the requests. */
+/** Gives Deployments of a rollout, by default all, the annotation `LIVE`: it says that the rollout has once been live. */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,

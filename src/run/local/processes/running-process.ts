@@ -64,7 +64,7 @@ export interface Running {
   readonly process: SandboxProcess;
   /** The port at 127.0.0.1 (`outside`) and the value of PORT (`inside`). Null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
-  /** The file that exists once the health check script of the process has passed. Null if there is no script. */
+  /** The path of a file on this machine, which the first health check script that passes makes. Null without a script. */
   readonly mark: string | null;
   /** The last lines of output, with config vars masked. */
   lastLines(): Promise<readonly string[]>;
@@ -250,7 +250,8 @@ export function artifactMounts({ artifact }: Release): { workspace: Mount; layer
 
 /**
  * Returns all environment variables of a process: the server's defaults, the setting `build_environment`, the variables
- * that the artifact's buildpack layers set, the values of config vars that are not set, the config vars and PORT.
+ * that the artifact's buildpack layers set, the values from app.json, the config vars and PORT. If two have the same name,
+ * the later one in this list counts, unless a layer only sets a default.
  */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,
