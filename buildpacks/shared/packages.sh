@@ -59,7 +59,7 @@ install_packages() {
 # install_project: installs the tool itself, as a package that stays in the folder of the source
 install_project() { install_packages --no-deps -e .; }
 
-# save_venv KEY: writes the files of the layers. The environment is used again while the key is the same.
+# save_venv KEY: writes the files of the layers. A later build can use the environment again if it has an equal key.
 save_venv() {
   local version
   mkdir -p "$downloads"

@@ -107,7 +107,7 @@ function candidates(lines: readonly string[]): string[] {
   return [`${error.replace(/:$/, '')}: ${causeText}`, causeText, error];
 }
 
-/** The index of the last line that names an error, or of the last consequence if there is no such line, or -1. */
+/** The index of the last line that names an error. Lines of `CONSEQUENCE` count only if there is no other. Else -1. */
 function lastError(lines: readonly string[]): number {
   const isError = (line: string) => ERRORS.some((error) => error.test(line.trim()));
   const index = lines.findLastIndex((line) => isError(line) && !CONSEQUENCE.test(line.trim()));

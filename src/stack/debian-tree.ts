@@ -13,7 +13,7 @@ const LOCAL_AUTHORITIES = '/usr/local/share/ca-certificates';
 /** The documentation that the slim images of Debian leave out as well. */
 const LEFT_OUT = ['doc/*', 'info/*', 'lintian/*', 'locale/*', 'man/*'];
 const KEPT = ['doc/*/copyright', 'locale/locale.alias'];
-/** Files over which a sandbox mounts its own. A mount needs a plain file below it. */
+/** Files in /etc over which a sandbox mounts its own. bwrap can mount a file only over a plain file. */
 const COVERED = ['resolv.conf', 'hosts', 'passwd', 'group', 'ssl/certs/ca-certificates.crt'];
 /** Folders whose content only a running system needs. */
 const EMPTY = [

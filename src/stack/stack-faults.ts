@@ -1,6 +1,6 @@
 import { DeployError } from '../core/errors.ts';
 
-/** How programs of Debian are run: in English, without questions, and otherwise with the environment of this process. */
+/** How programs of Debian are run: in English and without questions. They inherit all other variables of this process. */
 export const PROGRAMS = {
   env: {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -79,7 +79,7 @@ export function fullDisk(output: string): DeployError | null {
   return stackNotMade('the disk is full', `A stack needs 4 GB, and 4 GB more while it is made. ${AGAIN}`);
 }
 
-/** The first line of apt or mmdebstrap that reports an error; otherwise the last line. */
+/** The first line of apt or mmdebstrap that reports an error, or the last line if no line does. */
 function lastError(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '');
   const found = lines.find((line) => /^E: /.test(line)) ?? lines.at(-1) ?? 'it printed nothing';

@@ -1,6 +1,6 @@
 # Runs apt without root. apt uses the machine's sources, keys, pins, proxies and certificates, and keeps its own files
-# in the layer `state`. Sourced by bin/build. No pipe here ends in `head`: `head` ends before the program that writes to
-# it, which then fails, and the build would fail without a reason.
+# in the layer `state`. Sourced by bin/build. No pipe here ends in `head`, because `head` may end before the program that
+# writes to it. This program would then fail, and the build would fail without a reason.
 
 # The lists of packages are not fetched again for this many seconds.
 day=86400
@@ -136,7 +136,7 @@ resolve() {
   # apt gets an empty folder for downloads, because it prints no URI for a package that it finds there.
   mkdir -p "$work/none/partial"
   apt install -q -y --print-uris -o Dir::Cache::archives="$work/none" -- "${wanted[@]}" >"$work/resolve" 2>&1 || return 1
-  # Packages of the libc and of the base itself are left out: libc and its loader belong together, so a layer must not
+  # Packages of the libc and of the base itself are left out. The libc and its loader belong together, so a layer must not
   # have another libc.
   sed -nE "s/^'([^']+)' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]{64})\$/\1 \2 \3 \4/p" "$work/resolve" |
     { grep -vE ' (libc6|libc-bin|base-files|dpkg)_[^ ]* ' || true; } | LC_ALL=C sort -k 2 >"$work/plan"

@@ -2,7 +2,7 @@
 
 # The long-term support release for tools that ask for no version.
 default_major=24
-# The oldest major version for which npm and yarn can still be had.
+# The oldest major version of Node for which the npm registry still has an npm and a yarn.
 oldest_major=10
 
 # node_range TEXT: prints the npm range that a version means in a version file, such as v20, lts/iron or node

@@ -4,7 +4,7 @@
 rustup_server() { local server=${RUSTUP_DIST_SERVER:-https://static.rust-lang.org}; echo "${server%/}"; }
 
 # rustup_install CHANNEL: installs a channel and puts it into PATH. CHANNEL may be empty: rustup then reads the file of
-# the tool. Fails if rustup or the channel cannot be had.
+# the tool. Fails if rustup or the channel cannot be downloaded.
 rustup_install() {
   local channel=${1:-} init triple
   export RUSTUP_HOME=$rustup RUSTUP_TOOLCHAIN=$channel

@@ -58,8 +58,8 @@ def locate(url_path):
         return None, None
     target = os.path.realpath(os.path.join(ROOT, *parts))
     below = os.path.relpath(target, ROOT)
-    # A symbolic link may lead to another file of the site, but not to a file outside or to one with a name that is not
-    # served.
+    # A symbolic link may lead to another file of the site. It must not lead to a file outside of the site, or to a name
+    # that begins with a dot.
     if below != "." and any(part.startswith(".") for part in below.split(os.sep)):
         return None, None
     if os.path.isdir(target):

@@ -54,7 +54,7 @@ export interface DescribedBuildpack {
  * symbolic link below `root`, except that `bin/detect` and `bin/build` may be links.
  *
  * @param parts - The path of the buildpack's folder below `root`.
- * @param shown - The path of the buildpack's folder for people.
+ * @param shown - The path of the buildpack's folder as messages show it.
  * @throws DeployError `BAD_BUILDPACK` that names the file and what to do.
  */
 export async function readBuildpackFolder(

@@ -16,7 +16,7 @@ export interface DetectionEnd {
 /** How each detection ended, by the id of its buildpack, in the order of the detections. */
 export type DetectionEnds = ReadonlyMap<string, DetectionEnd>;
 
-/** What the report of a detection says about the source. */
+/** The facts about the source that the report of a detection shows. */
 export type DetectedSource = Pick<PreparedSource, 'files' | 'overlooked' | 'warnings' | 'webLine'>;
 
 /** How many lines of one detection's output are kept. */

@@ -89,8 +89,8 @@ export class LocalBuilder implements Builder {
     const stack = sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
     const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // If the newest artifact was built in another kind of sandbox or on another Debian release, its layers and the
-    // layers in the cache may need files that do not exist in this sandbox.
+    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers
+    // in the cache, may need files that do not exist in this sandbox.
     const isOther =
       newest !== null &&
       (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
@@ -140,8 +140,8 @@ export class LocalBuilder implements Builder {
           TMPDIR: places.path('tmp'),
           LANG: 'C.UTF-8',
           ...certificateVariables(),
-          // `none` tells buildpacks that there is no stack. If a program is missing, their message can then name `stack
-          // add` (buildpacks/shared/stack.sh).
+          // `none` tells buildpacks that there is no stack. If a program is missing, their message can then say that a
+          // stack has the program (buildpacks/shared/stack.sh).
           ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
         },
         target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),

@@ -33,7 +33,7 @@ export interface Trial {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** The tool of a trial. Its number is higher than that of any tool of the server, so it has a uid of its own. */
+/** The tool of a trial. A server counts its tools from 1, so its tools hardly reach this number and the uid of the trial. */
 const TOOL = 'buildpack-try';
 const TOOL_NUMBER = 50_000;
 const PATH = '/usr/local/bin:/usr/bin:/bin';

@@ -113,7 +113,7 @@ export async function overlookedFiles(source: string, files: readonly string[]):
   ];
 }
 
-/** A sentence about a file whose name is nearly the name of a file that builds read. Null if the latter exists too. */
+/** A sentence about a file whose name is nearly the name of a file that builds read. Null if that file exists too. */
 function misspelt(file: string, files: readonly string[]): string | null {
   if (READ.has(file)) return null;
   for (const wanted of READ) {

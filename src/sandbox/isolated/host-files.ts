@@ -7,8 +7,8 @@ import { Covers } from './covers.ts';
 export interface HostFiles {
   readonly bwrap: readonly string[];
   /**
-   * bwrap's arguments that lay the sandbox's own accounts and a few files of this machine over the /etc of a Debian tree:
-   * name servers, host names and certificate authorities.
+   * bwrap's arguments that lay files over the /etc of a Debian tree: the sandbox's own accounts, and this machine's name
+   * servers, host names and certificate authorities.
    */
   readonly overTree: readonly string[];
   readonly pasta: readonly string[];
@@ -46,7 +46,7 @@ const SHOWN_OF_APT = /^(sources\.list(\.d)?|apt\.conf(\.d)?|preferences(\.d)?|tr
 /** The list of installed packages, at the path where buildpacks look for their run image's packages. */
 const DPKG_STATUS = { source: 'var/lib/dpkg/status', target: '/cnb/run-image/dpkg-status' };
 
-/** The files of this machine that lie over those of a Debian tree. */
+/** The files of this machine that a sandbox shows in place of the files of a Debian tree. */
 const SHOWN_OVER_TREE = ['etc/hosts', 'etc/ssl/certs/ca-certificates.crt'];
 
 const PASSWD = [

@@ -56,7 +56,7 @@ export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build
   return ['-buildpacks', FOLDER, ...(phase === 'detect' ? ['-order', ORDER] : [])];
 }
 
-/** The command line that runs the detector. If the tool brings buildpacks, a script first adds them to the image's. */
+/** The command line that runs the detector. If the tool brings buildpacks, it first runs the script that adds them. */
 export function withOwnBuildpackFolder(own: OwnBuildpacks, detector: readonly string[]): string[] {
   if (isEmpty(own)) return [...detector];
   const words = (list: readonly OwnBuildpack[]) =>

@@ -78,7 +78,7 @@ const keys: Readonly<Record<string, Key>> = {
 };
 
 /**
- * Reads components, and warns of what has no effect.
+ * Reads components, and warns about keys that have no effect.
  *
  * @throws DeployError if a component cannot be used.
  */

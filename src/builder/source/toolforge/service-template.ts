@@ -15,7 +15,10 @@ const file = 'service.template';
 /** The folders of a repository in which Toolforge's `webservice` looks for a service.template. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
-/** The keys of service.template, each with the function that reads its value. Null if the value chooses nothing here. */
+/**
+ * The keys of service.template, each with the function that reads its value. Null if the value has no effect here, and for
+ * `extra_args`, which `commandOf` reads.
+ */
 const keys: Readonly<Record<string, Reader | null>> = {
   type: readType,
   'health-check-path': readPath,
@@ -42,7 +45,7 @@ export interface ServiceTemplate {
  * Reads the settings of the web process from service.template.
  *
  * @throws DeployError `BUILD_SERVICE_TEMPLATE` if the repository has more than one service.template, or if the file is
- * too large or is not a YAML mapping.
+ * too large, is not valid YAML or is not a mapping.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Web
  */
 export async function readServiceTemplate(source: string): Promise<ServiceTemplate> {

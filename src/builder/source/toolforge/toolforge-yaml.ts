@@ -27,7 +27,7 @@ export interface ToolforgeYaml {
 
 /**
  * Reads the components of toolforge.yaml. If there is no toolforge.yaml, reads the first file of jobs that exists, such as
- * jobs.yaml. Its jobs become components too.
+ * jobs.yaml. Its jobs become components too. A file of jobs that can only be of another program is not used.
  *
  * @throws DeployError `BUILD_TOOLFORGE_YAML` or `BUILD_JOBS_YAML` if the file or one of its components cannot be used.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool

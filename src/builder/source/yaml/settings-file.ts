@@ -40,10 +40,10 @@ export class SettingsFile {
   }
 
   /**
-   * Reads a file that an untrusted person wrote. A text of more than 1,024 characters is parsed in a thread of its own,
-   * because 16 kB of hostile YAML would block the server for 150 ms.
+   * Reads a file that an untrusted person wrote. A text of more than 1,024 characters is parsed in a thread of its own.
+   * Without the thread, 16 kB of hostile YAML would block the server for 150 ms.
    *
-   * @returns null if there is no such plain file.
+   * @returns null if the file does not exist or is no plain file.
    * @throws DeployError if the file is too large or is not valid YAML.
    */
   static async read(
