@@ -7,8 +7,8 @@ const DEBIAN_PACKAGES: readonly (readonly [missing: RegExp, packages: string])[]
   [/\b(lber|ldap)\.h/, 'libldap-dev and libsasl2-dev'],
   [/headers or library files could not be found for (jpeg|zlib)|jpeglib\.h/, 'libjpeg-dev and zlib1g-dev'],
   [/openssl\/\w+\.h/, 'libssl-dev'],
-  [/\bcairo\.h|pycairo.*pkg-config|Dependency "cairo"/, 'libcairo2-dev and pkg-config'],
-  [/unicode\/\w+\.h|icu-config|pkg-config.*icu/i, 'libicu-dev and pkg-config'],
+  [/\bcairo\.h|pycairo.{0,80}pkg-config|Dependency "cairo"/, 'libcairo2-dev and pkg-config'],
+  [/unicode\/\w+\.h|icu-config|pkg-config.{0,80}icu/i, 'libicu-dev and pkg-config'],
   [/magick\/MagickCore\.h|wand\/MagickWand\.h|MagickWand shared library/, 'libmagickwand-dev'],
   [/gdal-config|gdal\.h/, 'libgdal-dev'],
 ];

@@ -26,6 +26,8 @@ export class LastLines {
 }
 
 const MAX_LENGTH = 160;
+/** The rest of a longer line is not searched, because regular expressions scan it again at each word. */
+const MAX_LINE = 1000;
 const REFUSAL = /^ !\s+/;
 const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const HAS_WORDS = /[\p{L}\p{N}]/u;
@@ -81,7 +83,9 @@ function beginning(text: string): string | null {
 }
 
 function candidates(lines: readonly string[]): string[] {
-  const telling = lines.map((line) => line.trimEnd()).filter((line) => HAS_WORDS.test(line));
+  const telling = lines
+    .map((line) => line.slice(0, MAX_LINE).trimEnd())
+    .filter((line) => HAS_WORDS.test(line));
   const last = telling.at(-1) ?? '';
   if (REFUSAL.test(last)) return [last.replace(REFUSAL, '').trim()];
   const compiled = compilerErrors(telling);

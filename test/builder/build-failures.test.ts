@@ -44,6 +44,16 @@ test('threat 55: finding the reason in the last lines of a build is fast, howeve
   assert.ok(performance.now() - began < 500);
 });
 
+test('threat 55: quotes in the output of a compiler do not hold up the server', () => {
+  const quotes = `thread '${"' ".repeat(8000)}`;
+  const before = process.threadCpuUsage();
+  const lines = Array.from({ length: 8 }, () => ['error: no', 'x', quotes]).flat();
+  assert.equal(why(...lines), 'pip exited 1: error: no');
+  assert.match(why(...Array.from({ length: 40 }, () => 'pycairo'.repeat(2000))), /^pip exited 1/);
+  const { user } = process.threadCpuUsage(before);
+  assert.ok(user < 1_000_000, `${user} µs`);
+});
+
 test('if no buildpack recognises a source, the refusal names the language, the overlooked files, and the files at the top', () => {
   assert.equal(
     noBuildpack(['README.md', 'mix.exs'], ['procfile is not used']).message,
