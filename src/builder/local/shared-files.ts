@@ -103,10 +103,14 @@ export class SharedFiles {
   }
 }
 
-/** Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. */
+/**
+ * Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. A
+ * time of whole seconds proves nothing, because archives give all versions of a file the same time.
+ */
 async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
   if (other === null || !other.isFile() || other.nlink === 1) return false;
+  if (one.mtimeMs % 1000 === 0) return false;
   return one.size === other.size && one.mtimeMs === other.mtimeMs && one.mode === other.mode;
 }
 

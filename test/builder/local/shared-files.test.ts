@@ -90,6 +90,17 @@ test('the next build of a tool shares the files of its last build again', async 
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
 });
 
+test('threat 40: a new file with the size and time of the last build, as archives give them, goes live', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const before = await data.layer('before', { a: 'version 1' });
+  await shared.share(before, null);
+  const after = await data.layer('after', { a: 'version 2' });
+  await chmod(join(after, 'a'), 0o444);
+  await shared.share(after, before);
+  assert.equal(await readFile(join(after, 'a'), 'utf8'), 'version 2');
+});
+
 test('files that no artifact has any more are removed', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
