@@ -1,4 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
+import { masking } from '../../../core/masking/masking.ts';
 import type { Progress } from '../../../core/progress.ts';
 import type { Process } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
@@ -64,6 +65,7 @@ export class InstanceStart {
   #looking: Promise<void> | null = null;
   #lookedAt = 0;
   #told = { text: '', at: performance.now() };
+  #mask: (text: string) => string = () => '';
 
   constructor(parts: InstanceParts, instance: Instance) {
     this.#parts = parts;
@@ -80,6 +82,7 @@ export class InstanceStart {
   async untilHealthy(): Promise<void> {
     const { pods } = this.#parts;
     const { rollout, name, signal, progress, process } = this.#instance;
+    this.#mask = await masking(rollout.release.configVars);
     for (;;) {
       const pod = pods.ofRollout(rollout).find((one) => one.name === name && !one.isTerminating) ?? null;
       if (pod === null) this.#assertComes();
@@ -243,7 +246,9 @@ export class InstanceStart {
     const { rollout, process } = this.#instance;
     const said = this.#parts.events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
     if (said === undefined) return null;
-    const message = `${name} does not pass the cluster’s own check: ${said.slice(0, MAX_PROBE_CHARACTERS)}`;
+    // The kubelet quotes what a health check script prints.
+    const quoted = this.#mask(said).slice(0, MAX_PROBE_CHARACTERS);
+    const message = `${name} does not pass the cluster’s own check: ${quoted}`;
     const hasScript = settingsOf(rollout.release, process.type).healthCheckScript !== undefined;
     return { message, hint: hasScript ? SCRIPT_HINT : PROBE_HINT, soFar: message };
   }

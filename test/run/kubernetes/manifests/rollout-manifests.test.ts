@@ -192,6 +192,11 @@ describe('manifests', () => {
     });
   }
 
+  test('threat 60: a tool that asks for nearly no processor time gets a limit, because Kubernetes takes 0 for no limit', () => {
+    const { resources } = webPod({ service: { healthCheckPath: null, cpuCores: 0.0001 } }).container;
+    assert.deepEqual([resources?.limits?.['cpu'], resources?.requests?.['cpu']], ['1m', '1m']);
+  });
+
   test('by default, half of a memory limit above 512 MiB is reserved for its pod', () => {
     const { resources } = webPod({}, { run_memory: 2048 * MIB }).container;
     assert.equal(resources?.requests?.['memory'], '1024Mi');
