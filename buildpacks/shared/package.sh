@@ -31,7 +31,7 @@ line_of() {
     index($0, "\"" key[n] "\"") { while (n <= count && index($0, "\"" key[n] "\"")) n++; if (n > count) { print NR; exit } }' "$file"
 }
 
-# The packages that only help developers. A tool that depends on nothing else needs no Node when it runs.
+# Matches the packages that only help developers. A tool that depends on nothing else needs no Node when it runs.
 development_tools='@babel/|@commitlint/|@eslint/|@types/|@typescript-eslint/|@playwright/|@wdio/|@wikimedia/codex-icons$|api-testing|autoprefixer|banana-checker|chai|cypress|eslint|grunt|gulp|husky|jest|jscs|jsdoc|jshint|karma|less$|lint-staged|markdownlint|mocha|nodemon|nyc|playwright|postcss|prettier|puppeteer|qunit|sass$|semantic-release|sinon|stylelint|svgo|tailwindcss|ts-node|tsx|typescript|vite|webpack'
 
 # has_dependencies LINES: tells whether the tool depends on more than development tools

@@ -6,7 +6,7 @@ text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\
 # has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
 has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
 
-# The folders that PHP tools usually serve, the first with a page counts. The top comes last.
+# The folders that PHP tools usually serve. The first folder with a page counts. The top comes last.
 usual_roots='public public_html htdocs web www html docroot webroot .'
 
 # has_php FOLDER: tells whether there are PHP files in the folder itself

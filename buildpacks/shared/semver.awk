@@ -18,7 +18,7 @@ function read_word(word,    numbers, count) {
   major = parts > 0 ? numbers[1] : 0; minor = parts > 1 ? numbers[2] : 0; patch = parts > 2 ? numbers[3] : 0
 }
 
-# The first version after all those that the word names: 1.3.0 for 1.2
+# The first version after all versions that the word names: 1.3.0 for 1.2
 function after_word() {
   return parts == 1 ? key(major + 1, 0, 0) : parts == 2 ? key(major, minor + 1, 0) : key(major, minor, patch) + 1
 }

@@ -94,7 +94,10 @@ test('a Python module that uWSGI cannot load fails the push with this reason, an
   const pushed = await tree.push();
   assert.notEqual(pushed.exitCode, 0);
   assert.match(pushed.stderr, /cannot import name 'no_such_name'/);
-  assert.match(pushed.stderr, /rollout failed: web\.1 exited with code 22: ImportError: cannot import name 'no_such_name'.*; v\d+ is still live/);
+  assert.match(
+    pushed.stderr,
+    /rollout failed: web\.1 exited with code 22: ImportError: cannot import name 'no_such_name'.*; v\d+ is still live/,
+  );
   assert.match((await server.get('seed-example')).body, /^Hello from uWSGI/);
 });
 

@@ -1,4 +1,4 @@
-# Finds packages by their names: those that a pattern means, and those that a wrong name may mean. Sourced by bin/build.
+# Finds the packages that a pattern means, and the packages that a wrong name may mean. Sourced by bin/build.
 
 # known_packages: prints the names of the packages that apt can install
 known_packages() { LC_ALL=C APT_CONFIG='' apt-cache -c "$state/apt.conf" pkgnames 2>/dev/null; }

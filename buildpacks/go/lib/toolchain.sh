@@ -2,7 +2,7 @@
 
 # The first Go that fetches other versions by itself (GOTOOLCHAIN) is 1.21.
 oldest_minor=21
-# This version is downloaded if there is no Go that is new enough.
+# This version is downloaded if the system has no Go that is new enough.
 bootstrap=1.25.5
 bootstrap_sha256=8cea6783dab64d68b38f5b81ecd38d45155a3c06638991acc6af19e0fca80edb
 

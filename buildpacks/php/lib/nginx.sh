@@ -1,5 +1,5 @@
-# Writes nginx's configuration. Sourced by heroku-php-nginx. The names heroku-fcgi and @heroku-fcgi are those that the
-# tools' own files use.
+# Writes nginx's configuration. Sourced by heroku-php-nginx. The tools' own files use the names heroku-fcgi and
+# @heroku-fcgi, as on Heroku.
 
 stop_signal=QUIT
 start_server() { exec nginx -e /dev/stderr -c "$run/nginx.conf"; }

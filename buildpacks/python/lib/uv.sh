@@ -38,7 +38,7 @@ download_python() {
     rm -rf "$layer"
     if "$uv" python install --no-config --no-bin "$download" >"$output" 2>&1; then
       rm -rf "$layer"/versions/.[a-z]* "$layer"/versions/cpython-?.??-*
-      # Tools cannot write beside the modules of the standard library, so these are compiled now.
+      # Tools cannot write beside the modules of the standard library, so the modules are compiled now.
       compgen -G "$layer/versions/$download/lib/python3*/__pycache__" >/dev/null ||
         "$program" -m compileall -q --invalidation-mode unchecked-hash "$layer/versions/$download/lib" >/dev/null || true
       # Equal files of several tools are shared only if their times are equal, too.

@@ -15,8 +15,9 @@ If no Python of this machine fits, it prints these lines in place of `program`:
 - nearest: the Python of this machine to use if the version cannot be downloaded. Missing unless only a service.template
   names the version
 
-`version.py choose LIST` reads what `uv python list --output-format json` printed into the file LIST. It prints the
-version to download as `download`. If no version fits, it prints `versions` with those that there are.
+`version.py choose LIST` reads what `uv python list --output-format json` printed into the file LIST. It prints
+`download`, uv's name of the Python to download, if one fits. It also prints `versions`, all minor versions of the list
+from 3.8 on.
 """
 
 import configparser

@@ -31,7 +31,8 @@ rustup_install() {
 find_rust() {
   local system channel=''
   wanted_rust
-  # A rustup of the system would choose versions by itself, in the home folder of another user.
+  # A rustc that belongs to a rustup of the system prints no version here, because its compilers are in the home folder of
+  # another user. So it does not count as the system's Rust.
   system=$(command -v rustc >/dev/null && rustc --version 2>/dev/null | sed -nE 's/^rustc ([0-9.]+).*/\1/p' || true)
   if [[ -n $wanted && ! $wanted =~ ^(stable|beta|nightly|[0-9]+\.[0-9]+(\.[0-9]+)?)(-.*)?$ ]]; then
     echo " !     $said_by asks for Rust \"$wanted\", which is no version: write channel = \"${system:-1.85}\" or channel = \"stable\"."
