@@ -5,6 +5,8 @@ import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 
 const MAX_VARS = 200;
+/** How many releases are searched for an earlier secret. */
+const MAX_SEARCHED = 100;
 // The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
 // Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;
@@ -45,9 +47,11 @@ export function changeConfigVars(
 }
 
 /**
- * Makes a random secret for each config var of `names` that has no value, and stores the secrets for later releases.
+ * Gives each config var of `names` that has no value a secret for the next release: the one in the newest release that
+ * asks for it, even if that release failed or was rolled back. If somebody unset it there, or no release asks for it, the
+ * secret is random.
  *
- * @returns `vars` with the new secrets, and the names of these config vars.
+ * @returns `vars` with the secrets, and the names of the random ones.
  */
 export function withSecrets(
   store: Store,
@@ -55,13 +59,22 @@ export function withSecrets(
   vars: Readonly<Record<string, string>>,
   names: readonly string[],
 ): { readonly vars: Readonly<Record<string, string>>; readonly made: readonly string[] } {
-  const stored = store.configVars(tool);
-  const isSet = (name: string) => Object.hasOwn(vars, name) || Object.hasOwn(stored, name);
-  const made = names.filter((name) => !isSet(name));
-  if (made.length === 0) return { vars, made };
-  const secrets = Object.fromEntries(made.map((name) => [name, randomBytes(32).toString('hex')]));
-  store.setConfigVars(tool, changeConfigVars(stored, secrets));
-  return { vars: changeConfigVars(vars, secrets), made };
+  // If only the live release has a secret, this deployment unsets it.
+  const isSet = { ...store.configVars(tool), ...vars };
+  const missing = names.filter((name) => !Object.hasOwn(isSet, name));
+  if (missing.length === 0) return { vars, made: [] };
+  const earlier = missing.map((name) => [name, earlierSecret(store, tool, name)] as const);
+  const secrets = earlier.map(([name, value]) => [name, value ?? randomBytes(32).toString('hex')]);
+  const made = earlier.flatMap(([name, value]) => (value === null ? [name] : []));
+  return { vars: changeConfigVars(vars, Object.fromEntries(secrets)), made };
+}
+
+/** The secret in the newest release that asks for it. Null if no release does, or if that release has none. */
+function earlierSecret(store: Store, tool: ToolName, name: string): string | null {
+  const last = store
+    .releases(tool, MAX_SEARCHED)
+    .find(({ artifact }) => artifact.secrets?.includes(name) === true);
+  return last === undefined ? null : (store.release(tool, last.version)?.configVars[name] ?? null);
 }
 
 /**

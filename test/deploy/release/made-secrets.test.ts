@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { Artifact } from '../../../src/core/types.ts';
+import { withSecrets } from '../../../src/deploy/release/config-vars.ts';
+import { SecretsKey } from '../../../src/store/secrets.ts';
+import { SqliteStore } from '../../../src/store/sqlite-store.ts';
+import { artifactOf, deploymentOf, releaseOf, wikibot } from '../../support/store-records.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'made-secrets-'));
+const store = new SqliteStore(folder, new SecretsKey(randomBytes(32)));
+after(() => {
+  store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+const asking: Artifact = { ...artifactOf('b2'), secrets: ['KEY'] };
+let count = 0;
+
+/** Makes a release, live or failed. @returns its config vars, and which of them were made for it. */
+function release(
+  artifact: Artifact,
+  configVars: Readonly<Record<string, string>> = store.configVars(wikibot),
+  isLive = true,
+) {
+  count += 1;
+  const deployment = deploymentOf(`d${count}`);
+  store.addDeployment(deployment);
+  const { vars, made } = withSecrets(store, wikibot, configVars, artifact.secrets ?? []);
+  const { version } = store.addRelease(releaseOf(deployment.id, { artifact, configVars: vars }));
+  if (isLive) store.goLive(wikibot, version, deployment.id, count);
+  else store.failRelease(wikibot, version);
+  return { vars, made };
+}
+
+test('a tool that is live gets a secret of app.json once: it stays after a failed push and a rollback, until somebody unsets it', () => {
+  release(artifactOf('b1'), {});
+  const failed = release(asking, undefined, false);
+  assert.deepEqual(failed.made, ['KEY']);
+  assert.deepEqual(store.configVars(wikibot), {});
+  const first = release(asking);
+  assert.deepEqual([first.vars, first.made], [failed.vars, []]);
+  // A rollback to the release without the secret.
+  release(artifactOf('b1'), {});
+  assert.deepEqual(store.configVars(wikibot), {});
+  assert.deepEqual(release(asking), first);
+
+  assert.deepEqual(release(asking, {}).vars, {});
+  const another = release(asking);
+  assert.deepEqual(another.made, ['KEY']);
+  assert.notEqual(another.vars['KEY'], first.vars['KEY']);
+});
