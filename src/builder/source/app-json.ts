@@ -13,7 +13,10 @@ const MAX_VARIABLES = 100;
 /** The most bytes of all names and values of `env` together. The store keeps them with each release. */
 const MAX_VARIABLE_BYTES = 32 * 1024;
 const process = z.looseObject({ quantity: z.int().min(0).max(MAX_QUANTITY).default(1) });
-const value = z.union([z.string(), z.number(), z.boolean()]).transform(String);
+const value = z
+  .union([z.string(), z.number(), z.boolean()])
+  .transform(String)
+  .refine((text) => !text.includes('\0'));
 const variable = z.union([
   value.transform((text) => ({ value: text, required: false, generator: null })),
   z.looseObject({

@@ -383,6 +383,11 @@ const samples: readonly Sample[] = [
     refused: /^LD_PRELOAD below env in app\.json cannot be a config var \(line 3\)$/,
   },
   {
+    name: 'app.json with a value that no variable can have',
+    files: { 'app.json': '{\n "env": {\n  "GREETING": {"value": "a\\u0000b"}\n }\n}' },
+    refused: /^GREETING below env in app\.json cannot be a config var \(line 3\)$/,
+  },
+  {
     name: 'project.toml with buildpacks of other servers, which have no effect',
     files: {
       'project.toml':
