@@ -10,6 +10,7 @@ import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import {
   disruptionBudget,
   ownedBy,
+  ownersOfConfig,
   type ReleaseOptions,
   rolloutObjects,
 } from './manifests/rollout-manifests.ts';
@@ -87,10 +88,11 @@ export async function makeRollout(
 ): Promise<void> {
   const { config, deployments } = rolloutObjects(options);
   if (config === null) return;
-  const owned = (owners: readonly V1Deployment[]): Applied<V1Secret> => ({
-    ...config,
-    metadata: { ...config.metadata, ...(owners.length === 0 ? {} : { ownerReferences: ownedBy(owners) }) },
-  });
+  const owned = (present: readonly V1Deployment[]): Applied<V1Secret> => {
+    const ownerReferences = ownersOfConfig(options.rollout, present);
+    const { metadata } = config;
+    return ownerReferences.length === 0 ? config : { ...config, metadata: { ...metadata, ownerReferences } };
+  };
   await applyObject<V1Secret>(cluster, owned(there), { signal });
   const names = new Set(there.map(({ metadata }) => metadata?.name));
   const missing = deployments.filter(({ metadata }) => !names.has(metadata.name));

@@ -10,6 +10,7 @@ import {
   hasAddress,
   ingress,
   ownedBy,
+  ownersOfConfig,
   type ReleaseOptions,
   rolloutObjects,
   service,
@@ -87,7 +88,7 @@ export class Gaps {
       // the owners of the Secret.
       await applyObject(cluster, secret, this.#call);
       for (const one of deployments) await applyObject(cluster, markedLive(one), this.#call);
-      const ownerReferences = ownedBy(await this.#present());
+      const ownerReferences = ownersOfConfig(this.#options.rollout, await this.#present());
       const { metadata } = secret;
       if (ownerReferences.length > 0) {
         const owned = { ...secret, metadata: { ...metadata, ownerReferences } };

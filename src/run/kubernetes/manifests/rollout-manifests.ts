@@ -7,7 +7,7 @@ import type {
   V1Secret,
   V1Service,
 } from '@kubernetes/client-node';
-import { countOf, replicasOf, scalable, scheduledIn } from '../../../core/replicas.ts';
+import { countOf, namedCommands, replicasOf, scalable, scheduledIn } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { isOwnHost } from '../../host-names.ts';
@@ -111,6 +111,21 @@ export function disruptionBudget(
       ...(spec === undefined ? {} : { selector: spec.selector }),
     },
   };
+}
+
+/**
+ * Returns the owners of the Secret of a rollout: the cluster deletes the Secret together with the last of them. The
+ * Deployment of a named command is no owner if there are schedules, because `scale` may remove it while they stay.
+ */
+export function ownersOfConfig(
+  { release }: Rollout,
+  deployments: readonly V1Deployment[],
+): V1OwnerReference[] {
+  const commands = scheduledIn(release).length === 0 ? [] : namedCommands(release);
+  const passing = new Set(commands.map(({ type }) => labelValue(type)));
+  return ownedBy(
+    deployments.filter(({ metadata }) => !passing.has(metadata?.labels?.[LABELS.process] ?? '')),
+  );
 }
 
 /** Returns owner references to these Deployments. The cluster deletes an object when its last owner is gone. */
