@@ -15,19 +15,28 @@ const LOOK_MS = 200;
 /**
  * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
  * files, ports and processes. The first check that passes makes the file `mark`. Later, checks that fail end the process.
+ * The output of a script goes into a file, because a pipe would wait for the programs that the script leaves running. Its
+ * last lines are told whole, because a part of a config var would not be masked.
  *
  * The arguments are the health check script, the path of the mark, and the command.
  */
 const WITH_CHECKS = `
 script=$1 mark=$2 main=$$; shift 2
-check() { said=$(timeout ${SCRIPT_SECONDS} bash -c "$script" 2>&1 </dev/null); }
-tell() { printf 'health_check_script failed%s: %s\\n' "$1" "\${said: -300}"; }
+check() {
+  local status
+  timeout -k 1 ${SCRIPT_SECONDS} bash -c "$script" >"$mark.said" 2>&1 </dev/null
+  status=$?
+  said=$(tail -c 4000 "$mark.said" | tail -n 5)
+  return $status
+}
+tell() { printf 'health_check_script failed%s: %s\\n' "$1" "$said"; }
 checks() {
   local failed=0 last=- second
   until check; do
     [[ $said == "$last" ]] || tell ''
     last=$said
     sleep 1
+    kill -0 "$main" || return
   done
   : >"$mark"
   while :; do

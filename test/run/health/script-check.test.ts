@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Artifact, Process } from '../../../src/core/types.ts';
-import { releaseOf, rollOut, until } from '../contract-steps.ts';
+import { failing, releaseOf, rollOut, until } from '../contract-steps.ts';
 import { type LocalBench, localBench } from '../local/local-bench.ts';
 import { web, webTool, worker } from '../tool-sources.ts';
 
@@ -33,6 +33,20 @@ test('a release goes live once the health check script has passed; the script se
   const artifact = await bench.artifact({ 'worker.py': beating(1000) }, [checked(worker(), script)]);
   const seen = await rollOut(bench.runtime, releaseOf('beats' as ToolName, 1, artifact, { WORD: 'yes' }));
   assert.match(seen, /worker\.1 started/);
+});
+
+test('a health check script may leave a program running', async () => {
+  const artifact = await bench.artifact({ 'worker.py': beating(0) }, [checked(worker(), 'sleep 100 & true')]);
+  const seen = await rollOut(bench.runtime, releaseOf('leaves' as ToolName, 1, artifact));
+  assert.match(seen, /worker\.1 started/);
+});
+
+test('a config var is masked wherever it stands in the output of a health check script', async () => {
+  const script = `printf '%s-%0280d\\n' "$API_KEY" 0; false`;
+  const artifact = await bench.artifact({ 'worker.py': beating(0) }, [checked(worker(), script)]);
+  const release = releaseOf('tells' as ToolName, 1, artifact, { API_KEY: 'first-half.second-half' });
+  const { seen } = await failing(rollOut(bench.runtime, release));
+  assert.match(seen, /health_check_script failed: \[config var API_KEY\]-0/);
 });
 
 test('a push is refused with the output of a health check script that never passes', async () => {
