@@ -18,11 +18,13 @@ const update: Process = {
 /** Keeps the named command of a release running. @returns the names of the owners of the Secret. */
 async function ownersOf(processes: readonly Process[]): Promise<string[]> {
   const applied: KubernetesObject[] = [];
-  const api = await fakeApi(async (url, response, request) => {
+  const api = await fakeApi((url, response, request) => {
     if (answerKinds(url, response)) return;
-    const object = (await json(request)) as KubernetesObject;
-    applied.push(object);
-    answerJson(response, { ...object, metadata: { ...object.metadata, uid: object.metadata?.name } });
+    void json(request).then((body) => {
+      const object = body as KubernetesObject;
+      applied.push(object);
+      answerJson(response, { ...object, metadata: { ...object.metadata, uid: object.metadata?.name } });
+    });
   });
   const stop = new AbortController();
   try {
