@@ -246,8 +246,8 @@ export class InstanceStart {
     const { rollout, process } = this.#instance;
     const said = this.#parts.events.ofPod(uid).findLast(({ reason }) => reason === 'Unhealthy')?.message;
     if (said === undefined) return null;
-    // The kubelet quotes what a health check script prints.
-    const quoted = this.#mask(said).slice(0, MAX_PROBE_CHARACTERS);
+    // The kubelet quotes what a health check script prints, with its line breaks.
+    const quoted = this.#mask(said).trim().replaceAll(/\s+/g, ' ').slice(0, MAX_PROBE_CHARACTERS);
     const message = `${name} does not pass the cluster’s own check: ${quoted}`;
     const hasScript = settingsOf(rollout.release, process.type).healthCheckScript !== undefined;
     return { message, hint: hasScript ? SCRIPT_HINT : PROBE_HINT, soFar: message };
