@@ -199,6 +199,14 @@ export function tooManyProcesses(count: number, most: number): DeployError {
   );
 }
 
+export function tooManyTypes(count: number, most: number): DeployError {
+  return new DeployError(
+    'TOO_MANY_PROCESSES',
+    `the tool has ${count} process types and named commands, but at most ${most} are allowed`,
+    'Let one command do the work of several, for example by an argument.',
+  );
+}
+
 export function commandsTooLong(bytes: number, most: number): DeployError {
   return new DeployError(
     'COMMANDS_TOO_LONG',

@@ -50,14 +50,18 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
   ['AWK', /\.awk$/],
 ];
 
+/** So many names are looked at. A hostile source has 50,000 names at its top. */
+const MAX_FILES = 1000;
+
 /**
  * The language of a source that no buildpack recognises. Null if no file shows one of the languages above.
  *
  * @param files - The names at the top of the source.
  */
 export function otherLanguage(files: readonly string[]): OtherLanguage | null {
+  const some = files.slice(0, MAX_FILES);
   for (const [language, pattern] of OTHER_LANGUAGES) {
-    const file = files.find((name) => pattern.test(name));
+    const file = some.find((name) => pattern.test(name));
     if (file !== undefined) return { language, file };
   }
   return null;

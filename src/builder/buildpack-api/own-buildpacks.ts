@@ -2,7 +2,8 @@ import { posix } from 'node:path';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
-import { hasEntry, MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
+import { MAX_PROJECT_BYTES } from '../source/project-toml.ts';
+import { hasEntry, readPlainFile } from '../source/safe-files.ts';
 import { type DescribedBuildpack, readBuildpackFolder } from './buildpack-folder.ts';
 import type { BuildpackStore } from './buildpack-store.ts';
 
@@ -146,9 +147,9 @@ async function ownOf(source: string, list: readonly Entry[], others: string[]): 
 }
 
 async function readDescriptor(source: string): Promise<z.output<typeof descriptor>> {
-  const text = await readPlainFile(source, [FILE], MAX_TOML_BYTES).catch((error: unknown) => {
+  const text = await readPlainFile(source, [FILE], MAX_PROJECT_BYTES).catch((error: unknown) => {
     throw error instanceof RangeError
-      ? unusable(`is larger than ${MAX_TOML_BYTES} bytes`, 'Remove what it does not need.')
+      ? unusable(`is larger than ${MAX_PROJECT_BYTES} bytes`, 'Remove what it does not need.')
       : error;
   });
   let content: unknown;
@@ -183,12 +184,14 @@ async function pathOf(source: string, { id, uri, script }: Entry): Promise<strin
   const name = uri.replace(/^file:(\/\/)?/, '');
   const path = posix.normalize(name).replace(/\/+$/, '').replace(/^\.$/, '');
   const isPath = name !== uri || /^\.{0,2}\/|^\.{1,2}$/.test(name);
-  if (!isPath && (/:/.test(name) || !(await hasEntry(source, [...path.split('/'), 'buildpack.toml']))))
-    return null;
-  const isInside = !path.startsWith('/') && path !== '..' && !path.startsWith('../');
   // The lifecycle gets the path as a line of text, so a control character could end the path early.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are the ones to refuse
-  if (!isInside || /[\x00-\x1f]/.test(path))
+  const hasControls = /[\x00-\x1f]/.test(path);
+  const isThere = async () =>
+    !hasControls && (await hasEntry(source, [...path.split('/'), 'buildpack.toml']));
+  if (!isPath && (/:/.test(name) || !(await isThere()))) return null;
+  const isInside = !path.startsWith('/') && path !== '..' && !path.startsWith('../');
+  if (!isInside || hasControls)
     throw unusable(
       `names the buildpack ${JSON.stringify(uri).slice(0, 200)}, which is not in the repository`,
       'Name a folder of the repository by its path from the top: uri = "./my-buildpack".',

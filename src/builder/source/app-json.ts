@@ -9,6 +9,7 @@ import { isMapping, shown } from './yaml/settings-file.ts';
 const file = 'app.json';
 const MAX_BYTES = 256 * 1024;
 const MAX_QUANTITY = 1000;
+const MAX_TYPES = 100;
 const MAX_VARIABLES = 100;
 /** The most bytes of all names and values of `env` together. The store keeps them with each release. */
 const MAX_VARIABLE_BYTES = 32 * 1024;
@@ -66,9 +67,14 @@ export async function readAppJson(
     return { ...nothing, warnings: [`${file} is not used, because it is not valid JSON${where}.`] };
   }
   if (!isMapping(content)) return nothing;
-  const formation = entriesOf(content, 'formation').map(
-    ([type, given]) => [type, readProcess(type, given, text)] as const,
-  );
+  const wanted = entriesOf(content, 'formation');
+  if (wanted.length > MAX_TYPES) {
+    throw refusal(
+      `formation in ${file} has ${wanted.length} process types, but at most ${MAX_TYPES} are allowed`,
+      'Name only the process types that are kept running, and push again.',
+    );
+  }
+  const formation = wanted.map(([type, given]) => [type, readProcess(type, given, text)] as const);
   const env = readEnv(content, text);
   const missing = env.flatMap(([name, one]) =>
     one.required && one.value === null && !one.isSecret && !Object.hasOwn(configVars, name) ? [name] : [],
@@ -125,10 +131,11 @@ interface Variable {
 function readEnv(content: Readonly<Record<string, unknown>>, text: string): (readonly [string, Variable])[] {
   const env = entriesOf(content, 'env').map(([name, given]) => {
     const { success, data } = variable.safeParse(given);
-    if (!success || !CONFIG_VAR_NAME.test(name) || RESERVED_VARIABLE.test(name)) {
+    const isUsable = CONFIG_VAR_NAME.test(name) && !RESERVED_VARIABLE.test(name);
+    if (!success || !isUsable || data.value?.includes('\0')) {
       throw refusal(
         `${shown(name)} below env in ${file} cannot be a config var${lineOf(text, 'env', name)}`,
-        'Write `"API_KEY": {"value": "…"}`, with capital letters, digits and _, and no name that the platform sets, and push again.',
+        'Write `"API_KEY": {"value": "…"}`, with capital letters, digits and _, no name that the platform sets, and no NUL in the value, and push again.',
       );
     }
     const { value = null, required, generator } = data;

@@ -1,6 +1,6 @@
 import { RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Artifact, Process, Replicas, Schedule, ServiceSettings } from '../../core/types.ts';
-import { commandsTooLong, noProcess, tooManyProcesses } from '../build-failures.ts';
+import { commandsTooLong, noProcess, tooManyProcesses, tooManyTypes } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
 import type { ServiceTemplate } from './toolforge/service-template.ts';
 import { shown } from './yaml/settings-file.ts';
@@ -127,18 +127,27 @@ function requested(component: Component, meant: Process | undefined): Process {
 
 /** The most bytes of the commands of all processes together. The store keeps them with each release. */
 const MAX_COMMAND_BYTES = 32 * 1024;
+/** The most process types, with named commands and scheduled processes. */
+const MAX_TYPES = 200;
+const MAX_NAMED = 20;
 
 /**
  * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types are
- * kept running; `COMMANDS_TOO_LONG` if their commands have more than 32 KiB together.
+ * kept running, or if there are more than 200; `COMMANDS_TOO_LONG` if their commands and health check scripts have more
+ * than 32 KiB together.
  */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();
+  if (processes.length > MAX_TYPES) throw tooManyTypes(processes.length, MAX_TYPES);
   const kept = processes.filter(
     ({ type, schedule, replicas }) => type !== RELEASE_TYPE && schedule === undefined && replicas !== 0,
   );
   if (kept.length > most) throw tooManyProcesses(kept.length, most);
-  const bytes = processes.reduce((sum, { command }) => sum + Buffer.byteLength(command.join(' ')), 0);
+  const bytes = processes.reduce(
+    (sum, { command, settings }) =>
+      sum + Buffer.byteLength(command.join(' ') + (settings?.healthCheckScript ?? '')),
+    0,
+  );
   if (bytes > MAX_COMMAND_BYTES) throw commandsTooLong(bytes, MAX_COMMAND_BYTES);
 }
 
@@ -175,6 +184,11 @@ function noFormation(type: string, built: readonly Process[]): string {
 }
 
 function known(built: readonly Process[]): string {
-  const types = built.map(({ type }) => type).join(', ');
+  const more = built.length > MAX_NAMED ? ', …' : '';
+  const types =
+    built
+      .slice(0, MAX_NAMED)
+      .map(({ type }) => type)
+      .join(', ') + more;
   return types === '' ? 'the build gave none' : `there are ${types}`;
 }

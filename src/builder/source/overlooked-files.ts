@@ -94,6 +94,9 @@ const NO_TOOL =
   /^(\..*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools)$/i;
 const MAX_FOLDERS = 50;
 const MAX_NAMED = 4;
+/** So many names are compared with those that builds read. A hostile source has 50,000 names at its top. */
+const MAX_FILES = 1000;
+const MAX_SENTENCES = 20;
 
 /**
  * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
@@ -103,10 +106,13 @@ const MAX_NAMED = 4;
  * @param files - The names at the top of the source.
  */
 export async function overlookedFiles(source: string, files: readonly string[]): Promise<string[]> {
-  const others = files.filter((file) => OTHER_PLATFORMS.test(file) && file !== '.dockerignore');
+  const some = files.slice(0, MAX_FILES);
+  const others = some.filter((file) => OTHER_PLATFORMS.test(file) && file !== '.dockerignore');
+  const there = new Set(files);
+  const absent = [...READ].filter((name) => !there.has(name));
   return [
-    ...files.flatMap((file) => misspelt(file, files) ?? insteadOf(file, files) ?? []),
-    ...(await inFolders(source, files)),
+    ...some.flatMap((file) => misspelt(file, absent) ?? insteadOf(file, there) ?? []).slice(0, MAX_SENTENCES),
+    ...(await inFolders(source, files, there)),
     ...(others.length === 0
       ? []
       : [`${listed(others)} ${others.length === 1 ? 'is' : 'are'} left aside: buildpacks build the tool`]),
@@ -114,13 +120,10 @@ export async function overlookedFiles(source: string, files: readonly string[]):
 }
 
 /** A sentence about a file whose name is nearly the name of a file that builds read. Null if that file exists too. */
-function misspelt(file: string, files: readonly string[]): string | null {
+function misspelt(file: string, absent: readonly string[]): string | null {
   if (READ.has(file)) return null;
-  for (const wanted of READ) {
-    if (!files.includes(wanted) && isMeantAs(file, wanted))
-      return `${file} is not used: rename it to ${wanted}, with that spelling`;
-  }
-  return null;
+  const wanted = absent.find((name) => isMeantAs(file, name));
+  return wanted === undefined ? null : `${file} is not used: rename it to ${wanted}, with that spelling`;
 }
 
 function isMeantAs(file: string, wanted: string): boolean {
@@ -151,10 +154,10 @@ export function isOneEditApart(one: string, other: string): boolean {
   return left.length === 2 && right.length === 2 && left[0] === right[1] && left[1] === right[0];
 }
 
-function insteadOf(file: string, files: readonly string[]): string | null {
+function insteadOf(file: string, there: ReadonlySet<string>): string | null {
   if (READ.has(file)) return null;
   const [, wanted, advice] = INSTEAD.find(([pattern]) => pattern.test(file)) ?? [];
-  if (wanted === undefined || advice === undefined || files.includes(wanted)) return null;
+  if (wanted === undefined || advice === undefined || there.has(wanted)) return null;
   return `${file} is not used: ${advice.replace('FILE', file)}`;
 }
 
@@ -162,8 +165,12 @@ function insteadOf(file: string, files: readonly string[]): string | null {
  * Sentences about manifests in a folder at the top, if the top has no manifest of their language. If the top has no manifest
  * and no program, other files with which a tool begins count too, such as app.py.
  */
-async function inFolders(source: string, files: readonly string[]): Promise<string[]> {
-  const missing = MANIFESTS.filter((names) => !names.some((name) => files.includes(name)));
+async function inFolders(
+  source: string,
+  files: readonly string[],
+  there: ReadonlySet<string>,
+): Promise<string[]> {
+  const missing = MANIFESTS.filter((names) => !names.some((name) => there.has(name)));
   const isTopEmpty = missing.length === MANIFESTS.length && !files.some((name) => PROGRAM.test(name));
   const sentences: string[] = [];
   for (const folder of files.filter((name) => !NO_TOOL.test(name)).slice(0, MAX_FOLDERS)) {

@@ -6,6 +6,8 @@ import { isReadByBuilds } from './overlooked-files.ts';
 import { listPlainFolder, readStart } from './safe-files.ts';
 
 const MAX_BYTES = 1024 * 1024;
+/** So many files are rewritten. A hostile source has thousands of requirements-NAME.txt. */
+const MAX_FILES = 200;
 const MAX_SCRIPTS = 200;
 const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;
 
@@ -19,7 +21,7 @@ const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;
  */
 export async function rewriteAsUtf8(source: string, files: readonly string[]): Promise<string[]> {
   const warnings: string[] = [];
-  for (const name of files.filter(isReadByBuilds)) {
+  for (const name of files.filter(isReadByBuilds).slice(0, MAX_FILES)) {
     const bytes = await readStart(source, [name], MAX_BYTES);
     assertMerged(name, bytes);
     if (bytes.length === MAX_BYTES) continue;
@@ -42,12 +44,15 @@ export async function rewriteAsUtf8(source: string, files: readonly string[]): P
 }
 
 function assertMerged(name: string, bytes: Buffer): void {
-  const lines = bytes.toString('latin1').split('\n');
-  const first = lines.findIndex((line) => line.startsWith('<<<<<<< '));
-  if (first < 0 || !lines.some((line, index) => index > first && line.startsWith('>>>>>>> '))) return;
+  // Not split into lines, because a million empty lines would block the server.
+  const text = bytes.toString('latin1');
+  const first = /^<<<<<<< /m.exec(text)?.index;
+  if (first === undefined || !/^>>>>>>> /m.test(text.slice(first))) return;
+  let line = 1;
+  for (let at = text.indexOf('\n'); at >= 0 && at < first; at = text.indexOf('\n', at + 1)) line += 1;
   throw new DeployError(
     'BUILD_CONFLICT',
-    `${name} line ${first + 1} has the marks of a conflict that git could not merge`,
+    `${name} line ${line} has the marks of a conflict that git could not merge`,
     `Choose what is right between the lines that begin with <<<<<<< and >>>>>>>, delete these lines, and push again. If ${name} is a lock file, let its tool make it again.`,
   );
 }

@@ -37,6 +37,10 @@ export interface PreparedSource extends ProcessRequests {
   readonly overlooked: readonly string[];
 }
 
+/** The most warnings about one source, and their most characters. A hostile file of 64 kB can cause 30,000. */
+const MAX_WARNINGS = 100;
+const MAX_CHARACTERS = 1000;
+
 /**
  * Writes the files of a commit into a new folder. Rewrites UTF-16 as UTF-8, and removes the files that .slugignore and
  * project.toml name. Then reads service.template, toolforge.yaml or jobs.yaml, app.json, the Procfile and project.toml.
@@ -88,9 +92,19 @@ export async function prepareSource(
     secrets: app.secrets,
     buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
     own,
-    warnings: warnings.map(mask),
+    warnings: limited(warnings, mask),
     files,
     webLine: procfile.web === null ? null : mask(procfile.web),
     overlooked: overlooked.map(mask),
   };
+}
+
+/** Masks before it cuts, because a part of a secret would not be masked. */
+function limited(warnings: readonly string[], mask: (text: string) => string): string[] {
+  const kept = warnings
+    .slice(0, MAX_WARNINGS)
+    .map(mask)
+    .map((text) => (text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text));
+  const more = warnings.length - kept.length;
+  return more === 0 ? kept : [...kept, `${more} more warnings are not shown.`];
 }

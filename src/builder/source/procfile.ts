@@ -2,8 +2,8 @@ import { processType } from '../buildpack-api/launch-processes.ts';
 import { readIfSmall } from './safe-files.ts';
 
 const MAX_BYTES = 64 * 1024;
-/** Matches a command that is wholly in quotes and has a space between them. */
-const WHOLLY_QUOTED = /^(?:"[^"]*\s[^"]*"|'[^']*\s[^']*')$/;
+/** Matches a command that is wholly in quotes. */
+const WHOLLY_QUOTED = /^(?:"[^"]*"|'[^']*')$/;
 const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 
 export interface ReadProcfile {
@@ -42,7 +42,7 @@ export async function readProcfile(source: string): Promise<ReadProcfile> {
       if (earlier !== undefined) {
         warnings.push(`${procfileLine} takes the place of line ${earlier}, which is also for ${type}.`);
       }
-      if (WHOLLY_QUOTED.test(command)) {
+      if (WHOLLY_QUOTED.test(command) && /\s/.test(command)) {
         warnings.push(
           `${procfileLine} has quotes around the whole command. Remove them, or bash looks for a program of that name.`,
         );

