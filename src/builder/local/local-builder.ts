@@ -39,7 +39,7 @@ import { largestFolders } from '../largest-folders.ts';
 import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { prepareSource } from '../source/prepared-source.ts';
 import { Artifacts } from './artifact-folders.ts';
-import { SharedFiles } from './shared-files.ts';
+import { SharedFiles, saysSame } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
 export interface LocalBuilderOptions {
@@ -260,10 +260,15 @@ export class LocalBuilder implements Builder {
 
   /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */
   async #share(places: LayerPlaces, group: readonly string[]): Promise<void> {
+    const { previous } = places;
     for (const buildpack of group) {
+      const before = previous === null ? [] : await readLayers(previous, buildpack);
       for (const layer of await readLayers(places.layers, buildpack)) {
         if (layer.metadata['shared'] !== true) continue;
-        const earlier = places.previous === null ? null : layerFolder(places.previous, layer);
+        const isSame = before.some(
+          ({ name, metadata }) => name === layer.name && saysSame(layer.metadata, metadata),
+        );
+        const earlier = previous !== null && isSame ? layerFolder(previous, layer) : null;
         await this.#sharedFiles.share(layerFolder(places.layers, layer), earlier);
       }
     }

@@ -2,8 +2,10 @@ import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
 import { chmod, copyFile, link, lstat, readdir, rename, rm, utimes } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { systemCode } from '../../core/errors.ts';
+import type { Layer } from '../buildpack-api/layers.ts';
 import { makeFolder, namesIn } from '../folders.ts';
 
 /** How many files are read or linked at the same time. */
@@ -103,14 +105,10 @@ export class SharedFiles {
   }
 }
 
-/**
- * Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. A
- * time of whole seconds proves nothing, because archives give all versions of a file the same time.
- */
+/** Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. */
 async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
   if (other === null || !other.isFile() || other.nlink === 1) return false;
-  if (one.mtimeMs % 1000 === 0) return false;
   return one.size === other.size && one.mtimeMs === other.mtimeMs && one.mode === other.mode;
 }
 
@@ -121,4 +119,12 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
     if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
     throw error;
   }
+}
+
+/**
+ * Whether the metadata of a layer says that its content is that of an earlier layer. Sizes and times alone do not say so,
+ * because archives and buildpacks give all versions of a file the same time.
+ */
+export function saysSame(metadata: Layer['metadata'], earlier: Layer['metadata']): boolean {
+  return Object.keys(metadata).some((key) => key !== 'shared') && isDeepStrictEqual(metadata, earlier);
 }
