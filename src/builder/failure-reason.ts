@@ -26,7 +26,7 @@ export class LastLines {
 }
 
 const MAX_LENGTH = 160;
-/** The rest of a longer line is not searched, because regular expressions scan it again at each word. */
+/** Only so many characters of a line are searched, because the expressions scan the rest of the line at each word. */
 const MAX_LINE = 1000;
 const REFUSAL = /^ !\s+/;
 const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;

@@ -39,8 +39,8 @@ export class SharedFiles {
    * Replaces the files of a finished layer by hard links. Does nothing if there are too many files. Leaves large files as
    * they are. The caller must make sure that no process can change the layer any more.
    *
-   * @param earlier - The folder of this layer in an earlier artifact, or null. A file is not read again if the file there
-   *   has an equal size, time and mode.
+   * @param earlier - The folder of this layer in an earlier artifact, or null. A file that `looksEqual` to the file there
+   *   is not read again.
    */
   async share(layer: string, earlier: string | null): Promise<void> {
     await makeFolder(this.#folder, 0o711);
