@@ -26,7 +26,7 @@ export class LastLines {
 }
 
 const MAX_LENGTH = 160;
-/** Only so many characters of a line are searched, because the expressions scan the rest of the line at each word. */
+/** At most this many characters of a line are searched, because the expressions scan the rest of the line at each word. */
 const MAX_LINE = 1000;
 const REFUSAL = /^ !\s+/;
 const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;

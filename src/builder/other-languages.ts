@@ -50,7 +50,7 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
   ['AWK', /\.awk$/],
 ];
 
-/** So many names are looked at. A hostile source has 50,000 names at its top. */
+/** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
 const MAX_FILES = 1000;
 
 /**

@@ -1,5 +1,5 @@
 const MAX_LENGTH = 160;
-/** Only so many characters of a line are searched, because the expressions scan the rest of the line at each word. */
+/** At most this many characters of a line are searched, because the expressions scan the rest of the line at each word. */
 const MAX_LINE = 1000;
 
 /** Lines with which programs say why they end: exceptions of each language, and what shells print. */

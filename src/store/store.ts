@@ -113,10 +113,7 @@ export interface Store {
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
   configVars(tool: ToolName): Record<string, string>;
-  /**
-   * Replaces the config vars of a tool. If a release is live, config vars change only with a release. So call this only
-   * for a tool without a live release, or to add new secrets just before the release that has them.
-   */
+  /** Call this only for a tool without a live release. If one is live, config vars change only with a release. */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */

@@ -39,8 +39,8 @@ export class SharedFiles {
    * Replaces the files of a finished layer by hard links. Does nothing if there are too many files. Leaves large files as
    * they are. The caller must make sure that no process can change the layer any more.
    *
-   * @param earlier - The folder of this layer in an earlier artifact, or null. A file that `looksEqual` to the file there
-   *   is not read again.
+   * @param earlier - The folder of this layer in an earlier artifact, if `saysSame` is true for the two layers. Otherwise
+   *   null. A file that `looksEqual` to the file there is not read again.
    */
   async share(layer: string, earlier: string | null): Promise<void> {
     await makeFolder(this.#folder, 0o711);
@@ -122,8 +122,8 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
 }
 
 /**
- * Whether the metadata of a layer says that its content is that of an earlier layer. Sizes and times alone do not say so,
- * because archives and buildpacks give all versions of a file the same time.
+ * Whether a layer has the content of an earlier layer, by their metadata: they are equal, and hold more than `shared`. Sizes
+ * and times of files alone do not prove it, because archives and buildpacks give all versions of a file the same time.
  */
 export function saysSame(metadata: Layer['metadata'], earlier: Layer['metadata']): boolean {
   return Object.keys(metadata).some((key) => key !== 'shared') && isDeepStrictEqual(metadata, earlier);

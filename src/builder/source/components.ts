@@ -127,7 +127,7 @@ function requested(component: Component, meant: Process | undefined): Process {
 
 /** The most bytes of the commands of all processes together. The store keeps them with each release. */
 const MAX_COMMAND_BYTES = 32 * 1024;
-/** The most process types, with named commands and scheduled processes. */
+/** The most process types, including named commands and scheduled processes. */
 const MAX_TYPES = 200;
 const MAX_NAMED = 20;
 

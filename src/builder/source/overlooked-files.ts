@@ -94,7 +94,7 @@ const NO_TOOL =
   /^(\..*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools)$/i;
 const MAX_FOLDERS = 50;
 const MAX_NAMED = 4;
-/** So many names are compared with those that builds read. A hostile source has 50,000 names at its top. */
+/** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
 const MAX_FILES = 1000;
 const MAX_SENTENCES = 20;
 

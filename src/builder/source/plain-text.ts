@@ -6,7 +6,7 @@ import { isReadByBuilds } from './overlooked-files.ts';
 import { listPlainFolder, readStart } from './safe-files.ts';
 
 const MAX_BYTES = 1024 * 1024;
-/** So many files are rewritten. A hostile source has thousands of requirements-NAME.txt. */
+/** At most this many files are read, because a hostile source may have thousands of requirements-NAME.txt. */
 const MAX_FILES = 200;
 const MAX_SCRIPTS = 200;
 const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;

@@ -37,8 +37,9 @@ export interface PreparedSource extends ProcessRequests {
   readonly overlooked: readonly string[];
 }
 
-/** The most warnings about one source, and their most characters. A hostile file of 64 kB can cause 30,000. */
+/** At most this many warnings about one source are shown. A hostile file of 64 kB can cause 30,000 warnings. */
 const MAX_WARNINGS = 100;
+/** A longer warning is cut. */
 const MAX_CHARACTERS = 1000;
 
 /**
@@ -99,7 +100,7 @@ export async function prepareSource(
   };
 }
 
-/** Masks before it cuts, because a part of a secret would not be masked. */
+/** Masks and shortens the warnings. Masks before it cuts, because a part of a config var would not be masked. */
 function limited(warnings: readonly string[], mask: (text: string) => string): string[] {
   const kept = warnings
     .slice(0, MAX_WARNINGS)

@@ -47,9 +47,9 @@ export function changeConfigVars(
 }
 
 /**
- * Gives each config var of `names` that has no value a secret for the next release: the one in the newest release that
- * asks for it, even if that release failed or was rolled back. If somebody unset it there, or no release asks for it, the
- * secret is random.
+ * Gives a secret to each config var of `names` that has no value. This is the secret in the newest release that asks for the
+ * config var, even if that release failed or was rolled back. If that release has no value for the config var, or if no
+ * release asks for it, the secret is random.
  *
  * @returns `vars` with the secrets, and the names of the random ones.
  */
@@ -59,7 +59,7 @@ export function withSecrets(
   vars: Readonly<Record<string, string>>,
   names: readonly string[],
 ): { readonly vars: Readonly<Record<string, string>>; readonly made: readonly string[] } {
-  // If only the live release has a secret, this deployment unsets it.
+  // A config var that is stored but missing in `vars` is unset by this deployment, so it gets no secret.
   const isSet = { ...store.configVars(tool), ...vars };
   const missing = names.filter((name) => !Object.hasOwn(isSet, name));
   if (missing.length === 0) return { vars, made: [] };

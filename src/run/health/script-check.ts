@@ -15,8 +15,8 @@ const LOOK_MS = 200;
 /**
  * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
  * files, ports and processes. The first check that passes makes the file `mark`. Later, checks that fail end the process.
- * The output of a script goes into a file, because a pipe would wait for the programs that the script leaves running. Its
- * last lines are told whole, because a part of a config var would not be masked.
+ * The output of a script goes into a file, because a pipe would wait for the programs that the script leaves running. The
+ * last lines of this output are told whole, because a part of a config var would not be masked.
  *
  * The arguments are the health check script, the path of the mark, and the command.
  */

@@ -8,8 +8,9 @@ const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})
 const venvProgram = /(?<=^|[\s"'])([\w.@+~$/-]+)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
 
-/** So many paths are looked up for one file, and none with more folders. Hostile commands hold thousands. */
+/** At most this many paths are looked up for one file, because hostile commands may name thousands. */
 const MAX_LOOKS = 1000;
+/** A path with more parts is not looked up. */
 const MAX_DEPTH = 32;
 
 /**

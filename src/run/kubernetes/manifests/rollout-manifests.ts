@@ -115,7 +115,8 @@ export function disruptionBudget(
 
 /**
  * Returns the owners of the Secret of a rollout: the cluster deletes the Secret together with the last of them. The
- * Deployment of a named command is no owner if there are schedules, because `scale` may remove it while they stay.
+ * Deployment of a named command is no owner if there are schedules, because `scale` may remove this Deployment while the
+ * schedules stay.
  */
 export function ownersOfConfig(
   { release }: Rollout,
