@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { ASource } from './run-buildpack.ts';
 
@@ -136,4 +138,17 @@ test('cgi: the build names scripts that cannot run; PHP tools and tools with a w
     await using other = await ASource.of({ 'cgi-bin/good.pl': script, ...files });
     assert.equal((await other.run('cgi', 'detect')).code, 100);
   }
+});
+
+test('cgi: the index script in cgi-bin answers requests for / unless a page does', async () => {
+  const asked = async (files: Readonly<Record<string, string>>) => {
+    await using source = await ASource.of({ 'cgi-bin/index.pl': script, ...files });
+    const built = await source.run('cgi', 'build');
+    assert.equal(built.code, 0, built.output);
+    return /url\.rewrite-once/.test(await readFile(join(source.layers, 'server/lighttpd.conf'), 'utf8'));
+  };
+  assert.equal(await asked({}), true);
+  assert.equal(await asked({ 'public_html/style.css': '' }), true);
+  assert.equal(await asked({ 'public_html/index.html': '' }), false);
+  assert.equal(await asked({ 'public_html/index.cgi': script }), false);
 });
