@@ -76,7 +76,7 @@ export function explainMmdebstrap(output: string, log: string): DeployError {
 /** The error for a full disk, if the output of a program tells of one. Otherwise null. */
 export function fullDisk(output: string): DeployError | null {
   if (!/No space left on device|not enough free space|Disk quota exceeded/i.test(output)) return null;
-  return stackNotMade('the disk is full', `A stack needs 4 GB, and 4 GB more while it is made. ${AGAIN}`);
+  return stackNotMade('the disk is full', `A stack needs 3 GB, and 2 GB more while it is made. ${AGAIN}`);
 }
 
 /** The first line of apt or mmdebstrap that reports an error, or the last line if no line does. */

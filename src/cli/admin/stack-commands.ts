@@ -50,9 +50,9 @@ const make: StackCommand = {
   usage: '[--mirror URL] [--packages FILE]',
   summary: 'make a Debian system for builds and tools',
   details: [
-    'Builds and tools then see the files of this system, and none of this machine’s programs.',
+    'Builds and tools then see the files of this system, but no program of this machine.',
     'New builds use the new stack. Releases keep the stack on which they were built; stack move builds them again.',
-    'Needs the package mmdebstrap, and about 4 GB of the disk. An interrupted command continues when it is typed again.',
+    'Needs the package mmdebstrap, and 5 GB of free disk. An interrupted command continues when it is typed again.',
     ...FLAGS,
   ],
   ...MAKING,

@@ -73,5 +73,7 @@ test('threat 63: config vars in the output of a health check script, which the c
     ...{ process, name: 'worker.1', progress: progressTo((text) => told.push(text)) },
     signal: AbortSignal.timeout(30_000),
   });
-  await assert.rejects(start.untilHealthy(), { message: /own check: Startup probe failed: \[config var API_KEY\]/ });
+  await assert.rejects(start.untilHealthy(), {
+    message: /own check: Startup probe failed: \[config var API_KEY\]/,
+  });
 });
