@@ -12,7 +12,7 @@ const process = { type: 'web', command: ['gunicorn', '-b', ':9123', 'app'], isDe
 const release: Release = releaseOf(
   'wikibot' as ToolName,
   1,
-  { processes: [process] } as unknown as Artifact,
+  { processes: [process], service: {} } as unknown as Artifact,
   {
     API_PORT: '7777',
     TIMEOUT: '6666',
