@@ -26,9 +26,15 @@ export async function pruneTrees(data: string): Promise<void> {
   const [newest, ...older] = await listStacks(data);
   for (const { id } of newest === undefined ? [] : [newest, ...older]) {
     const folder = join(stacksFolder(data), id);
-    const present = await readlink(treesOf(data, id)).catch(noneIfGone);
+    const present = numberOf(await readlink(treesOf(data, id)).catch(noneIfGone));
+    // Trees with a higher number are those of an update that is about to replace the link.
     for (const name of await readdir(folder))
-      if (name.startsWith('trees-') && name !== present) await removeTree(join(folder, name));
+      if (numberOf(name) < present) await removeTree(join(folder, name));
   }
   for (const { id } of older) await removeTree(treeOf(data, id, 'build'));
+}
+
+/** The number of trees: 2 for `trees-2`. NaN for other names. */
+function numberOf(name: string | null): number {
+  return Number(/^trees-(\d+)$/.exec(name ?? '')?.[1] ?? Number.NaN);
 }

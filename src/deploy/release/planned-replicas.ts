@@ -8,16 +8,39 @@ type Limited = Pick<DeployContext, 'store' | 'maxReplicas' | 'processTypes'>;
 
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
- * and at most `maxReplicas`. Process types that run because a release of an earlier server version ran them go on
+ * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. Process types that run because a release of an earlier server version ran them go on
  * running.
  */
-export function plannedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
+export function plannedReplicas(context: Limited, release: Release): Replicas {
+  const replicas = askedReplicas(context, release);
+  return { ...replicas, ...Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0])) };
+}
+
+function askedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
   const asked = { ...replicasKept(liveOf(store, release), release), ...store.replicas(release.tool) };
   return replicasOf(release, asked, maxReplicas);
 }
 
+/**
+ * The named commands that do not run, because `processTypes` others do. `scale` refuses too many, but it stores numbers
+ * for ever, also those of types that a release lacks and a later one has again.
+ */
+export function beyondLimit(context: Limited, release: Release): string[] {
+  const replicas = askedReplicas(context, release);
+  const isRunning = (type: string) => (countOf(replicas, type) ?? 0) > 0;
+  const named = namedCommands(release).map(({ type }) => type);
+  const others = Object.keys(replicas).filter((type) => !named.includes(type) && isRunning(type));
+  return named.filter(isRunning).slice(Math.max(0, context.processTypes - others.length));
+}
+
 /** Warns about each type that is scaled to more processes than the operator allows. */
-export function warnOfTooMany({ store, maxReplicas }: Limited, release: Release, progress: Progress): void {
+export function warnOfTooMany(context: Limited, release: Release, progress: Progress): void {
+  const { store, maxReplicas, processTypes } = context;
+  const left = beyondLimit(context, release);
+  if (left.length > 0)
+    progress.warn(
+      `${left.length} commands do not run, because at most ${processTypes} process types of one tool may run (process_types): ${left.join(', ')}.`,
+    );
   for (const [type, count] of Object.entries(replicasOf(release, store.replicas(release.tool)))) {
     if (count > maxReplicas)
       progress.warn(

@@ -2,7 +2,7 @@ import type { Progress } from '../../core/progress.ts';
 import { replicasLine, replicasOf } from '../../core/replicas.ts';
 import type { Deployment, Release, Replicas } from '../../core/types.ts';
 import type { DeployContext } from '../deploy-context.ts';
-import { plannedReplicas, replicaChanges } from './planned-replicas.ts';
+import { beyondLimit, plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
 /**
  * A change of how many processes the live release runs. The plan is made when the deployment's turn comes, for the
@@ -34,7 +34,8 @@ export async function scale(
   const { tool, id, by } = deployment;
   const { version } = release;
   const { number: toolNumber, isStopped } = store.tool(tool);
-  const asked = { ...store.replicas(tool), ...changes };
+  const ended = Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0]));
+  const asked = { ...store.replicas(tool), ...ended, ...changes };
   const replicas = replicasOf(release, asked, maxReplicas);
   store.updateDeployment(id, { state: 'rolling-out', version });
   progress.step(

@@ -43,6 +43,25 @@ test('if other programs have the processor during work, only the processor time 
   assert.ok(tookMs < 1500, `${tookMs} ms`);
 });
 
+test('threat 55: on a machine that is busy with other programs, waiting work lets the server serve others', async () => {
+  const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
+  let [done, atTurn, most] = [0, 0, 0];
+  const turns = setInterval(() => {
+    most = Math.max(most, done - atTurn);
+    atTurn = done;
+  }, 1);
+  await shares.run('one', () => busy(20));
+  // The program sleeps here instead of working, as if others had the processor.
+  const sleep = () => {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    done += 1;
+  };
+  await Promise.all(Array.from({ length: 40 }, (_, index) => shares.run(`${index % 4}`, sleep)));
+  await wait(50);
+  clearInterval(turns);
+  assert.ok(most < 10, `${most} pieces of work without a pause`);
+});
+
 test('threat 55: a tool that makes much work leaves other tools their share of the time', async () => {
   const shares = new TimeShares({ part: 0.5, sliceMs: 4 });
   const end = AbortSignal.timeout(2000);

@@ -9,6 +9,7 @@ import { withSecrets } from '../../../src/deploy/release/config-vars.ts';
 import { SecretsKey } from '../../../src/store/secrets.ts';
 import { SqliteStore } from '../../../src/store/sqlite-store.ts';
 import { artifactOf, deploymentOf, releaseOf, wikibot } from '../../support/store-records.ts';
+import { Place } from '../place.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'made-secrets-'));
 const store = new SqliteStore(folder, new SecretsKey(randomBytes(32)));
@@ -51,4 +52,17 @@ test('a tool that is live gets a secret of app.json once: it stays after a faile
   const another = release(asking);
   assert.deepEqual(another.made, ['KEY']);
   assert.notEqual(another.vars['KEY'], first.vars['KEY']);
+});
+
+test('a push to a live tool that adds a secret to app.json goes live', async () => {
+  await using place = await Place.make();
+  const { line } = await place.start();
+  place.builder.may.resolve();
+  const one = await place.park('p1');
+  assert.equal((await (await line.submit(one)).verdict).isLive, true);
+  const build = place.builder.resume.bind(place.builder);
+  place.builder.resume = async (...asked) => ({ ...(await build(...asked)), secrets: ['KEY'] });
+  const two = await place.park('p2', { oldCommit: one.commit });
+  assert.equal((await (await line.submit(two)).verdict).isLive, true);
+  assert.match(place.log('p2'), /KEY set to a random secret, as app\.json asks/);
 });

@@ -4,6 +4,7 @@ import type { ToolName } from '../../../src/core/names.ts';
 import type { Artifact, Process } from '../../../src/core/types.ts';
 import { failing, releaseOf, rollOut, until } from '../contract-steps.ts';
 import { type LocalBench, localBench } from '../local/local-bench.ts';
+import { RunningOneOff } from '../one-off-steps.ts';
 import { web, webTool, worker } from '../tool-sources.ts';
 
 let bench: LocalBench;
@@ -75,6 +76,10 @@ test('the health check script of a web process counts in place of a path, and PO
   const script = 'exec 3<>/dev/tcp/127.0.0.1/8080';
   const service = { healthCheckPath: null, port: 8080, healthCheckScript: script };
   const artifact: Artifact = { ...made, service };
-  await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+  const release = releaseOf(tool, 1, artifact);
+  await rollOut(bench.runtime, release);
   assert.equal((await bench.request(tool, '/env/PORT')).body, '8080');
+  const oneOff = new RunningOneOff(bench.runtime, release, ['printenv', 'PORT'], {});
+  await oneOff.end;
+  assert.equal(oneOff.text, '8080\n');
 });

@@ -236,9 +236,17 @@ export class InstanceStart {
     await showLastLines(this.#crashParts, pod, 'current');
     const seen = this.#seen(pod);
     const message = seen?.message ?? `${this.#instance.name} did not become healthy`;
-    const hint =
-      seen?.hint ?? 'The last output of the process is above. The process must answer on PORT in time.';
+    const hint = seen?.hint ?? `The last output of the process is above. ${this.#wanted}`;
     throw notHealthy({ message, hint }, Math.round(waitedMs / 1000) * 1000);
+  }
+
+  /** What a process must do to be healthy, as a sentence. */
+  get #wanted(): string {
+    const { rollout, process } = this.#instance;
+    if (process.type === 'web') return 'The process must answer on PORT in time.';
+    return settingsOf(rollout.release, process.type).healthCheckScript === undefined
+      ? 'The cluster must report its pod as ready in time.'
+      : 'Its health_check_script must end with 0 in time.';
   }
 
   /** Describes a process that fails a probe of the cluster, so that its pod is not ready. Null if no event says so. */

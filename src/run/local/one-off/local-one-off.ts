@@ -60,7 +60,8 @@ async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes, tr
   const { sandbox, config } = parts;
   const { workspace, layers } = artifactMounts(release);
   const process = processOf(release, oneOff.command);
-  const env = await environment({ release, process }, parts, { place, layers, port: INSIDE_PORT });
+  const { port = INSIDE_PORT } = release.artifact.service;
+  const env = await environment({ release, process }, parts, { place, layers, port });
   const folder = sandbox.path(pipes.mount);
   const argv = terminal === null ? process.command : inTerminal(folder, terminal.size, process.command);
   return {

@@ -35,7 +35,12 @@ test('while the cluster creates no pod, the push says so', async () => {
   assert.match(told.join(''), /^ +web\.1: the cluster has not made its pod yet\n$/);
 });
 
-test('threat 63: config vars in the output of a health check script, which the cluster quotes, are masked', async () => {
+/**
+ * The start of a worker whose pod does not become ready because of its health check script.
+ *
+ * @param message - What the cluster says about its check. Null if it says nothing.
+ */
+function unready(message: string | null): InstanceStart {
   const process: Process = {
     ...{ type: 'worker', command: ['x'], isDefault: false },
     settings: { healthCheckScript: './check' },
@@ -58,22 +63,30 @@ test('threat 63: config vars in the output of a health check script, which the c
     override ofRollout = () => [pod];
   }
   class OneEvent extends NamespaceEvents {
-    override ofPod = () =>
-      [{ reason: 'Unhealthy', message: 'Startup probe failed:\nvery-secret-value\n' }] as never;
+    override ofPod = () => (message === null ? [] : [{ reason: 'Unhealthy', message }]) as never;
   }
-  const told: string[] = [];
   const parts: InstanceParts = {
     cluster: { core: { readNamespacedPodLog: async () => '' } } as unknown as Cluster,
     pods: new OnePod('tool-'),
     events: new OneEvent(() => {}),
     config: { settle_time: 500, pod_start_time: 60_000, health_time: 100 } as InstanceParts['config'],
   };
-  const start = new InstanceStart(parts, {
+  return new InstanceStart(parts, {
     rollout: { release, id: 'k3x9q', namespace: 'tool-wikibot', replicas: {} },
-    ...{ process, name: 'worker.1', progress: progressTo((text) => told.push(text)) },
+    ...{ process, name: 'worker.1', progress: progressTo(() => {}) },
     signal: AbortSignal.timeout(30_000),
   });
-  await assert.rejects(start.untilHealthy(), {
+}
+
+test('threat 63: config vars in the output of a health check script, which the cluster quotes, are masked', async () => {
+  await assert.rejects(unready('Startup probe failed:\nvery-secret-value\n').untilHealthy(), {
     message: /own check: Startup probe failed: \[config var API_KEY\]/,
+  });
+});
+
+test('without words of the cluster, a worker is told of its health check script, not of PORT', async () => {
+  await assert.rejects(unready(null).untilHealthy(), {
+    message: /^worker\.1 did not become healthy/,
+    hint: 'The last output of the process is above. Its health_check_script must end with 0 in time.',
   });
 });

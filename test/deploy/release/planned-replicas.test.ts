@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ToolName } from '../../../src/core/names.ts';
+import { progressTo } from '../../../src/core/progress.ts';
+import type { Artifact, Replicas } from '../../../src/core/types.ts';
+import { plannedReplicas, warnOfTooMany } from '../../../src/deploy/release/planned-replicas.ts';
+import type { Store } from '../../../src/store/store.ts';
+import { releaseOf } from '../../run/contract-steps.ts';
+
+const types = (count: number, name: string, replicas: number) =>
+  Array.from({ length: count }, (_, index) => ({
+    ...{ type: `${name}${index}`, command: ['x'], isDefault: false, replicas },
+  }));
+
+const artifact: Artifact = {
+  ...{ id: 'b1', kind: 'image', reference: 'r/x@sha256:0', buildpacks: [], bytes: 1 },
+  processes: [...types(30, 'command', 0), ...types(3, 'worker', 1)],
+  service: { healthCheckPath: null },
+};
+
+test('threat 60: named commands that were scaled one after the other, in different releases, do not all run at once', () => {
+  const stored: Replicas = Object.fromEntries(types(30, 'command', 0).map(({ type }) => [type, 2]));
+  const store = { replicas: () => stored, tool: () => ({ liveVersion: null }) } as unknown as Store;
+  const context = { store, maxReplicas: 4, processTypes: 5 };
+  const release = releaseOf('wikibot' as ToolName, 1, artifact);
+  const running = Object.entries(plannedReplicas(context, release)).filter(([, count]) => count > 0);
+  assert.deepEqual(Object.fromEntries(running), {
+    ...{ command0: 2, command1: 2 },
+    ...{ worker0: 1, worker1: 1, worker2: 1 },
+  });
+  const told: string[] = [];
+  warnOfTooMany(
+    context,
+    release,
+    progressTo((text) => told.push(text)),
+  );
+  assert.match(told.join(''), /28 commands do not run, because at most 5 process types.*\(process_types\)/);
+});
