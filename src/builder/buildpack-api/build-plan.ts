@@ -40,43 +40,49 @@ interface Option {
 
 /** How many combinations of the buildpacks' alternatives are tried. During a trial, the server does nothing else. */
 const MAX_TRIALS = 1000;
+/** How many provisions and requirements are looked at in all trials together. A tool may bring hostile buildpacks. */
+const MAX_LOOKS = 100_000;
+
+/** What is left of the two limits. */
+interface Left {
+  trials: number;
+  looks: number;
+}
 
 /**
  * Tries the alternatives of all buildpacks in combination, and returns the first combination that works. There, each
  * buildpack requires only what an earlier buildpack or the buildpack itself provides, and everything that is provided
  * is required. An optional buildpack is dropped only after its last alternative has failed, as in the buildpacks
- * lifecycle. Null if none of the first thousand combinations works.
+ * lifecycle. Null if none of the combinations that are tried works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)
  */
 export function resolvePlan(candidates: readonly Candidate[]): ResolvedPlan | null {
-  return tryFrom(candidates, [], { left: MAX_TRIALS });
+  return tryFrom(candidates, [], { trials: MAX_TRIALS, looks: MAX_LOOKS });
 }
 
-function tryFrom(
-  rest: readonly Candidate[],
-  chosen: readonly Option[],
-  trials: { left: number },
-): ResolvedPlan | null {
+function tryFrom(rest: readonly Candidate[], chosen: readonly Option[], left: Left): ResolvedPlan | null {
   const [next, ...others] = rest;
   if (next === undefined) {
-    trials.left -= 1;
-    return tryOptions(chosen);
+    left.trials -= 1;
+    return tryOptions(chosen, left);
   }
   for (const [index, sections] of next.alternatives.entries()) {
-    if (trials.left <= 0) return null;
+    if (left.trials <= 0 || left.looks <= 0) return null;
     const isLast = index === next.alternatives.length - 1;
     const option = { id: next.id, isOptional: next.isOptional && isLast, sections };
-    const plan = tryFrom(others, [...chosen, option], trials);
+    const plan = tryFrom(others, [...chosen, option], left);
     if (plan !== null) return plan;
   }
   return null;
 }
 
-function tryOptions(chosen: readonly Option[]): ResolvedPlan | null {
+function tryOptions(chosen: readonly Option[], left: Left): ResolvedPlan | null {
   let trial = chosen;
   for (;;) {
+    for (const { sections } of trial) left.looks -= sections.provides.length + sections.requires.length;
+    if (left.looks < 0) return null;
     const dependencies = collect(trial);
     const unmet = new Set(dependencies.flatMap(({ early, unused }) => [...early, ...unused]));
     if ([...unmet].some((option) => !option.isOptional)) return null;

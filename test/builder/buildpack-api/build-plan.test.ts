@@ -136,3 +136,16 @@ test('threat 60: resolving build plans with thousands of alternatives is given u
   );
   assert.ok(performance.now() - startedAt < 2000);
 });
+
+test('threat 60: large build plans of a tool’s own buildpacks do not hold up the server', () => {
+  const many = sections(
+    [],
+    Array.from({ length: 5000 }, () => 'x'),
+  );
+  const own = Array.from({ length: 20 }, (_, index) => must(`own${index}`, many));
+  const alternatives = Array.from({ length: 40 }, () => nothing);
+  const before = process.threadCpuUsage();
+  assert.equal(resolvePlan([must('a', ...alternatives), ...own]), null);
+  const { user } = process.threadCpuUsage(before);
+  assert.ok(user < 1_000_000, `${user} µs`);
+});

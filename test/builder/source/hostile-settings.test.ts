@@ -81,6 +81,13 @@ test('threat 66: commands of toolforge.yaml that look like paths of virtual envi
   assert.ok(ms < 300, `${ms} ms`);
 });
 
+test('threat 66: commands of toolforge.yaml that hold a path of thousands of folders are read quickly', async () => {
+  const shared = Array.from({ length: 19 }, (_, index) => `  b${index}:\n    run: {command: *c}\n`).join('');
+  const text = `components:\n  a:\n    run:\n      command: &c ~${'/a'.repeat(4000)}\n${shared}`;
+  const ms = await cpuMs(() => toolforge(text));
+  assert.ok(ms < 400, `${ms} ms`);
+});
+
 test('threat 66: a path with a name that no file system accepts is no error of the server', async () => {
   const long = 'a'.repeat(300);
   const { components } = await toolforge(`components:\n  a:\n    run:\n      command: ~/${long}\n`);

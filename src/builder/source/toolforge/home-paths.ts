@@ -67,11 +67,12 @@ async function inRepository(source: string, command: string, looks: { left: numb
     if (!isInSource) text = text.replace(path, () => program);
   }
   for (const [path] of text.matchAll(homePath)) {
+    if (looks.left <= 0) break;
     const parts = path
       .replace(/^\/data\/project\/[\w.-]+|^~|^\$\{?HOME\}?/, '')
       .split('/')
       .slice(1);
-    for (const index of parts.keys()) {
+    for (let index = Math.max(0, parts.length - MAX_DEPTH); index < parts.length; index += 1) {
       const rest = parts.slice(index);
       if (rest.some((part) => part === '.' || part === '..') || !(await has(rest))) continue;
       text = text.replace(path, () => `./${rest.join('/')}`);
