@@ -7,7 +7,7 @@ import { ABuilder, fixtures, registryEnvironment } from '../../builder/a-builder
 import { isNoWait } from '../../contracts/builder.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 
-for (const fixture of ['seed-example', 'flask-apt', 'node-express', 'static-site']) {
+for (const fixture of ['seed-example', 'node-express', 'static-site']) {
   test(`the sample tool ${fixture} is built the same in the cluster and on this machine`, async () => {
     await using there = await AClusterBuilder.open();
     await using here = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
