@@ -194,7 +194,7 @@ for (const { name, files, says } of [
   {
     name: 'has a huge buildpack.toml',
     files: { 'ci/greeter/buildpack.toml': `${ABOUT}${'#'.repeat(70_000)}` },
-    says: /^ci\/greeter\/buildpack\.toml is larger than 65536 bytes$/,
+    says: /^ci\/greeter\/buildpack\.toml is larger than 16384 bytes$/,
   },
   {
     name: 'has no bin/detect',
@@ -238,7 +238,7 @@ for (const { name, text, says } of [
   {
     name: 'of 70 kB',
     text: `#${'x'.repeat(70_000)}\n`,
-    says: /^the file project\.toml is larger than 65536 bytes$/,
+    says: /^the file project\.toml is larger than 16384 bytes$/,
   },
 ]) {
   test(`a project.toml ${name} is refused`, async () => {
