@@ -194,7 +194,7 @@ for (const { name, files, says } of [
   {
     name: 'has a huge buildpack.toml',
     files: { 'ci/greeter/buildpack.toml': `${ABOUT}${'#'.repeat(70_000)}` },
-    says: /^ci\/greeter\/buildpack\.toml is larger than 16384 bytes$/,
+    says: /^ci\/greeter\/buildpack\.toml is larger than 65536 bytes$/,
   },
   {
     name: 'has no bin/detect',
