@@ -147,7 +147,8 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       const keyboard = new Keyboard();
       const script = [
         'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
-        'trap "echo interrupted" INT; echo ready; read -r line; trap - INT',
+        // bash may note Ctrl-C just before it waits for a line, and runs the trap only after the wait.
+        'trap "echo interrupted" INT; echo ready; until read -t 0.3 -r line; do :; done; trap - INT',
         'trap "stty size; exit 4" WINCH; echo waiting; while :; do sleep 0.1; done',
       ].join('\n');
       const running = startOneOff(runtime, release, ['bash', '-c', script], {
