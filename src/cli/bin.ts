@@ -17,6 +17,7 @@ import { adminCommands, runAdmin } from './admin/admin.ts';
 import { buildpackCommands, runBuildpackCommand } from './admin/buildpack-commands.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
 import { runStack, stackCommands } from './admin/stack-commands.ts';
+import type { CommandShape } from './command.ts';
 import { findCommand } from './command-line/find-command.ts';
 import { warning } from './command-line/printing.ts';
 import { commands, takesTerminal } from './command-table.ts';
@@ -49,22 +50,10 @@ async function runBinary(terminal: Terminal): Promise<number> {
   try {
     if (argv[0] === 'start') return await start(terminal);
     if (isCallForHelp(argv)) return await help(terminal);
-    if (findCommand(adminCommands, argv) !== null) return await administer(terminal);
-    if (findCommand(recoveryCommands, argv) !== null) return await recover(terminal);
-    if (findCommand(stackCommands, argv) !== null) return await stack(terminal);
-    if (findCommand(buildpackCommands, argv) !== null) return await buildpack(terminal);
     const [first, ...words] = argv;
-    if (first === 'help' && findCommand(adminCommands, words) !== null) {
-      return await administer({ ...terminal, argv: [...words, '--help'] });
-    }
-    if (first === 'help' && findCommand(recoveryCommands, words) !== null) {
-      return await recover({ ...terminal, argv: [...words, '--help'] });
-    }
-    if (first === 'help' && findCommand(stackCommands, words) !== null) {
-      return await stack({ ...terminal, argv: [...words, '--help'] });
-    }
-    if (first === 'help' && findCommand(buildpackCommands, words) !== null) {
-      return await buildpack({ ...terminal, argv: [...words, '--help'] });
+    const asked = first === 'help' ? [...words, '--help'] : argv;
+    for (const [family, run] of families) {
+      if (findCommand(family, asked) !== null) return await run({ ...terminal, argv: asked });
     }
     return await command(terminal);
   } catch (error) {
@@ -74,6 +63,15 @@ async function runBinary(terminal: Terminal): Promise<number> {
     return 1;
   }
 }
+
+/** The commands that this binary runs without the server, by what they work on. */
+const families: readonly (readonly [readonly CommandShape[], (terminal: Terminal) => Promise<number>])[] = [
+  [adminCommands, administer],
+  [stackCommands, stack],
+  [buildpackCommands, buildpack],
+  [recoveryCommands, recover],
+];
+const operatorCommands = families.flatMap(([family]) => family);
 
 /** Runs the binary for this process, and sets its exit status. */
 export async function main(): Promise<void> {
@@ -115,16 +113,7 @@ async function help({ out }: Terminal): Promise<number> {
     options: {},
     words: { min: 0, max: 0 },
   };
-  await write(
-    out,
-    listCommands(
-      [
-        ...[startCommand, ...adminCommands, ...stackCommands, ...buildpackCommands, ...recoveryCommands],
-        ...commands,
-      ],
-      typedHere,
-    ),
-  );
+  await write(out, listCommands([startCommand, ...operatorCommands, ...commands], typedHere));
   return 0;
 }
 
@@ -253,12 +242,7 @@ function keptInLdap(servers: readonly string[]): DeployError {
 
 async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {
   if (findCommand(commands, argv) === null) {
-    await write(
-      err,
-      unknownCommand(argv[0] ?? '', [
-        ...[...commands, ...adminCommands, ...stackCommands, ...buildpackCommands, ...recoveryCommands],
-      ]),
-    );
+    await write(err, unknownCommand(argv[0] ?? '', [...commands, ...operatorCommands]));
     return 2;
   }
   return await callControl({

@@ -3,11 +3,8 @@ import type { Config } from '../../config.ts';
 import { createLog } from '../../core/log/log.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { CommandShape } from '../command.ts';
-import { findCommand } from '../command-line/find-command.ts';
-import { checkCount, parseWords } from '../command-line/parse-words.ts';
-import { columns, quoted, warning } from '../command-line/printing.ts';
-import { UsageError } from '../command-line/usage-error.ts';
-import { describeCommand, typedHere } from '../commands/help.ts';
+import { columns, quoted } from '../command-line/printing.ts';
+import { type OperatorLine, runOperatorCommand } from './operator-command.ts';
 
 const tryCommand: CommandShape = {
   name: 'buildpack try',
@@ -25,44 +22,25 @@ const tryCommand: CommandShape = {
 /** The commands on buildpacks. They need neither a server nor the right to write the data folder. */
 export const buildpackCommands: readonly CommandShape[] = [tryCommand];
 
-/** @returns the exit status. @throws DeployError */
-export async function runBuildpackCommand(line: {
-  readonly argv: readonly string[];
+interface BuildpackLine extends OperatorLine {
   readonly config: () => Config;
   readonly progress: Progress;
-  readonly out: (text: string) => Promise<void>;
-  readonly err: (text: string) => Promise<void>;
   readonly signal: AbortSignal;
-}): Promise<number> {
-  const { argv, out, err } = line;
-  const known = findCommand(buildpackCommands, argv);
-  if (known === null) throw new Error('This is no command on buildpacks.');
-  const { command, words } = known;
-  try {
-    const { flags, positionals } = parseWords(command, words);
-    if (flags['help'] === true) {
-      await out(describeCommand(command, typedHere));
-      return 0;
-    }
-    checkCount(command, positionals);
+}
+
+/** @returns the exit status. @throws DeployError */
+export async function runBuildpackCommand(line: BuildpackLine): Promise<number> {
+  return await runOperatorCommand(buildpackCommands, line, async (_command, { positionals }) => {
     const [folder = '', source = ''] = positionals;
-    await out(describe(await tryOn(folder, source, line)));
+    await line.out(describe(await tryOn(folder, source, line)));
     return 0;
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    await err(warning(error.message, `Usage: ${typedHere(`${command.name} ${command.usage}`)}`));
-    return 2;
-  }
+  });
 }
 
 async function tryOn(
   buildpack: string,
   source: string,
-  {
-    config,
-    progress,
-    signal,
-  }: Pick<Parameters<typeof runBuildpackCommand>[0], 'config' | 'progress' | 'signal'>,
+  { config, progress, signal }: BuildpackLine,
 ): Promise<Trial> {
   const [{ tryBuildpack }, { chooseSandbox }] = await Promise.all([
     import('../../builder/local/try-buildpack.ts'),

@@ -3,11 +3,9 @@ import type { Config } from '../../config.ts';
 import type { Audit } from '../../core/log/audit.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import type { CommandShape } from '../command.ts';
-import { findCommand } from '../command-line/find-command.ts';
-import { checkCount, parseWords } from '../command-line/parse-words.ts';
 import { warning } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
-import { describeCommand, typedHere } from '../commands/help.ts';
+import { OPERATOR, type OperatorLine, runOperatorCommand } from './operator-command.ts';
 
 const WHAT = ['store', 'directory', 'repositories', 'artifacts', 'releases', 'config-vars'] as const;
 
@@ -83,39 +81,26 @@ const startOver: RecoveryCommand = {
 export const recoveryCommands: readonly RecoveryCommand[] = [doctor, restore, startOver];
 
 /** @returns the exit status. @throws DeployError */
-export async function runRecovery(line: {
-  readonly argv: readonly string[];
-  readonly config: Config;
-  /** PATH for git. */
-  readonly path: string;
-  readonly audit: Audit;
-  readonly out: (text: string) => Promise<void>;
-  readonly err: (text: string) => Promise<void>;
-}): Promise<number> {
-  const { argv, config, path, audit, out, err } = line;
-  const known = findCommand(recoveryCommands, argv);
-  if (known === null)
-    throw new Error('runRecovery was called with a command that is not doctor, restore or start-over.');
-  const { command, words } = known;
+export async function runRecovery(
+  line: OperatorLine & {
+    readonly config: Config;
+    /** PATH for git. */
+    readonly path: string;
+    readonly audit: Audit;
+  },
+): Promise<number> {
+  const { config, path, audit, out } = line;
   try {
-    const { flags, positionals } = parseWords(command, words);
-    if (flags['help'] === true) {
-      await out(describeCommand(command, typedHere));
-      return 0;
-    }
-    checkCount(command, positionals);
-    const { status, lines } = await command.run(config, positionals, path);
-    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
-    if (command !== doctor) audit({ what: command.name, who, tool: null, facts: { words: positionals } });
-    await out(lines.join(''));
-    return status;
+    return await runOperatorCommand(recoveryCommands, line, async (command, { positionals }) => {
+      const { status, lines } = await command.run(config, positionals, path);
+      if (command !== doctor)
+        audit({ what: command.name, who: OPERATOR, tool: null, facts: { words: positionals } });
+      await out(lines.join(''));
+      return status;
+    });
   } catch (error) {
-    if (!(error instanceof UsageError)) {
-      const { diskFault } = await import('../../recovery/disk-fault.ts');
-      throw diskFault(error);
-    }
-    await err(warning(error.message, `Usage: ${typedHere(`${command.name} ${command.usage}`)}`));
-    return 2;
+    const { diskFault } = await import('../../recovery/disk-fault.ts');
+    throw diskFault(error);
   }
 }
 

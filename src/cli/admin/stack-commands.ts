@@ -5,11 +5,9 @@ import { DeployError } from '../../core/errors.ts';
 import type { Audit } from '../../core/log/audit.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { CommandShape, FlagValue } from '../command.ts';
-import { findCommand } from '../command-line/find-command.ts';
-import { checkCount, parseWords } from '../command-line/parse-words.ts';
-import { columns, json, warning } from '../command-line/printing.ts';
-import { UsageError } from '../command-line/usage-error.ts';
-import { describeCommand, typedHere } from '../commands/help.ts';
+import { columns, json } from '../command-line/printing.ts';
+import { typedHere } from '../commands/help.ts';
+import { OPERATOR, type OperatorLine, runOperatorCommand } from './operator-command.ts';
 
 interface StackContext {
   readonly config: Config;
@@ -161,42 +159,21 @@ const move: StackCommand = {
 export const stackCommands: readonly StackCommand[] = [make, list, move, update];
 
 /** @returns the exit status. @throws DeployError */
-export async function runStack(line: {
-  readonly argv: readonly string[];
-  readonly config: Config;
-  readonly audit: Audit;
-  readonly progress: Progress;
-  readonly server: ServerCalls;
-  readonly out: (text: string) => Promise<void>;
-  readonly err: (text: string) => Promise<void>;
-}): Promise<number> {
-  const { argv, audit, err, ...rest } = line;
-  const known = findCommand(stackCommands, argv);
-  if (known === null) throw new Error('This is no command on stacks.');
-  const { command, words } = known;
-  try {
-    const { flags, positionals } = parseWords(command, words);
-    if (flags['help'] === true) {
-      await rest.out(describeCommand(command, typedHere));
-      return 0;
-    }
-    checkCount(command, positionals);
-    if (rest.config.builder !== 'local')
+export async function runStack(
+  line: OperatorLine & Omit<StackContext, 'args' | 'flags'> & { readonly audit: Audit },
+): Promise<number> {
+  return await runOperatorCommand(stackCommands, line, async (command, { flags, positionals }) => {
+    if (line.config.builder !== 'local')
       throw new DeployError(
         'NO_STACK',
         'this server builds in a cluster, where images take the place of stacks',
         'To make new images: deploy/builder/build-images',
       );
-    const status = await command.run({ ...rest, flags, args: positionals });
-    const who = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
-    if (command !== list)
-      audit({ what: command.name, who, tool: null, facts: { words: positionals, flags } });
+    const status = await command.run({ ...line, flags, args: positionals });
+    const facts = { words: positionals, flags };
+    if (command !== list) line.audit({ what: command.name, who: OPERATOR, tool: null, facts });
     return status;
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    await err(warning(error.message, `Usage: ${typedHere(`${command.name} ${command.usage}`)}`));
-    return 2;
-  }
+  });
 }
 
 async function makeOptions({ config, flags, progress }: StackContext) {
