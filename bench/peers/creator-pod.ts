@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { registryEnvironment } from '../../test/builder/a-builder.ts';
+import { registryEnvironment } from '../../test/builder/support/a-builder.ts';
 import { registryHost } from '../../test/cluster/images.ts';
 import type { ClusterServer } from '../../test/cluster/pushes/cluster-server.ts';
 

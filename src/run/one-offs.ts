@@ -5,8 +5,8 @@ import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { type RunMode, whyUnusable } from '../sandbox/build-mode.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
-import { exitWords } from './exit-words.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
+import { exitWords } from './words/exit-words.ts';
 
 /** The process type of a one-off command that names no process type of the Procfile. */
 export const ONE_OFF_TYPE = 'run';

@@ -1,7 +1,7 @@
 import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
-import { exitWords } from './exit-words.ts';
+import { exitWords } from './words/exit-words.ts';
 
 /**
  * Tells the push that the release command starts, runs the command, and throws an error if it failed.

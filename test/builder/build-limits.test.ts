@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { webProcess } from './sample-buildpacks.ts';
-import { artifactsOf, aSource, failsWith, withBuilder } from './with-builder.ts';
+import { webProcess } from './support/sample-buildpacks.ts';
+import { artifactsOf, aSource, failsWith, withBuilder } from './support/with-builder.ts';
 
 const source = aSource();
 

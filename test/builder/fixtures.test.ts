@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { launchEnvironment } from '../../src/builder/buildpack-api/launch-environment.ts';
 import type { Artifact } from '../../src/core/types.ts';
 import type { Mount } from '../../src/sandbox/sandbox.ts';
-import { ABuilder, fixtures, registryEnvironment } from './a-builder.ts';
+import { ABuilder, fixtures, registryEnvironment } from './support/a-builder.ts';
 
 /** Runs a program as the runtime would run a process of the artifact: its files cannot be written. */
 async function runIn(builder: ABuilder, artifact: Artifact, argv: readonly string[]): Promise<string> {

@@ -3,8 +3,8 @@ import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { readOwnBuildpacks } from '../../src/builder/buildpack-api/own-buildpacks.ts';
-import { ABuilder } from './a-builder.ts';
 import { ASource } from './buildpacks/run-buildpack.ts';
+import { ABuilder } from './support/a-builder.ts';
 
 const DETECT = `#!/bin/sh
 echo greeter

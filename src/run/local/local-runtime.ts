@@ -15,7 +15,6 @@ import { BackgroundWork } from '../background-work.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
-import { sayDraining } from '../rollout-words.ts';
 import type {
   Gateway,
   LogLine,
@@ -29,6 +28,7 @@ import type {
 } from '../runtime.ts';
 import { ScheduledRuns } from '../scheduled-runs.ts';
 import { unfulfilled } from '../service-limits.ts';
+import { sayDraining } from '../words/rollout-words.ts';
 import { runReleasePhase } from './local-release-phase.ts';
 import { LocalRetirement } from './local-retirement.ts';
 import { LocalRollout, type LocalRolloutParts } from './local-rollout.ts';

@@ -3,9 +3,9 @@ import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ABuilder } from '../a-builder.ts';
-import { SampleBuildpacks, webProcess } from '../sample-buildpacks.ts';
-import { aSource } from '../with-builder.ts';
+import { ABuilder } from '../support/a-builder.ts';
+import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
+import { aSource } from '../support/with-builder.ts';
 
 const source = aSource();
 

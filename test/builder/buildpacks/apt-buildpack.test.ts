@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { ABuilder, productBuildpacks, registryEnvironment } from '../a-builder.ts';
-import { failsWith } from '../with-builder.ts';
+import { ABuilder, productBuildpacks, registryEnvironment } from '../support/a-builder.ts';
+import { failsWith } from '../support/with-builder.ts';
 import { ASource } from './run-buildpack.ts';
 
 const lib = join(productBuildpacks, 'apt/lib');

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { parse } from 'smol-toml';
-import { productBuildpacks } from '../a-builder.ts';
+import { productBuildpacks } from '../support/a-builder.ts';
 
 /** A folder with a tool's source, and folders for the output of the buildpack that runs on it. */
 export class ASource implements AsyncDisposable {

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
-import { productBuildpacks } from '../a-builder.ts';
+import { productBuildpacks } from '../support/a-builder.ts';
 import { ASource } from './run-buildpack.ts';
 
 interface Answer {

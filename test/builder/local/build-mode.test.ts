@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { LocalBuilder } from '../../../src/builder/local/local-builder.ts';
 import { createLog } from '../../../src/core/log/log.ts';
 import { chooseSandbox } from '../../../src/sandbox/choose-sandbox.ts';
-import { ABuilder } from '../a-builder.ts';
-import { SampleBuildpacks, webProcess } from '../sample-buildpacks.ts';
-import { aSource } from '../with-builder.ts';
+import { ABuilder } from '../support/a-builder.ts';
+import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
+import { aSource } from '../support/with-builder.ts';
 
 const source = aSource();
 

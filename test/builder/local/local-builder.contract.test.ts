@@ -1,5 +1,5 @@
 import { builderContract } from '../../contracts/builder.ts';
-import { ABuilder } from '../a-builder.ts';
+import { ABuilder } from '../support/a-builder.ts';
 
 const options = { outlivesServer: false };
 builderContract('local builder', () => ABuilder.open(), options);

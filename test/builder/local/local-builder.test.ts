@@ -3,9 +3,9 @@ import { access, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ABuilder } from '../a-builder.ts';
-import { SampleBuildpacks, webProcess } from '../sample-buildpacks.ts';
-import { artifactsOf, aSource, failsWith, withBuilder } from '../with-builder.ts';
+import { ABuilder } from '../support/a-builder.ts';
+import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
+import { artifactsOf, aSource, failsWith, withBuilder } from '../support/with-builder.ts';
 
 const source = aSource();
 

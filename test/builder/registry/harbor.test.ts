@@ -7,8 +7,8 @@ import { pino } from 'pino';
 import { RegistryLogin } from '../../../src/builder/kubernetes/images/registry-login.ts';
 import { repositoriesOf } from '../../../src/builder/kubernetes/job/build-names.ts';
 import { Harbor } from '../../../src/builder/registry/harbor.ts';
-import { tool } from '../build-request.ts';
-import { failsWith } from '../with-builder.ts';
+import { tool } from '../support/build-request.ts';
+import { failsWith } from '../support/with-builder.ts';
 import { AHarbor } from './a-harbor.ts';
 
 const MIB = 1024 * 1024;

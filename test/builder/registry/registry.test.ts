@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Registry } from '../../../src/builder/registry/registry.ts';
 import { credentialsIn, dockerConfigJson } from '../../../src/builder/registry/registry-credentials.ts';
-import { failsWith } from '../with-builder.ts';
+import { failsWith } from '../support/with-builder.ts';
 
 const sha = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 const signal = AbortSignal.timeout(60_000);

@@ -16,7 +16,7 @@ import { readServiceTemplate } from '../../../src/builder/source/toolforge/servi
 import { readToolforgeYaml } from '../../../src/builder/source/toolforge/toolforge-yaml.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
-import { tool } from '../build-request.ts';
+import { tool } from '../support/build-request.ts';
 
 const made: string[] = [];
 after(async () => {

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { lookedFor, overlookedFiles } from '../../../src/builder/source/overlooked-files.ts';
 import { rewriteAsUtf8, windowsScripts } from '../../../src/builder/source/plain-text.ts';
-import { failsWith } from '../with-builder.ts';
+import { failsWith } from '../support/with-builder.ts';
 
 class Source implements AsyncDisposable {
   readonly folder: string;

@@ -9,7 +9,7 @@ import { DeployError } from '../../../src/core/errors.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import type { Process } from '../../../src/core/types.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
-import { tool } from '../build-request.ts';
+import { tool } from '../support/build-request.ts';
 
 const made: string[] = [];
 after(async () => {

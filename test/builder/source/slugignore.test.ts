@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { applySlugignore } from '../../../src/builder/source/slugignore.ts';
-import { failsWith, withBuilder } from '../with-builder.ts';
+import { failsWith, withBuilder } from '../support/with-builder.ts';
 
 /** Runs with a folder that has this .slugignore and these files. The content of each file is its path. */
 async function withSource(

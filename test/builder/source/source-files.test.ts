@@ -10,7 +10,7 @@ import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
 import { readServiceTemplate } from '../../../src/builder/source/toolforge/service-template.ts';
 import type { Replicas } from '../../../src/core/types.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
-import { failsWith } from '../with-builder.ts';
+import { failsWith } from '../support/with-builder.ts';
 
 const made: string[] = [];
 after(async () => {

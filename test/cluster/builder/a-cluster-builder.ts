@@ -15,8 +15,8 @@ import type { Artifact } from '../../../src/core/types.ts';
 import { answerText, type Exchange } from '../../../src/http/answer.ts';
 import { serveSource } from '../../../src/http/sources/serve-source.ts';
 import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
-import { registryEnvironment } from '../../builder/a-builder.ts';
-import { buildRequest } from '../../builder/build-request.ts';
+import { registryEnvironment } from '../../builder/support/a-builder.ts';
+import { buildRequest } from '../../builder/support/build-request.ts';
 import { builderImage, registryHost } from '../images.ts';
 import { newBuildNamespace } from '../new-build-namespace.ts';
 

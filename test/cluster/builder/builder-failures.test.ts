@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
-import { failsWith } from '../../builder/with-builder.ts';
+import { failsWith } from '../../builder/support/with-builder.ts';
 import { checkOut } from '../../contracts/builder.ts';
 import { run, until } from '../../support/server.ts';
 import { registry, registryHost } from '../images.ts';

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ABuilder, fixtures, registryEnvironment } from '../../builder/a-builder.ts';
+import { ABuilder, fixtures, registryEnvironment } from '../../builder/support/a-builder.ts';
 import { isNoWait } from '../../contracts/builder.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';
 

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { BuildResumesLater, ResumeLater } from '../../../src/builder/builder.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import { AHarbor } from '../../builder/registry/a-harbor.ts';
-import { failsWith } from '../../builder/with-builder.ts';
+import { failsWith } from '../../builder/support/with-builder.ts';
 import { checkOut } from '../../contracts/builder.ts';
 import { until } from '../../support/server.ts';
 import { AClusterBuilder } from './a-cluster-builder.ts';

@@ -5,9 +5,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parse } from 'smol-toml';
 import { DeployError } from '../../../src/core/errors.ts';
-import { ABuilder, fixtures, productBuildpacks, registryEnvironment } from '../../builder/a-builder.ts';
 import { ASource } from '../../builder/buildpacks/run-buildpack.ts';
-import { type Sample, SampleBuildpacks } from '../../builder/sample-buildpacks.ts';
+import {
+  ABuilder,
+  fixtures,
+  productBuildpacks,
+  registryEnvironment,
+} from '../../builder/support/a-builder.ts';
+import { type Sample, SampleBuildpacks } from '../../builder/support/sample-buildpacks.ts';
 import { Lifecycle } from './lifecycle-run.ts';
 
 /** A `bin/build` that records its inputs and makes one process. */

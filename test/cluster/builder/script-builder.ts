@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SampleBuildpacks, webProcess } from '../../builder/sample-buildpacks.ts';
+import { SampleBuildpacks, webProcess } from '../../builder/support/sample-buildpacks.ts';
 import { buildah, builderImage, registry, registryHost } from '../images.ts';
 
 const NAME = 'other-builder';

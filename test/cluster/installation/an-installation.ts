@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parse, stringify } from 'yaml';
-import { registryEnvironment } from '../../builder/a-builder.ts';
+import { registryEnvironment } from '../../builder/support/a-builder.ts';
 import { type Run, run, until } from '../../support/server.ts';
 import { TestAuthority } from '../../support/slapd/certificates.ts';
 import { makeKey } from '../../support/slapd/directory.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
-import { registryEnvironment } from '../../builder/a-builder.ts';
+import { registryEnvironment } from '../../builder/support/a-builder.ts';
 import { TestServer } from '../../support/server.ts';
 import { registryHost } from '../images.ts';
 import { newBuildNamespace } from '../new-build-namespace.ts';

@@ -2,7 +2,7 @@ import type { V1CronJob } from '@kubernetes/client-node';
 import { type ScheduledProcess, scheduledIn } from '../../../core/replicas.ts';
 import { START_DEADLINE_MS } from '../../../core/schedule.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
-import { runLimit } from '../../schedule-words.ts';
+import { runLimit } from '../../words/schedule-words.ts';
 import { cronJobName, SCHEDULE } from './object-names.ts';
 import { podTemplate, scheduledLabels } from './pod-manifest.ts';
 import type { ReleaseOptions } from './rollout-manifests.ts';

@@ -1,7 +1,7 @@
 import type { V1ContainerStateTerminated, V1ContainerStatus } from '@kubernetes/client-node';
 import { signalName } from '../../../core/text/signal-name.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
-import { exitHint } from '../../exit-words.ts';
+import { exitHint } from '../../words/exit-words.ts';
 
 const NOT_FOUND = 127;
 

@@ -5,7 +5,7 @@ import type { Release } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { lastLines } from '../../../kubernetes/container-log.ts';
 import { type PodFault, PUSH_AGAIN, podFault } from '../../../kubernetes/faults/pod-faults.ts';
-import { crashed, outputOf } from '../../rollout-words.ts';
+import { crashed, outputOf } from '../../words/rollout-words.ts';
 import { CONTAINER } from '../manifests/object-names.ts';
 import { endHint, exitOf, lastEnd } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';

@@ -1,5 +1,5 @@
 import { RELEASE_TYPE } from '../../../core/replicas.ts';
-import { exitWords } from '../../exit-words.ts';
+import { exitWords } from '../../words/exit-words.ts';
 import { exitOf, pauseWords } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';
 

@@ -1,6 +1,6 @@
 import { logFailure } from '../../../core/log/alarms.ts';
-import { sayDraining } from '../../rollout-words.ts';
 import type { RollOut } from '../../runtime.ts';
+import { sayDraining } from '../../words/rollout-words.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import { afterUndo } from './after-undo.ts';
 import type { LiveRollouts } from './live-rollouts.ts';

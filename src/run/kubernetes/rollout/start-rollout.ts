@@ -2,8 +2,8 @@ import { allOrFirstError } from '../../../core/concurrency/all-or-first-error.ts
 import type { Progress } from '../../../core/progress.ts';
 import { freeNames, scalable, scheduledIn } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
-import { scheduledWords } from '../../schedule-words.ts';
 import { settingsOf, tooMuchMemory, typesThat } from '../../service-limits.ts';
+import { scheduledWords } from '../../words/schedule-words.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
 import type { Rollout } from '../manifests/object-names.ts';
 import { labelValue, type ManifestConfig } from '../manifests/pod-manifest.ts';

@@ -2,10 +2,10 @@ import { START_DEADLINE_MS, timesDue } from '../../../core/schedule.ts';
 import { took } from '../../../core/text/duration.ts';
 import type { Schedule } from '../../../core/types.ts';
 import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
-import { exitWords } from '../../exit-words.ts';
 import type { ScheduledRun } from '../../runtime.ts';
-import { runLimit, tooLong } from '../../schedule-words.ts';
 import { ScheduledRuns } from '../../scheduled-runs.ts';
+import { exitWords } from '../../words/exit-words.ts';
+import { runLimit, tooLong } from '../../words/schedule-words.ts';
 import { exitOf } from '../pods/container-exit.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 

@@ -1,10 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { commandLine } from '../../command-line.ts';
-import { exitWords } from '../../exit-words.ts';
 import { type Readiness, type Seen, untilHealthy, untilSettled } from '../../health/health-check.ts';
 import { untilScriptPasses } from '../../health/script-check.ts';
 import type { ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
+import { exitWords } from '../../words/exit-words.ts';
 import { OpenRequests } from '../router/open-requests.ts';
 import { isFree } from './ports.ts';
 import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';

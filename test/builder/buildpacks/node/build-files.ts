@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Artifact } from '../../../../src/core/types.ts';
-import type { ABuilder } from '../../a-builder.ts';
+import type { ABuilder } from '../../support/a-builder.ts';
 
 /** Builds a tool that has only these files. */
 export function buildFiles(builder: ABuilder, files: Readonly<Record<string, string>>): Promise<Artifact> {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { ABuilder, registryEnvironment } from '../../a-builder.ts';
+import { ABuilder, registryEnvironment } from '../../support/a-builder.ts';
 import { buildFiles } from './build-files.ts';
 
 let builder: ABuilder;

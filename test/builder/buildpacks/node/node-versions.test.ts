@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { productBuildpacks } from '../../a-builder.ts';
+import { productBuildpacks } from '../../support/a-builder.ts';
 import { ASource } from '../run-buildpack.ts';
 
 const semverAwk = join(productBuildpacks, 'node/lib/semver.awk');

@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { pino } from 'pino';
 import { ToolImages } from '../../../../src/builder/kubernetes/images/tool-images.ts';
 import { Registry } from '../../../../src/builder/registry/registry.ts';
-import { tool } from '../../build-request.ts';
-import { failsWith } from '../../with-builder.ts';
+import { tool } from '../../support/build-request.ts';
+import { failsWith } from '../../support/with-builder.ts';
 
 const sha = (text: string) => `sha256:${createHash('sha256').update(text).digest('hex')}`;
 const config = JSON.stringify({ config: { Labels: {} } });

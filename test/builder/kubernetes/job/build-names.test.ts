@@ -7,7 +7,7 @@ import {
   selectorOf,
 } from '../../../../src/builder/kubernetes/job/build-names.ts';
 import { parseReference } from '../../../../src/builder/registry/image-reference.ts';
-import { tool } from '../../build-request.ts';
+import { tool } from '../../support/build-request.ts';
 
 const longest = `a${'-b'.repeat(31)}`;
 const names = ['wc', 'a_b', 'a-_b', 'a___b', 'a--b', longest, `x${'_'.repeat(61)}y`];

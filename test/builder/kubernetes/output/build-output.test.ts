@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BuildOutput } from '../../../../src/builder/kubernetes/output/build-output.ts';
 import { progressTo } from '../../../../src/core/progress.ts';
-import { failsWith } from '../../with-builder.ts';
+import { failsWith } from '../../support/with-builder.ts';
 
 // The lines that the builder of lifecycle 0.21 prints at `-log-level debug`.
 const begin = (id: string) => [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { phaseFailed, podFailed } from '../../../../src/builder/kubernetes/output/job-failures.ts';
 import type { PodFault } from '../../../../src/kubernetes/faults/pod-faults.ts';
-import { failsWith } from '../../with-builder.ts';
+import { failsWith } from '../../support/with-builder.ts';
 
 const limits = { processes: null, memoryBytes: 2 ** 31, fileBytes: 2 ** 30 };
 const host = 'registry.example.org';

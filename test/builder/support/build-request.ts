@@ -1,6 +1,6 @@
 import { cp } from 'node:fs/promises';
-import type { BuildRequest } from '../../src/builder/builder.ts';
-import { commitId, type ToolName, toolName } from '../../src/core/names.ts';
+import type { BuildRequest } from '../../../src/builder/builder.ts';
+import { commitId, type ToolName, toolName } from '../../../src/core/names.ts';
 
 /** Returns a name as a ToolName. @throws if no tool may have this name. */
 export function tool(name: string): ToolName {

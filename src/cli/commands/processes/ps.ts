@@ -1,10 +1,10 @@
-import { lostHint, lostWords } from '../../core/lost-namespace.ts';
-import { short } from '../../core/names.ts';
-import { oneLine } from '../../core/progress.ts';
-import { namedCommands, replicasOf } from '../../core/replicas.ts';
-import type { ProcessStatus, ScheduledRun } from '../../run/runtime.ts';
-import type { ToolCommand, ToolContext } from '../command.ts';
-import { ago, columns, iso, json, warning, width } from '../command-line/printing.ts';
+import { lostHint, lostWords } from '../../../core/lost-namespace.ts';
+import { short } from '../../../core/names.ts';
+import { oneLine } from '../../../core/progress.ts';
+import { namedCommands, replicasOf } from '../../../core/replicas.ts';
+import type { ProcessStatus, ScheduledRun } from '../../../run/runtime.ts';
+import type { ToolCommand, ToolContext } from '../../command.ts';
+import { ago, columns, iso, json, warning, width } from '../../command-line/printing.ts';
 
 export const psCommand: ToolCommand = {
   name: 'ps',

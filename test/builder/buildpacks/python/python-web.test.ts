@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ASource } from './run-buildpack.ts';
+import { ASource } from '../run-buildpack.ts';
 
 const FLASK = 'from flask import Flask\napp = Flask(__name__)\n';
 const FASTAPI = 'import fastapi\napp = fastapi.FastAPI()\n';

@@ -1,6 +1,6 @@
-import { nextRun } from '../core/schedule.ts';
-import { took } from '../core/text/duration.ts';
-import type { Schedule } from '../core/types.ts';
+import { nextRun } from '../../core/schedule.ts';
+import { took } from '../../core/text/duration.ts';
+import type { Schedule } from '../../core/types.ts';
 
 /** Says when a scheduled process runs: `update.1 is scheduled: @daily, next at 2026-11-26 03:17 UTC`. */
 export function scheduledWords(name: string, { text, cron }: Schedule, now: number): string {

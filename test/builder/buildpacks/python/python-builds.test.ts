@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { appendFile, cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { ABuilder, fixtures, registryEnvironment } from '../a-builder.ts';
+import { ABuilder, fixtures, registryEnvironment } from '../../support/a-builder.ts';
 
 let builder: ABuilder;
 before(async () => {

@@ -1,4 +1,4 @@
-import type { ToolCommand } from '../command.ts';
+import type { ToolCommand } from '../../command.ts';
 
 export const stopCommand: ToolCommand = {
   name: 'stop',

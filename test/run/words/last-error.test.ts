@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { errorHint, lastError } from '../../src/run/last-error.ts';
+import { errorHint, lastError } from '../../../src/run/words/last-error.ts';
 
 for (const { name, output, error, hint = null } of [
   {

@@ -1,11 +1,11 @@
-import { DeployError } from '../core/errors.ts';
-import type { Progress } from '../core/progress.ts';
-import type { Release } from '../core/types.ts';
-import type { Exit } from '../sandbox/sandbox.ts';
+import { DeployError } from '../../core/errors.ts';
+import type { Progress } from '../../core/progress.ts';
+import type { Release } from '../../core/types.ts';
+import type { Exit } from '../../sandbox/sandbox.ts';
+import type { Seen } from '../health/health-check.ts';
+import { memoryLimit } from '../service-limits.ts';
 import { exitHint, exitWords } from './exit-words.ts';
-import type { Seen } from './health/health-check.ts';
 import { errorHint, lastError } from './last-error.ts';
-import { memoryLimit } from './service-limits.ts';
 
 /** A process of a rollout. */
 interface Named {

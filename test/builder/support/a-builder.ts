@@ -2,17 +2,17 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
-import type { BuildRequest } from '../../src/builder/builder.ts';
-import { LocalBuilder, type LocalBuilderOptions } from '../../src/builder/local/local-builder.ts';
-import { createLog } from '../../src/core/log/log.ts';
-import { type Progress, progressTo } from '../../src/core/progress.ts';
-import type { Artifact } from '../../src/core/types.ts';
-import { chooseSandbox } from '../../src/sandbox/choose-sandbox.ts';
-import type { Sandbox } from '../../src/sandbox/sandbox.ts';
+import type { BuildRequest } from '../../../src/builder/builder.ts';
+import { LocalBuilder, type LocalBuilderOptions } from '../../../src/builder/local/local-builder.ts';
+import { createLog } from '../../../src/core/log/log.ts';
+import { type Progress, progressTo } from '../../../src/core/progress.ts';
+import type { Artifact } from '../../../src/core/types.ts';
+import { chooseSandbox } from '../../../src/sandbox/choose-sandbox.ts';
+import type { Sandbox } from '../../../src/sandbox/sandbox.ts';
 import { buildRequest } from './build-request.ts';
 
-export const productBuildpacks = resolve(import.meta.dirname, '../../buildpacks');
-export const fixtures = resolve(import.meta.dirname, '../fixtures');
+export const productBuildpacks = resolve(import.meta.dirname, '../../../buildpacks');
+export const fixtures = resolve(import.meta.dirname, '../../fixtures');
 
 const MIB = 1024 * 1024;
 

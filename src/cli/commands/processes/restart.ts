@@ -1,5 +1,5 @@
-import type { ToolCommand } from '../command.ts';
-import { followTicket } from '../follow-ticket.ts';
+import type { ToolCommand } from '../../command.ts';
+import { followTicket } from '../../follow-ticket.ts';
 
 export const restartCommand: ToolCommand = {
   name: 'restart',

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
-import { DeployError } from '../../src/core/errors.ts';
+import { DeployError } from '../../../src/core/errors.ts';
 import { ABuilder } from './a-builder.ts';
 import { type Sample, SampleBuildpacks } from './sample-buildpacks.ts';
 

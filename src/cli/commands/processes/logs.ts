@@ -1,11 +1,11 @@
-import { DeployError } from '../../core/errors.ts';
-import type { LogLine } from '../../run/runtime.ts';
-import type { Output, ToolCommand, ToolContext } from '../command.ts';
-import { inBatches } from '../command-line/output-batches.ts';
-import { countOf } from '../command-line/parse-words.ts';
-import { json, oneLineOfLog } from '../command-line/printing.ts';
-import { UsageError } from '../command-line/usage-error.ts';
-import { findDeployment } from '../find-deployment.ts';
+import { DeployError } from '../../../core/errors.ts';
+import type { LogLine } from '../../../run/runtime.ts';
+import type { Output, ToolCommand, ToolContext } from '../../command.ts';
+import { inBatches } from '../../command-line/output-batches.ts';
+import { countOf } from '../../command-line/parse-words.ts';
+import { json, oneLineOfLog } from '../../command-line/printing.ts';
+import { UsageError } from '../../command-line/usage-error.ts';
+import { findDeployment } from '../../find-deployment.ts';
 
 const lineCount = { min: 1, max: 10_000, byDefault: 100, typed: '-n' };
 

@@ -1,8 +1,8 @@
-import { DeployError } from '../../core/errors.ts';
-import { liveRelease } from '../../deploy/release/live-release.ts';
-import type { ToolCommand, ToolContext } from '../command.ts';
-import { warning } from '../command-line/printing.ts';
-import { UsageError } from '../command-line/usage-error.ts';
+import { DeployError } from '../../../core/errors.ts';
+import { liveRelease } from '../../../deploy/release/live-release.ts';
+import type { ToolCommand, ToolContext } from '../../command.ts';
+import { warning } from '../../command-line/printing.ts';
+import { UsageError } from '../../command-line/usage-error.ts';
 
 // MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
 const MAX_WORDS_BYTES = 24 * 1024;

@@ -1,5 +1,5 @@
-import { mebibytes } from '../core/text/mebibytes.ts';
-import type { DiskEnd, Exit } from '../sandbox/sandbox.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import type { DiskEnd, Exit } from '../../sandbox/sandbox.ts';
 
 /** Says how a process ended: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {

@@ -1,11 +1,11 @@
-import { oneLine } from '../../core/progress.ts';
-import { countOf, replicasOf, scalable } from '../../core/replicas.ts';
-import type { Release, Replicas } from '../../core/types.ts';
-import type { ProcessStatus } from '../../run/runtime.ts';
-import type { ToolCommand, ToolContext } from '../command.ts';
-import { columns, json } from '../command-line/printing.ts';
-import { UsageError } from '../command-line/usage-error.ts';
-import { followTicket } from '../follow-ticket.ts';
+import { oneLine } from '../../../core/progress.ts';
+import { countOf, replicasOf, scalable } from '../../../core/replicas.ts';
+import type { Release, Replicas } from '../../../core/types.ts';
+import type { ProcessStatus } from '../../../run/runtime.ts';
+import type { ToolCommand, ToolContext } from '../../command.ts';
+import { columns, json } from '../../command-line/printing.ts';
+import { UsageError } from '../../command-line/usage-error.ts';
+import { followTicket } from '../../follow-ticket.ts';
 
 const MAX_TYPES = 100;
 /** The highest value that the setting max_replicas can have. */

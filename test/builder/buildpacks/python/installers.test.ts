@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ASource } from './run-buildpack.ts';
+import { ASource } from '../run-buildpack.ts';
 
 const INSTALLERS = ['pip', 'uv', 'poetry', 'pipenv'];
 

@@ -3,8 +3,8 @@ import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { productBuildpacks } from '../a-builder.ts';
-import { ASource } from './run-buildpack.ts';
+import { productBuildpacks } from '../../support/a-builder.ts';
+import { ASource } from '../run-buildpack.ts';
 
 /** Runs a shell function of the pip buildpack in the folder of a source. */
 async function run(source: ASource, command: string) {

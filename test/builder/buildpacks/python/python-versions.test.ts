@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ASource } from './run-buildpack.ts';
+import { ASource } from '../run-buildpack.ts';
 
 const PASS = 0;
 const FAIL = 100;
