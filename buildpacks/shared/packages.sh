@@ -31,8 +31,6 @@ use_pip_settings() {
 }
 use_pip_settings
 
-indent() { sed -u 's/^/       /'; }
-
 # key_of FILE…: a text that changes if Python, uv, the index or one of the files changes
 key_of() {
   { echo "2 $("$python" -VV) $python $(uv --version 2>&1) $(uname -m) ${UV_DEFAULT_INDEX:-} ${UV_INDEX:-}" && sha256sum -- "$@"; } | sha256sum | cut -d' ' -f1

@@ -1,10 +1,7 @@
 # Finds the files of a PHP tool. Sourced by the buildpacks php and composer.
 
-# text_of FILE: prints the lines of a file without what Windows adds: byte order mark, CR, and the NULs of UTF-16
-text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
-
-# has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
-has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
+# shellcheck source=text.sh
+source "$CNB_BUILDPACK_DIR/lib/text.sh"
 
 # The folders that PHP tools usually serve. The first folder with a page counts. The top comes last.
 usual_roots='public public_html htdocs web www html docroot webroot .'
@@ -52,6 +49,3 @@ document_root() {
   for folder in $usual_roots; do { has_php "$folder" || [[ -f $folder/index.html ]]; } && echo "$folder" && return; done
   echo .
 }
-
-# has_web: tells whether the Procfile has a web process
-has_web() { has_line Procfile '^[[:space:]]*web:'; }

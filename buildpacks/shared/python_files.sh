@@ -1,23 +1,10 @@
 # Finds the files of a Python tool. Sourced by the buildpacks for Python and its packages.
 
-# text_of FILE: prints the lines of a file without what Windows adds: byte order mark, CR, and the NULs of UTF-16 with
-# Latin letters
-text_of() { LC_ALL=C tr -d '\000\r' <"$1" | LC_ALL=C sed $'1s/^\\(\xef\xbb\xbf\\|\xff\xfe\\|\xfe\xff\\)//'; }
+# shellcheck source=text.sh
+source "$CNB_BUILDPACK_DIR/lib/text.sh"
 
-# has_line FILE PATTERN: tells whether a line of the file matches the extended regular expression
-has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
-
-# Tells whether the source has a manifest of another language, or is a web site
-has_other_manifest() {
-  local file
-  for file in package.json composer.json go.mod Cargo.toml pom.xml build.gradle Gemfile cpanfile index.php {public,public_html,htdocs,web,www}/index.php index.html; do
-    [[ -f $file ]] && return 0
-  done
-  return 1
-}
-
-# Tells whether the Procfile has a web process
-has_web() { has_line Procfile '^[[:space:]]*web:'; }
+# The files of a Python tool, for has_other_manifest. PHP files count only if they are the first page of a site.
+python_manifests='requirements.txt|pyproject.toml|Pipfile|setup.py|*.py|!(*index).php'
 
 # Prints every file that says which packages to install, with its installer: `pip requirements.txt`. The first line
 # counts. The order is Heroku's. Files without versions come last.

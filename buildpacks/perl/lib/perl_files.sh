@@ -3,9 +3,6 @@
 # Programs that only Perl tools start
 perl_programs='perl[0-9.]*|plackup|starman|hypnotoad|morbo|carton|[^[:space:]]+\.(pl|psgi)'
 
-# is_plain FILE: tells whether FILE exists and its name needs no quotes in a command
-is_plain() { [[ -f $1 && $1 =~ ^[A-Za-z0-9_./+-]+$ ]]; }
-
 # Prints the PSGI application of the tool, or nothing. Dancer keeps it in bin, Catalyst at the top.
 psgi_file() {
   local file
@@ -27,15 +24,6 @@ dancer_file() { with_line '^[[:space:]]*use Dancer2?([^A-Za-z0-9_:]|$)'; }
 # Prints a program that reads PORT, so it probably listens on PORT by itself
 port_file() { with_line '\$ENV\{["'\'']?PORT["'\'']?\}'; }
 
-# Tells whether the source has a manifest of another language, or is a web site
-has_other_manifest() {
-  local file
-  for file in package.json composer.json requirements.txt pyproject.toml Pipfile setup.py go.mod Cargo.toml pom.xml build.gradle Gemfile *.php *.py index.html; do
-    [[ -f $file ]] && return 0
-  done
-  return 1
-}
-
 # Tells whether the source is a Perl tool
 is_perl() {
   local file
@@ -48,7 +36,7 @@ is_perl() {
     [[ -f $file && ( $file == *.pl || $(first_line "$file") == '#!'*perl* ) ]] && return 0
   done
   # Perl files alone are also helpers in tools of other languages.
-  has_other_manifest && return 1
+  has_other_manifest cpanfile && return 1
   for file in *.pl; do return 0; done
   return 1
 }

@@ -2,9 +2,6 @@
 
 ruby_programs='ruby[0-9.]*|bundle|rackup|puma|unicorn|thin|rake|rails|bin/rails|[^[:space:]]+\.(rb|ru)'
 
-# is_plain FILE: tells whether FILE exists and its name needs no quotes in a command
-is_plain() { [[ -f $1 && $1 =~ ^[A-Za-z0-9_./+-]+$ ]]; }
-
 # with_line PATTERN: prints the first Ruby program at the top with a line that matches
 with_line() {
   local file
@@ -19,15 +16,6 @@ sinatra_file() { with_line "^[[:space:]]*require[[:space:]]+['\"]sinatra['\"]|^[
 # Prints a program that reads PORT, so it probably listens on PORT by itself
 port_file() { with_line "ENV(\.fetch\(|\[)['\"]PORT['\"]"; }
 
-# Tells whether the source has a manifest of another language, or is a web site
-has_other_manifest() {
-  local file
-  for file in package.json composer.json requirements.txt pyproject.toml Pipfile setup.py go.mod Cargo.toml pom.xml build.gradle cpanfile *.php *.py index.html; do
-    [[ -f $file ]] && return 0
-  done
-  return 1
-}
-
 has_ruby_code() {
   local file
   for file in config.ru Rakefile bin/rails *.rb lib/*.rb app/*.rb bin/*.rb; do [[ -f $file ]] && return 0; done
@@ -40,11 +28,11 @@ is_ruby() {
   [[ -f config.ru ]] && return 0
   has_line service.template '^type:[[:space:]]*["'\'']?ruby' && return 0
   if [[ -f Gemfile ]]; then
-    if has_ruby_code || ! has_other_manifest; then return 0; fi
+    if has_ruby_code || ! has_other_manifest Gemfile; then return 0; fi
     echo "note: Gemfile is left aside: there is no Ruby program"
     return 1
   fi
-  has_other_manifest && return 1
+  has_other_manifest Gemfile && return 1
   for file in *.rb; do return 0; done
   return 1
 }

@@ -8,10 +8,11 @@ import { ASource } from '../run-buildpack.ts';
 
 /** Runs a shell function of the pip buildpack in the folder of a source. */
 async function run(source: ASource, command: string) {
-  const library = join(productBuildpacks, 'pip/lib');
-  const script = `source "$0/python_files.sh"; source "$0/inputs.sh"; ${command}`;
-  return await execa('bash', ['-euo', 'pipefail', '-c', script, library], {
-    cwd: source.folder,
+  const script = `source lib/python_files.sh; source lib/inputs.sh; cd "$0"; ${command}`;
+  const buildpack = join(productBuildpacks, 'pip');
+  return await execa('bash', ['-euo', 'pipefail', '-c', script, source.folder], {
+    cwd: buildpack,
+    env: { CNB_BUILDPACK_DIR: buildpack },
     reject: false,
   });
 }
