@@ -45,6 +45,8 @@ const ERRORS = [
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
   // TypeScript, Go and C compilers: the line begins with the place in the file.
   /^\S+?[:(]\d+[,:]\d+\)?:? .*\b(error|undefined|cannot|not|missing|imported)\b/,
+  // Go, if a module is not the one in go.sum.
+  /^(\S+: )?verifying \S+: checksum mismatch$/,
   // Exceptions of JavaScript, Python, Ruby and Java.
   /^(Uncaught )?([\w.]+\.)?([A-Z]\w*)?(Error|Exception)\b(?: \[\w+\])?:/,
 ];

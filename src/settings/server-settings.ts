@@ -146,7 +146,7 @@ export const serverSettings = {
     '20',
     'The maximum number of process types of one tool that run all the time, including `web`.',
   ],
-  scheduled_processes: [wholeNumber(0, 1000), '20', 'The maximum number of scheduled processes of one tool.'],
+  scheduled_processes: [wholeNumber(0, 1000), '50', 'The maximum number of scheduled processes of one tool.'],
   answer_time: [
     seconds(1, 86_400),
     '300',

@@ -5,6 +5,19 @@ import { failureReason } from '../../src/builder/failure-reason.ts';
 /** What programs print when they fail, indented as in the output of a push, and the line that says why. */
 const FAILURES: readonly [what: string, output: string, reason: string][] = [
   [
+    'Go: a module that is not the one in go.sum',
+    `go: downloading github.com/google/uuid v1.6.0
+     verifying github.com/google/uuid@v1.6.0: checksum mismatch
+             downloaded: h1:NIvaJDMOsjHA8n1jAhLSgzrAzy1Hgr+hNrb57e+94F0=
+             go.sum:     h1:NIvaJDMOsjHA8n1jAhLSgzrYzy1Hgr+hNrb57e+94F0=
+
+     SECURITY ERROR
+     This download does NOT match an earlier download recorded in go.sum.
+
+     For more information, see 'go help module-auth'.`,
+    'verifying github.com/google/uuid@v1.6.0: checksum mismatch',
+  ],
+  [
     'npm: two packages that do not fit together',
     `npm error code ERESOLVE
      npm error ERESOLVE unable to resolve dependency tree

@@ -28,10 +28,12 @@ for (const { buildpack, name, files, code, says } of [
 
 test('folders of Heroku’s buildpacks in a Procfile are left out, because their programs are in PATH', async () => {
   await using source = await ASource.of({
-    Procfile: 'web: env A=1 /layers/heroku_go/go_target/bin/webserver --port $PORT\n',
+    Procfile:
+      'web: env A=1 /layers/heroku_go/go_target/bin/webserver --port $PORT\nproxy: /layers/heroku_deb-packages/packages/usr/sbin/haproxy\n',
   });
   const { output } = await source.run('procfile', 'build');
   assert.match(output, /^ {7}web: env A=1 webserver --port \$PORT$/m);
+  assert.match(output, /^ {7}proxy: haproxy$/m);
 });
 
 test('threat 66: the procfile buildpack runs no part of a Procfile, and passes the commands on as they were written', async () => {

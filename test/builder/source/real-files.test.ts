@@ -271,7 +271,7 @@ const samples: readonly Sample[] = [
     name: 'commands in a clone in the home folder, and a virtual environment made by hand',
     files: {
       'toolforge/jobs.yaml':
-        '- name: inrbot\n  image: python3.11\n  command: /data/project/inat/Reviewer/inrbot.sh\n  continuous: true\n  health-check-script: /data/project/inat/Reviewer/check.sh\n- name: fix\n  command: $HOME/wikipedia-bot/pyvenv/bin/python3 $HOME/wikipedia-bot/tasks/fix.py --all\n- name: lost\n  command: cd ~/elsewhere && pyvenv/bin/python x.py\n',
+        '- name: inrbot\n  image: python3.11\n  command: /data/project/inat/Reviewer/inrbot.sh\n  continuous: true\n  health-check-script: /data/project/inat/Reviewer/check.sh\n- name: fix\n  command: $HOME/wikipedia-bot/pyvenv/bin/python3 $HOME/wikipedia-bot/tasks/fix.py --all\n- name: lost\n  command: pyvenv/bin/python ~/elsewhere/x.py\n',
       'inrbot.sh': '',
       'check.sh': '',
       'tasks/fix.py': '',
@@ -281,12 +281,60 @@ const samples: readonly Sample[] = [
     commands: {
       inrbot: 'bash -c ./inrbot.sh',
       fix: 'bash -c python3 ./tasks/fix.py --all',
-      lost: 'bash -c cd ~/elsewhere && python x.py',
+      lost: 'bash -c python ~/elsewhere/x.py',
     },
     says: [
       /^toolforge\/jobs\.yaml: inrbot, fix will use files of the repository/,
       /^toolforge\/jobs\.yaml: lost will not find files/,
       /^toolforge\/jobs\.yaml: image python3\.11 \(inrbot\) has no effect here\.$/,
+    ],
+  },
+  {
+    name: 'commands that change into the clone first, or name it without the home folder',
+    files: {
+      'jobs.yaml':
+        '- name: clone\n  image: python3.11\n  command: cd usage-bot && ./cron.osm\n- name: home\n  image: tool-own/tool-own:latest\n  command: bash -c "export A=1; cd $HOME && python3 status.py"\n- name: below\n  image: python3.11\n  command: cd /data/project/bot/code/src; python3 x.py\n- name: named\n  image: python3.11\n  command: ./bot/update.sh --to out/new.json\n- name: built\n  image: tool-own/tool-own:latest\n  command: cd dist && target/update.sh\n- name: there\n  image: python3.11\n  command: cd src && ./run.sh\n',
+      'usage-bot': '',
+      'cron.osm': '',
+      'status.py': '',
+      'update.sh': '',
+      'bot/other.sh': '',
+      'src/x.py': '',
+    },
+    runs: 'below=0 built=0 clone=0 home=0 named=0 there=0 web',
+    commands: {
+      clone: 'bash -c cd . && ./cron.osm',
+      home: 'bash -c bash -c "export A=1; cd . && python3 status.py"',
+      below: 'bash -c cd ./src; python3 x.py',
+      named: 'bash -c ./update.sh --to out/new.json',
+      built: 'bash -c cd dist && target/update.sh',
+      there: 'bash -c cd src && ./run.sh',
+    },
+    says: [/^jobs\.yaml: clone, home, below, named will use files of the repository/, /^jobs\.yaml: image/],
+  },
+  {
+    name: 'programs in the layers of the builder of Toolforge',
+    files: {
+      'toolforge.yaml':
+        'components:\n  site:\n    run:\n      command: /layers/heroku_go/go_target/bin/site --port 8000\n      publish: /\n  proxy:\n    run:\n      command: /layers/heroku_deb-packages/packages/usr/sbin/haproxy -f x.cfg\n      health_check_script: /layers/heroku_python/venv/bin/python3 check.py\n',
+    },
+    runs: 'proxy=1 web',
+    settings: { proxy: { healthCheckScript: 'python3 check.py' } },
+    commands: { web: 'bash -c site --port 8000', proxy: 'bash -c haproxy -f x.cfg' },
+    says: [],
+  },
+  {
+    name: 'extra_args that name the clone in the home folder',
+    files: {
+      'service.template':
+        'type: jdk17\nextra_args:\n  - /data/project/scribe/scribe-server/start-server.sh\n  - --all\n',
+      'start-server.sh': '',
+    },
+    runs: 'web',
+    commands: { web: 'bash -c ./start-server.sh --all' },
+    says: [
+      /^extra_args of service\.template will use files of the repository/,
+      /^type of service\.template: jdk17/,
     ],
   },
   {

@@ -100,7 +100,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await clock.pass(60);
       await says(
         bench,
-        'three.1 was not started at 2026-01-01 00:02 UTC: 2 scheduled runs of timed have not ended, and no more are allowed (scheduled_processes)',
+        'three.1 was not started at 2026-01-01 00:02 UTC: 2 scheduled runs of timed have not ended, and no more are allowed',
       );
       assert.equal(await log(bench, 'three'), '');
       await rollOut(runtime, release(3, await named('one')));

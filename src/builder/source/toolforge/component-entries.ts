@@ -16,7 +16,7 @@ import {
   readScript,
 } from './setting-readers.ts';
 
-const MAX_COMPONENTS = 50;
+const MAX_COMPONENTS = 150;
 /** The most characters in the name of a job on Toolforge. */
 const longestName = 52;
 const MAX_RETRIES = 5;
@@ -40,6 +40,8 @@ export interface ComponentEntry {
   readonly path: readonly (string | number)[];
   /** The keys below `run` of toolforge.yaml, or the keys of a job by their names in toolforge.yaml. */
   readonly run: Readonly<Record<string, unknown>>;
+  /** True if the command starts in the tool's home folder on Toolforge, because its image is that of a language. */
+  readonly startsInHome?: boolean;
   /** How the file spells a key of `run`. */
   readonly spelled: (key: string) => string;
 }

@@ -1,5 +1,5 @@
 import type { Component } from '../components.ts';
-import { hasEntry } from '../safe-files.ts';
+import { hasEntry, isPlainFolder } from '../safe-files.ts';
 import type { SettingsFile } from '../yaml/settings-file.ts';
 
 /** Matches a path in a tool's home folder on Toolforge, into which its maintainers clone their repository. */
@@ -7,6 +7,11 @@ const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})
 /** Matches a program in a folder that may be a virtual environment that the maintainer made by hand. */
 const venvProgram = /(?<=^|[\s"'])([\w.@+~$/-]+)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
+/** Matches a change into a folder of the home folder. Its first group is the command without the folder. */
+const intoHome =
+  /(?<=^|[\s"'(;&])(cd\s+)(?:\/data\/project\/[\w.-]+|~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)*\/?(?=\s*(?:&&|;))/g;
+/** Matches a path with a folder, without a slash at its beginning. */
+const relativePath = /(?<=^|[\s"';&])(?:\.\/)?[\w@+-][\w.@+-]*(?:\/[\w.@+-]+)+/g;
 
 /** At most this many paths are looked up for one file, because hostile commands may name thousands. */
 const MAX_LOOKS = 1000;
@@ -17,11 +22,14 @@ const MAX_DEPTH = 32;
  * Lets commands and health-check scripts use the files of the repository and the programs of the build. On Toolforge, they
  * use files in the tool's home folder, which is empty here. For example, `/data/project/bot/code/run.sh` becomes `./run.sh`
  * if the repository has this file.
+ *
+ * @param startInHome - The names of the components whose commands start in the home folder on Toolforge.
  */
 export async function withoutHome(
   yaml: SettingsFile,
   source: string,
   components: readonly Component[],
+  startInHome: ReadonlySet<string>,
 ): Promise<Component[]> {
   const looks = { left: MAX_LOOKS };
   const moved: string[] = [];
@@ -30,8 +38,10 @@ export async function withoutHome(
   for (const component of components) {
     const { name, settings = {} } = component;
     const script = settings.healthCheckScript;
-    const command = await inRepository(source, component.command, looks);
-    const healthCheckScript = script === undefined ? script : await inRepository(source, script, looks);
+    const isInHome = startInHome.has(name);
+    const command = await inRepository(source, component.command, looks, isInHome);
+    const healthCheckScript =
+      script === undefined ? script : await inRepository(source, script, looks, isInHome);
     const text = `${command} ${healthCheckScript ?? ''}`;
     if (hasHome.test(text)) lost.push(name);
     else if (command !== component.command || healthCheckScript !== script) moved.push(name);
@@ -54,7 +64,17 @@ export async function withoutHome(
   return changed;
 }
 
-async function inRepository(source: string, command: string, looks: { left: number }): Promise<string> {
+/** A command of service.template, changed as `withoutHome` changes commands. */
+export async function commandWithoutHome(source: string, command: string): Promise<string> {
+  return inRepository(source, command, { left: MAX_LOOKS }, false);
+}
+
+async function inRepository(
+  source: string,
+  command: string,
+  looks: { left: number },
+  startsInHome: boolean,
+): Promise<string> {
   const has = async (parts: readonly string[]) => {
     looks.left -= 1;
     return looks.left >= 0 && parts.length <= MAX_DEPTH && (await hasEntry(source, parts));
@@ -66,20 +86,31 @@ async function inRepository(source: string, command: string, looks: { left: numb
     const isInSource = !/^[~$/]/.test(path) && (await has(path.split('/')));
     if (!isInSource) text = text.replace(path, () => program);
   }
+  /** The longest end of a path that the repository has, but at least `first` parts shorter. */
+  const endInSource = async (parts: readonly string[], first: number) => {
+    for (let index = Math.max(first, parts.length - MAX_DEPTH); index < parts.length; index += 1) {
+      const rest = parts.slice(index);
+      if (rest.every((part) => part !== '.' && part !== '..') && (await has(rest)))
+        return `./${rest.join('/')}`;
+    }
+    return null;
+  };
   for (const [path] of text.matchAll(homePath)) {
     if (looks.left <= 0) break;
-    const parts = path
-      .replace(/^\/data\/project\/[\w.-]+|^~|^\$\{?HOME\}?/, '')
-      .split('/')
-      .slice(1);
-    for (let index = Math.max(0, parts.length - MAX_DEPTH); index < parts.length; index += 1) {
-      const rest = parts.slice(index);
-      if (rest.some((part) => part === '.' || part === '..') || !(await has(rest))) continue;
-      text = text.replace(path, () => `./${rest.join('/')}`);
-      break;
-    }
+    const parts = path.replace(/^\/data\/project\/[\w.-]+|^~|^\$\{?HOME\}?/, '').split('/');
+    const found = await endInSource(parts, 1);
+    if (found !== null) text = text.replace(path, () => found);
   }
-  return text;
+  // The first folder of such a path is the maintainer's clone of the repository.
+  for (const [path] of startsInHome ? text.matchAll(relativePath) : []) {
+    if (looks.left <= 0) break;
+    const parts = path.replace(/^\.\//, '').split('/');
+    const found = (await has(parts)) ? null : await endInSource(parts, 1);
+    if (found !== null) text = text.replace(path, () => found);
+  }
+  const [, folder = ''] = (startsInHome && /^cd\s+([\w.@+-]+)\/?\s*(?:&&|;)/.exec(text)) || [];
+  if (folder !== '' && !(await isPlainFolder(source, [folder]))) text = text.replace(folder, '.');
+  return text.replace(intoHome, '$1.');
 }
 
 function list(names: readonly string[]): string {

@@ -50,6 +50,7 @@ export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[]
         kind,
         place,
         path: [index],
+        startsInHome: built === undefined && image !== undefined,
         run: Object.fromEntries(Object.entries(run).map(([key, value]) => [inYaml(key), value])),
         spelled: (key: string) => spelling[key] ?? key.replaceAll('_', '-'),
       },

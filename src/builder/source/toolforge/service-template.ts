@@ -1,6 +1,7 @@
 import { DeployError } from '../../../core/errors.ts';
 import type { ServiceSettings } from '../../../core/types.ts';
 import { SettingsFile, shown } from '../yaml/settings-file.ts';
+import { commandWithoutHome } from './home-paths.ts';
 import {
   type Reader,
   readCommandLine,
@@ -75,7 +76,13 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
     if (typeof result === 'string') template.warn([key], `${key} of ${template.path}: ${result}`);
     else settings.push(result);
   }
-  const command = commandOf(content);
+  const given = commandOf(content);
+  const command = given === null ? null : await commandWithoutHome(source, given);
+  if (command !== given)
+    template.warn(
+      ['extra_args'],
+      `extra_args of ${template.path} will use files of the repository, because the home folder is empty here`,
+    );
   if (command === null && (content['extra_args'] ?? null) !== null) template.hasNoEffect('extra_args');
   return { settings: Object.assign({}, ...settings), command, warnings: template.warnings };
 }

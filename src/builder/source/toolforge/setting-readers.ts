@@ -60,7 +60,7 @@ export function readCommandLine(value: unknown): string | null {
     .trim()
     .replaceAll('\t', ' ')
     .replace(/^launcher( +|$)/, '')
-    .replace(/\/layers\/heroku_[\w-]+\/[\w-]+\/bin\/(?=\w)/g, '');
+    .replace(/\/layers\/heroku_[\w-]+\/(?:[\w.-]+\/)*?s?bin\/(?=\w)/g, '');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
   const isUsable = command.length <= MAX_CHARACTERS && !/[\u0000-\u001f\u007f]/.test(command);
   return command !== '' && isUsable ? command : null;

@@ -54,7 +54,8 @@ export async function readToolforgeYaml(source: string, options: ToolforgeOption
   if (yaml === undefined) return { components: [], warnings };
   const isOfJobs = yaml.path !== file || Array.isArray(yaml.content);
   const entries = isOfJobs ? jobEntries(yaml, options.tool) : componentEntries(yaml, options.tool);
-  const components = await withoutHome(yaml, source, readComponents(yaml, entries, options));
+  const startInHome = new Set(entries.filter((entry) => entry.startsInHome).map(({ name }) => name));
+  const components = await withoutHome(yaml, source, readComponents(yaml, entries, options), startInHome);
   const unused = others.map(({ path }) => `${path} is not used, because ${yaml.path} is there.`);
   return { components, warnings: [...warnings, ...yaml.warnings, ...unused] };
 }

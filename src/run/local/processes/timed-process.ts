@@ -27,6 +27,9 @@ export interface TimedProcessParts extends RunParts {
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
+/** The most runs of a tool at once, because the tools share the memory of the machine. */
+const MAX_RUNS_AT_ONCE = 20;
+
 /** How a run of a scheduled process ended. `exit` is null if the run took too long or could not be started. */
 type End = { readonly exit: Exit | null; readonly words: string };
 
@@ -136,9 +139,9 @@ export class TimedProcess {
     }
     // A tool could give its scheduled processes new names with each push. The runs of old releases would pile up.
     const underWay = runs.underWay(release.tool);
-    if (underWay >= config.scheduled_processes) {
+    if (underWay >= Math.min(config.scheduled_processes, MAX_RUNS_AT_ONCE)) {
       void this.#say(
-        `${this.name} was not started at ${moment(dueAt)}: ${underWay} scheduled runs of ${release.tool} have not ended, and no more are allowed (scheduled_processes)`,
+        `${this.name} was not started at ${moment(dueAt)}: ${underWay} scheduled runs of ${release.tool} have not ended, and no more are allowed`,
       );
       return;
     }
