@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
-import { chmod, copyFile, link, lstat, readdir, rename, rm, utimes } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { chmod, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { systemCode } from '../../core/errors.ts';
@@ -12,8 +12,10 @@ import { makeFolder, namesIn } from '../folders.ts';
 const AT_ONCE = 4;
 /** A larger file is not shared, because the server reads every shared file. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** A layer with more files is not shared. A Python with its modules has about 5,000. */
-const MAX_LAYER_FILES = 20_000;
+/** A layer with more files and folders is not shared. A Python with its modules has about 5,000. */
+const MAX_LAYER_ENTRIES = 20_000;
+/** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
+const MAX_PATH_BYTES = 1024;
 /** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
 const MAX_KEPT_FILES = 100_000;
 /**
@@ -40,21 +42,26 @@ export class SharedFiles {
    * they are. The caller must make sure that no process can change the layer any more.
    *
    * @param earlier - The folder of this layer in an earlier artifact, if `saysSame` is true for the two layers. Otherwise
-   *   null. A file that `looksEqual` to the file there is not read again.
+   *   null. A file that `looksEqual` to the file there is not read again. Links in the earlier layer are not followed.
    */
   async share(layer: string, earlier: string | null): Promise<void> {
     await makeFolder(this.#folder, 0o711);
-    const entries = await readdir(layer, { recursive: true, withFileTypes: true });
-    const files = entries
-      .filter((entry) => entry.isFile())
-      .map(({ parentPath, name }) => join(parentPath, name));
     const keptFiles = (await namesIn(this.#folder)).length;
-    if (files.length > MAX_LAYER_FILES || keptFiles + files.length > MAX_KEPT_FILES) return;
-    await mapWithLimit(files, AT_ONCE, async (file) => {
-      const before = earlier === null ? null : join(earlier, relative(layer, file));
-      const kept = before !== null && (await looksEqual(file, before)) ? before : await this.#keep(file);
-      if (kept !== null) await this.#replaceByLink(file, kept);
-    });
+    let count = 0;
+    // Counts before anything is linked. The paths of a hostile layer would fill the memory, so they are not collected.
+    for await (const { path } of entriesBelow(layer, null)) {
+      count += 1;
+      if (count > MAX_LAYER_ENTRIES || (path !== null && keptFiles + count > MAX_KEPT_FILES)) return;
+    }
+    const entries = entriesBelow(layer, earlier);
+    const work = async () => {
+      for await (const { path, before } of entries) {
+        if (path === null) continue;
+        const kept = before !== null && (await looksEqual(path, before)) ? before : await this.#keep(path);
+        if (kept !== null) await this.#replaceByLink(path, kept);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
   }
 
   /** Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour. */
@@ -105,6 +112,32 @@ export class SharedFiles {
   }
 }
 
+/** One file or folder of a layer. */
+interface Entry {
+  /** The path of a plain file. Null for everything else. */
+  readonly path: string | null;
+  /** The path of the file in the earlier layer, if all folders on the way to it are plain folders. Otherwise null. */
+  readonly before: string | null;
+}
+
+/** Everything below a folder that untrusted code has made, except what is below a path that is too long. */
+async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
+  const folders = [{ folder: layer, before: earlier }];
+  for (let next = folders.pop(); next !== undefined; next = folders.pop()) {
+    const { folder } = next;
+    const before =
+      next.before !== null && (await lstatOrNull(next.before))?.isDirectory() ? next.before : null;
+    for await (const entry of await opendir(folder)) {
+      const path = join(folder, entry.name);
+      // A name that is not valid UTF-8 cannot be opened by a string.
+      const isReachable = !entry.name.includes('\uFFFD') && Buffer.byteLength(path) <= MAX_PATH_BYTES;
+      const below = before === null ? null : join(before, entry.name);
+      if (isReachable && entry.isDirectory()) folders.push({ folder: path, before: below });
+      yield { path: isReachable && entry.isFile() ? path : null, before: below };
+    }
+  }
+}
+
 /** Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. */
 async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
@@ -116,7 +149,7 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
   try {
     return await lstat(path);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return null;
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(systemCode(error) ?? '')) return null;
     throw error;
   }
 }

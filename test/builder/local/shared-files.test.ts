@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   chmod,
+  link,
   mkdir,
   mkdtemp,
   readdir,
@@ -15,7 +16,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { execa } from 'execa';
 import { SharedFiles, saysSame } from '../../../src/builder/local/shared-files.ts';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 
 /** A data folder with layers. */
 class Data implements AsyncDisposable {
@@ -122,4 +125,47 @@ test('threat 60: a build cannot fill the memory or the folder of shared files: l
   const many = Array.from({ length: 20_001 }, (_, index) => [`f${index}`, `${index}`]);
   await shared.share(await data.layer('many', Object.fromEntries(many)), null);
   assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
+});
+
+test('threat 39: a link in the earlier layer of a tool does not give it a file of another tool', async () => {
+  await using data = await Data.make();
+  const victim = await data.layer('victim', { 'lib/secret': 'secret of victim' });
+  await link(join(victim, 'lib/secret'), join(victim, 'lib/second'));
+  const before = await data.layer('before', {});
+  await mkdir(before);
+  await symlink(join(victim, 'lib'), join(before, 'lib'));
+  const after = await data.layer('after', { 'lib/secret': 'sixteen letters!' });
+  const linked = join(data.folder, 'linked');
+  await symlink(victim, linked);
+  for (const earlier of [before, linked]) {
+    await new SharedFiles(data.folder).share(after, earlier);
+    assert.equal(await readFile(join(after, 'lib/secret'), 'utf8'), 'sixteen letters!');
+    assert.notEqual(await inode(after, 'lib/secret'), await inode(victim, 'lib/secret'));
+  }
+});
+
+test('threat 88: a layer with 30,000 files and long paths does not fill the memory of the server', async () => {
+  await using data = await Data.make();
+  const script = `import os
+os.mkdir('deep'); os.chdir('deep')
+for i in range(14): os.mkdir('x' * 240); os.chdir('x' * 240)
+for i in range(30000): os.close(os.open(str(i), os.O_CREAT))`;
+  await execa('python3', ['-c', script], { cwd: data.folder });
+  const before = process.resourceUsage().maxRSS;
+  await new SharedFiles(data.folder).share(join(data.folder, 'deep'), null);
+  const grownKilobytes = process.resourceUsage().maxRSS - before;
+  assert.ok(grownKilobytes < 48 * 1024, `${grownKilobytes} kB`);
+});
+
+test('files whose names are not UTF-8 and files with very long paths are not shared, and do no harm', async () => {
+  await using data = await Data.make();
+  const layer = await data.layer('layer', { a: 'text' });
+  const script = `import os
+open(b'\\xff', 'w').close()
+for i in range(60): os.mkdir('x' * 100); os.chdir('x' * 100)
+open('deep', 'w').close()`;
+  await execa('python3', ['-c', script], { cwd: layer });
+  await new SharedFiles(data.folder).share(layer, null);
+  assert.equal((await stat(join(layer, 'a'))).nlink, 2);
+  await removeTree(layer);
 });
