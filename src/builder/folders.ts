@@ -3,7 +3,6 @@ import { chmod, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
-import { systemCode } from '../core/errors.ts';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
 
 const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
@@ -18,16 +17,6 @@ export async function makeFolder(folder: string, mode: number): Promise<void> {
   await mkdir(folder, { recursive: true, mode });
   // mkdir applies the umask, and does not change a folder that exists.
   await chmod(folder, mode);
-}
-
-/** The names in a folder. Empty if the folder does not exist. */
-export async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }
 
 /**

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { systemCode } from '../core/errors.ts';
+import { isAbsent, namesIn } from '../core/disk/names-in.ts';
 
 /** The two Debian trees of a stack: builds see `build`, and the processes of tools see `run`. */
 export type TreeName = 'build' | 'run';
@@ -116,18 +116,4 @@ export async function stacksInUse(data: string): Promise<ReadonlySet<string>> {
     }
   }
   return used;
-}
-
-/** Lists the names in a folder. The list is empty if the folder does not exist. */
-export async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (isAbsent(error)) return [];
-    throw error;
-  }
-}
-
-function isAbsent(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '');
 }

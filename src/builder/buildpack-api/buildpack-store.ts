@@ -3,9 +3,10 @@ import { chmod, cp, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
+import { namesIn } from '../../core/disk/names-in.ts';
 import { systemCode } from '../../core/errors.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
-import { makeFolder, namesIn } from '../folders.ts';
+import { makeFolder } from '../folders.ts';
 import { buildpackApi } from './buildpack-folder.ts';
 
 /** One Cloud Native Buildpack. */

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { namesIn } from '../../core/disk/names-in.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { FateOf } from '../builder.ts';
-import { makeFolder, namesIn, syncDisk } from '../folders.ts';
+import { makeFolder, syncDisk } from '../folders.ts';
 
 /** The server writes this file last. An artifact without this file was never finished. */
 const MARK = 'complete';

@@ -4,9 +4,10 @@ import { chmod, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { namesIn } from '../../core/disk/names-in.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { Layer } from '../buildpack-api/layers.ts';
-import { makeFolder, namesIn } from '../folders.ts';
+import { makeFolder } from '../folders.ts';
 
 /** How many files are read or linked at the same time. */
 const AT_ONCE = 4;

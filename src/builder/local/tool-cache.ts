@@ -1,10 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { namesIn } from '../../core/disk/names-in.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
-import { copyFolder, moveApart, moveFolder, namesIn } from '../folders.ts';
+import { copyFolder, moveApart, moveFolder } from '../folders.ts';
 import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
 
 /** The folders from which a build restores layers, and to which it saves them. */

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
+import { namesIn } from '../../core/disk/names-in.ts';
 import { masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { BuildRequest } from '../builder.ts';
 import { type OwnBuildpacks, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
-import { namesIn } from '../folders.ts';
 import { buildSecrets, readAppJson } from './app-json.ts';
 import type { ProcessRequests } from './components.ts';
 import { overlookedFiles } from './overlooked-files.ts';

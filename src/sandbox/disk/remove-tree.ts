@@ -1,6 +1,6 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { execa } from 'execa';
-import { systemCode } from '../../core/errors.ts';
+import { isAbsent } from '../../core/disk/names-in.ts';
 
 const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin' };
 
@@ -34,8 +34,4 @@ async function removeFile(path: string): Promise<void> {
   } catch (error) {
     if (!isAbsent(error)) throw error;
   }
-}
-
-function isAbsent(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '');
 }

@@ -1,6 +1,6 @@
+import { namesIn } from '../../../core/disk/names-in.ts';
 import { DeployError } from '../../../core/errors.ts';
 import type { ToolName } from '../../../core/names.ts';
-import { namesIn } from '../../folders.ts';
 import type { Component } from '../components.ts';
 import { isMapping, SettingsFile, shown } from '../yaml/settings-file.ts';
 import { type ComponentEntry, readComponents, type ToolforgeOptions } from './component-entries.ts';
