@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DeployError } from './core/errors.ts';
 import { sentence } from './core/text/sentence.ts';
 import type { RunningServer } from './server.ts';
-import { accountName, defaultDataFolder, homeFolder } from './settings/account.ts';
+import { accountName, defaultDataFolder, homeFolder, STARTED_BY, setStartedBy } from './settings/account.ts';
 
 // The variables that child processes may inherit if a library passes on the whole environment. None of them is a
 // secret, and none changes how node, git or a shell behave.
@@ -19,12 +19,15 @@ const LOST_STOP_MS = 10_000;
 /** Starts the server with the settings of the environment. When the server has ended, ends the process. */
 export async function main(): Promise<void> {
   try {
-    const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder } = process.env;
+    const { TOOLFORGE_PUSH_CONFIG: file, TOOLFORGE_PUSH_DATA: folder, [STARTED_BY]: startedBy } = process.env;
+    if (startedBy !== undefined) setStartedBy(startedBy);
+    delete process.env[STARTED_BY];
     // Begins to cache as early as possible: without a configuration file, the data folder is known before the settings
     // are read.
     if (file === undefined && folder !== '') cacheCompiled(folder ?? defaultDataFolder());
     const { readConfig, unknownSettings } = await import('./config.ts');
     const config = readConfig(process.env);
+    if (process.getuid?.() !== 0) await (await import('./tool-users.ts')).giveToolsUsers(config, process.env);
     cacheCompiled(config.data);
     const [{ startServer }, { claimInstallation }, { createLog }] = await Promise.all([
       import('./server.ts'),

@@ -18,7 +18,7 @@ export async function weakLimits(data: string): Promise<string[]> {
   // The watches of epoll are counted by user. If none are left, Node.js ends the process.
   if (process.getuid?.() !== 0 && (await mostWatches()) < ENOUGH_WATCHES)
     weak.push(
-      `A tool can end this server by using up fs.epoll.max_user_watches: as root, run sysctl fs.epoll.max_user_watches=${ENOUGH_WATCHES}.`,
+      `A tool can end this server by using up fs.epoll.max_user_watches: give the server's user subordinate ids, as docs/service.md says, or as root run sysctl fs.epoll.max_user_watches=${ENOUGH_WATCHES}.`,
     );
   return weak;
 }

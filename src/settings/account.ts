@@ -3,8 +3,23 @@ import { join } from 'node:path';
 
 // A container may run under a uid without an account. The system then knows neither its name nor its home folder.
 
+/** The variable that tells a server in a user namespace the name of the user who started it. */
+export const STARTED_BY = 'TOOLFORGE_PUSH_STARTED_BY';
+let startedBy: string | null = null;
+
+/** Says that this process is root of a user namespace only, and who started it. */
+export function setStartedBy(user: string): void {
+  startedBy = user;
+}
+
+/** True if this process is root of its whole machine or container. */
+export function isWholeRoot(): boolean {
+  return process.getuid?.() === 0 && startedBy === null;
+}
+
 /** The name of the user that this process runs as. If the user has no name, `user` and its number: `user1000`. */
 export function accountName(): string {
+  if (startedBy !== null) return startedBy;
   try {
     return userInfo().username;
   } catch {
@@ -23,7 +38,5 @@ export function homeFolder(): string {
 
 /** The default data folder: the usual place of the system (FHS, XDG Base Directory). */
 export function defaultDataFolder(): string {
-  return process.getuid?.() === 0
-    ? '/var/lib/toolforge-push'
-    : join(homeFolder(), '.local/share/toolforge-push');
+  return isWholeRoot() ? '/var/lib/toolforge-push' : join(homeFolder(), '.local/share/toolforge-push');
 }

@@ -227,7 +227,7 @@ export const serverSettings = {
   sandbox_uid: [
     wholeNumber(1000, 4_000_000_000),
     '700000',
-    'If the server runs as root, the tool with the number N runs under this uid plus N.',
+    'If the server runs as root or has subordinate ids (docs/service.md), the tool with the number N runs under this uid plus N. Subordinate ids have this uid only inside the server’s user namespace.',
   ],
   blocked_networks: [
     networks,

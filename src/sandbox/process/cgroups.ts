@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { isWholeRoot } from '../../settings/account.ts';
 import type { Limits } from '../sandbox.ts';
 import { signal } from './process-table.ts';
 
@@ -161,7 +162,7 @@ function findBases(options: CgroupsOptions): Base[] {
  */
 function isOurs(folder: string, isRoot: boolean): boolean {
   if (!isWritable(folder)) return false;
-  return process.getuid?.() === 0 ? isRoot : statSync(folder).uid === process.getuid?.();
+  return isWholeRoot() ? isRoot : statSync(folder).uid === process.getuid?.();
 }
 
 /**

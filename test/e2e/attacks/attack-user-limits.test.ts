@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { execa } from 'execa';
+import { isRoot } from '../../sandbox/sandbox-bench.ts';
+import { FIRST_UID, PLAIN_UID } from '../../support/as-plain-user.ts';
+import { TestServer, until } from '../../support/server.ts';
+import { WorkTree, webTool } from '../../support/work-tree.ts';
+
+const skip = isRoot ? false : 'only root can start a server under another user';
+let server: TestServer;
+before(async () => {
+  if (isRoot) server = await TestServer.start({}, 'test/support/as-plain-user.ts');
+});
+after(async () => server?.[Symbol.asyncDispose]());
+
+/** A Python program that takes more pipes than one user may have with full buffers, and locks a folder of its own. */
+const greedy = `import os
+held = [os.pipe() for _ in range(1200)]
+os.makedirs('/tmp/locked/inner')
+os.chmod('/tmp/locked', 0)
+`;
+
+test('threat 60: a tool that uses up the pipes of its system user takes none from a server that is not root', {
+  skip,
+}, async () => {
+  await server.addTool('greedy');
+  const tree = await WorkTree.create(server, 'http', 'greedy');
+  const files = webTool('one');
+  await tree.commit('one', { ...files, 'server.py': `${greedy}${files['server.py']}` });
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  const user = ['--reuid', `${PLAIN_UID}`, '--regid', `${PLAIN_UID}`, '--clear-groups', '--'];
+  const size = 'import fcntl, os; print(fcntl.fcntl(os.pipe()[0], 1032))';
+  const { stdout } = await execa('setpriv', [...user, '/usr/bin/python3', '-c', size]);
+  assert.equal(stdout, '65536');
+});
+
+/** The processes of the tools' users. Their ids are not used on this machine by anything else. */
+async function processesOfTools(): Promise<string[]> {
+  const { stdout } = await execa('ps', ['-eo', 'uid=,pid=']);
+  return stdout.split('\n').flatMap((line) => {
+    const [uid = 0, pid = 0] = line.trim().split(/\s+/).map(Number);
+    return uid >= FIRST_UID && uid < FIRST_UID + 1000 ? [String(pid)] : [];
+  });
+}
+
+test('after a server that is not root was killed, the next one ends the processes of tools and removes their files', {
+  skip,
+}, async () => {
+  const before = await processesOfTools();
+  assert.ok(before.length > 0);
+  await server.kill();
+  await server.boot();
+  await until(async () => (await server.get('greedy')).status === 200, 'the tool answers again');
+  const now = await processesOfTools();
+  assert.deepEqual(
+    now.filter((pid) => before.includes(pid)),
+    [],
+  );
+  await server.kill('SIGTERM');
+  const { stdout } = await execa('find', [join(server.folder, 'data'), '-name', 'locked']);
+  assert.equal(stdout, '');
+});
+
+test('a server whose tools have users of their own does not start without the subordinate ids', {
+  skip,
+}, async () => {
+  await writeFile(join(server.folder, 'subuid'), '');
+  await assert.rejects(server.boot(), /TOOL_USERS_LOST: .*gives the user push-test no subordinate ids/);
+});
