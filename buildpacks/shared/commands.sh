@@ -28,6 +28,6 @@ choose_web() {
     [[ $name == "$web" ]] || name=" with a line such as \`web: $name\`"
     echo "       web: $web (to change it, add a Procfile${name#"$web"})"
   elif [[ ! -f Procfile ]]; then
-    echo " !     Nothing says which command serves requests: add a Procfile with a line such as \`web: ${commands[0]}\`."
+    echo " !     No file says which of the commands serves requests: add a Procfile with a line such as \`web: ${commands[0]}\`."
   fi
 }

@@ -31,7 +31,7 @@ if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
 await writeFile(file, Buffer.from(await answer.arrayBuffer()));
 J
   else
-    echo " !     Nothing here can download: install the Debian package curl or python3."
+    echo " !     This server has no program that can download: ask its operator to install the Debian package curl or python3."
     return 1
   fi
 }
@@ -42,20 +42,20 @@ fetch_package() {
   local name=$1 version=$2 folder=$3 work lines integrity expected actual
   work=$(mktemp -d)
   if ! fetch "$registry/$name/$version" "$work/about.json"; then
-    echo " !     $name $version cannot be had from the npm registry${manager_said_by:+: $manager_said_by in package.json asks for it}."
+    echo " !     $name $version is not available from the npm registry${manager_said_by:+: $manager_said_by in package.json asks for it}."
     return 1
   fi
   lines=$(json "$work/about.json")
   integrity=$(field "$lines" 'dist|integrity')
   fetch "$(field "$lines" 'dist|tarball')" "$work/package.tgz"
   if [[ $integrity != sha512-* ]]; then
-    echo " !     The registry has no SHA-512 of $name $version."
+    echo " !     The npm registry has no SHA-512 of $name $version, so it cannot be checked. Ask for a newer version."
     return 1
   fi
   expected=$(base64 -d <<<"${integrity#sha512-}" | od -An -v -tx1 | tr -d ' \n')
   actual=$(sha512sum "$work/package.tgz" | cut -d' ' -f1)
   if [[ $actual != "$expected" ]]; then
-    echo " !     $name $version is not what the registry says it is: its SHA-512 is $actual."
+    echo " !     $name $version was changed or damaged on its way: its SHA-512 is $actual. Push again. If this repeats, tell the operator."
     return 1
   fi
   mkdir -p "$folder"
@@ -84,7 +84,7 @@ manager_version() {
   elif version=$(versions_of "$1" | newest) && [[ -n $version ]]; then
     echo "$version"
   else
-    echo " !     $manager_said_by in package.json asks for $manager $manager_range, which cannot be had: write a version such as $2." >&2
+    echo " !     $manager_said_by in package.json asks for $manager $manager_range, which does not exist: write a version such as $2." >&2
     return 1
   fi
 }

@@ -36,9 +36,9 @@ explain() {
   elif grep -qF ERR_PNPM_OUTDATED_LOCKFILE "$log"; then
     lock=pnpm-lock.yaml
   elif grep -qE 'gyp ERR!.*(not found: make|find Python|could not find a version of Python)|make: (cc|c\+\+|g\+\+):.*not found' "$log"; then
-    echo " !     A package must be compiled, but this machine has no compiler for it: install the Debian packages build-essential and python3.$(in_stack 'A compiler')"
+    echo " !     A package must be compiled, but this server has no compiler: ask its operator to install the Debian packages build-essential and python3.$(in_stack 'A compiler')"
   fi
-  [[ -z $lock ]] || echo " !     $lock is out of step with package.json${detail:+ ($detail)}: run \`$manager install\`, and commit $lock."
+  [[ -z $lock ]] || echo " !     $lock does not match package.json${detail:+ ($detail)}. Run \`$manager install\`, and commit $lock."
 }
 
 # needed_by COMMAND: prints the programs that a command line starts, and the modules that Node loads before others
@@ -87,7 +87,7 @@ needed_packages() {
 build_tool() {
   local script all='' needed word package web begin ignored
   if [[ -d node_modules ]]; then
-    echo " !     node_modules is in the repository, but is not used. Add node_modules to .gitignore."
+    echo " !     The folder node_modules in the repository is not used. Remove it (\`git rm -r --cached node_modules\`), and add node_modules to .gitignore."
     rm -rf node_modules
   fi
   # As on Heroku, build scripts see the NODE_ENV that the running tool sees. Packages for development are installed

@@ -144,10 +144,10 @@ detect_manager() {
   for lock in pnpm-lock.yaml yarn.lock package-lock.json npm-shrinkwrap.json bun.lock bun.lockb; do
     case $manager-$lock in pnpm-pnpm-lock.yaml | yarn-yarn.lock | npm-package-lock.json | npm-npm-shrinkwrap.json) continue ;; esac
     if [[ $lock == bun.* && -f $lock ]]; then
-      echo "note: $lock is not used, because bun is not available here: $manager installs what package.json says"
+      echo "note: $lock is not used, because bun is not available here. $manager installs the packages of package.json"
       continue
     fi
-    [[ ! -f $lock ]] || echo "note: $lock is not used, because $manager installs the packages${manager_said_by:+ ($manager_said_by in package.json)}: delete it"
+    [[ ! -f $lock ]] || echo "note: $lock is not used, because $manager installs the packages${manager_said_by:+ ($manager_said_by in package.json)}. Delete $lock"
   done
   printf '[[requires]]\nname = "node"\n\n[requires.metadata]\nlaunch = true\n' >"$CNB_BUILD_PLAN_PATH"
 }

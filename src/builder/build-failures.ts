@@ -128,7 +128,7 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
   return new DeployError(
     'BUILD_FAILED',
     `the buildpack ${id} wrote a result that the server cannot use: ${why}`,
-    'This is a mistake in the buildpack. Correct it if the buildpack is yours; otherwise tell the operator.',
+    'This is a mistake in the buildpack, not in your tool. Tell the operator. If you wrote the buildpack, correct it.',
     options,
   );
 }

@@ -48,15 +48,16 @@ export type ReadSchedule = { readonly cron: string } | { readonly why: string };
 export function readSchedule(text: string, seed: string): ReadSchedule {
   const words = text.trim().split(/\s+/);
   if (words[0]?.startsWith('@')) return ofWord(words.join(' '), seed);
-  if (words.length !== FIELDS.length) return { why: `it has not ${SHAPE}, and is none of ${wordList()}` };
+  if (words.length !== FIELDS.length)
+    return { why: `it does not have ${SHAPE}, and is not one of the words ${wordList()}` };
   const parts: string[] = [];
   for (const [index, field] of FIELDS.entries()) {
     const part = readField(words[index] ?? '', field);
-    if (part === null) return { why: `its ${field.name} cannot be read: ${rangeOf(field)}` };
+    if (part === null) return { why: `its ${field.name} is not valid. Write ${rangeOf(field)}` };
     parts.push(part);
   }
   const cron = parts.join(' ');
-  return nextRun(cron, Date.now()) === null ? { why: 'there is no such day' } : { cron };
+  return nextRun(cron, Date.now()) === null ? { why: 'this day does not exist in any year' } : { cron };
 }
 
 /** The next time after `afterMs`, in milliseconds since 1970, or null if the schedule is never due again. */
@@ -93,7 +94,7 @@ function ofWord(word: string, seed: string): ReadSchedule {
     case '@yearly':
       return { cron: `${minute} ${hour} ${day} ${1 + (hash.readUInt32BE(16) % 12)} *` };
     default:
-      return { why: `of the words that begin with @ there are ${wordList()}` };
+      return { why: `the only words that begin with @ are ${wordList()}` };
   }
 }
 
@@ -104,7 +105,7 @@ function wordList(): string {
 function rangeOf({ name, min, max, words }: Field): string {
   const orNames = words.length === 0 ? '' : `, or ${words[0]} to ${words.at(-1)}`;
   const most = name === 'day of the week' ? 6 : max;
-  return `${min} to ${most}${orNames}, with * - / and , between them`;
+  return `* or numbers from ${min} to ${most}${orNames}, joined by - / or ,`;
 }
 
 function readField(text: string, field: Field): string | null {

@@ -39,8 +39,8 @@ export async function readPackageList(path: string): Promise<PackageList> {
     if (wrong !== undefined)
       throw new DeployError(
         'BAD_PACKAGE_LIST',
-        `line ${index + 1} of ${path} has the word ${wrong}, which is no package and no known beginning of a line`,
-        'Each line begins with suite, release, run or build; names of Debian packages follow.',
+        `line ${index + 1} of ${path} has the word ${wrong}, which is neither a package name nor a word with which a line may begin`,
+        'Begin each line with suite, release, run or build, and write the names of Debian packages after it.',
       );
     words[first]?.push(...rest);
   }

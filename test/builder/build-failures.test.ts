@@ -29,8 +29,7 @@ test('without an error line, the reason is the last line with words; a ` !` line
 });
 
 test('a warning of a buildpack is not the reason of a failure that comes later', () => {
-  const warning =
-    ' !     node_modules is in the repository, but is not used. Add node_modules to .gitignore.';
+  const warning = ' !     The folder node_modules in the repository is not used. Remove it.';
   assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: ERESOLVE');
   assert.equal(
     why(warning, '-----> npm run build', 'src/a.ts: no such name'),

@@ -190,7 +190,7 @@ test('a tool gets the Python that it asks for although the machine lacks it, wit
   assert.match(await runIn(builder, second, look), /Hello from Python 3\.13/);
 });
 
-test('a Python that cannot be had is refused before anything is installed, with the versions that can be had', {
+test('a Python that is not available is refused before anything is installed, with the versions that are available', {
   skip: source === undefined && 'needs UV_PYTHON_DOWNLOADS_JSON_URL without Python 3.14',
 }, async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
@@ -203,7 +203,7 @@ test('a Python that cannot be had is refused before anything is installed, with 
     }),
     {
       message:
-        /^python exited 1: \.python-version asks for Python 3\.99, which cannot be had here: ask for 3\.\d+/,
+        /^python exited 1: \.python-version asks for Python 3\.99, which is not available\. Write one of these versions there: 3\.\d+/,
     },
   );
   assert.doesNotMatch(builder.said, /figlet|flask/i);

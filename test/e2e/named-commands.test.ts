@@ -89,7 +89,10 @@ describe('process types that do not start by themselves', () => {
     await tree.commit('two', { 'app.json': JSON.stringify({ formation }, null, 2) });
     const pushed = succeeded(await tree.push());
     assert.match(pushed, /! {5}app\.json: size of formation has no effect here\./);
-    assert.match(pushed, /! {5}formation in app\.json: workr is not used, because no process of that type/);
+    assert.match(
+      pushed,
+      /! {5}formation in app\.json: workr is not used, because the build has no process type of this name/,
+    );
     assert.deepEqual(await upIn(name), ['web.1', 'worker.1', 'worker.2']);
     succeeded(await server.command('scale', name, 'worker=1'));
     await until(async () => (await upIn(name)).length === 2, 'the end of worker.2');

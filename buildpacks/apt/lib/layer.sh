@@ -26,7 +26,7 @@ link_alternatives() {
     [[ -e $layer$path && ! -e $layer$link && ! -L $layer$link && $link != */share/man/* ]] || continue
     mkdir -p "$layer${link%/*}"
     ln -s "$path" "$layer$link"
-  done < <(cat "$work/links"/* /dev/null | LC_ALL=C sort -s -k 1,1nr)
+  done < <(find "$work/links" -type f -exec cat {} + | LC_ALL=C sort -s -k 1,1nr)
 }
 
 # Makes absolute links relative if their target is in the layer.

@@ -13,8 +13,8 @@ expand_patterns() {
       # shellcheck disable=SC2053
       while read -r name; do [[ $name == $pattern ]] && matches+=("$name"); done < <(known_packages | LC_ALL=C sort -u)
     fi
-    [[ ${#matches[@]} -gt 0 ]] || fail "${place[index]}: there is no package whose name fits $pattern."
-    [[ ${#matches[@]} -le 50 ]] || fail "${place[index]}: ${#matches[@]} packages fit $pattern. Write the names of those that the tool needs."
+    [[ ${#matches[@]} -gt 0 ]] || fail "${place[index]}: no Debian package has a name that matches $pattern."
+    [[ ${#matches[@]} -le 50 ]] || fail "${place[index]}: ${#matches[@]} packages match $pattern. Write only the names of the packages that the tool needs."
     [[ $pattern != *[*?]* ]] || echo "       $pattern means ${matches[*]}"
     for name in "${matches[@]}"; do names+=("$name") places+=("${place[index]}"); done
   done

@@ -11,9 +11,9 @@ fail() {
 
 # plain FILE: fails if the file is larger than 64 kB, is not UTF-8 text, or contains a control character
 plain() {
-  [[ $(wc -c <"$1") -le 65536 ]] || fail "The $1 is larger than 64 kB."
-  iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>&1 || fail "The $1 is not UTF-8 text."
-  LC_ALL=C grep -q $'[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]' "$1" && fail "The $1 contains a control character."
+  [[ $(wc -c <"$1") -le 65536 ]] || fail "The $1 is larger than 64 kB. Make it smaller."
+  iconv -f UTF-8 -t UTF-8 "$1" >/dev/null 2>&1 || fail "The $1 is not UTF-8 text. Save it as UTF-8."
+  LC_ALL=C grep -q $'[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]' "$1" && fail "The $1 contains a control character. Remove it."
   return 0
 }
 

@@ -111,13 +111,13 @@ refresh_lists() {
   for file in "$state"/lists/*Packages*; do [[ -f $file ]] && has_lists=1; done
   { grep -E '^[EW]: ' "$work/update" || true; } | cut -c 1-300 | sed -n '1,10s/^/       /p'
   if [[ -n $has_lists ]]; then
-    echo " !     Not all lists of packages could be fetched: the available lists are used."
+    echo " !     Not all lists of packages could be downloaded: the available lists are used."
     return 0
   fi
   if grep -qE 'is not signed|NO_PUBKEY|EXPKEYSIG|couldn.t be verified' "$work/update"; then
     fail "The signatures of the package sources of this server cannot be verified: tell the operator."
   fi
-  fail "The package sources could not be reached ($(unreachable_host)): push again later, or tell the operator."
+  fail "The servers of the Debian packages could not be reached ($(unreachable_host)): push again later, or tell the operator."
 }
 
 unreachable_host() {
@@ -158,7 +158,7 @@ explain() {
     name=${wanted[index]%%/*}
     if is_misread "$name" || grep -qE "^E: (Unable to locate package ${name//./\\.}|Package '${name//./\\.}' has no installation candidate)\$" "$work/resolve"; then
       nearest=$(nearest "$name")
-      fail "${place[index]}: there is no package $name. ${nearest:+Do you mean ${nearest//, / or }? }Search: https://packages.debian.org/$name"
+      fail "${place[index]}: there is no package $name. ${nearest:+Do you mean ${nearest//, / or }? }Search for it: https://packages.debian.org/$name"
     fi
     if grep -qE "^E: Release '.*' for '${name//./\\.}' was not found\$" "$work/resolve"; then
       fail "${place[index]}: ${wanted[index]#*/} has no package $name. Remove /${wanted[index]#*/}, or search: https://packages.debian.org/$name"
@@ -169,8 +169,8 @@ explain() {
   if [[ -n $line ]]; then
     read -r name missing line <<<"$line"
     case $missing in
-      *Depends) fail "$name cannot be installed: it depends on $line, which is not available in the needed version." ;;
-      *) fail "$name cannot be installed together with $line, which is in the base system or another package needs." ;;
+      *Depends) fail "$name cannot be installed: it depends on $line, which is not available in the needed version. Remove $name, or tell the operator." ;;
+      *) fail "$name cannot be installed together with $line, which is in the base system or is needed by another package. Remove $name." ;;
     esac
   fi
   line=$(grep -E '^E: ' "$work/resolve" | tail -n 1 | cut -c 4-140)

@@ -2,7 +2,7 @@
 
 # show: indents what Composer prints, without the list of its options. Rewrites the warning about an old composer.lock.
 show() {
-  sed -u -E -e '/^[a-z-]+ \[--/d' -e 's/^Warning: The lock file is not up to date with.*/ !     composer.lock does not fit composer.json any more: run composer update --lock and commit composer.lock./; t' \
+  sed -u -E -e '/^[a-z-]+ \[--/d' -e 's/^Warning: The lock file is not up to date with.*/ !     composer.lock does not match composer.json. Run composer update --lock, and commit composer.lock./; t' \
     -e 's/^/       /'
 }
 

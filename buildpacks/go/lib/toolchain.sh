@@ -18,7 +18,7 @@ find_go() {
   go=$toolchain/bin/go
   if [[ -x $go ]] && grep -qsF "\"$bootstrap\"" "$toolchain.toml"; then return; fi
   if [[ $(uname -s)-$(uname -m) != Linux-x86_64 ]]; then
-    echo " !     There is no Go here, and none to download for $(uname -m): install the Debian package golang (1.$oldest_minor or newer)."
+    echo " !     There is no Go on this server, and no Go to download for $(uname -m): ask the operator to install the Debian package golang (1.$oldest_minor or newer)."
     exit 1
   fi
   local proxy=${GOPROXY:-https://proxy.golang.org} zip
@@ -27,7 +27,7 @@ find_go() {
   echo "-----> Downloading Go $bootstrap"
   fetch "${proxy%/}/golang.org/toolchain/@v/v0.0.1-go$bootstrap.linux-amd64.zip" "$zip"
   if [[ $(sha256sum "$zip" | cut -d' ' -f1) != "$bootstrap_sha256" ]]; then
-    echo " !     The downloaded Go $bootstrap has another SHA-256 than expected: $(sha256sum "$zip" | cut -d' ' -f1)."
+    echo " !     The downloaded Go $bootstrap was changed or damaged on its way. Tell the operator. Its SHA-256 is $(sha256sum "$zip" | cut -d' ' -f1)."
     exit 1
   fi
   rm -rf "$toolchain" "$toolchain.toml"

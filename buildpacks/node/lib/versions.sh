@@ -68,7 +68,7 @@ wanted_node() {
     if is_range "$text"; then
       also=$wanted wanted=$text said_by=$file place="$file line ${found%%	*}"
     elif [[ -n $wanted ]]; then
-      notes+=("$file line ${found%%	*} is left aside: \"$text\" is not a version of Node, and $place names one")
+      notes+=("$file line ${found%%	*} is not used: \"$text\" is not a version of Node, and $place names one")
     else
       trouble="$file line ${found%%	*}: \"$text\" is not a version of Node. Write a number such as $default_major, or lts/*." said_by=$file
     fi
@@ -98,22 +98,22 @@ resolve_node() {
   elif versions=$(versions_of "$package" | awk -F . -v oldest="$oldest_major" '$1 >= oldest'); then
     version=$(choose_node "$versions")
     if [[ -n $version && -n $also && -z $(wanted=$also && choose_node "$version") ]]; then
-      echo " !     $place asks for Node $wanted, but engines.node in package.json says \"$also\", which counts."
+      echo " !     $place asks for Node $wanted, but engines.node in package.json asks for \"$also\". The version of engines.node is used."
       wanted=$also said_by=package.json place="package.json line $(line_of package.json engines node)"
       version=$(choose_node "$versions")
     fi
     if [[ -z $version && $wanted =~ ^[v=]*([0-9]+\.[0-9]+)\.[0-9]+$ ]]; then
       version=$(wanted=${BASH_REMATCH[1]} && choose_node "$versions")
-      [[ -z $version ]] || echo " !     $place asks for Node $wanted, which cannot be had here: Node $version is used."
+      [[ -z $version ]] || echo " !     $place asks for Node $wanted, which is not available: Node $version is used."
     fi
     if [[ -z $version ]]; then
       majors=$(cut -d. -f1 <<<"$versions" | sort -nu | tr '\n' ' ')
-      refuse "$place asks for Node $wanted, which cannot be had. Ask for one of these: $majors"
+      refuse "$place asks for Node $wanted, which is not available. Ask for one of these: $majors"
     fi
   elif [[ -n $before && -n $(choose_node "$before") ]]; then
-    echo " !     The list of Node versions cannot be fetched: Node $before of the last build is used again."
+    echo " !     The list of Node versions cannot be downloaded: Node $before of the last build is used again."
     version=$before
   else
-    refuse "The list of Node versions cannot be fetched from $registry."
+    refuse "The list of Node versions cannot be downloaded from $registry. Push again later."
   fi
 }

@@ -13,7 +13,7 @@ install_modules() {
     echo "-----> Reusing the installed modules: $manifest has not changed"
     return
   fi
-  command -v cpanm >/dev/null || fail "There is no cpanm here: install the Debian package cpanminus.$(in_stack cpanm)"
+  command -v cpanm >/dev/null || fail "There is no cpanm on this server: ask its operator to install the Debian package cpanminus.$(in_stack cpanm)"
   rm -rf "$modules" "$modules.toml"
   mkdir -p "$modules/lib/perl5"
   echo "-----> Installing the modules of $manifest"
@@ -23,7 +23,7 @@ install_modules() {
   [[ ! -d vendor/cache/authors ]] || options+=(--from "$PWD/vendor/cache")
   if [[ -f cpanfile.snapshot && -f cpanfile ]]; then
     perl -MCarton::Snapshot -e 'my $s = Carton::Snapshot->new(path => shift); $s->load; open my $f, ">", shift or die; $s->index->write($f)' \
-      cpanfile.snapshot "$index" 2>"$log" || { indent <"$log" && fail "cpanfile.snapshot cannot be read. Make it again with: carton install"; }
+      cpanfile.snapshot "$index" 2>"$log" || { indent <"$log" && fail "cpanfile.snapshot cannot be read. Run \`carton install\` to make it again, and commit it."; }
     options+=(--mirror-index "$index")
     [[ -d vendor/cache/authors ]] || options+=(--mirror https://cpan.metacpan.org)
   fi
@@ -49,11 +49,11 @@ why_not_installed() {
   if [[ -n $syntax ]]; then
     echo "cpanfile cannot be read: $syntax. Often, the line before lacks a semicolon."
   elif [[ -n $range ]]; then
-    echo "$manifest requires Perl ${range#v}, and the Perl here is $version: lower the requirement, if your code allows it."
+    echo "$manifest requires Perl ${range#v}, but this server has Perl $version. Write $version in $manifest, if your code also runs on it."
   elif [[ -n $module ]]; then
-    echo "$manifest requires $module, which cannot be had: CPAN has no such module, or CPAN cannot be reached. Check the name, or add the Debian package $(debian_package "$module") to an Aptfile."
+    echo "$manifest requires $module, which was not found: CPAN has no module of this name, or CPAN cannot be reached. Check the name, or write the Debian package $(debian_package "$module") into a file Aptfile."
   elif [[ -n $failed ]]; then
-    echo "$failed of $manifest could not be installed. The lines above say why. Perhaps a Debian package has it: then add that to an Aptfile."
+    echo "$failed of $manifest could not be installed. The lines above say why. If Debian has a package for it, write the name of this package into a file Aptfile."
   else
     echo "The modules of $manifest could not be installed: $(sed -nE 's/^! //p' "$1" | tail -n 1)"
   fi

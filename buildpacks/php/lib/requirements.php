@@ -40,15 +40,15 @@ foreach ([['require' => $root['require'] ?? []], ...$packages] as $package) {
         if (isset($troubles[$name]) || isset($provided[$name]) || !is_string($constraint)) continue;
         if ($name === 'php' && !fits(PHP_VERSION, $constraint)) {
             $short = PHP_MAJOR_VERSION . '.' . PHP_MINOR_VERSION;
-            $troubles[$name] = "$who requires PHP $constraint, but only PHP $short is here. Allow it, for example \"^$short\", and run composer update.";
+            $troubles[$name] = "$who requires PHP $constraint, but this server has only PHP $short. Write \"^$short\" there, if the tool also runs on it, and run composer update.";
         }
         if (!str_starts_with($name, 'ext-')) continue;
         $extension = substr($name, 4);
         $extension = $extension === 'zend-opcache' ? 'Zend OPcache' : $extension;
         if (!extension_loaded($extension)) {
-            $troubles[$name] = "$who requires the PHP extension $extension, which is not here. Add php-$extension to an Aptfile, or remove the requirement.";
+            $troubles[$name] = "$who requires the PHP extension $extension, which this server does not have. Write php-$extension into a file Aptfile, or remove the requirement.";
         } elseif (!fits(phpversion($extension) ?: PHP_VERSION, $constraint)) {
-            $troubles[$name] = "$who requires version $constraint of the PHP extension $extension, but " . phpversion($extension) . ' is here.';
+            $troubles[$name] = "$who requires version $constraint of the PHP extension $extension, but " . phpversion($extension) . ' is on this server. Change the requirement, if the tool also runs on this version.';
         }
     }
 }

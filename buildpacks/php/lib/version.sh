@@ -44,6 +44,6 @@ check_version() {
   [[ -z $trouble ]] || fail "$trouble"
   [[ -n $wanted && $said_by != composer.json ]] || return 0
   IFS=. read -r major minor _ <<<"$wanted"
-  [[ ${1%.*} == "$major" && ${1#*.} -ge ${minor:-0} ]] || fail "$place asks for PHP $wanted, but only PHP $1 is here. Write $1 if the tool runs on it.$(in_stack 'PHP 8.4')"
-  if [[ -n $minor && ${1#*.} != "$minor" ]]; then echo " !     $place asks for PHP $major.$minor: PHP $1 is used, the only one here."; fi
+  [[ ${1%.*} == "$major" && ${1#*.} -ge ${minor:-0} ]] || fail "$place asks for PHP $wanted, but this server has only PHP $1. Write $1 there, if the tool also runs on it.$(in_stack 'PHP 8.4')"
+  if [[ -n $minor && ${1#*.} != "$minor" ]]; then echo " !     $place asks for PHP $major.$minor, but this server has only PHP $1. It uses PHP $1."; fi
 }

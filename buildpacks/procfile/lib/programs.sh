@@ -41,7 +41,7 @@ why_not_startable() {
       if [[ ! -e $program && ! -L $program ]]; then
         echo "there is no such file. Add it to the repository, or correct its path."
       elif [[ -f $program && ! -x $program ]]; then
-        echo "that file is not executable. Type \`git update-index --chmod=+x $program\` and commit."
+        echo "that file is not executable. Run \`git update-index --chmod=+x $program\` and commit."
       fi
       return 0
       ;;
@@ -50,7 +50,7 @@ why_not_startable() {
   while IFS= read -r folder; do
     [[ -n $folder && -x $folder/$program ]] || continue
     if [[ $folder != "${CNB_LAYERS_DIR%/*}"/* ]] && is_build_only "$program"; then
-      echo "$program is there only during the build. Write the program or file that the build makes."
+      echo "$program exists only during the build. Start the program or file that the build makes."
     fi
     return 0
   done <<<"$path"
@@ -84,7 +84,7 @@ what_to_add() {
       if [[ -x node_modules/.bin/$1 ]]; then
         echo "it is only in node_modules/.bin. Write \`npx $1\`."
       else
-        echo "nothing installs it. Add it to the packages of the tool, or its Debian package to an Aptfile."
+        echo "nothing installs it. Add it to the packages of the tool, or write its Debian package into a file Aptfile."
       fi
       ;;
   esac

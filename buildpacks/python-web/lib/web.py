@@ -196,7 +196,7 @@ def main():
         if re.search(rb"""(environ|env)[^\n]{0,40}["']PORT["']""", module.source):
             found("script", ".", path, path)
     for module in modules:
-        print(f"note\t{os.path.normpath(module.path)} is no web process: it sets no web application `app`, and does not use $PORT")
+        print(f"note\t{os.path.normpath(module.path)} cannot be the web process: it has no web application named `app`, and does not read $PORT")
     sys.exit(1)
 
 

@@ -13,6 +13,6 @@ any_pip() {
     python3 "$wheel/pip" "$@"
     return
   done
-  echo " !     There is no pip on this machine: install the Debian package python3-venv."
+  echo " !     There is no pip on this server: ask its operator to install the Debian package python3-venv."
   return 1
 }

@@ -51,15 +51,15 @@ download_python() {
   is_shared=false
   if [[ -n $nearest ]]; then
     program=$nearest
-    echo " !     $asks, which cannot be had here: the nearest, ${nearest##*/}, is used. Set another type in service.template, such as type: ${nearest##*/}.$(stack_hint)"
+    echo " !     $asks, which is not available: ${nearest##*/} is used. Write type: ${nearest##*/} into service.template.$(stack_hint)"
     return
   fi
   # shellcheck disable=SC2086
   versions=$(printf '%s\n' ${here//,/ } $versions | sort -uV | paste -sd, | sed 's/,/, /g; s/\(.*\), /\1 or /')
   if [[ -n $download ]]; then
-    fail "$asks, which this server cannot download: ask for $versions, or ask the operator for UV_PYTHON_INSTALL_MIRROR.$(stack_hint)"
+    fail "$asks, which this server cannot download. Write one of these versions there: $versions. Or ask the operator to set UV_PYTHON_INSTALL_MIRROR.$(stack_hint)"
   fi
-  fail "$asks, which cannot be had here: ask for $versions.$(stack_hint)"
+  fail "$asks, which is not available. Write one of these versions there: $versions.$(stack_hint)"
 }
 
 # Prints that a stack has Python 3.13, if the tool asks for this version and this server has no stack

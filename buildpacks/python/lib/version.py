@@ -39,7 +39,7 @@ try:
 except ImportError:
 
     def SpecifierSet(_):
-        raise Refused("The version of Python cannot be chosen without pip: install the Debian package python3-venv on this machine")
+        raise Refused("The version of Python cannot be chosen without pip: ask the operator to install the Debian package python3-venv on this server")
 
 
 try:
@@ -81,7 +81,7 @@ def read(file):
     encoding = "utf-8-sig"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
-        notes.append(f"{file} is read as UTF-16. Save it as UTF-8, which every program understands")
+        notes.append(f"{file} is saved as UTF-16. Save it as UTF-8, because few programs understand UTF-16")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -232,14 +232,14 @@ def wanted():
     said = [one for one in said if one is not None]
     range_ = project_range()
     if said and said[0].is_soft and range_ is not None and not overlap(said[0], range_):
-        notes.append(f"service.template asks for Python {said[0].text}, but {range_.place} requires {range_.text}, which counts")
+        notes.append(f"service.template asks for Python {said[0].text}, but {range_.place} requires {range_.text}. The version of {range_.place} is used")
         said = said[1:]
     if not said:
         return range_
     first = said[0]
     for other in said[1:]:
         if not overlap(first, other):
-            notes.append(f"{other.place} asks for Python {other.text}, but {first.place} counts, which asks for {first.text}")
+            notes.append(f"{other.place} asks for Python {other.text}, but {first.place} asks for {first.text}. The version of {first.place} is used")
     if range_ is not None and not overlap(first, range_):
         raise Refused(f"{first.place} asks for Python {first.text}, but {range_.place} requires {range_.text}. Change one of them")
     return first

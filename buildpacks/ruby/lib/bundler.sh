@@ -54,18 +54,18 @@ why_not_bundled() {
   local log=$1
   gem=$(line 's/^ *An error occurred while installing ([^ ]+ \([^)]*\)).*/\1/p')
   if [[ -n $(line '/deployment mode after changing|frozen|lockfile (does not|doesn.t) have all|cannot write a changed lockfile/p') ]]; then
-    echo "Gemfile and Gemfile.lock do not match. Type \`bundle install\`, commit Gemfile.lock, and push again."
+    echo "Gemfile and Gemfile.lock do not match. Run \`bundle install\`, commit Gemfile.lock, and push again."
   elif [[ -n $(line '/merge conflicts?/p') ]]; then
-    echo "Gemfile.lock contains the marks of a merge conflict. Type \`bundle lock\`, commit Gemfile.lock, and push again."
+    echo "Gemfile.lock contains the marks of a merge conflict. Run \`bundle lock\`, commit Gemfile.lock, and push again."
   elif [[ -n $(line '/only supports platforms/p') ]]; then
-    echo "Gemfile.lock was made for another system. Type \`bundle lock --add-platform x86_64-linux\`, commit Gemfile.lock, and push again."
+    echo "Gemfile.lock was made for another system. Run \`bundle lock --add-platform x86_64-linux\`, commit Gemfile.lock, and push again."
   elif [[ -n $(line '/error parsing .Gemfile/p') ]]; then
     echo "Gemfile cannot be read: $(line 's/.*error parsing .Gemfile.: (\[!\] )?(.*)\. Bundler cannot continue.*/\2/p; s/.*error parsing .Gemfile.: (\[!\] )?(.*)/\2/p')$(line 's/^ *#  from .*Gemfile:([0-9]+).*/ (line \1)/p')."
   elif [[ -n $gem && -n $(line "/can't find header files for ruby/p") ]]; then
-    echo "The gem $gem must be compiled: install the Debian packages ruby-dev and build-essential.$(in_stack 'A compiler')"
+    echo "The gem $gem must be compiled, but this server has no compiler for it: ask its operator to install the Debian packages ruby-dev and build-essential.$(in_stack 'A compiler')"
   elif [[ -n $gem ]]; then
     line=$(line 's/.*(fatal error: [^ ]+: No such file).*/\1/p; s/^ *([A-Za-z:]*Error: .*)/\1/p')
-    echo "The gem $gem could not be installed${line:+: $line}. If it lacks a library, add its -dev package to an Aptfile."
+    echo "The gem $gem could not be installed${line:+: $line}. If a library is missing, write the Debian package of the library (its name ends in -dev) into a file Aptfile."
   elif [[ -n $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p') ]]; then
     echo "The server with the gems cannot be reached: $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p'). Push again later, or commit the gems: bundle cache."
   else

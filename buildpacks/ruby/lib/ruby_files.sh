@@ -29,7 +29,7 @@ is_ruby() {
   has_line service.template '^type:[[:space:]]*["'\'']?ruby' && return 0
   if [[ -f Gemfile ]]; then
     if has_ruby_code || ! has_other_manifest Gemfile; then return 0; fi
-    echo "note: Gemfile is left aside: there is no Ruby program"
+    echo "note: Gemfile is not used, because there is no Ruby program"
     return 1
   fi
   has_other_manifest Gemfile && return 1

@@ -14,7 +14,7 @@ def from_gemfile
     next unless line =~ /^\s*ruby[\s(]+(.*)/
     rest = $1.sub(/\s#.*/, "")
     place = "Gemfile line #{number}"
-    abort "error\t#{place} asks for #{$1}, which cannot be had here: only the usual Ruby is" if rest =~ /engine:?\s*(?:=>)?\s*["'](?!ruby["'])(\w+)/
+    abort "error\t#{place} asks for #{$1}, which is not available: only the usual Ruby is" if rest =~ /engine:?\s*(?:=>)?\s*["'](?!ruby["'])(\w+)/
     other = rest[/["']([^"']*(?:ruby-version|tool-versions)[^"']*)["']/, 1]
     return from_version_file(other) if other
     range = rest.sub(/,?\s*\w+:.*|,?\s*:\w+\s*=>.*/, "").scan(/["']([^"']+)["']/).flatten
@@ -48,13 +48,13 @@ begin
   exact = wanted.range.first[/\A=?\s*(\d+\.\d+(?:\.\d+)?)(?:[-.]?p\d+)?\z/, 1]
   fits = exact ? exact[/\A\d+\.\d+/] == minor : Gem::Requirement.new(*wanted.range).satisfied_by?(Gem::Version.new(here))
 rescue ArgumentError
-  puts "error\t#{wanted.place} is not a version of Ruby: “#{words}”. Write one such as #{minor}."
+  puts "error\t#{wanted.place} is not a version of Ruby: “#{words}”. Write a version such as #{minor}."
   exit
 end
 if !fits
   change = wanted.file == "Gemfile" ? "write ruby \"~> #{minor}\" there" : "write #{minor} into #{wanted.file}"
   change = "write ruby \"~> #{minor}\" into the Gemfile" if wanted.file == "Gemfile.lock"
-  puts "error\t#{wanted.place} asks for Ruby #{words}, and only Ruby #{minor} can be had here: #{change}, type `bundle update --ruby`, and commit."
+  puts "error\t#{wanted.place} asks for Ruby #{words}, but this server has only Ruby #{minor}: #{change}, run `bundle update --ruby`, and commit both files."
 elsif exact && exact != here
   puts "detail\t#{wanted.place} asks for Ruby #{words}. #{here} is used, which has the same features and other fixes"
   if ARGV.first == "settle"

@@ -26,7 +26,7 @@ compile() {
   if [[ -f Cargo.lock ]]; then
     options=(--locked)
   else
-    echo " !     There is no Cargo.lock, so every build may use other versions: take Cargo.lock out of .gitignore and commit it."
+    echo " !     There is no Cargo.lock: the next build may install other versions. Remove Cargo.lock from .gitignore, and commit Cargo.lock."
     # Cargo then chooses versions of packages that this compiler can compile.
     export CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=fallback
   fi
@@ -51,15 +51,15 @@ explain() {
   what=$(sed -nE 's/.*linker `([^`]+)` not found.*/\1/p; s/.*[Ii]s `?(cmake)`? not installed.*/\1/p; s/.*Unable to find (libclang).*/\1-dev/p; s/.*Could not find `(protoc)`.*/\1/p' "$errors" | head -n 1)
   file=$(sed -nE 's/.*system library `([^`]+)` required by crate `([^`]+)`.*/\2 needs \1.pc/p' "$errors" | head -n 1)
   if [[ $what == cc ]]; then
-    echo " !     Rust needs a linker: install the Debian package build-essential.$(in_stack 'A linker')"
+    echo " !     Rust needs a linker, which this server does not have: ask its operator to install the Debian package build-essential.$(in_stack 'A linker')"
   elif [[ -n $what ]]; then
-    echo " !     $what is missing: add the Debian package ${what/#protoc/protobuf-compiler} to an Aptfile."
+    echo " !     $what is missing: write the Debian package ${what/#protoc/protobuf-compiler} into a file Aptfile."
   elif [[ -n $file ]]; then
-    echo " !     $file, which a Debian -dev package has: add this package to an Aptfile."
+    echo " !     $file, which is in a Debian package whose name ends in -dev: write the name of this package into a file Aptfile."
   elif grep -qE 'lock file .* because --locked was passed|lock file .* needs to be updated' "$errors"; then
-    echo " !     Cargo.lock does not fit Cargo.toml: run \`cargo update --workspace\`, commit Cargo.lock and push again."
+    echo " !     Cargo.lock does not match Cargo.toml: run \`cargo update --workspace\`, commit Cargo.lock and push again."
   elif [[ -n $needs ]]; then
-    echo " !     ${needs/rustc/Rust}, but here is Rust $version: run \`cargo update\` with rust-version = \"${version%.*}\" and resolver = \"3\" in Cargo.toml, and commit Cargo.lock."
+    echo " !     ${needs/rustc/Rust}, but this server has Rust $version: run \`cargo update\` with rust-version = \"${version%.*}\" and resolver = \"3\" in Cargo.toml, and commit Cargo.lock."
   elif grep -qE 'lock file version|edition20|requires rustc|this version of Cargo is older' "$errors"; then
     echo " !     This tool needs a newer Rust than $version.$(in_stack 'Rust 1.85')"
   fi

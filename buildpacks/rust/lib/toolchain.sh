@@ -35,7 +35,7 @@ find_rust() {
   # another user. So it does not count as the system's Rust.
   system=$(command -v rustc >/dev/null && rustc --version 2>/dev/null | sed -nE 's/^rustc ([0-9.]+).*/\1/p' || true)
   if [[ -n $wanted && ! $wanted =~ ^(stable|beta|nightly|[0-9]+\.[0-9]+(\.[0-9]+)?)(-.*)?$ ]]; then
-    echo " !     $said_by asks for Rust \"$wanted\", which is no version: write channel = \"${system:-1.85}\" or channel = \"stable\"."
+    echo " !     $said_by asks for Rust \"$wanted\", which is not a version: write channel = \"${system:-1.85}\" or channel = \"stable\"."
     exit 1
   fi
   case $wanted in
@@ -47,15 +47,15 @@ find_rust() {
     return
   fi
   if [[ -z $system ]]; then
-    echo " !     There is no Rust here, and $(rustup_server) does not answer: install the Debian packages cargo and rustc.$(in_stack 'Rust 1.85')"
+    echo " !     There is no Rust on this server, and $(rustup_server) does not answer: ask the operator to install the Debian packages cargo and rustc.$(in_stack 'Rust 1.85')"
     exit 1
   fi
   # Rust promises that newer compilers compile older code.
   if [[ $wanted =~ ^[0-9.]+$ && $(printf '%s\n' "$wanted" "$system" | sort -V | tail -n 1) == "$system" ]]; then
-    echo " !     $said_by asks for Rust $wanted, which cannot be had here: $(rustup_server) does not answer. Rust $system is used."
+    echo " !     $said_by asks for Rust $wanted, which cannot be downloaded, because $(rustup_server) does not answer. Rust $system is used."
     version=$system
     return
   fi
-  echo " !     $said_by asks for Rust $wanted, but here is Rust $system, and $(rustup_server) does not answer: delete $said_by, or write channel = \"${system%.*}\"."
+  echo " !     $said_by asks for Rust $wanted, which cannot be downloaded, because $(rustup_server) does not answer. This server has Rust $system: delete $said_by, or write channel = \"${system%.*}\"."
   exit 1
 }

@@ -23,7 +23,7 @@ def load(file):
         with open(file, "rb") as stream:
             return tomllib.load(stream)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        fail(f"{file} is not valid TOML: {error}. If git left marks of a conflict in it, run `uv lock` and commit it.")
+        fail(f"{file} is not valid TOML: {error}. If it has the marks of a merge conflict, correct them, run `uv lock`, and commit {file}.")
 
 
 project = load("pyproject.toml").get("project", {})
@@ -36,4 +36,4 @@ if root is not None:
     known |= {normal(entry["name"]) for entry in root.get("metadata", {}).get("requires-dist", [])}
     missing = [text for short, text in wanted.items() if short not in known]
     if missing:
-        fail(f"uv.lock is older than pyproject.toml, and lacks {', '.join(missing)}. Run `uv lock` and commit uv.lock.")
+        fail(f"uv.lock does not match pyproject.toml: it lacks {', '.join(missing)}. Run `uv lock` and commit uv.lock.")

@@ -172,7 +172,7 @@ function ofType({ name, schedule }: Component, { type, command, launchedAs }: Pr
 }
 
 function noType({ name, command }: Component, built: readonly Process[]): string {
-  return `Component ${name}: ${command} is no process type (${known(built)}), so it is run as a program of that name.`;
+  return `Component ${name}: its command is ${command}. The build has no process type of this name (${known(built)}), so the program ${command} will run.`;
 }
 
 function noPort(name: string): string {
@@ -180,7 +180,7 @@ function noPort(name: string): string {
 }
 
 function noFormation(type: string, built: readonly Process[]): string {
-  return `formation in app.json: ${shown(type)} is not used, because no process of that type can be kept running (${known(built)}).`;
+  return `formation in app.json: ${shown(type)} is not used, because the build has no process type of this name that can be kept running (${known(built)}).`;
 }
 
 function known(built: readonly Process[]): string {
@@ -190,5 +190,5 @@ function known(built: readonly Process[]): string {
       .slice(0, MAX_NAMED)
       .map(({ type }) => type)
       .join(', ') + more;
-  return types === '' ? 'the build gave none' : `there are ${types}`;
+  return types === '' ? 'it has none' : `it has ${types}`;
 }

@@ -32,13 +32,17 @@ export function isReadByBuilds(name: string): boolean {
 /** Files with the purpose of a file that builds read (`wanted`), and what to do with them. */
 const INSTEAD: readonly (readonly [file: RegExp, wanted: string, advice: string])[] = [
   [/^(apt|apt-packages|apt-requirements)\.txt$/i, 'Aptfile', 'rename it to Aptfile'],
-  [/^requirements\.in$/i, 'requirements.txt', 'commit the requirements.txt that `pip-compile` makes of it'],
+  [
+    /^requirements\.in$/i,
+    'requirements.txt',
+    'run `pip-compile requirements.in` and commit the file requirements.txt that it makes',
+  ],
   [
     /^(pip[-_])?req[a-z]*([-_.](?!dev|test|doc|lint|ci)[a-z0-9_-]+)?\.txt$/i,
     'requirements.txt',
-    'name the file in a requirements.txt: `-r FILE`',
+    'make a file requirements.txt with the line `-r FILE`',
   ],
-  [/^crontab(\.txt)?$/i, 'toolforge.yaml', 'write its lines as scheduled components of a toolforge.yaml'],
+  [/^crontab(\.txt)?$/i, 'toolforge.yaml', 'write its lines as scheduled components into a toolforge.yaml'],
 ];
 
 /** Files by which other platforms build or start a tool. */
@@ -115,7 +119,9 @@ export async function overlookedFiles(source: string, files: readonly string[]):
     ...(await inFolders(source, files, there)),
     ...(others.length === 0
       ? []
-      : [`${listed(others)} ${others.length === 1 ? 'is' : 'are'} left aside: buildpacks build the tool`]),
+      : [
+          `${listed(others)} ${others.length === 1 ? 'is' : 'are'} not used, because buildpacks build the tool`,
+        ]),
   ];
 }
 
@@ -123,7 +129,7 @@ export async function overlookedFiles(source: string, files: readonly string[]):
 function misspelt(file: string, absent: readonly string[]): string | null {
   if (READ.has(file)) return null;
   const wanted = absent.find((name) => isMeantAs(file, name));
-  return wanted === undefined ? null : `${file} is not used: rename it to ${wanted}, with that spelling`;
+  return wanted === undefined ? null : `${file} is not used: rename it to ${wanted} (exactly this name)`;
 }
 
 function isMeantAs(file: string, wanted: string): boolean {
@@ -183,7 +189,7 @@ async function inFolders(
       ? `. Move the files of ${folder}/ there, or push this folder alone: git subtree push --prefix ${folder} toolforge main`
       : '';
     sentences.push(
-      `${paths} ${found.size === 1 ? 'is' : 'are'} not used, because only files at the top of the repository count${advice}`,
+      `${paths} ${found.size === 1 ? 'is' : 'are'} not used, because builds read only files at the top of the repository${advice}`,
     );
   }
   return sentences;

@@ -36,7 +36,7 @@ export async function rewriteAsUtf8(source: string, files: readonly string[]): P
     await file.writeFile(text);
     if (encoding !== 'utf-8') {
       warnings.push(
-        `${name} is UTF-16 and was read as UTF-8. Save it as UTF-8, which every program understands.`,
+        `${name} is saved as UTF-16. This build converted it to UTF-8. Save the file as UTF-8, because few programs understand UTF-16.`,
       );
     }
   }
@@ -52,8 +52,8 @@ function assertMerged(name: string, bytes: Buffer): void {
   for (let at = text.indexOf('\n'); at >= 0 && at < first; at = text.indexOf('\n', at + 1)) line += 1;
   throw new DeployError(
     'BUILD_CONFLICT',
-    `${name} line ${line} has the marks of a conflict that git could not merge`,
-    `Choose what is right between the lines that begin with <<<<<<< and >>>>>>>, delete these lines, and push again. If ${name} is a lock file, let its tool make it again.`,
+    `${name} line ${line} has the marks of a merge conflict`,
+    `Edit ${name}: between <<<<<<< and >>>>>>>, keep the lines that are right. Delete the other lines and the lines with these marks. Commit and push again. If ${name} is a lock file, make it again with its tool.`,
   );
 }
 
@@ -91,7 +91,7 @@ export async function windowsScripts(source: string): Promise<string[]> {
       const start = (await readStart(source, path, 256)).toString('latin1');
       if (/^#![^\n]*\r\n/.test(start)) {
         warnings.push(
-          `${path.join('/')} has Windows line ends (CRLF), so Linux cannot start it. Save it with LF line ends.`,
+          `${path.join('/')} has Windows line endings (CRLF), so Linux cannot start it. Save it with LF line endings.`,
         );
       }
     }

@@ -32,23 +32,23 @@ export async function readProcfile(source: string): Promise<ReadProcfile> {
     const procfileLine = `Line ${index + 1} of the Procfile`;
     const [, type, command] = line.exec(content) ?? [];
     if (type === undefined || command === undefined) {
-      warnings.push(`${procfileLine} is not used: it is not of the form \`web: COMMAND\`.`);
+      warnings.push(`${procfileLine} is not used: it does not have the form \`web: COMMAND\`.`);
     } else if (!processType.test(type)) {
       warnings.push(
-        `${procfileLine} is not used: ${type} is no process type (lower-case letters, digits, - and _).`,
+        `${procfileLine} is not used: the name ${type} is not allowed. Use only lower-case letters, digits, - and _, and begin with a letter or digit.`,
       );
     } else {
       const earlier = commands.get(type)?.number;
       if (earlier !== undefined) {
-        warnings.push(`${procfileLine} takes the place of line ${earlier}, which is also for ${type}.`);
+        warnings.push(`${procfileLine} replaces line ${earlier}: both define ${type}.`);
       }
       if (WHOLLY_QUOTED.test(command) && /\s/.test(command)) {
         warnings.push(
-          `${procfileLine} has quotes around the whole command. Remove them, or bash looks for a program of that name.`,
+          `${procfileLine} has quotes around the whole command. Remove them: with them, bash takes the whole command for the name of a program.`,
         );
       }
       if (command.endsWith('\\')) {
-        warnings.push(`${procfileLine} ends in a backslash, but a command cannot go on in the next line.`);
+        warnings.push(`${procfileLine} ends in a backslash, but a command must be on one line.`);
       }
       commands.set(type, { command, number: index + 1 });
     }

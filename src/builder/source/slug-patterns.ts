@@ -36,12 +36,13 @@ export function readPatterns(
     const line = raw.trim();
     if (line === '' || line.startsWith('#')) continue;
     const slugignoreLine = `Line ${index + 1} of ${file}`;
-    if (line.startsWith('!'))
-      warnings.push(`${slugignoreLine} is not used: there are no exceptions (!) in .slugignore.`);
+    if (line.startsWith('!')) warnings.push(`${slugignoreLine} is not used: a line cannot begin with !.`);
     else if (line.length > MAX_PATTERN_LENGTH)
       warnings.push(`${slugignoreLine} is not used: it is longer than ${MAX_PATTERN_LENGTH} characters.`);
     else if (patterns.length === MAX_PATTERNS) {
-      warnings.push(`${slugignoreLine} and those after it are not used: more than ${MAX_PATTERNS} patterns.`);
+      warnings.push(
+        `${slugignoreLine} and all later lines are not used: at most ${MAX_PATTERNS} patterns are allowed.`,
+      );
       break;
     } else patterns.push(patternOf(line));
   }

@@ -49,7 +49,7 @@ export async function applySlugignore(
     if (!(error instanceof RangeError)) throw error;
     return {
       summary: `${file}: not used`,
-      warnings: [`${file} is larger than ${MAX_BYTES / 1024} kB and is not used.`],
+      warnings: [`${file} is larger than ${MAX_BYTES / 1024} kB, so it is not used. Make it smaller.`],
     };
   }
   if (text === null && excluded.length === 0) return null;

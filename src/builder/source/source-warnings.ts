@@ -27,16 +27,18 @@ export async function sourceWarnings(folder: string): Promise<string[]> {
   const warnings: string[] = [];
   if ((await readIfSmall(folder, ['.gitmodules'])) !== null) {
     warnings.push(
-      'Submodules are not checked out: their folders are empty. Put the files into this repository (git subtree) or install them as a package.',
+      'Git submodules are not supported: their folders are empty here. Put their files into this repository (git subtree), or install them as packages.',
     );
   }
   if (pointers.length > 0) {
     warnings.push(
-      `Git LFS files are not fetched, only their pointers are there: ${named(pointers)}. Store the files themselves (git lfs migrate export).`,
+      `Git LFS is not supported. Only pointers to these files are here, not their content: ${named(pointers)}. Store the files in git itself (git lfs migrate export).`,
     );
   }
   if (links.length > 0) {
-    warnings.push(`Links that lead out of the repository have no target in a build: ${named(links)}.`);
+    warnings.push(
+      `These symbolic links lead out of the repository, so they do not work here: ${named(links)}.`,
+    );
   }
   return warnings;
 }

@@ -148,8 +148,8 @@ const move: StackCommand = {
     if (failed.length > 0)
       throw new DeployError(
         'NOT_MOVED',
-        `these tools could not be built on ${newest.id}: ${failed.join(', ')}`,
-        'Their live releases run as before. Their maintainers can push a commit that builds.',
+        `${failed.join(', ')} could not be built on ${newest.id}`,
+        'The live releases run as before. Tell the maintainers: each of them can correct the tool and push it again.',
       );
     return 0;
   },
@@ -198,7 +198,7 @@ async function tellOld({ config, out }: StackContext): Promise<void> {
   const old = (await overview(config)).flatMap(({ isNewest, tools }) => (isNewest ? [] : tools));
   if (old.length > 0)
     await out(
-      `These tools are not on this stack: ${old.join(', ')}. To build them again: ${typedHere('stack move')}\n`,
+      `Tools that still run on an older stack, or on this machine’s own system: ${old.join(', ')}. To build them on the new stack: ${typedHere('stack move')}\n`,
     );
 }
 

@@ -132,7 +132,7 @@ test('on a system that is not Debian, the apt buildpack fails and says that it n
   await using source = await ASource.of({ Aptfile: 'figlet\n' });
   const { code, output } = await source.run('apt', 'build', { CNB_TARGET_DISTRO_NAME: 'fedora' });
   assert.equal(code, 1);
-  assert.match(output, /need a server that runs on Debian: this server runs on fedora/);
+  assert.match(output, /only be installed on a server with Debian, but this server has fedora/);
 });
 
 test('update-alternatives in maintainer scripts is read from plain lines, with loops and variables, and nothing is run', async () => {
@@ -364,7 +364,7 @@ for (const { name, aptfile, why } of [
   {
     name: 'a pattern that fits nothing',
     aptfile: 'figlet\nlibnothing-of-this*\n',
-    why: /Line 2 of the Aptfile: there is no package whose name fits libnothing-of-this\*\.$/,
+    why: /Line 2 of the Aptfile: no Debian package has a name that matches libnothing-of-this\*\.$/,
   },
   {
     name: 'a pattern that fits too much',

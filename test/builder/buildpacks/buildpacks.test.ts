@@ -74,16 +74,16 @@ for (const { name, text, says } of [
   });
 }
 
-test('lines of a Procfile that are left aside are reported, and so are types with two lines', async () => {
+test('lines of a Procfile that are not used are reported, and so are types with two lines', async () => {
   const lines = ['web: ./old', '.listen(process.env.PORT)', 'Worker: ./work', 'web: ./new'];
   await using source = await ASource.of({ Procfile: `${lines.join('\n')}\n`, new: '#!/bin/sh\n' });
   await chmod(join(source.folder, 'new'), 0o755);
   const { code, output } = await source.run('procfile', 'build');
   assert.equal(code, 0, output);
   for (const said of [
-    / ! {5}Line 2 of the Procfile is left aside, because it is not of the form `web: COMMAND`: \.listen\(/,
-    / ! {5}Line 3 of the Procfile is left aside, because a process type has small letters only: Worker: \.\/work$/m,
-    / ! {5}Line 4 of the Procfile replaces line 1: both are for web\.$/m,
+    / ! {5}Line 2 of the Procfile is not used, because it does not have the form `web: COMMAND`: \.listen\(/,
+    / ! {5}Line 3 of the Procfile is not used, because the name of a process type has only lower-case letters, digits, - and _: Worker: \.\/work$/m,
+    / ! {5}Line 4 of the Procfile replaces line 1: both define web\.$/m,
   ])
     assert.match(output, said);
   assert.deepEqual(await source.processes(), { web: ['bash', '-c', './new'] });
@@ -115,13 +115,13 @@ for (const { name, text, files = {}, code = 1, says } of [
     name: 'a file that is not executable',
     text: 'web: bin/start\n',
     files: { 'bin/start': '' },
-    says: /Type `git update-index --chmod=\+x bin\/start` and commit\.$/m,
+    says: /Run `git update-index --chmod=\+x bin\/start` and commit\.$/m,
   },
   {
     name: 'a program that only builds have',
     text: 'web: make serve\n',
     files: { status: 'Package: bash\n' },
-    says: /web runs make \(line 1 of the Procfile\), but make is there only during the build\./,
+    says: /web runs make \(line 1 of the Procfile\), but make exists only during the build\./,
   },
   {
     name: 'nothing is reported for a program that tools also have',

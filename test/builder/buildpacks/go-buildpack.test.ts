@@ -38,7 +38,7 @@ test('go: of several commands, server is the web process; if there is no server,
   assert.equal(built.code, 0, built.output);
   assert.match(
     built.output,
-    /commands: list update\n !\s+Nothing says which command serves requests: .*`web: list`/,
+    /commands: list update\n !\s+No file says which of the commands serves requests: .*`web: list`/,
   );
 });
 
@@ -73,7 +73,7 @@ for (const [title, change, says] of [
   [
     'a library without a command',
     { 'main.go': 'package wikibot\n' },
-    /There is no command to compile: no folder has a file with `package main`/,
+    /There is no program to compile, because no folder has a file with `package main`/,
   ],
   ['a Go version that does not exist', { 'go.mod': 'module example.org/wikibot\n\ngo 1.99.0\n' }, /1\.99/],
 ] as const) {
@@ -89,16 +89,16 @@ for (const [title, change, says] of [
   });
 }
 
-test('go: files without a go.mod are left aside with a hint, and so is a go.mod without a module', async () => {
+test('go: files without a go.mod are not used, nor is a go.mod without a module, and a hint says why', async () => {
   await using source = await ASource.of({ 'main.go': main });
   const { code, output } = await source.run('go', 'detect');
   assert.deepEqual(
     [code, output],
-    [100, 'note: main.go is left aside: there is no go.mod. Make one with: go mod init'],
+    [100, 'note: main.go is not used, because there is no go.mod. To make one, run: go mod init'],
   );
   await using broken = await ASource.of({ 'go.mod': 'modul x\n' });
   assert.match(
     (await broken.run('go', 'detect')).output,
-    /^note: go\.mod is left aside: it has no line such as/,
+    /^note: go\.mod is not used, because it has no line such as/,
   );
 });

@@ -69,7 +69,7 @@ for (const [title, change, says] of [
   [
     'a Java version that is not installed',
     { 'pom.xml': pom('<java.version>99</java.version>') },
-    /pom\.xml asks for Java 99, which is not installed here\. Installed versions: /,
+    /pom\.xml asks for Java 99, which this server does not have\. It has Java /,
   ],
   ['a pom.xml that is broken', { 'pom.xml': '<project>' }, /Non-(parse|read)able POM/],
 ] as const) {
@@ -81,9 +81,9 @@ for (const [title, change, says] of [
   });
 }
 
-test('java: a Gradle build is left aside with a hint', async () => {
+test('java: a Gradle build is not used, and a hint says why', async () => {
   await using source = await ASource.of({ 'build.gradle': '' });
   const { code, output } = await source.run('java', 'detect');
   assert.equal(code, 100);
-  assert.match(output, /^note: build\.gradle is left aside: Java tools are built with Maven here/);
+  assert.match(output, /^note: build\.gradle is not used: this server builds Java tools with Maven/);
 });

@@ -72,14 +72,14 @@ for (const [title, files, says] of [
     /^ ! {5}lib\/Wiki\/Page\.pm line 3 uses No::Such, which nothing provides/m,
   ],
   [
-    'a requirement that cannot be had',
+    'a requirement that does not exist',
     { 'app.psgi': psgi, cpanfile: "requires 'No::Such::Module', '2.0';\n" },
-    /^ ! {5}cpanfile requires No::Such::Module, which cannot be had: CPAN has no such module, or CPAN cannot be reached\./m,
+    /^ ! {5}cpanfile requires No::Such::Module, which was not found: CPAN has no module of this name, or CPAN cannot be reached\./m,
   ],
   [
     'a newer Perl than the system has',
     { 'app.psgi': psgi, cpanfile: "requires 'perl', '5.98.0';\n" },
-    /^ ! {5}cpanfile requires Perl 5\.98\.0, and the Perl here is 5\.\d+\.\d+/m,
+    /^ ! {5}cpanfile requires Perl 5\.98\.0, but this server has Perl 5\.\d+\.\d+/m,
   ],
   [
     'a cpanfile that is no Perl',
@@ -132,7 +132,10 @@ test('cgi: the build names scripts that cannot run; PHP tools and tools with a w
     built.output,
     /plain\.cgi cannot be run: its first line must name a program, such as #!\/usr\/bin\/perl/,
   );
-  assert.match(built.output, /old\.cgi cannot be run: there is no \/opt\/basic\/bin\/basic here/);
+  assert.match(
+    built.output,
+    /old\.cgi cannot be run, because its first line names \/opt\/basic\/bin\/basic, which is not here/,
+  );
   assert.doesNotMatch(built.output, /data\.txt/);
   for (const files of [{ 'index.php': '<?php' }, { Procfile: 'web: starman app.psgi\n' }]) {
     await using other = await ASource.of({ 'cgi-bin/good.pl': script, ...files });

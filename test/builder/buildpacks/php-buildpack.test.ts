@@ -53,7 +53,7 @@ for (const { title, files, says } of [
     says: [
       'php',
       'note: php.ini is not used: write the settings into a file .user.ini in the folder that is served',
-      'note: .lighttpd.conf has no effect: the server is Apache. index.php gets requests for missing files, and a .htaccess can have more rules',
+      'note: .lighttpd.conf has no effect, because the web server is Apache. Requests for missing files go to index.php. Write other rules into a .htaccess',
       'note: php_value and php_flag in .htaccess have no effect: write them into a file .user.ini beside it',
     ].join('\n'),
   },
@@ -74,10 +74,7 @@ test('php and composer leave tools of other languages alone', async () => {
   });
   const { code, output } = await source.run('php', 'detect');
   assert.deepEqual({ code, output }, { code: 100, output: '' });
-  assert.match(
-    (await source.run('composer', 'detect')).output,
-    /^note: composer\.json is left aside, because/,
-  );
+  assert.match((await source.run('composer', 'detect')).output, /^note: composer\.json is not used, because/);
 });
 
 for (const { title, files, root } of [
@@ -121,15 +118,15 @@ test('php: if a version file asks for an older minor version, the newer one is u
   assert.equal(code, 0);
   assert.match(
     output,
-    /^ ! {5}\.php-version line 1 asks for PHP 8\.0: PHP 8\.\d is used, the only one here\.$/m,
+    /^ ! {5}\.php-version line 1 asks for PHP 8\.0, but this server has only PHP 8\.\d\. It uses PHP 8\.\d\.$/m,
   );
 });
 
 for (const { title, files, says } of [
   {
-    title: 'a version that cannot be had',
+    title: 'a version that is not available',
     files: { 'index.php': page, 'service.template': 'backend: kubernetes\ntype: php7.4\n' },
-    says: `service.template line 2 asks for PHP 7.4, but only PHP ${here} is here. Write ${here} if the tool runs on it.`,
+    says: `service.template line 2 asks for PHP 7.4, but this server has only PHP ${here}. Write ${here} there, if the tool also runs on it.`,
   },
   {
     title: 'a version file with a word',
@@ -142,12 +139,12 @@ for (const { title, files, says } of [
       'composer.json':
         '{\n  "require": {\n    "php": "^7.4"\n  },\n "config": {"platform": {"php": "7.4.33"}}}',
     },
-    says: `composer.json line 3 requires PHP ^7.4, but only PHP ${here} is here. Allow it, for example "^${here}", and run composer update.`,
+    says: `composer.json line 3 requires PHP ^7.4, but this server has only PHP ${here}. Write "^${here}" there, if the tool also runs on it, and run composer update.`,
   },
   {
     title: 'an extension that the system lacks',
     files: { 'composer.json': '{\n  "require": {\n    "ext-json": "*",\n    "ext-wikitext": "*"\n  }\n}' },
-    says: 'composer.json line 4 requires the PHP extension wikitext, which is not here. Add php-wikitext to an Aptfile, or remove the requirement.',
+    says: 'composer.json line 4 requires the PHP extension wikitext, which this server does not have. Write php-wikitext into a file Aptfile, or remove the requirement.',
   },
   {
     title: 'a package whose extension the system lacks',
@@ -155,12 +152,12 @@ for (const { title, files, says } of [
       'composer.json': '{"require": {"tools/parser": "*"}}',
       'composer.lock': '{"packages": [{"name": "tools/parser", "require": {"ext-wikitext": "*"}}]}',
     },
-    says: 'tools/parser in composer.lock requires the PHP extension wikitext, which is not here. Add php-wikitext to an Aptfile, or remove the requirement.',
+    says: 'tools/parser in composer.lock requires the PHP extension wikitext, which this server does not have. Write php-wikitext into a file Aptfile, or remove the requirement.',
   },
   {
     title: 'a folder that does not exist',
     files: { 'index.php': page, 'project.toml': '[php]\ndocument-root = "htdoc"\n' },
-    says: 'The folder that is to be served is htdoc, but there is none in the repository. Correct document-root in project.toml.',
+    says: 'document-root in project.toml asks for the folder htdoc, which is not in the repository. Correct document-root.',
   },
 ]) {
   test(`php: the build fails with the reason: ${title}`, { skip }, async () => {

@@ -67,16 +67,16 @@ test('ruby: another release of the wanted minor version fits, and Bundler accept
   assert.match(built.output, /Gemfile line 1 asks for Ruby .*\.99\. .* is used/);
   assert.match(
     built.output,
-    / ! {5}service\.template asks for Ruby 2\.7\. Only Ruby .* is here, so it is used\./,
+    / ! {5}service\.template asks for Ruby 2\.7, but this server has only Ruby .*\. It uses Ruby .*\./,
   );
   assert.equal(await readFile(join(source.folder, '.ruby-version'), 'utf8'), `${here}\n`);
 });
 
 for (const [title, files, says] of [
   [
-    'a Ruby that cannot be had',
+    'a Ruby that is not available',
     { Gemfile: 'source "https://rubygems.org"\nruby "2.7.4"\n', 'config.ru': 'run 1' },
-    / ! {5}Gemfile line 2 asks for Ruby 2\.7\.4, and only Ruby \d\.\d can be had here: write ruby "~> \d\.\d" there/,
+    / ! {5}Gemfile line 2 asks for Ruby 2\.7\.4, but this server has only Ruby \d\.\d: write ruby "~> \d\.\d" there/,
   ],
   [
     'a range that does not have this Ruby',
@@ -84,7 +84,7 @@ for (const [title, files, says] of [
     / ! {5}Gemfile line 1 asks for Ruby ~> 9\.1, >= 9\.1\.2, and only Ruby/,
   ],
   [
-    'a .ruby-version that cannot be had',
+    'a .ruby-version that is not available',
     { '.ruby-version': 'ruby-2.3.1\n', 'config.ru': 'run 1' },
     / ! {5}\.ruby-version asks for Ruby 2\.3\.1, .* write \d\.\d into \.ruby-version/,
   ],
@@ -96,7 +96,7 @@ for (const [title, files, says] of [
   [
     'another Ruby',
     { Gemfile: 'ruby "2.5.7", engine: "jruby", engine_version: "9.2.9.0"\n', 'config.ru': 'run 1' },
-    / ! {5}Gemfile line 1 asks for .*jruby.*, which cannot be had here/,
+    / ! {5}Gemfile line 1 asks for .*jruby.*, which is not available/,
   ],
   [
     'a Gemfile that is no Ruby',
@@ -110,7 +110,7 @@ for (const [title, files, says] of [
       'Gemfile.lock': lock('    rack (2.2.0)\n', '  rack\n'),
       'config.ru': 'run 1',
     },
-    / ! {5}Gemfile and Gemfile\.lock do not match\. Type `bundle install`/,
+    / ! {5}Gemfile and Gemfile\.lock do not match\. Run `bundle install`/,
   ],
   [
     'a server with gems that cannot be reached',
@@ -124,7 +124,7 @@ for (const [title, files, says] of [
   [
     'a config.ru without a server',
     { Gemfile: 'gem "rake"\n', 'config.ru': 'run 1' },
-    / ! {5}config\.ru needs a server, and the Gemfile has none\. Type `bundle add puma`/,
+    / ! {5}config\.ru needs a web server, but the Gemfile names none\. Run `bundle add puma`/,
   ],
 ] as const) {
   test(`ruby: the build fails with the reason: ${title}`, { skip }, async () => {
@@ -135,8 +135,8 @@ for (const [title, files, says] of [
   });
 }
 
-test('ruby: a Gemfile of a tool in another language is left aside', { skip }, async () => {
+test('ruby: a Gemfile of a tool in another language is not used', { skip }, async () => {
   await using source = await ASource.of({ Gemfile: 'gem "jekyll"\n', 'requirements.txt': '' });
   const { code, output } = await source.run('ruby', 'detect');
-  assert.deepEqual([code, output], [100, 'note: Gemfile is left aside: there is no Ruby program']);
+  assert.deepEqual([code, output], [100, 'note: Gemfile is not used, because there is no Ruby program']);
 });

@@ -85,7 +85,7 @@ test('rust: if nothing says which program of a workspace serves, the push asks f
   await using source = await ASource.of({ ...members, 'api/Cargo.toml': manifest('api') });
   const built = await source.run('rust', 'build', environment);
   assert.equal(built.code, 0, built.output);
-  assert.match(built.output, / !\s+Nothing says which command serves requests: .*`web: api`/);
+  assert.match(built.output, / !\s+No file says which of the commands serves requests: .*`web: api`/);
 });
 
 test('rust: a tool that has a Procfile and waits for no requests gets no web process', {
@@ -150,17 +150,17 @@ for (const [title, change, says] of [
       'shared/Cargo.toml': manifest('shared'),
       'shared/src/lib.rs': '',
     },
-    / !\s+Cargo\.lock does not fit Cargo\.toml: run `cargo update --workspace`/,
+    / !\s+Cargo\.lock does not match Cargo\.toml: run `cargo update --workspace`/,
   ],
   [
     'a newer version than can be had',
     { 'rust-toolchain': 'nightly\n' },
-    / !\s+rust-toolchain asks for Rust nightly, but here is Rust [\d.]+, and http:\/\/127\.0\.0\.1:9 does not answer: delete/,
+    / !\s+rust-toolchain asks for Rust nightly, which cannot be downloaded, because http:\/\/127\.0\.0\.1:9 does not answer\. This server has Rust [\d.]+: delete/,
   ],
   [
-    'a version that is none',
+    'a word that is not a version',
     { 'rust-toolchain.toml': '[toolchain]\nchannel = "newest"\n' },
-    / !\s+rust-toolchain\.toml asks for Rust "newest", which is no version/,
+    / !\s+rust-toolchain\.toml asks for Rust "newest", which is not a version/,
   ],
   [
     'a program that needs a feature',
@@ -181,13 +181,13 @@ for (const [title, change, says] of [
   });
 }
 
-test('rust: a library is left aside, and so is a Cargo.toml that is not at the top', async () => {
+test('rust: a library is not used, nor is a Cargo.toml that is not at the top', async () => {
   await using library = await ASource.of({ 'Cargo.toml': manifest('fast'), 'src/lib.rs': '' });
   const { code, output } = await library.run('rust', 'detect');
   assert.deepEqual(
     [code, output],
-    [100, 'note: Cargo.toml is left aside: it has no program (src/main.rs, src/bin or [[bin]])'],
+    [100, 'note: Cargo.toml is not used, because it has no program (src/main.rs, src/bin or [[bin]])'],
   );
   await using below = await ASource.of({ 'server/Cargo.toml': manifest('server') });
-  assert.match((await below.run('rust', 'detect')).output, /^note: server\/Cargo\.toml is left aside/);
+  assert.match((await below.run('rust', 'detect')).output, /^note: server\/Cargo\.toml is not used/);
 });

@@ -222,9 +222,9 @@ test('if no buildpack detects the tool, the reason is a broken bin/detect, or th
     await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', /file\.txt/));
     assert.match(builder.said, /picky: I want more/);
   });
-  const leftAside = { detect: 'echo note: a.json is left aside: it is broken; exit 100', build: '' };
+  const leftAside = { detect: 'echo note: a.json is not used: it is broken; exit 100', build: '' };
   await withBuilder({ leftAside }, async (builder) => {
-    const why = /^no buildpack recognises this tool\. a\.json is left aside: it is broken\. At the top/;
+    const why = /^no buildpack recognises this tool\. a\.json is not used: it is broken\. At the top/;
     await assert.rejects(builder.build(source.folder), failsWith('NO_BUILDPACK', why));
   });
 });

@@ -69,7 +69,7 @@ for (const [file, wanted] of [
   test(`a file with a misspelt name is not ignored in silence: ${file}`, async () => {
     await using source = await Source.of({ [file]: '' });
     assert.deepEqual(await source.overlooked(), [
-      `${file} is not used: rename it to ${wanted}, with that spelling`,
+      `${file} is not used: rename it to ${wanted} (exactly this name)`,
     ]);
     await using both = await Source.of({ [file]: '', [wanted]: '' });
     assert.deepEqual(await both.overlooked(), []);
@@ -80,19 +80,19 @@ for (const [file, sentence] of [
   ['apt.txt', 'apt.txt is not used: rename it to Aptfile'],
   [
     'requirements.in',
-    'requirements.in is not used: commit the requirements.txt that `pip-compile` makes of it',
+    'requirements.in is not used: run `pip-compile requirements.in` and commit the file requirements.txt that it makes',
   ],
   [
     'requirements-prod.txt',
-    'requirements-prod.txt is not used: name the file in a requirements.txt: `-r requirements-prod.txt`',
+    'requirements-prod.txt is not used: make a file requirements.txt with the line `-r requirements-prod.txt`',
   ],
-  ['reqs.txt', 'reqs.txt is not used: name the file in a requirements.txt: `-r reqs.txt`'],
-  ['crontab', 'crontab is not used: write its lines as scheduled components of a toolforge.yaml'],
-  ['Dockerfile', 'Dockerfile is left aside: buildpacks build the tool'],
-  ['heroku.yml', 'heroku.yml is left aside: buildpacks build the tool'],
+  ['reqs.txt', 'reqs.txt is not used: make a file requirements.txt with the line `-r reqs.txt`'],
+  ['crontab', 'crontab is not used: write its lines as scheduled components into a toolforge.yaml'],
+  ['Dockerfile', 'Dockerfile is not used, because buildpacks build the tool'],
+  ['heroku.yml', 'heroku.yml is not used, because buildpacks build the tool'],
   [
     'backend/requirements.txt',
-    'backend/requirements.txt is not used, because only files at the top of the repository count. Move the files of backend/ there, or push this folder alone: git subtree push --prefix backend toolforge main',
+    'backend/requirements.txt is not used, because builds read only files at the top of the repository. Move the files of backend/ there, or push this folder alone: git subtree push --prefix backend toolforge main',
   ],
 ] as const) {
   test(`a file that no buildpack reads is named: ${file}`, async () => {
@@ -106,14 +106,14 @@ test('the files of other platforms are named in one sentence', async () => {
     ...{ Dockerfile: '', 'docker-compose.yml': '', 'fly.toml': '', '.dockerignore': '', 'app.py': '' },
   });
   assert.deepEqual(await source.overlooked(), [
-    'Dockerfile, docker-compose.yml, fly.toml are left aside: buildpacks build the tool',
+    'Dockerfile, docker-compose.yml, fly.toml are not used, because buildpacks build the tool',
   ]);
 });
 
 test('a manifest in a folder is named if the top has no manifest of its language; if the top has no tool, the push adds advice', async () => {
   await using one = await Source.of({ Procfile: '', 'src/requirements.txt': '', 'src/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
-    'src/requirements.txt is not used, because only files at the top of the repository count',
+    'src/requirements.txt is not used, because builds read only files at the top of the repository',
   ]);
   await using two = await Source.of({ 'app/main.py': '', 'app/go.mod': '', 'README.md': '' });
   assert.match(
@@ -163,7 +163,10 @@ for (const [name, content, wanted, isTold] of [
     await using source = await Source.of({ 'requirements.txt': content, 'data.txt': utf16('x') });
     const warnings = await rewriteAsUtf8(source.folder, source.files);
     assert.equal(await readFile(join(source.folder, 'requirements.txt'), 'utf8'), wanted);
-    assert.match(warnings.join(), isTold ? /^requirements\.txt is UTF-16 .*Save it as UTF-8/ : /^$/);
+    assert.match(
+      warnings.join(),
+      isTold ? /^requirements\.txt is saved as UTF-16\. .*Save the file as UTF-8/ : /^$/,
+    );
     assert.deepEqual(await readFile(join(source.folder, 'data.txt')), utf16('x'));
   });
 }
@@ -191,12 +194,12 @@ test('a script with Windows line ends is named', async () => {
   );
 });
 
-test('a file with the marks of a conflict is refused with its line', async () => {
+test('a file with the marks of a merge conflict is refused with its line', async () => {
   await using source = await Source.of({
     'requirements.txt': 'flask\n<<<<<<< HEAD\nrequests\n=======\nhttpx\n>>>>>>> other\n',
   });
   await assert.rejects(
     rewriteAsUtf8(source.folder, source.files),
-    failsWith('BUILD_CONFLICT', /^requirements\.txt line 2 has the marks of a conflict/),
+    failsWith('BUILD_CONFLICT', /^requirements\.txt line 2 has the marks of a merge conflict$/),
   );
 });

@@ -79,7 +79,7 @@ const samples: readonly Sample[] = [
     settings: { builder: { cpuCores: 2, memoryBytes: 3e9 } },
     commands: { web: 'bash -c webserver --port 8000', builder: 'bash -c builder' },
     says: [
-      /^Component builder: builder is no process type/,
+      /^Component builder: its command is builder\./,
       /^toolforge\.yaml: emails \(builder\) has no effect here\.$/,
     ],
   },
@@ -118,7 +118,7 @@ const samples: readonly Sample[] = [
     runs: 'frontend=0 web',
     service: { healthCheckPath: null, port: 8000, cpuCores: 2, memoryBytes: 2048 * MIB },
     says: [
-      /^config_version of toolforge\.yaml is v1, and is read as v1beta1 \(line 1\)\.$/,
+      /^config_version of toolforge\.yaml is v1, but this server only knows v1beta1, and reads it as that \(line 1\)\.$/,
       /^toolforge\.yaml: mount \(frontend-service\), emails \(frontend-service\) have no effect here\.$/,
     ],
   },
@@ -131,7 +131,7 @@ const samples: readonly Sample[] = [
     },
     runs: 'web',
     says: [
-      /^bot in toolforge\.yaml is left out: it is built from github\.com\/org\/other-bot, and .* \(line 6\)\.$/,
+      /^bot in toolforge\.yaml is not used: it is built from github\.com\/org\/other-bot, but a push builds only its own repository \(line 6\)\.$/,
     ],
   },
   {
@@ -149,7 +149,8 @@ const samples: readonly Sample[] = [
     files: {
       'toolforge.yaml': 'components:\n  bot:\n    build: {reuse_from: main}\n    run: {command: ./bot}\n',
     },
-    refused: /^bot in toolforge\.yaml reuses the build of main, which is no other component \(line 3\)$/,
+    refused:
+      /^bot in toolforge\.yaml reuses the build of main, but there is no other component of this name \(line 3\)$/,
   },
   {
     name: 'a schedule beside run',
@@ -168,7 +169,9 @@ const samples: readonly Sample[] = [
     name: 'versions of languages in place of components',
     files: { 'toolforge.yaml': 'php:\n  version: "8.1"\ngo:\n  version: "1.23" ' },
     runs: 'web',
-    says: [/^toolforge\.yaml contains unknown keys: php, go \(line 1\)\. Known are: /],
+    says: [
+      /^toolforge\.yaml contains unknown keys: php, go \(line 1\)\. They are not used\. The known keys are: /,
+    ],
   },
   {
     name: 'a manifest of Kubernetes',
@@ -264,7 +267,7 @@ const samples: readonly Sample[] = [
     runs: 'ml-worker=1 web',
     settings: { 'ml-worker': { memoryBytes: 3e9 } },
     says: [
-      /^ml-worker in jobs\.yaml contains unknown keys: env \(line 6\)\. Known are: command, schedule, .*mem, .*health-check-script/,
+      /^ml-worker in jobs\.yaml contains unknown keys: env \(line 6\)\. They are not used\. The known keys are: command, schedule, .*mem, .*health-check-script/,
     ],
   },
   {
@@ -342,7 +345,7 @@ const samples: readonly Sample[] = [
     files: { 'jobs.yaml': 'kind: Job\n---\nkind: Job\n' },
     runs: 'web',
     says: [
-      /^jobs\.yaml is not used, because it is no file of Toolforge: jobs\.yaml is not valid YAML .*multiple documents/,
+      /^jobs\.yaml is not used, because it is probably a file of another program: jobs\.yaml is not valid YAML .*multiple documents/,
     ],
   },
   {
@@ -354,14 +357,14 @@ const samples: readonly Sample[] = [
     runs: 'bot=2 web',
     settings: { bot: { healthCheckScript: './ok' } },
     says: [
-      /^redis in jobs\.yaml is left out: its image tool-containers\/redis:latest is not built from this source \(line 1\)\.$/,
+      /^redis in jobs\.yaml is not used: its image tool-containers\/redis:latest is not built from this repository \(line 1\)\.$/,
     ],
   },
   {
     name: 'a jobs.yaml of another program',
     files: { 'jobs.yaml': 'apiVersion: batch/v1\nkind: Job\n' },
     runs: 'web',
-    says: [/^jobs\.yaml is not used, because it is no list of jobs/],
+    says: [/^jobs\.yaml is not used, because it has no list of jobs/],
   },
   {
     name: 'jobs.yaml beside toolforge.yaml',
@@ -370,13 +373,13 @@ const samples: readonly Sample[] = [
       'jobs.yaml': '- {name: a, command: ./a, schedule: "@daily"}\n',
     },
     runs: 'web',
-    says: [/^jobs\.yaml is not used, because toolforge\.yaml is there\.$/],
+    says: [/^jobs\.yaml is not used, because toolforge\.yaml is used\.$/],
   },
   {
     name: 'an unusable schedule in jobs.yaml',
     files: { 'jobs.yaml': '- name: a\n  command: ./a\n  schedule: every day\n' },
     refused:
-      /^the schedule every day of a in jobs\.yaml cannot be used: it has not five fields .* \(line 3\)$/,
+      /^the schedule every day of a in jobs\.yaml cannot be used: it does not have five fields .* \(line 3\)$/,
   },
   {
     name: 'service.template of a build of Toolforge',
@@ -397,7 +400,7 @@ const samples: readonly Sample[] = [
     runs: 'web',
     commands: { web: 'bash -c ./start.sh --fast' },
     service: { healthCheckPath: null, cpuCores: 3, memoryBytes: 6144 * MIB, replicas: 2 },
-    says: [/^type of service\.template: bookworm chooses nothing here/],
+    says: [/^type of service\.template: bookworm has no effect here/],
   },
   {
     name: 'service.template and toolforge.yaml: service.template wins, and the path replaces the script',

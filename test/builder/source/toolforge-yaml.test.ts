@@ -127,8 +127,12 @@ describe('what is refused, with what to write instead', () => {
   for (const { name, text, message, hint } of [
     { name: 'no YAML', text: 'components: [', message: /not valid YAML/, hint: /schedule: "@daily"/ },
     { name: 'a long file', text: `# ${'x'.repeat(17_000)}`, message: /larger than 16 kB/, hint: /smaller/ },
-    { name: 'components that are none', text: 'components: [a]\n', message: /does not hold components/ },
-    { name: 'a component that is none', text: 'components: {update: hello}\n', message: /update .*`run`/ },
+    {
+      name: 'components that are a list',
+      text: 'components: [a]\n',
+      message: /has no list of components below `components:`/,
+    },
+    { name: 'a component that is a word', text: 'components: {update: hello}\n', message: /update .*`run`/ },
     { name: 'no run', text: 'components: {update: {component_type: scheduled}}\n', message: /no `run`/ },
     { name: 'another kind', text: one('command: x', 'one-off'), message: /one-off/, hint: /scheduled/ },
     {
@@ -151,7 +155,11 @@ describe('what is refused, with what to write instead', () => {
       hint: /"@daily"/,
     },
     { name: 'six fields', text: one('command: x, schedule: "* * * * * *"'), message: /five fields/ },
-    { name: 'no such day', text: one('command: x, schedule: "0 0 31 2 *"'), message: /no such day/ },
+    {
+      name: 'no such day',
+      text: one('command: x, schedule: "0 0 31 2 *"'),
+      message: /this day does not exist/,
+    },
     { name: 'no such word', text: one('command: x, schedule: "@reboot"'), message: /@reboot.*@hourly/ },
     { name: 'too many retries', text: scheduled('retry: 6'), message: /retry .* 6/, hint: /0 to 5/ },
     { name: 'half a second', text: scheduled('timeout: 0.5'), message: /timeout/, hint: /whole number/ },
@@ -161,17 +169,21 @@ describe('what is refused, with what to write instead', () => {
       text: one('command: x', 'scheduled', 'a'.repeat(53)),
       message: /cannot be the name/,
     },
-    { name: 'web', text: one('command: x, schedule: "@daily"', 'scheduled', 'web'), message: /stays up/ },
+    {
+      name: 'web',
+      text: one('command: x, schedule: "@daily"', 'scheduled', 'web'),
+      message: /`web` gets the requests .* and runs all the time/,
+    },
     { name: 'release', text: one('command: x', 'continuous', 'release'), message: /before each release/ },
     {
       name: 'two that get requests',
       text: 'components: {a: {component_type: continuous, run: {command: web}}, web: {component_type: continuous, run: {command: x}}}\n',
-      message: /requests: a, web/,
+      message: /more than one component for the requests of visitors: a, web/,
     },
     {
       name: 'more scheduled components than a tool may have',
       text: `components:\n${[1, 2, 3, 4].map((n) => `  c${n}: {component_type: scheduled, run: {command: x, schedule: "@daily"}}\n`).join('')}`,
-      message: /4 scheduled components, and a tool may have 3/,
+      message: /4 scheduled components, but at most 3 are allowed/,
       hint: /scheduled_processes/,
     },
     {
@@ -318,7 +330,7 @@ describe('the processes of an artifact', () => {
   test('a type in formation that the tool does not have causes a warning', () => {
     const { warnings } = merge(['web', 'worker'], [], { formation: { workr: 1 } });
     assert.deepEqual(warnings, [
-      'formation in app.json: workr is not used, because no process of that type can be kept running (there are web, worker).',
+      'formation in app.json: workr is not used, because the build has no process type of this name that can be kept running (it has web, worker).',
     ]);
   });
 
@@ -330,7 +342,10 @@ describe('the processes of an artifact', () => {
 
   test('a component’s command of one word that is not a process type causes a warning', () => {
     const { warnings } = merge(['web', 'sync'], [component('nightly', 'snyc')]);
-    assert.match(warnings.join('\n'), /snyc is no process type \(there are web, sync\).*program/);
+    assert.match(
+      warnings.join('\n'),
+      /snyc\. The build has no process type of this name \(it has web, sync\).*program snyc/,
+    );
   });
 });
 

@@ -92,15 +92,15 @@ export function readComponents(
   if (entries.length > MAX_COMPONENTS)
     throw yaml.refusal(
       [],
-      `${yaml.path} has ${entries.length} components`,
-      `A tool has at most ${MAX_COMPONENTS}.`,
+      `${yaml.path} has ${entries.length} components, but at most ${MAX_COMPONENTS} are allowed`,
+      'Let one component do the work of several, and push again.',
     );
   const twice = entries.find(({ name }, index) => entries.findIndex((one) => one.name === name) !== index);
   if (twice !== undefined)
     throw yaml.refusal(
       twice.path,
       `${twice.place} has the name of another one`,
-      'Give it another name, and push again.',
+      'Give one of them another name, and push again.',
     );
   const published = onlyPublished(yaml, entries);
   const withPort = entries.filter(({ kind, run }) => kind === 'continuous' && (run['port'] ?? null) !== null);
@@ -130,7 +130,7 @@ function readComponent(
     throw yaml.refusal(
       [...path, spelled('health_check_script')],
       `${place} has both ${spelled('health_check_http')} and ${spelled('health_check_script')}`,
-      'Leave one of them, and push again.',
+      'Keep only one of them, and push again.',
     );
   }
   let settings: Partial<ServiceSettings> = {};
@@ -169,8 +169,8 @@ function onlyPublished(yaml: SettingsFile, entries: readonly ComponentEntry[]): 
   if (second === undefined) return first;
   throw yaml.refusal(
     second.path,
-    `more than one component of ${yaml.path} is to get the requests: ${published.map(({ name }) => shown(name)).join(', ')}`,
-    `Leave \`${second.spelled('publish')}\` and the command \`web\` to one of them, and push again.`,
+    `${yaml.path} has more than one component for the requests of visitors: ${published.map(({ name }) => shown(name)).join(', ')}`,
+    `Only one component can get the requests. Keep \`${second.spelled('publish')}\` or the command \`web\` in one component, remove them from the others, and push again.`,
   );
 }
 
@@ -179,20 +179,20 @@ function assertName(yaml: SettingsFile, { name, kind, place, path }: ComponentEn
     throw yaml.refusal(
       path,
       `${place} cannot be the name of a component`,
-      `Take lower-case letters, digits, - and _, at most ${longestName}, and push again.`,
+      `Use a name of lower-case letters, digits, - and _, with at most ${longestName} characters, and push again.`,
     );
   }
   const meaning =
     name === 'release'
-      ? 'is what runs before each release'
+      ? 'runs before each release'
       : name === 'web' && kind !== 'continuous'
-        ? 'is what gets the requests, and stays up'
+        ? 'gets the requests of visitors and runs all the time'
         : null;
   if (meaning === null) return;
   throw yaml.refusal(
     path,
-    `${place} cannot be: the process of that name ${meaning}`,
-    'Give it another name.',
+    `${place} cannot have this name, because the process \`${name}\` ${meaning}`,
+    'Give it another name, and push again.',
   );
 }
 
@@ -209,13 +209,13 @@ function commandOf(yaml: SettingsFile, { place, path, run }: ComponentEntry): st
     throw yaml.refusal(
       path,
       `${place} has no command`,
-      'Write `command: ` and a process type of the Procfile or a line for a shell below its `run:`, and push again.',
+      'Below its `run:`, write `command:` with a process type of the Procfile, or with a command line, and push again.',
     );
   }
   throw yaml.refusal(
     [...path, 'command'],
-    `the command of ${place} holds a control character or is longer than 8192 characters`,
-    'Write it on one line, or into a script that it starts, and push again.',
+    `the command of ${place} has more than one line, has a control character, or is longer than 8192 characters`,
+    'Write the command on one line. If it is long, move it into a script, and let the command start this script.',
   );
 }
 
@@ -225,7 +225,7 @@ function readTimes(yaml: SettingsFile, entry: ComponentEntry, seed: string): Sch
   const at = [...path, 'schedule'];
   if (typeof given !== 'string') {
     const problem =
-      given === undefined ? 'has no schedule' : `has the schedule ${shown(given)}, which is no text`;
+      given === undefined ? 'has no schedule' : `has the schedule ${shown(given)}, which is not a text`;
     throw yaml.refusal(
       at,
       `${place} ${problem}`,
@@ -252,8 +252,8 @@ function count(yaml: SettingsFile, { place, path, run }: ComponentEntry, key: st
   if (isWhole(value, 0, most)) return value;
   throw yaml.refusal(
     [...path, key],
-    `${key} of ${place} is ${shown(value)}`,
-    `Write a whole number from 0 to ${most}.`,
+    `${key} of ${place} is ${shown(value)}, which is not a whole number from 0 to ${most}`,
+    `Write a whole number from 0 to ${most}, and push again.`,
   );
 }
 
@@ -262,7 +262,7 @@ function assertFewScheduled(yaml: SettingsFile, components: readonly Component[]
   if (scheduled <= most) return;
   throw yaml.refusal(
     [],
-    `${yaml.path} has ${scheduled} scheduled components, and a tool may have ${most} (scheduled_processes)`,
-    'Let one of them do the work of several, or ask the operator for a higher scheduled_processes.',
+    `${yaml.path} has ${scheduled} scheduled components, but at most ${most} are allowed (scheduled_processes)`,
+    'Let one component do the work of several, or ask the operator to raise scheduled_processes.',
   );
 }

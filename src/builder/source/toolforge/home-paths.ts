@@ -54,12 +54,12 @@ export async function withoutHome(
   if (moved.length > 0)
     yaml.warn(
       [],
-      `${yaml.path}: ${list(moved)} will use files of the repository and programs of the build, because the home folder is empty here`,
+      `${yaml.path}: ${list(moved)} will use files of the repository and programs of the build, because the tool’s home folder is empty here`,
     );
   if (lost.length > 0)
     yaml.warn(
       [],
-      `${yaml.path}: ${list(lost)} will not find files in /data/project or the home folder, which is empty here. Commands start in the folder of the repository, so name its files without /data/project`,
+      `${yaml.path}: ${list(lost)} will not find files in /data/project or in the home folder, because both are empty here. Commands start at the top of the repository: write \`./run.sh\` for its file run.sh`,
     );
   return changed;
 }

@@ -15,10 +15,7 @@ const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
   const jobs = Array.isArray(yaml.content) ? yaml.content.filter(isMapping) : [];
   if (!jobs.some((job) => job['name'] !== undefined && job['command'] !== undefined)) {
-    yaml.warn(
-      [],
-      `${yaml.path} is not used, because it is no list of jobs with a name, a command and an image`,
-    );
+    yaml.warn([], `${yaml.path} is not used, because it has no list of jobs with \`name\` and \`command\``);
     return [];
   }
   const own = ownImage(jobs, tool);
@@ -28,7 +25,7 @@ export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[]
       throw yaml.refusal(
         [index],
         `a job of ${yaml.path} has no name`,
-        'Write `- name: NAME`, and push again.',
+        'Begin each job with a line `- name: NAME`, and push again.',
       );
     }
     const { name: _, continuous, wait: __, image, 'no-filelog': ___, ...run } = job;
@@ -37,7 +34,7 @@ export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[]
     if (built !== undefined && builtName(built) !== own) {
       yaml.warn(
         [index, 'image'],
-        `${place} is left out: its image ${shown(image)} is not built from this source`,
+        `${place} is not used: its image ${shown(image)} is not built from this repository`,
       );
       return [];
     }

@@ -62,8 +62,8 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
   if (found.length > 1) {
     throw new DeployError(
       'BUILD_SERVICE_TEMPLATE',
-      `there is more than one ${file}: ${found.map(({ path }) => path).join(', ')}`,
-      'Keep one of them, at the top of the repository, and push again.',
+      `the repository has more than one ${file}: ${found.map(({ path }) => path).join(', ')}`,
+      'Keep only one of them, at the top of the repository, and push again.',
     );
   }
   const content = template.mapping;
@@ -101,13 +101,13 @@ function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>
 /** Checks `type` of service.template. The buildpacks read it themselves, so this only warns about a useless value. */
 function readType(value: unknown): ReturnType<Reader> {
   if (typeof value === 'string' && /^(buildservice$|python|node|php|perl)/.test(value)) return {};
-  return `${shown(value)} chooses nothing here; what is built is found out by the files`;
+  return `${shown(value)} has no effect here, because the files of the repository decide how the tool is built`;
 }
 
 function readMount(value: unknown): ReturnType<Reader> {
   if (value === 'none') return {};
   if (value === 'all') {
-    return 'there is no NFS here: home folders, dumps and files that were written earlier are not mounted';
+    return 'there is no NFS here, so the tool cannot read home folders, dumps or files that were written earlier';
   }
-  return `${shown(value)} is not used: none and all are known`;
+  return `${shown(value)} is not used: the known values are none and all`;
 }

@@ -16,9 +16,9 @@ const climbs = /(?:\/|%2f)(?:\.|%2e){1,2}(?=\/|%2f|$)|\\|%5c/i;
 
 export function readPath(value: unknown): Read {
   if (typeof value !== 'string' || !/^\/[\x21-\x7e]{0,1023}$/.test(value))
-    return 'it is not used: it must begin with / and hold no space';
+    return 'it is not used: it must begin with / and have no spaces';
   if (climbs.test(value.replace(/[?#].*$/, '')))
-    return 'it is not used: it must hold no . or .. as a part, and no backslash';
+    return 'it is not used: it must not have the parts /./ or /../, or a backslash';
   return { healthCheckPath: value };
 }
 
@@ -35,7 +35,7 @@ export function readCpu(value: unknown): Read {
 export function readMemory(value: unknown): Read {
   const bytes = parseQuantity(value);
   if (bytes === null) return `${shown(value)} is not used: write it as 512Mi or 1Gi`;
-  if (bytes < smallestMemory) return `${shown(value)} is not used: less than 16Mi is too little to start`;
+  if (bytes < smallestMemory) return `${shown(value)} is not used: a tool needs at least 16Mi to start`;
   return { memoryBytes: Math.floor(bytes) };
 }
 
@@ -46,7 +46,7 @@ export function readPort(value: unknown): Read {
 
 export function readScript(value: unknown): Read {
   const script = readCommandLine(value);
-  return script === null ? 'it is not used: it must be one line for a shell' : { healthCheckScript: script };
+  return script === null ? 'it is not used: it must be a command on one line' : { healthCheckScript: script };
 }
 
 /**

@@ -41,12 +41,14 @@ export async function readToolforgeYaml(source: string, options: ToolforgeOption
     try {
       const one = await SettingsFile.read(source, parts, {
         code: isOfJobs ? 'BUILD_JOBS_YAML' : 'BUILD_TOOLFORGE_YAML',
-        hint: isOfJobs ? 'Correct or remove it, and push again.' : EXAMPLE,
+        hint: isOfJobs ? 'Correct the file or remove it, and push again.' : EXAMPLE,
       });
       if (one !== null) found.push(one);
     } catch (error) {
       if (!(error instanceof DeployError) || !isOfJobs || !ofOthers.test(error.message)) throw error;
-      warnings.push(`${parts.join('/')} is not used, because it is no file of Toolforge: ${error.message}.`);
+      warnings.push(
+        `${parts.join('/')} is not used, because it is probably a file of another program: ${error.message}.`,
+      );
     }
   }
   const [yaml, ...others] = found;
@@ -56,13 +58,13 @@ export async function readToolforgeYaml(source: string, options: ToolforgeOption
   const entries = isOfJobs ? jobEntries(yaml, options.tool) : componentEntries(yaml, options.tool);
   const startInHome = new Set(entries.filter((entry) => entry.startsInHome).map(({ name }) => name));
   const components = await withoutHome(yaml, source, readComponents(yaml, entries, options), startInHome);
-  const unused = others.map(({ path }) => `${path} is not used, because ${yaml.path} is there.`);
+  const unused = others.map(({ path }) => `${path} is not used, because ${yaml.path} is used.`);
   return { components, warnings: [...warnings, ...yaml.warnings, ...unused] };
 }
 
 async function misspeltFile(source: string): Promise<string[]> {
   const name = (await namesIn(source)).find((one) => misspelt.test(one));
-  return name === undefined ? [] : [`${name} is not used: rename it to ${file}, with that spelling.`];
+  return name === undefined ? [] : [`${name} is not used: rename it to ${file} (exactly this name).`];
 }
 
 function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
@@ -70,11 +72,14 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
   yaml.warnOfUnknown([], file, Object.keys(content), topKeys);
   const version = content['config_version'] ?? 'v1beta1';
   if (version !== 'v1beta1')
-    yaml.warn(['config_version'], `config_version of ${file} is ${shown(version)}, and is read as v1beta1`);
+    yaml.warn(
+      ['config_version'],
+      `config_version of ${file} is ${shown(version)}, but this server only knows v1beta1, and reads it as that`,
+    );
   if (content['defaults'] !== undefined) yaml.hasNoEffect('defaults');
   const given = content['components'] ?? {};
   if (!isMapping(given))
-    throw yaml.refusal(['components'], `components in ${file} does not hold components`, EXAMPLE);
+    throw yaml.refusal(['components'], `${file} has no list of components below \`components:\``, EXAMPLE);
   const own = ownRepository(yaml, given, tool);
   return Object.entries(given).flatMap(([name, value]) => {
     const path = ['components', name];
@@ -82,7 +87,7 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
     if (!isMapping(value) || !isMapping(value['run'])) {
       const isFlat = isMapping(value) && (value['command'] ?? value['schedule']) !== undefined;
       const hint = isFlat
-        ? 'Write `run:` below its name, and its other lines below `run:`, further right.'
+        ? 'Write a line `run:` below its name. Move its other lines below `run:`, and indent them by two more spaces.'
         : EXAMPLE;
       throw yaml.refusal(path, `${place} has no \`run\``, hint);
     }
@@ -94,7 +99,7 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
     if (repository !== null && repository !== own) {
       yaml.warn(
         [...path, 'build'],
-        `${place} is left out: it is built from ${shown(repository)}, and this server builds only what was pushed`,
+        `${place} is not used: it is built from ${shown(repository)}, but a push builds only its own repository`,
       );
       return [];
     }
@@ -103,7 +108,7 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
     if (kind !== 'continuous' && kind !== 'scheduled') {
       throw yaml.refusal(
         [...path, 'component_type'],
-        `${place} has the component_type ${shown(kind)}`,
+        `${place} has the unknown component_type ${shown(kind)}`,
         'Write `component_type: scheduled` or `continuous`, and push again.',
       );
     }
@@ -132,7 +137,7 @@ function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknow
   throw yaml.refusal(
     ['components'],
     `the components of ${file} are built from ${all.size} repositories, and none has the name ${tool}`,
-    'Leave only the components of this repository in its toolforge.yaml, or name the file’s own address as source_url, and push again.',
+    'Keep only the components of this repository in toolforge.yaml, or write the address of this toolforge.yaml as source_url, and push again.',
   );
 }
 
@@ -158,8 +163,8 @@ function repositoryOf(
   }
   throw yaml.refusal(
     ['components', name, 'build'],
-    `${shown(name)} in ${file} reuses the build of ${shown(reused)}, which is no other component`,
-    `Write one of ${Object.keys(given).slice(0, 10).map(shown).join(', ')}, or leave \`build\` out: every component runs in the build of this push.`,
+    `${shown(name)} in ${file} reuses the build of ${shown(reused)}, but there is no other component of this name`,
+    `Write one of ${Object.keys(given).slice(0, 10).map(shown).join(', ')}, or remove \`build\`: every component runs in the build of this push.`,
   );
 }
 

@@ -50,7 +50,8 @@ export function parseYaml(text: string): ParsedYaml {
     // The limit for aliases keeps a short file from expanding to gigabytes.
     return { value: document.toJS({ maxAliasCount: 20 }) ?? {}, lines };
   } catch (cause) {
-    if (cause instanceof ReferenceError) return { why: 'is not valid YAML (it repeats too much by aliases)' };
+    if (cause instanceof ReferenceError)
+      return { why: 'cannot be read, because it uses too many YAML aliases (*name)' };
     throw cause;
   }
 }

@@ -57,7 +57,7 @@ export class SettingsFile {
       throw new DeployError(
         options.code,
         `${path} is larger than ${MAX_BYTES / 1024} kB`,
-        'Make it smaller, and push again.',
+        'Make the file smaller, and push again.',
       );
     });
     if (text === null) return null;
@@ -69,7 +69,11 @@ export class SettingsFile {
   /** The content. @throws DeployError if the file does not hold keys and values. */
   get mapping(): Readonly<Record<string, unknown>> {
     if (isMapping(this.content)) return this.content;
-    throw this.refusal([], `${this.path} does not hold lines of \`key: value\``, this.#options.hint);
+    throw this.refusal(
+      [],
+      `${this.path} must have lines of the form \`key: value\`, but has other text`,
+      this.#options.hint,
+    );
   }
 
   get warnings(): string[] {
@@ -103,7 +107,7 @@ export class SettingsFile {
     const names = unknown.slice(0, 10).map(shown).join(', ');
     const at = [...path, unknown[0] ?? ''];
     this.#warnings.push(
-      `${place} contains unknown keys: ${names}${this.#where(at)}. Known are: ${known.join(', ')}.`,
+      `${place} contains unknown keys: ${names}${this.#where(at)}. They are not used. The known keys are: ${known.join(', ')}.`,
     );
   }
 

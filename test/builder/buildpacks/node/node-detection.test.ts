@@ -25,7 +25,7 @@ const LINTERS = { devDependencies: { eslint: '9' }, scripts: { lint: 'eslint .',
 const SERVER = { dependencies: { express: '5' }, scripts: { start: 'node server.js' } };
 const VITE = { scripts: { dev: 'vite', build: 'vite build' }, devDependencies: { vite: '7' } };
 const ASIDE =
-  'note: package.json is left aside: it has no start script, no build script and no dependencies but development tools';
+  'note: package.json is not used: it has no start script, no build script and no dependencies but development tools';
 
 const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ['a start script', { 'package.json': json(SERVER) }, ['node 24', 'npm']],
@@ -41,7 +41,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
       'gadget.js': 'mw.hook("x");\n',
       'www/js/package.json': json(SERVER),
     },
-    ['note: package.json is left aside, because www/js/package.json has the start script', 'node 24', 'npm'],
+    ['note: package.json is not used, because www/js/package.json has the start script', 'node 24', 'npm'],
   ],
   ['dependencies alone', { 'package.json': json({ dependencies: { a: '1' } }) }, ['node 24', 'npm']],
   [
@@ -70,7 +70,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     { 'package.json': json({ ...SERVER, engines: { node: '22' } }), '.nvmrc': 'twenty\n' },
     [
       'node 22 (package.json)',
-      'note: .nvmrc line 1 is left aside: "twenty" is not a version of Node, and package.json line 9 names one',
+      'note: .nvmrc line 1 is not used: "twenty" is not a version of Node, and package.json line 9 names one',
       'npm',
     ],
   ],
@@ -127,7 +127,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     'a package.json in another folder',
     { 'frontend/package.json': json(VITE), 'app.py': '' },
     [
-      'note: frontend/package.json is left aside, because only a package.json at the top is used. Its build script can build frontend: npm --prefix frontend ci && npm --prefix frontend run build',
+      'note: frontend/package.json is not used, because only a package.json at the top is used. Its build script can build frontend: npm --prefix frontend ci && npm --prefix frontend run build',
     ],
   ],
   ['a main file', { 'package.json': json({ main: 'bot.js' }), 'bot.js': '' }, ['node 24', 'npm']],
@@ -142,7 +142,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     'package.json that is no JSON in a Python tool',
     { 'package.json': '{"a": 1,}', 'app.py': '' },
     [
-      'note: package.json is left aside, because the tool is written in Python: line 1 is not valid JSON: a comma too many',
+      'note: package.json is not used, because the tool is written in Python: line 1 is not valid JSON: a comma too many',
     ],
   ],
   ['yarn.lock', { 'package.json': json(SERVER), 'yarn.lock': '' }, ['node 24', 'yarn']],
@@ -160,7 +160,11 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   [
     'two lock files',
     { 'package.json': json(SERVER), 'yarn.lock': '', 'package-lock.json': '{}' },
-    ['node 24', 'yarn', 'note: package-lock.json is not used, because yarn installs the packages: delete it'],
+    [
+      'node 24',
+      'yarn',
+      'note: package-lock.json is not used, because yarn installs the packages. Delete package-lock.json',
+    ],
   ],
   [
     'two lock files and packageManager',
@@ -172,7 +176,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     [
       'node 24',
       'npm 10.9.4 (packageManager in package.json)',
-      'note: yarn.lock is not used, because npm installs the packages (packageManager in package.json): delete it',
+      'note: yarn.lock is not used, because npm installs the packages (packageManager in package.json). Delete yarn.lock',
     ],
   ],
   [
@@ -181,7 +185,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     [
       'node 24',
       'npm',
-      'note: bun.lock is not used, because bun is not available here: npm installs what package.json says',
+      'note: bun.lock is not used, because bun is not available here. npm installs the packages of package.json',
     ],
   ],
   ['index.html', { 'index.html': '', 'app.js': '' }, ['static site (index.html)']],

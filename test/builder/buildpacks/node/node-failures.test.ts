@@ -38,7 +38,7 @@ for (const { what, files, reason } of [
     what: 'a range that no version fits',
     files: { 'package.json': json({ ...start, engines: { node: '>=99' } }) },
     reason:
-      /package\.json line 6 asks for Node >=99, which cannot be had\. Ask for one of these: 10 11 12 .* 24 /,
+      /package\.json line 6 asks for Node >=99, which is not available\. Ask for one of these: 10 11 12 .* 24 /,
   },
   {
     what: 'a package.json with a superfluous comma',
@@ -60,23 +60,23 @@ for (const { what, files, reason } of [
     what: 'a package manager that does not exist',
     files: { 'package.json': json({ ...start, packageManager: 'pnpm@9.99.99' }) },
     reason:
-      /pnpm 9\.99\.99 cannot be had from the npm registry: packageManager in package\.json asks for it\.$/,
+      /pnpm 9\.99\.99 is not available from the npm registry: packageManager in package\.json asks for it\.$/,
   },
   {
     what: 'a package-lock.json that lacks a package',
     files: { 'package.json': json(ms), 'package-lock.json': lock({}) },
     reason:
-      /package-lock\.json is out of step with package\.json \(Missing: ms@2\.1\.3 from lock file\): run `npm install`, and commit package-lock\.json\.$/,
+      /package-lock\.json does not match package\.json \(Missing: ms@2\.1\.3 from lock file\)\. Run `npm install`, and commit package-lock\.json\.$/,
   },
   {
     what: 'a yarn.lock that lacks a package',
     files: { 'package.json': json(ms), 'yarn.lock': '# yarn lockfile v1\n' },
-    reason: /yarn\.lock is out of step with package\.json: run `yarn install`, and commit yarn\.lock\.$/,
+    reason: /yarn\.lock does not match package\.json\. Run `yarn install`, and commit yarn\.lock\.$/,
   },
   {
     what: 'a yarn.lock of yarn 4 that lacks a package',
     files: { 'package.json': json(ms), 'yarn.lock': '__metadata:\n  version: 8\n  cacheKey: 10c0\n' },
-    reason: /yarn\.lock is out of step with package\.json: /,
+    reason: /yarn\.lock does not match package\.json\. /,
   },
   {
     what: 'a pnpm-lock.yaml that lacks a package',
@@ -86,7 +86,7 @@ for (const { what, files, reason } of [
         "lockfileVersion: '9.0'\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\nimporters:\n  .: {}\n",
     },
     reason:
-      /pnpm-lock\.yaml is out of step with package\.json: run `pnpm install`, and commit pnpm-lock\.yaml\.$/,
+      /pnpm-lock\.yaml does not match package\.json\. Run `pnpm install`, and commit pnpm-lock\.yaml\.$/,
   },
   {
     what: 'npm and a package that does not exist',
@@ -204,12 +204,13 @@ for (const { what, files, reason } of [
   {
     what: 'a build script that makes no page',
     files: { 'package.json': json({ scripts: { build: 'true' } }) },
-    reason: /The script build made no index\.html in dist\/.*and package\.json has no start script: /,
+    reason: /The script build made no index\.html in dist\/.*Let it write the site there\. /,
   },
   {
     what: 'a static.json that names a folder that is missing',
     files: { 'index.html': '', 'static.json': '{"root": "site/"}' },
-    reason: /static\.json names the folder site\/, but there is none\.$/,
+    reason:
+      /static\.json asks for the folder site\/, which is not in the repository\. Correct root in static\.json\.$/,
   },
 ] as { what: string; files: Record<string, string>; reason: RegExp }[]) {
   test(`a Node tool that cannot be built is refused in one sentence: ${what}`, async () => {

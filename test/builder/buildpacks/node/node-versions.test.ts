@@ -94,18 +94,18 @@ for (const { what, files, says } of [
   {
     what: 'a version file that engines does not allow',
     files: { ...engines('22.x'), '.nvmrc': '18\n' },
-    says: ' !     .nvmrc line 1 asks for Node 18, but engines.node in package.json says "22.x", which counts.\n22.23.5',
+    says: ' !     .nvmrc line 1 asks for Node 18, but engines.node in package.json asks for "22.x". The version of engines.node is used.\n22.23.5',
   },
   { what: 'an exact version in engines', files: { ...engines('18.2.1'), '.nvmrc': '20\n' }, says: '18.2.1' },
   {
     what: 'a patch version that is missing',
     files: { ...engines('>=16'), '.node-version': '18.2.0\n' },
-    says: ' !     .node-version line 1 asks for Node 18.2.0, which cannot be had here: Node 18.2.2 is used.\n18.2.2',
+    says: ' !     .node-version line 1 asks for Node 18.2.0, which is not available: Node 18.2.2 is used.\n18.2.2',
   },
   {
     what: 'a minor version that is missing',
     files: { ...engines('20.99.0') },
-    says: ' !     package.json line 1 asks for Node 20.99.0, which cannot be had. Ask for one of these: 10 16 18 20 21 22 23 24 25 26 ',
+    says: ' !     package.json line 1 asks for Node 20.99.0, which is not available. Ask for one of these: 10 16 18 20 21 22 23 24 25 26 ',
   },
   { what: 'the newest version', files: { ...engines('>=16'), '.nvmrc': 'node\n' }, says: '26.12.1' },
   { what: 'the long-term support release', files: { ...engines('*'), '.nvmrc': 'lts/*\n' }, says: '24.22.3' },

@@ -75,7 +75,7 @@ for (const { installer, files, says } of [
   {
     installer: 'uv',
     files: { 'uv.lock': '' },
-    says: 'uv.lock belongs to a pyproject.toml, which is not in the repository: commit it.',
+    says: 'uv.lock belongs to a pyproject.toml, which is not in the repository. Commit pyproject.toml too.',
   },
   {
     installer: 'uv',
@@ -84,7 +84,7 @@ for (const { installer, files, says } of [
       'uv.lock':
         'version = 1\n[[package]]\nname = "a"\nversion = "0"\nsource = { virtual = "." }\ndependencies = [{ name = "flask" }]\n',
     },
-    says: 'uv.lock is older than pyproject.toml, and lacks Requests_Thing. Run `uv lock` and commit uv.lock.',
+    says: 'uv.lock does not match pyproject.toml: it lacks Requests_Thing. Run `uv lock` and commit uv.lock.',
   },
   {
     installer: 'uv',
@@ -94,12 +94,12 @@ for (const { installer, files, says } of [
   {
     installer: 'poetry',
     files: { 'poetry.lock': '' },
-    says: 'poetry.lock belongs to a pyproject.toml, which is not in the repository: commit it.',
+    says: 'poetry.lock belongs to a pyproject.toml, which is not in the repository. Commit pyproject.toml too.',
   },
   {
     installer: 'pipenv',
     files: { 'Pipfile.lock': '{}' },
-    says: 'Pipfile.lock belongs to a Pipfile, which is not in the repository: commit it.',
+    says: 'Pipfile.lock belongs to a Pipfile, which is not in the repository. Commit the Pipfile too.',
   },
 ]) {
   test(`the ${installer} buildpack refuses ${Object.keys(files).join(' and ')} that do not fit together: ${says.slice(0, 60)}`, async () => {

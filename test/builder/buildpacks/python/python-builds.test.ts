@@ -43,7 +43,7 @@ for (const { name, fixture, change, says } of [
       const path = join(folder, 'Pipfile');
       await writeFile(path, (await readFile(path, 'utf8')).replace('bottle =', 'requests = "*"\nbottle ='));
     },
-    says: /REFUSED .*pipenv exited 1: Pipfile\.lock is older than Pipfile\. Run `pipenv lock`/,
+    says: /REFUSED .*pipenv exited 1: Pipfile\.lock does not match Pipfile\. Run `pipenv lock`/,
   },
   {
     name: 'a uv.lock that is older than pyproject.toml',
@@ -55,7 +55,7 @@ for (const { name, fixture, change, says } of [
         (await readFile(path, 'utf8')).replace('"flask>=3.1"', '"flask>=3.1", "requests"'),
       );
     },
-    says: /REFUSED .*uv exited 1: uv\.lock is older than pyproject\.toml, and lacks requests/,
+    says: /REFUSED .*uv exited 1: uv\.lock does not match pyproject\.toml: it lacks requests/,
   },
   {
     name: 'requirements that do not fit together',
@@ -79,7 +79,7 @@ for (const { name, fixture, change, says } of [
         'from starlette.applications import Starlette\napp = Starlette()\n',
       );
     },
-    says: /REFUSED .*python-web exited 1: app\.py is an ASGI application, and no requirements install a server/,
+    says: /REFUSED .*python-web exited 1: app\.py is an ASGI application, which needs a server/,
   },
 ]) {
   test(`a Python tool is refused with the cause and what to do: ${name}`, async () => {

@@ -71,7 +71,7 @@ for (const { name, files, code, says } of [
     name: '.python-version that PowerShell wrote',
     files: { '.python-version': utf16('3.99\r\n') },
     code: PASS,
-    says: /^python 3\.99 \(\.python-version\)\nnote: \.python-version is read as UTF-16/,
+    says: /^python 3\.99 \(\.python-version\)\nnote: \.python-version is saved as UTF-16/,
   },
   {
     name: '.python-version with a byte order mark',
@@ -137,7 +137,7 @@ for (const { name, files, code, says } of [
     name: 'two version files',
     files: { '.python-version': '3.98\n', 'runtime.txt': 'python-3.99.1\n' },
     code: PASS,
-    says: /^python 3\.98 \(\.python-version\)\nnote: runtime\.txt asks for Python 3\.99\.1, but \.python-version counts/,
+    says: /^python 3\.98 \(\.python-version\)\nnote: runtime\.txt asks for Python 3\.99\.1, but \.python-version asks for 3\.98\. The version of \.python-version is used/,
   },
   {
     name: 'a service.template that breaks the range',
@@ -149,7 +149,7 @@ for (const { name, files, code, says } of [
     name: 'a virtual environment in the repository',
     files: { 'app.py': '', 'venv/pyvenv.cfg': '', 'www/python/venv/pyvenv.cfg': '' },
     code: PASS,
-    says: /note: venv is left aside: .*\nnote: www\/python\/venv is left aside/,
+    says: /note: the virtual environment venv is not used, .*\nnote: the virtual environment www\/python\/venv is not used/,
   },
 ]) {
   test(`the python buildpack finds the version that a tool asks for: ${name}`, async () => {

@@ -177,22 +177,19 @@ for (const { name, files, programs, web } of [
 test('an ASGI application without a server is refused with the package to add', async () => {
   const { code, output } = await webOf({ 'main.py': FASTAPI }, ['gunicorn']);
   assert.equal(code, 1);
-  assert.match(
-    output,
-    /main\.py is an ASGI application, and no requirements install a server for it: add uvicorn/,
-  );
+  assert.match(output, /main\.py is an ASGI application, which needs a server\. Add uvicorn/);
 });
 
 for (const { name, files, said } of [
   {
     name: 'without a file that names packages',
     files: { 'www/python/src/app.py': 'import re, pymysql\ndef app(environ, start_response):\n  "\\d"\n' },
-    said: / ! {5}www\/python\/src\/app\.py line 1 imports pymysql, but no file names the packages to install\. Write pymysql and the others into www\/python\/src\/requirements\.txt\.$/m,
+    said: / ! {5}www\/python\/src\/app\.py line 1 imports pymysql, but no file names the packages to install\. Make a file www\/python\/src\/requirements\.txt with pymysql and your other packages, one on each line\.$/m,
   },
   {
     name: 'that requirements.txt lacks',
     files: { 'app.py': `${FLASK}import MySQLdb\n`, 'requirements.txt': 'flask\n' },
-    said: / ! {5}app\.py line 3 imports MySQLdb, but requirements\.txt does not install it\. Add mysqlclient\.$/m,
+    said: / ! {5}app\.py line 3 imports MySQLdb, but requirements\.txt does not name its package\. Add mysqlclient\.$/m,
   },
 ]) {
   test(`a web application that imports a package ${name} is refused`, async () => {

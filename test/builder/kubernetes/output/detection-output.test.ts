@@ -50,8 +50,8 @@ ERROR: No buildpack groups passed detection.
 const nothing = { files: [], overlooked: [], warnings: [] };
 const lost = {
   files: ['package.json', 'procfile.txt'],
-  overlooked: ['procfile.txt is not used: rename it to Procfile, with that spelling'],
-  warnings: ['Submodules are not checked out.'],
+  overlooked: ['procfile.txt is not used: rename it to Procfile (exactly this name)'],
+  warnings: ['Git submodules are not supported.'],
 };
 const limits = { processes: null, memoryBytes: 2 ** 31, fileBytes: 2 ** 31 };
 
@@ -102,7 +102,7 @@ test('if no buildpack detects the tool, the push shows each output once and what
     '         Python: requirements.txt, pyproject.toml, Pipfile, setup.py, or a file that ends in .py',
     '         Node: package.json with dependencies, a build script or a start script',
     '       node: package.json is only for linters',
-    ' !     Submodules are not checked out.',
+    ' !     Git submodules are not supported.',
   ]);
 });
 
