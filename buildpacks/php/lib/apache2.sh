@@ -58,6 +58,10 @@ DocumentRoot "$root"
 </FilesMatch>
 RedirectMatch 404 "(?i)(^|/)\.(?!well-known(/|\$))"
 C
+  # These files are programs, often with passwords. A .htaccess can make Apache run them.
+  if ! grep -qsi cgi-script "$root/.htaccess"; then
+    printf '<FilesMatch "%s">\n  <If "-f %%{REQUEST_FILENAME} && %%{REQUEST_URI} !~ m#^/cgi-bin/#">\n    Require all denied\n  </If>\n</FilesMatch>\n' "$programs"
+  fi
   [[ ! -f $root/index.php ]] || printf '<Directory "%s">\n  <If "%%{IS_SUBREQ} == '"'false'"'">\n    FallbackResource /index.php\n  </If>\n</Directory>\n' "$root"
   [[ ! -f $root/vendor/autoload.php ]] || echo 'RedirectMatch 404 "^/vendor(/|$)"'
   [[ $root != "$PWD" ]] || echo 'RedirectMatch 404 "(?i)^/+(composer\.(json|lock|phar)|auth\.json|Procfile|Aptfile|project\.toml|service\.template|toolforge\.yaml|jobs\.yaml|app\.json)$"'

@@ -59,7 +59,11 @@ C
   if [[ -n $more_server ]]; then
     echo "    include \"$(realpath -- "$more_server")\";"
   else
-    echo '    location / { index index.php index.html index.htm; try_files $uri $uri/ '"$(if [[ -f $root/index.php ]]; then echo '/index.php$is_args$args'; else echo '=404'; fi);"' }'
+    missing='=404'
+    [[ ! -f $root/index.php ]] || missing='/index.php$is_args$args'
+    echo "    location / { index index.php index.html index.htm; try_files \$uri \$uri/ $missing; }"
+    # These files are programs, often with passwords.
+    echo "    location ~ \"$programs\" { if (-f \$request_filename) { return 403; } try_files \$uri $missing; }"
   fi
   [[ ! -f $root/vendor/autoload.php ]] || echo '    location ~ ^/vendor(/|$) { return 404; }'
   [[ $root != "$PWD" ]] || echo '    location ~* ^/+(composer\.(json|lock|phar)|auth\.json|Procfile|Aptfile|project\.toml|service\.template|toolforge\.yaml|jobs\.yaml|app\.json)$ { return 404; }'

@@ -27,6 +27,9 @@ test('a tool in public_html is served: PHP, files, CGI programs and no hidden fi
   assert.equal((await server.get(tool, '/style/page.css')).body, 'body { color: #36c }\n');
   assert.equal((await server.get(tool, '/.env')).status, 404);
   assert.equal((await server.get(tool, '/cgi-bin/hello.py')).body, 'Hello from CGI\n');
+  assert.match(pushed, /public_html\/config\.py does not run and is not sent, because it is a program/);
+  assert.equal((await server.get(tool, '/config.py')).status, 403);
+  assert.match((await server.get(tool, '/lost.py')).body, /^path \/lost\.py/m);
 });
 
 test('a PHP file with a syntax error answers 500, and the log says why', { skip }, async () => {
