@@ -16,7 +16,8 @@ const LOOK_MS = 200;
  * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
  * files, ports and processes. The first check that passes makes the file `mark`. Later, checks that fail end the process.
  * The output of a script goes into a file, because a pipe would wait for the programs that the script leaves running. The
- * last lines of this output are told whole, because a part of a config var would not be masked.
+ * last lines of this output are told whole, because a part of a config var would not be masked. Of a longer output, only
+ * the whole lines among its last 4,000 bytes are told.
  *
  * The arguments are the health check script, the path of the mark, and the command.
  */
@@ -26,7 +27,7 @@ check() {
   local status
   timeout -k 1 ${SCRIPT_SECONDS} bash -c "$script" >"$mark.said" 2>&1 </dev/null
   status=$?
-  said=$(tail -c 4000 "$mark.said" | tail -n 5)
+  said=$(tail -c 4000 "$mark.said" | if (($(wc -c <"$mark.said") > 4000)); then tail -n +2; else cat; fi | tail -n 5)
   return $status
 }
 tell() { printf 'health_check_script failed%s: %s\\n' "$1" "$said"; }

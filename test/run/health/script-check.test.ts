@@ -50,6 +50,15 @@ test('a config var is masked wherever it stands in the output of a health check 
   assert.match(seen, /health_check_script failed: \[config var API_KEY\]-0/);
 });
 
+test('threat 63: no part of a config var is told if a health check script prints a long line', async () => {
+  const script = `printf '%s%03980d\\nsecond line\\n' "$API_KEY" 0; false`;
+  const artifact = await bench.artifact({ 'worker.py': beating(0) }, [checked(worker(), script)]);
+  const release = releaseOf('long' as ToolName, 1, artifact, { API_KEY: 'first-half.second-half' });
+  const { seen } = await failing(rollOut(bench.runtime, release));
+  assert.match(seen, /health_check_script failed: second line/);
+  assert.doesNotMatch(seen, /half/);
+});
+
 test('a push is refused with the output of a health check script that never passes', async () => {
   const artifact = await bench.artifact({ 'worker.py': beating(0) }, [
     checked(worker(), 'echo no beat; false'),
