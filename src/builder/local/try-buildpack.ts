@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { chmod, cp, mkdtemp, symlink, writeFile } from 'node:fs/promises';
+import { chmod, cp, lstat, mkdtemp, realpath, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve, sep } from 'node:path';
 import { stringify } from 'smol-toml';
 import type { Config } from '../../config.ts';
 import { DeployError } from '../../core/errors.ts';
@@ -44,7 +44,8 @@ const PATH = '/usr/local/bin:/usr/bin:/bin';
  * of the server except `procfile`. Builds on the newest stack of the data folder, but keeps no artifact.
  *
  * @param options.openSandbox - Makes the sandbox for a temporary data folder.
- * @throws DeployError that says why the buildpack cannot be used or failed.
+ * @throws DeployError that says why the buildpack cannot be used or failed; `BAD_BUILDPACK` if a link in its folder leads
+ *   out.
  */
 export async function tryBuildpack(options: {
   readonly buildpack: string;
@@ -100,7 +101,12 @@ async function addBuildpack(
   const { folder: _, order } = await readBuildpacks(to);
   const same = order.flat().find(({ buildpack }) => buildpack.id === id)?.buildpack.folder;
   if (same !== undefined) await removeTree(join(to, same));
-  await cp(folder, join(to, same ?? 'tried'), { recursive: true, dereference: true });
+  const places = await Promise.all([folder, from].map((one) => realpath(one)));
+  const filter = async (path: string) => {
+    await assertInside(path, places);
+    return true;
+  };
+  await cp(folder, join(to, same ?? 'tried'), { recursive: true, dereference: true, filter });
   const tried = { id, version, optional: false };
   const groups = order.map((members) => {
     const group = members.map(({ buildpack, isOptional: optional }) =>
@@ -111,6 +117,23 @@ async function addBuildpack(
     return { group: group.toSpliced(procfile < 0 ? group.length : procfile, 0, tried) };
   });
   await writeFile(join(to, 'order.toml'), stringify({ order: groups }));
+}
+
+/**
+ * Checks that a link leads into one of the folders. The tried buildpack may be of anybody: the file behind a link to a key
+ * of this machine would be copied, and the buildpack would see it in the sandbox.
+ *
+ * @throws DeployError `BAD_BUILDPACK`
+ */
+async function assertInside(path: string, folders: readonly string[]): Promise<void> {
+  if (!(await lstat(path)).isSymbolicLink()) return;
+  const target = await realpath(path).catch(() => null);
+  if (target !== null && folders.some((folder) => `${target}${sep}`.startsWith(`${folder}${sep}`))) return;
+  throw new DeployError(
+    'BAD_BUILDPACK',
+    `the link ${path} leads out of the folder of the buildpack`,
+    'Put a copy of the file in the place of the link.',
+  );
 }
 
 async function madeBy(artifact: Artifact, sandbox: Sandbox, cache: string): Promise<Omit<Trial, 'plan'>> {
