@@ -10,6 +10,7 @@ import { firstLine } from './figures/first-line.ts';
 import { flask, flaskApt } from './figures/flask.ts';
 import { httpClone } from './figures/http-clone.ts';
 import { httpPush } from './figures/http-push.ts';
+import { languageBuilds } from './figures/languages.ts';
 import { largeSsh } from './figures/large-ssh.ts';
 import { lineDelay } from './figures/line-delay.ts';
 import { pushMemory } from './figures/push-memory.ts';
@@ -30,6 +31,7 @@ const figures: readonly Figure[] = [
   lineDelay,
   flask,
   flaskApt,
+  languageBuilds,
   start,
   httpClone,
   pushMemory,

@@ -101,7 +101,8 @@ function candidates(lines: readonly string[]): string[] {
   const index = lastError(others);
   const error = textOf(others[index]);
   if (npm !== null) {
-    // npm names only the script that failed. The output of the script says why. npm may put `npm error` before its lines.
+    // If a script failed, npm names only the script, and the script's output says why. npm may put `npm error` before each
+    // line of that output.
     const said = telling.map((line) => line.trim().replace(NPM, '$1'));
     const inScript = error ?? textOf(said[lastError(said)]);
     return [...(npm.isScript && inScript !== null ? [inScript] : []), npm.reason, withoutEnd(npm.reason)];

@@ -19,7 +19,7 @@ export interface Services {
   readonly tokens: DeployTokens;
   readonly audit: Audit;
   readonly followers: Followers;
-  /** The space on the disk that holds the releases. */
+  /** The space on the disk of the data folder. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
   readonly addresses: { readonly ssh: string; readonly http: string };

@@ -69,7 +69,7 @@ export class ServedRepository extends Git {
       info.on('error', (error: Error) => answer.destroy(error));
       info.accept();
     });
-    // node-git-server's type asks for a real request, but node-git-server uses only the methods of a stream.
+    // node-git-server's type asks for a real request, but a stream with these three properties is enough for it.
     const asked = Object.assign(request, { method: 'GET', url, headers: {} }) as unknown as IncomingMessage;
     withEnvironment(this.#repository.environment, () =>
       super.handle(asked, answer as unknown as ServerResponse),

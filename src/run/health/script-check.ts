@@ -64,7 +64,7 @@ export function withScript(argv: readonly string[], script: string, mark: string
 export interface ScriptCheck {
   readonly process: SandboxProcess;
   readonly name: string;
-  /** The path of the mark on this machine. */
+  /** The path, on this machine, of the file that the first passed check makes. The process may see it under another path. */
   readonly mark: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
