@@ -36,11 +36,12 @@ export async function pushSeen(
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const ended = once(child, 'close');
-  let last = '';
+  const said: string[] = [];
   createInterface({ input: child.stderr }).on('line', (text) => {
-    last = text;
+    said.push(text);
+    if (said.length > 20) said.shift();
     if (text.startsWith('remote: ')) onLine({ text: text.slice('remote: '.length), at: Date.now() });
   });
   const [code] = await ended;
-  if (code !== 0) throw new Error(`a push failed: ${last}`);
+  if (code !== 0) throw new Error(`a push failed: ${said.join('\n')}`);
 }

@@ -1,6 +1,9 @@
 # Makes the virtual environment of a Python tool. Sourced by the buildpacks that install packages. They all use uv, which
 # the buildpack python puts into PATH.
 
+# shellcheck source=text.sh
+source "$CNB_BUILDPACK_DIR/lib/text.sh"
+
 venv=$CNB_LAYERS_DIR/venv downloads=$CNB_LAYERS_DIR/downloads
 python=$(readlink -f "$(command -v python3)")
 
