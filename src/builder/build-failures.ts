@@ -4,7 +4,7 @@ import { mebibytes } from '../core/text/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
 import { failureHint } from './failure-hints.ts';
-import { failureReason } from './failure-reason.ts';
+import { failureReason, isRefusal } from './failure-reason.ts';
 import { otherLanguage } from './other-languages.ts';
 
 export function timedOut(limitMs: number, during: string): DeployError {
@@ -90,10 +90,22 @@ export interface FailedStep {
 const MAX_LINE_CHARACTERS = 2000;
 const NO_MEMORY =
   /\bMemoryError\b|JavaScript heap out of memory|Cannot allocate memory|std::bad_alloc|virtual memory exhausted/;
-const NO_PROCESS =
-  /(fork|spawn|pthread_create|BlockingIOError).*(Resource temporarily unavailable|EAGAIN)|can't start new thread/;
+const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
+const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
+const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
+const CORRECT_IT = 'Correct this, commit and push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
+
+/**
+ * Whether a line says that a process or thread could not start. One regular expression for the whole line would scan its
+ * rest at each `fork`.
+ */
+function lacksProcess(line: string): boolean {
+  if (line.includes("can't start new thread")) return true;
+  const end = Math.max(...NO_RESOURCE.map((words) => line.lastIndexOf(words, MAX_LINE_CHARACTERS)));
+  return end >= 0 && START_OF_PROCESS.test(line.slice(0, end));
+}
 
 /** Returns the error that says why a step failed. If a limit was the reason, names the limit. */
 export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
@@ -102,7 +114,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   const notPassable = passableErrorIn(text);
   if (notPassable !== null) return notPassable;
   if (step.isOutOfMemory || NO_MEMORY.test(text)) return outOfMemory(limits.memoryBytes, step.name);
-  if (NO_PROCESS.test(text)) return outOfProcesses(limits.processes, step.name);
+  if (step.lastLines.some(lacksProcess)) return outOfProcesses(limits.processes, step.name);
   if (step.signal === 'SIGXFSZ' || TOO_LARGE.test(text)) {
     return outOfDisk(limits.fileBytes, `a single file, written by ${step.name}`);
   }
@@ -119,7 +131,7 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   return new DeployError(
     'BUILD_FAILED',
     `${step.name} ${howItEnded}${colonAndReason}`,
-    failureHint(text) ?? 'Look for the first error in the lines above, correct it, commit and push again.',
+    failureHint(text) ?? (isRefusal(step.lastLines) ? CORRECT_IT : LOOK_ABOVE),
   );
 }
 

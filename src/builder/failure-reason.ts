@@ -26,6 +26,8 @@ export class LastLines {
 }
 
 const MAX_LENGTH = 160;
+/** A refusal of a buildpack also says what to do, so it may be longer. */
+const MAX_REFUSAL_LENGTH = 400;
 /** At most this many characters of a line are searched, because the expressions scan the rest of the line at each word. */
 const MAX_LINE = 1000;
 const REFUSAL = /^ !\s+/;
@@ -65,8 +67,8 @@ const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|locati
 const LABEL = /^(notarget|network)$/;
 
 /**
- * Why a step failed, in one line of at most 160 characters, taken from the last lines of its output. Null if no line has
- * words.
+ * Why a step failed, in one line of at most 160 characters, or 400 for a sentence of a buildpack. The line is taken from the
+ * last lines of the step's output. Null if no line has words.
  *
  * If the last line begins with ` ! `, the buildpack itself says why it failed, and that line is the reason. An earlier
  * line with ` ! ` was only a warning. Otherwise the reason is the error that a known program printed, with its last
@@ -74,14 +76,20 @@ const LABEL = /^(notarget|network)$/;
  */
 export function failureReason(lines: readonly string[]): string | null {
   const found = candidates(lines).filter((text) => text !== '');
-  return found.find((text) => text.length <= MAX_LENGTH) ?? beginning(found[0] ?? '');
+  const most = isRefusal(lines) ? MAX_REFUSAL_LENGTH : MAX_LENGTH;
+  return found.find((text) => text.length <= most) ?? beginning(found[0] ?? '', most);
 }
 
-/** As many of the first sentences as fit into 160 characters, or else the first characters. Null if the text is empty. */
-function beginning(text: string): string | null {
+/** Whether the last line that has words is one with which a buildpack itself says why it failed. */
+export function isRefusal(lines: readonly string[]): boolean {
+  return REFUSAL.test(lines.findLast((line) => HAS_WORDS.test(line.slice(0, MAX_LINE))) ?? '');
+}
+
+/** As many of the first sentences as fit into `most` characters, or else the first characters. Null if the text is empty. */
+function beginning(text: string, most: number): string | null {
   if (text === '') return null;
-  const end = text.slice(0, MAX_LENGTH).lastIndexOf('. ');
-  return end < 0 ? `${text.slice(0, MAX_LENGTH - 1).trimEnd()}…` : text.slice(0, end + 1);
+  const end = text.slice(0, most).lastIndexOf('. ');
+  return end < 0 ? `${text.slice(0, most - 1).trimEnd()}…` : text.slice(0, end + 1);
 }
 
 function candidates(lines: readonly string[]): string[] {

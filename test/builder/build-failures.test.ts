@@ -37,6 +37,29 @@ test('a warning of a buildpack is not the reason of a failure that comes later',
   );
 });
 
+test('the sentence of a buildpack may be long, because it says what to do, and the hint does not send people to other lines', () => {
+  const lastLines = ['-----> Installing', ` !     ${'The file a.lock is old. '.repeat(12)}Make it again.`];
+  const { message, hint } = stepFailed(
+    { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines },
+    limits,
+  );
+  assert.match(message, /Make it again\.$/);
+  assert.equal(hint, 'Correct this, commit and push again.');
+});
+
+for (const line of [
+  'fork: Resource temporarily unavailable',
+  'Error: spawn /bin/sh EAGAIN',
+  "RuntimeError: can't start new thread",
+]) {
+  test(`a step that lacks processes is told the limit: ${line}`, () => {
+    assert.equal(
+      why('make', line),
+      'pip started more processes and threads than the build’s limit of 64 (build_processes)',
+    );
+  });
+}
+
 test('threat 55: finding the reason in the last lines of a build is fast, however long they are', () => {
   const began = performance.now();
   assert.match(why(...Array.from({ length: 20 }, () => 'fork'.repeat(4000))), /^pip exited 1/);
@@ -49,6 +72,7 @@ test('threat 55: quotes in the output of a compiler do not hold up the server', 
   const lines = Array.from({ length: 8 }, () => ['error: no', 'x', quotes]).flat();
   assert.equal(why(...lines), 'pip exited 1: error: no');
   assert.match(why(...Array.from({ length: 40 }, () => 'pycairo'.repeat(2000))), /^pip exited 1/);
+  assert.match(why(...Array.from({ length: 120 }, () => 'fork '.repeat(2000))), /^pip exited 1/);
   const { user } = process.threadCpuUsage(before);
   assert.ok(user < 1_000_000, `${user} µs`);
 });

@@ -176,8 +176,8 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
   ],
   [
     'a buildpack: a refusal of several sentences',
-    ` !     The file requirements.txt has a line that pip does not know. ${'This is a very long explanation. '.repeat(5)}`,
-    'The file requirements.txt has a line that pip does not know. This is a very long explanation. This is a very long explanation. This is a very long explanation.',
+    ` !     The file requirements.txt has a line that pip does not know. ${'This is a very long explanation. '.repeat(50)}`,
+    `The file requirements.txt has a line that pip does not know.${' This is a very long explanation.'.repeat(10)}`,
   ],
   [
     'uv: a version that does not exist',

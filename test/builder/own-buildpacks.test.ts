@@ -72,6 +72,21 @@ test('a buildpack of the repository that does not take part is named', async () 
   });
 });
 
+for (const [file, text] of [
+  ['.slugignore', 'ci/\n'],
+  ['project.toml', `[io.buildpacks]\nexclude = ["greeter"]\n${NAMED}`],
+] as const) {
+  test(`if ${file} removes the folder of a buildpack that project.toml names, the push says so`, async () => {
+    await using builder = await ABuilder.open();
+    await using source = await sourceOf({ ...greeter, [file]: text, Procfile: 'web: greet\n' });
+    await assert.rejects(builder.build(source.folder), {
+      code: 'BUILD_SLUGIGNORE',
+      message:
+        /^\.slugignore, or exclude in project\.toml, removes files of a buildpack .*: wikibot\/greeter$/,
+    });
+  });
+}
+
 test('a buildpack of the repository cannot take the place of a buildpack of the server', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({

@@ -117,7 +117,7 @@ refresh_lists() {
   if grep -qE 'is not signed|NO_PUBKEY|EXPKEYSIG|couldn.t be verified' "$work/update"; then
     fail "The signatures of the package sources of this server cannot be verified: tell the operator."
   fi
-  fail "The servers of the Debian packages could not be reached ($(unreachable_host)): push again later, or tell the operator."
+  fail "The Debian package sources could not be reached ($(unreachable_host)): push again later, or tell the operator."
 }
 
 unreachable_host() {
@@ -158,7 +158,7 @@ explain() {
     name=${wanted[index]%%/*}
     if is_misread "$name" || grep -qE "^E: (Unable to locate package ${name//./\\.}|Package '${name//./\\.}' has no installation candidate)\$" "$work/resolve"; then
       nearest=$(nearest "$name")
-      fail "${place[index]}: there is no package $name. ${nearest:+Do you mean ${nearest//, / or }? }Search for it: https://packages.debian.org/$name"
+      fail "${place[index]}: there is no package $name. ${nearest:+Do you mean ${nearest//, / or }? }Search: https://packages.debian.org/$name"
     fi
     if grep -qE "^E: Release '.*' for '${name//./\\.}' was not found\$" "$work/resolve"; then
       fail "${place[index]}: ${wanted[index]#*/} has no package $name. Remove /${wanted[index]#*/}, or search: https://packages.debian.org/$name"

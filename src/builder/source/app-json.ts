@@ -75,7 +75,7 @@ export async function readAppJson(
     );
   }
   const formation = wanted.map(([type, given]) => [type, readProcess(type, given, text)] as const);
-  const env = readEnv(content, text);
+  const { env, unusable } = readEnv(content, text);
   const missing = env.flatMap(([name, one]) =>
     one.required && one.value === null && !one.isSecret && !Object.hasOwn(configVars, name) ? [name] : [],
   );
@@ -92,6 +92,11 @@ export async function readAppJson(
     ...(Object.hasOwn(Object(content['scripts']), 'postdeploy')
       ? ['To run a command before each release, write it as `release` into the Procfile.']
       : []),
+    ...(unusable.length === 0
+      ? []
+      : [
+          `${file}: ${unusable.slice(0, 10).map(shown).join(', ')} of env ${unusable.length === 1 ? 'is' : 'are'} not used. The name of a config var has capital letters, digits and _, and must not be one that the platform sets, such as PORT or PATH.`,
+        ]),
     ...(missing.length === 0
       ? []
       : [
@@ -128,14 +133,20 @@ interface Variable {
   readonly required: boolean;
 }
 
-function readEnv(content: Readonly<Record<string, unknown>>, text: string): (readonly [string, Variable])[] {
-  const env = entriesOf(content, 'env').map(([name, given]) => {
+/** The variables of `env`, and the names that no config var can have. @throws DeployError if a value cannot be used. */
+function readEnv(
+  content: Readonly<Record<string, unknown>>,
+  text: string,
+): { env: (readonly [string, Variable])[]; unusable: string[] } {
+  const { usable = [], unusable = [] } = Object.groupBy(entriesOf(content, 'env'), ([name]) =>
+    CONFIG_VAR_NAME.test(name) && !RESERVED_VARIABLE.test(name) ? 'usable' : 'unusable',
+  );
+  const env = usable.map(([name, given]) => {
     const { success, data } = variable.safeParse(given);
-    const isUsable = CONFIG_VAR_NAME.test(name) && !RESERVED_VARIABLE.test(name);
-    if (!success || !isUsable || data.value?.includes('\0')) {
+    if (!success || data.value?.includes('\0')) {
       throw refusal(
-        `${shown(name)} below env in ${file} cannot be a config var${lineOf(text, 'env', name)}`,
-        'Write `"API_KEY": {"value": "…"}`, with capital letters, digits and _, no name that the platform sets, and no NUL in the value, and push again.',
+        `${shown(name)} below env in ${file} has a value that a config var cannot have${lineOf(text, 'env', name)}`,
+        'Write `"API_KEY": {"value": "…"}`, with a text as the value, and push again.',
       );
     }
     const { value = null, required, generator } = data;
@@ -148,7 +159,7 @@ function readEnv(content: Readonly<Record<string, unknown>>, text: string): (rea
       'Set large values with `config set`, and push again.',
     );
   }
-  return env;
+  return { env, unusable: unusable.map(([name]) => name) };
 }
 
 function entriesOf(content: Readonly<Record<string, unknown>>, key: string): [string, unknown][] {

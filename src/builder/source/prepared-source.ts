@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { namesIn } from '../../core/disk/names-in.ts';
+import { DeployError } from '../../core/errors.ts';
 import { masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { BuildRequest } from '../builder.ts';
-import { type OwnBuildpacks, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
+import { type OwnBuildpacks, ownIds, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
 import { buildSecrets, readAppJson } from './app-json.ts';
 import type { ProcessRequests } from './components.ts';
 import { overlookedFiles } from './overlooked-files.ts';
@@ -61,14 +62,15 @@ export async function prepareSource(
   signal.throwIfAborted();
   const rewritten = await rewriteAsUtf8(folder, await namesIn(folder));
   const project = await readProjectToml(folder);
+  const own = await readOwnBuildpacks(folder);
   const leftOut = await applySlugignore(folder, project.exclude);
+  if (leftOut !== null) await assertNotLeftOut(folder, own);
   const files = (await namesIn(folder)).sort();
   const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
   const app = await readAppJson(folder, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
-  const own = await readOwnBuildpacks(folder);
   const mask = await masking(request.configVars);
   const warnings = [
     ...(leftOut?.warnings ?? []),
@@ -98,6 +100,21 @@ export async function prepareSource(
     webLine: procfile.web === null ? null : mask(procfile.web),
     overlooked: overlooked.map(mask),
   };
+}
+
+/** @throws DeployError `BUILD_SLUGIGNORE` if a buildpack that project.toml names was removed, or a file of it. */
+async function assertNotLeftOut(folder: string, own: OwnBuildpacks): Promise<void> {
+  const left = await readOwnBuildpacks(folder).then(ownIds, (error: unknown) => {
+    if (error instanceof DeployError) return [] as string[];
+    throw error;
+  });
+  const lost = ownIds(own).filter((id) => !left.includes(id));
+  if (lost.length === 0) return;
+  throw new DeployError(
+    'BUILD_SLUGIGNORE',
+    `.slugignore, or exclude in project.toml, removes files of a buildpack that project.toml names: ${lost.join(' or ')}`,
+    'Remove the pattern that matches the folder of the buildpack, commit and push again.',
+  );
 }
 
 /** Masks and shortens the warnings. Masks before it cuts, because a part of a config var would not be masked. */

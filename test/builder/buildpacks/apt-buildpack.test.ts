@@ -369,7 +369,7 @@ for (const { name, aptfile, why } of [
   {
     name: 'a pattern that fits too much',
     aptfile: 'lib*\n',
-    why: /Line 1 of the Aptfile: \d+ packages fit lib\*\. Write the names/,
+    why: /Line 1 of the Aptfile: \d+ packages match lib\*\. Write only the names/,
   },
   {
     name: 'a package that others only provide',

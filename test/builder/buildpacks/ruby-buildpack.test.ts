@@ -81,7 +81,7 @@ for (const [title, files, says] of [
   [
     'a range that does not have this Ruby',
     { Gemfile: 'ruby "~> 9.1", ">= 9.1.2"\n', 'config.ru': 'run 1' },
-    / ! {5}Gemfile line 1 asks for Ruby ~> 9\.1, >= 9\.1\.2, and only Ruby/,
+    / ! {5}Gemfile line 1 asks for Ruby ~> 9\.1, >= 9\.1\.2, but this server has only Ruby/,
   ],
   [
     'a .ruby-version that is not available',

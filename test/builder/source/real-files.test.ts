@@ -429,14 +429,21 @@ const samples: readonly Sample[] = [
     ],
   },
   {
-    name: 'app.json with a name that no config var can have',
-    files: { 'app.json': '{\n "env": {\n  "LD_PRELOAD": "x"\n }\n}' },
-    refused: /^LD_PRELOAD below env in app\.json cannot be a config var \(line 3\)$/,
+    name: 'app.json with names that no config var can have, which are not used',
+    files: {
+      'app.json':
+        '{"env": {"LD_PRELOAD": "x", "PORT": {"required": true}, "lower_case": "1", "GREETING": "hi"}}',
+    },
+    runs: 'web',
+    variables: { GREETING: 'hi' },
+    says: [
+      /^app\.json: LD_PRELOAD, PORT, lower_case of env are not used\. The name of a config var has capital letters/,
+    ],
   },
   {
     name: 'app.json with a value that no variable can have',
     files: { 'app.json': '{\n "env": {\n  "GREETING": {"value": "a\\u0000b"}\n }\n}' },
-    refused: /^GREETING below env in app\.json cannot be a config var \(line 3\)$/,
+    refused: /^GREETING below env in app\.json has a value that a config var cannot have \(line 3\)$/,
   },
   {
     name: 'project.toml with buildpacks of other servers, which have no effect',

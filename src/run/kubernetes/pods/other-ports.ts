@@ -19,6 +19,8 @@ const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8
 const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
+/** A process listens on few ports. */
+const MAX_LATE = 2;
 /**
  * Matches a port in a line of output: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a
  * time of day.
@@ -79,9 +81,10 @@ export class OtherPorts {
     const answers = await Promise.all(
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
-    // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its connection. If a network policy drops
-    // all packets, every answer is late, and that says nothing.
-    const isLateOpen = answers.includes('refused');
+    // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its connection.
+    // If many answers are late, the node is busy, or a network policy drops all packets, and that says nothing.
+    const late = answers.filter((answer) => answer === 'late' || answer === 'unreached');
+    const isLateOpen = answers.includes('refused') && late.length <= MAX_LATE;
     this.#ports = ports.filter((_, index) => {
       const answer = answers[index];
       if (answer === 'late' || answer === 'unreached') return isLateOpen;

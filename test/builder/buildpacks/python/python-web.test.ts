@@ -64,7 +64,7 @@ for (const text of [
     await using source = await ASource.of({ 'app.py': text });
     const { code, output } = await source.run('python-web', 'detect');
     assert.equal(code, 100, output);
-    assert.match(output, /^note: app\.py is no web process/);
+    assert.match(output, /^note: app\.py cannot be the web process/);
   });
 }
 

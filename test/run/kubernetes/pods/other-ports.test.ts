@@ -64,6 +64,12 @@ describe('the other ports of a process that does not listen on PORT', () => {
     assert.ok(!isElsewhere);
   });
 
+  test('if more than two ports of a pod leave requests unanswered, none of them counts as open, because the node is busy', async () => {
+    const silent = () => {};
+    const { seen } = await look({ 3000: silent, 5000: silent, 9123: silent });
+    assert.equal(seen.message, 'web.1 never opened a port that others can reach');
+  });
+
   test('a port of 127.0.0.1 in a process’s output is shown to the person who pushed, but does not count as open', async () => {
     const { seen, isElsewhere } = await look({}, ' * Debug mode: off\n * Running on http://127.0.0.1:8000\n');
     assert.equal(seen.message, 'web.1 never opened a port that others can reach; it printed 127.0.0.1:8000');
