@@ -39,7 +39,7 @@ why_not_startable() {
     '' | /*) return 0 ;;
     */*)
       if [[ ! -e $program && ! -L $program ]]; then
-        echo "there is no such file. Add it to the repository, or correct its path."
+        say_missing 'such file'
       elif [[ -f $program && ! -x $program ]]; then
         echo "that file is not executable. Run \`git update-index --chmod=+x $program\` and commit."
       fi
@@ -55,6 +55,59 @@ why_not_startable() {
     return 0
   done <<<"$path"
   what_to_add "$program"
+}
+
+# Prints why the script of an interpreter is missing, as the end of a sentence. Prints nothing if it is perhaps there.
+why_no_script() {
+  local word interpreter='' file=''
+  local -a words
+  read -ra words <<<"$1"
+  for word in "${words[@]}"; do
+    if [[ -z $interpreter ]]; then
+      [[ $word == exec ]] || interpreter=${word##*/}
+    elif [[ $word == -u || $word == -jar || $word =~ ^-[DX][^[:space:]]*$ || $word =~ ^--[a-z-]+=[A-Za-z0-9]+$ ]]; then
+      [[ $word != -jar ]] || interpreter=jar
+    else
+      file=$word
+      break
+    fi
+  done
+  case $interpreter in python | python[23]* | node | php | perl | ruby | bash | sh | jar) ;; *) return 0 ;; esac
+  [[ $file =~ ^[A-Za-z0-9_.][A-Za-z0-9_./+-]*$ && ! -e $file ]] || return 0
+  # Node adds the end of the name.
+  [[ $interpreter == node ]] && compgen -G "$file.*" >/dev/null && return
+  say_missing "$file"
+}
+
+# say_missing FILE: prints that the file is missing, and why if that is known
+say_missing() {
+  local pattern language file
+  while read -r pattern language; do
+    for file in $pattern; do
+      [[ -f $file ]] || continue
+      echo "there is no $1: $file is for $language, which no buildpack builds here. Compile the tool elsewhere, and commit the result."
+      return
+    done
+  done <<'L'
+project.clj Clojure
+deps.edn Clojure
+build.sbt Scala with sbt
+build.gradle Gradle
+build.gradle.kts Gradle
+*.sln .NET
+*.csproj .NET
+*.fsproj .NET
+mix.exs Elixir
+rebar.config Erlang
+gleam.toml Gleam
+stack.yaml Haskell
+*.cabal Haskell
+Package.swift Swift
+pubspec.yaml Dart
+shard.yml Crystal
+CMakeLists.txt C or C++
+L
+  echo "there is no $1. Add it to the repository, or correct its path."
 }
 
 # Tells whether a program of the base system belongs to a Debian package that the base system at run time lacks.
@@ -78,6 +131,8 @@ what_to_add() {
       echo "no requirements install it. Add $1 to requirements.txt."
       ;;
     python | python3 | pip) echo "nothing installs Python. Add a requirements.txt, which may be empty." ;;
+    bun | deno) echo "no buildpack installs it. Add $1 to the dependencies of package.json, and write \`npx $1\`." ;;
+    dotnet | sbt | mix | swift | julia) echo "no buildpack installs it. Compile the tool elsewhere, and commit the result." ;;
     node | npm | npx | yarn | pnpm) echo "nothing installs Node.js. Add a package.json with a start script." ;;
     bundle | rails | rake | puma | rackup | unicorn | sidekiq) echo "no Gemfile installs it. Add $1 to the Gemfile." ;;
     *)

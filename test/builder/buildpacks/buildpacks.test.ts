@@ -112,6 +112,30 @@ for (const { name, text, files = {}, code = 1, says } of [
     says: /web runs \.\/start\.sh .*, but there is no such file/,
   },
   {
+    name: 'a file of a language that no buildpack builds',
+    text: 'web: target/universal/stage/bin/site -Dhttp.port=$PORT\n',
+    files: { 'build.sbt': '' },
+    says: /web runs target\S+ .*, but there is no such file: build\.sbt is for Scala with sbt, which no buildpack builds here\. Compile/,
+  },
+  {
+    name: 'the script of an interpreter is missing',
+    text: 'web: bash target/site.sh\n',
+    files: { 'project.clj': '' },
+    says: /web runs bash .*, but there is no target\/site\.sh: project\.clj is for Clojure, which no buildpack/,
+  },
+  {
+    name: 'nothing is reported for a script that is there',
+    text: 'web: perl -Ilib site.pl $PORT\n',
+    files: { 'site.pl': '' },
+    code: 0,
+    says: /^(?![\s\S]* !)/,
+  },
+  {
+    name: 'a program without a buildpack',
+    text: 'web: deno run main.ts\n',
+    says: /but no buildpack installs it\. Add deno to the dependencies of package\.json, and write `npx deno`/,
+  },
+  {
     name: 'a file that is not executable',
     text: 'web: bin/start\n',
     files: { 'bin/start': '' },
@@ -147,6 +171,7 @@ for (const { name, text, files = {}, code = 1, says } of [
     'env -i gunicorn',
     'gunicorn;',
     'sh -c gunicorn',
+    'bash $HOME/start.sh',
   ].map((command) => ({
     name: `nothing is reported for ${command}`,
     text: `web: ${command}\n`,
