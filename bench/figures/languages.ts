@@ -82,7 +82,7 @@ const languages: readonly Language[] = [
     program: 'bundle',
     byHand: {
       first:
-        'rm -rf .bundle && bundle config set --local path .bundle/gems && bundle install --quiet --local',
+        'rm -rf .bundle && bundle config set --local path .bundle/gems && bundle config set --local without development && bundle install --quiet --local',
       again: 'bundle install --quiet --local',
     },
   },

@@ -45,8 +45,8 @@ export async function deploy(
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
   if (signal.reason instanceof ResumeLater && plan.artifact === null) {
-    // This stored reason tells the next server process to continue the deployment. A stored artifact alone does not,
-    // because a deployment that failed after its build has one too, even if its failure could not be stored.
+    // This stored reason tells the next server process to continue the deployment. A stored artifact is not enough: a
+    // deployment that failed after its build has one too, and looks unfinished if its failure could not be stored.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
     throw new BuildResumesLater(plan.deployment.id);
   }

@@ -26,7 +26,7 @@ const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
  * Checks a pushed object before any of its files is written to disk.
  *
  * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT`; `PATH_TOO_LONG`;
- * `TREE_TOO_LARGE`, which names the limit and the largest files and folders at the top.
+ * `TREE_TOO_LARGE`, which names the limit and the largest files and folders at the top of the commit.
  */
 export async function inspectCommit(
   repositories: Repositories,
@@ -173,7 +173,7 @@ class TreeCount {
     const named = largest.map(([name, bytes]) => `${printable(name)} ${mebibytes(bytes)}`).join(', ');
     return new DeployError(
       'TREE_TOO_LARGE',
-      `the commit has ${tooMuch}${named === '' ? '' : ` (the largest files and folders at the top: ${named})`}`,
+      `the commit has ${tooMuch}${named === '' ? '' : ` (the largest files and folders at its top: ${named})`}`,
       'Remove the files that the tool does not need when it runs, then commit and push again.',
     );
   }

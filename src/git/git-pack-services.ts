@@ -36,8 +36,8 @@ const MAX_TAGS = 10_000;
 const MANY_PACKS = 100;
 const MAX_PACKS = 1000;
 /**
- * At how many commits the shallow histories in one push, and all of a tool's repository, may end. Each push and each
- * clone reads all of them.
+ * The maximum number of commits at which shallow histories end, in one push and in a tool's whole repository. Each push
+ * and each clone reads the whole list of these commits.
  */
 const MAX_SHALLOW_OF_PUSH = 1000;
 const MAX_SHALLOW = 10_000;

@@ -174,8 +174,9 @@ export interface Runtime {
    */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
   /**
-   * Ends all processes of the tool, but no one-off commands. Resolves when the processes have ended. In a cluster, does
-   * not wait for pods on lost nodes, and at most 10 minutes for others.
+   * Ends all processes of the tool, but no one-off commands. Resolves when the processes have ended. In a cluster, waits
+   * at most 10 minutes for the pods of a rollout, and a minute for runs of schedules. A pod that still exists 30 s after its
+   * grace time is on a lost node, and is waited for no longer.
    */
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;

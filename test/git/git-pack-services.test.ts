@@ -110,7 +110,7 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
-test('threat 46: the shallow histories of one push end at 1000 commits at most, and those of a tool at 10,000, because each git reads them all', async () => {
+test('threat 46: a push may name at most 1000 commits at which its shallow history ends, and a repository may have 10,000 of them, because each git reads the whole list', async () => {
   const { repositories, services } = open('shallow');
   const file = join(await repositories.ensure(wikibot), 'shallow');
   const ends = (count: number) =>

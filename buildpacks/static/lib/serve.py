@@ -1,7 +1,7 @@
 """Serves the files of a folder at PORT. They are a static site, and do not change while the server runs.
 
 Usage: serve.py [FOLDER [ERROR_PAGE [FALLBACK [built]]]]. ERROR_PAGE (404.html) answers, with status 404, all paths
-without a file. FALLBACK answers them with status 200: it is the page of an application that reads the address itself.
+without a file. FALLBACK answers them with status 200: it is the page of a single-page application.
 If a bundler built the site, browsers keep the files whose names have a hash.
 
 Does not serve names that begin with a dot, symbolic links that lead out of the folder, or listings of folders.

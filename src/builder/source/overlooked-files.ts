@@ -1,6 +1,6 @@
 import { listPlainFolder } from './safe-files.ts';
 
-/** The files that say what a tool is made of, by language. One of them at the top is enough for the language. */
+/** The files that say what a tool is made of, by language. One of them at the top of the source is enough for the language. */
 const MANIFESTS: readonly (readonly string[])[] = [
   ['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'poetry.lock', 'uv.lock'],
   ['package.json'],
@@ -168,7 +168,7 @@ function insteadOf(file: string, there: ReadonlySet<string>): string | null {
 }
 
 /**
- * Sentences about manifests in a folder at the top, if the top has no manifest of their language. If the top has no manifest
+ * Sentences about manifests in a folder at the top of the source, if the top has no manifest of their language. If the top has no manifest
  * and no program, other files with which a tool begins count too, such as app.py.
  */
 async function inFolders(
@@ -195,7 +195,7 @@ async function inFolders(
   return sentences;
 }
 
-/** The names of the plain files in a folder at the top. Empty if the folder has too many entries. */
+/** The names of the regular files in a folder at the top of the source. Empty if the folder has too many entries. */
 async function namesInFolder(source: string, folder: string): Promise<string[]> {
   const entries = await listPlainFolder(source, [folder]).catch((error: unknown) => {
     if (error instanceof RangeError) return [];

@@ -41,7 +41,8 @@ export async function removeDeadLocks(
   if (hadAll) return;
   const before = await inodes(folder, shared);
   if (before.size === 0 || !(await isAlone(folder))) return;
-  // A lock file that is the same before and after `isAlone` existed while no git was running, so no git holds it.
+  // `isAlone` has just found that no git runs. A lock file with the same inode as before that check existed during the
+  // check, so no git holds it.
   const now = await inodes(folder, shared);
   await removeFiles(
     folder,
@@ -49,7 +50,10 @@ export async function removeDeadLocks(
   );
 }
 
-/** Returns the commands that must still run. A git that was killed during its commit has moved some of the refs. */
+/**
+ * Returns those of the commands of `git update-ref --stdin` that have not been carried out yet. A git that was killed while
+ * it committed its transaction may have moved only some of the refs.
+ */
 export async function remaining(
   repositories: Repositories,
   tool: ToolName,

@@ -204,7 +204,7 @@ test('a client that pauses longer than the static server’s idle limit still ge
   }
 });
 
-test('an application that reads the address itself gets its page for every path without a file', async () => {
+test('every path without a file is answered with the page of a single-page application, with status 200', async () => {
   await using site = await ASource.of({
     'dist/index.html': 'app',
     'dist/a.txt': 'a',
