@@ -59,14 +59,14 @@ test('threat 36: a commit with too many files or bytes is refused with the limit
   assert.notEqual(large.exitCode, 0);
   assert.match(
     large.stderr,
-    /more than 12 MiB of files \(the largest files and folders at the top: data\/ 15 MiB/,
+    /more than 12 MiB of files \(the largest files and folders at its top: data\/ 15 MiB/,
   );
   await tree.git('rm', '--quiet', '-r', 'data');
   const many = Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`many/${index}`, 'x']));
   await tree.commit('three', { ...webTool('three'), ...many });
   const pushed = await tree.push();
   assert.notEqual(pushed.exitCode, 0);
-  assert.match(pushed.stderr, /more than 50 files \(the largest files and folders at the top:/);
+  assert.match(pushed.stderr, /more than 50 files \(the largest files and folders at its top:/);
   assert.equal((await server.get(name)).body, 'one');
 });
 
