@@ -39,6 +39,7 @@ const PROBE_MS = 10_000;
  * `isolated` or `auto`, starts a whole sandbox as a test, because a container or AppArmor may stop the installed
  * programs from working.
  *
+ * @param alsoHidden - Further files and folders that no sandbox may see.
  * @throws DeployError `NO_ISOLATION` if the setting is `isolated`, but isolation does not work; `DATA_FOLDER_CLOSED` if
  * the users of tools could not reach their files.
  */
@@ -46,6 +47,7 @@ export async function chooseSandbox(
   config: Pick<Config, 'sandbox' | 'sandbox_uid' | 'blocked_networks' | 'data'> &
     Partial<Pick<Config, Secret>>,
   log: Pick<Log, 'error'>,
+  alsoHidden: readonly string[] = [],
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
@@ -66,7 +68,7 @@ export async function chooseSandbox(
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
     // If the server is not root, tools run as the server's user, so they could read the server's files.
-    hidden: [config.data, ...SECRETS.flatMap((name) => config[name] ?? [])],
+    hidden: [config.data, ...alsoHidden, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
     log,
   }).catch((error: Error) => error);

@@ -51,7 +51,7 @@ async function tryOn(
   return await tryBuildpack({
     ...{ buildpack, source, config: settings, log, progress, signal },
     openSandbox: async (data) => {
-      const { sandbox, whyTrusted } = await chooseSandbox({ ...settings, data }, log);
+      const { sandbox, whyTrusted } = await chooseSandbox({ ...settings, data }, log, [settings.data]);
       if (whyTrusted !== null)
         progress.warn(`The buildpack runs without isolation, with your rights, because ${whyTrusted}.`);
       return sandbox;

@@ -3,7 +3,7 @@ import type { Fence } from '../fence/fence.ts';
 import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
 import { resourceLimits } from '../process/resource-limits.ts';
-import type { SandboxCommand } from '../sandbox.ts';
+import type { Mount, SandboxCommand } from '../sandbox.ts';
 import { type HostFiles, treeFiles } from './host-files.ts';
 
 export interface Isolation {
@@ -130,16 +130,26 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     // /proc/keys would show tools the kernel keys of the server's session (keyrings(7)).
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
-    ...command.mounts.flatMap(({ source, target, isWritable }) => [
-      isWritable ? '--bind' : '--ro-bind',
-      source,
-      target,
-    ]),
+    ...mounted(command.mounts, isolation.hostFiles.covers),
     // The sandbox's root folder is in memory, so a tool that could write to it could fill the memory. In a writable
     // /proc, a tool could lower its oom_score_adj.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],
     // Secrets are passed through a descriptor, because everybody on this machine can read the arguments of a process.
     ...['--args', ARGUMENTS_DESCRIPTOR, '--chdir', command.cwd],
+  ];
+}
+
+/** A mount with the same path inside and outside shows a folder of this machine, which must not show hidden files. */
+function mounted(mounts: readonly Mount[], covers: HostFiles['covers']): string[] {
+  const isOfMachine = ({ source, target }: Mount) => source === target;
+  const shown = mounts.filter((mount) => !isOfMachine(mount) || !covers.hides(mount.source));
+  return [
+    ...shown.flatMap(({ source, target, isWritable }) => [
+      isWritable ? '--bind' : '--ro-bind',
+      source,
+      target,
+    ]),
+    ...covers.argumentsFor(shown.filter(isOfMachine)),
   ];
 }
 

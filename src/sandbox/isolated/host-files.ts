@@ -11,6 +11,8 @@ export interface HostFiles {
    * servers, host names and certificate authorities.
    */
   readonly overTree: readonly string[];
+  /** Hides files of the server in further mounts that show folders of this machine. */
+  readonly covers: Covers;
   readonly pasta: readonly string[];
   /** The address at which pasta answers the DNS queries of sandboxes. Null if sandboxes ask other servers directly. */
   readonly forwarder: string | null;
@@ -108,6 +110,7 @@ export async function hostFiles(
       ...overAny,
     ],
     overTree: [...overTree, ...overAny],
+    covers,
     pasta: resolverFile === null ? ['--dns-forward', DNS_ADDRESS] : [],
     forwarder: resolverFile === null ? DNS_ADDRESS : null,
   };

@@ -41,6 +41,22 @@ for host in ['127.0.0.1', '::1', '169.254.1.53', *gateways]: ask(host)
   assert.doesNotMatch(output, /secret/);
 });
 
+test('promise 4: a folder of this machine that builds may read does not show the data folder of the server', async () => {
+  await using outer = await dataFolder();
+  const data = join(outer.path, 'data');
+  await mkdir(data);
+  await writeFile(join(data, 'store'), 'secret', { mode: 0o644 });
+  await writeFile(join(outer.path, 'list'), 'public', { mode: 0o644 });
+  const sandbox = await sandboxIn(data, 'isolated');
+  const read = async (folder: string, file: string) => {
+    const mounts = [{ source: folder, target: folder, isWritable: false }];
+    return (await runIn(sandbox, ['cat', join(folder, file)], { mounts })).output;
+  };
+  assert.match(await read(outer.path, 'list'), /public/);
+  assert.match(await read(outer.path, 'data/store'), /No such file/);
+  assert.match(await read(data, 'store'), /No such file/);
+});
+
 test('threat 62: the kernel keeps a sandbox away from blocked networks, and programs inside cannot change that', async () => {
   await using data = await dataFolder();
   const metadata = '169.254.169.254';
