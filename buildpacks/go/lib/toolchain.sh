@@ -39,3 +39,15 @@ find_go() {
   chmod -R a+x "$toolchain/bin" "$toolchain/pkg/tool"
   printf '[types]\ncache = true\n\n[metadata]\nversion = "%s"\n' "$bootstrap" >"$toolchain.toml"
 }
+
+# choose_toolchain: lets Go fetch the version of the comment `// +heroku goVersion`, if Go is older. Go itself reads the
+# lines `go` and `toolchain`.
+choose_toolchain() {
+  local here
+  here=$(GOTOOLCHAIN=local "$go" env GOVERSION)
+  wanted_go
+  if [[ $wanted =~ ^1\.[0-9]+$ ]]; then wanted+=.0; fi
+  if [[ $GOTOOLCHAIN == auto && $(printf '%s\n' "${here#go}" "$wanted" | sort -V | tail -n 1) != "${here#go}" ]]; then
+    export GOTOOLCHAIN=go$wanted+auto
+  fi
+}

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { readlink } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, readFile, readlink, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { ASource } from './run-buildpack.ts';
 
@@ -13,8 +15,22 @@ const proxy = Object.fromEntries(
   }),
 );
 
+const go = ['/usr/bin/go', '/usr/local/go/bin/go'].find((path) => existsSync(path)) ?? '';
+/** The compiled packages of Go's standard library, which all builds of this file share. */
+let objects: string;
+before(async () => {
+  objects = await mkdtemp(join(tmpdir(), 'go-objects-'));
+});
+after(() => rm(objects, { recursive: true }));
+
+async function aSource(files: Readonly<Record<string, string>>): Promise<ASource> {
+  const source = await ASource.of(files);
+  await symlink(objects, join(source.layers, 'objects'));
+  return source;
+}
+
 test('go: the only command of a module is the web process, and a Procfile may name the command with or without bin', async () => {
-  await using source = await ASource.of({
+  await using source = await aSource({
     'go.mod': 'module example.org/wikibot/v2\n\ngo 1.21\n',
     'main.go': main,
   });
@@ -30,10 +46,10 @@ test('go: the only command of a module is the web process, and a Procfile may na
 
 test('go: of several commands, server is the web process; if there is no server, the push asks for a Procfile', async () => {
   const files = { 'go.mod': 'module example.org/bots\n\ngo 1.21\n', 'cmd/update/main.go': main };
-  await using with_ = await ASource.of({ ...files, 'cmd/server/main.go': main });
+  await using with_ = await aSource({ ...files, 'cmd/server/main.go': main });
   assert.equal((await with_.run('go', 'build', proxy)).code, 0);
   assert.deepEqual(await with_.processes(), { web: ['server'] });
-  await using without = await ASource.of({ ...files, 'cmd/list/main.go': main });
+  await using without = await aSource({ ...files, 'cmd/list/main.go': main });
   const built = await without.run('go', 'build', proxy);
   assert.equal(built.code, 0, built.output);
   assert.match(
@@ -45,7 +61,7 @@ test('go: of several commands, server is the web process; if there is no server,
 test('go: a module from the module proxy is fetched once, and a vendored module needs no network', async () => {
   const uses =
     'package main\n\nimport (\n\t"fmt"\n\n\t"rsc.io/quote"\n)\n\nfunc main() { fmt.Println(quote.Hello()) }\n';
-  await using source = await ASource.of({
+  await using source = await aSource({
     'go.mod':
       'module example.org/quoting\n\ngo 1.21\n\nrequire rsc.io/quote v1.5.2\n\nrequire (\n\tgolang.org/x/text v0.0.0-20170915032832-14c0d48ead0c // indirect\n\trsc.io/sampler v1.3.0 // indirect\n)\n',
     'go.sum':
@@ -54,9 +70,65 @@ test('go: a module from the module proxy is fetched once, and a vendored module 
   });
   const built = await source.run('go', 'build', proxy);
   assert.equal(built.code, 0, built.output);
-  assert.equal((await execa(join(source.layers, 'commands/bin/quoting'))).stdout, 'Ahoy, world!');
+  // The module greets in the language of these variables.
+  const env = { LANG: 'en', LC_ALL: 'en' };
+  assert.equal((await execa(join(source.layers, 'commands/bin/quoting'), { env })).stdout, 'Hello, world.');
   const again = await source.run('go', 'build', { ...proxy, GOPROXY: 'off' });
   assert.equal(again.code, 0, again.output);
+});
+
+test('go: the modules of a go.work are compiled, and the Procfile of a tool that does not listen decides alone', async () => {
+  await using source = await aSource({
+    'go.work': 'go 1.21\r\n\r\nuse (\r\n\t./server\r\n\t./update\r\n)\r\n',
+    'server/go.mod': 'module example.org/server\n\ngo 1.21\n',
+    'server/main.go': main,
+    'update/go.mod': 'module example.org/update\n\ngo 1.21\n',
+    'update/main.go': main,
+  });
+  assert.equal((await source.run('go', 'detect')).output, 'go 1.21 (go.work)');
+  const built = await source.run('go', 'build', proxy);
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, /commands: server update\n\s+web: server \(.* such as `web: update`\)/);
+  await using bot = await aSource({
+    'go.mod': 'module example.org/wikibot\n\ngo 1.21\n',
+    'main.go': main,
+    Procfile: 'worker: wikibot\n',
+  });
+  const botBuilt = await bot.run('go', 'build', proxy);
+  assert.equal(botBuilt.code, 0, botBuilt.output);
+  assert.match(botBuilt.output, /commands: wikibot$/);
+  await assert.rejects(bot.processes(), { code: 'ENOENT' });
+});
+
+test('go: what Go says about a download of another version is shown, and is no part of the version', {
+  skip: go === '' && 'go is not installed',
+}, async () => {
+  await using source = await aSource({
+    'go.mod': 'module example.org/wikibot\n\ngo 1.21\n',
+    'main.go': main,
+    'path/go': `#!/bin/sh\necho 'go: downloading go1.25.5 (linux/amd64)' >&2\nexec ${go} "$@"\n`,
+  });
+  await chmod(join(source.folder, 'path/go'), 0o755);
+  const built = await source.run('go', 'build', { ...proxy, PATH: `${source.folder}/path:/usr/bin:/bin` });
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, / {7}go: downloading go1\.25\.5 .*\n-----> Compiling with Go 1\.\d+\S*\n/);
+  const layer = await readFile(join(source.layers, 'commands.toml'), 'utf8');
+  assert.match(layer, /^version = "1\.[\d.]+"$/m);
+});
+
+test("go: Heroku's comments in go.mod choose the version and the packages", async () => {
+  await using source = await aSource({
+    'go.mod':
+      'module example.org/bots\n\n// +heroku goVersion go1.99\n// +heroku install ./cmd/list\n\ngo 1.21\n',
+    'cmd/list/main.go': main,
+    'cmd/update/main.go': main,
+  });
+  assert.equal((await source.run('go', 'detect')).output, 'go 1.99 (go.mod)');
+  const built = await source.run('go', 'build', proxy);
+  assert.match(built.output, /go1\.99\.0/);
+  const local = await source.run('go', 'build', { ...proxy, GOTOOLCHAIN: 'local' });
+  assert.equal(local.code, 0, local.output);
+  assert.match(local.output, /commands: list\n/);
 });
 
 for (const [title, change, says] of [
@@ -78,7 +150,7 @@ for (const [title, change, says] of [
   ['a Go version that does not exist', { 'go.mod': 'module example.org/wikibot\n\ngo 1.99.0\n' }, /1\.99/],
 ] as const) {
   test(`go: the build fails with the reason: ${title}`, async () => {
-    await using source = await ASource.of({
+    await using source = await aSource({
       'go.mod': 'module example.org/wikibot\n\ngo 1.21\n',
       'main.go': main,
       ...change,
@@ -90,13 +162,18 @@ for (const [title, change, says] of [
 }
 
 test('go: files without a go.mod are not used, nor is a go.mod without a module, and a hint says why', async () => {
-  await using source = await ASource.of({ 'main.go': main });
+  await using source = await aSource({ 'main.go': main });
   const { code, output } = await source.run('go', 'detect');
   assert.deepEqual(
     [code, output],
-    [100, 'note: main.go is not used, because there is no go.mod. To make one, run: go mod init'],
+    [
+      100,
+      'note: main.go is not used, because there is no go.mod. To make one, run: go mod init example.org/NAME && go mod tidy',
+    ],
   );
-  await using broken = await ASource.of({ 'go.mod': 'modul x\n' });
+  await using below = await ASource.of({ 'server/go.mod': 'module example.org/server\n' });
+  assert.match((await below.run('go', 'detect')).output, /^note: server\/go\.mod .*go work init \.\/server$/);
+  await using broken = await aSource({ 'go.mod': 'modul x\n' });
   assert.match(
     (await broken.run('go', 'detect')).output,
     /^note: go\.mod is not used, because it has no line such as/,
