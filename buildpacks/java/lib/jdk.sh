@@ -5,12 +5,18 @@ wanted_java() {
   local key
   said_by=system.properties wanted=''
   [[ -f system.properties ]] &&
-    wanted=$(sed -nE 's/^java\.runtime\.version[[:space:]]*[=:][[:space:]]*//p' system.properties | head -n 1)
-  if [[ -z $wanted ]]; then
+    wanted=$(sed -nE 's/^[[:space:]]*java\.runtime\.version[[:space:]]*[=:][[:space:]]*//p' system.properties | head -n 1)
+  if [[ -z $wanted && -f pom.xml ]]; then
     said_by=pom.xml
     for key in maven.compiler.release java.version maven.compiler.target release; do
       wanted=$(sed -nE "s#.*<$key>[[:space:]]*([0-9.]+)[[:space:]]*</$key>.*#\\1#p" pom.xml | head -n 1)
       [[ -n $wanted ]] && break
+    done
+  elif [[ -z $wanted ]]; then
+    for said_by in build.gradle build.gradle.kts; do
+      # `sourceCompatibility = '1.8'`, `JavaVersion.VERSION_17`, `JavaLanguageVersion.of(21)`, `jvmToolchain(21)`
+      [[ ! -f $said_by ]] || wanted=$(sed -nE 's/.*(JavaLanguageVersion\.of|jvmToolchain|(source|target)Compatibility)[^0-9]*(1\.)?([0-9]+).*/\4/p' "$said_by" | head -n 1)
+      [[ -z $wanted ]] || break
     done
   fi
   # Java 8 was also called 1.8. Only the first number chooses the JDK.

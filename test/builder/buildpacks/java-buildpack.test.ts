@@ -1,12 +1,27 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { ASource } from './run-buildpack.ts';
 
 const skip =
   existsSync('/usr/bin/mvn') && existsSync('/usr/bin/javac') ? false : 'maven and a JDK are not installed';
+
+/** The downloads of Maven, which all builds of this file share. */
+let downloads: string;
+before(async () => {
+  downloads = await mkdtemp(join(tmpdir(), 'maven-downloads-'));
+});
+after(() => rm(downloads, { recursive: true }));
+
+async function aSource(files: Readonly<Record<string, string>>): Promise<ASource> {
+  const source = await ASource.of(files);
+  await symlink(downloads, join(source.layers, 'repository'));
+  return source;
+}
 
 const pom = (properties: string, jar = true) => `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -39,25 +54,87 @@ const path = 'src/main/java/org/example/Main.java';
 const release =
   '<maven.compiler.source>11</maven.compiler.source><maven.compiler.target>11</maven.compiler.target>';
 
-test('java: an executable jar is the web process, gets its port in PORT and SERVER_PORT, and has a runtime of its own', {
+test('java: an executable jar is the web process. Its Java knows the port, the certificates and the memory', {
   skip,
 }, async () => {
-  await using source = await ASource.of({ 'pom.xml': pom(release), [path]: main });
+  await using source = await aSource({ 'pom.xml': pom(release), [path]: main });
   assert.equal((await source.run('java', 'detect')).output, 'java 11 (pom.xml)');
   const built = await source.run('java', 'build');
   assert.equal(built.code, 0, built.output);
+  assert.match(
+    built.output,
+    /-DskipTests package\n(\s+.*\n)*-----> Making a Java runtime\n\s+web: java -jar/,
+  );
   const { web = [] } = await source.processes();
   const [command = '', ...args] = web;
-  const bin = join(source.layers, 'runtime/bin');
-  const options = { cwd: source.folder, env: { PATH: `${bin}:/bin`, PORT: '8123' }, extendEnv: false };
+  const runtime = join(source.layers, 'runtime');
+  const options = {
+    cwd: source.folder,
+    env: { PATH: `${runtime}/bin:/bin`, PORT: '8123' },
+    extendEnv: false,
+  };
   assert.equal((await execa(command, args, options)).stdout, 'port 8123 and 8123');
+
+  const store = join(runtime, 'lib/security/cacerts');
+  const { stdout: trusted } = await execa(join(runtime, 'bin/keytool'), ['-list', '-keystore', store]);
+  const machine = await readFile('/etc/ssl/certs/ca-certificates.crt', 'utf8');
+  assert.equal(trusted.match(/trustedCertEntry/g)?.length, machine.match(/BEGIN CERTIFICATE/g)?.length);
+
+  const limited = 'ulimit -d $((1024 * 1280)) && java -XX:+PrintFlagsFinal "$@" -version';
+  assert.match((await execa('bash', ['-c', limited], options)).stdout, /MaxRAM += 536870912/);
+  const withHeap = await execa('bash', ['-c', limited, 'java', '-Xmx77m'], options);
+  assert.match(withHeap.stdout, /MaxHeapSize += 81788928/);
 });
 
-test('java: if Maven makes no executable jar, the push says how to name a command', { skip }, async () => {
-  await using source = await ASource.of({ 'pom.xml': pom(release, false), [path]: main });
+test('java: without an executable jar, the push says how to name a command, or what a war needs', {
+  skip,
+}, async () => {
+  await using source = await aSource({ 'pom.xml': pom(release, false), [path]: main });
+  const goals = { MAVEN_CUSTOM_GOALS: 'validate' };
+  const built = await source.run('java', 'build', goals);
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, / !\s+The build made no executable jar, .*add a Procfile/);
+  await mkdir(join(source.folder, 'target'));
+  await writeFile(join(source.folder, 'target/tool.war'), '');
+  const war = await source.run('java', 'build', goals);
+  assert.equal(war.code, 0, war.output);
+  assert.match(war.output, / !\s+target\/tool\.war needs a servlet container/);
+});
+
+const gradlew = `#!/bin/sh
+echo "gradle $*"
+[ "$GRADLE_TASK" != offline ] || { echo 'Exception in thread "main" java.net.UnknownHostException: gradle.example'; exit 1; }
+mkdir -p build/libs
+cp "$JAVA_HOME/lib/jrt-fs.jar" build/libs/wikibot-plain.jar
+printf 'Main-Class: Main\\n' >manifest.txt && "$JAVA_HOME/bin/jar" cfm build/libs/wikibot.jar manifest.txt manifest.txt
+`;
+
+test('java: Gradle builds a tool by the wrapper of the tool. A wrapper that lacks or cannot download Gradle says so', {
+  skip,
+}, async () => {
+  const build =
+    "plugins { id 'java' }\njava { toolchain { languageVersion = JavaLanguageVersion.of(17) } }\n";
+  const wrapper = 'gradle/wrapper/gradle-wrapper';
+  await using without = await ASource.of({ 'build.gradle': build });
+  const refused = await without.run('java', 'build');
+  assert.match(refused.output, / !\s+This tool has no Gradle of its own: run `gradle wrapper`/);
+  await using source = await ASource.of({
+    'build.gradle': build,
+    gradlew,
+    [`${wrapper}.jar`]: '',
+    [`${wrapper}.properties`]: 'distributionUrl=https\\://gradle.example/gradle-8.14-bin.zip\n',
+  });
+  assert.equal((await source.run('java', 'detect')).output, 'java 17 (build.gradle)');
+  const offline = await source.run('java', 'build', { GRADLE_TASK: 'offline' });
+  assert.notEqual(offline.code, 0);
+  assert.match(
+    offline.output,
+    / !\s+gradlew cannot download https:\/\/gradle\.example\/gradle-8\.14-bin\.zip\. The server/,
+  );
   const built = await source.run('java', 'build');
   assert.equal(built.code, 0, built.output);
-  assert.match(built.output, / !\s+Maven made no executable jar, .*add a Procfile/);
+  assert.match(built.output, /gradle --no-daemon --console=plain build -x check/);
+  assert.match(built.output, /web: java -jar build\/libs\/wikibot\.jar/);
 });
 
 for (const [title, change, says] of [
@@ -74,16 +151,16 @@ for (const [title, change, says] of [
   ['a pom.xml that is broken', { 'pom.xml': '<project>' }, /Non-(parse|read)able POM/],
 ] as const) {
   test(`java: the build fails with the reason: ${title}`, { skip }, async () => {
-    await using source = await ASource.of({ 'pom.xml': pom(release), [path]: main, ...change });
+    await using source = await aSource({ 'pom.xml': pom(release), [path]: main, ...change });
     const built = await source.run('java', 'build');
     assert.notEqual(built.code, 0);
     assert.match(built.output, says);
   });
 }
 
-test('java: a Gradle build is not used, and a hint says why', async () => {
-  await using source = await ASource.of({ 'build.gradle': '' });
+test('java: a build of sbt is not used, and a hint says why', async () => {
+  await using source = await ASource.of({ 'build.sbt': '' });
   const { code, output } = await source.run('java', 'detect');
   assert.equal(code, 100);
-  assert.match(output, /^note: build\.gradle is not used: this server builds Java tools with Maven/);
+  assert.match(output, /^note: build\.sbt is not used: this server builds .* with Maven or Gradle/);
 });

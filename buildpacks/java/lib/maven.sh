@@ -1,0 +1,23 @@
+# Runs Maven. Sourced by bin/build.
+
+# run_maven: sets $output to the folder in which each module has its jar
+run_maven() {
+  local repository=$CNB_LAYERS_DIR/repository file=${MAVEN_SETTINGS_PATH:-settings.xml}
+  local -a settings=() options goals
+  output=target
+  if ! command -v mvn >/dev/null; then
+    echo " !     There is no Maven on this server: ask its operator to install the Debian package maven.$(in_stack Maven)"
+    exit 1
+  fi
+  mkdir -p "$repository"
+  printf '[types]\ncache = true\n' >"$repository.toml"
+  # As on Heroku, these variables and settings.xml change what Maven does.
+  read -ra options <<<"${MAVEN_CUSTOM_OPTS:--DskipTests}"
+  read -ra goals <<<"${MAVEN_CUSTOM_GOALS:-package}"
+  if [[ -f $file ]]; then settings=(-s "$file"); fi
+  echo "-----> mvn ${settings[*]:+${settings[*]} }${options[*]} ${goals[*]}"
+  if [[ -n $certificates ]]; then export MAVEN_OPTS="-Djavax.net.ssl.trustStore=$certificates ${MAVEN_OPTS:-}"; fi
+  # Maven ends its output with codes for colours and without the end of a line.
+  mvn -B -q -ntp -Dstyle.color=never "-Dmaven.repo.local=$repository" "${settings[@]}" "${options[@]}" "${goals[@]}" 2>&1 |
+    sed -u $'s/\x1b\\[[0-9;]*m//g' | indent
+}
