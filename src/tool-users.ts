@@ -22,7 +22,7 @@ const MARK = 'tool-users';
  * To do so, replaces this process by one that runs the same program as root of a user namespace. Call this before the
  * program opens files that must stay open. Returns without a change if tools cannot have users of their own.
  *
- * @throws DeployError `TOOL_USERS_LOST` if the files of tools belong to subordinate ids that the server no longer has;
+ * @throws DeployError `TOOL_USERS_LOST` if the files of tools belong to subordinate ids that the server cannot use any more;
  * other errors of the data folder.
  */
 export async function giveToolsUsers(config: Config, environment: NodeJS.ProcessEnv): Promise<void> {

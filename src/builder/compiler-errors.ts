@@ -58,7 +58,7 @@ function maven(lines: readonly string[]): string[] {
   return [text, artifact, artifact.replace(/ \(position: .*/, ''), artifact.replace(/ in \S+ \(.*/, '')];
 }
 
-/** The errors of javac and of Kotlin's compiler, as Gradle prints them. */
+/** Returns the first error of javac or of Kotlin's compiler, in the form in which Gradle prints it. Empty if there is none. */
 function javac(lines: readonly string[]): string[] {
   for (const line of lines) {
     const [, place, text] =

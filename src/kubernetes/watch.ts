@@ -21,7 +21,7 @@ export interface Watching<Kind extends Watched> {
   readonly signal: AbortSignal;
   /** Reduces an object to the part that is kept between changes. If set, the API is asked only for metadata. */
   readonly keep?: (object: Kind) => Kind;
-  /** Called with each existing object, and then with an object after each of its changes. */
+  /** Called with each existing and each new object, and with an object after each of its changes. */
   readonly onState: (object: Kind) => void;
   /** Called with the last known state of a deleted object, perhaps reduced by `keep`. */
   readonly onGone?: (object: Kind) => void;

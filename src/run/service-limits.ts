@@ -8,14 +8,14 @@ export function settingsOf({ artifact }: Release, processType: string): ProcessS
 }
 
 /**
- * Returns how many bytes of memory a process of the release may use. This is the operator's limit, or the tool's own
- * request if that is lower.
+ * Returns how many bytes of memory a process of the release may use. This is the operator's limit, or what the tool asks
+ * for if that is lower.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
   return Math.min(settingsOf(release, processType).memoryBytes ?? runMemory, runMemory);
 }
 
-/** Returns a sentence for each request of the tool that this machine does not fully grant. */
+/** Returns a sentence for memory, and one for cpu, if the tool asks for more than its processes get on this machine. */
 export function unfulfilled(release: Release, runMemory: number): string[] {
   const types = typesThat(release, ({ cpuCores }) => cpuCores !== undefined);
   return [

@@ -32,7 +32,10 @@ export interface BuildpackStore {
   /** The folder with the buildpacks of this server. */
   readonly folder: string;
   readonly order: readonly (readonly GroupMember[])[];
-  /** The ids of the buildpacks that somebody has asked for by name. They are required in every group. */
+  /**
+   * The ids of the buildpacks that the tool's repository brings, and of the one that `buildpack try` tries. They are
+   * required in every group.
+   */
   readonly named: readonly string[];
 }
 

@@ -62,8 +62,8 @@ export function sayBuilding(progress: Progress, { warnings }: PreparedSource, li
  * Prints what each language needs, the output of all detections and the warnings about the source, because no group of
  * buildpacks fits.
  *
- * @throws DeployError `NO_BUILDPACK`. But if a detection broke, the error of `stepFailed`, such as `BUILD_FAILED`. If
- *   somebody named a buildpack, `BUILD_FAILED`.
+ * @throws DeployError If a detection broke, the error of `stepFailed`, such as `BUILD_FAILED`. Otherwise `BUILD_FAILED` if
+ *   the tool's repository brings a buildpack of its own or `buildpack try` tries one. Otherwise `NO_BUILDPACK`.
  */
 export function failDetection(
   progress: Progress,
@@ -74,7 +74,7 @@ export function failDetection(
     limits,
   }: {
     readonly source: Omit<DetectedSource, 'webLine'>;
-    /** The ids of the buildpacks that somebody has asked for by name. */
+    /** The ids of the buildpacks that the tool's repository brings, and of the one that `buildpack try` tries. */
     readonly named: readonly string[];
     readonly limits: StepLimits;
   },

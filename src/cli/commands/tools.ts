@@ -17,7 +17,7 @@ export const toolsCommand: LoginCommand = {
   usage: '[--json]',
   summary: 'list the tools that you maintain, and their states',
   details: [
-    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a web address, or only of this server’s own).',
+    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own).',
     'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed, down, or commands (live, but keeps no process running).',
   ],
   action: null,

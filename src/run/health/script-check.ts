@@ -14,10 +14,12 @@ const LOOK_MS = 200;
 
 /**
  * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
- * files, ports and processes. The first check that passes makes the file `mark`. Later, checks that fail end the process.
- * The output of a script goes into a file, because a pipe would wait for the programs that the script leaves running. The
- * last lines of this output are told whole, because a part of a config var would not be masked. Of a longer output, only
- * the whole lines among its last 4,000 bytes are told.
+ * files, ports and processes. The first check that passes makes the file `mark`. After that, `SCRIPT_FAILURES` failed checks
+ * one after the other end the process.
+ *
+ * At most the last five lines of a failed check's output are told, from its last 4,000 bytes. A line that begins before
+ * these bytes is left out, because a part of a config var would not be masked. The output goes into a file, because a pipe
+ * would wait for the programs that the script leaves running.
  *
  * The arguments are the health check script, the path of the mark, and the command.
  */

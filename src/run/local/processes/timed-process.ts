@@ -83,7 +83,10 @@ export class TimedProcess {
     };
   }
 
-  /** Starts a run whenever the schedule is due, until `retire` is called. */
+  /**
+   * Starts a run when the schedule is due, until `retire` is called. Skips a run, and says so in the tool's log, if the
+   * earlier run has not ended or the tool has too many scheduled runs under way.
+   */
   keepUp(): void {
     const { clock, log } = this.#parts;
     const timetable = {
