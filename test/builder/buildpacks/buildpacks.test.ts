@@ -26,6 +26,15 @@ for (const { buildpack, name, files, code, says } of [
   });
 }
 
+test('shell scripts with a file of jobs need no Procfile', async () => {
+  await using scripts = await ASource.of({ 'jobs.yaml': '- name: a\n', 'run.sh': '' });
+  const found = await scripts.run('procfile', 'detect');
+  assert.deepEqual(found, { ...found, code: 0, output: 'shell scripts (jobs.yaml)' });
+  assert.equal((await scripts.run('procfile', 'build')).code, 0);
+  await using bot = await ASource.of({ 'jobs.yaml': '- name: a\n', 'run.sh': '', 'requirements.txt': '' });
+  assert.equal((await bot.run('procfile', 'detect')).code, 100);
+});
+
 test('folders of Heroku’s buildpacks in a Procfile are left out, because their programs are in PATH', async () => {
   await using source = await ASource.of({
     Procfile:

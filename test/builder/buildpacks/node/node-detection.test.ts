@@ -205,6 +205,12 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     { 'index.html': '', 'index.js': 'http.createServer(x).listen(8000)', 'package.json': json({}) },
     ['node 24', 'npm'],
   ],
+  [
+    'index.html in public_html beside a bot',
+    { 'public_html/index.html': '', 'requirements.txt': '', 'package.json': json(VITE) },
+    ['node 24', 'npm', 'static site (public_html/index.html)'],
+  ],
+  ['index.html in public_html beside PHP', { 'public_html/index.html': '', 'public_html/api.php': '' }, []],
   ['index.html beside a PHP tool', { 'index.html': '', 'index.php': '' }, []],
   ['index.html beside a web process', { 'index.html': '', Procfile: 'web: ./serve\n' }, []],
   [
