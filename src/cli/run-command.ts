@@ -15,7 +15,7 @@ import { whileAllowed } from './while-allowed.ts';
 
 /** The exit status if the reader has left. A shell reports the same for Ctrl-C. */
 const leftStatus = 130;
-/** How many characters of a command's words the audit log has. It is never shortened, and a command may have 64 kB. */
+/** How many characters of a command's words the audit log has. A command may have 64 kB. */
 const MAX_NOTED_CHARACTERS = 2000;
 
 /**

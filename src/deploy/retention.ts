@@ -57,7 +57,7 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
 }
 
 /**
- * Deletes old copies of releases and old logs. Keeps the log of a build whose artifact is kept, of a deployment that
+ * Deletes old copies of releases, old logs and old rows of the store. Keeps the log of a build whose artifact is kept, of a deployment that
  * has not ended, and of a deployment that the store does not know.
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
@@ -66,6 +66,7 @@ async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName)
     const deployment = store.deployment(id);
     return deployment?.tool === tool && deployment.endedAt !== null && !store.build(id)?.artifact;
   });
+  store.dropOldRows(tool, Date.now());
 }
 
 async function tidyRepository(options: RetentionOptions, deployment: Deployment): Promise<void> {

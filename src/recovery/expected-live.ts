@@ -2,6 +2,7 @@ import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
 import { wentLive } from '../deploy/reconciliation/read-back-releases.ts';
 import type { StoredTool } from '../store/store-facts.ts';
+import { forgottenBelow } from '../store/tables/old-rows.ts';
 import type { DataFacts } from './data-facts.ts';
 
 /**
@@ -38,7 +39,9 @@ export function behind(facts: DataFacts, tool: ToolName): number[] {
   const newer = (facts.copied.get(tool) ?? []).filter((version) => version > (stored?.lastVersion ?? 0));
   const went = new Set(wentLive(refs ?? { released: [], torn: [] }, newer));
   if (stored?.missingLive) went.add(stored.missingLive);
-  return [...went].filter((version) => stored?.wereLive.has(version) !== true).sort((a, b) => a - b);
+  const wereLive = stored?.wereLive ?? new Set();
+  const oldest = forgottenBelow(wereLive);
+  return [...went].filter((version) => version >= oldest && !wereLive.has(version)).sort((a, b) => a - b);
 }
 
 /** Lists for each tool the release that will be live after the next start. Leaves out tools without such a release. */

@@ -1,29 +1,77 @@
-import { appendFileSync, chownSync, existsSync, statSync } from 'node:fs';
+import { appendFileSync, chownSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 
+/** A log file of audit events. When it is full, it is renamed after the time, and the oldest of these files go. */
+export interface AuditLimits {
+  readonly name: string;
+  readonly fileBytes: number;
+  /** How many full files are kept. */
+  readonly kept: number;
+}
+
+const MAX_AUDIT_BYTES = 256 * 1024 * 1024;
+const MAX_AUDIT_FILES = 7;
+const MAX_REFUSED_BYTES = 64 * 1024 * 1024;
+const MAX_REFUSED_FILES = 1;
+
+/** What people and tokens did. */
+export const ACTIONS: AuditLimits = { name: 'audit', fileBytes: MAX_AUDIT_BYTES, kept: MAX_AUDIT_FILES };
+/** Refused logins. They have a file of their own, so that strangers cannot push out what people did. */
+export const REFUSALS: AuditLimits = {
+  name: 'refused',
+  fileBytes: MAX_REFUSED_BYTES,
+  kept: MAX_REFUSED_FILES,
+};
+
 /**
- * Appends events to the audit log, `audit.log` in the data folder, one JSON line each. The file is opened for each
- * line, so that logrotate can move it at any time.
+ * Appends events to the audit log, `audit.log` in the data folder, one JSON line each, and refused logins to
+ * `refused.log`. A file is opened for each line, so that logrotate can move it at any time.
  */
-export function auditFile(dataFolder: string, log: Pick<Log, 'error'>): Audit {
-  const path = join(dataFolder, 'audit.log');
+export function auditFile(
+  dataFolder: string,
+  log: Pick<Log, 'error'>,
+  [actions, refusals] = [ACTIONS, REFUSALS],
+): Audit {
+  const toActions = appender(dataFolder, log, actions);
+  const toRefusals = appender(dataFolder, log, refusals);
+  return (event) => (event.what === 'login refused' ? toRefusals(event) : toActions(event));
+}
+
+function appender(
+  dataFolder: string,
+  log: Pick<Log, 'error'>,
+  { name, fileBytes, kept }: AuditLimits,
+): Audit {
+  const path = join(dataFolder, `${name}.log`);
   let isTorn = false;
   return ({ what, who, tool, facts }) => {
     const { uid, door, credential, address } = who;
     const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
     try {
-      const isNew = !existsSync(path);
+      const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? null;
+      const isFull = bytes !== null && bytes >= fileBytes;
+      if (isFull) moveAway(dataFolder, name, kept);
       // After a failed write, for example on a full disk, the file may end with half a line. Begin a new line after it.
       appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
       isTorn = false;
-      if (isNew && process.getuid?.() === 0) leaveToServer(path, dataFolder);
+      if ((bytes === null || isFull) && process.getuid?.() === 0) leaveToServer(path, dataFolder);
     } catch (err) {
       isTorn = true;
       log.error({ err, event: line }, 'audit log not written');
     }
   };
+}
+
+/** Renames a full file, and deletes the oldest such files. */
+function moveAway(folder: string, name: string, kept: number): void {
+  const time = new Date().toISOString().replaceAll(/[-:]/g, '');
+  renameSync(join(folder, `${name}.log`), join(folder, `${name}-${time}.log`));
+  const full = readdirSync(folder).filter(
+    (file) => file.startsWith(`${name}-`) && /-\d{8}T[\d.]+Z\.log$/.test(file),
+  );
+  for (const file of full.sort().slice(0, -kept)) rmSync(join(folder, file), { force: true });
 }
 
 /** If a command that root ran created the file, gives it to the account that the server runs under. */
@@ -32,7 +80,7 @@ function leaveToServer(path: string, dataFolder: string): void {
   chownSync(path, uid, gid);
 }
 
-/** The most characters of one text. People choose names and words, and the file is never shortened. */
+/** The most characters of one text. People choose names and words. */
 const MAX_TEXT = 300;
 
 function cut(_key: string, value: unknown): unknown {

@@ -21,6 +21,7 @@ import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { BuildsTable } from './tables/builds-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
+import { dropOldRows } from './tables/old-rows.ts';
 import { ReleasesTable } from './tables/releases-table.ts';
 import { TokensTable } from './tables/tokens-table.ts';
 import { ToolsTable } from './tables/tools-table.ts';
@@ -220,6 +221,12 @@ export class SqliteStore implements Store, CheckedStore {
 
   dropOldCopies(tool: ToolName): void {
     this.#readBack.dropOld(tool);
+  }
+
+  dropOldRows(tool: ToolName, now: number): void {
+    this.#database.withoutWaiting(() =>
+      this.#database.transaction(() => dropOldRows(this.#database, tool, now)),
+    );
   }
 
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void {

@@ -106,6 +106,11 @@ export interface Store {
    */
   dropOldCopies(tool: ToolName): void;
   /**
+   * Deletes rows of deployments, builds and releases beyond the newest 1,000 of the tool. Keeps what is live, what a
+   * rollback can run, what has not ended, and what limits of a day count.
+   */
+  dropOldRows(tool: ToolName, now: number): void;
+  /**
    * In one transaction: makes this release and its deployment `live` and the previous release `replaced`, gives the
    * tool the release's config vars, and clears `isStopped`. Also records the numbers of `replicasKept`, as if `scale`
    * had set them.

@@ -11,10 +11,16 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
+/** The lines of both files of the audit log. */
+async function written(): Promise<string> {
+  const read = async (name: string) =>
+    await readFile(join(server.folder, 'data', name), 'utf8').catch(() => '');
+  return (await read('audit.log')) + (await read('refused.log'));
+}
+
 /** The events of the audit log named `what`, for one tool or, if `tool` is null, for no tool. */
 async function events(tool: string | null, what: string): Promise<Record<string, unknown>[]> {
-  const text = await readFile(join(server.folder, 'data/audit.log'), 'utf8');
-  const lines = text.trimEnd().split('\n');
+  const lines = (await written()).trimEnd().split('\n');
   return lines.map((line) => JSON.parse(line)).filter((event) => event.tool === tool && event.what === what);
 }
 
@@ -58,5 +64,5 @@ test('the audit log has each refused login with the claimed name, but without th
   const [refused] = (await events(null, 'login refused')).filter(({ uid }) => uid === 'mallory');
   assert.equal(refused?.['door'], 'http');
   assert.equal(refused?.['credential'], null);
-  assert.doesNotMatch(await readFile(join(server.folder, 'data/audit.log'), 'utf8'), /guessed-words/);
+  assert.doesNotMatch(await written(), /guessed-words/);
 });

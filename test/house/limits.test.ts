@@ -166,6 +166,19 @@ for (const { file, constant, row } of [
     constant: 'MAX_COPIES = 100',
     row: /copies of releases .* \| 100 /,
   },
+  { file: 'store/tables/old-rows.ts', constant: 'MAX_ROWS = 1000', row: /that the store keeps.* \| 1,000 / },
+  {
+    file: 'store/audit-file.ts',
+    constant: 'MAX_AUDIT_BYTES = 256 * 1024 * 1024',
+    row: /audit\.log.* \| 256 MiB/,
+  },
+  { file: 'store/audit-file.ts', constant: 'MAX_AUDIT_FILES = 7', row: /256 MiB, and 7 full files/ },
+  {
+    file: 'store/audit-file.ts',
+    constant: 'MAX_REFUSED_BYTES = 64 * 1024 * 1024',
+    row: /refused\.log.* \| 64 MiB/,
+  },
+  { file: 'store/audit-file.ts', constant: 'MAX_REFUSED_FILES = 1', row: /64 MiB, and 1 full file/ },
   { file: 'deploy/release/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
   {
     file: 'core/types.ts',

@@ -3,6 +3,7 @@ import {
   chmodSync,
   chownSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -31,7 +32,7 @@ test('each audit event is one line of JSON in a file that only its owner can rea
   audit(event);
   renameSync(path, `${path}.1`);
   audit(event);
-  audit({ ...event, what: 'login refused', tool: null });
+  audit({ ...event, what: 'restart' });
   assert.equal(readFileSync(`${path}.1`, 'utf8').split('\n').length, 2);
   const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
   assert.equal(lines.length, 2);
@@ -95,4 +96,17 @@ test('threat 83: a long text of a person fills audit.log with 300 characters at 
 test('if audit.log cannot be written, the operator’s log has the event', () => {
   auditFile(join(folder, 'nowhere'), log)(event);
   assert.match(JSON.stringify(errors), /ENOENT.*rollback/s);
+});
+
+test('threat 83: audit.log does not grow for ever, and refused logins of strangers do not push out what people did', () => {
+  const inner = mkdtempSync(join(folder, 'full-'));
+  const limits = (name: string) => ({ name, fileBytes: 2000, kept: 2 });
+  const audit = auditFile(inner, log, [limits('audit'), limits('refused')]);
+  audit(event);
+  for (let count = 0; count < 200; count += 1) audit({ ...event, what: 'login refused', tool: null });
+  assert.equal(JSON.parse(readFileSync(join(inner, 'audit.log'), 'utf8')).what, 'rollback');
+  for (let count = 0; count < 200; count += 1) audit(event);
+  const files = readdirSync(inner);
+  assert.equal(files.length, 6);
+  for (const file of files) assert.ok(statSync(join(inner, file)).size < 2500);
 });

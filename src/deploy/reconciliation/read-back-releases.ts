@@ -6,6 +6,7 @@ import { refNames } from '../../git/refs/ref-files.ts';
 import { updateRefs } from '../../git/refs/ref-transaction.ts';
 import { type Damaged, tornRefs } from '../../git/refs/torn-refs.ts';
 import { REPOSITORIES_AT_ONCE, type Repositories } from '../../git/repositories.ts';
+import { forgottenBelow } from '../../store/tables/old-rows.ts';
 import type { DeployContext } from '../deploy-context.ts';
 
 type Context = Pick<DeployContext, 'store' | 'repositories' | 'log'>;
@@ -122,7 +123,8 @@ async function readBack(
   const torn = hasRefs && newer.length > 0 ? tornRefs(repositories, tool) : [];
   // If the store calls a version live but has lost its release, that release is read back too.
   const went = [...wentLive({ released, torn }, newer), ...(live === null ? [] : [live])];
-  const behind = went.filter((version) => !known.has(version));
+  const oldest = forgottenBelow(known.keys());
+  const behind = went.filter((version) => version >= oldest && !known.has(version));
   const versions = behind.length === 0 ? [] : store.readBack(tool, behind);
   if (versions.length > 0)
     log.warn({ tool, versions, of: behind }, 'missing releases read back from their copies');

@@ -1,0 +1,60 @@
+import type { ToolName } from '../../core/names.ts';
+import type { Database } from '../database.ts';
+
+/** How many of its newest deployments, builds and releases the store keeps of a tool. Commands list at most as many. */
+export const MAX_ROWS = 1000;
+/** Builds and releases stay for this time, because limits count those of the last day. */
+const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
+/** How many rows of a table are deleted at once, so that the server is not held up. The next call deletes more. */
+const AT_ONCE = 500;
+
+/**
+ * Deletes old rows of a tool. Keeps the live release, the releases that a rollback can run, builds with an artifact, and
+ * every deployment that has not ended or has a build or release in the store.
+ */
+export function dropOldRows(database: Database, tool: ToolName, now: number): void {
+  const oldest = (table: string, column: string, rest = '') =>
+    database.get<{ at: number }>(
+      `SELECT ${column} AS at FROM ${table} WHERE tool = ? ${rest} ORDER BY ${column} DESC LIMIT 1 OFFSET ${MAX_ROWS - 1}`,
+      tool,
+    )?.at ?? 0;
+  const drop = (table: string, condition: string, ...values: number[]) =>
+    database.run(
+      `DELETE FROM ${table} WHERE sequence IN
+        (SELECT sequence FROM ${table} WHERE tool = ? AND ${condition} ORDER BY sequence LIMIT ${AT_ONCE})`,
+      tool,
+      ...values,
+    );
+  const at = now - MIN_AGE_MS;
+  drop('releases', `state = 'failed' AND version < ? AND created_at < ?`, oldest('releases', 'version'), at);
+  drop(
+    'releases',
+    `state = 'replaced' AND version < ? AND created_at < ? AND NOT EXISTS
+      (SELECT 1 FROM builds WHERE builds.id = releases.artifact ->> 'id' AND builds.artifact IS NOT NULL)`,
+    oldest('releases', 'version', `AND state IN ('live', 'replaced')`),
+    at,
+  );
+  drop(
+    'builds',
+    'artifact IS NULL AND ended_at IS NOT NULL AND sequence < ? AND started_at < ?',
+    oldest('builds', 'sequence'),
+    at,
+  );
+  drop(
+    'deployments',
+    `ended_at IS NOT NULL AND sequence < ?
+      AND NOT EXISTS (SELECT 1 FROM builds WHERE builds.deployment_id = deployments.id)
+      AND NOT EXISTS (SELECT 1 FROM releases WHERE releases.deployment_id = deployments.id)`,
+    oldest('deployments', 'sequence'),
+  );
+}
+
+/**
+ * Returns the version below which `dropOldRows` may have deleted releases that went live. If such a release is missing,
+ * the store is not older than the repositories.
+ *
+ * @param wereLive - The versions in the store that are or were live.
+ */
+export function forgottenBelow(wereLive: Iterable<number>): number {
+  return [...wereLive].sort((a, b) => b - a)[MAX_ROWS - 1] ?? 0;
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { after, test } from 'node:test';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { forgottenBelow } from '../../src/store/tables/old-rows.ts';
+import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'old-rows-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+const key = new SecretsKey(randomBytes(32));
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const MANY = 1100;
+const now = 1_800_000_000_000;
+
+interface Counts {
+  readonly deployments: number;
+  readonly builds: number;
+  readonly releases: number;
+}
+
+function countsIn(folder: string): Counts {
+  using database = new DatabaseSync(join(folder, 'store.sqlite'), { readOnly: true });
+  const count = (table: string) =>
+    Number(database.prepare(`SELECT count(*) AS count FROM ${table}`).get()?.['count']);
+  return { deployments: count('deployments'), builds: count('builds'), releases: count('releases') };
+}
+
+/** Adds a deployment whose release goes live. */
+function addLive(store: SqliteStore, id: string, at: number): void {
+  store.addDeployment(deploymentOf(id, { createdAt: at }));
+  store.addBuild(buildOf(id, id, { startedAt: at }));
+  store.endBuild(id, 'BUILD_SUCCESS', artifactOf(id), at);
+  const { version } = store.addRelease(releaseOf(id, { artifact: artifactOf(id), createdAt: at }));
+  store.goLive(wikibot, version, id, at);
+}
+
+/** Writes many rows at once, like `row` but numbered. The store must be closed. */
+function addMany(folder: string, table: string, row: Readonly<Record<string, string>>): void {
+  using database = new DatabaseSync(join(folder, 'store.sqlite'));
+  const names = Object.keys(row).map((name) => `"${name}"`);
+  database.exec(`WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ${MANY})
+    INSERT INTO ${table} (tool, ${names}) SELECT 'wikibot', ${Object.values(row)} FROM many`);
+}
+
+/** Writes many failed deployments with failed builds. */
+function addFailed(folder: string, at: number): void {
+  addMany(folder, 'deployments', {
+    ...{ id: `'failed-' || n`, kind: `'push'`, state: `'failed'`, commit: `'a'`, by: `'alice'` },
+    ...{ door: `'ssh'`, credential: `''`, created_at: `${at}`, ended_at: `${at}` },
+  });
+  addMany(folder, 'builds', {
+    ...{ id: `'failed-' || n`, deployment_id: `'failed-' || n`, commit: `'a'`, state: `'BUILD_FAILURE'` },
+    ...{ started_at: `${at}`, ended_at: `${at}` },
+  });
+}
+
+test('threat 83: whatever number of deployments a tool has, the store keeps a thousand, what is live and what can run', () => {
+  const folder = mkdtempSync(join(root, 'data-'));
+  const old = now - 3 * DAY_MS;
+  const first = new SqliteStore(folder, key);
+  addLive(first, 'first', old);
+  addLive(first, 'second', old);
+  first.forgetArtifact('first');
+  first.addDeployment(deploymentOf('unfinished'));
+  first.close();
+  addFailed(folder, old);
+  using store = withDispose(new SqliteStore(folder, key));
+  store.dropOldRows(wikibot, now);
+  assert.deepEqual(countsIn(folder), { deployments: 1003, builds: 1001, releases: 2 });
+  assert.equal(store.deployment('failed-1'), null);
+  for (const kept of ['first', 'second', 'unfinished', `failed-${MANY}`])
+    assert.equal(store.deployment(kept)?.id, kept);
+  assert.equal(store.release(wikibot, 2)?.state, 'live');
+  assert.equal(store.build('second')?.artifact?.id, 'second');
+});
+
+test('builds of the last day stay, because a limit counts them', () => {
+  const folder = mkdtempSync(join(root, 'data-'));
+  const first = new SqliteStore(folder, key);
+  first.tool(wikibot);
+  first.close();
+  addFailed(folder, now - DAY_MS / 2);
+  using store = withDispose(new SqliteStore(folder, key));
+  store.dropOldRows(wikibot, now);
+  assert.equal(store.buildStarts(wikibot, now - DAY_MS).length, MANY);
+});
+
+test('releases that the store has dropped are older than all that a start misses', () => {
+  const folder = mkdtempSync(join(root, 'data-'));
+  const first = new SqliteStore(folder, key);
+  addLive(first, 'live', now);
+  first.close();
+  // The live release is v1. The older releases follow it here, so that it needs a higher number.
+  const later = new DatabaseSync(join(folder, 'store.sqlite'));
+  later.exec(
+    `UPDATE releases SET version = ${MANY + 1}; UPDATE tools SET live_version = ${MANY + 1}, last_version = ${MANY + 1}`,
+  );
+  later.close();
+  addMany(folder, 'releases', {
+    ...{
+      version: 'n',
+      state: `'replaced'`,
+      commit: `'a'`,
+      artifact: `'{"id":"gone"}'`,
+      config_vars: `x'00'`,
+    },
+    ...{ description: `''`, by: `'alice'`, credential: `''`, deployment_id: `'live'`, created_at: '0' },
+  });
+  rmSync(join(folder, 'releases'), { recursive: true });
+  using store = withDispose(new SqliteStore(folder, key));
+  store.dropOldRows(wikibot, now);
+  assert.equal(countsIn(folder).releases, 1000);
+  const known = [...store.releaseCommits(wikibot).keys()];
+  const oldest = MANY + 1 - 999;
+  assert.deepEqual([Math.min(...known), forgottenBelow(known)], [oldest, oldest]);
+  assert.equal(forgottenBelow(known.slice(1)), 0);
+});
+
+function withDispose(store: SqliteStore): SqliteStore & Disposable {
+  return Object.assign(store, { [Symbol.dispose]: () => store.close() });
+}
