@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { noneIfGone, systemCode } from '../core/errors.ts';
+import { noneIfGone } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
 import { took } from '../core/text/duration.ts';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
@@ -11,7 +11,7 @@ import { makeTree } from './debian-tree.ts';
 import type { PackageList } from './package-list.ts';
 import { PROGRAMS, stackNotMade } from './stack-faults.ts';
 import { assertCanMake } from './stack-machine.ts';
-import { describeStack, listStacks, type Stack, stacksFolder, type TreeName } from './stacks.ts';
+import { describeStack, listStacks, madeAfter, type Stack, stacksFolder, type TreeName } from './stacks.ts';
 
 export interface MakeOptions {
   /** The data folder. */
@@ -44,7 +44,7 @@ export async function makeStack(options: MakeOptions): Promise<Stack> {
       name: list.suite,
       version,
       packages: list.hash,
-      madeAt: Date.now(),
+      madeAt: madeAfter(stacks),
     };
     const folder = join(stacksFolder(data), `${stack.id}.new`);
     await removeTree(folder);
@@ -132,22 +132,23 @@ async function keepFresh(folder: string, trees: string, key: string): Promise<vo
   await mkdir(trees, { recursive: true, mode: 0o755 });
 }
 
-/** Makes sure that only one process at a time works in a folder. A lock of a process that has ended does not count. */
+/**
+ * Makes sure that only one process at a time works in a folder. A lock of a process that has ended does not count, even if
+ * another process has its number, as in a container that was started again.
+ */
 async function onlyOne(folder: string): Promise<AsyncDisposable> {
   const file = join(folder, 'pid');
-  const holder = Number((await readFile(file, 'utf8').catch(noneIfGone)) ?? 0);
-  if (holder > 0 && isRunning(holder))
+  const [holder, started] = ((await readFile(file, 'utf8').catch(noneIfGone)) ?? '').split(' ');
+  if (started !== undefined && (await startOf(Number(holder))) === started)
     throw stackNotMade(`process ${holder} is making one`, 'Wait until that process has ended.');
   await rm(file, { force: true });
-  await writeFile(file, String(process.pid), { flag: 'wx' });
+  await writeFile(file, `${process.pid} ${await startOf(process.pid)}`, { flag: 'wx' });
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };
 }
 
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return systemCode(error) === 'EPERM';
-  }
+/** When a process started, in the form of proc_pid_stat(5). Null if there is no such process. */
+async function startOf(pid: number): Promise<string | null> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
+  // The name of the program is in parentheses and may have spaces.
+  return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
 }

@@ -64,6 +64,11 @@ export async function newestStack(data: string): Promise<Stack | null> {
   return (await listStacks(data))[0] ?? null;
 }
 
+/** When a new stack counts as made: now, but after all others, even if the clock was changed. So it is the newest. */
+export function madeAfter(stacks: readonly Stack[], now = Date.now()): number {
+  return Math.max(now, ...stacks.map(({ madeAt }) => madeAt + 1));
+}
+
 async function readStack(data: string, id: string): Promise<Stack | null> {
   if (!ID.test(id)) return null;
   try {
