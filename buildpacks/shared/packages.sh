@@ -9,6 +9,8 @@ python=$(readlink -f "$(command -v python3)")
 
 # Makes builds reproducible: the same input gives the same bytes. ZIP files cannot have times before 1980.
 export SOURCE_DATE_EPOCH=315532801
+# Compiled packages have no debugging information. It takes room, and names temporary folders, so no two builds are equal.
+export CFLAGS=${CFLAGS--O2 -g0} CXXFLAGS=${CXXFLAGS--O2 -g0}
 export UV_CACHE_DIR=$downloads UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_PYTHON_PREFERENCE=system UV_COMPILE_BYTECODE=1
 # The reason of a failure must stay in one line.
 export UV_NO_WRAP=1

@@ -18,7 +18,10 @@ const pages: Readonly<Record<string, RegExp>> = {
   'php-apache': /A page without PHP/,
   'php-nginx': /^nginx and PHP answer \/, memory 160M$/m,
   'php-python-perl': /^PHP says hello\nPython says hello, venv: True\nPerl says Hello$/m,
+  'pipenv-bottle': /Hello/,
   'poetry-fastapi': /^Hello from FastAPI and poetry, development packages: False$/m,
+  'ruby-sinatra': /^Hello from Sinatra in production$/m,
+  'ruby-vendored': /^A program of the gem: Hello from Bundler and a gem of vendor\/cache$/m,
   'seed-example': /^Hello from uWSGI at \/$/m,
   'static-build': /<title>Site<\/title>/,
   'uv-flask': /^Hello from Flask and uv, development packages: False$/m,
@@ -31,6 +34,7 @@ const always: ReadonlySet<string> = new Set([
   'perl-python-node',
   'php-python-perl',
   'poetry-fastapi',
+  'ruby-vendored',
   'static-build',
 ]);
 const skip =
@@ -57,6 +61,24 @@ describe('sample tools in a cluster', { concurrency: 2 }, () => {
       await there.server.command('stop', fixture);
     });
   }
+
+  test('a buildpack of the repository builds the sample tool own-buildpack, whose processes get what toolforge.yaml asks for', async () => {
+    const name = 'own-buildpack';
+    await pushFixture(there.server, name);
+    const { body } = await there.get(name);
+    const [hello, built, running, authorities] = body.split('\n');
+    assert.equal(hello, 'Hello from a buildpack of this repository');
+    const store = 'with the authorities of /etc/ssl/certs/ca-certificates.crt';
+    assert.deepEqual([built, running], [`built ${store}`, `runs ${store}`]);
+    assert.match(authorities ?? '', /^authorities: [1-9]\d+$/);
+    const { items } = await there.cluster.core.listNamespacedPod({ namespace: `${there.prefix}${name}` });
+    const limits = items.map(({ spec }) => {
+      const { cpu, memory } = spec?.containers[0]?.resources?.limits ?? {};
+      return `${cpu} ${memory}`;
+    });
+    assert.deepEqual(limits.sort(), ['1 100Mi', '1 100Mi', '200m 128Mi', '200m 128Mi']);
+    await there.server.command('stop', name);
+  });
 
   test('the sample tool web-and-worker runs the worker that app.json asks for', async () => {
     await pushFixture(there.server, 'web-and-worker');

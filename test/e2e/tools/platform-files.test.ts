@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type Run, TestServer } from '../../support/server.ts';
 import { WorkTree } from '../../support/work-tree.ts';
+import { pushFixture } from './push-fixture.ts';
 
 let server: TestServer;
 before(async () => {
@@ -76,4 +77,17 @@ test('a tool of Toolforge with its own port and a health check script goes live;
   assert.notEqual(refused.exitCode, 0);
   assert.match(refused.stderr, /bot in toolforge\.yaml has no command \(line 3\)/);
   assert.equal((await server.get(tool, '/PORT')).body, '8080');
+});
+
+test('a buildpack of the repository builds the sample tool own-buildpack, with as many processes as toolforge.yaml asks for', async () => {
+  const name = 'own-buildpack';
+  assert.match(await pushFixture(server, name), /greeter · Procfile \(web\)/);
+  assert.match((await server.get(name)).body, /^Hello from a buildpack of this repository\nbuilt with /);
+  const rows = JSON.parse(succeeded(await server.command('ps', name, '--json')));
+  assert.deepEqual(rows.map((row: Record<string, string>) => `${row['process']} ${row['state']}`).sort(), [
+    'clock.1 up',
+    'clock.2 up',
+    'web.1 up',
+    'web.2 up',
+  ]);
 });
