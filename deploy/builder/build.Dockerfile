@@ -10,7 +10,8 @@ USER 0:0
 COPY --from=lifecycle /cnb/lifecycle /cnb/lifecycle
 COPY . /buildpacks
 # The lifecycle looks for /cnb/buildpacks/ID/VERSION, with _ for the / of the id. The apt buildpack installs only packages
-# that the run image lacks, so it needs the list of packages in the run image.
+# that the run image lacks, so it needs the list of packages in the run image. Buildpacks get only those variables that are
+# files in /cnb/build-config/env.
 RUN set -eu; \
     for file in /buildpacks/*/buildpack.toml; do \
       folder=${file%/*}; \
@@ -22,6 +23,10 @@ RUN set -eu; \
     done; \
     cp /buildpacks/order.toml /cnb/order.toml; \
     install -D -m 644 /var/lib/dpkg/status /cnb/run-image/dpkg-status; \
+    mkdir -p /cnb/build-config/env; \
+    for name in UV_SYSTEM_CERTS $(env | sed -n 's|=/etc/ssl/certs/ca-certificates.crt$||p'); do \
+      printenv "$name" | tr -d '\n' >"/cnb/build-config/env/$name"; \
+    done; \
     printf '[[images]]\nimage = "%s"\n' "$run_image" >/cnb/run.toml
 
 FROM ${run_image}

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { certificateVariables } from '../../src/sandbox/certificate-variables.ts';
 
@@ -14,4 +16,15 @@ test('the variables for certificate authorities name a file that exists, for eac
   ])
     assert.equal(variables[name], import.meta.filename);
   assert.deepEqual(certificateVariables('/nowhere/ca-certificates.crt'), {});
+});
+
+test('the image of tools in a cluster has the same variables for certificate authorities', async () => {
+  const file = resolve(import.meta.dirname, '../../deploy/builder/run.Dockerfile');
+  const store = '/etc/ssl/certs/ca-certificates.crt';
+  const set = (await readFile(file, 'utf8')).matchAll(/(\w+)=(\S+\.crt|1)(?: \\)?$/gm);
+  const expected = Object.entries(certificateVariables(import.meta.filename));
+  assert.deepEqual(
+    Object.fromEntries(Array.from(set, ([, name, value]) => [name, value])),
+    Object.fromEntries(expected.map(([name, value]) => [name, value === '1' ? '1' : store])),
+  );
 });
