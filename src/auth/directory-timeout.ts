@@ -38,7 +38,10 @@ export function tooManyLogins(): DeployError {
   return busy('too many people are logging in just now');
 }
 
-/** The error if the directory works, but has too many questions to answer. No operator needs to act. */
+/**
+ * The error if the directory works, but too many questions or logins wait already, of one person, of one address or of all.
+ * No operator needs to act.
+ */
 export function busy(message: string): DeployError {
   return new DeployError(
     'DIRECTORY_BUSY',

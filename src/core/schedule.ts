@@ -5,7 +5,7 @@ import { Cron } from 'croner';
  * Words that stand for a schedule. The exact moment is computed from the name of the process, as Toolforge's jobs do.
  */
 export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yearly'] as const;
-/** A run that could not start for this long is skipped, as on Toolforge. In milliseconds. */
+/** A run that could not start for this many milliseconds is skipped. The time is Toolforge's. */
 export const START_DEADLINE_MS = 30_000;
 
 interface Field {

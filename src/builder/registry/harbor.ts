@@ -40,7 +40,7 @@ export class Harbor {
     this.#options = options;
   }
 
-  /** Makes the project if it does not exist. The project is public, as on Toolforge. @returns the id of the project. */
+  /** Makes the project if it does not exist. The project is public, like Toolforge's projects. @returns the id of the project. */
   async ensureProject(name: string, signal: AbortSignal): Promise<number> {
     const known = await this.#projectId(name, signal);
     if (known !== null) return known;

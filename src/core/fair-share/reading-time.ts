@@ -52,7 +52,10 @@ export class ReadingTime {
     this.#processorMs = processorMs;
   }
 
-  /** How long this key must wait before its next bytes are read; 0 if they may be read now. */
+  /**
+   * How many milliseconds the next bytes of this key (the network of a client, or a process of a tool) must wait before they
+   * are read. 0 if they may be read now.
+   */
   waitMs(key: string): number {
     if (this.#debts.size === 0) return 0;
     this.#go();

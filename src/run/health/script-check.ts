@@ -4,9 +4,9 @@ import { systemCode } from '../../core/errors.ts';
 import type { SandboxProcess } from '../../sandbox/sandbox.ts';
 import type { Readiness } from './health-check.ts';
 
-/** The seconds between two checks of a running process, as on Toolforge. */
+/** The seconds between two checks of a running process. Toolforge waits as long. */
 export const SCRIPT_PERIOD_SECONDS = 10;
-/** After this many failed checks one after the other, the process is ended, as on Toolforge. */
+/** After this many failed checks one after the other, the process is ended. The number is Toolforge's. */
 export const SCRIPT_FAILURES = 3;
 /** A script that runs longer has failed. */
 export const SCRIPT_SECONDS = 5;

@@ -194,7 +194,7 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
   assert.match(await output, /^ready\nno secret\nend\n$/);
 });
 
-test('only accounts, name servers, host names and certificate authorities are laid over the /etc of a Debian tree', async () => {
+test('only the sandbox’s own accounts, and this machine’s name servers, host names and certificate authorities, are laid over the /etc of a Debian tree', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), {
     'etc/hosts': '',

@@ -24,9 +24,9 @@ export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
 /** The annotation of a CronJob that holds the schedule as the tool wrote it. */
 export const SCHEDULE = 'push.toolforge.org/schedule';
-/** The annotation of a Deployment: `true` if its rollout has got the requests. */
+/** The annotation of a Deployment: `true` if its rollout has once been live. */
 export const LIVE = 'push.toolforge.org/live';
-/** The name of each pod's container, as in Toolforge's jobs. */
+/** The name of each pod's container. The pods of Toolforge's jobs have the same. */
 export const CONTAINER = 'job';
 
 export interface Rollout {

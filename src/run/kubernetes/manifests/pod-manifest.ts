@@ -94,7 +94,10 @@ export function labelsOf(rollout: Rollout, type: string): Record<string, string>
   };
 }
 
-/** Returns the labels of a scheduled process, as on Toolforge. */
+/**
+ * Returns the labels of a scheduled process. Only the kind of process (`COMPONENT`) differs from the labels of other
+ * processes. Toolforge gives its scheduled jobs the same kind.
+ */
 export function scheduledLabels(rollout: Rollout, type: string): Record<string, string> {
   return { ...labelsOf(rollout, type), [COMPONENT]: SCHEDULED };
 }

@@ -168,7 +168,8 @@ export class DiskWatch {
 
   /**
    * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If none grows
-   * fast, a process that hides deleted files may be the cause. It is ended before tools that only write a log.
+   * fast, ends a process that may hide deleted files from this server. If there is none either, and none was ended to make
+   * room for `SLOW_MS`, ends the process with the largest folder that grows slowly, for example by a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const [largest] = this.#growing('fast', measure);

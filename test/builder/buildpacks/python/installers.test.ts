@@ -59,7 +59,7 @@ for (const { name, files, says } of [
     says: ['pipenv', 'note: the packages come from Pipfile.lock. Not used: requirements.txt'],
   },
 ]) {
-  test(`one installer takes part, and says what it uses: ${name}`, async () => {
+  test(`at most one Python installer detects the source, and prints its name and the files that are not used: ${name}`, async () => {
     await using source = await ASource.of(files);
     const said: string[] = [];
     for (const installer of INSTALLERS) {
