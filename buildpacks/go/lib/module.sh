@@ -15,7 +15,7 @@ module() { line_of '^module[[:space:]]+"?([^"[:space:]]+)"?.*'; }
 # `// +heroku goVersion` counts most.
 wanted_go() {
   local line
-  for line in '//[[:space:]]*\+heroku[[:space:]]+goVersion[[:space:]]+(go)?' 'toolchain[[:space:]]+(go)' 'go[[:space:]]+()'; do
+  for line in '//[[:space:]]*\+heroku[[:space:]]+goVersion[[:space:]]+[=^~>]*(go)?' 'toolchain[[:space:]]+(go)' 'go[[:space:]]+()'; do
     wanted=$(line_of "^$line([0-9][0-9.]*).*" 2)
     [[ -z $wanted ]] || return 0
   done

@@ -37,7 +37,7 @@ run_gradle() {
 
 # gradle_tasks: prints the tasks that build the tool. As on Heroku, a task `stage` counts most.
 gradle_tasks() {
-  if cat build.gradle build.gradle.kts 2>/dev/null | grep -E '(task|register)[[:space:](]+["'\'']?stage' >/dev/null; then
+  if cat build.gradle build.gradle.kts 2>/dev/null | grep -E '(task|register|create)[[:space:](]+["'\'']?stage' >/dev/null; then
     echo stage
   elif cat build.gradle build.gradle.kts 2>/dev/null | grep -E '^[[:space:]]*(id[[:space:](]+["'\'']application["'\'']|application([[:space:]]|$)|apply.*["'\'']application["'\''])' >/dev/null; then
     echo 'build installDist -x check'

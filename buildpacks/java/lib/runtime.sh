@@ -12,8 +12,8 @@ find_certificates() {
       echo " !     Java cannot read the certificates in $pem, and trusts its own."
       return 0
     fi
-    printf '[types]\ncache = true\n\n[metadata]\nkey = "%s"\n' "$sum" >"$layer.toml"
   fi
+  printf '[types]\ncache = true\n\n[metadata]\nkey = "%s"\n' "$sum" >"$layer.toml"
   certificates=$layer/cacerts
 }
 

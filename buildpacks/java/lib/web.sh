@@ -9,17 +9,18 @@ archives() {
     -not -name '*-javadoc.jar' -not -name '*-tests.jar' -not -name '*-plain.*' -not -name 'original-*' -print | sed 's|^\./||' | sort
 }
 
-# choose_program: sets $web to the program that serves, and $others to the other executable archives
+# choose_program: sets $web to the program that serves, and $another to another executable archive. Of several modules, one
+# with a name such as web or api counts.
 choose_program() {
-  local archive file
-  web='' others=()
+  local archive file serves='(^|[^a-z])(web|server|api|app)'
+  web='' another=''
   # Quarkus makes a folder.
   for file in {.,*}/{target,build}/quarkus-app/quarkus-run.jar; do
     if [[ -f $file ]]; then web=${file#./}; fi
   done
   while IFS= read -r archive; do
     is_executable "$archive" || continue
-    if [[ -z $web ]]; then web=$archive; else others+=("$archive"); fi
+    if [[ -z $web || (! $web =~ $serves && $archive =~ $serves) ]]; then another=$web web=$archive; else another=$archive; fi
   done < <(archives jar && archives war)
   # Gradle's plugin application makes a script.
   for file in build/install/*/bin/* */build/install/*/bin/*; do

@@ -119,8 +119,8 @@ test('go: what Go says about a download of another version is shown, and is no p
 test("go: Heroku's comments in go.mod choose the version and the packages", async () => {
   await using source = await aSource({
     'go.mod':
-      'module example.org/bots\n\n// +heroku goVersion go1.99\n// +heroku install ./cmd/list\n\ngo 1.21\n',
-    'cmd/list/main.go': main,
+      'module example.org/bots\n\n// +heroku goVersion =1.99\n// +heroku install ./cmd/list\n\ngo 1.21\n',
+    'cmd/list/main.go': `//go:build heroku\n\n${main}`,
     'cmd/update/main.go': main,
   });
   assert.equal((await source.run('go', 'detect')).output, 'go 1.99 (go.mod)');

@@ -163,6 +163,11 @@ for (const [title, change, says] of [
     / !\s+rust-toolchain\.toml asks for Rust "newest", which is not a version/,
   ],
   [
+    'an edition that does not exist',
+    { 'Cargo.toml': manifest('wikibot').replace('2021', '2022') },
+    /supported edition values are .* but `2022` is unknown/,
+  ],
+  [
     'a program that needs a feature',
     {
       'Cargo.toml': manifest(

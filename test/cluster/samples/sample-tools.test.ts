@@ -7,6 +7,8 @@ import { ClusterServer } from '../pushes/cluster-server.ts';
 /** A part of the page of each sample tool. */
 const pages: Readonly<Record<string, RegExp>> = {
   'c-extension': /^Hello from a C extension: MariaDB client \d/m,
+  'go-vendored': /^Hello from a vendored module\nanother command\n error: <nil>$/m,
+  'java-jar': /^Hello from Java, heap below 400 MiB: true$/m,
   'node-bare': /^Node v22\.\d+\.\d+, without a package\.json$/m,
   'node-express': /Hello|Express/i,
   'node-native': /^compiled C answers 42$/m,
@@ -22,6 +24,7 @@ const pages: Readonly<Record<string, RegExp>> = {
   'poetry-fastapi': /^Hello from FastAPI and poetry, development packages: False$/m,
   'ruby-sinatra': /^Hello from Sinatra in production$/m,
   'ruby-vendored': /^A program of the gem: Hello from Bundler and a gem of vendor\/cache$/m,
+  'rust-http': /^Hello from Rust, \/$/m,
   'seed-example': /^Hello from uWSGI at \/$/m,
   'static-build': /<title>Site<\/title>/,
   'uv-flask': /^Hello from Flask and uv, development packages: False$/m,
