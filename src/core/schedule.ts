@@ -8,6 +8,9 @@ export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yea
 /** A run that could not start for this many milliseconds is skipped. The time is Toolforge's. */
 export const START_DEADLINE_MS = 30_000;
 
+/** A list of all minutes, hours, days and months has fewer characters. A longer text would take long at each run. */
+const MAX_CHARACTERS = 500;
+
 interface Field {
   readonly name: string;
   readonly min: number;
@@ -46,6 +49,7 @@ export type ReadSchedule = { readonly cron: string } | { readonly why: string };
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Running_jobs
  */
 export function readSchedule(text: string, seed: string): ReadSchedule {
+  if (text.length > MAX_CHARACTERS) return { why: `it is longer than ${MAX_CHARACTERS} characters` };
   const words = text.trim().split(/\s+/);
   if (words[0]?.startsWith('@')) return ofWord(words.join(' '), seed);
   if (words.length !== FIELDS.length)

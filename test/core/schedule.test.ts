@@ -30,6 +30,7 @@ describe('what is no schedule, with the reason', () => {
     { text: '', why: /five fields/ },
     { text: '* * * *', why: /five fields .*@hourly/ },
     { text: '* * * * * *', why: /five fields/ },
+    { text: `${'1,'.repeat(300)}1 * * * *`, why: /longer than 500 characters/ },
     { text: '60 * * * *', why: /minute is not valid\. Write \* or numbers from 0 to 59/ },
     { text: '* 24 * * *', why: /hour is not valid/ },
     { text: '* * 0 * *', why: /day of the month is not valid/ },
