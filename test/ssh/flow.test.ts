@@ -106,7 +106,7 @@ describe('after the login', { concurrency: false }, () => {
     inner._sock.destroy();
   });
 
-  test('threat 21: the server disconnects an SSH client that sends more than its window allows', async () => {
+  test('threat 21: the server disconnects an SSH client that ignores its window and sends far more than the server has read', async () => {
     const bench = await open();
     const ended = Promise.withResolvers<void>();
     bench.command = async ({ signal }) => {

@@ -114,7 +114,12 @@ function withReplicas(process: Process, replicas: number): Process {
   return process.type === 'web' || process.type === RELEASE_TYPE ? process : { ...process, replicas };
 }
 
-/** The process of a component. @param meant - The process of the build whose type is the component's command, if any. */
+/**
+ * Returns the process that a component asks for.
+ *
+ * @param meant - The process of the build that the component's command names by its type. Undefined if the build has no
+ * such process: the command is then a command line for a shell.
+ */
 function requested(component: Component, meant: Process | undefined): Process {
   if (component.schedule !== null)
     return meant === undefined ? ofCommand(component) : ofType(component, meant);

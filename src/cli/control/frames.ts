@@ -55,6 +55,9 @@ function wholeLength(bytes: Buffer): number | null {
 
 function kindOf(bytes: Buffer): FrameKind {
   const kind = KINDS.get(bytes.toString('latin1', 0, 1));
-  if (kind === undefined) throw new Error(`A frame of the local socket begins with the byte ${bytes[0]}.`);
+  if (kind === undefined)
+    throw new Error(
+      `A frame of the local socket begins with the byte ${bytes[0]}, which stands for no kind of frame.`,
+    );
   return kind;
 }

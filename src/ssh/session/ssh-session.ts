@@ -150,7 +150,9 @@ function takePlace({ commands, principal: { uid } }: SessionContext): () => void
   throw new DeployError(
     'TOO_MANY_COMMANDS',
     `${taken.holder === null ? 'this server' : `the user ${taken.holder}`} has too many commands under way over SSH`,
-    'Wait until some of these commands have ended, or end one of them, and try again.',
+    taken.holder === null
+      ? 'Wait until some commands over SSH have ended, and try again.'
+      : 'Wait until some of your commands over SSH have ended, or end one of them, and try again.',
   );
 }
 
