@@ -49,7 +49,7 @@ interface Wish {
 function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployError {
   return new DeployError(
     'NO_ACCESS',
-    `the ${credential} opens ${onlyTool} alone`,
+    `the ${credential} is only for the tool ${onlyTool}`,
     'Check the name in the address (git remote -v), or log in with a key, password or token of the other tool.',
   );
 }

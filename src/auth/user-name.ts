@@ -19,7 +19,7 @@ export function normalise(name: string): string {
 }
 
 /**
- * Returns the text as a normalised user name. Null if it is no valid user name, or if it is `git` or looks like the
+ * Returns the text as a normalised user name. Null if it is not a valid user name, or if it is `git` or looks like the
  * login name of a tool, such as `tools.hello`.
  */
 export function userName(text: string): string | null {
@@ -32,7 +32,7 @@ export function toolLogin(tool: ToolName): string {
   return `tools.${tool}`;
 }
 
-/** Reads a login name: `alice`, `tools.hello`, `tool.hello` or `git`. Null if it is none of these. */
+/** Reads a login name: `alice`, `tools.hello`, `tool.hello` or `git`. Null if the text has none of these forms. */
 export function readLogin(text: string): Login | null {
   const name = normalise(text);
   if (name === 'git') return { kind: 'anyone' };

@@ -140,7 +140,7 @@ export async function planDeployment(
   }
 }
 
-/** Returns the artifact. Null if there is none or it cannot run, so that the commit must be built again. */
+/** Returns the artifact. Null if the commit has no artifact, or an artifact that cannot run. The commit must then be built again. */
 function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
 }

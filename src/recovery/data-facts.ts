@@ -48,7 +48,7 @@ export interface DataFacts {
   /** The secrets key's id, as `secretsKeyId` returns it: null without a key, or `unreadable`. */
   readonly keyId: string | 'unreadable' | null;
   /**
-   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if there is none, or if
+   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if there is no such backup, or if
    * the store itself is intact and has a tool.
    */
   readonly storeBackup: string | null;

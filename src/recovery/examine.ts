@@ -225,7 +225,7 @@ function releaseFindings(facts: DataFacts, tool: ToolName): Finding[] {
     return [
       refuses(
         `${lacks}, and the copy of v${newest}, ${copy}, is missing or torn`,
-        `Restore ${copy} or a newer store.sqlite from a backup. If there is none: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer releases under refs/set-aside in the repository.`,
+        `Restore ${copy} or a newer store.sqlite from a backup. Without a backup: npx toolforge-push start-over releases makes the newest readable release live (${next === 0 ? 'none' : `v${next}`}), and keeps the commits of newer releases under refs/set-aside in the repository.`,
       ),
     ];
   }

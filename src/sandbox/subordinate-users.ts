@@ -49,7 +49,7 @@ export async function subordinateUsers(
     : 'newuidmap (apt-get install uidmap) or user namespaces do not work here';
 }
 
-/** Finds the largest range of subordinate ids that the lines of subuid(5) give to a user. Null if there is none. */
+/** Finds the largest range of subordinate ids that the lines of subuid(5) give to a user. Null if no line names the user. */
 export function rangeIn(text: string, user: string): Range | null {
   const ranges = text.split('\n').flatMap((line) => {
     const [owner = '', start, count] = line.split(':');

@@ -123,6 +123,6 @@ test('threat 29: a deploy token gets the same refusal for its maker’s other to
   for (const name of ['old', 'nowhere', 'foreign'])
     await assert.rejects(authorize(directory, token, tool(name), 'read', signal), {
       code: 'NO_ACCESS',
-      message: 'the token ci (a1) opens hello alone',
+      message: 'the token ci (a1) is only for the tool hello',
     });
 });

@@ -139,7 +139,7 @@ describe('pushes', { concurrency: 3 }, () => {
     for (const name of ['by-key', 'other']) {
       const elsewhere = await pushAs(tree, 'tools.hello', name, 'tool');
       assert.notEqual(elsewhere.exitCode, 0);
-      assert.match(elsewhere.stderr, /opens hello alone/);
+      assert.match(elsewhere.stderr, /is only for the tool hello/);
     }
   });
 

@@ -49,7 +49,7 @@ test('a deploy token gives access only to its own tool, and no access after it w
   const other = await liveTool(server, 'not-mine');
   const wrong = await tree.git('ls-remote', remote('x', secret, other.name));
   assert.notEqual(wrong.exitCode, 0);
-  assert.match(wrong.stderr, /The token ci \([a-z0-9]{10}\) opens mine alone/);
+  assert.match(wrong.stderr, /The token ci \([a-z0-9]{10}\) is only for the tool mine/);
   const [token] = JSON.parse((await server.command('token', 'list', name, '--json')).stdout);
   assert.equal((await tree.git('ls-remote', remote('x', secret, name))).exitCode, 0);
   assert.equal((await server.command('token', 'revoke', name, token.id)).exitCode, 0);

@@ -245,7 +245,7 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
   return entryOf(document.contents as unknown as YAMLMap, name);
 }
 
-/** Returns the map that `map` has under this key. Makes an empty map if there is none. */
+/** Returns the map that `map` has under this key. Adds an empty map if `map` lacks the key. */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
     (item) => spelling(String(isScalar(item.key) ? item.key.value : item.key)) === key,

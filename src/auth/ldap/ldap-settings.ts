@@ -120,7 +120,7 @@ function readFilter(setting: string, text: string): Filter {
 function checkedDn(setting: string, text: string): string {
   if (readDn(text) !== null) return text;
   throw bad(
-    `the setting ${setting} is ${JSON.stringify(text)}, which is no distinguished name`,
+    `the setting ${setting} is ${JSON.stringify(text)}, which is not a distinguished name`,
     'Write one as ou=people,dc=example,dc=org.',
   );
 }

@@ -51,7 +51,10 @@ export function definedProcess(buildpack: string, process: DefinedProcess, isDef
   const { type, 'working-dir': folder } = process;
   if (!processType.test(type)) {
     const shown = JSON.stringify(type.slice(0, 80));
-    throw brokenBuildpack(buildpack, `${shown} is no process type (lower-case letters, digits, - and _)`);
+    throw brokenBuildpack(
+      buildpack,
+      `${shown} cannot be a process type, which has only lower-case letters, digits, - and _`,
+    );
   }
   const command = [...process.command, ...(process.args ?? [])];
   return { type, command: folder === undefined ? command : startedIn(folder, command), isDefault };

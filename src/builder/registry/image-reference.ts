@@ -33,7 +33,7 @@ export function parseReference(text: string): ImageReference {
   if (!isWell || text.split('@').length > 2) {
     throw new DeployError(
       'BAD_IMAGE',
-      `${JSON.stringify(text.slice(0, 200))} is no reference to an image`,
+      `${JSON.stringify(text.slice(0, 200))} is not the name of an image`,
       'Write the image as registry.example.org/name:tag, or with @sha256:DIGEST.',
     );
   }

@@ -28,7 +28,7 @@ export class ByteSearch {
   readonly #hasOthers: Uint8Array;
   /** For `256 * node + byte`: the child of the node for this byte, unless the child is the next node. */
   readonly #others = new Map<number, number>();
-  /** For each byte: the node for patterns that begin with this byte, or 0 if there is none. */
+  /** For each byte: the node for patterns that begin with this byte, or 0 if no pattern does. */
   readonly #first = new Uint32Array(BYTE_VALUES);
   /** For each node: the node at which the search continues if the next byte leads to no child of this node. */
   readonly #fail: Uint32Array;

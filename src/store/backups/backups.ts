@@ -46,7 +46,7 @@ export class Backups {
     return inOrder.map((name) => join(this.#folder, name));
   }
 
-  /** The age of the newest store backup in milliseconds. Infinity if there is none, or if its date is in the future. */
+  /** The age of the newest store backup in milliseconds. Infinity if there is no backup, or if its date is in the future. */
   async ageOfNewest(now: number): Promise<number> {
     const [newest] = await this.list('store', now);
     if (newest === undefined) return Number.POSITIVE_INFINITY;
@@ -55,7 +55,7 @@ export class Backups {
   }
 
   /**
-   * The path of the newest store backup that is intact and contains at least one tool. Null if there is none.
+   * The path of the newest store backup that is intact and contains at least one tool. Null if there is no such backup.
    *
    * @throws the first error of a backup that could not be read, if no other backup is good.
    */

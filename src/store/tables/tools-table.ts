@@ -71,7 +71,7 @@ export class ToolsTable {
     this.tool(name);
   }
 
-  /** The highest version that a release of the tool was given, or that was skipped. 0 if there is none. */
+  /** The highest version that a release of the tool was given, or that was skipped. 0 if the tool has had no release. */
   lastVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'SELECT last_version AS version FROM tools WHERE name = ?',

@@ -165,7 +165,7 @@ for (const { name, build, why } of [
   {
     name: 'an odd process type',
     build: `printf '[[processes]]\\ntype = "../x"\\ncommand = ["x"]\\n' >"$CNB_LAYERS_DIR/launch.toml"`,
-    why: /is no process type/,
+    why: /cannot be a process type/,
   },
   {
     name: 'two defaults',

@@ -53,7 +53,7 @@ export class BuilderImages {
     const [uid, gid] = [facts.environment['CNB_USER_ID'], facts.environment['CNB_GROUP_ID']].map(Number);
     // The build user must not be 0, which is root.
     if (!uid || !gid) {
-      throw unusable(text, 'it does not set CNB_USER_ID and CNB_GROUP_ID, so it is no builder image');
+      throw unusable(text, 'it does not set CNB_USER_ID and CNB_GROUP_ID, so it is not a builder image');
     }
     return { reference: byDigest(reference, facts.digest), user: { uid, gid } };
   }
