@@ -12,7 +12,7 @@ other_language() {
 Python requirements.txt pyproject.toml Pipfile uv.lock poetry.lock setup.py environment.yml manage.py app.py wsgi.py www/python/src/app.py
 PHP composer.json *.php public/*.php public_html/*.php htdocs/*.php www/*.php */index.php
 Ruby Gemfile config.ru
-Go go.mod
+Go go.mod go.work
 Rust Cargo.toml
 Java pom.xml build.gradle build.gradle.kts
 Perl cpanfile *.psgi cgi-bin/*.pl cgi-bin/*.cgi public_html/*.pl public_html/*.cgi

@@ -92,8 +92,6 @@ say_missing() {
 project.clj Clojure
 deps.edn Clojure
 build.sbt Scala with sbt
-build.gradle Gradle
-build.gradle.kts Gradle
 *.sln .NET
 *.csproj .NET
 *.fsproj .NET
