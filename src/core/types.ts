@@ -218,7 +218,7 @@ export type DeploymentRequest =
       readonly useCache: boolean;
       /** Lines for `git update-ref --stdin` that move other refs in the same transaction as the branch. */
       readonly withUpdates: readonly string[];
-      /** `refs/heads/main` */
+      /** The full name of the branch that the push moves, such as `refs/heads/main`. */
       readonly branchRef: string;
     }
   | { readonly kind: 'redeploy'; readonly useCache: boolean };

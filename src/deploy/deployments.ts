@@ -25,7 +25,10 @@ export interface ParkedPush {
    * run in the transaction that moves the branch.
    */
   readonly withUpdates: readonly string[];
-  /** The branch that the push moves: `refs/heads/main`, or `refs/heads/master` for a tool that has no main. */
+  /**
+   * The full name of the branch that the push moves: that of the setting `deploy_branch`, such as `refs/heads/main`. Or
+   * `refs/heads/master` if the tool does not have the branch of the setting.
+   */
   readonly branchRef: string;
 }
 

@@ -45,7 +45,7 @@ export interface DataFacts {
   readonly copies: ReleaseCopies;
   /** For each tool with copies, the versions that have a copy, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
-  /** The secrets key's id, as `secretsKeyId` returns it: null without a key, or `unreadable`. */
+  /** The id of the secrets key. Null if secrets.key is missing or is not a key; `unreadable` as in `secretsKeyId`. */
   readonly keyId: string | 'unreadable' | null;
   /**
    * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if there is no such backup, or if

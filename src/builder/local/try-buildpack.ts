@@ -44,8 +44,8 @@ const PATH = '/usr/local/bin:/usr/bin:/bin';
  * of the server except `procfile`. Builds on the newest stack of the data folder, but keeps no artifact.
  *
  * @param options.openSandbox - Makes the sandbox for a temporary data folder.
- * @throws DeployError that says why the buildpack cannot be used or failed; `BAD_BUILDPACK` if a link in its folder leads
- *   out.
+ * @throws DeployError that says why the buildpack cannot be used or failed; `BAD_BUILDPACK` if a symbolic link in its folder
+ *   leads neither into this folder nor into the server's buildpacks.
  */
 export async function tryBuildpack(options: {
   readonly buildpack: string;

@@ -8,8 +8,8 @@ type Limited = Pick<DeployContext, 'store' | 'maxReplicas' | 'processTypes'>;
 
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
- * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. Process types that run because a release of an earlier server version ran them go on
- * running.
+ * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A process type without a number of its own
+ * runs if a release of an earlier server version ran it.
  */
 export function plannedReplicas(context: Limited, release: Release): Replicas {
   const replicas = askedReplicas(context, release);
@@ -22,8 +22,9 @@ function askedReplicas({ store, maxReplicas }: Limited, release: Release): Repli
 }
 
 /**
- * The named commands that do not run, because `processTypes` others do. `scale` refuses too many, but it stores numbers
- * for ever, also those of types that a release lacks and a later one has again.
+ * The named commands that should run but do not, because other process types already reach the limit `processTypes`.
+ * `scale` refuses to exceed this limit. But it stores its numbers for ever, also for a type that a release lacks, so a
+ * later release that has the type can exceed the limit.
  */
 export function beyondLimit(context: Limited, release: Release): string[] {
   const replicas = askedReplicas(context, release);

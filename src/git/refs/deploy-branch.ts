@@ -7,7 +7,10 @@ import { readRefs } from './ref-files.ts';
 
 /** The deploy branch of one tool. */
 export interface DeployBranch {
-  /** The full name of the deploy branch: `refs/heads/main`, or `refs/heads/master` if the tool has only that branch. */
+  /**
+   * The full name of the deploy branch: that of the setting `deploy_branch`, such as `refs/heads/main`. Or
+   * `refs/heads/master` if the tool has only that branch.
+   */
   readonly ref: string;
   /** The commit of the deploy branch. Null if the repository has no such branch yet. */
   readonly commit: CommitId | null;

@@ -85,7 +85,8 @@ export function socketOf(client: Connection): Socket | null {
 
 /**
  * Returns the size in bytes of the largest data packet that the client accepts in this session (RFC 4254 section 5.1).
- * Returns 0 if another version of ssh2 lacks the private field. If the client asks for 0, ssh2 loops for ever.
+ * If the client asks for 0, the caller must end the connection, because ssh2 would loop for ever. Also returns 0 if another
+ * version of ssh2 lacks the private field.
  */
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };
