@@ -39,6 +39,11 @@ TYPES = {
     ".md": "text/markdown", ".csv": "text/csv", ".xml": "application/xml", ".mp3": "audio/mpeg", ".mp4": "video/mp4",
     ".webm": "video/webm", ".ogg": "audio/ogg", ".zip": "application/zip", ".gz": "application/gzip",
 }
+# Files that only the build reads. They may stand beside the pages, but are no part of the site.
+BUILD_FILES = {
+    "app.json", "aptfile", "jobs.yaml", "jobs.yml", "procfile", "project.toml", "service.template", "static.json",
+    "toolforge.yaml", "toolforge.yml",
+}
 # A bundler puts a hash of the content into these names, so a browser never needs to ask for them again.
 HASHED = re.compile(r"/(assets|static|_next|_nuxt|_app|_astro|js|css|build)/.*[-.](?=\w*[0-9])(?=\w*[A-Za-z])[A-Za-z0-9_]{8,}(\.chunk|\.min)?\.(js|mjs|css|map|woff2?|wasm|png|jpe?g|svg|webp|avif|gif)$")
 
@@ -61,6 +66,8 @@ def locate(url_path):
     # A symbolic link may lead to another file of the site. It must not lead to a file outside of the site, or to a name
     # that begins with a dot.
     if below != "." and any(part.startswith(".") for part in below.split(os.sep)):
+        return None, None
+    if ROOT == os.getcwd() and below.lower() in BUILD_FILES:
         return None, None
     if os.path.isdir(target):
         if not path.endswith("/"):
