@@ -49,7 +49,7 @@ export async function runCommand(line: CommandLine): Promise<number> {
   }
 }
 
-/** The words after the name of a command, and how the person types commands (over SSH, HTTP or locally). */
+/** The words after the name of a command, and the function that makes a line that this person can type. */
 interface Rest {
   readonly words: readonly string[];
   readonly typed: Typed;

@@ -71,9 +71,9 @@ export interface Process {
 
 /** How a process is checked, and which resources it asks for. The settings of the server limit the resources. */
 export interface ProcessSettings {
-  /** Memory in bytes. */
+  /** The memory that the process asks for, in bytes. It gets at most the setting `run_memory`. */
   readonly memoryBytes?: number;
-  /** Processor cores, 0.5 for half of one. */
+  /** The processor cores that the process asks for: 0.5 for half of one. */
   readonly cpuCores?: number;
   /**
    * A command line for bash that exits with 0 if the process is healthy. It runs beside the process, again and again.

@@ -65,7 +65,7 @@ const restore: RecoveryCommand = {
 const startOver: RecoveryCommand = {
   name: 'start-over',
   usage: 'WHAT',
-  summary: 'replace a lost part of the data by an empty one; doctor says when',
+  summary: 'go on without a part of the data that is lost; doctor says when to do so',
   details: [`WHAT is one of ${WHAT.join(', ')}. The present data is set aside, not deleted.`],
   options: {},
   words: { min: 1, max: 1 },
