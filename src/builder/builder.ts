@@ -12,6 +12,11 @@ export interface BuildRequest {
   readonly configVars: Readonly<Record<string, string>>;
   /** False if the build must not use anything from an earlier build (`-o no-cache`). */
   readonly useCache: boolean;
+  /**
+   * The artifact whose Debian system the builder replaces by the newest, without building the commit. Absent if the commit
+   * must be built.
+   */
+  readonly rebaseOf?: Artifact;
   /** Writes the files of the commit into this empty folder. Called once. */
   readonly checkOut: (folder: string) => Promise<void>;
 }

@@ -33,6 +33,7 @@ export async function buildStep(
     commit,
     configVars: plan.configVars,
     useCache: plan.useCache,
+    ...(plan.rebaseOf === null ? {} : { rebaseOf: plan.rebaseOf }),
     checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
   };
   try {

@@ -30,6 +30,8 @@ export interface DeployPlan {
   /** The artifact of an earlier build to run again. Null if the commit must be built. */
   readonly artifact: Artifact | null;
   readonly useCache: boolean;
+  /** The artifact to put onto the newest Debian system. Null if the commit must be built. */
+  readonly rebaseOf: Artifact | null;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
   /** The branch that moves to the release's commit. Null means the branch that deploys when the move is prepared. */

@@ -66,8 +66,15 @@ export interface Deployments {
    * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`
    */
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
-  /** Builds the live commit again and deploys it as a new release. */
-  redeploy(tool: ToolName, options: { readonly useCache: boolean }, principal: Principal): Ticket;
+  /**
+   * Builds the live commit again and deploys it as a new release. With `isRebase`, builds nothing: the new release has the
+   * live artifact on the newest Debian system.
+   */
+  redeploy(
+    tool: ToolName,
+    options: { readonly useCache: boolean; readonly isRebase?: boolean },
+    principal: Principal,
+  ): Ticket;
   /**
    * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, and no
    * deployment runs or waits, only stores the config vars and returns null.

@@ -40,6 +40,7 @@ export async function planDeployment(
     configVars: store.configVars(tool),
     artifact: null,
     useCache: true,
+    rebaseOf: null,
     restartOf: null,
     branchRef: null,
     withUpdates: [],
@@ -74,16 +75,18 @@ export async function planDeployment(
       };
     }
     case 'redeploy': {
-      const { commit: current } = liveRelease(store, tool);
+      const { commit: current, artifact: whatRuns } = liveRelease(store, tool);
       if (await isLost(context.repositories, { tool, commit: current })) throw commitLost(tool, current);
-      entry.progress.step(`Redeploy of ${short(current)} by ${entry.principal.uid}`);
+      const verb = request.isRebase === true ? 'Rebase' : 'Redeploy';
+      entry.progress.step(`${verb} of ${short(current)} by ${entry.principal.uid}`);
       return {
         kind: 'go',
         plan: {
           ...base,
           commit: current,
-          description: `Redeploy ${short(current)}`,
+          description: `${verb} ${short(current)}`,
           useCache: request.useCache,
+          rebaseOf: request.isRebase === true ? whatRuns : null,
         },
       };
     }

@@ -68,6 +68,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
       cluster,
       namespace: job.namespace,
       pod,
+      job,
       guard,
       mask,
       limits: job.limits,

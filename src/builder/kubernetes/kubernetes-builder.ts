@@ -248,9 +248,12 @@ export class KubernetesBuilder implements Builder {
     const artifact = await followBuild({
       ...build,
       ...{ config, cluster, log, patienceMs, roomMs: config.build_time * ROOM_SHARE },
-      finish: (digest) => {
+      finish: async (digest) => {
+        const before = request.rebaseOf?.reference.split('@')[1];
+        if (before !== undefined && (await this.#images.haveSameBase(tool, [before, digest], guard.signal)))
+          throw onNewest();
         const made = { id, digest, source, warn: (text: string) => progress.warn(text) };
-        return this.#images.artifactOf(tool, made, guard.signal);
+        return await this.#images.artifactOf(tool, made, guard.signal);
       },
       removeImage: () => this.#ifRegistryAnswers(tool, 'image', () => this.remove(tool, id)),
     });
@@ -309,4 +312,12 @@ export class KubernetesBuilder implements Builder {
     this.#registries.set(host, registry);
     return registry;
   }
+}
+
+function onNewest(): DeployError {
+  return new DeployError(
+    'NO_REBASE',
+    'the live image is on the newest run image already',
+    'Nothing to do. Operators: deploy/builder/build-images --update makes a newer run image.',
+  );
 }

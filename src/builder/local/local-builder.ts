@@ -82,6 +82,7 @@ export class LocalBuilder implements Builder {
     signal.throwIfAborted();
     const { config, sandbox, log } = this.#options;
     const { tool } = request;
+    if (request.rebaseOf !== undefined) throw notInCluster(tool);
     await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
@@ -299,6 +300,14 @@ export class LocalBuilder implements Builder {
       throw error;
     }
   }
+}
+
+function notInCluster(tool: ToolName): DeployError {
+  return new DeployError(
+    'NO_REBASE',
+    'only images in a cluster can be rebased',
+    `On one machine, a restart is enough after stack update: restart ${tool}`,
+  );
 }
 
 /** The state of a running build, for the cleanup if it fails. */

@@ -51,12 +51,14 @@ const MAX_CHARACTERS = 1000;
  *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`
  */
 export async function prepareSource(
-  request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars'> & { readonly mostScheduled: number },
+  request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars' | 'rebaseOf'> & {
+    readonly mostScheduled: number;
+  },
   folder: string,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<PreparedSource> {
-  progress.step('Detecting buildpacks');
+  if (request.rebaseOf === undefined) progress.step('Detecting buildpacks');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await request.checkOut(folder);
   signal.throwIfAborted();

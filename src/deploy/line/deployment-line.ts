@@ -86,9 +86,14 @@ export class DeploymentLine implements Deployments {
     });
   }
 
-  redeploy(tool: ToolName, { useCache }: { readonly useCache: boolean }, principal: Principal): Ticket {
+  redeploy(
+    tool: ToolName,
+    options: { readonly useCache: boolean; readonly isRebase?: boolean },
+    principal: Principal,
+  ): Ticket {
     const { commit } = liveRelease(this.#options.store, tool);
-    return this.#enter({ tool, commit, request: { kind: 'redeploy', useCache }, principal, message: null });
+    const request: Request = { kind: 'redeploy', ...options };
+    return this.#enter({ tool, commit, request, principal, message: null });
   }
 
   configure(

@@ -8,7 +8,7 @@ import type { ParkedPush, Verdict } from '../deployments.ts';
 /** The kind of a deployment, with the details of its request. */
 export type Request =
   | { readonly kind: 'push'; readonly push: ParkedPush }
-  | { readonly kind: 'redeploy'; readonly useCache: boolean }
+  | { readonly kind: 'redeploy'; readonly useCache: boolean; readonly isRebase?: boolean }
   | { readonly kind: 'rollback'; readonly version: number }
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
   | { readonly kind: 'restart' }

@@ -20,6 +20,7 @@ const buildLabel = z.object({
   'buildpack-default-process-type': z.string().optional(),
 });
 const layersLabel = z.object({
+  runImage: z.object({ topLayer: z.string().optional() }).optional(),
   buildpacks: z
     .array(
       z.object({
@@ -41,6 +42,12 @@ export interface ExportedImage {
   readonly processes: readonly Process[];
   /** `id version`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's own. */
   readonly buildpacks: readonly string[];
+}
+
+/** The last layer of the run image on which the image was built. Null if the labels do not say. */
+export function topLayerOf(labels: Readonly<Record<string, string>>): string | null {
+  const text = labels['io.buildpacks.lifecycle.metadata'] ?? '{}';
+  return layersLabel.parse(JSON.parse(text)).runImage?.topLayer ?? null;
 }
 
 /** @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type. */

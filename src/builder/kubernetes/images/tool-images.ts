@@ -7,7 +7,7 @@ import { byDigest } from '../../registry/image-reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { assertRunnable, type ProcessRequests, requestedProcesses } from '../../source/components.ts';
 import { repositoriesOf, type ToolRepositories } from '../job/build-names.ts';
-import { readLabels } from './exported-image.ts';
+import { readLabels, topLayerOf } from './exported-image.ts';
 
 /** The tag of the newest image. */
 export const NEWEST = 'latest';
@@ -72,17 +72,34 @@ export class ToolImages {
     return { id, kind: 'image', reference, ...requested, buildpacks, bytes: facts.bytes };
   }
 
+  /** Whether two images of the tool have the same run image. */
+  async haveSameBase(tool: ToolName, digests: readonly string[], signal: AbortSignal): Promise<boolean> {
+    const { image } = this.repositories(tool);
+    const facts = digests.map((digest) => this.registry(tool).facts(image, digest, signal));
+    const layers = (await Promise.all(facts)).map((known) => topLayerOf(known?.labels ?? {}));
+    return layers.every((layer) => layer !== null && layer === layers[0]);
+  }
+
   /** Gives an artifact's image the tag `vN`. */
   async tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void> {
     const digest = artifact.reference.slice(artifact.reference.indexOf('@') + 1);
     await this.registry(tool).tag(this.repositories(tool).image, digest, `v${version}`, signal);
   }
 
-  /** Deletes the image of a build with all its tags. Does nothing if the image does not exist. */
+  /**
+   * Deletes the image of a build with all its tags. Does nothing if the image does not exist, or if it is also the image of
+   * another build: two rebases onto one run image make the same image.
+   */
   async remove(tool: ToolName, id: string, signal: AbortSignal): Promise<void> {
     const { image } = this.repositories(tool);
-    const digest = await this.registry(tool).digestOf(image, id, signal);
-    if (digest !== null) await this.#delete(tool, image, digest, signal);
+    const registry = this.registry(tool);
+    const digest = await registry.digestOf(image, id, signal);
+    if (digest === null) return;
+    for (const tag of await registry.tags(image, signal)) {
+      if (tag === id || tag === NEWEST || VERSION.test(tag)) continue;
+      if ((await registry.digestOf(image, tag, signal)) === digest) return;
+    }
+    await this.#delete(tool, image, digest, signal);
   }
 
   /** Deletes the images of the builds for which `isForgotten` returns true. */

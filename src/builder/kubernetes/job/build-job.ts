@@ -7,6 +7,12 @@ import { ownBuildpackOptions, withOwnBuildpackFolder } from './own-buildpacks-sc
 /** The steps of a build, in order. Each runs in a container of its own. */
 export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
+/** The steps of a rebase, which runs no code of a tool. */
+const REBASE_PHASES: readonly Phase[] = ['export'];
+
+export function phasesOf({ rebaseOf }: Pick<BuildJob, 'rebaseOf'>): readonly Phase[] {
+  return rebaseOf === null ? PHASES : REBASE_PHASES;
+}
 
 /** Everything that defines the Job of one build. */
 export interface BuildJob {
@@ -27,6 +33,8 @@ export interface BuildJob {
   readonly newestImage: string;
   readonly cacheImage: string;
   readonly useCache: boolean;
+  /** The image to put onto the newest run image. Null if the Job builds a source. */
+  readonly rebaseOf: string | null;
   /** The hosts of registries that use HTTP without TLS. */
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;
@@ -75,7 +83,7 @@ const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
  * @see https://github.com/buildpacks/spec/blob/main/platform.md
  */
 export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1JobSpec } {
-  const containers = PHASES.map((phase) => container(job, phase));
+  const containers = phasesOf(job).map((phase) => container(job, phase));
   return {
     apiVersion: 'batch/v1',
     kind: 'Job',
@@ -193,6 +201,11 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
         ...ownBuildpackOptions(job.own, phase),
       );
     case 'export':
+      if (job.rebaseOf !== null) {
+        const flags = ['-no-color', ...user, ...registry, '-report', '/dev/termination-log'];
+        const images = ['-previous-image', job.rebaseOf, job.image, job.newestImage];
+        return ['/bin/bash', '-euo', 'pipefail', '-c', REBASE, 'bash', job.runImage, ...flags, ...images];
+      }
       return lifecycle(
         'exporter',
         ...[...user, ...registry, ...app, ...control('analyzed', 'group'), ...cache, '-parallel'],
@@ -204,6 +217,16 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       return phase satisfies never;
   }
 }
+
+/**
+ * Puts an image onto the run image that the first argument names, or onto the one that the builder image names. `-force`
+ * allows a run image of another name.
+ */
+const REBASE = `
+run=$1
+shift
+[ -n "$run" ] || run=$(sed -n 's/^ *image *= *"\\([^"]*\\)".*/\\1/p' /cnb/run.toml | sed -n 1p)
+exec /cnb/lifecycle/rebaser -force -run-image "$run" "$@"`;
 
 /** An incomplete source must fail: curl exits with an error, and `pipefail` passes it on. */
 const FETCH = `

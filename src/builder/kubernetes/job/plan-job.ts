@@ -23,7 +23,7 @@ export function assertConfigured(config: KubernetesBuilderConfig): void {
 /** Plans the Job of a build from the settings and the request. */
 export function planJob(options: {
   readonly config: KubernetesBuilderConfig;
-  readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache'>;
+  readonly request: Pick<BuildRequest, 'tool' | 'id' | 'useCache' | 'rebaseOf'>;
   readonly builder: BuilderImage;
   readonly repositories: ToolRepositories;
   /**
@@ -36,7 +36,7 @@ export function planJob(options: {
   readonly annotations: BuildJob['annotations'];
 }): BuildJob {
   const { config, builder, repositories, registrySecret, sourceUrl, own, annotations } = options;
-  const { tool, id, useCache } = options.request;
+  const { tool, id, useCache, rebaseOf } = options.request;
   const name = newJobName(tool);
   const image = imageOf(repositories);
   return {
@@ -49,6 +49,7 @@ export function planJob(options: {
     newestImage: `${image}:${NEWEST}`,
     cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
     useCache,
+    rebaseOf: rebaseOf?.reference ?? null,
     plainHttpHosts: config.registry_plain_http,
     sourceUrl,
     own,
@@ -63,7 +64,7 @@ export function planJob(options: {
 }
 
 /** The facts about a Job that a server needs to follow it. */
-export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits'>;
+export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf'>;
 
 /** Returns what a server needs to follow a Job, from the name of the Job and the id of its build. */
 export function followedJob(
@@ -75,6 +76,8 @@ export function followedJob(
     name,
     namespace: config.build_namespace,
     image: `${imageOf(repositories)}:${id}`,
+    // A server resumes only builds of a source.
+    rebaseOf: null,
     limits: {
       cpuMillis: config.build_cpu,
       memoryBytes: config.build_memory,

@@ -3,7 +3,7 @@ import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { followContainerLog } from '../../../kubernetes/container-log.ts';
 import type { BuildLimits } from '../../build-limits.ts';
 import { OutputLines } from '../../output-lines.ts';
-import { PHASES, type Phase } from '../job/build-job.ts';
+import { type BuildJob, type Phase, phasesOf } from '../job/build-job.ts';
 import type { BuildPod, ContainerEnd } from '../job/build-pod.ts';
 import { buildGone, PHASE_WORDS, podFailed, ROOM_WORDS } from './job-failures.ts';
 
@@ -14,6 +14,7 @@ export interface PhasesOptions {
   readonly cluster: Cluster;
   readonly namespace: string;
   readonly pod: BuildPod;
+  readonly job: Pick<BuildJob, 'rebaseOf'>;
   readonly guard: BuildLimits;
   readonly mask: (text: string) => string;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
@@ -42,7 +43,7 @@ export interface PhasesOptions {
  * @throws DeployError if the pod cannot continue; errors of `options.ended`; the reason of `guard.signal` if it fires.
  */
 export async function followPhases(options: PhasesOptions): Promise<void> {
-  for (const phase of PHASES) {
+  for (const phase of phasesOf(options.job)) {
     const startedAt = performance.now();
     options.guard.enter(PHASE_WORDS[phase]);
     options.enter(phase);

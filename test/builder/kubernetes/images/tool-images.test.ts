@@ -41,3 +41,34 @@ for (const { name, status } of [
     server.closeAllConnections();
   });
 }
+
+test('an image that two builds have made is deleted only with the second of them', async () => {
+  const deleted: string[] = [];
+  const builds = new Set(['b1', 'b2', 'v1', 'latest']);
+  await using server = createServer((request, response) => {
+    const { method, url = '' } = request;
+    if (method === 'DELETE') {
+      deleted.push(url);
+      return void response.writeHead(202).end();
+    }
+    if (url.includes('/tags/list')) return void response.end(JSON.stringify({ tags: [...builds] }));
+    response.setHeader('Docker-Content-Digest', sha(manifest));
+    response.end(method === 'HEAD' ? '' : manifest);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const images = new ToolImages({
+    registry: host,
+    open: () => new Registry({ host, isPlainHttp: true, credentials: async () => null }),
+    maxBytes: 1024 ** 2,
+    mostProcesses: 20,
+    log: pino({ level: 'silent' }),
+  });
+  const { signal } = new AbortController();
+  await images.remove(tool('wikibot'), 'b1', signal);
+  assert.deepEqual(deleted, []);
+  builds.delete('b1');
+  await images.remove(tool('wikibot'), 'b2', signal);
+  assert.equal(deleted.length, 1);
+  server.closeAllConnections();
+});

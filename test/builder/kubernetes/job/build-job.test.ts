@@ -15,6 +15,7 @@ const job: BuildJob = {
   newestImage: 'registry.example.org/tool-wc/tool-wc:latest',
   cacheImage: 'registry.example.org/tool-wc/cache:latest',
   useCache: true,
+  rebaseOf: null,
   plainHttpHosts: [],
   own: { first: [], beforeProcfile: [], last: [], warnings: [] },
   sourceUrl: 'https://push.example.org/-/source',
@@ -47,6 +48,32 @@ for (const phase of PHASES) {
     assert.equal(container?.env?.some(({ name }) => name === 'DOCKER_CONFIG') ?? false, isAllowed);
   });
 }
+
+test('a build that runs a buildpack of the tool has the rights of any other build: only the commands that run buildpacks differ', () => {
+  const { first, ...others } = job.own;
+  const own = {
+    ...others,
+    first: [...first, { id: 'wc/greeter', version: '1', isEnvCleared: false, path: 'ci/greeter' }],
+  };
+  const rest = (change: Partial<BuildJob>) =>
+    JSON.parse(JSON.stringify(buildJob({ ...job, ...change })), (_key, value) =>
+      ['detect', 'build'].includes(value?.name) ? { ...value, command: null } : value,
+    );
+  assert.deepEqual(rest({ own }), rest({}));
+});
+
+test('a rebase runs one container without the source, config vars or buildpacks of the tool', () => {
+  const rebaseOf = `registry.example.org/tool-wc/tool-wc@sha256:${'1'.repeat(64)}`;
+  const containers = containersOf({ rebaseOf, runImage: 'registry.example.org/run:1' });
+  assert.deepEqual([...containers.keys()], ['export']);
+  const { command = [], volumeMounts = [] } = containers.get('export') ?? {};
+  assert.match(command.join(' '), /rebaser -force -run-image/);
+  assert.deepEqual(command.slice(-4), ['-previous-image', rebaseOf, job.image, job.newestImage]);
+  assert.deepEqual(
+    volumeMounts.map(({ name }) => name).filter((name) => name === 'platform' || name === 'source'),
+    [],
+  );
+});
 
 test('only the fetch phase of a build sees the source’s token, and only phases with buildpacks see config vars', () => {
   const seeing = (volume: string) => PHASES.filter((phase) => seesVolume(containersOf().get(phase), volume));
