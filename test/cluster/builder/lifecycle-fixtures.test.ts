@@ -9,6 +9,8 @@ import { ImageTrees } from './image-trees.ts';
 const always: ReadonlySet<string> = new Set([
   'c-extension',
   'flask-apt',
+  'go-vendored',
+  'java-jar',
   'node-pnpm',
   'perl-cgi',
   'perl-python-node',

@@ -9,6 +9,7 @@ const pages: Readonly<Record<string, RegExp>> = {
   'c-extension': /^Hello from a C extension: MariaDB client \d/m,
   'go-vendored': /^Hello from a vendored module\nanother command\n error: <nil>$/m,
   'java-jar': /^Hello from Java, heap below 400 MiB: true$/m,
+  'java-spring': /Hello/,
   'node-bare': /^Node v22\.\d+\.\d+, without a package\.json$/m,
   'node-express': /Hello|Express/i,
   'node-native': /^compiled C answers 42$/m,
@@ -22,6 +23,7 @@ const pages: Readonly<Record<string, RegExp>> = {
   'php-python-perl': /^PHP says hello\nPython says hello, venv: True\nPerl says Hello$/m,
   'pipenv-bottle': /Hello/,
   'poetry-fastapi': /^Hello from FastAPI and poetry, development packages: False$/m,
+  'rust-workspace': /^SQLite 3\.\d+\.\d+\nanother program of the workspace$/m,
   'ruby-sinatra': /^Hello from Sinatra in production$/m,
   'ruby-vendored': /^A program of the gem: Hello from Bundler and a gem of vendor\/cache$/m,
   'rust-http': /^Hello from Rust, \/$/m,
@@ -32,6 +34,8 @@ const pages: Readonly<Record<string, RegExp>> = {
 
 /** The sample tools that are always built. All others take many minutes on two processors. */
 const always: ReadonlySet<string> = new Set([
+  'go-vendored',
+  'java-jar',
   'node-pnpm',
   'perl-psgi',
   'perl-python-node',
