@@ -61,7 +61,7 @@ for (const [mode, other] of [
   });
 }
 
-test('an artifact that was built for a cluster is not usable on one machine', async () => {
+test('an artifact that was built for a cluster can be neither used nor rebased on one machine', async () => {
   await using builder = await ABuilder.open();
   const image = {
     id: 'b1',
@@ -73,4 +73,9 @@ test('an artifact that was built for a cluster is not usable on one machine', as
     bytes: 1,
   } as const;
   assert.match(builder.builder.whyUnusable(image) ?? '', /^was built for a cluster/);
+  // A rebase replaces the Debian system of an image. On one machine, a restart is enough.
+  await assert.rejects(builder.build(source.folder, { rebaseOf: image }), {
+    code: 'NO_REBASE',
+    message: 'only images in a cluster can be rebased',
+  });
 });
