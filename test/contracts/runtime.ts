@@ -302,7 +302,14 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         tool: 'migration-fails' as ToolName,
         script: 'raise SystemExit(3)',
         code: 'RELEASE_FAILED',
-        message: /exited with code 3/,
+        message: /exited with code 3$/,
+      },
+      {
+        name: 'fails with an error in its output',
+        tool: 'migration-error' as ToolName,
+        script: 'raise KeyError("DATABASE_URL")',
+        code: 'RELEASE_FAILED',
+        message: /exited with code 1: KeyError: 'DATABASE_URL'$/,
       },
       {
         name: 'takes too long',

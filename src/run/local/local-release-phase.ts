@@ -18,8 +18,8 @@ export async function runReleasePhase(
   const limit = AbortSignal.timeout(release_time);
   const whole = AbortSignal.any([signal, limit]);
   whole.throwIfAborted();
-  await runReleaseCommand({ progress, memoryBytes }, async () => {
-    const running = await startRun({ ...start, onLine: limitedOutput((text) => progress.line(text)) }, parts);
+  await runReleaseCommand({ progress, memoryBytes }, async (tell) => {
+    const running = await startRun({ ...start, onLine: limitedOutput(tell) }, parts);
     using _killing = addAbortListener(whole, () => running.process.kill());
     const exit = await running.finished;
     signal.throwIfAborted();

@@ -18,6 +18,16 @@ const ERRORS = [
   /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^error: +\S/i,
 ];
 
+/** A program could not write to the folder of the tool. Node says ENOENT if `recursive` is set. */
+const READ_ONLY =
+  /Read-only file system|\bEROFS\b|unable to open database file|readonly database|\bENOENT: .*, mkdir '(?!\/)/;
+/** A file that is missing in the folder of the tool. */
+const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
+const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
+/** A variable that is not set, as Python, decouple and django-environ name it. */
+const UNSET_VARIABLE =
+  /^KeyError: '([A-Z][A-Z\d_]{2,})'$|UndefinedValueError: (\w+) not found|: Set the (\w+) environment variable/;
+
 /** Returns the last line that says why a process ended, in at most 160 characters. Null if no line does. */
 export function lastError(lines: readonly string[]): string | null {
   const found = lines
@@ -41,5 +51,17 @@ export function errorHint(error: string): string | null {
   const library = /loading shared libraries: (\S+):/.exec(error)?.[1];
   if (library !== undefined)
     return `Name the Debian package that has ${library} in an Aptfile, and push again.`;
+  if (READ_ONLY.test(error))
+    return 'A running tool can write only to /tmp and to its home folder, and both are empty at each start. Let it write there, or keep its data in a database, and push again.';
+  const file = MISSING_FILE.exec(error)?.[1];
+  if (file !== undefined)
+    return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;
+  if (HOME_FILE.test(error))
+    return 'The home folder is empty here. Let the tool read its passwords from variables, set these (config set TOOL NAME=VALUE), and push again.';
+  const variable = UNSET_VARIABLE.exec(error)
+    ?.slice(1)
+    .find((name) => name !== undefined);
+  if (variable !== undefined)
+    return `If the tool reads ${variable} from its environment, set this variable (config set TOOL ${variable}=VALUE), and push again.`;
   return null;
 }

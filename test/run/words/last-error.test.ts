@@ -50,6 +50,45 @@ Node.js v24.1.0`,
     name: 'a variable that is not set',
     output: `Traceback (most recent call last):\n  File "/workspace/app.py", line 3, in <module>\nKeyError: 'DB_HOST'`,
     error: "KeyError: 'DB_HOST'",
+    hint: /set this variable \(config set TOOL DB_HOST=VALUE\)/,
+  },
+  {
+    name: 'a variable that decouple does not find',
+    output:
+      'decouple.UndefinedValueError: SECRET_KEY not found. Declare it as envvar or define a default value.',
+    error:
+      'decouple.UndefinedValueError: SECRET_KEY not found. Declare it as envvar or define a default value.',
+    hint: /config set TOOL SECRET_KEY=VALUE/,
+  },
+  {
+    name: 'a key that is no variable',
+    output: "KeyError: 'title'",
+    error: "KeyError: 'title'",
+  },
+  {
+    name: 'SQLite in the folder of the tool',
+    output: 'django.db.utils.OperationalError: unable to open database file',
+    error: 'django.db.utils.OperationalError: unable to open database file',
+    hint: /can write only to \/tmp and to its home folder/,
+  },
+  {
+    name: 'Node that makes a folder',
+    output: "Error: ENOENT: no such file or directory, mkdir 'uploads'\n    at x",
+    error: "Error: ENOENT: no such file or directory, mkdir 'uploads'",
+    hint: /can write only to \/tmp/,
+  },
+  {
+    name: 'a configuration that is not in the repository',
+    output:
+      "FileNotFoundError: [Errno 2] No such file or directory: '/workspace/config.yaml'\n*** no app loaded.",
+    error: "FileNotFoundError: [Errno 2] No such file or directory: '/workspace/config.yaml'",
+    hint: /^config\.yaml is not in the repository\. Commit it and push again\. If it has passwords, .* config set TOOL/,
+  },
+  {
+    name: 'a file in the home folder',
+    output: "FileNotFoundError: [Errno 2] No such file or directory: '/data/project/bot/replica.my.cnf'",
+    error: "FileNotFoundError: [Errno 2] No such file or directory: '/data/project/bot/replica.my.cnf'",
+    hint: /^The home folder is empty here/,
   },
   {
     name: 'Django',

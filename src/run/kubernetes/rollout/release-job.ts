@@ -44,7 +44,7 @@ export async function runReleaseJob(
   const { rollout, process } = command;
   const { progress, toolNumber, signal } = phase;
   signal.throwIfAborted();
-  await runReleaseCommand({ progress, memoryBytes: config.run_memory }, async () => {
+  await runReleaseCommand({ progress, memoryBytes: config.run_memory }, async (show) => {
     const ended = new AbortController();
     try {
       await ensureNamespace(parts, rollout, signal);
@@ -52,7 +52,7 @@ export async function runReleaseJob(
       const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
       const job = releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds);
       await applyObject(cluster, job, { signal });
-      return await new ReleaseRun(parts, command, phase, ended.signal).untilEnded();
+      return await new ReleaseRun(parts, command, { ...phase, show }, ended.signal).untilEnded();
     } finally {
       ended.abort();
       await remove(parts, rollout, process.type);
@@ -70,17 +70,20 @@ async function remove(parts: ObjectParts, rollout: Rollout, type: string): Promi
   await removeRollout(parts, { namespace, rolloutId: id, how: 'now', types: null });
 }
 
+/** A release phase, with the function that shows a line of the output. */
+type ShownPhase = ReleasePhase & { readonly show: (line: string) => void };
+
 /** Watches the pod, the output and the duration of one release command. */
 class ReleaseRun {
   readonly #parts: ObjectParts;
   readonly #command: ReleaseCommand;
-  readonly #phase: ReleasePhase;
+  readonly #phase: ShownPhase;
   readonly #events = new NamespaceEvents(() => {});
   readonly #startedAt = performance.now();
   #output: Promise<void> | null = null;
   #runningSince: number | null = null;
 
-  constructor(parts: ObjectParts, command: ReleaseCommand, phase: ReleasePhase, ended: AbortSignal) {
+  constructor(parts: ObjectParts, command: ReleaseCommand, phase: ShownPhase, ended: AbortSignal) {
     this.#parts = parts;
     this.#command = command;
     this.#phase = phase;
@@ -125,10 +128,10 @@ class ReleaseRun {
   async #follow({ namespace, podName, name }: ToolPod): Promise<void> {
     const { cluster } = this.#parts;
     const { toolLog } = this.#command;
-    const { release, progress, signal } = this.#phase;
+    const { release, show, signal } = this.#phase;
     const lines = new LineGathering(toolLog, name);
     const mask = await masking(release.configVars);
-    const tell = limitedOutput((text) => progress.line(text));
+    const tell = limitedOutput(show);
     const place = { namespace, pod: podName, container: CONTAINER };
     await followContainerLog(
       cluster,
