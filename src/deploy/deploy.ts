@@ -70,7 +70,7 @@ export async function deploy(
   return { version: release.version, isBranchMoved };
 }
 
-/** The kinds of deployments after which other process types may run than before. */
+/** The kinds of deployments whose release may have other process types than the live release. */
 const MAY_CHANGE_TYPES: ReadonlySet<DeploymentKind> = new Set(['push', 'redeploy', 'rollback']);
 
 /**

@@ -65,7 +65,8 @@ export class OneOffs {
       const isLate = limit.aborted && signal.reason === limit.reason;
       return { status: statusOf(exit), why: isLate ? tooLate(one_off_time) : this.#why(exit, run_memory) };
     } catch (error) {
-      // If the error is the signal's reason, the signal fired before the process ran, and no exit status exists.
+      // If the error is the reason of `signal`, the command was ended before it ran, so it has no exit status. If the caller
+      // ended it, the caller gets its own reason. Otherwise the server stops, or one_off_time is over.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       throw this.#closing.signal.aborted
         ? shuttingDown()

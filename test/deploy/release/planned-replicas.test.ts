@@ -18,7 +18,7 @@ const artifact: Artifact = {
   service: { healthCheckPath: null },
 };
 
-test('threat 60: named commands that were scaled one after the other, in different releases, do not all run at once', () => {
+test('threat 60: if more named commands are scaled than process_types allows, the rest do not run, and a warning says so', () => {
   const stored: Replicas = Object.fromEntries(types(30, 'command', 0).map(({ type }) => [type, 2]));
   const store = { replicas: () => stored, tool: () => ({ liveVersion: null }) } as unknown as Store;
   const context = { store, maxReplicas: 4, processTypes: 5 };

@@ -101,7 +101,8 @@ async function inRepository(
     const found = await endInSource(parts, 1);
     if (found !== null) text = text.replace(path, () => found);
   }
-  // The first folder of such a path is the maintainer's clone of the repository.
+  // On Toolforge, these commands start in the home folder, so the first folder of a relative path may be the maintainer's
+  // clone. Here they start in the repository. That folder is left out if the repository has only the rest of the path.
   for (const [path] of startsInHome ? text.matchAll(relativePath) : []) {
     if (looks.left <= 0) break;
     const parts = path.replace(/^\.\//, '').split('/');
