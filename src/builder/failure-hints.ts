@@ -16,11 +16,21 @@ const CERTIFICATE =
   /invalid peer certificate|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|SELF_SIGNED_CERT|CERTIFICATE_VERIFY_FAILED|self-signed certificate|unable to get local issuer|x509: certificate signed by unknown|server certificate verification failed|PKIX path building failed|SSL certificate problem/i;
 const NETWORK =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|ETIMEDOUT)\b|dns error|name resolution|Could not resolve host|Network is unreachable|Connection refused|Unknown host|no such host/i;
+/** Errors of package managers that name a package or a version that does not exist. */
+const NO_PACKAGE =
+  /was not found in the package registry|there is no version of|No matching distribution|\bcode (E404|ETARGET)\b|Couldn't find (any versions for|package) "|: Package not found|ERR_PNPM_(FETCH_404|NO_MATCHING_VERSION)|no matching package named|could not be found in any version|Could not find gem/;
+const CONFLICT =
+  /we can conclude that your|\bcode ERESOLVE\b|ERR_PNPM_PEER_DEP_ISSUES|failed to select a version for|could not be resolved to an installable set|not find compatible versions/;
+const OTHER_CONTENT =
+  /hash mismatch|checksum mismatch|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed|checksum for .{1,80} changed/i;
+const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not found$/m;
+const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
- * Sentences that say what to do about a failed step, if its output shows a cause outside the tool's own code. The known
- * causes are a missing library of Debian, a certificate and the network. Null if the output shows none of these causes.
+ * Sentences that say what to do about a failed step, if its output shows a cause that is not in the tool's own code. The known
+ * causes are a missing library of Debian, a certificate, the network, and packages that do not exist, exclude each other or
+ * have other content. Null if the output shows none of these causes.
  *
  * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */
@@ -35,5 +45,17 @@ export function failureHint(text: string): string | null {
     return 'The server does not know the authority of a certificate. Tell the operator: builds trust the authorities in the certificate store of the machine.';
   if (NETWORK.test(text))
     return 'A host could not be reached from the build. Push again later. If it is an address of your own, tell the operator.';
+  const program = NO_PROGRAM.exec(text)?.[1];
+  if (program !== undefined)
+    return `The build runs ${program}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;
+  if (CONFLICT.test(text) && !NO_PACKAGE.test(text))
+    return 'Two packages need different versions of a third one. Allow another version of one of them, commit and push again.';
+  if (NO_PACKAGE.test(text))
+    return 'Check the name and the version of this package in the files of the tool. Correct them, commit and push again.';
+  if (OTHER_CONTENT.test(text))
+    return 'The downloaded package is not the one that the lock file names. Make the lock file again, commit it and push again.';
+  const module = NO_MODULE.exec(text);
+  if (module !== null)
+    return `The build needs ${module[1] ?? module[2]}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;
   return null;
 }

@@ -55,7 +55,8 @@ const ERRORS = [
 /** What Yarn 2 and node-gyp print before the text of an error. */
 const PREFIX = /^➤ YN\d+: │ |^gyp ERR! stack Error: /;
 /** Errors that only repeat that an earlier error ended a program. */
-const CONSEQUENCE = /^error: (command .+ failed|subprocess-exited-with-error|metadata-generation-failed)\b/i;
+const CONSEQUENCE =
+  /^error: (command .+ (failed|returned non-zero)|subprocess-exited-with-error|metadata-generation-failed)\b/i;
 /** The first line of an error of uv. The lines with its causes follow. */
 const HEADLINE = /^\s*(?:error:|×)\s+/;
 /** A step of uv's proof that no versions fit: `Because A and B, we can conclude that C. And because D, we can …`. */

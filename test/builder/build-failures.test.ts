@@ -98,6 +98,20 @@ for (const [line, hint] of [
   ['npm error code SELF_SIGNED_CERT_IN_CHAIN', /authority of a certificate/],
   ["fatal: unable to access 'https://x.example/': Could not resolve host: x.example", /could not be reached/],
   ['npm error code ECONNREFUSED', /could not be reached/],
+  [
+    '  cause: Because nope was not found in the package registry and you require nope, we can conclude that your requirements are unsatisfiable.',
+    /^Check the name and the version/,
+  ],
+  ['npm error code E404', /^Check the name and the version/],
+  ['npm error code ERESOLVE', /^Two packages need different versions/],
+  [
+    '  cause: Because a==1 depends on b>=3 and you require a==1, we can conclude that your requirements are unsatisfiable.',
+    /^Two packages need different versions/,
+  ],
+  ['  cause: Hash mismatch for `bottle==0.13.2`', /^The downloaded package is not the one/],
+  ['sh: 1: vite: not found', /^The build runs vite, but nothing installs it/],
+  ["ModuleNotFoundError: No module named 'yaml'", /^The build needs yaml, but nothing installs it/],
+  ["Error: Cannot find module './settings'", /^Look for the first error/],
   ['TypeError: no', /^Look for the first error/],
 ] as const) {
   test(`the hint of a failed build step says what to do about its cause: ${line}`, () => {

@@ -194,6 +194,25 @@ for (const { what, files, reason } of [
     reason: /hello is a devDependency|hello \(with hello\/register\) is a devDependency/,
   },
   {
+    what: 'npm and two packages that exclude each other',
+    files: {
+      ...HELLO,
+      'hello/package.json': json({ name: 'hello', version: '1.0.0', peerDependencies: { ms: '1' } }),
+      'package.json': json({ ...start, dependencies: { hello: 'file:hello', ms: '2.1.3' } }),
+    },
+    reason: /^npm exited 1: ERESOLVE: found ms@2\.1\.3, but hello@1\.0\.0 needs ms@"1"$/,
+  },
+  {
+    what: 'a build script whose program nothing installs',
+    files: { 'package.json': json({ scripts: { build: 'vite build' } }) },
+    reason: /^npm exited 127: sh: 1: vite: not found$/,
+  },
+  {
+    what: 'a build script that runs a script which package.json lacks',
+    files: { 'package.json': json({ scripts: { build: 'npm run bundle' } }) },
+    reason: /^npm exited 1: Missing script: "bundle"$/,
+  },
+  {
     what: 'a build script that fails',
     files: {
       'package.json': json({ scripts: { build: 'node build.js' } }),

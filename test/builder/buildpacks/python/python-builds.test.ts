@@ -46,6 +46,16 @@ for (const { name, fixture, change, says } of [
     says: /REFUSED .*pipenv exited 1: Pipfile\.lock does not match Pipfile\. Run `pipenv lock`/,
   },
   {
+    name: 'a package whose content is not what Pipfile.lock says',
+    fixture: 'pipenv-bottle',
+    change: async (folder: string) => {
+      const path = join(folder, 'Pipfile.lock');
+      const text = await readFile(path, 'utf8');
+      await writeFile(path, text.replaceAll(/sha256:[0-9a-f]{64}/g, `sha256:${'0'.repeat(64)}`));
+    },
+    says: /REFUSED .*pipenv exited 1: Failed to download `bottle==[\d.]+`: Hash mismatch for `bottle==/,
+  },
+  {
     name: 'a uv.lock that is older than pyproject.toml',
     fixture: 'uv-flask',
     change: async (folder: string) => {
