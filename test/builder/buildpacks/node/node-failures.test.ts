@@ -7,7 +7,7 @@ let builder: ABuilder;
 before(async () => {
   builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   // Later builds use the Node of this one again
-  await buildFiles(builder, { Procfile: 'web: node x.js\n' });
+  await buildFiles(builder, { Procfile: 'web: node x.js\n', 'x.js': '' });
 });
 after(async () => builder[Symbol.asyncDispose]());
 
@@ -54,7 +54,7 @@ for (const { what, files, reason } of [
       'src/index.ts': 'export {};\n',
     },
     reason:
-      /package\.json line 3: the start script runs dist\/index\.js, which is neither in the repository nor made by a build script\.$/,
+      /package\.json line 3: the start script runs dist\/index\.js, which is neither in the repository nor made by a build script\. Correct its path, or add a script named build that makes it\.$/,
   },
   {
     what: 'a package manager that does not exist',
@@ -196,10 +196,11 @@ for (const { what, files, reason } of [
   {
     what: 'npm and two packages that exclude each other',
     files: {
-      ...HELLO,
-      'hello/package.json': json({ name: 'hello', version: '1.0.0', peerDependencies: { ms: '1' } }),
-      'package.json': json({ ...start, dependencies: { hello: 'file:hello', ms: '2.1.3' } }),
+      'package.json': json({ ...start, dependencies: { react: '18.2.0', 'react-dom': '19.0.0' } }),
+      'server.js': '',
     },
+    reason: /^npm exited 1: ERESOLVE: found react@18\.2\.0, but react-dom@19\.0\.0 needs react@"\^19\.0\.0"$/,
+  },
     reason: /^npm exited 1: ERESOLVE: found ms@2\.1\.3, but hello@1\.0\.0 needs ms@"1"$/,
   },
   {

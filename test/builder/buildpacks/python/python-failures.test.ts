@@ -57,12 +57,13 @@ for (const { what, files, reason, hint } of [
     reason: /^pip exited 1: The build backend returned an error: RuntimeError: no luck$/,
   },
   {
-    what: 'a poetry.lock with a conflict that its author overlooked',
+    what: 'a poetry.lock that is cut off',
     files: {
       'pyproject.toml': '[tool.poetry]\nname = "a"\nversion = "1"\npackage-mode = false\n',
       'poetry.lock': 'package = [\n',
     },
-    reason: /^poetry exited 1: .*(lock|TOML)/i,
+    reason:
+      /^poetry exited 1: poetry\.lock is not valid TOML\. Run `poetry lock`, and commit poetry\.lock\.$/,
   },
 ] as { what: string; files: Record<string, string>; reason: RegExp; hint?: RegExp }[]) {
   test(`a Python tool that cannot be built is refused in one sentence: ${what}`, async () => {
