@@ -22,7 +22,7 @@ ASGI_CALLS = {"FastAPI", "Starlette", "Quart", "Litestar", "get_asgi_application
 # Objects that are often called `app` and are no web applications
 OTHER_CALLS = {"Celery", "Typer", "Tk", "QApplication", "ArgumentParser", "Client", "Bot", "Application", "Sanic", "Cyclopts"}
 FACTORIES = ("create_app", "make_app", "create_application", "get_app")
-FILES = ("app.py", "wsgi.py", "main.py", "application.py", "asgi.py", "server.py", "run.py")
+FILES = ("app.py", "wsgi.py", "main.py", "application.py", "asgi.py", "server.py", "run.py", "streamlit_app.py")
 MAX_BYTES = 1_000_000
 
 

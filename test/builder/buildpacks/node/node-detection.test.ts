@@ -210,6 +210,16 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     { 'public_html/index.html': '', 'requirements.txt': '', 'package.json': json(VITE) },
     ['node 24', 'npm', 'static site (public_html/index.html)'],
   ],
+  [
+    'a site with a build script beside a bot',
+    { 'index.html': '', 'requirements.txt': '', 'update.py': '', 'package.json': json(VITE) },
+    ['node 24', 'npm', 'static site (script build of package.json)'],
+  ],
+  [
+    'a build script of a web application in Python',
+    { 'index.html': '', 'app.py': '', 'package.json': json(VITE) },
+    ['node 24', 'npm'],
+  ],
   ['index.html in public_html beside PHP', { 'public_html/index.html': '', 'public_html/api.php': '' }, []],
   ['index.html beside a PHP tool', { 'index.html': '', 'index.php': '' }, []],
   ['index.html beside a web process', { 'index.html': '', Procfile: 'web: ./serve\n' }, []],

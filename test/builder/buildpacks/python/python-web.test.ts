@@ -165,6 +165,12 @@ for (const { name, files, programs, web } of [
     programs: ['streamlit'],
     web: 'bash -c exec streamlit run app.py --server.address 0.0.0.0 --server.headless true --server.port $PORT',
   },
+  {
+    name: 'Streamlit in streamlit_app.py',
+    files: { 'streamlit_app.py': 'import streamlit\n' },
+    programs: ['streamlit'],
+    web: 'bash -c exec streamlit run streamlit_app.py --server.address 0.0.0.0 --server.headless true --server.port $PORT',
+  },
 ]) {
   test(`the python-web buildpack chooses the web process: ${name}`, async () => {
     const made = await webOf(files, programs);
