@@ -69,6 +69,6 @@ function lost(data: string, why: string): DeployError {
   return new DeployError(
     'TOOL_USERS_LOST',
     `the files of tools belong to system users of their own, which this server cannot use, because ${why}`,
-    `Undo that change. Or as root, run chown -R ${accountName()}: ${data} and delete ${join(data, MARK)}.`,
+    `Undo the change that caused this. Or give the files to the server’s own user: as root, run chown -R ${accountName()}: ${data} and delete ${join(data, MARK)}.`,
   );
 }

@@ -114,7 +114,7 @@ export interface Artifact {
   /** The buildpacks that took part, in order, with their versions: `toolforge/python 3.11.2`. */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;
-  /** The values of config vars that are not set, from `env` of app.json. Absent if there are none. */
+  /** The default values of config vars, from `env` of app.json. A config var that is set replaces its default. */
   readonly variables?: Readonly<Record<string, string>>;
   /** The config vars that are to be random secrets if they are not set, from `env` of app.json. Absent if there are none. */
   readonly secrets?: readonly string[];

@@ -94,7 +94,10 @@ export class Entry {
   }
 }
 
-/** Writes the first lines of a push's log: who pushed which commit, and a warning if a required licence is missing. */
+/**
+ * Writes the first lines of a push's log: who pushed which commit and, if `warnsOfLicence` is true, a warning if the commit
+ * has no licence file.
+ */
 export function introducePush(
   { principal, tool, commit }: ParkedPush,
   { subject, hasLicence }: CommitFacts,

@@ -18,7 +18,7 @@ import type { Build, Deployment, Release } from '../../core/types.ts';
 import { explained } from '../database.ts';
 import { syncFolder } from '../sync-folder.ts';
 
-/** A release with everything that a store needs to enter it. */
+/** A release, with all that is needed to enter it into a store that has lost it. */
 export interface ReleaseCopy {
   readonly toolNumber: number;
   /** `sealed`: the config vars as the store has them, encrypted, in base64. */

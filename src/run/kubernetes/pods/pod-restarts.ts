@@ -23,7 +23,7 @@ export class Restarts {
   /**
    * Reports the newest crash of a pod's container, unless it has been reported.
    *
-   * @param isOld - True if an earlier server has already reported this state.
+   * @param isOld - True if an earlier server may have reported this state already.
    */
   pod(pod: ToolPod, isOld: boolean): void {
     if (pod.isTerminating) {

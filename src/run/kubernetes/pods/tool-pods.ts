@@ -46,7 +46,11 @@ const WAIT_MS = 1000;
 const WATCH = 'POD_WATCH';
 
 export interface PodListener {
-  /** Called with each new state of a pod. @param isOld - True if the pod is older than this server's watch. */
+  /**
+   * Called with each new state of a pod.
+   *
+   * @param isOld - True for the states in the first list of pods, which an earlier server may have seen already.
+   */
   pod(pod: ToolPod, isOld: boolean): void;
   /** Called when the pod no longer exists. */
   gone?(uid: string): void;

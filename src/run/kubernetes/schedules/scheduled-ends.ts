@@ -41,7 +41,7 @@ export class ScheduledEnds {
   /**
    * Records the state of a scheduled process's pod, and reports the end of its run.
    *
-   * @param isOld - True if an earlier server has already reported this state.
+   * @param isOld - True if an earlier server may have reported this state already.
    */
   pod(pod: ToolPod, isOld: boolean): void {
     if (!pod.isScheduled) return;
