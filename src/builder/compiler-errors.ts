@@ -43,11 +43,11 @@ function maven(lines: readonly string[]): string[] {
   const errors = lines.flatMap((line) => /^\[(?:ERROR|FATAL)\]\s+([^[\s].*)/.exec(line)?.[1] ?? []);
   for (const error of errors) {
     // Compilers of Java, Kotlin and Scala write the place in different ways.
-    const [, file, row, column = '1', text] =
+    const [, file, row, column = '1', text = ''] =
       /^(?:file:\/\/)?(\S+\.(?:java|kt|scala|groovy)): ?[[(]?(\d+)(?:[,:] ?(\d+))?[\])]?:? (.+)/.exec(
         error,
       ) ?? [];
-    if (file !== undefined) return [`${file}:${row}:${column}: ${text}`];
+    if (file !== undefined) return [`${file}:${row}:${column}: ${withSymbol(text, lines)}`];
   }
   const first = errors.find((error) => !/^COMPILATION ERROR\b/.test(error));
   if (first === undefined) return [];
@@ -61,9 +61,16 @@ function maven(lines: readonly string[]): string[] {
 /** Returns the first error of javac or of Kotlin's compiler, in the form in which Gradle prints it. Empty if no line has an error. */
 function javac(lines: readonly string[]): string[] {
   for (const line of lines) {
-    const [, place, text] =
+    const [, place, text = ''] =
       /^(\S+\.java:\d+): error: (.+)/.exec(line) ?? /^e: (\S+\.kts?:\d+:\d+):? (.+)/.exec(line) ?? [];
-    if (place !== undefined) return [`${place}: ${text}`];
+    if (place !== undefined) return [`${place}: ${withSymbol(text, lines)}`];
   }
   return [];
+}
+
+/** javac names the unknown symbol in a line of its own. */
+function withSymbol(text: string, lines: readonly string[]): string {
+  if (text !== 'cannot find symbol') return text;
+  const symbol = lines.map((line) => /^symbol:\s+(.+)/.exec(line)?.[1]).find((found) => found !== undefined);
+  return symbol === undefined ? text : `${text}: ${symbol}`;
 }

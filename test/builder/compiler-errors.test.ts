@@ -105,6 +105,13 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'src/main/java/org/example/Main.java:2:22: incompatible types: java.lang.String cannot be converted to int',
   ],
   [
+    'maven: the symbol that javac does not find',
+    `[ERROR] /workspace/src/main/java/org/example/Clock.java:[9,35] cannot find symbol
+       symbol:   method crate(java.net.InetSocketAddress,int)
+       location: class com.sun.net.httpserver.HttpServer`,
+    'src/main/java/org/example/Clock.java:9:35: cannot find symbol: method crate(java.net.InetSocketAddress,int)',
+  ],
+  [
     'maven: an artifact that does not exist',
     `[ERROR] Failed to execute goal on project wikibot: Could not resolve dependencies for project org.example:wikibot:jar:1.0: Could not find artifact org.example:no-such-thing:jar:1 in central (https://repository.example/maven2) -> [Help 1]
      [ERROR]

@@ -17,7 +17,7 @@ run_maven() {
   if [[ -f $file ]]; then settings=(-s "$file"); fi
   echo "-----> mvn ${settings[*]:+${settings[*]} }${options[*]} ${goals[*]}"
   if [[ -n $certificates ]]; then export MAVEN_OPTS="-Djavax.net.ssl.trustStore=$certificates ${MAVEN_OPTS:-}"; fi
-  # Maven ends its output with codes for colours and without the end of a line.
+  # Maven ends its output with codes for colours and without the end of a line. After an error, it explains its options.
   mvn -B -q -ntp -Dstyle.color=never "-Dmaven.repo.local=$repository" "${settings[@]}" "${options[@]}" "${goals[@]}" 2>&1 |
-    sed -u $'s/\x1b\\[[0-9;]*m//g' | indent
+    sed -u -E $'s/\x1b\\[[0-9;]*m//g; /^\\[ERROR\\] ?($|To see the full|Re-run Maven|For more information about|\\[Help [0-9])/d' | indent
 }

@@ -65,6 +65,9 @@ for (const [file, wanted] of [
   ['index.htm', 'index.html'],
   ['Index.html', 'index.html'],
   ['pyproject.tml', 'pyproject.toml'],
+  ['rust-toolchain.tml', 'rust-toolchain.toml'],
+  ['systems.properties', 'system.properties'],
+  ['Build.gradle', 'build.gradle'],
 ] as const) {
   test(`a file with a misspelt name is not ignored in silence: ${file}`, async () => {
     await using source = await Source.of({ [file]: '' });
@@ -143,7 +146,7 @@ test('threat 39: a folder that is a link out of the source is not looked into', 
 test('a push lists only the languages for which the server has buildpacks', () => {
   assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
     'Looked for, at the top of the repository:',
-    '  Go: go.mod',
+    '  Go: go.mod or go.work',
     '  Any other program: Procfile with a line `web: COMMAND`',
   ]);
   assert.deepEqual(lookedFor(new Set(['sample'])), []);
