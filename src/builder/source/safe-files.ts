@@ -77,8 +77,9 @@ export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Pr
   }
 }
 
-/** Whether each of the parts below `root` is a folder and not a symbolic link. */
+/** Whether each of the parts below `root` is a folder and not a symbolic link. False for a path that leads out by `..`. */
 export async function isPlainFolder(root: string, parts: readonly string[]): Promise<boolean> {
+  if (parts.includes('..')) return false;
   for (let depth = 1; depth <= parts.length; depth += 1) {
     const stat = await statOf(join(root, ...parts.slice(0, depth)));
     if (stat?.isDirectory() !== true) return false;
@@ -86,9 +87,13 @@ export async function isPlainFolder(root: string, parts: readonly string[]): Pro
   return true;
 }
 
-/** Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link. */
+/**
+ * Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link, and for a
+ * path that leads out by `..`.
+ */
 export async function hasEntry(root: string, parts: readonly string[]): Promise<boolean> {
-  return (await isPlainFolder(root, parts.slice(0, -1))) && (await statOf(join(root, ...parts))) !== null;
+  const isInside = parts.at(-1) !== '..' && (await isPlainFolder(root, parts.slice(0, -1)));
+  return isInside && (await statOf(join(root, ...parts))) !== null;
 }
 
 /**

@@ -168,3 +168,24 @@ test('threat 55: thousands of warnings about a source become a hundred and a num
   assert.equal(warnings.length, 101);
   assert.match(warnings.at(-1) ?? '', /^4901 more warnings are not shown\.$/);
 });
+
+test('threat 66: no command of a tool finds out which files exist outside of its repository', async () => {
+  const top = await sourceOf({});
+  const source = join(top, 'source');
+  for (const folder of ['source/a', 'other/venv/bin']) await mkdir(join(top, folder), { recursive: true });
+  for (const file of ['venv/bin/there', 'there.sh']) await writeFile(join(top, 'other', file), '');
+  for (const name of ['there', 'missing']) {
+    const commands = [`x ../other/venv/bin/${name}`, `x a/../../other/${name}.sh`];
+    const jobs = commands.map(
+      (command, index) =>
+        `- {name: j${index}, image: python3.11, schedule: "@daily", command: "${command}"}\n`,
+    );
+    await writeFile(join(source, 'jobs.yaml'), jobs.join(''));
+    await writeFile(join(source, `${name}.sh`), '');
+    const { components } = await readToolforgeYaml(source, { tool: tool('wikibot'), mostScheduled: 3 });
+    assert.deepEqual(
+      components.map(({ command }) => command),
+      [`x ${name}`, `x ./${name}.sh`],
+    );
+  }
+});
