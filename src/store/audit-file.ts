@@ -1,6 +1,6 @@
 import { appendFileSync, chownSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Audit } from '../core/log/audit.ts';
+import type { Audit, AuditEvent } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 
 /** A log file of audit events. When it is full, it is renamed after the time, and the oldest of these files go. */
@@ -15,6 +15,8 @@ const MAX_AUDIT_BYTES = 256 * 1024 * 1024;
 const MAX_AUDIT_FILES = 7;
 const MAX_REFUSED_BYTES = 64 * 1024 * 1024;
 const MAX_REFUSED_FILES = 1;
+/** How many people it takes at least to fill `audit.log`. What a person did beyond that share goes to `excess.log`. */
+const SHARES = 8;
 
 /** What people and tokens did. */
 export const ACTIONS: AuditLimits = { name: 'audit', fileBytes: MAX_AUDIT_BYTES, kept: MAX_AUDIT_FILES };
@@ -24,26 +26,42 @@ export const REFUSALS: AuditLimits = {
   fileBytes: MAX_REFUSED_BYTES,
   kept: MAX_REFUSED_FILES,
 };
+/** What people did who have filled their share of `audit.log`, so that nobody can push out what others did. */
+export const EXCESS: AuditLimits = { name: 'excess', fileBytes: MAX_REFUSED_BYTES, kept: MAX_REFUSED_FILES };
 
 /**
- * Appends events to the audit log, `audit.log` in the data folder, one JSON line each, and refused logins to
- * `refused.log`. A file is opened for each line, so that logrotate can move it at any time.
+ * Appends events to the audit log, `audit.log` in the data folder, one JSON line each, refused logins to
+ * `refused.log`, and the events of people who have filled their share of `audit.log` to `excess.log`. A file is opened for
+ * each line, so that logrotate can move it at any time.
  */
 export function auditFile(
   dataFolder: string,
   log: Pick<Log, 'error'>,
-  [actions, refusals] = [ACTIONS, REFUSALS],
+  { actions, refusals, excess } = { actions: ACTIONS, refusals: REFUSALS, excess: EXCESS },
 ): Audit {
-  const toActions = appender(dataFolder, log, actions);
+  /** How many bytes of the present `audit.log` are of each person. */
+  const shares = new Map<string, number>();
+  const toActions = appender(dataFolder, log, actions, () => shares.clear());
   const toRefusals = appender(dataFolder, log, refusals);
-  return (event) => (event.what === 'login refused' ? toRefusals(event) : toActions(event));
+  const toExcess = appender(dataFolder, log, excess);
+  return (event) => {
+    const { uid } = event.who;
+    if (event.what === 'login refused') toRefusals(event);
+    else if ((shares.get(uid) ?? 0) >= actions.fileBytes / SHARES) toExcess(event);
+    else {
+      const bytes = toActions(event);
+      shares.set(uid, (shares.get(uid) ?? 0) + bytes);
+    }
+  };
 }
 
+/** @param onNew - Called when a new file begins. @returns a function that appends an event, and returns its bytes. */
 function appender(
   dataFolder: string,
   log: Pick<Log, 'error'>,
   { name, fileBytes, kept }: AuditLimits,
-): Audit {
+  onNew: () => void = () => {},
+): (event: AuditEvent) => number {
   const path = join(dataFolder, `${name}.log`);
   let isTorn = false;
   return ({ what, who, tool, facts }) => {
@@ -53,13 +71,17 @@ function appender(
       const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? null;
       const isFull = bytes !== null && bytes >= fileBytes;
       if (isFull) moveAway(dataFolder, name, kept);
+      if (bytes === null || isFull) onNew();
+      const text = `${isTorn ? '\n' : ''}${plainJson(line)}\n`;
       // After a failed write, for example on a full disk, the file may end with half a line. Begin a new line after it.
-      appendFileSync(path, `${isTorn ? '\n' : ''}${plainJson(line)}\n`, { mode: 0o600 });
+      appendFileSync(path, text, { mode: 0o600 });
       isTorn = false;
       if ((bytes === null || isFull) && process.getuid?.() === 0) leaveToServer(path, dataFolder);
+      return text.length;
     } catch (err) {
       isTorn = true;
       log.error({ err, event: line }, 'audit log not written');
+      return 0;
     }
   };
 }

@@ -101,12 +101,33 @@ test('if audit.log cannot be written, the operator’s log has the event', () =>
 test('threat 83: audit.log does not grow for ever, and refused logins of strangers do not push out what people did', () => {
   const inner = mkdtempSync(join(folder, 'full-'));
   const limits = (name: string) => ({ name, fileBytes: 2000, kept: 2 });
-  const audit = auditFile(inner, log, [limits('audit'), limits('refused')]);
+  const audit = auditFile(inner, log, {
+    actions: limits('audit'),
+    refusals: limits('refused'),
+    excess: limits('excess'),
+  });
   audit(event);
   for (let count = 0; count < 200; count += 1) audit({ ...event, what: 'login refused', tool: null });
   assert.equal(JSON.parse(readFileSync(join(inner, 'audit.log'), 'utf8')).what, 'rollback');
-  for (let count = 0; count < 200; count += 1) audit(event);
+  for (let count = 0; count < 200; count += 1) audit({ ...event, who: { ...who, uid: `bob${count}` } });
   const files = readdirSync(inner);
   assert.equal(files.length, 6);
   for (const file of files) assert.ok(statSync(join(inner, file)).size < 2500);
+});
+
+test('threat 83: a person who sends commands all day does not push out of audit.log what others did', () => {
+  const inner = mkdtempSync(join(folder, 'flood-'));
+  const limits = (name: string) => ({ name, fileBytes: 8000, kept: 2 });
+  const audit = auditFile(inner, log, {
+    actions: limits('audit'),
+    refusals: limits('refused'),
+    excess: limits('excess'),
+  });
+  audit(event);
+  for (let count = 0; count < 1000; count += 1) audit({ ...event, who: { ...who, uid: 'mallory' } });
+  audit({ ...event, what: 'restart' });
+  const lines = readFileSync(join(inner, 'audit.log'), 'utf8').trimEnd().split('\n');
+  const [first, last] = [lines[0], lines.at(-1)].map((line) => JSON.parse(line ?? ''));
+  assert.deepEqual([first.uid, first.what, last.uid, last.what], ['alice', 'rollback', 'alice', 'restart']);
+  assert.match(readFileSync(join(inner, 'excess.log'), 'utf8'), /"uid":"mallory"/);
 });
