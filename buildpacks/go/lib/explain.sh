@@ -1,6 +1,6 @@
 # Explains the errors of Go. Sourced by bin/build.
 
-errors=$TMPDIR/go.txt
+errors=${TMPDIR:-/tmp}/go.txt
 
 # explain: says what to do about the error in $errors, and ends the build
 explain() {

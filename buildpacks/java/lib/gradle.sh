@@ -11,7 +11,7 @@ gradle_file() {
 # run_gradle: sets $output to the folder in which each module has its jars. Only the wrapper of the tool knows which
 # Gradle the tool needs.
 run_gradle() {
-  local home=$CNB_LAYERS_DIR/gradle errors=$TMPDIR/gradle.txt url
+  local home=$CNB_LAYERS_DIR/gradle errors=${TMPDIR:-/tmp}/gradle.txt url
   local -a tasks
   output=build/libs
   if [[ ! -f gradlew || ! -f gradle/wrapper/gradle-wrapper.jar ]]; then

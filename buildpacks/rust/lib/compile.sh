@@ -1,7 +1,7 @@
 # Runs cargo, and explains its errors. Sourced by bin/build.
 
 export CARGO_HOME=${downloads:-$CNB_LAYERS_DIR/downloads} CARGO_TARGET_DIR=${target:-$CNB_LAYERS_DIR/target} CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
-messages=$TMPDIR/cargo.json errors=$TMPDIR/cargo.txt
+messages=${TMPDIR:-/tmp}/cargo.json errors=${TMPDIR:-/tmp}/cargo.txt
 # git reads the usual settings for proxies and certificates.
 if command -v git >/dev/null; then export CARGO_NET_GIT_FETCH_WITH_CLI=true; fi
 # sqlx then reads the queries that `cargo sqlx prepare` has checked, and needs no database.

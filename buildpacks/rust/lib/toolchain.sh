@@ -17,8 +17,8 @@ rustup_install() {
     if ! fetch "${RUSTUP_UPDATE_ROOT:-$(rustup_server)/rustup}/dist/$triple/rustup-init" "$init" 2>&1 | indent; then return 1; fi
     chmod +x "$init"
     # The program works as an installer only under the name rustup-init.
-    mv "$init" "$TMPDIR/rustup-init"
-    CARGO_HOME=$rustup/cargo "$TMPDIR/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 | indent || return 1
+    mv "$init" "${TMPDIR:-/tmp}/rustup-init"
+    CARGO_HOME=$rustup/cargo "${TMPDIR:-/tmp}/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 | indent || return 1
   fi
   echo "-----> Installing Rust ${channel:-$wanted}"
   # shellcheck disable=SC2086

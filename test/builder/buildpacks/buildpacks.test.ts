@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { chmod, readFile } from 'node:fs/promises';
+import { chmod, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { productBuildpacks } from '../support/a-builder.ts';
 import { ASource } from './run-buildpack.ts';
 
 const PASS = 0;
@@ -197,3 +198,12 @@ for (const { name, text, files = {}, code = 1, says } of [
     assert.match(run.output, says);
   });
 }
+
+test('buildpacks use TMPDIR only with a default, because builds in a cluster do not have this variable', async () => {
+  const entries = await readdir(productBuildpacks, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  assert.ok(files.length > 50, 'the buildpacks are found');
+  for (const file of files) assert.doesNotMatch(await readFile(file, 'utf8'), /\$(TMPDIR|\{TMPDIR\})/, file);
+});

@@ -31,7 +31,9 @@ const skip =
   process.env['TOOLFORGE_PUSH_TEST_ALL_SAMPLES'] === undefined &&
   'TOOLFORGE_PUSH_TEST_ALL_SAMPLES is not set';
 
-describe('the lifecycle and the embedded builder make the same files on the Debian system of the images', () => {
+describe('the lifecycle and the embedded builder make the same files on the Debian system of the images', {
+  concurrency: 1,
+}, () => {
   let trees: ImageTrees;
   let both: BothBuilders;
   before(async () => {
