@@ -283,7 +283,7 @@ test('threat 87: a killed server’s journal is not applied to the restored stor
 });
 
 for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
-  test(`threat 87: config and shallow of a repository that contain ${JSON.stringify(garbage)} are named and replaced`, async () => {
+  test(`threat 87: if the files config and shallow of a repository contain ${JSON.stringify(garbage)}, they are named, and the start replaces them`, async () => {
     const left = await Left.make();
     const file = (name: string) => left.file(`repositories/${wikibot}.git/${name}`);
     const config = await readFile(file('config'), 'utf8');

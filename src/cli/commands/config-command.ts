@@ -69,7 +69,7 @@ const set: ToolCommand = {
   words: { min: 1, max: anyNumber },
   async run(context) {
     const changes = await changesOf(context);
-    // `config unset` does not check the disk for room, because it makes a release smaller.
+    // `config unset` does not check for free disk space, because it makes a release smaller.
     await context.services.room.assertRoom();
     return await configure(context, changes);
   },

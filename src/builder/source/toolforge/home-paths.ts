@@ -86,9 +86,12 @@ async function inRepository(
     const isInSource = !/^[~$/]/.test(path) && (await has(path.split('/')));
     if (!isInSource) text = text.replace(path, () => program);
   }
-  /** The longest end of a path that the repository has, but at least `first` parts shorter. */
-  const endInSource = async (parts: readonly string[], first: number) => {
-    for (let index = Math.max(first, parts.length - MAX_DEPTH); index < parts.length; index += 1) {
+  /**
+   * Leaves out parts at the beginning of a path, at least one and as few as possible, until the repository has the rest.
+   * Returns `./` and the rest. Null if the repository has no rest of the path.
+   */
+  const endInSource = async (parts: readonly string[]) => {
+    for (let index = Math.max(1, parts.length - MAX_DEPTH); index < parts.length; index += 1) {
       const rest = parts.slice(index);
       if (rest.every((part) => part !== '.' && part !== '..') && (await has(rest)))
         return `./${rest.join('/')}`;
@@ -98,7 +101,7 @@ async function inRepository(
   for (const [path] of text.matchAll(homePath)) {
     if (looks.left <= 0) break;
     const parts = path.replace(/^\/data\/project\/[\w.-]+|^~|^\$\{?HOME\}?/, '').split('/');
-    const found = await endInSource(parts, 1);
+    const found = await endInSource(parts);
     if (found !== null) text = text.replace(path, () => found);
   }
   // On Toolforge, these commands start in the home folder, so the first folder of a relative path may be the maintainer's
@@ -106,7 +109,7 @@ async function inRepository(
   for (const [path] of startsInHome ? text.matchAll(relativePath) : []) {
     if (looks.left <= 0) break;
     const parts = path.replace(/^\.\//, '').split('/');
-    const found = (await has(parts)) ? null : await endInSource(parts, 1);
+    const found = (await has(parts)) ? null : await endInSource(parts);
     if (found !== null) text = text.replace(path, () => found);
   }
   const [, folder = ''] = (startsInHome && /^cd\s+([\w.@+-]+)\/?\s*(?:&&|;)/.exec(text)) || [];

@@ -65,8 +65,9 @@ function builtName(image: string): string {
 }
 
 /**
- * The image that stands for this build. If the jobs name one built image, it is that image. If they name several, it is the
- * image of this tool, or else the first image with a default name, `tool-NAME/tool-NAME`. Otherwise undefined.
+ * Of the built images that the jobs name, the image that counts as built from this repository. If the jobs name one built
+ * image, it is that image. If they name several, it is the first image of this tool (`tool-TOOL/…`), or else the first with
+ * a default name, `tool-NAME/tool-NAME`. Otherwise undefined.
  */
 function ownImage(jobs: readonly Readonly<Record<string, unknown>>[], tool: ToolName): string | undefined {
   const images = jobs.flatMap(({ image }) =>
