@@ -153,7 +153,7 @@ for (const [title, change, says] of [
     / !\s+Cargo\.lock does not match Cargo\.toml: run `cargo update --workspace`/,
   ],
   [
-    'a newer version than can be had',
+    'a version that is not available',
     { 'rust-toolchain': 'nightly\n' },
     / !\s+rust-toolchain asks for Rust nightly, which cannot be downloaded, because http:\/\/127\.0\.0\.1:9 does not answer\. This server has Rust [\d.]+: delete/,
   ],
