@@ -67,7 +67,7 @@ why_not_bundled() {
     line=$(line 's/.*(fatal error: [^ ]+: No such file).*/\1/p; s/^ *([A-Za-z:]*Error: .*)/\1/p')
     echo "The gem $gem could not be installed${line:+: $line}. If a library is missing, write the Debian package of the library (its name ends in -dev) into a file Aptfile."
   elif [[ -n $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p') ]]; then
-    echo "The server with the gems cannot be reached: $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p'). Push again later, or commit the gems: bundle cache."
+    echo "The server with the gems cannot be reached: $(line '/Could not (reach host|fetch specs)|Network error|Failed to open TCP|getaddrinfo|Timeout::Error|SocketError/p' | sed -E 's/\. Check your network connection.*//'). Push again later, or commit the gems: bundle cache."
   else
     line=$(line '/Could not find |not find compatible|gemspec|required by/p')
     [[ -n $line ]] || line=$(grep -v '^ *$' "$1" | tail -n 1)

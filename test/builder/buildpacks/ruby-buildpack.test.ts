@@ -119,7 +119,7 @@ for (const [title, files, says] of [
       'Gemfile.lock': lock('    no-such-gem (1.0.0)\n', '  no-such-gem\n'),
       'config.ru': 'run 1',
     },
-    / ! {5}The server with the gems cannot be reached: /,
+    / ! {5}The server with the gems cannot be reached: (?!.*Check your network).*\. Push again later/,
   ],
   [
     'a config.ru without a server',
