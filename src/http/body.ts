@@ -101,6 +101,17 @@ export function atMost(bytes: number): Transform {
 }
 
 /**
+ * Ends the connection of a client that takes no byte of its answer for `idleMs`. Without this limit, the client could
+ * hold a place for ever. The time does not count while all bytes of the answer are on their way.
+ */
+export function watchReader(response: ServerResponse, idleMs: number): void {
+  response.setTimeout(idleMs, () => {
+    const { socket } = response;
+    if (socket !== null && socket.writableLength > 0) socket.destroy();
+  });
+}
+
+/**
  * Ends the connection of a client that still owes a body but sends nothing for `idleMs`. The time counts only while the
  * server is reading.
  */

@@ -14,7 +14,7 @@ import type { Gateway } from '../run/runtime.ts';
 import { servePage } from '../web/serve-page.ts';
 import { answerError, answerText, type Exchange, reportBug } from './answer.ts';
 import { assertSameSite, CHALLENGE, createBasicAuth, type LoginThrottle } from './basic-auth.ts';
-import { sendContinue, watchBody } from './body.ts';
+import { sendContinue, watchBody, watchReader } from './body.ts';
 import { Advertisements, serveGit } from './git/serve-git.ts';
 import { Connections } from './listener/connections.ts';
 import { createListener, HTTP_LIMITS, type HttpLimits } from './listener/listener.ts';
@@ -110,6 +110,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       serveOwn(request, response, peer);
       return;
     }
+    watchReader(response, limits.unreadMs);
     sendContinue(response);
     gateway.serve(tool, request, response);
   };
@@ -231,6 +232,8 @@ function createOwnHost(
     const gone = new AbortController();
     const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs: limits.lingerMs };
     const route = routeOf(request.method ?? '', request.url ?? '');
+    const isLong = route.kind === 'command' || route.kind === 'git' || route.kind === 'advertisement';
+    watchReader(response, isLong ? limits.unreadMs : limits.shortUnreadMs);
     let uid: string | null = null;
     response.once('close', () => {
       gone.abort();

@@ -19,6 +19,10 @@ export interface HttpLimits {
   readonly headersMs: number;
   /** The longest pause of a client that is sending a body. */
   readonly bodyIdleMs: number;
+  /** How long a client may take no byte of an answer that has begun: of a tool, of git or of a command. */
+  readonly unreadMs: number;
+  /** The same for all other answers, which are short. */
+  readonly shortUnreadMs: number;
   /** How long a refused client may continue to send. */
   readonly lingerMs: number;
   /** How long answers in progress may take when the server closes. */
@@ -34,6 +38,8 @@ export interface HttpLimits {
 export const HTTP_LIMITS: HttpLimits = {
   headersMs: 60_000,
   bodyIdleMs: 60_000,
+  unreadMs: 10 * 60_000,
+  shortUnreadMs: 60_000,
   lingerMs: 3_000,
   drainMs: 5_000,
   connections: 2_000,
