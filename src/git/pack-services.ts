@@ -25,8 +25,8 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * Returns the text that SSH writes to standard error after git has ended. Null if SSH writes nothing. Callers must
-   * wait until `outgoing` has ended.
+   * Returns the text about this push that SSH writes to standard error after git has ended. Null if there is no such text.
+   * Callers must wait until `outgoing` has ended.
    */
   readonly notice: () => string | null;
   /**

@@ -13,7 +13,7 @@ export interface ProjectToml {
   readonly buildVariables: Readonly<Record<string, string>>;
   /** Patterns of files that are left out of the build. Each is written as a line of a .gitignore. */
   readonly exclude: readonly string[];
-  /** A sentence for each part that is not used. */
+  /** Sentences about the parts that are not used. */
   readonly warnings: readonly string[];
 }
 

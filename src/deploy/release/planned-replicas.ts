@@ -34,7 +34,10 @@ export function beyondLimit(context: Limited, release: Release): string[] {
   return named.filter(isRunning).slice(Math.max(0, context.processTypes - others.length));
 }
 
-/** Warns about each type that is scaled to more processes than the operator allows. */
+/**
+ * Warns about the named commands that do not run because of `processTypes`, and about each type that is scaled to more
+ * processes than `maxReplicas`.
+ */
 export function warnOfTooMany(context: Limited, release: Release, progress: Progress): void {
   const { store, maxReplicas, processTypes } = context;
   const left = beyondLimit(context, release);

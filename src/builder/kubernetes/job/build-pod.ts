@@ -70,7 +70,7 @@ export class BuildPod implements AsyncDisposable {
         fields: 'type=Warning',
         signal,
         onState: (event) => {
-          // The name of the pod begins with the name of its Job.
+          // Keeps the events of the Job and of its pod: the pod's name begins with the Job's name, which is in `name`.
           if (event.involvedObject.name?.startsWith(name)) this.#learn({ event });
         },
       }),

@@ -38,7 +38,7 @@ export interface ServiceTemplate {
   readonly settings: Partial<ServiceSettings>;
   /** The command line of the web process, from `extra_args`. Null if `extra_args` is no command line. */
   readonly command: string | null;
-  /** A sentence for each part that is not used. */
+  /** Sentences about the parts that are not used, and about a command in extra_args that is changed. */
   readonly warnings: readonly string[];
 }
 

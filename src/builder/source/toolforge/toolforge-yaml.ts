@@ -21,7 +21,7 @@ const buildKeys = ['repository', 'ref', 'reuse_from', 'use_latest_versions', 'us
 
 export interface ToolforgeYaml {
   readonly components: readonly Component[];
-  /** A sentence for each part of the file that is not used. */
+  /** Sentences about the parts of the file that are not used, or not as they are written. */
   readonly warnings: readonly string[];
 }
 

@@ -17,7 +17,7 @@ export interface SettingsFileOptions {
   readonly hint: string;
 }
 
-/** A YAML file of a tool. Collects a sentence for each part that is not used. */
+/** A YAML file of a tool. Collects sentences about the parts that are not used, or not as they are written. */
 export class SettingsFile {
   /** Its path in the repository. */
   readonly path: string;

@@ -123,9 +123,9 @@ class LocalOneOff {
   }
 
   /**
-   * Waits until the script that wraps the command has opened the pipes (`onPipes`), then connects the client's streams.
+   * Waits until the script that `onPipes` puts around the command has opened the pipes, then connects the client's streams.
    *
-   * @returns the first output of the script, which tells why a command could not be started.
+   * @returns the first output of the script: `OPENED`, or the reason why the command could not be started.
    */
   async #watchWrapping(): Promise<string> {
     let words = '';

@@ -9,8 +9,8 @@ import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
 
 /**
- * The names of the pipes in the folder. In the sandbox, the scripts that wrap the command open them (`onPipes`,
- * `inTerminal`).
+ * The names of the pipes in the folder. In the sandbox, the scripts that `onPipes` and `inTerminal` put around the command
+ * open them.
  */
 const NAMES = ['in', 'out', 'err', 'size'] as const;
 
