@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import type { Config } from './config.ts';
 import { openDataFolder } from './core/disk/data-folder.ts';
+import { namesIn } from './core/disk/names-in.ts';
 import { DeployError } from './core/errors.ts';
 import { assertNobodyListens } from './local-socket/local-socket.ts';
 import { endLeftovers } from './sandbox/process/marked-processes.ts';
@@ -53,8 +54,11 @@ export async function giveToolsUsers(config: Config, environment: NodeJS.Process
   process.execve?.('/usr/bin/env', ['env', ...argv], { ...environment, ...own });
 }
 
-/** Lets the users of tools read the artifacts that were built when tools had no users of their own. */
-async function openArtifacts(data: string): Promise<void> {
+/**
+ * Lets the users of tools read the artifacts that were built when tools had no users of their own. Other users of this
+ * machine still cannot find them, because the folders above them do not become readable.
+ */
+export async function openArtifacts(data: string): Promise<void> {
   const folder = join(data, 'artifacts');
   const options = {
     env: { PATH: '/usr/bin:/bin' },
@@ -62,7 +66,10 @@ async function openArtifacts(data: string): Promise<void> {
     stdio: 'ignore',
     reject: false,
   } as const;
-  if (existsSync(folder)) await execa('chmod', ['-R', 'go+rX', '--', folder], options);
+  for (const tool of await namesIn(folder)) {
+    const artifacts = (await namesIn(join(folder, tool))).map((id) => join(folder, tool, id));
+    if (artifacts.length > 0) await execa('chmod', ['-R', 'go+rX', '--', ...artifacts], options);
+  }
 }
 
 function lost(data: string, why: string): DeployError {

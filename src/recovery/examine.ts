@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { dropOldSetAside } from '../core/disk/set-aside.ts';
 import { DeployError } from '../core/errors.ts';
@@ -260,7 +260,8 @@ function toolFindings(facts: DataFacts): Finding[] {
     const hasArtifact =
       config.runtime !== 'local' ||
       artifact.kind !== 'slug' ||
-      existsSync(join(artifactFolder(config, name, artifact.id), 'workspace'));
+      existsSync(join(artifactFolder(config, name, artifact.id), 'workspace')) ||
+      isClosed(artifactFolder(config, name, artifact.id));
     return [
       ...(isLost
         ? [
@@ -283,6 +284,12 @@ function toolFindings(facts: DataFacts): Finding[] {
           ]),
     ];
   });
+}
+
+/** True if a folder belongs to a tool's system user. Only root and the server can look into it. */
+function isClosed(folder: string): boolean {
+  const stat = statSync(folder, { throwIfNoEntry: false });
+  return stat !== undefined && (stat.mode & 0o001) === 0 && ![0, stat.uid].includes(process.getuid?.() ?? 0);
 }
 
 function versions(list: readonly number[]): string {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
+import { openArtifacts } from '../../../src/tool-users.ts';
 import { isRoot } from '../../sandbox/sandbox-bench.ts';
 import { FIRST_UID, PLAIN_UID } from '../../support/as-plain-user.ts';
 import { TestServer, until } from '../../support/server.ts';
@@ -35,6 +38,34 @@ test('threat 60: a tool that uses up the pipes of its system user takes none fro
   const size = 'import fcntl, os; print(fcntl.fcntl(os.pipe()[0], 1032))';
   const { stdout } = await execa('setpriv', [...user, '/usr/bin/python3', '-c', size]);
   assert.equal(stdout, '65536');
+});
+
+test('doctor, typed by the user of a server that is not root, does not call the artifacts of tools lost', {
+  skip,
+}, async () => {
+  const user = ['--reuid', `${PLAIN_UID}`, '--regid', `${PLAIN_UID}`, '--clear-groups', '--'];
+  const bin = resolve(import.meta.dirname, '../../../src/cli/bin.ts');
+  const options = { env: server.environment, extendEnv: false };
+  const { stdout } = await execa('setpriv', [...user, process.execPath, bin, 'doctor'], options);
+  assert.match(stdout, /is whole/);
+});
+
+test('threat 64: when tools get users of their own, no other user of the machine can find earlier artifacts', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'earlier-'));
+  const artifact = join(data, 'artifacts/hello/20260101-secret');
+  await mkdir(artifact, { recursive: true });
+  for (const [folder, mode] of [
+    ['', 0o711],
+    ['hello', 0o711],
+    ['hello/20260101-secret', 0o700],
+  ] as const)
+    await chmod(join(data, 'artifacts', folder), mode);
+  await openArtifacts(data);
+  const modes = ['', 'hello', 'hello/20260101-secret'].map(
+    (folder) => statSync(join(data, 'artifacts', folder)).mode & 0o777,
+  );
+  await rm(data, { recursive: true });
+  assert.deepEqual(modes, [0o711, 0o711, 0o755]);
 });
 
 /** The processes of the tools' users. Their ids are not used on this machine by anything else. */
