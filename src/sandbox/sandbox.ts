@@ -7,6 +7,12 @@ export interface Mount {
   /** An absolute path inside the sandbox. */
   readonly target: string;
   readonly isWritable: boolean;
+  /**
+   * A folder of this machine that takes what the command writes below `target`, so that `source` stays as it is. It must
+   * hold the folders `changes`, `work` and `view`, owned by the tool's user. If the kernel cannot do this, or without
+   * isolation, the mount is as `isWritable` says.
+   */
+  readonly writesTo?: string;
 }
 
 export interface Limits {

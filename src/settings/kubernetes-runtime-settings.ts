@@ -76,7 +76,7 @@ export const kubernetesRuntimeSettings = {
   pod_uid: [
     wholeNumber(0, 4_000_000_000),
     '0',
-    'The tool with the number N runs under this uid plus N. 0: tools run under the uid of their image, which must be a number.',
+    'The tool with the number N runs under this uid plus N. 0: tools run under the uid of their image, which must be a number. Under another uid than that of their image, tools cannot write to /workspace.',
   ],
   pod_cpu: [
     cores('cores'),

@@ -171,12 +171,12 @@ export const serverSettings = {
   run_disk: [
     mebibytes(0, 1_048_576),
     '2048',
-    'The maximum disk space that one process of a tool may use in /tmp and its home folder, in MiB, if tools run on this machine. 0: no limit.',
+    'The maximum disk space that one process of a tool may use in /tmp, /workspace and its home folder, in MiB, if tools run on this machine. 0: no limit.',
   ],
   run_files: [
     wholeNumber(0, 100_000_000),
     '50000',
-    'The maximum number of files and folders of one process of a tool in /tmp and its home folder, if tools run on this machine. 0: no limit. All processes of a tool together may use a quarter of the inodes of the file system.',
+    'The maximum number of files and folders of one process of a tool in /tmp, /workspace and its home folder, if tools run on this machine. 0: no limit. All processes of a tool together may use a quarter of the inodes of the file system.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),

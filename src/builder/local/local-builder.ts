@@ -246,7 +246,8 @@ export class LocalBuilder implements Builder {
     await removeTree(folders.scratch);
     await sweepFolder(folders.layers, { isFinal: false });
     await keepLayers(layerPlaces, group);
-    await sweepFolder(folders.workspace, { isFinal: true });
+    // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
+    await sweepFolder(folders.workspace, { isFinal: this.#options.sandbox.mode === 'trusted' });
     await sweepFolder(folders.layers, { isFinal: true });
     await this.#share(layerPlaces, group);
     const { bytes } = await diskUse(folders.artifact, context.guard.signal);

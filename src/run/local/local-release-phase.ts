@@ -1,4 +1,5 @@
 import { addAbortListener } from 'node:events';
+import { masking } from '../../core/masking/masking.ts';
 import { limitedOutput } from '../output-limit.ts';
 import { releaseTimedOut, runReleaseCommand } from '../release-command.ts';
 import type { ReleasePhase } from '../runtime.ts';
@@ -18,12 +19,18 @@ export async function runReleasePhase(
   const limit = AbortSignal.timeout(release_time);
   const whole = AbortSignal.any([signal, limit]);
   whole.throwIfAborted();
+  const mask = await masking(start.release.configVars);
   await runReleaseCommand({ progress, memoryBytes }, async (tell) => {
-    const running = await startRun({ ...start, onLine: limitedOutput(tell) }, parts);
+    const onChanged = (names: readonly string[]) => progress.line(mask(notKept(names)));
+    const running = await startRun({ ...start, onLine: limitedOutput(tell), onChanged }, parts);
     using _killing = addAbortListener(whole, () => running.process.kill());
     const exit = await running.finished;
     signal.throwIfAborted();
     if (limit.aborted) throw releaseTimedOut(release_time);
     return exit;
   });
+}
+
+function notKept(names: readonly string[]): string {
+  return `The release command wrote in /workspace (${names.join(', ')}). These files are deleted now: every process starts with the files of the build.`;
 }

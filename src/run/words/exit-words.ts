@@ -37,16 +37,17 @@ function diskWords(end: DiskEnd): string {
 }
 
 function diskHint(end: DiskEnd): string {
-  const less = 'to /tmp and home, which are deleted when the process ends, or ask the operator for a higher';
+  const less =
+    'to /tmp, /workspace and home, where files last until the process ends, or ask the operator for a higher';
   switch (end.kind) {
     case 'bytes':
       return `Write less ${less} run_disk.`;
     case 'entries':
       return `Write fewer files ${less} run_files.`;
     case 'entries-of-tool':
-      return 'Write fewer files to /tmp and home: this is a quarter of what the disk of this server can hold.';
+      return 'Write fewer files to /tmp, /workspace and home: this is a quarter of what the disk of this server can hold.';
     case 'room':
-      return 'Write less to /tmp and home, and tell the operator that the disk is nearly full.';
+      return 'Write less to /tmp, /workspace and home, and tell the operator that the disk is nearly full.';
   }
   return end satisfies never;
 }

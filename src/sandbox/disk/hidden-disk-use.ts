@@ -23,11 +23,20 @@ const LEADERLESS = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | whil
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)`;
 
+/**
+ * A shell command that prints the device number of the overlay (`Mount.writesTo`) whose changes lie below the folder
+ * `$name`. The process $pid must see the overlay. Files in an overlay have its device number, not the disk's. The number
+ * is made of the two numbers in mountinfo as stat(2) does.
+ */
+const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$name/.*#\\1#p" "/proc/$pid/mountinfo" 2>/dev/null |
+  awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;
+
 // The last awk first reads which folder is mounted for which process, then the files of these processes, and prints
 // sums for each folder. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
 // a file and then closed it, only root can find the file. A running program's own file (`exe`) counts even if it is
 // neither open nor mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even if
-// its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count.
+// its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count. A file in an
+// overlay may have the inode number of a file of the release, so a number counts once for each folder.
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
@@ -36,14 +45,18 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
 { printf '%s\\n' "$owners"
   printf '%s\\n' "$owners" | awk -F '[/:]' '$3 != "" && !seen[$6]++ { print $3, $6 }' | while read -r pid name; do
     echo "sockets $(grep -c ' /' "/proc/$pid/net/unix") $name"
+    echo "overlay $(${OVERLAY_DEVICE}) $name"
   done
   timeout "$seconds" find -L $places -maxdepth 1 -links 0 -printf '%D %i %b %p\\n' 2>/dev/null
   [ $? = ${TIMED_OUT} ] && echo ${CUT_SHORT}
 } | awk -F '[ /:]' -v device="$device" '
   $1 == "${CUT_SHORT}" { print; next }
   $1 == "sockets" { sum[$3] += 0; count[$3] += $2; next }
+  $1 == "overlay" { overlay[$3] = $2; next }
   $2 == "proc" { owner[$3] = $6; next }
-  $1 == device && ($6 in owner) && !seen[$2]++ { sum[owner[$6]] += $3; count[owner[$6]]++ }
+  !($6 in owner) { next }
+  { name = owner[$6] }
+  ($1 == device || $1 == overlay[name]) && !seen[name, $2]++ { sum[name] += $3; count[name]++ }
   END { for (name in sum) print sum[name], count[name], name }'`;
 
 /**
@@ -89,8 +102,8 @@ awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
   timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' fdinfo
   case $? in 0 | ${TIMED_OUT}) echo "$name" ;; *)
     { timeout 1 find -L fd map_files -maxdepth 1 -links 0 -printf '%D %i\\n'; timeout 1 cat maps; } |
-      awk -v name="$name" -v device="$device" '
-        NF == 2 { if ($1 == device) counted[$2]; next }
+      awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '
+        NF == 2 { if ($1 == device || $1 == overlay) counted[$2]; next }
         $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }' ;;
   esac
 done 2>/dev/null`;

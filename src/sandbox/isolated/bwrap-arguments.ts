@@ -40,7 +40,7 @@ export function bwrapArguments(command: SandboxCommand, isolation: Isolation): s
   return [
     ...asUser(isolation.uid),
     ...network(command, isolation),
-    ...behindFence(isolation),
+    ...behindFence(command, isolation),
     ...fileSystem(command, isolation),
     '--',
     // The limits come before the wrapper, which is a shell. Some shells run code from variables that a tool can set
@@ -103,17 +103,41 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
  * reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
  * descriptors 0 to 2 to the first process inside, so every tool could leave its sandbox.
  */
-function behindFence({ fence, filter }: Isolation): string[] {
+function behindFence(command: SandboxCommand, { fence, filter }: Isolation): string[] {
   const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
-  const script = `${SET_ROUTES}\nfilter=$3; shift 3; exec "$@" ${descriptors}`;
-  return ['sh', '-c', script, 'sh', ...fence.files, filter];
+  const script = (more: string) => `${SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
+  const words = [...fence.files, filter];
+  const mount = changeable(command);
+  if (mount?.writesTo === undefined) return ['sh', '-c', script(''), 'sh', ...words];
+  const { source, writesTo, target } = mount;
+  return ['unshare', '--mount', 'sh', '-c', script(LAY_OVER), 'sh', ...words, source, writesTo, target];
 }
+
+/** The mount that the command may change although the mount's source stays as it is. At most one mount may be so. */
+function changeable({ mounts }: SandboxCommand): Mount | undefined {
+  return mounts.find(({ writesTo }) => writesTo !== undefined);
+}
+
+/**
+ * A part of a shell script that lays a writable folder over a mount's source (overlayfs), and gives bwrap the result as
+ * its first arguments. The user namespace of pasta and a mount namespace of its own make that possible without root. The
+ * overlay ends with the process. If the kernel cannot make the overlay, the mount is read-only. A comma or a colon in a
+ * path would change the options of the overlay.
+ */
+const LAY_OVER = `
+how=--ro-bind from=$1
+case "$1$2" in
+  *[,:\\\\]*) ;;
+  *) mount -it overlay -o "lowerdir=$1,upperdir=$2/changes,workdir=$2/work,userxattr" overlay "$2/view" </dev/null 2>/dev/null &&
+    how=--bind from=$2/view ;;
+esac
+target=$3; shift 3; set -- "$how" "$from" "$target" "$@"`;
 
 function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
   const targets = new Set(command.mounts.map((mount) => mount.target));
   const inMemory = ['/tmp', HOME].filter((folder) => !targets.has(folder));
   return [
-    ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
+    ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup-try'],
     ...['--uid', '1000', '--gid', '1000', '--die-with-parent', '--new-session', '--clearenv'],
     // `markedProcesses` finds this bwrap by these arguments. The variables are unset again, so that the command does
     // not get them.
@@ -130,7 +154,10 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
     // /proc/keys would show tools the kernel keys of the server's session (keyrings(7)).
     ...(existsSync('/proc/keys') ? ['--ro-bind', '/dev/null', '/proc/keys'] : []),
     ...inMemory.flatMap((folder) => ['--size', MEMORY_FOLDER_BYTES, '--tmpfs', folder]),
-    ...mounted(command.mounts, isolation.hostFiles.covers),
+    ...mounted(
+      command.mounts.filter((mount) => mount !== changeable(command)),
+      isolation.hostFiles.covers,
+    ),
     // The sandbox's root folder is in memory, so a tool that could write to it could fill the memory. In a writable
     // /proc, a tool could lower its oom_score_adj.
     ...['--remount-ro', '/proc', '--remount-ro', '/dev', '--remount-ro', '/'],

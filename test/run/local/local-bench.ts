@@ -103,6 +103,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     passMinute: () => clock.pass(60),
     artifact: async (files, processes, path) => {
       const artifact = await artifactIn(data, files, processes, path ?? null);
+      await sandbox.own([artifact.reference], 1);
       await markBuiltFor(artifact.reference, options.mode);
       return artifact;
     },

@@ -58,7 +58,7 @@ interface Around {
 async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes, tree }: Around) {
   const { release, toolNumber, terminal } = oneOff;
   const { sandbox, config } = parts;
-  const { workspace, layers } = artifactMounts(release);
+  const { workspace, layers } = artifactMounts(release, place);
   const process = processOf(release, oneOff.command);
   const { port = INSIDE_PORT } = release.artifact.service;
   const env = await environment({ release, process }, parts, { place, layers, port });

@@ -1,23 +1,28 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import type { Log } from '../../../core/log/log.ts';
 import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 
 /** The folders of one run of a process. */
 export interface RunFolders {
-  /** The folder on this machine that holds `tmp` and `home`. An isolated process can write to disk only below it. */
+  /** The folder on this machine that holds all other folders. An isolated process can write to disk only below it. */
   readonly folder: string;
   readonly toolNumber: number;
   readonly mounts: readonly Mount[];
   /** The path of /tmp as the process sees it. `home` is such a path too. */
   readonly tmp: string;
   readonly home: string;
+  /** Takes what the process writes to the folder of its release. See `Mount.writesTo`. */
+  readonly writesTo: string;
+  /** Returns the first names in the folder of the release that the process has changed or whose files it has changed. */
+  changed(): Promise<string[]>;
   remove(): Promise<void>;
 }
 
-/** Creates an empty /tmp and home on disk, owned by the tool's user. */
+/** Creates an empty /tmp and home on disk, and folders for changes to the release's files, owned by the tool's user. */
 export async function makeRunFolders(
   parent: string,
   toolNumber: number,
@@ -26,16 +31,20 @@ export async function makeRunFolders(
   const folder = join(parent, randomUUID());
   const tmp = { source: join(folder, 'tmp'), target: '/tmp', isWritable: true };
   const home = { source: join(folder, 'home'), target: '/home/tool', isWritable: true };
-  for (const path of [folder, tmp.source, home.source]) await mkdir(path);
-  await sandbox.own([tmp.source, home.source], toolNumber);
+  const writesTo = join(folder, 'workspace');
+  const changes = ['changes', 'work', 'view'].map((name) => join(writesTo, name));
+  for (const path of [folder, tmp.source, home.source, writesTo, ...changes]) await mkdir(path);
+  await sandbox.own([tmp.source, home.source, ...changes], toolNumber);
   // The tool's user must be able to enter this folder, and the umask may have removed that permission.
-  await chmod(folder, 0o711);
+  for (const path of [folder, writesTo]) await chmod(path, 0o711);
   return {
     folder,
     toolNumber,
     mounts: [tmp, home],
     tmp: sandbox.path(tmp),
     home: sandbox.path(home),
+    writesTo,
+    changed: () => changedNames(join(writesTo, 'changes')),
     remove: async () => {
       try {
         await removeTree(folder);
@@ -45,4 +54,18 @@ export async function makeRunFolders(
       }
     },
   };
+}
+
+// Python writes its compiled modules there, which nobody misses.
+const CHANGED = `find "$1" -name __pycache__ -prune -o ! -type d -printf '%P\\n' | cut -d / -f 1 | sort -u | head -n 5`;
+
+async function changedNames(changes: string): Promise<string[]> {
+  const { stdout } = await execa('/bin/sh', ['-c', CHANGED, 'sh', changes], {
+    env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+    extendEnv: false,
+    stdin: 'ignore',
+    stderr: 'ignore',
+    reject: false,
+  });
+  return stdout.split('\n').filter((name) => name !== '');
 }

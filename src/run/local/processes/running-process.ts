@@ -57,6 +57,8 @@ export interface Start {
   readonly toolLog: ToolLog;
   /** Called with each line of output, with config vars masked. */
   readonly onLine?: (text: string) => void;
+  /** Called at the end of the process with `RunFolders.changed`, if it changed anything. The names are not masked. */
+  readonly onChanged?: (names: readonly string[]) => void;
 }
 
 /** One run of one process. */
@@ -112,7 +114,7 @@ async function startIn(
   const { sandbox, config } = parts;
   const { port: asked = INSIDE_PORT } = start.release.artifact.service;
   const port = outside === null ? null : { outside, inside: sandbox.mode === 'isolated' ? asked : outside };
-  const { workspace, layers } = artifactMounts(start.release);
+  const { workspace, layers } = artifactMounts(start.release, place);
   const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
   const { command, type } = start.process;
   const { healthCheckScript: script } = settingsOf(start.release, type);
@@ -134,7 +136,9 @@ async function startIn(
   const process = withinDisk(started, place, parts);
   const output = new RunOutput(start);
   const finished = output.taken(process).then(async (exit) => {
+    const changed = start.onChanged === undefined ? [] : await place.changed();
     await giveBack();
+    if (changed.length > 0) start.onChanged?.(changed);
     return exit;
   });
   const mark = script === undefined ? null : join(place.folder, 'tmp', MARK);
@@ -237,15 +241,21 @@ export async function endGracefully(
   clearTimeout(grace);
 }
 
-/** Returns the mounts that show an artifact's folders in the sandbox. */
-export function artifactMounts({ artifact }: Release): { workspace: Mount; layers: Mount | null } {
+/** Returns the mounts that show an artifact's folders in the sandbox. Changes to `workspace` go to `writesTo`. */
+export function artifactMounts(
+  { artifact }: Release,
+  { writesTo }: Pick<RunFolders, 'writesTo'>,
+): { workspace: Mount; layers: Mount | null } {
   const mount = (name: string): Mount => ({
     source: join(artifact.reference, name),
     target: `/${name}`,
     isWritable: false,
   });
   const layers = mount('layers');
-  return { workspace: mount('workspace'), layers: existsSync(layers.source) ? layers : null };
+  return {
+    workspace: { ...mount('workspace'), writesTo },
+    layers: existsSync(layers.source) ? layers : null,
+  };
 }
 
 /**

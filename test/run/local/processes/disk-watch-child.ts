@@ -5,30 +5,35 @@ import { join } from 'node:path';
 import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';
 import { createLog } from '../../../../src/core/log/log.ts';
 import { DiskWatch } from '../../../../src/run/local/processes/disk-watch.ts';
+import { makeRunFolders } from '../../../../src/run/local/processes/run-folders.ts';
 import type { DiskEnd } from '../../../../src/sandbox/sandbox.ts';
 import { sandboxIn, startIn } from '../../../sandbox/sandbox-bench.ts';
 
 const [disk = '', bytes = '', beside = '', ...argv] = process.argv.slice(2);
 const sandbox = await sandboxIn(disk, 'isolated');
 const limits = { bytes: Number(bytes), entries: 0 };
-const watch = new DiskWatch({ limits, room: new DiskRoom(disk), log: createLog('error') });
+const log = createLog('error');
+const watch = new DiskWatch({ limits, room: new DiskRoom(disk), log });
+const release = join(disk, 'release');
+await mkdir(release);
+await mkdir(join(disk, 'run'));
 
 async function start(toolNumber: number, command: readonly string[], onOver: (end: DiskEnd) => void) {
-  const folder = join(disk, 'run', `watched-${process.pid}-${toolNumber}`);
-  const source = join(folder, 'tmp');
-  await mkdir(source, { recursive: true });
-  await sandbox.own([source], toolNumber);
+  await sandbox.own([release], toolNumber);
+  const place = await makeRunFolders(join(disk, 'run'), toolNumber, { sandbox, log });
+  const workspace = { source: release, target: '/workspace', isWritable: false, writesTo: place.writesTo };
   const child = startIn(sandbox, command, {
-    mounts: [{ source, target: '/tmp', isWritable: true }],
+    mounts: [workspace, ...place.mounts],
     limits: { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 ** 3 },
     toolNumber,
   });
   child.output.resume();
-  const watching = watch.watch({ folder, toolNumber }, onOver);
+  const watching = watch.watch(place, onOver);
   return async () => {
     watching[Symbol.dispose]();
     child.kill();
     await child.exited;
+    await place.remove();
   };
 }
 

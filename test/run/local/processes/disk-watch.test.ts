@@ -8,13 +8,13 @@ const child = join(import.meta.dirname, 'disk-watch-child.ts');
 const PLAIN_USER = 65_534;
 const MIB = 1024 * 1024;
 
-/** A program that makes endless deleted files of 1 MiB, and holds each file with the Python statements `hold`. */
-const hiding = (hold: string) => `
+/** A program that makes endless deleted files of 1 MiB in a folder, and holds each file with the Python statements `hold`. */
+const hiding = (hold: string, folder = '/tmp') => `
 import array, ctypes, mmap, os, socket, sys, time
 ${hold.includes('undumpable') ? 'ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)' : ''}
 kept = []
 while True:
-    file = os.open('/tmp', os.O_TMPFILE | os.O_RDWR)
+    file = os.open('${folder}', os.O_TMPFILE | os.O_RDWR)
     try: os.write(file, bytes(${MIB}))
     except OSError: time.sleep(1)
     ${hold}
@@ -67,12 +67,13 @@ with open('/tmp/log', 'wb', 0) as log:
   assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, logging), { kind: 'room' });
 });
 
-test('threat 60: deleted files count towards the disk limit of a process that made itself undumpable, even if the server is not root', {
-  skip: SmallDisk.whyNot,
-}, async () => {
-  const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable')), 20 * MIB);
-  assert.deepEqual(end, { kind: 'bytes', limit: 20 * MIB });
-});
+for (const folder of ['/tmp', '/workspace'])
+  test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that made itself undumpable, even if the server is not root`, {
+    skip: SmallDisk.whyNot,
+  }, async () => {
+    const end = await endOf(PLAIN_USER, python(hiding('kept.append(file) # undumpable', folder)), 20 * MIB);
+    assert.deepEqual(end, { kind: 'bytes', limit: 20 * MIB });
+  });
 
 test('threat 83: a program whose file cannot be read is ended if it fills the disk, even if the server is not root', {
   skip: SmallDisk.whyNot,

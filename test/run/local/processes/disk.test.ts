@@ -129,33 +129,38 @@ for (const mode of ['isolated', 'trusted'] as const) {
       await until(async () => (await processFolders()).length === 0, 'its files to be gone');
     });
 
+    const ways = Object.keys(HIDING) as (keyof typeof HIDING)[];
+    const hidings = [
+      ...ways.map((how) => ({ how, where: '/tmp' })),
+      ...(['open', 'mapped'] as const).map((how) => ({ how, where: '/workspace' })),
+    ];
     // Only root can see mapped files.
-    for (const how of Object.keys(HIDING) as (keyof typeof HIDING)[]) {
-      test(`threat 83: a process that exceeds its disk limit with deleted files that it holds is killed: ${how}`, {
+    for (const { how, where } of hidings) {
+      test(`threat 83: a process that exceeds its disk limit with deleted files that it holds in ${where} is killed: ${how}`, {
         skip: mode === 'trusted' || (how === 'mapped' && process.getuid?.() !== 0),
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': hiding(how) }, [web()]);
         const release = releaseOf('hidden' as ToolName, 1, artifact);
-        const { status, why } = await oneOff(bench.runtime, release, [
-          'timeout',
-          '25',
-          'python3',
-          '-u',
-          'fill.py',
-        ]);
+        const words = ['env', `TMPDIR=${where}`, 'timeout', '25', 'python3', '-u', 'fill.py'];
+        const { status, why } = await oneOff(bench.runtime, release, words);
         assert.equal(status, 137);
         assert.equal(why, 'The command was ended because it wrote more than 20 MiB to disk.');
         assert.deepEqual(await processFolders(), []);
       });
     }
 
-    for (const [what, source] of Object.entries({ files: hidingMany, sockets: hidingSockets }))
-      test(`threat 83: a process that holds too many deleted ${what} is killed`, {
+    for (const [what, source, where] of [
+      ['files', hidingMany, '/tmp'],
+      ['files', hidingMany, '/workspace'],
+      ['sockets', hidingSockets, '/tmp'],
+    ] as const)
+      test(`threat 83: a process that holds too many deleted ${what} in ${where} is killed`, {
         skip: mode === 'trusted',
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': source }, [web()]);
         const release = releaseOf('crowd' as ToolName, 1, artifact);
-        const { why } = await oneOff(bench.runtime, release, ['timeout', '25', 'python3', 'fill.py']);
+        const words = ['env', `TMPDIR=${where}`, 'timeout', '25', 'python3', 'fill.py'];
+        const { why } = await oneOff(bench.runtime, release, words);
         assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
       });
 

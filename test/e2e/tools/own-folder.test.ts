@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { TestServer } from '../../support/server.ts';
+import { pushFixture } from './push-fixture.ts';
+
+const withPhp = ['/usr/bin/php', '/usr/bin/composer', '/usr/sbin/apache2'].every((path) => existsSync(path));
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start();
+});
+after(async () => server[Symbol.asyncDispose]());
+
+test('a tool writes a database, logs and its own files in its folder, and each process starts with the files of the build', async () => {
+  const tool = 'python-own-folder';
+  const pushed = await pushFixture(server, tool);
+  assert.match(
+    pushed,
+    /The release command wrote in \/workspace \(staticfiles\)\. .* every process starts with the files of the build\./,
+  );
+  const ask = async () => (await server.get(tool, '/visit')).body;
+  assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
+  assert.equal(await ask(), 'visits 2, counter 12, prepared False\n');
+  const seen = await server.command('run', tool, `sh -c 'cat data/counter.txt; ls'`);
+  assert.equal(seen.stdout, '10\nLICENSE\nProcfile\napp.py\ndata\nprepare.py', seen.stderr);
+  await server.command('restart', tool);
+  assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
+});
+
+test('a PHP tool compiles templates, caches and logs in its folder storage', {
+  skip: !withPhp && 'needs PHP, Composer and Apache: bash test/setup.sh installs them',
+}, async () => {
+  const tool = 'php-storage';
+  await pushFixture(server, tool);
+  const year = new Date().getFullYear();
+  const ask = async () => (await server.get(tool, '/visit')).body;
+  assert.equal(await ask(), `compiled ${year}, visit 1, log of 1 lines\n`);
+  assert.equal(await ask(), `compiled ${year}, visit 2, log of 2 lines\n`);
+  assert.equal((await server.command('run', tool, 'cache')).stdout, 'config.php in /workspace');
+  assert.equal(await ask(), `compiled ${year}, visit 3, log of 3 lines\n`);
+});
