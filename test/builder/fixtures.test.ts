@@ -8,7 +8,7 @@ import type { Artifact } from '../../src/core/types.ts';
 import type { Mount } from '../../src/sandbox/sandbox.ts';
 import { ABuilder, fixtures, registryEnvironment } from './support/a-builder.ts';
 
-/** Runs a program as the runtime would run a process of the artifact: its files cannot be written. */
+/** Runs a program as the runtime would run a process of the artifact, but its files cannot be written. */
 async function runIn(builder: ABuilder, artifact: Artifact, argv: readonly string[]): Promise<string> {
   const { sandbox } = builder;
   const [workspace, layers] = ['workspace', 'layers'].map((name) => ({
