@@ -18,7 +18,7 @@ const ERRORS = [
   /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^error: +\S/i,
 ];
 
-/** A program could not write to the folder of the tool. Node says ENOENT if `recursive` is set. */
+/** A program could not write to a folder. Node says ENOENT if `recursive` is set. */
 const READ_ONLY =
   /Read-only file system|\bEROFS\b|unable to open database file|readonly database|\bENOENT: .*, mkdir '(?!\/)/;
 /** A file that is missing in the folder of the tool. */
@@ -52,7 +52,7 @@ export function errorHint(error: string): string | null {
   if (library !== undefined)
     return `Name the Debian package that has ${library} in an Aptfile, and push again.`;
   if (READ_ONLY.test(error))
-    return 'A running tool can write only to /tmp and to its home folder, and both are empty at each start. Let it write there, or keep its data in a database, and push again.';
+    return 'A running tool cannot write there. It can write to /tmp and to its home folder, which are empty at each start. Let it write to one of them, or keep its data in a database, and push again.';
   const file = MISSING_FILE.exec(error)?.[1];
   if (file !== undefined)
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;

@@ -22,8 +22,8 @@ test('a tool writes a database, logs and its own files in its folder, and each p
   const ask = async () => (await server.get(tool, '/visit')).body;
   assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
   assert.equal(await ask(), 'visits 2, counter 12, prepared False\n');
-  const seen = await server.command('run', tool, `sh -c 'cat data/counter.txt; ls'`);
-  assert.equal(seen.stdout, '10\nLICENSE\nProcfile\napp.py\ndata\nprepare.py', seen.stderr);
+  const seen = await server.command('run', tool, `sh -c 'cat state/counter.txt; ls'`);
+  assert.equal(seen.stdout, '10\nLICENSE\nProcfile\napp.py\nprepare.py\nstate', seen.stderr);
   await server.command('restart', tool);
   assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
 });
