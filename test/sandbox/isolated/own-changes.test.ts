@@ -37,7 +37,10 @@ test('promise 4: what a tool does in the folder of its release changes neither t
   await sandbox.own([source], 1);
   const release = { source, target: '/workspace', isWritable: false };
   const seen: string[] = [];
-  for (const program of [spoiling, `import os; print(sorted(os.listdir()), open('static/site.css').read())`]) {
+  for (const program of [
+    spoiling,
+    `import os; print(sorted(os.listdir()), open('static/site.css').read())`,
+  ]) {
     const place = await makeRunFolders(data.path, 1, { sandbox, log: createLog('error') });
     const mounts = [{ ...release, writesTo: place.writesTo }, ...place.mounts];
     const argv = ['/usr/bin/python3', '-c', program];
