@@ -160,7 +160,7 @@ test('config set before the first deployment says that the config vars are store
   );
 });
 
-test('config unset removes only config vars that are set', async () => {
+test('config unset removes several config vars; if one of the names is not set, it is refused and removes none', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { A: '1', B: '2' });
   assert.equal((await desk.type(['config', 'unset', 'wikibot', 'A', 'B'])).status, 0);

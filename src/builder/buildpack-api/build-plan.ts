@@ -43,7 +43,7 @@ const MAX_TRIALS = 1000;
 /** How many provisions and requirements are looked at in all trials together. A tool may bring hostile buildpacks. */
 const MAX_LOOKS = 100_000;
 
-/** What is left of the two limits. */
+/** How many trials and looks are left of `MAX_TRIALS` and `MAX_LOOKS`. */
 interface Left {
   trials: number;
   looks: number;

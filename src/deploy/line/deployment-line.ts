@@ -318,7 +318,9 @@ export class DeploymentLine implements Deployments {
     const branch = await readDeployBranch(repositories, tool).catch(() => null);
     const name = branch === null ? repositories.deployBranch : branchName(branch.ref);
     const reason = `v${version} is live, but the branch ${name} has not moved to it yet, because git fails on the server; the server keeps trying`;
-    entry.log.progress.warn(`${sentence(reason)}\nFetch in a minute to see whether the branch has moved.`);
+    entry.log.progress.warn(
+      `${sentence(reason)}\nFetch in a minute to see whether ${name} has moved to v${version}.`,
+    );
     this.#outcomes.finish(entry, { isLive: false, reason });
     this.#followers.follow(tool);
   }

@@ -47,8 +47,9 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
     const request = store.requestOf(deployment.id);
     const build = deployment.state === 'building' ? store.build(deployment.id) : null;
     if (request === null || build === null) continue;
-    // A build may have ended while its server was being stopped. Its deployment continues if there is an artifact, and
-    // if that server stored the reason `HANDED_OVER`.
+    // A build that does not run any more may have ended while the earlier server was being stopped. Its deployment continues
+    // if the build made an artifact, and if that server set the deployment's `reason` to `HANDED_OVER`. An artifact alone is
+    // no proof: a deployment that failed after its build has one too.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (!isRunning && (build.artifact === null || deployment.reason !== HANDED_OVER)) continue;
     if (isRunning && !(await mayBeResumable(context, deployment.tool, deployment.id))) continue;

@@ -17,7 +17,10 @@ export interface PaceOptions {
 
 /** The interval at which the file system's free space is read, which costs almost nothing. */
 const TICK_MS = 100;
-/** Replaces `rest` while the disk fills quickly or is nearly full. */
+/**
+ * While the disk fills quickly or is nearly full, the pause after a measurement is only this many times as long as the
+ * measurement took. This replaces `pauseMs` and `rest`.
+ */
 const SHORT_REST = 1;
 const FAST_ENTRIES = 2000;
 const FAST_BYTES = 64 * 1024 * 1024;
