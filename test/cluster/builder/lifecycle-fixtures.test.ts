@@ -7,18 +7,12 @@ import { ImageTrees } from './image-trees.ts';
 
 /** The sample tools that are always compared. Each uses buildpacks that the others do not use. */
 const always: ReadonlySet<string> = new Set([
-  'c-extension',
-  'flask-apt',
   'go-vendored',
-  'java-jar',
   'node-pnpm',
-  'perl-cgi',
   'perl-python-node',
   'php-composer',
   'poetry-fastapi',
   'ruby-vendored',
-  'seed-example',
-  'static-build',
 ]);
 
 /** The sample tools that the lifecycle cannot build here, with the reason. */
