@@ -5,6 +5,11 @@ import type { Limits } from '../sandbox.ts';
 const RESERVED_BYTES = 768 * 1024 * 1024;
 /** How many files a process may have open. With more, a tool could make the search for its deleted files endless. */
 const MAX_OPEN_FILES = 16_384;
+/**
+ * How many signals and POSIX timers (timer_create(2)) may be pending in a sandbox. If the server is not root, the kernel
+ * also counts them for all tools together.
+ */
+const MAX_PENDING = 2048;
 
 /**
  * Returns the arguments with which prlimit(1) limits each process. `--data` leaves enough for the runtime of every
@@ -14,21 +19,23 @@ export function resourceLimits({ memoryBytes, fileBytes }: Limits): string[] {
   return [
     `--data=${memoryBytes + RESERVED_BYTES}`,
     `--fsize=${fileBytes}`,
-    `--nofile=${Math.min(MAX_OPEN_FILES, ownOpenFiles())}`,
+    `--nofile=${ownLimit('open files', MAX_OPEN_FILES)}`,
+    `--sigpending=${ownLimit('pending signals', MAX_PENDING)}`,
     '--core=0',
   ];
 }
 
 /**
- * Returns how many files this server may have open: the hard limit in proc_pid_limits(5). Tools inherit this limit, and
- * prlimit has no right to raise it.
+ * Returns the smaller of `most` and the server's own hard limit in proc_pid_limits(5). Tools inherit this limit, and prlimit
+ * has no right to raise it.
  */
-function ownOpenFiles(): number {
+function ownLimit(name: string, most: number): number {
   try {
-    const [, hard = ''] =
-      /^Max open files +\S+ +(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
-    return Number(hard) || MAX_OPEN_FILES;
+    const line = new RegExp(`^Max ${name} +\\S+ +(\\d+)`, 'm').exec(
+      readFileSync('/proc/self/limits', 'utf8'),
+    );
+    return Math.min(most, Number(line?.[1] ?? most));
   } catch {
-    return MAX_OPEN_FILES;
+    return most;
   }
 }

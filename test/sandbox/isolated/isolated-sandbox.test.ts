@@ -345,3 +345,12 @@ time.sleep(1)
   // The ratio is about 1 if the tools have equal shares, and 16 if each process has the same share.
   assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
 });
+
+test('threat 60: a tool cannot take the timers and pending signals of all tools', {
+  skip: !isRoot,
+}, async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const { output } = await runIn(sandbox, ['/bin/grep', '^Max pending signals', '/proc/self/limits']);
+  assert.match(output, /^Max pending signals +2048 +2048 /);
+});
