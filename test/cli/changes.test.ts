@@ -15,7 +15,10 @@ for (const { line, call } of [
   { line: 'rollback wikibot v12', call: ['rollback', 'wikibot', 12] },
   { line: 'rollback wikibot 12', call: ['rollback', 'wikibot', 12] },
   { line: 'redeploy wikibot', call: ['redeploy', 'wikibot', { useCache: true, isRebase: false }] },
-  { line: 'redeploy wikibot --no-cache', call: ['redeploy', 'wikibot', { useCache: false, isRebase: false }] },
+  {
+    line: 'redeploy wikibot --no-cache',
+    call: ['redeploy', 'wikibot', { useCache: false, isRebase: false }],
+  },
   { line: 'restart wikibot.git', call: ['restart', 'wikibot'] },
   { line: 'scale wikibot web=2 worker=0', call: ['scale', 'wikibot', { web: 2, worker: 0 }] },
   { line: 'config set wikibot A=1 B=x=y C=', call: ['configure', 'wikibot', { A: '1', B: 'x=y', C: '' }] },
