@@ -40,7 +40,10 @@ export interface Directory {
    * The key is not proven yet: the caller verifies a signature before it believes the answer.
    */
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null>;
-  /** The identity behind a login name and a password. Null if they do not match, if the person is disabled, or if the password is empty. */
+  /**
+   * The identity behind a login name and a password. Null if they do not match, if the person is disabled, or if the
+   * password is empty.
+   */
   identifyByPassword(login: string, password: string, signal: AbortSignal): Promise<Identity | null>;
   /** Returns the tool, or null if no tool has that name. */
   findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null>;

@@ -58,7 +58,7 @@ function maven(lines: readonly string[]): string[] {
   return [text, artifact, artifact.replace(/ \(position: .*/, ''), artifact.replace(/ in \S+ \(.*/, '')];
 }
 
-/** Returns the first error of javac or of Kotlin's compiler, in the form in which Gradle prints it. Empty if no line has an error. */
+/** Returns the first error of javac or of Kotlin's compiler, as Gradle prints it. Empty if no line has an error. */
 function javac(lines: readonly string[]): string[] {
   for (const line of lines) {
     const [, place, text = ''] =

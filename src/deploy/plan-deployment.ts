@@ -143,7 +143,7 @@ export async function planDeployment(
   }
 }
 
-/** Returns the artifact. Null if the commit has no artifact, or an artifact that cannot run. The commit must then be built again. */
+/** Returns the artifact. Null if the commit must be built again, because it has no artifact or one that cannot run. */
 function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
 }

@@ -57,8 +57,8 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
 }
 
 /**
- * Deletes old copies of releases, old logs and old rows of the store. Keeps the log of a build whose artifact is kept, of a deployment that
- * has not ended, and of a deployment that the store does not know.
+ * Deletes old copies of releases, old logs and old rows of the store. Keeps the log of a build whose artifact is kept, of a
+ * deployment that has not ended, and of a deployment that the store does not know.
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);

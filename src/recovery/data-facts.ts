@@ -48,7 +48,7 @@ export interface DataFacts {
   /** The id of the secrets key. Null if secrets.key is missing or is not a key; `unreadable` as in `secretsKeyId`. */
   readonly keyId: string | 'unreadable' | null;
   /**
-   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if there is no such backup, or if
+   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if no backup is so, or if
    * the store itself is intact and has a tool.
    */
   readonly storeBackup: string | null;

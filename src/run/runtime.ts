@@ -227,8 +227,8 @@ export interface Runtime {
 /** Passes web requests to tools. The HTTP server asks the gateway before it serves a request itself. */
 export interface Gateway {
   /**
-   * Returns the part of a Host header before the domain of the tools. Null if nothing is before the domain, or if the header names the
-   * server itself.
+   * Returns the part of a Host header before the domain of the tools. Null if nothing is before the domain, or if the
+   * header names the server itself.
    */
   toolOf(host: string | undefined): string | null;
   serve(tool: string, request: IncomingMessage, response: ServerResponse): void;

@@ -67,7 +67,7 @@ export async function chooseSandbox(
     instance,
     baseUid: config.sandbox_uid,
     blockedNetworks: config.blocked_networks,
-    // If the server is not root, tools run as the server's user, so they could read the server's files.
+    // Tools without users of their own run as the server's user, so they could read the server's files.
     hidden: [config.data, ...alsoHidden, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
     log,

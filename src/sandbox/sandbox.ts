@@ -44,7 +44,7 @@ export interface SandboxCommand {
    * part of its /etc. Without isolation, a command always sees this machine's files.
    */
   readonly tree: string | null;
-  /** The number of the tool, at least 1. If the server is root, each number gets its own unprivileged uid. */
+  /** The number of the tool, at least 1. If tools have users of their own, each number has its own unprivileged uid. */
   readonly toolNumber: number;
   readonly limits: Limits;
   /**

@@ -39,12 +39,13 @@ export class SharedFiles {
   }
 
   /**
-   * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes the copy if
-   * there is none yet. Large files stay as they are. If the layer or `shared` has too many files, the whole layer stays as it
-   * is. The caller must make sure that no process can change the layer any more.
+   * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this copy
+   * if it does not exist yet. Large files stay as they are. If the layer or `shared` has too many files, the whole layer stays
+   * as it is. The caller must make sure that no process can change the layer any more.
    *
    * @param earlier - The folder of this layer in an earlier artifact, if `saysSame` is true for the two layers. Otherwise
-   *   null. A file that `looksEqual` to the file there becomes a link to that file, without being read. Links in the earlier layer are not followed.
+   *   null. A file that `looksEqual` to the file there becomes a link to that file, without being read. Symbolic links in the
+   *   earlier layer are not followed.
    */
   async share(layer: string, earlier: string | null): Promise<void> {
     await makeFolder(this.#folder, 0o711);

@@ -175,8 +175,8 @@ function insteadOf(file: string, there: ReadonlySet<string>): string | null {
 }
 
 /**
- * Sentences about manifests in a folder at the top of the source, if the top has no manifest of their language. If the top has no manifest
- * and no program, other files with which a tool begins count too, such as app.py.
+ * Sentences about manifests in a folder at the top of the source, if the top has no manifest of their language. If the top
+ * has no manifest and no program, other files with which a tool begins count too, such as app.py.
  */
 async function inFolders(
   source: string,

@@ -78,8 +78,8 @@ function decoded(bytes: Buffer, encoding: string): string | null {
 }
 
 /**
- * Sentences about scripts, at the top of the source or in bin/, whose first line names a program and ends with CR LF, as on Windows.
- * Linux takes the CR for a part of the program's name.
+ * Sentences about scripts, at the top of the source or in bin/, whose first line names a program and ends with CR LF, as on
+ * Windows. Linux takes the CR for a part of the program's name.
  */
 export async function windowsScripts(source: string): Promise<string[]> {
   const warnings: string[] = [];

@@ -109,7 +109,8 @@ function namespace(ref: string): string {
 /**
  * Returns the reason to refuse the whole push. Null if the push may go on. The number of refs is limited, because each
  * ref costs git a process or two. The number of commits at which shallow histories end is limited, because the repository
- * keeps their list for ever, and each git reads the whole list. A full repository accepts no push, because all tools share its disk.
+ * keeps their list for ever, and each git reads the whole list. A full repository accepts no push, because all tools share
+ * its disk.
  */
 export function refusalOfAll(
   { commands, shallow }: CommandList,

@@ -8,7 +8,7 @@ import { type HostFiles, treeFiles } from './host-files.ts';
 
 export interface Isolation {
   readonly hostFiles: HostFiles;
-  /** The command's uid outside the sandbox. Null means the server's own uid, because the server is not root. */
+  /** The command's uid outside the sandbox. Null means the server's own uid, because tools have no users of their own. */
   readonly uid: number | null;
   readonly fence: Pick<Fence, 'files'>;
   /** The path of the seccomp filter. */
@@ -29,9 +29,10 @@ const LATER = 'TOOLFORGE_PUSH_LATER_';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
- * Returns the whole argument list. setpriv (if the server is root) starts pasta, which makes a network namespace
- * without this machine's loopback. In this namespace, a shell sets the routes of the fence. Then bwrap makes the file
- * system and the process namespace, and starts prlimit, the wrapper and the command.
+ * Returns the whole argument list. setpriv (if tools have users of their own) starts pasta, which makes a network
+ * namespace without this machine's loopback. In this namespace, a shell sets the routes of the fence, and makes the overlay
+ * of a mount with `writesTo`. Then bwrap makes the file system and the process namespace, and starts prlimit, the wrapper
+ * and the command.
  *
  * pasta comes before bwrap because pasta does not run inside bwrap. setpriv does not get the option --no-new-privs,
  * because then the uid map could not be set. bwrap sets no_new_privs itself.

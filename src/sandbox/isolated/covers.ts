@@ -73,7 +73,7 @@ function placeOf(path: string): string {
   return join(realpathSync(dirname(path)), basename(path));
 }
 
-/** True if tools can reach the entries of a folder. If the server is root, tools run as other users. */
+/** True if tools can reach the entries of a folder. If the server is root, of whatever namespace, tools are other users. */
 function canPass(folder: string): boolean {
   if (process.getuid?.() !== 0) return true;
   const parent = dirname(folder);

@@ -28,7 +28,7 @@ export interface IsolatedOptions {
   readonly folder: string;
   /** The id of the server's data folder. It marks all processes of this server. */
   readonly instance: string;
-  /** If the server is root, tool number N runs under this uid plus N. */
+  /** If tools have users of their own, tool number N runs under this uid plus N. */
   readonly baseUid: number;
   /** The networks that no command may reach, in CIDR form. */
   readonly blockedNetworks: readonly string[];

@@ -21,7 +21,8 @@ export function disconnect(client: Connection, reason: number, text: string): vo
 }
 
 /**
- * Tells a client why the server ends its connection before the client's identification has arrived. Packets are not encrypted yet.
+ * Tells a client why the server ends its connection before the client's identification has arrived. Packets are not
+ * encrypted yet.
  */
 export function disconnectUnmet(socket: Socket, reason: number, text: string): void {
   const payload = disconnectMessage(reason, text);
