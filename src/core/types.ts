@@ -121,7 +121,7 @@ export interface Artifact {
   readonly bytes: number;
 }
 
-/** How many processes run, by process type: `{ web: 2, worker: 0 }`. */
+/** How many processes are to run, by process type: `{ web: 2, worker: 0 }`. */
 export type Replicas = Readonly<Record<string, number>>;
 
 /** An immutable version of a tool. */

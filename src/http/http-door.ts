@@ -131,7 +131,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     socket.once('close', admitted.leave);
     gateway.upgrade(tool, request, socket, head);
   };
-  // Requests that offer another protocol, for example HTTP/2, are served as ordinary requests.
+  // Only requests for a WebSocket to a tool are upgraded. Requests that offer another protocol, such as HTTP/2, or that ask
+  // this server itself for a WebSocket, are served as ordinary requests.
   const canUpgrade = ({ headers }: IncomingMessage) =>
     headers.upgrade?.toLowerCase() === 'websocket' && gateway.toolOf(headers.host) !== null;
   const listener = createListener({

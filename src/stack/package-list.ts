@@ -9,7 +9,7 @@ export interface PackageList {
   readonly suite: string;
   /** The names of the packages of each tree. The tree `build` also has the packages of `run`. */
   readonly packages: Readonly<Record<TreeName, readonly string[]>>;
-  /** A hash of the release and the packages. */
+  /** A hash of `suite` and `packages`. */
   readonly hash: string;
 }
 

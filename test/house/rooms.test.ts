@@ -28,7 +28,7 @@ async function rooms(): Promise<Map<string, string[]>> {
 
 /** Packages that only some files may import. Each pattern matches the paths, in src, of the files that may. */
 const fences: Readonly<Record<string, RegExp>> = {
-  ssh2: /^(ssh\/|auth\/public-key\.ts$)/,
+  ssh2: /^ssh\//,
   'node-git-server': /^http\/git\/served-repository\.ts$/,
   chalk: /^core\/progress\.ts$/,
   pino: /^core\/log\/log\.ts$/,

@@ -245,7 +245,10 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
   return entryOf(document.contents as unknown as YAMLMap, name);
 }
 
-/** Returns the map that `map` has under this key. Adds an empty map if `map` lacks the key. */
+/**
+ * Returns the map that `map` has under this key. Compares the key with what `spelling` makes of each key of `map`. If there
+ * is no such key, or its value is not a map, puts an empty map there.
+ */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
     (item) => spelling(String(isScalar(item.key) ? item.key.value : item.key)) === key,

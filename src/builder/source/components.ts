@@ -130,7 +130,7 @@ function requested(component: Component, meant: Process | undefined): Process {
   return withReplicas(meant, replicas);
 }
 
-/** The most bytes of the commands of all processes together. The store keeps them with each release. */
+/** The most bytes of the commands and health check scripts of all processes together. The store keeps them with each release. */
 const MAX_COMMAND_BYTES = 32 * 1024;
 /** The most process types, including named commands and scheduled processes. */
 const MAX_TYPES = 200;

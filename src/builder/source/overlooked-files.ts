@@ -61,7 +61,10 @@ const OTHER_PLATFORMS = new RegExp(
   ].join('|')})$`,
 );
 
-/** Files with which programs and web sites without a manifest begin. */
+/**
+ * Files by which a folder probably holds a tool, even without a manifest of a language. Only the first one that a folder has
+ * is named.
+ */
 const ENTRIES = [
   'Procfile',
   'app.py',

@@ -231,7 +231,7 @@ export class DeploymentLine implements Deployments {
   }
 
   #join(entry: Entry, push: ParkedPush): Ticket {
-    entry.log.progress.step(`${push.principal.uid} joined with a push of the same commit`);
+    entry.log.progress.step(`${push.principal.uid} joined this deployment with a push of the same commit`);
     return { id: entry.id, isJoined: true, verdict: joinedVerdict(this.#options.repositories, push, entry) };
   }
 

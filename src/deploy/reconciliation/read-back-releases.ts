@@ -19,7 +19,10 @@ export function versionOf(ref: string): number {
   return Number(/^refs\/releases\/v([1-9][0-9]{0,8})$/.exec(ref)?.[1] ?? 0);
 }
 
-/** The release refs of a repository. Both lists are empty if the tool has no repository. */
+/**
+ * The versions that have a release ref in a tool's repository, and the damaged files of this repository. Both lists are empty
+ * if the tool has no repository.
+ */
 export interface ReleaseRefs {
   /** The versions of the releases that have a ref, even if the ref's file is damaged. */
   readonly released: readonly number[];

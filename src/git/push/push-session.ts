@@ -311,7 +311,8 @@ export class TruthfulPush implements PushSession {
   }
 
   /**
-   * Writes the old id, new id and refusal of the first `MAX_NOTED` refs to the audit log, which shows forced pushes.
+   * Writes the old id, the new id and the refusal of each of the first `MAX_NOTED` refs to the audit log, but of at most
+   * `MAX_REFUSALS_NOTED` refused refs. Of all others, writes only their number. The two ids show whether a push was forced.
    */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;

@@ -127,7 +127,10 @@ export interface Removal {
   readonly rolloutId: string;
   /** `now` sends SIGKILL after a second; `gracefully` gives the pods their grace time. */
   readonly how: 'now' | 'gracefully';
-  /** The process types whose objects are removed. Null removes all objects, and the Secret with the config vars. */
+  /**
+   * The process types whose objects are removed. Null stands for all types, and
+   * also removes the Secret with the config vars, unless scheduled runs still use it.
+   */
   readonly types: readonly string[] | null;
 }
 

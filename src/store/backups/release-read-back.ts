@@ -10,8 +10,8 @@ import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
 /**
- * How many of a tool's newest releases that went live keep their copies. Older releases keep theirs only if they can
- * still run.
+ * How many of a tool's newest releases that went live keep their copies, files from which a store that lacks the release can
+ * read it back. Of the older releases, only those keep their copies that can still run.
  */
 const MAX_COPIES = 100;
 

@@ -100,7 +100,7 @@ for (const [title, files, says] of [
   });
 }
 
-test('perl: a module that only a text, documentation or an optional part names need not be installed', async () => {
+test('perl: a module need not be installed if only a here-document, documentation, text after __END__ or a require in an eval names it', async () => {
   await using source = await ASource.of({
     'app.psgi': `=pod\n\nuse No::Such;\n\n=cut\n\nmy $optional = eval { require No::Such };\nmy $text = <<'T';\nuse Firefox instead\nT\n${psgi}__END__\nuse No::Such;\n`,
   });

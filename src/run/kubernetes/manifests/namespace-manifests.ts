@@ -4,8 +4,8 @@ import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
 import { milliCores } from './pod-resources.ts';
 
 /**
- * The label of a namespace that this server created with a quota. The server updates this quota when the server's
- * settings change.
+ * The label of a namespace that this server created. Only in such a namespace does the server set a quota, unless
+ * `namespace_pods` is 0. The next rollout adapts the quota to changed settings, unless somebody else has changed it.
  */
 const LIMITS = 'push.toolforge.org/limits';
 const NAME = 'toolforge-push';

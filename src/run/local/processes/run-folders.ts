@@ -35,7 +35,7 @@ export async function makeRunFolders(
   const changes = ['changes', 'work', 'view'].map((name) => join(writesTo, name));
   for (const path of [folder, tmp.source, home.source, writesTo, ...changes]) await mkdir(path);
   await sandbox.own([tmp.source, home.source, ...changes], toolNumber);
-  // The tool's user must be able to enter this folder, and the umask may have removed that permission.
+  // The tool's user must be able to enter these folders, and the umask may have removed that permission.
   for (const path of [folder, writesTo]) await chmod(path, 0o711);
   return {
     folder,
