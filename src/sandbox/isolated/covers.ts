@@ -73,7 +73,10 @@ function placeOf(path: string): string {
   return join(realpathSync(dirname(path)), basename(path));
 }
 
-/** True if tools can reach the entries of a folder. If the server is root, of whatever namespace, tools are other users. */
+/**
+ * True if tools can reach the entries of a folder. Always true if the server is not root. If it is root, of whatever
+ * namespace, tools run as other users, so every folder of the path must let other users enter.
+ */
 function canPass(folder: string): boolean {
   if (process.getuid?.() !== 0) return true;
   const parent = dirname(folder);
