@@ -15,7 +15,7 @@ const relativePath = /(?<=^|[\s"';&])(?:\.\/)?[\w@+-][\w.@+-]*(?:\/[\w.@+-]+)+/g
 
 /** At most this many paths are looked up for one file, because hostile commands may name thousands. */
 const MAX_LOOKS = 1000;
-/** A path with more parts is not looked up. */
+/** Of a path with more parts, only this many at its end are looked up. */
 const MAX_DEPTH = 32;
 
 /**
