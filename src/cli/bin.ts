@@ -64,7 +64,10 @@ async function runBinary(terminal: Terminal): Promise<number> {
   }
 }
 
-/** The commands that this binary runs without the server, by what they work on. */
+/**
+ * The families of commands that this binary runs itself, each with the function that runs it. All other commands are run by
+ * the server.
+ */
 const families: readonly (readonly [readonly CommandShape[], (terminal: Terminal) => Promise<number>])[] = [
   [adminCommands, administer],
   [stackCommands, stack],

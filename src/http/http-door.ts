@@ -126,7 +126,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       request.socket.destroySoon();
       return;
     }
-    // The returned function is not used: the connection of a WebSocket stays busy until it closes.
+    // The function that would mark the connection as idle again is not called: the connection of a WebSocket stays busy until
+    // it closes.
     connections.occupy(request.socket);
     socket.once('close', admitted.leave);
     gateway.upgrade(tool, request, socket, head);

@@ -21,8 +21,8 @@ export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal)
 export const OPENED = 'opened\n';
 
 /**
- * Returns the process that a `run` command starts. If the first word is a process type of the Procfile, that type's
- * line runs with the other words as arguments. Otherwise the words themselves are the command.
+ * Returns the process that a `run` command starts. If the first word is a process type of the release's artifact,
+ * the command of this type runs with the other words as arguments. Otherwise the words themselves are the command.
  *
  * @see https://devcenter.heroku.com/articles/one-off-dynos#formation-dynos-vs-one-off-dynos
  */

@@ -23,7 +23,7 @@ import {
 
 const packageFolder = resolve(import.meta.dirname, '../..');
 
-/** Settings of the SSH and HTTP servers, of the limits for one tool, and of the local back ends. */
+/** All settings except those of the user directory, of clusters, and of the choice of back ends. */
 export const serverSettings = {
   data: [
     folder,

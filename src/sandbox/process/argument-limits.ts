@@ -50,7 +50,7 @@ function notPassable(problem: string): DeployError {
   return new DeployError(
     'NOT_PASSABLE',
     `${problem}, which cannot be passed to a program`,
-    'Check what the build writes into the env files and launch.toml of its layers, and push again.',
+    'Look for NUL characters, and for variable names that are empty or have = in them, in the env files and launch.toml that the build writes into its layers. Then push again.',
   );
 }
 

@@ -125,8 +125,8 @@ test('threat 65: an artifact has no set-user bits, pipes or sockets', async () =
     const { reference } = await builder.build(source.folder);
     const workspace = join(reference, 'workspace');
     assert.deepEqual((await readdir(workspace)).sort(), ['closed', 'file.txt', 'suid']);
-    assert.equal((await stat(join(workspace, 'suid'))).mode & 0o7777, 0o555);
-    assert.equal((await stat(join(workspace, 'file.txt'))).mode & 0o222, 0);
+    assert.equal((await stat(join(workspace, 'suid'))).mode & 0o7777, 0o755);
+    assert.equal((await stat(join(workspace, 'file.txt'))).mode & 0o022, 0);
     assert.equal(await readFile(join(workspace, 'closed/inner'), 'utf8'), 'x\n');
     await builder.builder.remove(builder.request(source.folder).tool, 'build-1');
     assert.deepEqual(await artifactsOf(builder), []);

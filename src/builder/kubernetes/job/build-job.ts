@@ -29,7 +29,10 @@ export interface BuildJob {
   readonly runImage: string;
   /** The image to make, with the build's id as its tag. */
   readonly image: string;
-  /** The image of the newest build, whose layers are reused. */
+  /**
+   * The tag of the tool's newest image. A build reuses the layers of this image if `useCache` is true. At its end, the build
+   * or rebase moves the tag to its own image.
+   */
   readonly newestImage: string;
   readonly cacheImage: string;
   readonly useCache: boolean;

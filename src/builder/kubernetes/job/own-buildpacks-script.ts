@@ -48,8 +48,8 @@ shift
 exec "$@"`;
 
 /**
- * The options of the lifecycle's detector or builder that name the folder and the order file of the script. Empty if the
- * tool brings no buildpacks.
+ * The options that tell the lifecycle where `SCRIPT` has put the buildpacks: the folder with those of the image and of the
+ * tool and, for the detector only, the order file. Empty if the tool brings no buildpacks.
  */
 export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build'): string[] {
   if (isEmpty(own)) return [];

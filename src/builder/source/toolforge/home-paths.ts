@@ -7,7 +7,7 @@ const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})
 /** Matches a program in a folder that may be a virtual environment that the maintainer made by hand. */
 const venvProgram = /(?<=^|[\s"'])([\w.@+~$/-]+)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
-/** Matches a change into a folder of the home folder. Its first group is the command without the folder. */
+/** Matches a `cd` into the home folder or a folder in it, before `&&` or `;`. The first group is `cd` and the spaces after it. */
 const intoHome =
   /(?<=^|[\s"'(;&])(cd\s+)(?:\/data\/project\/[\w.-]+|~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)*\/?(?=\s*(?:&&|;))/g;
 /** Matches a path with a folder, without a slash at its beginning. */

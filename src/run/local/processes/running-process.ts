@@ -196,8 +196,8 @@ class RunOutput {
   }
 
   /**
-   * Returns the last lines of output, with config vars masked. Masks only here, because most output never goes to a
-   * push.
+   * Returns the last lines of output, with config vars masked. They are kept unmasked, and masked only when this is called,
+   * because most output never goes to a push.
    */
   async lastLines(): Promise<string[]> {
     return this.#last.map(await this.#masking());

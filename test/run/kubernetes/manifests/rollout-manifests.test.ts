@@ -404,7 +404,7 @@ describe('names of objects', () => {
     assert.equal(new Set(names).size, 3);
   });
 
-  test('a process whose type is not a valid label gets neither the label nor the requests of another process', () => {
+  test('a process type that is not a valid label gets a label of its own, so the process gets no HTTP requests meant for web', () => {
     const long = 'a'.repeat(62);
     const labels = ['web', 'web-', 'web_', 'release', 'release--', `${long}-`, `${long}_`].map(labelValue);
     assert.equal(new Set(labels).size, labels.length);
