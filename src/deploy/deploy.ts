@@ -150,8 +150,8 @@ async function rollOut(
   warnOfTooMany(context, release, progress);
   if (MAY_CHANGE_TYPES.has(plan.deployment.kind)) sayNamedCommands(context, release, progress);
   let ref = plan.branchRef;
-  // Read the branch only when no other change of refs can run: a branch that was behind the live release may move while
-  // the processes start.
+  // The lines contain the branch's old commit, so they are made only when no other change of refs can run. If the branch is
+  // behind the live release, the server may move it (`BranchFollowers`) while the processes start.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
     ref ??= branch.ref;
