@@ -11,7 +11,8 @@ export async function makeKeysFolder(folder: string): Promise<void> {
 /**
  * Reads secrets.key and the SSH host keys. Makes those that do not exist.
  *
- * @throws DeployError `KEYS_FOLDER`; another DeployError if a key is broken or if other users can read it.
+ * @throws DeployError `KEYS_FOLDER` if the folder or a file in it cannot be made, read or written; another DeployError if a
+ * key is broken or if other users can read it.
  */
 export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
   return await inFolder(folder, async () => ({

@@ -82,7 +82,7 @@ for (const [file, text] of [
     await assert.rejects(builder.build(source.folder), {
       code: 'BUILD_SLUGIGNORE',
       message:
-        /^\.slugignore, or exclude in project\.toml, removes files of a buildpack .*: wikibot\/greeter$/,
+        /^\.slugignore, or exclude in project\.toml, removes files of the buildpack wikibot\/greeter, which project\.toml names$/,
     });
   });
 }

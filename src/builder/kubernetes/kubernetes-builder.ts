@@ -284,7 +284,10 @@ export class KubernetesBuilder implements Builder {
     }
   }
 
-  /** Deletes something in the registry. A failure is only logged, because what is left there only takes room. */
+  /**
+   * Deletes something in the registry. If the registry refuses or does not answer, this is only logged, because what is left
+   * there only takes space.
+   */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {
       await action();

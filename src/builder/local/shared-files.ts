@@ -123,7 +123,12 @@ interface Entry {
   readonly before: string | null;
 }
 
-/** Everything below a folder that untrusted code has made, except what is below a path that is too long. */
+/**
+ * Lists everything below a folder that untrusted code has made. Does not enter a folder whose path is too long or whose name
+ * is not UTF-8.
+ *
+ * @param earlier - The folder of the same layer in an earlier artifact, for `before` of the entries. Null if there is none.
+ */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];
   for (let next = folders.pop(); next !== undefined; next = folders.pop()) {

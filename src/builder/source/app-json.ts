@@ -133,7 +133,11 @@ interface Variable {
   readonly required: boolean;
 }
 
-/** The variables of `env`, and the names that no config var can have. @throws DeployError if a value cannot be used. */
+/**
+ * Returns the variables of `env`. A variable whose name a config var cannot have is left out, and its name is in `unusable`.
+ *
+ * @throws DeployError if a value cannot be used, or if there are too many variables or they are too large.
+ */
 function readEnv(
   content: Readonly<Record<string, unknown>>,
   text: string,

@@ -114,7 +114,7 @@ async function assertNotLeftOut(folder: string, own: OwnBuildpacks): Promise<voi
   if (lost.length === 0) return;
   throw new DeployError(
     'BUILD_SLUGIGNORE',
-    `.slugignore, or exclude in project.toml, removes files of a buildpack that project.toml names: ${lost.join(' or ')}`,
+    `.slugignore, or exclude in project.toml, removes files of the buildpack ${lost.join(' or ')}, which project.toml names`,
     'Remove the pattern that matches the folder of the buildpack, commit and push again.',
   );
 }

@@ -44,7 +44,10 @@ export class ReadingTime {
   /** The milliseconds of work that a key would have paid off until now if it had always owed time. */
   #clockMs = 0;
   #wentAt = performance.now();
-  /** How many keys owe more than `FREE_MS` and so have to wait. They share `PART_OF_ALL`. */
+  /**
+   * How many keys owe more than `FREE_MS` of reading time and so have to wait. All of them together may use the part
+   * `PART_OF_ALL` of the server's time.
+   */
   #waiting = 0;
 
   /** @param processorMs - Returns the processor time that this program has used. */

@@ -193,7 +193,7 @@ export class BackupClock implements AsyncDisposable {
     this.#timer.unref();
   }
 
-  /** Whether there is a user directory, but no backup of it. */
+  /** Whether directory.yaml is good (readable, with users), but has no backup yet. */
   async #lacksDirectory(): Promise<boolean> {
     const backups = await this.#backups.list('directory');
     return backups.length === 0 && (await this.#options.isDirectoryGood());

@@ -109,7 +109,7 @@ describe('a server that is killed during a push on a cluster', { concurrency: 1 
     );
   }
 
-  test('if the server is killed in a release phase, the phase’s Job and Secret are deleted, and the old release answers', async () => {
+  test('if the server is killed in a release phase, its next start deletes the phase’s Job and Secret, and the old release answers', async () => {
     const before = await mainAnswers();
     const files = politeTool('three');
     await commit({ ...files, Procfile: `release: python3 -c "${forever}"\n${files['Procfile']}` }, 'three');
@@ -118,7 +118,7 @@ describe('a server that is killed during a push on a cluster', { concurrency: 1 
     await onlyOneIsLeft();
   });
 
-  test('if the server is killed during a rollout, the new pods are deleted, and the old release answers', async () => {
+  test('if the server is killed during a rollout, its next start deletes the new pods, and the old release answers', async () => {
     const before = await mainAnswers();
     await commit({ ...politeTool('four', { first: forever }) }, 'four');
     await killIn(tree, async () => (await typesOf(TOOL)).length === 2, 'the new pod');
@@ -126,7 +126,7 @@ describe('a server that is killed during a push on a cluster', { concurrency: 1 
     await onlyOneIsLeft();
   });
 
-  test('if the server is killed in a tool’s first rollout, no object of the rollout is left', async () => {
+  test('if the server is killed in a tool’s first rollout, its next start deletes all objects of the rollout', async () => {
     await there.server.addTool(FRESH);
     const fresh = await WorkTree.create(there.server, 'ssh', FRESH);
     await fresh.commit('never', politeTool('never', { first: forever }));

@@ -66,7 +66,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await until(async () => (await leftOf('unpulled')).length === 0, 'pod and Secret to go');
   });
 
-  test('if the quota for a one-off command is used up, the command is refused with QUOTA_EXCEEDED', async () => {
+  test('if the quota of the tool’s namespace has no room for one more pod, a one-off command is refused with QUOTA_EXCEEDED', async () => {
     const release = await goodRelease('quota');
     assert.equal((await oneOff(bench.runtime, release, ['true'])).status, 0);
     const quota = {

@@ -290,7 +290,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     }
   });
 
-  test('a start of the server cleans up even for a tool without a namespace', async () => {
+  test('the clean-up at a start of the server does not fail for a tool without a namespace', async () => {
     await bench.runtime.cleanUp('nowhere' as ToolName);
   });
 

@@ -23,7 +23,7 @@ function blobs(folder: string, count: number): Record<string, string> {
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`${folder}/${index}.txt`, blob()]));
 }
 
-test('threat 37: a push of more refs than push_refs is refused with the limit, and no ref changes', async () => {
+test('threat 37: a push of more refs than push_refs is refused, the message names the limit, and no ref changes', async () => {
   const { name, tree, first } = await liveTool(server, 'many-refs');
   for (let index = 0; index < 6; index++) await tree.git('tag', `t${index}`);
   const pushed = await tree.push('--tags', 'toolforge');
@@ -37,7 +37,7 @@ test('threat 37: a push of more refs than push_refs is refused with the limit, a
   assert.equal(await server.inRepository(name, 'rev-parse', 'refs/heads/main'), first);
 });
 
-test('threat 34: a push larger than pack_size is refused with the limit', async () => {
+test('threat 34: a push larger than pack_size is refused, and the message names the limit', async () => {
   const { name, tree } = await liveTool(server, 'large-pack');
   await tree.commit('two', { ...webTool('two'), ...blobs('data', 13) });
   const pushed = await tree.push();
@@ -46,7 +46,7 @@ test('threat 34: a push larger than pack_size is refused with the limit', async 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 36: a commit with too many files or bytes is refused with the limit and the largest folders', async () => {
+test('threat 36: a commit with too many files or bytes is refused, and the message names the limit and the largest folders', async () => {
   const { name, tree } = await liveTool(server, 'large-tree');
   const zeros = 'x'.repeat(7 * 1024 * 1024);
   await tree.commit('two', {

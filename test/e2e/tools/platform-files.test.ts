@@ -58,7 +58,7 @@ test('env of app.json gives values for config vars that are not set, and a secre
   assert.equal(await answer('SECRET_KEY'), secret);
 });
 
-test('a tool of Toolforge with its own port and a health check script goes live; if the script fails, the push is refused', async () => {
+test('a tool of Toolforge with its own port and a health check script goes live; a toolforge.yaml with a component without a command is refused', async () => {
   const tool = 'toolforge';
   await server.addTool(tool);
   const tree = await WorkTree.create(server, 'ssh', tool);

@@ -52,7 +52,7 @@ export function deployed(rollout: Pick<Rollout, 'release' | 'replicas'>): readon
   );
 }
 
-/** Returns how many pods run a process of this type. */
+/** Returns how many pods of this process type a rollout is to have. 0 if the release has no such type. */
 export function replicaCount(
   { release, replicas }: Pick<Rollout, 'release' | 'replicas'>,
   type: string,
