@@ -28,11 +28,11 @@ export interface HostFilesOptions {
 }
 
 /**
- * The names in /etc that programs need for libraries, name lookups, time, certificates and fonts. Accounts and secrets
- * are not among them.
+ * The names in /etc that programs need for libraries, name lookups, time, certificates and fonts, and for Maven to start.
+ * Accounts and secrets are not among them.
  */
 const SHOWN_OF_ETC =
-  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
+  /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|maven|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;
 
 /**
  * The public names in /etc/ssl. Sandboxes do not see the whole folder, because operators may keep the server's TLS key
