@@ -59,7 +59,10 @@ describe('schedules', { concurrency: 2 }, () => {
     await tree.commit('two', { 'toolforge.yaml': nightly('command: x, schedule: "0 0 31 2 *"') });
     const pushed = await tree.push();
     assert.notEqual(pushed.exitCode, 0);
-    assert.match(pushed.stderr, /remote: .*schedule 0 0 31 2 \* of nightly in toolforge\.yaml .*this day does not exist/);
+    assert.match(
+      pushed.stderr,
+      /remote: .*schedule 0 0 31 2 \* of nightly in toolforge\.yaml .*this day does not exist/,
+    );
     assert.match(pushed.stderr, /remote: .*Write for instance "@daily"/);
     assert.match(pushed.stderr, /remote rejected\] main -> main \(build failed: .*; v1 is still live\)/);
     assert.equal((await server.get('broken')).body, 'one');
