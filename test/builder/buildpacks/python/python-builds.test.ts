@@ -53,7 +53,7 @@ for (const { name, fixture, change, says } of [
       const text = await readFile(path, 'utf8');
       await writeFile(path, text.replaceAll(/sha256:[0-9a-f]{64}/g, `sha256:${'0'.repeat(64)}`));
     },
-    says: /REFUSED .*pipenv exited 1: Failed to download `bottle==[\d.]+`: Hash mismatch for `bottle==/,
+    says: /REFUSED .*pipenv exited 1: Failed to download `(bottle|waitress)==[\d.]+`: Hash mismatch for `(bottle|waitress)==/,
   },
   {
     name: 'a uv.lock that is older than pyproject.toml',
