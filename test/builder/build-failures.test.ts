@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if an error line and its cause are too long together, the reason is the shorter text, or the beginning of the error line', () => {
+test('if an error line and its cause together have more than 160 characters, the reason is the one that fits; a longer error line without a cause is cut', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -23,7 +23,7 @@ test('if an error line and its cause are too long together, the reason is the sh
   assert.equal(why(`error: ${long}${long}`), `pip exited 1: error: ${'x'.repeat(152)}…`);
 });
 
-test('without an error line, the reason is the last line with words; a ` !` line of the buildpack at the end always wins', () => {
+test('without an error line, the reason is the last line with words; a ` !` line of the buildpack at the end wins over an error line', () => {
   assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
   assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
 });
@@ -37,7 +37,7 @@ test('a warning of a buildpack is not the reason of a failure that comes later',
   );
 });
 
-test('the sentence of a buildpack may be long, because it says what to do, and the hint does not send people to other lines', () => {
+test('a long ` !` sentence of a buildpack is the whole reason, because it says what to do, and the hint does not send people to other lines', () => {
   const lastLines = ['-----> Installing', ` !     ${'The file a.lock is old. '.repeat(12)}Make it again.`];
   const { message, hint } = stepFailed(
     { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines },
@@ -52,7 +52,7 @@ for (const line of [
   'Error: spawn /bin/sh EAGAIN',
   "RuntimeError: can't start new thread",
 ]) {
-  test(`a step that lacks processes is told the limit: ${line}`, () => {
+  test(`if a build step fails because no process or thread could start, the reason names the limit: ${line}`, () => {
     assert.equal(
       why('make', line),
       'pip started more processes and threads than the build’s limit of 64 (build_processes)',
@@ -60,13 +60,13 @@ for (const line of [
   });
 }
 
-test('threat 55: finding the reason in the last lines of a build is fast, however long they are', () => {
+test('threat 55: the reason of a failed build step is found in 20 lines of 16,000 characters in less than half a second', () => {
   const began = performance.now();
   assert.match(why(...Array.from({ length: 20 }, () => 'fork'.repeat(4000))), /^pip exited 1/);
   assert.ok(performance.now() - began < 500);
 });
 
-test('threat 55: quotes in the output of a compiler do not hold up the server', () => {
+test('threat 55: long last lines of quotes, or of one repeated word, take the server less than a second of processor time', () => {
   const quotes = `thread '${"' ".repeat(8000)}`;
   const before = process.threadCpuUsage();
   const lines = Array.from({ length: 8 }, () => ['error: no', 'x', quotes]).flat();
@@ -114,7 +114,7 @@ for (const [line, hint] of [
   ["Error: Cannot find module './settings'", /^Look for the first error/],
   ['TypeError: no', /^Look for the first error/],
 ] as const) {
-  test(`the hint of a failed build step says what to do about its cause: ${line}`, () => {
+  test(`the hint of a failed build step says what to do about a known cause, and otherwise to look for the first error: ${line}`, () => {
     const step = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines: [line] };
     assert.match(stepFailed(step, limits).hint, hint);
   });

@@ -29,7 +29,7 @@ test('a cancelled build ends with an AbortError and leaves no artifact', async (
 });
 
 for (const sandbox of ['auto', 'trusted'] as const) {
-  test(`threat 61: background processes of a buildpack end when the buildpack ends (${sandbox})`, async () => {
+  test(`threat 61: a build does not wait for background processes that a buildpack started (sandbox ${sandbox})`, async () => {
     const build = `(sleep 1000; echo late) & setsid sleep 1000 & ${webProcess}`;
     await withBuilder(
       { one: { build } },
@@ -43,7 +43,7 @@ for (const sandbox of ['auto', 'trusted'] as const) {
 }
 
 for (const sandbox of ['auto', 'trusted'] as const) {
-  test(`config vars that are too large for the environment of a program fail the build with this reason (${sandbox})`, async () => {
+  test(`config vars that together are too large for the environment of a program fail the build, and the error says so (sandbox ${sandbox})`, async () => {
     const configVars = Object.fromEntries(
       Array.from({ length: 100 }, (_, n) => [`V${n}`, 'x'.repeat(32_000)]),
     );
@@ -75,7 +75,7 @@ test('threat 60: a build that takes too long is ended, and the error names the t
   );
 });
 
-test('an artifact over artifact_size fails the build; the error names the largest folders, and no file stays', async () => {
+test('an artifact larger than artifact_size fails the build; the error names its largest folders, and no artifact is left', async () => {
   await withBuilder(
     { big: { build: `head -c 6000000 /dev/urandom > data; ${webProcess}` } },
     async (builder) => {
@@ -92,7 +92,7 @@ test('an artifact over artifact_size fails the build; the error names the larges
   );
 });
 
-test('if a build prints nothing, the push says that the build still runs and how much time is left', async () => {
+test('if a build prints nothing for a while, the push says that the build still runs and how much time is left', async () => {
   await withBuilder(
     { quiet: { build: `sleep 1.2; ${webProcess}` } },
     async (builder) => {
@@ -142,7 +142,7 @@ test('threat 60: a build over the disk limit is ended, and the error names the l
   );
 });
 
-test('threat 60: if one file is larger than the disk limit, the build fails with the name of the limit', async () => {
+test('threat 60: if a build writes a single file that is larger than the disk limit, the build fails, and the error names the buildpack', async () => {
   await withBuilder(
     { big: { build: 'dd if=/dev/zero of=file bs=1M count=40 status=none' } },
     async (builder) => {
@@ -168,7 +168,7 @@ test('threat 60: a build that prints more than build_output is ended, and the er
   );
 });
 
-test('threat 60: a fork bomb ends a build with an error that names the limit', async () => {
+test('threat 60: a fork bomb fails the build with an error that names the limit build_processes', async () => {
   await withBuilder(
     {
       bomb: {
@@ -187,7 +187,7 @@ for n in range(300):
   );
 });
 
-test('threat 60: a build that needs too much memory fails with the name of the limit', async () => {
+test('threat 60: a build that needs more memory than build_memory fails, and the error names the limit', async () => {
   await withBuilder(
     { fat: { build: `python3 -c 'x = bytearray(1600 * 1024 * 1024); print(len(x))'` } },
     async (builder) => {

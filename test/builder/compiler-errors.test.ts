@@ -54,7 +54,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'failed to get `shared` as a dependency of package `bad v0.1.0 (/workspace)`: failed to read `shared/Cargo.toml`: No such file or directory (os error 2)',
   ],
   [
-    'cargo: a build script that ends early',
+    'cargo: a build script that panics',
     `error: failed to run custom build command for \`prost-build v0.13.5\`
 
      Caused by:
@@ -86,7 +86,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'go.mod:5: unknown directive: requir',
   ],
   [
-    'go: a folder vendor that does not fit',
+    'go: a folder vendor that does not match go.mod',
     `go: inconsistent vendoring in /workspace:
      	rsc.io/quote@v1.5.2: is explicitly required in go.mod, but not marked as explicit in vendor/modules.txt
 
@@ -138,7 +138,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
 ];
 
 for (const [what, output, reason] of FAILURES) {
-  test(`the reason of a failed compilation: ${what}`, () => {
+  test(`the reason of a failed compilation is found in its output: ${what}`, () => {
     assert.equal(failureReason(output.split('\n')), reason);
   });
 }

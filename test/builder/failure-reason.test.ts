@@ -18,7 +18,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'verifying github.com/google/uuid@v1.6.0: checksum mismatch',
   ],
   [
-    'npm: two packages that do not fit together',
+    'npm: two packages whose versions exclude each other',
     `npm error code ERESOLVE
      npm error ERESOLVE unable to resolve dependency tree
      npm error
@@ -39,7 +39,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'ERESOLVE: found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"',
   ],
   [
-    'npm: a lock file that does not fit',
+    'npm: a lock file that does not match package.json',
     `npm error code EUSAGE
      npm error
      npm error \`npm ci\` can only install packages when your package.json and package-lock.json are in sync. Please update your lock file with \`npm install\` before continuing.
@@ -99,7 +99,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     "src/app.ts(3,7): error TS2322: Type 'string' is not assignable to type 'number'.",
   ],
   [
-    'npm: a script that says nothing',
+    'npm: a script that prints nothing',
     `npm error code 1
      npm error path /workspace/node_modules/thing
      npm error command failed
@@ -107,21 +107,21 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'sh -c node-gyp rebuild failed with 1',
   ],
   [
-    'pnpm: a lock file that does not fit',
+    'pnpm: a lock file that does not match package.json',
     ` ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date
 
      Note that in CI environments this setting is true by default.`,
     'ERR_PNPM_OUTDATED_LOCKFILE Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date',
   ],
   [
-    'yarn 1: a lock file that does not fit',
+    'yarn 1: a lock file that does not match package.json',
     `[1/4] Resolving packages...
      error Your lockfile needs to be updated, but yarn was run with \`--frozen-lockfile\`.
      info Visit https://yarnpkg.com/en/docs/cli/install for documentation about this command.`,
     'error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.',
   ],
   [
-    'yarn 4: a lock file that does not fit',
+    'yarn 4: a lock file that does not match package.json',
     `➤ YN0000: ┌ Resolution step
      ➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.
      ➤ YN0000: └ Completed
@@ -147,7 +147,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'none@npm:1: Package not found',
   ],
   [
-    'npm: a package with another content',
+    'npm: a package whose content does not match its hash',
     `npm error code EINTEGRITY
      npm error Integrity checksum failed when using sha512: wanted sha512-${'x'.repeat(86)}== but got sha512-${'y'.repeat(86)}==.`,
     'EINTEGRITY: Integrity checksum failed when using sha512',
@@ -175,7 +175,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     "../answer.c:5:3: error: unknown type name 'napi_valu'",
   ],
   [
-    'a buildpack: a refusal of several sentences',
+    'a buildpack: only the first sentences of a refusal that is too long',
     ` !     The file requirements.txt has a line that pip does not know. ${'This is a very long explanation. '.repeat(50)}`,
     `The file requirements.txt has a line that pip does not know.${' This is a very long explanation.'.repeat(10)}`,
   ],
@@ -187,20 +187,20 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'there is no version of flask==0.0.1 and you require flask==0.0.1',
   ],
   [
-    'uv: two requirements that do not fit together',
+    'uv: two requirements that exclude each other',
     `error: No solution found when resolving dependencies
        cause: Because flask==2.0.0 depends on werkzeug>=2.0 and you require flask==2.0, we can conclude that you require werkzeug>=2.0.
               And because you require werkzeug<2, we can conclude that your requirements are unsatisfiable.`,
     'flask==2.0.0 depends on werkzeug>=2.0 and you require flask==2.0, and you require werkzeug<2',
   ],
   [
-    'uv: an older release of uv, with its signs',
+    'uv: a package that does not exist, as an older release of uv prints it',
     `  × No solution found when resolving dependencies:
        ╰─▶ Because flaskk was not found in the package registry and you require flaskk, we can conclude that your requirements are unsatisfiable.`,
     'flaskk was not found in the package registry and you require flaskk',
   ],
   [
-    'uv: a line that is no requirement',
+    'uv: a line that is not a requirement',
     `error: Couldn't parse requirement in \`requirements.txt\` at position 7
        cause: Expected one of \`@\`, \`(\`, \`<\`, \`=\`, \`>\`, \`~\`, \`!\`, \`;\`, found \`b\`
               foo bar baz
@@ -237,7 +237,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'Failed to build `python-ldap==3.4.4`: Modules/constants.h:7:10: fatal error: ldap.h: No such file or directory',
   ],
   [
-    'uv: an index that does not answer',
+    'uv: a package index that refuses the connection',
     `error: Request failed after 3 retries in 1.0s
        cause: Failed to fetch: https://index.example/simple/flask/
        cause: client error (Connect)
@@ -245,7 +245,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'Request failed after 3 retries in 1.0s: Connection refused (os error 111)',
   ],
   [
-    'uv: a requirement from git',
+    'uv: a requirement from a git server that cannot be found',
     `error: Git operation failed
        cause: failed to clone into: /layers/toolforge_pip/downloads/git-v1/db/332a
        cause: process didn't exit successfully: \`/usr/bin/git fetch\` (exit status: 128)
@@ -259,7 +259,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'error: File not found: requirements/base.txt',
   ],
   [
-    'poetry: a lock file that does not fit',
+    'poetry: a lock file that does not match pyproject.toml',
     `pyproject.toml changed significantly since poetry.lock was last generated. Run \`poetry lock\` to fix the lock file.`,
     'pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock` to fix the lock file.',
   ],

@@ -8,7 +8,7 @@ import type { Artifact } from '../../src/core/types.ts';
 import type { Mount } from '../../src/sandbox/sandbox.ts';
 import { ABuilder, fixtures, registryEnvironment } from './support/a-builder.ts';
 
-/** Runs a program as the runtime would run a process of the artifact, but its files cannot be written. */
+/** Runs a program as the runtime would run a process of the artifact, but the program cannot write the files of the artifact. */
 async function runIn(builder: ABuilder, artifact: Artifact, argv: readonly string[]): Promise<string> {
   const { sandbox } = builder;
   const [workspace, layers] = ['workspace', 'layers'].map((name) => ({
@@ -157,7 +157,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
     prints: /site\.css/,
   },
 ]) {
-  test(`the sample tool ${fixture} is built with packages from the real registries, and again from its cache`, async () => {
+  test(`two builds of the sample tool ${fixture} with the real registries give the same processes and programs that run`, async () => {
     await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     const artifact = await builder.build(join(fixtures, fixture));
     // The exact Python depends on the machine.
@@ -177,7 +177,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
 
 const source = process.env['UV_PYTHON_DOWNLOADS_JSON_URL'];
 
-test('a tool gets the Python that it asks for although the machine lacks it, with syntax that only this Python has', {
+test('a tool whose .python-version asks for Python 3.13 runs with this Python, which the second build does not install again', {
   skip: source === undefined && 'needs UV_PYTHON_DOWNLOADS_JSON_URL with Python 3.13',
 }, async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
@@ -190,7 +190,7 @@ test('a tool gets the Python that it asks for although the machine lacks it, wit
   assert.match(await runIn(builder, second, look), /Hello from Python 3\.13/);
 });
 
-test('a Python that is not available is refused before anything is installed, with the versions that are available', {
+test('a Python version that is not available is refused before anything is installed, and the error names the available versions', {
   skip: source === undefined && 'needs UV_PYTHON_DOWNLOADS_JSON_URL without Python 3.14',
 }, async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
@@ -209,7 +209,7 @@ test('a Python that is not available is refused before anything is installed, wi
   assert.doesNotMatch(builder.said, /figlet|flask/i);
 });
 
-test('a Flask tool is built without isolation too, and its second build installs nothing', async () => {
+test('a Flask tool is built without isolation too, and its second build reuses the installed packages', async () => {
   await using builder = await ABuilder.open({
     sandbox: 'trusted',
     limits: { build_environment: registryEnvironment },
@@ -220,7 +220,7 @@ test('a Flask tool is built without isolation too, and its second build installs
   await runIn(builder, second, ['gunicorn', '--check-config', 'app:app']);
 });
 
-test('a requirement that does not exist fails the build; the reason names pip, and the output names the requirement', async () => {
+test('a requirement with a version that does not exist fails the build; the reason names pip and the requirement, which is also in the output', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   await assert.rejects(
     builder.build(join(fixtures, 'flask'), {

@@ -45,7 +45,7 @@ os.close(os.open("plain", os.O_CREAT, 0o666))`;
   await removeTree(folder);
 });
 
-test('threat 88: a folder of 40,000 files is removed with less than 32 MiB of memory', async () => {
+test('threat 88: the removal of a folder of 40,000 files needs less than 32 MiB of additional memory', async () => {
   const folder = await mkdtemp(join(root, 'many-'));
   const script = 'for i in range(40000): open(str(i), "w").close()';
   await execa('python3', ['-c', script], { cwd: folder });

@@ -42,7 +42,7 @@ async function sourceOf(files: Files): Promise<ASource> {
   return source;
 }
 
-test('a buildpack of the repository builds beside those of the server, and the Procfile can use its program', async () => {
+test('a buildpack of the repository builds beside those of the server, and the Procfile can name a program that this buildpack installs', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,
@@ -58,7 +58,7 @@ test('a buildpack of the repository builds beside those of the server, and the P
   assert.match(builder.said, /project\.toml names heroku\/procfile\. These names have no effect/);
 });
 
-test('a buildpack of the repository that does not take part is named', async () => {
+test('if a bin/detect of a buildpack of the repository exits with 100, the build fails, and the error names the buildpack', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,
@@ -76,7 +76,7 @@ for (const [file, text] of [
   ['.slugignore', 'ci/\n'],
   ['project.toml', `[io.buildpacks]\nexclude = ["greeter"]\n${NAMED}`],
 ] as const) {
-  test(`if ${file} removes the folder of a buildpack that project.toml names, the push says so`, async () => {
+  test(`if ${file} removes files of a buildpack that project.toml names, the build fails with this reason`, async () => {
     await using builder = await ABuilder.open();
     await using source = await sourceOf({ ...greeter, [file]: text, Procfile: 'web: greet\n' });
     await assert.rejects(builder.build(source.folder), {
@@ -87,7 +87,7 @@ for (const [file, text] of [
   });
 }
 
-test('a buildpack of the repository cannot take the place of a buildpack of the server', async () => {
+test('a buildpack of the repository that has the id of a buildpack of the server is refused', async () => {
   await using builder = await ABuilder.open();
   await using source = await sourceOf({
     ...greeter,
@@ -136,7 +136,7 @@ for (const uri of [
   ],
   ...['heroku/nodejs', 'from=builder', 'registry.example/paketo/go'],
 ]) {
-  test(`the name ${uri} in project.toml has no effect, and the push says so`, async () => {
+  test(`the buildpack name ${uri} in project.toml has no effect, and a warning says so`, async () => {
     await using source = await sourceOf({ 'project.toml': `[[io.buildpacks.group]]\nuri = "${uri}"\n` });
     const { beforeProcfile, warnings } = await readOwnBuildpacks(source.folder);
     assert.deepEqual(beforeProcfile, []);
@@ -146,28 +146,28 @@ for (const uri of [
 
 for (const { name, files, says } of [
   {
-    name: 'is above the repository',
+    name: 'is in a folder above the repository',
     files: named('../greeter'),
     says: /"\.\.\/greeter", which is not in the/,
   },
   {
-    name: 'is above the repository, by a detour',
+    name: 'is above the repository by a path that begins inside',
     files: named('./ci/../../x'),
     says: /is not in the repository$/,
   },
   {
-    name: 'is an absolute path',
+    name: 'has an absolute path',
     files: named('/cnb/buildpacks/toolforge_node/0.1.0'),
     says: /is not in the repos/,
   },
   {
-    name: 'is a file: address',
+    name: 'has a file: address with an absolute path',
     files: named('file:///etc'),
     says: /"file:\/\/\/etc", which is not in the repos/,
   },
-  { name: 'has a line break', files: named('./a\\nb'), says: /is not in the repository$/ },
+  { name: 'has a path with a line break', files: named('./a\\nb'), says: /is not in the repository$/ },
   {
-    name: 'is not there',
+    name: 'is in a folder that does not exist',
     files: named('./nothing'),
     says: /^there is no folder nothing, or a part of this path/,
   },
@@ -177,7 +177,7 @@ for (const { name, files, says } of [
     says: /^there is no file ci\/greeter\/buildpack\.toml$/,
   },
   {
-    name: 'has a wrong version of the Buildpack API',
+    name: 'has a version of the Buildpack API that is not supported',
     files: { 'ci/greeter/buildpack.toml': ABOUT.replace('0.11', '0.2') },
     says: /^ci\/greeter\/buildpack\.toml cannot be used: the Buildpack API must be 0\.8 to 0\.12/,
   },
@@ -187,7 +187,7 @@ for (const { name, files, says } of [
     says: /cannot be used: the id of the buildpack is missing: id = "example\/lua"$/,
   },
   {
-    name: 'has an id that leads out of a folder',
+    name: 'has an id with ../ in it',
     files: { 'ci/greeter/buildpack.toml': ABOUT.replace('wikibot/greeter', '../toolforge/node') },
     says: /cannot be used: an id may have letters, digits, hyphens, dots and slashes$/,
   },
@@ -197,7 +197,7 @@ for (const { name, files, says } of [
     says: /cannot be used: this id is reserved$/,
   },
   {
-    name: 'has a version that leads out of a folder',
+    name: 'has a version with ../ in it',
     files: { 'ci/greeter/buildpack.toml': ABOUT.replace('1.0.0', '1/../../x') },
     says: /cannot be used: a version must begin with a digit, such as 0\.1\.0$/,
   },
@@ -207,7 +207,7 @@ for (const { name, files, says } of [
     says: /^ci\/greeter\/buildpack\.toml is not valid TOML \(line 5: /,
   },
   {
-    name: 'has a huge buildpack.toml',
+    name: 'has a buildpack.toml of 70 kB',
     files: { 'ci/greeter/buildpack.toml': `${ABOUT}${'#'.repeat(70_000)}` },
     says: /^ci\/greeter\/buildpack\.toml is larger than 65536 bytes$/,
   },
@@ -231,12 +231,12 @@ for (const { name, files, says } of [
 
 for (const { name, text, says } of [
   {
-    name: 'of another shape',
+    name: 'with a text in place of the list of buildpacks',
     text: 'io.buildpacks.group = "x"\n',
     says: /cannot be used: io\.buildpacks\.group: /,
   },
   {
-    name: 'with a script in it',
+    name: 'with an inline script as a buildpack',
     text: '[[io.buildpacks.group]]\nid = "x/y"\n[io.buildpacks.group.script]\napi = "0.10"\ninline = "true"\n',
     says: /^the file project\.toml has an inline script as the buildpack "x\/y"$/,
   },
@@ -262,7 +262,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('a link to a buildpack outside of the repository is not followed', async () => {
+test('a symbolic link to a buildpack, or to a buildpack.toml, outside of the repository is not followed', async () => {
   await using outside = await sourceOf(greeter);
   await using source = await sourceOf({ 'project.toml': '[[io.buildpacks.group]]\nuri = "./own"\n' });
   await symlink(join(outside.folder, 'ci/greeter'), join(source.folder, 'own'));

@@ -19,13 +19,13 @@ function hasMmdebstrap(): boolean {
 }
 const skip = !(isRoot && hasMmdebstrap()) && 'needs root and mmdebstrap';
 
-test('threat 82: the lock of a killed stack make does not stop a process with the same number', {
+test('threat 82: the lock of a killed stack make does not stop the next one, even if another process has the number in the lock', {
   skip,
 }, async () => {
   const data = await mkdtemp(join(tmpdir(), 'make-stack-'));
   try {
     await mkdir(join(data, 'stacks/making'), { recursive: true });
-    // Process 1 runs, but did not write these locks.
+    // This process and process 1 run, but neither has written its lock.
     for (const lock of [String(process.pid), '1 12345678901']) {
       await writeFile(join(data, 'stacks/making/pid'), lock);
       const list = { suite: 'trixie', packages: { run: [], build: [] }, hash: 'x' };

@@ -25,7 +25,7 @@ test('the tree for builds has the packages of the tree for tools too', async () 
   assert.deepEqual(list.packages, { run: ['file', 'jq', 'less'], build: ['file', 'jq', 'less', 'gcc'] });
 });
 
-test('deploy/builder/packages has all languages, and compilers only for builds', async () => {
+test('deploy/builder/packages has Python, PHP, Ruby and Perl for tools, but compilers, Maven and Composer only for builds', async () => {
   const { packages } = await readPackageList(join(source, 'deploy/builder/packages'));
   for (const name of ['python3', 'php-cli', 'ruby', 'perl']) assert.ok(packages.run.includes(name), name);
   for (const name of ['build-essential', 'golang-go', 'cargo', 'maven', 'composer'])
@@ -35,14 +35,18 @@ test('deploy/builder/packages has all languages, and compilers only for builds',
 for (const { name, text, says } of [
   { name: 'no Debian release', text: 'run file\n', says: /does not name one Debian release/ },
   { name: 'two Debian releases', text: 'suite trixie\nsuite bookworm\n', says: /does not name one Debian/ },
-  { name: 'another first word', text: 'suite trixie\nrnu file\n', says: /^line 2 of .* has the word rnu,/ },
   {
-    name: 'an option of apt',
+    name: 'a line with an unknown first word',
+    text: 'suite trixie\nrnu file\n',
+    says: /^line 2 of .* has the word rnu,/,
+  },
+  {
+    name: 'an option of apt in place of a package',
     text: 'suite trixie\nrun --purge\n',
     says: /^line 2 of .* has the word --purge,/,
   },
 ]) {
-  test(`a list of packages is refused with its line if it has ${name}`, async () => {
+  test(`a list of packages is refused with the reason if it has ${name}`, async () => {
     await assert.rejects(readPackageList(listOf(text)), (error) => {
       assert.ok(error instanceof DeployError);
       assert.equal(error.code, 'BAD_PACKAGE_LIST');
@@ -52,7 +56,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('the packages of the images and of the stack are one list', async () => {
+test('the images are built with the packages of deploy/builder/packages, which is also the list of a stack', async () => {
   const script = await readFile(join(source, 'deploy/builder/build-images'), 'utf8');
   assert.match(script, /"\$here\/packages"/);
   for (const name of ['run', 'build']) {

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { pruneTrees } from '../../src/stack/prune-stacks.ts';
 import { describeStack } from '../../src/stack/stacks.ts';
 
-test('a start of the server removes the trees that an update has replaced, and keeps those of an update that is not finished', async () => {
+test('pruning the stacks removes the trees that an update has replaced, and keeps the trees of an update that is not finished', async () => {
   const data = await mkdtemp(join(tmpdir(), 'prune-trees-'));
   try {
     const folder = join(data, 'stacks/trixie-1');

@@ -15,12 +15,12 @@ E: Some index files failed to download. They have been ignored, or old ones used
     says: 'No stack was made: Debian’s packages at http://mirror.example/debian cannot be reached.',
   },
   {
-    name: 'a mirror without the release',
+    name: 'a mirror without the Debian release',
     output: `E: The repository 'http://mirror.example/debian trixie Release' does not have a Release file.`,
     says: 'No stack was made: there are no packages of Debian trixie at http://mirror.example/debian',
   },
   {
-    name: 'old keys',
+    name: 'a signature by a key that this machine lacks',
     output: `W: GPG error: http://mirror.example/debian trixie InRelease: The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 0123456789ABCDEF
 E: The repository 'http://mirror.example/debian trixie InRelease' is not signed.`,
     says: 'No stack was made: the signatures of Debian trixie at http://mirror.example/debian cannot be verified with the keys of this machine.',
@@ -50,7 +50,7 @@ test('if the machine forbids user namespaces, the message says to run stack make
   assert.match(error.hint, /as root/);
 });
 
-test('any other failure of mmdebstrap is reported with its first error and the file with its output', () => {
+test('any other failure of mmdebstrap is reported with its first error, and the hint names the file with its output', () => {
   const error = explainMmdebstrap(
     'I: installing\nE: setup failed: odd\nE: mmdebstrap failed to run\n',
     '/x/log',

@@ -35,7 +35,7 @@ const canMake = ['mmdebstrap', 'newuidmap'].every((program) => {
 });
 const skip = canMake && isRoot ? false : 'needs root, and the packages mmdebstrap and uidmap';
 
-/** Checks what a tool saw: the tree of this stack and no file of this machine, except the ones that lie over /etc. */
+/** Checks what a tool saw: the tree of this stack and no file of this machine, except some files in /etc. */
 function assertTree(text: string, tree: 'build' | 'run', id = 'trixie-1'): void {
   assert.match(text, /^13\.\d/m, 'the version of Debian');
   assert.equal(/^\/usr\/bin\/make$/m.test(text), tree === 'build');
@@ -71,7 +71,7 @@ describe('a stack that root makes', { skip }, () => {
   const look = async (tool: string) => (await server.command('run', tool, 'bash', 'look.sh')).stdout;
   const listed = async () => JSON.parse((await server.local('stack', 'list', '--json')).stdout);
 
-  test('an interrupted stack make leaves no stack; the next stack make continues, and names the tools that are not on the stack', async () => {
+  test('an interrupted stack make leaves no stack; the next stack make continues, and names the tools that do not run on the new stack', async () => {
     const words = [join(source, 'src/cli/bin.ts'), 'stack', 'make', '--packages', list];
     const options = { env: server.environment, extendEnv: false, reject: false, stdin: 'ignore' } as const;
     const first = execa(process.execPath, words, { ...options, detached: true });
@@ -97,7 +97,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.deepEqual(await readdir(join(server.folder, 'data/stacks')), ['trixie-1']);
   });
 
-  test('a tree has no devices, and no programs with other rights than their caller’s', async () => {
+  test('the trees of a stack have no devices, and no files with set-user or set-group bits', async () => {
     const stack = join(server.folder, 'data/stacks/trixie-1/trees-1');
     const { stdout } = await execa('find', [
       ...[stack, '-perm', '/6000', '-type', 'f', '-print'],
@@ -129,7 +129,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.match(built.stdout, /^stack: none$/m, 'buildpacks know that a stack would help');
   });
 
-  test('stack update replaces the trees, and a tool gets the new trees when it restarts', async () => {
+  test('stack update makes new trees of the stack, and the next start of the server removes the old trees', async () => {
     const updated = await server.local('stack', 'update', '--packages', list);
     assert.equal(updated.exitCode, 0, updated.stdout + updated.stderr);
     const folder = join(server.folder, 'data/stacks/trixie-1');
@@ -140,7 +140,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.deepEqual((await readdir(folder)).sort(), ['stack.json', 'trees', 'trees-2']);
   });
 
-  test('stack update refuses another list of packages', async () => {
+  test('stack update is refused if the list of packages is not the list with which the stack was made', async () => {
     const other = join(server.folder, 'other-packages');
     await writeFile(other, `${TINY}run less\n`);
     const { exitCode, stderr } = await server.local('stack', 'update', '--packages', other);
@@ -181,7 +181,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.match((await server.local('stack', 'move', 'hello')).stdout, /^hello needs no move/);
   });
 
-  test('a rollback runs on the old stack, which is removed when no artifact needs it', async () => {
+  test('after a rollback, the tool runs on its old stack, which is removed when no artifact needs it any more', async () => {
     const back = await server.command('rollback', 'hello');
     assert.equal(back.exitCode, 0, back.stderr);
     assertTree(await look('hello'), 'run', 'trixie-1');
@@ -200,7 +200,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.deepEqual(await readdir(join(server.folder, 'data/stacks')), ['trixie-2']);
   });
 
-  test('a release whose stack is lost is not started, and says which stack it needs', async () => {
+  test('if the stack of the live release is lost, the command run fails, and the error names the stack', async () => {
     await rm(join(server.folder, 'data/stacks/trixie-2'), { recursive: true });
     const { exitCode, stderr } = await server.command('run', 'hello', 'true');
     assert.notEqual(exitCode, 0);
@@ -208,7 +208,9 @@ describe('a stack that root makes', { skip }, () => {
   });
 });
 
-test('a plain user makes a stack with user namespaces, and a tool sees only its tree', { skip }, async () => {
+test('a plain user makes a stack with user namespaces, and a program in the sandbox sees only the tree for tools', {
+  skip,
+}, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'stack-'));
   try {
     await writeFile(join(folder, 'packages'), TINY);

@@ -25,48 +25,64 @@ const may = (id: string, ...alternatives: PlanSections[]): Candidate => ({
 const nothing = sections([]);
 
 for (const { name, candidates, group } of [
-  { name: 'nothing asked, nothing offered', candidates: [must('a', nothing)], group: ['a'] },
-  { name: 'nobody passed', candidates: [], group: null },
-  { name: 'its own provider', candidates: [must('a', sections(['x'], ['x']))], group: ['a'] },
   {
-    name: 'provided by an earlier one',
+    name: 'a buildpack that neither provides nor requires takes part',
+    candidates: [must('a', nothing)],
+    group: ['a'],
+  },
+  { name: 'none if no buildpack passed the detection', candidates: [], group: null },
+  {
+    name: 'a buildpack may provide what it requires',
+    candidates: [must('a', sections(['x'], ['x']))],
+    group: ['a'],
+  },
+  {
+    name: 'a buildpack may require what an earlier buildpack provides',
     candidates: [must('a', sections(['x'])), must('b', sections([], ['x']))],
     group: ['a', 'b'],
   },
   {
-    name: 'provided only by a later one is not provided',
+    name: 'a buildpack may not require what only a later buildpack provides',
     candidates: [must('a', sections([], ['x'])), must('b', sections(['x']))],
     group: null,
   },
-  { name: 'required and not provided', candidates: [must('a', sections([], ['x']))], group: null },
-  { name: 'provided and not required', candidates: [must('a', sections(['x']))], group: null },
   {
-    name: 'an optional one that requires what nobody provides is dropped',
+    name: 'none if something is required and not provided',
+    candidates: [must('a', sections([], ['x']))],
+    group: null,
+  },
+  {
+    name: 'none if something is provided and not required',
+    candidates: [must('a', sections(['x']))],
+    group: null,
+  },
+  {
+    name: 'an optional buildpack that requires what nobody provides is dropped',
     candidates: [must('a', nothing), may('b', sections([], ['x']))],
     group: ['a'],
   },
   {
-    name: 'an optional one that provides what nobody requires is dropped',
+    name: 'an optional buildpack that provides what nobody requires is dropped',
     candidates: [may('a', sections(['x'])), must('b', nothing)],
     group: ['b'],
   },
   {
-    name: 'dropping one can make another unmet',
+    name: 'if an optional buildpack is dropped, an optional buildpack that needs it is dropped too',
     candidates: [may('a', sections(['x'], ['y'])), may('b', sections([], ['x'])), must('c', nothing)],
     group: ['c'],
   },
   {
-    name: 'all optional and all dropped is no group',
+    name: 'none if all buildpacks are optional and all are dropped',
     candidates: [may('a', sections(['x'])), may('b', sections([], ['y']))],
     group: null,
   },
   {
-    name: 'the first alternative that works',
+    name: 'the first alternative of a buildpack that works is used',
     candidates: [must('a', sections(['x']), sections(['y'])), must('b', sections([], ['y']))],
     group: ['a', 'b'],
   },
   {
-    name: 'alternatives of several are tried together',
+    name: 'the alternatives of several buildpacks are tried in combination',
     candidates: [
       must('a', sections(['x']), sections(['y'])),
       must('b', sections([], ['z']), sections([], ['y'])),
@@ -74,22 +90,22 @@ for (const { name, candidates, group } of [
     group: ['a', 'b'],
   },
   {
-    name: 'an optional one is kept by its first alternative rather than dropped',
+    name: 'an optional buildpack is not dropped if one of its alternatives works',
     candidates: [may('a', sections(['x']), nothing), must('b', nothing)],
     group: ['a', 'b'],
   },
   {
-    name: 'an optional one with alternatives is dropped by the last of them',
+    name: 'an optional buildpack is dropped if none of its alternatives works',
     candidates: [may('a', sections(['x']), sections(['y'])), must('b', nothing)],
     group: ['b'],
   },
   {
-    name: 'a provide after the last require is unused',
+    name: 'an optional buildpack is dropped if only earlier buildpacks require what it provides',
     candidates: [must('a', sections(['x'], ['x'])), may('b', sections(['x']))],
     group: ['a'],
   },
   {
-    name: 'a second provider before the next require is used',
+    name: 'a second provider takes part if a later buildpack requires what it provides',
     candidates: [
       must('a', sections(['x'], ['x'])),
       may('b', sections(['x'])),
@@ -137,7 +153,7 @@ test('threat 60: resolving build plans with thousands of alternatives is given u
   assert.ok(performance.now() - startedAt < 2000);
 });
 
-test('threat 60: large build plans of a tool’s own buildpacks do not hold up the server', () => {
+test('threat 60: large build plans of a tool’s own buildpacks are given up within a second of processor time', () => {
   const many = sections(
     [],
     Array.from({ length: 5000 }, () => 'x'),

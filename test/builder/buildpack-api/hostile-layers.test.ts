@@ -22,7 +22,7 @@ const newFolder = async (name: string) => {
   return folder;
 };
 
-/** Makes hard links with these names to one file, whose content takes room on disk only once. */
+/** Makes hard links with these names to one file, whose content takes space on disk only once. */
 async function linked(folder: string, file: string, names: readonly string[]): Promise<void> {
   for (const name of names) await link(file, join(folder, name));
 }
@@ -31,7 +31,7 @@ const numbered = (count: number, end: string) =>
   Array.from({ length: count }, (_, index) => `V${index}${end}`);
 
 for (const action of ['', '.append']) {
-  test(`threat 60: env files "NAME${action}" of 20 MiB together are refused, even if they take no room on disk`, async () => {
+  test(`threat 60: env files "NAME${action}" of 20 MiB together are refused, even if they take no space on disk`, async () => {
     const folder = await newFolder('one/l/env');
     const sparse = join(folder, 'sparse');
     await writeFile(sparse, '');
@@ -79,7 +79,7 @@ test('threat 60: env files of many layers are refused if they hold 20 MiB togeth
   await assert.rejects(addAll(), { code: 'NOT_PASSABLE' });
 });
 
-test('threat 60: layer files of 2 MB together fail the build, even if they are links to one small file', async () => {
+test('threat 60: layer files of 2.4 MB together fail the build, even if all are hard links to one file of 60 kB', async () => {
   const folder = await newFolder('test_x');
   const file = join(folder, 'big');
   await writeFile(file, `[metadata]\na = "${'x'.repeat(60_000)}"\n`);

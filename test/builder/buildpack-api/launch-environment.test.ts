@@ -52,8 +52,18 @@ test('bin and lib of layers come first in PATH and LD_LIBRARY_PATH, those of the
 });
 
 for (const { name, files, base, expected } of [
-  { name: 'a plain file sets', files: { V: 'new' }, base: { V: 'old' }, expected: 'new' },
-  { name: '.override sets', files: { 'V.override': 'new' }, base: { V: 'old' }, expected: 'new' },
+  {
+    name: 'a file without a suffix sets the variable',
+    files: { V: 'new' },
+    base: { V: 'old' },
+    expected: 'new',
+  },
+  {
+    name: '.override sets the variable',
+    files: { 'V.override': 'new' },
+    base: { V: 'old' },
+    expected: 'new',
+  },
   {
     name: '.default keeps an old value',
     files: { 'V.default': 'new' },
@@ -63,14 +73,29 @@ for (const { name, files, base, expected } of [
   { name: '.default sets a missing variable', files: { 'V.default': 'new' }, base: {}, expected: 'new' },
   { name: '.prepend without .delim', files: { 'V.prepend': 'new' }, base: { V: 'old' }, expected: 'newold' },
   {
-    name: '.prepend',
+    name: '.prepend with .delim',
     files: { 'V.prepend': 'new', 'V.delim': ':' },
     base: { V: 'old' },
     expected: 'new:old',
   },
-  { name: '.prepend to nothing', files: { 'V.prepend': 'new', 'V.delim': ':' }, base: {}, expected: 'new' },
-  { name: '.append', files: { 'V.append': 'new', 'V.delim': ':' }, base: { V: 'old' }, expected: 'old:new' },
-  { name: '.append to nothing', files: { 'V.append': 'new', 'V.delim': ':' }, base: {}, expected: 'new' },
+  {
+    name: '.prepend to a missing variable',
+    files: { 'V.prepend': 'new', 'V.delim': ':' },
+    base: {},
+    expected: 'new',
+  },
+  {
+    name: '.append with .delim',
+    files: { 'V.append': 'new', 'V.delim': ':' },
+    base: { V: 'old' },
+    expected: 'old:new',
+  },
+  {
+    name: '.append to a missing variable',
+    files: { 'V.append': 'new', 'V.delim': ':' },
+    base: {},
+    expected: 'new',
+  },
   { name: 'an unknown suffix is ignored', files: { 'V.what': 'new' }, base: { V: 'old' }, expected: 'old' },
 ]) {
   test(`a layer’s env file changes a variable of a process as the file’s suffix says: ${name}`, async () => {

@@ -19,21 +19,21 @@ for (const { name, files, says } of [
     says: 'apt (project.toml)',
   },
   {
-    name: 'both',
+    name: 'an Aptfile and a table [apt]',
     files: { Aptfile: '', 'project.toml': ' [ apt ] # x\n' },
     says: 'apt (Aptfile, project.toml)',
   },
-  { name: 'another table', files: { 'project.toml': '[aptly]\n[x.apt]\n' }, says: null },
-  { name: 'neither', files: { 'README.md': 'Aptfile' }, says: null },
+  { name: 'only other tables', files: { 'project.toml': '[aptly]\n[x.apt]\n' }, says: null },
+  { name: 'neither of the two files', files: { 'README.md': 'Aptfile' }, says: null },
 ]) {
-  test(`the apt buildpack requires itself if there is an Aptfile, or a table [apt] in project.toml: ${name}`, async () => {
+  test(`the apt buildpack takes part by itself only if there is an Aptfile, or a table [apt] in project.toml: ${name}`, async () => {
     await using source = await ASource.of(files);
     const { code, output, plan } = await source.run('apt', 'detect');
     assert.deepEqual([code, output, plan.includes('[[requires]]')], [0, says ?? '', says !== null]);
   });
 }
 
-test('the apt buildpack also installs packages that another buildpack requires in the build plan', async () => {
+test('the apt buildpack also reads the package names of the build plan, and refuses a shell command among them without running it', async () => {
   for (const plan of [
     '[[entries]]\nname = "apt"\n\n[entries.metadata]\npackages = [ "no-such-1", "$(touch x)" ]\n',
     '[[entries]]\n  name = "apt"\n  [entries.metadata]\n    packages = ["no-such-1", "$(touch x)"]\n',
@@ -65,19 +65,19 @@ for (const { name, text, says } of [
   { name: 'a command', text: '$(touch hacked)\n', says: /not the name/ },
   { name: 'a quoted command', text: 'a;touch\\ hacked\n', says: /not the name/ },
   { name: 'a command in one word', text: 'a;touch$IFS-hacked\n', says: /not the name/ },
-  { name: 'a pattern', text: '~nfiglet\n', says: /not the name/ },
-  { name: 'an expression', text: 'lib.*\n', says: /any letters: write lib\*$/ },
-  { name: 'large letters', text: 'Figlet\n', says: /small letters/ },
-  { name: 'a path as release', text: 'figlet/../x\n', says: /not the name/ },
+  { name: 'a search pattern of apt', text: '~nfiglet\n', says: /not the name/ },
+  { name: 'a regular expression', text: 'lib.*\n', says: /any letters: write lib\*$/ },
+  { name: 'a capital letter', text: 'Figlet\n', says: /small letters/ },
+  { name: 'a path in place of a release', text: 'figlet/../x\n', says: /not the name/ },
   {
-    name: 'a release that is not here',
+    name: 'a Debian release that is not available',
     text: 'figlet/woody\n',
     says: /Line 1 .*the release woody is not available.*bookworm-backports/,
   },
   { name: 'a control character', text: 'fig\u0007let\n', says: /control character/ },
-  { name: 'no UTF-8', text: Buffer.from([0x66, 0xff, 0x0a]), says: /not UTF-8/ },
-  { name: 'a huge file', text: `${'# x\n'.repeat(20_000)}`, says: /larger than 64 kB/ },
-  { name: 'too many', text: 'figlet\n'.repeat(201), says: /more than 200 packages/ },
+  { name: 'bytes that are not UTF-8', text: Buffer.from([0x66, 0xff, 0x0a]), says: /not UTF-8/ },
+  { name: 'a file of 80 kB', text: `${'# x\n'.repeat(20_000)}`, says: /larger than 64 kB/ },
+  { name: '201 packages', text: 'figlet\n'.repeat(201), says: /more than 200 packages/ },
 ]) {
   test(`threats 66 and 68: an Aptfile that holds more than package names runs nothing, and is refused with the reason: ${name}`, async () => {
     await using source = await ASource.of({ Aptfile: text });
@@ -92,19 +92,27 @@ for (const { name, text, says } of [
 
 for (const { name, text, says } of [
   {
-    name: 'a word for the list',
+    name: 'a text in place of the list',
     text: '[apt]\npackages = "figlet"\n',
     says: /Line 2 of project\.toml: packages/,
   },
   { name: 'numbers', text: '[apt]\npackages = [\n "a2ps",\n 1 ]\n', says: /Line 4 of project\.toml/ },
-  { name: 'an escape', text: '[apt]\npackages = ["\\u0061"]\n', says: /Line 2 of project\.toml/ },
-  { name: 'no end', text: '[apt]\npackages = ["figlet",\n', says: /of project\.toml: packages/ },
+  { name: 'an escape sequence', text: '[apt]\npackages = ["\\u0061"]\n', says: /Line 2 of project\.toml/ },
+  {
+    name: 'a list without an end',
+    text: '[apt]\npackages = ["figlet",\n',
+    says: /of project\.toml: packages/,
+  },
   {
     name: 'a byte order mark before the table',
     text: '\uFEFF[apt]\npackages = ["-y"]\n',
     says: /Line 2 of project\.toml: options/,
   },
-  { name: 'no comma', text: "[apt]\npackages = ['a2ps' 'figlet']\n", says: /Line 2 of project\.toml/ },
+  {
+    name: 'a list without a comma',
+    text: "[apt]\npackages = ['a2ps' 'figlet']\n",
+    says: /Line 2 of project\.toml/,
+  },
   { name: 'an option', text: '[apt]\npackages = [ # x\n "-y" ]\n', says: /Line 3 of project\.toml: options/ },
 ]) {
   test(`threat 66: invalid packages in project.toml are refused with the reason: ${name}`, async () => {
@@ -167,25 +175,29 @@ fi
 
 for (const { name, source: text, expected } of [
   {
-    name: 'a paragraph',
+    name: 'a source in a paragraph',
     source:
       'Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /k.gpg\n',
     expected:
       'Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\nSigned-By: /k.gpg',
   },
   {
-    name: 'a line with options',
+    name: 'a source in a line with options',
     source:
       '# x\ndeb-src http://no bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib # y\n',
     expected:
       'Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main contrib\nSigned-By: /k.gpg',
   },
   {
-    name: 'a paragraph that is switched off',
+    name: 'not from a source that is switched off',
     source: 'Types: deb\nEnabled: no\nURIs: http://x\nSuites: bookworm\n',
     expected: '',
   },
-  { name: 'another release', source: 'deb http://x bookworm-security main\n', expected: '' },
+  {
+    name: 'not from a source of another release',
+    source: 'deb http://x bookworm-security main\n',
+    expected: '',
+  },
 ]) {
   test(`backports come from the same mirror as the machine’s own packages: ${name}`, async () => {
     const variables = ['-v', 'codename=bookworm', '-v', 'release=bookworm-backports'];
@@ -210,17 +222,17 @@ async function withSources(line: string, run: (etc: string) => Promise<void>): P
 
 for (const { name, line, says } of [
   {
-    name: 'threat 67: a source that cannot be reached is named',
+    name: 'threat 67: if a package source cannot be reached, the build fails, and the reason names the source',
     line: 'deb http://127.0.0.1:9/debian bookworm main',
     says: /sources could not be reached \(127\.0\.0\.1:9\)/,
   },
   {
-    name: 'threat 67: if many sources cannot be reached, the reason is still the last line',
+    name: 'threat 67: if many package sources cannot be reached, the reason is still the last line of the output',
     line: Array.from({ length: 200 }, (_, n) => `deb http://127.0.0.1:9/debian s${n} main`).join('\n'),
     says: /sources could not be reached \(127\.0\.0\.1:9\)/,
   },
   {
-    name: 'threat 68: a source that is not signed is not used, even if the machine would trust it',
+    name: 'threat 68: a package source that is not signed is not used, even if the machine’s list says to trust it',
     line: 'deb [trusted=yes allow-insecure=yes] file:HERE ./',
     says: /signatures of the package sources of this server cannot be verified/,
   },
@@ -238,21 +250,29 @@ for (const { name, line, says } of [
 
 const paragraph = 'Types: deb\nURIs: http://127.0.0.1:9/debian\n';
 for (const { name, text, isAdded } of [
-  { name: 'has no such source', text: '', isAdded: true },
+  { name: 'does not have this source', text: '', isAdded: true },
   {
-    name: 'has such a source',
+    name: 'has this source in a line',
     text: 'deb  [a=b c=d] http://127.0.0.1:9/debian bookworm-backports main',
     isAdded: false,
   },
-  { name: 'has it as a paragraph', text: `\n${paragraph}Suites: x\n bookworm-backports\n`, isAdded: false },
-  { name: 'comments it out', text: '# deb http://127.0.0.1:9/debian bookworm-backports main', isAdded: true },
   {
-    name: 'has it switched off',
+    name: 'has this source as a paragraph',
+    text: `\n${paragraph}Suites: x\n bookworm-backports\n`,
+    isAdded: false,
+  },
+  {
+    name: 'has this source only in a comment',
+    text: '# deb http://127.0.0.1:9/debian bookworm-backports main',
+    isAdded: true,
+  },
+  {
+    name: 'has this source switched off',
     text: `\n${paragraph}Suites: bookworm-backports\nEnabled: no\n`,
     isAdded: true,
   },
   {
-    name: 'has it only for source code',
+    name: 'has this source only for source code',
     text: 'deb-src http://127.0.0.1:9/debian bookworm-backports main',
     isAdded: true,
   },
@@ -357,7 +377,7 @@ test('only packages for which the Aptfile asks for backports come from backports
 
 for (const { name, aptfile, why } of [
   {
-    name: 'no such package',
+    name: 'a misspelt name',
     aptfile: '# tools\nfigglet\n',
     why: /^apt exited 1: Line 2 of the Aptfile: there is no package figglet\. Do you mean figlet\? Search: https:\/\/packages\.debian\.org\/figglet$/,
   },

@@ -27,7 +27,7 @@ for (const { buildpack, name, files, code, says } of [
   });
 }
 
-test('shell scripts with a file of jobs need no Procfile', async () => {
+test('the procfile buildpack takes part without a Procfile if the tool has only shell scripts and a jobs.yaml', async () => {
   await using scripts = await ASource.of({ 'jobs.yaml': '- name: a\n', 'run.sh': '' });
   const found = await scripts.run('procfile', 'detect');
   assert.deepEqual(found, { ...found, code: 0, output: 'shell scripts (jobs.yaml)' });
@@ -64,14 +64,14 @@ test('threat 66: the procfile buildpack runs no part of a Procfile, and passes t
 for (const { name, text, says } of [
   { name: 'a control character', text: 'web: a\u0007b\n', says: /control character/ },
   {
-    name: 'bytes that are no UTF-8',
+    name: 'bytes that are not UTF-8',
     text: Buffer.from([0x77, 0x65, 0x62, 0x3a, 0x20, 0xff, 0x0a]),
     says: /not UTF-8/,
   },
-  { name: 'a huge file', text: `web: ${'x'.repeat(70_000)}\n`, says: /larger than 64 kB/ },
-  { name: 'no process', text: '# none\n', says: /no line of the form/ },
+  { name: 'a file of 70 kB', text: `web: ${'x'.repeat(70_000)}\n`, says: /larger than 64 kB/ },
+  { name: 'no line with a process', text: '# none\n', says: /no line of the form/ },
   {
-    name: 'too many processes',
+    name: '51 processes',
     text: Array.from({ length: 51 }, (_, n) => `p${n}: x\n`).join(''),
     says: /more than 50/,
   },
@@ -84,7 +84,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('lines of a Procfile that are not used are reported, and so are types with two lines', async () => {
+test('lines of a Procfile that are not used are reported, and so are process types that two lines define', async () => {
   const lines = ['web: ./old', '.listen(process.env.PORT)', 'Worker: ./work', 'web: ./new'];
   await using source = await ASource.of({ Procfile: `${lines.join('\n')}\n`, new: '#!/bin/sh\n' });
   await chmod(join(source.folder, 'new'), 0o755);
@@ -128,7 +128,7 @@ for (const { name, text, files = {}, code = 1, says } of [
     says: /web runs target\S+ .*, but there is no such file: build\.sbt is for Scala with sbt, which no buildpack builds here\. Compile/,
   },
   {
-    name: 'the script of an interpreter is missing',
+    name: 'a script of an interpreter that is missing',
     text: 'web: bash target/site.sh\n',
     files: { 'project.clj': '' },
     says: /web runs bash .*, but there is no target\/site\.sh: project\.clj is for Clojure, which no buildpack/,

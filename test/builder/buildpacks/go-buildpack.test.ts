@@ -58,7 +58,7 @@ test('go: of several commands, server is the web process; if there is no server,
   );
 });
 
-test('go: a module from the module proxy is fetched once, and a vendored module needs no network', async () => {
+test('go: a module from the module proxy is fetched once, and the next build does not need the proxy', async () => {
   const uses =
     'package main\n\nimport (\n\t"fmt"\n\n\t"rsc.io/quote"\n)\n\nfunc main() { fmt.Println(quote.Hello()) }\n';
   await using source = await aSource({
@@ -77,7 +77,7 @@ test('go: a module from the module proxy is fetched once, and a vendored module 
   assert.equal(again.code, 0, again.output);
 });
 
-test('go: the modules of a go.work are compiled, and the Procfile of a tool that does not listen decides alone', async () => {
+test('go: the modules of a go.work are compiled; a tool that has a Procfile and does not listen gets no web process', async () => {
   await using source = await aSource({
     'go.work': 'go 1.21\r\n\r\nuse (\r\n\t./server\r\n\t./update\r\n)\r\n',
     'server/go.mod': 'module example.org/server\n\ngo 1.21\n',
@@ -100,7 +100,7 @@ test('go: the modules of a go.work are compiled, and the Procfile of a tool that
   await assert.rejects(bot.processes(), { code: 'ENOENT' });
 });
 
-test('go: what Go says about a download of another version is shown, and is no part of the version', {
+test('go: what Go prints about a download of another version is shown, and is no part of the version that the build records', {
   skip: go === '' && 'go is not installed',
 }, async () => {
   await using source = await aSource({
@@ -151,7 +151,7 @@ for (const [title, change, says] of [
     / !\s+go\.sum has no line for rsc\.io\/\w+.*: run `go mod tidy`/,
   ],
   [
-    'a folder vendor that does not match',
+    'a folder vendor that does not match go.mod',
     {
       'go.mod': 'module example.org/wikibot\n\ngo 1.21\n\nrequire rsc.io/quote v1.5.2\n',
       'vendor/modules.txt': '# rsc.io/quote v1.5.1\n## explicit\nrsc.io/quote\n',
@@ -181,7 +181,7 @@ for (const [title, change, says] of [
   });
 }
 
-test('go: files without a go.mod are not used, nor is a go.mod without a module, and a hint says why', async () => {
+test('go: Go files without a go.mod, and a go.mod in a folder or without a module, are not used, and a note says so', async () => {
   await using source = await aSource({ 'main.go': main });
   const { code, output } = await source.run('go', 'detect');
   assert.deepEqual(

@@ -158,7 +158,7 @@ for (const [title, change, says] of [
   });
 }
 
-test('java: a build of sbt is not used, and a hint says why', async () => {
+test('java: a build.sbt is not used, and a note says what to use instead', async () => {
   await using source = await ASource.of({ 'build.sbt': '' });
   const { code, output } = await source.run('java', 'detect');
   assert.equal(code, 100);

@@ -25,7 +25,7 @@ for (const [title, files, starts] of [
   ],
   ['a program that listens by itself', { 'serve.pl': 'my $port = $ENV{PORT};\n' }, /^exec perl serve\.pl$/],
 ] as const) {
-  test(`perl: starts ${title}`, async () => {
+  test(`perl: the web process starts ${title}`, async () => {
     await using source = await ASource.of(files);
     assert.equal((await source.run('perl', 'detect')).code, 0);
     const built = await source.run('perl', 'build');
@@ -35,17 +35,17 @@ for (const [title, files, starts] of [
 }
 
 for (const [title, files] of [
-  ['helpers in another language', { 'requirements.txt': '', 'release.pl': 'print 1;' }],
-  ['a Makefile.PL that is not of Perl', { 'Makefile.PL': 'all:\n' }],
+  ['a helper script beside a requirements.txt', { 'requirements.txt': '', 'release.pl': 'print 1;' }],
+  ['a Makefile.PL that is not Perl', { 'Makefile.PL': 'all:\n' }],
   ['a web site', { 'index.html': '<h1>hello' }],
 ] as const) {
-  test(`perl: does not take part for ${title}`, async () => {
+  test(`perl: the buildpack does not take part for ${title}`, async () => {
     await using source = await ASource.of(files);
     assert.equal((await source.run('perl', 'detect')).code, 100);
   });
 }
 
-test('perl: requirements that Perl already meets, and those of tests, are not fetched', async () => {
+test('perl: requirements that Perl already meets, and requirements of tests, are not fetched', async () => {
   await using source = await ASource.of({
     cpanfile:
       "requires 'Plack', '1.0';\nrequires 'JSON::PP';\non 'test' => sub { requires 'No::Such::Test' };\ntest_requires 'No::Such::Other';\n",
@@ -118,7 +118,7 @@ test('cgi: if one of several scripts lacks a module, the build only warns', asyn
   assert.match(built.output, /^ ! +cgi-bin\/old\.pl line 2 uses No::Such/m);
 });
 
-test('cgi: the build names scripts that cannot run; PHP tools and tools with a web line get no CGI server', async () => {
+test('cgi: the build names scripts that cannot run; PHP tools and tools with a web line in the Procfile get no CGI server', async () => {
   await using source = await ASource.of({
     'cgi-bin/good.pl': script,
     'cgi-bin/data.txt': 'no script',
@@ -143,7 +143,7 @@ test('cgi: the build names scripts that cannot run; PHP tools and tools with a w
   }
 });
 
-test('cgi: the index script in cgi-bin answers requests for / unless a page does', async () => {
+test('cgi: the index script in cgi-bin answers requests for / unless public_html has an index page or script', async () => {
   const asked = async (files: Readonly<Record<string, string>>) => {
     await using source = await ASource.of({ 'cgi-bin/index.pl': script, ...files });
     const built = await source.run('cgi', 'build');

@@ -58,14 +58,14 @@ for (const { title, files, says } of [
     ].join('\n'),
   },
 ]) {
-  test(`php takes part: ${title}`, async () => {
+  test(`php: the buildpack takes part, and prints the version of PHP and notes: ${title}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run('php', 'detect');
     assert.deepEqual({ code, output }, { code: 0, output: says });
   });
 }
 
-test('php and composer leave tools of other languages alone', async () => {
+test('php and composer do not take part in a tool of another language, although it has a composer.json', async () => {
   await using source = await ASource.of({
     'composer.json': '{"require-dev":{"tools/linter":"*"}}',
     'requirements.txt': 'flask\n',
@@ -96,7 +96,7 @@ for (const { title, files, root } of [
     root: 'site',
   },
 ]) {
-  test(`php serves the right folder: ${title}`, { skip }, async () => {
+  test(`php: the build chooses the folder that is served: ${title}`, { skip }, async () => {
     await using source = await ASource.of(files);
     const built = await source.run('php', 'build');
     assert.equal(built.code, 0, built.output);
@@ -168,7 +168,9 @@ for (const { title, files, says } of [
   });
 }
 
-test('php: an extension that a package of the tool replaces is not missing', { skip }, async () => {
+test('php: an extension that composer.json requires may come from a package in composer.lock that provides it', {
+  skip,
+}, async () => {
   await using source = await ASource.of({
     'composer.json': '{"require": {"ext-wikitext": "*"}}',
     'composer.lock': '{"packages": [{"name": "tools/polyfill", "provide": {"ext-wikitext": "*"}}]}',
@@ -176,7 +178,9 @@ test('php: an extension that a package of the tool replaces is not missing', { s
   assert.equal((await source.run('php', 'build')).code, 0);
 });
 
-test('php: an extension of a Debian package in an Aptfile is enabled', { skip }, async () => {
+test('php: an extension in a Debian package that the apt buildpack has installed is enabled', {
+  skip,
+}, async () => {
   await using source = await ASource.of({ 'index.php': page });
   const api = (await execa('php', ['-n', '-r', 'echo basename(PHP_EXTENSION_DIR);'])).stdout;
   const file = join(source.layers, 'toolforge_apt/apt/usr/lib/php', api, 'mongodb.so');
@@ -234,7 +238,7 @@ for (const { title, files, env, says } of [
     says: /^composer\.lock lacks tools\/words, which composer\.json requires\. Run composer update tools\/words and commit composer\.lock\.$/,
   },
   {
-    title: 'a lock file with a version that does not fit',
+    title: 'a lock file with a version that composer.json excludes',
     files: {
       'composer.json': uses('^2'),
       'composer.lock': `{"packages": [{"name": "tools/words", "version": "1.0.0", "dist": {"type": "path", "url": "words"}}], "content-hash": "0"}`,

@@ -22,7 +22,7 @@ for (const [title, files, starts] of [
   ['a classic Sinatra program', { 'hello.rb': 'require "sinatra"\nget("/") { "hello" }\n' }, 'ruby hello.rb'],
   ['a program that listens by itself', { 'serve.rb': 'port = ENV.fetch("PORT", 4567)\n' }, 'ruby serve.rb'],
 ] as const) {
-  test(`ruby: starts ${title}`, { skip }, async () => {
+  test(`ruby: the web process starts ${title}`, { skip }, async () => {
     await using source = await ASource.of(files);
     assert.equal((await source.run('ruby', 'detect')).code, 0);
     const built = await source.run('ruby', 'build', offline);
@@ -31,7 +31,7 @@ for (const [title, files, starts] of [
   });
 }
 
-test('ruby: the assets of Rails are compiled with a secret of the build, and the server gets its port', {
+test('ruby: the assets of Rails are compiled with a dummy secret, and the Rails server listens on $PORT', {
   skip,
 }, async () => {
   const rails =
@@ -54,7 +54,9 @@ test('ruby: the assets of Rails are compiled with a secret of the build, and the
   );
 });
 
-test('ruby: another release of the wanted minor version fits, and Bundler accepts it', { skip }, async () => {
+test('ruby: the Ruby of the server is used if only its patch version differs from the version in the Gemfile, and Bundler accepts this Ruby', {
+  skip,
+}, async () => {
   await using source = await ASource.of({
     Gemfile: `ruby "${minor}.99"\n`,
     '.ruby-version': `${minor}.99\n`,
@@ -79,7 +81,7 @@ for (const [title, files, says] of [
     / ! {5}Gemfile line 2 asks for Ruby 2\.7\.4, but this server has only Ruby \d\.\d: write ruby "~> \d\.\d" there/,
   ],
   [
-    'a range that does not have this Ruby',
+    'a range without the Ruby of the server',
     { Gemfile: 'ruby "~> 9.1", ">= 9.1.2"\n', 'config.ru': 'run 1' },
     / ! {5}Gemfile line 1 asks for Ruby ~> 9\.1, >= 9\.1\.2, but this server has only Ruby/,
   ],
@@ -94,7 +96,7 @@ for (const [title, files, says] of [
     / ! {5}\.ruby-version is not a version of Ruby: “three”/,
   ],
   [
-    'another Ruby',
+    'another implementation of Ruby',
     { Gemfile: 'ruby "2.5.7", engine: "jruby", engine_version: "9.2.9.0"\n', 'config.ru': 'run 1' },
     / ! {5}Gemfile line 1 asks for .*jruby.*, which is not available/,
   ],
@@ -104,7 +106,7 @@ for (const [title, files, says] of [
     / ! {5}Gemfile cannot be read: /,
   ],
   [
-    'a lock file out of step',
+    'a lock file that does not match the Gemfile',
     {
       Gemfile: 'source "https://rubygems.org"\ngem "rack"\ngem "sinatra"\n',
       'Gemfile.lock': lock('    rack (2.2.0)\n', '  rack\n'),

@@ -144,7 +144,7 @@ for (const [title, change, says] of [
     /E0425.*\n\s+--> src\/main\.rs:1:13/,
   ],
   [
-    'a lock file that does not fit',
+    'a lock file that does not match Cargo.toml',
     {
       'Cargo.toml': manifest('wikibot', '[dependencies]\nshared = { path = "shared" }\n'),
       'shared/Cargo.toml': manifest('shared'),
@@ -168,7 +168,7 @@ for (const [title, change, says] of [
     /supported edition values are .* but `2022` is unknown/,
   ],
   [
-    'a program that needs a feature',
+    'a program that needs a feature which is off',
     {
       'Cargo.toml': manifest(
         'wikibot',

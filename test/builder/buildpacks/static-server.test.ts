@@ -184,7 +184,7 @@ test('if a file has changed, a request for a range of its old version gets the w
   assert.deepEqual([answer.status, answer.body.length], [200, 10]);
 });
 
-test('the static server answers HEAD with the length and no body, and refuses other methods than GET', async () => {
+test('the static server answers HEAD with the length of the file and no body, and refuses POST', async () => {
   const head = await get('/big.bin', { method: 'HEAD' });
   assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, '3000000', '']);
   const post = await get('/', { method: 'POST' });
@@ -211,7 +211,7 @@ test('a client that pauses longer than the static server’s idle limit still ge
   }
 });
 
-test('every path without a file is answered with the page of a single-page application, with status 200', async () => {
+test('for a single-page application, the static server answers every path without a file with the page of the application and status 200', async () => {
   await using site = await ASource.of({
     'dist/index.html': 'app',
     'dist/a.txt': 'a',
@@ -236,7 +236,7 @@ test('every path without a file is answered with the page of a single-page appli
   }
 });
 
-test('if a build made the site, browsers keep the files whose names have a hash, and no others', async () => {
+test('if a build made the site, browsers keep files that are in a folder for assets and have a hash in their names, and no other files', async () => {
   const kept = [
     'assets/index-B3dq9xYz.js',
     'static/js/main.8f3a9b2c.chunk.js',

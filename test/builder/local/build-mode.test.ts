@@ -9,7 +9,7 @@ import { aSource } from '../support/with-builder.ts';
 
 const source = aSource();
 
-// A layer only for launch is restored from the artifact of the build before, if the buildpack does not change it.
+// The next build finds own.toml, the file of a layer that is only for launch, if it can use the artifact of this build.
 const build = `layer="$CNB_LAYERS_DIR/own"
   if [ -f "$layer.toml" ]; then echo 'it is there'; fi
   mkdir -p "$layer"; pwd >"$layer/where"

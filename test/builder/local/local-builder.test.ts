@@ -26,7 +26,7 @@ test('bin/detect and bin/build run in the workspace, with the variables of the B
   });
 });
 
-test('a build trusts the certificate authorities of the machine, unless a setting or config var names others', async () => {
+test('an isolated build trusts the certificate authorities of the machine, unless a config var names others', async () => {
   const build = `cmp "$SSL_CERT_FILE" /etc/ssl/certs/ca-certificates.crt && test "$PIP_CERT" = /own.pem && echo "trusted $GIT_SSL_CAINFO"; ${webProcess}`;
   await withBuilder({ one: { build } }, async (builder) => {
     if (builder.sandbox.mode !== 'isolated') return;
@@ -35,7 +35,7 @@ test('a build trusts the certificate authorities of the machine, unless a settin
   });
 });
 
-test('a buildpack sees the build environment of earlier buildpacks, and its own plan', async () => {
+test('a buildpack gets its plan entries, and the programs and variables of earlier buildpacks’ layers for builds, but not of layers only for launch', async () => {
   const one = `mkdir -p "$CNB_LAYERS_DIR/l/bin" "$CNB_LAYERS_DIR/l/env" "$CNB_LAYERS_DIR/not/env"
     printf '#!/bin/sh\\necho tool of one\\n' >"$CNB_LAYERS_DIR/l/bin/of-one"; chmod +x "$CNB_LAYERS_DIR/l/bin/of-one"
     printf yes >"$CNB_LAYERS_DIR/l/env/FROM_ONE"; printf yes >"$CNB_LAYERS_DIR/not/env/NOT"
@@ -74,7 +74,7 @@ test('config vars are in the environment of a buildpack, but with clear-env only
   );
 });
 
-test('threat 53: nothing of the server’s own environment reaches a build', async () => {
+test('threat 53: a variable of the server’s own environment does not reach a build', async () => {
   process.env['SERVER_SECRET_FOR_TEST'] = 'leaked';
   await withBuilder({ one: { build: `env; ${webProcess}` } }, async (builder) => {
     await builder.build(source.folder);
@@ -109,7 +109,7 @@ test('a failed build leaves no artifact, and the next build sees no file of the 
   });
 });
 
-test('a build never overwrites an existing artifact', async () => {
+test('a build with the id of an existing artifact fails, and the artifact stays', async () => {
   await withBuilder({ one: { build: webProcess } }, async (builder) => {
     const { reference } = await builder.build(source.folder, { id: 'same' });
     await assert.rejects(builder.build(source.folder, { id: 'same' }), { code: 'EEXIST' });
@@ -117,7 +117,7 @@ test('a build never overwrites an existing artifact', async () => {
   });
 });
 
-test('threat 65: an artifact has no set-user bits, pipes or sockets', async () => {
+test('threat 65: an artifact has no set-user bits, no pipes, no sockets, and no files that other users may write', async () => {
   const build = `cp /bin/true suid; chmod 6755 suid; mkfifo pipe; mkfifo "$CNB_LAYERS_DIR/pipe"; chmod 777 file.txt
     mkdir closed; echo x >closed/inner; chmod 0 closed
     python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'; ${webProcess}`;
@@ -151,24 +151,28 @@ test('threat 39: the server does not follow links that a build puts in place of 
 });
 
 for (const { name, build, why } of [
-  { name: 'no TOML', build: 'echo "[" >"$CNB_LAYERS_DIR/launch.toml"', why: /launch\.toml cannot be used/ },
   {
-    name: 'a layer file with flags at its top',
+    name: 'a launch.toml that is not TOML',
+    build: 'echo "[" >"$CNB_LAYERS_DIR/launch.toml"',
+    why: /launch\.toml cannot be used/,
+  },
+  {
+    name: 'a layer file with its types outside of the table [types]',
     build: 'mkdir "$CNB_LAYERS_DIR/l"; echo "launch = true" >"$CNB_LAYERS_DIR/l.toml"',
     why: /l\.toml cannot be read/,
   },
   {
-    name: 'a command that is text',
+    name: 'a command that is a text, not a list',
     build: `printf '[[processes]]\\ntype = "web"\\ncommand = "x"\\n' >"$CNB_LAYERS_DIR/launch.toml"`,
     why: /launch\.toml cannot be used/,
   },
   {
-    name: 'an odd process type',
+    name: 'a process type that is a path',
     build: `printf '[[processes]]\\ntype = "../x"\\ncommand = ["x"]\\n' >"$CNB_LAYERS_DIR/launch.toml"`,
     why: /cannot be a process type/,
   },
   {
-    name: 'two defaults',
+    name: 'two default processes',
     build: `printf '[[processes]]\\ntype = "a"\\ncommand = ["x"]\\ndefault = true\\n[[processes]]\\ntype = "b"\\ncommand = ["x"]\\ndefault = true\\n' >"$CNB_LAYERS_DIR/launch.toml"`,
     why: /more than one process is the default/,
   },
@@ -178,7 +182,7 @@ for (const { name, build, why } of [
     why: /has no content/,
   },
   {
-    name: 'unmet what nobody asked',
+    name: 'an unmet plan entry that nobody asked for',
     build: `printf '[[unmet]]\\nname = "x"\\n' >"$CNB_LAYERS_DIR/build.toml"`,
     why: /nobody asked/,
   },
@@ -211,7 +215,7 @@ test('if a required bin/detect fails, the next group is tried, and the failure i
   assert.match(builder.said, /The bin\/detect of the buildpack broken failed[^\n]*\n {7}oh no\n/);
 });
 
-test('if no buildpack detects the tool, the reason is a broken bin/detect, or the push shows what each bin/detect printed', async () => {
+test('if no buildpack detects the tool, the reason is a broken bin/detect if there is one; otherwise the push shows what each bin/detect printed', async () => {
   await withBuilder({ broken: { detect: 'echo oh no; exit 7', build: '' } }, async (builder) => {
     await assert.rejects(
       builder.build(source.folder),

@@ -67,7 +67,7 @@ test('equal files of two layers are one file on the disk, which nobody may write
   assert.equal((await stat(join(other, 'lib/os.py'))).mtimeMs, 1_000_000);
 });
 
-test('files that differ in content, time or the right to run are not shared', async () => {
+test('files of two layers that differ in content, time or the right to run stay two files', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const one = await data.layer('one', { a: 'text', b: 'text', c: 'text' });
@@ -93,13 +93,13 @@ test('the next build of a tool shares the files of its last build again', async 
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
 });
 
-test('threat 40: files count as those of the last build only if the metadata of their layer says so', () => {
+test('threat 40: a layer counts as that of the last build only if both have equal metadata with more than the key shared', () => {
   assert.ok(saysSame({ shared: true, version: '3.12.1' }, { version: '3.12.1', shared: true }));
   assert.ok(!saysSame({ shared: true, version: '3.12.2' }, { shared: true, version: '3.12.1' }));
   assert.ok(!saysSame({ shared: true }, { shared: true }));
 });
 
-test('files that no artifact has any more are removed', async () => {
+test('shared files that no artifact has any more are removed', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const one = await data.layer('one', { a: '1', b: '2' });
@@ -114,7 +114,7 @@ test('files that no artifact has any more are removed', async () => {
   assert.deepEqual(await readdir(join(data.folder, 'shared')), []);
 });
 
-test('threat 60: a build cannot fill the memory or the folder of shared files: large files and layers are not shared', async () => {
+test('threat 60: a file of 3 GiB and a layer of 20,001 files are not shared, so that no build fills the folder of shared files', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const one = await data.layer('one', { small: 'text', large: '' });
@@ -127,7 +127,7 @@ test('threat 60: a build cannot fill the memory or the folder of shared files: l
   assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
 });
 
-test('threat 39: a link in the earlier layer of a tool does not give it a file of another tool', async () => {
+test('threat 39: a link in the earlier layer of a tool does not give the tool a file of another tool', async () => {
   await using data = await Data.make();
   const victim = await data.layer('victim', { 'lib/secret': 'secret of victim' });
   await link(join(victim, 'lib/secret'), join(victim, 'lib/second'));
@@ -144,7 +144,7 @@ test('threat 39: a link in the earlier layer of a tool does not give it a file o
   }
 });
 
-test('threat 88: a layer with 30,000 files and long paths does not fill the memory of the server', async () => {
+test('threat 88: a layer with 30,000 files and long paths takes less than 48 MiB of additional memory of the server', async () => {
   await using data = await Data.make();
   const script = `import os
 os.mkdir('deep'); os.chdir('deep')
@@ -157,7 +157,7 @@ for i in range(30000): os.close(os.open(str(i), os.O_CREAT))`;
   assert.ok(grownKilobytes < 48 * 1024, `${grownKilobytes} kB`);
 });
 
-test('files whose names are not UTF-8 and files with very long paths are not shared, and do no harm', async () => {
+test('files whose names are not UTF-8 and files with very long paths do not stop the sharing of other files', async () => {
   await using data = await Data.make();
   const layer = await data.layer('layer', { a: 'text' });
   const script = `import os

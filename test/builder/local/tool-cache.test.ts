@@ -63,7 +63,7 @@ for (const { types, file, content, isInArtifact } of [
   });
 }
 
-test('a layer that is only for launch is reused if the buildpack asks for it', async () => {
+test('a layer that is only for launch gets its content from the last artifact if the buildpack writes only the metadata of the layer', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: firstVars('launch') });
     const second = await builder.build(source.folder, { configVars: { TYPES: 'launch', VERSION: '1' } });
@@ -104,7 +104,7 @@ test('a later build changes only its own copy of a layer, not the artifact that 
   });
 });
 
-test('threat 64: a later build cannot change an artifact through a file that the cache shares with it', async () => {
+test('threat 64: a later build cannot change an artifact through a cached file that was a hard link to a file of the artifact', async () => {
   const build = `
     cd "$CNB_LAYERS_DIR"
     if [ -d c ]; then chmod u+w c/content; echo changed >c/content; exit 1; fi
@@ -131,7 +131,7 @@ test('a build restores layers from the newest finished artifact, even if an olde
   });
 });
 
-test('a layer that one build does not use is no longer there for the next build', async () => {
+test('a cached layer that one build does not use is no longer there for the next build', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: firstVars('cache') });
     await builder.build(source.folder);
@@ -161,7 +161,7 @@ test('threat 64: builds of one tool never see the cached layers of another tool'
   }
 });
 
-test('threat 64: a build cannot read artifacts and caches of other tools', async () => {
+test('threat 64: an isolated build sees neither the folder of the artifacts nor a file in an artifact of another tool', async () => {
   const peek = `ls ../../.. 2>/dev/null; cat ../../../wikibot/build-1/workspace/file.txt 2>&1 || true; ${webProcess}`;
   await using buildpacks = await SampleBuildpacks.write({ one: { build: peek } });
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });

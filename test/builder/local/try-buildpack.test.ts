@@ -34,12 +34,12 @@ async function tryWith(link: string, target: string): Promise<void> {
   }
 }
 
-test('threat 39: a tried buildpack does not get the file behind a link that leads out of its folder', async () => {
+test('threat 39: a buildpack with a link out of its folder is refused before its trial, even if the target of the link does not exist', async () => {
   for (const target of ['../../../key', '/etc/passwd', '../../lost'])
     await assert.rejects(tryWith('lib/linked', target), { code: 'BAD_BUILDPACK' }, target);
 });
 
-test('a tried buildpack may have links to its own files and to those of the buildpacks of the server', async () => {
+test('a buildpack that is tried may have links to its own files and to files of the server’s buildpacks', async () => {
   for (const target of ['../README.md', 'BUILDPACKS/shared/text.sh'])
     await assert.rejects(tryWith('lib/linked', target), /^Error: built$/, target);
 });

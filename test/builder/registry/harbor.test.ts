@@ -73,7 +73,7 @@ test('a build starts if its Harbor project has no quota, or a quota that the ser
   await client.assertRoom('tool-wc', id, signal);
 });
 
-test('each build gets its own Harbor account, which can push only to its tool and is deleted after the build', async () => {
+test('each build gets its own Harbor account, which has rights only in the Harbor project of its tool and is deleted after the build', async () => {
   await using harbor = await AHarbor.open();
   const repositories = repositoriesOf('harbor.example.org', tool('wc'));
   {

@@ -40,7 +40,7 @@ const plain = (host: string, login: { user: string; password: string } | null = 
 const login = { user: 'pusher', password: 'pass:word' };
 const basic = `Basic ${Buffer.from('pusher:pass:word').toString('base64')}`;
 
-test('a registry gets the password by Basic authentication only after it has asked for it', async () => {
+test('a registry gets the password by Basic authentication only after the registry has asked for a login', async () => {
   const seen: (string | undefined)[] = [];
   await withRegistry(
     (request, response) => {

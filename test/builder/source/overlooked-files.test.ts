@@ -69,7 +69,7 @@ for (const [file, wanted] of [
   ['systems.properties', 'system.properties'],
   ['Build.gradle', 'build.gradle'],
 ] as const) {
-  test(`a file with a misspelt name is not ignored in silence: ${file}`, async () => {
+  test(`a file with a misspelt name is reported, unless a file with the right name exists: ${file}`, async () => {
     await using source = await Source.of({ [file]: '' });
     assert.deepEqual(await source.overlooked(), [
       `${file} is not used: rename it to ${wanted} (exactly this name)`,
@@ -98,13 +98,13 @@ for (const [file, sentence] of [
     'backend/requirements.txt is not used, because builds read only files at the top of the repository. Move the files of backend/ there, or push this folder alone: git subtree push --prefix backend toolforge main',
   ],
 ] as const) {
-  test(`a file that no buildpack reads is named: ${file}`, async () => {
+  test(`a file that builds do not use is reported with advice or the reason: ${file}`, async () => {
     await using source = await Source.of({ [file]: '' });
     assert.deepEqual(await source.overlooked(), [sentence]);
   });
 }
 
-test('the files of other platforms are named in one sentence', async () => {
+test('all files of other platforms are reported in one sentence', async () => {
   await using source = await Source.of({
     ...{ Dockerfile: '', 'docker-compose.yml': '', 'fly.toml': '', '.dockerignore': '', 'app.py': '' },
   });
@@ -113,7 +113,7 @@ test('the files of other platforms are named in one sentence', async () => {
   ]);
 });
 
-test('a manifest in a folder is named if the top has no manifest of its language; if the top has no tool, the push adds advice', async () => {
+test('a manifest in a folder is reported if the top has no manifest of its language; if the top has no tool, advice follows', async () => {
   await using one = await Source.of({ Procfile: '', 'src/requirements.txt': '', 'src/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
     'src/requirements.txt is not used, because builds read only files at the top of the repository',
@@ -143,7 +143,7 @@ test('threat 39: a folder that is a link out of the source is not looked into', 
   assert.deepEqual(await overlookedFiles(source.folder, ['README.md', 'link']), []);
 });
 
-test('a push lists only the languages for which the server has buildpacks', () => {
+test('the list of the files for which a build has looked has only the languages with a buildpack on the server', () => {
   assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
     'Looked for, at the top of the repository:',
     '  Go: go.mod or go.work',
@@ -154,15 +154,15 @@ test('a push lists only the languages for which the server has buildpacks', () =
 
 const utf16 = (text: string) => Buffer.from(text, 'utf16le');
 for (const [name, content, wanted, isTold] of [
-  ['UTF-16', utf16('\uFEFFflask\r\n'), 'flask\r\n', true],
-  ['UTF-16, the other way round', utf16('\uFEFFé\n').swap16(), 'é\n', true],
-  ['UTF-16 without a mark', utf16('flask\n'), 'flask\n', true],
-  ['a byte order mark', Buffer.from('\uFEFFflask\n'), 'flask\n', false],
-  ['plain', Buffer.from('flask\n'), 'flask\n', false],
-  ['broken UTF-16', Buffer.of(0xff, 0xfe, 0x00), '\uFFFD\uFFFD\0', false],
-  ['nothing', Buffer.of(), '', false],
+  ['UTF-16 with a byte order mark', utf16('\uFEFFflask\r\n'), 'flask\r\n', true],
+  ['UTF-16 with swapped bytes', utf16('\uFEFFé\n').swap16(), 'é\n', true],
+  ['UTF-16 without a byte order mark', utf16('flask\n'), 'flask\n', true],
+  ['UTF-8 with a byte order mark', Buffer.from('\uFEFFflask\n'), 'flask\n', false],
+  ['UTF-8 without a byte order mark', Buffer.from('flask\n'), 'flask\n', false],
+  ['UTF-16 that is cut off', Buffer.of(0xff, 0xfe, 0x00), '\uFFFD\uFFFD\0', false],
+  ['an empty file', Buffer.of(), '', false],
 ] as const) {
-  test(`files that builds read are rewritten as UTF-8: ${name}`, async () => {
+  test(`requirements.txt, which builds read, is rewritten as UTF-8, but data.txt stays as it is: ${name}`, async () => {
     await using source = await Source.of({ 'requirements.txt': content, 'data.txt': utf16('x') });
     const warnings = await rewriteAsUtf8(source.folder, source.files);
     assert.equal(await readFile(join(source.folder, 'requirements.txt'), 'utf8'), wanted);
@@ -174,7 +174,7 @@ for (const [name, content, wanted, isTold] of [
   });
 }
 
-test('threat 39: a link is not rewritten', async () => {
+test('threat 39: if a file that builds read is a link, its target is not rewritten as UTF-8', async () => {
   await using outside = await Source.of({ file: utf16('\uFEFFx') });
   await using source = await Source.of({});
   await symlink(join(outside.folder, 'file'), join(source.folder, 'Procfile'));
@@ -182,7 +182,7 @@ test('threat 39: a link is not rewritten', async () => {
   assert.deepEqual(await readFile(join(outside.folder, 'file')), utf16('\uFEFFx'));
 });
 
-test('a script with Windows line ends is named', async () => {
+test('a script whose first line has a Windows line end is reported', async () => {
   await using source = await Source.of({
     ...{
       'start.sh': '#!/bin/bash\r\necho\r\n',
@@ -197,7 +197,7 @@ test('a script with Windows line ends is named', async () => {
   );
 });
 
-test('a file with the marks of a merge conflict is refused with its line', async () => {
+test('a file with the marks of a merge conflict is refused, and the error names the file and the line of the first mark', async () => {
   await using source = await Source.of({
     'requirements.txt': 'flask\n<<<<<<< HEAD\nrequests\n=======\nhttpx\n>>>>>>> other\n',
   });

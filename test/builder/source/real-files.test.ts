@@ -123,7 +123,7 @@ const samples: readonly Sample[] = [
     ],
   },
   {
-    name: 'components of several repositories: those of this one run',
+    name: 'components of several repositories, of which only those of the pushed repository run',
     tool: 'reports',
     files: {
       'toolforge.yaml':
@@ -153,7 +153,7 @@ const samples: readonly Sample[] = [
       /^bot in toolforge\.yaml reuses the build of main, but there is no other component of this name \(line 3\)$/,
   },
   {
-    name: 'a schedule beside run',
+    name: 'a component with its schedule and command outside of run',
     files: {
       'toolforge.yaml':
         'config_version: v1beta1\ncomponents:\n  daily:\n    component_type: scheduled\n    schedule: "17 4 * * *"\n    command: daily\n',
@@ -161,7 +161,7 @@ const samples: readonly Sample[] = [
     refused: /^daily in toolforge\.yaml has no `run` \(line 3\)$/,
   },
   {
-    name: 'a component with a type of its own',
+    name: 'a component with a type but no run',
     files: { 'toolforge.yaml': 'components:\n  web:\n    type: web\n' },
     refused: /^web in toolforge\.yaml has no `run` \(line 2\)$/,
   },
@@ -188,7 +188,7 @@ const samples: readonly Sample[] = [
     refused: /^toolforge\.yaml is not valid YAML \(line 3: /,
   },
   {
-    name: 'two kinds of health checks',
+    name: 'a component with two kinds of health checks',
     files: {
       'toolforge.yaml':
         'components:\n  web:\n    run:\n      command: web\n      health_check_http: /\n      health_check_script: ./ok\n',
@@ -196,7 +196,7 @@ const samples: readonly Sample[] = [
     refused: /^web in toolforge\.yaml has both health_check_http and health_check_script \(line 6\)$/,
   },
   {
-    name: 'values that merge, as in YAML 1.1',
+    name: 'a merge key (<<), as in YAML 1.1',
     files: {
       'toolforge.yaml':
         'components:\n  sync: &job\n    run: &run {command: ./sync, schedule: "@hourly", memory: 256Mi}\n  clean:\n    run: {<<: *run, command: ./clean, retry: 2}\n',
@@ -240,7 +240,7 @@ const samples: readonly Sample[] = [
     says: [/^jobs\.yaml: image tf-bullseye-std \(build-sitelinks\) has no effect here\.$/],
   },
   {
-    name: 'files for output, and mails',
+    name: 'a job with files for its output, and with mails, which have no effect',
     files: {
       'jobs.yaml':
         "---\n# Backups\n- name: backup-database\n  command: ./backup.sh\n  image: bullseye\n  filelog-stdout: logs/backup.log\n  filelog-stderr: logs/backup.err\n  no-filelog: true\n  schedule: '45 */2 * * *'\n  emails: all\n  retry: 2\n  timeout: 600\n",
@@ -251,7 +251,7 @@ const samples: readonly Sample[] = [
     ],
   },
   {
-    name: 'names with full stops',
+    name: 'jobs with full stops in their names, which become hyphens',
     files: {
       'jobs.yaml':
         '- command: ./task\n  name: task1.1\n  schedule: 0 0 * * *\n- command: ./task\n  name: task1.2\n  schedule: 0 12 * * *',
@@ -293,7 +293,7 @@ const samples: readonly Sample[] = [
     ],
   },
   {
-    name: 'commands that change into the clone first, or name it without the home folder',
+    name: 'commands that change into the clone first, or name the clone without the home folder',
     files: {
       'jobs.yaml':
         '- name: clone\n  image: python3.11\n  command: cd usage-bot && ./cron.osm\n- name: home\n  image: tool-own/tool-own:latest\n  command: bash -c "export A=1; cd $HOME && python3 status.py"\n- name: below\n  image: python3.11\n  command: cd /data/project/bot/code/src; python3 x.py\n- name: named\n  image: python3.11\n  command: ./bot/update.sh --to out/new.json\n- name: built\n  image: tool-own/tool-own:latest\n  command: cd dist && target/update.sh\n- name: there\n  image: python3.11\n  command: cd src && ./run.sh\n',
@@ -341,7 +341,7 @@ const samples: readonly Sample[] = [
     ],
   },
   {
-    name: 'manifests of Kubernetes with the name of a file of jobs',
+    name: 'manifests of Kubernetes in a jobs.yaml',
     files: { 'jobs.yaml': 'kind: Job\n---\nkind: Job\n' },
     runs: 'web',
     says: [
@@ -361,13 +361,13 @@ const samples: readonly Sample[] = [
     ],
   },
   {
-    name: 'a jobs.yaml of another program',
+    name: 'a jobs.yaml of another program, without a list',
     files: { 'jobs.yaml': 'apiVersion: batch/v1\nkind: Job\n' },
     runs: 'web',
     says: [/^jobs\.yaml is not used, because it has no list of jobs/],
   },
   {
-    name: 'jobs.yaml beside toolforge.yaml',
+    name: 'a jobs.yaml that is not used, because there is a toolforge.yaml',
     files: {
       'toolforge.yaml': 'components: {web: {run: {command: web}}}\n',
       'jobs.yaml': '- {name: a, command: ./a, schedule: "@daily"}\n',
@@ -382,7 +382,7 @@ const samples: readonly Sample[] = [
       /^the schedule every day of a in jobs\.yaml cannot be used: it does not have five fields .* \(line 3\)$/,
   },
   {
-    name: 'service.template of a build of Toolforge',
+    name: 'a service.template for Toolforge’s build service',
     files: {
       'service.template':
         'backend: kubernetes\ntype: buildservice\nmount: none\ncpu: 1\nmem: 1Gi\nreplicas: 3\nhealth-check-path: /healthz',

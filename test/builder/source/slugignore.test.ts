@@ -44,7 +44,7 @@ for (const { name, patterns, paths, left } of [
     left: ['x/c.txt'],
   },
   { name: 'a folder', patterns: 'tests/', paths: ['tests/a', 'x/tests/b', 'y/tests'], left: ['y/tests'] },
-  { name: 'only at the top', patterns: '/docs', paths: ['docs/a', 'x/docs/b'], left: ['x/docs/b'] },
+  { name: 'a name only at the top', patterns: '/docs', paths: ['docs/a', 'x/docs/b'], left: ['x/docs/b'] },
   { name: 'a path', patterns: 'a/b', paths: ['a/b/c', 'x/a/b', 'a/c'], left: ['a/c', 'x/a/b'] },
   { name: 'a star within one folder', patterns: 'a/*.md', paths: ['a/b.md', 'a/c/d.md'], left: ['a/c/d.md'] },
   {
@@ -56,26 +56,26 @@ for (const { name, patterns, paths, left } of [
   { name: 'two stars between', patterns: 'a/**/z', paths: ['a/z', 'a/b/c/z', 'b/z'], left: ['b/z'] },
   { name: 'two stars at the end', patterns: 'data/**', paths: ['data/a', 'data/b/c', 'd'], left: ['d'] },
   {
-    name: 'classes',
+    name: 'character sets',
     patterns: 'log[0-9].tx?\nx[!a]',
     paths: ['log1.txt', 'logx.txt', 'xa', 'xb'],
     left: ['logx.txt', 'xa'],
   },
   { name: 'an escaped star', patterns: '\\*', paths: ['*', 'a'], left: ['a'] },
   {
-    name: 'comments, spaces and Windows lines',
+    name: 'comments, spaces and Windows line ends',
     patterns: '\uFEFF# a\r\n\r\n  b  \r\n',
     paths: ['a', 'b'],
     left: ['a'],
   },
   {
-    name: 'characters that mean something elsewhere',
+    name: 'characters with a meaning in regular expressions',
     patterns: 'a+(b).$\n.',
     paths: ['a+(b).$', 'aab', 'c'],
     left: ['aab', 'c'],
   },
   {
-    name: 'files that say how to build a tool stay',
+    name: 'all files except those at the top that say how to build the tool',
     patterns: '*',
     paths: [
       'Procfile',

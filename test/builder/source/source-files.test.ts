@@ -19,9 +19,9 @@ after(async () => {
 
 for (const { name, text, formation = {}, warning } of [
   { name: 'no formation', text: '{"name": "x", "expo": {"slug": "y"}}' },
-  { name: 'another kind of file', text: '[1, 2]' },
+  { name: 'a list in place of an object', text: '[1, 2]' },
   {
-    name: 'numbers',
+    name: 'quantities, and a type without a quantity',
     text: '\uFEFF{"formation": {"web": {"quantity": 0}, "worker": {"quantity": 2}, "x": {}}}',
     formation: { web: 0, worker: 2, x: 1 },
   },
@@ -31,9 +31,13 @@ for (const { name, text, formation = {}, warning } of [
     formation: { web: 1, x: 1 },
     warning: /^app\.json: size of formation, max_parallel of formation have no effect here\.$/,
   },
-  { name: 'no JSON', text: '{\n"name": x}', warning: /^app\.json is not used, because it is not valid JSON/ },
+  {
+    name: 'a file that is not JSON',
+    text: '{\n"name": x}',
+    warning: /^app\.json is not used, because it is not valid JSON/,
+  },
 ] as readonly { name: string; text: string; formation?: Replicas; warning?: RegExp }[]) {
-  test(`formation of app.json: ${name}`, async () => {
+  test(`the numbers of processes are read from formation in app.json: ${name}`, async () => {
     const read = await readAppJson(await sourceOf({ 'app.json': text }));
     assert.deepEqual(read.formation, formation);
     if (warning === undefined) assert.deepEqual(read.warnings, []);
@@ -73,7 +77,10 @@ for (const { name, text, settings, warning } of [
     text: 'health-check-path: /.well-known/a..b?x=../\n',
     settings: { healthCheckPath: '/.well-known/a..b?x=../' },
   },
-  { name: 'nothing that counts', text: 'type: python3.11\nmount: none\nbackend: kubernetes\n' },
+  {
+    name: 'only keys and values that change nothing here',
+    text: 'type: python3.11\nmount: none\nbackend: kubernetes\n',
+  },
   { name: 'an empty file', text: '' },
   { name: 'only a comment', text: '# nothing\n' },
   {
@@ -86,7 +93,7 @@ for (const { name, text, settings, warning } of [
   { name: 'mem in bytes', text: 'mem: 134217728\n', settings: { memoryBytes: 128 * KiB ** 2 } },
   { name: 'cpu as a number', text: 'cpu: 2\n', settings: { cpuCores: 2 } },
   {
-    name: 'mem without a unit',
+    name: 'mem of 512 bytes',
     text: 'mem: 512\n',
     warning: /^mem .*512 is not used: a tool needs at least 16Mi/,
   },
@@ -102,33 +109,41 @@ for (const { name, text, settings, warning } of [
     text: 'cpu: &a [*a]\nmem: &b {x: *b}\n',
     warning: /^cpu .*is not used/,
   },
-  { name: 'no replicas', text: 'replicas: 0\n', warning: /^replicas .*0 is not used.*from 1 to 100/ },
+  { name: 'zero replicas', text: 'replicas: 0\n', warning: /^replicas .*0 is not used.*from 1 to 100/ },
   { name: 'half a replica', text: 'replicas: 1.5\n', warning: /1\.5 is not used/ },
   { name: 'mount: all', text: 'mount: all\n', warning: /^mount .*there is no NFS here/ },
   {
-    name: 'another mount',
+    name: 'an unknown mount',
     text: 'mount: some\n',
     warning: /some is not used: the known values are none and all/,
   },
-  { name: 'a type of no buildpack', text: 'type: tcl8.6\n', warning: /^type .*tcl8\.6 has no effect here/ },
+  {
+    name: 'a type for which there is no buildpack',
+    text: 'type: tcl8.6\n',
+    warning: /^type .*tcl8\.6 has no effect here/,
+  },
   { name: 'an unknown key', text: 'helth: /x\n', warning: /unknown keys: helth/ },
-  { name: 'a key of every object', text: 'constructor: x\n', warning: /unknown keys: constructor/ },
+  {
+    name: 'the key constructor, which every JavaScript object has',
+    text: 'constructor: x\n',
+    warning: /unknown keys: constructor/,
+  },
   { name: 'a path without /', text: 'health-check-path: healthz\n', warning: /begin with \// },
   { name: 'a path with a line break', text: 'health-check-path: "/a\\r\\nX: y"\n', warning: /not used/ },
   {
-    name: 'a path that climbs',
+    name: 'a path with the part /../',
     text: 'health-check-path: /%2e%2e/../api/v1/secrets\n',
     warning: /must not have the parts \/\.\/ or \/\.\.\//,
   },
   {
-    name: 'a path that climbs by its encoding',
+    name: 'a path with the part /../ in percent escapes',
     text: 'health-check-path: /..%2f..%2fsecrets\n',
     warning: /not used/,
   },
   { name: 'a path with a backslash', text: "health-check-path: '/..\\..\\x'\n", warning: /or a backslash/ },
   { name: 'a number for a path', text: 'health-check-path: 8\n', warning: /not used/ },
 ]) {
-  test(`service.template is read, and what has no effect causes a warning: ${name}`, async () => {
+  test(`service.template is read, and a key or value that cannot be used causes a warning: ${name}`, async () => {
     const read = await readServiceTemplate(await sourceOf({ 'service.template': text }));
     assert.deepEqual(read.settings, settings ?? {});
     if (warning === undefined) assert.deepEqual(read.warnings, []);
@@ -139,13 +154,13 @@ for (const { name, text, settings, warning } of [
 for (const { name, text, why } of [
   { name: 'a list', text: '- a\n', why: /must have lines of the form `key: value`/ },
   { name: 'a word', text: 'python3.11\n', why: /must have lines of the form `key: value`/ },
-  { name: 'no YAML', text: 'a: [', why: /is not valid YAML/ },
+  { name: 'a file that is not YAML', text: 'a: [', why: /is not valid YAML/ },
   {
     name: 'a YAML bomb',
     text: `a0: &a0 [x]\n${Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n}]`).join('\n')}\n`,
     why: /uses too many YAML aliases/,
   },
-  { name: 'a huge file', text: `type: ${'x'.repeat(70_000)}\n`, why: /larger than 16 kB/ },
+  { name: 'a file of 70 kB', text: `type: ${'x'.repeat(70_000)}\n`, why: /larger than 16 kB/ },
 ]) {
   test(`threat 66: a service.template that cannot be used is refused: ${name}`, async () => {
     const source = await sourceOf({ 'service.template': text });
@@ -173,22 +188,30 @@ test('threat 39: a service.template that is a link is not read', async () => {
 });
 
 for (const { name, text, warnings } of [
-  { name: 'good lines', text: '# note\nweb: a\n\nworker-2: b c\r\n', warnings: [] },
-  { name: 'no process', text: 'web a\n', warnings: ['Line 1'] },
-  { name: 'upper case', text: 'web: a\nWorker: b\n', warnings: ['Line 2'] },
-  { name: 'twice', text: 'web: a\nweb: b\n', warnings: ['Line 2'] },
-  { name: 'empty command', text: 'web:  \n', warnings: ['Line 1'] },
+  { name: 'no warning for good lines', text: '# note\nweb: a\n\nworker-2: b c\r\n', warnings: [] },
+  { name: 'a line without a colon', text: 'web a\n', warnings: ['Line 1'] },
+  { name: 'a process type with a capital letter', text: 'web: a\nWorker: b\n', warnings: ['Line 2'] },
+  { name: 'a process type that two lines define', text: 'web: a\nweb: b\n', warnings: ['Line 2'] },
+  { name: 'a process type without a command', text: 'web:  \n', warnings: ['Line 1'] },
   { name: 'quotes around a command', text: 'web: "python app.py"\n', warnings: ['Line 1'] },
-  { name: 'quotes in a command', text: 'web: "python" "app.py"\nx: "$PROGRAM"\n', warnings: [] },
+  {
+    name: 'no warning for quotes in a command',
+    text: 'web: "python" "app.py"\nx: "$PROGRAM"\n',
+    warnings: [],
+  },
   {
     name: 'a command in two lines',
     text: 'web: python app.py \\\n  --port $PORT\n',
     warnings: ['Line 1', 'Line 2'],
   },
-  { name: 'tabs', text: 'web:\tpython app.py\n', warnings: [] },
-  { name: 'none, if the buildpack refuses a file so large', text: '# \n'.repeat(30_000), warnings: [] },
+  { name: 'no warning for tabs', text: 'web:\tpython app.py\n', warnings: [] },
+  {
+    name: 'no warning for a file so large that the buildpack refuses it',
+    text: '# \n'.repeat(30_000),
+    warnings: [],
+  },
 ]) {
-  test(`each line of a Procfile that is not used causes a warning: ${name}`, async () => {
+  test(`each line of a Procfile that will not do what its author expects causes a warning: ${name}`, async () => {
     const { warnings: found } = await readProcfile(await sourceOf({ Procfile: text }));
     assert.deepEqual(
       found.map((line) => line.slice(0, 6)),

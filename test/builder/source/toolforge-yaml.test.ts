@@ -86,7 +86,12 @@ components:
 
   for (const { name, text, file, warning } of [
     { name: 'keys that are not known', text: 'colour: red\n', warning: /contains unknown keys: colour/ },
-    { name: 'another spelling', text: '', file: 'toolforge.yml', warning: /rename it to toolforge\.yaml/ },
+    {
+      name: 'another spelling of the file’s name',
+      text: '',
+      file: 'toolforge.yml',
+      warning: /rename it to toolforge\.yaml/,
+    },
     {
       name: 'mount and emails of a scheduled component',
       text: scheduled('mount: all, emails: onfailure'),
@@ -108,7 +113,7 @@ components:
       warning: /^memory of update .*512Mi/,
     },
   ]) {
-    test(`what is not used causes a warning: ${name}`, async () => {
+    test(`a part of toolforge.yaml that is not used causes a warning: ${name}`, async () => {
       const { warnings } = await read(text, file);
       assert.match(warnings.join('\n'), warning);
     });
@@ -125,20 +130,39 @@ test('replicas of a continuous component that is not published are the number of
   assert.deepEqual([components[0]?.replicas, components[0]?.isPublished], [2, false]);
 });
 
-describe('what is refused, with what to write instead', () => {
+describe('a toolforge.yaml that is refused', () => {
   for (const { name, text, message, hint } of [
-    { name: 'no YAML', text: 'components: [', message: /not valid YAML/, hint: /schedule: "@daily"/ },
-    { name: 'a long file', text: `# ${'x'.repeat(17_000)}`, message: /larger than 16 kB/, hint: /smaller/ },
+    {
+      name: 'a file that is not YAML',
+      text: 'components: [',
+      message: /not valid YAML/,
+      hint: /schedule: "@daily"/,
+    },
+    {
+      name: 'a file of 17 kB',
+      text: `# ${'x'.repeat(17_000)}`,
+      message: /larger than 16 kB/,
+      hint: /smaller/,
+    },
     {
       name: 'components that are a list',
       text: 'components: [a]\n',
       message: /has no list of components below `components:`/,
     },
     { name: 'a component that is a word', text: 'components: {update: hello}\n', message: /update .*`run`/ },
-    { name: 'no run', text: 'components: {update: {component_type: scheduled}}\n', message: /no `run`/ },
-    { name: 'another kind', text: one('command: x', 'one-off'), message: /one-off/, hint: /scheduled/ },
     {
-      name: 'no command',
+      name: 'a component without `run`',
+      text: 'components: {update: {component_type: scheduled}}\n',
+      message: /no `run`/,
+    },
+    {
+      name: 'an unknown component_type',
+      text: one('command: x', 'one-off'),
+      message: /one-off/,
+      hint: /scheduled/,
+    },
+    {
+      name: 'a component without a command',
       text: one('schedule: "@daily"'),
       message: /update in toolforge\.yaml has no command/,
     },
@@ -147,38 +171,72 @@ describe('what is refused, with what to write instead', () => {
       text: one('command: [a], schedule: "@daily"'),
       message: /no command/,
     },
-    { name: 'only the launcher', text: one('command: "launcher ", schedule: "@daily"'), message: /^/ },
-    { name: 'two lines', text: one('command: "a\\nb", schedule: "@daily"'), message: /control character/ },
-    { name: 'no schedule', text: one('command: x'), message: /no schedule/, hint: /"@daily"/ },
     {
-      name: 'a number',
+      name: 'a command that is only the launcher',
+      text: one('command: "launcher ", schedule: "@daily"'),
+      message: /^/,
+    },
+    {
+      name: 'a command of two lines',
+      text: one('command: "a\\nb", schedule: "@daily"'),
+      message: /control character/,
+    },
+    {
+      name: 'a scheduled component without a schedule',
+      text: one('command: x'),
+      message: /no schedule/,
+      hint: /"@daily"/,
+    },
+    {
+      name: 'a schedule that is a number',
       text: one('command: x, schedule: 5'),
       message: /the schedule 5.* \(line 5\)$/,
       hint: /"@daily"/,
     },
-    { name: 'six fields', text: one('command: x, schedule: "* * * * * *"'), message: /five fields/ },
     {
-      name: 'no such day',
+      name: 'a schedule of six fields',
+      text: one('command: x, schedule: "* * * * * *"'),
+      message: /five fields/,
+    },
+    {
+      name: 'a schedule for a day that does not exist',
       text: one('command: x, schedule: "0 0 31 2 *"'),
       message: /this day does not exist/,
     },
-    { name: 'no such word', text: one('command: x, schedule: "@reboot"'), message: /@reboot.*@hourly/ },
-    { name: 'too many retries', text: scheduled('retry: 6'), message: /retry .* 6/, hint: /0 to 5/ },
-    { name: 'half a second', text: scheduled('timeout: 0.5'), message: /timeout/, hint: /whole number/ },
-    { name: 'a bad name', text: one('command: x', 'scheduled', 'Up date'), message: /Up date/ },
     {
-      name: 'a long name',
+      name: 'a schedule with an unknown word',
+      text: one('command: x, schedule: "@reboot"'),
+      message: /@reboot.*@hourly/,
+    },
+    { name: 'too many retries', text: scheduled('retry: 6'), message: /retry .* 6/, hint: /0 to 5/ },
+    {
+      name: 'a timeout of half a second',
+      text: scheduled('timeout: 0.5'),
+      message: /timeout/,
+      hint: /whole number/,
+    },
+    {
+      name: 'a component with a space in its name',
+      text: one('command: x', 'scheduled', 'Up date'),
+      message: /Up date/,
+    },
+    {
+      name: 'a component with a name of 53 characters',
       text: one('command: x', 'scheduled', 'a'.repeat(53)),
       message: /cannot be the name/,
     },
     {
-      name: 'web',
+      name: 'a scheduled component with the name web',
       text: one('command: x, schedule: "@daily"', 'scheduled', 'web'),
       message: /`web` gets the requests .* and runs all the time/,
     },
-    { name: 'release', text: one('command: x', 'continuous', 'release'), message: /before each release/ },
     {
-      name: 'two that get requests',
+      name: 'a component with the name release',
+      text: one('command: x', 'continuous', 'release'),
+      message: /before each release/,
+    },
+    {
+      name: 'two components that get the requests',
       text: 'components: {a: {component_type: continuous, run: {command: web}}, web: {component_type: continuous, run: {command: x}}}\n',
       message: /more than one component for the requests of visitors: a, web/,
     },
@@ -189,12 +247,12 @@ describe('what is refused, with what to write instead', () => {
       hint: /scheduled_processes/,
     },
     {
-      name: 'a name of the language',
+      name: 'a component with the name __proto__',
       text: one('command: x', 'scheduled', '__proto__'),
       message: /cannot be the name|no `run`/,
     },
   ]) {
-    test(name, async () => {
+    test(`toolforge.yaml is refused, and the error says why and what to write instead: ${name}`, async () => {
       await assert.rejects(read(text), (error: unknown) => {
         assert.ok(error instanceof DeployError, String(error));
         assert.equal(error.code, 'BUILD_TOOLFORGE_YAML');
@@ -244,7 +302,7 @@ describe('the processes of an artifact', () => {
     ]);
   });
 
-  test('a process type that a scheduled component names runs by its schedule, and stays a named command', () => {
+  test('a process type that a scheduled component names runs on the schedule under the component’s name, and stays a named command', () => {
     const { processes, counts } = merge(['web', 'sync'], [component('nightly', 'sync')]);
     assert.equal(counts, 'nightly=- sync=0 web=-');
     assert.deepEqual(processes[0], {
@@ -257,23 +315,39 @@ describe('the processes of an artifact', () => {
   });
 
   for (const { name, built, components, types } of [
-    { name: 'web stays up', built: ['web'], components: [component('a', 'web')], types: ['a', 'web'] },
     {
-      name: 'the release phase stays',
+      name: 'web stays if a scheduled component runs it',
+      built: ['web'],
+      components: [component('a', 'web')],
+      types: ['a', 'web'],
+    },
+    {
+      name: 'release stays if a scheduled component runs it',
       built: ['release'],
       components: [component('a', 'release')],
       types: ['a', 'release'],
     },
     {
-      name: 'what a continuous component names stays up, by its own type',
+      name: 'a process type that a continuous component names keeps its own name',
       built: ['sync'],
       components: [component('a', 'sync'), component('b', 'sync', false)],
       types: ['a', 'sync'],
     },
-    { name: 'the same name', built: ['sync'], components: [component('sync', 'sync')], types: ['sync'] },
-    { name: 'no components', built: ['b', 'a'], components: [], types: ['a', 'b'] },
+    {
+      name: 'a component takes the place of the process type of the same name',
+      built: ['sync'],
+      components: [component('sync', 'sync')],
+      types: ['sync'],
+    },
+    {
+      name: 'without components, the process types of the build, sorted',
+      built: ['b', 'a'],
+      components: [],
+      types: ['a', 'b'],
+    },
   ]) {
-    test(name, () => assert.deepEqual(merge(built, components).types, types));
+    test(`which process types an artifact has: ${name}`, () =>
+      assert.deepEqual(merge(built, components).types, types));
   }
 
   for (const { name, built, components = [], formation = {}, replicas, counts } of [
@@ -351,7 +425,7 @@ describe('the processes of an artifact', () => {
   });
 });
 
-test('threat 66: a toolforge.yaml that is slow to parse is parsed in another thread, so that nobody waits', async () => {
+test('threat 66: a toolforge.yaml that is slow to parse is parsed in another thread than the server’s own', async () => {
   const before = { all: process.cpuUsage(), main: process.threadCpuUsage() };
   await assert.rejects(read(`[${','.repeat(16_000)}`), /is not valid YAML/);
   const all = process.cpuUsage(before.all);

@@ -27,7 +27,7 @@ export const registryEnvironment = Object.fromEntries(
   ),
 );
 
-/** A real builder in a temporary data folder, in the strongest sandbox that this machine can do. */
+/** A real builder in a temporary data folder, by default in the strongest sandbox that this machine can do. */
 export class ABuilder implements AsyncDisposable {
   readonly data: string;
   readonly config: LocalBuilderOptions['config'];

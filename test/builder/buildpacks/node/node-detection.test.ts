@@ -6,7 +6,7 @@ const BUILDPACKS = ['node', 'npm', 'yarn', 'pnpm', 'static'];
 
 type Files = Readonly<Record<string, string | Buffer>>;
 
-/** What the detections print. Lines of a detection that fails without a word are left out. */
+/** What the detections print, without empty lines. */
 async function detected(files: Files): Promise<string[]> {
   await using source = await ASource.of(files);
   const said: string[] = [];
@@ -45,7 +45,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ],
   ['dependencies alone', { 'package.json': json({ dependencies: { a: '1' } }) }, ['node 24', 'npm']],
   [
-    'engines',
+    'engines in package.json',
     { 'package.json': json({ ...SERVER, engines: { node: '>=18 <21' } }) },
     ['node >=18 <21 (package.json)', 'npm'],
   ],
@@ -119,7 +119,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
   ['a Procfile that runs a file with node in its name', { Procfile: 'web: ./node-like.sh\n' }, []],
   ['a job that runs Node', { 'x.js': '', 'jobs.yaml': '- name: a\n  command: node x.js\n' }, ['node 24']],
   [
-    'the folder of webservice',
+    'package.json and service.template in www/js, the folder of webservice',
     { 'www/js/package.json': json(SERVER), 'www/js/service.template': 'type: node18\n' },
     ['node 18 (service.template)', 'npm'],
   ],
@@ -153,7 +153,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     ['node 24', 'pnpm 9.1.0 (packageManager in package.json)'],
   ],
   [
-    'devEngines',
+    'devEngines in package.json',
     { 'package.json': json({ ...SERVER, devEngines: { packageManager: { name: 'yarn', version: '^4' } } }) },
     ['node 24', 'yarn ^4 (devEngines in package.json)'],
   ],
@@ -188,7 +188,7 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
       'note: bun.lock is not used, because bun is not available here. npm installs the packages of package.json',
     ],
   ],
-  ['index.html', { 'index.html': '', 'app.js': '' }, ['static site (index.html)']],
+  ['index.html at the top', { 'index.html': '', 'app.js': '' }, ['static site (index.html)']],
   ['index.html in public', { 'public/index.html': '' }, ['static site (public/index.html)']],
   ['index.html in public_html', { 'public_html/index.html': '' }, ['static site (public_html/index.html)']],
   ['index.html in dist', { 'dist/index.html': '' }, ['static site (dist/index.html)']],

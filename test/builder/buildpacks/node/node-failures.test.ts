@@ -6,7 +6,7 @@ import { buildFiles } from './build-files.ts';
 let builder: ABuilder;
 before(async () => {
   builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
-  // Later builds use the Node of this one again
+  // Later builds reuse the Node that this build has installed.
   await buildFiles(builder, { Procfile: 'web: node x.js\n', 'x.js': '' });
 });
 after(async () => builder[Symbol.asyncDispose]());
@@ -231,7 +231,7 @@ for (const { what, files, reason } of [
       /static\.json asks for the folder site\/, which is not in the repository\. Correct root in static\.json\.$/,
   },
 ] as { what: string; files: Record<string, string>; reason: RegExp }[]) {
-  test(`a Node tool that cannot be built is refused in one sentence: ${what}`, async () => {
+  test(`a Node tool that cannot be built is refused with the cause: ${what}`, async () => {
     await assert.rejects(buildFiles(builder, files), (error: Error) => {
       assert.match(error.message, reason, builder.said);
       return true;

@@ -54,12 +54,12 @@ for (const [range, version] of Object.entries({
   });
 }
 
-test('the newest version is chosen if no release is preferred', async () => {
+test('the newest version of Node in the range is chosen if no release is preferred', async () => {
   assert.equal(await chosen('*', ''), '26.12.1');
 });
 
 for (const range of ['twenty', '$(touch hacked)', '18,20', '>=18 | 20', '1.2.3.4', '^', '20.']) {
-  test(`${JSON.stringify(range)} is refused, because npm does not understand it as a range`, async () => {
+  test(`the range ${JSON.stringify(range)} is refused, because npm does not understand this range`, async () => {
     await assert.rejects(chosen(range), { exitCode: 2 });
   });
 }
@@ -85,7 +85,7 @@ async function resolved(files: Readonly<Record<string, string>>): Promise<string
 
 const engines = (node: string) => ({ 'package.json': JSON.stringify({ engines: { node } }) });
 for (const { what, files, says } of [
-  { what: 'engines', files: engines('>=18 <21'), says: '20.20.2' },
+  { what: 'engines alone', files: engines('>=18 <21'), says: '20.20.2' },
   {
     what: 'a version file that engines allows',
     files: { ...engines('>=18'), '.nvmrc': '20\n' },
@@ -98,17 +98,25 @@ for (const { what, files, says } of [
   },
   { what: 'an exact version in engines', files: { ...engines('18.2.1'), '.nvmrc': '20\n' }, says: '18.2.1' },
   {
-    what: 'a patch version that is missing',
+    what: 'a patch version that is not available',
     files: { ...engines('>=16'), '.node-version': '18.2.0\n' },
     says: ' !     .node-version line 1 asks for Node 18.2.0, which is not available: Node 18.2.2 is used.\n18.2.2',
   },
   {
-    what: 'a minor version that is missing',
+    what: 'a minor version that is not available, which is refused',
     files: { ...engines('20.99.0') },
     says: ' !     package.json line 1 asks for Node 20.99.0, which is not available. Ask for one of these: 10 16 18 20 21 22 23 24 25 26 ',
   },
-  { what: 'the newest version', files: { ...engines('>=16'), '.nvmrc': 'node\n' }, says: '26.12.1' },
-  { what: 'the long-term support release', files: { ...engines('*'), '.nvmrc': 'lts/*\n' }, says: '24.22.3' },
+  {
+    what: 'the word node for the newest version',
+    files: { ...engines('>=16'), '.nvmrc': 'node\n' },
+    says: '26.12.1',
+  },
+  {
+    what: 'lts/* for the long-term support release',
+    files: { ...engines('*'), '.nvmrc': 'lts/*\n' },
+    says: '24.22.3',
+  },
 ]) {
   test(`the version of Node is chosen from all files that name one: ${what}`, async () => {
     assert.equal(await resolved(files), says);

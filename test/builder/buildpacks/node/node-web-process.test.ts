@@ -45,7 +45,7 @@ for (const { what, files, web } of [
     web: ['node', '.output/server/index.mjs'],
   },
   {
-    what: 'a bot, with a Procfile that has no web process',
+    what: 'none for a bot with a Procfile that has no web process',
     files: { 'package.json': json({ scripts: { start: 'node bot.js' } }), 'bot.js': BOT, Procfile: WORKER },
     web: undefined,
   },
@@ -60,7 +60,7 @@ for (const { what, files, web } of [
     web: ['npm', 'start'],
   },
   {
-    what: 'a development server in a Python tool, whose program is removed after the build',
+    what: 'none for a development server in a Python tool, whose program is removed after the build',
     files: {
       'package.json': json({
         scripts: { build: 'dev-kit', start: 'dev-kit serve' },

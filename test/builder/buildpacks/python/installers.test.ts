@@ -102,7 +102,7 @@ for (const { installer, files, says } of [
     says: 'Pipfile.lock belongs to a Pipfile, which is not in the repository. Commit the Pipfile too.',
   },
 ]) {
-  test(`the ${installer} buildpack refuses ${Object.keys(files).join(' and ')} that do not fit together: ${says.slice(0, 60)}`, async () => {
+  test(`the ${installer} buildpack refuses a tool with ${Object.keys(files).join(' and ')}, and says why: ${says.slice(0, 60)}`, async () => {
     await using source = await ASource.of(files);
     const { code, output } = await source.run(installer, 'build');
     assert.equal(code, 1, output);

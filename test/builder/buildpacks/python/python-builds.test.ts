@@ -68,13 +68,13 @@ for (const { name, fixture, change, says } of [
     says: /REFUSED .*uv exited 1: uv\.lock does not match pyproject\.toml: it lacks requests/,
   },
   {
-    name: 'requirements that do not fit together',
+    name: 'requirements that exclude each other',
     fixture: 'flask',
     change: (folder: string) => writeFile(join(folder, 'requirements.txt'), 'flask==2.0\nwerkzeug<2\n'),
     says: /REFUSED .*pip exited \d: flask==2\.0\.0 depends on werkzeug>=2\.0 and you require flask==2\.0, and you require werkzeug<2/,
   },
   {
-    name: 'a line that is no requirement',
+    name: 'a line that is not a requirement',
     fixture: 'flask',
     change: (folder: string) => appendFile(join(folder, 'requirements.txt'), '\nfoo bar baz\n'),
     says: /REFUSED .*pip exited \d: `requirements\.txt`: “foo bar baz” is not a requirement/,
@@ -92,7 +92,7 @@ for (const { name, fixture, change, says } of [
     says: /REFUSED .*python-web exited 1: app\.py is an ASGI application, which needs a server/,
   },
 ]) {
-  test(`a Python tool is refused with the cause and what to do: ${name}`, async () => {
+  test(`a Python tool is refused with the cause: ${name}`, async () => {
     assert.match(await buildChanged(fixture, change), says);
   });
 }
@@ -134,7 +134,7 @@ for (const { name, fixture, change, says } of [
   });
 }
 
-test('all tools of a machine share the files of a Python that uv brings', {
+test('all artifacts share the files of a Python that uv installs, even after a build without the cache', {
   skip:
     process.env['UV_PYTHON_DOWNLOADS_JSON_URL'] === undefined &&
     'needs UV_PYTHON_DOWNLOADS_JSON_URL with Python 3.13',

@@ -66,7 +66,7 @@ for (const { what, files, reason, hint } of [
       /^poetry exited 1: poetry\.lock is not valid TOML\. Run `poetry lock`, and commit poetry\.lock\.$/,
   },
 ] as { what: string; files: Record<string, string>; reason: RegExp; hint?: RegExp }[]) {
-  test(`a Python tool that cannot be built is refused in one sentence: ${what}`, async () => {
+  test(`a Python tool that cannot be built is refused with the cause and a hint: ${what}`, async () => {
     const tool = { Procfile: 'web: python3 -m http.server $PORT\n', ...files };
     await assert.rejects(buildFiles(builder, tool), (error: unknown) => {
       assert.ok(error instanceof DeployError, String(error));

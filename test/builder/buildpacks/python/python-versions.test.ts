@@ -86,7 +86,7 @@ for (const { name, files, code, says } of [
     says: /^python 3\.99\.1 \(runtime\.txt\)$/,
   },
   {
-    name: 'Pipfile',
+    name: 'python_version in Pipfile',
     files: { Pipfile: '[requires]\npython_version = "3.99"\n' },
     code: PASS,
     says: /^python 3\.99 \(Pipfile\)$/,
@@ -152,7 +152,7 @@ for (const { name, files, code, says } of [
     says: /note: the virtual environment venv is not used, .*\nnote: the virtual environment www\/python\/venv is not used/,
   },
 ]) {
-  test(`the python buildpack finds the version that a tool asks for: ${name}`, async () => {
+  test(`the python buildpack says whether it takes part, and which version of Python the tool asks for: ${name}`, async () => {
     await using source = await ASource.of(files);
     const result = await source.run('python', 'detect');
     assert.equal(result.code, code, result.output);
@@ -239,7 +239,7 @@ for (const { file, text, says } of [
     says: 'Pipfile.lock is not valid JSON: Expecting value: line 1',
   },
 ]) {
-  test(`threat 66: a version file that cannot be used ends the build with its name and line: ${file} ${JSON.stringify(String(text))}`, async () => {
+  test(`threat 66: a version file that cannot be used fails the build, and the error names the file: ${file} ${JSON.stringify(String(text))}`, async () => {
     await using source = await ASource.of({ [file]: text });
     const detected = await source.run('python', 'detect');
     assert.equal(detected.code, PASS, detected.output);
@@ -251,7 +251,7 @@ for (const { file, text, says } of [
   });
 }
 
-test('a version file that contradicts requires-python ends the build, and both are named', async () => {
+test('a version file that contradicts requires-python fails the build, and the error names both files', async () => {
   await using source = await ASource.of({ '.python-version': '3.11\n', 'pyproject.toml': project('>=3.12') });
   const { code, output } = await source.run('python', 'build');
   assert.equal(code, 1);
@@ -261,7 +261,7 @@ test('a version file that contradicts requires-python ends the build, and both a
   );
 });
 
-test('a virtual environment in the repository is not part of the build', async () => {
+test('a build deletes a virtual environment that is in the repository', async () => {
   await using source = await ASource.of({ 'app.py': '', '.venv/pyvenv.cfg': '', '.venv/lib/x.py': '' });
   const { code, output } = await source.run('python', 'build');
   assert.equal(code, 0, output);

@@ -73,7 +73,7 @@ for (const [name, files] of Object.entries({
   'a Procfile with a byte order mark before web': { 'app.py': FLASK, Procfile: '\uFEFFweb: x\r\n' },
   'no Python file': { 'README.md': '' },
 })) {
-  test(`the python-web buildpack does not take part: ${name}`, async () => {
+  test(`the python-web buildpack does not take part if the tool has ${name}`, async () => {
     await using source = await ASource.of(files);
     assert.equal((await source.run('python-web', 'detect')).code, 100);
   });
@@ -206,7 +206,7 @@ for (const { name, files, said } of [
   });
 }
 
-test('an import needs no package if the tool has the module, or can do without it', async () => {
+test('an import needs no package if the tool has the module itself, or catches the ImportError', async () => {
   const tries = 'try:\n  import simplejson as json\nexcept ImportError:\n  import json\n';
   const files = {
     'app.py': `import helpers\n${FLASK}${tries}`,

@@ -74,7 +74,7 @@ test('an invalid process type in an image is reported as the buildpack’s fault
   assert.throws(() => readLabels(label(build)), { code: 'BUILD_FAILED', message: /a\/b .*"Web Server"/ });
 });
 
-test('threat 66: labels with thousands of buildpacks keep only 50 of them, and each with 200 characters', () => {
+test('threat 66: of thousands of buildpacks in the labels of an image, only 50 are kept, each with at most 200 characters', () => {
   const many = Array.from({ length: 40_000 }, () => ({ id: 'a', version: 'x'.repeat(50) }));
   const layers = Object.fromEntries(
     many.slice(0, 100).map((_, index) => [`l${index}`, { launch: true, data: {} }]),

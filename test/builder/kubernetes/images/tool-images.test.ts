@@ -14,7 +14,7 @@ const sha = (text: string) => `sha256:${createHash('sha256').update(text).digest
 const config = JSON.stringify({ config: { Labels: {} } });
 const manifest = JSON.stringify({ config: { digest: sha(config), size: config.length }, layers: [] });
 
-test('an image without processes cannot be an artifact, and the error says how to add a process', async () => {
+test('an image without processes cannot be an artifact, and the error says that nothing in the repository says how to start the tool', async () => {
   await using server = createServer((request, response) => {
     response.end(request.url?.includes('/blobs/') ? config : manifest);
   }).listen(0, '127.0.0.1');
@@ -36,7 +36,7 @@ test('an image without processes cannot be an artifact, and the error says how t
   server.closeAllConnections();
 });
 
-test('an image that two builds have made is deleted only with the second of them', async () => {
+test('an image that two builds have made is deleted only when the second of the two builds is removed', async () => {
   const deleted: string[] = [];
   const builds = new Set(['b1', 'b2', 'v1', 'latest']);
   await using server = createServer((request, response) => {

@@ -69,7 +69,7 @@ for (const { name, lines, exit, code, message } of [
     message: /^pip exited 4: reason$/,
   },
   {
-    name: 'a buildpack that printed the same line before',
+    name: 'a buildpack that printed a line like the lifecycle’s last line before',
     lines: ['ERROR: failed to build: exit status 9', 'reason', 'ERROR: failed to build: exit status 4'],
     exit: failed,
     code: 'BUILD_FAILED',
@@ -90,7 +90,7 @@ for (const { name, lines, exit, code, message } of [
     message: /^pip needs more/,
   },
   {
-    name: 'a container that was killed',
+    name: 'a container that was killed for lack of memory',
     lines: ['reason'],
     exit: { ...failed, exitCode: 137, isOutOfMemory: true },
     code: 'BUILD_OUT_OF_MEMORY',
@@ -104,7 +104,7 @@ for (const { name, lines, exit, code, message } of [
     message: /^pip started more processes and threads than the kubelet allows one pod \(podPidsLimit\)/,
   },
   {
-    name: 'a buildpack that breaks the rules',
+    name: 'a buildpack that breaks the rules of the Buildpack API',
     lines: [
       ...end('toolforge/pip').slice(0, 1),
       'ERROR: failed to build: failed to decode layer metadata file: no',

@@ -59,7 +59,7 @@ for (const [phase, line, code, message] of [
     /^storing the image failed \(62\): export: something else/,
   ],
 ] as const) {
-  test(`threat 70: a build phase ${phase} that ends with "${line.slice(0, 60)}" gives ${code}`, () => {
+  test(`threat 70: the error of a build phase ${phase} whose output ends with "${line.slice(0, 60)}" has the code ${code}`, () => {
     const end = { exitCode: 62, isOutOfMemory: false, message: '' };
     const error = phaseFailed({ phase, end, lines: ['before', line, ''], registryHost: host, limits });
     failsWith(code, message)(error);
