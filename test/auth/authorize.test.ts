@@ -36,18 +36,30 @@ const tool = (name: string): ToolName => toolName(name) ?? assert.fail();
 const cases: readonly [string, Partial<Principal>, string, Action, string | null][] = [
   ['a maintainer deploys', {}, 'hello', 'deploy', null],
   ['a maintainer reads a disabled tool', {}, 'old', 'read', null],
-  ['nobody deploys a disabled tool', {}, 'old', 'deploy', 'TOOL_DISABLED'],
-  ['somebody else does not deploy', { uid: 'bob' }, 'hello', 'deploy', 'NO_ACCESS'],
-  ['somebody else does not read', { uid: 'bob' }, 'hello', 'read', 'NO_ACCESS'],
+  ['a maintainer does not deploy a disabled tool', {}, 'old', 'deploy', 'TOOL_DISABLED'],
+  ['a person who is not a maintainer does not deploy', { uid: 'bob' }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['a person who is not a maintainer does not read', { uid: 'bob' }, 'hello', 'read', 'NO_ACCESS'],
   ['a disabled maintainer does not deploy', { uid: 'carol' }, 'hello', 'deploy', 'NO_ACCESS'],
-  ['nobody reads a missing tool', {}, 'nowhere', 'read', 'NO_ACCESS'],
-  ['a credential for one tool deploys this tool', { onlyTool: tool('hello') }, 'hello', 'deploy', null],
-  ['a credential for one tool deploys no other', { onlyTool: tool('old') }, 'hello', 'deploy', 'NO_ACCESS'],
+  ['a missing tool is not read', {}, 'nowhere', 'read', 'NO_ACCESS'],
+  [
+    'a credential that is only for one tool deploys this tool',
+    { onlyTool: tool('hello') },
+    'hello',
+    'deploy',
+    null,
+  ],
+  [
+    'a credential that is only for one tool does not deploy another tool',
+    { onlyTool: tool('old') },
+    'hello',
+    'deploy',
+    'NO_ACCESS',
+  ],
   ['a read token reads', { scope: 'read' }, 'hello', 'read', null],
   ['a read token does not deploy', { scope: 'read' }, 'hello', 'deploy', 'TOKEN_SCOPE'],
   ['a deploy token deploys', { scope: 'deploy' }, 'hello', 'deploy', null],
   ['a deploy token does not manage', { scope: 'deploy' }, 'hello', 'manage', 'TOKEN_SCOPE'],
-  ['nobody manages a disabled tool', {}, 'old', 'manage', 'TOOL_DISABLED'],
+  ['a maintainer does not manage a disabled tool', {}, 'old', 'manage', 'TOOL_DISABLED'],
   [
     'a token does not read if its maker is not a maintainer',
     { uid: 'bob', scope: 'read' },
@@ -78,27 +90,33 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
     'NO_ACCESS',
   ],
   [
-    'a tool’s account needs a credential for this tool to read',
+    'a tool’s own account does not read the tool with a credential that is not only for this tool',
     { uid: 'tools.hello' },
     'hello',
     'read',
     'NO_ACCESS',
   ],
   [
-    'a tool’s account does not read another tool, even with a credential for it',
+    'a tool’s own account does not read another tool, even with a credential for the other tool',
     { uid: 'tools.old', onlyTool: tool('hello') },
     'hello',
     'read',
     'NO_ACCESS',
   ],
   [
-    'a disabled tool’s account deploys nothing',
+    'the own account of a disabled tool does not deploy it',
     { uid: 'tools.old', onlyTool: tool('old') },
     'old',
     'deploy',
     'TOOL_DISABLED',
   ],
-  ['an operator deploys every tool', { uid: 'operator', isOperator: true }, 'hello', 'deploy', null],
+  [
+    'an operator deploys a tool without being a maintainer',
+    { uid: 'operator', isOperator: true },
+    'hello',
+    'deploy',
+    null,
+  ],
   ['an operator deploys a disabled tool', { uid: 'operator', isOperator: true }, 'old', 'deploy', null],
 ];
 for (const [name, who, what, action, code] of cases) {
@@ -118,7 +136,7 @@ test('threat 29: a missing tool and somebody else’s tool get the same refusal'
   assert.equal(await refusal('hello'), await refusal('nowhere'));
 });
 
-test('threat 29: a deploy token gets the same refusal for its maker’s other tools, a stranger’s tool and a missing tool', async () => {
+test('threat 29: a deploy token gets the same refusal for another tool of its maker and for missing tools', async () => {
   const token = { ...alice, credential: 'token ci (a1)', onlyTool: tool('hello') };
   for (const name of ['old', 'nowhere', 'foreign'])
     await assert.rejects(authorize(directory, token, tool(name), 'read', signal), {

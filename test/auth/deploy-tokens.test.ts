@@ -75,7 +75,7 @@ test('a revoked token gives no access, and one tool cannot revoke another toolâ€
   assert.deepEqual(tokens.list(wikibot), []);
 });
 
-test('threat 8: `holds` is true for a token until it is revoked or expires, and always true for keys and passwords', () => {
+test('threat 8: `DeployTokens.holds` is true for a token until the token is revoked or expires, and always true for keys and passwords', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];

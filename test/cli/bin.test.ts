@@ -48,7 +48,7 @@ async function servedDesk(data: string) {
   };
 }
 
-test('help on the server itself needs no running server and lists all commands', async () => {
+test('help of the local binary needs no running server, and lists commands in lines of at most 120 characters', async () => {
   const { exitCode, stdout, stderr } = await bin(newFolder(), ['help']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
   assert.match(
@@ -77,7 +77,7 @@ test('before the first start, user add makes the data folder and the user direct
 });
 
 for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
-  test(`user add does not make a new directory.yaml in place of a lost one if ${kept} is left`, async () => {
+  test(`if directory.yaml is lost but ${kept} is left, user add makes no new directory.yaml`, async () => {
     const data = newFolder();
     writeFileSync(join(data, kept), '');
     const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);
@@ -87,7 +87,7 @@ for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
   });
 }
 
-test('a command says how to start a server if no server runs', async () => {
+test('a command of the local binary says how to start a server if no server runs', async () => {
   const { exitCode, stdout, stderr } = await bin(newFolder(), ['ps', 'wikibot']);
   assert.deepEqual({ exitCode, stdout }, { exitCode: 1, stdout: '' });
   assert.match(stderr, /No server runs on this data folder.\n ! {5}Start a server with `npm start`/);
@@ -95,10 +95,10 @@ test('a command says how to start a server if no server runs', async () => {
 
 for (const { name, argv, says } of [
   { name: 'an unknown command', argv: ['fly'], says: /no command “fly”/ },
-  { name: 'half a command', argv: ['user'], says: /no command “user”/ },
-  { name: 'start with words', argv: ['start', 'now'], says: /start takes no arguments/ },
+  { name: 'the first word of a command alone', argv: ['user'], says: /no command “user”/ },
+  { name: 'start with an argument', argv: ['start', 'now'], says: /start takes no arguments/ },
 ]) {
-  test(`on the server itself, ${name} is a usage error`, async () => {
+  test(`for the local binary, ${name} is a usage error`, async () => {
     const { exitCode, stderr } = await bin(newFolder(), argv);
     assert.equal(exitCode, 2);
     assert.match(stderr, says);
@@ -126,7 +126,7 @@ test('commands of the local binary run in the server as the operator, with their
   assert.equal((await bin(data, ['ps'])).exitCode, 2);
 });
 
-test('a command that needs no input does not read standard input', async () => {
+test('a command of the local binary that needs no input does not read standard input', async () => {
   const data = newFolder();
   await using served = await servedDesk(data);
   served.desk.maintain(wikibot, 'alice');
@@ -174,7 +174,7 @@ const olderMajor =
     ? 24
     : Number((await execa(older, ['-p', 'process.versions.node'])).stdout.split('.')[0]);
 
-test('if an older Node starts the local binary, the binary starts its own Node, with the same input and status', {
+test('if an older Node starts the local binary, the binary starts its own Node, with the same input and exit status', {
   skip: olderMajor >= 24 ? 'no older Node here' : false,
 }, async () => {
   const data = newFolder();
@@ -188,7 +188,7 @@ test('if an older Node starts the local binary, the binary starts its own Node, 
   assert.equal((await bin(data, ['fly'], { node })).exitCode, 2);
 });
 
-test('user add asks for a password at a terminal and does not show what is typed', async () => {
+test('user add --password-stdin asks for a password at a terminal and does not show what is typed', async () => {
   const data = newFolder();
   writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
   const command = `${process.execPath} ${binary} user add bob --password-stdin`;

@@ -23,7 +23,7 @@ for (const { line, call } of [
   { line: 'scale wikibot web=2 worker=0', call: ['scale', 'wikibot', { web: 2, worker: 0 }] },
   { line: 'config set wikibot A=1 B=x=y C=', call: ['configure', 'wikibot', { A: '1', B: 'x=y', C: '' }] },
 ]) {
-  test(`${line} follows its deployment, and exits with 0 when it is live`, async () => {
+  test(`${line} prints the log of its deployment, and exits with 0 when the deployment is live`, async () => {
     using desk = newDesk();
     const { status, out, err } = await desk.type(line.split(' '));
     assert.deepEqual(desk.deployments.calls, [call, ['follow', 'd9', false]]);
@@ -42,7 +42,7 @@ for (const { line, call } of [
     );
   });
 
-  test(`${line}: a client that leaves ends the command, and does not change the deployment`, async () => {
+  test(`${line} exits with 130 if its client leaves, and does not cancel its deployment`, async () => {
     using desk = newDesk();
     desk.deployments.isEndless = true;
     const leaving = new AbortController();
@@ -63,7 +63,7 @@ for (const { line, call } of [
   });
 }
 
-test('a command ends if its client leaves after the last line, before the verdict', async () => {
+test('restart ends if its client leaves after the last line of the log, before the verdict', async () => {
   using desk = newDesk();
   const leaving = new AbortController();
   desk.deployments.follow = async function* () {
@@ -82,7 +82,7 @@ test('stop prints the command that starts the tool again', async () => {
   assert.deepEqual(desk.deployments.calls, [['stop', 'wikibot']]);
 });
 
-test('cancel ends the running deployment, or the deployment of this tool with the given id', async () => {
+test('cancel ends the running deployment of a tool, or its deployment with the given id, but no deployment of another tool', async () => {
   using desk = newDesk();
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));
@@ -105,7 +105,7 @@ test('cancel ends the running deployment, or the deployment of this tool with th
   ]);
 });
 
-test('config set NAME - takes the value from standard input, without its last newline', async () => {
+test('config set TOOL NAME - takes the value from standard input, without its last newline', async () => {
   using desk = newDesk();
   for (const [input, value] of [
     ['s3cret\n', 's3cret'],
@@ -121,7 +121,7 @@ test('config set NAME - takes the value from standard input, without its last ne
 
 for (const { name, input } of [
   { name: 'longer than 32 KiB', input: Buffer.alloc(32 * 1024 + 3, 'x') },
-  { name: 'no UTF-8 text', input: Buffer.from([0x61, 0xff, 0xfe]) },
+  { name: 'not UTF-8', input: Buffer.from([0x61, 0xff, 0xfe]) },
 ]) {
   test(`config set refuses a value that is ${name}`, async () => {
     using desk = newDesk();
@@ -163,7 +163,7 @@ test('config set before the first deployment says that the config vars are store
   );
 });
 
-test('config unset removes several config vars; if one of the names is not set, it is refused and removes none', async () => {
+test('config unset removes several config vars, but none of them if one of the names is not set', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { A: '1', B: '2' });
   assert.equal((await desk.type(['config', 'unset', 'wikibot', 'A', 'B'])).status, 0);
@@ -207,7 +207,7 @@ test('config get prints the value of one config var unchanged', async () => {
   );
 });
 
-test('config list of a disabled tool shows the names, but not the values', async () => {
+test('config list of a disabled tool shows the names of config vars, but is refused with --show-values', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice', true);
   desk.store.addDeployment(deploymentOf('d1'));

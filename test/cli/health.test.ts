@@ -25,7 +25,7 @@ execFileSync(
 for (const { name, open, more } of [
   { name: 'HTTP', open: createHttp, more: {} },
   {
-    name: 'TLS with a certificate for the name that people use',
+    name: 'HTTPS with a certificate for its public name',
     open: (answer: RequestListener) =>
       createHttps({ cert: readFileSync(certificate), key: readFileSync(key) }, answer),
     more: { TOOLFORGE_PUSH_TLS_CERTIFICATE: certificate, TOOLFORGE_PUSH_TLS_KEY: key },

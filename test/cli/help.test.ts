@@ -59,7 +59,7 @@ Show the output of a tool, or the log of a deployment.
   }
 });
 
-test('an empty command line prints help; over HTTP, help shows commands as curl commands', async () => {
+test('over HTTP, an empty command line prints help, and help shows commands as curl commands', async () => {
   using desk = new Desk();
   const { status, out } = await desk.type([], { principal: { ...desk.alice, door: 'http' } });
   assert.equal(status, 0);

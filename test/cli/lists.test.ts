@@ -98,7 +98,7 @@ wikibot  v1    crashed  http://wikibot.localhost:8080/
   );
 });
 
-test('--json prints one array with the documented fields', async () => {
+test('tools, ps, releases, builds and deployments with --json each print one array with the documented fields', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const list = async (line: string) => JSON.parse((await desk.type([...line.split(' '), '--json'])).out);
@@ -152,7 +152,7 @@ test('--json prints one array with the documented fields', async () => {
   );
 });
 
-test('threat 58: no control character leaves --json unescaped', async () => {
+test('threat 58: logs --json escapes every control character in the output of a process', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const text = 'a\u001b]0;x\u0007\u009b2J\u007fz';
@@ -162,7 +162,7 @@ test('threat 58: no control character leaves --json unescaped', async () => {
   assert.deepEqual(JSON.parse(out), desk.runtime.lines);
 });
 
-test('an empty list says what to do, and with --json is an empty array', async () => {
+test('a command with an empty list says so, and with --json prints an empty array', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   for (const [line, says] of [
@@ -185,7 +185,7 @@ test('an empty list says what to do, and with --json is an empty array', async (
   });
 });
 
-test('tools shows different states for a new tool and a tool whose deployments all failed', async () => {
+test('tools shows a tool as new until its first deployment has ended, and as failed if this deployment failed', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const state = async () => JSON.parse((await desk.type(['tools', '--json'])).out)[0].state;

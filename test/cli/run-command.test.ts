@@ -13,10 +13,10 @@ for (const { name, argv, says } of [
     says: /no command “relaeses”. Did you mean releases\?/,
   },
   { name: 'a shortened command', argv: ['redep', 'wikibot'], says: /Did you mean redeploy/ },
-  { name: 'a plural', argv: ['helps'], says: /Did you mean help/ },
+  { name: 'the plural of a command', argv: ['helps'], says: /Did you mean help/ },
   { name: 'an unknown command', argv: ['frobnicate'], says: /no command “frobnicate”.\n ! {5}`help` lists/ },
-  { name: 'the name of an inherited property', argv: ['constructor'], says: /no command/ },
-  { name: 'a git service', argv: ['git-shell'], says: /no command/ },
+  { name: 'the name of a property that every object has', argv: ['constructor'], says: /no command/ },
+  { name: 'the name of a git program', argv: ['git-shell'], says: /no command/ },
   {
     name: 'a command with control characters',
     argv: ['\u001b]0;x\u0007\u001b[2Jps\n!'],
@@ -34,23 +34,23 @@ for (const { name, argv, says } of [
   },
   // Node's parser needs quadratic time for such a flag: with 64 kB, the server answered nobody for three seconds.
   {
-    name: 'a flag that is made to be slow to read',
+    name: 'a flag of 10,000 letters',
     argv: ['logs', 'wikibot', `-${'f'.repeat(10_000)}`],
     says: /logs has no flag that is so long/,
   },
   {
-    name: 'more words than the parser reads',
+    name: 'a command of 5000 words',
     argv: ['logs', 'wikibot', ...Array<string>(5000).fill('-f')],
     says: /There are too many words after logs/,
   },
   { name: 'a flag without its value', argv: ['logs', 'wikibot', '-n'], says: /-n needs a value/ },
   {
-    name: 'a flag with a value too many',
+    name: 'a value for a flag that takes none',
     argv: ['ps', 'wikibot', '--json=s3cret'],
     says: /--json takes no value/,
   },
   {
-    name: 'a count that is no number',
+    name: 'a count that is not a number',
     argv: ['logs', 'wikibot', '-n', 's3cret'],
     says: /-n is a whole number from 1 to 10000/,
   },
@@ -61,25 +61,33 @@ for (const { name, argv, says } of [
   },
   { name: 'a count that is too high', argv: ['logs', 'wikibot', '-n', '10001'], says: /to 10000/ },
   {
-    name: 'no tool',
+    name: 'a command without a tool',
     argv: ['ps'],
     says: /ps needs the name of a tool.\n ! {5}Usage: ssh -p 2222 alice@127\.0\.0\.1 ps TOOL/,
   },
   {
-    name: 'a path for a tool',
+    name: 'a path in place of a tool',
     argv: ['ps', '../wikibot'],
     says: /“..\/wikibot” cannot be the name of a tool/,
   },
-  { name: 'an empty tool', argv: ['ps', ''], says: /cannot be the name of a tool/ },
-  { name: 'too many words', argv: ['restart', 'wikibot', 'now'], says: /too many words after restart/ },
-  { name: 'too few words', argv: ['config', 'get', 'wikibot'], says: /config get needs NAME/ },
+  { name: 'an empty name of a tool', argv: ['ps', ''], says: /cannot be the name of a tool/ },
   {
-    name: 'a member that the family does not have',
+    name: 'a word too many after a command',
+    argv: ['restart', 'wikibot', 'now'],
+    says: /too many words after restart/,
+  },
+  {
+    name: 'a word too few after a command',
+    argv: ['config', 'get', 'wikibot'],
+    says: /config get needs NAME/,
+  },
+  {
+    name: 'an unknown command of the family config',
     argv: ['config', 'show', 'wikibot'],
     says: /There is no command “config show”. There are: config list, config get, config set, config unset\./,
   },
   {
-    name: 'a value whose quotes ssh has eaten',
+    name: 'a value with a space whose quotes the shell has removed',
     argv: ['config', 'set', 'wikibot', 'GREETING=two', 's3cret'],
     says: /Word 2 .*: ssh -p 2222 alice@127\.0\.0\.1 "config set wikibot NAME='two words'" \(or give NAME - /,
   },
@@ -157,7 +165,7 @@ const wordsFor: Record<string, string[]> = {
 };
 
 for (const command of commands.filter(({ action }) => action !== null)) {
-  test(`threat 29: ${command.name} answers the same for an unknown tool and for somebody else’s`, async () => {
+  test(`threat 29: ${command.name} answers the same for an unknown tool and for somebody else’s tool`, async () => {
     using desk = new Desk();
     desk.maintain(otherTool, 'bob');
     const words = wordsFor[command.name] ?? [];
@@ -185,7 +193,7 @@ for (const command of commands.filter(({ action }) => action !== null)) {
   });
 }
 
-test('a credential for one tool gives no access to another tool', async () => {
+test('a credential that is only for one tool gives no access to another tool of the same person', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.maintain(otherTool, 'alice');
@@ -216,7 +224,7 @@ test('a refused command prints the message and the hint, and exits with 1', asyn
   assert.equal(err, ' !     There is no v9.\n !     See: releases wikibot\n');
 });
 
-test('a bug in a command is not reported as a refusal: the command rejects', async () => {
+test('a bug in a command is not printed as a refusal: the error is passed on to the caller', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.status = () => Promise.reject(new Error('a bug'));

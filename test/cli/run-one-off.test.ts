@@ -18,7 +18,11 @@ for (const { name, typed, command } of [
   { name: 'flags', typed: ['ls', '-la', '--help'], command: ['ls', '-la', '--help'] },
   { name: 'a first --, which is dropped', typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
   { name: 'a later --, which is kept', typed: ['git', '--', 'x'], command: ['git', '--', 'x'] },
-  { name: 'metacharacters', typed: ['echo', '$(id)', ';', '*'], command: ['echo', '$(id)', ';', '*'] },
+  {
+    name: 'metacharacters of the shell',
+    typed: ['echo', '$(id)', ';', '*'],
+    command: ['echo', '$(id)', ';', '*'],
+  },
   { name: 'an empty word', typed: ['echo', ''], command: ['echo', ''] },
 ]) {
   test(`run passes all words after the tool to the command: ${name}`, async () => {
@@ -39,11 +43,15 @@ test('flags before the name of the tool belong to run itself', async () => {
 });
 
 for (const { name, words, message } of [
-  { name: 'no command', words: [], message: /run needs COMMAND/ },
-  { name: 'a NUL', words: ['a\0b'], message: /control character/ },
-  { name: 'an escape', words: ['echo', '\u001b[2J'], message: /control character/ },
-  { name: 'broken UTF-8', words: ['\ufffd'], message: /control character or is not UTF-8/ },
-  { name: 'an empty first word', words: ['', 'x'], message: /first word of the command is empty/ },
+  { name: 'a missing command', words: [], message: /run needs COMMAND/ },
+  { name: 'a command with a NUL', words: ['a\0b'], message: /control character/ },
+  { name: 'a command with an escape character', words: ['echo', '\u001b[2J'], message: /control character/ },
+  { name: 'a command with broken UTF-8', words: ['\ufffd'], message: /control character or is not UTF-8/ },
+  {
+    name: 'a command whose first word is empty',
+    words: ['', 'x'],
+    message: /first word of the command is empty/,
+  },
 ]) {
   test(`run refuses ${name}`, async () => {
     using desk = deskWithLive();
@@ -54,7 +62,7 @@ for (const { name, words, message } of [
   });
 }
 
-test('run refuses a command that is too long for a process', async () => {
+test('run refuses a command that is longer than 24 KiB', async () => {
   using desk = deskWithLive();
   const { status, err } = await desk.type(['run', wikibot, 'echo', 'x'.repeat(25_000)]);
   assert.equal(status, 1);

@@ -82,7 +82,7 @@ for (const { words, says } of [
   });
 }
 
-test('threat 29: a read token can list with scale, but not change numbers; a change is in the audit log', async () => {
+test('threat 29: a read token can list numbers of processes with scale, but not change them; a maintainer’s change is in the audit log', async () => {
   using desk = deskWithLive();
   const reader = { ...desk.alice, scope: 'read' } as const;
   assert.equal((await desk.type(['scale', 'wikibot'], { principal: reader })).status, 0);

@@ -10,7 +10,7 @@ function office() {
   return { desk, list };
 }
 
-test('token create shows the token once, with a remote for it; token list does not show the secret', async () => {
+test('token create shows the new token and a git remote that uses it; token list does not show the secret', async () => {
   const { desk, list } = office();
   using _ = desk;
   const { status, out } = await desk.type(['token', 'create', 'wikibot', 'ci', '--days', '7']);
@@ -35,7 +35,13 @@ test('token create shows the token once, with a remote for it; token list does n
 
 for (const { name, line, change, status, says } of [
   { name: 'without a name', line: ['create', 'wikibot'], change: {}, status: 2, says: /needs NAME/ },
-  { name: 'an odd name', line: ['create', 'wikibot', 'a b'], change: {}, status: 2, says: /letters, digits/ },
+  {
+    name: 'a name with a space',
+    line: ['create', 'wikibot', 'a b'],
+    change: {},
+    status: 2,
+    says: /letters, digits/,
+  },
   {
     name: 'with --days above 366',
     line: ['create', 'wikibot', 'ci', '--days', '4000'],
@@ -92,7 +98,7 @@ test('a tool has at most fifty tokens', async () => {
   assert.equal((await list()).length, 50);
 });
 
-test('token revoke takes the name of a token, its id if several have the name, or --all', async () => {
+test('token revoke takes the name of a token, its id if several tokens have the name, --by or --all', async () => {
   const { desk, list } = office();
   using _ = desk;
   await desk.type(['token', 'create', 'wikibot', 'ci']);

@@ -33,7 +33,7 @@ test('threat 8: a running command ends when its person no longer maintains the t
   await assert.rejects(running, { code: 'NO_ACCESS' });
 });
 
-test('threat 8: a running command of a former maintainer ends even if the cached directory still lists them', async () => {
+test('threat 8: a running command of a former maintainer ends even if the cache of the user directory still lists them', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const directory = new CachedDirectory(desk.directory, { cacheMs: 60_000, limitMs: 5000 });
@@ -57,7 +57,7 @@ test('a running command of a deploy token ends when the token is revoked', async
   await assert.rejects(running, { code: 'TOKEN_OVER' });
 });
 
-test('threat 8: a running command over SSH ends when its key is removed', async () => {
+test('threat 8: a running command over SSH ends when the key of its person is removed', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   let owner: { uid: string; onlyTool: null } | null = { uid: 'alice', onlyTool: null };
@@ -70,10 +70,10 @@ test('threat 8: a running command over SSH ends when its key is removed', async 
 });
 
 for (const { name, error } of [
-  { name: 'that does not answer', error: unavailable('the user directory is away', null) },
-  { name: 'that is overloaded', error: tooManyLogins() },
+  { name: 'does not answer', error: unavailable('the user directory is away', null) },
+  { name: 'is overloaded', error: tooManyLogins() },
 ]) {
-  test(`a running command continues if the user directory is one ${name}`, async () => {
+  test(`a running command continues while the user directory ${name}`, async () => {
     using desk = new Desk();
     desk.maintain(wikibot, 'alice');
     let asked = 0;

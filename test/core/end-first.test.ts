@@ -16,7 +16,8 @@ for (const name of ['git', 'git-receive-pack'])
     mode: 0o755,
   });
 const environment = { PATH: `${folder}:${process.env['PATH']}` };
-const title = 'if the machine runs out of memory, the kernel ends git before the tools';
+const title =
+  'git runs with oom_score_adj 600, so that the kernel ends git before the tools if memory runs out';
 
 test(`threat 35: ${title}, over SSH`, async () => {
   const git = startGit(['receive-pack'], environment);

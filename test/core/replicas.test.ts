@@ -29,34 +29,39 @@ for (const { name, types, template, asked, most, expected } of [
     expected: 'web=1 migrate=0 worker=2',
   },
   {
-    name: 'what was asked for keeps a named command running',
+    name: 'a number from the command scale keeps a named command running',
     types: ['worker=0'],
     asked: { worker: 1 },
     expected: 'worker=1',
   },
   {
-    name: 'the release phase is not kept running',
+    name: 'the process type release never has a number, even one from the command scale',
     types: ['release', 'web'],
     asked: { release: 3 },
     expected: 'web=1',
   },
   {
-    name: 'service.template is about web alone',
+    name: 'a number from service.template is only for web',
     types: ['web', 'worker'],
     template: 3,
     asked: {},
     expected: 'web=3 worker=1',
   },
   {
-    name: 'what was asked for wins over service.template',
+    name: 'a number from the command scale wins over service.template',
     types: ['web'],
     template: 3,
     asked: { web: 0 },
     expected: 'web=0',
   },
-  { name: 'a type that is gone has no effect', types: ['web'], asked: { worker: 4 }, expected: 'web=1' },
   {
-    name: 'the limit is for each type and both sources',
+    name: 'a number for a type that the release does not have has no effect',
+    types: ['web'],
+    asked: { worker: 4 },
+    expected: 'web=1',
+  },
+  {
+    name: 'max_replicas limits each type, and numbers from service.template and the command scale alike',
     types: ['web', 'worker'],
     template: 9,
     asked: { worker: 5 },
@@ -64,7 +69,7 @@ for (const { name, types, template, asked, most, expected } of [
     expected: 'web=4 worker=4',
   },
   {
-    name: 'a type may have the name of a property that every object has',
+    name: 'a type may have a name like constructor, which is a property of every object',
     types: ['constructor', '__proto__'],
     asked: JSON.parse('{"__proto__": 2}') as Replicas,
     expected: 'constructor=1 __proto__=2',
@@ -84,24 +89,39 @@ for (const { name, types, template, asked, most, expected } of [
 }
 
 for (const { name, live, next, kept } of [
-  { name: 'a first release keeps nothing', live: null, next: ['web', 'worker=0'], kept: '' },
+  { name: 'none in a first release', live: null, next: ['web', 'worker=0'], kept: '' },
   {
-    name: 'a worker',
+    name: 'a worker that has become a named command',
     live: ['web', 'worker'],
     next: ['web', 'worker=0'],
     kept: 'worker=1',
   },
-  { name: 'a named command stays one', live: ['web', 'worker=0'], next: ['web', 'worker=0'], kept: '' },
-  { name: 'a type that is gone', live: ['web', 'worker'], next: ['web'], kept: '' },
-  { name: 'a type with its own number', live: ['web', 'worker'], next: ['web', 'worker=3'], kept: '' },
-  { name: 'a rollback to an earlier version', live: ['web', 'worker'], next: ['web', 'worker'], kept: '' },
+  {
+    name: 'no type that was a named command already',
+    live: ['web', 'worker=0'],
+    next: ['web', 'worker=0'],
+    kept: '',
+  },
+  { name: 'no type that the next release lacks', live: ['web', 'worker'], next: ['web'], kept: '' },
+  {
+    name: 'no type for which the next release has a number',
+    live: ['web', 'worker'],
+    next: ['web', 'worker=3'],
+    kept: '',
+  },
+  {
+    name: 'none if an earlier version of this server also made the next release',
+    live: ['web', 'worker'],
+    next: ['web', 'worker'],
+    kept: '',
+  },
 ]) {
-  test(`which process types of an earlier version go on running in the next release: ${name}`, () => {
+  test(`process types that an earlier version of this server started, and that must also run in the next release: ${name}`, () => {
     assert.equal(replicasLine(replicasKept(live === null ? null : release(live), release(next))), kept);
   });
 }
 
-test('a process type named constructor, like a property of every object, has no number by default', () => {
+test('scale has no number for a type named constructor unless somebody sets one, and the type release cannot be scaled', () => {
   assert.equal(countOf({ web: 2 }, 'constructor'), undefined);
   assert.deepEqual(
     scalable(release(['release', 'web'])).map(({ type }) => type),

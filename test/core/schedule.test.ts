@@ -25,7 +25,7 @@ describe('schedules that can be read', () => {
   }
 });
 
-describe('what is no schedule, with the reason', () => {
+describe('texts that are not schedules', () => {
   for (const { text, why } of [
     { text: '', why: /five fields/ },
     { text: '* * * *', why: /five fields .*@hourly/ },
@@ -57,7 +57,7 @@ describe('what is no schedule, with the reason', () => {
   }
 });
 
-test('@daily and similar words give each process its own fixed moment', () => {
+test('@daily and similar words give a process always the same moment, and 40 processes more than ten different moments', () => {
   const now = Date.now();
   for (const word of SCHEDULE_WORDS) {
     const moments = Array.from({ length: 40 }, (_, index) => {

@@ -112,7 +112,7 @@ test('the deployment logs of a tool take at most 1 GiB, but the newest log alway
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
 
-test('`keepArtifacts` counts builds: several releases of one build count once', async (context) => {
+test('`keepArtifacts` counts builds, not releases, and an older artifact stays while a one-off uses it', async (context) => {
   const { store, builder, inUse, options } = await tidied(context);
   let serial = 0;
   const release = (build: string, isNew: boolean): void => {

@@ -8,7 +8,7 @@ import { explainFailure } from '../../src/deploy/verdict-reason.ts';
 for (const { name, message, says } of [
   { name: 'a sentence ends with a full stop', message: 'pip exited 1', says: 'Build failed: pip exited 1.' },
   {
-    name: 'no full stop stands right after an address',
+    name: 'no full stop follows a web address',
     message: 'apt exited 1: there is no package figglet. Search: https://packages.debian.org/figglet',
     says: 'Build failed: apt exited 1: there is no package figglet. Search: https://packages.debian.org/figglet',
   },
@@ -21,7 +21,7 @@ for (const { name, message, says } of [
 }
 
 for (const { who, fail } of [
-  { who: 'this process', fail: async () => writeFileSync('/dev/full', 'x') },
+  { who: 'the server', fail: async () => writeFileSync('/dev/full', 'x') },
   { who: 'git', fail: async () => void (await execa('sh', ['-c', 'exec git --version >/dev/full'])) },
 ]) {
   test(`threat 83: if ${who} cannot write to a full disk, the push says that the disk of the server is full`, async () => {

@@ -110,7 +110,7 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
-test('threat 46: a push may name at most 1000 commits at which its shallow history ends, and a repository may have 10,000 of them, because each git reads the whole list', async () => {
+test('threat 46: the history of a push may be cut off at 1000 commits, and of a repository at 10,000; a push beyond one of these limits is refused', async () => {
   const { repositories, services } = open('shallow');
   const file = join(await repositories.ensure(wikibot), 'shallow');
   const ends = (count: number) =>
@@ -302,7 +302,7 @@ test('threat 21: git unpacks four packs of one person at the same time; the next
   await until(async () => ofBob.isUnpacked(), 'the pack of bob');
   const unpacked = () => ofAlice.map(({ isUnpacked }) => (isUnpacked() ? 'x' : '.')).join('');
   assert.equal(unpacked(), 'xxxx...');
-  // One that waits leaves; one ends; git has stored the pack of a third.
+  // First a waiting push is closed, then a push that unpacks. Then git has stored the pack of another push.
   ofAlice[4]?.session.close();
   ofAlice[0]?.session.close();
   await until(async () => unpacked() === 'xxxx.x.', 'a place that was given back');

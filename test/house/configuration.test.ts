@@ -184,7 +184,7 @@ test('deploy_branch accepts exactly the names that git accepts for a branch', ()
   }
 });
 
-test('an empty build_environment counts as not set', () => {
+test('an empty build_environment counts as not set: builds get the proxy of the server’s own environment', () => {
   const environment = { HTTPS_PROXY: 'http://proxy', TOOLFORGE_PUSH_BUILD_ENVIRONMENT: '' };
   assert.deepEqual(readConfig(environment).build_environment, { HTTPS_PROXY: 'http://proxy' });
 });

@@ -31,7 +31,7 @@ test('supply chain: every package is locked by a hash, and named by an exact ver
   );
 });
 
-test('supply chain: npm ci runs no install script of a package', () => {
+test('supply chain: package.json forbids the install script of every locked package that has one', () => {
   const scripts = locked.filter(([, { hasInstallScript }]) => hasInstallScript);
   assert.ok(scripts.length > 0);
   for (const [path] of scripts) {
@@ -40,7 +40,7 @@ test('supply chain: npm ci runs no install script of a package', () => {
   }
 });
 
-test('supply chain: the Node that runs the server is a locked package, and comes without any script', async () => {
+test('supply chain: the Node that runs the server is a locked package, and is installed without running any script', async () => {
   const nodes = locked.filter(([, { bin }]) => bin?.['node'] !== undefined);
   assert.ok(nodes.some(([path]) => path.endsWith(`/node-${process.platform}-${process.arch}`)));
   await using folder = await temporaryFolder();

@@ -67,7 +67,7 @@ test('each folder of src imports only what docs/architecture.md allows', async (
   assert.deepEqual(wrong, []);
 });
 
-test('files that docs/architecture.md and CONTRIBUTING.md name exist', async () => {
+test('the TypeScript files that docs/architecture.md and CONTRIBUTING.md name exist', async () => {
   const root = resolve(source, '..');
   for (const page of ['docs/architecture.md', 'CONTRIBUTING.md']) {
     const text = await readFile(join(root, page), 'utf8');
@@ -76,7 +76,7 @@ test('files that docs/architecture.md and CONTRIBUTING.md name exist', async () 
   }
 });
 
-test('packages with a restricted place are imported only there', async () => {
+test('each package that this file restricts, such as ssh2, is imported only by the files that may import it', async () => {
   const wrong = (await imports()).filter(({ file, target }) => {
     const wall = fences[target];
     return wall !== undefined && !wall.test(file);

@@ -10,7 +10,7 @@ import { basic, openDoor } from '../support/http/http-door.ts';
 
 const hello = toolName('hello') ?? assert.fail();
 
-test('threat 21: an HTTP client that follows a log and reads nothing is dropped, and the answer ends with the reason', async (context) => {
+test('threat 21: an HTTP client that asks for a log but reads nothing gets no more of the log, and the answer ends with the reason', async (context) => {
   using desk = new Desk(300);
   desk.maintain(hello, 'alice');
   desk.runtime.lines = Array.from({ length: 10_000 }, () => ({

@@ -75,7 +75,7 @@ for (const { title, nameOf } of [
   { title: 'for random names', nameOf: (index: number) => `name${index}` },
   { title: 'for the name of one person', nameOf: () => 'alice' },
 ]) {
-  test(`threat 9: password guesses from 120 addresses ${title} do not keep out somebody’s first login`, async (context) => {
+  test(`threat 9: password guesses from 120 addresses ${title} do not keep out 20 people who log in for the first time`, async (context) => {
     const door = await openCrowdedDoor(context);
     const stop = guess(door.port, nameOf);
     context.after(stop);
@@ -123,7 +123,7 @@ test('threats 6, 9: a slow user directory gets at most 8 password checks at once
   assert.equal(directory.asked.length, length, 'a disconnected client was checked');
 });
 
-/** A directory that slowly answers that it knows nobody. */
+/** A user directory that slowly answers that it knows nobody. */
 class StrictDirectory extends HttpDirectory {
   underWay = 0;
   most = 0;

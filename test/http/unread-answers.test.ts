@@ -29,7 +29,7 @@ test('threat 55: a client that asks for /livez again and again and never reads l
   }
 });
 
-test('threat 55: a client that does not read the answer of a tool gives its place back', async (context) => {
+test('threat 55: a client that does not read the answer of a tool loses its connection', async (context) => {
   const gone = Promise.withResolvers<void>();
   const gateway: Gateway = {
     ...noGateway,

@@ -14,7 +14,7 @@ interface Line {
   readonly msg: string;
 }
 
-/** A listening socket. `look` is the look at its file that it takes every two seconds. */
+/** A listening socket. `look` makes it look at its file, as it does every two seconds. */
 async function listening(t: TestContext) {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const folder = mkdtempSync(join(tmpdir(), 'local-socket-'));
@@ -28,7 +28,7 @@ async function listening(t: TestContext) {
   return { socket, path, lines, look: () => t.mock.timers.tick(2000) };
 }
 
-test('threat 59: if the local socket cannot take a connection, it logs this and continues to listen', async (t) => {
+test('threat 59: if the local socket cannot take a connection, the server logs this, and the file of the socket stays', async (t) => {
   const listen = t.mock.method(Server.prototype, 'listen');
   const { path, lines } = await listening(t);
   const server = listen.mock.calls[0]?.this as Server;
@@ -41,12 +41,12 @@ test('threat 59: if the local socket cannot take a connection, it logs this and 
   assert.equal(existsSync(path), true);
 });
 
-test('threat 59: if the local socket is closed while the server makes its file again, the file does not come back', async (t) => {
+test('threat 59: if a server closes the local socket while it makes the deleted file again, it leaves the next server’s file alone', async (t) => {
   const { socket, path, lines, look } = await listening(t);
   rmSync(path);
   look();
   await socket.close();
-  // The socket of the next server may be there from now on.
+  // From now on, the next server may have its socket there.
   writeFileSync(path, 'of the next server');
   await delay(100);
   assert.equal(existsSync(path), true, 'the file of the next server stays');

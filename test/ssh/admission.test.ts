@@ -48,7 +48,7 @@ async function hold(bench: SshWorkbench, step: 'silent' | 'introduced' | 'exchan
 }
 
 for (const step of ['silent', 'introduced', 'exchanged'] as const) {
-  test(`threat 20: twenty SSH connections that stop before the login (${step}) do not keep out others from the same address`, async () => {
+  test(`threat 20: twenty SSH connections that stop before the login (${{ silent: 'nothing sent', introduced: 'version sent', exchanged: 'keys exchanged' }[step]}) do not keep out others from the same address`, async () => {
     const bench = await open();
     await Promise.all(Array.from({ length: 20 }, () => hold(bench, step)));
     const { code, stderr } = await bench.ssh('alice', 'alice', ['x']);
@@ -116,7 +116,7 @@ test('threat 20: an ssh client whose connection must give way to a newer one aft
   assert.match((await slow).stderr, REASON);
 });
 
-test('threat 20: a person’s SSH connections are limited: one more is refused with the reason, and an ended one frees its place', async () => {
+test('threat 20: if a person has as many SSH connections as ssh_per_person allows, one more is refused with the reason, until one ends', async () => {
   const bench = await open({ ssh_per_person: 2 });
   const privateKey = readFileSync(bench.path('alice'));
   const held = await Promise.all(
@@ -137,7 +137,7 @@ test('threat 20: a person’s SSH connections are limited: one more is refused w
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('threat 20: if only two SSH connections may be logged in, one person gets one, and a third is refused with the reason', async () => {
+test('threat 20: if only two SSH connections may be logged in at once, one person gets one, and a third is refused with the reason', async () => {
   const bench = await open({}, { loggedIn: 2 });
   const logIn = async (username: string) => {
     const client = await connect({

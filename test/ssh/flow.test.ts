@@ -25,7 +25,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
-describe('after the login', { concurrency: false }, () => {
+describe('SSH connections after the login', { concurrency: false }, () => {
   test('threat 21: the server ends an SSH connection that has no running session for a while', async () => {
     const bench = await open({ idleMs: 200 });
     const client = await logIn(bench);
@@ -175,7 +175,7 @@ describe('after the login', { concurrency: false }, () => {
     client.end();
   });
 
-  test('threat 21: an SSH client that closes a session again and again gets no more sessions for it, and each closed session is forgotten', async () => {
+  test('threat 21: an SSH client that closes one session five times may have ten more sessions, not eleven, and the closed session is forgotten', async () => {
     const bench = await open();
     bench.command = async ({ signal }) => {
       await once(signal, 'abort');
@@ -205,7 +205,7 @@ describe('after the login', { concurrency: false }, () => {
   });
 });
 
-describe('closing', { concurrency: false }, () => {
+describe('start and stop of the SSH server', { concurrency: false }, () => {
   test('when the SSH server closes, running commands may finish, and new commands are refused', async () => {
     const bench = await open({ drainMs: 20_000 });
     const [started, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];

@@ -35,7 +35,7 @@ function stalled() {
   return { child, said: text(child.stderr) };
 }
 
-test('threat 21: the server disconnects a client that follows a log but reads nothing, and its ssh prints the reason', {
+test('threat 21: the server disconnects an SSH client that asks for a log but reads nothing, and ssh prints the reason', {
   timeout: 30_000,
 }, async () => {
   const { child, said } = stalled();
@@ -45,7 +45,7 @@ test('threat 21: the server disconnects a client that follows a log but reads no
   assert.match(await said, /Received disconnect from .*:11: This connection took no output for 1 s/);
 });
 
-test('threat 21: one key may follow ten logs: the eleventh is refused with the reason, and an ended one frees its place', async () => {
+test('threat 21: a person with one key may follow ten logs; the eleventh is refused with the reason, until another follower ends', async () => {
   const held = Array.from({ length: 10 }, () => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello));
   assert.throws(() => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello), /follows 10 logs already/);
   held.pop()?.[Symbol.dispose]();
@@ -53,7 +53,7 @@ test('threat 21: one key may follow ten logs: the eleventh is refused with the r
   for (const place of held) place[Symbol.dispose]();
 });
 
-test('threat 21: a person with many keys may follow 20 logs, and all people of a tool 50', () => {
+test('threat 21: a person with many keys may follow 20 logs, and all followers of a tool together 50', () => {
   const principal = (uid: string, key: number) => ({ ...desk.alice, uid, credential: `ssh key ${key}` });
   const held = Array.from({ length: 20 }, (_, index) =>
     desk.followers.enter(principal('carol', index), hello),

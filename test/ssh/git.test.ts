@@ -113,7 +113,7 @@ for (const { name, tool, key, login = 'alice', args, message } of [
     message: /^fatal: remote error: The tool frozen is disabled\./,
   },
   {
-    name: 'an odd path',
+    name: 'a push to the path a/b',
     tool: 'a/b',
     key: 'alice',
     args: ['push'],
@@ -136,7 +136,7 @@ for (const { name, tool, key, login = 'alice', args, message } of [
   });
 }
 
-test('a disabled tool can be cloned by its maintainer', async () => {
+test('a maintainer can list the refs of a disabled tool over SSH', async () => {
   assert.equal((await bench.git(['ls-remote', bench.url('frozen')])).code, 0);
 });
 

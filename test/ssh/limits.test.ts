@@ -45,7 +45,7 @@ function logIn(bench: SshWorkbench): Promise<Client> {
 
 const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('alice', 'alice', [])).code, 0);
 
-describe('before the login', { concurrency: false }, () => {
+describe('SSH connections before the login', { concurrency: false }, () => {
   test('threat 20: the server disconnects an SSH client that does not log in within ssh_grace_time', async () => {
     const bench = await open({ config: { ...config, ssh_grace_time: 300 } });
     const silent = knock(bench);

@@ -7,7 +7,7 @@ import type { Directory, OfferedKey } from '../../src/auth/directory.ts';
 import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
 import { SshWorkbench } from '../support/ssh/ssh-workbench.ts';
 
-/** A directory that answers about alice at once, and about others when `gate` resolves. */
+/** A user directory that answers about alice at once, and about others when `gate` resolves. */
 class SlowDirectory implements Directory {
   readonly gate = Promise.withResolvers<null>();
   asked = 0;
@@ -29,7 +29,7 @@ class SlowDirectory implements Directory {
   async close(): Promise<void> {}
 }
 
-/** Offers a key from 127.0.0.9, and disconnects as soon as the directory is asked, or after half a second. */
+/** Offers a key from 127.0.0.9, and disconnects as soon as the user directory is asked, or after half a second. */
 async function offerAndLeave(bench: SshWorkbench, username: string, slow: SlowDirectory): Promise<void> {
   const client = new ssh2.Client();
   const closed = new Promise<void>((resolve) => client.once('close', () => resolve()));
@@ -43,7 +43,7 @@ async function offerAndLeave(bench: SshWorkbench, username: string, slow: SlowDi
   await closed;
 }
 
-test('threat 6: strangers at one address who offer keys and disconnect cause at most four questions to the directory at once, and others can log in', async (context) => {
+test('threat 6: strangers at one address who offer keys and disconnect cause at most four questions to the user directory at once, and others can log in', async (context) => {
   const slow = new SlowDirectory();
   const directory = new CachedDirectory(slow, { cacheMs: 60_000, limitMs: 5000 });
   const bench = await SshWorkbench.open({ directory });

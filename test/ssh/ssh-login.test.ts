@@ -75,7 +75,7 @@ test('threat 19: an SSH login with an RSA signature over SHA-1 is refused', asyn
   assert.equal(await logInWith(bench.port, { ...key, algorithm: 'rsa-sha2-256', hash: 'sha256' }), true);
 });
 
-test('threat 19: a short RSA key is refused at the login, although the directory lists it', async () => {
+test('threat 19: an RSA key of 1024 bits cannot log in over SSH, although the user directory lists it', async () => {
   const pem = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({
     type: 'pkcs1',
     format: 'pem',
@@ -201,7 +201,7 @@ test('an SSH client that offers too many keys sees how to offer the right one', 
   assert.match(stderr, /IdentitiesOnly=yes/);
 });
 
-test('threat 6: if the directory fails, nobody can log in, and no refusal says that a key is wrong', async () => {
+test('threat 6: if the user directory fails, nobody can log in over SSH, and no refusal says that a key is wrong', async () => {
   await writeFile(bench.path('directory.yaml'), 'users:\n  alice: {keys: [\n');
   const broken = await bench.ssh('alice', 'alice', ['tools']);
   assert.equal(broken.code, 255);
@@ -239,7 +239,7 @@ test('threat 6: a login that is refused because too many other logins wait gets 
   }
 });
 
-test('threat 9: failed SSH logins slow down only clients that fail, never a client that proves its key', async () => {
+test('threat 9: after eight failed logins, a wrong SSH key is refused with the reason, and the person’s own key still logs in', async () => {
   for (let index = 0; index < 8; index += 1) bench.throttle.failed('alice', '127.0.0.1');
   const failed = await bench.ssh('alice', 'stranger', []);
   assert.equal(failed.code, 255);

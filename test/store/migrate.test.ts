@@ -49,7 +49,7 @@ test('threat 87: the refusal of a store with a newer schema names both schema nu
   database.close();
 });
 
-test('a migrated deployment from a schema without requests has no request, and is otherwise unchanged', () => {
+test('an unfinished deployment from a schema without requests is still unfinished after the migration, and has no request', () => {
   const database = newDatabase();
   migrate(database, migrations.slice(0, 2));
   database.script(`INSERT INTO tools (name) VALUES ('wikibot');

@@ -60,7 +60,7 @@ function addFailed(folder: string, at: number): void {
   });
 }
 
-test('threat 83: whatever number of deployments a tool has, the store keeps a thousand, what is live and what can run', () => {
+test('threat 83: of 1103 deployments of a tool, the store keeps the newest 1000 and those that have a release or have not ended', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const old = now - 3 * DAY_MS;
   const first = new SqliteStore(folder, key);
@@ -80,7 +80,7 @@ test('threat 83: whatever number of deployments a tool has, the store keeps a th
   assert.equal(store.build('second')?.artifact?.id, 'second');
 });
 
-test('builds of the last day stay, because a limit counts them', () => {
+test('the store keeps all builds of the last day, because the daily limit on builds counts them', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   first.tool(wikibot);
@@ -91,12 +91,12 @@ test('builds of the last day stay, because a limit counts them', () => {
   assert.equal(store.buildStarts(wikibot, now - DAY_MS).length, MANY);
 });
 
-test('releases that the store has dropped are older than all that a start misses', () => {
+test('if the store keeps 1000 releases of a tool, missing older releases count as dropped; if it keeps fewer, none counts as dropped', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   addLive(first, 'live', now);
   first.close();
-  // The live release is v1. The older releases follow it here, so that it needs a higher number.
+  // The live release is v1. Older releases are added below, so the live release gets a higher number first.
   const later = new DatabaseSync(join(folder, 'store.sqlite'));
   later.exec(
     `UPDATE releases SET version = ${MANY + 1}; UPDATE tools SET live_version = ${MANY + 1}, last_version = ${MANY + 1}`,

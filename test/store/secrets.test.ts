@@ -67,8 +67,8 @@ test('encrypting the same value twice gives different results', () => {
 for (const { name, context } of [
   { name: 'another tool', context: ['other', 'v1'] },
   { name: 'another release', context: ['wikibot', 'v2'] },
-  { name: 'the words joined differently', context: ['wikibotv1'] },
-  { name: 'no context', context: [] },
+  { name: 'the context wikibotv1', context: ['wikibotv1'] },
+  { name: 'an empty context', context: [] },
 ]) {
   test(`an encrypted value of wikibot v1 cannot be decrypted as a value of ${name}`, () => {
     const sealed = key.encrypt('value', ['wikibot', 'v1']);

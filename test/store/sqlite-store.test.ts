@@ -71,7 +71,7 @@ test('no file of the store contains a config var without encryption', () => {
   isClean();
 });
 
-test('an encrypted value that is copied to another tool or release is refused', () => {
+test('the encrypted config vars of a release cannot be read if they are copied to another release', () => {
   const folder = newFolder();
   const store = new SqliteStore(folder, key);
   store.addDeployment(deploymentOf('d1'));

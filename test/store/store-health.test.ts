@@ -42,7 +42,7 @@ for (const { what, command } of [
     command: 'dd if=/dev/urandom of=store.sqlite bs=4096 seek=1 count=20 conv=notrunc',
   },
 ]) {
-  test(`threat 83: a store that ${what} under the server is reported as damaged`, async () => {
+  test(`threat 83: a store that ${what} while the server runs is reported as damaged`, async () => {
     const { folder, store } = settledStore();
     assert.equal(new StoreHealth(store).complaint(), null);
     await execa('sh', ['-c', command], { cwd: folder });
@@ -60,7 +60,7 @@ test('a thousand health checks at once test the store only once', () => {
   assert.equal(count, 2);
 });
 
-test('threat 83: if a check of the whole store is slow on a busy disk, the next check comes a minute later', (context) => {
+test('threat 83: a check of the whole store that took 2 s on a busy disk is made again a minute later', (context) => {
   let now = 1000;
   context.mock.method(performance, 'now', () => now);
   let count = 0;

@@ -17,7 +17,7 @@ import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { alice } from './alice.ts';
 
-/** A directory in memory with the maintainers of each tool. */
+/** A user directory in memory with the maintainers of each tool. */
 class ListedDirectory implements Directory {
   readonly tools = new Map<string, DirectoryTool>();
 

@@ -138,7 +138,7 @@ export class TestServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** The seconds of processor time that the server's event loop has used. Other programs cannot make them more. */
+  /** The seconds of processor time that the server's event loop has used, without the time of other programs. */
   get processorSeconds(): number {
     const [ran] = readFileSync(`/proc/${this.pid}/task/${this.pid}/schedstat`, 'utf8').split(' ');
     return Number(ran) / 1e9;

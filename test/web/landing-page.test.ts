@@ -21,7 +21,7 @@ test('browsers get the landing page as HTML and other clients as text, with the 
   }
 });
 
-test('threat 94: headers of the landing page forbid scripts, frames and content sniffing', async (context) => {
+test('threat 94: the headers of the landing page forbid scripts and frames, and its style sheet is served as CSS', async (context) => {
   const door = await openDoor(context);
   const page = await fetch(door.url, { headers: { accept: 'text/html' } });
   const policy = page.headers.get('content-security-policy') ?? '';
@@ -37,13 +37,13 @@ test('threat 94: headers of the landing page forbid scripts, frames and content 
   assert.match(sheet.headers.get('content-type') ?? '', /^text\/css/);
 });
 
-test('threat 92: values of settings are escaped on the landing page', () => {
+test('threat 92: the name of the deploy branch is escaped on the landing page', () => {
   const html = landingHtml({ ...facts, deployBranch: `<img src=x onerror='a("&")'>` });
   assert.doesNotMatch(html, /<img/);
   assert.match(html, /&lt;img src=x onerror=&#39;a\(&quot;&amp;&quot;\)&#39;&gt;/);
 });
 
-test('the landing page is not sent again if it has not changed', async (context) => {
+test('the landing page is not sent again to a client that has it, and HEAD tells its length', async (context) => {
   const door = await openDoor(context);
   const first = await fetch(door.url);
   const etag = first.headers.get('etag') ?? '';

@@ -54,12 +54,12 @@ test('user names of digits stay as they are written in directory.yaml, also afte
 
 for (const [what, text, expected] of [
   [
-    'an alias of nothing',
+    'an alias without an anchor',
     'users:\n  alice: {}\ntools:\n  hello: { maintainers: *team }\n',
     /line 4: .*&team/,
   ],
   [
-    'aliases of aliases of aliases',
+    'aliases of aliases, which together stand for millions of values,',
     `users:\n  alice: {}\nx: ${'abcdefgh'.replaceAll(/./g, (name, at) => `${at === 0 ? '[' : ','} &${name} [${`*${'abcdefgh'[at - 1] ?? 'z'},`.repeat(9)}]`).replace(/\*z,/g, '1,')}]\n`,
     /error in line/,
   ],
@@ -72,7 +72,7 @@ for (const [what, text, expected] of [
   });
 }
 
-test('a directory.yaml that is a symbolic link stays a link, and its target is changed', async () => {
+test('an edit of a directory.yaml that is a symbolic link changes the file behind the link, and the link stays', async () => {
   const real = join(folder, 'real.yaml');
   await rename(path, real);
   await symlink(real, path);
@@ -102,7 +102,7 @@ test('if the disk is full, an edit of directory.yaml fails with ENOSPC and leave
   }
 });
 
-test('an old lock of directory.yaml is broken even if its process number is in use again; a new lock is respected', async () => {
+test('a lock of directory.yaml does not stop an edit if it is two minutes old, even if its process number is in use; a new lock does', async () => {
   const lock = `${path}.lock`;
   await writeFile(lock, '1\n');
   await assert.rejects(file.addTool('hello', ['alice']), { code: 'FILE_BUSY' });

@@ -51,7 +51,7 @@ test('a new user with a key and a password logs in with both', async () => {
   assert.equal((await directory.identifyByPassword('bob', 'open sesame', signal))?.uid, 'bob');
 });
 
-test('a running server sees an edit of directory.yaml, and comments and file mode stay', async () => {
+test('an open FileDirectory sees an edit of directory.yaml, and the edit keeps comments and the file mode', async () => {
   const directory = new FileDirectory(path);
   assert.deepEqual(await directory.toolsOf('alice', signal), []);
   await file.addTool('hello', ['alice']);
@@ -109,48 +109,60 @@ test('adding an existing tool again adds maintainers; the tool can be removed', 
 const sk = 'sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIA me@yubikey';
 for (const { name, edit, code } of [
   {
-    name: 'garbage for a key',
+    name: 'a user whose key is garbage',
     edit: () => file.addUser({ name: 'bob', keyLines: ['hello'] }),
     code: 'BAD_KEY',
   },
   {
-    name: 'a cut-off key',
+    name: 'a user whose key is cut off',
     edit: () => file.addUser({ name: 'bob', keyLines: [laptop.slice(0, 50)] }),
     code: 'BAD_KEY',
   },
-  { name: 'a hardware key', edit: () => file.addUser({ name: 'bob', keyLines: [sk] }), code: 'BAD_KEY' },
   {
-    name: 'options',
+    name: 'a user with the key of a security device',
+    edit: () => file.addUser({ name: 'bob', keyLines: [sk] }),
+    code: 'BAD_KEY',
+  },
+  {
+    name: 'a user whose key has options before it',
     edit: () => file.addUser({ name: 'bob', keyLines: [`no-pty ${laptop}`] }),
     code: 'BAD_KEY',
   },
   {
-    name: 'a DSA key',
+    name: 'a user with a DSA key',
     edit: () => file.addUser({ name: 'bob', keyLines: ['ssh-dss AAAAB3NzaC1kc3MAAACBAP'] }),
     code: 'BAD_KEY',
   },
   {
-    name: 'a private key',
+    name: 'a user with a private key',
     edit: () => file.addUser({ name: 'bob', keyLines: ['-----BEGIN OPENSSH PRIVATE KEY-----'] }),
     code: 'BAD_KEY',
   },
   {
-    name: 'a short password',
+    name: 'a user with a password of seven characters',
     edit: () => file.addUser({ name: 'bob', password: '1234567' }),
     code: 'SHORT_PASSWORD',
   },
-  { name: 'a user who is there', edit: () => file.addUser({ name: 'alice' }), code: 'USER_EXISTS' },
-  { name: 'a name with a slash', edit: () => file.addUser({ name: '../etc' }), code: 'BAD_USER_NAME' },
   {
-    name: 'a name that is a tool’s login',
+    name: 'an existing user, without a key or password',
+    edit: () => file.addUser({ name: 'alice' }),
+    code: 'USER_EXISTS',
+  },
+  { name: 'a user name with a slash', edit: () => file.addUser({ name: '../etc' }), code: 'BAD_USER_NAME' },
+  {
+    name: 'a user name that is the login name of a tool',
     edit: () => file.addUser({ name: 'tools.x' }),
     code: 'BAD_USER_NAME',
   },
-  { name: 'an unknown user', edit: () => file.removeUser('bob'), code: 'NO_USER' },
-  { name: 'an unknown maintainer', edit: () => file.addTool('hello', ['bob']), code: 'NO_USER' },
-  { name: 'a tool without maintainer', edit: () => file.addTool('hello', []), code: 'NO_MAINTAINER' },
-  { name: 'a bad tool name', edit: () => file.addTool('Hello', ['alice']), code: 'BAD_TOOL_NAME' },
-  { name: 'an unknown tool', edit: () => file.removeTool('hello'), code: 'NO_TOOL' },
+  { name: 'the removal of an unknown user', edit: () => file.removeUser('bob'), code: 'NO_USER' },
+  { name: 'a tool with an unknown maintainer', edit: () => file.addTool('hello', ['bob']), code: 'NO_USER' },
+  { name: 'a tool without a maintainer', edit: () => file.addTool('hello', []), code: 'NO_MAINTAINER' },
+  {
+    name: 'a tool name with a capital letter',
+    edit: () => file.addTool('Hello', ['alice']),
+    code: 'BAD_TOOL_NAME',
+  },
+  { name: 'the removal of an unknown tool', edit: () => file.removeTool('hello'), code: 'NO_TOOL' },
 ]) {
   test(`an edit of directory.yaml is refused and changes nothing: ${name}`, async () => {
     const before = await readFile(path, 'utf8');
@@ -159,7 +171,7 @@ for (const { name, edit, code } of [
   });
 }
 
-test('an RSA key of 1024 bits is refused', async () => {
+test('a user with an RSA key of 1024 bits is not added to directory.yaml', async () => {
   const { generateKeyPairSync } = await import('node:crypto');
   const pem = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey.export({
     type: 'pkcs1',
@@ -171,7 +183,7 @@ test('an RSA key of 1024 bits is refused', async () => {
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [line] }), /fewer than 2048 bits/);
 });
 
-test('a broken directory.yaml is not edited', async () => {
+test('an edit of a broken directory.yaml fails with DIRECTORY_BROKEN', async () => {
   await writeFile(path, 'users:\n  alice: [\n');
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [laptop] }), { code: 'DIRECTORY_BROKEN' });
 });
@@ -188,7 +200,7 @@ test('simultaneous edits of directory.yaml are all kept', async () => {
   assert.deepEqual([...(await file.list()).users.keys()].sort(), ['alice', ...names].sort());
 });
 
-test('threat 51: the lock of directory.yaml is broken if its process is dead', async () => {
+test('threat 51: a lock of directory.yaml does not stop an edit if the process that made the lock is dead', async () => {
   const dead = spawnSync('true').pid;
   await writeFile(`${path}.lock`, `${dead}\n`);
   await file.addTool('hello', ['alice']);
@@ -216,7 +228,7 @@ test('the first start makes a user who can log in, and a second start does not c
   assert.equal(await readFile(fresh, 'utf8'), before);
 });
 
-test('generated passwords are all different and easy to type', () => {
+test('100 generated passwords are all different, and have no letters or digits that look alike', () => {
   const passwords = new Set(Array.from({ length: 100 }, generatePassword));
   assert.equal(passwords.size, 100);
   for (const password of passwords) assert.match(password, /^([a-hjkmnp-z02-9]{5}-){3}[a-hjkmnp-z02-9]{5}$/);

@@ -57,10 +57,10 @@ async function refusalOf(text: string): Promise<DeployError> {
 }
 
 for (const { name, text, line, detail } of [
-  { name: 'not YAML', text: 'users:\n  alice: {\n', line: 3, detail: /./ },
-  { name: 'a tab', text: 'users:\n  alice:\n\tkeys: []\n', line: 3, detail: /tab/i },
-  { name: 'a misspelt word', text: 'users:\n  alice:\n    key: []\n', line: 2, detail: /key/ },
-  { name: 'keys that are no list', text: 'users:\n  alice:\n    keys: x\n', line: 3, detail: /array/ },
+  { name: 'invalid YAML', text: 'users:\n  alice: {\n', line: 3, detail: /./ },
+  { name: 'a tab before a field', text: 'users:\n  alice:\n\tkeys: []\n', line: 3, detail: /tab/i },
+  { name: 'a misspelt field', text: 'users:\n  alice:\n    key: []\n', line: 2, detail: /key/ },
+  { name: 'keys that are not a list', text: 'users:\n  alice:\n    keys: x\n', line: 3, detail: /array/ },
   {
     name: 'a clear-text password',
     text: 'users:\n  alice:\n    password: hunter2\n',
@@ -73,22 +73,27 @@ for (const { name, text, line, detail } of [
     line: 3,
     detail: /scrypt/,
   },
-  { name: 'one name twice', text: 'users:\n  alice: {}\n  Alice: {}\n', line: 3, detail: /twice/ },
-  { name: 'the same key twice', text: 'users:\n  alice: {}\n  alice: {}\n', line: 3, detail: /unique/ },
+  {
+    name: 'two user names that differ only in a capital letter',
+    text: 'users:\n  alice: {}\n  Alice: {}\n',
+    line: 3,
+    detail: /twice/,
+  },
+  { name: 'the same user twice', text: 'users:\n  alice: {}\n  alice: {}\n', line: 3, detail: /unique/ },
   {
     name: 'a reserved user name',
     text: 'users:\n  alice: {}\n  tools.x: {}\n',
     line: 3,
     detail: /user name/,
   },
-  { name: 'a bad tool name', text: 'tools:\n  a: {}\n  ../b: {}\n', line: 3, detail: /tool name/ },
+  { name: 'an invalid tool name', text: 'tools:\n  a: {}\n  ../b: {}\n', line: 3, detail: /tool name/ },
   {
-    name: 'a bad maintainer',
+    name: 'an invalid maintainer name',
     text: 'tools:\n  a:\n    maintainers:\n    - x\n    - a/b\n',
     line: 5,
     detail: /user name/,
   },
-  { name: 'another table', text: 'users: {}\ngroups: {}\n', line: 1, detail: /groups/ },
+  { name: 'an unknown section', text: 'users: {}\ngroups: {}\n', line: 1, detail: /groups/ },
 ] as const) {
   test(`threat 6: a directory.yaml with ${name} is reported as an outage with line ${line}, not as a wrong password`, async () => {
     const error = await refusalOf(text);
@@ -99,7 +104,7 @@ for (const { name, text, line, detail } of [
   });
 }
 
-test('user names such as __proto__ and constructor are names like all others', async () => {
+test('user names that are also properties of JavaScript objects, such as constructor, are treated like all other names', async () => {
   const path = join(folder, 'odd.yaml');
   await writeFile(
     path,

@@ -12,7 +12,7 @@ const hello = toolName('hello') ?? assert.fail();
 const key = { algorithm: 'ssh-ed25519', blob: Buffer.from('a key') };
 const alice: Identity = { uid: 'alice', onlyTool: null };
 
-/** A fake directory. It counts the questions, and answers with its fields as soon as `gate` resolves. */
+/** A fake user directory. It counts the questions, and answers with its fields as soon as `gate` resolves. */
 class SlowDirectory implements Directory {
   asked = 0;
   identity: Identity | null = alice;
@@ -108,7 +108,7 @@ test('a lookup of a tool that must be fresh asks LDAP, and the new answer replac
   assert.equal(slow.asked, 2);
 });
 
-test('a refusal never comes from the cache: a new maintainer has access at once', async () => {
+test('a refusal never comes from the LDAP cache: a new maintainer has access at once', async () => {
   const { slow, directory } = cached();
   const who = {
     door: 'ssh',
@@ -131,7 +131,7 @@ test('a refusal never comes from the cache: a new maintainer has access at once'
   await deploy('bob');
 });
 
-test('the age of a cached answer counts from the question, not from the answer', async () => {
+test('the age of a cached LDAP answer counts from the question to LDAP, not from its answer', async () => {
   const { slow, clock, directory } = cached();
   const { promise, resolve } = Promise.withResolvers<void>();
   slow.gate = promise;
@@ -157,13 +157,13 @@ test('if one of several waiting callers gives up, the others still get LDAP’s 
   assert.equal((await stays)?.name, hello);
 });
 
-test('threat 6: nobody waits longer than ldap_time for an LDAP server that never answers', async () => {
+test('threat 6: if an LDAP server never answers, a lookup of a tool fails after ldap_time', async () => {
   const { slow, directory } = cached(60_000, 50);
   slow.gate = new Promise(() => undefined);
   await assert.rejects(directory.findTool(hello, signal), { code: 'DIRECTORY_UNAVAILABLE' });
 });
 
-test('an answer for one name and password, or one key, is not used for another', async () => {
+test('a cached LDAP answer for one user name with a password or key is not used for another name, password or key', async () => {
   const { slow, directory } = cached();
   await directory.identifyByPassword('alice', 'one', signal);
   await directory.identifyByPassword('alice', 'two', signal);
@@ -176,7 +176,7 @@ test('an answer for one name and password, or one key, is not used for another',
   assert.equal(slow.asked, 6);
 });
 
-test('threat 1: an empty password is refused without asking the directory', async () => {
+test('threat 1: an empty password is refused without asking LDAP', async () => {
   const { slow, directory } = cached();
   assert.equal(await directory.identifyByPassword('alice', '', signal), null);
   assert.equal(slow.asked, 0);

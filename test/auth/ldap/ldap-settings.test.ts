@@ -57,23 +57,43 @@ test('threat 7: without TLS, only LDAP servers on this machine are allowed, unle
 });
 
 for (const [name, given, message] of [
-  ['no server', {}, /ldap_servers is empty/],
-  ['a server of another kind', { ldap_servers: 'https://a' }, /"https:\/\/a", which is no LDAP server/],
-  ['a server that is no address', { ldap_servers: 'ldap.example.org' }, /no LDAP server/],
+  ['an empty ldap_servers', {}, /ldap_servers is empty/],
+  [
+    'a server with an https: address',
+    { ldap_servers: 'https://a' },
+    /"https:\/\/a", which is no LDAP server/,
+  ],
+  [
+    'a server without ldaps: or ldap: before its name',
+    { ldap_servers: 'ldap.example.org' },
+    /no LDAP server/,
+  ],
   ['a server with a path', { ldap_servers: 'ldaps://a/dc=x??sub' }, /no LDAP server/],
   ['a server with a password', { ldap_servers: 'ldaps://cn:pw@a' }, /no LDAP server/],
-  ['a CA file that is not there', { ...ldaps, ldap_ca: '/nowhere.pem' }, /\/nowhere\.pem .*ldap_ca.*ENOENT/],
+  ['a missing CA file', { ...ldaps, ldap_ca: '/nowhere.pem' }, /\/nowhere\.pem .*ldap_ca.*ENOENT/],
   ['an empty CA file', { ...ldaps, ldap_ca: 'FOLDER/empty' }, /ldap_ca holds no certificate/],
   ['a CA file without a certificate', { ...ldaps, ldap_ca: 'FOLDER/secret' }, /ldap_ca holds no certificate/],
-  ['a name without a password', { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' }, /only one is there/],
-  ['a password without a name', { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' }, /only one is there/],
   [
-    'threat 1: an empty password of the account that searches',
+    'ldap_bind_dn without ldap_bind_password_file',
+    { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' },
+    /only one is there/,
+  ],
+  [
+    'ldap_bind_password_file without ldap_bind_dn',
+    { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' },
+    /only one is there/,
+  ],
+  [
+    'threat 1: an empty password for ldap_bind_dn',
     { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x', ldap_bind_password_file: 'FOLDER/empty' },
     /empty first line/,
   ],
-  ['a base that is no distinguished name', { ...ldaps, ldap_people: 'people' }, /ldap_people is "people"/],
-  ['an invalid filter', { ...ldaps, ldap_tools_filter: '(cn=a' }, /ldap_tools_filter/],
+  [
+    'a search base that is not a distinguished name',
+    { ...ldaps, ldap_people: 'people' },
+    /ldap_people is "people"/,
+  ],
+  ['an invalid search filter', { ...ldaps, ldap_tools_filter: '(cn=a' }, /ldap_tools_filter/],
 ] as const) {
   test(`${name} is refused as an LDAP setting, with the reason`, async () => {
     await assert.rejects(read(given), { name: 'DeployError', code: 'BAD_SETTING', message });

@@ -47,13 +47,13 @@ test('threat 1: an empty password is refused although the LDAP server would acce
 });
 
 for (const { name, login } of [
-  { name: 'a filter that fits everybody', login: 'alice*' },
-  { name: 'a filter in a filter', login: 'alice)(uid=*' },
-  { name: 'a closed filter', login: '*)(objectClass=*))(|(uid=*' },
+  { name: 'a wildcard', login: 'alice*' },
+  { name: 'another condition for the filter', login: 'alice)(uid=*' },
+  { name: 'the end of the filter and another filter', login: '*)(objectClass=*))(|(uid=*' },
   { name: 'a null byte', login: 'alice\u0000' },
-  { name: 'an escape', login: 'ali\\63e' },
+  { name: 'an LDAP escape', login: 'ali\\63e' },
 ]) {
-  test(`threat 2: a user name with ${name} is only a value in the LDAP search`, async () => {
+  test(`threat 2: a user name with ${name} finds no person in LDAP`, async () => {
     await alice();
     assert.equal(await byKey(login), null);
     assert.equal(await byPassword(login), null);
@@ -62,13 +62,13 @@ for (const { name, login } of [
 }
 
 for (const login of ['alice,ou=people', 'alice+cn=x', 'alice\\2cou=x', 'uid=alice']) {
-  test(`threat 3: nobody can log in with the user name ${login}`, async () => {
+  test(`threat 3: nobody can log in with a password and the user name ${login}`, async () => {
     await alice();
     assert.equal(await byPassword(login), null);
   });
 }
 
-test('threat 3: the password is checked against the LDAP entry that the search found, whatever the entry is called', async () => {
+test('threat 3: a person whose LDAP entry has special characters in its name can log in and maintain a tool', async () => {
   const dn = `cn=Smith\\, \\"Al\\" \\+ Co\\3D\\2B,ou=people,${BASE}`;
   await slapd.add(dn, {
     objectClass: ['inetOrgPerson', 'posixAccount', 'ldapPublicKey'],
@@ -149,7 +149,7 @@ test('threat 8: a maintainer who is removed or disabled in LDAP no longer counts
   assert.deepEqual(await maintainers(), []);
 });
 
-test('threat 10: all spellings of a user name mean the same person', async () => {
+test('threat 10: a user name means the same person with capital letters and with spaces around it', async () => {
   await addPerson(slapd, 'Bob', { keys: [key], password: 'correct horse' });
   await addTool(slapd, 'hello', [`UID=bob , OU=People,${BASE}`]);
   for (const login of ['bob', 'Bob', ' BOB ']) {
@@ -185,14 +185,14 @@ for (const cn of [
 const closed: readonly (readonly [string, Attributes])[] = [
   ['locked for good', { pwdAccountLockedTime: '000001010000Z' }],
   ['locked since yesterday', { pwdAccountLockedTime: stamp(Date.now() - DAY_MS) }],
-  ['under the policy “disabled”', { pwdPolicySubentry: `cn=disabled,ou=ppolicies,${BASE}` }],
-  ['with Toolforge’s shell for disabled tools', { loginShell: '/bin/disabledtoolshell' }],
-  ['with /bin/false', { loginShell: '/bin/false' }],
-  ['with nologin', { loginShell: '/usr/sbin/nologin' }],
+  ['closed by the policy “disabled”', { pwdPolicySubentry: `cn=disabled,ou=ppolicies,${BASE}` }],
+  ['closed by Toolforge’s shell for disabled tools', { loginShell: '/bin/disabledtoolshell' }],
+  ['closed by the shell /bin/false', { loginShell: '/bin/false' }],
+  ['closed by the shell nologin', { loginShell: '/usr/sbin/nologin' }],
   ['expired', { shadowExpire: String(Math.floor(Date.now() / DAY_MS) - 1) }],
 ];
 for (const [name, attributes] of closed) {
-  test(`threat 12: login to an account that is ${name} is refused`, async () => {
+  test(`threat 12: a person whose LDAP account is ${name} cannot log in, and is not a maintainer`, async () => {
     await alice(attributes);
     await addTool(slapd, 'hello', [personDn('alice')]);
     assert.equal(await byKey('alice'), null);
@@ -203,7 +203,7 @@ for (const [name, attributes] of closed) {
     assert.deepEqual((await directory.findTool(hello, signal))?.maintainers, new Set());
   });
 
-  test(`threat 12: a tool whose account is ${name} is disabled, and its own key and password give no access`, async () => {
+  test(`threat 12: a tool whose LDAP account is ${name} is disabled, and its own key and password give no access`, async () => {
     await addPerson(slapd, 'bob');
     await addTool(slapd, 'hello', [personDn('bob')]);
     await addAccount(slapd, 'hello', { keys: [key], password: 'correct horse', ...attributes });
@@ -219,14 +219,14 @@ for (const [name, attributes] of [
   ['never expires', { shadowExpire: '-1' }],
   ['has another policy', { pwdPolicySubentry: `cn=default,ou=ppolicies,${BASE}` }],
 ] as const) {
-  test(`a person can log in to an account that ${name}`, async () => {
+  test(`a person whose LDAP account ${name} can log in`, async () => {
     await alice(attributes);
     assert.equal(await byKey('alice'), 'alice');
     assert.equal(await byPassword('alice'), 'alice');
   });
 }
 
-test('threat 12: a temporary lock ends after ldap_lockout_time, and a permanent lock does not', async () => {
+test('threat 12: a temporary lock of an LDAP account ends after ldap_lockout_time, and a permanent lock does not', async () => {
   const patient = await openOn(slapd, { ldap_lockout_time: '600' });
   const asked = () => patient.identifyByKey('alice', offered(key), signal);
   await alice({ pwdAccountLockedTime: stamp(Date.now() - 300_000) });
@@ -238,7 +238,7 @@ test('threat 12: a temporary lock ends after ldap_lockout_time, and a permanent 
   await patient.close();
 });
 
-test('threat 13: invalid values of sshPublicKey do not hide a valid key', async () => {
+test('threat 13: invalid values of sshPublicKey do not hide a valid key, and give no access', async () => {
   const stranger = makeKey(folder, 'stranger');
   const bytes = Buffer.from([0xff, 0xfe, 0x00, 0x80]);
   await slapd.edit((client) =>

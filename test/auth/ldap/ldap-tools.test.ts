@@ -50,7 +50,7 @@ for (const [form, member] of [
   ['its group', groupDn('inner')],
   ['its account, in capitals', `UID=Tools.INNER,ou=people,ou=servicegroups,${BASE}`],
 ] as const) {
-  test(`if a tool is a member of another tool (by ${form}), its maintainers also maintain the other tool`, async () => {
+  test(`if a tool is a member of another tool (by ${form}), the maintainers of the member also maintain the other tool`, async () => {
     await addTool(slapd, 'outer', [personDn('alice'), member]);
     await addTool(slapd, 'inner', [personDn('bob')]);
     assert.deepEqual(await maintainers('outer'), ['alice', 'bob']);
@@ -70,7 +70,7 @@ test('tools that are members of each other do not cause an endless search', asyn
   assert.deepEqual(await directory.toolsOf('alice', signal), ['a', 'b', 'c']);
 });
 
-test('tools that are members of tools are followed for eight steps', async () => {
+test('a maintainer counts through seven tools that are each a member of the next tool, but not through twelve', async () => {
   const last = 12;
   for (let at = 0; at < last; at += 1) await addTool(slapd, `t${at}`, [accountDn(`t${at + 1}`)]);
   await addTool(slapd, `t${last}`, [personDn('alice')]);
@@ -78,7 +78,7 @@ test('tools that are members of tools are followed for eight steps', async () =>
   assert.deepEqual(await maintainers('t0'), []);
 });
 
-test('threat 12: maintainers of a disabled tool do not count for other tools', async () => {
+test('threat 12: if a disabled tool is a member of another tool, its maintainers do not maintain the other tool', async () => {
   await addTool(slapd, 'outer', [accountDn('inner')]);
   await addTool(slapd, 'inner', [personDn('bob')]);
   await addAccount(slapd, 'inner', { loginShell: '/bin/disabledtoolshell' });
@@ -86,7 +86,7 @@ test('threat 12: maintainers of a disabled tool do not count for other tools', a
   assert.deepEqual(await directory.toolsOf('bob', signal), ['inner']);
 });
 
-test('members of a tool that are missing, in another tree or have invalid names are ignored', async () => {
+test('members of a tool that are missing, are in another LDAP tree or have invalid names are ignored', async () => {
   await slapd.add(`uid=alice,ou=profile,${BASE}`, { objectClass: 'account', uid: 'alice' });
   await addTool(slapd, 'hello', [
     `uid=alice,ou=profile,${BASE}`,
@@ -100,7 +100,7 @@ test('members of a tool that are missing, in another tree or have invalid names 
   await slapd.edit((client) => client.del(`uid=alice,ou=profile,${BASE}`));
 });
 
-test('all maintainers of a tool are found, even several hundred', async () => {
+test('all 230 maintainers of a tool are found in LDAP', async () => {
   const names = Array.from({ length: 230 }, (_, at) => `person${at}`);
   await Promise.all(names.map((name) => addPerson(slapd, name)));
   await addTool(slapd, 'big', names.map(personDn));
@@ -128,7 +128,7 @@ test('a key that a tool shares with a maintainer counts as the maintainer’s ke
   assert.deepEqual(await byKey('git', alices), { uid: 'alice', onlyTool: null });
 });
 
-test('a key of two tools cannot log in as git, but can log in with each tool’s name', async () => {
+test('a key of two tools cannot log in as git, but can log in with the login name of a tool', async () => {
   for (const name of ['one', 'two']) {
     await addTool(slapd, name, [personDn('alice')]);
     await addAccount(slapd, name, { keys: [tools] });
@@ -203,7 +203,7 @@ test('the key of a removed person cannot log in as git, even if the server’s i
   await remembering.close();
 });
 
-test('toolsOf and findTool agree about maintainers eight steps away', async () => {
+test('toolsOf and findTool agree: a maintainer counts through eight tools that are each a member of the next, but not through nine', async () => {
   const chain = Array.from({ length: 10 }, (_, step) => `step${step}`);
   for (const [step, name] of chain.entries()) {
     const inner = chain[step + 1];

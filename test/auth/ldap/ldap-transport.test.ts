@@ -50,7 +50,7 @@ async function directoryWith(
   }
 }
 
-describe('certificates', () => {
+describe('certificates of LDAP servers', () => {
   for (const [name, settings] of [
     ['ldaps', (port: number) => ({ ldap_servers: `ldaps://127.0.0.1:${port}` })],
     ['StartTLS', (port: number) => ({ ldap_servers: `ldap://127.0.0.1:${port}` })],
@@ -133,7 +133,7 @@ async function withResult(result: number, work: (port: number) => Promise<void>)
   }
 }
 
-describe('refused passwords', () => {
+describe('passwords that LDAP refuses', () => {
   for (const [name, result] of [
     ['unwillingToPerform (53)', 53],
     ['constraintViolation (19)', 19],
@@ -158,9 +158,9 @@ describe('StartTLS', () => {
   const injected = Buffer.concat([TLS_MAY_BEGIN, Buffer.from('3081f0020102617f0a010004000478', 'hex')]);
   const answers: readonly [string, (socket: Socket) => void][] = [
     ['that a server refuses', (socket) => socket.write(NO_TLS)],
-    ['whose answer is followed by more in clear', (socket) => socket.write(injected)],
+    ['whose answer is followed by more clear text', (socket) => socket.write(injected)],
     [
-      'that is answered in two parts and then by no TLS',
+      'whose answer comes in two parts, before something that is not TLS',
       (socket) => {
         socket.write(TLS_MAY_BEGIN.subarray(0, 5));
         setImmediate(() => socket.write(TLS_MAY_BEGIN.subarray(5), () => socket.write('this is no TLS')));
@@ -195,7 +195,7 @@ describe('StartTLS', () => {
   }
 });
 
-test('threat 6: many questions to a silent LDAP server fail in time, and the server is used again when it answers', async () => {
+test('threat 6: with an ldap_time of 1 s, 600 questions to a silent LDAP server fail within 2.5 s, and the server is used again when it answers', async () => {
   await directoryWith({ ldap_time: '1' }, async (directory) => {
     assert.equal(await logIn(directory), 'alice');
     slapd.freeze();
@@ -241,7 +241,7 @@ test('a restarted LDAP server is used again', async () => {
   }
 });
 
-describe('several servers', () => {
+describe('several LDAP servers', () => {
   const both = () => ({
     ldap_servers: `ldap://127.0.0.1:${slapd.port} ldap://127.0.0.1:${second.port}`,
     ldap_starttls: 'false',
@@ -275,7 +275,7 @@ describe('several servers', () => {
     });
   });
 
-  test('a password that one LDAP server refuses is not tried on the next server', async () => {
+  test('a password that the first LDAP server refuses is refused, even if the second server is stopped', async () => {
     await directoryWith(both(), async (directory) => {
       await second.stop();
       assert.equal(await directory.identifyByPassword('alice', 'wrong', signal), null);
@@ -284,7 +284,7 @@ describe('several servers', () => {
   });
 });
 
-describe('the account that searches', () => {
+describe('the account of ldap_bind_dn', () => {
   const file = () => join(slapd.folder, 'changing-password');
 
   test('if the password of ldap_bind_dn is wrong, logins report an outage; a corrected password needs no restart', async () => {
@@ -297,7 +297,7 @@ describe('the account that searches', () => {
     });
   });
 
-  test('threat 1: with an empty ldap_bind_password_file, the server does not bind anonymously', async () => {
+  test('threat 1: if ldap_bind_password_file becomes empty, a lookup of a tool reports an outage', async () => {
     await writeFile(file(), `${READER_PASSWORD}\n`);
     await directoryWith({ ldap_bind_password_file: file() }, async (directory) => {
       await writeFile(file(), '\n');

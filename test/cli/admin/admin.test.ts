@@ -54,7 +54,7 @@ class Office {
   }
 }
 
-test('user add without a key and password generates a password, shows it once and stores its hash', async () => {
+test('user add without a key or password generates a password, shows it once and stores its hash', async () => {
   const office = new Office();
   const { status, out } = await office.type(['user', 'add', 'Alice']);
   assert.equal(status, 0);
@@ -97,7 +97,7 @@ test('user add reads a password from standard input, never from the command line
   assert.match(wrong.err, /no flag --password\. It knows --key, --password-stdin/);
 });
 
-test('user add of an existing user does not change the password by itself', async () => {
+test('user add of an existing user is refused without a key or password, and reports no change for a key that the user has', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice', '--password-stdin'], 'the first');
   const before = readFileSync(office.path, 'utf8');
@@ -137,26 +137,26 @@ for (const { name, argv, input, status, says } of [
     says: /control characters/,
   },
   {
-    name: 'an endless password',
+    name: 'a password of 1025 characters',
     argv: ['alice', '--password-stdin'],
     input: 'x'.repeat(1025),
     status: 1,
     says: /1024/,
   },
   {
-    name: 'a key file that is not there',
+    name: 'a missing key file',
     argv: ['alice', '--key', '/nowhere.pub'],
     status: 1,
     says: /cannot be read/,
   },
-  { name: 'a name that cannot be one', argv: ['a:b'], status: 1, says: /cannot be a user name/ },
+  { name: 'an invalid user name', argv: ['a:b'], status: 1, says: /cannot be a user name/ },
   {
-    name: 'no name',
+    name: 'no user name',
     argv: [],
     status: 2,
     says: /user add needs NAME\..*\n.*Usage: npx toolforge-push user add NAME/,
   },
-  { name: 'two names', argv: ['alice', 'bob'], status: 2, says: /too many words/ },
+  { name: 'two user names', argv: ['alice', 'bob'], status: 2, says: /too many words/ },
 ]) {
   test(`user add with ${name} is refused and changes nothing`, async () => {
     const office = new Office();
@@ -175,7 +175,7 @@ for (const { name, text, says } of [
     says: /private key.*\n.*\.pub/,
   },
   { name: 'an empty file', text: '\n', says: /key file is empty/ },
-  { name: 'something else', text: 'hello\n', says: /not a public key/ },
+  { name: 'a text that is not a key', text: 'hello\n', says: /not a public key/ },
 ]) {
   test(`user add refuses ${name} as a key`, async () => {
     const office = new Office();
@@ -226,7 +226,7 @@ for (const { argv, status, says } of [
   { argv: ['tool', 'remove', 'wikibot'], status: 1, says: /There is no tool wikibot/ },
   { argv: ['user', 'remove', 'nobody'], status: 1, says: /There is no user nobody/ },
 ]) {
-  test(`the command ${argv.join(' ')} is refused`, async () => {
+  test(`the command ${argv.join(' ')} is refused: ${says.source}`, async () => {
     const office = new Office();
     const answer = await office.type(argv);
     assert.equal(answer.status, status);

@@ -87,7 +87,7 @@ test('a command on the local socket can answer without reading all of its input'
   assert.equal((await call(['a', '-'], endless())).status, 4);
 });
 
-test('if the client of a local command is gone, the command’s signal fires, and its writes end', {
+test('if the client of a local command is gone, the abort signal of the command fires, and its writes end', {
   timeout: 20_000,
 }, async () => {
   const ended = Promise.withResolvers<boolean>();
@@ -156,9 +156,9 @@ test('a bug in a local command is reported to the client as a fault of the serve
 });
 
 for (const { name, line } of [
-  { name: 'no JSON', line: 'ps wikibot' },
-  { name: 'no words', line: '{}' },
-  { name: 'words that are no text', line: '{"argv":[1]}' },
+  { name: 'text that is not JSON', line: 'ps wikibot' },
+  { name: 'an object without words', line: '{}' },
+  { name: 'a number in place of a word', line: '{"argv":[1]}' },
   { name: 'an unknown field', line: '{"argv":["ps"],"principal":"root"}' },
 ]) {
   test(`the local socket refuses a first line with ${name}`, async () => {
@@ -173,7 +173,7 @@ for (const { name, line } of [
   });
 }
 
-test('the local binary reports a missing server and a server that ends during a command with different codes', {
+test('the local binary has different error codes for a missing server and for a server that ends during a command', {
   timeout: 20_000,
 }, async () => {
   run = async ({ out, signal }) => {

@@ -14,7 +14,7 @@ async function spend(time: ReadingTime, key: string, ms: number): Promise<void> 
   }
 }
 
-test('a client is not slowed down for ordinary reading, even for a lot of it', async () => {
+test('a client is not slowed down for ordinary input, even for much of it', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let round = 0; round < 100; round++) {
     for (let piece = 0; piece < 50; piece++) time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, begun: 0 });
@@ -54,7 +54,7 @@ test('threat 55: a thousand addresses with cheap input do not slow down one addr
   assert.ok(waitMs < 500, `${waitMs} ms`);
 });
 
-test('if one read of a client’s input takes 8 ms, it is not counted, because of the garbage collector', async () => {
+test('a single read of a client’s input that takes 8 ms is not counted, because the garbage collector may have run meanwhile', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   time.spend('one', { spentMs: 8, bytes: KIB, begun: 0 });
   assert.equal(time.waitMs('one'), 0);

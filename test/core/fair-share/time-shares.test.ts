@@ -18,7 +18,7 @@ async function work(shares: TimeShares, name: string, ms: number, signal: AbortS
   return count * ms;
 }
 
-test('work takes no more than its part of the time, and starts at once if no other work came before it', async () => {
+test('background work whose part is 25 % takes less than 35 % of the time, and starts at once if no other work came before', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let isDone = false;
   const first = shares.run('one', () => {
@@ -32,7 +32,7 @@ test('work takes no more than its part of the time, and starts at once if no oth
   assert.ok(worked < 350, `${worked} of 1000 ms`);
 });
 
-test('if other programs have the processor during work, only the processor time of the work counts', async () => {
+test('if other programs have the processor during background work, only the processor time of the work counts', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   const startedAt = performance.now();
   // The program sleeps here instead of working, as if others had the processor.
@@ -43,7 +43,7 @@ test('if other programs have the processor during work, only the processor time 
   assert.ok(tookMs < 1500, `${tookMs} ms`);
 });
 
-test('threat 55: on a machine that is busy with other programs, waiting work lets the server serve others', async () => {
+test('threat 55: on a machine that is busy with other programs, waiting background work lets the server serve requests in between', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let [done, atTurn, most] = [0, 0, 0];
   const turns = setInterval(() => {

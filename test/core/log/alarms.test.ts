@@ -144,7 +144,7 @@ const PEOPLES: readonly { name: string; error: unknown }[] = [
   },
 ];
 
-describe('what an operator must mend is an alarm', () => {
+describe('alarms for an operator', () => {
   for (const { name, error, message } of OPERATORS) {
     test(`a trouble is logged once, with a fixed message and no secret: ${name}`, () => {
       const { log, lines, text } = listeningLog();
@@ -160,7 +160,7 @@ describe('what an operator must mend is an alarm', () => {
   }
 
   for (const { name, error } of PEOPLES) {
-    test(`an error that its person can fix is not logged as a trouble: ${name}`, () => {
+    test(`an error that a maintainer can fix is not logged as a trouble: ${name}`, () => {
       const { log, lines } = listeningLog();
       assert.equal(alarmAbout(log, error, { tool: 'wikibot' }), false);
       assert.deepEqual(lines, []);
@@ -226,7 +226,7 @@ describe('what an operator must mend is an alarm', () => {
   });
 });
 
-test('a failure that does not end a deployment is logged as one error; if it is a trouble, as this trouble', () => {
+test('a failure that does not end a deployment is logged as an error, or as a warning beside an alarm about its cause', () => {
   const { log, lines } = listeningLog();
   const lacking = refusalOf(answer(403, 'jobs is forbidden: User "push" cannot delete resource "jobs"'));
   for (const error of [lacking, lacking, new Error('odd')])

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { OutputLines } from '../../../src/builder/output-lines.ts';
 import { masking } from '../../../src/core/masking/masking.ts';
 
-test('threat 63: base64 and URL-encoded forms and single lines of a value are masked', async () => {
+test('threat 63: the base64 form, the URL-encoded form and single lines of a config var’s value are masked', async () => {
   const mask = await masking({ KEY: 'line one\nline/two!' });
   for (const form of [
     'line/two!',
@@ -21,7 +21,7 @@ test('threat 63: if one secret contains another, the longer secret is masked', a
   assert.equal(mask('secret-and-more secret'), '[config var B] [config var A]');
 });
 
-test('a value with characters that are special in regular expressions is masked', async () => {
+test('a config var’s value with characters that are special in regular expressions is masked', async () => {
   assert.equal((await masking({ KEY: 'a.b*c(d)' }))('a.b*c(d) aXbbc(d)'), '[config var KEY] aXbbc(d)');
 });
 
@@ -41,7 +41,7 @@ test('threat 63: a secret inside longer base64, as in an HTTP header, is masked'
   }
 });
 
-test('a value of thousands of lines is masked line by line', async () => {
+test('each line of a config var’s value of 4000 lines is masked', async () => {
   const line = (index: number) => `line number ${index} of a long value`;
   const mask = await masking({
     LONG: Array.from({ length: 4000 }, (_, index) => line(index)).join('\n'),
@@ -144,7 +144,7 @@ test('masking keeps the colours of a line without a secret', async () => {
   assert.equal((await masking({ TOKEN: 'password' }))(line), line);
 });
 
-test('threat 63: a value of several lines is masked after carriage returns and beside half characters', async () => {
+test('threat 63: the lines of a value are masked if a carriage return separates them, and if half a character ends one', async () => {
   assert.equal(
     (await masking({ TOKEN: 'first1\rsecond\ud800' }))('second\ufffd first1'),
     '[config var TOKEN] [config var TOKEN]',
@@ -189,7 +189,7 @@ test('base64 of other texts is not masked, even with lines and paddings like tho
   }
 });
 
-test('lines of secrets with fewer than six characters are not masked', async () => {
+test('a line of a secret with fewer than six characters is not masked alone, but the whole secret is masked', async () => {
   const mask = await masking({ PINS: '1234\n5678\n9012' });
   assert.equal(mask('1234'), '1234');
   assert.equal(mask(JSON.stringify('1234\n5678\n9012')), '"[config var PINS]"');

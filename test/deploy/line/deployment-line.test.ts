@@ -84,7 +84,7 @@ test('rights at the turn: if a push is refused, a person who joined it sees that
   assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
 });
 
-test('rights at the turn: nothing goes live while the directory does not answer, and the verdict says why', async () => {
+test('rights at the turn: nothing goes live while the user directory does not answer, and the verdict says why', async () => {
   const { place, line } = await building();
   await using _place = place;
   const waiting = line.rollback(wikibot, 1, alice);
@@ -98,7 +98,7 @@ test('rights at the turn: nothing goes live while the directory does not answer,
 
 for (const { name, heeds } of [
   { name: 'ends at once', heeds: true },
-  { name: 'ends even if the directory then agrees', heeds: false },
+  { name: 'ends even if the check then succeeds', heeds: false },
 ]) {
   test(`rights at the turn: a deployment that is cancelled while its author’s rights are checked ${name}, and every client sees this`, async () => {
     const { place, line, running, commits } = await building();

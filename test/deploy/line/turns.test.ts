@@ -150,7 +150,7 @@ test('the deployments of one tool run in the order of arrival, one at a time', a
   assert.equal(await line.order(), 'a1 b1 a2 a3');
 });
 
-test('resumed deployments run at once, whatever the limit is', () => {
+test('resumed deployments run at once, even if they are more than the limit of simultaneous deployments', () => {
   const line = new Line(1);
   line.resume('a1');
   line.resume('b1');

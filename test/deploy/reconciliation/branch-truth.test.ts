@@ -50,7 +50,7 @@ test('threat 82: a late move of main to v2 does not undo the move to v3, which w
   assert.equal(await place.ref('refs/heads/main'), three);
 });
 
-test('threat 82: a push goes live even if its branch was behind and moves while the processes start', async () => {
+test('threat 82: a push goes live even if main was behind the live release and moves while the processes start', async () => {
   const { place, one } = await live();
   await using _place = place;
   const follow = () => followLive(place.context, wikibot);

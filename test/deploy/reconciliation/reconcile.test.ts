@@ -24,7 +24,7 @@ async function killedInBetween() {
   return { place, update, one: one.commit, two: two.commit };
 }
 
-test('after a crash, the branch moves to the live commit together with the tags of its atomic push', async () => {
+test('after a crash, main moves to the live commit together with the tag of the atomic push', async () => {
   const { place, two } = await killedInBetween();
   await using _place = place;
   await place.start();
@@ -34,7 +34,7 @@ test('after a crash, the branch moves to the live commit together with the tags 
   assert.equal(await place.ref('refs/parked'), '');
 });
 
-test('after a crash, the branch moves to the live commit even if a tag of the atomic push has moved', async () => {
+test('after a crash, main moves to the live commit even if the tag of the atomic push has moved', async () => {
   const { place, update, one, two } = await killedInBetween();
   await using _place = place;
   await update('refs/tags/two', one);

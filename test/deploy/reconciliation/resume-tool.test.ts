@@ -40,7 +40,7 @@ test('processes that a killed server left are removed, even if the cluster does 
   );
 });
 
-test('a server that is being stopped resumes no more tools', async () => {
+test('a server that is being stopped no longer tries to resume a tool', async () => {
   await using place = await Place.make();
   const runtime = new LateRuntime(Number.POSITIVE_INFINITY);
   const stop = new AbortController();

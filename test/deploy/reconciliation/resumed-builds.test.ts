@@ -51,7 +51,7 @@ test('a build that outlives its server is resumed by the next server, and its re
   );
 });
 
-test('if a build ends while the server is being stopped, the next start of the server releases it', async () => {
+test('if a build ends while the server is being stopped, its release goes live after the next start of the server', async () => {
   await using place = await Place.make();
   const { builder } = place;
   builder.build = async ({ id }, _progress, signal) => {
@@ -95,7 +95,7 @@ test('threat 82: a push that was refused after its build does not go live later,
   assert.equal(store.tool(wikibot).liveVersion, null);
 });
 
-test('a redeploy that is resumed after a restart stays a redeploy, counts as one build, and names its author once', async () => {
+test('a redeploy that is resumed after a restart stays a redeploy, counts as one build, and has its heading once in the log', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
   const { line } = await place.start();

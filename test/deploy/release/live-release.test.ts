@@ -49,7 +49,7 @@ for (const { state, live, pushed } of [
     pushed: /\nAsk the operator to give this server its rights in the namespace\./,
   },
 ] as const) {
-  test(`a release whose namespace was deleted is not called live: ${state}`, () => {
+  test(`a release whose namespace was deleted is not called live (state of the namespace: ${state})`, () => {
     const store = { tool: () => ({ liveVersion: 3, isStopped: false }) } as unknown as Store;
     const runtime = { lostNamespace: (): LostNamespace => ({ namespace: 'tool-hello', state }) };
     assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);

@@ -36,7 +36,7 @@ function release(
   return { vars, made };
 }
 
-test('a secret that app.json asks for is made once: after a failed push or a rollback, the next release that asks gets the same secret, until somebody unsets it', () => {
+test('a secret that app.json asks for stays the same for later releases that ask, even after a failed release or a rollback, until somebody unsets it', () => {
   release(artifactOf('b1'), {});
   const failed = release(asking, undefined, false);
   assert.deepEqual(failed.made, ['KEY']);

@@ -39,7 +39,7 @@ for (const { name, refs, options, expected } of [
     expected: [/git push toolforge fix:main/],
   },
   {
-    name: 'threat 33: a branch name with shell characters is not repeated',
+    name: 'threat 33: the refusal of a branch whose name has shell characters does not repeat the name',
     refs: [['refs/heads/$(reboot)']],
     expected: [/git push toolforge HEAD:main/],
   },
@@ -105,7 +105,7 @@ for (const { name, refs, options, expected } of [
   },
   { name: 'a push of HEAD is refused', refs: [['HEAD']], expected: [/^HEAD is not stored/] },
   {
-    name: 'threat 49: a push of main and a tag makes one deployment',
+    name: 'threat 49: of a push of main and a tag, main is deployed and the tag is stored',
     refs: [['refs/heads/main'], ['refs/tags/v1']],
     expected: [/^deploy$/, /^store$/],
   },
@@ -142,7 +142,7 @@ test('threat 49: if a push names a branch three times, the first of the three de
   ]);
 });
 
-test('threat 37: an operator may allow more than 500 refs in one push', () => {
+test('threat 37: the ref policy accepts 501 tags in one push, because an operator may allow so many', () => {
   const fates = judge(Array.from({ length: 501 }, (_, index) => [`refs/tags/t${index}`] as [string]));
   assert.ok(fates.every((fate) => fate === 'store'));
 });

@@ -47,7 +47,7 @@ test('threat 82: the lock of a killed git stays while another git runs in the re
   assert.equal(await isRemovedBeside(spawn(program, rest, { cwd: folder })), false);
 });
 
-test('threat 82: a process in a sandbox that pretends to be a git in the repository does not keep a lock alive', async () => {
+test('threat 82: the lock of a killed git is removed although a process in a sandbox pretends to be a git in the repository', async () => {
   const hidden = ['--ro-bind', '/', '/', '--tmpfs', root, '--dir', folder, '--ro-bind', shell, shell];
   const args = [...hidden, '--die-with-parent', '--chdir', folder, ...words];
   assert.equal(await isRemovedBeside(spawn('bwrap', args)), true);

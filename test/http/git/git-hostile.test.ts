@@ -53,7 +53,7 @@ async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
 const packet = (text: string) => (text.length + 4).toString(16).padStart(4, '0') + text;
 const DELETE = `${packet(`${'1'.repeat(40)} ${'0'.repeat(40)} refs/heads/main\0report-status`)}0000`;
 
-test('a POST without credentials never reaches git', async (context) => {
+test('a POST to a repository without credentials is answered 401, and never reaches git', async (context) => {
   const door = await openDoor(context);
   for (const body of [DELETE, '0000']) {
     const answer = await post(door, '/hello.git/git-receive-pack', body, { authorization: '' });
@@ -104,7 +104,9 @@ for (const { name, limit, status } of [
   { name: 'is refused at the limit of a push', limit: 10 * 1024 * 1024, status: 413 },
   { name: 'is read and discarded after git has given up', limit: 512 * 1024 * 1024, status: 400 },
 ]) {
-  test(`threat 25: a gzip bomb ${name}, and takes under 60 MiB`, { timeout: 60_000 }, async (context) => {
+  test(`threat 25: a gzip bomb ${name}, and takes less than 60 MiB of memory`, {
+    timeout: 60_000,
+  }, async (context) => {
     const door = await openDoor(context);
     door.packs.maxBytes = limit;
     const zeros = createGzip({ level: 9 });
@@ -153,7 +155,7 @@ test('a client that disconnects during its upload ends only its own push, and th
   );
 });
 
-test('a large request to a missing repository is answered, and the server continues', async (context) => {
+test('a large push to a repository whose folder is missing is answered 400, and the server continues', async (context) => {
   const door = await openDoor(context);
   const folder = await door.packs.advertise('hello' as never);
   const services = { ...door.packs, advertise: async () => folder };
@@ -199,7 +201,7 @@ test('the answer to a git request over HTTP waits for the end of the request’s
   await assertWell(door);
 });
 
-test('a git request that is made for a slow regular expression is answered quickly', async (context) => {
+test('a git request that would be slow to read with a backtracking regular expression is answered within 1 s', async (context) => {
   const door = await openDoor(context);
   const started = performance.now();
   const answer = await post(door, '/hello.git/git-receive-pack', `ffff${'a'.repeat(60_000)}`);
@@ -208,7 +210,7 @@ test('a git request that is made for a slow regular expression is answered quick
   assert.ok(performance.now() - started < 1000, `${performance.now() - started} ms`);
 });
 
-test('git cannot be made to serve a folder beside the repository', async (context) => {
+test('if the folder hello.git is empty, git serves no folder hello.git.git in its place', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'secret.txt': 'not yours' });
   await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);

@@ -57,7 +57,7 @@ async function until(check: () => boolean, what: string): Promise<void> {
 const refusedOf = (held: HeldConnections) =>
   held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
 
-test('a tool that does not answer leaves places for other tools, and all places for git', async (context) => {
+test('requests to a tool that does not answer leave places for other tools, /healthz and git', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(25, { text: requestTo('slow.localhost', '/') });
   await until(() => refusedOf(held).length === 25 - SHARE_OF_TOOL, 'the others were not refused');
@@ -86,7 +86,7 @@ test('an address that fills many tools with requests gets 503, but other address
   assert.equal(await status('localhost', { address: '127.0.0.9', path: '/healthz' }), 200);
 });
 
-test('open WebSockets count as requests, and a WebSocket above the limit is refused with the reason', async (context) => {
+test('open WebSockets count as requests under way, and a WebSocket above the limit of a tool is refused with the reason', async (context) => {
   const { held, status, tools } = await openDoors(context);
   const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
   await held.open(20, { text: `GET / HTTP/1.1\r\nHost: slow.localhost\r\n${fields}\r\n` });

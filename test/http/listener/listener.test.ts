@@ -73,7 +73,7 @@ test('threat 26: an HTTP connection whose request body stops is closed; a slow b
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('threat 26: an HTTP client whose request was refused cannot continue to send', async (context) => {
+test('threat 26: an HTTP client that continues to send after its request was refused is disconnected', async (context) => {
   const door = await openDoor(context, { limits: { lingerMs: 300 } });
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n`;
   const socket = connect(door.port, '127.0.0.1');
@@ -101,7 +101,7 @@ test('a client that expects 100-continue gets 100 Continue only after its login'
   assert.match((await rest).text, /^HTTP\/1\.1 200 /);
 });
 
-test('a push by a client that expects 100-continue works', async (context) => {
+test('curl with the header Expect: 100-continue gets 200 for a request of a push', async (context) => {
   const door = await openDoor(context);
   const { stdout } = await execa('curl', [
     ...[
@@ -266,7 +266,7 @@ async function makeCertificate(folder: string, name: string): Promise<{ certific
   return { certificate, key };
 }
 
-test('git can push over TLS, and a new certificate is used without a restart', async (context) => {
+test('git can push over TLS beside 100 connections that never begin TLS, and a new certificate is used without a restart', async (context) => {
   const first = await openDoor(context);
   const { certificate, key } = await makeCertificate(first.root, 'one');
   const door = await openDoor(context, {

@@ -54,7 +54,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
     isConfidential: true,
   },
   {
-    name: 'a client that invents a hop',
+    name: 'a client that invents an address before its own',
     from: '10.1.2.3',
     headers: { 'x-forwarded-proto': 'https', 'x-forwarded-for': '127.0.0.1, 203.0.113.9, 192.0.2.7' },
     address: '203.0.113.9',
@@ -143,14 +143,14 @@ const plain = {
 };
 
 for (const { name, config, result } of [
-  { name: 'on a public address in the clear', config: plain, result: 'PLAIN_HTTP' },
+  { name: 'on a public address without TLS', config: plain, result: 'PLAIN_HTTP' },
   {
-    name: 'on all IPv6 addresses in the clear',
+    name: 'on all IPv6 addresses without TLS',
     config: { ...plain, http: { host: '::', port: 1 } },
     result: 'PLAIN_HTTP',
   },
   {
-    name: 'on a host name in the clear',
+    name: 'on a host name without TLS',
     config: { ...plain, http: { host: 'push', port: 1 } },
     result: 'PLAIN_HTTP',
   },

@@ -101,7 +101,7 @@ test('an unknown SSH command is refused, and `git archive` over SSH is refused w
   assert.match(archive.stderr, /This server does not make archives/);
 });
 
-test('if an SSH client disconnects, the signal of its command fires', async () => {
+test('if an SSH client disconnects, the abort signal of its command fires', async () => {
   const started = Promise.withResolvers<AbortSignal>();
   const ended = Promise.withResolvers<void>();
   bench.command = async ({ signal }) => {

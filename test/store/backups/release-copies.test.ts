@@ -8,7 +8,7 @@ import { SecretsKey } from '../../../src/store/secrets.ts';
 import { SqliteStore } from '../../../src/store/sqlite-store.ts';
 import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../../support/store-records.ts';
 
-test('threat 87: a release copy that is a folder or lacks parts counts as torn', (t) => {
+test('threat 87: a release copy that is a folder or lacks parts counts as damaged', (t) => {
   const data = mkdtempSync(join(tmpdir(), 'copies-'));
   t.after(() => rmSync(data, { recursive: true }));
   const copies = new ReleaseCopies(data);
@@ -60,7 +60,7 @@ test('copies of the newest releases and of rollback targets are kept, and a new 
   anew.close();
 });
 
-test('threat 87: the copy of the live release is made again if it is torn', (t) => {
+test('threat 87: the copy of the live release is made again if the copy is damaged', (t) => {
   const { data, store } = storeWithLive(t);
   const copies = new ReleaseCopies(data);
   writeFileSync(copies.path(wikibot, 1), '{"tool');
@@ -69,7 +69,7 @@ test('threat 87: the copy of the live release is made again if it is torn', (t) 
   store.close();
 });
 
-test('threat 87: a copy with a wrong byte counts as torn; a copy without a sum, by an earlier version, does not', (t) => {
+test('threat 87: a release copy with a wrong byte counts as damaged; a copy without a checksum, as earlier versions made it, does not', (t) => {
   const { data, store } = storeWithLive(t);
   store.close();
   const copies = new ReleaseCopies(data);

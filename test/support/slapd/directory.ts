@@ -9,7 +9,7 @@ import type { DirectoryDescription } from '../../contracts/directory.ts';
 import { addAccount, addPerson, addTool, personDn } from './people.ts';
 import type { Attributes, TestSlapd } from './slapd.ts';
 
-/** Opens a directory that asks this slapd and does not cache. `settings` have the names of the configuration file. */
+/** Opens a user directory that asks this slapd, without a cache. `settings` have the names of the configuration file. */
 export async function openOn(
   slapd: TestSlapd,
   settings: Readonly<Record<string, string>> = {},

@@ -14,7 +14,7 @@ export interface FakeLdap extends AsyncDisposable {
   readonly open: ReadonlySet<Socket>;
 }
 
-/** A server for answers that no real one would give. `onData` gets each chunk that a client sends. */
+/** A server for answers that no real LDAP server would give. `onData` gets each chunk that a client sends. */
 export async function startFakeLdap(onData: (socket: Socket, chunk: Buffer) => void): Promise<FakeLdap> {
   const received: Buffer[] = [];
   const open = new Set<Socket>();
