@@ -11,7 +11,7 @@ import { TestServer } from '../support/server.ts';
 const MAX_RATIO = 3;
 const ROUNDS = 3;
 const WINDOW_MS = 4_000;
-/** The time between the begin of all attacks and the measurement. */
+/** The time between the start of all attacks and the measurement. */
 const WARM_UP_MS = 1_000;
 /** The time between the end of all attacks and the next measurement. */
 const REST_MS = 500;
@@ -103,7 +103,7 @@ function processorTimes(): { readonly idle: number; readonly all: number } {
   return { idle: times.reduce((sum, { idle }) => sum + idle, 0), all };
 }
 
-test('threat 55: a hostile tool, person or address makes nobody else wait three times as long as without them', async (context) => {
+test('threat 55: during the attack of a hostile tool, person or address, pages, ls-remote and pushes of others take at most three times as long as without the attack', async (context) => {
   if (!(await isCalm())) return context.skip('the machine has too much other work');
   let kinds: readonly Kind[] = KINDS;
   let sentences: string[] = [];

@@ -24,7 +24,7 @@ async function events(tool: string | null, what: string): Promise<Record<string,
   return lines.map((line) => JSON.parse(line)).filter((event) => event.tool === tool && event.what === what);
 }
 
-test('threat 43: the audit log has each ref’s old and new commit, and who forced the push with which key', async () => {
+test('threat 43: the audit log has each push with its person, key and address, the old and new commit of each ref, and the reason of a refusal', async () => {
   const { name, tree, first } = await liveTool(server, 'forced');
   await tree.git('checkout', '--quiet', '--orphan', 'other');
   const other = await tree.commit('other', webTool('other'));
@@ -44,7 +44,7 @@ test('threat 43: the audit log has each ref’s old and new commit, and who forc
   assert.match(String(update['refused']), /^build failed: .*v2 is still live$/);
 });
 
-test('the audit log has each clone over SSH and HTTP', async () => {
+test('the audit log has fetches over SSH and over HTTP', async () => {
   const { name } = await liveTool(server, 'cloned');
   for (const door of ['ssh', 'http'] as const) {
     const tree = await WorkTree.create(server, door, name);
@@ -54,7 +54,7 @@ test('the audit log has each clone over SSH and HTTP', async () => {
   assert.deepEqual([...doors].sort(), ['http', 'ssh']);
 });
 
-test('the audit log has each refused login with the claimed name, but without the password', async () => {
+test('the audit log has a refused login with the claimed user name, but without the password', async () => {
   const wrong = await fetch(`http://${server.http}/-/command`, {
     method: 'POST',
     body: 'tools',

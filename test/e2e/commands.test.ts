@@ -65,7 +65,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(unknown.stderr, /v99/);
   });
 
-  test('a config var that makes the tool crash is not kept', async () => {
+  test('a config var with which the tool crashes is not kept, and the live release stays', async () => {
     const files = greetingTool();
     const picky = `import os\nif os.environ.get('GREETING') == 'bad': raise SystemExit('a bad greeting')\n${files['server.py']}`;
     const { name } = await newTool({ ...files, 'server.py': picky });
@@ -115,7 +115,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('stop ends the processes of a tool until a restart, and the tool’s page says so', async () => {
+  test('after stop, the address of a tool answers 503 and says that the tool is stopped, until restart starts the tool again', async () => {
     const { name, first } = await newTool();
     assert.equal((await server.command('stop', name)).exitCode, 0);
     const stopped = await server.get(name);
@@ -126,7 +126,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('cancel ends the running deployment, its build and the push', async () => {
+  test('cancel ends the running deployment: its push is rejected with this reason, and main does not move', async () => {
     const { name, tree, first } = await newTool();
     const slow = await tree.commit('slow', webTool('slow', 'echo busy; sleep 100'));
     const pushing = tree.push();
@@ -142,7 +142,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.command('cancel', name)).exitCode, 1);
   });
 
-  test('logs show the output of processes, and the log of each deployment', async () => {
+  test('logs shows the output of processes, and with --build the log of a deployment', async () => {
     const files = webTool('one');
     const { name } = await newTool({
       ...files,
@@ -180,7 +180,7 @@ describe('commands', { concurrency: 3 }, () => {
   });
 });
 
-test('after a restart of the server, all live tools start again, and stopped ones do not', async () => {
+test('after a restart of the server, a live tool starts again, and a stopped tool does not', async () => {
   const { name } = await newTool();
   const stopped = await newTool();
   assert.equal((await server.command('stop', stopped.name)).exitCode, 0);
@@ -194,7 +194,7 @@ test('after a restart of the server, all live tools start again, and stopped one
   assert.doesNotMatch(again, /Welcome|Password/);
 });
 
-test('threat 85: a second server on the same data folder refuses to start and names the first', async () => {
+test('threat 85: a second server on the same data folder refuses to start and names the process id of the first', async () => {
   const second = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {
     env: { ...server.environment, TOOLFORGE_PUSH_SSH: '127.0.0.1:0', TOOLFORGE_PUSH_HTTP: '127.0.0.1:0' },
   });
@@ -202,7 +202,7 @@ test('threat 85: a second server on the same data folder refuses to start and na
   assert.match(second.stderr, new RegExp(`DATA_IN_USE.*${server.pid}`));
 });
 
-test('threat 85: a second server is refused even if the lock file of the first was deleted', async () => {
+test('threat 85: a second server refuses to start even if the lock file of the first was deleted', async () => {
   const { name } = await newTool();
   await rm(join(server.folder, 'data/server.lock'));
   const second = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {
@@ -214,7 +214,7 @@ test('threat 85: a second server is refused even if the lock file of the first w
   assert.equal((await server.get(name)).status, 200);
 });
 
-test('the server does not start with a wrong setting, and the error names the setting', async () => {
+test('the server does not start with an unknown setting, and the error names the setting', async () => {
   const file = join(server.folder, 'settings.yaml');
   await writeFile(file, 'colour: perhaps\n');
   const refused = await run(process.execPath, [join(import.meta.dirname, '../../src/main.ts')], {

@@ -36,7 +36,7 @@ for (const { fixture, path, expected } of [
   { fixture: 'static-site', path: '/', expected: /<h1>/ },
   { fixture: 'django-15', path: '/', expected: /./ },
 ]) {
-  test(`the sample tool ${fixture} is built with packages from the real registries, and answers`, async () => {
+  test(`the sample tool ${fixture} is built, with the packages that it needs from the real registries, and answers`, async () => {
     await deploy(fixture);
     const { status, body } = await server.get(fixture, path);
     assert.equal(status, 200, body);
@@ -86,7 +86,7 @@ test('a second build with the same requirements.txt reuses the installed package
   assert.match(pushed.stderr, /[Rr]eus|already|[Uu]sing the/);
 });
 
-test('a Python module that uWSGI cannot load fails the push with this reason, and the live release stays', async () => {
+test('if uWSGI cannot load a tool’s Python module, the push is rejected with the Python error, and the live release stays', async () => {
   const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
@@ -101,7 +101,7 @@ test('a Python module that uWSGI cannot load fails the push with this reason, an
   assert.match((await server.get('seed-example')).body, /^Hello from uWSGI/);
 });
 
-test('uWSGI from the requirements runs with the tool’s uwsgi.ini, and ends on SIGTERM', async () => {
+test('a uWSGI that requirements.txt names runs with the tool’s uwsgi.ini, and ends cleanly when the tool is stopped', async () => {
   const tree = await deploy('seed-example').catch(async () => WorkTree.create(server, 'ssh', 'seed-example'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');
@@ -119,7 +119,7 @@ test('uWSGI from the requirements runs with the tool’s uwsgi.ini, and ends on 
   assert.match(await logs(), /goodbye to uWSGI\.\s*$/);
 });
 
-test('a change of the source does not install the packages of an Aptfile again', async () => {
+test('a push with an unchanged Aptfile reuses the Debian packages of the earlier build', async () => {
   const tree = await deploy('flask-apt').catch(async () => WorkTree.create(server, 'ssh', 'flask-apt'));
   await tree.git('fetch', '--quiet', 'toolforge');
   await tree.git('reset', '--quiet', '--hard', 'toolforge/main');

@@ -83,7 +83,7 @@ test('with LDAP, the first start makes no directory.yaml and no user, and prints
   assert.doesNotMatch(server.told, /Welcome|Password/);
 });
 
-test('with LDAP, the commands user and tool say that users and tools are in LDAP', async () => {
+test('with LDAP, `user add`, `user list` and `tool add` fail and say that users and tools are in LDAP', async () => {
   for (const words of [
     ['user', 'add', 'carol'],
     ['user', 'list'],
@@ -97,7 +97,7 @@ test('with LDAP, the commands user and tool say that users and tools are in LDAP
   assert.equal((await server.local('user', 'add', '--help')).exitCode, 0);
 });
 
-describe('pushes', { concurrency: 3 }, () => {
+describe('with users and tools in LDAP', { concurrency: 3 }, () => {
   test('threat 13: a person pushes with a key from LDAP, although another value of their sshPublicKey is not a key', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'by-key');
     await tree.commit('one', webTool('by key'));
@@ -120,7 +120,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.equal((await server.get('by-password')).body, 'by password');
   });
 
-  test('a push as tools.NAME or git is recorded for the owner of the key, a maintainer or the tool itself', async () => {
+  test('a push with the login name tools.NAME or git is recorded for the owner of its key: a maintainer, or the tool itself', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'hello');
     for (const [login, keyName, who] of [
       ['tools.hello', undefined, 'alice'],
@@ -149,7 +149,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.equal((await http('hello', 'alice', 'battery-staple')).status, 401);
   });
 
-  test('threat 12: a tool that is disabled in LDAP is not deployed', async () => {
+  test('threat 12: a push to a tool that is disabled in LDAP is refused with this reason', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'closed');
     await tree.commit('one', webTool('closed'));
     const pushed = await tree.push();
@@ -157,7 +157,7 @@ describe('pushes', { concurrency: 3 }, () => {
     assert.match(pushed.stderr, /closed is disabled/);
   });
 
-  test('a push to somebody else’s tool gets the same refusal as a push to a missing tool', async () => {
+  test('a push to a tool of somebody else is refused with a message that does not show that the tool exists', async () => {
     const tree = await WorkTree.create(server, 'ssh', 'other');
     await tree.commit('one', webTool('other'));
     const pushed = await tree.push();
@@ -203,7 +203,7 @@ test('threat 1 and 29: an empty password, a wrong password and an unknown user n
   assert.match(answers[0] ?? '', /^401 /);
 });
 
-test('threat 8: a maintainer who is removed in LDAP is refused at most 5 s after ldap_cache_time', async () => {
+test('threat 8: a maintainer who is removed from a tool in LDAP is refused within ldap_cache_time and 5 s more', async () => {
   await member('add', 'shared', 'bob');
   const isIn = async () => (await server.command('ps', 'shared')).exitCode === 0;
   assert.ok(await isIn());
@@ -217,7 +217,7 @@ test('threat 8: a maintainer who is removed in LDAP is refused at most 5 s after
   assert.ok(await isIn(), 'a maintainer who was added again is refused');
 });
 
-test('threat 10: an SSH login with another spelling of a user name is greeted as the same person', async () => {
+test('threat 10: an SSH login with a user name in capitals and with a space at its end is greeted as the same person', async () => {
   const { stdout } = await loudly(server, 'ALICE ', []);
   assert.match(stdout, /^Hello alice,/);
 });
@@ -241,7 +241,7 @@ test('threat 14: a key from LDAP gives no access without a signature, or with a 
   }
 });
 
-test('threat 6: while LDAP is stopped, requests get 503 or an error with the reason; when LDAP runs again, logins work again', async () => {
+test('threat 6: while LDAP is stopped, logins and commands fail with the reason, and live tools answer; when LDAP runs again, both work again', async () => {
   const privateKey = await readFile(key('home/.ssh/id_ed25519'), 'utf8');
   const port = Number(server.ssh.split(':')[1]);
   const session = await connect({ port, username: 'alice', privateKey });
@@ -288,7 +288,7 @@ test('threat 6: while LDAP is stopped, requests get 503 or an error with the rea
   session.end();
 });
 
-test('threat 7: if LDAP has an untrusted certificate, nobody can log in, and the log says why', async () => {
+test('threat 7: if the certificate of the LDAP server is not trusted, a correct login fails, and only the server’s log says why', async () => {
   const stranger = await TestAuthority.create(slapd.folder, 'stranger');
   await using distrustful = await TestServer.start({
     ...slapd.environment,
@@ -322,7 +322,7 @@ test('threat 7: a server that would send passwords to LDAP without encryption do
   await assert.rejects(start, /BAD_SETTING: Passwords would go unencrypted to ldap:\/\/ldap\.example\.org/);
 });
 
-test('threat 15: no password of an LDAP login is in the log', () => {
+test('threat 15: the server’s log has no password of a person, of a tool or of the server’s own LDAP account', () => {
   const log = server.lines.map((line) => JSON.stringify(line)).join('\n');
   assert.match(log, /LDAP server failed/);
   for (const secret of [server.password, 'battery-staple', 'reads everything']) {

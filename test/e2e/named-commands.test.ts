@@ -12,7 +12,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** A tool with lines of a Procfile that must not run because somebody pushed. */
+/** The files of a tool. Its Procfile has lines that must not run only because somebody pushed. */
 const tool = (text: string): Files => ({
   ...webTool(text),
   Procfile: [
@@ -36,7 +36,7 @@ function succeeded(run: Run): string {
 }
 
 describe('process types that do not start by themselves', () => {
-  test('only web starts; the push lists the other types; run starts one once, and scale keeps one running', async () => {
+  test('after a push only web runs; the push lists the other process types; run starts one of them once, and scale keeps one running', async () => {
     await server.addTool('named');
     const tree = await WorkTree.create(server, 'ssh', 'named');
     await tree.commit('one', tool('one'));
@@ -83,7 +83,7 @@ describe('process types that do not start by themselves', () => {
     );
   });
 
-  test('formation in app.json keeps process types running, and a scale wins over it', async () => {
+  test('formation in app.json keeps process types running, but a number that scale set wins over formation', async () => {
     const formation = { worker: { quantity: 2, size: 'standard-1x' }, workr: {} };
     const { name, tree } = await liveTool(server, 'formation', tool('one'));
     await tree.commit('two', { 'app.json': JSON.stringify({ formation }, null, 2) });
@@ -107,7 +107,7 @@ describe('process types that do not start by themselves', () => {
     );
   });
 
-  test('a scale that would keep more process types running than process_types is refused', async () => {
+  test('a scale that would keep more process types running than process_types allows is refused', async () => {
     const { name } = await liveTool(server, 'many', tool('one'));
     const refused = await server.command('scale', name, 'worker=1', 'migrate=1', 'reset-database=1');
     assert.equal(refused.exitCode, 1);
@@ -118,7 +118,7 @@ describe('process types that do not start by themselves', () => {
     assert.deepEqual(await upIn(name), ['web.1']);
   });
 
-  test('a worker that a release of an earlier server version runs goes on running after a redeploy, a push and a rollback', async () => {
+  test('a worker that an earlier version of the server started with web keeps running after a redeploy, a push and a rollback, until scale ends it', async () => {
     const { name, tree } = await liveTool(server, 'existing', tool('one'));
     await server.kill('SIGTERM');
     makeEarlier(join(server.folder, 'data/store.sqlite'), 'worker');

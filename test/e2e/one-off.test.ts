@@ -94,7 +94,7 @@ const processes = async (): Promise<string[]> => {
 };
 
 describe('run', { concurrency: 2 }, () => {
-  test('run passes input, both outputs, config vars and the exit status of its command on', async () => {
+  test('run gives its command the input and the config vars, and gives the client both outputs and the exit status', async () => {
     const run = ssh(['run', 'bot', `"sh" -c 'cat note.txt; cat; echo $KEY; echo bad >&2; exit 9'`]);
     run.child.stdin.end('typed\n');
     const exitCode = await run.exitCode;
@@ -104,7 +104,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(exitCode, 9);
   });
 
-  test('flags after the tool belong to the run command, and quoted words stay together', async () => {
+  test('flags after the name of the tool belong to the command that run starts, and quoted words stay together', async () => {
     const listed = await ended(['run', 'bot', 'ls', '-a', '--', 'note.txt']);
     assert.equal(listed.stdout, 'note.txt\n');
     const words = await ended(['run', 'bot', '--', 'printf', "'%s|'", "'$(id)'", "'; id'", "'*'", '--help']);
@@ -139,13 +139,13 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(client.stdout, /^33 99\r*$/m);
   });
 
-  test('only the command run gets a terminal', async () => {
+  test('ps, unlike run, gets no terminal', async () => {
     const { stderr } = await ended(['ps', 'bot'], ['-tt']);
     assert.match(stderr, /PTY allocation request failed/);
   });
 
   for (const options of [[], ['-tt']]) {
-    test(`killing a client of run ends its command (${options.join() || 'no terminal'})`, async () => {
+    test(`if the ssh client of run is killed, the command on the server ends (${options.length > 0 ? 'at a terminal' : 'without a terminal'})`, async () => {
       const marker = `sleep 98${options.length}7`;
       const run = ssh(['run', 'bot', `bash -c 'echo up; ${marker}'`], options);
       await run.shows(/up/);
@@ -219,7 +219,7 @@ describe('run', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 86: a server that is stopped ends all run commands and tells their clients the reason', async () => {
+test('threat 86: a server that is stopped ends a run command and tells its client the reason', async () => {
   const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; sleep 1000'"]);
   await run.shows(/up/);
   await server.kill('SIGTERM');

@@ -36,7 +36,7 @@ async function liveTool(
 
 for (const door of ['ssh', 'http'] as const) {
   describe(door, { concurrency: 4 }, () => {
-    test(`${door}: a push is live when git says so, and the output has release and address`, async () => {
+    test(`${door}: when git reports that a push succeeded, its commit is live, and the output names the release and its address`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('Say hello', webTool('hello'));
       const pushed = await tree.push();
@@ -63,7 +63,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
     });
 
-    test(`${door}: the release command runs before the traffic moves, and if it fails the old release stays live`, async () => {
+    test(`${door}: if the release command fails, the push is rejected and the old release stays live; if the command succeeds, the new release goes live`, async () => {
       const { name, tree, first } = await liveTool(door);
       const withRelease = (command: string) => ({
         ...webTool('two'),
@@ -86,7 +86,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'two');
     });
 
-    test(`${door}: a push of a tool that crashes at its start is rejected with the tool’s last lines`, async () => {
+    test(`${door}: a push of a tool that crashes at its start is rejected with the tool’s output, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', {
         ...webTool('two'),
@@ -103,7 +103,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: a push of a tool that never opens its port is rejected after the time limit`, async () => {
+    test(`${door}: a push of a tool that does not open its port within health_time is rejected, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', { ...webTool('two'), 'server.py': 'import time\ntime.sleep(60)\n' });
       const pushed = await tree.push();
@@ -116,7 +116,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: a push of another branch is refused with the command that would work`, async () => {
+    test(`${door}: a push to a branch other than the deploy branch is refused with the command that would deploy it, and stores no ref`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push('toolforge', 'main:fix');
@@ -137,7 +137,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: threat 43: another history is deployed only by a forced push`, async () => {
+    test(`${door}: threat 43: a commit of another history is refused without --force, and goes live with --force`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.git('checkout', '--quiet', '--orphan', 'other');
       const other = await tree.commit('other', webTool('other'));
@@ -177,7 +177,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), slow);
     });
 
-    test(`${door}: threat 45: a tag is stored and deploys nothing`, async () => {
+    test(`${door}: threat 45: a pushed tag is stored, deploys nothing, and can be deleted`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.git('tag', '-a', '-m', 'x', 'v1.0');
       const pushed = await tree.push('toolforge', 'v1.0');
@@ -234,7 +234,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 46: a push from a shallow clone is refused without --force, and goes live with it`, async () => {
+    test(`${door}: threat 46: a push from a shallow clone is refused without --force, and goes live with --force`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -250,7 +250,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'four');
     });
 
-    test(`${door}: threat 46: a failed push from a shallow clone does not leave the repository shallow`, async () => {
+    test(`${door}: threat 46: a failed push from a shallow clone does not leave the repository on the server shallow`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -282,7 +282,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 47: a push of a commit without files is refused before the build`, async () => {
+    test(`${door}: threat 47: a push of a commit without files is refused with this reason`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('nothing', {});
       const pushed = await tree.push();
@@ -303,7 +303,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
     });
 
-    test(`${door}: a push with -o detach is answered when it is accepted, moves no tracking branch, and goes live by itself`, async () => {
+    test(`${door}: a push with -o detach ends before its commit is live, moves no remote-tracking branch, and goes live later`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 1'));
       const pushed = await tree.push('-o', 'detach', 'toolforge', 'main');
@@ -332,7 +332,7 @@ for (const door of ['ssh', 'http'] as const) {
       );
     });
 
-    test(`${door}: Ctrl-C does not stop the deployment, and a push of the same commit joins it`, async () => {
+    test(`${door}: Ctrl-C ends a push but not its deployment, and a second push of the same commit joins this deployment`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',
@@ -393,7 +393,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), one);
     });
 
-    test(`${door}: a waiting push is superseded by a newer push of a descendant`, async () => {
+    test(`${door}: a waiting push is superseded by a push of a descendant of its commit`, async () => {
       const { name, tree } = await liveTool(door);
       const one = await tree.commit('slow', webTool('slow', 'sleep 3'));
       const first = tree.push();
@@ -429,7 +429,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: releases can be fetched as refs, and cannot be pushed`, async () => {
+    test(`${door}: refs/releases/* can be fetched but not pushed, and main can be set back to a release`, async () => {
       const { tree, first } = await liveTool(door);
       const two = await tree.commit('two', webTool('two'));
       assert.equal((await tree.push()).exitCode, 0);
@@ -459,7 +459,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await pushing).exitCode, 0);
     });
 
-    test(`${door}: 10 MB of build output arrive completely`, async () => {
+    test(`${door}: 10 MB of build output reach the client completely`, async () => {
       const { tree } = await tool(door);
       await tree.commit(
         'one',
@@ -474,7 +474,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.match(pushed.stderr, /the end/);
     });
 
-    test(`${door}: threat 56: a build that is silent for 60 s does not lose the connection`, async () => {
+    test(`${door}: threat 56: a build that is silent for 60 s does not break the connection of its push`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 60'));
       const pushed = await tree.push();
@@ -484,7 +484,7 @@ for (const door of ['ssh', 'http'] as const) {
   });
 }
 
-test('a push of master is deployed if the tool has no main, and a push of main replaces master', async () => {
+test('a push to master is deployed while the tool has no branch main, and a later push to main replaces master', async () => {
   const { name, tree } = await tool('ssh');
   const commit = await tree.commit('one', webTool('one'));
   const pushed = await tree.push('toolforge', 'main:master');
@@ -502,7 +502,7 @@ test('a push of master is deployed if the tool has no main, and a push of main r
   assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/heads/master'), '');
 });
 
-test('a push of another history to main replaces master only with the commands that the refusal names', async () => {
+test('if master is live, a push of another history to main is refused, and the commands that the refusal names replace master by main', async () => {
   const { name, tree } = await tool('ssh');
   const first = await tree.commit('one', webTool('one'));
   assert.equal((await tree.push('toolforge', 'main:master')).exitCode, 0);

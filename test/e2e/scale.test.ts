@@ -51,7 +51,7 @@ async function overHttp(words: string): Promise<string> {
 const succeeded = (run: Run) => assert.equal(run.exitCode, 0, run.stderr);
 
 describe('scale', () => {
-  test('scale works over SSH, HTTP and the local binary, is reported and listed, and makes no release', async () => {
+  test('scale works over SSH, over HTTP and with the local binary; it is listed as a deployment, but makes no release', async () => {
     const { name } = await newTool(withWorker('one'));
     const up = await server.command('scale', name, 'web=2', 'worker=0');
     succeeded(up);
@@ -99,7 +99,7 @@ describe('scale', () => {
     );
   });
 
-  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers of a scale', async () => {
+  test('later pushes, rollbacks, restarts and the next start of the server keep the numbers of processes that scale set', async () => {
     const { name, tree } = await newTool();
     succeeded(await server.command('scale', name, 'web=2'));
     await tree.commit('two', withWorker('two'));
@@ -119,7 +119,7 @@ describe('scale', () => {
     assert.deepEqual(await asked(name), { web: [2, 2], worker: [3, 3] });
   });
 
-  test('a tool scaled to zero processes shows a page that says so, and answers again with one process', async () => {
+  test('a tool with zero web processes answers 503 with this reason, and answers with its own page again after scale web=1', async () => {
     const { name } = await newTool();
     succeeded(await server.command('scale', name, 'web=0'));
     const page = await server.get(name);
@@ -138,7 +138,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('the scale of a stopped tool is kept for the next restart', async () => {
+  test('scale of a stopped tool starts no process, but the next restart starts the number that scale set', async () => {
     const { name } = await newTool();
     succeeded(await server.command('stop', name));
     const kept = await server.command('scale', name, 'web=2');
@@ -149,7 +149,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2']);
   });
 
-  test('if a new process of a scale crashes, the old process continues, and the recorded number of processes stays', async () => {
+  test('if a process that scale starts crashes, scale fails, the old process continues, and the recorded number of processes does not change', async () => {
     const script = webTool('one')['server.py'] ?? '';
     const { name } = await newTool({
       ...webTool('one'),
@@ -183,7 +183,7 @@ describe('scale', () => {
     assert.equal(JSON.parse(stdout).length, 1);
   });
 
-  test('replicas in service.template above max_replicas are reported and not run', async () => {
+  test('if service.template asks for more replicas than max_replicas, the push says so, and max_replicas processes run', async () => {
     const { name, tree } = await newTool();
     await tree.commit('many', { ...webTool('many'), 'service.template': 'type: python3.11\nreplicas: 9\n' });
     const pushed = await tree.push();

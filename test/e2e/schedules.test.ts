@@ -14,7 +14,7 @@ const nightly = (run: string) =>
   `components:\n  nightly:\n    component_type: scheduled\n    run: {${run}}\n`;
 
 describe('schedules', { concurrency: 2 }, () => {
-  test('a schedule that a push sets runs at the next minute, and appears in ps and in the logs', async () => {
+  test('after a push with a schedule for every minute, the scheduled command runs within 90 s, and ps and the logs show the run', async () => {
     await server.addTool('timed');
     const tree = await WorkTree.create(server, 'ssh', 'timed');
     await tree.commit('one', {
@@ -51,7 +51,7 @@ describe('schedules', { concurrency: 2 }, () => {
     assert.match((await server.command('ps', 'timed')).stdout, /is stopped at v1/);
   });
 
-  test('an invalid schedule refuses the push with advice, and the live release stays', async () => {
+  test('a push with an invalid schedule is refused with advice, and the live release stays', async () => {
     await server.addTool('broken');
     const tree = await WorkTree.create(server, 'ssh', 'broken');
     await tree.commit('one', webTool('one'));

@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { TestServer } from '../support/server.ts';
 
-test('removing a user or a tool reports deploy tokens that the server could not revoke', async () => {
+test('if deploy tokens cannot be revoked, `user remove` and `tool remove` remove the user or tool, but fail and name the command that revokes the tokens', async () => {
   await using server = await TestServer.start();
   const [, password = ''] = /Password: (\S+)/.exec((await server.local('user', 'add', 'bob')).stdout) ?? [];
   await server.local('tool', 'add', 'hello', '--maintainer', 'bob');

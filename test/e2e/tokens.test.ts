@@ -20,7 +20,7 @@ async function withToken(name: string, ...flags: string[]) {
   return { ...made, secret };
 }
 
-test('a deploy token can push over HTTP with any user name, and the release names it', async () => {
+test('a push over HTTP with a deploy token works under any user name, and the release names the token', async () => {
   const { name, tree, secret } = await withToken('by-token');
   await tree.commit('two', webTool('two'));
   const pushed = await tree.push(remote('anything', secret, name), 'main');
@@ -33,7 +33,7 @@ test('a deploy token can push over HTTP with any user name, and the release name
   assert.notEqual(token.lastUsedAt, null);
 });
 
-test('a read token can clone, and its push is refused with the reason', async () => {
+test('a read token can list the refs of its tool, but a push with it is refused with the reason', async () => {
   const { name, tree, first, secret } = await withToken('reader', '--read');
   const listed = await tree.git('ls-remote', remote('x', secret, name), 'refs/heads/main');
   assert.match(listed.stdout, new RegExp(first));
@@ -44,7 +44,7 @@ test('a read token can clone, and its push is refused with the reason', async ()
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('a deploy token gives access only to its own tool, and no access after it was revoked', async () => {
+test('a deploy token gives access only to its own tool, and to no tool after it was revoked', async () => {
   const { name, tree, secret } = await withToken('mine');
   const other = await liveTool(server, 'not-mine');
   const wrong = await tree.git('ls-remote', remote('x', secret, other.name));
@@ -58,7 +58,7 @@ test('a deploy token gives access only to its own tool, and no access after it w
   assert.match(gone.stderr, /Authentication failed/);
 });
 
-test('threat 15: no log line and no answer repeats a token from the address', async () => {
+test('threat 15: a token in a URL appears neither in the server’s log nor in the answer', async () => {
   const { name, tree, secret } = await withToken('quiet');
   await tree.git('ls-remote', remote('x', secret, name));
   await tree.git('ls-remote', remote('x', `${secret.slice(0, -1)}!`, name));
@@ -71,7 +71,7 @@ test('threat 15: no log line and no answer repeats a token from the address', as
   assert.doesNotMatch(said, new RegExp(secret.slice(-32)));
 });
 
-test('a removed tool can be stopped, and its old deploy tokens stay invalid if its name is used again', async () => {
+test('a removed tool runs until the operator stops it; its deploy tokens stay invalid even if a new tool gets its name', async () => {
   const { name, tree, secret } = await withToken('removed');
   const removed = await server.local('tool', 'remove', name);
   assert.match(removed.stdout, /Revoked ci \(/);

@@ -15,7 +15,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Sends requests at a fixed rate until it is stopped, whether or not earlier ones were answered. */
+/** Sends requests at a fixed rate until it is stopped, whether or not earlier requests were answered. */
 class Load {
   readonly failures: string[] = [];
   sent = 0;
@@ -62,7 +62,7 @@ class Load {
   }
 }
 
-test('promise 2: no request fails of 200 a second during ten redeployments', async (context) => {
+test('promise 2: of 200 requests a second during ten pushes, none fails', async (context) => {
   await server.addTool('busy');
   const tree = await WorkTree.create(server, 'ssh', 'busy');
   await tree.commit('0', webTool('0'));

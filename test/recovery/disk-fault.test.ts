@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import { diskFault } from '../../src/recovery/disk-fault.ts';
 
 for (const { of, error, says } of [
-  { of: 'the system', error: Object.assign(new Error('rename'), { code: 'ENOSPC' }), says: /disk full/ },
+  { of: 'a full disk', error: Object.assign(new Error('rename'), { code: 'ENOSPC' }), says: /disk full/ },
   { of: 'a read-only disk', error: Object.assign(new Error('mkdir'), { code: 'EROFS' }), says: /read-only/ },
   { of: 'git', error: new Error('fatal: cannot mkdir x: No space left on device'), says: /disk full/ },
   { of: 'git', error: new Error('could not lock config: Read-only file system'), says: /read-only/ },
 ]) {
-  test(`threat 83: an error of ${of} (${error.message}) is reported to the operator as a fault of the disk`, () => {
+  test(`threat 83: an error of ${of} (${error.message}) becomes an error that names the fault of the disk and tells the operator what to do`, () => {
     assert.throws(
       () => {
         throw diskFault(error);

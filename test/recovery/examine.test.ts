@@ -20,7 +20,7 @@ function place(t: TestContext) {
   return readConfig({ TOOLFORGE_PUSH_DATA: data, TOOLFORGE_PUSH_KEYS: join(folder, 'keys') });
 }
 
-test('threat 87: if the user directory is missing but has a backup, the server does not start and names the restore command', async (t) => {
+test('threat 87: if the user directory is missing but has a backup, examine refuses the start and names the restore command', async (t) => {
   const config = place(t);
   const backup = `backups/directory-${timeStamp(Date.now())}.yaml`;
   writeFileSync(join(config.data, backup), 'users: {alice: {}}\ntools: {}\n');
@@ -36,7 +36,7 @@ for (const { backupDays, isKept } of [
   // The clock has jumped ahead since the last backup.
   { backupDays: 40, isKept: true },
 ]) {
-  test(`threat 84: set-aside data ${isKept ? 'stays' : 'is deleted after 30 days'} if the newest backup is ${backupDays} days old`, async (t) => {
+  test(`threat 84: data that was set aside 40 days ago ${isKept ? 'stays' : 'is deleted'} if the newest backup is ${backupDays} days old`, async (t) => {
     const { data } = place(t);
     const old = new Date(Date.now() - 40 * DAY_MS);
     const aside = join(data, 'set-aside', timeStamp(old.getTime()));

@@ -11,7 +11,7 @@ import { loadOrMakeSecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { artifactOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
-test('threat 87: a store of a later version is reported as too new, never as damaged, even if its tables are unknown', async (context) => {
+test('threat 87: a store of a later version of the server is reported as too new, not as damaged, although its tables have changed', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'newer-'));
   context.after(() => rmSync(folder, { recursive: true }));
   const keys = join(folder, 'keys');

@@ -82,7 +82,7 @@ class Left {
     store.close();
   }
 
-  /** Starts a server, and asserts that `doctor` predicted the live version and that it is the newest release. */
+  /** Starts a server, and asserts that `doctor` predicted the live version, and that this is the newest release. */
   async start(version: number | null): Promise<Place> {
     const facts = await readDataFacts(this.config);
     // The only tool's repository is the whole folder, so ignore the finding that all repositories are missing.
@@ -123,7 +123,7 @@ test('threat 87: start-over store reads the releases of a tool without a reposit
   await using _place = await left.start(3);
 });
 
-test('threat 87: if a repository is lost and the newest release copy is torn, the start is refused; start-over uses the previous release', async () => {
+test('threat 87: if a repository is lost, the store is old and the newest release copy is torn, the start is refused; start-over releases uses the previous release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -140,7 +140,7 @@ test('threat 87: if a repository is lost and the newest release copy is torn, th
   assert.equal(place.store.newerCopies(wikibot).length, 0);
 });
 
-test('threat 87: a live release that is missing in the store is read from its copy', async () => {
+test('threat 87: a live release that is missing in the store and in the refs is read from its copy', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases WHERE version = 3');
   await rm(left.file(`repositories/${wikibot}.git/refs/releases/v3`), { force: true });
@@ -148,7 +148,7 @@ test('threat 87: a live release that is missing in the store is read from its co
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: if neither the store nor a copy has the live release, the server does not start; start-over uses the newest known release', async () => {
+test('threat 87: if neither the store nor a copy has the live release, the start is refused; start-over releases uses the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });
@@ -206,7 +206,7 @@ test('threat 82: a start reads a release back before it sets the torn ref aside,
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: a restored store says that revoked deploy tokens are valid again, and how to revoke them', async () => {
+test('threat 87: restoreStore warns that deploy tokens that were revoked since the backup are valid again, and says how to revoke them', async () => {
   const left = await Left.make();
   const place = new Place(left.folder);
   const token = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lastUsedAt: null } as const;
@@ -273,7 +273,7 @@ test('threat 87: a repository that was replaced by an empty repository is report
   assert.equal(place.store.tool(wikibot).liveVersion, 3);
 });
 
-test('threat 87: a killed server’s journal is not applied to the restored store', async () => {
+test('threat 87: restoreStore sets the journal of a killed server aside, so that it is not applied to the restored store', async () => {
   const left = await Left.make();
   await writeFile(left.file('store.sqlite-journal'), 'of the store that was here');
   const told = (await restoreStore(left.config, left.backup)).join('\n');
@@ -283,7 +283,7 @@ test('threat 87: a killed server’s journal is not applied to the restored stor
 });
 
 for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
-  test(`threat 87: if the files config and shallow of a repository contain ${JSON.stringify(garbage)}, they are named, and the start replaces them`, async () => {
+  test(`threat 87: if the files config and shallow of a repository begin with ${JSON.stringify(garbage.slice(0, 12))}, examine names both files, and the start repairs them`, async () => {
     const left = await Left.make();
     const file = (name: string) => left.file(`repositories/${wikibot}.git/${name}`);
     const config = await readFile(file('config'), 'utf8');
@@ -305,7 +305,7 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
   });
 }
 
-test('threat 87: a repository that is replaced while the server runs is reported as lacking the live commit', async () => {
+test('threat 87: if a lost repository was made again without commits, examine reports that it lacks the live commit', async () => {
   const left = await Left.make();
   await left.loseRepository();
   // Makes an empty repository, as the next fetch would do.

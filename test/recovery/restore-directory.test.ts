@@ -33,7 +33,7 @@ test('threat 83: if the disk is full, `restore directory` leaves the present use
   const backup = join(disk.folder, 'backups/directory-20261128T150000000Z.yaml');
   writeFileSync(backup, `${'# a comment\n'.repeat(20_000)}users: {bob: {}}\n`);
   const { bavail, bsize } = statfsSync(disk.folder);
-  // Room for the folders in set-aside, but not for the new file.
+  // Leaves space for the folders in set-aside, but not for the new file.
   writeFileSync(join(disk.folder, 'fill'), Buffer.alloc(bavail * bsize - 100_000));
   await assert.rejects(restoreDirectory(config, null), { code: 'ENOSPC' });
   assert.equal(readFileSync(path, 'utf8'), alice);

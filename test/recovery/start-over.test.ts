@@ -34,7 +34,7 @@ function isOpened({ data, keys }: DataConfig): Record<string, string> {
   }
 }
 
-test('threat 87: if secrets.key is torn, start-over config-vars sets the file aside and makes a new key', async (t) => {
+test('threat 87: if secrets.key is an empty file, start-over config-vars sets the file aside and makes a new key', async (t) => {
   const config = await place(t);
   writeFileSync(join(config.keys, 'secrets.key'), '');
   await startOvers['config-vars'](config);

@@ -50,7 +50,7 @@ async function fill(folder: string): Promise<string> {
 }
 
 describe('faults of the machine', { concurrency: 3 }, () => {
-  test('threat 83: a full disk fails pushes, but not the server or live tools', {
+  test('threat 83: while the disk is full, pushes are rejected, but the server and the live tool continue; with free space, pushes go live again', {
     skip: !isRoot,
   }, async () => {
     const server = await TestServer.start();
@@ -91,7 +91,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     }
   });
 
-  test('threat 83: a store that cannot be written fails a push, but does not end the server', async () => {
+  test('threat 83: if the store is locked and cannot be written, a push is rejected, but the server and the live release continue', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'locked');
     await tree.commit('two', webTool('two', 'sleep 1'));
@@ -112,7 +112,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await assertDeploys(server, 'locked', tree, 'three');
   });
 
-  test('threat 59: without a working hook nothing is deployed, and the push says so', async () => {
+  test('threat 59: if git’s hook cannot reach the server, the push is rejected with this reason, and nothing is deployed', async () => {
     await using server = await TestServer.start();
     const tree = await liveTool(server, 'unhooked');
     // Without the server's socket, git's hook fails at once. The file keeps the server from making the socket again.
@@ -126,7 +126,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     assert.equal((await server.get('unhooked')).body, 'one');
   });
 
-  test('threat 83: if git disappears from the machine during a build, only this deployment fails', async () => {
+  test('threat 83: if git disappears from the machine during a build, the push is rejected, the server continues, and pushes work when git is back', async () => {
     const bin = await mkdtempAt();
     const git = join(bin, 'git');
     await writeFile(git, '#!/bin/sh\nexec /usr/bin/git "$@"\n');
@@ -157,7 +157,7 @@ describe('faults of the machine', { concurrency: 3 }, () => {
     await rm(folder, { recursive: true });
   });
 
-  test('threat 82: no file that a crash, an operator or a tool left behind prevents a restart of the server', async () => {
+  test('threat 82: the server starts again although a crash, an operator and a tool left unexpected files and folders behind', async () => {
     await using server = await TestServer.start();
     const data = join(server.folder, 'data');
     const deep =

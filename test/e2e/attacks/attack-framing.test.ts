@@ -8,7 +8,7 @@ import { liveTool } from '../../support/work-tree.ts';
 /** A request inside the body of another. Some HTTP parsers read it as part of this body, others as a second request. */
 const INNER = 'GET /inner HTTP/1.1\r\nHost: echo.localhost\r\n\r\n';
 
-describe('threat 24: bytes that two readers would split into requests differently', {
+describe('threat 24: bytes that two HTTP parsers would split into requests differently', {
   concurrency: 1,
 }, () => {
   let server: TestServer;
@@ -45,42 +45,60 @@ describe('threat 24: bytes that two readers would split into requests differentl
       'Transfer-Encoding: chunked\r\nContent-Length: 4\r\n',
       `${INNER.length.toString(16)}\r\n${INNER}\r\n0\r\n\r\n`,
     ),
-    'an unknown encoding': post('Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n', `0\r\n\r\n${INNER}`),
-    'an encoding after chunked': post('Transfer-Encoding: chunked, identity\r\n', `0\r\n\r\n${INNER}`),
-    'two encodings in two fields': post(
+    'an unknown transfer encoding': post(
+      'Transfer-Encoding: xchunked\r\nContent-Length: 4\r\n',
+      `0\r\n\r\n${INNER}`,
+    ),
+    'another transfer encoding after chunked': post(
+      'Transfer-Encoding: chunked, identity\r\n',
+      `0\r\n\r\n${INNER}`,
+    ),
+    'two transfer encodings in two fields': post(
       'Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n',
       `0\r\n\r\n${INNER}`,
     ),
-    'an encoding with a letter after it': post('Transfer-Encoding: chunked\u000b\r\n', `0\r\n\r\n${INNER}`),
-    'an encoding in quotes': post('Transfer-Encoding: "chunked"\r\n', `0\r\n\r\n${INNER}`),
-    'an encoding after a fold': post(
+    'a transfer encoding with a vertical tab after it': post(
+      'Transfer-Encoding: chunked\u000b\r\n',
+      `0\r\n\r\n${INNER}`,
+    ),
+    'a transfer encoding in quotes': post('Transfer-Encoding: "chunked"\r\n', `0\r\n\r\n${INNER}`),
+    'a transfer encoding on a folded line': post(
       'Transfer-Encoding:\r\n chunked\r\nContent-Length: 4\r\n',
       `0\r\n\r\n${INNER}`,
     ),
-    'a field after a fold': post('X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 0\r\n', INNER),
-    'a space before the colon': post(
+    'a field name on a folded line': post(
+      'X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 0\r\n',
+      INNER,
+    ),
+    'a space before the colon of a field': post(
       `Transfer-Encoding : chunked\r\nContent-Length: ${5 + INNER.length}\r\n`,
       `0\r\n\r\n${INNER}`,
     ),
-    'two lengths': post('Content-Length: 0\r\nContent-Length: 5\r\n', INNER),
+    'two different lengths': post('Content-Length: 0\r\nContent-Length: 5\r\n', INNER),
     'the same length twice': post('Content-Length: 5\r\nContent-Length: 5\r\n', 'hello'),
     'two lengths in one field': post('Content-Length: 5, 5\r\n', 'hello'),
     'a length with a sign': post('Content-Length: +5\r\n', 'hello'),
     'a length in hexadecimal': post('Content-Length: 0x5\r\n', 'hello'),
-    'a length with a space in it': post('Content-Length: 5 0\r\n', 'hello'),
+    'a length with a space between its digits': post('Content-Length: 5 0\r\n', 'hello'),
     'a length below zero': post('Content-Length: -1\r\n', INNER),
     'a length that overflows': post('Content-Length: 18446744073709551621\r\n', 'hello'),
     'a length that is empty': post('Content-Length: \r\n', INNER),
-    'lines that end in LF alone': `GET /outer HTTP/1.1\nHost: echo.localhost\n\n${INNER}`,
+    'only lines that end in LF alone': `GET /outer HTTP/1.1\nHost: echo.localhost\n\n${INNER}`,
     'one field that ends in LF alone': post('X: y\nContent-Length: 5\r\n', 'hello'),
     'a field that ends in CR alone': post('X: y\rContent-Length: 5\r\n', 'hello'),
-    'headers that end in LF alone': `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\n\n${INNER}`,
-    'a NUL in a field': post('X: a\u0000b\r\nContent-Length: 0\r\n', ''),
+    'headers that end with LF alone after the last field': `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\n\n${INNER}`,
+    'a NUL in the value of a field': post('X: a\u0000b\r\nContent-Length: 0\r\n', ''),
     'a field without a name': post(': chunked\r\nContent-Length: 0\r\n', ''),
-    'a name with a bracket': post('Transfer-Encoding[: chunked\r\nContent-Length: 0\r\n', ''),
+    'a bracket in the name of a field': post('Transfer-Encoding[: chunked\r\nContent-Length: 0\r\n', ''),
     'a chunk that ends in LF alone': post('Transfer-Encoding: chunked\r\n', `5\nhello\n0\n\n${INNER}`),
-    'a chunk with a sign': post('Transfer-Encoding: chunked\r\n', `+5\r\nhello\r\n0\r\n\r\n${INNER}`),
-    'a chunk as 0x5': post('Transfer-Encoding: chunked\r\n', `0x5\r\nhello\r\n0\r\n\r\n${INNER}`),
+    'a sign before the size of a chunk': post(
+      'Transfer-Encoding: chunked\r\n',
+      `+5\r\nhello\r\n0\r\n\r\n${INNER}`,
+    ),
+    'a chunk whose size is written as 0x5': post(
+      'Transfer-Encoding: chunked\r\n',
+      `0x5\r\nhello\r\n0\r\n\r\n${INNER}`,
+    ),
     'a chunk whose size overflows': post(
       'Transfer-Encoding: chunked\r\n',
       `10000000000000005\r\nhello\r\n0\r\n\r\n${INNER}`,
@@ -97,21 +115,22 @@ describe('threat 24: bytes that two readers would split into requests differentl
       'Transfer-Encoding: chunked\r\n',
       `5;a\rb\r\nhello\r\n0\r\n\r\n${INNER}`,
     ),
-    'two hosts': `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\nHost: localhost\r\n\r\n`,
-    'no host': 'GET /outer HTTP/1.1\r\nX: echo.localhost\r\n\r\n',
-    'a target with another host': 'GET http://localhost/outer HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
-    'a target with another user':
+    'two Host fields': `GET /outer HTTP/1.1\r\nHost: echo.localhost\r\nHost: localhost\r\n\r\n`,
+    'no Host field': 'GET /outer HTTP/1.1\r\nX: echo.localhost\r\n\r\n',
+    'a target that names another host than the Host field':
+      'GET http://localhost/outer HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
+    'a target that has a user name and another host':
       'GET http://echo.localhost@localhost/ HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
-    'HTTP/2': `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0${INNER}`,
-    'an invalid version': 'GET /outer HTTP/1.11\r\nHost: echo.localhost\r\n\r\n',
+    'the preface of HTTP/2': `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u0004\0\0\0\0\0${INNER}`,
+    'the invalid version HTTP/1.11': 'GET /outer HTTP/1.11\r\nHost: echo.localhost\r\n\r\n',
     'a length in the trailers': post(
       'Transfer-Encoding: chunked\r\n',
       `5\r\nhello\r\n0\r\nContent-Length: ${INNER.length}\r\n\r\n${INNER}`,
     ),
-    'a tunnel': 'CONNECT echo.localhost:80 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
+    'the method CONNECT': 'CONNECT echo.localhost:80 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
     'control characters in the target': 'GET /\u0001 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
   })) {
-    test(`${name} is refused, and no tool reads it`, async () => {
+    test(`a request with ${name} is refused, and reaches no tool`, async () => {
       const { statuses, seen } = await send(bytes);
       assert.deepEqual(seen, []);
       assert.ok(statuses.length === 0 || (statuses.length === 1 && statuses[0] === '400'), String(statuses));
@@ -138,7 +157,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
       body: 'hello',
     },
     {
-      name: 'fields that CGI would confuse with others',
+      name: 'fields whose names CGI would confuse with others',
       bytes: post(
         'Content-Length: 5\r\nContent_Length: 0\r\nTransfer_Encoding: chunked\r\nX_Forwarded_For: 6.6.6.6\r\nX.Real.IP: 6.6.6.6\r\nProxy: http://6.6.6.6\r\n',
         'hello',
@@ -146,7 +165,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
       body: 'hello',
     },
     {
-      name: 'fields that Connection names',
+      name: 'a Connection field that names other fields',
       bytes: post(
         'Content-Length: 5\r\nConnection: Content-Length, Host, X-Forwarded-For, Transfer-Encoding\r\n',
         'hello',
@@ -154,7 +173,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
       body: 'hello',
     },
     {
-      name: 'the target of a proxy',
+      name: 'an absolute URL as its target',
       bytes: 'GET http://ECHO.localhost:1/outer HTTP/1.1\r\nHost: echo.localhost:1\r\n\r\n',
     },
     {
@@ -167,7 +186,7 @@ describe('threat 24: bytes that two readers would split into requests differentl
     },
     { name: 'a host with a dot at the end', bytes: 'GET /outer HTTP/1.1\r\nHost: echo.localhost.\r\n\r\n' },
   ]) {
-    test(`${name}: a tool reads one request, framed by the server, with the client’s real address and without forged fields`, async () => {
+    test(`a request with ${name} reaches the tool once, with clear framing and the client’s real address, without forged fields`, async () => {
       const { seen, statuses } = await send(bytes);
       assert.deepEqual(statuses, ['200']);
       assert.equal(seen.length, 1, seen.join('\n---\n'));

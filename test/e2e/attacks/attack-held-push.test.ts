@@ -56,13 +56,13 @@ async function tokenOf(name: string): Promise<string> {
   return /^tfp_\S+/.exec(stdout)?.[0] ?? assert.fail(stdout);
 }
 
-test('a slow push is accepted while its token is valid', async () => {
+test('a push whose pack arrives in two parts goes live if its token stays valid', async () => {
   const { name, finish } = await heldPush('slow', async (tool) => `ci:${await tokenOf(tool)}`);
   assert.match(await finish(), /v2 is live/);
   assert.equal((await server.get(name)).body, 'two');
 });
 
-test('threat 8: a push that began with a token does not go live if the token is revoked', async () => {
+test('threat 8: a push with a token does not go live if the token is revoked before the whole pack has arrived', async () => {
   const { name, finish } = await heldPush('stolen', async (tool) => `ci:${await tokenOf(tool)}`);
   const [{ id }] = JSON.parse((await server.command('token', 'list', name, '--json')).stdout);
   assert.equal((await server.command('token', 'revoke', name, id)).exitCode, 0);
@@ -70,14 +70,14 @@ test('threat 8: a push that began with a token does not go live if the token is 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 8: a push that is held open does not go live if its tool is removed from directory.yaml', async () => {
+test('threat 8: a push does not go live if its tool is removed from directory.yaml before the whole pack has arrived', async () => {
   const { name, finish } = await heldPush('held', async () => `${server.user}:${server.password}`);
   await new DirectoryFile(join(server.folder, 'data/directory.yaml')).removeTool(name);
   assert.match(await finish(), /ng refs\/heads\/main there is no tool held that .* maintains/);
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 8: a push over SSH that is held open does not go live if its key is removed', async () => {
+test('threat 8: a push over SSH does not go live if its key is removed from directory.yaml before the whole pack has arrived', async () => {
   const { list, pack, untilReceiving } = await secondPush('thief');
   const key = join(server.folder, 'stolen');
   await execa('ssh-keygen', ['-q', '-N', '', '-t', 'ed25519', '-f', key]);

@@ -36,7 +36,7 @@ async function building(name: string) {
   return { ...made, running };
 }
 
-describe('the line', { concurrency: 4 }, () => {
+describe('the line of waiting deployments', { concurrency: 4 }, () => {
   test('threat 8: a waiting push does not go live if its token is revoked', async () => {
     const { name, tree, running } = await building('line-token');
     const { stdout } = await server.command('token', 'create', name, 'ci');
@@ -55,7 +55,7 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'two');
   });
 
-  test('threat 8: if a tool is removed from directory.yaml, the waiting rollback of its maintainer fails, but not the waiting restart of the operator', async () => {
+  test('threat 8: if a tool is removed from directory.yaml, the waiting rollback of its maintainer fails, but the waiting restart of the operator succeeds', async () => {
     const { name, running } = await building('line-removed');
     const waiting = server.command('rollback', name, 'v1');
     await inState(name, 'rollback', 'waiting');
@@ -70,7 +70,7 @@ describe('the line', { concurrency: 4 }, () => {
     assert.equal(restarted, 0, why);
     assert.equal((await server.get(name)).body, 'two');
   });
-  test('promise 3: if a rollback waits, a second push of the commit that is building goes live after the rollback', async () => {
+  test('promise 3: if a rollback waits behind a push, a second push of the same commit does not join the first, but goes live after the rollback', async () => {
     const { name, tree, first } = await liveTool(server, 'line-order');
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);

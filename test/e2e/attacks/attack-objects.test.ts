@@ -14,7 +14,7 @@ after(async () => server[Symbol.asyncDispose]());
 
 const main = (name: string) => server.inRepository(name, 'rev-parse', 'refs/heads/main');
 
-/** A tree with exactly these entries, which git itself would not write. */
+/** Writes a tree with exactly these entries, even if git would refuse them. @returns the id of the tree. */
 async function rawTree(tree: WorkTree, entries: readonly [mode: string, name: string, id: string][]) {
   const parts = entries.flatMap(([mode, name, id]) => [
     Buffer.from(`${mode} ${name}\0`),
@@ -61,7 +61,7 @@ describe('hand-made objects and old clients', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('threat 40: a build sees only the files of its own commit', async () => {
+  test('threat 40: a build sees only the files of its own commit, none of an earlier commit or build', async () => {
     const { tree } = await liveTool(server, 'fresh', {
       ...webTool('one'),
       'old.txt': 'old',
@@ -136,7 +136,7 @@ test('threat 88: a hundred commands and git requests, some refused, leave no ope
   await until(async () => (await children()) <= before[1] + 1, 'children as before');
 });
 
-test('threat 86: a server that is stopped during a build tells its clients and ends the build', async () => {
+test('threat 86: if the server is stopped during a build, the push fails with this reason, the build ends, and the old release stays live', async () => {
   const { name, tree, first } = await liveTool(server, 'stopping');
   await tree.commit('two', webTool('two', 'echo begun; sleep 300'));
   const pushing = tree.push();

@@ -43,7 +43,7 @@ async function inState(name: string, wanted: string): Promise<void> {
   );
 }
 
-/** The id of a tree with these lines of git-mktree(1). */
+/** Makes a tree from lines for git-mktree(1). @returns the id of the tree. */
 async function mktree({ tree }: Fabric, lines: readonly string[]): Promise<string> {
   const input = lines.map((line) => `${line}\n`).join('');
   return (await execa('git', ['mktree'], { cwd: tree.folder, input })).stdout;
@@ -141,7 +141,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(tool.name)).body, 'one');
   });
 
-  test('threat 38: a client can write only the deploy branch and tags', async () => {
+  test('threat 38: a client cannot write any of eleven refs that are neither the deploy branch nor a tag', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two'));
     const names = [
@@ -186,10 +186,10 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
   });
 
   for (const { name, depth, file } of [
-    { name: 'a name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
-    { name: 'a path of 2000 bytes', depth: 20, file: 'f' },
+    { name: 'a file name of 300 bytes', depth: 0, file: 'n'.repeat(300) },
+    { name: 'a file path of 2,000 bytes', depth: 20, file: 'f' },
   ]) {
-    test(`threat 42: a commit with ${name} is refused because the name is too long, not as a fault of the server`, async () => {
+    test(`threat 42: a commit with ${name} is refused, and the reason says that the name of a file is too long`, async () => {
       const tool = await emptyTool();
       const input = { cwd: tool.tree.folder, input: 'x' };
       const blob = (await execa('git', ['hash-object', '-w', '--stdin'], input)).stdout;
@@ -205,7 +205,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     });
   }
 
-  test('threat 58: the reason of a failed push cannot control the terminal that shows it', async () => {
+  test('threat 58: the reason with which git rejects a push has no control characters of the build’s output', async () => {
     const { tree } = await liveTool();
     await tree.commit(
       'two',
@@ -250,7 +250,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('threat 24: a request body that is not a push gets an answer, and changes neither the refs nor the live tool', async () => {
+  test('threat 24: a request body that is not a push gets 200 or 400, and changes neither the refs nor the live tool', async () => {
     const tool = await liveTool();
     const line = '0040shallow 0000000000000000000000000000000000000000 000000000000';
     for (const body of [
@@ -267,7 +267,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal((await server.get(tool.name)).body, 'one');
   });
 
-  test('promise 3: pushes that joined a deployment leave no parked commits', async () => {
+  test('promise 3: a push that joins the deployment of the same commit gets ok, and leaves no parked commit', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two', 'sleep 2'));
     const pushing = tool.tree.push();

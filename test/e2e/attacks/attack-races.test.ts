@@ -33,7 +33,7 @@ async function inState(name: string, wanted: string): Promise<void> {
   await until(async () => (await rows('deployments', name)).some(({ state }) => state === wanted), wanted);
 }
 
-/** A tool that takes a while until it listens. */
+/** The files of a web tool that opens its port only after some seconds. */
 function lateTool(text: string, seconds = 3): Files {
   const files = webTool(text);
   return { ...files, 'server.py': `import time\ntime.sleep(${seconds})\n${files['server.py']}` };
@@ -52,7 +52,7 @@ async function assertTrue(name: string, text: string): Promise<void> {
 }
 
 describe('races', { concurrency: 4 }, () => {
-  test('promise 6: after a cancel at any moment of a push, either the commit is live or the push says that it was cancelled', async () => {
+  test('promise 6: a push that is cancelled during its build or rollout either goes live or says that it was cancelled; cancel succeeds only in the second case', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const at of ['building', 'rolling-out', 'soon'] as const) {
@@ -73,7 +73,7 @@ describe('races', { concurrency: 4 }, () => {
     }
   });
 
-  test('promise 6: cancelling a waiting push does not affect the running push, and the cancelled commit can be pushed again', async () => {
+  test('promise 6: cancelling a waiting push does not affect the running push, and a second push of the cancelled commit goes live', async () => {
     const { name, tree } = await newTool();
     await tree.commit('slow', webTool('slow', 'sleep 2'));
     const running = tree.push();
@@ -138,7 +138,7 @@ describe('races', { concurrency: 4 }, () => {
     assert.ok(process.kill(server.pid, 0));
   });
 
-  test('promise 5: an accepted push goes live, no matter when its client is killed', async () => {
+  test('promise 5: if the client of a push is killed at any of six moments, the push still goes live if the server had accepted it', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const delayMs of [60, 150, 250, 400, 700, 1100]) {

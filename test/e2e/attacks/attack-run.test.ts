@@ -79,7 +79,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     });
   }
 
-  test('clients of run that disconnect at any step leave no process and no folder, and the next run works', async () => {
+  test('clients of run that disconnect at any of 16 moments leave no process and no folder, and the next run works', async () => {
     const folders = async () => (await readdir(join(server.folder, 'data/run'))).length;
     const before = await folders();
     for (let step = 0; step < 16; step += 1) {
@@ -94,7 +94,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     assert.equal(exitCode, 0, stderr);
   });
 
-  test('many SSH channels of one connection cannot run more commands than concurrent_one_offs', async () => {
+  test('of eight run commands on one SSH connection, as many run as concurrent_one_offs allows, and the others are refused', async () => {
     const client = await attacker();
     const channels = await Promise.all(
       Array.from({ length: 8 }, () => exec(client, 'run other sleep 71236')),
@@ -109,7 +109,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     await until(async () => !(await runs('sleep 71236')), 'nothing is left');
   });
 
-  test('a run command sees only its own processes, and nothing of the server', async () => {
+  test('a run command sees no processes of others, no settings of the server, and not the server’s folder', async () => {
     const client = await attacker();
     const channel = await exec(client, 'run bot bash -c "echo up; read -r secret; echo done"');
     await shows(channel, 'up');
@@ -124,7 +124,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 8: an open shell of a tool ends within 60 s after the tool is removed from directory.yaml', async () => {
+test('threat 8: a run command at a terminal ends within 60 s after its tool is removed from directory.yaml', async () => {
   const client = await attacker();
   const channel = await execAtTerminal(client, 'run held bash -c "echo up; sleep 51236"');
   const ended = readAll(channel);

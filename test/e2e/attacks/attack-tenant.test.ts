@@ -109,7 +109,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, '1\n/workspace/lib\n');
   });
 
-  test('promise 4: links in a tree or a build bring no file of the host into a build, a process or a log', async () => {
+  test('promise 4: symbolic links that a build makes bring no file of the host into the build, the process or the output of the push', async () => {
     const secret = join(server.folder, 'data/secret-of-the-host');
     await writeFile(secret, 'THE-SECRET-OF-THE-HOST\n');
     const links = [
@@ -186,7 +186,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     assert.notEqual((await tree.git('fetch', 'toolforge', commit)).exitCode, 0);
   });
 
-  test('threat 66: malformed lines of a Procfile run nothing on the server and add no process', async () => {
+  test('threat 66: malformed lines of a Procfile run nothing on the server and add no process type', async () => {
     const { name, tree } = await toolNamed('procfile');
     const mark = join(server.folder, 'data/run/OWNED');
     await tree.commit('one', {
@@ -231,7 +231,7 @@ describe('a hostile maintainer', { concurrency: 3 }, () => {
     }
   });
 
-  test('threat 29: without a login the server reveals nothing, not even which tools exist', async () => {
+  test('threat 29: without a login, the server sends no file of a repository, and its answers do not show which tools exist', async () => {
     await deploy('known', webTool('one'));
     const answers = new Set<string>();
     for (const tool of ['known', 'unknown', '..%2fknown', 'known.git/../unknown'])
@@ -266,7 +266,7 @@ async function anonymous(path: string, body?: string): Promise<string> {
   return `${head.split(' ')[1]} ${text}`;
 }
 
-/** All bytes that arrive until the connection closes or is silent for a second. */
+/** Sends a request. @returns all bytes that arrive until the connection closes or is silent for a second. */
 function talk(port: number, request: string): Promise<string> {
   return new Promise((resolve) => {
     let answer = '';

@@ -9,7 +9,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** The HTTP status of a login. */
+/** Requests a path with a login. @returns the HTTP status. */
 async function tryAs(login: string, password: string, path: string): Promise<number> {
   const authorization = `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
   const answer = await fetch(`http://${server.http}${path}`, { headers: { authorization } });

@@ -25,7 +25,7 @@ os.makedirs('/tmp/locked/inner')
 os.chmod('/tmp/locked', 0)
 `;
 
-test('threat 60: a tool that uses up the pipes of its system user takes none from a server that is not root', {
+test('threat 60: a tool that uses up the pipe buffers of its system user does not shrink the pipes of a server that is not root', {
   skip,
 }, async () => {
   await server.addTool('greedy');
@@ -40,7 +40,7 @@ test('threat 60: a tool that uses up the pipes of its system user takes none fro
   assert.equal(stdout, '65536');
 });
 
-test('doctor, typed by the user of a server that is not root, does not call the artifacts of tools lost', {
+test('doctor, run by the user of a server that is not root, reports that the data is whole, although tools have users of their own', {
   skip,
 }, async () => {
   const user = ['--reuid', `${PLAIN_UID}`, '--regid', `${PLAIN_UID}`, '--clear-groups', '--'];
@@ -50,7 +50,7 @@ test('doctor, typed by the user of a server that is not root, does not call the 
   assert.match(stdout, /is whole/);
 });
 
-test('threat 64: when tools get users of their own, no other user of the machine can find earlier artifacts', async () => {
+test('threat 64: openArtifacts lets the tools’ users read an earlier artifact, but only the server’s user can list the folders above the artifact', async () => {
   const data = await mkdtemp(join(tmpdir(), 'earlier-'));
   const artifact = join(data, 'artifacts/hello/20260101-secret');
   await mkdir(artifact, { recursive: true });
@@ -77,7 +77,7 @@ async function processesOfTools(): Promise<string[]> {
   });
 }
 
-test('after a server that is not root was killed, the next one ends the processes of tools and removes their files', {
+test('after a server that is not root was killed, the next server ends the earlier processes of tools, and removes locked folders of tools', {
   skip,
 }, async () => {
   const before = await processesOfTools();
@@ -95,7 +95,7 @@ test('after a server that is not root was killed, the next one ends the processe
   assert.equal(stdout, '');
 });
 
-test('a server whose tools have users of their own does not start without the subordinate ids', {
+test('a server whose tools have users of their own does not start if its user has no subordinate ids any more', {
   skip,
 }, async () => {
   await writeFile(join(server.folder, 'subuid'), '');

@@ -3,5 +3,5 @@ import { besiege } from '../../support/bad-input/bad-input.ts';
 import { httpKinds, pushByHttp } from '../../support/bad-input/bad-input-http.ts';
 import { badPushes } from '../../support/bad-input/bad-input-pushes.ts';
 
-test('the HTTP server answers all bad input, keeps nothing from it, and other clients are not affected', (context) =>
+test('the HTTP server answers each kind of bad input, keeps nothing of the input, and still serves other clients', (context) =>
   besiege(context, 'http', ({ first }) => [...httpKinds, ...badPushes(first).map(pushByHttp)]));

@@ -33,7 +33,7 @@ async function state(name: string, wanted: string): Promise<void> {
   );
 }
 
-/** The commands of processes with this server's data folder in their arguments, except the server itself. */
+/** The commands of all pasta, bwrap and git processes that have this server's data folder in their arguments. */
 async function processes(): Promise<string[]> {
   const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
   const commands = await Promise.all(
@@ -44,7 +44,7 @@ async function processes(): Promise<string[]> {
   );
 }
 
-/** After a restart: asserts that main is the live commit and is served, and that there are no leftovers. */
+/** Asserts after a restart that the live release is served, that main names its commit, and that nothing is left. */
 async function assertWhole(name: string, text: string): Promise<void> {
   await until(async () => (await server.get(name)).body === text, `${name} serves ${text}`);
   const releases = JSON.parse((await server.command('releases', name, '--json')).stdout) as ReleaseRow[];
@@ -90,7 +90,7 @@ async function crash(): Promise<void> {
   await server.boot();
 }
 
-test('threat 82: if the server is killed while a pack arrives, the old release stays live, and the push can be repeated', async () => {
+test('threat 82: if the server is killed while a pack arrives, the push fails, the old release stays live, and a later push goes live', async () => {
   const { name, tree } = await newTool();
   await writeFile(
     join(tree.folder, 'large'),
@@ -156,7 +156,7 @@ test('threat 82: if the server is killed after it recorded a release as live and
   await assertDeploys(name, tree);
 });
 
-test('promise 1: if the server is killed right after a push succeeded, the new release is live', async () => {
+test('promise 1: if the server is killed right after a push succeeded, the new release is live after the restart', async () => {
   const { name, tree } = await newTool();
   const two = await tree.commit('two', webTool('two'));
   assert.equal((await tree.push()).exitCode, 0);
@@ -165,7 +165,7 @@ test('promise 1: if the server is killed right after a push succeeded, the new r
   assert.equal(await main(name), two);
 });
 
-test('promise 1: if the server is killed at any moment of a deployment, git’s answer and the live release agree', async () => {
+test('promise 1: if the server is killed at any of seven moments of a push, git reports success only if the pushed commit is live after the restart', async () => {
   const { name, tree, first } = await newTool();
   let live = { commit: first, text: 'one' };
   for (const [index, delayMs] of [150, 400, 700, 1000, 1300, 1700, 2200].entries()) {
@@ -186,7 +186,7 @@ test('promise 1: if the server is killed at any moment of a deployment, git’s 
   await assertDeploys(name, tree);
 });
 
-test('threat 61: after the restart of a killed server, each live tool runs once, and no git of a push or fetch runs', async () => {
+test('threat 61: after the restart of a killed server, each live tool runs once, and no git process of a push or fetch is left', async () => {
   await crash();
   const tools = (await readdir(join(server.folder, 'data/repositories'))).length;
   await until(
@@ -196,7 +196,7 @@ test('threat 61: after the restart of a killed server, each live tool runs once,
   assert.equal((await processes()).filter((command) => /receive-pack|upload-pack/.test(command)).length, 0);
 });
 
-test('threat 61: the next start ends a hanging git of a killed server', async () => {
+test('threat 61: if a git process hangs when the server is killed, the next start of the server ends this process', async () => {
   const { name, tree } = await newTool();
   await tree.commit('slow', webTool('slow', 'sleep 30'));
   const pushing = tree.push();

@@ -39,15 +39,15 @@ const harms = [
 ];
 
 for (const { what, harm } of harms) {
-  for (const how of ['push', 'clone'] as const) {
-    test(`threat 87: garbage in ${what} under a running server is set aside before a ${how}`, async () => {
+  for (const how of ['push', 'ls-remote'] as const) {
+    test(`threat 87: if garbage gets into ${what} while the server runs, doctor names the file, and the next ${how} sets the file aside and succeeds`, async () => {
       const live = await main();
       const asides = await names();
       await harm();
       const file = what.split(' ').at(-1) ?? '';
       const doctor = await server.local('doctor');
       assert.match(doctor.stdout, new RegExp(`${file} in the repository of kept is torn`));
-      if (how === 'clone') {
+      if (how === 'ls-remote') {
         const listed = await tree.git('ls-remote', 'toolforge');
         assert.equal(listed.exitCode, 0, listed.stderr);
         assert.ok(listed.stdout.includes(`${live}\trefs/heads/main`), listed.stdout);
@@ -90,7 +90,7 @@ test('threat 87: if garbage in a tag makes git refuse a push, the tag is set asi
 });
 
 for (const isPacked of [false, true]) {
-  test(`threat 87: a repository whose refs are newer than its objects is set aside at the start, and its history can be pushed again (${isPacked ? 'packed' : 'loose'})`, async () => {
+  test(`threat 87: a repository whose refs are newer than its objects is set aside at the next start, and its history can be pushed again (${isPacked ? 'packed' : 'loose'} objects)`, async () => {
     if (isPacked) await server.inRepository('kept', 'repack', '-a', '-d', '-q');
     await server.kill('SIGTERM');
     await server.boot();

@@ -7,7 +7,7 @@ const doors = ['ssh', 'http'] as const;
 
 describe('a killed git', { concurrency: 2 }, () => {
   for (const door of doors) {
-    test(`over ${door}, if git on the server is killed while a push deploys, the client still gets the result`, async () => {
+    test(`over ${door}, if git on the server is killed during a deployment, the client still gets the result for the branch and for the tag`, async () => {
       await using server = await TestServer.start();
       const tree = await WorkTree.create(server, door, 'hello');
       for (const [name, build] of [

@@ -148,13 +148,13 @@ function forgetRelease(version: number): void {
 
 interface Case {
   readonly what: string;
-  /** Damages the data folder at v4, while no server runs. */
+  /** Damages the data folder, in which v4 is live, while no server runs. */
   readonly harm: () => Promise<unknown>;
   /** The command that the server names when it refuses to start; null = the server starts. */
   readonly refused: string | null;
   /** The text with which the tool answers in the end; the text of v4 if not set. */
   readonly serves?: string;
-  /** The version of the release that the next push makes; v5 if not set. */
+  /** The version of the next release that a redeploy or push makes; v5 if not set. */
   readonly next?: number;
   /** Whether the repository has lost the live commit. */
   readonly isCommitLost?: boolean;
@@ -165,9 +165,9 @@ interface Case {
 const TORN = ['HEAD', 'refs/heads/main', 'refs/releases/v4', 'refs/releases/v2'];
 
 const cases: readonly Case[] = [
-  { what: 'store missing', harm: () => remove(...STORE), refused: 'restore store' },
+  { what: 'the store is missing', harm: () => remove(...STORE), refused: 'restore store' },
   {
-    what: 'store empty',
+    what: 'the store is an empty file',
     harm: async () => {
       await remove(...STORE);
       await writeFile(file('store.sqlite'), '');
@@ -175,22 +175,22 @@ const cases: readonly Case[] = [
     refused: 'restore store',
   },
   {
-    what: 'store empty, and no backup',
+    what: 'the store is an empty file and there is no backup',
     harm: async () => {
       await remove(...STORE, 'backups');
       await writeFile(file('store.sqlite'), '');
     },
     refused: 'start-over store',
   },
-  { what: 'store older', harm: () => from(old, ...STORE), refused: null },
+  { what: 'the store is an older copy', harm: () => from(old, ...STORE), refused: null },
   {
-    what: 'store newer',
+    what: 'everything but the store is an older copy',
     harm: () => from(old, ...HELD, 'directory.yaml'),
     refused: 'start-over artifacts',
     isCommitLost: true,
   },
   {
-    what: 'store torn',
+    what: 'the store is cut off after 8 KiB',
     harm: async () => {
       await remove('store.sqlite-wal', 'store.sqlite-shm');
       await truncate(file('store.sqlite'), 8192);
@@ -199,18 +199,18 @@ const cases: readonly Case[] = [
     aside: ['store.sqlite'],
   },
   {
-    what: 'store overwritten',
+    what: 'the store is overwritten with text',
     harm: () => writeFile(file('store.sqlite'), 'x'.repeat(50_000)),
     refused: 'restore store',
   },
   {
-    what: 'refs missing',
+    what: 'all repositories are missing',
     harm: () => remove('repositories'),
     refused: 'start-over repositories',
     isCommitLost: true,
   },
   {
-    what: 'refs empty',
+    what: 'the repository has no refs',
     harm: async () => {
       await remove('repositories/kept.git/refs', 'repositories/kept.git/packed-refs');
       await cp(join(old, 'repositories/kept.git/refs'), file('repositories/kept.git/refs'), {
@@ -220,10 +220,19 @@ const cases: readonly Case[] = [
     },
     refused: null,
   },
-  { what: 'refs older', harm: () => from(old, 'repositories'), refused: null, isCommitLost: true },
-  { what: 'refs newer', harm: () => from(old, ...STORE, 'artifacts'), refused: 'start-over artifacts' },
   {
-    what: 'refs torn',
+    what: 'the repository is an older copy',
+    harm: () => from(old, 'repositories'),
+    refused: null,
+    isCommitLost: true,
+  },
+  {
+    what: 'the store and the artifacts are older copies',
+    harm: () => from(old, ...STORE, 'artifacts'),
+    refused: 'start-over artifacts',
+  },
+  {
+    what: 'refs are empty files and packed-refs ends with garbage',
     harm: async () => {
       const repository = 'repositories/kept.git';
       for (const name of TORN) await writeFile(file(join(repository, name)), '');
@@ -233,7 +242,7 @@ const cases: readonly Case[] = [
     aside: [...TORN, 'packed-refs'].map((name) => join('repositories/kept.git', name)),
   },
   {
-    what: 'store older, and the copy of v4 torn',
+    what: 'the store is an older copy and the file v4.json is torn',
     harm: async () => {
       await from(old, ...STORE);
       await truncate(file('releases/kept/v4.json'), 100);
@@ -242,7 +251,7 @@ const cases: readonly Case[] = [
     serves: 'three',
   },
   {
-    what: 'store older, and ref and copy of v4 torn',
+    what: 'the store is an older copy and both the ref and the file v4.json of v4 are torn',
     harm: async () => {
       await from(old, ...STORE);
       await writeFile(file('repositories/kept.git/refs/releases/v4'), '');
@@ -252,7 +261,7 @@ const cases: readonly Case[] = [
     serves: 'three',
   },
   {
-    what: 'store older, and refs missing',
+    what: 'the store is an older copy and all repositories are missing',
     harm: async () => {
       await from(old, ...STORE);
       await remove('repositories');
@@ -261,7 +270,7 @@ const cases: readonly Case[] = [
     isCommitLost: true,
   },
   {
-    what: 'store older, and refs empty',
+    what: 'the store is an older copy and the repository has no refs',
     harm: async () => {
       await from(old, ...STORE);
       await remove('repositories/kept.git/refs', 'repositories/kept.git/packed-refs');
@@ -269,7 +278,7 @@ const cases: readonly Case[] = [
     refused: null,
   },
   {
-    what: 'row of the live release and its ref missing',
+    what: 'the live release is missing in the store and its ref is missing in the repository',
     harm: async () => {
       forgetRelease(4);
       await remove('repositories/kept.git/refs/releases/v4');
@@ -277,7 +286,7 @@ const cases: readonly Case[] = [
     refused: null,
   },
   {
-    what: 'row of the live release, its ref and its copy missing',
+    what: 'the live release is missing in the store and its ref and its file v4.json are missing too',
     harm: async () => {
       forgetRelease(4);
       await remove('repositories/kept.git/refs/releases/v4', 'releases/kept/v4.json');
@@ -286,56 +295,68 @@ const cases: readonly Case[] = [
     serves: 'three',
   },
   {
-    what: 'secrets key missing',
+    what: 'secrets.key is missing',
     harm: () => rename(join(server.folder, 'keys/secrets.key'), join(server.folder, 'secrets.key')),
     refused: 'start-over config-vars',
     serves: 'three',
   },
   {
-    what: 'refs torn beside an older store',
+    what: 'the store is an older copy and the ref of v4 is torn',
     harm: async () => {
       await from(old, ...STORE);
       await writeFile(file('repositories/kept.git/refs/releases/v4'), '\0\0\0\0');
     },
     refused: null,
   },
-  { what: 'artifacts missing', harm: () => remove('artifacts'), refused: 'start-over artifacts' },
   {
-    what: 'artifacts empty',
+    what: 'the folder artifacts is missing',
+    harm: () => remove('artifacts'),
+    refused: 'start-over artifacts',
+  },
+  {
+    what: 'all artifacts of the tool are missing',
     harm: async () => {
       for (const id of await readdir(file('artifacts/kept'))) await remove(`artifacts/kept/${id}`);
     },
     refused: 'start-over artifacts',
   },
-  { what: 'artifacts older', harm: () => from(old, 'artifacts'), refused: 'start-over artifacts' },
   {
-    what: 'artifacts newer',
+    what: 'the folder artifacts is an older copy',
+    harm: () => from(old, 'artifacts'),
+    refused: 'start-over artifacts',
+  },
+  {
+    what: 'there is an artifact that no release has',
     harm: async () => copy(file(await liveArtifact()), file('artifacts/kept/unknown')),
     refused: null,
   },
-  { what: 'artifacts torn', harm: async () => remove(`${await liveArtifact()}/complete`), refused: null },
-  { what: 'directory missing', harm: () => remove('directory.yaml'), refused: 'restore directory' },
   {
-    what: 'directory empty',
+    what: 'the live artifact is not marked as complete',
+    harm: async () => remove(`${await liveArtifact()}/complete`),
+    refused: null,
+  },
+  { what: 'directory.yaml is missing', harm: () => remove('directory.yaml'), refused: 'restore directory' },
+  {
+    what: 'directory.yaml is empty',
     harm: () => writeFile(file('directory.yaml'), ''),
     refused: 'restore directory',
   },
   {
-    what: 'directory missing, and no backup',
+    what: 'directory.yaml is missing and there is no backup',
     harm: () => remove('directory.yaml', 'backups'),
     refused: 'start-over directory',
   },
   {
-    what: 'directory older',
+    what: 'directory.yaml does not have the tool yet',
     harm: async () => {
       const text = await readFile(file('directory.yaml'), 'utf8');
       await writeFile(file('directory.yaml'), text.slice(0, text.indexOf('  kept:')));
     },
     refused: null,
   },
-  { what: 'directory newer', harm: () => server.addTool('more'), refused: null },
+  { what: 'directory.yaml has a tool without data', harm: () => server.addTool('more'), refused: null },
   {
-    what: 'directory torn',
+    what: 'directory.yaml is torn',
     harm: async () => {
       const { length } = await readFile(file('directory.yaml'));
       await truncate(file('directory.yaml'), Math.floor(length / 2));
@@ -348,7 +369,7 @@ const cases: readonly Case[] = [
 
 for (const { what, harm, refused, ...more } of cases) {
   const { serves = 'three secret', next = 5, isCommitLost = false, aside = [] } = more;
-  test(`threat 87: ${what}: nothing is deleted, and the server works again${refused === null ? '' : ' after the command that it names'}`, async () => {
+  test(`threat 87: if ${what}, no commit, artifact or log is lost, and the server ${refused === null ? 'starts and works' : `works after the command that it names: ${refused}`}`, async () => {
     await server.kill('SIGTERM');
     await removeTree(data);
     await copy(now, data);

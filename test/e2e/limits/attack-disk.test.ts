@@ -17,7 +17,7 @@ for folder in itertools.count():
 `;
 const SERVING = webTool('one')['server.py'] ?? '';
 
-describe('threat 83: a disk with few files', { skip: SmallDisk.whyNot, concurrency: 1 }, () => {
+describe('threat 83: a disk with few inodes', { skip: SmallDisk.whyNot, concurrency: 1 }, () => {
   let disk: SmallDisk;
   let server: TestServer;
   let neighbour: Awaited<ReturnType<typeof liveTool>>;
@@ -36,7 +36,7 @@ describe('threat 83: a disk with few files', { skip: SmallDisk.whyNot, concurren
   });
   const free = () => statfsSync(disk.folder).ffree;
   const health = async (path: string) => {
-    // A connection that is kept could still lead to the server that ran before a restart.
+    // A connection that is kept alive could still lead to the server that ran before a restart.
     const answer = await fetch(`http://${server.http}${path}`, { headers: { connection: 'close' } });
     return [answer.status, await answer.text()];
   };
@@ -57,7 +57,7 @@ describe('threat 83: a disk with few files', { skip: SmallDisk.whyNot, concurren
     assert.equal(pushed.exitCode, 0, pushed.stderr);
   };
 
-  test('a tool that makes endless empty files leaves enough inodes for pushes of other tools', async () => {
+  test('a process that makes empty files without end is ended while the disk still has enough inodes for pushes of other tools', async () => {
     const said =
       /web\.1 was ended because the processes of this tool made more than \d+ files and folders together/;
     await liveTool(server, 'crowd', {
@@ -74,7 +74,7 @@ ${SERVING}`,
     await server.command('stop', 'crowd');
   });
 
-  test('five processes of a tool that each stay below run_files leave enough inodes for other tools', async () => {
+  test('if five processes of a tool each stay below run_files but together exceed the limit of the tool, a process is ended, and other tools can still be pushed', async () => {
     const types = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}: python3 worker.py`);
     await liveTool(server, 'crowds', {
       ...webTool('one'),
@@ -91,7 +91,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('a build that makes endless empty files is ended, and its files are removed', async () => {
+  test('a build that makes empty files without end is ended with the reason, and its files are deleted', async () => {
     await server.addTool('builder');
     const tree = await WorkTree.create(server, 'ssh', 'builder');
     await tree.commit('one', { ...webTool('one', 'python3 crowd.py'), 'crowd.py': CROWDING });
@@ -108,7 +108,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('if fewer inodes than the reserve are left, all deployments are refused, live tools and ps work, and healthz reports it', async () => {
+  test('while fewer inodes than the reserve are left, push, redeploy, rollback and config set are refused, live tools and ps work, and /healthz answers 503 with the reason', async () => {
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     const toldBefore = server.lines.length;
     const filling = join(disk.folder, 'filling');
@@ -162,7 +162,7 @@ ${SERVING}`,
     assert.equal(told().length, 1);
   });
 
-  test('if less disk space than the reserve is left, a push is refused with the space that is left', async () => {
+  test('if less disk space than the reserve is left, a push is refused, and the message names the space that is left', async () => {
     const filling = await open(join(disk.folder, 'filling'), 'w');
     const { bavail, bsize } = statfsSync(disk.folder);
     for (let left = bavail * bsize; left > 40_000_000; left -= 10_000_000)
@@ -176,7 +176,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('threat 83: if the store is damaged while the server runs, readyz fails with the reason, and livez still answers ok', async () => {
+  test('threat 83: if the store is damaged while the server runs, /readyz fails with the reason, and /livez still answers ok', async () => {
     await server.kill('SIGTERM');
     await server.boot();
     await writeFile(join(server.folder, 'data/store.sqlite'), 'not the beginning of a database');

@@ -21,7 +21,7 @@ async function peak(): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
 }
 
-test('threat 34: objects pushed as tags count for the limit repository_size', async () => {
+test('threat 34: objects that are pushed only with tags count towards the limit repository_size', async () => {
   const { tree } = await liveTool(server, 'tagged');
   for (const name of ['one', 'two']) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -35,7 +35,7 @@ test('threat 34: objects pushed as tags count for the limit repository_size', as
   assert.match(pushed.stderr, isFull);
 });
 
-test('threat 34: objects of a push that is refused after git received them count for the limit repository_size', async () => {
+test('threat 34: objects that git received count towards the limit repository_size even if their push is then refused', async () => {
   const { tree } = await liveTool(server, 'refused');
   for (const [index, name] of ['one', 'two', 'three'].entries()) {
     await tree.commit(name, { data: randomBytes(3_000_000).toString('base64') });
@@ -46,7 +46,7 @@ test('threat 34: objects of a push that is refused after git received them count
   }
 });
 
-test('threat 37: each tag counts for the limit repository_size, even if many tags name one commit', async () => {
+test('threat 37: each tag counts towards the limit repository_size, even if many tags name one commit', async () => {
   const { tree, first } = await liveTool(server, 'many-tags');
   for (const round of [1, 2, 3]) {
     const names = Array.from({ length: 490 }, (_, index) => `${first}:refs/tags/r${round}/${index}`);

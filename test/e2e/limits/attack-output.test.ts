@@ -16,8 +16,8 @@ after(async () => server[Symbol.asyncDispose]());
 
 const PRINT_SECONDS = 8;
 /**
- * A Python program that prints lines as fast as it can, at most 105 MB, since the test keeps what a push shows. The
- * lines begin like the values of the config vars.
+ * A Python program that prints lines as fast as it can, but at most 105 MB, because the test keeps the output of the
+ * push in memory. The lines begin like the values of the config vars.
  */
 const PRINTING = `import os, sys, time
 line = (('the same beginning for all ' * 600)[:15000] + '\\n').encode()
@@ -68,7 +68,7 @@ ${SERVING}`,
   build: { 'build.sh': 'python3 print.py\n' },
   release: { Procfile: 'web: python3 server.py\nrelease: python3 print.py\n' },
 })) {
-  test(`threat 55: while a ${name} process prints without a pause, pages of other tools are still quick`, async () => {
+  test(`threat 55: while a tool prints without a pause (${name}), most pages of another tool take less than 120 ms, and each less than 1.5 s`, async () => {
     const tree = await noisyTool(`noisy-${name}`, files);
     const pushed = tree.push();
     const over = name === 'web' ? pushed.then(() => wait((PRINT_SECONDS + 2) * 1000)) : pushed;
@@ -83,7 +83,7 @@ ${SERVING}`,
   });
 }
 
-test('threat 55: a reader of a log gets 5,000 empty lines in fewer than 200 pieces', async () => {
+test('threat 55: over HTTP, 5,000 empty lines of a log arrive in fewer than 200 pieces', async () => {
   const serving = `import os\nos.write(1, b'\\n' * 5000)\n${SERVING}`;
   await liveTool(server, 'empty-lines', { ...webTool('noisy'), 'server.py': serving });
   await until(

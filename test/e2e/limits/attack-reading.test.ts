@@ -21,27 +21,27 @@ after(async () => server[Symbol.asyncDispose]());
 
 for (const { name, first, block } of [
   {
-    name: 'bodies in chunks of one byte to a tool',
+    name: 'endless bodies in chunks of one byte, sent to a tool,',
     first: 'POST /in HTTP/1.1\r\nHost: reader.localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
     block: '1\r\na\r\n',
   },
   {
-    name: 'bodies in chunks of one byte to the server, without a login',
+    name: 'endless bodies in chunks of one byte, sent to the server without a login,',
     first: 'POST /-/command HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
     block: '1\r\na\r\n',
   },
   {
-    name: 'thousands of requests in each packet',
+    name: 'connections that send thousands of requests at once',
     first: '',
     block: 'GET /x HTTP/1.1\r\nHost: a\r\n\r\n',
   },
   {
-    name: 'thousands of requests after the end of a body',
+    name: 'connections that send thousands of requests right after the body of another request',
     first: '',
     block: `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n${'x'.repeat(2_000)}${'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000)}`,
   },
 ]) {
-  test(`threat 55: ${name} keep the server busy for less than 70 % of the time, and others are served`, async (context) => {
+  test(`threat 55: ${name} keep the server busy for less than 70 % of the time, and another tool and git still answer`, async (context) => {
     const attack = fork(join(import.meta.dirname, '../../support/hostile/flood.ts'), {
       env: {
         ...process.env,

@@ -23,7 +23,7 @@ function blobs(folder: string, count: number): Record<string, string> {
   return Object.fromEntries(Array.from({ length: count }, (_, index) => [`${folder}/${index}.txt`, blob()]));
 }
 
-test('threat 37: a push of more refs than push_refs is refused, the message names the limit, and no ref changes', async () => {
+test('threat 37: a push of more refs than push_refs allows is refused, the message names the limit, and no ref changes', async () => {
   const { name, tree, first } = await liveTool(server, 'many-refs');
   for (let index = 0; index < 6; index++) await tree.git('tag', `t${index}`);
   const pushed = await tree.push('--tags', 'toolforge');
@@ -37,7 +37,7 @@ test('threat 37: a push of more refs than push_refs is refused, the message name
   assert.equal(await server.inRepository(name, 'rev-parse', 'refs/heads/main'), first);
 });
 
-test('threat 34: a push larger than pack_size is refused, and the message names the limit', async () => {
+test('threat 34: a push larger than pack_size is refused, the message names the limit, and the live release stays', async () => {
   const { name, tree } = await liveTool(server, 'large-pack');
   await tree.commit('two', { ...webTool('two'), ...blobs('data', 13) });
   const pushed = await tree.push();
@@ -46,7 +46,7 @@ test('threat 34: a push larger than pack_size is refused, and the message names 
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('threat 36: a commit with too many files or bytes is refused, and the message names the limit and the largest folders', async () => {
+test('threat 36: a commit with more files than tree_files or more MiB than tree_bytes is refused; the message names the limit and the largest folders', async () => {
   const { name, tree } = await liveTool(server, 'large-tree');
   const zeros = 'x'.repeat(7 * 1024 * 1024);
   await tree.commit('two', {
@@ -70,7 +70,7 @@ test('threat 36: a commit with too many files or bytes is refused, and the messa
   assert.equal((await server.get(name)).body, 'one');
 });
 
-test('if a repository is larger than repository_size, a push is refused with its size and the limit', async () => {
+test('a push to a repository larger than repository_size is refused; the message names the size of the repository and the limit', async () => {
   const name = 'large-repository';
   await server.addTool(name);
   const tree = await WorkTree.create(server, 'http', name);
@@ -90,7 +90,7 @@ test('if a repository is larger than repository_size, a push is refused with its
   assert.equal((await server.get(name)).body, 'two');
 });
 
-test('a tool may build builds_a_day times in 24 hours; a push of a commit that was built earlier is still deployed', async () => {
+test('after builds_a_day builds of a tool in 24 hours, a new commit is refused, but a commit that was built earlier is deployed', async () => {
   const { name, tree, first } = await liveTool(server, 'busy');
   for (const text of ['two', 'three']) {
     await tree.commit(text, webTool(text));

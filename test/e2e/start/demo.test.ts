@@ -8,7 +8,7 @@ import { execa } from 'execa';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 
-test("the demo ignores settings, proxies and git configuration of the person who starts it, and prints the words of the README's picture", async () => {
+test("the demo ignores settings, proxies and git configuration of the person who starts it, and prints all words of the README's picture", async () => {
   const home = await mkdtemp(join(tmpdir(), 'demo-'));
   try {
     await writeFile(join(home, '.gitconfig'), '[commit]\n\tgpgsign = true\n[gpg]\n\tprogram = false\n');

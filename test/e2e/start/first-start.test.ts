@@ -100,7 +100,7 @@ for (const [account, uid] of [
   ['CORP\\Alice', 'alice'],
   ['alice@EXAMPLE.ORG', 'alice'],
 ] as const) {
-  test(`after a first start, the account ${account}, whose name is not allowed, is the user ${uid}`, async () => {
+  test(`a first start under the account ${account}, whose name a user may not have, makes the user ${uid}`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'first-start-'));
     try {
       await mkdir(join(folder, '.ssh/folder.pub'), { recursive: true });

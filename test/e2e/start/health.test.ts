@@ -72,7 +72,7 @@ test('the probes in deploy/kubernetes fail while the server is frozen, and pass 
 });
 
 for (const question of [[], ['--live']]) {
-  test(`the health check of the image notices a frozen server: ${question.join() || 'everything'}`, async () => {
+  test(`the health check of the image (${question.join() || 'without --live'}) passes on a working server, and fails if the server is frozen`, async () => {
     const check = async () => {
       const [script, env] = [resolve(import.meta.dirname, '../../../src/cli/health.ts'), server.environment];
       return run(process.execPath, [script, ...question], { env });

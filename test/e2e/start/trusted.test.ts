@@ -7,7 +7,7 @@ import { WorkTree, webTool } from '../../support/work-tree.ts';
 
 const main = join(import.meta.dirname, '../../../src/main.ts');
 
-test('without isolation one trusted user can deploy; with a second user or a public address, the server does not start', async () => {
+test('with the setting sandbox: trusted, the only user can deploy; with a second user or a public address, the server does not start', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   assert.match(server.told, / ! {5}The setting sandbox is trusted: every tool runs with your own rights/);
   const tree = await WorkTree.create(server, 'http', 'hello');
@@ -62,7 +62,7 @@ test('two SIGINTs, as npx sends for one Ctrl-C, leave no process of a tool runni
   assert.match(server.told, /^Stopped\. Your tools are down until the next start\.$/m);
 });
 
-test('a start that is refused still ends the processes of tools that a killed server left', async () => {
+test('a server that refuses to start still ends the processes of tools that a killed server left', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));
@@ -76,7 +76,7 @@ test('a start that is refused still ends the processes of tools that a killed se
   assert.deepEqual(await toolProcesses(server), []);
 });
 
-test('after isolation is switched on, artifacts that were built without isolation are refused and built again', async () => {
+test('after the setting sandbox changes from trusted to isolated, restart and rollback refuse earlier artifacts, and redeploy or a push builds them again', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   const first = await tree.commit('one', webTool('one'));
@@ -112,7 +112,7 @@ test('after isolation is switched on, artifacts that were built without isolatio
   assert.equal((await server.get('hello')).body, 'one');
 });
 
-test('after the setting sandbox changes from isolated to trusted, a config var can be set, and the tool is live', async () => {
+test('after the setting sandbox changes from isolated to trusted, config set makes a new release of the earlier artifact, and the tool answers', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'isolated' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));
@@ -126,7 +126,7 @@ test('after the setting sandbox changes from isolated to trusted, a config var c
   assert.equal((await server.get('hello')).body, 'one');
 });
 
-test('a tool without a web process goes live without an address', async () => {
+test('a push of a tool without a web process goes live, and its output names no address', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', {

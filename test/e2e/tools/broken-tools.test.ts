@@ -17,10 +17,10 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** A commit that does not go live, and the last lines of the push: the title with the cause, and what to do. */
+/** Files of a commit that does not go live, and the last lines of its push: the cause, and what to do. */
 const BROKEN: readonly { readonly what: string; readonly files: Files; readonly says: RegExp }[] = [
   {
-    what: 'a conflict that was committed',
+    what: 'the marks of a merge conflict in requirements.txt',
     files: { 'requirements.txt': '<<<<<<< HEAD\nflask\n=======\nbottle\n>>>>>>> other\n' },
     says: /Build failed: requirements\.txt line 1 has the marks of a merge conflict\.\n.* Edit requirements\.txt: .*Commit and push again\./,
   },
@@ -30,7 +30,7 @@ const BROKEN: readonly { readonly what: string; readonly files: Files; readonly 
     says: /Build failed: .*The Procfile has no line of the form `web: COMMAND`\. Add one\.\n/,
   },
   {
-    what: 'a program that nothing installs',
+    what: 'a Procfile that runs a program that nothing installs',
     files: { Procfile: 'web: gunicorn app:app\n' },
     says: /Build failed: .*web runs gunicorn \(line 1 of the Procfile\), but no requirements install it\. Add gunicorn to requirements\.txt\.\n.* Correct this, commit/,
   },
@@ -53,27 +53,27 @@ const BROKEN: readonly { readonly what: string; readonly files: Files; readonly 
     says: /Build failed: service\.template must have lines of the form `key: value`, .*\n.* Write lines such as `type: python3\.11`/,
   },
   {
-    what: 'an app.json with a wrong number',
+    what: 'an app.json with a word as the number of processes',
     files: { 'app.json': '{"formation": {"web": {"quantity": "two"}}}' },
     says: /Build failed: formation in app\.json gives no number of processes for web \(line 1\)\.\n.* Write `"web": \{"quantity": 1\}`/,
   },
   {
-    what: 'a project.toml with a buildpack that is missing',
+    what: 'a project.toml that names a missing buildpack',
     files: { 'project.toml': '[[io.buildpacks.group]]\nuri = "./mine"\n' },
     says: /There is no folder mine, .*\n.* Name the folder that holds buildpack\.toml/,
   },
   {
-    what: 'an Aptfile with a repository',
+    what: 'an Aptfile that adds a repository of packages',
     files: { Aptfile: ':repo:deb http://example.org/ x main\n' },
     says: /Build failed: .*Line 1 of the Aptfile: other repositories are not supported, .*remove :repo:deb/,
   },
   {
-    what: 'a version of Node that does not exist',
+    what: 'an .nvmrc that names no version of Node',
     files: { 'package.json': '{"scripts": {"start": "node a.js"}}', '.nvmrc': 'twenty\n' },
     says: /Build failed: .*\.nvmrc line 1: "twenty" is not a version of Node\. Write a number such as 24/,
   },
   {
-    what: 'a static.json with a folder that is missing',
+    what: 'a static.json that names a missing folder',
     files: { 'static.json': '{"root": "site/"}' },
     says: /Build failed: .*static\.json asks for the folder site\/, which is not in the repository\. Correct root in static\.json\./,
   },
@@ -90,7 +90,7 @@ const BROKEN: readonly { readonly what: string; readonly files: Files; readonly 
 ];
 
 for (const { what, files, says } of BROKEN) {
-  test(`a push with ${what} says the cause and what to do, and the old release stays live`, async () => {
+  test(`a push with ${what} is rejected with the cause and what to do, and the old release stays live`, async () => {
     await tree.git('reset', '--quiet', '--hard', first);
     await tree.commit(what, files);
     const pushed = await tree.push();

@@ -56,7 +56,7 @@ for (const { fixture, says, answers } of [
   });
 }
 
-test('a site that a build script makes is served, with clean addresses and caching', async () => {
+test('a static site that a build script makes is served with its scripts, addresses without .html and its own 404 page', async () => {
   assert.match(await pushFixture(server, 'static-build'), /Serving 4 files of dist/);
   const home = await server.get('static-build');
   const script = /src="([^"]+)"/.exec(home.body)?.[1] ?? '';
@@ -67,7 +67,7 @@ test('a site that a build script makes is served, with clean addresses and cachi
   assert.match(lost.body, /Lost/);
 });
 
-test('a TypeScript start script serves WebSockets', async () => {
+test('a tool whose start script runs a TypeScript file serves WebSockets', async () => {
   await pushFixture(server, 'node-websocket');
   const key = randomBytes(16).toString('base64');
   const asking = request(`http://${server.http}/`, {
@@ -91,7 +91,7 @@ test('a TypeScript start script serves WebSockets', async () => {
 });
 
 for (const fixture of ['node-yarn', 'node-pnpm']) {
-  test(`the server of ${fixture} itself gets SIGTERM, although a package manager started it`, async () => {
+  test(`when the sample tool ${fixture} is stopped, its own program gets SIGTERM, although a package manager started the program`, async () => {
     await server.command('stop', fixture);
     assert.match((await server.command('logs', fixture, '-p', 'web')).stdout, /ends when it is asked to/);
   });

@@ -12,7 +12,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-test('a tool writes a database, logs and its own files in its folder, and each process starts with the files of the build', async () => {
+test('a tool can write a database, a log and its own files in its folder, and each process starts with the files of the build', async () => {
   const tool = 'python-own-folder';
   const pushed = await pushFixture(server, tool);
   assert.match(
@@ -28,7 +28,7 @@ test('a tool writes a database, logs and its own files in its folder, and each p
   assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
 });
 
-test('a PHP tool compiles templates, caches and logs in its folder storage', {
+test('a PHP tool can write compiled templates, a cache and a log in its folder storage', {
   skip: !withPhp && 'needs PHP, Composer and Apache: bash test/setup.sh installs them',
 }, async () => {
   const tool = 'php-storage';

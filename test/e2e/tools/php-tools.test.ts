@@ -15,7 +15,9 @@ before(async () => {
 });
 after(async () => server?.[Symbol.asyncDispose]());
 
-test('a tool in public_html is served: PHP, files, CGI programs and no hidden files', { skip }, async () => {
+test('a tool with public_html and cgi-bin runs PHP and CGI programs and sends other files, except hidden files and programs outside cgi-bin', {
+  skip,
+}, async () => {
   const tool = 'php-public-html';
   const pushed = await pushFixture(server, tool);
   assert.match(pushed, /php 8\.2 \(service\.template\)/);
@@ -41,7 +43,7 @@ test('a PHP file with a syntax error answers 500, and the log says why', { skip 
   );
 });
 
-test('a front controller with packages of composer.lock answers', { skip }, async () => {
+test('a PHP tool with a front controller and packages of composer.lock answers', { skip }, async () => {
   const tool = 'php-composer';
   const pushed = await pushFixture(server, tool);
   assert.match(pushed, /php \^8\.1 \(composer\.json\) · composer/);
@@ -51,7 +53,7 @@ test('a front controller with packages of composer.lock answers', { skip }, asyn
   assert.equal((await server.get(tool, '/nowhere')).status, 404);
 });
 
-test('heroku-php-apache2 of a Procfile honours .htaccess and .user.ini', { skip }, async () => {
+test('heroku-php-apache2 in a Procfile follows .htaccess and .user.ini', { skip }, async () => {
   const tool = 'php-apache';
   const pushed = await pushFixture(server, tool);
   assert.match(pushed, /php_value and php_flag in web\/\.htaccess have no effect/);
@@ -61,12 +63,16 @@ test('heroku-php-apache2 of a Procfile honours .htaccess and .user.ini', { skip 
   assert.equal((await server.command('run', tool, 'count')).stdout.trim(), '55');
 });
 
-test('heroku-php-nginx of a Procfile honours the configuration of the tool', { skip }, async () => {
+test('heroku-php-nginx in a Procfile follows the nginx and PHP configuration of the tool', {
+  skip,
+}, async () => {
   await pushFixture(server, 'php-nginx');
   assert.equal((await server.get('php-nginx', '/a/b')).body, 'nginx and PHP answer /a/b, memory 160M\n');
 });
 
-test('PHP, Python and Perl answer in one page', { skip }, async () => {
+test('a page of one tool uses PHP, Python and Perl, and the tool’s lists of packages and .git are not served', {
+  skip,
+}, async () => {
   const pushed = await pushFixture(server, 'php-python-perl');
   assert.match(pushed, /python 3\.\d+ .*· pip · php/);
   assert.equal(

@@ -10,7 +10,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-/** Answers each path `/NAME` with the variable NAME. */
+/** A Python program that answers each path `/NAME` with the value of the environment variable NAME. */
 const program = `
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -28,7 +28,7 @@ function succeeded(run: Run): string {
   return run.stdout + run.stderr;
 }
 
-test('env of app.json gives values for config vars that are not set, and a secret that stays', async () => {
+test('env of app.json gives values to config vars that are not set, and makes a random secret that later pushes keep', async () => {
   const tool = 'heroku';
   await server.addTool(tool);
   const tree = await WorkTree.create(server, 'ssh', tool);
@@ -58,7 +58,7 @@ test('env of app.json gives values for config vars that are not set, and a secre
   assert.equal(await answer('SECRET_KEY'), secret);
 });
 
-test('a tool of Toolforge with its own port and a health check script goes live; a toolforge.yaml with a component without a command is refused', async () => {
+test('a push of a toolforge.yaml with a port and a health check script goes live; a component without a command is refused with its line', async () => {
   const tool = 'toolforge';
   await server.addTool(tool);
   const tree = await WorkTree.create(server, 'ssh', tool);

@@ -44,7 +44,7 @@ for (const { fixture, says, answers } of [
   });
 }
 
-test('a tool runs on a Python that the machine does not have', {
+test('a tool that asks for Python 3.13 is built and runs with this version', {
   skip:
     process.env['UV_PYTHON_DOWNLOADS_JSON_URL'] === undefined &&
     'needs UV_PYTHON_DOWNLOADS_JSON_URL with Python 3.13',
