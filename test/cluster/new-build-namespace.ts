@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster } from '../../src/kubernetes/cluster.ts';
 
 /**
- * Makes a namespace for builds, with Pod Security `restricted`, and waits until it has a service account. Without one,
- * no pod can be made. A controller that has lost the API needs some seconds for that.
+ * Makes a namespace for builds, with Pod Security `restricted`, and waits until it has a service account. Without the
+ * account, no pod can be made. A controller that has lost the API needs some seconds to make the account.
  */
 export async function newBuildNamespace({ core }: Cluster, name: string): Promise<void> {
   await core.createNamespace({

@@ -132,7 +132,7 @@ export function builderContract(
   });
 
   promise(
-    'a tool can have only scheduled processes, whose command is a process type of the Procfile',
+    'a tool needs no web process; a scheduled component can run the command of a process type of the Procfile',
     async (builder) => {
       const named = scheduled('command: worker, schedule: "@daily"');
       const source = { 'app.py': '', Procfile: 'worker: python3 app.py\n', 'toolforge.yaml': named };
@@ -148,26 +148,32 @@ export function builderContract(
     },
   );
 
-  promise('a schedule that cannot be read fails the build, naming file and component', async (builder) => {
-    const bad = scheduled('command: worker, schedule: "61 * * * *"');
-    await assert.rejects(
-      builder.build(request('one', { ...worker, 'toolforge.yaml': bad }), silent, signal),
-      (error) =>
-        error instanceof DeployError &&
-        error.code === 'BUILD_TOOLFORGE_YAML' &&
-        /61 \* \* \* \* of nightly in toolforge\.yaml .*minute/.test(error.message),
-    );
-  });
+  promise(
+    'a schedule that cannot be read fails the build, and the error names the file and the component',
+    async (builder) => {
+      const bad = scheduled('command: worker, schedule: "61 * * * *"');
+      await assert.rejects(
+        builder.build(request('one', { ...worker, 'toolforge.yaml': bad }), silent, signal),
+        (error) =>
+          error instanceof DeployError &&
+          error.code === 'BUILD_TOOLFORGE_YAML' &&
+          /61 \* \* \* \* of nightly in toolforge\.yaml .*minute/.test(error.message),
+      );
+    },
+  );
 
-  promise('env of app.json gives the values and the secrets of config vars', async (builder) => {
-    const env = { GREETING: 'hello', SECRET_KEY: { generator: 'secret' }, HINT: { required: false } };
-    const artifact = await builder.build(
-      request('one', { ...worker, 'app.json': JSON.stringify({ env }) }),
-      silent,
-      signal,
-    );
-    assert.deepEqual([artifact.variables, artifact.secrets], [{ GREETING: 'hello' }, ['SECRET_KEY']]);
-  });
+  promise(
+    'an artifact has the config vars that env of app.json sets, and the names of those whose values are to be generated',
+    async (builder) => {
+      const env = { GREETING: 'hello', SECRET_KEY: { generator: 'secret' }, HINT: { required: false } };
+      const artifact = await builder.build(
+        request('one', { ...worker, 'app.json': JSON.stringify({ env }) }),
+        silent,
+        signal,
+      );
+      assert.deepEqual([artifact.variables, artifact.secrets], [{ GREETING: 'hello' }, ['SECRET_KEY']]);
+    },
+  );
 
   promise('two builds of the same source give two artifacts', async (builder) => {
     const first = await builder.build(request('one', worker), silent, signal);
@@ -193,7 +199,7 @@ export function builderContract(
   });
 
   promise(
-    'a tool that keeps more process types running than process_types is refused; other types do not count',
+    'a build is refused if more process types run all the time than process_types allows; other process types do not count',
     async (builder) => {
       const types = Array.from({ length: 21 }, (_, index) => `p${index}`);
       const Procfile = ['release: true', ...types.map((type) => `${type}: sleep 9`)].join('\n');
@@ -213,7 +219,7 @@ export function builderContract(
   );
 
   promise(
-    'a Procfile whose program nothing provides fails the build, with the program, the line and what to add',
+    'if the Procfile runs a program that nothing provides, the build fails and names the program, its line and what to add',
     async (builder) => {
       const source = { ...worker, Procfile: 'worker: python3 app.py\nweb: gunicorn app:app\n' };
       await assert.rejects(builder.build(request('one', source), silent, signal), {
@@ -224,15 +230,18 @@ export function builderContract(
     },
   );
 
-  promise('a buildpack that fails is named with its exit status', async (builder) => {
-    await assert.rejects(
-      builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal),
-      (error) =>
-        error instanceof DeployError &&
-        error.code === 'BUILD_FAILED' &&
-        error.message.startsWith('procfile exited 1'),
-    );
-  });
+  promise(
+    'the error of a failed build names the buildpack that failed and its exit status',
+    async (builder) => {
+      await assert.rejects(
+        builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal),
+        (error) =>
+          error instanceof DeployError &&
+          error.code === 'BUILD_FAILED' &&
+          error.message.startsWith('procfile exited 1'),
+      );
+    },
+  );
 
   promise('after a failed build, the next build works', async (builder) => {
     await assert.rejects(builder.build(request('one', { Procfile: '# nothing\n' }), silent, signal));
@@ -322,7 +331,7 @@ export function builderContract(
 
   if (outlivesServer) {
     promise(
-      'a build whose server is stopped continues, and is resumed with its output from the first line',
+      'a build whose server is stopped continues, and a resume gives its artifact and its output from the first line',
       async (builder) => {
         const build = request('one', worker);
         const [error, said] = await stopped(builder, build);
@@ -354,7 +363,7 @@ export function builderContract(
     );
   } else {
     promise(
-      'a build whose server is stopped ends with an AbortError, and no build is under way',
+      'a build whose server is stopped ends with an AbortError and cannot be resumed',
       async (builder) => {
         const build = request('one', worker);
         const [error] = await stopped(builder, build);
@@ -365,7 +374,7 @@ export function builderContract(
     );
   }
 
-  promise('a build that has ended does not count as under way', async (builder) => {
+  promise('a build that has ended is not listed as resumable', async (builder) => {
     const build = request('one', worker);
     await builder.build(build, silent, signal);
     assert.equal((await builder.resumable(build.tool)).size, 0);

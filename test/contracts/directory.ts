@@ -96,31 +96,36 @@ export function directoryContract(
       ['alice', old, 'alice', 'an RSA key logs its owner in'],
       ['alice', bobs, null, 'another person’s key is refused'],
       ['bob', laptop, null, 'a person’s key is refused for another name'],
-      ['alice', stranger, null, 'threat 13: a key behind options or in a second line is refused'],
+      [
+        'alice',
+        stranger,
+        null,
+        'threat 13: a key that follows options or a line break in a line of the user directory is refused',
+      ],
       ['mallory', laptop, null, 'a key with an unknown name is refused'],
       ['dave', laptop, null, 'a key for a person without keys is refused'],
       ['carol', gone, null, 'threat 12: the key of a disabled account is refused'],
-      [' Alice ', laptop, 'alice', 'threat 10: case and space of a login do not matter'],
-      ['tools.hello', laptop, 'alice', 'a maintainer’s key with a tool’s login is the maintainer'],
-      ['tool.wikibot', bobs, 'bob', 'a maintainer’s key with the login tool.NAME is the maintainer'],
+      [' Alice ', laptop, 'alice', 'threat 10: letter case and surrounding spaces of a login do not matter'],
+      ['tools.hello', laptop, 'alice', 'a maintainer’s key with a tool’s login logs the maintainer in'],
+      ['tool.wikibot', bobs, 'bob', 'a maintainer’s key with the login tool.NAME logs the maintainer in'],
       ['tools.hello', bobs, null, 'another person’s key with a tool’s login is refused'],
       ['tools.hello', gone, null, 'threat 12: a disabled maintainer’s key with a tool’s login is refused'],
       ['tools.nowhere', laptop, null, 'a key with the login of a missing tool is refused'],
       ['tools.../..', laptop, null, 'threat 11: a key with the login of an invalid tool name is refused'],
-      ['git', bobs, 'bob', 'a key with the login git is its owner'],
+      ['git', bobs, 'bob', 'a key with the login git logs its owner in'],
       ['git', stranger, null, 'an unknown key with the login git is refused'],
       ['git', shared, null, 'a key of two people with the login git is refused'],
-      ['bob', shared, 'bob', 'a key of two people logs each of them in by name'],
+      ['bob', shared, 'bob', 'a key of two people logs in the person whose name is the login'],
       ['', laptop, null, 'a key with an empty login is refused'],
-      ['*)(uid=*', laptop, null, 'threat 2: a key with a filter as the login is refused'],
-      ['a,ou=x', laptop, null, 'threat 3: a key with a distinguished name as the login is refused'],
+      ['*)(uid=*', laptop, null, 'threat 2: a key with an LDAP filter as the login is refused'],
+      ['a,ou=x', laptop, null, 'threat 3: a key with an LDAP distinguished name as the login is refused'],
     ] as const) {
       test(`by key: ${promise} (${JSON.stringify(login)})`, async () => {
         assert.equal(await byKey(login, line), uid);
       });
     }
 
-    test('by key: the identity gives access to every tool of the person', async () => {
+    test('by key: a login with a tool’s name does not limit the maintainer to that tool', async () => {
       assert.deepEqual(await under.directory.identifyByKey('tools.hello', offered(laptop), signal), {
         uid: 'alice',
         onlyTool: null,
@@ -142,10 +147,15 @@ export function directoryContract(
       ['dave', 'x', null, 'a password is refused if the person has no password'],
       ['mallory', 'correct horse', null, 'a password with an unknown name is refused'],
       ['carol', 'gone fishing', null, 'threat 12: the password of a disabled account is refused'],
-      ['ALICE ', 'correct horse', 'alice', 'threat 10: case and space of a name do not matter'],
+      [
+        'ALICE ',
+        'correct horse',
+        'alice',
+        'threat 10: letter case and surrounding spaces of a name do not matter',
+      ],
       ['BJO\u0308RN', 'på riktigt', 'björn', 'threat 10: two ways to write an umlaut are one name'],
-      ['*)(uid=*', 'correct horse', null, 'threat 2: a filter as the name is refused'],
-      ['alice,ou=x', 'correct horse', null, 'threat 3: a distinguished name as the name is refused'],
+      ['*)(uid=*', 'correct horse', null, 'threat 2: an LDAP filter as the name is refused'],
+      ['alice,ou=x', 'correct horse', null, 'threat 3: an LDAP distinguished name as the name is refused'],
       ['git', 'correct horse', null, 'the login git is refused'],
       ['tools.hello', 'correct horse', null, 'a person’s password with a tool’s login is refused'],
     ] as const) {
@@ -189,7 +199,7 @@ export function directoryContract(
       assert.deepEqual(await under.directory.toolsOf('dave', signal), [hello]);
     });
 
-    test('threat 6: a user directory that cannot answer throws, and never refuses', async () => {
+    test('threat 6: if the user directory cannot answer, each call throws instead of refusing, but an empty password is still refused', async () => {
       await under.takeAway();
       for (const call of calls(under.directory, laptop, signal)) {
         await assert.rejects(call, { name: 'DeployError', code: 'DIRECTORY_UNAVAILABLE' });

@@ -31,7 +31,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
     after(() => bench.close());
     const run = (command: readonly string[], steps = {}) => oneOff(runtime, release, command, steps);
 
-    test('a one-off has the files and config vars of the release, two outputs and an exit status', async () => {
+    test('a one-off has the files and config vars of its release, and its client gets standard output, standard error and the exit status', async () => {
       const script = 'cat note.txt; echo "$KEY"; echo wrong >&2; exit 7';
       const { status, why, out, err } = await run(['sh', '-c', script]);
       assert.deepEqual([status, why], [7, null]);
@@ -73,16 +73,16 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(shown.out, expected.out.replaceAll('\n', '\r\n'));
     });
 
-    test('a one-off named by a process type runs the command of the type, with the other words as arguments', async () => {
+    test('if the first word of a one-off is a process type, the command of the type runs with the other words as arguments', async () => {
       assert.equal((await run(['task'])).out, 'task of value 1\n');
       assert.equal((await run(['task', 'more', '$KEY'])).out, 'task of value 1 more $KEY\n');
     });
 
     for (const { name, command, status } of [
-      { name: 'a signal', command: ['sh', '-c', 'kill -9 $$'], status: 137 },
-      { name: 'an unknown program', command: ['no-such-program'], status: 127 },
+      { name: 'is ended by a signal', command: ['sh', '-c', 'kill -9 $$'], status: 137 },
+      { name: 'runs an unknown program', command: ['no-such-program'], status: 127 },
     ]) {
-      test(`the exit status of ${name} is the one that a shell reports`, async () => {
+      test(`a one-off that ${name} has the exit status that a shell reports`, async () => {
         assert.equal((await run(command)).status, status);
       });
     }
@@ -100,7 +100,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(createHash('sha256').update(running.out).digest('hex'), expected.digest('hex'));
     });
 
-    test('if a one-off’s output cannot be sent to the client, the one-off ends with this error', async () => {
+    test('if a one-off’s output cannot be sent to the client, the one-off fails with the same error', async () => {
       const running = startOneOff(runtime, release, ['sh', '-c', 'echo said; sleep 1'], {
         output: () => Promise.reject(new Error('the client takes nothing')),
       });
@@ -143,7 +143,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       }
     });
 
-    test('the terminal of a one-off has its size and type, Ctrl-C, resizes, and one output', async () => {
+    test('the terminal of a one-off has the client’s size and type, passes on Ctrl-C and resizes, and joins standard output and standard error', async () => {
       const keyboard = new Keyboard();
       const script = [
         'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
@@ -167,7 +167,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.err, '');
     });
 
-    test('a terminal that is resized while a one-off starts has its new size', async () => {
+    test('if the client’s terminal is resized while a one-off starts, the one-off sees the new size', async () => {
       const keyboard = new Keyboard();
       const script = 'for i in {1..200}; do [ "$(stty size)" = "11 55" ] && exit 4; sleep 0.1; done';
       const running = startOneOff(runtime, release, ['bash', '-c', script], {
@@ -178,7 +178,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal((await running.end).status, 4);
     });
 
-    test('at a terminal, Ctrl-C ends a one-off without a handler, and Ctrl-D ends a one-off that reads', async () => {
+    test('at a terminal, Ctrl-C ends a one-off without a signal handler, and Ctrl-D ends a one-off that reads its input', async () => {
       for (const { command, shown, key, status } of [
         { command: ['sh', '-c', 'echo asleep; exec sleep 100'], shown: /asleep/, key: '\u0003', status: 130 },
         { command: ['sh', '-c', 'echo reading; exec cat'], shown: /reading/, key: '\u0004', status: 0 },
@@ -195,7 +195,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       { name: 'without a terminal', terminal: false },
       { name: 'in a terminal', terminal: true },
     ]) {
-      test(`if the client of a one-off disconnects, the one-off ends and leaves no files or objects, ${name}`, async () => {
+      test(`if the client of a one-off ${name} disconnects, the one-off ends, and the status no longer lists the one-off`, async () => {
         const keyboard = new Keyboard();
         const gone = new AbortController();
         const command = terminal ? ['bash', '--norc', '-i'] : ['sh', '-c', 'echo up; exec sleep 1000'];
@@ -240,7 +240,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.deepEqual([...runtime.artifactsInUse(tool)], []);
     });
 
-    test('a one-off that is cancelled before it runs rejects and gives its place back', async () => {
+    test('a one-off that is cancelled before it starts fails with an AbortError, and the status does not list the one-off', async () => {
       const gone = AbortSignal.abort();
       await assert.rejects(startOneOff(runtime, release, ['true'], { signal: gone }).end, {
         name: 'AbortError',
@@ -248,7 +248,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.deepEqual(await runtime.status(tool), []);
     });
 
-    test('rollouts and stop do not end a one-off', async () => {
+    test('neither a rollout nor a stop of the tool ends a one-off', async () => {
       const other = 'beside' as ToolName;
       const staying = { ...artifact, processes: [web()] };
       await rollOut(runtime, releaseOf(other, 1, staying));
@@ -266,7 +266,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.equal(running.text, 'up\nstill here\n');
     });
 
-    test('the client of a one-off that needs too much memory gets this reason', async () => {
+    test('a one-off that needs too much memory fails, and its client learns that memory is the reason', async () => {
       const script = 'held = []\nwhile True: held.append(bytearray(4 * 1024 * 1024))';
       const { status, why, err } = await run(['python3', '-c', script]);
       assert.notEqual(status, 0);

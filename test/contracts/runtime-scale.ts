@@ -24,7 +24,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
       return new Set(ids).size === count && new Set(ids);
     }, `answers of ${count} processes`);
 
-  test('scale: new processes share the requests, each with a name and a log, and running ones are not touched', async () => {
+  test('scale: new processes share the requests, each with a name and a log, and running processes are not restarted', async () => {
     const { runtime } = benchNow();
     const tool = 'more' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('more'));
@@ -47,7 +47,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     );
   });
 
-  test('scale: no request fails on the way up and down', async () => {
+  test('scale: no request fails while a tool is scaled up and down', async () => {
     const { runtime, request } = benchNow();
     const tool = 'waves' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('waves'));
@@ -75,7 +75,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     );
   });
 
-  test('scale: if a process fails, or the scale is cancelled, the numbers stay as before, and the error has the reason', async () => {
+  test('scale: if a new process crashes, the error says so; after this, and after a cancel, the tool has as many processes as before', async () => {
     const { runtime, artifact, rollOutSeconds } = benchNow();
     const tool = 'late' as ToolName;
     const end = Date.now() / 1000 + rollOutSeconds;
@@ -108,7 +108,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     assert.equal(await ask(tool, '/id'), first);
   });
 
-  test('a named command does not start with its release; scale keeps it running, and ends it', async () => {
+  test('a named command does not start with its release; a scale starts it, and a scale to 0 ends it', async () => {
     const { runtime, artifact } = benchNow();
     const tool = 'named' as ToolName;
     const files = { 'web.py': webTool('named'), 'worker.py': politeWorker };
@@ -134,7 +134,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     assert.equal(await ask(tool), 'named');
   });
 
-  test('a release of named commands alone goes live and replaces the previous release; a command can then be kept running', async () => {
+  test('a release of named commands alone goes live and replaces the previous release; a scale can then start a command', async () => {
     const { runtime, artifact, request } = benchNow();
     const tool = 'commands' as ToolName;
     const files = { 'web.py': webTool('before'), 'worker.py': politeWorker };
@@ -150,7 +150,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await runs(tool, 0);
   });
 
-  test('scale: if the numbers cannot be recorded, the scale is undone, and no process was ended', async () => {
+  test('scale: if the new numbers cannot be recorded, the new processes end, and the earlier processes keep running', async () => {
     const { runtime } = benchNow();
     const tool = 'unrecorded' as ToolName;
     const artifact = await benchNow().artifact({ 'web.py': webTool('un'), 'worker.py': politeWorker }, [
@@ -208,7 +208,7 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     await answering(tool, 2);
   });
 
-  test('scale: if one of several processes crashes, only that one is restarted, and the others answer', async () => {
+  test('scale: if one of several processes crashes, only that process is restarted, and the tool still answers', async () => {
     const { runtime, request } = benchNow();
     const tool = 'one-of-two' as ToolName;
     await rollOut(runtime, releaseOf(tool, 1, await webArtifact('alive')), { replicas: { web: 2 } });

@@ -82,7 +82,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(status?.detail, null);
     });
 
-    test('traffic moves only after beforeSwitch, and does not move if beforeSwitch throws', async () => {
+    test('requests go to a new release only after beforeSwitch has returned, and stay with the old release if beforeSwitch throws', async () => {
       const tool = 'switch' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const next = await webArtifact('new');
@@ -187,7 +187,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         remark: ' (GET / answers 101)',
       },
     ]) {
-      test(`an answer that ${name} counts as healthy`, async () => {
+      test(`a web process is healthy if its answer ${name}`, async () => {
         const artifact = await bench.artifact({ 'web.py': source }, [web()]);
         const seen = await rollOut(runtime, releaseOf(tool, 1, artifact));
         const told = /web\.1 started · healthy after \d+\.\d s(.*)$/m.exec(seen);
@@ -205,7 +205,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.doesNotMatch(seen, /hunter2/);
     });
 
-    test('if the command of a process does not exist, the rollout fails and says that it was not found', async () => {
+    test('if the command of a process does not exist, the rollout fails and says that the command was not found', async () => {
       const tool = 'missing' as ToolName;
       const artifact = await bench.artifact({}, [
         { type: 'web', command: ['no-such-program'], isDefault: true },
@@ -215,7 +215,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(error.hint, /not found/);
     });
 
-    test('a web process that never opens a port fails the rollout with this reason', async () => {
+    test('if a web process never opens a port, the rollout fails, and the error says so and mentions PORT', async () => {
       const tool = 'silent' as ToolName;
       const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
       const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 1, artifact));
@@ -234,7 +234,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.match(error.message, /^web\.1 listens on port 15123, not on PORT \(\d+\)/);
     });
 
-    test('a health check path must answer with a status from 200 to 399', async () => {
+    test('a health check path that answers 302 makes a web process healthy; a health check path that answers 500 fails the rollout', async () => {
       const tool = 'health' as ToolName;
       const files = { 'web.py': webTool('well') };
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web()], '/status/302')));
@@ -245,7 +245,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'well');
     });
 
-    test('a web process that answers with an error is live, and the push says so', async () => {
+    test('a web process that answers GET / with the status 500 goes live, and the push shows the status', async () => {
       const tool = 'erring' as ToolName;
       const source = webTool('erring').replace(
         "body, status = 'erring', 200",
@@ -283,7 +283,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await releasePhase(runtime, releaseOf(tool, 2, await webArtifact('none'))), '');
     });
 
-    test('threat 63: no part of a config var is shown, not even the half before the cut of a long line', async () => {
+    test('threat 63: if a long line of output is cut within a config var, no part of the value is shown', async () => {
       const secret = 'correct-horse-battery-staple';
       const script =
         "import os; [print('x' * length + os.environ['SECRET']) for length in (0, 16384 - 20, 16384)]";
@@ -298,28 +298,28 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
 
     for (const { name, tool, script, code, message } of [
       {
-        name: 'fails',
+        name: 'exits with code 3',
         tool: 'migration-fails' as ToolName,
         script: 'raise SystemExit(3)',
         code: 'RELEASE_FAILED',
         message: /exited with code 3$/,
       },
       {
-        name: 'fails with an error in its output',
+        name: 'prints an error and exits',
         tool: 'migration-error' as ToolName,
         script: 'raise KeyError("DATABASE_URL")',
         code: 'RELEASE_FAILED',
         message: /exited with code 1: KeyError: 'DATABASE_URL'$/,
       },
       {
-        name: 'takes too long',
+        name: 'takes longer than release_time',
         tool: 'migration-long' as ToolName,
         script: 'import time; time.sleep(600)',
         code: 'RELEASE_TIMED_OUT',
         message: /longer than 3 s/,
       },
     ]) {
-      test(`a release command that ${name} fails the push with this reason`, async () => {
+      test(`if a release command ${name}, the release phase fails, and the error gives the reason`, async () => {
         const release = releaseOf(tool, 1, await bench.artifact({}, [releasing(script)]));
         await assert.rejects(releasePhase(runtime, release), { code, message });
       });
@@ -337,7 +337,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await assert.rejects(running, { name: 'AbortError' });
     });
 
-    test('a cancelled rollout does not touch the old release and leaves nothing of the new one', async () => {
+    test('after a rollout is cancelled, the old release answers, and no process of the new release is left', async () => {
       const tool = 'cancel' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const stuck = await bench.artifact({ 'web.py': silentTool }, [web()]);
@@ -354,7 +354,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('several process types run, and a process that does not stay up fails the rollout', async () => {
+    test('a release runs all its process types; if one process crashes at its start, the rollout fails and the old processes stay', async () => {
       const tool = 'several' as ToolName;
       const files = { 'web.py': webTool('both'), 'worker.py': politeWorker };
       await rollOut(runtime, releaseOf(tool, 1, await bench.artifact(files, [web(), worker()])));
@@ -368,7 +368,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       );
     });
 
-    test('config vars, and the values of app.json for unset config vars, reach the process; PORT cannot be a config var', async () => {
+    test('config vars, and the values of app.json for unset config vars, reach the process; a config var PORT has no effect', async () => {
       const tool = 'vars' as ToolName;
       const vars = { API_KEY: 'a b\n"c"', PORT: '1' };
       const variables = { API_KEY: 'not used', GREETING: 'hello' };
@@ -380,7 +380,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool, '/env/TOOL_DATA_DIR'), await ask(tool, '/env/HOME'));
     });
 
-    test('SIGTERM reaches the old process itself, after the new one is live', async () => {
+    test('when a new release replaces an old one, the old process itself gets SIGTERM and can print before it ends', async () => {
       const tool = 'polite' as ToolName;
       const artifact = await bench.artifact({ 'worker.py': politeWorker }, [worker()]);
       await rollOut(runtime, releaseOf(tool, 1, artifact));
@@ -449,7 +449,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'back');
     });
 
-    test('a scheduled process runs when it is due; its lines and its end are in the log', async () => {
+    test('a scheduled process runs when due, and the log has its output and exit; a failed rollout keeps its schedule, and a release without the process removes it', async () => {
       const tool = 'timed' as ToolName;
       const script = 'import os, sys; print("updated", os.environ.get("PORT")); sys.exit(3)';
       const files = { 'update.py': script, 'worker.py': politeWorker };

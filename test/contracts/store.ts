@@ -55,7 +55,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       );
     });
 
-    test('reading about an unknown tool finds nothing', () => {
+    test('the store returns nothing for a tool, a deployment or a build that it does not know', () => {
       assert.deepEqual(store.deployments(wikibot, 10), []);
       assert.deepEqual(store.builds(wikibot, 10), []);
       assert.deepEqual(store.releases(wikibot, 10), []);
@@ -67,7 +67,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.tools(), []);
     });
 
-    test('deploy tokens are read as they were written, the newest first, for one tool', () => {
+    test('the store returns one tool’s deploy tokens as written, the newest first, and removes a token only for its own tool', () => {
       const token = (id: string, tool = wikibot): DeployToken => ({
         id,
         tool,
@@ -221,7 +221,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created' });
     });
 
-    test('a list of releases does not read their config vars, which together may take gigabytes', () => {
+    test('a list of releases does not contain their config vars, which together may take gigabytes', () => {
       store.addDeployment(deploymentOf('d1'));
       const { configVars: _, ...listed } = store.addRelease(releaseOf('d1'));
       assert.deepEqual(store.releases(wikibot, 10), [{ ...listed, state: 'created' }]);
@@ -277,7 +277,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.deployment('d2')?.state, 'waiting');
     });
 
-    test('the live release may go live again for a restart, but a replaced one may not', () => {
+    test('the live release may go live again for a restart, but a replaced release may not', () => {
       goLive('d1');
       goLive('d2');
       store.setStopped(wikibot, true);
@@ -288,7 +288,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.goLive(wikibot, 1, 'd3', 7));
     });
 
-    test('setReplicas also ends its deployment, and the numbers stay over releases', () => {
+    test('setReplicas also ends the deployment that scales, and later releases keep the numbers of processes', () => {
       goLive('d1');
       assert.deepEqual(store.replicas(wikibot), {});
       store.addDeployment(deploymentOf('d2', { kind: 'scale' }));
@@ -303,7 +303,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });
     });
 
-    test('if a release of an earlier version of this server runs a worker, later releases keep it until a scale', () => {
+    test('if a release of an earlier version of this server runs a worker, later releases keep the worker running until a scale', () => {
       const withWorker = (id: string, worker: object) => {
         const processes = [
           ...artifactOf(id).processes,
@@ -331,7 +331,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.failRelease(wikibot, 2));
     });
 
-    test('config vars can be set for a tool without a release, and not for one with a live release', () => {
+    test('config vars can be set for a tool without a release, but not for a tool with a live release', () => {
       store.setConfigVars(wikibot, { KEY: 'välue\nwith lines', EMPTY: '' });
       reopen();
       assert.deepEqual(store.configVars(wikibot), { KEY: 'välue\nwith lines', EMPTY: '' });
@@ -370,7 +370,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.newestBuildOf(wikibot, commitOf('a'))?.id, '1');
     });
 
-    test('names and texts are never a part of an SQL statement', () => {
+    test('an SQL statement in the id, message or author of a deployment is stored as text and does not run', () => {
       const text = `'); DROP TABLE tools; --`;
       store.addDeployment(deploymentOf(text, { message: text, by: text }));
       assert.equal(store.deployment(text)?.message, text);

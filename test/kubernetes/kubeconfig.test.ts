@@ -47,7 +47,7 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
       text: 'users:\n- name: a\n  user: {token: hunter2\n',
       message: /^the kubeconfig is not YAML in line \d+$/,
     },
-    { name: 'a word', text: 'hello', message: /has no current context/ },
+    { name: 'a single word', text: 'hello', message: /has no current context/ },
     { name: 'no context of that name', text: changed({}), context: 'prod', message: /has no context prod/ },
     {
       name: 'no current context',
@@ -65,7 +65,7 @@ describe('a bad kubeconfig is reported at the start, and never becomes localhost
       message: /^the context fake names a user that does not exist$/,
     },
   ]) {
-    test(name, async () => {
+    test(`a bad kubeconfig is reported, and the error shows no token: ${name}`, async () => {
       const kubeconfig = await file(text);
       const error = await refusal(() => connectCluster({ context, kubeconfig }));
       assert.match(error.message, message);

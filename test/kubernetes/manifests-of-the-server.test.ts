@@ -69,25 +69,67 @@ const ingressPlace: Place = { namespace: 'ingress-nginx', labels: {} };
 const policies = all<Policy>('NetworkPolicy');
 
 for (const { name, from, to, port, may } of [
-  { name: 'a build fetches its source', from: buildPlace, to: serverPlace, port: 'sources', may: true },
-  { name: 'a build does not reach HTTP', from: buildPlace, to: serverPlace, port: 'http', may: false },
-  { name: 'only a build fetches sources', from: toolPlace, to: serverPlace, port: 'sources', may: false },
-  { name: 'a build does not reach SSH', from: buildPlace, to: serverPlace, port: 'ssh', may: false },
-  { name: 'no build reaches another', from: buildPlace, to: buildPlace, port: 'http', may: false },
+  {
+    name: 'a build reaches the server’s port for sources',
+    from: buildPlace,
+    to: serverPlace,
+    port: 'sources',
+    may: true,
+  },
+  {
+    name: 'a build does not reach the server’s HTTP port',
+    from: buildPlace,
+    to: serverPlace,
+    port: 'http',
+    may: false,
+  },
+  {
+    name: 'a tool does not reach the server’s port for sources',
+    from: toolPlace,
+    to: serverPlace,
+    port: 'sources',
+    may: false,
+  },
+  {
+    name: 'a build does not reach the server’s SSH port',
+    from: buildPlace,
+    to: serverPlace,
+    port: 'ssh',
+    may: false,
+  },
+  {
+    name: 'a build does not reach another build',
+    from: buildPlace,
+    to: buildPlace,
+    port: 'http',
+    may: false,
+  },
   { name: 'a build does not reach a tool', from: buildPlace, to: toolPlace, port: 'http', may: false },
   { name: 'a tool does not reach a build', from: toolPlace, to: buildPlace, port: 'http', may: false },
   { name: 'the server does not reach a build', from: serverPlace, to: buildPlace, port: 'http', may: false },
   {
-    name: 'the ingress controller reaches HTTP',
+    name: 'the ingress controller reaches the server’s HTTP port',
     from: ingressPlace,
     to: serverPlace,
     port: 'http',
     may: true,
   },
-  { name: 'a tool does not reach HTTP', from: toolPlace, to: serverPlace, port: 'http', may: false },
-  { name: 'everybody reaches SSH', from: ingressPlace, to: serverPlace, port: 'ssh', may: true },
+  {
+    name: 'a tool does not reach the server’s HTTP port',
+    from: toolPlace,
+    to: serverPlace,
+    port: 'http',
+    may: false,
+  },
+  {
+    name: 'a pod in another namespace reaches the server’s SSH port',
+    from: ingressPlace,
+    to: serverPlace,
+    port: 'ssh',
+    may: true,
+  },
 ]) {
-  test(`the NetworkPolicies of the installation allow or deny a connection as they should: ${name}`, () =>
+  test(`under the NetworkPolicies of the installation, ${name}`, () =>
     assert.equal(mayReach(policies, { from, to, port }), may));
 }
 

@@ -7,13 +7,13 @@ import { servedElsewhere } from '../../src/run/error-pages.ts';
 
 for (const { name, address, says } of [
   {
-    name: 'the tool’s address',
+    name: 'where the tool answers',
     address: 'https://wikibot.toolforge.org/',
     says: /answers at https:\/\/wikibot\.toolforge\.org\//,
   },
   { name: 'that the tool has no address', address: null, says: /no web address/ },
 ]) {
-  test(`a web request for a tool that another server runs gets the status 421 and this text: ${name}`, async () => {
+  test(`a web request for a tool that another server runs gets the status 421 and a page that says ${name}`, async () => {
     const server = createServer((_request, response) => servedElsewhere(address, response));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -14,16 +14,21 @@ function artifactWith(service: ServiceSettings): Artifact {
 }
 
 for (const { name, memoryBytes, type, limit } of [
-  { name: 'web gets what the tool asks for', memoryBytes: 128 * MIB, type: 'web', limit: 128 * MIB },
   {
-    name: 'web never gets more than the operator allows',
+    name: 'web gets the memory that the tool asks for',
+    memoryBytes: 128 * MIB,
+    type: 'web',
+    limit: 128 * MIB,
+  },
+  {
+    name: 'web never gets more memory than the operator allows',
     memoryBytes: 1024 * MIB,
     type: 'web',
     limit: 512 * MIB,
   },
   { name: 'the operator’s limit is the default', memoryBytes: null, type: 'web', limit: 512 * MIB },
   {
-    name: 'a request for web does not limit a worker',
+    name: 'a memory limit that the tool sets for web does not apply to a worker',
     memoryBytes: 128 * MIB,
     type: 'worker',
     limit: 512 * MIB,
@@ -41,7 +46,7 @@ test('a push prints no warning if the tool gets all that service.template asks f
   assert.deepEqual(unfulfilled(releaseOf('limits' as ToolName, 1, artifact), 512 * MIB), []);
 });
 
-test('each process type has the memory limit that the tool asks for', () => {
+test('a process type gets its own memory limit, and the push warns about memory and processors that a process does not get', () => {
   const worker: Process = { ...web(), type: 'worker', settings: { memoryBytes: 64 * MIB, cpuCores: 2 } };
   const artifact = {
     ...artifactWith({ healthCheckPath: null, memoryBytes: 600 * MIB }),
@@ -69,7 +74,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
 `;
 
-test('threat 60: a web process gets the memory that service.template asks for, and the push names what it does not get', async () => {
+test('threat 60: a web process gets the memory that service.template asks for, and the push names what the tool asks for and does not get', async () => {
   const bench = await localBench({ mode: 'isolated', healthMs: 20_000 });
   try {
     const tool = 'limits' as ToolName;

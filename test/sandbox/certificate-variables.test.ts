@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { certificateVariables } from '../../src/sandbox/certificate-variables.ts';
 
-test('the variables for certificate authorities name a file that exists, for each language', () => {
+test('the variables for certificate authorities name the certificate file for each language; without the file, no variable is set', () => {
   const variables = certificateVariables(import.meta.filename);
   assert.deepEqual(new Set(Object.values(variables)), new Set([import.meta.filename, '1']));
   for (const name of [

@@ -77,7 +77,7 @@ test('if this machine cannot isolate tools, `sandbox: auto` says why and what to
   assert.match(refused, /^NO_ISOLATION tools cannot be isolated here/);
 });
 
-test('if only root may open the tun device, the reason names it, with the command that opens it to others', {
+test('if only root may open the tun device, the reason for no isolation names the device and the command that opens it to others', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

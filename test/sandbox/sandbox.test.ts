@@ -74,7 +74,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       });
     }
 
-    test('if a command does not exist, it ends with code 127, and the output names it', async () => {
+    test('a command that does not exist ends with code 127, and the output names the command', async () => {
       await using data = await dataFolder();
       const result = await runIn(await sandboxIn(data.path, mode), ['no-such-program']);
       assert.equal(result.code, 127);

@@ -13,7 +13,7 @@ import { weakLimits } from ${JSON.stringify(source)};
 console.log((await weakLimits(${JSON.stringify(tmpdir())})).join('\\n'));`;
 const argv = [process.execPath, '--input-type=module', '-e', program];
 
-test('threat 60: if the server is not root, it knows that one tool could use up the watches of epoll', {
+test('threat 60: a server that is not root warns that one tool could use up the epoll watches, unless sysctl allows the largest number', {
   skip: !isRoot,
 }, async () => {
   const most = Number(await readFile('/proc/sys/fs/epoll/max_user_watches', 'utf8'));

@@ -193,7 +193,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     });
   }
 
-  test('a build that finds no room in the quota in time says which namespace the quota belongs to', async () => {
+  test('a build that finds no room in a quota in time fails, and says that the quota belongs to the build namespace', async () => {
     await using builder = await open({ build_time: 30_000 });
     await limit(builder, { pods: '1' });
     const { namespace } = builder;
@@ -243,7 +243,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     );
   });
 
-  test('a right that the server lacks is named before anything is built', async () => {
+  test('if the server lacks a right in the build namespace, the build names the right before it fetches a source', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'narrow-'));
     after(() => rm(folder, { recursive: true }));
     await using narrow = await NarrowRights.create(folder);
@@ -289,7 +289,7 @@ while True: a.append(b'x' * 10_000_000)"`,
     }
   });
 
-  test('if the builder image is missing or unsuitable, a push names the image or what it lacks', async () => {
+  test('if the builder image is missing or unsuitable, a push names the image or what the image lacks', async () => {
     await using builder = await open({ builder_image: `${registryHost}/no-such-builder:1` });
     await assert.rejects(builder.build(script('')), failsWith('BUILDER_IMAGE', /no-such-builder:1/));
     await using other = await open({ builder_image: `${registryHost}/library/debian:bookworm-slim` });

@@ -49,7 +49,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     assert.ok((await registry.facts(name, two.reference.split('@')[1] ?? '', signal)) !== null);
   });
 
-  test('threat 71: cleaning up removes images of forgotten builds, but not those that the store does not know', async () => {
+  test('threat 71: a clean-up removes the image of a build that is to be removed, but not of a build that the store does not know', async () => {
     await using there = await open();
     const { builder, tags } = there;
     for (const id of ['first', 'second', 'third']) await builder.build(source, { id });
@@ -80,7 +80,7 @@ suite('images in the registry', { concurrency: 3 }, () => {
     });
   });
 
-  test('an unchanged layer is not stored again, and is built again only with the option no-cache', async () => {
+  test('a build reuses the cached layer of an earlier build, except with no-cache, and a replaced cache is deleted from the registry', async () => {
     await using there = await open();
     const { builder, cache } = there;
     const layer = `

@@ -58,7 +58,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b c',
   },
   {
-    name: 'required before it is provided',
+    name: 'a buildpack that requires what a later buildpack provides',
     buildpacks: { a: plan(requires('x')), b: plan(provides('x')) },
     order: 'a b',
   },
@@ -73,12 +73,12 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a? b',
   },
   {
-    name: 'dropping one drops another',
+    name: 'an optional buildpack dropped because another is dropped',
     buildpacks: { a: plan(provides('x') + requires('y')), b: plan(requires('x')), c: plan('') },
     order: 'a? b? c',
   },
   {
-    name: 'alternatives',
+    name: 'buildpacks with alternative plans',
     buildpacks: { a: plan(provides('x') + or(provides('y'))), b: plan(requires('z') + or(requires('y'))) },
     order: 'a b',
   },
@@ -88,7 +88,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a? b',
   },
   {
-    name: 'the second group',
+    name: 'a second group, because the first group fails',
     buildpacks: { a: fails, b: plan(''), c: plan(requires('x')) },
     order: 'a b | c | b',
   },
@@ -98,7 +98,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a? b? c',
   },
   { name: 'a required buildpack that breaks', buildpacks: { a: breaks, b: plan('') }, order: 'a b | b' },
-  { name: 'only failures', buildpacks: { a: fails }, order: 'a | a?' },
+  { name: 'groups that all fail', buildpacks: { a: fails }, order: 'a | a?' },
   {
     name: 'two providers, of which the first leaves the plan entry unmet',
     buildpacks: {
@@ -127,7 +127,7 @@ const cases: { name: string; buildpacks: Record<string, Sample>; order: string }
     order: 'a b c',
   },
   {
-    name: 'a default that a later process replaces',
+    name: 'a default process that a later buildpack replaces',
     buildpacks: {
       a: plan(''),
       b: { build: `${record}\nsed -i s/default.*// "$CNB_LAYERS_DIR/launch.toml"` },
@@ -152,7 +152,7 @@ for (const { name, buildpacks, order: text } of cases) {
   });
 }
 
-test('for every sample tool, the lifecycle and the embedded builder give the buildpacks the same group and plans', async () => {
+test('for every sample tool except own-buildpack, the lifecycle and the embedded builder give the buildpacks the same group and plans', async () => {
   const recording = await mkdtemp(join(tmpdir(), 'recording-'));
   await cp(productBuildpacks, recording, { recursive: true, dereference: true });
   for (const name of await readdir(recording)) {

@@ -147,7 +147,7 @@ test('threat 8: a maintainer who was removed in LDAP is refused over SSH and HTT
   }
 });
 
-test('if the server is killed during a build, the tool still answers, and the build goes live after the restart', async () => {
+test('if the server is killed during a build, the tool still answers, and the release goes live after the restart', async () => {
   await using visitor = new Visitor(() => installation.get('by-key'));
   const live = await mainOf(byKey);
   await byKey.commit('slow build', politeTool('two', { build: 'echo it builds; sleep 45' }));

@@ -138,7 +138,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     assert.equal(builds.length, version);
   }
 
-  test('if the server is killed during a build, its next start resumes it, and a push of the same commit joins it', async () => {
+  test('if the server is killed during a build, its next start resumes the build, and a push of the same commit joins the build', async () => {
     const tree = await newTool('killed');
     await using gate = await Gate.shut();
     const commit = await tree.commit('one', countingTool('after the kill', gate));
@@ -157,7 +157,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await assertWhole('killed', commit, 'after the kill');
   });
 
-  test('if the server is stopped twice during a build, the push says that the build continues, and the build goes live by itself', async () => {
+  test('if the server is stopped twice during a build, the push says that the build continues, and its release goes live without another push', async () => {
     const tree = await newTool('stopped');
     await using gate = await Gate.shut();
     const commit = await tree.commit('one', countingTool('after the stop', gate));
@@ -180,7 +180,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     await assertWhole('stopped', commit, 'after the stop');
   });
 
-  test('if the server is down until a build has ended, its next start reads the result, and the build goes live', async () => {
+  test('if the server is down until a build has ended, its next start reads the result, and the release goes live', async () => {
     const tree = await newTool('away');
     await tree.commit('zero', countingTool('before', { lines: 0 }));
     assert.equal((await tree.push()).exitCode, 0);
@@ -212,7 +212,7 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
   });
 });
 
-test('if the server is killed before a build has its source, its next start marks the build as interrupted and deletes its Job', async () => {
+test('if the server is killed before a build has its source, its next start marks the deployment as interrupted and deletes the build’s Job', async () => {
   await using cluster = await ClusterServer.start(await builderImage(), {
     // More CPU than any node has, so the build never starts.
     TOOLFORGE_PUSH_BUILD_CPU: '64000',

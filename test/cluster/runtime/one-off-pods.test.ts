@@ -108,7 +108,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('with a really built image, a one-off command gets the environment and folder of the tool’s other processes', async () => {
+  test('in an image that the builder has made, a one-off command gets the environment and folder of the tool’s other processes', async () => {
     await using builder = await AClusterBuilder.open();
     const source = await mkdtemp(join(tmpdir(), 'one-off-'));
     await writeFile(

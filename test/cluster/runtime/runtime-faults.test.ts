@@ -60,7 +60,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.message, /\(the registry cannot be reached\)$/);
   });
 
-  test('if a limit range of the namespace is too narrow, the push says so, with its numbers', async () => {
+  test('if a process exceeds a limit range of its namespace, the push fails and names the allowed and the requested memory', async () => {
     const { error } = await failOver('narrow', await bad(webTool('new')), async () => {
       await applyObject(
         bench.cluster,
@@ -101,7 +101,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.hint, /on 0\.0\.0\.0/);
   });
 
-  test('if the namespace’s Pod Security is stricter than the image allows, the push says so', async () => {
+  test('if Pod Security of the namespace forbids an image because it runs as root, the push says so', async () => {
     const artifact = await bad(webTool('new'));
     const root = { ...artifact, reference: await rootImage() };
     const { error } = await failOver('root', root);
@@ -109,7 +109,7 @@ describe('each fault of a cluster has a message, and the old release still serve
     assert.match(error.message, /image will run as root/);
   });
 
-  test('if service.template asks for more memory than the limit, the push says so, and the limit applies', async () => {
+  test('if service.template asks for more memory than the limit, the push names the memory asked for and the limit', async () => {
     const tool = 'greedy' as ToolName;
     const artifact = await bad(webTool('greedy'), {
       service: { healthCheckPath: null, memoryBytes: 900 * MIB },

@@ -28,7 +28,7 @@ describe('pods of tools', { concurrency: 1 }, () => {
   });
   after(() => bench.close());
 
-  test("a pod has the tool's uid, its data folder and replica.my.cnf, and no token", async () => {
+  test('a tool’s pod has the tool’s uid, data folder and replica.my.cnf, but no token and no variables of Services', async () => {
     const tool = 'looking' as ToolName;
     const namespace = `${bench.prefix}${tool}`;
     const { signal } = new AbortController();
@@ -57,7 +57,7 @@ describe('pods of tools', { concurrency: 1 }, () => {
     assert.match(text, /^services \[\]$/m);
   });
 
-  test('service.template sets the number of web processes, behind the NetworkPolicy of their namespace', async () => {
+  test('service.template sets the number of web processes, and their NetworkPolicy lets the API servers probe them', async () => {
     const plain = await clusterBench();
     try {
       const tool = 'twice' as ToolName;

@@ -111,7 +111,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('if the server is killed after it recorded a release as live, its next start switches the traffic', async () => {
+  test('if the server is killed after it recorded a release as live, its next start gives the requests to that release', async () => {
     const tool = 'between' as ToolName;
     const first = bench.startAnother(tool);
     await rollOut(first, releaseOf(tool, 1, await webArtifact('old')));
@@ -170,7 +170,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('changes of a tool’s objects by others are kept, and the status says who made them', async () => {
+  test('a number of pods that somebody sets by an edit of a Deployment stays, and the status names the program that set it', async () => {
     const tool = 'edited' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('mine')));
     const namespace = `${bench.prefix}${tool}`;

@@ -80,7 +80,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     await next.close();
   });
 
-  test('a scale that a quota forbids is reported with its numbers and changes nothing, and a smaller one works', async () => {
+  test('a scale beyond a quota fails, names the quota and changes nothing; a scale within the quota works', async () => {
     const tool = 'narrow' as ToolName;
     const release = releaseOf(tool, 1, await webArtifact('narrow'));
     await rollOut(bench.runtime, release);

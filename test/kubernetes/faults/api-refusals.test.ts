@@ -9,7 +9,7 @@ const exception = (code: number, reason: string, message: string) =>
 describe('refusals of the API are explained', () => {
   for (const { name, code, reason, said, is, message } of [
     {
-      name: 'quota',
+      name: 'an exceeded quota',
       code: 403,
       reason: 'Forbidden',
       said: 'pods "web-1" is forbidden: exceeded quota: tool-wikibot, requested: limits.memory=512Mi,pods=1, used: limits.memory=7936Mi,pods=10, limited: limits.memory=8Gi,pods=10',
@@ -18,7 +18,7 @@ describe('refusals of the API are explained', () => {
         /^the tool's quota tool-wikibot is used up \(memory \(limits\): 512 MiB more asked for, 7\.8 GiB of 8 GiB in use; pods: 1 more asked for, 10 of 10 in use\)$/,
     },
     {
-      name: 'quota of objects',
+      name: 'an exceeded quota of objects',
       code: 403,
       reason: 'Forbidden',
       said: 'deployments.apps "web" is forbidden: exceeded quota: q, requested: count/deployments.apps=1, used: count/deployments.apps=3, limited: count/deployments.apps=3',
@@ -34,7 +34,7 @@ describe('refusals of the API are explained', () => {
       message: /requires every process to set limits\.cpu for: job/,
     },
     {
-      name: 'several limit ranges',
+      name: 'several limits of a limit range',
       code: 403,
       reason: 'Forbidden',
       said: 'pods "x" is forbidden: [maximum memory usage per Container is 4Gi, but limit is 5Gi, maximum cpu usage per Container is 1, but limit is 2]',
@@ -58,7 +58,7 @@ describe('refusals of the API are explained', () => {
       message: /restricted:latest does not allow the process: runAsNonRoot != true/,
     },
     {
-      name: 'no namespace',
+      name: 'a namespace that does not exist',
       code: 404,
       reason: 'NotFound',
       said: 'namespaces "tool-wikibot" not found',
@@ -74,7 +74,7 @@ describe('refusals of the API are explained', () => {
       message: /^the tool's namespace tool-x is being deleted$/,
     },
     {
-      name: 'RBAC',
+      name: 'a right that the server lacks (RBAC)',
       code: 403,
       reason: 'Forbidden',
       said: 'deployments.apps "web" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "deployments" in API group "apps" in the namespace "tool-x"',
@@ -90,7 +90,7 @@ describe('refusals of the API are explained', () => {
       message: /this registry is not allowed$/,
     },
     {
-      name: 'config vars that do not fit',
+      name: 'config vars that are too large for a Secret',
       code: 422,
       reason: 'Invalid',
       said: 'Secret "config-v1-x" is invalid: data: Too long: may not be more than 1048576 bytes',
@@ -106,7 +106,7 @@ describe('refusals of the API are explained', () => {
       message: /refused the credentials/,
     },
   ]) {
-    test(name, () => {
+    test(`a refusal of the cluster’s API is explained: ${name}`, () => {
       const refusal = refusalOf(exception(code, reason, said));
       assert.equal(refusal?.code, is);
       assert.match(refusal?.message ?? '', message);

@@ -57,7 +57,7 @@ describe('faults of a pod', () => {
       words: /more memory than it may use/,
     },
     {
-      name: 'an exit',
+      name: 'an exit with a code',
       given: { state: terminated(3) },
       code: 'EXITED',
       words: /^exited with code 3$/,
@@ -69,7 +69,7 @@ describe('faults of a pod', () => {
       words: /^exited with code 1$/,
     },
     {
-      name: 'a signal by its code',
+      name: 'a signal that stands only in the exit code',
       given: { state: terminated(139) },
       code: 'EXITED',
       words: /^was ended by the signal SIGSEGV$/,
@@ -81,7 +81,7 @@ describe('faults of a pod', () => {
       words: /^exited with code 0$/,
     },
     {
-      name: 'too much on disk',
+      name: 'a pod that wrote too much to disk',
       given: {
         status: {
           phase: 'Failed',
@@ -105,7 +105,7 @@ describe('faults of a pod', () => {
       words: /^was ended because its node ran out of ephemeral-storage$/,
     },
     {
-      name: 'no room',
+      name: 'no node with enough room',
       given: {
         status: {
           conditions: [
@@ -194,7 +194,7 @@ describe('faults of a pod', () => {
       passes: true,
     },
     {
-      name: 'too long',
+      name: 'a run that took too long',
       given: { status: { phase: 'Failed', reason: 'DeadlineExceeded' } },
       code: 'DEADLINE',
       words: /longer than allowed/,
@@ -206,7 +206,7 @@ describe('faults of a pod', () => {
       words: /its node went away/,
     },
     {
-      name: 'an init container',
+      name: 'an init container that failed',
       given: { isInit: true, restartPolicy: 'Never', state: terminated(51) },
       code: 'EXITED',
       words: /^exited with code 51$/,
@@ -219,7 +219,7 @@ describe('faults of a pod', () => {
     words: RegExp;
     passes?: boolean;
   }[]) {
-    test(name, () => {
+    test(`a fault of a pod is recognised and explained: ${name}`, () => {
       const fault = podFault(podOf(given), events);
       assert.equal(fault?.code, code);
       assert.match(fault?.words ?? '', words);
@@ -255,7 +255,7 @@ test('if a controller of the cluster may not create a pod, the push names the re
   assert.equal(words, 'finds no room in the quota q (pods: 1 more asked for, 10 of 10 in use)');
 });
 
-test('if the service account of a namespace does not exist yet, a build waits for it; if Pod Security refuses its pods, it fails at once', () => {
+test('a pod refused for a missing service account is a fault that may pass; a pod refused by Pod Security is a fault that stays', () => {
   const missing =
     'Error creating: pods "b-" is forbidden: error looking up service account builds/default: serviceaccount "default" not found';
   const { code, words, mayPass } = creationFault(missing);

@@ -7,7 +7,7 @@ const said = (asked: string, used: string, hard: string) =>
 
 for (const { name, message, canFit, words } of [
   {
-    name: 'another build uses it up',
+    name: 'a quota that another build uses up',
     message: said(
       'limits.memory=2147483648,requests.cpu=250m',
       'limits.memory=2147483648,requests.cpu=250m',
@@ -18,7 +18,7 @@ for (const { name, message, canFit, words } of [
       'memory (limits): 2 GiB more asked for, 2 GiB of 3 GiB in use; cpu (requests): 250m more asked for, 250m of 2 in use',
   },
   {
-    name: 'too small for any build',
+    name: 'a quota that is too small for any build',
     message: said('limits.memory=2147483648', 'limits.memory=0', 'limits.memory=1Gi'),
     canFit: false,
     words: 'memory (limits): 2 GiB more asked for, 0 of 1 GiB in use',
@@ -30,7 +30,7 @@ for (const { name, message, canFit, words } of [
     words: 'pods: 1 more asked for, 0 of 0 in use',
   },
   {
-    name: 'disk',
+    name: 'a quota of disk space',
     message: said(
       'requests.ephemeral-storage=536870912',
       'requests.ephemeral-storage=1536Mi',

@@ -85,7 +85,7 @@ test('threat 79: a web process that listens briefly on another port than PORT, a
   assert.equal(readiness.seen.message, 'web.1 never opened a port');
 });
 
-test('while a web process is not healthy, the push reports each new problem, but not at each check', async () => {
+test('while a web process is not healthy, the push reports each new problem once, and not again at each check', async () => {
   let status = 500;
   await withServer(
     (_request, response) => response.writeHead(status).end(),

@@ -29,7 +29,7 @@ for beat in range(${beats}):
 time.sleep(1000)
 `;
 
-test('a release goes live once the health check script has passed; the script sees the files and processes of the worker', async () => {
+test('a release goes live once the health check script has passed; the script sees the files, processes and config vars of the worker', async () => {
   const script = `unlink /tmp/alive && grep -q worker.py /proc/*/cmdline && test "$WORD" = yes`;
   const artifact = await bench.artifact({ 'worker.py': beating(1000) }, [checked(worker(), script)]);
   const seen = await rollOut(bench.runtime, releaseOf('beats' as ToolName, 1, artifact, { WORD: 'yes' }));
@@ -50,7 +50,7 @@ test('a config var is masked wherever it stands in the output of a health check 
   assert.match(seen, /health_check_script failed: \[config var API_KEY\]-0/);
 });
 
-test('threat 63: no part of a config var is told if a health check script prints a long line', async () => {
+test('threat 63: no part of a config var is shown if a health check script prints a long line', async () => {
   const script = `printf '%s%03980d\\nsecond line\\n' "$API_KEY" 0; false`;
   const artifact = await bench.artifact({ 'worker.py': beating(0) }, [checked(worker(), script)]);
   const release = releaseOf('long' as ToolName, 1, artifact, { API_KEY: 'first-half.second-half' });
@@ -59,7 +59,7 @@ test('threat 63: no part of a config var is told if a health check script prints
   assert.doesNotMatch(seen, /half/);
 });
 
-test('a push is refused with the output of a health check script that never passes', async () => {
+test('if a health check script never passes within health_time, the rollout fails, and the error names the process', async () => {
   const artifact = await bench.artifact({ 'worker.py': beating(0) }, [
     checked(worker(), 'echo no beat; false'),
   ]);
@@ -79,7 +79,7 @@ test('a process whose health check script fails three times in a row is started 
   await until(isAgain, 'a restart', 60);
 });
 
-test('the health check script of a web process counts in place of a path, and PORT is the port that the tool asks for', async () => {
+test('a web process can have a health check script instead of a path; PORT is the port that the tool asks for, also in a one-off', async () => {
   const tool = 'ports' as ToolName;
   const made = await bench.artifact({ 'web.py': webTool('hello') }, [web()]);
   const script = 'exec 3<>/dev/tcp/127.0.0.1/8080';

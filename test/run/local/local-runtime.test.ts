@@ -40,7 +40,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(log, /worker\.1 did not end within the grace time and was killed/);
       }));
 
-    test('a process that ends between its start and the switch of traffic is reported, and counts as a restart', () =>
+    test('if a process exits between its start and the switch to its release, the log and the status show the exit', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'brief' as ToolName;
         const script = 'import sys, time\ntime.sleep(1.2); sys.exit(3)';
@@ -72,7 +72,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await readdir(join(data, 'run')), []);
       }));
 
-    test('threat 60: a tool that forks endlessly or eats memory does not harm others', () =>
+    test('threat 60: a tool that forks endlessly or takes too much memory does not harm another tool', () =>
       within({}, async ({ runtime, artifact, request }) => {
         const good = 'good' as ToolName;
         await rollOut(runtime, releaseOf(good, 1, await artifact({ 'web.py': webTool('good') }, [web()])));
@@ -90,7 +90,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.deepEqual(await runtime.status(bad), []);
       }));
 
-    test('if the artifact of a release was deleted, the status says how to build it again', () =>
+    test('if the artifact of a release was deleted, the status says how to build the release again', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'lost' as ToolName;
         const release = releaseOf(tool, 1, {

@@ -110,7 +110,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       await says(bench, 'ready', 4);
     }));
 
-  test('a scheduled run that takes too long is ended, and the next run starts', () =>
+  test('a scheduled run that takes longer than its timeout is ended, and the next run starts', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = everyMinute('update.py', { timeoutSeconds: 1, retry: 3 });
@@ -147,7 +147,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /code 1 after \d\.\d s$/m);
     }));
 
-  test('the log names scheduled runs that were missed while the machine slept', () =>
+  test('if the machine slept when a scheduled run was due, the log says so, and the run is not caught up', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       await rollOut(runtime, release(1, await artifact({ 'update.py': 'print("ran")' }, [everyMinute()])));
@@ -207,7 +207,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /update\.1 (could not be started|exited with code)/);
     }));
 
-  test('if a scheduled process cannot be started, the log says so, and the next run is due as usual', () =>
+  test('if the command of a scheduled process does not exist, the log shows the exit code 127, and the next run is due as usual', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = { ...everyMinute(), command: ['no-such-program'] };

@@ -42,7 +42,7 @@ test('threat 21: a reader of a log gives its memory back when it reads or discon
   assert.equal(await waiting([one]), first);
 });
 
-test('if a log’s old lines need too much memory together, a reader gets the newest lines', async () => {
+test('if a log’s old lines need too much memory together, a reader gets the newest lines, and a note that older lines are left out', async () => {
   const follower = new LogFollower(() => true, new LineRoom());
   follower.begin([line('oldest'), ...Array.from({ length: 1000 }, () => line(long)), line('newest')]);
   const lines = await Array.fromAsync(follower.lines(false, signal));

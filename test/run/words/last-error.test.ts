@@ -47,13 +47,13 @@ Node.js v24.1.0`,
     error: "Error: Cannot find module './routes'",
   },
   {
-    name: 'a variable that is not set',
+    name: 'an environment variable that is not set',
     output: `Traceback (most recent call last):\n  File "/workspace/app.py", line 3, in <module>\nKeyError: 'DB_HOST'`,
     error: "KeyError: 'DB_HOST'",
     hint: /set this variable \(config set TOOL DB_HOST=VALUE\)/,
   },
   {
-    name: 'a variable that decouple does not find',
+    name: 'an environment variable that decouple does not find',
     output:
       'decouple.UndefinedValueError: SECRET_KEY not found. Declare it as envvar or define a default value.',
     error:
@@ -61,7 +61,7 @@ Node.js v24.1.0`,
     hint: /config set TOOL SECRET_KEY=VALUE/,
   },
   {
-    name: 'a key that is no variable',
+    name: 'a missing dictionary key that is no environment variable',
     output: "KeyError: 'title'",
     error: "KeyError: 'title'",
   },
@@ -91,62 +91,66 @@ Node.js v24.1.0`,
     hint: /^The home folder is empty here/,
   },
   {
-    name: 'Django',
+    name: 'a setting that Django misses',
     output: 'django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.',
     error: 'django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.',
   },
   {
-    name: 'a database',
+    name: 'a database that is gone',
     output: 'sqlalchemy.exc.OperationalError: (x) gone\n(Background on this error: https://x)',
     error: 'sqlalchemy.exc.OperationalError: (x) gone',
   },
   {
-    name: 'a shell',
+    name: 'a program that a shell does not find',
     output: 'bash: line 1: ./start: No such file or directory',
     error: 'bash: line 1: ./start: No such file or directory',
   },
   {
-    name: 'Go',
+    name: 'a panic in Go',
     output:
       'panic: runtime error: index out of range [3]\n\ngoroutine 1 [running]:\nmain.main()\nexit status 2',
     error: 'panic: runtime error: index out of range [3]',
   },
   {
-    name: 'PHP',
+    name: 'a fatal error in PHP',
     output: 'PHP Fatal error:  Uncaught Error: no in /workspace/index.php:3',
     error: 'PHP Fatal error: Uncaught Error: no in /workspace/index.php:3',
   },
   {
-    name: 'Perl',
+    name: 'Perl without a module',
     output:
       "Can't locate Mojolicious/Lite.pm in @INC (you may need to install it) at app.pl line 2.\nBEGIN failed",
     error: "Can't locate Mojolicious/Lite.pm in @INC (you may need to install it) at app.pl line 2.",
     hint: /^Add Mojolicious::Lite to the cpanfile/,
   },
   {
-    name: 'a library',
+    name: 'a shared library that is missing',
     output: 'convert: error while loading shared libraries: libMagick.so.6: cannot open shared object file',
     error: 'convert: error while loading shared libraries: libMagick.so.6: cannot open shared object file',
     hint: /has libMagick\.so\.6 in an Aptfile/,
   },
   {
-    name: 'Java',
+    name: 'an exception in Java',
     output: 'Exception in thread "main" java.lang.NoClassDefFoundError: a/B\n\tat x',
     error: 'Exception in thread "main" java.lang.NoClassDefFoundError: a/B',
   },
   {
-    name: 'uvicorn',
+    name: 'uvicorn without a module',
     output: 'ERROR:    Error loading ASGI app. Could not import module "main".',
     error: 'ERROR: Error loading ASGI app. Could not import module "main".',
   },
   {
-    name: 'a long line',
+    name: 'an error in a long line',
     output: `ValueError: ${'x'.repeat(3000)}`,
     error: `ValueError: ${'x'.repeat(147)}…`,
   },
-  { name: 'no error', output: 'Listening on 8000\nError handling is on\nbye', error: null },
+  {
+    name: 'none, if the output has no error',
+    output: 'Listening on 8000\nError handling is on\nbye',
+    error: null,
+  },
 ] as readonly { name: string; output: string; error: string | null; hint?: RegExp | null }[]) {
-  test(`the last output of a process that ended says why: ${name}`, () => {
+  test(`the server finds the error in the last output of a process, and the right hint: ${name}`, () => {
     const found = lastError(output.split('\n'));
     assert.equal(found, error);
     if (hint !== null) assert.match(errorHint(found ?? '') ?? '', hint);

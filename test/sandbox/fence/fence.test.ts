@@ -43,7 +43,7 @@ describe('the fence around a sandbox', { skip: !isRoot }, () => {
       assert.doesNotMatch(output, /answer|secret/);
     });
 
-    test(`threat 62: if a tool sends UDP, this opens UDP ports of this machine only from 61000 on (the server runs as ${who})`, async () => {
+    test(`threat 62: UDP that a tool sends opens no UDP port of this machine below 61000 (the server runs as ${who})`, async () => {
       const program = `
 import socket, time
 for port in [*range(40_000, 40_200), 0]:

@@ -95,7 +95,7 @@ time.sleep(1000)
   assert.equal((await child.exited).signal, 'SIGKILL');
 });
 
-test('threat 60: if the machine runs out of memory, the kernel kills tools first', async () => {
+test('threat 60: a tool has a higher oom_score_adj than the server and cannot lower it, so that the kernel kills tools first', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const own = Number(await readFile('/proc/self/oom_score_adj', 'utf8'));
@@ -346,7 +346,7 @@ time.sleep(1)
   assert.ok(many < Math.max(5, availableParallelism() * 2) * few, `${many} s and ${few} s`);
 });
 
-test('threat 60: a tool cannot take the timers and pending signals of all tools', {
+test('threat 60: a tool may have at most 2048 pending signals and timers, so that it cannot take those of all tools', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

@@ -96,10 +96,11 @@ describe('the ports that are asked', () => {
     { line: 'serving *:4245', port: 4245 },
     { line: 'Local: http://localhost:4246/', port: 4246 },
   ]) {
-    test(line, () => assert.ok(portsToAsk({ process, release, lines: [line] }).includes(port)));
+    test(`the server asks the port in this line of a process’s output: ${line}`, () =>
+      assert.ok(portsToAsk({ process, release, lines: [line] }).includes(port)));
   }
 
-  test('the server asks ports in the command and in config vars named for a port, but never PORT or a time of day', () => {
+  test('the server asks ports from the command and from config vars such as API_PORT, but neither PORT nor a number in a time of day', () => {
     const ports = portsToAsk({ process, release, lines: ['[12:34:88] port 8000 of 10', 'port 99999'] });
     assert.ok(ports.includes(9123) && ports.includes(7777) && ports.includes(5000));
     for (const port of [8000, 6666, 88, 99_999, 10]) assert.ok(!ports.includes(port), String(port));

@@ -68,13 +68,13 @@ describe('the state of a pod', () => {
       detail: 'exited with code 3; starting again in 80 s',
     },
     {
-      name: 'leaving',
+      name: 'being ended',
       pod: podOf({ state: { running: {} } }, { isTerminating: true }),
       state: 'stopping',
       detail: null,
     },
     {
-      name: 'draining',
+      name: 'draining, because its release is old',
       pod: podOf({ state: { running: {} } }, { isReady: true, rolloutId: 'old' }),
       state: 'stopping',
       detail: null,
@@ -86,7 +86,7 @@ describe('the state of a pod', () => {
       detail: null,
     },
   ]) {
-    test(name, () => {
+    test(`the state and the detail that the status shows for a pod: ${name}`, () => {
       const status = podStatus(pod, null, parts);
       assert.equal(status.state, state);
       assert.equal(status.detail, detail);
@@ -133,7 +133,7 @@ describe('the manager who has changed a Deployment', () => {
     { name: 'this server', managedFields: [by('toolforge-push')], expected: null },
     { name: 'the cluster itself', managedFields: [by('kube-controller-manager', 'status')], expected: null },
     {
-      name: 'labels alone',
+      name: 'somebody who changed only labels',
       managedFields: [by('kubectl-label', undefined, { 'f:metadata': {} })],
       expected: null,
     },
@@ -156,7 +156,7 @@ describe('the manager who has changed a Deployment', () => {
       expected: 'changed outside of this server by somebody (scale)',
     },
     {
-      name: 'a scale by this server after that',
+      name: 'a scale by this server after a scale that is not listed',
       managedFields: [
         by('toolforge-push', undefined, { 'f:spec': { 'f:template': {} } }),
         by('toolforge-push', undefined, { 'f:spec': { 'f:replicas': {} } }),
@@ -164,33 +164,35 @@ describe('the manager who has changed a Deployment', () => {
       expected: null,
     },
   ]) {
-    test(name, () => assert.equal(foreignChange({ metadata: { managedFields } }), expected));
+    test(`the status names who else has changed a Deployment: ${name}`, () =>
+      assert.equal(foreignChange({ metadata: { managedFields } }), expected));
   }
 });
 
 describe('how a container ended', () => {
   for (const { name, end, exit } of [
-    { name: 'a code', end: { exitCode: 3 }, exit: { code: 3, signal: null, isOutOfMemory: false } },
+    { name: 'an exit code', end: { exitCode: 3 }, exit: { code: 3, signal: null, isOutOfMemory: false } },
     {
       name: 'a signal',
       end: { exitCode: 143 },
       exit: { code: null, signal: 'SIGTERM', isOutOfMemory: false },
     },
     {
-      name: 'memory',
+      name: 'lack of memory',
       end: { exitCode: 137, reason: 'OOMKilled' },
       exit: { code: null, signal: 'SIGKILL', isOutOfMemory: true },
     },
     {
-      name: 'a code above all signals',
+      name: 'an exit code above all signals',
       end: { exitCode: 255 },
       exit: { code: 255, signal: null, isOutOfMemory: false },
     },
   ]) {
-    test(name, () => assert.deepEqual(exitOf(end), exit));
+    test(`the server reads from a container’s status how the container ended: ${name}`, () =>
+      assert.deepEqual(exitOf(end), exit));
   }
 
-  test('if the launcher of Cloud Native Buildpacks does not find a command, the push names this as the reason', () => {
+  test('if the launcher of Cloud Native Buildpacks does not find a command, the push says that the command was not found', () => {
     const exit = { code: 82, signal: null, isOutOfMemory: false };
     const line = 'ERROR: failed to launch: path lookup: exec: "gunicorn": executable file not found in $PATH';
     assert.match(endHint(exit, [line]), /not found/);
@@ -206,7 +208,7 @@ describe('how a container ended', () => {
   }
 });
 
-test('a crash of a pod is logged once, unless it happened before this server started', () => {
+test('a crash of a pod of the live release is logged once, unless it happened before this server started', () => {
   const said: string[] = [];
   const restarts = new Restarts({
     isLive: ({ rolloutId }) => rolloutId === 'new',

@@ -37,21 +37,21 @@ describe('a starting server resumes', () => {
     { name: 'nothing', found: [], selected: null, rolloutId: null, others: [] },
     { name: 'the only rollout', found: deployments('a'), selected: 'a', rolloutId: 'a', others: [] },
     {
-      name: 'the rollout with the traffic, before a newer one of the same release',
+      name: 'the rollout that the Service selects, not a newer rollout of the same release',
       found: [...deployments('a'), ...deployments('b', { at: 9 })],
       selected: 'a',
       rolloutId: 'a',
       others: ['b'],
     },
     {
-      name: 'the marked rollout, if none has the traffic',
+      name: 'the rollout that is marked as live, if the Service selects none',
       found: [...deployments('a', { isLive: true }), ...deployments('b', { at: 9 })],
       selected: null,
       rolloutId: 'a',
       others: ['b'],
     },
     {
-      name: 'the recorded release, although the previous one still has the traffic',
+      name: 'the rollout of the recorded release, although the Service still selects the previous release',
       found: [...deployments('a', { version: 41, isLive: true }), ...deployments('b')],
       selected: 'a',
       rolloutId: 'b',
@@ -72,12 +72,11 @@ describe('a starting server resumes', () => {
       others: ['a'],
     },
   ]) {
-    test(name, () =>
-      assert.deepEqual(findLiveRollout(found, { release, replicas: {} }, selected), { rolloutId, others }),
-    );
+    test(`a starting server resumes ${name}`, () =>
+      assert.deepEqual(findLiveRollout(found, { release, replicas: {} }, selected), { rolloutId, others }));
   }
 
-  test('a named command needs a Deployment only if it is kept running', () => {
+  test('a rollout without a Deployment for a named command is incomplete only if the command is kept running', () => {
     const named = imageRelease([web(), { ...worker(), replicas: 0 }]);
     const found = deployments('a', { types: ['web'] });
     const idFor = (replicas: Replicas) => findLiveRollout(found, { release: named, replicas }, 'a').rolloutId;

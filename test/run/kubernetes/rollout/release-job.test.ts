@@ -30,7 +30,7 @@ function podIn(state: V1ContainerState, resourceVersion: string) {
   };
 }
 
-test('if the server may not read the output of a release command, the release phase fails with this reason', async () => {
+test('if the server may not read the output of a release command, the release phase fails with CLUSTER_FORBIDDEN', async () => {
   const log = pino({ enabled: false });
   const api = await fakeApi((url, response, { method }) => {
     if (answerKinds(url, response)) return;

@@ -67,7 +67,7 @@ for (const { apiClock, leavesAt } of [
   { apiClock: 'an hour slow', leavesAt: Date.now() - 3600_000 },
   { apiClock: 'an hour fast', leavesAt: Date.now() + 3600_000 },
 ]) {
-  const name = `pods that stay Terminating on a lost node hold up a stop for 45 s, and the log names them; the API server's clock is ${apiClock}`;
+  const name = `pods that stay Terminating on a lost node hold up a stop for 45 s, and the log says so; the API server's clock is ${apiClock}`;
   test(name, { timeout: 30_000 }, async (t) => {
     const now = performance.now.bind(performance);
     let aheadMs = 0;

@@ -14,18 +14,22 @@ const endpoint = (uid: string, ready: boolean): V1Endpoint => ({
 });
 
 for (const { name, endpoints, isReady = true, code } of [
-  { name: 'of the old release', endpoints: [endpoint('old', true)], code: 'CLUSTER_UNREACHABLE' },
-  { name: 'none', endpoints: [], code: 'CLUSTER_UNREACHABLE' },
-  { name: 'none, because its pod is not ready', endpoints: [], isReady: false, code: null },
+  { name: 'an endpoint of the old release', endpoints: [endpoint('old', true)], code: 'CLUSTER_UNREACHABLE' },
+  { name: 'no endpoint, although a pod is ready', endpoints: [], code: 'CLUSTER_UNREACHABLE' },
+  { name: 'no endpoint, because no pod is ready', endpoints: [], isReady: false, code: null },
   {
-    name: 'of the new one and the old one',
+    name: 'endpoints of the new and the old release',
     endpoints: [endpoint('new', true), endpoint('old', true)],
     code: 'CLUSTER_UNREACHABLE',
   },
-  { name: 'of the new one, not ready', endpoints: [endpoint('new', false)], code: null },
-  { name: 'of the new one', endpoints: [endpoint('new', true)], code: null },
+  {
+    name: 'an endpoint of the new release that is not ready',
+    endpoints: [endpoint('new', false)],
+    code: null,
+  },
+  { name: 'a ready endpoint of the new release', endpoints: [endpoint('new', true)], code: null },
 ]) {
-  test(`the switch of traffic succeeds only if the Service has followed to the new release; its endpoints: ${name}`, async () => {
+  test(`the switch to a new release succeeds only if all endpoints of the Service belong to that release, or if no pod is ready: ${name}`, async () => {
     const parts = {
       cluster: { discovery: { listNamespacedEndpointSlice: async () => ({ items: [{ endpoints }] }) } },
       pods: { ofRollout: () => [{ uid: 'new', type: 'web', isReady }] },

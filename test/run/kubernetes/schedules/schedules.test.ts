@@ -126,7 +126,7 @@ describe('a starting server', () => {
     });
   });
 
-  test('a starting server replaces the CronJobs of an earlier release', () => {
+  test('a starting server does not take the CronJobs of another release for the CronJobs of the live release', () => {
     assert.equal(areSet([cronJob()], rolloutOf([update])), true);
     assert.equal(areSet([cronJob()], rolloutOf([update], { version: 43, id: 'other' })), false);
     assert.equal(areSet([], rolloutOf([update])), false);
@@ -191,29 +191,33 @@ describe('the end of a run', () => {
   });
 
   for (const { name, pod, schedule, isOld, text } of [
-    { name: 'before this server started', pod: runPod(terminated(0, 1)), isOld: true, text: [] },
-    { name: 'of an unknown release', pod: runPod(terminated(0, 1)), schedule: null, text: [] },
-    { name: 'without a schedule', pod: runPod(terminated(0, 1), { isScheduled: false }), text: [] },
+    { name: 'an end before this server started', pod: runPod(terminated(0, 1)), isOld: true, text: [] },
+    { name: 'a run of an unknown release', pod: runPod(terminated(0, 1)), schedule: null, text: [] },
     {
-      name: 'by lack of memory',
+      name: 'a pod that no schedule has started',
+      pod: runPod(terminated(0, 1), { isScheduled: false }),
+      text: [],
+    },
+    {
+      name: 'an end by lack of memory',
       pod: runPod({
         terminated: { exitCode: 137, reason: 'OOMKilled', startedAt: start, finishedAt: after(2) },
       }),
       text: ['update.1 was ended because it needed more than 512 MiB of memory'],
     },
     {
-      name: 'after too long a time',
+      name: 'an end after the timeout',
       pod: runPod(terminated(143, 91), { isTerminating: true }),
       schedule: { ...daily, timeoutSeconds: 90 },
       text: ['update.1 took longer than 1 min 30 s (timeout in toolforge.yaml) and was ended'],
     },
     {
-      name: 'by a stop',
+      name: 'an end by a stop',
       pod: runPod(terminated(143, 30), { isTerminating: true }),
       text: ['update.1 was ended by the signal SIGTERM'],
     },
     {
-      name: 'so late that other runs were left out',
+      name: 'an end so late that other runs were left out',
       pod: runPod(terminated(0, 185)),
       schedule: { ...daily, cron: '* * * * *' },
       text: [
@@ -222,7 +226,7 @@ describe('the end of a run', () => {
       ],
     },
     {
-      name: 'of a program that does not exist',
+      name: 'a run of a program that does not exist',
       pod: runPod({
         terminated: {
           exitCode: 128,
@@ -236,12 +240,12 @@ describe('the end of a run', () => {
       text: ['update.1 cannot be started: its command is not in the image'],
     },
     {
-      name: 'of a lost pod',
+      name: 'a lost pod',
       pod: runPod({}, { isOver: true }),
       text: ['update.1 was ended by the cluster'],
     },
   ]) {
-    test(name, () => {
+    test(`what the log says when a scheduled run ends: ${name}`, () => {
       const { watching, said } = ends(schedule === undefined ? daily : schedule);
       watching.pod(pod, isOld ?? false);
       assert.deepEqual(said, text);
@@ -277,7 +281,7 @@ describe('the status of a schedule', () => {
       last: null,
     },
     {
-      name: 'without an image',
+      name: 'whose image cannot be pulled',
       job: cronJob(),
       pods: [runPod({ waiting: { reason: 'ImagePullBackOff', message: 'Back-off pulling image "x"' } })],
       state: 'crashed',
@@ -309,7 +313,7 @@ describe('the status of a schedule', () => {
       },
     },
   ]) {
-    test(name, () => {
+    test(`the status of a schedule ${name}`, () => {
       const [status] = scheduleStatuses([job], pods ?? [], { ...parts, lastRun: () => lastRun ?? null });
       assert.equal(status?.name, 'update.1');
       assert.equal(status?.version, 42);

@@ -1,5 +1,5 @@
-// Runs a program in a sandbox that writes to a small disk, as the user who starts this. Prints why the disk watch ended it,
-// or `"beside"` if the watch ended the Python program of another tool first.
+// Runs a program in a sandbox that writes to a small disk, as the user who starts this script. Prints why the disk watch ended
+// the program, or `"beside"` if the watch ended the Python program of another tool first.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';

@@ -30,7 +30,7 @@ test('a schedule calls for a run once at each due moment, beginning with the nex
   assert.equal(said.length, 2);
 });
 
-test('if the machine sleeps at a schedule’s moment, this is reported once, and the run is not caught up', async () => {
+test('if the machine sleeps while several runs of a schedule are due, only the first is reported as missed, and none is caught up', async () => {
   const clock = new SetClock('2026-01-01T00:09:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.set('2026-01-01T03:05:00');

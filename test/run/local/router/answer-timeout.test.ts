@@ -74,7 +74,7 @@ test('if a tool does not answer in time, the client gets a page with the status 
   assert.ok(ms >= ANSWER_MS, `${ms} ms`);
 });
 
-test('a WebSocket that is not answered in time is refused with 504', async () => {
+test('a request for a WebSocket that the tool does not answer in time gets the status 504', async () => {
   const { text } = await ask('/never', upgrade);
   assert.match(text, /^HTTP\/1\.1 504 [\s\S]*slow did not answer in time/);
 });

@@ -90,7 +90,7 @@ describe('Router', { concurrency: 1 }, () => {
     return socket;
   }
 
-  test('in a Host header, case and port do not matter, and the server’s own name is no tool', async () => {
+  test('in a Host header, letter case and port do not matter, and the server’s own name is no tool', async () => {
     assert.match(await get(`PLAIN.LocalHost:${bench.port}`, '/'), /\r\n\r\nplain$/);
     assert.equal(bench.runtime.toolOf('localhost'), null);
     assert.equal(bench.runtime.toolOf(`127.0.0.1:${bench.port}`), null);
@@ -138,7 +138,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop('broken' as ToolName);
   });
 
-  test('the tool learns the client’s address and scheme, and a client cannot forge them', async () => {
+  test('a tool learns the client’s address and scheme from X-Forwarded fields, which a client cannot forge', async () => {
     const fields = 'X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\n';
     const header = async (name: string) =>
       (await get('plain.localhost', `/header/${name}`, fields)).split('\r\n\r\n')[1];
@@ -163,7 +163,7 @@ describe('Router', { concurrency: 1 }, () => {
     }
   });
 
-  test('hop-by-hop header fields are not forwarded to a tool', async () => {
+  test('a header field that a request names in its Connection field is not forwarded to the tool', async () => {
     const text = `GET /header/x-private HTTP/1.1\r\nHost: plain.localhost\r\nConnection: close, X-Private\r\nX-Private: 1\r\n\r\n`;
     assert.equal((await raw(text)).split('\r\n\r\n')[1], '');
   });
@@ -241,7 +241,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('if a tool exits without an answer, the client gets the page for no answer (502) or, if the exit is known by then, for a starting tool (503)', async () => {
+  test('if a tool exits without an answer, the client gets the status 502, or 503 with the page of a starting tool if the server already knows of the exit', async () => {
     const tool = 'exits' as ToolName;
     await rollOut(
       bench.runtime,
@@ -276,7 +276,7 @@ describe('Router', { concurrency: 1 }, () => {
     await until(async () => (await bench.runtime.status(tool)).length === 1, 'the old one to be gone');
   });
 
-  test('if a tool dies, does not exist or refuses a WebSocket, only that WebSocket ends', async () => {
+  test('a WebSocket closes if its tool dies, and gets an error status if the tool does not exist or refuses the WebSocket', async () => {
     const socket = await openSocket('echo');
     const closed = once(socket, 'close');
     socket.write('die');
