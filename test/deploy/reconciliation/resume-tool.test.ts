@@ -42,7 +42,7 @@ test('processes that a killed server left are removed, even if the cluster does 
 
 test('a server that is being stopped no longer tries to resume a tool', async () => {
   await using place = await Place.make();
-  const runtime = new LateRuntime(Number.POSITIVE_INFINITY);
+  const runtime = new LateRuntime(1);
   const stop = new AbortController();
   const resuming = resumeTool({ ...place.context, runtime }, wikibot, stop.signal, 50_000);
   stop.abort();
