@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if an error line and its cause together have more than 160 characters, the reason is the one that fits; a longer error line without a cause is cut', () => {
+test('if an error line and its cause have more than 160 characters together, the reason is the one that fits; a longer line without a cause is cut', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -37,7 +37,7 @@ test('a warning of a buildpack is not the reason of a failure that comes later',
   );
 });
 
-test('a long ` !` sentence of a buildpack is the whole reason, because it says what to do, and the hint does not send people to other lines', () => {
+test('a long ` !` sentence of a buildpack is not cut, because it says what to do, and the hint names no other lines', () => {
   const lastLines = ['-----> Installing', ` !     ${'The file a.lock is old. '.repeat(12)}Make it again.`];
   const { message, hint } = stepFailed(
     { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines },

@@ -143,7 +143,7 @@ test('threat 39: a folder that is a link out of the source is not looked into', 
   assert.deepEqual(await overlookedFiles(source.folder, ['README.md', 'link']), []);
 });
 
-test('the list of the files for which a build has looked has only the languages with a buildpack on the server', () => {
+test('the list of files for which the detection has looked names only languages with a buildpack on the server', () => {
   assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
     'Looked for, at the top of the repository:',
     '  Go: go.mod or go.work',
