@@ -349,7 +349,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
       const joined = await tree.push();
       assert.equal(joined.exitCode, 0, joined.stderr);
-      assert.match(joined.stderr, /joined with a push of the same commit/);
+      assert.match(joined.stderr, /joined this deployment with a push of the same commit/);
       assert.match(joined.stderr, /remote: .*line 1\b/);
       assert.match(joined.stderr, /remote: .*line 8\b/);
       assert.equal(await live(name), commit);

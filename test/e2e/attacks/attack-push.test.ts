@@ -276,7 +276,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
       commands: [{ oldId: tool.first, newId: two, ref: 'refs/heads/main' }],
       objects: [two],
     });
-    assert.match(text, /joined with a push of the same commit/);
+    assert.match(text, /joined this deployment with a push of the same commit/);
     assert.match(text, /ok refs\/heads\/main/);
     assert.equal((await pushing).exitCode, 0);
     assert.equal(await refs(tool.name), 'refs/heads/main\nrefs/releases/v1\nrefs/releases/v2');
