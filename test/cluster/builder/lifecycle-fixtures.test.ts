@@ -7,7 +7,6 @@ import { ImageTrees } from './image-trees.ts';
 
 /** The sample tools that are always compared. Each uses buildpacks that the others do not use. */
 const always: ReadonlySet<string> = new Set([
-  'go-vendored',
   'node-pnpm',
   'perl-python-node',
   'php-composer',
