@@ -148,7 +148,10 @@ describe('a build in the cluster whose server ends', { concurrency: 1 }, () => {
     assert.notEqual((await cut).exitCode, 0);
     await cluster.server.boot(LIMIT_MS);
     const joining = tree.push();
-    await until(async () => (await logOf('killed')).includes('joined this deployment with a push'), 'the push has joined');
+    await until(
+      async () => (await logOf('killed')).includes('joined this deployment with a push'),
+      'the push has joined',
+    );
     gate.open();
     const again = await joining;
     assert.equal(again.exitCode, 0, again.stderr);
