@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { noOverlay } from '../../support/overlay.ts';
 import { TestServer } from '../../support/server.ts';
 import { pushFixture } from './push-fixture.ts';
 
@@ -12,7 +13,9 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-test('a tool can write a database, a log and its own files in its folder, and each process starts with the files of the build', async () => {
+test('a tool can write a database, a log and its own files in its folder, and each process starts with the files of the build', {
+  skip: noOverlay,
+}, async () => {
   const tool = 'python-own-folder';
   const pushed = await pushFixture(server, tool);
   assert.match(
@@ -29,7 +32,7 @@ test('a tool can write a database, a log and its own files in its folder, and ea
 });
 
 test('a PHP tool can write compiled templates, a cache and a log in its folder storage', {
-  skip: !withPhp && 'needs PHP, Composer and Apache: bash test/setup.sh installs them',
+  skip: noOverlay || (!withPhp && 'needs PHP, Composer and Apache: bash test/setup.sh installs them'),
 }, async () => {
   const tool = 'php-storage';
   await pushFixture(server, tool);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { createLog } from '../../../src/core/log/log.ts';
 import { makeRunFolders } from '../../../src/run/local/processes/run-folders.ts';
+import { noOverlay } from '../../support/overlay.ts';
 import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 
 /** A Python program that tries to change a release through the process's view of it, and prints what it could do. */
@@ -27,7 +28,9 @@ tries('unmount', lambda: print(ctypes.CDLL(None).umount2(b'/workspace', 2)))
 tries('fill', lambda: [open(f'file{number}', 'w').close() for number in range(2000)])
 `;
 
-test('promise 4: what a tool does in the folder of its release changes neither the release nor what its next process sees', async () => {
+test('promise 4: what a tool does in the folder of its release changes neither the release nor what its next process sees', {
+  skip: noOverlay,
+}, async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const source = join(data.path, 'release');
