@@ -8,9 +8,9 @@ export interface Mount {
   readonly target: string;
   readonly isWritable: boolean;
   /**
-   * A folder of this machine that takes what the command writes below `target`, so that `source` stays as it is. It must
-   * hold the folders `changes`, `work` and `view`, owned by the tool's user. If the kernel cannot do this, or without
-   * isolation, the mount is as `isWritable` says.
+   * A folder of this machine in which the sandbox puts the files that the command changes below `target`. The files of
+   * `source` do not change. The folder must have the folders `changes`, `work` and `view`, owned by the tool's user. If the
+   * kernel cannot do this, or without isolation, `isWritable` alone decides.
    */
   readonly writesTo?: string;
 }

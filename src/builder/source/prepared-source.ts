@@ -104,7 +104,7 @@ export async function prepareSource(
   };
 }
 
-/** @throws DeployError `BUILD_SLUGIGNORE` if a buildpack that project.toml names was removed, or a file of it. */
+/** @throws DeployError `BUILD_SLUGIGNORE` if a pattern has removed files of a buildpack that project.toml names. */
 async function assertNotLeftOut(folder: string, own: OwnBuildpacks): Promise<void> {
   const left = await readOwnBuildpacks(folder).then(ownIds, (error: unknown) => {
     if (error instanceof DeployError) return [] as string[];

@@ -114,7 +114,7 @@ function behindFence(command: SandboxCommand, { fence, filter }: Isolation): str
   return ['unshare', '--mount', 'sh', '-c', script(LAY_OVER), 'sh', ...words, source, writesTo, target];
 }
 
-/** The mount that the command may change although the mount's source stays as it is. At most one mount may be so. */
+/** The mount with `writesTo`, if there is one. At most one mount of a command may have it. */
 function changeable({ mounts }: SandboxCommand): Mount | undefined {
   return mounts.find(({ writesTo }) => writesTo !== undefined);
 }

@@ -14,7 +14,7 @@ async function spend(time: ReadingTime, key: string, ms: number): Promise<void> 
   }
 }
 
-test('a client is not slowed down for ordinary input, even for much of it', async () => {
+test('a client that sends ordinary input is not slowed down, even if it sends much', async () => {
   const time = new ReadingTime(() => performance.now() * 1e6);
   for (let round = 0; round < 100; round++) {
     for (let piece = 0; piece < 50; piece++) time.spend('one', { spentMs: 0.2, bytes: 16 * KIB, begun: 0 });

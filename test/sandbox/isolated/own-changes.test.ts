@@ -8,7 +8,7 @@ import { makeRunFolders } from '../../../src/run/local/processes/run-folders.ts'
 import { noOverlay } from '../../support/overlay.ts';
 import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 
-/** A Python program that tries to change a release through the process's view of it, and prints what it could do. */
+/** A Python program that tries to change the files of its release in /workspace, and prints which changes worked. */
 const spoiling = `
 import ctypes, os
 def tries(name, attempt):

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { pino } from 'pino';
@@ -14,19 +14,24 @@ const sha = (text: string) => `sha256:${createHash('sha256').update(text).digest
 const config = JSON.stringify({ config: { Labels: {} } });
 const manifest = JSON.stringify({ config: { digest: sha(config), size: config.length }, layers: [] });
 
-test('an image without processes cannot be an artifact, and the error says that nothing in the repository says how to start the tool', async () => {
-  await using server = createServer((request, response) => {
-    response.end(request.url?.includes('/blobs/') ? config : manifest);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
+/** The images of tools in a fake registry, which begins to listen. */
+async function imagesIn(server: Server): Promise<ToolImages> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const images = new ToolImages({
+  return new ToolImages({
     registry: host,
     open: () => new Registry({ host, isPlainHttp: true, credentials: async () => null }),
     maxBytes: 1024 ** 2,
     mostProcesses: 20,
     log: pino({ level: 'silent' }),
   });
+}
+
+test('an image without processes cannot be an artifact, and the error says that nothing in the repository says how to start the tool', async () => {
+  await using server = createServer((request, response) => {
+    response.end(request.url?.includes('/blobs/') ? config : manifest);
+  });
+  const images = await imagesIn(server);
   const source = { template: { settings: {}, command: null }, components: [], formation: {} };
   const made = { id: 'b1', digest: sha(manifest), source, warn: () => {} };
   await assert.rejects(
@@ -48,16 +53,8 @@ test('an image that two builds have made is deleted only when the second of the 
     if (url.includes('/tags/list')) return void response.end(JSON.stringify({ tags: [...builds] }));
     response.setHeader('Docker-Content-Digest', sha(manifest));
     response.end(method === 'HEAD' ? '' : manifest);
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const images = new ToolImages({
-    registry: host,
-    open: () => new Registry({ host, isPlainHttp: true, credentials: async () => null }),
-    maxBytes: 1024 ** 2,
-    mostProcesses: 20,
-    log: pino({ level: 'silent' }),
   });
+  const images = await imagesIn(server);
   const { signal } = new AbortController();
   await images.remove(tool('wikibot'), 'b1', signal);
   assert.deepEqual(deleted, []);
