@@ -75,7 +75,7 @@ export async function openArtifacts(data: string): Promise<void> {
 function lost(data: string, why: string): DeployError {
   return new DeployError(
     'TOOL_USERS_LOST',
-    `the files of tools belong to system users of their own, which this server cannot use, because ${why}`,
+    `the files of each tool belong to the tool’s own system user, but this server can no longer use these users, because ${why}`,
     `Undo the change that caused this. Or give the files to the server’s own user: as root, run chown -R ${accountName()}: ${data} and delete ${join(data, MARK)}.`,
   );
 }

@@ -24,7 +24,7 @@ export interface DirectoryTool {
 export interface FindOptions {
   /** True: ask the directory itself, and do not use a remembered answer. */
   readonly isFresh?: boolean;
-  /** The person for whom the caller asks. Only a few questions for the same person run at once. */
+  /** The person on whose behalf the caller asks. Only a few questions for the same person run at once. */
   readonly by?: string | undefined;
 }
 

@@ -98,8 +98,8 @@ const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /**
- * Whether a line says that a process or thread could not start. One regular expression for the whole line would scan its
- * rest at each `fork`.
+ * Whether a line says that a process or thread could not start. Searches in two steps, because a single regular expression
+ * would scan the rest of the line after each `fork`.
  */
 function lacksProcess(line: string): boolean {
   if (line.includes("can't start new thread")) return true;

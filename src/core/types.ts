@@ -111,7 +111,10 @@ export interface Artifact {
   /** A folder for a slug, `host/name@sha256:…` for an image. */
   readonly reference: string;
   readonly processes: readonly Process[];
-  /** The buildpacks that took part, in order, with their versions: `toolforge/python 3.11.2`. */
+  /**
+   * The buildpacks that took part, in order. Each has the version of the runtime that it installed, or else its own:
+   * `toolforge/python 3.11.2`.
+   */
   readonly buildpacks: readonly string[];
   readonly service: ServiceSettings;
   /** The default values of config vars, from `env` of app.json. A config var that is set replaces its default. */

@@ -38,7 +38,7 @@ const SHALLOW_BYTES = 41;
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** What the repository's objects and useless files (git-count-objects(1)) and its tags take on disk. */
+  /** The bytes of its objects and useless files (git-count-objects(1)), and the most bytes that its tags can take. */
   readonly bytes: number;
   readonly tags: number;
   readonly packs: number;

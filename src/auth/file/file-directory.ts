@@ -20,7 +20,7 @@ interface Snapshot extends DirectoryData {
 
 /**
  * Reads people and tools from a YAML file, and reads it again when it has changed. An edit by hand or by a command
- * counts from the next login or push.
+ * counts at once, also on open connections.
  */
 export class FileDirectory implements Directory {
   readonly #path: string;

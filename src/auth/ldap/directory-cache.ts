@@ -19,7 +19,7 @@ interface Remembered {
 
 interface Question<T> {
   readonly name: string;
-  /** The person for whom the question is asked. Not set before a login. */
+  /** The person on whose behalf the server asks. Not set before a login. */
   readonly by?: string | undefined;
   readonly isWorthIt: (value: T) => boolean;
   readonly ask: (limit: AbortSignal) => Promise<T>;
@@ -32,8 +32,9 @@ export interface CacheTimes {
 }
 
 /**
- * A cache in front of a slow Directory. Answers that let somebody in are remembered for a while. Refusals are never
- * remembered, so that a new key or a new maintainer counts at once. If several callers ask the same question for the
+ * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while, but never that nothing
+ * was found, so a new key counts at once. A remembered tool may lack a new maintainer, so `authorize` asks again with
+ * `isFresh` before it refuses. If several callers ask the same question for the
  * same person at a time, the directory is asked once.
  */
 export class CachedDirectory implements Directory {

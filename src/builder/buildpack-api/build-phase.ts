@@ -23,7 +23,7 @@ import { type Layer, layerVersion, readLayers } from './layers.ts';
  *
  * @param reached - Called with `failed` when a buildpack starts, and with `built` when it has succeeded. So a buildpack
  *   that never ends counts as failed.
- * @returns the processes to run, and for each buildpack a line for people: `toolforge/python 3.11.2`.
+ * @returns the processes to run, and an entry of `Artifact.buildpacks` for each buildpack.
  */
 export async function buildAll(
   context: BuildContext,

@@ -48,7 +48,7 @@ const restore: RecoveryCommand = {
   usage: 'store|directory [FILE]',
   summary: 'restore the store or the user directory from a backup',
   details: [
-    'Without FILE, restores the newest good backup of the data folder (backups/). The present data is set aside, not deleted.',
+    'Without FILE, restores from the newest good backup in the data folder (backups/). The present store or user directory is set aside, not deleted.',
     'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
   ],
   options: {},

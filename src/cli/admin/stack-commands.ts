@@ -113,7 +113,7 @@ const move: StackCommand = {
   usage: '[TOOL]…',
   summary: 'build the tools of old stacks again and roll them out',
   details: [
-    'Without TOOL, moves all tools that are not on the newest stack. Stopped tools stay as they are. The exit status is 1 if a tool could not be moved.',
+    'Without TOOL, moves all tools that are not on the newest stack. A stopped tool does not move until it is deployed again. The exit status is 1 if a tool could not be moved.',
   ],
   options: {},
   words: { min: 0, max: 1000 },

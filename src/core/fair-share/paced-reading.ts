@@ -218,8 +218,8 @@ export class PacedReading {
 }
 
 /**
- * How many bytes to read as the body of a message: its Content-Length, if it has one. Otherwise, an answer gets all
- * bytes, because nothing follows it on its connection. A request gets few, because its end is not known.
+ * The most bytes to read next as part of a body: its Content-Length, if it has one. Otherwise, an answer has no limit,
+ * because nothing follows it on its connection. A request is read in small pieces, because another request may follow it.
  */
 function mostOf({ statusCode, headers }: IncomingMessage): number {
   const length = headers['content-length'];

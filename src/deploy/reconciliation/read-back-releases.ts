@@ -32,9 +32,9 @@ export interface ReleaseRefs {
 
 /**
  * Returns the versions that went live, according to the refs of the repository. If no release has a ref or
- * `packed-refs` is damaged, `newerCopies` count too, because each release is copied before it goes live.
+ * `packed-refs` is damaged, adds `newerCopies`: each release gets a copy outside the store before it goes live.
  *
- * @param newerCopies - The versions that have a copy but that the store has never given out.
+ * @param newerCopies - The versions that have a copy but that the store has never assigned.
  */
 export function wentLive({ released, torn }: ReleaseRefs, newerCopies: readonly number[]): number[] {
   const hasAll = released.length > 0 && !torn.includes('packed-refs');

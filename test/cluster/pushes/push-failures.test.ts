@@ -170,7 +170,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'a build ran although it cannot be started');
   });
 
-  test('a push to a cluster names the reason: the quota is used up', async () => {
+  test('a push to a cluster names the reason: the quota of the tool’s namespace is used up', async () => {
     await applyObject(
       there.cluster,
       {

@@ -292,7 +292,7 @@ export async function environment(
   return { ...launched, ...release.artifact.variables, ...release.configVars, ...fixed };
 }
 
-/** Returns the id of a buildpack. An artifact lists buildpacks with versions: `toolforge/python 3.11.2`. */
+/** Returns the id of a buildpack from an entry of `Artifact.buildpacks`, such as `toolforge/python 3.11.2`. */
 function buildpackId(entry: string): string {
   const id = entry.split(' ')[0] ?? '';
   return id.includes('/') ? id : `toolforge/${id}`;
