@@ -1,7 +1,7 @@
 /**
- * The reasons that the compilers and package managers of Rust, Go, and Java with its related languages give. The best
- * reason is first, and later ones are shorter. A compiler's later errors often follow from its first error, so the first
- * error counts. Empty if no line has an error that this function knows.
+ * Returns the first error that a compiler or package manager of Rust, Go, Java or a related language printed, because
+ * later errors often follow from it. The list has several wordings of this error: the best first, then mostly shorter
+ * ones, in case the best is too long. Empty if no line has an error that this function knows.
  *
  * @param lines - The output of a failed step.
  */

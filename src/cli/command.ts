@@ -25,7 +25,7 @@ export interface Services {
   readonly addresses: { readonly ssh: string; readonly http: string };
 }
 
-/** Makes the line that a person types from the words of a command: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
+/** Turns the words of a command into the line that a person types: `ssh -p 2222 alice@127.0.0.1 logs hello`. */
 export type Typed = (words: string) => string;
 
 /** The value of a flag. Undefined if it was not given; a list if it may be repeated. */

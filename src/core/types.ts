@@ -2,12 +2,12 @@ import type { CommitId, ToolName } from './names.ts';
 
 /** Who has logged in. */
 export interface Principal {
-  /** The normalised user name of the person or of the tool's own account; `operator` for the local binary. */
+  /** The normalised user name of the person or of the tool's own account; `operator` for `npx toolforge-push`. */
   readonly uid: string;
   readonly door: 'ssh' | 'http' | 'local';
   /** The credential of the login, safe for a log: `ssh ED25519 SHA256:…` or `password`. */
   readonly credential: string;
-  /** The address of the client, without the port. Empty for the local binary. */
+  /** The address of the client, without the port. Empty for `npx toolforge-push`. */
   readonly address: string;
   /**
    * The only tool that the credential gives access to (a tool's own key or password, or a deploy token). Null for all.

@@ -23,7 +23,7 @@ const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-s
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
 /**
- * Matches files that a killed server or git leaves at the top of a repository: locks, checkouts and drafts of files.
+ * Matches files that a killed server or git leaves at the top of a repository: locks, checkouts and temporary files.
  */
 const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
 

@@ -8,6 +8,7 @@ export function diskFault(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (/No space left on device|Disk quota exceeded/.test(error.message)) return withCode(error, 'ENOSPC');
   if (error.message.includes('Read-only file system')) return withCode(error, 'EROFS');
+  if (error.message.includes('Input/output error')) return withCode(error, 'EIO');
   return explain(error);
 }
 

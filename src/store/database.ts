@@ -197,7 +197,7 @@ export function explain(error: unknown): unknown {
     return full('the server’s disk is read-only: it cannot store anything', error);
   }
   // On a full disk, SQLite also fails with these codes when it creates or grows its `-wal` and `-shm` files.
-  if (code === IOERR || code === CANTOPEN) {
+  if (code === IOERR || code === CANTOPEN || systemCode(error) === 'EIO') {
     return full('disk full, read-only or failing: the server cannot store anything', error);
   }
   if (code === CORRUPT || code === NOTADB) return damaged(error);

@@ -65,7 +65,7 @@ test('threat 9: after 200 failed logins with different names from one address, a
   assert.equal(throttle.check('guess1000', NAT), 30_000);
 });
 
-test('threat 9: a successful login clears the failed logins of the name', () => {
+test('threat 9: a successful login clears the failed logins of its name at its address', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'alice');
   throttle.succeeded('alice', NAT);

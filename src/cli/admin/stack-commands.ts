@@ -148,7 +148,7 @@ const move: StackCommand = {
     if (failed.length > 0)
       throw new DeployError(
         'NOT_MOVED',
-        `${failed.join(', ')} could not be built on ${newest.id}`,
+        `${failed.join(', ')} could not be moved to ${newest.id}`,
         'The live releases run as before. Tell the maintainers: each of them can correct the tool and push it again.',
       );
     return 0;

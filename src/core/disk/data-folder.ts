@@ -28,7 +28,7 @@ export async function openDataFolder(data: string): Promise<void> {
 function isShared(data: string): DeployError {
   return new DeployError(
     'DATA_FOLDER',
-    `the data folder ${data} is for the files of all users`,
+    `the data folder ${data} is shared by all users of this machine`,
     `Set TOOLFORGE_PUSH_DATA to a folder that only the server uses, for example a new folder in ${data}.`,
   );
 }

@@ -53,7 +53,7 @@ export class Advertisements {
 function tooManyQuestions(): DeployError {
   return new DeployError(
     'TOO_MANY_FETCHES',
-    'too many clones, fetches and pushes with this key, password or token have just begun',
+    'you, or this token, have too many clones, fetches and pushes that are starting',
     'Wait until some of these requests have ended, and try again.',
   );
 }

@@ -177,7 +177,7 @@ export function alarmIfOver(
   }
 }
 
-/** @throws DeployError `BAD_SETTING` */
+/** @throws DeployError `BAD_SETTING` if one of the files cannot be read. */
 function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } {
   try {
     return { cert: readFileSync(certificate), key: readFileSync(key) };

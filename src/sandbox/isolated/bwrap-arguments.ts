@@ -66,9 +66,9 @@ export function secretArguments(command: SandboxCommand): string {
 }
 
 /**
- * Returns words that give the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD, their names. They stand
- * after prlimit. Otherwise a library of the tool could run inside prlimit, before the limits are set. The values do not
- * become arguments, because other variables have such names too: LD_SDK_KEY may be a secret.
+ * Returns a shell command that gives the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD, their real names
+ * again. It runs after prlimit has set the limits. Otherwise a library of the tool could run inside prlimit. The values do
+ * not become arguments, because other variables begin with LD_ too: LD_SDK_KEY may be a secret.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const names = Object.keys(env).filter(isForLoader);

@@ -37,7 +37,7 @@ test('a change of one tool in directory.yaml keeps the maintainers that a YAML a
   assert.match(await readFile(path, 'utf8'), /# the team/);
 });
 
-test('user names of digits stay as they are written in directory.yaml, also after a change', async () => {
+test('user names that look like numbers (007, 1e3) stay as they are written in directory.yaml, also after a change', async () => {
   await writeFile(
     path,
     'users:\n  007: {}\n  0x1f: {}\n  1e3: {}\ntools:\n  hello: { maintainers: [007] }\n',

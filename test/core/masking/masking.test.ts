@@ -144,7 +144,7 @@ test('masking keeps the colours of a line without a secret', async () => {
   assert.equal((await masking({ TOKEN: 'password' }))(line), line);
 });
 
-test('threat 63: the lines of a value are masked if a carriage return separates them, and if half a character ends one', async () => {
+test('threat 63: the lines of a value are masked if a carriage return separates them, or if a line ends in half a surrogate pair', async () => {
   assert.equal(
     (await masking({ TOKEN: 'first1\rsecond\ud800' }))('second\ufffd first1'),
     '[config var TOKEN] [config var TOKEN]',
@@ -177,7 +177,7 @@ for (const { name, value } of [
   }
 }
 
-test('base64 of other texts is not masked, even with lines and paddings like those of secrets', async () => {
+test('base64 of other texts is not masked, even if both the text and a secret have a row of dashes or zeros', async () => {
   const mask = await masking({ KEY: `title ${'-'.repeat(40)}\nnumber ${'0'.repeat(40)}\n${PRIVATE_KEY}` });
   for (const text of [
     '-'.repeat(57),

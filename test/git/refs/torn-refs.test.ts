@@ -67,7 +67,7 @@ test('threat 87: if the line of a tag in packed-refs is damaged, the repair drop
   assert.deepEqual(tornRefs(repositories, tool), []);
 });
 
-test('threat 87: if several pushes restore a lost HEAD at the same time, all succeed, and no draft is left', async () => {
+test('threat 87: if several pushes restore a lost HEAD at the same time, all succeed, and no temporary file is left', async () => {
   await rm(join(folder, 'HEAD'));
   await Promise.all(Array.from({ length: 20 }, () => makeHead(folder, 'main')));
   assert.equal(await readFile(join(folder, 'HEAD'), 'utf8'), 'ref: refs/heads/main\n');
@@ -77,7 +77,7 @@ test('threat 87: if several pushes restore a lost HEAD at the same time, all suc
   );
 });
 
-test('threat 87: a start of the server removes drafts of files that a killed server left in a repository', async () => {
+test('threat 87: a start of the server removes temporary files that a killed server left in a repository', async () => {
   const drafts = ['HEAD.new', 'HEAD.0e7a.new', 'config.0e7a.new', 'packed-refs.0e7a.new', 'shallow.0e7a.new'];
   for (const name of drafts) await writeFile(join(folder, name), '');
   await repositories.cleanUp(new SetAside(root));

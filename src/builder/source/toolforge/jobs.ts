@@ -4,7 +4,7 @@ import type { ComponentEntry } from './component-entries.ts';
 
 /** The image that Toolforge builds from a tool's source, as jobs name it, with or without a registry and a tag. */
 const builtImage = /^(?:[\w.:-]+\/)?(tool-[a-z0-9._-]+)\/([a-z0-9._-]+)(?:[:@].*)?$/;
-/** The keys of toolforge.yaml whose names in a file of jobs differ by more than `-` for `_`. */
+/** Keys of toolforge.yaml that have another name in a file of jobs. In all other keys, only `_` becomes `-`. */
 const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 
 /**

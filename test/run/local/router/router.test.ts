@@ -241,7 +241,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('if a tool exits without an answer, the client gets the status 502, or 503 with the page of a starting tool if the server already knows of the exit', async () => {
+  test('if a tool exits without an answer, the client gets 502, or the page of a starting tool with 503 if the server has already noticed the exit', async () => {
     const tool = 'exits' as ToolName;
     await rollOut(
       bench.runtime,
