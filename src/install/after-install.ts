@@ -38,8 +38,8 @@ function buildNatives(): void {
 }
 
 /**
- * Makes `npx toolforge-push` run the command of this folder. With a `bin` field, npm would install the whole package a
- * second time, into its cache.
+ * Makes `npx toolforge-push` run the command of this folder. If package.json had a `bin` field instead, `npx` would
+ * install the whole package again, into npm's cache.
  */
 function linkCommand(): void {
   const link = join(root, 'node_modules/.bin/toolforge-push');

@@ -197,7 +197,7 @@ test('threat 82: a start that is killed while it repairs packed-refs loses no ta
   assert.equal(await place.ref('refs/tags/kept'), left.commits[0]);
 });
 
-test('threat 82: a start reads a release back before it sets the torn ref aside, so a kill in between loses no release', async () => {
+test('threat 82: a start that is killed while it repairs the torn ref of a release does not lose the release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await writeFile(left.file(`repositories/${wikibot}.git/refs/releases/v3`), '');
