@@ -27,6 +27,8 @@ export interface StartFacts {
   /** The web address of the first tool. Null if the tool has no web address. */
   readonly web: string | null;
   readonly hostKey: string;
+  /** The data folder, if it is not the default one. Otherwise null. */
+  readonly data: string | null;
   /** The pod of the server. Null if the server does not run in a pod. */
   readonly pod: ServerPod | null;
 }
@@ -129,14 +131,15 @@ function welcomeInPod(
 }
 
 /** The text of the first start: what to type next. */
-function welcome(first: FirstStart, addresses: Addresses, { web, hostKey }: StartFacts): string {
+function welcome(first: FirstStart, addresses: Addresses, { web, hostKey, data }: StartFacts): string {
+  const npx = `${data === null ? '' : `TOOLFORGE_PUSH_DATA=${data} `}npx toolforge-push`;
   const { uid, tool, password, keys } = first;
   const overSsh = sshRemote(addresses, uid, tool);
   const overHttp = httpRemote(addresses, uid, tool);
   const keyLine =
     keys > 0
       ? `${keys} public key${keys === 1 ? '' : 's'} of ~/.ssh can log in over SSH.`
-      : `No public key was found in ~/.ssh. To add one: ssh-keygen -t ed25519, then npx toolforge-push user add ${uid} --key ~/.ssh/id_ed25519.pub`;
+      : `No public key was found in ~/.ssh. To add one: ssh-keygen -t ed25519, then ${npx} user add ${uid} --key ~/.ssh/id_ed25519.pub`;
   const lines = [
     `Welcome, ${uid}. ${keyLine}`,
     ...first.leftOut.map((why) => `A key was left out: ${why}.`),
@@ -153,7 +156,7 @@ function welcome(first: FirstStart, addresses: Addresses, { web, hostKey }: Star
     `Web address:    ${web ?? 'none'}`,
     `Host key:       ED25519 ${hostKey}`,
     `Commands:       ${(keys > 0 ? sshCommand : httpCommand)(addresses, uid, 'help')}`,
-    `Another tool:   npx toolforge-push tool add NAME --maintainer ${uid}   (in the folder of toolforge-push)`,
+    `Another tool:   ${npx} tool add NAME --maintainer ${uid}   (in the folder of toolforge-push)`,
   ];
   return framed(lines);
 }

@@ -14,6 +14,7 @@ import { GitPackServices } from './git/git-pack-services.ts';
 import { hasUsers } from './recovery/data-facts.ts';
 import { makeDoors } from './server-doors.ts';
 import { openState, type ServerState, type StateOptions, socketPathOf } from './server-state.ts';
+import { defaultDataFolder } from './settings/account.ts';
 import { hostKeyFingerprint } from './ssh/protocol/host-keys.ts';
 import { BackupClock } from './store/backups/backups.ts';
 
@@ -54,7 +55,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   tellTrust(tell, backEnds);
   const web = first === null ? null : runtime.address(first.tool as ToolName);
-  tell(tellStart(first, addresses, { web, hostKey: hostKeyFingerprint(hostKeys), pod: options.pod ?? null }));
+  const hostKey = hostKeyFingerprint(hostKeys);
+  const { pod = null } = options;
+  tell(tellStart(first, addresses, { web, hostKey, pod, data: data === defaultDataFolder() ? null : data }));
   const { ssh, http, sources } = listening;
   const places = {
     ssh: hostPort(ssh),

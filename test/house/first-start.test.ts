@@ -14,19 +14,27 @@ for (const { keys, remote, command } of [
   },
 ]) {
   test(`a first start with ${keys} SSH keys names a remote and a command that this user can use, and where npx works`, () => {
-    const text = tellStart({ ...first, keys }, addresses, { web: null, hostKey: 'SHA256:x', pod: null });
+    const text = tellStart({ ...first, keys }, addresses, {
+      ...{ web: null, hostKey: 'SHA256:x', pod: null },
+      data: '/srv/push',
+    });
     assert.ok(text.includes(`\n      git remote add toolforge ${remote}\n`), text);
     assert.ok(text.includes(`Commands:       ${command}\n`), text);
     // In another folder, npx would ask the registry for a package named toolforge-push.
     assert.match(
       text,
-      /npx toolforge-push tool add NAME --maintainer alice {3}\(in the folder of toolforge-push\)\n/,
+      /TOOLFORGE_PUSH_DATA=\/srv\/push npx toolforge-push tool add NAME --maintainer alice {3}\(in the folder of toolforge-push\)\n/,
     );
   });
 }
 
 test('a start in a pod names commands for an operator, and no address of the pod', () => {
-  const facts = { web: null, hostKey: 'SHA256:x', pod: { namespace: 'push', name: 'toolforge-push-0' } };
+  const facts = {
+    web: null,
+    hostKey: 'SHA256:x',
+    data: null,
+    pod: { namespace: 'push', name: 'toolforge-push-0' },
+  };
   const text = tellStart({ ...first, keys: 0 }, addresses, facts);
   assert.match(text, /Password: +secret/);
   assert.match(text, /kubectl -n push exec toolforge-push-0 -- node src\/cli\/bin\.ts tool add/);

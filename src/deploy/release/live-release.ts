@@ -64,5 +64,6 @@ export function upToDate(
     ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
     : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;
   const toDeployOther = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
-  return `${liveNow}\n${toDeployOther}\n`;
+  const keepsOthers = 'This replaces what others have pushed since. To keep it, run git pull first.';
+  return `${liveNow}\n${toDeployOther}\n${keepsOthers}\n`;
 }
