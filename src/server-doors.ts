@@ -42,11 +42,11 @@ export function makeDoors(
     readonly addresses: Addresses;
   },
 ) {
-  const { directory, store, tokens, audit, room, hostKeys } = state;
+  const { directory, store, tokens, audit, room, cleanUp, hostKeys } = state;
   const { runtime, sources } = state.backEnds;
   const { line, packServices, addresses } = served;
   const services: Services = {
-    ...{ directory, runtime, store, tokens, audit, addresses, room },
+    ...{ directory, runtime, store, tokens, audit, addresses, room, cleanUp },
     deployments: line,
     followers: new Followers(),
   };

@@ -3,6 +3,7 @@ import { DeployTokens } from './auth/deploy-tokens.ts';
 import { type BackEnds, chooseBackEnds } from './choose-back-ends.ts';
 import { chooseDirectory } from './choose-directory.ts';
 import type { Config } from './config.ts';
+import { CleanUpHold } from './core/concurrency/clean-up-hold.ts';
 import { openDataFolder } from './core/disk/data-folder.ts';
 import { DiskRoom } from './core/disk/disk-space.ts';
 import { SetAside } from './core/disk/set-aside.ts';
@@ -100,6 +101,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     tokens: new DeployTokens(store),
     audit: auditFile(data, log),
     room: new DiskRoom(data),
+    cleanUp: new CleanUpHold(),
     /** The builds that an earlier server started and that still run. */
     resumed: await reconcile(context, logs),
   };

@@ -5,6 +5,7 @@ import { SetAside } from './core/disk/set-aside.ts';
 import type { ToolName } from './core/names.ts';
 import { type Addresses, hostPort, ServerAddresses, sshCommand } from './core/network/addresses.ts';
 import { DeploymentLine } from './deploy/line/deployment-line.ts';
+import { frozenWords } from './deploy/line/line-refusals.ts';
 import { repairRepository } from './deploy/reconciliation/repair-repository.ts';
 import { resumeTool } from './deploy/reconciliation/resume-tool.ts';
 import { upToDate, whatIsLive } from './deploy/release/live-release.ts';
@@ -89,7 +90,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
 /** Opens the queue of deployments, and the git services whose pushes enter this queue. */
 function openLine({ config, log }: ServerOptions, state: ServerState, addresses: Addresses) {
-  const { context, directory, tokens, logs, audit, room } = state;
+  const { context, directory, tokens, logs, audit, room, cleanUp } = state;
   const { store, repositories, runtime } = context;
   const line = new DeploymentLine({
     ...context,
@@ -105,6 +106,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
           ...context,
           logs,
           keepArtifacts: config.keep_artifacts,
+          cleanUp,
           whileIdle: (tool, work) => packServices.whileIdle(tool, work),
           forgetParked: (tool, id, withCommit) => packServices.forgetParked(tool, id, withCommit),
         },
@@ -120,13 +122,17 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     maxRepositoryBytes: config.repository_size,
     room,
     repair: (tool) => repairRepository(context, tool, new SetAside(config.data)),
-    mergePacks: (tool) => mergePacks(repositories, tool),
+    mergePacks: (tool) => cleanUp.unlessHeld(() => mergePacks(repositories, tool)),
     submit: async (push) => {
       await authorizeAgain(directory, tokens, push);
       return await line.submit(push);
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
+    frozen: (tool) => {
+      const freeze = store.freezeOf(tool);
+      return freeze === null ? null : frozenWords(tool, freeze);
+    },
     hints: (tool, uid) => ({
       redeploy: upToDate(context, tool, config.deploy_branch, (command) =>
         sshCommand(addresses, uid, `${command} ${tool}`),

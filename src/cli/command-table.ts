@@ -1,3 +1,4 @@
+import type { Principal } from '../core/types.ts';
 import type { Command } from './command.ts';
 import { findCommand } from './command-line/find-command.ts';
 import { buildsCommand } from './commands/builds.ts';
@@ -5,6 +6,8 @@ import { cancelCommand } from './commands/cancel.ts';
 import { configCommands } from './commands/config-command.ts';
 import { deploymentsCommand } from './commands/deployments-command.ts';
 import { helpCommand } from './commands/help.ts';
+import { freezeCommands } from './commands/operator/freeze.ts';
+import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
 import { logsCommand } from './commands/processes/logs.ts';
 import { psCommand } from './commands/processes/ps.ts';
 import { restartCommand } from './commands/processes/restart.ts';
@@ -19,7 +22,7 @@ import { toolsCommand } from './commands/tools.ts';
 
 /** All commands, in the order in which `help` lists them. SSH, HTTP and the local socket have the same commands. */
 export const commands: readonly Command[] = [
-  helpCommand(() => commands),
+  helpCommand((principal) => commandsFor(principal)),
   toolsCommand,
   psCommand,
   logsCommand,
@@ -35,7 +38,14 @@ export const commands: readonly Command[] = [
   cancelCommand,
   ...configCommands,
   ...tokenCommands,
+  ...freezeCommands,
+  holdCleanUpCommand,
 ];
+
+/** The commands that this person has: the commands for operators only if they are the operator. */
+export function commandsFor({ isOperator }: Pick<Principal, 'isOperator'>): readonly Command[] {
+  return isOperator ? commands : commands.filter(({ isForOperator }) => isForOperator !== true);
+}
 
 /** Whether the command of this command line can use a terminal. */
 export function takesTerminal(argv: readonly string[]): boolean {

@@ -1,6 +1,7 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
 import type { DeployTokens } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
+import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import type { Followers } from '../core/fair-share/followers.ts';
 import type { Audit } from '../core/log/audit.ts';
@@ -19,6 +20,7 @@ export interface Services {
   readonly tokens: DeployTokens;
   readonly audit: Audit;
   readonly followers: Followers;
+  readonly cleanUp: CleanUpHold;
   /** The space on the disk of the data folder. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
@@ -73,6 +75,8 @@ export interface CommandShape {
   readonly isAlias?: boolean;
   /** True if all words after the tool belong to the command, even those that begin with a dash. */
   readonly isVerbatim?: boolean;
+  /** True if only the operator of this server has the command. */
+  readonly isForOperator?: boolean;
   /** True if the command can use a terminal. */
   readonly takesTerminal?: boolean;
 }

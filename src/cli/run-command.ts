@@ -9,7 +9,7 @@ import { findCommand } from './command-line/find-command.ts';
 import { checkCount, parseWords, type Words } from './command-line/parse-words.ts';
 import { warning } from './command-line/printing.ts';
 import { UsageError } from './command-line/usage-error.ts';
-import { commands } from './command-table.ts';
+import { commands, commandsFor } from './command-table.ts';
 import { asTyped, describeCommand, typedAt } from './commands/help.ts';
 import { whileAllowed } from './while-allowed.ts';
 
@@ -27,9 +27,10 @@ const MAX_NOTED_CHARACTERS = 2000;
 export async function runCommand(line: CommandLine): Promise<number> {
   const { argv, err, principal, services } = line;
   const typed = typedAt(principal, services.addresses);
-  const found = findCommand(commands, argv.length === 0 ? ['help'] : argv);
+  const known = commandsFor(principal);
+  const found = findCommand(known, argv.length === 0 ? ['help'] : argv);
   if (found === null) {
-    await err(unknownCommand(argv[0] ?? '', commands));
+    await err(unknownCommand(argv[0] ?? '', known));
     return 2;
   }
   try {

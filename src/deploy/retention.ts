@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Deployment } from '../core/types.ts';
 import type { Repositories } from '../git/repositories.ts';
@@ -14,6 +15,8 @@ export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;
   /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
+  /** Skips the clean-up while a backup is made. The clean-up after the tool's next deployment does what was skipped. */
+  readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
   /**
@@ -41,16 +44,19 @@ const MAX_RELEASES = 1000;
  */
 export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
-  const repository = options.whileIdle(tool, () => tidyRepository(options, deployment));
+  const { cleanUp } = options;
+  const repository = options.whileIdle(tool, () =>
+    cleanUp.unlessHeld(() => tidyRepository(options, deployment)),
+  );
   try {
     // The work on the repository begins when no push is running. Artifacts are removed after that work, so that no
     // client waits for their removal. The wait is limited, because a push may stay open for hours.
     await Promise.race([repository, wait(options.heldMs ?? HELD_MS, null, { ref: false })]);
   } finally {
     try {
-      await removeArtifacts(options, tool);
+      await cleanUp.unlessHeld(() => removeArtifacts(options, tool));
     } finally {
-      await dropOldRecords(options, tool);
+      await cleanUp.unlessHeld(() => dropOldRecords(options, tool));
     }
   }
   await repository;

@@ -60,6 +60,8 @@ export interface GitPackServicesOptions {
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
+  /** Why an operator lets the tool accept no push, in one line. Null if it accepts pushes. */
+  readonly frozen: (tool: ToolName) => string | null;
   readonly hints: (
     tool: ToolName,
     uid: string,
@@ -132,7 +134,7 @@ export class GitPackServices implements PackServices {
       maxPackBytes,
       maxRefs,
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
-      fullness: this.#fullness(size, fullDisk),
+      fullness: this.#options.frozen(tool) ?? this.#fullness(size, fullDisk),
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
       follow,

@@ -61,7 +61,7 @@ function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
           'Deploy tokens that were revoked since the backup are VALID AGAIN. When the server runs, list the tokens of each tool and revoke tokens that must not exist: npx toolforge-push token revoke TOOL ID',
           ...withTokens.map((name) => `    npx toolforge-push token list ${name}`),
         ]),
-    'Tools that were stopped since the backup run again. Tools without a live release have config vars again that were removed since the backup: npx toolforge-push config list TOOL',
+    'Tools that were stopped since the backup run again, and tools that were frozen since are no longer frozen. Tools without a live release have config vars again that were removed since the backup: npx toolforge-push config list TOOL',
   ];
 }
 

@@ -5,9 +5,17 @@ import { deployTokens } from './migrations/0002-deploy-tokens.ts';
 import { requests } from './migrations/0003-requests.ts';
 import { replicas } from './migrations/0004-replicas.ts';
 import { deploymentIndexes } from './migrations/0005-deployment-indexes.ts';
+import { freezes } from './migrations/0006-freezes.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
-export const migrations: readonly string[] = [first, deployTokens, requests, replicas, deploymentIndexes];
+export const migrations: readonly string[] = [
+  first,
+  deployTokens,
+  requests,
+  replicas,
+  deploymentIndexes,
+  freezes,
+];
 
 /** The error for a store that a later version of this server has used. */
 export function storeNewer(schema: number, known: number = migrations.length): DeployError {

@@ -16,11 +16,12 @@ import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
 import { migrate } from './migrate.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
-import type { ListedRelease, ReleaseRecord, Store, ToolRecord } from './store.ts';
+import type { Freeze, ListedRelease, ReleaseRecord, Store, ToolRecord } from './store.ts';
 import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { BuildsTable } from './tables/builds-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
+import { FreezesTable } from './tables/freezes-table.ts';
 import { dropOldRows } from './tables/old-rows.ts';
 import { ReleasesTable } from './tables/releases-table.ts';
 import { TokensTable } from './tables/tokens-table.ts';
@@ -39,6 +40,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #builds: BuildsTable;
   readonly #releases: ReleasesTable;
   readonly #tokens: TokensTable;
+  readonly #freezes: FreezesTable;
   readonly #readBack: ReadBack;
 
   /**
@@ -61,6 +63,7 @@ export class SqliteStore implements Store, CheckedStore {
     this.#builds = new BuildsTable(this.#database);
     this.#releases = new ReleasesTable(this.#database, key);
     this.#tokens = new TokensTable(this.#database);
+    this.#freezes = new FreezesTable(this.#database);
     this.#readBack = new ReadBack({
       folder,
       key,
@@ -90,6 +93,18 @@ export class SqliteStore implements Store, CheckedStore {
 
   setStopped(tool: ToolName, isStopped: boolean): void {
     this.#tools.setStopped(tool, isStopped);
+  }
+
+  freeze(tool: ToolName | null, reason: string, at: number): void {
+    this.#freezes.set(tool, reason, at);
+  }
+
+  unfreeze(tool: ToolName | null): boolean {
+    return this.#freezes.end(tool);
+  }
+
+  freezeOf(tool: ToolName): Freeze | null {
+    return this.#freezes.of(tool);
   }
 
   addDeployment(deployment: Deployment, request: DeploymentRequest | null = null): void {

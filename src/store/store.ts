@@ -20,6 +20,16 @@ export interface ToolRecord {
   readonly isStopped: boolean;
 }
 
+/** An operator's decision that a tool, or all tools, accept no deployments that change what is live. */
+export interface Freeze {
+  /** One line that pushers see. */
+  readonly reason: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** True if all tools are frozen. */
+  readonly isOfAll: boolean;
+}
+
 /** `created`: the rollout has not ended. `replaced`: the release was live earlier. `failed`: it never went live. */
 export type ReleaseState = 'created' | 'live' | 'replaced' | 'failed';
 
@@ -42,6 +52,13 @@ export interface Store {
   tool(name: ToolName): ToolRecord;
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
+
+  /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
+  freeze(tool: ToolName | null, reason: string, at: number): void;
+  /** @param tool - Null ends the freeze of all tools; tools that are frozen by name stay so. @returns false if there was no such freeze. */
+  unfreeze(tool: ToolName | null): boolean;
+  /** The freeze of the tool itself, or else the freeze of all tools. Null if there is neither. */
+  freezeOf(tool: ToolName): Freeze | null;
 
   /** @param request - Given if the deployment can be resumed after a restart. */
   addDeployment(deployment: Deployment, request?: DeploymentRequest | null): void;

@@ -103,7 +103,13 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
   using _ = desk;
   const list = async (line: string) => JSON.parse((await desk.type([...line.split(' '), '--json'])).out);
   assert.deepEqual(await list('tools'), [
-    { name: 'wikibot', version: 1, state: 'crashed', address: 'http://wikibot.localhost:8080/' },
+    {
+      name: 'wikibot',
+      version: 1,
+      state: 'crashed',
+      address: 'http://wikibot.localhost:8080/',
+      frozen: null,
+    },
   ]);
   assert.deepEqual((await list('ps wikibot'))[1], {
     process: 'worker.1',

@@ -55,6 +55,19 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       );
     });
 
+    test('a freeze of one tool and a freeze of all tools last until each is ended, also when the store is opened again', () => {
+      store.freeze(null, 'the cluster moves', 1);
+      store.freeze(wikibot, 'the database moves', 2);
+      store.freeze(null, 'the cluster is away', 3);
+      reopen();
+      assert.deepEqual(store.freezeOf(wikibot), { reason: 'the database moves', at: 2, isOfAll: false });
+      assert.deepEqual(store.freezeOf(otherTool), { reason: 'the cluster is away', at: 3, isOfAll: true });
+      assert.equal(store.unfreeze(null), true);
+      assert.equal(store.unfreeze(null), false);
+      assert.equal(store.freezeOf(otherTool), null);
+      assert.equal(store.freezeOf(wikibot)?.reason, 'the database moves');
+    });
+
     test('the store returns nothing for a tool, a deployment or a build that it does not know', () => {
       assert.deepEqual(store.deployments(wikibot, 10), []);
       assert.deepEqual(store.builds(wikibot, 10), []);

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Builder } from '../../src/builder/builder.ts';
+import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
@@ -72,6 +73,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
     },
     logs: new DeploymentLogs(join(folder, 'deployments')),
     keepArtifacts: 3,
+    cleanUp: new CleanUpHold(),
     whileIdle: (_tool, work) => work(),
     forgetParked: async () => undefined,
   };

@@ -65,6 +65,32 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(unknown.stderr, /v99/);
   });
 
+  test('a frozen tool stays live and refuses a push with the operator’s reason', async () => {
+    const { name, tree, first } = await newTool();
+    const [mine, theirs] = [
+      await server.command('freeze', name, 'no'),
+      await server.local('freeze', name, 'the', 'database moves until 17:00 UTC'),
+    ];
+    assert.equal(mine.exitCode, 2);
+    assert.match(mine.stderr, /There is no command “freeze”/);
+    assert.equal(theirs.exitCode, 0, theirs.stderr);
+    await tree.commit('two', webTool('two'));
+    const refused = await tree.push();
+    assert.equal(refused.exitCode, 1);
+    assert.match(
+      refused.stderr,
+      new RegExp(`rejected.*\\(the tool ${name} is frozen: the database moves until 17:00 UTC\\)`),
+    );
+    assert.match(refused.stderr, /Nothing was deployed; v1 is still live/);
+    const config = await server.command('config', 'set', name, 'A=1');
+    assert.match(config.stderr, /is frozen: the database moves/);
+    assert.match((await server.command('ps', name)).stdout, /is frozen.*the database moves/);
+    assert.deepEqual([(await server.get(name)).body, await main(name)], ['one', first]);
+    assert.equal((await server.local('unfreeze', name)).exitCode, 0);
+    assert.equal((await tree.push()).exitCode, 0);
+    assert.equal((await server.get(name)).body, 'two');
+  });
+
   test('a config var with which the tool crashes is not kept, and the live release stays', async () => {
     const files = greetingTool();
     const picky = `import os\nif os.environ.get('GREETING') == 'bad': raise SystemExit('a bad greeting')\n${files['server.py']}`;

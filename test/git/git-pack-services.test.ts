@@ -42,6 +42,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     submit: () => assert.fail('nothing is submitted here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',
+    frozen: () => null,
     hints: () => ({ redeploy: '', follow: () => '' }),
     audit: () => undefined,
     log: createLog('silent'),

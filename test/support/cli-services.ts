@@ -5,6 +5,7 @@ import { DeployTokens } from '../../src/auth/deploy-tokens.ts';
 import type { Directory, DirectoryTool, Identity } from '../../src/auth/directory.ts';
 import type { Services } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
+import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { Followers } from '../../src/core/fair-share/followers.ts';
 import type { AuditEvent } from '../../src/core/log/audit.ts';
@@ -170,6 +171,7 @@ export class Desk implements Disposable {
       audit,
       addresses,
       followers: this.followers,
+      cleanUp: new CleanUpHold(),
       room: { assertRoom: async () => {} },
     };
   }

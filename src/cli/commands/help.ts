@@ -5,7 +5,7 @@ import { columns } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
 /** The command `help` for a table of commands that contains it. */
-export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
+export function helpCommand(all: (principal: Principal) => readonly CommandShape[]): LoginCommand {
   return {
     name: 'help',
     usage: '[COMMAND]',
@@ -15,7 +15,8 @@ export function helpCommand(all: () => readonly CommandShape[]): LoginCommand {
     words: { min: 0, max: 2 },
     async run({ services, principal, args, out }) {
       const typed = typedAt(principal, services.addresses);
-      await out(args.length === 0 ? listCommands(all(), typed) : describe(all(), args, typed));
+      const known = all(principal);
+      await out(args.length === 0 ? listCommands(known, typed) : describe(known, args, typed));
       return 0;
     },
   };

@@ -17,7 +17,7 @@ export const toolsCommand: LoginCommand = {
   usage: '[--json]',
   summary: 'list the tools that you maintain, and their states',
   details: [
-    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own).',
+    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own), frozen (the reason, or null).',
     'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed, down, or commands (live, but keeps no process running).',
   ],
   action: null,
@@ -35,10 +35,10 @@ export const toolsCommand: LoginCommand = {
           : `There is no tool that ${principal.uid} maintains.\n`,
       );
     } else {
-      const lines = rows.map(({ name, version, state, address }) => [
+      const lines = rows.map(({ name, version, state, address, frozen }) => [
         name,
         version === null ? '-' : `v${version}`,
-        state,
+        frozen === null ? state : `${state} (frozen)`,
         address ?? '-',
       ]);
       await out(columns([['TOOL', 'LIVE', 'STATE', 'ADDRESS'], ...lines]));
@@ -52,6 +52,8 @@ interface Overview {
   readonly version: number | null;
   readonly state: ToolState;
   readonly address: string | null;
+  /** Why an operator has frozen the tool. Null if it is not frozen. */
+  readonly frozen: string | null;
 }
 
 async function overview(context: CommandContext): Promise<Overview[]> {
@@ -67,7 +69,8 @@ async function overview(context: CommandContext): Promise<Overview[]> {
       const hasFailed = (last?.endedAt ?? null) !== null;
       const state = stateOf(record, statuses, hasFailed);
       const isMeant = state === 'down' && keepsNothing(context, name, version);
-      return { name, version, state: isMeant ? 'commands' : state, address: runtime.address(name) };
+      const frozen = store.freezeOf(name)?.reason ?? null;
+      return { name, version, state: isMeant ? 'commands' : state, address: runtime.address(name), frozen };
     }),
   );
 }

@@ -23,7 +23,7 @@ import { buildAgain, rollbackTarget } from '../release/rollback-target.ts';
 import { scale } from '../release/scale-release.ts';
 import { alreadyLive, joinable, joinedVerdict } from './join-deployment.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './line-entry.ts';
-import { deploymentRunning, endedJustNow, noDeployment } from './line-refusals.ts';
+import { assertNotFrozen, deploymentRunning, endedJustNow, noDeployment } from './line-refusals.ts';
 import { Turns } from './turns.ts';
 
 export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomesOptions {
@@ -241,6 +241,7 @@ export class DeploymentLine implements Deployments {
     if (this.#isClosing) {
       throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
     }
+    assertNotFrozen(store, tool, request.kind);
     this.#turns.assertRoom(tool, principal.uid, replaces);
     const live = store.tool(tool).liveVersion;
     const oldCommit = live === null ? null : (store.release(tool, live)?.commit ?? null);
@@ -276,6 +277,7 @@ export class DeploymentLine implements Deployments {
       if (entry.resumption !== null) await entry.resumption;
       if (!entry.isResumed) {
         await this.#assertStillMay(entry);
+        assertNotFrozen(store, entry.deployment.tool, entry.request.kind);
         store.updateDeployment(entry.id, { startedAt: Date.now() });
       }
       const plan = await planDeployment(this.#options, entry);

@@ -1,5 +1,7 @@
 import { DeployError } from '../../core/errors.ts';
 import { type CommitId, short, type ToolName } from '../../core/names.ts';
+import type { DeploymentKind } from '../../core/types.ts';
+import type { Freeze, Store } from '../../store/store.ts';
 
 /** Returns the refusal of a `cancel` command if no such deployment of the tool runs or waits. */
 export function noDeployment(tool: ToolName, id: string | null): DeployError {
@@ -21,6 +23,22 @@ export function endedJustNow(tool: ToolName, ended: string, next: string | null)
 export function deploymentRunning(tool: ToolName): DeployError {
   const hint = `Wait until the deployment has ended, or cancel it: \`cancel ${tool}\``;
   return new DeployError('DEPLOYMENT_RUNNING', `a deployment of ${tool} is under way`, hint);
+}
+
+/** The kinds of deployments that go on while a tool is frozen, because they keep the live release. */
+const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
+
+/** Refuses a deployment that could change what is live if an operator has frozen the tool. @throws DeployError `FROZEN` */
+export function assertNotFrozen(store: Pick<Store, 'freezeOf'>, tool: ToolName, kind: DeploymentKind): void {
+  const freeze = GO_ON.has(kind) ? null : store.freezeOf(tool);
+  if (freeze === null) return;
+  const hint = 'What is live goes on. The operators of this server have to end the freeze; then try again.';
+  throw new DeployError('FROZEN', frozenWords(tool, freeze), hint);
+}
+
+/** Says that a tool is frozen, and why, for example `the tool hello is frozen: the cluster is being upgraded`. */
+export function frozenWords(tool: ToolName, { reason, isOfAll }: Freeze): string {
+  return `${isOfAll ? 'all tools are' : `the tool ${tool} is`} frozen: ${reason}`;
 }
 
 /**

@@ -34,6 +34,7 @@ export const psCommand: ToolCommand = {
     if (others.length > 0) await out(processes(others));
     if (scheduled.length > 0) await out(`${others.length > 0 ? '\n' : ''}${schedules(scheduled)}`);
     await out(underWay(context));
+    await out(frozen(context));
     return 0;
   },
 };
@@ -144,6 +145,14 @@ function nothingRuns({ services, tool, typed }: ToolContext): string {
       ? `v${record.liveVersion} of ${tool} keeps no process running. Run a command with: ${typed(`run ${tool} ${first[0]}`)}\n`
       : `${tool} is scaled to 0 processes at v${record.liveVersion}. Start a process with: ${typed(`scale ${tool} ${first[0]}=1`)}\n`;
   return `No process of ${tool} runs, though v${record.liveVersion} is live. See why: ${typed(`logs ${tool}`)}\n`;
+}
+
+/** A line that says why an operator has frozen the tool. Empty if the tool is not frozen. */
+function frozen({ services, tool }: ToolContext): string {
+  const freeze = services.store.freezeOf(tool);
+  if (freeze === null) return '';
+  const since = ago(freeze.at, Date.now()).replace(/ ago$/, '');
+  return `${freeze.isOfAll ? 'All tools are' : `${tool} is`} frozen (${since}), so nothing can be deployed: ${freeze.reason}\n`;
 }
 
 /** A line for each deployment that has not ended, the oldest first. The deployments run in this order. */
