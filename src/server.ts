@@ -1,6 +1,8 @@
 import { resolve } from 'node:path';
 import { authorizeAgain } from './auth/reauthorize.ts';
 import { type BackEnds, concurrentDeployments } from './choose-back-ends.ts';
+import { commands } from './cli/command-table.ts';
+import { asTyped, typedAt } from './cli/commands/help.ts';
 import { SetAside } from './core/disk/set-aside.ts';
 import type { ToolName } from './core/names.ts';
 import { type Addresses, hostPort, ServerAddresses, sshCommand } from './core/network/addresses.ts';
@@ -100,6 +102,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     licencePolicy: config.licence_policy,
     assertStillMay: (principal, tool, signal) =>
       authorizeAgain(directory, tokens, { principal, tool, signal }),
+    typed: (hint, principal) => asTyped(hint, commands, typedAt(principal, addresses)),
     afterEach: (deployment) =>
       applyRetention(
         {

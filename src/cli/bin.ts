@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { Writable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import { readConfig } from '../config.ts';
@@ -244,19 +244,50 @@ function keptInLdap(servers: readonly string[]): DeployError {
 }
 
 async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {
-  if (findCommand(commands, argv) === null) {
+  const found = findCommand(commands, argv);
+  if (found === null) {
     await write(err, unknownCommand(argv[0] ?? '', [...commands, ...operatorCommands]));
     return 2;
   }
+  const file = found.command.takesFile === true ? fileWord(found.words) : null;
   return await callControl({
     socketPath: socketOf(readConfig(environment).data),
-    argv,
+    argv: file === null ? argv : argv.with(argv.lastIndexOf(file), '-'),
     // Only commands that may need input get it. Otherwise a command inside a shell's `while read` loop would read the
     // input of the loop.
-    input: takesTerminal(argv) || argv.includes('-') ? input : null,
+    input:
+      file !== null
+        ? Readable.from([readNamed(file)])
+        : takesTerminal(argv) || argv.includes('-')
+          ? input
+          : null,
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),
   });
+}
+
+/** Returns the word that names a file: the second word that is not a flag. Null if there is none, or if it is `-`. */
+function fileWord(words: readonly string[]): string | null {
+  const file = words.filter((word) => word === '-' || !word.startsWith('-'))[1];
+  return file === undefined || file === '-' ? null : file;
+}
+
+/** @throws DeployError `NO_FILE` */
+function readNamed(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === null) throw cause;
+    throw new DeployError(
+      'NO_FILE',
+      `the file ${file} cannot be read (${code})`,
+      'Check the name of the file.',
+      {
+        cause,
+      },
+    );
+  }
 }
 
 /** Writes to a stream. If its buffer is full, waits until the reader has taken what it holds. */

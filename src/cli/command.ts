@@ -77,6 +77,11 @@ export interface CommandShape {
   readonly isVerbatim?: boolean;
   /** True if only the operator of this server has the command. */
   readonly isForOperator?: boolean;
+  /**
+   * True if the last word names a file of the caller, or is `-`. The local binary replaces the name by `-`, and sends the
+   * file as standard input.
+   */
+  readonly takesFile?: boolean;
   /** True if the command can use a terminal. */
   readonly takesTerminal?: boolean;
 }

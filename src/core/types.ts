@@ -1,3 +1,4 @@
+import type { ChangedNames } from './config-changes.ts';
 import type { CommitId, ToolName } from './names.ts';
 
 /** Who has logged in. */
@@ -121,7 +122,15 @@ export interface Artifact {
   readonly variables?: Readonly<Record<string, string>>;
   /** The config vars that are to be random secrets if they are not set, from `env` of app.json. Absent if there are none. */
   readonly secrets?: readonly string[];
+  /** The config vars that must be set before a release, from `env` of app.json. Absent if there are none. */
+  readonly required?: readonly RequiredVar[];
   readonly bytes: number;
+}
+
+/** A config var that app.json requires, and what app.json says about it, on one line. */
+export interface RequiredVar {
+  readonly name: string;
+  readonly description: string | null;
 }
 
 /** How many processes are to run, by process type: `{ web: 2, worker: 0 }`. */
@@ -225,6 +234,15 @@ export type DeploymentRequest =
       readonly branchRef: string;
     }
   | { readonly kind: 'redeploy'; readonly useCache: boolean };
+
+/** A change of a tool's config vars. It has names, never values. */
+export interface ConfigChange extends ChangedNames {
+  /** The version of the release that made the change. Null if the change was stored without a release. */
+  readonly version: number | null;
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
 
 /** How many bytes the value of one config var may have. */
 export const MAX_CONFIG_VAR_BYTES = 32 * 1024;

@@ -4,6 +4,7 @@ import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/log/alarms.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import { namedCommands, scheduledIn } from '../core/replicas.ts';
+import { assertConfigured } from '../core/required-config.ts';
 import type { Artifact, DeploymentKind, Release } from '../core/types.ts';
 import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
@@ -51,6 +52,8 @@ export async function deploy(
     throw new BuildResumesLater(plan.deployment.id);
   }
   signal.throwIfAborted();
+  // A push may use an earlier build, for which a config var was set that is not set any more.
+  if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], plan.configVars);
   if (plan.artifact === null) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
 

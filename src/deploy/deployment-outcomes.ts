@@ -4,7 +4,7 @@ import { DeployError } from '../core/errors.ts';
 import { alarmAbout } from '../core/log/alarms.ts';
 import type { Log } from '../core/log/log.ts';
 import { sentence } from '../core/text/sentence.ts';
-import type { Deployment } from '../core/types.ts';
+import type { Deployment, Principal } from '../core/types.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 import type { DeploymentLogs } from './deployment-log.ts';
@@ -21,6 +21,8 @@ export interface DeploymentOutcomesOptions {
   readonly log: Log;
   /** Called after each deployment that has ended, live or not. Not if the next server resumes it. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
+  /** Replaces the commands in a hint by the lines that this person can type. By default, the hint stays as it is. */
+  readonly typed?: (hint: string, principal: Principal) => string;
   /** If the end of a deployment cannot be stored: the pause before each retry in milliseconds, by default 10,000. */
   readonly recordAgainMs?: number;
 }
@@ -61,7 +63,10 @@ export class DeploymentOutcomes {
     if (error instanceof DeployError) log.info({ ...facts, code: error.code }, 'deployment failed');
     else if (isAlarm) log.warn({ ...facts, id: bugId, err: error }, 'deployment failed');
     else log.error({ ...facts, id: bugId, err: error }, 'deployment failed by a fault of the server');
-    const { reason, text } = explainFailure(error, whatIsLive(store, runtime, tool), bugId);
+    const { typed = (hint) => hint } = this.#options;
+    const { reason, text } = explainFailure(error, whatIsLive(store, runtime, tool), bugId, (hint) =>
+      typed(hint, entry.principal),
+    );
     entry.log.progress.warn(text);
     this.record(entry, { state: 'failed', reason, endedAt: Date.now() });
     this.finish(entry, { isLive: false, reason });

@@ -77,14 +77,16 @@ export interface Deployments {
   ): Ticket;
   /**
    * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, and no
-   * deployment runs or waits, only stores the config vars and returns null.
+   * deployment runs or waits, only stores the config vars and returns null. With `isStoredOnly`, always does so, and the
+   * next deployment that makes a release has the config vars.
    *
-   * @throws DeployError `BAD_CONFIG_VAR`
+   * @throws DeployError `BAD_CONFIG_VAR`; with `isStoredOnly`, `DEPLOYMENT_RUNNING` if a deployment runs or waits.
    */
   configure(
     tool: ToolName,
     changes: Readonly<Record<string, string | null>>,
     principal: Principal,
+    options?: { readonly isStoredOnly: boolean },
   ): Ticket | null;
   /**
    * Replaces the live release's processes by new ones, without an interruption.

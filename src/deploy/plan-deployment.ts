@@ -1,4 +1,5 @@
 import type { Builder } from '../builder/builder.ts';
+import { changedNames, changesInWords } from '../core/config-changes.ts';
 import { DeployError } from '../core/errors.ts';
 import { short } from '../core/names.ts';
 import type { Artifact, Release } from '../core/types.ts';
@@ -9,7 +10,7 @@ import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './line/line-entry.ts';
 import { commitLost } from './line/line-refusals.ts';
 import { isLost } from './reconciliation/follow-live.ts';
-import { changeConfigVars, configVarChanges } from './release/config-vars.ts';
+import { changeConfigVars } from './release/config-vars.ts';
 import { liveRelease } from './release/live-release.ts';
 import { assertScalable } from './release/planned-replicas.ts';
 import { rollbackTarget } from './release/rollback-target.ts';
@@ -97,11 +98,11 @@ export async function planDeployment(
         `Rollback to v${target.version} (${short(target.commit)}) by ${entry.principal.uid}`,
       );
       const { artifact, configVars } = target;
-      const changes = configVarChanges(base.configVars, configVars);
-      if (changes !== null)
-        entry.log.progress.line(
-          `config vars: ${changes}; to undo this: rollback ${tool} v${current.version}`,
-        );
+      const changes = changesInWords(changedNames(base.configVars, configVars));
+      // A change of `config set --no-restart` is in no release, so no rollback brings it back.
+      const isInRelease = changesInWords(changedNames(current.configVars, base.configVars)) === null;
+      const undo = isInRelease ? `; to undo this: rollback ${tool} v${current.version}` : '';
+      if (changes !== null) entry.log.progress.line(`config vars: ${changes}${undo}`);
       return {
         kind: 'go',
         plan: {
@@ -116,9 +117,8 @@ export async function planDeployment(
     case 'config': {
       const { commit: current, artifact: whatRuns } = liveRelease(store, tool);
       const artifact = usable(builder, whatRuns);
-      const names = Object.keys(request.changes);
       const isUnset = Object.values(request.changes).every((value) => value === null);
-      const description = `${isUnset ? 'Unset' : 'Set'} ${names.join(', ')}`;
+      const description = `${isUnset ? 'Unset' : 'Set'} ${namesInShort(Object.keys(request.changes))}`;
       entry.log.progress.step(`${description} by ${entry.principal.uid}`);
       const configVars = changeConfigVars(store.configVars(tool), request.changes);
       return { kind: 'go', plan: { ...base, commit: current, description, artifact, configVars } };
@@ -141,6 +141,12 @@ export async function planDeployment(
     default:
       throw request satisfies never;
   }
+}
+
+/** Lists the names, but at most ten. A file for `config import` may have hundreds. */
+function namesInShort(names: readonly string[]): string {
+  const more = names.length - 10;
+  return more > 0 ? `${names.slice(0, 10).join(', ')} and ${more} more` : names.join(', ');
 }
 
 /** Returns the artifact. Null if the commit must be built again, because it has no artifact or one that cannot run. */

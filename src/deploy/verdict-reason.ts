@@ -13,9 +13,15 @@ export interface Failure {
  * Explains to the person who pushed why the deployment failed.
  *
  * @param whatIsLive - The words at the end of `reason` and `text`, such as `v41 is still live`.
+ * @param typed - Replaces the commands in a hint by the lines that the person who pushed can type.
  * @param bugId - An id that `reason` and `text` name if the server itself failed. The operator's log has the same id.
  */
-export function explainFailure(error: unknown, whatIsLive: string, bugId: string): Failure {
+export function explainFailure(
+  error: unknown,
+  whatIsLive: string,
+  bugId: string,
+  typed: (hint: string) => string = (hint) => hint,
+): Failure {
   if (!(error instanceof DeployError)) {
     const serverFault = `${faultOf(error)} (${bugId})`;
     return {
@@ -26,7 +32,7 @@ export function explainFailure(error: unknown, whatIsLive: string, bugId: string
   const whatFailed = `${stage(error.code)}${error.message}`;
   return {
     reason: `${whatFailed.split('\n')[0]}; ${whatIsLive}`,
-    text: `${sentence(whatFailed)}\n${error.hint}\n${sentence(whatIsLive)}`,
+    text: `${sentence(whatFailed)}\n${typed(error.hint)}\n${sentence(whatIsLive)}`,
   };
 }
 

@@ -4,7 +4,7 @@ import { migrate } from './migrate.ts';
 import type { SecretsKey } from './secrets.ts';
 
 /**
- * Empties the config vars of every tool and release, because their encryption key is lost. Makes `key` the store's
+ * Empties the config vars of every tool and release, and their history, because their encryption key is lost. Makes `key` the store's
  * key. The caller holds the lock of the data folder and has copied the store.
  */
 export function forgetConfigVars(data: string, key: SecretsKey): void {
@@ -13,6 +13,7 @@ export function forgetConfigVars(data: string, key: SecretsKey): void {
     migrate(database);
     database.transaction(() => {
       database.run('UPDATE tools SET config_vars = NULL');
+      database.run('DELETE FROM config_changes');
       const rows = database.all<{ tool: string; version: number }>('SELECT tool, version FROM releases');
       for (const { tool, version } of rows) {
         const sealed = key.encrypt('{}', [tool, `v${version}`]);

@@ -6,6 +6,7 @@ import { requests } from './migrations/0003-requests.ts';
 import { replicas } from './migrations/0004-replicas.ts';
 import { deploymentIndexes } from './migrations/0005-deployment-indexes.ts';
 import { freezes } from './migrations/0006-freezes.ts';
+import { configChanges } from './migrations/0007-config-changes.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -15,6 +16,7 @@ export const migrations: readonly string[] = [
   replicas,
   deploymentIndexes,
   freezes,
+  configChanges,
 ];
 
 /** The error for a store that a later version of this server has used. */

@@ -5,6 +5,7 @@ import type {
   Artifact,
   Build,
   BuildState,
+  ConfigChange,
   Deployment,
   DeploymentRequest,
   DeployToken,
@@ -20,6 +21,7 @@ import type { Freeze, ListedRelease, ReleaseRecord, Store, ToolRecord } from './
 import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { BuildsTable } from './tables/builds-table.ts';
+import { ConfigChangesTable } from './tables/config-changes-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
 import { FreezesTable } from './tables/freezes-table.ts';
 import { dropOldRows } from './tables/old-rows.ts';
@@ -41,6 +43,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #releases: ReleasesTable;
   readonly #tokens: TokensTable;
   readonly #freezes: FreezesTable;
+  readonly #configChanges: ConfigChangesTable;
   readonly #readBack: ReadBack;
 
   /**
@@ -64,6 +67,7 @@ export class SqliteStore implements Store, CheckedStore {
     this.#releases = new ReleasesTable(this.#database, key);
     this.#tokens = new TokensTable(this.#database);
     this.#freezes = new FreezesTable(this.#database);
+    this.#configChanges = new ConfigChangesTable(this.#database, key);
     this.#readBack = new ReadBack({
       folder,
       key,
@@ -251,7 +255,12 @@ export class SqliteStore implements Store, CheckedStore {
       const live = liveVersion === null ? null : this.#releases.find(tool, liveVersion);
       const next = this.#releases.find(tool, version);
       this.#releases.setLive(tool, version);
-      this.#tools.setLive(tool, version, next?.configVars ?? {});
+      if (liveVersion === version || next === null) this.#tools.setStopped(tool, false);
+      else {
+        const { configVars, by } = next;
+        this.#configChanges.add(tool, [this.#tools.configVars(tool), configVars], { version, by, at });
+        this.#tools.setLive(tool, version, configVars);
+      }
       const kept = next === null ? {} : replicasKept(live, next);
       if (Object.keys(kept).length > 0)
         this.#tools.setReplicas(tool, { ...kept, ...this.#tools.replicas(tool) });
@@ -263,8 +272,17 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#tools.configVars(tool);
   }
 
-  setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void {
-    this.#tools.setConfigVars(tool, vars);
+  setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>, by: string): void {
+    this.#database.transaction(() => {
+      this.#tools.tool(tool);
+      const change = { version: null, by, at: Date.now() };
+      this.#configChanges.add(tool, [this.#tools.configVars(tool), vars], change);
+      this.#tools.setConfigVars(tool, vars);
+    });
+  }
+
+  configChanges(tool: ToolName, limit: number): ConfigChange[] {
+    return this.#configChanges.newest(tool, limit);
   }
 
   addToken(token: DeployToken, hash: Uint8Array): void {

@@ -3,6 +3,7 @@ import type {
   Artifact,
   Build,
   BuildState,
+  ConfigChange,
   Deployment,
   DeploymentRequest,
   DeployToken,
@@ -123,20 +124,26 @@ export interface Store {
    */
   dropOldCopies(tool: ToolName): void;
   /**
-   * Deletes rows of deployments, builds and releases beyond the newest 1,000 of the tool. Keeps what is live, what a
+   * Deletes rows of deployments, builds, releases and changes of config vars beyond the newest 1,000 of the tool. Keeps what is live, what a
    * rollback can run, what has not ended, and what limits of a day count.
    */
   dropOldRows(tool: ToolName, now: number): void;
   /**
    * In one transaction: makes this release and its deployment `live` and the previous release `replaced`, gives the
    * tool the release's config vars, and clears `isStopped`. Also records the numbers of `replicasKept`, as if `scale`
-   * had set them.
+   * had set them. If the release is live already, the tool's config vars stay, because they may be newer.
    */
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 
+  /** The config vars that the tool's next release gets. */
   configVars(tool: ToolName): Record<string, string>;
-  /** Call this only for a tool without a live release. If one is live, config vars change only with a release. */
-  setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>): void;
+  /**
+   * Stores the config vars for the tool's next release, and who changed them. Call this only if no deployment of the tool
+   * is under way, because its `goLive` would replace them.
+   */
+  setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>, by: string): void;
+  /** The changes that `setConfigVars` and `goLive` made, the newest first. */
+  configChanges(tool: ToolName, limit: number): ConfigChange[];
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */
   addToken(token: DeployToken, hash: Uint8Array): void;

@@ -117,6 +117,17 @@ test('commands of the local binary run in the server as the operator, with their
     [0, 'The config vars are stored. The first deployment of wikibot will have them.'],
   );
   assert.deepEqual(desk.deployments.calls, [['configure', 'wikibot', { KEY: 's3cret wörds' }]]);
+  desk.deployments.calls.length = 0;
+  const file = join(data, 'settings.env');
+  writeFileSync(file, 'A=1\nB="two\nlines"\n');
+  assert.equal((await bin(data, ['config', 'import', 'wikibot', file, '--no-restart'])).exitCode, 0);
+  assert.equal((await bin(data, ['config', 'import', 'wikibot', '-'], { input: 'A=2\n' })).exitCode, 0);
+  assert.deepEqual(desk.deployments.calls, [
+    ['configure for later', 'wikibot', { A: '1', B: 'two\nlines' }],
+    ['configure', 'wikibot', { A: '2' }],
+  ]);
+  const missing = await bin(data, ['config', 'import', 'wikibot', `${file}x`]);
+  assert.match(missing.stderr, /The file \S+\.envx cannot be read \(ENOENT\)/);
   desk.deployments.verdict = { isLive: false, reason: 'build failed; v1 is still live' };
   const redeploy = await bin(data, ['redeploy', 'wikibot']);
   assert.equal(redeploy.exitCode, 1);

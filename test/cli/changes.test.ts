@@ -165,7 +165,7 @@ test('config set before the first deployment says that the config vars are store
 
 test('config unset removes several config vars, but none of them if one of the names is not set', async () => {
   using desk = newDesk();
-  desk.store.setConfigVars(wikibot, { A: '1', B: '2' });
+  desk.store.setConfigVars(wikibot, { A: '1', B: '2' }, 'alice');
   assert.equal((await desk.type(['config', 'unset', 'wikibot', 'A', 'B'])).status, 0);
   assert.deepEqual(desk.deployments.calls[0], ['configure', 'wikibot', { A: null, B: null }]);
   const missing = await desk.type(['config', 'unset', 'wikibot', 'A', 'constructor']);
@@ -176,7 +176,7 @@ test('config unset removes several config vars, but none of them if one of the n
 
 test('config list hides values without --show-values, and config TOOL is the same as config list TOOL', async () => {
   using desk = newDesk();
-  desk.store.setConfigVars(wikibot, { TOKEN: 's3cret', A: 'two\nlines \u009b2J', EMPTY: '' });
+  desk.store.setConfigVars(wikibot, { TOKEN: 's3cret', A: 'two\nlines \u009b2J', EMPTY: '' }, 'alice');
   const out = async (line: string) => (await desk.type(line.split(' '))).out;
   assert.equal(await out('config list wikibot'), 'A\nEMPTY\nTOKEN\n');
   assert.equal(await out('config wikibot'), 'A\nEMPTY\nTOKEN\n');
@@ -197,7 +197,7 @@ test('config list hides values without --show-values, and config TOOL is the sam
 
 test('config get prints the value of one config var unchanged', async () => {
   using desk = newDesk();
-  desk.store.setConfigVars(wikibot, { TOKEN: ' s3cret ' });
+  desk.store.setConfigVars(wikibot, { TOKEN: ' s3cret ' }, 'alice');
   assert.equal((await desk.type(['config', 'get', 'wikibot', 'TOKEN'])).out, ' s3cret \n');
   const missing = await desk.type(['config', 'get', 'wikibot', 'NOPE']);
   assert.equal(missing.status, 1);
@@ -216,4 +216,124 @@ test('config list of a disabled tool shows the names of config vars, but is refu
   assert.equal((await desk.type(['config', 'wikibot'])).out, 'GREETING\n');
   const shown = await desk.type(['config', 'wikibot', '--show-values']);
   assert.deepEqual([shown.status, shown.out], [1, '']);
+});
+
+test('config set --no-restart, config unset --no-restart and config import --no-restart only store the change, and say so', async () => {
+  using desk = newDesk();
+  desk.store.setConfigVars(wikibot, { B: '2' }, 'alice');
+  desk.store.addDeployment(deploymentOf('d1'));
+  desk.store.addRelease(releaseOf('d1', { configVars: { B: '2' } }));
+  desk.store.goLive(wikibot, 1, 'd1', 1);
+  for (const [line, changes] of [
+    ['config set wikibot A=1 --no-restart', { A: '1' }],
+    ['config unset wikibot B --no-restart', { B: null }],
+    ['config import wikibot - --no-restart', { C: '3' }],
+  ] as const) {
+    desk.deployments.calls.length = 0;
+    assert.deepEqual(await desk.type(line.split(' '), { input: 'B=2\nC=3\n' }), {
+      status: 0,
+      out: 'The change is stored. The next deployment of wikibot will have it, for example: ssh -p 2222 alice@127.0.0.1 redeploy wikibot\n',
+      err: '',
+    });
+    assert.deepEqual(desk.deployments.calls, [['configure for later', 'wikibot', changes]]);
+  }
+});
+
+test('config list names the config vars that the live release does not have yet', async () => {
+  using desk = newDesk();
+  desk.store.addDeployment(deploymentOf('d1'));
+  desk.store.addRelease(releaseOf('d1', { configVars: { A: '1', B: '2' } }));
+  desk.store.goLive(wikibot, 1, 'd1', 1);
+  assert.equal((await desk.type(['config', 'wikibot'])).err, '');
+  desk.store.setConfigVars(wikibot, { A: '3', C: '4' }, 'alice');
+  assert.deepEqual(await desk.type(['config', 'wikibot']), {
+    status: 0,
+    out: 'A\nC\n',
+    err: ' !     B removed, C added, A changed since v1: the next deployment makes this live.\n',
+  });
+  assert.deepEqual(JSON.parse((await desk.type(['config', 'wikibot', '--json'])).out), [
+    { name: 'A' },
+    { name: 'C' },
+  ]);
+});
+
+test('config import changes only config vars whose values differ, leaves PORT out, and changes nothing if the file has an error', async () => {
+  using desk = newDesk();
+  desk.store.setConfigVars(wikibot, { SAME: 'x', OTHER: 'y' }, 'alice');
+  const input = '# settings\nPORT=8000\nexport SAME="x"\nOTHER=z # now\nKEY="-----BEGIN\nEND-----\\n"\n';
+  const { status, err } = await desk.type(['config', 'import', 'wikibot', '-'], { input });
+  assert.deepEqual([status, err], [0, ' !     Left out, because the platform sets it: PORT\n']);
+  assert.deepEqual(desk.deployments.calls[0], [
+    'configure',
+    'wikibot',
+    { OTHER: 'z', KEY: '-----BEGIN\nEND-----\n' },
+  ]);
+  desk.deployments.calls.length = 0;
+  const same = await desk.type(['config', 'import', 'wikibot', '-'], { input: 'SAME=x\n' });
+  assert.match(same.out, /^Nothing has changed/);
+  const bad = await desk.type(['config', 'import', 'wikibot', '-'], { input: 'A=1\ns3cret\n' });
+  assert.deepEqual([bad.status, bad.err.split('\n')[0]], [1, ' !     Line 2 is not NAME=value.']);
+  const file = await desk.type(['config', 'import', 'wikibot', '.env']);
+  assert.equal(file.status, 2);
+  assert.match(file.err, /standard input: ssh -p 2222 alice@127\.0\.0\.1 config import wikibot - < FILE/);
+  const http = await desk.type(['config', 'import', 'wikibot', '.env'], {
+    principal: { ...desk.alice, door: 'http' },
+  });
+  assert.match(
+    http.err,
+    /\(echo config import wikibot -; cat FILE\) \| curl -u alice --data-binary @- http:\/\/127\.0\.0\.1:8080\/-\/command/,
+  );
+  assert.deepEqual(desk.deployments.calls, []);
+});
+
+test('config import reads what config export prints, exactly', async () => {
+  using desk = newDesk();
+  const vars = {
+    A: 'two\nlines',
+    B: `all ' quotes " and \` and $B #`,
+    C: 'C:\\new\r\n',
+    D: '',
+    E: ' é ',
+    F: '\u009b',
+  };
+  desk.store.setConfigVars(wikibot, vars, 'alice');
+  const { out } = await desk.type(['config', 'export', 'wikibot']);
+  desk.store.setConfigVars(wikibot, {}, 'alice');
+  await desk.type(['config', 'import', 'wikibot', '-'], { input: out });
+  assert.deepEqual(desk.deployments.calls[0], ['configure', 'wikibot', vars]);
+});
+
+test('config export is refused to a person who may only read, and the audit log has it', async () => {
+  using desk = newDesk();
+  desk.store.setConfigVars(wikibot, { KEY: 's3cret' }, 'alice');
+  const principal = { ...desk.alice, scope: 'read' } as const;
+  const { status, out } = await desk.type(['config', 'export', 'wikibot'], { principal });
+  assert.deepEqual([status, out], [1, '']);
+  await desk.type(['config', 'export', 'wikibot']);
+  assert.deepEqual(
+    desk.events.map(({ what }) => what),
+    ['config export'],
+  );
+});
+
+test('config history lists who changed which config vars, without values', async () => {
+  using desk = newDesk();
+  assert.equal(
+    (await desk.type(['config', 'history', 'wikibot'])).out,
+    'no change of the config vars of wikibot is recorded\n',
+  );
+  desk.store.setConfigVars(wikibot, { A: 's3cret' }, 'bob');
+  desk.store.addDeployment(deploymentOf('d1'));
+  desk.store.addRelease(releaseOf('d1', { configVars: { A: 'other', B: '2' } }));
+  desk.store.goLive(wikibot, 1, 'd1', Date.now());
+  const { out } = await desk.type(['config', 'history', 'wikibot']);
+  assert.equal(
+    out,
+    'RELEASE  CHANGE              BY     WHEN\nv1       B added, A changed  alice  just now\nnone     A added             bob    just now\n',
+  );
+  const listed = JSON.parse((await desk.type(['config', 'history', 'wikibot', '--json'])).out);
+  assert.deepEqual(
+    { ...listed[1], at: null },
+    { version: null, by: 'bob', added: ['A'], changed: [], removed: [], at: null },
+  );
 });

@@ -30,6 +30,9 @@ test('over SSH, help lists every command as an ssh command', async () => {
   config get TOOL NAME                        print the value of one config var exactly as it is stored
   config set TOOL NAME=value … | TOOL NAME -  set config vars, and start a new release that has them
   config unset TOOL NAME …                    remove config vars, and start a new release without them
+  config import TOOL FILE|-                   set the config vars of a .env file, in a new release
+  config export TOOL                          print all config vars with their values as a .env file
+  config history TOOL                         list who changed which config vars, the newest first
   token list TOOL                             list the deploy tokens of a tool, the newest first
   token create TOOL NAME                      make a deploy token: a password for machines, valid for one tool
   token revoke TOOL [NAME|ID]                 end a deploy token at once
@@ -72,7 +75,7 @@ test('help on a family of commands, such as config, describes each command of th
   const usages = out.match(/alice@127\.0\.0\.1 config \w+/g);
   assert.deepEqual(
     usages?.map((usage) => usage.split(' ').at(-1)),
-    ['list', 'get', 'set', 'unset'],
+    ['list', 'get', 'set', 'unset', 'import', 'export', 'history'],
   );
   assert.equal((await desk.type(['help', 'config', 'set'])).out.match(/Usage/g)?.length, 1);
   assert.equal((await desk.type(['help', 'nothing'])).status, 2);

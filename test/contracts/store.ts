@@ -258,7 +258,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
     });
 
     test('goLive changes release, tool, config vars and deployment together', () => {
-      store.setConfigVars(wikibot, { OLD: 'x' });
+      store.setConfigVars(wikibot, { OLD: 'x' }, 'alice');
       assert.equal(goLive('d1', { A: '1' }), 1);
       store.setStopped(wikibot, true);
       assert.equal(goLive('d2', { A: '2', B: '' }), 2);
@@ -344,14 +344,39 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.failRelease(wikibot, 2));
     });
 
-    test('config vars can be set for a tool without a release, but not for a tool with a live release', () => {
-      store.setConfigVars(wikibot, { KEY: 'välue\nwith lines', EMPTY: '' });
+    test('config vars can be set for a tool without a release, and for the next release of a live tool', () => {
+      store.setConfigVars(wikibot, { KEY: 'välue\nwith lines', EMPTY: '' }, 'alice');
       reopen();
       assert.deepEqual(store.configVars(wikibot), { KEY: 'välue\nwith lines', EMPTY: '' });
       assert.deepEqual(store.configVars(otherTool), {});
       goLive('d1', { KEY: 'new' });
-      assert.throws(() => store.setConfigVars(wikibot, {}), /live release/);
-      assert.deepEqual(store.configVars(wikibot), { KEY: 'new' });
+      store.setConfigVars(wikibot, { KEY: 'newer' }, 'alice');
+      store.addDeployment(deploymentOf('restart', { kind: 'restart' }));
+      store.goLive(wikibot, 1, 'restart', 6);
+      reopen();
+      assert.deepEqual(store.configVars(wikibot), { KEY: 'newer' });
+      assert.deepEqual(store.release(wikibot, 1)?.configVars, { KEY: 'new' });
+    });
+
+    test('the store records who changed which config vars, but no values, and nothing if no config var changes', () => {
+      store.setConfigVars(wikibot, { A: 's3cret', B: 's3cret' }, 'bob');
+      goLive('d1', { A: 's3cret', B: 'other', C: '' });
+      goLive('d2', { A: 's3cret', B: 'other', C: '' });
+      store.setConfigVars(wikibot, { A: 's3cret', B: 'other', C: '' }, 'bob');
+      store.setConfigVars(wikibot, {}, 'bob');
+      reopen();
+      const changes = store.configChanges(wikibot, 10);
+      assert.ok(changes.every(({ at }) => at > 0));
+      assert.deepEqual(
+        changes.map(({ at: _, ...change }) => change),
+        [
+          { version: null, by: 'bob', added: [], changed: [], removed: ['A', 'B', 'C'] },
+          { version: 1, by: 'alice', added: ['C'], changed: ['B'], removed: [] },
+          { version: null, by: 'bob', added: ['A', 'B'], changed: [], removed: [] },
+        ],
+      );
+      assert.deepEqual(store.configChanges(wikibot, 1), changes.slice(0, 1));
+      assert.deepEqual(store.configChanges(otherTool, 10), []);
     });
 
     test('threat 84: a clock that jumps does not change the order of deployments, builds and releases', () => {

@@ -20,7 +20,7 @@ async function place(t: TestContext): Promise<DataConfig> {
   await mkdir(data);
   await mkdir(keys);
   const store = new SqliteStore(data, loadOrMakeSecretsKey(keys));
-  store.setConfigVars(wikibot, { NAME: 'secret' });
+  store.setConfigVars(wikibot, { NAME: 'secret' }, 'alice');
   store.close();
   return { data, keys, runtime: 'local', directory: 'file', deploy_branch: 'main' };
 }

@@ -70,10 +70,14 @@ test('threat 83: of 1103 deployments of a tool, the store keeps the newest 1000 
   first.addDeployment(deploymentOf('unfinished'));
   first.close();
   addFailed(folder, old);
+  addMany(folder, 'config_changes', { by: `'alice'`, names: `x'00'`, at: 'n' });
   using store = withDispose(new SqliteStore(folder, key));
   store.dropOldRows(wikibot, now);
   assert.deepEqual(countsIn(folder), { deployments: 1003, builds: 1001, releases: 2 });
   assert.equal(store.deployment('failed-1'), null);
+  using database = new DatabaseSync(join(folder, 'store.sqlite'), { readOnly: true });
+  const changes = database.prepare('SELECT count(*) AS count, min(at) AS oldest FROM config_changes').get();
+  assert.deepEqual({ ...changes }, { count: 1000, oldest: MANY - 999 });
   for (const kept of ['first', 'second', 'unfinished', `failed-${MANY}`])
     assert.equal(store.deployment(kept)?.id, kept);
   assert.equal(store.release(wikibot, 2)?.state, 'live');

@@ -62,7 +62,7 @@ test('no file of the store contains a config var without encryption', () => {
         assert.ok(!bytes.includes(word), `${word} in ${file}`);
     }
   };
-  store.setConfigVars(wikibot, { SECRET_NAME: 's3cr3t-value' });
+  store.setConfigVars(wikibot, { SECRET_NAME: 's3cr3t-value' }, 'alice');
   store.addDeployment(deploymentOf('d1'));
   store.addRelease(releaseOf('d1', { configVars: { SECRET_NAME: 's3cr3t-value' } }));
   store.goLive(wikibot, 1, 'd1', 1);

@@ -62,9 +62,15 @@ class ScriptedDeployments implements Deployments {
   redeploy(tool: ToolName, options: { readonly useCache: boolean }): Ticket {
     return this.#ticket('redeploy', tool, options);
   }
-  configure(tool: ToolName, changes: Readonly<Record<string, string | null>>): Ticket | null {
-    const ticket = this.#ticket('configure', tool, { ...changes });
-    return this.isStoredOnly ? null : ticket;
+  configure(
+    tool: ToolName,
+    changes: Readonly<Record<string, string | null>>,
+    _principal: Principal,
+    options = { isStoredOnly: false },
+  ): Ticket | null {
+    const call = options.isStoredOnly ? 'configure for later' : 'configure';
+    const ticket = this.#ticket(call, tool, { ...changes });
+    return this.isStoredOnly || options.isStoredOnly ? null : ticket;
   }
   restart(tool: ToolName): Ticket {
     return this.#ticket('restart', tool);

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
 import { CONFIG_VAR_NAME, RESERVED_VARIABLE } from '../../core/names.ts';
-import type { Replicas } from '../../core/types.ts';
+import { oneLine } from '../../core/progress.ts';
+import type { Replicas, RequiredVar } from '../../core/types.ts';
 import { readPlainFile } from './safe-files.ts';
 import { isMapping, shown } from './yaml/settings-file.ts';
 
@@ -13,17 +14,20 @@ const MAX_TYPES = 100;
 const MAX_VARIABLES = 100;
 /** The most bytes of all names and values of `env` together. The store keeps them with each release. */
 const MAX_VARIABLE_BYTES = 32 * 1024;
+/** The most characters of a description. A longer one is cut. */
+const MAX_DESCRIPTION = 200;
 const process = z.looseObject({ quantity: z.int().min(0).max(MAX_QUANTITY).default(1) });
 const value = z
   .union([z.string(), z.number(), z.boolean()])
   .transform(String)
   .refine((text) => !text.includes('\0'));
 const variable = z.union([
-  value.transform((text) => ({ value: text, required: false, generator: null })),
+  value.transform((text) => ({ value: text, required: false, generator: null, description: null })),
   z.looseObject({
     value: value.nullish(),
     required: z.union([z.boolean(), z.stringbool()]).default(true),
     generator: z.literal('secret').nullish(),
+    description: z.string().nullish().catch(null),
   }),
 ]);
 /** Keys that belong to Heroku alone, and change nothing here. */
@@ -36,7 +40,9 @@ export interface AppJson {
   readonly variables: Readonly<Record<string, string>>;
   /** The names of the config vars that are to be random secrets if they are not set. */
   readonly secrets: readonly string[];
-  /** Sentences about the parts that are not used, and about the config vars that have to be set. */
+  /** The config vars that must be set. */
+  readonly required: readonly RequiredVar[];
+  /** Sentences about the parts that are not used. */
   readonly warnings: readonly string[];
 }
 
@@ -44,15 +50,11 @@ export interface AppJson {
  * Reads Heroku's app.json. Other programs have files of this name too. So a file that is too large, is not valid JSON or
  * holds no object is no error.
  *
- * @param configVars - The config vars that are set.
  * @throws DeployError `BUILD_APP_JSON` if `formation` or `env` cannot be used.
  * @see https://devcenter.heroku.com/articles/app-json-schema
  */
-export async function readAppJson(
-  source: string,
-  configVars: Readonly<Record<string, string>> = {},
-): Promise<AppJson> {
-  const nothing = { formation: {}, variables: {}, secrets: [], warnings: [] };
+export async function readAppJson(source: string): Promise<AppJson> {
+  const nothing = { formation: {}, variables: {}, secrets: [], required: [], warnings: [] };
   const text = await readPlainFile(source, [file], MAX_BYTES).catch((error: unknown) => {
     if (error instanceof RangeError) return '{}';
     throw error;
@@ -76,9 +78,6 @@ export async function readAppJson(
   }
   const formation = wanted.map(([type, given]) => [type, readProcess(type, given, text)] as const);
   const { env, unusable } = readEnv(content, text);
-  const missing = env.flatMap(([name, one]) =>
-    one.required && one.value === null && !one.isSecret && !Object.hasOwn(configVars, name) ? [name] : [],
-  );
   const keys = new Set(formation.flatMap(([, one]) => Object.keys(one).filter((key) => key !== 'quantity')));
   const unused = [
     ...withoutEffect.filter((key) => content[key] !== undefined),
@@ -97,11 +96,6 @@ export async function readAppJson(
       : [
           `${file}: ${unusable.slice(0, 10).map(shown).join(', ')} of env ${unusable.length === 1 ? 'is' : 'are'} not used. The name of a config var has capital letters, digits and _, and must not be one that the platform sets, such as PORT or PATH.`,
         ]),
-    ...(missing.length === 0
-      ? []
-      : [
-          `${file} asks for config vars that are not set: ${missing.join(', ')}. Set them with \`config set\`.`,
-        ]),
   ];
   return {
     formation: Object.fromEntries(formation.map(([type, { quantity }]) => [type, quantity])),
@@ -109,6 +103,9 @@ export async function readAppJson(
       env.flatMap(([name, one]) => (one.value === null ? [] : [[name, one.value]])),
     ),
     secrets: env.flatMap(([name, one]) => (one.isSecret ? [name] : [])),
+    required: env.flatMap(([name, one]) =>
+      one.required && one.value === null && !one.isSecret ? [{ name, description: one.description }] : [],
+    ),
     warnings,
   };
 }
@@ -131,6 +128,7 @@ interface Variable {
   readonly value: string | null;
   readonly isSecret: boolean;
   readonly required: boolean;
+  readonly description: string | null;
 }
 
 /**
@@ -154,7 +152,9 @@ function readEnv(
       );
     }
     const { value = null, required, generator } = data;
-    return [name, { value, required, isSecret: generator === 'secret' && value === null }] as const;
+    const isSecret = generator === 'secret' && value === null;
+    const description = oneLine(data.description ?? '').slice(0, MAX_DESCRIPTION) || null;
+    return [name, { value, required, isSecret, description }] as const;
   });
   const bytes = env.reduce((sum, [name, one]) => sum + Buffer.byteLength(name + (one.value ?? '')), 0);
   if (env.length > MAX_VARIABLES || bytes > MAX_VARIABLE_BYTES) {

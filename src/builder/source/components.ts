@@ -1,5 +1,12 @@
 import { RELEASE_TYPE } from '../../core/replicas.ts';
-import type { Artifact, Process, Replicas, Schedule, ServiceSettings } from '../../core/types.ts';
+import type {
+  Artifact,
+  Process,
+  Replicas,
+  RequiredVar,
+  Schedule,
+  ServiceSettings,
+} from '../../core/types.ts';
 import { commandsTooLong, noProcess, tooManyProcesses, tooManyTypes } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
 import type { ServiceTemplate } from './toolforge/service-template.ts';
@@ -36,6 +43,8 @@ export interface ProcessRequests {
   readonly variables?: Readonly<Record<string, string>>;
   /** The config vars that are to be random secrets, from app.json. */
   readonly secrets?: readonly string[];
+  /** The config vars that must be set, from app.json. */
+  readonly required?: readonly RequiredVar[];
 }
 
 /**
@@ -52,9 +61,9 @@ export interface ProcessRequests {
  */
 export function requestedProcesses(
   built: readonly Process[],
-  { components, formation, template, variables = {}, secrets = [] }: ProcessRequests,
+  { components, formation, template, variables = {}, secrets = [], required = [] }: ProcessRequests,
   warn: (text: string) => void,
-): Pick<Artifact, 'processes' | 'service' | 'variables' | 'secrets'> {
+): Pick<Artifact, 'processes' | 'service' | 'variables' | 'secrets' | 'required'> {
   const hasWeb = built.some(({ type }) => type === 'web');
   const asked = components.map((one) => ({
     ...one,
@@ -84,6 +93,7 @@ export function requestedProcesses(
     service,
     ...(Object.keys(variables).length === 0 ? {} : { variables }),
     ...(secrets.length === 0 ? {} : { secrets }),
+    ...(required.length === 0 ? {} : { required }),
   };
 }
 

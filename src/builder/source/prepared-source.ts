@@ -3,6 +3,7 @@ import { namesIn } from '../../core/disk/names-in.ts';
 import { DeployError } from '../../core/errors.ts';
 import { masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
+import { assertConfigured } from '../../core/required-config.ts';
 import type { BuildRequest } from '../builder.ts';
 import { type OwnBuildpacks, ownIds, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
 import { buildSecrets, readAppJson } from './app-json.ts';
@@ -48,7 +49,7 @@ const MAX_CHARACTERS = 1000;
  * project.toml name. Then reads service.template, toolforge.yaml or jobs.yaml, app.json, the Procfile and project.toml.
  *
  * @throws DeployError `BUILD_CONFLICT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
- *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`
+ *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`, `CONFIG_MISSING`
  */
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars' | 'rebaseOf'> & {
@@ -70,7 +71,9 @@ export async function prepareSource(
   const files = (await namesIn(folder)).sort();
   const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
-  const app = await readAppJson(folder, request.configVars);
+  const app = await readAppJson(folder);
+  // A rebase builds nothing, and its release ran with the same config vars before.
+  if (request.rebaseOf === undefined) assertConfigured(request.tool, app.required, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
   const mask = await masking(request.configVars);
@@ -95,6 +98,7 @@ export async function prepareSource(
     formation: app.formation,
     variables: app.variables,
     secrets: app.secrets,
+    required: app.required,
     buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
     own,
     warnings: limited(warnings, mask),

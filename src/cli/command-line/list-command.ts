@@ -9,6 +9,8 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   /** The word for one item of the list: `build`. */
   readonly one: string;
   readonly items: (store: Services['store'], tool: ToolName, limit: number) => readonly Item[];
+  /** The text for a tool without items. By default, it names the first push, which makes the first item. */
+  readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
   /** Returns the objects that the flag `--json` prints, one for each item. */
@@ -16,10 +18,18 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
 }
 
 /** The command that prints a list as a table, or as JSON. */
-export function listCommand<Item>({ one, items, heads, row, fields, ...shape }: List<Item>): ToolCommand {
+export function listCommand<Item>({
+  one,
+  none,
+  items,
+  heads,
+  row,
+  fields,
+  ...shape
+}: List<Item>): ToolCommand {
   const tableOf = (tool: ToolName, found: readonly Item[]): string =>
     found.length === 0
-      ? `${tool} has no ${one} yet: git push toolforge main\n`
+      ? (none?.(tool) ?? `${tool} has no ${one} yet: git push toolforge main\n`)
       : columns([heads, ...found.map(row)]);
   return {
     ...shape,

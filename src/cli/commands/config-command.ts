@@ -1,12 +1,15 @@
+import { changedNames, changesInWords } from '../../core/config-changes.ts';
 import { DeployError } from '../../core/errors.ts';
 import { oneLine } from '../../core/progress.ts';
-import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
+import { type ConfigChange, MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import { assertMay } from '../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
-import { json, quoted } from '../command-line/printing.ts';
+import { listCommand } from '../command-line/list-command.ts';
+import { ago, iso, json, quoted, warning } from '../command-line/printing.ts';
 import { readText } from '../command-line/read-text.ts';
 import { UsageError } from '../command-line/usage-error.ts';
-import { followTicket } from '../follow-ticket.ts';
+import { configExport, configImport } from './config-file.ts';
+import { configure, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 const anyNumber = 1000;
 
@@ -19,7 +22,7 @@ const list: ToolCommand = {
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run(context) {
-    const { services, tool, flags, typed, out } = context;
+    const { services, tool, flags, typed, out, err } = context;
     const isShown = flags['show-values'] === true;
     if (isShown) await assertMay(context, tool, 'deploy');
     const vars = Object.entries(services.store.configVars(tool)).sort(([one], [other]) =>
@@ -34,6 +37,8 @@ const list: ToolCommand = {
     } else {
       await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
     }
+    const waiting = flags['json'] === true ? null : notYetLive(context);
+    if (waiting !== null) await err(waiting);
     return 0;
   },
 };
@@ -57,15 +62,16 @@ const get: ToolCommand = {
 
 const set: ToolCommand = {
   name: 'config set',
-  usage: 'TOOL NAME=value … | TOOL NAME -',
+  usage: 'TOOL NAME=value … | TOOL NAME - [--no-restart]',
   summary: 'set config vars, and start a new release that has them',
   details: [
     'NAME consists of upper-case letters, digits and _.',
     'With - the value is read from standard input, so that no shell history keeps it. One newline at the end of the value is left out.',
+    NO_RESTART_DETAIL,
   ],
   action: 'deploy',
   audited: (args) => args.map((word, index) => nameIn(word) ?? (args[index + 1] === '-' ? word : '…')),
-  options: {},
+  options: NO_RESTART,
   words: { min: 1, max: anyNumber },
   async run(context) {
     const changes = await changesOf(context);
@@ -77,11 +83,12 @@ const set: ToolCommand = {
 
 const unset: ToolCommand = {
   name: 'config unset',
-  usage: 'TOOL NAME …',
+  usage: 'TOOL NAME … [--no-restart]',
   summary: 'remove config vars, and start a new release without them',
+  details: [NO_RESTART_DETAIL],
   action: 'deploy',
   audited: namesOf,
-  options: {},
+  options: NO_RESTART,
   words: { min: 1, max: anyNumber },
   async run(context) {
     const { services, tool, args } = context;
@@ -90,21 +97,46 @@ const unset: ToolCommand = {
   },
 };
 
+const history = listCommand<ConfigChange>({
+  name: 'config history',
+  summary: 'list who changed which config vars, the newest first',
+  details: [
+    '-n: how many changes, 20 by default, at most 1000.',
+    '--json: version (null if the change was stored without a release), added, changed, removed, by, at.',
+  ],
+  one: 'change of config vars',
+  none: (tool) => `no change of the config vars of ${tool} is recorded\n`,
+  items: (store, tool, limit) => store.configChanges(tool, limit),
+  heads: ['RELEASE', 'CHANGE', 'BY', 'WHEN'],
+  row: ({ version, by, at, ...names }) => [
+    version === null ? 'none' : `v${version}`,
+    changesInWords(names) ?? '',
+    by,
+    ago(at, Date.now()),
+  ],
+  fields: (changes) => changes.map((change) => ({ ...change, at: iso(change.at) })),
+});
+
 /** The commands whose names begin with `config`. `config TOOL` means `config list TOOL`. */
 export const configCommands: readonly ToolCommand[] = [
   list,
   get,
   set,
   unset,
-  { ...list, name: 'config', usage: '[list|get|set|unset] TOOL …', isAlias: true },
+  configImport,
+  configExport,
+  history,
+  { ...list, name: 'config', usage: '[list|get|set|unset|import|export|history] TOOL …', isAlias: true },
 ];
 
-async function configure(context: ToolContext, changes: Record<string, string | null>): Promise<number> {
-  const { services, tool, principal, out } = context;
-  const ticket = services.deployments.configure(tool, changes, principal);
-  if (ticket !== null) return await followTicket(context, ticket);
-  await out(`The config vars are stored. The first deployment of ${tool} will have them.\n`);
-  return 0;
+/** The warning about config vars that differ from those of the live release. Null if none do, or if nothing is live. */
+function notYetLive({ services, tool }: ToolContext): string | null {
+  const { liveVersion } = services.store.tool(tool);
+  const live = liveVersion === null ? null : services.store.release(tool, liveVersion);
+  if (live === null) return null;
+  const changes = changesInWords(changedNames(live.configVars, services.store.configVars(tool)));
+  if (changes === null) return null;
+  return warning(`${changes} since v${live.version}: the next deployment makes this live.`);
 }
 
 /** A value on one line. Quoted if it has newlines or other control characters. */

@@ -100,12 +100,15 @@ export class DeploymentLine implements Deployments {
     tool: ToolName,
     changes: Readonly<Record<string, string | null>>,
     principal: Principal,
+    { isStoredOnly }: { readonly isStoredOnly: boolean } = { isStoredOnly: false },
   ): Ticket | null {
     const { store } = this.#options;
     const vars = changeConfigVars(store.configVars(tool), changes);
     const isIdle = this.#turns.running(tool) === null && this.#turns.waiting(tool).length === 0;
-    if (store.tool(tool).liveVersion === null && isIdle) {
-      store.setConfigVars(tool, vars);
+    // A deployment under way has its config vars already, and would replace the stored ones when it goes live.
+    if (isStoredOnly && !isIdle) throw deploymentRunning(tool);
+    if (isIdle && (isStoredOnly || store.tool(tool).liveVersion === null)) {
+      store.setConfigVars(tool, vars, principal.uid);
       return null;
     }
     const [next] = this.#turns.waiting(tool);

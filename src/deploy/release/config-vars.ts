@@ -63,7 +63,13 @@ export function withSecrets(
   const isSet = { ...store.configVars(tool), ...vars };
   const missing = names.filter((name) => !Object.hasOwn(isSet, name));
   if (missing.length === 0) return { vars, made: [] };
-  const earlier = missing.map((name) => [name, earlierSecret(store, tool, name)] as const);
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? {} : (store.release(tool, liveVersion)?.configVars ?? {});
+  // A config var of the live release that is not stored was unset by `config unset --no-restart`, so its old value must
+  // not come back.
+  const earlier = missing.map(
+    (name) => [name, Object.hasOwn(live, name) ? null : earlierSecret(store, tool, name)] as const,
+  );
   const secrets = earlier.map(([name, value]) => [name, value ?? randomBytes(32).toString('hex')]);
   const made = earlier.flatMap(([name, value]) => (value === null ? [name] : []));
   return { vars: changeConfigVars(vars, Object.fromEntries(secrets)), made };
@@ -77,31 +83,6 @@ function earlierSecret(store: Store, tool: ToolName, name: string): string | nul
   return last === undefined ? null : (store.release(tool, last.version)?.configVars[name] ?? null);
 }
 
-/**
- * Lists by name how the config vars change from `now` to `then`, for example `GREETING and SECRET removed, API_KEY
- * changed`. Null if nothing changes.
- */
-export function configVarChanges(
-  now: Readonly<Record<string, string>>,
-  then: Readonly<Record<string, string>>,
-): string | null {
-  const removed = Object.keys(now).filter((name) => !Object.hasOwn(then, name));
-  const added = Object.keys(then).filter((name) => !Object.hasOwn(now, name));
-  const changed = Object.keys(then).filter((name) => Object.hasOwn(now, name) && now[name] !== then[name]);
-  const parts = [
-    { names: removed, what: 'removed' },
-    { names: added, what: 'added' },
-    { names: changed, what: 'changed' },
-  ].flatMap(({ names, what }) => (names.length === 0 ? [] : [`${inWords(names.sort())} ${what}`]));
-  return parts.length === 0 ? null : parts.join(', ');
-}
-
-/** Joins names into a list: `A`, `A and B`, `A, B and C`. */
-function inWords(names: readonly string[]): string {
-  const [last = '', ...before] = names.toReversed();
-  return before.length === 0 ? last : `${before.toReversed().join(', ')} and ${last}`;
-}
-
 function check(name: string, value: string): void {
   if (!CONFIG_VAR_NAME.test(name)) {
     throw bad(
@@ -110,6 +91,11 @@ function check(name: string, value: string): void {
     );
   }
   if (RESERVED_VARIABLE.test(name)) throw bad(`${name} is reserved for the platform`, 'Choose another name.');
+  if (!value.isWellFormed())
+    throw bad(
+      `the value of ${name} is not valid Unicode text`,
+      'Encode binary values, for instance as Base64.',
+    );
   if (value.includes('\0'))
     throw bad(`the value of ${name} holds a NUL byte`, 'Encode binary values, for instance as Base64.');
   if (Buffer.byteLength(value) > MAX_CONFIG_VAR_BYTES) {

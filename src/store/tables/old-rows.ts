@@ -10,7 +10,8 @@ const AT_ONCE = 500;
 
 /**
  * Deletes old rows of a tool. Keeps the live release, the releases that a rollback can run, builds with an artifact, and
- * every deployment that has not ended or has a build or release in the store.
+ * every deployment that has not ended or has a build or release in the store. Of the changes of config vars, keeps the newest
+ * `MAX_ROWS`.
  */
 export function dropOldRows(database: Database, tool: ToolName, now: number): void {
   const oldest = (table: string, column: string, rest = '') =>
@@ -47,6 +48,7 @@ export function dropOldRows(database: Database, tool: ToolName, now: number): vo
       AND NOT EXISTS (SELECT 1 FROM releases WHERE releases.deployment_id = deployments.id)`,
     oldest('deployments', 'sequence'),
   );
+  drop('config_changes', 'sequence < ?', oldest('config_changes', 'sequence'));
 }
 
 /**

@@ -110,9 +110,6 @@ export class ToolsTable {
   }
 
   setConfigVars(name: ToolName, vars: Readonly<Record<string, string>>): void {
-    if (this.tool(name).liveVersion !== null) {
-      throw new Error(`${name} has a live release: its config vars change with a release.`);
-    }
     this.#database.run('UPDATE tools SET config_vars = ? WHERE name = ?', this.#seal(name, vars), name);
   }
 

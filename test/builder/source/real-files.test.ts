@@ -417,7 +417,7 @@ const samples: readonly Sample[] = [
     name: 'app.json of a Django application for Heroku',
     files: {
       'app.json':
-        '{\n "name": "demo",\n "env": {\n  "SECRET_KEY": {"generator": "secret"},\n  "DEBUG": "0",\n  "WEB_CONCURRENCY": {"value": "2", "required": false},\n  "API_KEY": {"description": "A key"},\n  "HINT": {"required": false}\n },\n "addons": ["heroku-postgresql"],\n "buildpacks": [{"url": "heroku/python"}],\n "scripts": {"postdeploy": "python manage.py migrate"},\n "formation": {"web": {"quantity": 1, "size": "eco"}, "worker": {"quantity": 2}}\n}',
+        '{\n "name": "demo",\n "env": {\n  "SECRET_KEY": {"generator": "secret"},\n  "DEBUG": "0",\n  "WEB_CONCURRENCY": {"value": "2", "required": false},\n  "HINT": {"required": false}\n },\n "addons": ["heroku-postgresql"],\n "buildpacks": [{"url": "heroku/python"}],\n "scripts": {"postdeploy": "python manage.py migrate"},\n "formation": {"web": {"quantity": 1, "size": "eco"}, "worker": {"quantity": 2}}\n}',
     },
     built: ['web', 'worker'],
     runs: 'web=1 worker=2',
@@ -425,7 +425,6 @@ const samples: readonly Sample[] = [
     says: [
       /^app\.json: addons, buildpacks, scripts\.postdeploy, size of formation have no effect here\.$/,
       /^To run a command before each release, write it as `release` into the Procfile\.$/,
-      /^app\.json asks for config vars that are not set: API_KEY\. Set them with `config set`\.$/,
     ],
   },
   {
@@ -439,6 +438,15 @@ const samples: readonly Sample[] = [
     says: [
       /^app\.json: LD_PRELOAD, PORT, lower_case of env are not used\. The name of a config var has capital letters/,
     ],
+  },
+  {
+    name: 'app.json with config vars that are required but not set',
+    files: {
+      'app.json':
+        '{"env": {"API_KEY": {"description": "A key\\nof the API"}, "DATABASE_URL": {"required": true}, "B": {"required": "false"}, "C": "x"}}',
+    },
+    refused:
+      /^app\.json requires config vars that are not set: API_KEY, DATABASE_URL\n {2}API_KEY: A key of the API$/,
   },
   {
     name: 'app.json with a value that no variable can have',

@@ -167,6 +167,27 @@ test('join order: if a push of another commit waits, a later push of the commit 
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
+test('a config var that is stored without a restart is refused during a deployment, survives a restart, and comes with the next release', async () => {
+  const { place, line, running } = await building();
+  await using _place = place;
+  const store = () => line.configure(wikibot, { A: '1' }, bob, { isStoredOnly: true });
+  assert.throws(store, { code: 'DEPLOYMENT_RUNNING' });
+  place.builder.may.resolve();
+  await running.verdict;
+  // The deployment leaves the line after its verdict.
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(store(), null);
+  await line.restart(wikibot, alice).verdict;
+  assert.deepEqual(place.store.release(wikibot, 3)?.configVars, {});
+  await line.configure(wikibot, { B: '2' }, alice)?.verdict;
+  assert.deepEqual(place.store.release(wikibot, 4)?.configVars, { A: '1', B: '2' });
+  const history = place.store.configChanges(wikibot, 9).map(({ version, by, added }) => [version, by, added]);
+  assert.deepEqual(history, [
+    [4, 'alice', ['B']],
+    [null, 'bob', ['A']],
+  ]);
+});
+
 test('join order: a push may join an earlier deployment of its commit if only a redeploy, config set, restart and scale wait in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;

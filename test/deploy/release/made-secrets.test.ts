@@ -54,6 +54,15 @@ test('a secret that app.json asks for stays the same for later releases that ask
   assert.notEqual(another.vars['KEY'], first.vars['KEY']);
 });
 
+test('a secret of the live release that was unset without a restart gets another value', () => {
+  const first = release(asking);
+  const { KEY: _, ...others } = store.configVars(wikibot);
+  store.setConfigVars(wikibot, others, 'alice');
+  const next = release(asking);
+  assert.deepEqual(next.made, ['KEY']);
+  assert.notEqual(next.vars['KEY'], first.vars['KEY']);
+});
+
 test('a push to a live tool that adds a secret to app.json goes live', async () => {
   await using place = await Place.make();
   const { line } = await place.start();

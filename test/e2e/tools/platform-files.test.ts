@@ -28,7 +28,7 @@ function succeeded(run: Run): string {
   return run.stdout + run.stderr;
 }
 
-test('env of app.json gives values to config vars that are not set, and makes a random secret that later pushes keep', async () => {
+test('env of app.json gives values to config vars that are not set, makes a random secret that later pushes keep, and refuses a first push and a later push that lack a required config var', async () => {
   const tool = 'heroku';
   await server.addTool(tool);
   const tree = await WorkTree.create(server, 'ssh', tool);
@@ -42,20 +42,37 @@ test('env of app.json gives values to config vars that are not set, and makes a 
     Procfile: 'web: python3 app.py\n',
     'app.json': JSON.stringify({ env, addons: ['heroku-redis'] }),
   });
+  const lacking = await tree.push();
+  assert.equal(lacking.exitCode, 1);
+  assert.match(
+    lacking.stderr,
+    /! {5}app\.json requires config vars that are not set: API_KEY *\nremote: +! {7}API_KEY: A key\. *\nremote: +! {5}Set them with ssh -p \d+ \S+ config set heroku API_KEY=…, and push again\./,
+  );
+  assert.match(
+    lacking.stderr,
+    /\[remote rejected\] main -> main \(app\.json requires config vars that are not set: API_KEY;/,
+  );
+  assert.doesNotMatch(lacking.stderr, /Procfile \(web\)/);
+  succeeded(await server.command('config', 'set', tool, 'API_KEY=k'));
   const pushed = succeeded(await tree.push());
   assert.match(pushed, /! {5}app\.json: addons has no effect here\./);
-  assert.match(pushed, /! {5}app\.json asks for config vars that are not set: API_KEY\./);
   assert.match(pushed, /SECRET_KEY set to a random secret, as app\.json asks/);
   const answer = async (name: string) => (await server.get(tool, `/${name}`)).body;
   assert.equal(await answer('GREETING'), 'hello from app.json');
   const secret = await answer('SECRET_KEY');
   assert.match(secret, /^[0-9a-f]{64}$/);
-  succeeded(await server.command('config', 'set', tool, 'GREETING=hi', 'API_KEY=k'));
+  succeeded(await server.command('config', 'set', tool, 'GREETING=hi'));
   assert.deepEqual([await answer('GREETING'), await answer('SECRET_KEY')], ['hi', secret]);
   await tree.commit('two', { note: '' });
   const again = succeeded(await tree.push());
   assert.doesNotMatch(again, /random secret|not set/);
   assert.equal(await answer('SECRET_KEY'), secret);
+  succeeded(await server.command('config', 'unset', tool, 'API_KEY'));
+  await tree.git('reset', '--hard', 'HEAD~1');
+  const reused = await tree.git('push', '-f', 'toolforge', 'main');
+  assert.equal(reused.exitCode, 1);
+  assert.match(reused.stderr, /Using the earlier build of .*requires config vars that are not set: API_KEY/s);
+  assert.equal(await answer('GREETING'), 'hi');
 });
 
 test('a push of a toolforge.yaml with a port and a health check script goes live; a component without a command is refused with its line', async () => {

@@ -1,0 +1,153 @@
+import { DeployError } from '../../core/errors.ts';
+
+const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
+const SPACE = /[ \t]*/y;
+const EXPORT = /export[ \t]+/y;
+/** A value without quotes ends at the end of its line, or before a `#` that follows a space. */
+const PLAIN = /(?:(?![ \t]+#)[^\n])*/y;
+/** What may follow a closing quote on its line. */
+const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
+/** What a backslash and a letter mean between double quotes. A backslash before any other letter stays as it is. */
+const ESCAPES: Readonly<Record<string, string>> = {
+  n: '\n',
+  r: '\r',
+  '"': '"',
+  '\\': '\\',
+  $: '$',
+  '`': '`',
+};
+
+/**
+ * Reads a .env file: lines `NAME=value`, comments, empty lines, and `export` before a name. A value between quotes may
+ * have several lines. Between double quotes, `\n`, `\r`, `\"`, `\\`, `\$` and a backslash before a backtick are
+ * replaced. Nothing is replaced between single quotes or backticks, and `$NAME` is never replaced.
+ *
+ * Node's `util.parseEnv` has no escape for a quote, drops carriage returns, and skips lines that it cannot read. So it
+ * cannot read back every value.
+ *
+ * @throws DeployError `BAD_ENV_FILE` with the number of the line. The error never contains text of the file except names.
+ */
+export function parseEnvFile(text: string): Record<string, string> {
+  return new EnvFile(text.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n')).read();
+}
+
+class EnvFile {
+  readonly #text: string;
+  readonly #lines = new Map<string, number>();
+  /** The place up to which the lines have been counted, so that a long file is counted only once. */
+  readonly #counted = { at: 0, line: 1 };
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  read(): Record<string, string> {
+    const vars: [string, string][] = [];
+    for (; this.#at < this.#text.length; this.#at += 1) {
+      this.#take(SPACE);
+      const first = this.#text[this.#at];
+      if (first === '#') this.#at = this.#endOfLine();
+      else if (first !== undefined && first !== '\n') vars.push(this.#variable());
+    }
+    return Object.fromEntries(vars);
+  }
+
+  #variable(): [string, string] {
+    const line = this.#line();
+    this.#take(EXPORT);
+    const name = this.#take(NAME);
+    this.#take(SPACE);
+    if (name === '' || this.#text[this.#at] !== '=') {
+      throw bad(
+        `line ${line} is not NAME=value`,
+        'A comment begins with #. A value of several lines needs quotes.',
+      );
+    }
+    this.#at += 1;
+    this.#take(SPACE);
+    const earlier = this.#lines.get(name);
+    if (earlier !== undefined) {
+      throw bad(
+        `${name.slice(0, 100)} is in line ${earlier} and in line ${line}`,
+        'Remove one of the two lines.',
+      );
+    }
+    this.#lines.set(name, line);
+    const quote = this.#text[this.#at] ?? '';
+    if (!['"', "'", '`'].includes(quote)) return [name, this.#plain()];
+    return [name, this.#quoted(quote, line)];
+  }
+
+  #plain(): string {
+    const value = this.#text[this.#at] === '#' ? '' : this.#take(PLAIN).trimEnd();
+    this.#at = this.#endOfLine();
+    return value;
+  }
+
+  #quoted(quote: string, line: number): string {
+    let value = '';
+    for (this.#at += 1; this.#text[this.#at] !== quote; this.#at += 1) {
+      const letter = this.#text[this.#at];
+      if (letter === undefined) {
+        throw bad(
+          `the value that begins in line ${line} has no closing ${quote}`,
+          `Close the value with ${quote}.`,
+        );
+      }
+      const escaped = quote === '"' && letter === '\\' ? ESCAPES[this.#text[this.#at + 1] ?? ''] : undefined;
+      value += escaped ?? letter;
+      if (escaped !== undefined) this.#at += 1;
+    }
+    this.#at += 1;
+    REST.lastIndex = this.#at;
+    if (!REST.test(this.#text)) {
+      throw bad(
+        `line ${this.#line()} has text after the closing ${quote}`,
+        `A ${quote} inside the value: put the value between double quotes, and write ${quote === '"' ? '\\"' : quote}.`,
+      );
+    }
+    this.#at = this.#endOfLine();
+    return value;
+  }
+
+  /** Returns what the pattern, which must be sticky, matches here, and goes behind it. */
+  #take(pattern: RegExp): string {
+    pattern.lastIndex = this.#at;
+    const [found = ''] = pattern.exec(this.#text) ?? [];
+    this.#at += found.length;
+    return found;
+  }
+
+  #line(): number {
+    this.#counted.line += this.#text.slice(this.#counted.at, this.#at).split('\n').length - 1;
+    this.#counted.at = this.#at;
+    return this.#counted.line;
+  }
+
+  #endOfLine(): number {
+    const end = this.#text.indexOf('\n', this.#at);
+    return end < 0 ? this.#text.length : end;
+  }
+}
+
+/**
+ * Writes config vars as a .env file, which `parseEnvFile` reads back exactly. A POSIX shell reads the same values, unless
+ * one has a carriage return.
+ */
+export function formatEnvFile(vars: Readonly<Record<string, string>>): string {
+  return Object.entries(vars)
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([name, value]) => `${name}=${formatValue(value)}\n`)
+    .join('');
+}
+
+function formatValue(value: string): string {
+  if (/^[\w./:@%+,-]*$/.test(value)) return value;
+  if (!/['\r]/.test(value)) return `'${value}'`;
+  return `"${value.replace(/["\\$`]/g, '\\$&').replaceAll('\r', '\\r')}"`;
+}
+
+function bad(message: string, hint: string): DeployError {
+  return new DeployError('BAD_ENV_FILE', message, hint);
+}

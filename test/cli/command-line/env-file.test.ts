@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseEnv } from 'node:util';
+import { formatEnvFile, parseEnvFile } from '../../../src/cli/command-line/env-file.ts';
+
+test('a .env file has comments, export, quotes and values of several lines', () => {
+  const text = `\uFEFF# settings\r
+A=1 # one
+ export B = two words \r
+C='$A #\\n'
+D="a\\n\\"b\\"\\\\ \\d
+  second line" # after
+E=\`it's "so"\`
+
+F=
+G=#nothing
+H=a#b
+export=x
+I=--;\tz`;
+  assert.deepEqual(parseEnvFile(text), {
+    A: '1',
+    B: 'two words',
+    C: '$A #\\n',
+    D: 'a\n"b"\\ \\d\n  second line',
+    E: `it's "so"`,
+    F: '',
+    G: '',
+    H: 'a#b',
+    export: 'x',
+    I: '--;\tz',
+  });
+});
+
+for (const { text, says } of [
+  { text: 'A=1\n\ns3cret', says: 'line 3 is not NAME=value' },
+  { text: 'A: s3cret', says: 'line 1 is not NAME=value' },
+  { text: 'export A', says: 'line 1 is not NAME=value' },
+  { text: '=s3cret', says: 'line 1 is not NAME=value' },
+  { text: 'A=1\nB="s3cret\nC=2', says: 'the value that begins in line 2 has no closing "' },
+  { text: "A='it''s'", says: "line 1 has text after the closing '" },
+  { text: 'A="1\n2" x', says: 'line 2 has text after the closing "' },
+  { text: 'A="1\n2"\nA=3', says: 'A is in line 1 and in line 3' },
+]) {
+  test(`a .env file is refused if ${says}`, () => {
+    assert.throws(() => parseEnvFile(text), { code: 'BAD_ENV_FILE', message: says });
+  });
+}
+
+test('every value is read back exactly, and by Node too unless the value has all kinds of quotes, an escape or a carriage return', () => {
+  const letters = [...`'"\`\\$#=\n\r\t nré`];
+  for (let number = 0; number < letters.length ** 4; number += 7) {
+    const value = [0, 1, 2, 3]
+      .map((place) => letters[Math.floor(number / letters.length ** place) % letters.length])
+      .join('');
+    const text = formatEnvFile({ A: value, B: value });
+    assert.deepEqual(parseEnvFile(text), { A: value, B: value }, JSON.stringify(value));
+    if (!/['\r]/.test(value)) assert.equal(parseEnv(text)['A'], value);
+  }
+});
