@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 
-const child = join(import.meta.dirname, '../support/without-descriptors.ts');
+const child = join(import.meta.dirname, '../support/programs/without-descriptors.ts');
 const folder = mkdtempSync(join(tmpdir(), 'without-descriptors-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 

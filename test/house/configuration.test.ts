@@ -6,9 +6,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
 import { readConfig, unknownSettings } from '../../src/config.ts';
-import { configurationPage } from '../../src/configuration-page.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { sentence } from '../../src/core/text/sentence.ts';
+import { configurationPage } from '../../src/install/configuration-page.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'configuration-'));
 after(() => rmSync(folder, { recursive: true }));

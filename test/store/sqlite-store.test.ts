@@ -21,7 +21,7 @@ const root = mkdtempSync(join(tmpdir(), 'store-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 const key = new SecretsKey(randomBytes(32));
 const newFolder = () => mkdtempSync(join(root, 'data-'));
-const child = join(import.meta.dirname, '../support/store-child.ts');
+const child = join(import.meta.dirname, '../support/programs/store-child.ts');
 
 storeContract('SqliteStore', () => {
   const folder = newFolder();
@@ -157,7 +157,7 @@ test('threat 85: a second server is refused while the first server runs; kill -9
   new SqliteStore(folder, testKey()).close();
 });
 
-/** The key of test/support/store-child.ts. */
+/** The key of test/support/programs/store-child.ts. */
 function testKey(): SecretsKey {
   return new SecretsKey(Buffer.alloc(32, 7));
 }

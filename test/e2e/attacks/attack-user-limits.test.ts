@@ -7,14 +7,14 @@ import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { openArtifacts } from '../../../src/tool-users.ts';
 import { isRoot } from '../../sandbox/sandbox-bench.ts';
-import { FIRST_UID, PLAIN_UID } from '../../support/as-plain-user.ts';
+import { FIRST_UID, PLAIN_UID } from '../../support/programs/as-plain-user.ts';
 import { TestServer, until } from '../../support/server.ts';
 import { WorkTree, webTool } from '../../support/work-tree.ts';
 
 const skip = isRoot ? false : 'only root can start a server under another user';
 let server: TestServer;
 before(async () => {
-  if (isRoot) server = await TestServer.start({}, 'test/support/as-plain-user.ts');
+  if (isRoot) server = await TestServer.start({}, 'test/support/programs/as-plain-user.ts');
 });
 after(async () => server?.[Symbol.asyncDispose]());
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 
-const child = join(import.meta.dirname, '../../support/without-watch.ts');
+const child = join(import.meta.dirname, '../../support/programs/without-watch.ts');
 
 test('after file descriptors ran out, the server watches the machine’s addresses again, and continues', async () => {
   const limited = ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, child];

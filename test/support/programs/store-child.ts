@@ -2,10 +2,10 @@
 import { rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { DeployError } from '../../src/core/errors.ts';
-import { SecretsKey } from '../../src/store/secrets.ts';
-import { SqliteStore } from '../../src/store/sqlite-store.ts';
-import { deploymentOf, releaseOf, wikibot } from './store-records.ts';
+import { DeployError } from '../../../src/core/errors.ts';
+import { SecretsKey } from '../../../src/store/secrets.ts';
+import { SqliteStore } from '../../../src/store/sqlite-store.ts';
+import { deploymentOf, releaseOf, wikibot } from '../store-records.ts';
 
 const [mode, folder = ''] = process.argv.slice(2);
 

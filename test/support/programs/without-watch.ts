@@ -2,8 +2,8 @@
 // tells it of changes ends. It prints `watching` if such a program runs again once there are descriptors.
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';
-import { watchAddresses } from '../../src/sandbox/fence/machine-addresses.ts';
-import { argumentsOf, childrenOf } from '../../src/sandbox/process/process-table.ts';
+import { watchAddresses } from '../../../src/sandbox/fence/machine-addresses.ts';
+import { argumentsOf, childrenOf } from '../../../src/sandbox/process/process-table.ts';
 
 const monitors = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes('monitor'));
 

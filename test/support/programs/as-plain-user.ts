@@ -37,5 +37,5 @@ if (import.meta.main) {
     'sh',
     process.execPath,
   ];
-  process.execve?.('/usr/bin/env', ['env', ...argv, resolve(import.meta.dirname, '../../src/main.ts')]);
+  process.execve?.('/usr/bin/env', ['env', ...argv, resolve(import.meta.dirname, '../../../src/main.ts')]);
 }

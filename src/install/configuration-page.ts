@@ -1,5 +1,5 @@
-import { environmentName } from './config.ts';
-import { settings } from './settings/settings-table.ts';
+import { environmentName } from '../config.ts';
+import { settings } from '../settings/settings-table.ts';
 
 // How docs/configuration.md shows defaults that depend on the machine.
 const defaults: Readonly<Record<string, string>> = {
