@@ -68,13 +68,21 @@ test('threat 64: openArtifacts lets the tools’ users read an earlier artifact,
   assert.deepEqual(modes, [0o711, 0o711, 0o755]);
 });
 
-/** The processes of the tools' users. Their ids are not used on this machine by anything else. */
+/**
+ * The running processes of the tools' users. Their ids are not used on this machine by anything else.
+ *
+ * A process that has ended is listed as a zombie until its parent has taken its exit status. If its server was killed, the
+ * parent is process 1, which in some containers looks only every two seconds. All threads are listed, because a process
+ * runs on if only its first thread is a zombie.
+ */
 async function processesOfTools(): Promise<string[]> {
-  const { stdout } = await execa('ps', ['-eo', 'uid=,pid=']);
-  return stdout.split('\n').flatMap((line) => {
-    const [uid = 0, pid = 0] = line.trim().split(/\s+/).map(Number);
-    return uid >= FIRST_UID && uid < FIRST_UID + 1000 ? [String(pid)] : [];
+  const { stdout } = await execa('ps', ['-eLo', 'stat=,uid=,pid=']);
+  const running = stdout.split('\n').flatMap((line) => {
+    const [state = '', uid = '', pid = ''] = line.trim().split(/\s+/);
+    const isOfTool = Number(uid) >= FIRST_UID && Number(uid) < FIRST_UID + 1000;
+    return isOfTool && !/^[ZX]/.test(state) ? [pid] : [];
   });
+  return [...new Set(running)];
 }
 
 test('after a server that is not root was killed, the next server ends the earlier processes of tools, and removes locked folders of tools', {
