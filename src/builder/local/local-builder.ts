@@ -249,7 +249,7 @@ export class LocalBuilder implements Builder {
     // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
     await sweepFolder(folders.workspace, { isFinal: this.#options.sandbox.mode === 'trusted' });
     await sweepFolder(folders.layers, { isFinal: true });
-    await this.#share(layerPlaces, group);
+    await this.#share(layerPlaces, group, request.toolNumber);
     const { bytes } = await diskUse(folders.artifact, context.guard.signal);
     const limit = this.#options.config.artifact_size;
     if (bytes > limit)
@@ -261,7 +261,7 @@ export class LocalBuilder implements Builder {
   }
 
   /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */
-  async #share(places: LayerPlaces, group: readonly string[]): Promise<void> {
+  async #share(places: LayerPlaces, group: readonly string[], toolNumber: number): Promise<void> {
     const { previous } = places;
     for (const buildpack of group) {
       const before = previous === null ? [] : await readLayers(previous, buildpack);
@@ -271,7 +271,7 @@ export class LocalBuilder implements Builder {
           ({ name, metadata }) => name === layer.name && saysSame(layer.metadata, metadata),
         );
         const earlier = previous !== null && isSame ? layerFolder(previous, layer) : null;
-        await this.#sharedFiles.share(layerFolder(places.layers, layer), earlier);
+        await this.#sharedFiles.share(layerFolder(places.layers, layer), { toolNumber, earlier });
       }
     }
   }

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
 import { chmod, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
@@ -18,7 +18,7 @@ const MAX_LAYER_ENTRIES = 20_000;
 /** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
 const MAX_PATH_BYTES = 1024;
 /** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
-const MAX_KEPT_FILES = 100_000;
+const MAX_COPIES = 100_000;
 /**
  * The names of unfinished copies and links begin with this. None takes longer than an hour, so an older one is left over
  * from a server that ended.
@@ -33,34 +33,43 @@ const HALF_MS = 3_600_000;
  */
 export class SharedFiles {
   readonly #folder: string;
+  readonly #mostCopies: number;
 
-  constructor(data: string) {
+  constructor(data: string, mostCopies: number = MAX_COPIES) {
     this.#folder = join(data, 'shared');
+    this.#mostCopies = mostCopies;
   }
 
   /**
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this copy
-   * if it does not exist yet. Large files stay as they are. If the layer or `shared` has too many files, the whole layer stays
-   * as it is. The caller must make sure that no process can change the layer any more.
+   * if it does not exist yet. Large files stay as they are, and so does a layer with too many files. If `shared` is full, a
+   * new copy takes the place of a copy of the tool with the most copies. If that is this tool, the file stays as it is. The
+   * caller must make sure that no process can change the layer any more.
    *
-   * @param earlier - The folder of this layer in an earlier artifact, if `saysSame` is true for the two layers. Otherwise
-   *   null. A file that `looksEqual` to the file there becomes a link to that file, without being read. Symbolic links in the
-   *   earlier layer are not followed.
+   * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an earlier
+   *   artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file there becomes a
+   *   link to that file, without being read. Symbolic links in the earlier layer are not followed.
    */
-  async share(layer: string, earlier: string | null): Promise<void> {
+  async share(
+    layer: string,
+    { toolNumber, earlier }: { readonly toolNumber: number; readonly earlier: string | null },
+  ): Promise<void> {
     await makeFolder(this.#folder, 0o711);
-    const keptFiles = (await namesIn(this.#folder)).length;
     let count = 0;
     // Counts before anything is linked. The paths of a hostile layer would fill the memory, so they are not collected.
-    for await (const { path } of entriesBelow(layer, null)) {
+    for await (const _ of entriesBelow(layer, null)) {
       count += 1;
-      if (count > MAX_LAYER_ENTRIES || (path !== null && keptFiles + count > MAX_KEPT_FILES)) return;
+      if (count > MAX_LAYER_ENTRIES) return;
     }
+    const copies = new Copies(await namesIn(this.#folder));
     const entries = entriesBelow(layer, earlier);
     const work = async () => {
       for await (const { path, before } of entries) {
         if (path === null) continue;
-        const kept = before !== null && (await looksEqual(path, before)) ? before : await this.#keep(path);
+        const kept =
+          before !== null && (await looksEqual(path, before))
+            ? before
+            : await this.#keep(path, copies, toolNumber);
         if (kept !== null) await this.#replaceByLink(path, kept);
       }
     };
@@ -79,21 +88,29 @@ export class SharedFiles {
     });
   }
 
-  /** Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large. */
-  async #keep(file: string): Promise<string | null> {
+  /**
+   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large, or if
+   * there is no room for another copy of this tool.
+   */
+  async #keep(file: string, copies: Copies, toolNumber: number): Promise<string | null> {
     const { mode, mtime, size } = await lstat(file);
     if (size > MAX_FILE_BYTES) return null;
     const isProgram = (mode & 0o100) !== 0;
     const hash = createHash('sha256');
     for await (const piece of createReadStream(file)) hash.update(piece);
-    const name = `${hash.digest('hex')}-${Math.floor(mtime.getTime() / 1000)}${isProgram ? 'x' : ''}`;
-    const kept = join(this.#folder, name);
-    if ((await lstatOrNull(kept)) !== null) return kept;
+    const content = `${hash.digest('hex')}-${Math.floor(mtime.getTime() / 1000)}${isProgram ? 'x' : ''}`;
+    const present = copies.nameOf(content);
+    if (present !== null) return join(this.#folder, present);
+    const room = copies.makeRoom(toolNumber, this.#mostCopies);
+    if (room === null) return null;
+    for (const name of room) await rm(join(this.#folder, name), { force: true });
+    const kept = join(this.#folder, `${content}~${toolNumber}`);
     const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
     await copyFile(file, half);
     await utimes(half, mtime, mtime);
     await chmod(half, isProgram ? 0o555 : 0o444);
     await rename(half, kept);
+    copies.add(basename(kept));
     return kept;
   }
 
@@ -113,6 +130,67 @@ export class SharedFiles {
     // If `file` is already a link to the copy, rename does nothing and leaves the new link: see rename(2).
     await rm(half, { force: true });
   }
+}
+
+/**
+ * The names of the copies in `shared`. A name says the content, the time and the mode of the file, and after `~` the number
+ * of the tool that was the first to share the file. Servers before this rule made names without a number.
+ */
+class Copies {
+  readonly #names = new Map<string, string>();
+  readonly #ofTools = new Map<string, Set<string>>();
+  /** How many copies are being made. */
+  #coming = 0;
+
+  constructor(names: readonly string[]) {
+    for (const name of names) if (!name.startsWith(HALF)) this.#put(name);
+  }
+
+  /** The name of the copy with this content. Null if there is none. */
+  nameOf(content: string): string | null {
+    return this.#names.get(content) ?? null;
+  }
+
+  /**
+   * Makes room for one more copy of a tool. `add` must follow.
+   *
+   * @returns the names of copies to delete. Null if there is no room and no other tool has more copies than this tool.
+   */
+  makeRoom(toolNumber: number, most: number): string[] | null {
+    const removed: string[] = [];
+    while (this.#names.size + this.#coming >= most) {
+      const own = this.#ofTools.get(String(toolNumber))?.size ?? 0;
+      let largest = new Set<string>();
+      for (const names of this.#ofTools.values()) if (names.size > largest.size) largest = names;
+      const [name] = largest;
+      // Otherwise two tools with equally many copies would take copies from each other again and again.
+      if (name === undefined || own + 1 > largest.size - 1) break;
+      removed.push(name);
+      largest.delete(name);
+      this.#names.delete(contentOf(name));
+    }
+    if (removed.length === 0 && this.#names.size + this.#coming >= most) return null;
+    this.#coming += 1;
+    return removed;
+  }
+
+  add(name: string): void {
+    this.#coming -= 1;
+    this.#put(name);
+  }
+
+  #put(name: string): void {
+    const [, tool = ''] = name.split('~');
+    // Two builds at the same time may have made two copies.
+    if (this.#names.has(contentOf(name))) return;
+    this.#names.set(contentOf(name), name);
+    const names = this.#ofTools.get(tool) ?? new Set();
+    this.#ofTools.set(tool, names.add(name));
+  }
+}
+
+function contentOf(name: string): string {
+  return name.split('~', 1)[0] ?? '';
 }
 
 /** One file or folder of a layer. */

@@ -49,6 +49,9 @@ class Data implements AsyncDisposable {
   }
 }
 
+/** What `share` gets for the first build of the tool with the number 1. */
+const first = { toolNumber: 1, earlier: null };
+
 const inode = async (...path: string[]) => (await stat(join(...path))).ino;
 
 test('equal files of two layers are one file on the disk, which nobody may write', async () => {
@@ -58,8 +61,8 @@ test('equal files of two layers are one file on the disk, which nobody may write
   const one = await data.layer('one', files);
   const other = await data.layer('other', { ...files, 'lib/own.py': 'module of one tool' });
   await symlink('python', join(other, 'bin/python3'));
-  await shared.share(one, null);
-  await shared.share(other, null);
+  await shared.share(one, first);
+  await shared.share(other, first);
   for (const path of Object.keys(files)) assert.equal(await inode(one, path), await inode(other, path), path);
   assert.equal((await stat(join(other, 'bin/python'))).mode & 0o777, 0o555);
   assert.equal((await stat(join(other, 'lib/os.py'))).mode & 0o777, 0o444);
@@ -74,8 +77,8 @@ test('files of two layers that differ in content, time or the right to run stay 
   const other = await data.layer('other', { a: 'TEXT', b: 'text', c: 'text' });
   await utimes(join(other, 'b'), 2000, 2000);
   await chmod(join(other, 'c'), 0o755);
-  await shared.share(one, null);
-  await shared.share(other, null);
+  await shared.share(one, first);
+  await shared.share(other, first);
   for (const path of ['a', 'b', 'c']) assert.notEqual(await inode(one, path), await inode(other, path), path);
   assert.equal(await readFile(join(other, 'a'), 'utf8'), 'TEXT');
 });
@@ -84,10 +87,10 @@ test('the next build of a tool shares the files of its last build again', async 
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const before = await data.layer('before', { a: 'text', b: 'old' });
-  await shared.share(before, null);
+  await shared.share(before, first);
   const after = await data.layer('after', { a: 'text', b: 'new text' });
   await chmod(join(after, 'a'), 0o444);
-  await shared.share(after, before);
+  await shared.share(after, { toolNumber: 1, earlier: before });
   assert.equal(await inode(after, 'a'), await inode(before, 'a'));
   assert.equal(await readFile(join(after, 'b'), 'utf8'), 'new text');
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
@@ -104,8 +107,8 @@ test('shared files that no artifact has any more are removed', async () => {
   const shared = new SharedFiles(data.folder);
   const one = await data.layer('one', { a: '1', b: '2' });
   const other = await data.layer('other', { a: '1' });
-  await shared.share(one, null);
-  await shared.share(other, null);
+  await shared.share(one, first);
+  await shared.share(other, first);
   await rm(one, { recursive: true });
   await shared.sweep();
   assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
@@ -119,12 +122,33 @@ test('threat 60: a file of 3 GiB and a layer of 20,001 files are not shared, so 
   const shared = new SharedFiles(data.folder);
   const one = await data.layer('one', { small: 'text', large: '' });
   await truncate(join(one, 'large'), 3 * 1024 ** 3);
-  await shared.share(one, null);
+  await shared.share(one, first);
   assert.equal((await stat(join(one, 'large'))).nlink, 1);
   assert.equal((await stat(join(one, 'small'))).nlink, 2);
   const many = Array.from({ length: 20_001 }, (_, index) => [`f${index}`, `${index}`]);
-  await shared.share(await data.layer('many', Object.fromEntries(many)), null);
+  await shared.share(await data.layer('many', Object.fromEntries(many)), first);
   assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
+});
+
+test('threat 60: if one tool has filled the folder of shared files, files of other tools are shared in place of its own', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder, 12);
+  const filesOf = (name: string, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`f${index}`, `${name} ${index}`]));
+  const linksOf = async (layer: string, files: object) =>
+    Promise.all(Object.keys(files).map(async (name) => (await stat(join(layer, name))).nlink));
+  const greedy = await data.layer('greedy', filesOf('greedy', 20));
+  await shared.share(greedy, first);
+  const files = filesOf('python', 4);
+  const one = await data.layer('one', files);
+  await shared.share(one, { toolNumber: 2, earlier: null });
+  const other = await data.layer('other', files);
+  await shared.share(other, { toolNumber: 3, earlier: null });
+  assert.deepEqual(await linksOf(other, files), [3, 3, 3, 3]);
+  await shared.share(await data.layer('more', filesOf('more', 20)), first);
+  assert.deepEqual(await linksOf(one, files), [3, 3, 3, 3]);
+  assert.equal((await readdir(join(data.folder, 'shared'))).length, 12);
+  assert.equal(await readFile(join(greedy, 'f7'), 'utf8'), 'greedy 7');
 });
 
 test('threat 39: a link in the earlier layer of a tool does not give the tool a file of another tool', async () => {
@@ -138,7 +162,7 @@ test('threat 39: a link in the earlier layer of a tool does not give the tool a 
   const linked = join(data.folder, 'linked');
   await symlink(victim, linked);
   for (const earlier of [before, linked]) {
-    await new SharedFiles(data.folder).share(after, earlier);
+    await new SharedFiles(data.folder).share(after, { toolNumber: 1, earlier });
     assert.equal(await readFile(join(after, 'lib/secret'), 'utf8'), 'sixteen letters!');
     assert.notEqual(await inode(after, 'lib/secret'), await inode(victim, 'lib/secret'));
   }
@@ -152,7 +176,7 @@ for i in range(14): os.mkdir('x' * 240); os.chdir('x' * 240)
 for i in range(30000): os.close(os.open(str(i), os.O_CREAT))`;
   await execa('python3', ['-c', script], { cwd: data.folder });
   const before = process.resourceUsage().maxRSS;
-  await new SharedFiles(data.folder).share(join(data.folder, 'deep'), null);
+  await new SharedFiles(data.folder).share(join(data.folder, 'deep'), first);
   const grownKilobytes = process.resourceUsage().maxRSS - before;
   assert.ok(grownKilobytes < 48 * 1024, `${grownKilobytes} kB`);
 });
@@ -165,7 +189,7 @@ open(b'\\xff', 'w').close()
 for i in range(60): os.mkdir('x' * 100); os.chdir('x' * 100)
 open('deep', 'w').close()`;
   await execa('python3', ['-c', script], { cwd: layer });
-  await new SharedFiles(data.folder).share(layer, null);
+  await new SharedFiles(data.folder).share(layer, first);
   assert.equal((await stat(join(layer, 'a'))).nlink, 2);
   await removeTree(layer);
 });
