@@ -1,11 +1,10 @@
 import { writeFile } from 'node:fs/promises';
-import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { inPieces, outputTime } from '../../core/fair-share/time-shares.ts';
 import { fromStatus } from '../../sandbox/sandbox.ts';
 import { makeFolder } from '../folders.ts';
 import { OutputLines } from '../output-lines.ts';
-import { MAX_TOML_BYTES, readPlainFile, readStart } from '../source/safe-files.ts';
+import { readStart, readTomlFile } from '../source/safe-files.ts';
 import type { BuildContext } from './build-context.ts';
 import { type Candidate, type PlanSections, type ResolvedPlan, resolvePlan } from './build-plan.ts';
 import { runStep, type StepEnd } from './buildpack-step.ts';
@@ -204,8 +203,8 @@ async function readDetected(
   if (exit.code === FAIL) return { result: 'fail', alternatives: [], lines, end };
   if (exit.code !== PASS) return { result: 'error', alternatives: [], lines, end };
   try {
-    const text = await readPlainFile(scratch, ['detected', name, 'plan.toml'], MAX_TOML_BYTES);
-    const { or, ...own } = planFile.parse(parse(text ?? ''));
+    const { content } = await readTomlFile(scratch, ['detected', name, 'plan.toml']);
+    const { or, ...own } = planFile.parse(content);
     const alternatives = [own, ...or].map(({ provides, requires }) => ({
       provides: provides.map((provide) => provide.name),
       requires,

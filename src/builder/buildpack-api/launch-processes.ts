@@ -1,8 +1,7 @@
-import { parse } from 'smol-toml';
 import { z } from 'zod';
 import type { Process } from '../../core/types.ts';
 import { brokenBuildpack } from '../build-failures.ts';
-import { MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
+import { readTomlFile } from '../source/safe-files.ts';
 import { escapeId } from './layer-environment.ts';
 
 const launchFile = z.object({
@@ -78,8 +77,8 @@ async function readOutput<Schema extends z.ZodType>(
   schema: Schema,
 ): Promise<z.output<Schema>> {
   try {
-    const text = await readPlainFile(root, [escapeId(buildpack), file], MAX_TOML_BYTES);
-    return schema.parse(parse(text ?? ''));
+    const { content } = await readTomlFile(root, [escapeId(buildpack), file]);
+    return schema.parse(content);
   } catch (cause) {
     if (cause instanceof RangeError) throw brokenBuildpack(buildpack, `its ${cause.message}`, { cause });
     const colonAndProblem = cause instanceof z.ZodError ? `: ${firstOf(cause)}` : '';

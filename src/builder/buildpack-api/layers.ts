@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { parse, stringify } from 'smol-toml';
+import { stringify } from 'smol-toml';
 import { z } from 'zod';
 import { brokenBuildpack } from '../build-failures.ts';
-import { isPlainFolder, listPlainFolder, MAX_TOML_BYTES, readPlainFile } from '../source/safe-files.ts';
+import { isPlainFolder, listPlainFolder, readTomlFile } from '../source/safe-files.ts';
 import { escapeId } from './layer-environment.ts';
 
 /** A layer, as `NAME.toml` describes it. */
@@ -50,12 +50,12 @@ const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'st
 export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
   const folder = escapeId(buildpack);
   const layers: Layer[] = [];
-  let length = 0;
+  let total = 0;
   for (const { name: file, isFile } of await entriesOf(root, buildpack)) {
     if (!isFile || !file.endsWith('.toml') || notLayers.has(file)) continue;
-    const { types, metadata, text } = await readLayerFile(root, buildpack, file);
-    length += text.length;
-    if (length > MAX_BYTES) throw brokenBuildpack(buildpack, 'its layer files are too large together');
+    const { types, metadata, length } = await readLayerFile(root, buildpack, file);
+    total += length;
+    if (total > MAX_BYTES) throw brokenBuildpack(buildpack, 'its layer files are too large together');
     const name = file.slice(0, -'.toml'.length);
     if (layers.length === MAX_LAYERS)
       throw brokenBuildpack(buildpack, `it has more than ${MAX_LAYERS} layers`);
@@ -86,13 +86,13 @@ async function entriesOf(root: string, buildpack: string) {
 
 async function readLayerFile(root: string, buildpack: string, file: string) {
   try {
-    const text = (await readPlainFile(root, [escapeId(buildpack), file], MAX_TOML_BYTES)) ?? '';
-    const content = parse(text);
+    const { content, length } = await readTomlFile(root, [escapeId(buildpack), file]);
     if (['launch', 'build', 'cache'].some((key) => key in content)) {
       throw new TypeError('the launch, cache and build flags belong in the types table');
     }
-    return { ...layerFile.parse(content), text };
+    return { ...layerFile.parse(content), length };
   } catch (cause) {
+    if (cause instanceof RangeError) throw brokenBuildpack(buildpack, `its ${cause.message}`, { cause });
     throw brokenBuildpack(buildpack, `its layer file ${file} cannot be read`, { cause });
   }
 }

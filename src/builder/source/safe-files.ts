@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, opendir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parse, type TomlTable } from 'smol-toml';
 import { systemCode } from '../../core/errors.ts';
 
 /** A larger file is not read, unless the caller gives another limit. */
@@ -11,6 +12,12 @@ const MAX_FILE_BYTES = 1024 * 1024;
  * alternatives of a build plan in it, would block the server.
  */
 export const MAX_TOML_BYTES = 64 * 1024;
+
+/**
+ * TOML with tables nested more deeply is refused. One key with dots can make thousands of tables inside each other, and
+ * functions that call themselves for each table then run out of stack.
+ */
+const MAX_TOML_DEPTH = 20;
 
 /** A folder with more entries is refused. A buildpack makes far fewer layers and environment variables. */
 const MAX_ENTRIES = 5000;
@@ -34,6 +41,31 @@ export async function readPlainFile(
   const { size } = await file.stat();
   if (size > maxBytes) throw new RangeError(`${parts.at(-1)} is larger than ${maxBytes} bytes`);
   return await file.readFile('utf8');
+}
+
+/**
+ * Reads a TOML file that a buildpack wrote, as `readPlainFile` does. A missing file counts as empty.
+ *
+ * @returns the content, and the length of the text.
+ * @throws RangeError if the file is too large or its tables are nested too deeply; TomlError if it is not valid TOML.
+ */
+export async function readTomlFile(
+  root: string,
+  parts: readonly string[],
+): Promise<{ content: TomlTable; length: number }> {
+  const text = (await readPlainFile(root, parts, MAX_TOML_BYTES)) ?? '';
+  const content = parse(text);
+  let level: unknown[] = [content];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_TOML_DEPTH)
+      throw new RangeError(`${parts.at(-1)} has tables inside each other, more than ${MAX_TOML_DEPTH} deep`);
+    level = level.flatMap((value) => Object.values(value as object)).filter(isTableOrArray);
+  }
+  return { content, length: text.length };
+}
+
+function isTableOrArray(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !(value instanceof Date);
 }
 
 /**

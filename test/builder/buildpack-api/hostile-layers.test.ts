@@ -94,6 +94,21 @@ test('threat 60: a layer file with 20,000 keys is refused, because the server wo
   await assert.rejects(readLayers(folder, 'test/x'), { code: 'BUILD_FAILED', message: /l\.toml/ });
 });
 
+test('threat 60: TOML of a buildpack with a key of 20,000 parts fails the build with the name of the file', async () => {
+  const folder = await newFolder('test_x');
+  const nested = `${'a.'.repeat(20_000)}a = 1\n`;
+  await writeFile(join(folder, 'test_x', 'l.toml'), `[metadata]\n${nested}`);
+  await assert.rejects(readLayers(folder, 'test/x'), {
+    code: 'BUILD_FAILED',
+    message: /its l\.toml has tables inside each other, more than 20 deep$/,
+  });
+  await writeFile(join(folder, 'test_x', 'launch.toml'), nested);
+  await assert.rejects(readProcesses(folder, 'test/x'), {
+    code: 'BUILD_FAILED',
+    message: /its launch\.toml has tables inside each other, more than 20 deep$/,
+  });
+});
+
 test('threat 60: a launch.toml with thousands of processes is refused, with a short message', async () => {
   const folder = await newFolder('test_x');
   const launch = join(folder, 'test_x', 'launch.toml');
