@@ -95,7 +95,8 @@ test('a buildpack of the repository that has the id of a buildpack of the server
   });
   await assert.rejects(builder.build(source.folder), {
     code: 'BAD_BUILDPACK',
-    message: /id toolforge\/procfile, but this server has a buildpack of this id$/,
+    message:
+      /^the file project\.toml names a buildpack with the id toolforge\/procfile, but this server has a buildpack of this id$/,
   });
 });
 
@@ -169,17 +170,17 @@ for (const { name, files, says } of [
   {
     name: 'is in a folder that does not exist',
     files: named('./nothing'),
-    says: /^there is no folder nothing, or a part of this path/,
+    says: /^the file project\.toml names the buildpack \.\/nothing \(line 2\), but there is no folder nothing, or a part of this path/,
   },
   {
     name: 'has no buildpack.toml',
     files: { 'ci/greeter/buildpack.toml': null },
-    says: /^there is no file ci\/greeter\/buildpack\.toml$/,
+    says: /^the file project\.toml names the buildpack \.\/ci\/greeter \(line 2\), but there is no file ci\/greeter\/buildpack\.toml$/,
   },
   {
     name: 'has a version of the Buildpack API that is not supported',
     files: { 'ci/greeter/buildpack.toml': ABOUT.replace('0.11', '0.2') },
-    says: /^ci\/greeter\/buildpack\.toml cannot be used: the Buildpack API must be 0\.8 to 0\.12/,
+    says: /, but ci\/greeter\/buildpack\.toml cannot be used: the Buildpack API must be 0\.8 to 0\.12/,
   },
   {
     name: 'has no id',
@@ -204,12 +205,12 @@ for (const { name, files, says } of [
   {
     name: 'has a buildpack.toml that is not TOML',
     files: { 'ci/greeter/buildpack.toml': `${ABOUT}x =\n` },
-    says: /^ci\/greeter\/buildpack\.toml is not valid TOML \(line 5: /,
+    says: /, but ci\/greeter\/buildpack\.toml is not valid TOML \(line 5: /,
   },
   {
     name: 'has a buildpack.toml of 70 kB',
     files: { 'ci/greeter/buildpack.toml': `${ABOUT}${'#'.repeat(70_000)}` },
-    says: /^ci\/greeter\/buildpack\.toml is larger than 65536 bytes$/,
+    says: /, but ci\/greeter\/buildpack\.toml is larger than 65536 bytes$/,
   },
   {
     name: 'has no bin/detect',
@@ -219,7 +220,7 @@ for (const { name, files, says } of [
   {
     name: 'has a bin/build that is not executable',
     files: { 'ci/greeter/bin/build': 'exit 0\n' },
-    says: /^the file ci\/greeter\/bin\/build is not executable$/,
+    says: /, but the file ci\/greeter\/bin\/build is not executable$/,
   },
 ] as const) {
   test(`a buildpack in project.toml is refused if it ${name}`, async () => {
@@ -276,7 +277,7 @@ test('a symbolic link to a buildpack, or to a buildpack.toml, outside of the rep
     join(other.folder, 'ci/linked/buildpack.toml'),
   );
   await assert.rejects(readOwnBuildpacks(other.folder), {
-    message: /^there is no file ci\/linked\/buildpack\.toml$/,
+    message: /, but there is no file ci\/linked\/buildpack\.toml$/,
   });
 });
 

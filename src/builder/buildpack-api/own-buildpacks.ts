@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { DeployError } from '../../core/errors.ts';
 import { MAX_PROJECT_BYTES } from '../source/project-toml.ts';
 import { hasEntry, readPlainFile } from '../source/safe-files.ts';
+import { shown } from '../source/yaml/settings-file.ts';
 import { type DescribedBuildpack, readBuildpackFolder } from './buildpack-folder.ts';
 import type { BuildpackStore } from './buildpack-store.ts';
 
@@ -64,13 +65,14 @@ type Entry = z.output<typeof entries>[number];
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */
 export async function readOwnBuildpacks(source: string): Promise<OwnBuildpacks> {
-  const { io, build } = await readDescriptor(source);
+  const text = await readText(source);
+  const { io, build } = readDescriptor(text);
   const { pre, group, post } = io.buildpacks;
   const others: string[] = [];
   const [first, beforeProcfile, last] = [
-    await ownOf(source, pre.group, others),
-    await ownOf(source, [...group, ...build.buildpacks], others),
-    await ownOf(source, post.group, others),
+    await ownOf({ source, text }, pre.group, others),
+    await ownOf({ source, text }, [...group, ...build.buildpacks], others),
+    await ownOf({ source, text }, post.group, others),
   ];
   const own = { first, beforeProcfile, last, warnings: others.length === 0 ? [] : [withoutEffect(others)] };
   const ids = ownIds(own);
@@ -127,7 +129,11 @@ export function withOwnBuildpacks(store: BuildpackStore, own: OwnBuildpacks): Bu
  *
  * @param others - The function adds to this list the names of the buildpacks that are not in the repository.
  */
-async function ownOf(source: string, list: readonly Entry[], others: string[]): Promise<OwnBuildpack[]> {
+async function ownOf(
+  { source, text }: { readonly source: string; readonly text: string },
+  list: readonly Entry[],
+  others: string[],
+): Promise<OwnBuildpack[]> {
   const own: OwnBuildpack[] = [];
   for (const entry of list) {
     const path = await pathOf(source, entry);
@@ -141,20 +147,42 @@ async function ownOf(source: string, list: readonly Entry[], others: string[]): 
         'Put several steps into one buildpack.',
       );
     const parts = path === '' ? [] : path.split('/');
-    own.push({ ...(await readBuildpackFolder(source, parts, path === '' ? '.' : path)), path });
+    const described = await readBuildpackFolder(source, parts, path === '' ? '.' : path).catch(
+      (error: unknown) => {
+        throw error instanceof DeployError ? namedBy(text, entry, error) : error;
+      },
+    );
+    own.push({ ...described, path });
   }
   return own;
 }
 
-async function readDescriptor(source: string): Promise<z.output<typeof descriptor>> {
-  const text = await readPlainFile(source, [FILE], MAX_PROJECT_BYTES).catch((error: unknown) => {
+/** Adds to the error of a buildpack's folder where project.toml names the buildpack. */
+function namedBy(text: string, { uri = '' }: Entry, error: DeployError): DeployError {
+  const values = [`"${uri}"`, `'${uri}'`];
+  const index = text
+    .split('\n')
+    .findIndex((line) => /^[^#]*\buri\s*=/.test(line) && values.some((value) => line.includes(value)));
+  const where = index < 0 ? '' : ` (line ${index + 1})`;
+  const message = `the file ${FILE} names the buildpack ${shown(uri)}${where}, but ${error.message}`;
+  return new DeployError(error.code, message, error.hint, { cause: error });
+}
+
+/** Returns the text of project.toml. Empty if there is no such file. */
+async function readText(source: string): Promise<string> {
+  try {
+    return (await readPlainFile(source, [FILE], MAX_PROJECT_BYTES)) ?? '';
+  } catch (error) {
     throw error instanceof RangeError
       ? unusable(`is larger than ${MAX_PROJECT_BYTES} bytes`, 'Remove what it does not need.')
       : error;
-  });
+  }
+}
+
+function readDescriptor(text: string): z.output<typeof descriptor> {
   let content: unknown;
   try {
-    content = parse((text ?? '').replace(/^\uFEFF/, ''));
+    content = parse(text.replace(/^\uFEFF/, ''));
   } catch {
     // `readProjectToml` warns about a file that is not valid TOML.
     content = {};
@@ -209,7 +237,7 @@ function withoutEffect(names: readonly string[]): string {
 function idTaken(id: string): DeployError {
   return new DeployError(
     'BAD_BUILDPACK',
-    `the repository has a buildpack with the id ${id}, but this server has a buildpack of this id`,
+    `the file ${FILE} names a buildpack with the id ${id}, but this server has a buildpack of this id`,
     'Choose another id in its buildpack.toml.',
   );
 }
