@@ -73,6 +73,11 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
   // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
+  if (sandbox.mode === 'isolated' && sandbox.whyNoChanges !== null)
+    log.warn(
+      { data: config.data, reason: sandbox.whyNoChanges },
+      'tools cannot write to the folders of their releases, because this machine cannot make overlays there',
+    );
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
   // A user directory that cannot be read is reported elsewhere.
   else if ((await countPeople().catch(() => 1)) !== 1)

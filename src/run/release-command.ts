@@ -10,12 +10,17 @@ const KEPT_LINES = 60;
 /**
  * Tells the push that the release command starts, runs the command, and throws an error if it failed.
  *
+ * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
  * @param run - Runs the release command to its end, and calls `tell` with each line of its output, config vars masked.
  * @throws DeployError `RELEASE_FAILED`; what `run` throws.
  * @see https://devcenter.heroku.com/articles/release-phase
  */
 export async function runReleaseCommand(
-  { progress, memoryBytes }: { readonly progress: Progress; readonly memoryBytes: number },
+  {
+    progress,
+    memoryBytes,
+    isFolderReadOnly = false,
+  }: { readonly progress: Progress; readonly memoryBytes: number; readonly isFolderReadOnly?: boolean },
   run: (tell: (line: string) => void) => Promise<Exit>,
 ): Promise<void> {
   progress.step('Running the release command');
@@ -32,7 +37,7 @@ export async function runReleaseCommand(
   throw new DeployError(
     'RELEASE_FAILED',
     error === null ? words : `${words}: ${error}`,
-    (error === null ? null : errorHint(error)) ?? hint(exit),
+    (error === null ? null : errorHint(error, isFolderReadOnly)) ?? hint(exit),
   );
 }
 

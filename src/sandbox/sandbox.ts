@@ -93,6 +93,8 @@ export interface Sandbox {
    * In the mode `trusted`, commands run without isolation and see real paths, so the mode suits one trusted user only.
    */
   readonly mode: 'isolated' | 'trusted';
+  /** Why `Mount.writesTo` has no effect here, so that a tool cannot write to the folder of its release. Null if it has. */
+  readonly whyNoChanges: string | null;
   /**
    * Returns the path at which a command sees a mounted folder: the mount's `target`, or its `source` without isolation.
    */

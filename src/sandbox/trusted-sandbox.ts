@@ -37,6 +37,7 @@ export interface TrustedOptions {
  */
 export class TrustedSandbox implements Sandbox {
   readonly mode = 'trusted';
+  readonly whyNoChanges = 'tools are not isolated';
   readonly #options: TrustedOptions;
 
   constructor(options: TrustedOptions) {

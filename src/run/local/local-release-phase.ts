@@ -20,7 +20,8 @@ export async function runReleasePhase(
   const whole = AbortSignal.any([signal, limit]);
   whole.throwIfAborted();
   const mask = await masking(start.release.configVars);
-  await runReleaseCommand({ progress, memoryBytes }, async (tell) => {
+  const isFolderReadOnly = parts.sandbox.whyNoChanges !== null;
+  await runReleaseCommand({ progress, memoryBytes, isFolderReadOnly }, async (tell) => {
     const onChanged = (names: readonly string[]) => progress.line(mask(notKept(names)));
     const running = await startRun({ ...start, onLine: limitedOutput(tell), onChanged }, parts);
     using _killing = addAbortListener(whole, () => running.process.kill());

@@ -197,8 +197,16 @@ export class LocalRollout {
     const lastLines = await attempt.lastLines();
     for (const line of lastLines) progress.line(outputOf(process.name, line));
     if (attempt.kind === 'timed-out') return notHealthy(attempt.seen, attempt.waitedMs);
-    const { run_memory } = this.#options.parts.config;
-    return crashed(process, { release: this.release, exit: attempt.exit, run_memory, lastLines });
+    const { config, sandbox } = this.#options.parts;
+    const isFolderReadOnly = sandbox.whyNoChanges !== null;
+    const { run_memory } = config;
+    return crashed(process, {
+      release: this.release,
+      exit: attempt.exit,
+      run_memory,
+      lastLines,
+      isFolderReadOnly,
+    });
   }
 }
 

@@ -38,8 +38,12 @@ export function lastError(lines: readonly string[]): string | null {
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
 }
 
-/** A sentence that says what to do about an error. Null if this function knows no advice for the error. */
-export function errorHint(error: string): string | null {
+/**
+ * A sentence that says what to do about an error. Null if this function knows no advice for the error.
+ *
+ * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
+ */
+export function errorHint(error: string, isFolderReadOnly = false): string | null {
   const python = /No module named '?([\w.]+)/.exec(error)?.[1]?.split('.')[0];
   if (python !== undefined)
     return `Add the package that has the module ${python} to the requirements, or correct the name, and push again.`;
@@ -52,7 +56,7 @@ export function errorHint(error: string): string | null {
   if (library !== undefined)
     return `Name the Debian package that has ${library} in an Aptfile, and push again.`;
   if (READ_ONLY.test(error))
-    return 'A running tool cannot write there. It can write to /tmp and to its home folder, which are empty at each start. Let it write to one of them, or keep its data in a database, and push again.';
+    return `${isFolderReadOnly ? 'On this server, a running tool cannot write to /workspace, the folder of its release.' : 'A running tool cannot write there.'} It can write to /tmp and to its home folder, which are empty at each start. Let it write to one of them, or keep its data in a database, and push again.`;
   const file = MISSING_FILE.exec(error)?.[1];
   if (file !== undefined)
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;

@@ -46,6 +46,7 @@ export function outputOf(name: string, line: string): string {
  * last lines of its output name an error, the message quotes this error.
  *
  * @param lastLines - The last output of the process, with config vars masked.
+ * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
  */
 export function crashed(
   { name, type }: Named,
@@ -54,11 +55,13 @@ export function crashed(
     exit,
     run_memory,
     lastLines,
+    isFolderReadOnly = false,
   }: {
     readonly release: Release;
     readonly exit: Exit;
     readonly run_memory: number;
     readonly lastLines: readonly string[];
+    readonly isFolderReadOnly?: boolean;
   },
   hint = exitHint(exit),
 ): DeployError {
@@ -66,7 +69,11 @@ export function crashed(
   const isOwnError = exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory;
   const error = isOwnError ? lastError(lastLines) : null;
   if (error === null) return new DeployError('ROLLOUT_CRASHED', `${name} ${words}`, hint);
-  return new DeployError('ROLLOUT_CRASHED', `${name} ${words}: ${error}`, errorHint(error) ?? hint);
+  return new DeployError(
+    'ROLLOUT_CRASHED',
+    `${name} ${words}: ${error}`,
+    errorHint(error, isFolderReadOnly) ?? hint,
+  );
 }
 
 /** The error of a rollout in which a process did not become healthy in time. */

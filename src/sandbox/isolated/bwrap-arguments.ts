@@ -5,6 +5,7 @@ import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes
 import { resourceLimits } from '../process/resource-limits.ts';
 import type { Mount, SandboxCommand } from '../sandbox.ts';
 import { type HostFiles, treeFiles } from './host-files.ts';
+import { overlayOptions } from './overlay.ts';
 
 export interface Isolation {
   readonly hostFiles: HostFiles;
@@ -129,7 +130,7 @@ const LAY_OVER = `
 how=--ro-bind from=$1
 case "$1$2" in
   *[,:\\\\]*) ;;
-  *) mount -it overlay -o "lowerdir=$1,upperdir=$2/changes,workdir=$2/work,userxattr" overlay "$2/view" </dev/null 2>/dev/null &&
+  *) mount -it overlay -o "${overlayOptions('$1', '$2')}" overlay "$2/view" </dev/null 2>/dev/null &&
     how=--bind from=$2/view ;;
 esac
 target=$3; shift 3; set -- "$how" "$from" "$target" "$@"`;

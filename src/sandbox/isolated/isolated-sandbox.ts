@@ -22,6 +22,7 @@ import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from '../sa
 import { copyFilter } from '../seccomp/filter.ts';
 import { bwrapArguments, secretArguments } from './bwrap-arguments.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
+import { whyNoOverlay } from './overlay.ts';
 
 export interface IsolatedOptions {
   /** The folder for the few files that sandboxes do not share with this machine. Created if it does not exist. */
@@ -47,6 +48,7 @@ const O_CLOEXEC = 0o2000000;
 /** Runs each command in its own file system, process, user and network namespace, by bwrap inside pasta. Linux only. */
 export class IsolatedSandbox implements Sandbox {
   readonly mode = 'isolated';
+  readonly whyNoChanges: string | null;
   readonly #options: IsolatedOptions;
   readonly #hostFiles: HostFiles;
   readonly #fence: Fence;
@@ -55,8 +57,13 @@ export class IsolatedSandbox implements Sandbox {
   readonly #memory: MemoryWatch | null;
   readonly #isRoot = process.getuid?.() === 0;
 
-  private constructor(options: IsolatedOptions, files: HostFiles, fence: Fence, filter: string) {
+  private constructor(
+    options: IsolatedOptions,
+    { files, fence, filter }: { readonly files: HostFiles; readonly fence: Fence; readonly filter: string },
+    whyNoChanges: string | null,
+  ) {
     this.#options = options;
+    this.whyNoChanges = whyNoChanges;
     this.#hostFiles = files;
     this.#fence = fence;
     this.#filter = filter;
@@ -76,7 +83,7 @@ export class IsolatedSandbox implements Sandbox {
       hidden: options.hidden,
     });
     await fence.watch(files.forwarder);
-    return new IsolatedSandbox(options, files, fence, filter);
+    return new IsolatedSandbox(options, { files, fence, filter }, await whyNoOverlay(options.folder));
   }
 
   path(mount: Mount): string {

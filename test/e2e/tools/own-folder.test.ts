@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { chmod, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { noOverlay } from '../../support/overlay.ts';
 import { TestServer } from '../../support/server.ts';
+import { WorkTree, webTool } from '../../support/work-tree.ts';
 import { pushFixture } from './push-fixture.ts';
 
 const withPhp = ['/usr/bin/php', '/usr/bin/composer', '/usr/sbin/apache2'].every((path) => existsSync(path));
@@ -42,4 +47,26 @@ test('a PHP tool can write compiled templates, a cache and a log in its folder s
   assert.equal(await ask(), `compiled ${year}, visit 2, log of 2 lines\n`);
   assert.equal((await server.command('run', tool, 'cache')).stdout, 'config.php in /workspace');
   assert.equal(await ask(), `compiled ${year}, visit 3, log of 3 lines\n`);
+});
+
+test('if no overlay can be made, the log of the server says why at the start, and so does a push whose tool could not write', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'with,comma-'));
+  await chmod(folder, 0o711);
+  try {
+    await using other = await TestServer.start({ TOOLFORGE_PUSH_DATA: join(folder, 'data') });
+    const line = other.lines.find(({ msg }) => msg.startsWith('tools cannot write to the folders of their'));
+    assert.match(String(line?.['reason']), /^the path of the data folder has a comma/);
+    const tree = await WorkTree.create(other, 'http', 'hello');
+    const files = webTool('one');
+    await tree.commit('one', { ...files, 'server.py': `open('cache.txt', 'w')\n${files['server.py']}` });
+    const { exitCode, stderr } = await tree.push();
+    assert.equal(exitCode, 1, stderr);
+    assert.match(stderr, /Read-only file system: 'cache\.txt'/);
+    assert.match(
+      stderr,
+      /On this server, a running tool cannot write to \/workspace, the folder of its release\. It/,
+    );
+  } finally {
+    await removeTree(folder);
+  }
 });

@@ -157,3 +157,9 @@ Node.js v24.1.0`,
     else assert.equal(errorHint(found ?? ''), null);
   });
 }
+
+test('on a server whose tools cannot write to their own folders, the hint about a file that cannot be written says so', () => {
+  const error = "OSError: [Errno 30] Read-only file system: 'cache.txt'";
+  assert.match(errorHint(error) ?? '', /^A running tool cannot write there\. It can write to \/tmp/);
+  assert.match(errorHint(error, true) ?? '', /^On this server, a running tool cannot write to \/workspace,/);
+});
