@@ -1,7 +1,7 @@
 # Runs cargo, and explains its errors. Sourced by bin/build.
 
 export CARGO_HOME=${downloads:-$CNB_LAYERS_DIR/downloads} CARGO_TARGET_DIR=${target:-$CNB_LAYERS_DIR/target} CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
-messages=${TMPDIR:-/tmp}/cargo.json errors=${TMPDIR:-/tmp}/cargo.txt
+messages=${TMPDIR:-/tmp}/cargo.json
 # git reads the usual settings for proxies and certificates.
 if command -v git >/dev/null; then export CARGO_NET_GIT_FETCH_WITH_CLI=true; fi
 # sqlx then reads the queries that `cargo sqlx prepare` has checked, and needs no database.
@@ -11,7 +11,7 @@ if [[ -d .sqlx || -f sqlx-data.json ]]; then export SQLX_OFFLINE=${SQLX_OFFLINE:
 cargo_build() {
   local -a options
   read -ra options <<<"${RUST_CARGO_BUILD_FLAGS:---release}"
-  cargo build --message-format=json-render-diagnostics "${options[@]}" "$@" 2>&1 >"$messages" | tee "$errors" | indent
+  cargo build --message-format=json-render-diagnostics "${options[@]}" "$@" 2>&1 >"$messages" | show
 }
 
 # Prints the paths of the programs that cargo made
@@ -31,7 +31,7 @@ compile() {
     export CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=fallback
   fi
   if ! cargo_build "${options[@]}"; then
-    if ! grep -q 'is not supported by the following package' "$errors"; then explain; fi
+    if ! has_error 'is not supported by the following package'; then explain; fi
     # Packages often ask for a newer compiler than they need.
     if [[ $PATH != "$rustup"/* ]] && rustup_install stable; then
       cargo_build "${options[@]}" || explain
@@ -48,19 +48,19 @@ compile() {
 # explain: adds what to do to the errors of cargo, and ends the build
 explain() {
   local what file='' needs=${needed:-}
-  what=$(sed -nE 's/.*linker `([^`]+)` not found.*/\1/p; s/.*[Ii]s `?(cmake)`? not installed.*/\1/p; s/.*Unable to find (libclang).*/\1-dev/p; s/.*Could not find `(protoc)`.*/\1/p' "$errors" | head -n 1)
-  file=$(sed -nE 's/.*system library `([^`]+)` required by crate `([^`]+)`.*/\2 needs \1.pc/p' "$errors" | head -n 1)
+  what=$(reason 's/.*linker `([^`]+)` not found.*/\1/p; s/.*[Ii]s `?(cmake)`? not installed.*/\1/p; s/.*Unable to find (libclang).*/\1-dev/p; s/.*Could not find `(protoc)`.*/\1/p')
+  file=$(reason 's/.*system library `([^`]+)` required by crate `([^`]+)`.*/\2 needs \1.pc/p')
   if [[ $what == cc ]]; then
     echo " !     Rust needs a linker, which this server does not have: ask its operator to install the Debian package build-essential.$(in_stack 'A linker')"
   elif [[ -n $what ]]; then
     echo " !     $what is missing: write the Debian package ${what/#protoc/protobuf-compiler} into a file Aptfile."
   elif [[ -n $file ]]; then
     echo " !     $file, which is in a Debian package whose name ends in -dev: write the name of this package into a file Aptfile."
-  elif grep -qE 'lock file .* because --locked was passed|lock file .* needs to be updated' "$errors"; then
+  elif has_error 'lock file .* because --locked was passed|lock file .* needs to be updated'; then
     echo " !     Cargo.lock does not match Cargo.toml: run \`cargo update --workspace\`, commit Cargo.lock and push again."
   elif [[ -n $needs ]]; then
     echo " !     ${needs/rustc/Rust}, but this server has Rust $version: run \`cargo update\` with rust-version = \"${version%.*}\" and resolver = \"3\" in Cargo.toml, and commit Cargo.lock."
-  elif grep -qE 'lock file version|edition20|requires rustc|this version of Cargo is older' "$errors"; then
+  elif has_error 'lock file version|edition20|requires rustc|this version of Cargo is older'; then
     echo " !     This tool needs a newer Rust than $version.$(in_stack 'Rust 1.85')"
   fi
   exit 1

@@ -1,0 +1,25 @@
+# Shows the output of a compiler, and finds the reason of a failure in it. Sourced by the buildpacks of languages with a
+# compiler, before their other parts.
+
+errors=${TMPDIR:-/tmp}/compiler.txt
+
+indent() { sed -u 's/^/       /'; }
+
+# show: shows the standard input, and keeps it in $errors for `reason`
+show() { tee "$errors" | indent; }
+
+# reason SCRIPT: prints the first line that a script of `sed -nE` finds in $errors
+reason() { sed -nE "$1" "$errors" | head -n 1; }
+
+# has_error PATTERN: tells whether $errors matches an extended regular expression
+has_error() { grep -qE "$1" "$errors"; }
+
+# keep_folders FOLDER…: makes layers that only the next build gets. A builder keeps a layer only if its file exists. So call
+# this before the compiler starts, and downloads are kept even if the compiler fails. Layers without metadata are kept then.
+keep_folders() {
+  local folder
+  for folder in "$@"; do
+    mkdir -p "$folder"
+    printf '[types]\ncache = true\n' >"$folder.toml"
+  done
+}
