@@ -73,7 +73,7 @@ export function requestedProcesses(
     asked.push({ name: 'web', command: template.command, schedule: null, isPublished: true });
   const published = asked.find(({ isPublished }) => isPublished);
   for (const { name, isOnlyWithPort, isPublished } of asked)
-    if (isOnlyWithPort === true && !isPublished) warn(noPort(name));
+    if (isOnlyWithPort === true && !isPublished) warn(`${noPort([name])}.`);
   const service = serviceOf(published, template.settings);
   const byType = new Map(built.map((process) => [process.type, withReplicas(process, 0)]));
   for (const [type, count] of Object.entries(formation)) {
@@ -190,8 +190,19 @@ function noType({ name, command }: Component, built: readonly Process[]): string
   return `Component ${name}: its command is ${command}. The build has no process type of this name (${known(built)}), so the program ${command} will run.`;
 }
 
-function noPort(name: string): string {
-  return `Component ${name}: its port has no effect here, because web gets the requests, and no component can reach another one.`;
+/**
+ * Says that ports of components have no effect. On Toolforge, the components of a tool reach each other at these ports.
+ * Returns sentences without the last full stop.
+ *
+ * @param names - The components, at least one.
+ */
+export function noPort(names: readonly string[]): string {
+  const shownNames = `${names.slice(0, 10).join(', ')}${names.length > 10 ? ', …' : ''}`;
+  const what =
+    names.length === 1
+      ? `Component ${shownNames}: its port has no effect here`
+      : `Components ${shownNames}: their ports have no effect here`;
+  return `${what}, because only web gets requests. Other components cannot reach http://${names[0]}:PORT. Start programs that need each other in one component, where they reach each other at 127.0.0.1`;
 }
 
 function noFormation(type: string, built: readonly Process[]): string {

@@ -106,7 +106,21 @@ const samples: readonly Sample[] = [
     name: 'a component with a port beside web stays a worker',
     files: { 'toolforge.yaml': 'components:\n  metrics:\n    run: {command: ./metrics, port: 9000}\n' },
     runs: 'metrics=1 web',
-    says: [/^Component metrics: its port has no effect here, because web gets the requests/],
+    says: [
+      /^Component metrics: its port has no effect here, because only web gets requests\. .*127\.0\.0\.1\.$/,
+    ],
+  },
+  {
+    name: 'components that reach each other by their names and ports on Toolforge',
+    files: {
+      'toolforge.yaml':
+        'components:\n  web:\n    run: {command: web, port: 8000, publish: /}\n  api:\n    run:\n      command: ./api\n      port: 5000\n  cache:\n    run: {command: ./cache, port: 6379}\n',
+    },
+    runs: 'api=1 cache=1 web',
+    service: { healthCheckPath: null, port: 8000 },
+    says: [
+      /^Components api, cache: their ports have no effect here, because only web gets requests\. Other components cannot reach http:\/\/api:PORT\. .* at 127\.0\.0\.1 \(line 7\)\.$/,
+    ],
   },
   {
     name: 'an earlier version of the format, with emails and mounts, which have no effect',

@@ -2,7 +2,7 @@ import type { ToolName } from '../../../core/names.ts';
 import { readSchedule } from '../../../core/schedule.ts';
 import type { Schedule, ServiceSettings } from '../../../core/types.ts';
 import { processType } from '../../buildpack-api/launch-processes.ts';
-import type { Component } from '../components.ts';
+import { type Component, noPort } from '../components.ts';
 import { type SettingsFile, shown } from '../yaml/settings-file.ts';
 import {
   isWhole,
@@ -111,6 +111,10 @@ export function readComponents(
     const component = readComponent(yaml, entry, isPublished || isOnlyWithPort, tool);
     return { ...component, isPublished, ...(isOnlyWithPort ? { isOnlyWithPort } : {}) };
   });
+  const unreachable = withPort.filter((entry) => entry !== published && entry !== fallback);
+  const [first] = unreachable;
+  if (first !== undefined)
+    yaml.warn([...first.path, first.spelled('port')], noPort(unreachable.map(({ name }) => name)));
   assertFewScheduled(yaml, components, mostScheduled);
   return components;
 }
@@ -138,6 +142,8 @@ function readComponent(
     const value = run[key] ?? null;
     if (value === null || value === natural) continue;
     const hasEffect = kinds.includes(kind) && (mayGetRequests || !isForRequests);
+    // `readComponents` warns about all ports that nothing can reach.
+    if (!hasEffect && key === 'port' && kind === 'continuous') continue;
     if (!hasEffect) yaml.hasNoEffect(spelled(key), shown(name));
     else if (read !== undefined) {
       const result = read(value);
