@@ -14,8 +14,11 @@ const HEAD_BYTES = 1024;
 const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
-/** Chunks of a body that are smaller than this on average are joined, because each chunk costs time. */
-const SMALL_CHUNK_BYTES = 1024;
+/**
+ * Each chunk costs time and memory. So chunks that are smaller than this on average are joined, and a program that passes
+ * such chunks on waits sooner.
+ */
+export const SMALL_CHUNK_BYTES = 1024;
 
 /** A key that has to wait is checked again after this time at most, because its wait depends on the other keys. */
 const MAX_WAIT_MS = 250;

@@ -1,10 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { execa } from 'execa';
+import { outputOfShell } from '../process/shell.ts';
 import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
-const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 /** The pause after a measurement is this many times its duration, or only once its duration while the disk fills. */
 const REST = 4;
 const BLOCK_BYTES = 512;
@@ -62,15 +61,17 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
  * folder is mounted holds the file open or mapped. All folders must be on one disk. No two may have the same name,
- * because the script knows them only by the last part of their paths.
+ * because the script knows them only by the last part of their paths. Null if this cannot be measured now.
  */
-async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look> {
+async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look | null> {
   const [first] = folders;
   if (first === undefined) return { found: new Map(), isCutShort: false };
   const { dev } = await stat(dirname(first));
   const byName = new Map(folders.map((folder) => [basename(folder), folder]));
   const found = new Map<string, DiskUse>();
-  const lines = await linesOf(SCRIPT, [String(dev), String(seconds), ...wordsFor(folders)]);
+  const output = await outputOfShell(SCRIPT, [String(dev), String(seconds), ...wordsFor(folders)]);
+  if (output === null) return null;
+  const lines = output.split('\n');
   for (const line of lines) {
     const [blocks, entries, name = ''] = line.split(' ');
     const folder = byName.get(name);
@@ -111,29 +112,18 @@ done 2>/dev/null`;
 /**
  * Returns those of `folders` whose processes may hide deleted files from this server, for example in the queue of a
  * socket. The server cannot measure how much disk such files use. Honest programs hide files rarely, or only for a
- * moment.
+ * moment. Empty if this cannot be searched for now.
  */
 export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
   const [first] = folders;
   if (first === undefined) return new Set();
   const { dev } = await stat(dirname(first));
-  const lines = await linesOf(HIDING, [String(dev), ...wordsFor(folders)]);
+  const lines = (await outputOfShell(HIDING, [String(dev), ...wordsFor(folders)]))?.split('\n') ?? [];
   return new Set(folders.filter((folder) => lines.includes(basename(folder))));
 }
 
 function wordsFor(folders: readonly string[]): string[] {
   return folders.flatMap((folder) => ['-e', `/${basename(folder)}/`]);
-}
-
-async function linesOf(script: string, argv: readonly string[]): Promise<string[]> {
-  const { stdout } = await execa('/bin/sh', ['-c', script, 'sh', ...argv], {
-    env: environment,
-    extendEnv: false,
-    stdin: 'ignore',
-    stderr: 'ignore',
-    reject: false,
-  });
-  return stdout.split('\n');
 }
 
 /**

@@ -1,8 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
-import { execa } from 'execa';
+import { outputOfShell } from './shell.ts';
 
-const environment = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 /** The interval at which the free memory is read, which costs almost nothing. */
 const TICK_MS = 100;
 /**
@@ -65,19 +64,22 @@ export class MemoryWatch {
   }
 
   async #weigh(sharedBytes: number): Promise<void> {
-    const children = Map.groupBy(await processes(), ({ parent }) => parent);
+    const all = await processes();
+    if (all === null) return;
+    const children = Map.groupBy(all, ({ parent }) => parent);
     for (const [pid, watched] of this.#watched) {
       const { limitBytes, onOver, sharedAtStart } = watched;
       const family = descendants(pid, children);
       // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
-      const sum = family.reduce((all, { bytes }) => all + bytes, sharedBytes);
+      const sum = family.reduce((total, { bytes }) => total + bytes, sharedBytes);
       if (sum <= limitBytes) continue;
       // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory that
       // this machine has gained since the start counts.
       const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
-      const { bytes, isHiding } = await exactUse(family, { sharedBytes, hiddenBytes });
-      watched.isHiding = isHiding;
-      if (bytes <= limitBytes) continue;
+      const use = await exactUse(family, { sharedBytes, hiddenBytes });
+      if (use === null) continue;
+      watched.isHiding = use.isHiding;
+      if (use.bytes <= limitBytes) continue;
       if (this.#watched.delete(pid)) onOver();
     }
   }
@@ -107,8 +109,11 @@ grep -hsE '^(Pid|PPid|RssAnon|VmSwap|VmPTE):' /proc/[0-9]*/status $leaderless | 
   /kB$/ { bytes += 1024 * $2 }
   END { print pid, parent, bytes }'`;
 
-async function processes(): Promise<ProcessMemory[]> {
-  return (await outputOf(PROCESSES)).split('\n').map((line) => {
+/** Lists all processes. Null if this cannot be done now. */
+async function processes(): Promise<ProcessMemory[] | null> {
+  const output = await outputOfShell(PROCESSES, []);
+  if (output === null) return null;
+  return output.split('\n').map((line) => {
     const [pid = 0, parent = 0, bytes = 0] = line.split(' ').map(Number);
     return { pid, parent, bytes };
   });
@@ -163,24 +168,15 @@ for last; do :; done
  *
  * @param machine - `sharedBytes`: the shared memory of the whole machine. All of it counts if the files in memory of
  * these processes cannot be found in time. `hiddenBytes` counts if files may wait in a socket.
+ * @returns null if this cannot be measured now.
  */
 async function exactUse(
   family: readonly ProcessMemory[],
   { sharedBytes, hiddenBytes }: { readonly sharedBytes: number; readonly hiddenBytes: number },
-): Promise<{ bytes: number; isHiding: boolean }> {
+): Promise<{ bytes: number; isHiding: boolean } | null> {
   const words = [sharedBytes / 1024, hiddenBytes / 1024, ...family.map(({ pid }) => pid)];
-  const [bytes, hiding] = (await outputOf(EXACT, ...words.map(String))).split(' ');
+  const output = await outputOfShell(EXACT, words.map(String));
+  if (output === null) return null;
+  const [bytes, hiding] = output.split(' ');
   return { bytes: Number(bytes), isHiding: hiding !== undefined };
-}
-
-async function outputOf(script: string, ...argv: string[]): Promise<string> {
-  const { stdout } = await execa('/bin/sh', ['-c', script, 'sh', ...argv], {
-    env: environment,
-    extendEnv: false,
-    stdin: 'ignore',
-    stderr: 'ignore',
-    reject: false,
-  });
-  // `stdout` is undefined if the shell could not be started.
-  return stdout ?? '';
 }

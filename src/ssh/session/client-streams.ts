@@ -1,14 +1,13 @@
 import type { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import type { Connection, ServerChannel } from 'ssh2';
+import { SMALL_CHUNK_BYTES } from '../../core/fair-share/paced-reading.ts';
 import { isExchangingKeys, renewWindowOnRead } from '../protocol/ssh2-internals.ts';
 
 /**
  * If the socket holds more unsent bytes than this, writers wait. A client may announce a window of 4 GiB and not read.
  */
 const MAX_IN_SOCKET_BYTES = 1024 * 1024;
-/** Chunks that are smaller than this on average are joined, because each chunk costs time and memory. */
-const SMALL_CHUNK_BYTES = 1024;
 const ERR_PIECE_BYTES = 4096;
 const MAX_ERR_BYTES = 64 * 1024;
 

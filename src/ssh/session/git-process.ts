@@ -4,12 +4,14 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { withPipes } from '../../core/child-pipes.ts';
 import { endFirst } from '../../core/end-first.ts';
+import { SMALL_CHUNK_BYTES } from '../../core/fair-share/paced-reading.ts';
 
 const KEPT_STDERR_BYTES = 8192;
-/** `pump` waits if its target holds more bytes than this. It waits seldom, because a wait costs more than a write. */
+/**
+ * `pump` waits if its target holds more bytes than this. It waits seldom, because a wait costs more than a write. After a
+ * small chunk, it waits as soon as its target is full.
+ */
 const MAX_WAITING_BYTES = 1024 * 1024;
-/** After a chunk smaller than this, `pump` waits as soon as its target is full, because each chunk costs memory. */
-const SMALL_CHUNK_BYTES = 1024;
 
 /** A running git. */
 export interface GitProcess {
