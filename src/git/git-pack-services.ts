@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import { DeployError } from '../core/errors.ts';
@@ -24,8 +25,14 @@ import type { Repositories, RepositorySize } from './repositories.ts';
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
 
-/** How many packs of one person git unpacks at the same time. A small pack can make git use 240 MiB of memory. */
+/** A folder with the programs of git that serve a client. They start git with limits on memory and processor time. */
+const LIMITED_GIT = join(import.meta.dirname, 'limited');
+
+/** How many packs of one person git unpacks at the same time. A small pack can make git use 320 MiB of memory. */
 const MAX_UNPACKING_OF_PERSON = 4;
+
+/** How many bytes of packs may arrive until the free space of the disk is looked at again. */
+const LOOK_BYTES = 16 * 1024 ** 2;
 
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
@@ -83,6 +90,12 @@ export class GitPackServices implements PackServices {
   /** Caches the size of each tool's repository. The end of a push deletes the tool's entry. */
   readonly #sizes = new Map<ToolName, RepositorySize>();
 
+  /** What has arrived for each tool since a time at which no push to the tool was running. */
+  readonly #arriving = new Map<ToolName, { readonly before: number; bytes: number }>();
+  /** Why the disk takes no more, when it was last looked at. Null if it takes more. */
+  #fullDisk: string | null = null;
+  #bytesSinceLook = 0;
+
   /** The tools whose packs will be merged when no push is running. */
   readonly #merging = new Set<ToolName>();
 
@@ -121,6 +134,8 @@ export class GitPackServices implements PackServices {
       this.#options.room.complaint(),
     ]);
     if (size.packs >= MANY_PACKS) this.#mergePacks(tool);
+    this.#fullDisk = fullDisk;
+    if (!this.#arriving.has(tool)) this.#arriving.set(tool, { before: size.bytes, bytes: 0 });
     const id = newId(new Date(), randomBytes(10));
     return new TruthfulPush({
       id,
@@ -141,6 +156,7 @@ export class GitPackServices implements PackServices {
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
       mayUnpack: (received, signal) => this.#mayUnpack(principal.uid, received, signal),
+      arrived: (bytes) => this.#arrived(tool, bytes),
       audit,
       log,
       onGitRefusal: () => void this.#suspects.add(tool),
@@ -168,7 +184,7 @@ export class GitPackServices implements PackServices {
       if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
       const folder = await this.#ensure(tool);
       const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-      return { folder, environment: this.#options.repositories.environment(hiddenRefs, more), close };
+      return { folder, environment: this.#environment(hiddenRefs, more), close };
     } catch (error) {
       close();
       throw error;
@@ -177,7 +193,7 @@ export class GitPackServices implements PackServices {
 
   async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {
     const folder = await this.#ensure(tool);
-    return { folder, environment: this.#options.repositories.environment(this.#receiveSettings()) };
+    return { folder, environment: this.#environment(this.#receiveSettings()) };
   }
 
   /** Returns the running push with this id. Null if it does not run, for example because its git has ended. */
@@ -258,6 +274,27 @@ export class GitPackServices implements PackServices {
     return size;
   }
 
+  /**
+   * Counts bytes of a pack. Returns why the pack must not continue, in one line. Several pushes at the same time may
+   * together add one pack to a repository that is not full yet, not each of them one.
+   */
+  #arrived(tool: ToolName, bytes: number): string | null {
+    this.#bytesSinceLook += bytes;
+    if (this.#bytesSinceLook > LOOK_BYTES) {
+      this.#bytesSinceLook = 0;
+      void this.#options.room.complaint().then((complaint) => {
+        this.#fullDisk = complaint;
+      });
+    }
+    const arriving = this.#arriving.get(tool);
+    if (arriving === undefined) return null;
+    arriving.bytes += bytes;
+    const { maxRepositoryBytes, maxPackBytes } = this.#options;
+    if (arriving.before + arriving.bytes > maxRepositoryBytes + maxPackBytes)
+      return `the pushes to ${tool} that are under way together exceed the limit of the repository, ${mebibytes(maxRepositoryBytes)} (repository_size); push again when the others have ended`;
+    return this.#fullness({ bytes: 0, packs: 0, tags: 0 }, this.#fullDisk);
+  }
+
   #fullness({ bytes, packs }: RepositorySize, fullDisk: string | null): string | null {
     if (fullDisk !== null) return `${fullDisk}; tell the operators, and push again later`;
     if (packs >= MAX_PACKS)
@@ -313,6 +350,7 @@ export class GitPackServices implements PackServices {
     // Every push changes the repository's size: even a push of tags, or a push that is refused late, leaves objects.
     this.#sizes.delete(tool);
     if (left > 0) return;
+    this.#arriving.delete(tool);
     const waiting = this.#whenIdle.get(tool) ?? [];
     this.#whenIdle.delete(tool);
     // The work that waits in `whileIdle` starts git, which blocks this process for milliseconds. With `setImmediate`,
@@ -348,9 +386,15 @@ export class GitPackServices implements PackServices {
       ['receive.hideRefs', `!${parkedRef(id)}`],
       ['receive.hideRefs', `!${parkedFolder(id)}`],
     ];
-    return this.#options.repositories.environment(settings, {
+    return this.#environment(settings, {
       TOOLFORGE_PUSH_ID: id,
       TOOLFORGE_PUSH_SOCKET: this.#options.socketPath,
     });
+  }
+
+  /** The whole environment of a git that serves a client. */
+  #environment(settings: GitSettings, more: Readonly<Record<string, string>> = {}): Record<string, string> {
+    const environment = this.#options.repositories.environment(settings, more);
+    return { ...environment, PATH: `${LIMITED_GIT}:${environment['PATH']}` };
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +18,7 @@ import { parkedRef, type TruthfulPush } from '../../src/git/push/push-session.ts
 import { encodeReport } from '../../src/git/push/report-status.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { alice } from '../support/alice.ts';
-import { packOfFolders } from '../support/delta-packs.ts';
+import { packOfFolders, packOfNestedFolders } from '../support/delta-packs.ts';
 import { until } from '../support/server.ts';
 import { nameOf, wikibot } from '../support/store-records.ts';
 
@@ -264,6 +265,41 @@ test('threat 35: git needs less than 192 MiB of memory for a small pack of folde
   const args = ['receive-pack', '--stateless-rpc', repository];
   const { stdout, stderr } = await gitWithin(192, args, { environment, input });
   assert.match(stdout, /unpack ok\n[0-9a-f]{4}ok refs\/tags\/folders/, stderr);
+});
+
+test('threat 35: a small pack of large folders in one another, which would need 400 MiB of memory, is refused', async () => {
+  const { services } = open('nested', { maxPackBytes: 8 * 1024 ** 2 });
+  const { folder: repository, environment } = await services.receive(push);
+  const { pack, tree } = packOfNestedFolders(100);
+  assert.ok(pack.length < 1024 ** 2);
+  const commands = [{ oldId: zeroId, newId: tree, ref: 'refs/tags/nested' }];
+  const list = { commands, capabilities: new Set(['report-status']), shallow: [], pushOptions: [] };
+  const input = Buffer.concat([encodeCommandList(list), pack]);
+  const options = { env: environment, extendEnv: false, input, reject: false } as const;
+  const { stdout } = await execa('git', ['receive-pack', '--stateless-rpc', repository], options);
+  assert.match(stdout, /ng refs\/tags\/nested missing necessary objects/);
+});
+
+test('threat 37: pushes at the same time may together exceed the limit of a repository by one pack, and one that brings more is refused', async () => {
+  const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: 100_000 });
+  const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
+  const capabilities = new Set(['report-status', 'side-band-64k']);
+  const list = encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] });
+  const sessions = await Promise.all([1, 2, 3].map(() => services.receive(push)));
+  const answers: string[] = [];
+  for (const session of sessions) {
+    session.incoming.resume().write(list);
+    session.incoming.end(randomBytes(150_000));
+    await once(session.incoming, 'end');
+    session.outgoing.end();
+    answers.push(`${await text(session.outgoing)}${session.notice() ?? ''}`);
+  }
+  const refusal = /pushes to wikibot that are under way together exceed the limit of the repository/;
+  assert.deepEqual(
+    answers.map((answer) => refusal.test(answer)),
+    [false, false, true],
+  );
+  for (const session of sessions) session.close();
 });
 
 test('threat 35: git needs less than 96 MiB of memory to pack large files for a clone', async () => {

@@ -19,6 +19,7 @@ export class Incoming extends Transform {
   readonly #decide: (list: CommandList) => Rewritten;
   readonly #refuse: (error: Error) => void;
   readonly #whenMayUnpack: () => Promise<void>;
+  readonly #arrived: (bytes: number) => boolean;
   readonly #maxDiscardBytes: number;
   #mode: 'list' | 'pass' | 'discard' = 'list';
   #discarded = 0;
@@ -28,12 +29,14 @@ export class Incoming extends Transform {
   /**
    * @param decide - Called once, with the client's command list.
    * @param refuse - Called instead if the bytes are not a command list.
+   * @param arrived - Called for each chunk of the pack. If it returns false, git gets no more of the pack.
    * @param whenMayUnpack - Called after an accepted list. git gets the list and the pack when this resolves.
    */
   constructor(options: {
     readonly decide: (list: CommandList) => Rewritten;
     readonly refuse: (error: Error) => void;
     readonly whenMayUnpack: () => Promise<void>;
+    readonly arrived: (bytes: number) => boolean;
     readonly maxDiscardBytes: number;
   }) {
     // In object mode, a reader gets the chunks as they came. In byte mode, they would be copied into one buffer.
@@ -41,14 +44,20 @@ export class Incoming extends Transform {
     this.#decide = options.decide;
     this.#refuse = options.refuse;
     this.#whenMayUnpack = options.whenMayUnpack;
+    this.#arrived = options.arrived;
     this.#maxDiscardBytes = options.maxDiscardBytes;
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     switch (this.#mode) {
       case 'pass':
-        this.#passed += chunk.length;
-        done(null, chunk);
+        if (this.#arrived(chunk.length)) {
+          this.#passed += chunk.length;
+          done(null, chunk);
+        } else {
+          this.#endForGit();
+          done();
+        }
         break;
       case 'discard':
         done(this.#discard(chunk));
@@ -100,8 +109,13 @@ export class Incoming extends Transform {
   }
 
   #startDiscarding(): void {
-    this.#mode = 'discard';
     this.push(flushPacket);
+    this.#endForGit();
+  }
+
+  /** Gives git no more, and drops the rest of what the client sends. */
+  #endForGit(): void {
+    this.#mode = 'discard';
     this.push(null);
     this.#timer = setTimeout(() => this.destroy(tooMuch('took too long')), DISCARD_MS);
     this.#timer.unref();

@@ -58,6 +58,8 @@ export interface PushContext {
    * @throws the signal's reason, if the signal fires before that.
    */
   readonly mayUnpack: (received: Promise<void>, signal: AbortSignal) => Promise<void>;
+  /** Counts bytes that git gets. Returns why git must get no more, in one line. Null if git may get more. */
+  readonly arrived: (bytes: number) => string | null;
   /** Called if git itself refuses the push or one of its refs. */
   readonly onGitRefusal: () => void;
   /** Called when git has ended. May be called more than once, because each call of `close` calls it. */
@@ -115,6 +117,10 @@ export class TruthfulPush implements PushSession {
       decide: (list) => this.#decide(list),
       refuse: (error) => {
         this.#fatal = `this is not a push of git: ${error.message}`;
+      },
+      arrived: (bytes) => {
+        this.#fatal ??= context.arrived(bytes);
+        return this.#fatal === null;
       },
       whenMayUnpack: () => context.mayUnpack(this.#received.promise, this.#closed.signal),
       maxDiscardBytes: context.maxPackBytes,
