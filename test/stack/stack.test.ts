@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { execa } from 'execa';
+import { signal } from '../../src/sandbox/process/process-table.ts';
 import { describeStack } from '../../src/stack/stacks.ts';
 import { isRoot } from '../sandbox/sandbox-bench.ts';
 import { TestServer } from '../support/server.ts';
@@ -76,7 +77,7 @@ describe('a stack that root makes', { skip }, () => {
     const options = { env: server.environment, extendEnv: false, reject: false, stdin: 'ignore' } as const;
     const first = execa(process.execPath, words, { ...options, detached: true });
     first.stdout.on('data', (chunk) => {
-      if (String(chunk).includes('tree for builds')) process.kill(-(first.pid ?? 0), 'SIGKILL');
+      if (String(chunk).includes('tree for builds')) signal(-(first.pid ?? 0), 'SIGKILL');
     });
     const { stdout: begun } = await first;
     for (const line of [

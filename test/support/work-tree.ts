@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
+import { signal } from '../../src/sandbox/process/process-table.ts';
 import { type Run, run, type TestServer } from './server.ts';
 
 export type Files = Readonly<Record<string, string>>;
@@ -32,7 +33,7 @@ export class WorkTree {
   }
 
   /** Like `git`. When `leave` fires, git and its children get the signal, as from a terminal. */
-  async gitUntil(leave: AbortSignal, signal: 'SIGINT' | 'SIGKILL', ...args: string[]): Promise<Run> {
+  async gitUntil(leave: AbortSignal, name: 'SIGINT' | 'SIGKILL', ...args: string[]): Promise<Run> {
     const child = execa('git', args, {
       cwd: this.folder,
       env: this.#server.clientEnvironment,
@@ -41,7 +42,7 @@ export class WorkTree {
       stdin: 'ignore',
       detached: true,
     });
-    const end = () => process.kill(-(child.pid ?? 0), signal);
+    const end = () => signal(-(child.pid ?? 0), name);
     leave.addEventListener('abort', end);
     const { exitCode, stdout, stderr } = await child;
     leave.removeEventListener('abort', end);

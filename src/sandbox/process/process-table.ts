@@ -109,8 +109,13 @@ export function holdersOf(linkEnding: string): number[] {
   );
 }
 
-/** Sends a signal. Does nothing if the process has already ended. */
+/**
+ * Sends a signal to a process, or to a process group if `pid` is negative. Does nothing if it has already ended, and for 0,
+ * 1 and -1: with these, kill(2) means the caller's own group, init, or every process. `cgroup.procs` lists a process of
+ * another PID namespace as 0 (cgroups(7)).
+ */
 export function signal(pid: number, name: NodeJS.Signals): void {
+  if (Math.abs(pid) <= 1) return;
   try {
     process.kill(pid, name);
   } catch {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { endMarked, PROCESS_VARIABLE } from '../../../src/sandbox/process/marked-processes.ts';
+import { signal } from '../../../src/sandbox/process/process-table.ts';
 
 test('threat 60: while the server searches hundreds of processes for leftovers of a sandbox, it stays responsive', {
   skip: process.platform !== 'linux',
@@ -18,6 +19,6 @@ test('threat 60: while the server searches hundreds of processes for leftovers o
   let next = setImmediate(count);
   assert.deepEqual(await endMarked(PROCESS_VARIABLE, 'of nobody'), []);
   clearImmediate(next);
-  process.kill(-(crowd.pid ?? 0), 'SIGKILL');
+  signal(-(crowd.pid ?? 0), 'SIGKILL');
   assert.ok(turns > 5, `${turns} turns`);
 });

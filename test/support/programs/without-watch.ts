@@ -8,7 +8,10 @@ import { argumentsOf, childrenOf } from '../../../src/sandbox/process/process-ta
 const monitors = () => childrenOf(process.pid).filter((pid) => argumentsOf(pid).includes('monitor'));
 
 watchAddresses(() => undefined);
-const [monitor = 0] = monitors();
+// The child begins as a copy of this process, and becomes `ip monitor` a moment later.
+for (let count = 0; count < 100 && monitors().length === 0; count += 1) await wait(100);
+const [monitor] = monitors();
+if (monitor === undefined) throw new Error('no program watches the addresses');
 const taken: number[] = [];
 try {
   for (;;) taken.push(openSync('/dev/null', 'r'));
