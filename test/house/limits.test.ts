@@ -53,6 +53,11 @@ for (const { file, constant, row } of [
     constant: 'MAX_PROCESSES = 200',
     row: /logs kept of the processes of a tool +\| 200 /,
   },
+  {
+    file: 'builder/local/shared-files.ts',
+    constant: 'MAX_COPIES = 100_000',
+    row: /files that tools of one machine share, .* \| 100,000 /,
+  },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE = 8', row: /checked at once +\| 8 / },
   { file: 'auth/login-queue.ts', constant: 'MAX_AT_ONCE_UNKNOWN = 6', row: /not known from .* \| 6 / },
   {
