@@ -183,7 +183,10 @@ export class ServerLease {
   }
 }
 
-/** Runs a call on the Lease. @returns null if the API answers with one of the HTTP status codes in `codes`. */
+/**
+ * Runs a call on the Lease, with retries. @returns null if the API answers with a status in `codes`. @throws the error if
+ * the namespace is missing.
+ */
 async function unless(
   codes: readonly number[],
   action: () => Promise<V1Lease>,

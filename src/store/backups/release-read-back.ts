@@ -61,8 +61,8 @@ export class ReadBack {
   }
 
   /**
-   * Copies those of the tool's newest 100 releases that went live and have no copy. Replaces a torn copy only for the
-   * newest release.
+   * Of the tool's releases that went live, copies those of the newest 100 that have no copy. Replaces a torn copy only for
+   * the newest of them.
    */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));

@@ -128,14 +128,14 @@ export function buildNamespaceUnusable(namespace: string, cause: DeployError): D
 /**
  * The error of a build that does not fit into the quota of the build namespace.
  *
- * @param words - Words such as `finds no room in the quota builds (…)`, which continue `the build`.
- * @param waitedMs - How long the build has waited for room. 0 = it could never fit.
+ * @param noRoom - Words such as `finds no room in the quota builds (…)`, which continue `the build`.
+ * @param limitMs - The part of its time in which the build found no room. 0 = it could never fit.
  */
-export function noRoomForBuilds(words: string, waitedMs: number, cause?: unknown): DeployError {
-  const isTooSmall = waitedMs === 0;
+export function noRoomForBuilds(noRoom: string, limitMs: number, cause?: unknown): DeployError {
+  const isTooSmall = limitMs === 0;
   return new DeployError(
     'BUILD_QUOTA',
-    `the build ${words} of the build namespace${isTooSmall ? ', which is too small for one build' : ` within ${duration(waitedMs)}`}`,
+    `the build ${noRoom} of the build namespace${isTooSmall ? '; this quota is too small for one build' : ` within ${duration(limitMs)}`}`,
     `This is not your tool’s fault: ${isTooSmall ? 'tell the operator' : 'push again later'}. Operators: the quota must have room for concurrent_deployments builds; build_memory, build_cpu and build_disk set how much one build asks for.`,
     cause === undefined ? {} : { cause },
   );
