@@ -112,7 +112,9 @@ function toolAndArgs(command: Command, { positionals }: Words): { tool: ToolName
   const [first, ...args] = positionals;
   if (first === undefined) throw new UsageError(`${command.name} needs the name of a tool.`);
   const tool = toolName(first.replace(/^\//, '').replace(/\.git$/, ''));
-  if (tool === null) throw new UsageError(`“${oneLine(first).slice(0, 80)}” cannot be the name of a tool.`);
+  // If the tool was forgotten, this is the first config var.
+  const word = oneLine(first.replace(/=.*/s, '=…')).slice(0, 80);
+  if (tool === null) throw new UsageError(`“${word}” cannot be the name of a tool.`);
   checkCount(command, args);
   return { tool, args };
 }

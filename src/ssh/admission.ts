@@ -5,9 +5,9 @@ import { networkOf } from '../core/network/ip-address.ts';
 export interface AdmissionLimits {
   /** The longest time from connection to login. */
   readonly graceMs: number;
-  /** The most connections that all addresses together may have at one step of the login. */
+  /** The most connections that all addresses together may have at each step before the login (see `STEPS`). */
   readonly startups: number;
-  /** The most connections that one IPv4 address, or one /64 network of IPv6, may have at one step of the login. */
+  /** The same limit for one IPv4 address, or one /64 network of IPv6. */
   readonly perAddress: number;
   /** The most connections that one person may have after the login. */
   readonly perPerson: number;

@@ -70,6 +70,11 @@ for (const { name, argv, says } of [
     argv: ['ps', '../wikibot'],
     says: /“..\/wikibot” cannot be the name of a tool/,
   },
+  {
+    name: 'a config var without a tool, whose value is not repeated',
+    argv: ['config', 'set', 'SECRET=hunter2'],
+    says: /“SECRET=…” cannot be the name of a tool/,
+  },
   { name: 'an empty name of a tool', argv: ['ps', ''], says: /cannot be the name of a tool/ },
   {
     name: 'a word too many after a command',
@@ -84,7 +89,7 @@ for (const { name, argv, says } of [
   {
     name: 'an unknown command of the family config',
     argv: ['config', 'show', 'wikibot'],
-    says: /There is no command “config show”. There are: config list, config get, config set, config unset\./,
+    says: /There is no command “config show”. There are: config list, config get, config set, config unset, config import, /,
   },
   {
     name: 'a value with a space whose quotes the shell has removed',
@@ -157,6 +162,7 @@ test('threat 83: the audit log has the first 2000 characters of a long command, 
 
 const wordsFor: Record<string, string[]> = {
   'config get': ['NAME'],
+  'config import': ['-'],
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
   run: ['true'],

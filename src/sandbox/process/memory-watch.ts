@@ -164,10 +164,11 @@ for last; do :; done
   }'`;
 
 /**
- * Measures how many bytes the processes of a sandbox use together, and whether files may wait in one of their sockets.
+ * Measures how many bytes the processes of a sandbox use together, and whether files in memory may wait in one of their
+ * sockets.
  *
- * @param machine - `sharedBytes`: the shared memory of the whole machine. All of it counts if the files in memory of
- * these processes cannot be found in time. `hiddenBytes` counts if files may wait in a socket.
+ * @param machine - What counts as their files in memory if these cannot be measured: `sharedBytes`, the shared memory of
+ * the whole machine, if the files cannot be found in time; at least `hiddenBytes`, if some may wait in a socket.
  * @returns null if this cannot be measured now.
  */
 async function exactUse(

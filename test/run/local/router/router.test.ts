@@ -221,7 +221,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('a tool that dies during an answer ends only that request', async () => {
+  test('if a tool dies during an answer, the answer is cut off without an error page, and other tools still answer', async () => {
     const tool = 'half' as ToolName;
     await rollOut(
       bench.runtime,
