@@ -92,7 +92,19 @@ export interface LogQuery {
   /** How many of the newest lines to return, 1 to 10,000. */
   readonly lines: number;
   readonly follow: boolean;
+  /** If set, only lines that match count. */
+  readonly match?: LogMatch;
   readonly signal: AbortSignal;
+}
+
+/** Which lines of a log somebody asks for. A line must fulfil everything that is not null. */
+export interface LogMatch {
+  /** The earliest time of a line, in the form of `LogLine.at`. */
+  readonly since: string | null;
+  /** The latest time of a line, in the same form. */
+  readonly until: string | null;
+  /** A text that the line contains, in the same case. */
+  readonly text: string | null;
 }
 
 /** The terminal of a client. */

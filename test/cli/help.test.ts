@@ -44,11 +44,15 @@ More about one command: ssh -p 2222 alice@127.0.0.1 help COMMAND
 
 test('help COMMAND and COMMAND --help print the same text', async () => {
   using desk = new Desk();
-  const expected = `Usage: npx toolforge-push logs TOOL [-f] [-n LINES] [-p PROCESS] [--build ID] [--json]
+  const expected = `Usage: npx toolforge-push logs TOOL [-f] [-n LINES] [-p PROCESS] [--since TIME] [--until TIME] [--grep TEXT] [--build ID] [--json]
 
 Show the output of a tool, or the log of a deployment.
 -f also shows new lines until you press Ctrl-C. -n: how many lines, 100 by default, at most 10000.
 -p takes a process type (web) or one process (web.1).
+The log goes on over restarts and releases. It also has the output of releases that failed to start.
+--since and --until: a time ago (30m, 2h, 1d) or a time in UTC (2026-11-29, 2026-11-29T18:30). Both include the time itself.
+--grep shows only lines that contain TEXT. TEXT is not a pattern, and upper and lower case differ.
+Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "'no luck'"
 --build takes the id of a build or deployment and shows its log until it ends.
 --json: at, process, text.
 `;

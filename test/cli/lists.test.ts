@@ -262,6 +262,35 @@ test('logs prints each line with its time and process, and asks for the given pr
   ]);
 });
 
+test('logs --since, --until and --grep ask for lines of a time or with a text, and refuse a time that is none', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: 'seen' }];
+  const times = ['--since', '2026-01-01', '--until', '2026-01-01T01:30+01:00'];
+  await desk.type(['logs', 'wikibot', ...times, '--grep', 'a.b (c']);
+  const before = Date.now();
+  await desk.type(['logs', 'wikibot', '-f', '--since', '2h']);
+  const [exact, ago] = desk.runtime.queries.map(({ match }) => match);
+  assert.deepEqual(exact, {
+    since: '2026-01-01T00:00:00.000Z',
+    until: '2026-01-01T00:30:00.000Z',
+    text: 'a.b (c',
+  });
+  const agoMs = before - Date.parse(ago?.since ?? '');
+  assert.ok(Math.abs(agoMs - 2 * 3600_000) < 10_000, `${agoMs}`);
+  for (const wrong of ['yesterday', '2h30m', '2026-02-30', '2026-13-01', '1', '-1d', '9999999999d', '']) {
+    const { status, err } = await desk.type(['logs', 'wikibot', `--since=${wrong}`]);
+    assert.equal(status, 2, wrong);
+    assert.match(err, /--since is a time ago \(30m, 2h or 1d\) or a time in UTC/);
+  }
+  for (const words of [
+    ['-f', '--until', '1h'],
+    ['--since', '1h', '--until', '2h'],
+    ['--build', 'd1', '--grep', 'x'],
+  ])
+    assert.equal((await desk.type(['logs', 'wikibot', ...words])).status, 2, words.join(' '));
+});
+
 test('threat 63: a read token cannot read the output of processes, which may contain config vars', async () => {
   const { desk } = busyDesk();
   using _ = desk;
@@ -302,7 +331,7 @@ test('logs --build takes the id of a deployment or build, but not of another too
   assert.equal(none.err, theirs.err.replace('theirs', 'nobody'));
 });
 
-test('logs -p with an unknown process lists the process types of the live release', async () => {
+test('if no line is shown, logs says whether nothing was printed, nothing matches, or the process is unknown', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.lines = [];
@@ -310,6 +339,8 @@ test('logs -p with an unknown process lists the process types of the live releas
   assert.match(wrong.out, /^v\d+ of wikibot has no process “worker\.1”, .*It has: web\.\n$/);
   const right = await desk.type(['logs', 'wikibot', '-p', 'web']);
   assert.match(right.out, /^web of wikibot has printed nothing yet\. .*logs wikibot --build \S+\n$/);
+  const unmatched = await desk.type(['logs', 'wikibot', '-p', 'web', '--grep', 'x']);
+  assert.equal(unmatched.out, 'No line in the log of web of wikibot matches.\n');
 });
 
 test('ps keeps its rows within 100 columns, and prints longer notes below the table', async () => {

@@ -106,7 +106,7 @@ for (const { name, argv, says } of [
   {
     name: '--build with -n',
     argv: ['logs', 'wikibot', '--build', 'd1', '-n', '3'],
-    says: /cannot be used with -n, -p or --json/,
+    says: /cannot be used with -n, -p, --since, --until, --grep or --json/,
   },
 ]) {
   test(`${name} is a usage error: exit status 2, no standard output, and no effect`, async () => {

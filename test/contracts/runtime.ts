@@ -102,7 +102,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'new');
     });
 
-    test('if a process crashes at its start, the rollout fails with its exit code and last lines, and the old release still serves', async () => {
+    test('if a process crashes at its start, the rollout fails with its exit code and last lines, which the log keeps, and the old release still serves', async () => {
       const tool = 'crash' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
@@ -115,6 +115,14 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         (await runtime.status(tool)).map(({ version }) => version),
         [1],
       );
+      const kept = async () => {
+        const match = { since: null, until: null, text: 'no database' };
+        const { signal } = new AbortController();
+        const query = { process: 'web.1', lines: 10, follow: false, match, signal };
+        return (await Array.fromAsync(runtime.logs(tool, query))).map(({ text }) => text);
+      };
+      await until(async () => (await kept()).length > 0, 'the log has the output of the failed release');
+      assert.deepEqual(await kept(), ['no database here']);
     });
 
     test('promise 2: a process that opens its port before the tool is loaded is not yet healthy', async () => {

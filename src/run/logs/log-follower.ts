@@ -41,14 +41,15 @@ interface Waiting {
  * reader never delays the tool.
  */
 export class LogFollower implements Disposable {
-  readonly #accepts: (process: string) => boolean;
+  readonly #accepts: (line: LogLine) => boolean;
   readonly #room: LineRoom;
   readonly #arrivals = new EventTarget();
   #waiting: Waiting[] = [];
   #held = 0;
   #leftOut = 0;
 
-  constructor(accepts: (process: string) => boolean, room: LineRoom) {
+  /** @param accepts - Tells whether the reader wants a new line. */
+  constructor(accepts: (line: LogLine) => boolean, room: LineRoom) {
     this.#accepts = accepts;
     this.#room = room;
   }
@@ -70,7 +71,7 @@ export class LogFollower implements Disposable {
   }
 
   push(line: LogLine): void {
-    if (!this.#accepts(line.process)) return;
+    if (!this.#accepts(line)) return;
     const characters = this.#waiting.length >= MAX_WAITING_LINES ? null : this.#take(line);
     if (characters === null) {
       this.#leftOut += 1;

@@ -1,19 +1,12 @@
-import {
-  appendFile,
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  stat,
-  truncate,
-} from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, mkdir, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
+import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LogLine, LogQuery } from '../runtime.ts';
+import { lineFilter, processFilter } from './log-filter.ts';
 import { LineRoom, LogFollower } from './log-follower.ts';
+import { lastLines } from './read-back.ts';
 
 export interface ToolLogOptions {
   /** The tool's own log folder. It is created when the first line is written. */
@@ -25,14 +18,18 @@ export interface ToolLogOptions {
   readonly room?: LineRoom;
 }
 
-/** How many bytes of lines from the past a reader gets at most, and how many are read from each file. */
-const MAX_PAST_BYTES = 5 * 1024 * 1024;
+/** How many characters of lines from the past a reader gets at most. */
+const MAX_PAST_CHARACTERS = 5 * 1024 * 1024;
+/**
+ * How much older than its neighbours a line may be. The lines of a file are nearly in the order of their times: after a
+ * start of the server, older lines of a pod may follow newer lines of another pod.
+ */
+const DISORDER_MS = 24 * 3600_000;
 /**
  * How many processes of a tool may have a log. A release can give its processes new names, so the oldest logs are
  * deleted if there are more.
  */
 const MAX_PROCESSES = 200;
-const CHUNK_BYTES = 64 * 1024;
 
 /**
  * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIME TEXT`, and `web.1.log.1` is the
@@ -77,31 +74,42 @@ export class ToolLog {
     });
   }
 
-  /** Yields the newest lines of the log. With `follow`, also yields new lines. */
+  /** Yields the newest lines of the log that the query asks for. With `follow`, also yields new lines. */
   async *read(query: LogQuery): AsyncGenerator<LogLine> {
-    const accepts = (process: string) =>
-      query.process === null || process === query.process || process.startsWith(`${query.process}.`);
-    using follower = new LogFollower(accepts, this.#room);
-    await this.#inTurn(async () => {
-      if (query.follow) this.#followers.add(follower);
-      follower.begin(await this.#past(accepts, query.lines));
-    });
+    using follower = new LogFollower(lineFilter(query), this.#room);
     try {
+      await this.#inTurn(async () => {
+        if (query.follow) this.#followers.add(follower);
+        follower.begin(await this.#past(query));
+      });
       yield* follower.lines(query.follow, query.signal);
     } finally {
       this.#followers.delete(follower);
     }
   }
 
-  async #past(accepts: (process: string) => boolean, count: number): Promise<LogLine[]> {
-    const files = (await this.#files()).filter(({ process }) => accepts(process));
+  async #past(query: LogQuery): Promise<LogLine[]> {
+    const { lines: count, signal, match } = query;
+    const { folder } = this.#options;
+    const isWanted = lineFilter(query);
+    const accepts = processFilter(query.process);
+    const since = match?.since ?? null;
+    const oldest = since === null ? '' : new Date(Date.parse(since) - DISORDER_MS).toISOString();
     let lines: LogLine[] = [];
-    for (const { name, process } of files) {
-      const last = await lastLines(join(this.#options.folder, name), count, MAX_PAST_BYTES);
-      const more = last.map((line) => ({ at: line.slice(0, 24), process, text: line.slice(25) }));
+    for (const { name, process } of await this.#files()) {
+      if (!accepts(process)) continue;
+      const parsed = (line: string) => ({ at: line.slice(0, 24), process, text: line.slice(25) });
+      const last = await lastLines(join(folder, name), {
+        count,
+        maxCharacters: MAX_PAST_CHARACTERS,
+        isWanted: (line) => isWanted(parsed(line)),
+        isTooOld: (line) => line < oldest,
+        inTurn: (work) => outputTime.run(basename(folder), work),
+        signal,
+      });
       // The sort is stable, so the lines of one process stay in order.
-      const sorted = [...lines, ...more].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-      lines = newest(sorted, count, MAX_PAST_BYTES);
+      const sorted = [...lines, ...last.map(parsed)].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+      lines = newest(sorted, count, MAX_PAST_CHARACTERS);
     }
     return lines;
   }
@@ -204,39 +212,4 @@ async function statOf(path: string) {
     if (systemCode(error) === 'ENOENT') return null;
     throw error;
   }
-}
-
-/**
- * Reads the last complete lines of a file: at most `count`, within about `maxBytes` of its end. Returns an empty list
- * if the file does not exist.
- */
-async function lastLines(path: string, count: number, maxBytes: number): Promise<string[]> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
-  try {
-    return await readBack(file, count, maxBytes);
-  } finally {
-    await file.close();
-  }
-}
-
-async function readBack(file: FileHandle, count: number, maxBytes: number): Promise<string[]> {
-  const { size } = await file.stat();
-  let position = size;
-  let chunks: Buffer[] = [];
-  let newLines = 0;
-  while (position > 0 && newLines <= count && size - position < maxBytes) {
-    const length = Math.min(CHUNK_BYTES, position);
-    position -= length;
-    const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);
-    for (const byte of buffer) if (byte === 0x0a) newLines += 1;
-    chunks = [buffer, ...chunks];
-  }
-  const lines = Buffer.concat(chunks).toString('utf8').split('\n').slice(0, -1);
-  return lines.slice(position > 0 ? 1 : 0).slice(-count);
 }

@@ -7,7 +7,7 @@ import { execa } from 'execa';
 import { createLog } from '../../../src/core/log/log.ts';
 import { LogLines } from '../../../src/run/logs/log-lines.ts';
 import { ToolLog } from '../../../src/run/logs/tool-log.ts';
-import type { LogLine } from '../../../src/run/runtime.ts';
+import type { LogLine, LogMatch } from '../../../src/run/runtime.ts';
 
 const log = createLog('error');
 const isRoot = process.getuid?.() === 0;
@@ -102,6 +102,48 @@ test('if the disk is full, a tool’s log loses new lines, but no old line, and 
     } finally {
       await execa('umount', [folder]);
     }
+  });
+});
+
+test('a reader gets the newest lines that have a time and a text, however far back they are, also while it follows', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 450_000, log });
+    const at = (second: number) => new Date(1_800_000_000_000 + second * 1000).toISOString();
+    for (const process of ['web.1', 'web.2']) {
+      for (let first = 0; first < 6000; first += 1000) {
+        const numbers = Array.from({ length: 1000 }, (_, index) => first + index);
+        const text = (number: number) => (number % 1000 === 7 ? `needle ${number} ü` : 'hay '.repeat(25));
+        await toolLog.appendLines(numbers.map((number) => ({ at: at(number), process, text: text(number) })));
+      }
+    }
+    assert.equal((await readdir(folder)).length, 4);
+    const found = async (lines: number, match: LogMatch, process: string | null = null) =>
+      (await Array.fromAsync(toolLog.read({ ...query(lines), process, match }))).map(
+        (line) => `${line.process} ${line.text}`,
+      );
+    const needles = { since: null, until: null, text: 'needle' };
+    assert.equal((await found(1000, needles)).length, 12);
+    assert.deepEqual(await found(3, { ...needles, until: at(3007) }, 'web.1'), [
+      'web.1 needle 1007 ü',
+      'web.1 needle 2007 ü',
+      'web.1 needle 3007 ü',
+    ]);
+    assert.deepEqual((await found(5, { ...needles, since: at(4007) })).sort(), [
+      'web.1 needle 4007 ü',
+      'web.1 needle 5007 ü',
+      'web.2 needle 4007 ü',
+      'web.2 needle 5007 ü',
+    ]);
+    assert.deepEqual(await found(5, { since: null, until: null, text: 'needle.' }), []);
+    const leave = new AbortController();
+    const seen: string[] = [];
+    const following = query(1, { follow: true, signal: leave.signal });
+    for await (const { text } of toolLog.read({ ...following, match: needles })) {
+      seen.push(text);
+      if (seen.length === 1) await toolLog.append('web.1', ['hay', 'a new needle']);
+      else leave.abort();
+    }
+    assert.deepEqual(seen, ['needle 5007 ü', 'a new needle']);
   });
 });
 

@@ -1,7 +1,8 @@
 import { DeployError } from '../../../core/errors.ts';
-import type { LogLine } from '../../../run/runtime.ts';
+import type { LogLine, LogMatch } from '../../../run/runtime.ts';
 import type { Output, ToolCommand, ToolContext } from '../../command.ts';
 import { inBatches } from '../../command-line/output-batches.ts';
+import { timeOf } from '../../command-line/parse-time.ts';
 import { countOf } from '../../command-line/parse-words.ts';
 import { json, oneLineOfLog } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
@@ -11,11 +12,16 @@ const lineCount = { min: 1, max: 10_000, byDefault: 100, typed: '-n' };
 
 export const logsCommand: ToolCommand = {
   name: 'logs',
-  usage: 'TOOL [-f] [-n LINES] [-p PROCESS] [--build ID] [--json]',
+  usage:
+    'TOOL [-f] [-n LINES] [-p PROCESS] [--since TIME] [--until TIME] [--grep TEXT] [--build ID] [--json]',
   summary: 'show the output of a tool, or the log of a deployment',
   details: [
     '-f also shows new lines until you press Ctrl-C. -n: how many lines, 100 by default, at most 10000.',
     '-p takes a process type (web) or one process (web.1).',
+    'The log goes on over restarts and releases. It also has the output of releases that failed to start.',
+    '--since and --until: a time ago (30m, 2h, 1d) or a time in UTC (2026-11-29, 2026-11-29T18:30). Both include the time itself.',
+    '--grep shows only lines that contain TEXT. TEXT is not a pattern, and upper and lower case differ.',
+    'Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "\'no luck\'"',
     '--build takes the id of a build or deployment and shows its log until it ends.',
     '--json: at, process, text.',
   ],
@@ -24,6 +30,9 @@ export const logsCommand: ToolCommand = {
     follow: { type: 'boolean', short: 'f' },
     lines: { type: 'string', short: 'n' },
     process: { type: 'string', short: 'p' },
+    since: { type: 'string' },
+    until: { type: 'string' },
+    grep: { type: 'string' },
     build: { type: 'string' },
     json: { type: 'boolean' },
   },
@@ -80,6 +89,8 @@ function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
   const live = liveVersion === null ? null : store.release(tool, liveVersion);
   const types = live?.artifact.processes.map(({ type }) => type) ?? [];
   const asked = typeof flags['process'] === 'string' ? flags['process'] : null;
+  if (matchOf(flags) !== null)
+    return `No line in the log of ${asked === null ? tool : `${oneLineOfLog(asked).slice(0, 80)} of ${tool}`} matches.\n`;
   if (asked !== null && live !== null && !types.includes(asked.replace(/\.\d+$/, ''))) {
     return `v${live.version} of ${tool} has no process “${oneLineOfLog(asked).slice(0, 80)}”, and no output of such a process is kept. It has: ${types.join(', ')}.\n`;
   }
@@ -89,18 +100,35 @@ function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {
 
 function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<LogLine> {
   const process = flags['process'];
+  const match = matchOf(flags);
   return services.runtime.logs(tool, {
     process: typeof process === 'string' ? process : null,
     lines: countOf(flags, 'lines', lineCount),
     follow: flags['follow'] === true,
+    ...(match === null ? {} : { match }),
     signal,
   });
 }
 
+/** Which lines the flags ask for. Null if they ask for all lines. @throws UsageError */
+function matchOf(flags: ToolContext['flags']): LogMatch | null {
+  const now = Date.now();
+  const [since, until] = [timeOf(flags, 'since', now), timeOf(flags, 'until', now)];
+  const text = typeof flags['grep'] === 'string' ? flags['grep'] : null;
+  if (until !== null && flags['follow'] === true)
+    throw new UsageError('-f shows new lines, so it cannot be used with --until.');
+  if (since !== null && until !== null && since > until)
+    throw new UsageError('The time of --since is after the time of --until.');
+  return since === null && until === null && text === null ? null : { since, until, text };
+}
+
 async function buildLog(context: ToolContext, id: string): Promise<number> {
   const { services, flags, signal, out } = context;
-  if (flags['json'] === true || flags['process'] !== undefined || flags['lines'] !== undefined) {
-    throw new UsageError('--build shows one complete log, so it cannot be used with -n, -p or --json.');
+  const others = ['json', 'process', 'lines', 'since', 'until', 'grep'];
+  if (others.some((name) => flags[name] !== undefined)) {
+    throw new UsageError(
+      '--build shows one complete log, so it cannot be used with -n, -p, --since, --until, --grep or --json.',
+    );
   }
   const deployment = findDeployment(context, id);
   let isEmpty = true;

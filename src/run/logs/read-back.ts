@@ -1,0 +1,67 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { systemCode } from '../../core/errors.ts';
+
+export interface ReadBack {
+  /** How many lines to return at most. */
+  readonly count: number;
+  /** The largest size of all returned lines together, in characters. The line that passes it is the last. */
+  readonly maxCharacters: number;
+  readonly isWanted: (line: string) => boolean;
+  /** True if no line before this one can be wanted. Asked with the first line of each block. */
+  readonly isTooOld: (line: string) => boolean;
+  /** Runs a short piece of work when it is its turn. */
+  readonly inTurn: <Result>(work: () => Result) => Promise<Result>;
+  readonly signal: AbortSignal;
+}
+
+const BLOCK_BYTES = 64 * 1024;
+
+/**
+ * Reads a file from its end, and returns the last lines that are wanted, in their order in the file. A last line without
+ * a newline is left out. Returns an empty list if the file does not exist. When the signal fires, returns the lines
+ * found so far.
+ */
+export async function lastLines(path: string, options: ReadBack): Promise<string[]> {
+  let file: FileHandle;
+  try {
+    file = await open(path, 'r');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+  try {
+    return await readBack(file, options);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readBack(file: FileHandle, options: ReadBack): Promise<string[]> {
+  const { count, maxCharacters, isWanted, isTooOld, inTurn, signal } = options;
+  let position = (await file.stat()).size;
+  /** The end of a line that begins in the block before. */
+  let rest = Buffer.alloc(0);
+  const found: string[] = [];
+  let characters = 0;
+  while (position > 0 && !signal.aborted && found.length < count && characters <= maxCharacters) {
+    const length = Math.min(BLOCK_BYTES, position);
+    position -= length;
+    const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);
+    const block = Buffer.concat([buffer, rest]);
+    const start = position === 0 ? 0 : block.indexOf(0x0a) + 1;
+    rest = block.subarray(0, start === 0 && position > 0 ? block.length : start);
+    if (rest.length === block.length) continue;
+    const first = await inTurn(() => {
+      const lines = block.subarray(start).toString('utf8').split('\n').slice(0, -1);
+      for (const line of lines.toReversed()) {
+        if (!isWanted(line)) continue;
+        found.push(line);
+        characters += line.length;
+        if (found.length >= count || characters > maxCharacters) break;
+      }
+      return lines[0];
+    });
+    if (first !== undefined && isTooOld(first)) break;
+  }
+  return found.reverse();
+}
