@@ -74,6 +74,18 @@ export class NullRuntime implements Runtime, Gateway {
     return { status: 0, why: null };
   }
 
+  async runDetached(): Promise<string> {
+    return 'run.1';
+  }
+
+  endDetached(): boolean {
+    return false;
+  }
+
+  async setMaintenance(): Promise<boolean> {
+    return false;
+  }
+
   artifactsInUse(): ReadonlySet<string> {
     return new Set();
   }

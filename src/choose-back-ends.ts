@@ -2,13 +2,14 @@ import { readdir } from 'node:fs/promises';
 import type { Builder } from './builder/builder.ts';
 import { launchEnvironment } from './builder/buildpack-api/launch-environment.ts';
 import { LocalBuilder } from './builder/local/local-builder.ts';
+import { readPlainFile } from './builder/source/safe-files.ts';
 import type { Config } from './config.ts';
 import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log/log.ts';
 import { type ServerAddresses, sshCommand } from './core/network/addresses.ts';
 import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
-import type { Gateway, Runtime } from './run/runtime.ts';
+import type { Crash, Gateway, Runtime } from './run/runtime.ts';
 import { chooseSandbox } from './sandbox/choose-sandbox.ts';
 import { weakLimits } from './sandbox/weak-limits.ts';
 import { pruneStacks, pruneTrees } from './stack/prune-stacks.ts';
@@ -34,6 +35,8 @@ export interface BackEndOptions {
   /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
   readonly log: Log;
+  /** Called at each crash of a live process. Must not throw. */
+  readonly onCrash: (crash: Crash) => void;
 }
 
 /** How many deployments run at the same time. A cluster has room for more builds than one machine. */
@@ -67,7 +70,13 @@ export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds>
   throw new Error('unreachable');
 }
 
-async function localBackEnds({ config, addresses, countPeople, log }: BackEndOptions): Promise<BackEnds> {
+async function localBackEnds({
+  config,
+  addresses,
+  countPeople,
+  log,
+  onCrash,
+}: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
   // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
@@ -93,6 +102,8 @@ async function localBackEnds({ config, addresses, countPeople, log }: BackEndOpt
       logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
       redeployCommand: (tool) => sshCommand(addresses, 'USER', `redeploy ${tool}`),
       log,
+      readPlainFile,
+      onCrash,
     }),
     sources: null,
     isolation: sandbox.mode,
@@ -118,7 +129,7 @@ async function assertFolder(buildpacks: string): Promise<void> {
   }
 }
 
-async function kubernetesBackEnds({ config, addresses, log }: BackEndOptions): Promise<BackEnds> {
+async function kubernetesBackEnds({ config, addresses, log, onCrash }: BackEndOptions): Promise<BackEnds> {
   const [{ connectCluster }, { assertCredentials }, { KubernetesBuilder }, { KubernetesRuntime }] =
     await Promise.all([
       import('./kubernetes/cluster.ts'),
@@ -137,7 +148,7 @@ async function kubernetesBackEnds({ config, addresses, log }: BackEndOptions): P
     );
   return {
     builder,
-    runtime: new KubernetesRuntime({ config, cluster, httpOrigin: () => addresses.http, log }),
+    runtime: new KubernetesRuntime({ config, cluster, httpOrigin: () => addresses.http, log, onCrash }),
     sources: builder.sources,
     isolation: 'kubernetes',
     whyTrusted: null,

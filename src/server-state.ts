@@ -19,6 +19,7 @@ import { makeKeysFolder, openKeys } from './open-keys.ts';
 import { isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
+import type { Crash } from './run/runtime.ts';
 import { endLeftovers, INSTANCE_VARIABLE, instanceId } from './sandbox/process/marked-processes.ts';
 import { auditFile } from './store/audit-file.ts';
 import { DataLock } from './store/data-lock.ts';
@@ -64,7 +65,10 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // A killed server may have left processes running. Lock files of its git processes can be deleted only after the
   // processes have ended.
   await endLeftovers(data);
-  const choosing = chooseBackEnds({ config, addresses, countPeople, log, given });
+  // No process runs before the store is open.
+  const opened: { store: SqliteStore | null } = { store: null };
+  const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
+  const choosing = chooseBackEnds({ config, addresses, countPeople, log, given, onCrash });
   // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
   // ends this function, the lock is released only after the choice has ended.
   const settled = choosing.then(noop, noop);
@@ -75,6 +79,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   assertStartable(findings);
   const { secretsKey, hostKeys } = await openKeys(config.keys);
   const store = new SqliteStore(data, secretsKey, lock);
+  opened.store = store;
   opening.move();
   const repositories = new Repositories({
     folder: join(data, 'repositories'),
@@ -108,3 +113,12 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
 }
 
 function noop(): void {}
+
+/** Counts a crash for the release. A crash that cannot be counted must not disturb the supervision of the process. */
+function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash, log: Log): void {
+  try {
+    store?.addCrash(tool, version, crash);
+  } catch (err) {
+    log.error({ err, tool, version }, 'cannot count a crash of a process');
+  }
+}

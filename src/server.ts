@@ -50,6 +50,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { runtime } = backEnds;
   const resuming = new AbortController();
   const resumeBuilds = await line.resume(state.resumed);
+  // Before the server listens, so that no visitor gets through.
+  for (const { name, isInMaintenance } of store.tools())
+    if (isInMaintenance)
+      await runtime
+        .setMaintenance(name, true)
+        .catch((err: unknown) =>
+          log.error({ tool: name, err }, 'cannot begin the maintenance mode of a tool'),
+        );
   const listening = await doors.listen();
   addresses.set(config, listening);
   const first = await state.makeFirst();

@@ -9,6 +9,7 @@ import { helpCommand } from './commands/help.ts';
 import { freezeCommands } from './commands/operator/freeze.ts';
 import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
 import { logsCommand } from './commands/processes/logs.ts';
+import { maintenanceCommands } from './commands/processes/maintenance.ts';
 import { psCommand } from './commands/processes/ps.ts';
 import { restartCommand } from './commands/processes/restart.ts';
 import { runOneOffCommand } from './commands/processes/run.ts';
@@ -32,6 +33,7 @@ export const commands: readonly Command[] = [
   restartCommand,
   scaleCommand,
   stopCommand,
+  ...maintenanceCommands,
   runOneOffCommand,
   buildsCommand,
   deploymentsCommand,

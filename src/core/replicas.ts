@@ -3,6 +3,9 @@ import type { Process, Release, Replicas, Schedule } from './types.ts';
 /** The process type that runs once, before a release gets any requests. */
 export const RELEASE_TYPE = 'release';
 
+/** The process type of a one-off command that names no process type of the Procfile. */
+export const ONE_OFF_TYPE = 'run';
+
 /** The process that runs once before a release gets any requests, if it has one. */
 export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
   return artifact.processes.find(({ type }) => type === RELEASE_TYPE);

@@ -28,6 +28,19 @@ export interface Principal {
  */
 export type Action = 'read' | 'deploy' | 'manage';
 
+/** How often a process of a release crashed after the release went live. */
+export interface Crashes {
+  readonly version: number;
+  /** The name of the process, such as `web.1`. */
+  readonly process: string;
+  readonly count: number;
+  /** Milliseconds since 1970. */
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** Says how the process ended last, for example `exited with code 1`. */
+  readonly words: string;
+}
+
 /** A secret for machines that gives access to one tool over HTTP. Its maker is responsible for its use. */
 export interface DeployToken {
   /** Ten lower-case letters and digits. */

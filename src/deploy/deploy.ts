@@ -5,6 +5,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import { namedCommands, scheduledIn } from '../core/replicas.ts';
 import { assertConfigured } from '../core/required-config.ts';
+import { crashWords, MANY_CRASHES } from '../core/text/crash-words.ts';
 import type { Artifact, DeploymentKind, Release } from '../core/types.ts';
 import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
@@ -42,6 +43,7 @@ export async function deploy(
   const startedAt = performance.now();
   const { tool } = plan.deployment;
   if (plan.restartOf === null && !plan.isResumed) assertReleaseRoom(context.store, tool);
+  if (plan.deployment.kind === 'push' && !plan.isResumed) warnOfCrashes(context, tool, progress);
   const build = plan.isResumed ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
   const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
@@ -67,6 +69,10 @@ export async function deploy(
 
   await tagArtifact(context, release);
 
+  if (store.tool(tool).isInMaintenance)
+    progress.warn(
+      `${tool} is in maintenance, so visitors do not see v${release.version} yet; to end it: \`maintenance off ${tool}\``,
+    );
   const buildMs = builtAt - startedAt + beforeThisServer;
   const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${liveAs(context, release)}     (${times})`);
@@ -75,6 +81,16 @@ export async function deploy(
 
 /** The kinds of deployments whose release may have other process types than the live release. */
 const MAY_CHANGE_TYPES: ReadonlySet<DeploymentKind> = new Set(['push', 'redeploy', 'rollback']);
+
+/** Tells the person who pushes which processes of the live release crash again and again. */
+function warnOfCrashes({ store }: DeployContext, tool: ToolName, progress: Progress): void {
+  const { liveVersion } = store.tool(tool);
+  for (const crashes of store.crashes(tool)) {
+    const isMany = crashes.version === liveVersion && crashes.count >= MANY_CRASHES;
+    if (isMany)
+      progress.warn(`${crashWords(crashes)}; to see its output: \`logs ${tool} -p ${crashes.process}\``);
+  }
+}
 
 /**
  * Says where a live release answers. If it has no `web` and keeps no process running, says that it consists of commands

@@ -89,17 +89,25 @@ export interface Deployments {
     options?: { readonly isStoredOnly: boolean },
   ): Ticket | null;
   /**
-   * Replaces the live release's processes by new ones, without an interruption.
+   * Replaces the live release's processes by new ones, without an interruption. With a process type, replaces only the
+   * processes of this type.
    *
-   * @throws DeployError `ARTIFACT_UNUSABLE`
+   * @throws DeployError `ARTIFACT_UNUSABLE`; with a type, also `NO_PROCESS_TYPE` and `NOT_RUNNING`.
    */
-  restart(tool: ToolName, principal: Principal): Ticket;
+  restart(tool: ToolName, principal: Principal, type?: string | null): Ticket;
   /**
    * Ends the tool's processes until a restart or a new release goes live. The live release stays the same.
    *
    * @throws DeployError `DEPLOYMENT_RUNNING`
    */
   stop(tool: ToolName, principal: Principal): Promise<void>;
+  /**
+   * Begins or ends the maintenance mode of a tool, which lasts over deployments, restarts and starts of the server.
+   *
+   * @returns true if visitors get the tool's own page.
+   * @throws DeployError `PAGE_TOO_LARGE`, `NO_MAINTENANCE`
+   */
+  setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean>;
   /**
    * Cancels the deployment with this id. If the id is null, cancels the running deployment, or if none runs, the first
    * one that waits.

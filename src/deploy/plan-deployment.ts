@@ -12,7 +12,7 @@ import { commitLost } from './line/line-refusals.ts';
 import { isLost } from './reconciliation/follow-live.ts';
 import { changeConfigVars } from './release/config-vars.ts';
 import { liveRelease } from './release/live-release.ts';
-import { assertScalable } from './release/planned-replicas.ts';
+import { assertRuns, assertScalable } from './release/planned-replicas.ts';
 import { rollbackTarget } from './release/rollback-target.ts';
 import type { ScalePlan } from './release/scale-release.ts';
 
@@ -125,6 +125,14 @@ export async function planDeployment(
     }
     case 'restart': {
       const release = liveRelease(store, tool);
+      const { type } = request;
+      if (type !== null) {
+        assertRuns(context, release, type);
+        return {
+          kind: 'scale',
+          plan: { deployment: entry.deployment, release, changes: {}, renewed: type },
+        };
+      }
       entry.log.progress.step(`Restart of v${release.version} by ${entry.principal.uid}`);
       const { commit: current, artifact } = release;
       return {

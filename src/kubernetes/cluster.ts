@@ -4,6 +4,7 @@ import {
   BatchV1Api,
   CoordinationV1Api,
   CoreV1Api,
+  CustomObjectsApi,
   createConfiguration,
   DiscoveryV1Api,
   type KubeConfig,
@@ -29,6 +30,8 @@ export interface Cluster {
   readonly authorization: AuthorizationV1Api;
   readonly discovery: DiscoveryV1Api;
   readonly coordination: CoordinationV1Api;
+  /** For kinds that the client library does not know, such as metrics of pods. */
+  readonly custom: CustomObjectsApi;
   /** Reads and writes objects of any kind. See apply.ts for server-side apply. */
   readonly objects: KubernetesObjectApi;
 }
@@ -59,6 +62,7 @@ export function connectCluster(options: ClusterOptions): Cluster {
     authorization: new AuthorizationV1Api(configuration),
     discovery: new DiscoveryV1Api(configuration),
     coordination: new CoordinationV1Api(configuration),
+    custom: new CustomObjectsApi(configuration),
     objects: new KubernetesObjectApi(configuration),
   };
 }

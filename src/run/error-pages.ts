@@ -11,6 +11,8 @@ export type Obstacle =
   | { readonly kind: 'scaled-down' }
   | { readonly kind: 'starting' }
   | { readonly kind: 'stopped' }
+  /** `page`: the tool's own page in HTML. Null if it has none. */
+  | { readonly kind: 'maintenance'; readonly page: string | null }
   | { readonly kind: 'crashed'; readonly detail: string }
   | { readonly kind: 'no-answer' }
   | { readonly kind: 'too-late'; readonly seconds: number }
@@ -33,6 +35,8 @@ export interface Page {
   readonly title: string;
   readonly sentences: readonly string[];
   readonly retryAfterSeconds: number | null;
+  /** A page of the tool's own, in HTML, which browsers get instead of the title and the sentences. */
+  readonly ownHtml?: string;
 }
 
 /** Returns the page that explains why a tool does not answer. Maintainers type `logsCommand` to learn more. */
@@ -78,6 +82,14 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
         ],
         retryAfterSeconds: 300,
       };
+    case 'maintenance':
+      return {
+        status: 503,
+        title: `${tool} is in maintenance`,
+        sentences: ['Its maintainers are working on it. Try again later.'],
+        retryAfterSeconds: 300,
+        ...(obstacle.page === null ? {} : { ownHtml: obstacle.page }),
+      };
     case 'crashed':
       return {
         status: 502,
@@ -115,11 +127,13 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
 }
 
 export function sendPage(page: Page, response: ServerResponse): void {
-  const body = html(page);
+  const body = page.ownHtml ?? html(page);
+  const policy = `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`;
   response.writeHead(page.status, {
     'content-type': 'text/html; charset=utf-8',
     'content-length': Buffer.byteLength(body),
-    'content-security-policy': `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`,
+    // A page of the tool's own may do at the tool's address what the tool itself may do.
+    ...(page.ownHtml === undefined ? { 'content-security-policy': policy } : {}),
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
     ...(page.retryAfterSeconds === null ? {} : { 'retry-after': String(page.retryAfterSeconds) }),

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
+import { ONE_OFF_TYPE } from '../core/replicas.ts';
 import type { Process, Release } from '../core/types.ts';
-import { ONE_OFF_TYPE } from './one-offs.ts';
 import type { TerminalSize } from './runtime.ts';
 
 /** How many milliseconds a client that does not read its output can delay the end of a killed command. */

@@ -3,13 +3,11 @@ import type { Config } from '../config.ts';
 import { assertArtifactUsable } from '../core/assert-artifact-usable.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
+import { ONE_OFF_TYPE } from '../core/replicas.ts';
 import { type RunMode, whyUnusable } from '../sandbox/build-mode.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
 import { exitWords } from './words/exit-words.ts';
-
-/** The process type of a one-off command that names no process type of the Procfile. */
-export const ONE_OFF_TYPE = 'run';
 
 export type OneOffConfig = Pick<
   Config,
@@ -86,7 +84,7 @@ export class OneOffs {
       name: `${ONE_OFF_TYPE}.${number}`,
       version: oneOff.release.version,
       state: isEnding ? 'stopping' : 'up',
-      command: withoutArguments(oneOff.command),
+      command: shownCommand(oneOff.command),
       startedAt,
       restarts: 0,
       detail: null,
@@ -143,6 +141,6 @@ function statusOf({ code, signal }: Exit): number {
 }
 
 /** Shows only the first word of a command, because the other words may be secrets and other people read `ps` too. */
-function withoutArguments([program = '', ...rest]: readonly string[]): string {
+export function shownCommand([program = '', ...rest]: readonly string[]): string {
   return rest.length === 0 ? program : `${program} …`;
 }

@@ -21,6 +21,8 @@ export interface RollOut {
    * or toolforge.yaml says.
    */
   readonly replicas: Replicas;
+  /** For `scale`: the process type whose running processes are replaced by new ones. */
+  readonly renewed?: string;
 }
 
 /** One run of the Procfile's `release` process. */
@@ -53,8 +55,27 @@ export interface ProcessStatus {
   readonly restarts: number;
   /** Explains the state, such as `exited with code 1` for a crashed process. Null if there is nothing to explain. */
   readonly detail: string | null;
+  /** The memory in use, in bytes. Null or missing if it is unknown. */
+  readonly memoryBytes?: number | null;
+  /** How the process ended before its last restart. Null or missing if it has not been restarted. */
+  readonly lastExit?: LastExit | null;
   /** Set for a scheduled process: when it runs. */
   readonly schedule?: ScheduleStatus;
+}
+
+export interface LastExit {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Says how the process ended, for example `exited with code 1`. */
+  readonly words: string;
+}
+
+/** The end of a live process that should have stayed up. */
+export interface Crash extends LastExit {
+  readonly tool: ToolName;
+  readonly version: number;
+  /** The name of the process, such as `web.1`. */
+  readonly process: string;
 }
 
 export interface ScheduleStatus {
@@ -147,6 +168,9 @@ export interface OneOff {
   readonly signal: AbortSignal;
 }
 
+/** A one-off command whose client does not wait. It has no input and no terminal, and its output goes to the log. */
+export type DetachedOneOff = Pick<OneOff, 'release' | 'toolNumber' | 'command'>;
+
 export interface OneOffEnd {
   /** The exit status, 0 to 255: 128 + N if signal N ended the process. */
   readonly status: number;
@@ -193,6 +217,15 @@ export interface Runtime {
   stop(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /**
+   * Begins or ends the maintenance mode of a tool. In this mode, visitors get status 503 and a page: the file
+   * `maintenance.html` of the live release, at its top or in its folder `public`, or else a plain page. The processes
+   * continue. Rollouts and `stop` do not change the mode.
+   *
+   * @returns true if visitors get the tool's own page.
+   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if this runtime does not serve the visitors itself.
+   */
+  setMaintenance(tool: ToolName, isOn: boolean): Promise<boolean>;
+  /**
    * Returns the tool's namespace if the live release does not run because that namespace was deleted; otherwise null.
    */
   lostNamespace(tool: ToolName): LostNamespace | null;
@@ -208,7 +241,8 @@ export interface Runtime {
    * Changes how many processes of the live release run. Starts missing processes, waits until all are healthy, and
    * calls `beforeSwitch`. Then drains and ends surplus processes. New processes get requests after `beforeSwitch`, but
    * in a cluster as soon as each is healthy. All other processes continue. If the release does not run yet, rolls it
-   * out.
+   * out. With `renewed`, starts new processes of this type beside the old ones, and then drains and ends the old ones.
+   * The new processes get the free names, such as `web.2`, because the old ones still have theirs.
    *
    * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The numbers of processes then stay
    * as they were.
@@ -227,6 +261,16 @@ export interface Runtime {
    * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
+  /**
+   * Starts a one-off command as `run` does, but does not wait for its end. Its output goes to the tool's log. The limits of
+   * `run` apply.
+   *
+   * @returns the name of the command in `status` and in the log, such as `run.1`. A later command may get the same name.
+   * @throws DeployError as `run` does, if the command could not be started.
+   */
+  runDetached(oneOff: DetachedOneOff): Promise<string>;
+  /** Ends a command that `runDetached` has started. @returns false if no such command runs. */
+  endDetached(tool: ToolName, name: string): boolean;
   /**
    * Returns the ids of the artifacts that processes of the tool use and that must not be deleted. One-off commands and
    * draining processes count.

@@ -85,6 +85,8 @@ export interface SandboxProcess {
    * PORT.
    */
   listeningPorts(): Promise<number[]>;
+  /** The memory that the command and everything it started use now, in bytes. Null if it is unknown or has ended. */
+  memoryBytes(): number | null;
 }
 
 /** Runs tools' code and buildpacks, and keeps them apart from the machine and from each other. */

@@ -13,6 +13,7 @@ import {
   groupOf,
   holdersOf,
   listenersAround,
+  memoryOf,
   processIds,
   signal,
   socketsOf,
@@ -115,6 +116,7 @@ export class TrustedSandbox implements Sandbox {
         const port = command.publish?.outside;
         return port !== undefined && (await isOpen(port)) ? [port] : [];
       },
+      memoryBytes: () => (pid === null || hasEnded ? null : (cgroup.memoryBytes() ?? memoryOf(members()))),
     };
   }
 

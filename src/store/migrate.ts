@@ -7,6 +7,7 @@ import { replicas } from './migrations/0004-replicas.ts';
 import { deploymentIndexes } from './migrations/0005-deployment-indexes.ts';
 import { freezes } from './migrations/0006-freezes.ts';
 import { configChanges } from './migrations/0007-config-changes.ts';
+import { runningTools } from './migrations/0008-running-tools.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -17,6 +18,7 @@ export const migrations: readonly string[] = [
   deploymentIndexes,
   freezes,
   configChanges,
+  runningTools,
 ];
 
 /** The error for a store that a later version of this server has used. */

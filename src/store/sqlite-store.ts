@@ -6,6 +6,7 @@ import type {
   Build,
   BuildState,
   ConfigChange,
+  Crashes,
   Deployment,
   DeploymentRequest,
   DeployToken,
@@ -22,6 +23,7 @@ import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { BuildsTable } from './tables/builds-table.ts';
 import { ConfigChangesTable } from './tables/config-changes-table.ts';
+import { CrashesTable } from './tables/crashes-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
 import { FreezesTable } from './tables/freezes-table.ts';
 import { dropOldRows } from './tables/old-rows.ts';
@@ -44,6 +46,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #tokens: TokensTable;
   readonly #freezes: FreezesTable;
   readonly #configChanges: ConfigChangesTable;
+  readonly #crashes: CrashesTable;
   readonly #readBack: ReadBack;
 
   /**
@@ -68,6 +71,7 @@ export class SqliteStore implements Store, CheckedStore {
     this.#tokens = new TokensTable(this.#database);
     this.#freezes = new FreezesTable(this.#database);
     this.#configChanges = new ConfigChangesTable(this.#database, key);
+    this.#crashes = new CrashesTable(this.#database);
     this.#readBack = new ReadBack({
       folder,
       key,
@@ -109,6 +113,10 @@ export class SqliteStore implements Store, CheckedStore {
 
   freezeOf(tool: ToolName): Freeze | null {
     return this.#freezes.of(tool);
+  }
+
+  setMaintenance(tool: ToolName, isInMaintenance: boolean): void {
+    this.#tools.setMaintenance(tool, isInMaintenance);
   }
 
   addDeployment(deployment: Deployment, request: DeploymentRequest | null = null): void {
@@ -266,6 +274,15 @@ export class SqliteStore implements Store, CheckedStore {
         this.#tools.setReplicas(tool, { ...kept, ...this.#tools.replicas(tool) });
       this.#deployments.update(deploymentId, { state: 'live', version, reason: null, endedAt: at });
     });
+  }
+
+  addCrash(tool: ToolName, version: number, crash: { process: string; at: number; words: string }): void {
+    this.#tools.tool(tool);
+    this.#database.withoutWaiting(() => this.#crashes.add(tool, version, crash));
+  }
+
+  crashes(tool: ToolName): Crashes[] {
+    return this.#crashes.of(tool);
   }
 
   configVars(tool: ToolName): Record<string, string> {

@@ -4,6 +4,7 @@ import type {
   Build,
   BuildState,
   ConfigChange,
+  Crashes,
   Deployment,
   DeploymentRequest,
   DeployToken,
@@ -19,6 +20,8 @@ export interface ToolRecord {
   readonly liveVersion: number | null;
   /** True after `stop`, until the next deployment or restart. */
   readonly isStopped: boolean;
+  /** True if visitors of the tool get a page about maintenance instead of the tool. */
+  readonly isInMaintenance: boolean;
 }
 
 /** An operator's decision that a tool, or all tools, accept no deployments that change what is live. */
@@ -53,6 +56,7 @@ export interface Store {
   tool(name: ToolName): ToolRecord;
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
+  setMaintenance(tool: ToolName, isInMaintenance: boolean): void;
 
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
   freeze(tool: ToolName | null, reason: string, at: number): void;
@@ -134,6 +138,11 @@ export interface Store {
    * had set them. If the release is live already, the tool's config vars stay, because they may be newer.
    */
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
+
+  /** Counts one more crash of a live process. May be lost in a power failure. */
+  addCrash(tool: ToolName, version: number, crash: { process: string; at: number; words: string }): void;
+  /** How often the processes of the tool's releases crashed, the newest release first. */
+  crashes(tool: ToolName): Crashes[];
 
   /** The config vars that the tool's next release gets. */
   configVars(tool: ToolName): Record<string, string>;

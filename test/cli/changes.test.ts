@@ -20,6 +20,7 @@ for (const { line, call } of [
     call: ['redeploy', 'wikibot', { useCache: false, isRebase: false }],
   },
   { line: 'restart wikibot.git', call: ['restart', 'wikibot'] },
+  { line: 'restart wikibot web', call: ['restart', 'wikibot', 'web'] },
   { line: 'scale wikibot web=2 worker=0', call: ['scale', 'wikibot', { web: 2, worker: 0 }] },
   { line: 'config set wikibot A=1 B=x=y C=', call: ['configure', 'wikibot', { A: '1', B: 'x=y', C: '' }] },
 ]) {
@@ -72,6 +73,23 @@ test('restart ends if its client leaves after the last line of the log, before t
   };
   desk.deployments.isEndless = true;
   assert.equal((await desk.type(['restart', 'wikibot'], { signal: leaving.signal })).status, 130);
+});
+
+test('maintenance on and off say what visitors get, and ps shows the mode', async () => {
+  using desk = newDesk();
+  const on = await desk.type(['maintenance', 'on', 'wikibot']);
+  assert.equal(
+    on.out,
+    'Visitors of wikibot get its own maintenance.html now. End this with: ssh -p 2222 alice@127.0.0.1 maintenance off wikibot\n',
+  );
+  const off = await desk.type(['maintenance', 'off', 'wikibot']);
+  assert.equal(off.out, 'Visitors of wikibot get the tool again.\n');
+  assert.deepEqual(desk.deployments.calls, [
+    ['setMaintenance', 'wikibot', true],
+    ['setMaintenance', 'wikibot', false],
+  ]);
+  desk.store.setMaintenance(wikibot, true);
+  assert.match((await desk.type(['ps', 'wikibot'])).out, /^wikibot is in maintenance\. End this with: /m);
 });
 
 test('stop prints the command that starts the tool again', async () => {

@@ -19,9 +19,11 @@ test('over SSH, help lists every command as an ssh command', async () => {
   releases TOOL                               list the releases of a tool, the newest first
   rollback TOOL [vN]                          deploy an old release again, with its config vars
   redeploy TOOL                               build the live commit again and roll it out
-  restart TOOL                                replace the processes of a tool by new ones, without an interruption
+  restart TOOL [TYPE]                         replace the processes of a tool by new ones, without an interruption
   scale TOOL [TYPE=COUNT …]                   show or change how many processes of each type run
   stop TOOL                                   end the processes of a tool until its next restart or release
+  maintenance on TOOL                         show visitors a page about maintenance, while the processes go on
+  maintenance off TOOL                        show visitors the tool again
   run TOOL COMMAND …                          run a command with the live release: a migration, a shell
   builds TOOL                                 list the builds of a tool, the newest first
   deployments TOOL                            list the deployments of a tool and how they ended, the newest first

@@ -43,6 +43,7 @@ function busyDesk(): { desk: Desk; now: number } {
       startedAt: now - 3 * hour - 500,
       restarts: 0,
       detail: null,
+      memoryBytes: 60.5 * 2 ** 20,
     },
     {
       name: 'worker.1',
@@ -52,6 +53,7 @@ function busyDesk(): { desk: Desk; now: number } {
       startedAt: now - 7500,
       restarts: 12,
       detail: 'exited with code 1',
+      lastExit: { at: now - hour - 500, words: 'exited with code 1' },
     },
   ];
   return { desk, now };
@@ -63,9 +65,10 @@ test('threat 58: tables that commands print have aligned columns and no control 
   const out = async (line: string) => (await desk.type(line.split(' '))).out;
   assert.equal(
     await out('ps wikibot'),
-    `PROCESS   VERSION  STATE                        STARTED  RESTARTS  COMMAND
-web.1     v1       up                           3 h ago  0         gunicorn app:app
-worker.1  v1       crashed: exited with code 1  7 s ago  12        python worker.py
+    `PROCESS   VERSION  STATE                        STARTED  RESTARTS  MEMORY  COMMAND
+web.1     v1       up                           3 h ago  0         61 MiB  gunicorn app:app
+worker.1  v1       crashed: exited with code 1  7 s ago  12        -       python worker.py
+worker.1 ended 1 h ago: exited with code 1
 Deployment d3 (push of ccccccc by carol) is waiting.
 `,
   );
@@ -119,6 +122,8 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
     restarts: 12,
     command: 'python worker.py\u001b]0;pwned\u0007',
     detail: 'exited with code 1',
+    memory: null,
+    lastExit: { at: new Date(now - hour - 500).toISOString(), reason: 'exited with code 1' },
     schedule: null,
   });
   assert.deepEqual(await list('releases wikibot'), [
@@ -132,6 +137,7 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
       deployment: 'd1',
       build: 'b1',
       configVars: ['GREETING'],
+      crashes: [],
       createdAt: new Date(now - 3 * hour - minute).toISOString(),
     },
   ]);
@@ -361,13 +367,36 @@ test('ps keeps its rows within 100 columns, and prints longer notes below the ta
   ];
   assert.equal(
     (await desk.type(['ps', 'wikibot'])).out,
-    `PROCESS   VERSION  STATE     STARTED  RESTARTS  COMMAND
-web.1     v1       up        7 s ago  0         python worker.py
-worker.1  v1       stopping  7 s ago  0
+    `PROCESS   VERSION  STATE     STARTED  RESTARTS  MEMORY  COMMAND
+web.1     v1       up        7 s ago  0         -       python worker.py
+worker.1  v1       stopping  7 s ago  0         -
 web.1: ${detail}
 Deployment d3 (push of ccccccc by carol) is waiting.
 `,
   );
+});
+
+test('releases shows every crash of a release, and ps warns of a process of the live release that crashed three times', async () => {
+  const { desk } = busyDesk();
+  using _ = desk;
+  const at = Date.UTC(2026, 10, 29, 18, 40, 5);
+  const crash = (process: string) =>
+    desk.store.addCrash(wikibot, 1, { process, at, words: 'exited with code 1' });
+  for (const process of ['web.1', 'web.1', 'worker.1']) crash(process);
+  const [once, twice] = [
+    'worker.1 of v1 has crashed once, at 2026-11-29 18:40 UTC: exited with code 1',
+    'web.1 of v1 has crashed 2 times, the last time at 2026-11-29 18:40 UTC: exited with code 1',
+  ];
+  assert.ok((await desk.type(['releases', 'wikibot'])).out.endsWith(`\n${twice}\n${once}\n`));
+  assert.doesNotMatch((await desk.type(['ps', 'wikibot'])).out, /has crashed/);
+  crash('web.1');
+  const { out } = await desk.type(['ps', 'wikibot']);
+  assert.ok(out.startsWith(` !     ${twice.replace('2 times', '3 times')}.\nPROCESS`), out);
+  const [release] = JSON.parse((await desk.type(['releases', 'wikibot', '--json'])).out);
+  assert.deepEqual(release.crashes[1], {
+    ...{ process: 'worker.1', count: 1, reason: 'exited with code 1' },
+    ...{ firstAt: '2026-11-29T18:40:05.000Z', lastAt: '2026-11-29T18:40:05.000Z' },
+  });
 });
 
 test('ps says that a tool’s namespace was deleted, and what to do', async () => {
@@ -384,8 +413,8 @@ test('ps says that a tool’s namespace was deleted, and what to do', async () =
     (await desk.type(['ps', 'wikibot'])).out,
     ` !     v1 does not run: its namespace tool-wikibot was deleted.
  !     Ask the operator to make the namespace again, with the rights of this server in it. Then v1 starts by itself within a minute.
-PROCESS  VERSION  STATE    STARTED  RESTARTS  COMMAND
-web.1    v1       crashed  -        0         gunicorn app:app
+PROCESS  VERSION  STATE    STARTED  RESTARTS  MEMORY  COMMAND
+web.1    v1       crashed  -        0         -       gunicorn app:app
 Deployment d3 (push of ccccccc by carol) is waiting.
 `,
   );

@@ -78,7 +78,7 @@ for (const { name, argv, says } of [
   { name: 'an empty name of a tool', argv: ['ps', ''], says: /cannot be the name of a tool/ },
   {
     name: 'a word too many after a command',
-    argv: ['restart', 'wikibot', 'now'],
+    argv: ['restart', 'wikibot', 'web', 'now'],
     says: /too many words after restart/,
   },
   {

@@ -36,10 +36,43 @@ for (const { name, typed, command } of [
 
 test('flags before the name of the tool belong to run itself', async () => {
   using desk = deskWithLive();
-  assert.match((await desk.type(['run', '--help'])).out, /^Usage: .* run TOOL COMMAND …/);
+  assert.match(
+    (await desk.type(['run', '--help'])).out,
+    /^Usage: .* run \[--detach\] \[--list\] \[--end NAME\] TOOL COMMAND …/,
+  );
   const wrong = await desk.type(['run', '-x', wikibot, 'ls']);
   assert.equal(wrong.status, 2);
   assert.match(wrong.err, /run has no flag -x/);
+});
+
+test('run --detach prints the name of the command, --list lists the commands, and --end ends one', async () => {
+  using desk = deskWithLive();
+  const { status, out } = await desk.type(['run', '--detach', wikibot, 'python3', '--version']);
+  assert.equal(status, 0);
+  assert.match(
+    out,
+    /^run\.1\nIts output: .* logs wikibot -f -p run\.1\nTo end it: .* run --end run\.1 wikibot\n$/,
+  );
+  assert.deepEqual(desk.runtime.detached[0]?.command, ['python3', '--version']);
+  const state = { version: 1, state: 'up', restarts: 0, detail: null, startedAt: Date.now() } as const;
+  desk.runtime.statuses = [
+    { ...state, name: 'web.1', command: 'gunicorn' },
+    { ...state, name: 'run.1', command: 'python3 …' },
+  ];
+  assert.equal(
+    (await desk.type(['run', '--list', wikibot])).out,
+    'COMMAND  VERSION  STARTED   PROGRAM\nrun.1    v1       just now  python3 …\n',
+  );
+  assert.equal((await desk.type(['run', '--end', 'run.1', wikibot])).out, 'run.1 is being ended.\n');
+  const unknown = await desk.type(['run', '--end', 'web.1', wikibot]);
+  assert.equal(unknown.status, 1);
+  assert.match(unknown.err, /No command “web\.1” of wikibot runs that was started with --detach/);
+  for (const words of [
+    ['--list', wikibot, 'ls'],
+    ['--list', '--end', 'run.1', wikibot],
+    ['--detach', wikibot],
+  ])
+    assert.equal((await desk.type(['run', ...words])).status, 2, words.join(' '));
 });
 
 for (const { name, words, message } of [

@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact, Release } from '../../src/core/types.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
-import { releaseOf, rollOut, until } from '../run/contract-steps.ts';
+import { logOf, releaseOf, rollOut, until } from '../run/contract-steps.ts';
 import { Keyboard, oneOff, startOneOff } from '../run/one-off-steps.ts';
 import { web, webTool } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
@@ -238,6 +238,32 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       gone.abort();
       await Promise.all(two.map(({ end }) => end));
       assert.deepEqual([...runtime.artifactsInUse(tool)], []);
+    });
+
+    test('the output of a detached one-off goes to the log, its status lists it, it counts against the limit, and it can be ended', async () => {
+      const text = async (process: string) =>
+        (await logOf(runtime, tool, process)).map((line) => line.text).join('\n');
+      const detach = (script: string) =>
+        runtime.runDetached({ release, toolNumber: 1, command: ['sh', '-c', script] });
+      const name = await detach('echo out of $KEY; echo wrong >&2; exit 7');
+      assert.equal(name, 'run.1');
+      await until(async () => /run\.1 ended with status 7 after/.test(await text('push')), 'the end', 60);
+      assert.deepEqual((await text(name)).split('\n').sort(), ['out of value 1', 'wrong']);
+      assert.match(await text('push'), /run\.1 started: sh …/);
+      assert.equal(runtime.endDetached(tool, name), false);
+      const names = [await detach('echo up; sleep 1000'), await detach('echo up; sleep 1000')];
+      assert.deepEqual(names, ['run.1', 'run.2']);
+      await assert.rejects(detach('true'), { code: 'TOO_MANY_ONE_OFFS' });
+      await until(async () => (await text('run.2')).endsWith('up'), 'both run', 60);
+      const listed = (await runtime.status(tool)).map((status) => status.name);
+      assert.deepEqual(listed.filter((one) => one.startsWith('run.')).sort(), ['run.1', 'run.2']);
+      assert.deepEqual(
+        names.map((one) => runtime.endDetached(tool, one)),
+        [true, true],
+      );
+      const left = async () =>
+        (await runtime.status(tool)).filter((status) => status.name.startsWith('run.'));
+      await until(async () => (await left()).length === 0, 'both have ended', 60);
     });
 
     test('a one-off that is cancelled before it starts fails with an AbortError, and the status does not list the one-off', async () => {

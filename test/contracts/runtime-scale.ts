@@ -75,6 +75,46 @@ export function scaleContract(benchNow: () => RuntimeBench): void {
     );
   });
 
+  test('scale: the processes of one type are replaced by new ones while others go on, and no request fails', async () => {
+    const { runtime, request, artifact } = benchNow();
+    const tool = 'renew' as ToolName;
+    const files = { 'web.py': webTool('renew'), 'worker.py': politeWorker };
+    const release = releaseOf(tool, 1, await artifact(files, [web(), worker()]));
+    await rollOut(runtime, release, { replicas: { web: 2 } });
+    const before = await answering(tool, 2);
+    const started = async () => {
+      const all = await runtime.status(tool);
+      return all.find(({ name }) => name === 'worker.1')?.startedAt;
+    };
+    const workerStart = await started();
+    const stop = new AbortController();
+    const answers: Answer[] = [];
+    const client = (async () => {
+      while (!stop.signal.aborted) {
+        answers.push(await request(tool, '/'));
+        await wait(10);
+      }
+    })();
+    let recorded = 0;
+    const beforeSwitch = async () => {
+      recorded += 1;
+    };
+    const seen = await scale(runtime, release, { web: 2 }, { renewed: 'web', beforeSwitch });
+    assert.match(seen, /web\.3 started/);
+    assert.match(seen, /web\.4 started/);
+    await runs(tool, 3);
+    assert.deepEqual((await names(tool)).sort(), ['web.3', 'web.4', 'worker.1']);
+    const after = await answering(tool, 2);
+    stop.abort();
+    await client;
+    assert.equal([...after].filter((id) => before.has(id)).length, 0);
+    assert.deepEqual([recorded, await started()], [1, workerStart]);
+    assert.deepEqual(
+      answers.filter(({ status, body }) => status !== 200 || body !== 'renew'),
+      [],
+    );
+  });
+
   test('scale: if a new process crashes, the error says so; after this, and after a cancel, the tool has as many processes as before', async () => {
     const { runtime, artifact, rollOutSeconds } = benchNow();
     const tool = 'late' as ToolName;

@@ -440,6 +440,12 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await until(async () => (await runtime.status(tool))[0]?.restarts === 1, 'the restart');
       await until(async () => (await bench.request(tool, '/')).status === 200, 'an answer');
       assert.match(await textOf(runtime, tool), /web\.1 exited with code 3; starting again in/);
+      const [status] = await runtime.status(tool);
+      assert.equal(status?.lastExit?.words, 'exited with code 3');
+      assert.ok(Math.abs(Date.now() - status.lastExit.at) < 60_000);
+      // A cluster measures the memory only if it has a metrics server.
+      const { memoryBytes = null } = status;
+      if (memoryBytes !== null) assert.ok(memoryBytes > 2 ** 20 && memoryBytes < 2 ** 30, `${memoryBytes}`);
     });
 
     test('stop ends all processes, and a rollout or resume brings the tool back', async () => {

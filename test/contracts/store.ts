@@ -19,6 +19,8 @@ export interface StoreUnderTest {
   remove(): void;
 }
 
+const awake = { isStopped: false, isInMaintenance: false };
+
 /** The contract of every Store. */
 export function storeContract(name: string, make: () => StoreUnderTest): void {
   describe(`${name} as a Store`, () => {
@@ -45,7 +47,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
 
     test('a tool gets a number at its first use and keeps it', () => {
       const record = store.tool(wikibot);
-      assert.deepEqual(record, { name: wikibot, number: 1, liveVersion: null, isStopped: false });
+      assert.deepEqual(record, { name: wikibot, number: 1, liveVersion: null, ...awake });
       assert.equal(store.tool(otherTool).number, 2);
       reopen();
       assert.deepEqual(store.tool(wikibot), record);
@@ -270,7 +272,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
           [1, 'replaced'],
         ],
       );
-      assert.deepEqual(store.tool(wikibot), { name: wikibot, number: 1, liveVersion: 2, isStopped: false });
+      assert.deepEqual(store.tool(wikibot), { name: wikibot, number: 1, liveVersion: 2, ...awake });
       assert.deepEqual(store.configVars(wikibot), { A: '2', B: '' });
       const { state, version, endedAt } = store.deployment('d2') ?? {};
       assert.deepEqual({ state, version, endedAt }, { state: 'live', version: 2, endedAt: 5 });
@@ -336,6 +338,39 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       withWorker('d4', {});
       withWorker('d5', { replicas: 0 });
       assert.deepEqual(store.replicas(wikibot), { worker: 0 });
+    });
+
+    test('a tool stays in maintenance over releases and starts of the server', () => {
+      store.setMaintenance(wikibot, true);
+      goLive('d1');
+      reopen();
+      assert.equal(store.tool(wikibot).isInMaintenance, true);
+      store.setMaintenance(wikibot, false);
+      assert.equal(store.tool(wikibot).isInMaintenance, false);
+    });
+
+    test('the crashes of each process of a release are counted, and survive a start', () => {
+      const [one, two] = [goLive('d1'), goLive('d2')];
+      const crash = (version: number, process: string, at: number, words: string) =>
+        store.addCrash(wikibot, version, { process, at, words });
+      crash(one, 'web.1', 10, 'exited with code 1');
+      crash(two, 'worker.1', 20, 'exited with code 2');
+      crash(two, 'web.1', 30, 'exited with code 3');
+      crash(two, 'web.1', 40, 'was ended by the signal SIGKILL');
+      reopen();
+      assert.deepEqual(store.crashes(wikibot), [
+        {
+          version: two,
+          process: 'web.1',
+          count: 2,
+          firstAt: 30,
+          lastAt: 40,
+          words: 'was ended by the signal SIGKILL',
+        },
+        { version: two, process: 'worker.1', count: 1, firstAt: 20, lastAt: 20, words: 'exited with code 2' },
+        { version: one, process: 'web.1', count: 1, firstAt: 10, lastAt: 10, words: 'exited with code 1' },
+      ]);
+      assert.deepEqual(store.crashes(otherTool), []);
     });
 
     test('a release that was live cannot be marked as failed', () => {

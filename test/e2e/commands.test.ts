@@ -138,7 +138,13 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal(restarted.exitCode, 0, restarted.stderr);
     assert.doesNotMatch(restarted.stdout, /built/);
     assert.match(restarted.stdout, /v2 is live/);
+    const web = await server.command('restart', name, 'web');
+    assert.equal(web.exitCode, 0, web.stderr);
+    assert.match(web.stdout, /Restart of web of v2 by [\w-]+\n[\s\S]*web\.2 started[\s\S]*v2 runs web=1/);
     assert.equal((await server.get(name)).body, 'one');
+    const none = await server.command('restart', name, 'worker');
+    assert.equal(none.exitCode, 1);
+    assert.match(none.stderr, /V2 of [\w-]+ has no process type “worker”\. It has web/i);
   });
 
   test('after stop, the address of a tool answers 503 and says that the tool is stopped, until restart starts the tool again', async () => {
@@ -150,6 +156,55 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal(await main(name), first);
     assert.equal((await server.command('restart', name)).exitCode, 0);
     assert.equal((await server.get(name)).body, 'one');
+  });
+
+  test('in maintenance, visitors get 503 and the tool’s own page or a plain one, also after a push, until it ends', async () => {
+    const { name, tree } = await newTool();
+    const on = await server.command('maintenance', 'on', name);
+    assert.match(on.stdout, /get a plain page now/);
+    const plain = await server.get(name);
+    assert.equal(plain.status, 503);
+    assert.match(plain.body, /is in maintenance/);
+    await tree.commit('page', { 'public/maintenance.html': '<h1>Back at noon</h1>\n' });
+    const pushed = await tree.push();
+    assert.match(pushed.stderr, /is in maintenance, so visitors do not see v2 yet/);
+    const seen = await server.get(name);
+    assert.deepEqual([seen.status, seen.body], [503, '<h1>Back at noon</h1>\n']);
+    assert.match((await server.command('ps', name)).stdout, /in maintenance[\s\S]*web\.1 +v2 +up/);
+    assert.equal((await server.command('maintenance', 'off', name)).exitCode, 0);
+    assert.equal((await server.get(name)).body, 'one');
+  });
+
+  test('a process that crashes after its release is live is shown by ps and releases, and at the next push', async () => {
+    const files = webTool('one');
+    const crashing = `import http.server, os
+class Crash(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == '/crash': os._exit(7)
+        self.send_response(200); self.end_headers(); self.wfile.write(b'up')
+http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
+`;
+    const { name, tree } = await newTool({ ...files, 'server.py': crashing });
+    const crashes = async () => {
+      const [live] = JSON.parse((await server.command('releases', name, '--json')).stdout);
+      return (live.crashes[0]?.count ?? 0) as number;
+    };
+    for (const count of [1, 2, 3]) {
+      await until(async () => (await server.get(name)).body === 'up', 'the tool answers');
+      await server.get(name, '/crash').catch(() => null);
+      await until(async () => (await crashes()) === count, `crash ${count}`);
+    }
+    const warning = /web\.1 of v1 has crashed 3 times, the last time at [\d: -]+ UTC: exited with code 7/;
+    assert.match((await server.command('ps', name)).stdout, warning);
+    assert.match((await server.command('releases', name)).stdout, warning);
+    await tree.commit('two', webTool('two'));
+    const pushed = await tree.push();
+    assert.match(pushed.stderr, warning);
+    assert.doesNotMatch((await server.command('ps', name)).stdout, warning);
+    await tree.commit('broken', { 'server.py': "raise SystemExit('no luck today')\n" });
+    assert.notEqual((await tree.push()).exitCode, 0);
+    const found = await server.command('logs', name, '--since', '1h', '--grep', "'no luck'");
+    assert.match(found.stdout, /web\.1: no luck today$/);
   });
 
   test('cancel ends the running deployment: its push is rejected with this reason, and main does not move', async () => {

@@ -64,7 +64,7 @@ export function answerJson(response: ServerResponse, body: unknown): void {
 }
 
 const KINDS = {
-  '/api/v1': { Secret: 'secrets', Service: 'services', Namespace: 'namespaces' },
+  '/api/v1': { Pod: 'pods', Secret: 'secrets', Service: 'services', Namespace: 'namespaces' },
   '/apis/apps/v1': { Deployment: 'deployments' },
   '/apis/batch/v1': { Job: 'jobs', CronJob: 'cronjobs' },
   '/apis/networking.k8s.io/v1': { Ingress: 'ingresses', NetworkPolicy: 'networkpolicies' },

@@ -45,6 +45,7 @@ export interface RollOutSteps {
   readonly signal?: AbortSignal;
   readonly beforeSwitch?: () => Promise<void>;
   readonly replicas?: Replicas;
+  readonly renewed?: string;
 }
 
 /** Rolls a release out. @returns what the person who pushed saw. */
@@ -72,8 +73,9 @@ async function telling(
     seen += text;
   });
   const { signal = new AbortController().signal, beforeSwitch = async () => {}, replicas = {} } = steps;
+  const renewing = steps.renewed === undefined ? {} : { renewed: steps.renewed };
   try {
-    await act({ release, toolNumber: 1, progress, signal, beforeSwitch, replicas });
+    await act({ release, toolNumber: 1, progress, signal, beforeSwitch, replicas, ...renewing });
   } catch (error) {
     if (error instanceof DeployError) failures.set(error, seen);
     throw error;

@@ -13,7 +13,15 @@ import type { LostNamespace } from '../../src/core/lost-namespace.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
-import type { LogLine, LogQuery, OneOff, OneOffEnd, ProcessStatus, Runtime } from '../../src/run/runtime.ts';
+import type {
+  DetachedOneOff,
+  LogLine,
+  LogQuery,
+  OneOff,
+  OneOffEnd,
+  ProcessStatus,
+  Runtime,
+} from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { alice } from './alice.ts';
@@ -72,11 +80,15 @@ class ScriptedDeployments implements Deployments {
     const ticket = this.#ticket(call, tool, { ...changes });
     return this.isStoredOnly || options.isStoredOnly ? null : ticket;
   }
-  restart(tool: ToolName): Ticket {
-    return this.#ticket('restart', tool);
+  restart(tool: ToolName, _by: Principal, type: string | null = null): Ticket {
+    return type === null ? this.#ticket('restart', tool) : this.#ticket('restart', tool, type);
   }
   scale(tool: ToolName, changes: Readonly<Record<string, number>>): Ticket {
     return this.#ticket('scale', tool, { ...changes });
+  }
+  async setMaintenance(tool: ToolName, isOn: boolean): Promise<boolean> {
+    this.#ticket('setMaintenance', tool, isOn);
+    return true;
   }
   async stop(tool: ToolName): Promise<void> {
     this.#ticket('stop', tool);
@@ -104,6 +116,7 @@ class ListedRuntime implements Runtime {
   lines: LogLine[] = [];
   queries: Omit<LogQuery, 'signal'>[] = [];
   oneOffs: OneOff[] = [];
+  detached: DetachedOneOff[] = [];
   end: OneOffEnd = { status: 0, why: null };
 
   async assertReady(): Promise<void> {}
@@ -132,6 +145,16 @@ class ListedRuntime implements Runtime {
     await oneOff.output(Buffer.from('output'));
     await oneOff.errors(Buffer.from('errors'));
     return this.end;
+  }
+  async setMaintenance(): Promise<boolean> {
+    return false;
+  }
+  async runDetached(oneOff: DetachedOneOff): Promise<string> {
+    this.detached.push(oneOff);
+    return 'run.1';
+  }
+  endDetached(_tool: ToolName, name: string): boolean {
+    return name === 'run.1';
   }
   artifactsInUse(): ReadonlySet<string> {
     return new Set();

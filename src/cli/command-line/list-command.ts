@@ -13,6 +13,8 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
+  /** Returns lines that follow the table. */
+  readonly notes?: (items: readonly Item[], context: ToolContext) => string;
   /** Returns the objects that the flag `--json` prints, one for each item. */
   readonly fields: (items: readonly Item[], context: ToolContext) => Promise<object[]> | object[];
 }
@@ -24,6 +26,7 @@ export function listCommand<Item>({
   items,
   heads,
   row,
+  notes,
   fields,
   ...shape
 }: List<Item>): ToolCommand {
@@ -43,6 +46,7 @@ export function listCommand<Item>({
       const found = await outputTime.run(tool, () => items(services.store, tool, limit));
       const objects = flags['json'] === true ? await fields(found, context) : null;
       await out(await outputTime.run(tool, () => (objects === null ? tableOf(tool, found) : json(objects))));
+      if (objects === null && notes !== undefined) await out(notes(found, context));
       return 0;
     },
   };

@@ -44,12 +44,21 @@ function assertShort({ name }: CommandShape, words: readonly string[]): void {
 
 /** Flags come before the tool. All words after the tool belong to the command, except a `--` right after the tool. */
 function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
-  const found = words.findIndex((word) => !word.startsWith('-'));
-  const at = found < 0 ? words.length : found;
+  const at = placeOfTool(command, words);
   const { flags } = parseWords({ ...command, isVerbatim: false }, words.slice(0, at));
   const [tool, ...rest] = words.slice(at);
   const own = rest[0] === '--' ? rest.slice(1) : rest;
   return { flags, positionals: tool === undefined ? [] : [tool, ...own] };
+}
+
+/** The index of the first word that is neither a flag nor the value of a flag. */
+function placeOfTool({ options }: CommandShape, words: readonly string[]): number {
+  let at = 0;
+  while (words[at]?.startsWith('-')) {
+    const takesValue = options[words[at]?.slice(2) ?? '']?.type === 'string';
+    at += takesValue && at + 1 < words.length ? 2 : 1;
+  }
+  return at;
 }
 
 /** Says what is wrong with a flag. Uses the message of Node, which has names of flags but no values. */

@@ -62,7 +62,7 @@ export function listCommands(commands: readonly CommandShape[], typed: Typed): s
 
 /** The usage without optional flags, so that the list fits a terminal. */
 function withoutFlags(usage: string): string {
-  return usage.replace(/ ?\[-[^\]]*\]…?/g, '');
+  return usage.replace(/ ?\[-[^\]]*\]…?/g, '').trimStart();
 }
 
 /** The usage of one command. */

@@ -1,5 +1,7 @@
 import { outputTime } from '../../core/fair-share/time-shares.ts';
 import { short } from '../../core/names.ts';
+import { crashWords } from '../../core/text/crash-words.ts';
+import type { Crashes } from '../../core/types.ts';
 import type { ListedRelease } from '../../store/store.ts';
 import type { ToolContext } from '../command.ts';
 import { listCommand } from '../command-line/list-command.ts';
@@ -10,7 +12,7 @@ export const releasesCommand = listCommand<ListedRelease>({
   summary: 'list the releases of a tool, the newest first',
   details: [
     '-n: how many releases, 20 by default, at most 1000.',
-    '--json: version, state (created, live, replaced or failed), commit, description, by, credential, deployment, build, configVars (names), createdAt.',
+    '--json: version, state (created, live, replaced or failed), commit, description, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
   ],
   one: 'release',
   items: (store, tool, limit) => store.releases(tool, limit),
@@ -23,6 +25,12 @@ export const releasesCommand = listCommand<ListedRelease>({
     by,
     ago(createdAt, Date.now()),
   ],
+  notes: (releases, { services, tool }) =>
+    services.store
+      .crashes(tool)
+      .filter((crashes) => releases.some(({ version }) => version === crashes.version))
+      .map((crashes) => `${crashWords(crashes)}\n`)
+      .join(''),
   fields: allFields,
 });
 
@@ -32,17 +40,22 @@ async function allFields(
   { services, tool, signal }: ToolContext,
 ): Promise<object[]> {
   const fields: object[] = [];
+  const crashes = Map.groupBy(services.store.crashes(tool), ({ version }) => version);
   for (const release of releases) {
     signal.throwIfAborted();
     const names = await outputTime.run(tool, () =>
       Object.keys(services.store.release(tool, release.version)?.configVars ?? {}).sort(),
     );
-    fields.push(fieldsOf(release, names));
+    fields.push(fieldsOf(release, names, crashes.get(release.version) ?? []));
   }
   return fields;
 }
 
-function fieldsOf(release: ListedRelease, configVars: readonly string[]): object {
+function fieldsOf(
+  release: ListedRelease,
+  configVars: readonly string[],
+  crashes: readonly Crashes[],
+): object {
   const { version, state, commit, description, by, credential, deploymentId, artifact, createdAt } = release;
   return {
     version,
@@ -54,6 +67,10 @@ function fieldsOf(release: ListedRelease, configVars: readonly string[]): object
     deployment: deploymentId,
     build: artifact.id,
     configVars,
+    crashes: crashes.map(({ process, count, firstAt, lastAt, words }) => ({
+      ...{ process, count },
+      ...{ firstAt: iso(firstAt), lastAt: iso(lastAt), reason: words },
+    })),
     createdAt: iso(createdAt),
   };
 }

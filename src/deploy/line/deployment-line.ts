@@ -18,7 +18,7 @@ import { BranchFollowers } from '../reconciliation/branch-followers.ts';
 import { keptRequest, type ResumedBuild, resumedEntry } from '../reconciliation/resumed-builds.ts';
 import { changeConfigVars } from '../release/config-vars.ts';
 import { liveRelease } from '../release/live-release.ts';
-import { assertScalable } from '../release/planned-replicas.ts';
+import { assertRuns, assertScalable } from '../release/planned-replicas.ts';
 import { buildAgain, rollbackTarget } from '../release/rollback-target.ts';
 import { scale } from '../release/scale-release.ts';
 import { alreadyLive, joinable, joinedVerdict } from './join-deployment.ts';
@@ -116,11 +116,12 @@ export class DeploymentLine implements Deployments {
     return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message: null });
   }
 
-  restart(tool: ToolName, principal: Principal): Ticket {
+  restart(tool: ToolName, principal: Principal, type: string | null = null): Ticket {
     const live = liveRelease(this.#options.store, tool);
+    if (type !== null) assertRuns(this.#options, live, type);
     this.#assertUsable(live);
     const { commit } = live;
-    return this.#enter({ tool, commit, request: { kind: 'restart' }, principal, message: null });
+    return this.#enter({ tool, commit, request: { kind: 'restart', type }, principal, message: type });
   }
 
   scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
@@ -138,6 +139,15 @@ export class DeploymentLine implements Deployments {
     this.#options.store.setStopped(tool, true);
     await this.#options.runtime.stop(tool);
     this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
+  }
+
+  async setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
+    const { store, runtime, log } = this.#options;
+    if (isOn) liveRelease(store, tool);
+    const hasOwnPage = await runtime.setMaintenance(tool, isOn);
+    store.setMaintenance(tool, isOn);
+    log.info({ tool, isOn, by: principal.uid }, 'maintenance mode of a tool changed');
+    return hasOwnPage;
   }
 
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment {

@@ -11,7 +11,8 @@ export type Request =
   | { readonly kind: 'redeploy'; readonly useCache: boolean; readonly isRebase?: boolean }
   | { readonly kind: 'rollback'; readonly version: number }
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
-  | { readonly kind: 'restart' }
+  /** `type`: the process type to restart. Null restarts all. */
+  | { readonly kind: 'restart'; readonly type: string | null }
   | { readonly kind: 'scale'; readonly changes: Replicas };
 
 /** A deployment that is not yet in the queue. */

@@ -107,6 +107,29 @@ export function assertScalable(context: Limited, release: Release, changes: Repl
     );
 }
 
+/**
+ * Checks a request to restart the processes of one type.
+ *
+ * @throws DeployError `NO_PROCESS_TYPE`, `NOT_RUNNING`
+ */
+export function assertRuns(context: Limited, release: Release, type: string): void {
+  const { tool, version } = release;
+  const types = scalable(release).map((process) => process.type);
+  if (!types.includes(type)) throw noType(release, type, types);
+  if (context.store.tool(tool).isStopped)
+    throw new DeployError(
+      'NOT_RUNNING',
+      `v${version} of ${tool} is stopped`,
+      `To start all its processes: \`restart ${tool}\``,
+    );
+  if (countOf(plannedReplicas(context, release), type) === 0)
+    throw new DeployError(
+      'NOT_RUNNING',
+      `v${version} of ${tool} runs no ${type} process`,
+      `To start one: \`scale ${tool} ${type}=1\``,
+    );
+}
+
 function tooMany(message: string, hint: string): DeployError {
   return new DeployError('TOO_MANY_PROCESSES', message, hint);
 }

@@ -14,6 +14,8 @@ export interface ScalePlan {
   readonly release: Release;
   /** The new number of processes for each changed process type. The numbers of other types stay the same. */
   readonly changes: Replicas;
+  /** The process type whose processes are replaced by new ones. */
+  readonly renewed?: string;
 }
 
 /**
@@ -26,7 +28,7 @@ export interface ScalePlan {
  */
 export async function scale(
   context: DeployContext,
-  { deployment, release, changes }: ScalePlan,
+  { deployment, release, changes, renewed }: ScalePlan,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<number> {
@@ -39,14 +41,19 @@ export async function scale(
   const replicas = replicasOf(release, asked, maxReplicas);
   store.updateDeployment(id, { state: 'rolling-out', version });
   progress.step(
-    `Scaling v${version} by ${by}: ${replicaChanges(plannedReplicas(context, release), replicas)}`,
+    renewed === undefined
+      ? `Scaling v${version} by ${by}: ${replicaChanges(plannedReplicas(context, release), replicas)}`
+      : `Restart of ${renewed} of v${version} by ${by}`,
   );
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
     store.setReplicas(tool, asked, id, Date.now());
   };
   if (isStopped) await beforeSwitch();
-  else await runtime.scale({ release, toolNumber, progress, signal, beforeSwitch, replicas });
+  else {
+    const renewing = renewed === undefined ? {} : { renewed };
+    await runtime.scale({ release, toolNumber, progress, signal, beforeSwitch, replicas, ...renewing });
+  }
   progress.result(
     isStopped
       ? `${tool} is stopped at v${version}; a restart runs ${replicasLine(replicas)}`

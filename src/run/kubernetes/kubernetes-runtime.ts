@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LostNamespace } from '../../core/lost-namespace.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
@@ -10,11 +11,14 @@ import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
 import { BackgroundWork } from '../background-work.ts';
+import { DetachedOneOffs } from '../detached-one-offs.ts';
 import { servedElsewhere } from '../error-pages.ts';
 import { isHostLabel, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
 import type {
+  Crash,
+  DetachedOneOff,
   Gateway,
   LogLine,
   LogQuery,
@@ -40,6 +44,7 @@ import { Resuming, resumeRollout } from './resume/resume-rollout.ts';
 import { applyScale, goLive } from './rollout/go-live.ts';
 import { LiveRollouts } from './rollout/live-rollouts.ts';
 import { runReleaseJob } from './rollout/release-job.ts';
+import { renewProcesses } from './rollout/renew-processes.ts';
 import type { ObjectParts } from './rollout-objects.ts';
 import { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { assertToolNamespace } from './tool-namespace.ts';
@@ -51,6 +56,8 @@ export interface KubernetesRuntimeOptions {
   /** Returns the origin of this server's HTTP server. Requests to its host are not for a tool. */
   readonly httpOrigin: () => string;
   readonly log: Log;
+  /** Called at each crash of a live process. Must not throw. */
+  readonly onCrash?: (crash: Crash) => void;
 }
 
 const KNOWN_MS = 60_000;
@@ -74,6 +81,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #backgroundWork = new BackgroundWork();
   readonly #resuming = new Resuming();
   readonly #oneOffs: OneOffs;
+  readonly #detached: DetachedOneOffs;
   readonly #serverRun = newRolloutId();
 
   /** Begins to watch the cluster. Does not change running tools. */
@@ -83,6 +91,11 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { cluster, config, log } = options;
     const signal = this.#backgroundWork.closing;
     this.#oneOffs = new OneOffs(config, 'kubernetes');
+    this.#detached = new DetachedOneOffs({
+      run: (oneOff, start) => this.#oneOffs.run(oneOff, start),
+      toolLog: (tool) => this.#logs.of(tool),
+      log,
+    });
     this.#pods = new ToolPods(config.tool_namespace_prefix);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
     this.#podLogs = new PodLogs({
@@ -98,6 +111,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
         isLive: ({ tool, rolloutId }) => this.#live.of(tool)?.id === rolloutId,
         memoryBytes: (pod) => this.#live.memoryOf(pod, config.run_memory),
         say: (tool, text) => void this.#logs.of(tool).append('push', [text]),
+        onCrash: options.onCrash ?? (() => {}),
       }),
     );
     this.#ends = new ScheduledEnds({
@@ -168,6 +182,16 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return [...statuses, ...this.#oneOffs.statuses(tool)];
   }
 
+  /** Refuses to begin: the ingress controller passes requests to tools, not this server. */
+  async setMaintenance(_tool: ToolName, isOn: boolean): Promise<boolean> {
+    if (!isOn) return false;
+    throw new DeployError(
+      'NO_MAINTENANCE',
+      'a server that runs tools in a cluster has no maintenance mode',
+      'To take the tool offline, scale web to 0 or stop it.',
+    );
+  }
+
   lostNamespace(tool: ToolName): LostNamespace | null {
     return this.#lost.of(tool);
   }
@@ -185,7 +209,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   /** Ends the watches of the cluster and all one-off commands. The tools keep running. */
   async close(): Promise<void> {
-    await Promise.all([this.#backgroundWork.close(), this.#oneOffs.close()]);
+    await Promise.all([this.#backgroundWork.close(), this.endOneOffs()]);
   }
 
   async cleanUp(tool: ToolName): Promise<void> {
@@ -207,14 +231,25 @@ export class KubernetesRuntime implements Runtime, Gateway {
     );
   }
 
+  runDetached(oneOff: DetachedOneOff): Promise<string> {
+    return this.#detached.start(oneOff, (one) =>
+      this.#inPlace(one.release.tool, () => runAsPod(one, this.#oneOffParts)),
+    );
+  }
+
+  endDetached(tool: ToolName, name: string): boolean {
+    return this.#detached.end(tool, name);
+  }
+
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
     const running = this.#pods.of(tool).filter(({ isOver }) => !isOver);
     const ids = running.flatMap(({ rolloutId }) => this.#live.releaseOf(rolloutId)?.artifact.id ?? []);
     return new Set([...this.#oneOffs.artifacts(tool), ...ids]);
   }
 
-  endOneOffs(): Promise<void> {
-    return this.#oneOffs.close();
+  async endOneOffs(): Promise<void> {
+    await this.#oneOffs.close();
+    await this.#detached.logged();
   }
 
   toolOf(host: string | undefined): string | null {
@@ -247,7 +282,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const live = this.#live.of(release.tool);
     const isHere = live?.release.version === release.version && this.#lost.of(release.tool) === null;
     if (!isHere) return await this.#rollOut(rollOut);
-    await applyScale(this.#live, { ...live, replicas }, rollOut);
+    const { renewed } = rollOut;
+    if (renewed === undefined) return await applyScale(this.#live, { ...live, replicas }, rollOut);
+    await renewProcesses(this.#live, live, { ...rollOut, renewed });
   }
 
   async #resume(fresh: Rollout, toolNumber: number): Promise<void> {

@@ -5,6 +5,7 @@ import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
 import type { ProcessStatus } from '../runtime.ts';
 import type { Drift } from './drift/drift.ts';
 import type { LostNamespaces } from './drift/lost-namespaces.ts';
+import { podMemory } from './pods/pod-memory.ts';
 import { type StatusParts, toolStatus, withNotes } from './pods/pod-status.ts';
 import type { LiveRollouts } from './rollout/live-rollouts.ts';
 import { deploymentsOf } from './rollout-objects.ts';
@@ -32,11 +33,15 @@ export async function processStatuses(
 ): Promise<ProcessStatus[]> {
   const { live, drift, ends } = observers;
   const { config, pods: known } = live.parts;
-  const { deployments, schedules } = await objectsOf(observers, tool, namespace);
+  const [{ deployments, schedules }, memory] = await Promise.all([
+    objectsOf(observers, tool, namespace),
+    podMemory(live.parts.cluster, tool, namespace),
+  ]);
   const all = known.of(tool).filter(({ type }) => type !== RELEASE_TYPE);
   const pods = all.filter(({ isScheduled }) => !isScheduled);
   const ofStatus: StatusParts = {
     runMemory: config.run_memory,
+    memoryOf: ({ podName }) => memory.get(podName) ?? null,
     release: (id) => live.releaseOf(id),
     isDraining: (id) => live.isRetiring(id),
   };

@@ -107,6 +107,29 @@ export class LocalRollout {
   }
 
   /**
+   * Creates a new process for each process of a type. Does not start them.
+   *
+   * @returns the new processes, and the old processes that they replace.
+   */
+  renewal(type: string): { readonly fresh: LocalRollout; readonly old: readonly ToolProcess[] } {
+    const old = this.#processes.filter((process) => process.type === type);
+    return { fresh: this.missing({ ...this.#counts(), [type]: 2 * old.length }), old };
+  }
+
+  /** Removes these processes from this rollout. @returns the removed processes, which still run. */
+  without(old: readonly ToolProcess[]): LocalRollout {
+    this.#processes = this.#processes.filter((process) => !old.includes(process));
+    return new LocalRollout(this.#options, [...old]);
+  }
+
+  #counts(): Replicas {
+    const types = scalable(this.release).map(({ type }) => type);
+    return Object.fromEntries(
+      types.map((type) => [type, this.#processes.filter((process) => process.type === type).length]),
+    );
+  }
+
+  /**
    * Removes the surplus processes with the highest numbers from this rollout.
    *
    * @returns the removed processes, which still run.

@@ -12,10 +12,13 @@ import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
 import { BackgroundWork } from '../background-work.ts';
+import { DetachedOneOffs } from '../detached-one-offs.ts';
 import { addressOf, type HostNameOptions, toolOfHost } from '../host-names.ts';
 import { ToolLogs } from '../logs/log-folder.ts';
 import { OneOffs } from '../one-offs.ts';
 import type {
+  Crash,
+  DetachedOneOff,
   Gateway,
   LogLine,
   LogQuery,
@@ -32,6 +35,7 @@ import { sayDraining } from '../words/rollout-words.ts';
 import { runReleasePhase } from './local-release-phase.ts';
 import { LocalRetirement } from './local-retirement.ts';
 import { LocalRollout, type LocalRolloutParts } from './local-rollout.ts';
+import { Maintenance, type ReadPlainFile } from './maintenance-mode.ts';
 import { runLocally } from './one-off/local-one-off.ts';
 import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
@@ -76,6 +80,10 @@ export interface LocalRuntimeOptions {
   /** Returns the command with which a maintainer builds the live commit again. */
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
+  /** Reads the tool's own page about maintenance. Without this function, visitors get a plain page. */
+  readonly readPlainFile?: ReadPlainFile;
+  /** Called at each crash of a live process. Must not throw. */
+  readonly onCrash?: (crash: Crash) => void;
   /** The pauses between restarts of a crashed process. */
   readonly pauses?: Pauses;
   /** The clock for scheduled processes; by default the system's clock. */
@@ -92,6 +100,7 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #router: Router;
   readonly #ports = new Ports();
   readonly #oneOffs: OneOffs;
+  readonly #detached: DetachedOneOffs;
   readonly #live = new Map<string, LocalRollout>();
   readonly #stopped = new Set<string>();
   readonly #runs = new ScheduledRuns();
@@ -99,14 +108,21 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #retirement: LocalRetirement;
   readonly #backgroundWork = new BackgroundWork();
   readonly #diskWatch: DiskWatch;
+  readonly #maintenance: Maintenance;
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
     this.#logs = new ToolLogs(options);
+    this.#maintenance = new Maintenance(options.readPlainFile ?? (async () => null));
     const { data, run_disk: bytes, run_files: entries } = options.config;
     const room = new DiskRoom(data);
     this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
     this.#oneOffs = new OneOffs(options.config, options.sandbox.mode);
+    this.#detached = new DetachedOneOffs({
+      run: (oneOff, start) => this.#oneOffs.run(oneOff, start),
+      toolLog: (tool) => this.#logs.of(tool),
+      log: options.log,
+    });
     this.#retirement = new LocalRetirement(options.config.drain_time, options.log);
     this.#hostNames = { domain: options.config.domain, httpOrigin: options.httpOrigin };
     this.#router = new Router({
@@ -180,6 +196,12 @@ export class LocalRuntime implements Runtime, Gateway {
     ];
   }
 
+  async setMaintenance(tool: ToolName, isOn: boolean): Promise<boolean> {
+    if (isOn) return await this.#maintenance.begin(tool, this.#live.get(tool)?.release ?? null);
+    this.#maintenance.end(tool);
+    return false;
+  }
+
   /** Returns null, because a single machine has no namespaces. */
   lostNamespace(): null {
     return null;
@@ -197,7 +219,7 @@ export class LocalRuntime implements Runtime, Gateway {
   async cleanUp(): Promise<void> {}
 
   async close(): Promise<void> {
-    await Promise.all([this.#backgroundWork.close(), this.#oneOffs.close()]);
+    await Promise.all([this.#backgroundWork.close(), this.endOneOffs()]);
     for (const live of this.#live.values()) this.#retirement.add(live);
     this.#live.clear();
     await this.#retirement.hurry(() => true);
@@ -208,14 +230,24 @@ export class LocalRuntime implements Runtime, Gateway {
     return await this.#oneOffs.run(oneOff, (one, name) => runLocally(one, name, parts));
   }
 
+  async runDetached(oneOff: DetachedOneOff): Promise<string> {
+    const parts = this.#parts(oneOff.release);
+    return await this.#detached.start(oneOff, (one, name) => runLocally(one, name, parts));
+  }
+
+  endDetached(tool: ToolName, name: string): boolean {
+    return this.#detached.end(tool, name);
+  }
+
   artifactsInUse(tool: ToolName): ReadonlySet<string> {
     const live = this.#live.get(tool);
     const all = [...this.#retirement.of(tool), ...(live === undefined ? [] : [live])];
     return new Set([...this.#oneOffs.artifacts(tool), ...all.map(({ release }) => release.artifact.id)]);
   }
 
-  endOneOffs(): Promise<void> {
-    return this.#oneOffs.close();
+  async endOneOffs(): Promise<void> {
+    await this.#oneOffs.close();
+    await this.#detached.logged();
   }
 
   toolOf(host: string | undefined): string | null {
@@ -245,11 +277,20 @@ export class LocalRuntime implements Runtime, Gateway {
     const { release, replicas } = rollOut;
     const live = this.#live.get(release.tool);
     if (live?.release.version !== release.version) return await this.#rollOut(rollOut);
+    if (rollOut.renewed !== undefined) return await this.#renew(live, rollOut.renewed, rollOut);
     const more = live.missing(replicas);
     await this.#start(more, rollOut);
     live.join(more);
     more.keepUp();
     this.#retirement.add(live.shrinkTo(replicas));
+  }
+
+  async #renew(live: LocalRollout, type: string, rollOut: RollOut): Promise<void> {
+    const { fresh, old } = live.renewal(type);
+    await this.#start(fresh, rollOut);
+    live.join(fresh);
+    fresh.keepUp();
+    this.#retirement.add(live.without(old));
   }
 
   /** Starts the processes of a rollout and calls `beforeSwitch`. If anything fails, kills these processes. */
@@ -275,12 +316,15 @@ export class LocalRuntime implements Runtime, Gateway {
     const before = this.#live.get(tool);
     this.#live.set(tool, next);
     this.#stopped.delete(tool);
+    void this.#maintenance.follow(next.release);
     if (before !== undefined) this.#retirement.add(before);
     return before?.release.version ?? null;
   }
 
   #routeOf(tool: string): Route {
     const live = this.#live.get(tool);
+    const page = this.#maintenance.page(tool);
+    if (page !== undefined) return { kind: 'maintenance', page };
     if (live === undefined) return this.#stopped.has(tool) ? { kind: 'stopped' } : { kind: 'none' };
     return live.route;
   }
@@ -291,13 +335,14 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   #parts(release: Release): LocalRolloutParts {
-    const { config, sandbox, launchEnvironment, log, pauses, clock } = this.#options;
+    const { config, sandbox, launchEnvironment, log, onCrash, pauses, clock } = this.#options;
     return {
       config,
       sandbox,
       diskWatch: this.#diskWatch,
       launchEnvironment,
       log: log.child({ tool: release.tool, version: release.version }),
+      onCrash: onCrash ?? (() => {}),
       pauses: pauses ?? PAUSES,
       clock: clock ?? systemClock,
       runs: this.#runs,

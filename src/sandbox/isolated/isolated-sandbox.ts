@@ -13,6 +13,7 @@ import {
   childrenOf,
   descendantsOf,
   listenersAround,
+  memoryOf,
   namespaceIds,
   signal,
   untilGone,
@@ -151,6 +152,10 @@ export class IsolatedSandbox implements Sandbox {
         if (inside === null) return [];
         return [...new Set(listenersAround(inside).map(({ port }) => port))];
       },
+      memoryBytes: () =>
+        child.pid === undefined || hasEnded
+          ? null
+          : (cgroup.memoryBytes() ?? memoryOf(descendantsOf(child.pid))),
     };
   }
 

@@ -116,6 +116,21 @@ export class Cgroup {
     return counts.some((text) => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0);
   }
 
+  /**
+   * The memory that the group uses, in bytes, without file pages that the kernel can drop at once. The kubelet measures
+   * the memory of a pod in the same way. Null if control groups do not measure the memory.
+   */
+  memoryBytes(): number | null {
+    for (const folder of this.#folders) {
+      const used = read(join(folder, 'memory.current')) || read(join(folder, 'memory.usage_in_bytes'));
+      if (used === '') continue;
+      const statistics = read(join(folder, 'memory.stat'));
+      const droppable = /^inactive_file (\d+)$/m.exec(statistics)?.[1] ?? 0;
+      return Math.max(0, Number(used) - Number(droppable));
+    }
+    return null;
+  }
+
   kill(): void {
     for (const pid of this.entrances.flatMap((file) => read(file).split('\n').filter(Boolean))) {
       signal(Number(pid), 'SIGKILL');

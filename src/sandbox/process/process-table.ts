@@ -55,6 +55,16 @@ export function descendantsOf(pid: number): number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
+/** Returns the memory that processes use together, in bytes. Memory that several of them share counts once for each. */
+export function memoryOf(pids: readonly number[]): number {
+  const kibibytes = pids.flatMap((pid) =>
+    [...read(`/proc/${pid}/status`).matchAll(/^Rss(?:Anon|Shmem):\s*(\d+) kB$/gm)].map(([, size]) =>
+      Number(size),
+    ),
+  );
+  return 1024 * kibibytes.reduce((sum, size) => sum + size, 0);
+}
+
 /** True if the process runs. A zombie does not count as running. */
 export function isRunning(pid: number): boolean {
   const state = /^State:\s*(\w)/m.exec(read(`/proc/${pid}/status`))?.[1];

@@ -49,6 +49,11 @@ export function dropOldRows(database: Database, tool: ToolName, now: number): vo
     oldest('deployments', 'sequence'),
   );
   drop('config_changes', 'sequence < ?', oldest('config_changes', 'sequence'));
+  database.run(
+    `DELETE FROM crashes WHERE tool = ? AND NOT EXISTS
+      (SELECT 1 FROM releases WHERE releases.tool = crashes.tool AND releases.version = crashes.version)`,
+    tool,
+  );
 }
 
 /**

@@ -9,9 +9,11 @@ interface ToolRow {
   number: number;
   liveVersion: number | null;
   isStopped: number;
+  isInMaintenance: number;
 }
 
-const columns = 'name, number, live_version AS liveVersion, is_stopped AS isStopped';
+const columns =
+  'name, number, live_version AS liveVersion, is_stopped AS isStopped, is_in_maintenance AS isInMaintenance';
 
 /** The tools and the config vars that their next release gets. */
 export class ToolsTable {
@@ -40,6 +42,15 @@ export class ToolsTable {
   setStopped(name: ToolName, isStopped: boolean): void {
     this.tool(name);
     this.#database.run('UPDATE tools SET is_stopped = ? WHERE name = ?', Number(isStopped), name);
+  }
+
+  setMaintenance(name: ToolName, isInMaintenance: boolean): void {
+    this.tool(name);
+    this.#database.run(
+      'UPDATE tools SET is_in_maintenance = ? WHERE name = ?',
+      Number(isInMaintenance),
+      name,
+    );
   }
 
   /**
@@ -134,5 +145,5 @@ export class ToolsTable {
 }
 
 function toRecord(row: ToolRow): ToolRecord {
-  return { ...row, isStopped: row.isStopped !== 0 };
+  return { ...row, isStopped: row.isStopped !== 0, isInMaintenance: row.isInMaintenance !== 0 };
 }

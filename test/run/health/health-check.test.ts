@@ -29,6 +29,10 @@ class Listening implements SandboxProcess {
   async listeningPorts(): Promise<number[]> {
     return [...this.ports];
   }
+
+  memoryBytes(): null {
+    return null;
+  }
 }
 
 interface Watched {

@@ -2,6 +2,8 @@ import { lostHint, lostWords } from '../../../core/lost-namespace.ts';
 import { short } from '../../../core/names.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { namedCommands, replicasOf } from '../../../core/replicas.ts';
+import { crashWords, MANY_CRASHES } from '../../../core/text/crash-words.ts';
+import { mebibytes } from '../../../core/text/mebibytes.ts';
 import type { ProcessStatus, ScheduledRun } from '../../../run/runtime.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
 import { ago, columns, iso, json, warning, width } from '../../command-line/printing.ts';
@@ -11,7 +13,7 @@ export const psCommand: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'list the processes of a tool, and its running and waiting deployments',
   details: [
-    '--json: process, version, state (starting, up, crashed, stopping, scheduled, or off if somebody has scaled it to 0), startedAt, restarts, command, detail, schedule.',
+    '--json: process, version, state (starting, up, crashed, stopping, scheduled, or off if somebody has scaled it to 0), startedAt, restarts, command, detail, memory (bytes), lastExit (null, or at, reason), schedule.',
     'In --json, schedule is null, or has text, cron (five fields, UTC), nextAt and lastRun (null, or startedAt, endedAt, exitCode, detail).',
   ],
   action: 'read',
@@ -27,6 +29,9 @@ export const psCommand: ToolCommand = {
     if (statuses.length === 0) await out(nothingRuns(context));
     const lost = lostNamespace(context);
     await out(lost);
+    await out(manyCrashes(context));
+    if (services.store.tool(tool).isInMaintenance)
+      await out(`${tool} is in maintenance. End this with: ${context.typed(`maintenance off ${tool}`)}\n`);
     // A note that applies to all processes is printed once.
     const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
     const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
@@ -40,7 +45,7 @@ export const psCommand: ToolCommand = {
 };
 
 function asFields(status: ProcessStatus): object {
-  const { name, version, state, startedAt, restarts, command, detail } = status;
+  const { name, version, state, startedAt, restarts, command, detail, memoryBytes, lastExit } = status;
   const process = {
     process: name,
     version,
@@ -49,6 +54,8 @@ function asFields(status: ProcessStatus): object {
     restarts,
     command,
     detail,
+    memory: memoryBytes ?? null,
+    lastExit: lastExit ? { at: iso(lastExit.at), reason: lastExit.words } : null,
   };
   if (status.schedule === undefined) return { ...process, schedule: null };
   const { text, cron, nextAt, lastRun } = status.schedule;
@@ -86,15 +93,26 @@ function table(
 }
 
 function processes(statuses: readonly ProcessStatus[]): string {
-  const headings = ['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'COMMAND'];
-  return table(headings, statuses, ({ name, version, state, startedAt, restarts, command, detail }) => [
-    name,
-    `v${version}`,
-    detail === null ? state : `${state}: ${detail}`,
-    startedAt === 0 ? '-' : ago(startedAt, Date.now()),
-    String(restarts),
-    command ?? '',
-  ]);
+  const headings = ['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'MEMORY', 'COMMAND'];
+  const rows = table(
+    headings,
+    statuses,
+    ({ name, version, state, startedAt, restarts, command, detail, memoryBytes }) => [
+      name,
+      `v${version}`,
+      detail === null ? state : `${state}: ${detail}`,
+      startedAt === 0 ? '-' : ago(startedAt, Date.now()),
+      String(restarts),
+      memoryBytes === null || memoryBytes === undefined ? '-' : mebibytes(memoryBytes),
+      command ?? '',
+    ],
+  );
+  return rows + statuses.map(lastEnd).join('');
+}
+
+/** A line that says when and how the process ended before its last restart. Empty if it has not been restarted. */
+function lastEnd({ name, lastExit }: ProcessStatus): string {
+  return lastExit ? `${name} ended ${ago(lastExit.at, Date.now())}: ${oneLine(lastExit.words)}\n` : '';
 }
 
 function schedules(statuses: readonly ProcessStatus[]): string {
@@ -117,6 +135,16 @@ function lostNamespace({ services, tool }: ToolContext): string {
   const { liveVersion } = services.store.tool(tool);
   if (lost === null || liveVersion === null) return '';
   return warning(`v${liveVersion} does not run: ${lostWords(lost)}.`, lostHint(lost, liveVersion));
+}
+
+/** A warning for each process of the live release that crashes again and again. Otherwise empty. */
+function manyCrashes({ services, tool }: ToolContext): string {
+  const { liveVersion } = services.store.tool(tool);
+  return services.store
+    .crashes(tool)
+    .filter(({ version, count }) => version === liveVersion && count >= MANY_CRASHES)
+    .map((crashes) => warning(`${crashWords(crashes)}.`))
+    .join('');
 }
 
 function lastRunWords(run: ScheduledRun | null, isNoted: boolean): string {

@@ -3,14 +3,17 @@ import { followTicket } from '../../follow-ticket.ts';
 
 export const restartCommand: ToolCommand = {
   name: 'restart',
-  usage: 'TOOL',
+  usage: 'TOOL [TYPE]',
   summary: 'replace the processes of a tool by new ones, without an interruption',
-  details: ['Also starts a tool that was stopped.'],
+  details: [
+    'With TYPE, such as web, restarts only the processes of this type. The new processes get new names, such as web.2.',
+    'Without TYPE, also starts a tool that was stopped.',
+  ],
   action: 'deploy',
   options: {},
-  words: { min: 0, max: 0 },
+  words: { min: 0, max: 1 },
   async run(context) {
-    const { services, tool, principal } = context;
-    return await followTicket(context, services.deployments.restart(tool, principal));
+    const { services, tool, principal, args } = context;
+    return await followTicket(context, services.deployments.restart(tool, principal, args[0] ?? null));
   },
 };

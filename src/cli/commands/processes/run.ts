@@ -1,7 +1,9 @@
 import { DeployError } from '../../../core/errors.ts';
+import { oneLine } from '../../../core/progress.ts';
+import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
 import { liveRelease } from '../../../deploy/release/live-release.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
-import { warning } from '../../command-line/printing.ts';
+import { ago, columns, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 
 // MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
@@ -9,30 +11,41 @@ const MAX_WORDS_BYTES = 24 * 1024;
 
 export const runOneOffCommand: ToolCommand = {
   name: 'run',
-  usage: 'TOOL COMMAND …',
+  usage: '[--detach] [--list] [--end NAME] TOOL COMMAND …',
   summary: 'run a command with the live release: a migration, a shell',
   details: [
     'COMMAND is a program with its arguments and flags. It runs without a shell. To use a shell: run TOOL bash -c "one | two"',
     'Over SSH, your own shell removes one pair of quotes, so add another pair: run TOOL "bash -c \'one | two\'"',
     'If the first word is a process type of the Procfile, its command runs, with the other words as arguments.',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
+    '--detach does not wait: it prints the name of the command, such as run.1. Its output is in: logs TOOL -p run.1',
+    'run --list TOOL shows the commands of run that run now. run --end run.1 TOOL ends a command that was started with --detach.',
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
   action: 'deploy',
   // The audit log keeps only the program, because people type passwords as arguments.
   audited: ([program = '', ...rest]) => (rest.length === 0 ? [program] : [program, '…']),
-  options: {},
-  words: { min: 1, max: 10_000 },
+  options: { detach: { type: 'boolean' }, list: { type: 'boolean' }, end: { type: 'string' } },
+  words: { min: 0, max: 10_000 },
   isVerbatim: true,
   takesTerminal: true,
   async run(context) {
-    const { services, tool, args, terminal, input, out, err, signal } = context;
+    const { services, tool, args, flags, terminal, input, out, err, signal } = context;
+    if (flags['list'] === true || flags['end'] !== undefined) return await listOrEnd(context);
+    if (args.length === 0) throw new UsageError('run needs COMMAND.');
     checkWords(args);
     const release = liveRelease(services.store, tool);
+    const wanted = { release, toolNumber: services.store.tool(tool).number, command: args };
+    if (flags['detach'] === true) {
+      const name = await services.runtime.runDetached(wanted);
+      const { typed } = context;
+      await out(
+        `${name}\nIts output: ${typed(`logs ${tool} -f -p ${name}`)}\nTo end it: ${typed(`run --end ${name} ${tool}`)}\n`,
+      );
+      return 0;
+    }
     const { status, why } = await services.runtime.run({
-      release,
-      toolNumber: services.store.tool(tool).number,
-      command: args,
+      ...wanted,
       terminal,
       input,
       output: out,
@@ -43,6 +56,36 @@ export const runOneOffCommand: ToolCommand = {
     return status;
   },
 };
+
+/** Lists the one-off commands of the tool, or ends a detached one. @throws UsageError; DeployError `NOT_RUNNING` */
+async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Promise<number> {
+  const isBoth = flags['list'] === true && flags['end'] !== undefined;
+  if (args.length > 0 || flags['detach'] === true || isBoth)
+    throw new UsageError('--list and --end take no command and no other flag.');
+  if (flags['list'] === true) {
+    const statuses = await services.runtime.status(tool);
+    const oneOffs = statuses.filter(({ name }) => name.startsWith(`${ONE_OFF_TYPE}.`));
+    const rows = oneOffs.map(({ name, version, startedAt, command }) => [
+      ...[name, `v${version}`, ago(startedAt, Date.now()), command ?? ''],
+    ]);
+    await out(
+      rows.length === 0
+        ? `No command of run runs now.\n`
+        : columns([['COMMAND', 'VERSION', 'STARTED', 'PROGRAM'], ...rows]),
+    );
+    return 0;
+  }
+  const name = String(flags['end']);
+  if (services.runtime.endDetached(tool, name)) {
+    await out(`${oneLine(name)} is being ended.\n`);
+    return 0;
+  }
+  throw new DeployError(
+    'NOT_RUNNING',
+    `no command “${oneLine(name).slice(0, 80)}” of ${tool} runs that was started with --detach`,
+    `To see which commands run: \`run --list ${tool}\``,
+  );
+}
 
 /**
  * Checks the words of the command.

@@ -1,7 +1,7 @@
 import type { V1Pod, V1Secret } from '@kubernetes/client-node';
+import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { processOf } from '../../one-off-command.ts';
-import { ONE_OFF_TYPE } from '../../one-offs.ts';
 import type { OneOff, TerminalSize } from '../../runtime.ts';
 import { LABELS, objectName, type Rollout } from '../manifests/object-names.ts';
 import { literal, type ManifestConfig, podTemplate, toolLabels, webPort } from '../manifests/pod-manifest.ts';

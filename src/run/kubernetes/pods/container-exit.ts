@@ -10,6 +10,11 @@ export function lastEnd(status: V1ContainerStatus | undefined): V1ContainerState
   return status?.state?.terminated ?? status?.lastState?.terminated ?? null;
 }
 
+/** Returns when a container ended, in milliseconds since 1970. The present time if the cluster does not say it. */
+export function endedAt({ finishedAt }: V1ContainerStateTerminated): number {
+  return finishedAt === undefined ? Date.now() : new Date(finishedAt).getTime();
+}
+
 /**
  * Converts the end of a container to the form that the local runtime uses, so that both runtimes show the same
  * messages.

@@ -1,6 +1,8 @@
+import type { ToolName } from '../../../core/names.ts';
 import { RELEASE_TYPE } from '../../../core/replicas.ts';
+import type { Crash } from '../../runtime.ts';
 import { exitWords } from '../../words/exit-words.ts';
-import { exitOf, pauseWords } from './container-exit.ts';
+import { endedAt, exitOf, pauseWords } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';
 
 export interface RestartsOptions {
@@ -8,9 +10,11 @@ export interface RestartsOptions {
   readonly isLive: (pod: ToolPod) => boolean;
   readonly memoryBytes: (pod: ToolPod) => number;
   readonly say: (tool: string, text: string) => void;
+  /** Called at each crash of a live process. Must not throw. */
+  readonly onCrash: (crash: Crash) => void;
 }
 
-/** Writes each crash of a live process to the tool's log, once. */
+/** Reports each crash of a live process to the tool's log and to `onCrash`, once. */
 export class Restarts {
   readonly #options: RestartsOptions;
   /** For each pod: the id of the container whose end was reported last. */
@@ -40,5 +44,7 @@ export class Restarts {
     if (isOld || pod.type === RELEASE_TYPE || !this.#options.isLive(pod)) return;
     const words = exitWords(exitOf(end), this.#options.memoryBytes(pod));
     this.#options.say(pod.tool, `${pod.name} ${words}; starting again in ${pauseWords(pod.container)}`);
+    const { name: process, version } = pod;
+    this.#options.onCrash({ tool: pod.tool as ToolName, version, process, at: endedAt(end), words });
   }
 }

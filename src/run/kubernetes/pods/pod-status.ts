@@ -4,17 +4,19 @@ import { FIELD_MANAGER } from '../../../kubernetes/apply.ts';
 import { refusalIn } from '../../../kubernetes/faults/api-refusals.ts';
 import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import { commandLine } from '../../command-line.ts';
-import type { ProcessState, ProcessStatus } from '../../runtime.ts';
+import type { LastExit, ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { exitWords } from '../../words/exit-words.ts';
 import type { DriftNote } from '../drift/drift.ts';
 import { LABELS, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
-import { exitOf, lastEnd, pauseWords } from './container-exit.ts';
+import { endedAt, exitOf, lastEnd, pauseWords } from './container-exit.ts';
 import type { ToolPod } from './tool-pods.ts';
 
 export interface StatusParts {
   readonly runMemory: number;
+  /** Returns the memory that a pod uses, in bytes. Null if it is unknown. */
+  readonly memoryOf?: (pod: ToolPod) => number | null;
   /** Returns the release of a rollout, or null if this server does not know the rollout. */
   readonly release: (rolloutId: string) => Release | null;
   /** True if a rollout gets no new requests and is being ended. */
@@ -58,6 +60,8 @@ export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: 
     startedAt: started === undefined ? 0 : new Date(started).getTime(),
     restarts: pod.container?.restartCount ?? 0,
     detail: details.filter((detail) => detail !== null).join('; ') || null,
+    memoryBytes: parts.memoryOf?.(pod) ?? null,
+    lastExit: lastExitOf(pod, parts),
   };
 }
 
@@ -173,16 +177,21 @@ function stateOf(pod: ToolPod, { isDraining }: StatusParts): ProcessState {
   return pod.isReady ? 'up' : 'starting';
 }
 
-function detailOf(pod: ToolPod, state: ProcessState, { release, runMemory }: StatusParts): string | null {
-  const known = release(pod.rolloutId);
-  const end = lastEnd(pod.container);
-  if (state === 'crashed' && end !== null) {
-    const memory = known === null ? runMemory : memoryLimit(known, pod.type, runMemory);
-    return `${exitWords(exitOf(end), memory)}; starting again in ${pauseWords(pod.container)}`;
-  }
+function detailOf(pod: ToolPod, state: ProcessState, parts: StatusParts): string | null {
+  const last = lastExitOf(pod, parts);
+  if (state === 'crashed' && last !== null)
+    return `${last.words}; starting again in ${pauseWords(pod.container)}`;
   if (state === 'crashed') return podFault(pod.pod)?.words ?? null;
   const isUnanswered = state === 'starting' && pod.container?.started === true;
   return isUnanswered ? 'does not pass its health check' : null;
+}
+
+function lastExitOf(pod: ToolPod, { release, runMemory }: StatusParts): LastExit | null {
+  const end = lastEnd(pod.container);
+  if (end === null) return null;
+  const known = release(pod.rolloutId);
+  const memory = known === null ? runMemory : memoryLimit(known, pod.type, runMemory);
+  return { at: endedAt(end), words: exitWords(exitOf(end), memory) };
 }
 
 /**

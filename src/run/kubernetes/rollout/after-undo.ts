@@ -23,3 +23,12 @@ function notUndone(failure: unknown): string {
   const why = failure instanceof DeployError ? failure.message : 'the server failed';
   return `The server could not remove the processes that it had started, so its next start removes them: ${why}`;
 }
+
+/** Does a step. If the step throws, calls `undo` and throws as `afterUndo` does. */
+export async function orUndo(undo: () => Promise<void>, step: () => Promise<void>): Promise<void> {
+  try {
+    await step();
+  } catch (error) {
+    await afterUndo(error, undo);
+  }
+}

@@ -2,7 +2,7 @@ import { logFailure } from '../../../core/log/alarms.ts';
 import type { RollOut } from '../../runtime.ts';
 import { sayDraining } from '../../words/rollout-words.ts';
 import type { Rollout } from '../manifests/object-names.ts';
-import { afterUndo } from './after-undo.ts';
+import { orUndo } from './after-undo.ts';
 import type { LiveRollouts } from './live-rollouts.ts';
 import { grow, shrink } from './scale-rollout.ts';
 import { startRollout, undoRollout } from './start-rollout.ts';
@@ -76,12 +76,4 @@ export async function applyScale(
       'Surplus processes still run: the cluster does not answer. The next command `scale`, or the next start of this server, ends them.',
     );
   });
-}
-
-async function orUndo(undo: () => Promise<void>, step: () => Promise<void>): Promise<void> {
-  try {
-    await step();
-  } catch (error) {
-    await afterUndo(error, undo);
-  }
 }

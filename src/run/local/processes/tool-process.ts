@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { commandLine } from '../../command-line.ts';
 import { type Readiness, type Seen, untilHealthy, untilSettled } from '../../health/health-check.ts';
 import { untilScriptPasses } from '../../health/script-check.ts';
-import type { ProcessState, ProcessStatus } from '../../runtime.ts';
+import type { Crash, LastExit, ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { exitWords } from '../../words/exit-words.ts';
 import { OpenRequests } from '../router/open-requests.ts';
@@ -26,6 +26,8 @@ export interface ToolProcessParts extends RunParts {
   readonly pauses: Pauses;
   /** The Host header that health checks send. */
   readonly host: string;
+  /** Called at each end of a live process that is not asked to end. Must not throw. */
+  readonly onCrash: (crash: Crash) => void;
 }
 
 /** The result of one attempt to start a process, with the last output of the process. */
@@ -55,6 +57,7 @@ export class ToolProcess {
   #restarts = 0;
   #running: Running | null = null;
   #end: Ended | null = null;
+  #lastExit: LastExit | null = null;
   #keeping: Promise<void> = Promise.resolve();
   #attempting: Promise<unknown> = Promise.resolve();
 
@@ -80,6 +83,8 @@ export class ToolProcess {
       startedAt: this.#startedAt,
       restarts: this.#restarts,
       detail: this.#detail,
+      memoryBytes: this.#running?.process.memoryBytes() ?? null,
+      lastExit: this.#lastExit,
     };
   }
 
@@ -232,12 +237,19 @@ export class ToolProcess {
       this.#state = 'crashed';
       const again = `starting again in ${pauseMs / 1000} s`;
       this.#detail = `${why}; ${again}`;
+      this.#noteCrash(why);
       await this.#say(`${this.name} ${why}; ${again}`);
       // The wait rejects when `retire` was called, and the loop checks that.
       await wait(pauseMs, null, { signal: this.#retiring.signal }).catch(() => {});
       pauseMs = Math.min(pauseMs * 2, pauses.mostMs);
       this.#restarts += 1;
     }
+  }
+
+  #noteCrash(words: string): void {
+    const { tool, version } = this.#start.release;
+    this.#lastExit = { at: Date.now(), words };
+    this.#parts.onCrash({ tool, version, process: this.name, ...this.#lastExit });
   }
 
   /** Starts the process unless it is up, waits until it ends, and returns the reason. */

@@ -8,6 +8,7 @@ import { eventWords } from '../../../../src/run/kubernetes/pods/namespace-events
 import { Restarts } from '../../../../src/run/kubernetes/pods/pod-restarts.ts';
 import { foreignChange, missingStatus, podStatus } from '../../../../src/run/kubernetes/pods/pod-status.ts';
 import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
+import type { Crash } from '../../../../src/run/runtime.ts';
 
 const parts = { runMemory: 512 * 1024 * 1024, release: () => null, isDraining: (id: string) => id === 'old' };
 
@@ -210,10 +211,12 @@ describe('how a container ended', () => {
 
 test('a crash of a pod of the live release is logged once, unless it happened before this server started', () => {
   const said: string[] = [];
+  const crashes: Crash[] = [];
   const restarts = new Restarts({
     isLive: ({ rolloutId }) => rolloutId === 'new',
     memoryBytes: () => 0,
     say: (_tool, text) => void said.push(text),
+    onCrash: (crash) => void crashes.push(crash),
   });
   const crashed = podOf({ state: backOff('10s'), lastState: ended(3, 'c2') });
   restarts.pod(podOf({ state: { running: {} }, lastState: ended(1, 'c1') }), true);
@@ -225,6 +228,10 @@ test('a crash of a pod of the live release is logged once, unless it happened be
     false,
   );
   assert.deepEqual(said, ['web.1 exited with code 3; starting again in 10 s']);
+  assert.deepEqual(
+    crashes.map(({ process, words }) => `${process} ${words}`),
+    ['web.1 exited with code 3'],
+  );
 });
 
 test('the push shows how long the pull of an image took', () => {

@@ -49,6 +49,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
       folder: join(data, 'run'),
       pauses: { firstMs: 100, mostMs: 800, forgottenAfterMs: 300 },
       host: 'x.localhost',
+      onCrash: () => {},
       ...change,
     };
     const release = releaseOf('x' as ToolName, 1, await artifact({ 'web.py': source }, [web()]), vars);

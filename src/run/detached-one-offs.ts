@@ -1,0 +1,104 @@
+import { DeployError } from '../core/errors.ts';
+import { inPieces, outputTime } from '../core/fair-share/time-shares.ts';
+import type { Log } from '../core/log/log.ts';
+import type { ToolName } from '../core/names.ts';
+import { took } from '../core/text/duration.ts';
+import { LogLines } from './logs/log-lines.ts';
+import type { ToolLog } from './logs/tool-log.ts';
+import { type RunOneOff, shownCommand } from './one-offs.ts';
+import type { DetachedOneOff, OneOff, OneOffEnd } from './runtime.ts';
+
+export interface DetachedOneOffsOptions {
+  /** `OneOffs.run`. */
+  readonly run: (oneOff: OneOff, start: RunOneOff) => Promise<OneOffEnd>;
+  readonly toolLog: (tool: ToolName) => ToolLog;
+  readonly log: Log;
+}
+
+/** Runs one-off commands for which no client waits. Their output, start and end go to the log of their tool. */
+export class DetachedOneOffs {
+  readonly #options: DetachedOneOffsOptions;
+  /** What ends each running command, by tool and name. */
+  readonly #running = new Map<string, AbortController>();
+  readonly #ends = new Set<Promise<void>>();
+
+  constructor(options: DetachedOneOffsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Starts a command, and resolves with its name when it has a place among the tool's commands.
+   *
+   * @throws DeployError as `OneOffs.run` does, if the command gets no place.
+   */
+  async start(wanted: DetachedOneOff, start: RunOneOff): Promise<string> {
+    const { tool } = wanted.release;
+    const toolLog = this.#options.toolLog(tool);
+    const ending = new AbortController();
+    const begun = Promise.withResolvers<string>();
+    const startedAt = performance.now();
+    const [output, errors] = [new LogLines(), new LogLines()];
+    let name = '';
+    const take = (lines: LogLines) => async (chunk: Uint8Array) => {
+      const texts: string[] = [];
+      for (const piece of inPieces(chunk))
+        texts.push(...(await outputTime.run(String(wanted.toolNumber), () => lines.push(piece))));
+      await toolLog.append(name, texts);
+    };
+    const end = this.#options.run(
+      {
+        ...{ ...wanted, terminal: null, input: nothing(), signal: ending.signal },
+        ...{ output: take(output), errors: take(errors) },
+      },
+      async (oneOff, given) => {
+        name = given;
+        this.#running.set(key(tool, name), ending);
+        await toolLog.append('push', [`${name} started: ${shownCommand(wanted.command)}`]);
+        begun.resolve(name);
+        return await start(oneOff, given);
+      },
+    );
+    const told = end.then(
+      async ({ status, why }) => {
+        await toolLog.append(name, [...output.end(), ...errors.end()]);
+        const words = why === null ? `ended with status ${status}` : `ended with status ${status}: ${why}`;
+        await toolLog.append('push', [`${name} ${words} after ${took(performance.now() - startedAt)}`]);
+      },
+      async (error: unknown) => {
+        if (name === '') throw error;
+        const why = error instanceof DeployError ? error.message : 'the server failed';
+        if (!(error instanceof DeployError) && !ending.signal.aborted)
+          this.#options.log.error({ err: error, tool, process: name }, 'a detached command failed');
+        await toolLog.append('push', [
+          ending.signal.aborted ? `${name} was ended` : `${name} failed: ${why}`,
+        ]);
+      },
+    );
+    const over = told.finally(() => {
+      this.#ends.delete(over);
+      // A later command may have the same name by now.
+      if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
+    });
+    this.#ends.add(over);
+    // A command that got no place rejects here. All other failures are in the log.
+    return await Promise.race([begun.promise, over.then(() => name)]);
+  }
+
+  /** Resolves when the ends of all commands are in the log. Call this after `OneOffs.close`. */
+  async logged(): Promise<void> {
+    await Promise.allSettled([...this.#ends]);
+  }
+
+  /** Ends a command. @returns false if no such command runs. */
+  end(tool: ToolName, name: string): boolean {
+    const ending = this.#running.get(key(tool, name));
+    ending?.abort();
+    return ending !== undefined;
+  }
+}
+
+function key(tool: string, name: string): string {
+  return `${tool} ${name}`;
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
