@@ -154,7 +154,21 @@ export async function writeVariables(
   }
 }
 
+/** One second after the start of 1980 UTC, because ZIP files cannot hold earlier dates. */
+const FIRST_DATE = '315532801';
+
+/**
+ * The variables that buildpacks see: the given ones that can be environment variables, the language, and a fixed date,
+ * so that equal sources give equal files.
+ */
+export function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
+  const usable = Object.entries(variables).filter(
+    ([name, value]) => isVariableName(name) && !value.includes('\0'),
+  );
+  return { LANG: 'C.UTF-8', SOURCE_DATE_EPOCH: FIRST_DATE, ...Object.fromEntries(usable) };
+}
+
 /** Whether an environment variable and a file in `/platform/env` can have this name. */
-export function isVariableName(name: string): boolean {
+function isVariableName(name: string): boolean {
   return /^[A-Za-z_][A-Za-z0-9_]{0,127}$/.test(name);
 }

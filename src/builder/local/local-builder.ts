@@ -23,8 +23,8 @@ import { type BuildContext, targetVariables } from '../buildpack-api/build-conte
 import {
   buildPlaces,
   foldersOf,
-  isVariableName,
   makePlaces,
+  platformVariables,
   writeVariables,
 } from '../buildpack-api/build-mounts.ts';
 import { buildAll } from '../buildpack-api/build-phase.ts';
@@ -207,7 +207,11 @@ export class LocalBuilder implements Builder {
     );
     if (source.leftOut !== null) progress.line(source.leftOut);
     const { build_environment } = this.#options.config;
-    const variables = variablesOf({ ...build_environment, ...source.buildVariables, ...request.configVars });
+    const variables = platformVariables({
+      ...build_environment,
+      ...source.buildVariables,
+      ...request.configVars,
+    });
     const context = { ...withoutVariables, variables };
     await writeVariables(places, variables);
     await sandbox.own([folders.artifact], request.toolNumber);
@@ -315,10 +319,4 @@ function notInCluster(tool: ToolName): DeployError {
 interface BuildState {
   moved: readonly Layer[];
   readonly reached: Map<string, Progressed>;
-}
-
-function variablesOf(variables: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(variables).filter(([name, value]) => isVariableName(name) && !value.includes('\0')),
-  );
 }

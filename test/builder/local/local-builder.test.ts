@@ -74,6 +74,16 @@ test('config vars are in the environment of a buildpack, but with clear-env only
   );
 });
 
+test('a build has a fixed date, which a config var can replace', async () => {
+  const build = `echo "date: $SOURCE_DATE_EPOCH"; ${webProcess}`;
+  await withBuilder({ one: { build } }, async (builder) => {
+    await builder.build(source.folder);
+    assert.match(builder.said, /date: 315532801\n/);
+    await builder.build(source.folder, { configVars: { SOURCE_DATE_EPOCH: '1' } });
+    assert.match(builder.said, /date: 1\n/);
+  });
+});
+
 test('threat 53: a variable of the server’s own environment does not reach a build', async () => {
   process.env['SERVER_SECRET_FOR_TEST'] = 'leaked';
   await withBuilder({ one: { build: `env; ${webProcess}` } }, async (builder) => {

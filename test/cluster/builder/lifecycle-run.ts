@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
+import { platformVariables } from '../../../src/builder/buildpack-api/build-mounts.ts';
 import { escapeId } from '../../../src/builder/buildpack-api/layer-environment.ts';
 import { layerFolder, readLayers } from '../../../src/builder/buildpack-api/layers.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
@@ -93,7 +94,7 @@ export class Lifecycle implements AsyncDisposable {
     for (const name of ['layers', 'platform/env', 'tmp', 'home', 'process']) {
       await mkdir(inPlace(name), { recursive: true });
     }
-    for (const [name, value] of Object.entries(variables))
+    for (const [name, value] of Object.entries(platformVariables(variables)))
       await writeFile(join(place, 'platform/env', name), value);
     const folders = ['workspace', 'layers', 'tmp', 'home'].map(inPlace);
     await this.#sandbox.own(folders, this.#runs);

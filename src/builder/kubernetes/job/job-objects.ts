@@ -5,7 +5,7 @@ import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import type { BuildRequest } from '../../builder.ts';
-import { isVariableName } from '../../buildpack-api/build-mounts.ts';
+import { platformVariables } from '../../buildpack-api/build-mounts.ts';
 import { variablesTooLarge } from '../output/job-failures.ts';
 import { type BuildJob, buildJob } from './build-job.ts';
 import { BUILD_LABEL } from './build-names.ts';
@@ -106,20 +106,6 @@ export async function jobsOf(
     build: metadata?.labels?.[BUILD_LABEL] ?? '',
   }));
 }
-
-/**
- * The variables that buildpacks see: the given ones that can be environment variables, the language, and a fixed date,
- * so that equal sources give equal images.
- */
-function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
-  const usable = Object.entries(variables).filter(
-    ([name, value]) => isVariableName(name) && !value.includes('\0'),
-  );
-  return { LANG: 'C.UTF-8', SOURCE_DATE_EPOCH: FIRST_DATE, ...Object.fromEntries(usable) };
-}
-
-/** One second after the start of 1980 UTC, because ZIP files cannot hold earlier dates. */
-const FIRST_DATE = '315532801';
 
 /**
  * The text of project-metadata.toml, which becomes a label of the image. So the image of each build has its own digest,
