@@ -68,12 +68,26 @@ save_venv() {
   mkdir -p "$downloads"
   printf '[types]\ncache = true\n' >"$downloads.toml"
   add_setuptools
+  forget_times
   uv cache prune -q 2>&1 | indent || true
   version=$(uv --version | cut -d' ' -f2)
   rm -rf "$venv/env"
   mkdir -p "$venv/env"
   printf %s "$venv" >"$venv/env/VIRTUAL_ENV.override"
   printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nversion = "%s"\nkey = "%s"\n' "$version" "$1" >"$venv.toml"
+}
+
+# If the tool itself is installed as a package, uv writes the times (or the inode numbers) of its source into the environment.
+# They differ in each build, so this function replaces them by 0. uv then installs the tool again in the next build, as it
+# does after every change of the source.
+forget_times() {
+  local file
+  for file in "$venv"/lib/python3*/site-packages/*.dist-info/uv_cache.json; do
+    [[ -f $file ]] || continue
+    sed -i -E 's/"(secs_since_epoch|nanos_since_epoch|inode)":[0-9]+/"\1":0/g' "$file"
+    # RECORD need not have a hash and a size of each file.
+    sed -i -E 's#^([^,]+\.dist-info/uv_cache\.json),.*#\1,,#' "${file%/*}/RECORD"
+  done
 }
 
 # Many old packages import pkg_resources without naming setuptools, which environments had until Python 3.11.
