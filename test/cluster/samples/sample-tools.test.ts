@@ -39,9 +39,12 @@ const always: ReadonlySet<string> = new Set([
   'node-pnpm',
   'perl-psgi',
   'perl-python-node',
+  'php-nginx',
   'php-python-perl',
   'poetry-fastapi',
+  'ruby-sinatra',
   'ruby-vendored',
+  'rust-http',
   'static-build',
 ]);
 const skip =
