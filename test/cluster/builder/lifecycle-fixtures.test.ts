@@ -8,16 +8,17 @@ import { ImageTrees } from './image-trees.ts';
 /** The sample tools that are always compared. Each uses buildpacks that the others do not use. */
 const always: ReadonlySet<string> = new Set([
   'node-pnpm',
+  'perl-psgi',
   'perl-python-node',
   'php-composer',
   'poetry-fastapi',
   'ruby-vendored',
+  'uv-flask',
 ]);
 
 /** The sample tools that the lifecycle cannot build here, with the reason. */
 const never: Readonly<Record<string, string>> = {
   'own-buildpack': 'the lifecycle alone does not read project.toml, which names the buildpack of this tool',
-  'ruby-rack': 'its gems are not on the stack, and this machine cannot reach RubyGems',
 };
 
 const skip =
