@@ -37,6 +37,8 @@ try:
     from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
     from pip._vendor.packaging.version import Version
 except ImportError:
+    # `except InvalidSpecifier` then catches nothing.
+    InvalidSpecifier = ()
 
     def SpecifierSet(_):
         raise Refused("The version of Python cannot be chosen without pip: ask the operator to install the Debian package python3-venv on this server")
