@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import type { Artifact, Replicas } from '../../../src/core/types.ts';
-import { plannedReplicas, warnOfTooMany } from '../../../src/deploy/release/planned-replicas.ts';
+import { assertRuns, plannedReplicas, warnOfTooMany } from '../../../src/deploy/release/planned-replicas.ts';
 import type { Store } from '../../../src/store/store.ts';
 import { releaseOf } from '../../run/contract-steps.ts';
 
@@ -36,3 +36,23 @@ test('threat 60: if more named commands are scaled than process_types allows, th
   );
   assert.match(told.join(''), /28 commands do not run, because at most 5 process types.*\(process_types\)/);
 });
+
+for (const { type, isStopped, code, message } of [
+  { type: 'nothing', isStopped: false, code: 'NO_PROCESS_TYPE', message: /has no process type “nothing”/ },
+  {
+    type: 'command0',
+    isStopped: false,
+    code: 'NOT_RUNNING',
+    message: /v1 of wikibot runs no command0 process/,
+  },
+  { type: 'worker0', isStopped: true, code: 'NOT_RUNNING', message: /v1 of wikibot is stopped/ },
+]) {
+  test(`a restart of the type ${type} is refused with ${code}${isStopped ? ' if the tool is stopped' : ''}`, () => {
+    const tool = () => ({ liveVersion: null, isStopped });
+    const store = { replicas: () => ({}), tool } as unknown as Store;
+    const context = { store, maxReplicas: 4, processTypes: 5 };
+    const release = releaseOf('wikibot' as ToolName, 1, artifact);
+    assert.throws(() => assertRuns(context, release, type), { code, message });
+    if (!isStopped) assertRuns(context, release, 'worker0');
+  });
+}
