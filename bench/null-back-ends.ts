@@ -60,6 +60,9 @@ export class NullRuntime implements Runtime, Gateway {
     return null;
   }
 
+  async startScheduledRun(): Promise<void> {}
+  async applyPauses(): Promise<void> {}
+
   async *logs(): AsyncIterable<LogLine> {}
 
   address(): string | null {

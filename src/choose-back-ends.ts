@@ -10,6 +10,7 @@ import { type ServerAddresses, sshCommand } from './core/network/addresses.ts';
 import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Crash, Gateway, Runtime } from './run/runtime.ts';
+import type { ScheduleRecords } from './run/scheduled-runs.ts';
 import { chooseSandbox } from './sandbox/choose-sandbox.ts';
 import { weakLimits } from './sandbox/weak-limits.ts';
 import { pruneStacks, pruneTrees } from './stack/prune-stacks.ts';
@@ -34,6 +35,8 @@ export interface BackEndOptions {
   readonly countPeople: () => Promise<number | 'many'>;
   /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
+  /** The facts about schedules that outlive the server. Asked only after the store is open. */
+  readonly schedules: ScheduleRecords;
   readonly log: Log;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash: (crash: Crash) => void;
@@ -74,6 +77,7 @@ async function localBackEnds({
   config,
   addresses,
   countPeople,
+  schedules,
   log,
   onCrash,
 }: BackEndOptions): Promise<BackEnds> {
@@ -101,6 +105,7 @@ async function localBackEnds({
       httpOrigin: () => addresses.http,
       logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
       redeployCommand: (tool) => sshCommand(addresses, 'USER', `redeploy ${tool}`),
+      schedules,
       log,
       readPlainFile,
       onCrash,
@@ -129,7 +134,13 @@ async function assertFolder(buildpacks: string): Promise<void> {
   }
 }
 
-async function kubernetesBackEnds({ config, addresses, log, onCrash }: BackEndOptions): Promise<BackEnds> {
+async function kubernetesBackEnds({
+  config,
+  addresses,
+  schedules,
+  log,
+  onCrash,
+}: BackEndOptions): Promise<BackEnds> {
   const [{ connectCluster }, { assertCredentials }, { KubernetesBuilder }, { KubernetesRuntime }] =
     await Promise.all([
       import('./kubernetes/cluster.ts'),
@@ -148,7 +159,14 @@ async function kubernetesBackEnds({ config, addresses, log, onCrash }: BackEndOp
     );
   return {
     builder,
-    runtime: new KubernetesRuntime({ config, cluster, httpOrigin: () => addresses.http, log, onCrash }),
+    runtime: new KubernetesRuntime({
+      config,
+      cluster,
+      httpOrigin: () => addresses.http,
+      schedules,
+      log,
+      onCrash,
+    }),
     sources: builder.sources,
     isolation: 'kubernetes',
     whyTrusted: null,

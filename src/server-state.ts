@@ -24,6 +24,7 @@ import { endLeftovers, INSTANCE_VARIABLE, instanceId } from './sandbox/process/m
 import { auditFile } from './store/audit-file.ts';
 import { DataLock } from './store/data-lock.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
+import { storedSchedules } from './stored-schedules.ts';
 
 export interface StateOptions {
   readonly config: Config;
@@ -68,7 +69,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // No process runs before the store is open.
   const opened: { store: SqliteStore | null } = { store: null };
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
-  const choosing = chooseBackEnds({ config, addresses, countPeople, log, given, onCrash });
+  const schedules = storedSchedules(() => opened.store, log);
+  const choosing = chooseBackEnds({ config, addresses, countPeople, log, given, schedules, onCrash });
   // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
   // ends this function, the lock is released only after the choice has ended.
   const settled = choosing.then(noop, noop);

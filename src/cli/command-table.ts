@@ -14,6 +14,7 @@ import { psCommand } from './commands/processes/ps.ts';
 import { restartCommand } from './commands/processes/restart.ts';
 import { runOneOffCommand } from './commands/processes/run.ts';
 import { scaleCommand } from './commands/processes/scale.ts';
+import { scheduleCommands } from './commands/processes/schedule-command.ts';
 import { stopCommand } from './commands/processes/stop.ts';
 import { redeployCommand } from './commands/redeploy.ts';
 import { releasesCommand } from './commands/releases.ts';
@@ -35,6 +36,7 @@ export const commands: readonly Command[] = [
   stopCommand,
   ...maintenanceCommands,
   runOneOffCommand,
+  ...scheduleCommands,
   buildsCommand,
   deploymentsCommand,
   cancelCommand,

@@ -26,6 +26,14 @@ export function commitId(text: string): CommitId | null {
   return COMMIT_ID.test(text) && !/^0+$/.test(text) ? (text as CommitId) : null;
 }
 
+/** The variables that tell a process which release it belongs to. A config var of the same name counts instead. */
+export function releaseVariables(release: {
+  readonly commit: CommitId;
+  readonly version: number;
+}): Record<string, string> {
+  return { SOURCE_COMMIT: release.commit, RELEASE_VERSION: `v${release.version}` };
+}
+
 /** The first seven digits of a commit id, as git prints them. */
 export function short(commit: CommitId): string {
   return commit.slice(0, 7);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Cron } from 'croner';
+import { DeployError } from './errors.ts';
 
 /**
  * Words that stand for a schedule. The exact moment is computed from the name of the process, as Toolforge's jobs do.
@@ -145,4 +146,13 @@ function numberOf(text: string, { min, max, words }: Field): number | null {
   if (word >= 0) return min + word;
   const number = /^\d{1,2}$/.test(text) ? Number(text) : Number.NaN;
   return number >= min && number <= max ? number : null;
+}
+
+/** The refusal to run a scheduled process that the live release of the tool does not have. */
+export function noSchedule(tool: string, type: string): DeployError {
+  return new DeployError(
+    'NO_SCHEDULE',
+    `the live release of ${tool} has no scheduled process ${type}`,
+    `List the scheduled processes with: \`schedule list ${tool}\``,
+  );
 }

@@ -257,5 +257,18 @@ export interface ConfigChange extends ChangedNames {
   readonly at: number;
 }
 
+/** A run of a scheduled process that has ended. Times are milliseconds since 1970. */
+export interface PastRun {
+  /** Identifies the run. Later runs have higher numbers. */
+  readonly number: number;
+  readonly type: string;
+  readonly startedAt: number;
+  readonly endedAt: number;
+  /** Null if a signal or a limit ended the run, or if its result is unknown. */
+  readonly exitCode: number | null;
+  /** Says how the run ended, for example `exited with code 1`. */
+  readonly detail: string | null;
+}
+
 /** How many bytes the value of one config var may have. */
 export const MAX_CONFIG_VAR_BYTES = 32 * 1024;

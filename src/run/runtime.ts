@@ -276,6 +276,19 @@ export interface Runtime {
    * draining processes count.
    */
   artifactsInUse(tool: ToolName): ReadonlySet<string>;
+  /**
+   * Starts a run of a scheduled process of the live release now, even if its schedule is paused. Returns when the run has
+   * begun, or in a cluster when its Job exists.
+   *
+   * @throws DeployError `NO_SCHEDULE` if no such process is running on a schedule, `RUN_UNDER_WAY` if the run would
+   * break a limit; or the cluster's refusal.
+   */
+  startScheduledRun(tool: ToolName, type: string): Promise<void>;
+  /**
+   * Lets the schedules of the live release follow `ScheduleRecords.isPaused`, which has just changed. Runs under way
+   * continue.
+   */
+  applyPauses(tool: ToolName): Promise<void>;
   /** Ends all one-off commands and accepts no more. Called at shutdown, while clients are still connected. */
   endOneOffs(): Promise<void>;
 }

@@ -1,10 +1,30 @@
 import type { ScheduledRun } from './runtime.ts';
 
+/** The facts about schedules that outlive the server. */
+export interface ScheduleRecords {
+  /** True if maintainers have paused the schedule of this process type. */
+  isPaused(tool: string, type: string): boolean;
+  /** Records a run that has ended. May get the same run again. Never throws. */
+  ended(tool: string, type: string, run: ScheduledRun): void;
+}
+
+/** Records nothing. No schedule is paused. */
+export const NO_RECORDS: ScheduleRecords = { isPaused: () => false, ended: () => undefined };
+
 /**
  * Remembers the newest run of each scheduled process of each tool. The run stays known when a new release goes live.
  */
 export class ScheduledRuns {
   readonly #runs = new Map<string, ScheduledRun>();
+  readonly #records: ScheduleRecords;
+
+  constructor(records: ScheduleRecords = NO_RECORDS) {
+    this.#records = records;
+  }
+
+  isPaused(tool: string, type: string): boolean {
+    return this.#records.isPaused(tool, type);
+  }
 
   last(tool: string, type: string): ScheduledRun | null {
     return this.#runs.get(key(tool, type)) ?? null;
@@ -17,7 +37,10 @@ export class ScheduledRuns {
   }
 
   set(tool: string, type: string, run: ScheduledRun): void {
+    const before = this.last(tool, type);
     this.#runs.set(key(tool, type), run);
+    const isNew = before === null || before.endedAt === null || before.startedAt !== run.startedAt;
+    if (run.endedAt !== null && isNew) this.#records.ended(tool, type, run);
   }
 }
 

@@ -8,6 +8,7 @@ import { deploymentIndexes } from './migrations/0005-deployment-indexes.ts';
 import { freezes } from './migrations/0006-freezes.ts';
 import { configChanges } from './migrations/0007-config-changes.ts';
 import { runningTools } from './migrations/0008-running-tools.ts';
+import { schedules } from './migrations/0009-schedules.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -19,6 +20,7 @@ export const migrations: readonly string[] = [
   freezes,
   configChanges,
   runningTools,
+  schedules,
 ];
 
 /** The error for a store that a later version of this server has used. */

@@ -10,6 +10,7 @@ import type {
   Deployment,
   DeploymentRequest,
   DeployToken,
+  PastRun,
   Release,
   Replicas,
 } from '../core/types.ts';
@@ -28,6 +29,7 @@ import { DeploymentsTable } from './tables/deployments-table.ts';
 import { FreezesTable } from './tables/freezes-table.ts';
 import { dropOldRows } from './tables/old-rows.ts';
 import { ReleasesTable } from './tables/releases-table.ts';
+import { ScheduledRunsTable } from './tables/scheduled-runs-table.ts';
 import { TokensTable } from './tables/tokens-table.ts';
 import { ToolsTable } from './tables/tools-table.ts';
 
@@ -47,6 +49,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #freezes: FreezesTable;
   readonly #configChanges: ConfigChangesTable;
   readonly #crashes: CrashesTable;
+  readonly #scheduledRuns: ScheduledRunsTable;
   readonly #readBack: ReadBack;
 
   /**
@@ -72,6 +75,7 @@ export class SqliteStore implements Store, CheckedStore {
     this.#freezes = new FreezesTable(this.#database);
     this.#configChanges = new ConfigChangesTable(this.#database, key);
     this.#crashes = new CrashesTable(this.#database);
+    this.#scheduledRuns = new ScheduledRunsTable(this.#database);
     this.#readBack = new ReadBack({
       folder,
       key,
@@ -332,6 +336,30 @@ export class SqliteStore implements Store, CheckedStore {
       this.#tools.setReplicas(tool, replicas);
       this.#deployments.update(deploymentId, { state: 'live', reason: null, endedAt: at });
     });
+  }
+
+  pausedSchedules(tool: ToolName): readonly string[] {
+    return this.#tools.paused(tool);
+  }
+
+  setPaused(tool: ToolName, type: string, isPaused: boolean): void {
+    this.#database.transaction(() => {
+      const others = this.#tools.paused(tool).filter((one) => one !== type);
+      this.#tools.setPaused(tool, isPaused ? [...others, type].sort() : others);
+    });
+  }
+
+  addScheduledRun(tool: ToolName, run: Omit<PastRun, 'number'>): void {
+    this.#database.withoutWaiting(() =>
+      this.#database.transaction(() => {
+        this.#tools.tool(tool);
+        this.#scheduledRuns.add(tool, run);
+      }),
+    );
+  }
+
+  scheduledRuns(tool: ToolName, type: string | null, limit: number): PastRun[] {
+    return this.#scheduledRuns.newest(tool, type, limit);
   }
 
   /** Records that the operator chose an empty store, so that the server accepts it at its next start. */

@@ -8,6 +8,7 @@ import type {
   Deployment,
   DeploymentRequest,
   DeployToken,
+  PastRun,
   Release,
   Replicas,
 } from '../core/types.ts';
@@ -167,6 +168,14 @@ export interface Store {
   replicas(tool: ToolName): Replicas;
   /** In one transaction: sets the numbers of processes, and makes the deployment `live`. */
   setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void;
+
+  /** The process types whose schedules maintainers have paused, sorted. */
+  pausedSchedules(tool: ToolName): readonly string[];
+  setPaused(tool: ToolName, type: string, isPaused: boolean): void;
+  /** Records a scheduled run that has ended, unless a run with the same start is there. Keeps the newest 1,000 of a tool. */
+  addScheduledRun(tool: ToolName, run: Omit<PastRun, 'number'>): void;
+  /** The newest first. If `type` is null, the runs of all process types. */
+  scheduledRuns(tool: ToolName, type: string | null, limit: number): PastRun[];
 
   close(): void;
 }

@@ -25,6 +25,12 @@ test('over SSH, help lists every command as an ssh command', async () => {
   maintenance on TOOL                         show visitors a page about maintenance, while the processes go on
   maintenance off TOOL                        show visitors the tool again
   run TOOL COMMAND …                          run a command with the live release: a migration, a shell
+  schedule list TOOL                          list the scheduled processes of a tool
+  schedule run TOOL NAME                      start a run of a scheduled process now
+  schedule pause TOOL NAME                    stop starting runs of a scheduled process, until schedule resume
+  schedule resume TOOL NAME                   start runs of a paused scheduled process again when they are due
+  schedule history TOOL [NAME]                list the scheduled runs that have ended, the newest first
+  schedule output TOOL NAME [RUN]             print the output of a scheduled run that has ended
   builds TOOL                                 list the builds of a tool, the newest first
   deployments TOOL                            list the deployments of a tool and how they ended, the newest first
   cancel TOOL [ID]                            end the running deployment of a tool, or the deployment with this id

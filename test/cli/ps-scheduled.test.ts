@@ -78,6 +78,8 @@ test('ps --json has the schedule, the last run and the next run', async () => {
     restarts: 0,
     command: 'python tidy.py',
     detail: 'exited with code 1',
+    memory: null,
+    lastExit: null,
     schedule: {
       text: '@daily',
       cron: '17 3 * * *',
@@ -91,4 +93,94 @@ test('ps --json has the schedule, the last run and the next run', async () => {
     },
   });
   assert.deepEqual([second.startedAt, second.schedule.lastRun], [null, null]);
+});
+
+/** A desk whose live release has the scheduled process `update`. */
+function deskWithUpdate(): Desk {
+  const desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.store.addDeployment(deploymentOf('d1'));
+  const schedule = { text: '@daily', cron: '17 3 * * *', retry: 0, timeoutSeconds: null };
+  const processes = [{ type: 'update', command: ['python', 'tidy.py'], isDefault: false, schedule }];
+  desk.store.addRelease(releaseOf('d1', { artifact: { ...artifactOf('b1'), processes } }));
+  desk.store.goLive(wikibot, 1, 'd1', now);
+  desk.runtime.statuses = [scheduled('update.1', ended)];
+  return desk;
+}
+
+test('schedule pause and resume are kept in the store and reach the runtime, and schedule list shows them', async () => {
+  using desk = deskWithUpdate();
+  const type = async (line: string) => await desk.type(line.split(' '));
+  assert.match(
+    (await type('schedule wikibot')).out,
+    /^update +@daily +2 h ago: exited with code 1 +2026-11-26 03:17$/m,
+  );
+  assert.deepEqual(await type('schedule pause wikibot update.1'), {
+    status: 0,
+    out: 'update is paused. Resume it with: ssh -p 2222 alice@127.0.0.1 schedule resume wikibot update\n',
+    err: '',
+  });
+  assert.match((await type('schedule pause wikibot update')).out, /already paused/);
+  assert.deepEqual(desk.store.pausedSchedules(wikibot), ['update']);
+  assert.match((await type('schedule list wikibot')).out, /^update +@daily .* paused$/m);
+  assert.equal(JSON.parse((await type('schedule list wikibot --json')).out)[0].isPaused, true);
+  assert.match((await type('schedule resume wikibot update')).out, /^update runs when it is due: @daily$/m);
+  assert.deepEqual(desk.store.pausedSchedules(wikibot), []);
+  assert.deepEqual(desk.runtime.scheduleCalls, Array(3).fill(['pauses', 'wikibot']));
+});
+
+test('schedule run starts a run of the live release, and is refused for an unknown name and for a stopped tool', async () => {
+  using desk = deskWithUpdate();
+  const type = async (line: string) => await desk.type(line.split(' '));
+  assert.match((await type('schedule run wikibot update')).out, /logs wikibot -f -p update$/m);
+  assert.deepEqual(desk.runtime.scheduleCalls, [['run', 'wikibot', 'update']]);
+  const unknown = await type('schedule run wikibot web');
+  assert.match(unknown.err, /has no scheduled process web\.\n.*schedule list wikibot/);
+  desk.store.setStopped(wikibot, true);
+  assert.match((await type('schedule run wikibot update')).err, /wikibot is stopped/);
+  assert.equal(desk.runtime.scheduleCalls.length, 1);
+});
+
+test('schedule history lists ended runs, and schedule output prints the lines of one run', async () => {
+  using desk = deskWithUpdate();
+  const type = async (line: string) => await desk.type(line.split(' '));
+  assert.match((await type('schedule history wikibot')).out, /no scheduled run has ended yet/);
+  assert.equal(
+    (await type('schedule output wikibot update')).out,
+    'no scheduled run of update has ended yet\n',
+  );
+  assert.match((await type('schedule output wikibot update 7')).err, /no such run of update/i);
+  const [first, second] = [Date.UTC(2026, 0, 1, 3, 17), Date.UTC(2026, 0, 2, 3, 17)];
+  for (const startedAt of [first, second]) {
+    const run = {
+      type: 'update',
+      startedAt,
+      endedAt: startedAt + 4000,
+      exitCode: 1,
+      detail: 'exited with code 1',
+    };
+    desk.store.addScheduledRun(wikibot, run);
+  }
+  assert.equal(
+    (await type('schedule history wikibot update')).out,
+    `RUN  NAME    STARTED (UTC)        TOOK   RESULT
+2    update  2026-01-02 03:17:00  4.0 s  exited with code 1
+1    update  2026-01-01 03:17:00  4.0 s  exited with code 1
+`,
+  );
+  const at = (time: number, text: string) => ({
+    at: new Date(time).toISOString(),
+    process: 'update.1',
+    text,
+  });
+  desk.runtime.lines = [
+    at(first - 1, 'before'),
+    at(first + 1, 'one'),
+    at(second, 'two'),
+    at(second + 9000, 'later'),
+  ];
+  assert.equal((await type('schedule output wikibot update')).out, 'two\n');
+  assert.equal((await type('schedule output wikibot update 1')).out, 'one\n');
+  assert.equal((await type('schedule output wikibot update x')).status, 2);
+  assert.equal(JSON.parse((await type('schedule history wikibot -n 1 --json')).out)[0].exitCode, 1);
 });

@@ -166,6 +166,10 @@ const wordsFor: Record<string, string[]> = {
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
   run: ['true'],
+  'schedule output': ['NAME'],
+  'schedule pause': ['NAME'],
+  'schedule resume': ['NAME'],
+  'schedule run': ['NAME'],
   'token create': ['NAME'],
   'token revoke': ['ID'],
 };

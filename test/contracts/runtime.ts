@@ -48,6 +48,10 @@ export interface RuntimeBench {
   /** Sets the clock of schedules forward by a minute if possible; otherwise waits a minute. */
   passMinute(): Promise<void>;
   close(): Promise<void>;
+  /** The tools whose schedules are paused. */
+  readonly paused: Set<string>;
+  /** The scheduled runs that have ended: `TOOL/TYPE` and the exit code. */
+  readonly ended: [string, number | null][];
   /** A rollout of a small tool takes fewer seconds than this. */
   readonly rollOutSeconds: number;
 }
@@ -386,6 +390,8 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.notEqual(await ask(tool, '/env/PORT'), '1');
       assert.equal(await ask(tool, '/env/LANG'), 'C.UTF-8');
       assert.equal(await ask(tool, '/env/TOOL_DATA_DIR'), await ask(tool, '/env/HOME'));
+      assert.equal(await ask(tool, '/env/RELEASE_VERSION'), 'v1');
+      assert.match(await ask(tool, '/env/SOURCE_COMMIT'), /^[0-9a-f]{40}$/);
     });
 
     test('when a new release replaces an old one, the old process itself gets SIGTERM and can print before it ends', async () => {
@@ -506,6 +512,37 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await runtime.resume(releaseOf(tool, 1, artifact), 1, {});
       assert.equal((await types())[0]?.state, 'scheduled');
       await runtime.stop(tool);
+    });
+
+    test('a run of a scheduled process can be started at once, one at a time, also if its schedule is paused, and a paused schedule has no next run', async () => {
+      const tool = 'paused' as ToolName;
+      const script = 'import time; print("by hand"); time.sleep(2)';
+      const yearly = everyMinute('update.py', { text: '@yearly', cron: '0 0 1 1 *' });
+      const artifact = await bench.artifact({ 'update.py': script }, [yearly]);
+      await rollOut(runtime, releaseOf(tool, 1, artifact));
+      await assert.rejects(runtime.startScheduledRun(tool, 'other'), { code: 'NO_SCHEDULE' });
+      const status = async () => (await runtime.status(tool))[0];
+      bench.paused.add(tool);
+      await runtime.applyPauses(tool);
+      assert.equal((await status())?.schedule?.nextAt, null);
+      assert.equal((await status())?.detail, 'paused');
+      await rollOut(runtime, releaseOf(tool, 2, artifact));
+      assert.deepEqual([(await status())?.version, (await status())?.schedule?.nextAt], [2, null]);
+      await runtime.startScheduledRun(tool, 'update');
+      await until(async () => (await status())?.state === 'up', 'the run');
+      await assert.rejects(runtime.startScheduledRun(tool, 'update'), { code: 'RUN_UNDER_WAY' });
+      await until(async () => (await textOf(runtime, tool)).includes('update.1 exited with'), 'its end', 100);
+      assert.match(await textOf(runtime, tool, 'update'), /^by hand$/m);
+      assert.equal((await status())?.schedule?.lastRun?.exitCode, 0);
+      assert.deepEqual(
+        bench.ended.filter(([name]) => name.startsWith(`${tool}/`)),
+        [[`${tool}/update`, 0]],
+      );
+      bench.paused.delete(tool);
+      await runtime.applyPauses(tool);
+      assert.ok(((await status())?.schedule?.nextAt ?? 0) > 0);
+      await runtime.stop(tool);
+      await assert.rejects(runtime.startScheduledRun(tool, 'update'), { code: 'NO_SCHEDULE' });
     });
 
     test('logs returns the newest lines of one process or of all processes, in the order of their times', async () => {

@@ -393,6 +393,30 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.release(wikibot, 1)?.configVars, { KEY: 'new' });
     });
 
+    test('paused schedules and ended scheduled runs are kept, each run once', () => {
+      const at = { startedAt: 1, endedAt: 2, exitCode: 3, detail: 'exited with code 3' };
+      store.setPaused(wikibot, 'update', true);
+      store.setPaused(wikibot, 'nightly', true);
+      store.setPaused(wikibot, 'update', true);
+      store.addScheduledRun(wikibot, { type: 'update', ...at });
+      store.addScheduledRun(wikibot, { type: 'update', ...at, endedAt: 9 });
+      store.addScheduledRun(wikibot, { type: 'nightly', ...at, exitCode: null, detail: null });
+      reopen();
+      assert.deepEqual(store.pausedSchedules(wikibot), ['nightly', 'update']);
+      store.setPaused(wikibot, 'nightly', false);
+      assert.deepEqual([store.pausedSchedules(wikibot), store.pausedSchedules(otherTool)], [['update'], []]);
+      const [newest, oldest, ...others] = store.scheduledRuns(wikibot, null, 10);
+      assert.deepEqual(others, []);
+      assert.deepEqual({ ...oldest, number: 0 }, { number: 0, type: 'update', ...at });
+      assert.ok((newest?.number ?? 0) > (oldest?.number ?? 0));
+      assert.deepEqual(store.scheduledRuns(wikibot, 'update', 10), [oldest]);
+      assert.deepEqual(store.scheduledRuns(otherTool, null, 10), []);
+      for (let startedAt = 10; startedAt < 1015; startedAt += 1)
+        store.addScheduledRun(wikibot, { type: 'update', ...at, startedAt });
+      assert.equal(store.scheduledRuns(wikibot, null, 2000).length, 1000);
+      assert.equal(store.scheduledRuns(wikibot, null, 1)[0]?.startedAt, 1014);
+    });
+
     test('the store records who changed which config vars, but no values, and nothing if no config var changes', () => {
       store.setConfigVars(wikibot, { A: 's3cret', B: 's3cret' }, 'bob');
       goLive('d1', { A: 's3cret', B: 'other', C: '' });

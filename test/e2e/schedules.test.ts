@@ -14,7 +14,7 @@ const nightly = (run: string) =>
   `components:\n  nightly:\n    component_type: scheduled\n    run: {${run}}\n`;
 
 describe('schedules', { concurrency: 2 }, () => {
-  test('after a push with a schedule for every minute, the scheduled command runs within 90 s, and ps and the logs show the run', async () => {
+  test('after a push with a schedule for every minute, the scheduled command runs within 90 s, and ps, the logs and its history show the run; it can be paused and run by hand', async () => {
     await server.addTool('timed');
     const tree = await WorkTree.create(server, 'ssh', 'timed');
     await tree.commit('one', {
@@ -47,6 +47,15 @@ describe('schedules', { concurrency: 2 }, () => {
       stdout,
       /^nightly\.1 +v1 +\* \* \* \* \* +.*exited with code 0 +\d{4}-.* +python3 update\.py$/m,
     );
+    const schedule = async (...words: string[]) => (await server.command('schedule', ...words)).stdout;
+    assert.match(await schedule('history', 'timed'), /^\d+ +nightly +\d{4}-.* exited with code 0$/m);
+    assert.equal(await schedule('output', 'timed', 'nightly'), 'updated by alice');
+    assert.match(await schedule('pause', 'timed', 'nightly'), /^nightly is paused\./);
+    const count = JSON.parse(await schedule('history', 'timed', '--json')).length;
+    assert.match(await schedule('run', 'timed', 'nightly'), /^A run of nightly has started\./);
+    const runs = async () => JSON.parse(await schedule('history', 'timed', '--json')).length;
+    await until(async () => (await runs()) > count, 'the run by hand in the history', 30_000);
+    assert.match(await schedule('list', 'timed'), /^nightly .* exited with code 0 +paused$/m);
     await server.command('stop', 'timed');
     assert.match((await server.command('ps', 'timed')).stdout, /is stopped at v1/);
   });

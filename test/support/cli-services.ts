@@ -118,6 +118,7 @@ class ListedRuntime implements Runtime {
   oneOffs: OneOff[] = [];
   detached: DetachedOneOff[] = [];
   end: OneOffEnd = { status: 0, why: null };
+  readonly scheduleCalls: string[][] = [];
 
   async assertReady(): Promise<void> {}
   async runReleasePhase(): Promise<void> {}
@@ -155,6 +156,12 @@ class ListedRuntime implements Runtime {
   }
   endDetached(_tool: ToolName, name: string): boolean {
     return name === 'run.1';
+  }
+  async startScheduledRun(tool: ToolName, type: string): Promise<void> {
+    this.scheduleCalls.push(['run', tool, type]);
+  }
+  async applyPauses(tool: ToolName): Promise<void> {
+    this.scheduleCalls.push(['pauses', tool]);
   }
   artifactsInUse(): ReadonlySet<string> {
     return new Set();

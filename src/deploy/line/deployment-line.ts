@@ -108,6 +108,7 @@ export class DeploymentLine implements Deployments {
     // A deployment under way has its config vars already, and would replace the stored ones when it goes live.
     if (isStoredOnly && !isIdle) throw deploymentRunning(tool);
     if (isIdle && (isStoredOnly || store.tool(tool).liveVersion === null)) {
+      assertNotFrozen(store, tool, 'config');
       store.setConfigVars(tool, vars, principal.uid);
       return null;
     }

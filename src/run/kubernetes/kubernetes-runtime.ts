@@ -29,8 +29,10 @@ import type {
   RollOut,
   Runtime,
 } from '../runtime.ts';
+import type { ScheduleRecords } from '../scheduled-runs.ts';
 import { Drift } from './drift/drift.ts';
 import { LostNamespaces } from './drift/lost-namespaces.ts';
+import { cronJobs } from './manifests/cron-job-manifests.ts';
 import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './manifests/object-names.ts';
 import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import { hasAddress } from './manifests/rollout-manifests.ts';
@@ -47,6 +49,7 @@ import { runReleaseJob } from './rollout/release-job.ts';
 import { renewProcesses } from './rollout/renew-processes.ts';
 import type { ObjectParts } from './rollout-objects.ts';
 import { ScheduledEnds } from './schedules/scheduled-ends.ts';
+import { setSchedules, startRunNow } from './schedules/schedules.ts';
 import { assertToolNamespace } from './tool-namespace.ts';
 
 export interface KubernetesRuntimeOptions {
@@ -55,6 +58,8 @@ export interface KubernetesRuntimeOptions {
     Pick<Config, 'data' | 'build_namespace' | 'drain_time' | 'log_size' | 'concurrent_one_offs'>;
   /** Returns the origin of this server's HTTP server. Requests to its host are not for a tool. */
   readonly httpOrigin: () => string;
+  /** The facts about schedules that outlive the server. By default, nothing is recorded. */
+  readonly schedules?: ScheduleRecords;
   readonly log: Log;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
@@ -118,6 +123,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       scheduleOf: (pod) => this.#live.scheduleOf(pod),
       mostMs: config.schedule_time,
       memoryBytes: config.run_memory,
+      records: options.schedules,
       say: (pod, texts) =>
         void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
     });
@@ -247,6 +253,20 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return new Set([...this.#oneOffs.artifacts(tool), ...ids]);
   }
 
+  async startScheduledRun(tool: ToolName, type: string): Promise<void> {
+    await this.#untilKnown(tool, this.#backgroundWork.closing);
+    const place = { tool, namespace: this.#namespace(tool) };
+    await this.#inPlace(tool, () => startRunNow(this.#parts, place, type));
+  }
+
+  async applyPauses(tool: ToolName): Promise<void> {
+    await this.#untilKnown(tool, this.#backgroundWork.closing);
+    const place = { tool, namespace: this.#namespace(tool) };
+    await this.#inPlace(tool, () =>
+      this.#live.whileLive(tool, (live) => setSchedules(this.#parts, place, cronJobs(live))),
+    );
+  }
+
   async endOneOffs(): Promise<void> {
     await this.#oneOffs.close();
     await this.#detached.logged();
@@ -333,6 +353,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       id: this.#live.newId(release.tool),
       namespace: this.#namespace(release.tool),
       replicas,
+      isPaused: (type) => this.#options.schedules?.isPaused(release.tool, type) === true,
     };
   }
 

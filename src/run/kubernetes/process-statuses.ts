@@ -46,9 +46,10 @@ export async function processStatuses(
     isDraining: (id) => live.isRetiring(id),
   };
   const lastRun = (type: string) => ends.last(tool, type);
+  const isPaused = (type: string) => ends.isPaused(tool, type);
   const statuses = [
     ...toolStatus(pods, deployments, ofStatus),
-    ...scheduleStatuses(schedules, all, { ...ofStatus, lastRun }),
+    ...scheduleStatuses(schedules, all, { ...ofStatus, lastRun, isPaused }),
   ];
   return withNotes(statuses, live.of(tool), drift.notes(tool));
 }

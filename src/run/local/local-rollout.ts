@@ -173,6 +173,11 @@ export class LocalRollout {
     for (const process of this.#timed) process.keepUp();
   }
 
+  /** The scheduled process of this type. Null if the release has none. */
+  timed(type: string): TimedProcess | null {
+    return this.#timed.find((process) => process.type === type) ?? null;
+  }
+
   /**
    * Makes sure that no process of the release starts. The status of each process gives the reason, as in `web.1 was
    * built without isolation`.

@@ -7,6 +7,7 @@ import { DiskRoom } from '../../core/disk/disk-space.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import { RELEASE_TYPE, releaseProcess } from '../../core/replicas.ts';
+import { noSchedule } from '../../core/schedule.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
@@ -29,7 +30,7 @@ import type {
   RollOut,
   Runtime,
 } from '../runtime.ts';
-import { ScheduledRuns } from '../scheduled-runs.ts';
+import { ScheduledRuns, type ScheduleRecords } from '../scheduled-runs.ts';
 import { unfulfilled } from '../service-limits.ts';
 import { sayDraining } from '../words/rollout-words.ts';
 import { runReleasePhase } from './local-release-phase.ts';
@@ -86,6 +87,8 @@ export interface LocalRuntimeOptions {
   readonly onCrash?: (crash: Crash) => void;
   /** The pauses between restarts of a crashed process. */
   readonly pauses?: Pauses;
+  /** The facts about schedules that outlive the server. By default, nothing is recorded. */
+  readonly schedules?: ScheduleRecords;
   /** The clock for scheduled processes; by default the system's clock. */
   readonly clock?: Clock;
 }
@@ -103,7 +106,7 @@ export class LocalRuntime implements Runtime, Gateway {
   readonly #detached: DetachedOneOffs;
   readonly #live = new Map<string, LocalRollout>();
   readonly #stopped = new Set<string>();
-  readonly #runs = new ScheduledRuns();
+  readonly #runs: ScheduledRuns;
   readonly #logs: ToolLogs;
   readonly #retirement: LocalRetirement;
   readonly #backgroundWork = new BackgroundWork();
@@ -112,6 +115,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   private constructor(options: LocalRuntimeOptions) {
     this.#options = options;
+    this.#runs = new ScheduledRuns(options.schedules);
     this.#logs = new ToolLogs(options);
     this.#maintenance = new Maintenance(options.readPlainFile ?? (async () => null));
     const { data, run_disk: bytes, run_files: entries } = options.config;
@@ -244,6 +248,16 @@ export class LocalRuntime implements Runtime, Gateway {
     const all = [...this.#retirement.of(tool), ...(live === undefined ? [] : [live])];
     return new Set([...this.#oneOffs.artifacts(tool), ...all.map(({ release }) => release.artifact.id)]);
   }
+
+  async startScheduledRun(tool: ToolName, type: string): Promise<void> {
+    this.#backgroundWork.closing.throwIfAborted();
+    const process = this.#live.get(tool)?.timed(type) ?? null;
+    if (process === null) throw noSchedule(tool, type);
+    process.runNow();
+  }
+
+  /** Does nothing, because each schedule asks `isPaused` when it is due. */
+  async applyPauses(): Promise<void> {}
 
   async endOneOffs(): Promise<void> {
     await this.#oneOffs.close();

@@ -1,3 +1,4 @@
+import { DeployError } from '../../core/errors.ts';
 import { nextRun } from '../../core/schedule.ts';
 import { took } from '../../core/text/duration.ts';
 import type { Schedule } from '../../core/types.ts';
@@ -11,6 +12,15 @@ export function scheduledWords(name: string, { text, cron }: Schedule, now: numb
 /** Formats a time: `2026-11-26 03:17 UTC`. */
 export function moment(at: number): string {
   return `${new Date(at).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+}
+
+/** The refusal to start a run because of runs that are under way. */
+export function runUnderWay(name: string, why = 'its last run has not ended'): DeployError {
+  return new DeployError(
+    'RUN_UNDER_WAY',
+    `the process ${name} was not started: ${why}`,
+    'Wait for the end of a run, and try again.',
+  );
 }
 
 /** Says that a scheduled run was ended because it took too long. */

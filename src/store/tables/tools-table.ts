@@ -134,6 +134,17 @@ export class ToolsTable {
     this.#database.run('UPDATE tools SET replicas = ? WHERE name = ?', JSON.stringify(replicas), name);
   }
 
+  /** The process types whose schedules are paused. */
+  paused(name: ToolName): string[] {
+    const row = this.#database.get<{ paused: string }>('SELECT paused FROM tools WHERE name = ?', name);
+    return row === null ? [] : JSON.parse(row.paused);
+  }
+
+  setPaused(name: ToolName, types: readonly string[]): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET paused = ? WHERE name = ?', JSON.stringify(types), name);
+  }
+
   #seal(name: ToolName, vars: Readonly<Record<string, string>>): Buffer {
     return this.#key.encrypt(JSON.stringify(vars), [name, 'vars']);
   }

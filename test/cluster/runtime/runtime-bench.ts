@@ -12,6 +12,7 @@ import {
   type KubernetesRuntimeOptions,
 } from '../../../src/run/kubernetes/kubernetes-runtime.ts';
 import type { Answer, RuntimeBench } from '../../contracts/runtime.ts';
+import { scheduleRecords } from '../../support/schedule-records.ts';
 import { runImage } from '../images.ts';
 import { layeredImage } from './layered-image.ts';
 
@@ -83,17 +84,21 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     replica_secret: '',
     ...options.config,
   };
+  const schedules = scheduleRecords();
   const start = (folder: string | null) =>
     new KubernetesRuntime({
       cluster,
       config: folder === null ? config : { ...config, data: join(data, folder) },
       httpOrigin: () => 'http://127.0.0.1:1',
+      schedules: schedules.records,
       log: options.log ?? createLog('error'),
     });
   const runtime = start(null);
   const agent = new Agent({ keepAlive: true });
   const others: KubernetesRuntime[] = [];
   return {
+    paused: schedules.paused,
+    ended: schedules.ended,
     rollOutSeconds: 25,
     runtime,
     cluster,

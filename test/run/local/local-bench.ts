@@ -12,6 +12,7 @@ import { markBuiltFor } from '../../../src/sandbox/build-mode.ts';
 import { chooseSandbox } from '../../../src/sandbox/choose-sandbox.ts';
 import type { Sandbox } from '../../../src/sandbox/sandbox.ts';
 import type { Answer, RuntimeBench } from '../../contracts/runtime.ts';
+import { scheduleRecords } from '../../support/schedule-records.ts';
 import { SetClock } from '../../support/set-clock.ts';
 
 export interface LocalBench extends RuntimeBench {
@@ -49,6 +50,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     },
     createLog('error'),
   );
+  const schedules = scheduleRecords();
   const server = createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -81,6 +83,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     logsCommand: (tool) => `ssh -p 2222 127.0.0.1 logs ${tool}`,
     redeployCommand: (tool) => `ssh -p 2222 127.0.0.1 redeploy ${tool}`,
     log: createLog('error'),
+    schedules: schedules.records,
     clock,
     pauses: { firstMs: 100, mostMs: 400, forgottenAfterMs: 60_000 },
   });
@@ -94,6 +97,8 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
   });
   const agent = new Agent({ keepAlive: true });
   return {
+    paused: schedules.paused,
+    ended: schedules.ended,
     rollOutSeconds: 6,
     runtime,
     sandbox,

@@ -65,6 +65,20 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.equal((await log(bench, 'update')).includes('ready\ngoodbye\nready'), false);
     }));
 
+  test('a paused schedule starts no run when it is due, and runs again after the pause', () =>
+    within(async (bench) => {
+      const { runtime, clock, artifact, paused } = bench;
+      const source = await artifact({ 'update.py': 'print("ran")' }, [everyMinute()]);
+      await rollOut(runtime, release(1, source));
+      paused.add(tool);
+      await clock.pass(120);
+      assert.equal(await log(bench), '');
+      paused.delete(tool);
+      await clock.pass(60);
+      await says(bench, 'update.1 exited with code 0');
+      assert.deepEqual(bench.ended, [['timed/update', 0]]);
+    }));
+
   test('when the scheduled run of an old release has ended, the new release’s runs begin', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;

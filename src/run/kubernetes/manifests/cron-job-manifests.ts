@@ -44,7 +44,7 @@ function cronJob(
       timeZone: 'Etc/UTC',
       concurrencyPolicy: 'Forbid',
       startingDeadlineSeconds: START_DEADLINE_MS / 1000,
-      suspend: false,
+      suspend: rollout.isPaused?.(type) === true,
       successfulJobsHistoryLimit: 1,
       failedJobsHistoryLimit: 1,
       jobTemplate: {

@@ -36,6 +36,8 @@ export interface Rollout {
   readonly namespace: string;
   /** How many processes of each type were requested. `replicaCount` returns how many run. */
   readonly replicas: Replicas;
+  /** True if maintainers have paused the schedule of this process type. Absent if no schedule is paused. */
+  readonly isPaused?: (type: string) => boolean;
 }
 
 /** The parts of a rollout that are in the names of the rollout's objects. */

@@ -9,6 +9,7 @@ import type {
   V1VolumeMount,
 } from '@kubernetes/client-node';
 import type { Config } from '../../../config.ts';
+import { releaseVariables } from '../../../core/names.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import { SCRIPT_FAILURES, SCRIPT_PERIOD_SECONDS, SCRIPT_SECONDS } from '../../health/script-check.ts';
 import { settingsOf } from '../../service-limits.ts';
@@ -214,6 +215,7 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
     LANG: 'C.UTF-8',
     HOME: home,
     TOOL_DATA_DIR: home,
+    ...releaseVariables(release),
     ...config.build_environment,
     ...release.artifact.variables,
   };

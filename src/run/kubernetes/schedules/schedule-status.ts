@@ -9,6 +9,8 @@ import type { ToolPod } from '../pods/tool-pods.ts';
 export interface ScheduleStatusParts extends StatusParts {
   /** Returns the newest run of a process type that this server has seen. Null if it has seen none. */
   readonly lastRun: (type: string) => ScheduledRun | null;
+  /** True if maintainers have paused the schedule of this process type. By default, no schedule is paused. */
+  readonly isPaused?: (type: string) => boolean;
 }
 
 /** Returns the status that people see of a tool's schedules, and of runs whose schedule was deleted. */
@@ -41,7 +43,7 @@ function scheduleStatus(
   const isSuspended = spec?.suspend === true;
   const details = [
     fault?.words ?? lastRun?.detail ?? null,
-    isSuspended ? 'suspended' : null,
+    isSuspended ? (parts.isPaused?.(type) === true ? 'paused' : 'suspended') : null,
     foreignChange(cronJob),
   ];
   return {

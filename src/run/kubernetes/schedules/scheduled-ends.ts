@@ -3,7 +3,7 @@ import { took } from '../../../core/text/duration.ts';
 import type { Schedule } from '../../../core/types.ts';
 import { podFault } from '../../../kubernetes/faults/pod-faults.ts';
 import type { ScheduledRun } from '../../runtime.ts';
-import { ScheduledRuns } from '../../scheduled-runs.ts';
+import { ScheduledRuns, type ScheduleRecords } from '../../scheduled-runs.ts';
 import { exitWords } from '../../words/exit-words.ts';
 import { runLimit, tooLong } from '../../words/schedule-words.ts';
 import { exitOf } from '../pods/container-exit.ts';
@@ -15,6 +15,8 @@ export interface ScheduledEndsOptions {
   /** The operator's limit for a run. */
   readonly mostMs: number;
   readonly memoryBytes: number;
+  /** The facts about schedules that outlive the server. By default, nothing is recorded. */
+  readonly records?: ScheduleRecords | undefined;
   readonly say: (pod: ToolPod, texts: readonly string[]) => void;
 }
 
@@ -24,18 +26,23 @@ const APART_MS = 5000;
 /** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
-  readonly #runs = new ScheduledRuns();
+  readonly #runs: ScheduledRuns;
   /** The schedule of each pod. It is kept here, because the server may forget the pod's release before the run ends. */
   readonly #schedules = new Map<string, Schedule>();
   readonly #told = new Set<string>();
 
   constructor(options: ScheduledEndsOptions) {
     this.#options = options;
+    this.#runs = new ScheduledRuns(options.records);
   }
 
   /** Returns the newest run of a process type that this server has seen. Null if it has seen none. */
   last(tool: string, type: string): ScheduledRun | null {
     return this.#runs.last(tool, type);
+  }
+
+  isPaused(tool: string, type: string): boolean {
+    return this.#runs.isPaused(tool, type);
   }
 
   /**

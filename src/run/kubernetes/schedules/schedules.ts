@@ -1,11 +1,14 @@
+import { randomBytes } from 'node:crypto';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException, PatchStrategy, type V1CronJob, type V1Job } from '@kubernetes/client-node';
 import { DeployError } from '../../../core/errors.ts';
 import { scheduledIn } from '../../../core/replicas.ts';
+import { noSchedule } from '../../../core/schedule.ts';
 import { type Applied, applyObject, FIELD_MANAGER } from '../../../kubernetes/apply.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
+import { runUnderWay } from '../../words/schedule-words.ts';
 import {
   COMPONENT,
   configName,
@@ -15,6 +18,7 @@ import {
   SCHEDULED,
   scheduledOf,
 } from '../manifests/object-names.ts';
+import { labelValue } from '../manifests/pod-manifest.ts';
 import type { ToolPods } from '../pods/tool-pods.ts';
 
 export interface ScheduleParts {
@@ -85,6 +89,51 @@ export async function setSchedules(
     const hasRunning = items.some(isRunning);
     await remove(parts, metadata?.name ?? '', namespace, hasRunning ? 'Orphan' : 'Background');
   }
+}
+
+/**
+ * Starts a run of a scheduled process now: creates a Job from its CronJob, as `kubectl create job --from` does. The policy
+ * `Forbid` of the CronJob does not see this Job, so a run that is due meanwhile starts beside it.
+ *
+ * @throws DeployError `NO_SCHEDULE`, `RUN_UNDER_WAY`, or the cluster's refusal.
+ */
+export async function startRunNow(
+  parts: ScheduleParts,
+  { tool, namespace }: { readonly tool: string; readonly namespace: string },
+  type: string,
+): Promise<void> {
+  const { cluster, pods, closing: signal } = parts;
+  const found = await cronJobsOf(parts, tool, namespace, signal);
+  const cronJob = found.find(({ metadata }) => metadata?.name === cronJobName(type));
+  if (cronJob === undefined) throw noSchedule(tool, type);
+  const isRun = (pod: { isScheduled: boolean; isOver: boolean; type: string }) =>
+    pod.isScheduled && !pod.isOver && pod.type === labelValue(type);
+  const labelSelector = `${scheduledOf(tool)},${LABELS.process}=${labelValue(type)}`;
+  const jobs = await retrying(() => cluster.batch.listNamespacedJob({ namespace, labelSelector }), {
+    signal,
+  });
+  if (pods.of(tool).some(isRun) || jobs.items.some(isRunning)) throw runUnderWay(`${labelValue(type)}.1`);
+  await retrying(() => cluster.batch.createNamespacedJob({ namespace, body: jobFrom(cronJob) }), { signal });
+}
+
+/** The Job of one run of a CronJob, outside of its schedule. */
+export function jobFrom({ metadata, spec }: V1CronJob): V1Job {
+  const { labels, annotations } = spec?.jobTemplate.metadata ?? {};
+  const name = metadata?.name ?? '';
+  return {
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: {
+      name: `${name}-${randomBytes(4).toString('hex')}`,
+      namespace: metadata?.namespace ?? '',
+      labels: { ...labels },
+      annotations: { ...annotations, 'cronjob.kubernetes.io/instantiate': 'manual' },
+      ownerReferences: [
+        { apiVersion: 'batch/v1', kind: 'CronJob', name, uid: metadata?.uid ?? '', controller: true },
+      ],
+    },
+    ...(spec?.jobTemplate.spec === undefined ? {} : { spec: spec.jobTemplate.spec }),
+  };
 }
 
 /**

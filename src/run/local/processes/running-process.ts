@@ -4,6 +4,7 @@ import type { Config } from '../../../config.ts';
 import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { masking } from '../../../core/masking/masking.ts';
+import { releaseVariables } from '../../../core/names.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import { certificateVariables } from '../../../sandbox/certificate-variables.ts';
 import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../../sandbox/sandbox.ts';
@@ -259,7 +260,7 @@ export function artifactMounts(
 }
 
 /**
- * Returns all environment variables of a process: the server's defaults, the setting `build_environment`, the variables
+ * Returns all environment variables of a process: the server's defaults, `releaseVariables`, the setting `build_environment`, the variables
  * that the artifact's buildpack layers set, the values from app.json, the config vars and PORT. If two have the same name,
  * the later one in this list counts, unless a layer only sets a default.
  */
@@ -275,6 +276,7 @@ export async function environment(
     HOME: place.home,
     TMPDIR: place.tmp,
     TOOL_DATA_DIR: place.home,
+    ...releaseVariables(release),
     ...certificateVariables(),
     ...config.build_environment,
     ...fixed,

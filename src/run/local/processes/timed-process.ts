@@ -1,5 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
+import { DeployError } from '../../../core/errors.ts';
 import type { ScheduledProcess } from '../../../core/replicas.ts';
 import { nextRun } from '../../../core/schedule.ts';
 import { took } from '../../../core/text/duration.ts';
@@ -10,7 +11,7 @@ import type { ProcessStatus, ScheduledRun } from '../../runtime.ts';
 import type { ScheduledRuns } from '../../scheduled-runs.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { exitWords } from '../../words/exit-words.ts';
-import { moment, runLimit, tooLong } from '../../words/schedule-words.ts';
+import { moment, runLimit, runUnderWay, tooLong } from '../../words/schedule-words.ts';
 import { endGracefully, type Running, type RunParts, type Start, startRun } from './running-process.ts';
 import { type Clock, keepTimetable } from './timetable.ts';
 import type { Pauses } from './tool-process.ts';
@@ -60,6 +61,10 @@ export class TimedProcess {
     return this.#start.process.schedule;
   }
 
+  get type(): string {
+    return this.#start.process.type;
+  }
+
   get isRunning(): boolean {
     return this.#run !== null;
   }
@@ -70,6 +75,8 @@ export class TimedProcess {
     const { clock, runs } = this.#parts;
     const lastRun = runs.last(release.tool, process.type);
     const isRetiring = this.#retiring.signal.aborted;
+    const isPaused = runs.isPaused(release.tool, process.type);
+    const details = [lastRun?.detail ?? null, isPaused ? 'paused' : null].filter((one) => one !== null);
     const state = this.isRunning ? (isRetiring ? 'stopping' : 'up') : 'scheduled';
     return {
       name: this.name,
@@ -78,21 +85,21 @@ export class TimedProcess {
       command: commandLine(process),
       startedAt: lastRun?.startedAt ?? 0,
       restarts: 0,
-      detail: this.#refusal ?? lastRun?.detail ?? null,
-      schedule: { text, cron, nextAt: isRetiring ? null : nextRun(cron, clock.now()), lastRun },
+      detail: this.#refusal ?? (details.join('; ') || null),
+      schedule: { text, cron, nextAt: isRetiring || isPaused ? null : nextRun(cron, clock.now()), lastRun },
     };
   }
 
   /**
-   * Starts a run when the schedule is due, until `retire` is called. Skips a run, and says so in the tool's log, if the
-   * earlier run has not ended or the tool has too many scheduled runs under way.
+   * Starts a run when the schedule is due and not paused, until `retire` is called. Skips a run, and says so in the tool's
+   * log, if the earlier run has not ended or the tool has too many scheduled runs under way.
    */
   keepUp(): void {
     const { clock, log } = this.#parts;
     const timetable = {
       cron: this.#start.process.schedule.cron,
       clock,
-      onDue: (at: number) => this.#begin(at),
+      onDue: (at: number) => this.#whenDue(at),
       onMissed: (at: number) =>
         void this.#say(
           `${this.name} was not started at ${moment(at)}: the machine slept then, or its clock was changed`,
@@ -130,24 +137,45 @@ export class TimedProcess {
     if (this.#running !== null) void endGracefully(this.#start, this.#running, this.#parts);
   }
 
-  #begin(dueAt: number): void {
-    const { release, process } = this.#start;
-    const { runs, log, config } = this.#parts;
-    const last = runs.last(release.tool, process.type);
-    if (last !== null && last.endedAt === null) {
-      void this.#say(
-        `${this.name} was not started at ${moment(dueAt)}: its run of ${moment(last.startedAt)} has not ended`,
+  /**
+   * Starts a run now, whatever the schedule says.
+   *
+   * @throws DeployError `NO_SCHEDULE` if the process cannot run, `RUN_UNDER_WAY` if a limit forbids the run.
+   */
+  runNow(): void {
+    if (this.#refusal !== null) {
+      throw new DeployError(
+        'NO_SCHEDULE',
+        `${this.name} does not run: ${this.#refusal}`,
+        'Deploy the tool again.',
       );
-      return;
     }
+    const why = this.#whyNot();
+    if (why !== null) throw runUnderWay(this.name, why);
+    this.#begin();
+  }
+
+  #whenDue(dueAt: number): void {
+    if (this.#parts.runs.isPaused(this.#start.release.tool, this.type)) return;
+    const why = this.#whyNot();
+    if (why === null) this.#begin();
+    else void this.#say(`${this.name} was not started at ${moment(dueAt)}: ${why}`);
+  }
+
+  /** Says why no run may start now. Null if a run may start. */
+  #whyNot(): string | null {
+    const { release, process } = this.#start;
+    const { runs, config } = this.#parts;
+    const last = runs.last(release.tool, process.type);
+    if (last !== null && last.endedAt === null) return `its run of ${moment(last.startedAt)} has not ended`;
     // A tool could give its scheduled processes new names with each push. The runs of old releases would pile up.
     const underWay = runs.underWay(release.tool);
-    if (underWay >= Math.min(config.scheduled_processes, MAX_RUNS_AT_ONCE)) {
-      void this.#say(
-        `${this.name} was not started at ${moment(dueAt)}: ${underWay} scheduled runs of ${release.tool} have not ended, and no more are allowed`,
-      );
-      return;
-    }
+    if (underWay < Math.min(config.scheduled_processes, MAX_RUNS_AT_ONCE)) return null;
+    return `${underWay} scheduled runs of ${release.tool} have not ended, and no more are allowed`;
+  }
+
+  #begin(): void {
+    const { log } = this.#parts;
     const startedAt = this.#parts.clock.now();
     this.#record({ startedAt, endedAt: null, exitCode: null, detail: null });
     this.#run = this.#runOnce()

@@ -10,7 +10,7 @@ import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
 import { findLiveRollout } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
 import { scheduleStatuses } from '../../../../src/run/kubernetes/schedules/schedule-status.ts';
 import { ScheduledEnds } from '../../../../src/run/kubernetes/schedules/scheduled-ends.ts';
-import { areSet } from '../../../../src/run/kubernetes/schedules/schedules.ts';
+import { areSet, jobFrom } from '../../../../src/run/kubernetes/schedules/schedules.ts';
 import type { ScheduledRun } from '../../../../src/run/runtime.ts';
 import { web } from '../../tool-sources.ts';
 import { rolloutOf } from '../a-rollout.ts';
@@ -332,6 +332,27 @@ describe('the status of a schedule', () => {
     const changed = { ...job, spec: { ...job.spec, suspend: true, schedule: 'nonsense' } } as V1CronJob;
     const [status] = scheduleStatuses([changed], [], parts);
     assert.deepEqual([status?.detail, status?.schedule?.nextAt], ['suspended', null]);
+  });
+
+  test('the CronJob of a paused schedule is suspended, and its status says “paused”', () => {
+    const rollout = { ...rolloutOf([update]), isPaused: (type: string) => type === 'update' };
+    const [paused] = cronJobs({ rollout, toolNumber: 7, config });
+    assert.equal(paused?.spec?.suspend, true);
+    const isPaused = () => true;
+    const [status] = scheduleStatuses([paused as V1CronJob], [], { ...parts, isPaused });
+    assert.deepEqual([status?.detail, status?.schedule?.nextAt], ['paused', null]);
+  });
+
+  test('a run by hand is a Job with the template of its CronJob, which owns the Job and is marked as kubectl marks it', () => {
+    const job = cronJob();
+    const { metadata, spec } = jobFrom({ ...job, metadata: { ...job.metadata, uid: 'u1' } });
+    assert.match(metadata?.name ?? '', /^push-update-[0-9a-f]{8}$/);
+    assert.deepEqual(metadata?.labels, job.spec?.jobTemplate.metadata?.labels);
+    assert.deepEqual(metadata?.annotations, { 'cronjob.kubernetes.io/instantiate': 'manual' });
+    assert.deepEqual(metadata?.ownerReferences, [
+      { apiVersion: 'batch/v1', kind: 'CronJob', name: 'push-update', uid: 'u1', controller: true },
+    ]);
+    assert.deepEqual(spec, job.spec?.jobTemplate.spec);
   });
 
   test('if a schedule was deleted, the status shows its current run until the run ends', () => {

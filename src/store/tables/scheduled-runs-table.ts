@@ -1,0 +1,47 @@
+import type { ToolName } from '../../core/names.ts';
+import type { PastRun } from '../../core/types.ts';
+import type { Database } from '../database.ts';
+import { MAX_ROWS } from './old-rows.ts';
+
+const selected =
+  'sequence AS number, type, started_at AS startedAt, ended_at AS endedAt, exit_code AS exitCode, detail';
+
+/** The scheduled runs that have ended: the newest `MAX_ROWS` of each tool. */
+export class ScheduledRunsTable {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Adds a run, unless it is there already, and deletes the oldest runs of the tool. */
+  add(tool: ToolName, { type, startedAt, endedAt, exitCode, detail }: Omit<PastRun, 'number'>): void {
+    this.#database.run(
+      `INSERT INTO scheduled_runs (tool, type, started_at, ended_at, exit_code, detail)
+        VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      tool,
+      type,
+      startedAt,
+      endedAt,
+      exitCode,
+      detail,
+    );
+    this.#database.run(
+      `DELETE FROM scheduled_runs WHERE tool = ? AND sequence <=
+        (SELECT sequence FROM scheduled_runs WHERE tool = ? ORDER BY sequence DESC LIMIT 1 OFFSET ${MAX_ROWS})`,
+      tool,
+      tool,
+    );
+  }
+
+  newest(tool: ToolName, type: string | null, limit: number): PastRun[] {
+    return this.#database.all<PastRun>(
+      `SELECT ${selected} FROM scheduled_runs WHERE tool = ? AND (? IS NULL OR type = ?)
+        ORDER BY sequence DESC LIMIT ?`,
+      tool,
+      type,
+      type,
+      limit,
+    );
+  }
+}
