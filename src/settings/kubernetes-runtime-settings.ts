@@ -121,6 +121,6 @@ export const kubernetesRuntimeSettings = {
   replica_secret: [
     text.regex(objectName, 'the name of a Secret'),
     '',
-    'Secret in the namespace of each tool whose key replica.my.cnf is mounted as a file in TOOL_DATA_DIR. If empty, nothing is mounted there.',
+    'Secret in the namespace of each tool whose key replica.my.cnf is mounted as a file in TOOL_DATA_DIR. If the Secret has the keys TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD, processes get them as variables. If empty, nothing is mounted there.',
   ],
 } as const satisfies Record<string, Setting>;

@@ -178,6 +178,11 @@ export const serverSettings = {
     '50000',
     'The maximum number of files and folders of one process of a tool in /tmp, /workspace and its home folder, if tools run on this machine. 0: no limit. All processes of a tool together may use a quarter of the inodes of the file system.',
   ],
+  replica_folder: [
+    optionalFile,
+    '',
+    'Folder that has the file TOOL/replica.my.cnf of each tool, if tools run on this machine. Each process gets a copy in TOOL_DATA_DIR, and TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD with the user and password of the file. If empty, tools get none of these.',
+  ],
   max_replicas: [
     wholeNumber(1, 1000),
     '4',

@@ -64,6 +64,7 @@ export interface LocalRuntimeOptions {
     | 'run_memory'
     | 'run_disk'
     | 'run_files'
+    | 'replica_folder'
     | 'log_size'
     | 'build_environment'
     | 'concurrent_one_offs'
@@ -361,6 +362,7 @@ export class LocalRuntime implements Runtime, Gateway {
       clock: clock ?? systemClock,
       runs: this.#runs,
       ports: this.#ports,
+      replicaFolder: config.replica_folder,
       folder: runFolder(this.#options),
       host: new URL(this.address(release.tool) ?? 'http://localhost').host,
     };

@@ -73,6 +73,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       run_disk: options.diskBytes ?? 0,
       run_files: options.diskFiles ?? 0,
       log_size: options.logBytes ?? 1024 * 1024,
+      replica_folder: join(data, 'replicas'),
       build_environment: {},
       concurrent_one_offs: 2,
       one_off_time: options.oneOffMs ?? 60_000,

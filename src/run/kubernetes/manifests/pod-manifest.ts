@@ -221,7 +221,20 @@ function environment({ rollout: { release }, process, config }: PodOptions): V1E
   };
   const fixed = process.type === 'web' ? { PORT: String(webPort(release)) } : {};
   const wanted = Object.entries(defaults).filter(([name]) => !(name in release.configVars));
-  return [...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) }));
+  const given = new Set([...Object.keys(defaults), ...Object.keys(release.configVars)]);
+  return [
+    ...[...wanted, ...Object.entries(fixed)].map(([name, value]) => ({ name, value: literal(value) })),
+    ...replicaVariables(config).filter(({ name }) => !given.has(name)),
+  ];
+}
+
+/** The user and password for the database replicas, if the operator's Secret has them under these names. */
+function replicaVariables({ replica_secret: secret }: ManifestConfig): V1EnvVar[] {
+  if (secret === '') return [];
+  return ['TOOL_REPLICA_USER', 'TOOL_REPLICA_PASSWORD'].map((name) => ({
+    name,
+    valueFrom: { secretKeyRef: { name: secret, key: name, optional: true } },
+  }));
 }
 
 /**

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import type { Log } from '../../../core/log/log.ts';
 import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
+import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
 
 /** The folders of one run of a process. */
 export interface RunFolders {
@@ -15,6 +16,8 @@ export interface RunFolders {
   /** The path of /tmp as the process sees it. `home` is such a path too. */
   readonly tmp: string;
   readonly home: string;
+  /** The variables that belong to the files in `home`. */
+  readonly variables: Readonly<Record<string, string>>;
   /** Takes what the process writes to the folder of its release. See `Mount.writesTo`. */
   readonly writesTo: string;
   /** Returns the first names in the folder of the release that the process has changed or whose files it has changed. */
@@ -22,11 +25,15 @@ export interface RunFolders {
   remove(): Promise<void>;
 }
 
-/** Creates an empty /tmp and home on disk, and folders for changes to the release's files, owned by the tool's user. */
+/**
+ * Creates /tmp and home on disk, and folders for changes to the release's files, owned by the tool's user. They are empty,
+ * but `replica` is in the home.
+ */
 export async function makeRunFolders(
   parent: string,
   toolNumber: number,
   { sandbox, log }: { readonly sandbox: Sandbox; readonly log: Log },
+  replica: ReplicaFile | null = null,
 ): Promise<RunFolders> {
   const folder = join(parent, randomUUID());
   const tmp = { source: join(folder, 'tmp'), target: '/tmp', isWritable: true };
@@ -34,6 +41,7 @@ export async function makeRunFolders(
   const writesTo = join(folder, 'workspace');
   const changes = ['changes', 'work', 'view'].map((name) => join(writesTo, name));
   for (const path of [folder, tmp.source, home.source, writesTo, ...changes]) await mkdir(path);
+  if (replica !== null) await writeFile(join(home.source, REPLICA_FILE), replica.content, { mode: 0o400 });
   await sandbox.own([tmp.source, home.source, ...changes], toolNumber);
   // The tool's user must be able to enter these folders, and the umask may have removed that permission.
   for (const path of [folder, writesTo]) await chmod(path, 0o711);
@@ -43,6 +51,7 @@ export async function makeRunFolders(
     mounts: [tmp, home],
     tmp: sandbox.path(tmp),
     home: sandbox.path(home),
+    variables: replica?.variables ?? {},
     writesTo,
     changed: () => changedNames(join(writesTo, 'changes')),
     remove: async () => {

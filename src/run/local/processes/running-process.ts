@@ -15,6 +15,7 @@ import type { ToolLog } from '../../logs/tool-log.ts';
 import { memoryLimit, settingsOf } from '../../service-limits.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
+import { readReplicaFile } from './replica-file.ts';
 import { makeRunFolders, type RunFolders } from './run-folders.ts';
 
 /** Adds the environment variables that an artifact's buildpack layers set to the environment of a process. */
@@ -44,6 +45,8 @@ export interface RunParts {
   readonly diskWatch: DiskWatch;
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
+  /** The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null or absent if there is none. */
+  readonly replicaFolder?: string | null;
   readonly log: Log;
   /** The folder that holds the folders of all running processes. */
   readonly folder: string;
@@ -86,7 +89,8 @@ const MARK = '.toolforge-push-healthy';
 
 /** Starts a process of a release in a sandbox, with new empty folders, and with a port if it is a `web` process. */
 export async function startRun(start: Start, parts: RunParts): Promise<Running> {
-  const place = await makeRunFolders(parts.folder, start.toolNumber, parts);
+  const replica = await readReplicaFile(parts.replicaFolder ?? null, start.release.tool);
+  const place = await makeRunFolders(parts.folder, start.toolNumber, parts, replica);
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
     await place.remove();
@@ -260,7 +264,7 @@ export function artifactMounts(
 }
 
 /**
- * Returns all environment variables of a process: the server's defaults, `releaseVariables`, the setting `build_environment`, the variables
+ * Returns all environment variables of a process: the server's defaults, `releaseVariables`, those of replica.my.cnf, the setting `build_environment`, the variables
  * that the artifact's buildpack layers set, the values from app.json, the config vars and PORT. If two have the same name,
  * the later one in this list counts, unless a layer only sets a default.
  */
@@ -277,6 +281,7 @@ export async function environment(
     TMPDIR: place.tmp,
     TOOL_DATA_DIR: place.home,
     ...releaseVariables(release),
+    ...place.variables,
     ...certificateVariables(),
     ...config.build_environment,
     ...fixed,

@@ -326,6 +326,13 @@ describe('manifests', () => {
       readOnly: true,
     });
     assert.equal(webPod().pod.volumes?.length, 1);
+    const replicaOf = (vars: Record<string, string>) =>
+      webPod({ configVars: vars }, { replica_secret: 'replica-credentials' }).container.env?.flatMap(
+        ({ name, valueFrom }) => (valueFrom === undefined ? [] : [[name, valueFrom.secretKeyRef]]),
+      );
+    const from = (key: string) => [key, { name: 'replica-credentials', key, optional: true }];
+    assert.deepEqual(replicaOf({}), [from('TOOL_REPLICA_USER'), from('TOOL_REPLICA_PASSWORD')]);
+    assert.deepEqual(replicaOf({ TOOL_REPLICA_USER: 'x' }), [from('TOOL_REPLICA_PASSWORD')]);
   });
 
   test('the Service selects one rollout, and the Ingress has the host of the tool', () => {
