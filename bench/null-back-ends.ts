@@ -18,6 +18,13 @@ export class NullBuilder implements Builder {
     };
   }
 
+  async adopt(): Promise<never> {
+    throw new Error('nothing is adopted here');
+  }
+  async inspect(): Promise<never> {
+    throw new Error('nothing is inspected here');
+  }
+
   whyUnusable(): null {
     return null;
   }

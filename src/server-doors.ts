@@ -95,7 +95,7 @@ async function serveLocal(
   packServices: GitPackServices,
   services: Services,
 ): Promise<void> {
-  if (connection.firstLine.startsWith('hook ')) {
+  if (/^(hook|dry-run) /.test(connection.firstLine)) {
     await serveHook(connection, (id) => packServices.push(id));
     return;
   }

@@ -138,6 +138,10 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
       await authorizeAgain(directory, tokens, push);
       return await line.submit(push);
     },
+    tryOut: async (push, { progress, signal }, seen) => {
+      await authorizeAgain(directory, tokens, push);
+      await line.tryOut(push, { repositories: seen, progress, signal });
+    },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
     frozen: (tool) => {

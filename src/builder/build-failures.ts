@@ -39,6 +39,15 @@ export function filledTheDisk(): DeployError {
   );
 }
 
+/** The error for an artifact that was deleted while it was being promoted. */
+export function promotedGone(from: string, tool: string): DeployError {
+  return new DeployError(
+    'ARTIFACT_GONE',
+    `the promoted build of ${from} has been deleted`,
+    `Promote what is live on ${from} now: \`promote ${from} ${tool}\``,
+  );
+}
+
 export function artifactTooLarge(limitBytes: number, bytes: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_TOO_LARGE',

@@ -1,6 +1,6 @@
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
-import type { Artifact } from '../core/types.ts';
+import type { Artifact, Process, ServiceSettings } from '../core/types.ts';
 
 export interface BuildRequest {
   /** The id of the build, and of the artifact that it makes. */
@@ -47,6 +47,24 @@ export class BuildResumesLater extends Error {
  */
 export type FateOf = (artifactId: string, isFinished: boolean) => 'keep' | 'remove' | 'set-aside';
 
+/** A request for a copy of an artifact of the tool `from`. `id` is the id of the copy. */
+export interface AdoptRequest extends Pick<BuildRequest, 'id' | 'tool' | 'toolNumber'> {
+  readonly from: ToolName;
+}
+
+/** What is known about a commit before its build. */
+export interface Inspection {
+  /**
+   * The processes that the files of the source name. A build can add others, such as the `web` of a Python tool without a
+   * Procfile.
+   */
+  readonly processes: readonly Process[];
+  readonly service: ServiceSettings;
+  /** The default values of config vars, and the config vars that are to be random secrets, from app.json. */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly secrets: readonly string[];
+}
+
 /** Turns the source of a tool into an artifact. */
 export interface Builder {
   /**
@@ -60,10 +78,23 @@ export interface Builder {
    */
   build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact>;
   /**
+   * Reads the files of a commit and detects its buildpacks, as `build` does, but builds nothing. Leaves no files, no
+   * processes and no cluster objects behind, and changes no cache.
+   *
+   * @throws DeployError if `build` would fail before its first buildpack runs; AbortError when the signal fires.
+   */
+  inspect(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Inspection>;
+  /**
    * Why an artifact cannot run with the present settings of this server, or null if it can. The text continues a
    * sentence about the artifact: `was built without isolation, and tools are isolated now`.
    */
   whyUnusable(artifact: Artifact): string | null;
+  /**
+   * Makes a copy of another tool's artifact that belongs to `tool` alone, without a build.
+   *
+   * @throws DeployError `ARTIFACT_GONE` if the artifact was deleted; AbortError when the signal fires.
+   */
+  adopt(request: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact>;
   /**
    * Tags the stored artifact with the version of its release, `v42`, for people. Does nothing if artifacts of this
    * builder cannot have tags.

@@ -16,6 +16,7 @@ import { runOneOffCommand } from './commands/processes/run.ts';
 import { scaleCommand } from './commands/processes/scale.ts';
 import { scheduleCommands } from './commands/processes/schedule-command.ts';
 import { stopCommand } from './commands/processes/stop.ts';
+import { promoteCommand } from './commands/promote.ts';
 import { redeployCommand } from './commands/redeploy.ts';
 import { releasesCommand } from './commands/releases.ts';
 import { rollbackCommand } from './commands/rollback.ts';
@@ -30,6 +31,7 @@ export const commands: readonly Command[] = [
   logsCommand,
   releasesCommand,
   rollbackCommand,
+  promoteCommand,
   redeployCommand,
   restartCommand,
   scaleCommand,

@@ -89,6 +89,8 @@ export interface CommandShape {
 /** A command for one tool. The tool is its first word. */
 export interface ToolCommand extends CommandShape {
   readonly action: Action;
+  /** True if the audit log keeps the command although `action` is `read`. */
+  readonly isAudited?: true;
   /** The right that the command needs with these words after the tool, if that is more than `action`. */
   readonly actionOf?: (args: readonly string[]) => Action;
   /** Returns the words after the tool that the audit log keeps. If not set, the log keeps all words. */

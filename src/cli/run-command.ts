@@ -73,7 +73,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   const { tool, args } = toolAndArgs(command, { flags, positionals });
   const action = command.actionOf?.(args) ?? command.action;
   await assertMay(context, tool, action);
-  const isNoted = action !== 'read' || isShowingSecrets(flags);
+  const isNoted = action !== 'read' || command.isAudited === true || isShowingSecrets(flags);
   const note = (facts: object): void => {
     const what = command.name;
     const words = command.audited?.(args) ?? args;

@@ -11,6 +11,22 @@ export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process
   return artifact.processes.find(({ type }) => type === RELEASE_TYPE);
 }
 
+/** The process type that runs once in the finished artifact, before the release command. */
+export const TEST_TYPE = 'test';
+
+/** The test command of a release: a process of the type `test` for which the tool asked. */
+export function testProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
+  return artifact.processes.find(({ isTest }) => isTest === true);
+}
+
+/** The commands that run to their end before a rollout, in this order. */
+export type PhaseStep = 'test' | 'release';
+
+/** The command of a step. Undefined if the release has none. */
+export function phaseProcess(release: Pick<Release, 'artifact'>, step: PhaseStep): Process | undefined {
+  return step === 'test' ? testProcess(release) : releaseProcess(release);
+}
+
 /** The processes of a release of which `scale` can keep any number running: all except `release` and scheduled ones. */
 export function scalable({ artifact }: Pick<Release, 'artifact'>): readonly Process[] {
   return artifact.processes.filter(({ type, schedule }) => type !== RELEASE_TYPE && schedule === undefined);

@@ -79,6 +79,8 @@ export interface Process {
    * it is the process's own type.
    */
   readonly launchedAs?: string | null;
+  /** True if this process runs once in the finished artifact, before the release. Absent otherwise. */
+  readonly isTest?: true;
   /** What the tool asks for. Absent if it asks for nothing, and for `web`, whose settings are in the artifact's `service`. */
   readonly settings?: ProcessSettings;
 }
@@ -169,9 +171,9 @@ export interface Release {
 /**
  * What started a deployment. A push and a redeploy build, but a push may use an earlier build of its commit. A rollback
  * and a restart use an existing artifact. A config change does so too, unless that artifact can no longer run. A scale
- * changes how many processes of the live release run.
+ * changes how many processes of the live release run. A promotion uses a copy of the artifact of another tool.
  */
-export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale';
+export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'restart' | 'scale' | 'promote';
 
 /**
  * `waiting` → `building` → `releasing` → `rolling-out` → `live`, or another end, after which the old release is still

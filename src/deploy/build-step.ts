@@ -74,9 +74,9 @@ const DAY_MS = 24 * 3600_000;
  *
  * @throws DeployError `BUILD_LIMIT`, which says when the next build may start.
  */
-function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, now: number): void {
-  // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
-  const starts = store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);
+export function assertBuildsLeft(context: DeployContext, tool: ToolName, now: number): void {
+  const { buildsADay } = context;
+  const starts = buildsInADay(context, tool, now);
   const first = starts[starts.length - buildsADay];
   if (first === undefined) return;
   const minutes = Math.ceil((first + DAY_MS - now) / 60_000);
@@ -88,7 +88,13 @@ function assertBuildsLeft({ store, buildsADay }: DeployContext, tool: ToolName, 
   );
 }
 
-function buildState(error: unknown, signal: AbortSignal): BuildState {
+/** The start times of the tool's builds in the last 24 hours, the oldest first. */
+export function buildsInADay({ store }: DeployContext, tool: ToolName, now: number): number[] {
+  // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
+  return store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);
+}
+
+export function buildState(error: unknown, signal: AbortSignal): BuildState {
   if (signal.aborted) return 'BUILD_CANCELLED';
   if (!(error instanceof DeployError)) return 'BUILD_UNKNOWN';
   return error.code === 'BUILD_TIMED_OUT' ? 'BUILD_TIMEOUT' : 'BUILD_FAILURE';

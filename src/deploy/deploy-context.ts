@@ -29,6 +29,8 @@ export interface DeployPlan {
   readonly configVars: Readonly<Record<string, string>>;
   /** The artifact of an earlier build to run again. Null if the commit must be built. */
   readonly artifact: Artifact | null;
+  /** The release of another tool whose artifact becomes that of the new release. Null for all but promotions. */
+  readonly promotedFrom: Release | null;
   readonly useCache: boolean;
   /** The artifact to put onto the newest Debian system. Null if the commit must be built. */
   readonly rebaseOf: Artifact | null;

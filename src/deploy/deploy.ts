@@ -14,6 +14,7 @@ import type { Repositories } from '../git/repositories.ts';
 import { buildStep } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { commitLost } from './line/line-refusals.ts';
+import { adoptArtifact } from './promotion.ts';
 import { HANDED_OVER } from './reconciliation/resumed-builds.ts';
 import { assertReleaseRoom, withSecrets } from './release/config-vars.ts';
 import { plannedReplicas, sayNamedCommands, warnOfTooMany } from './release/planned-replicas.ts';
@@ -26,7 +27,7 @@ export interface Deployed {
 }
 
 /**
- * Runs one deployment: builds the commit, makes a release, runs its `release` process, starts its other processes, and
+ * Runs one deployment: builds the commit, makes a release, runs its test command and its `release` process, starts its other processes, and
  * moves the branch. If the plan has an artifact, builds nothing. If the plan restarts a release, makes none. Each state
  * is stored before its step begins. The old release stays live until `goLive` has recorded the new one.
  *
@@ -46,8 +47,9 @@ export async function deploy(
   if (plan.deployment.kind === 'push' && !plan.isResumed) warnOfCrashes(context, tool, progress);
   const build = plan.isResumed ? context.store.build(plan.deployment.id) : null;
   const beforeThisServer = build === null ? 0 : Date.now() - build.startedAt;
-  const artifact = plan.artifact ?? build?.artifact ?? (await buildStep(context, plan, progress, signal));
-  if (signal.reason instanceof ResumeLater && plan.artifact === null) {
+  const isBuilt = plan.artifact === null && plan.promotedFrom === null;
+  const artifact = plan.artifact ?? build?.artifact ?? (await makeArtifact(context, plan, progress, signal));
+  if (signal.reason instanceof ResumeLater && isBuilt) {
     // This stored reason tells the next server process to continue the deployment. A stored artifact is not enough: a
     // deployment that failed after its build has one too, and looks unfinished if its failure could not be stored.
     context.store.updateDeployment(plan.deployment.id, { reason: HANDED_OVER });
@@ -56,18 +58,27 @@ export async function deploy(
   signal.throwIfAborted();
   // A push may use an earlier build, for which a config var was set that is not set any more.
   if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], plan.configVars);
-  if (plan.artifact === null) calm(context.log, BUILD_FAULTS, { tool });
+  if (isBuilt) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
 
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing', reason: null });
   const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
   const { store, runtime } = context;
-  if (plan.restartOf === null)
-    await runtime.runReleasePhase({ release, toolNumber: store.tool(tool).number, progress, signal });
+  if (plan.restartOf === null) {
+    const phase = { release, toolNumber: store.tool(tool).number, progress, signal };
+    // Only these kinds make an artifact. A rollback or a change of config vars must be quick, and runs a tested one.
+    const isTested = plan.deployment.kind === 'push' || plan.deployment.kind === 'redeploy';
+    if (isTested) await runtime.runReleasePhase({ ...phase, step: 'test' });
+    await runtime.runReleasePhase({ ...phase, step: 'release' });
+  }
   const isBranchMoved = await rollOut(context, plan, release, progress, signal);
   calm(context.log, ROLLOUT_FAULTS, { tool });
 
   await tagArtifact(context, release);
+  if (plan.promotedFrom !== null) {
+    const { tool: source, version } = plan.promotedFrom;
+    store.notePromotion(source, version, `${tool} v${release.version}`);
+  }
 
   if (store.tool(tool).isInMaintenance)
     progress.warn(
@@ -79,8 +90,18 @@ export async function deploy(
   return { version: release.version, isBranchMoved };
 }
 
+async function makeArtifact(
+  context: DeployContext,
+  plan: DeployPlan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Artifact> {
+  if (plan.promotedFrom === null) return await buildStep(context, plan, progress, signal);
+  return await adoptArtifact(context, plan, plan.promotedFrom, signal);
+}
+
 /** The kinds of deployments whose release may have other process types than the live release. */
-const MAY_CHANGE_TYPES: ReadonlySet<DeploymentKind> = new Set(['push', 'redeploy', 'rollback']);
+const MAY_CHANGE_TYPES: ReadonlySet<DeploymentKind> = new Set(['push', 'redeploy', 'rollback', 'promote']);
 
 /** Tells the person who pushes which processes of the live release crash again and again. */
 function warnOfCrashes({ store }: DeployContext, tool: ToolName, progress: Progress): void {

@@ -67,6 +67,13 @@ export interface Deployments {
    */
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
   /**
+   * Releases the artifact and the commit that are live on `source` as a release of `target`, with the config vars of
+   * `target`.
+   *
+   * @throws DeployError `ARTIFACT_UNUSABLE`
+   */
+  promote(source: ToolName, target: ToolName, isForced: boolean, principal: Principal): Ticket;
+  /**
    * Builds the live commit again and deploys it as a new release. With `isRebase`, builds nothing: the new release has the
    * live artifact on the newest Debian system.
    */

@@ -2,13 +2,16 @@ import type { Builder } from '../builder/builder.ts';
 import { changedNames, changesInWords } from '../core/config-changes.ts';
 import { DeployError } from '../core/errors.ts';
 import { short } from '../core/names.ts';
+import { assertConfigured } from '../core/required-config.ts';
 import type { Artifact, Release } from '../core/types.ts';
 import { branchName, isAncestor, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
+import type { DeploymentLog } from './deployment-log.ts';
 import type { ParkedPush } from './deployments.ts';
 import type { Entry } from './line/line-entry.ts';
 import { commitLost } from './line/line-refusals.ts';
+import { takePromoted } from './promotion.ts';
 import { isLost } from './reconciliation/follow-live.ts';
 import { changeConfigVars } from './release/config-vars.ts';
 import { liveRelease } from './release/live-release.ts';
@@ -21,6 +24,11 @@ export type Planned =
   | { readonly kind: 'scale'; readonly plan: ScalePlan }
   | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
+/** The parts of an entry that its plan depends on, and the logs that the plan writes to. */
+type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 'isResumed'> & {
+  readonly log: Pick<DeploymentLog, 'progress'>;
+};
+
 /**
  * Decides the steps of a deployment. Called when its turn has come, so the decision uses the release that is live then.
  *
@@ -30,7 +38,7 @@ export type Planned =
  */
 export async function planDeployment(
   context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes'>,
-  entry: Entry,
+  entry: ToPlan,
 ): Promise<Planned> {
   const { store, builder } = context;
   const { tool, commit } = entry.deployment;
@@ -40,6 +48,7 @@ export async function planDeployment(
     deployment: entry.deployment,
     configVars: store.configVars(tool),
     artifact: null,
+    promotedFrom: null,
     useCache: true,
     rebaseOf: null,
     restartOf: null,
@@ -113,6 +122,14 @@ export async function planDeployment(
           configVars,
         },
       };
+    }
+    case 'promote': {
+      const { source, version } = request;
+      const promotedFrom = await takePromoted(context, { tool, id: entry.deployment.id, live }, request);
+      assertConfigured(tool, promotedFrom.artifact.required ?? [], base.configVars);
+      const description = `Promote v${version} of ${source}`;
+      entry.log.progress.step(`${description} (${short(promotedFrom.commit)}) by ${entry.principal.uid}`);
+      return { kind: 'go', plan: { ...base, commit: promotedFrom.commit, description, promotedFrom } };
     }
     case 'config': {
       const { commit: current, artifact: whatRuns } = liveRelease(store, tool);

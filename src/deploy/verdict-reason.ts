@@ -39,6 +39,7 @@ export function explainFailure(
 function stage(code: string): string {
   if (code.startsWith('BUILD_') || code === 'NO_BUILDPACK' || code === 'NO_PROCESS') return 'build failed: ';
   if (code.startsWith('ROLLOUT_')) return 'rollout failed: ';
+  if (code.startsWith('TEST_')) return 'test failed: ';
   if (code.startsWith('RELEASE_')) return 'release failed: ';
   return '';
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
-import { DeployError } from '../core/errors.ts';
+import { DeployError, noneIfGone } from '../core/errors.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
@@ -12,7 +13,7 @@ import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { FetchPlaces } from './fetch-places.ts';
 import { type GitSettings, hiddenRefs } from './git-environment.ts';
 import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
-import { parkedFolder, parkedRef, TruthfulPush } from './push/push-session.ts';
+import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/push-session.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
@@ -65,6 +66,12 @@ export interface GitPackServicesOptions {
   /** Lets git merge the packs of a repository. Called while no push is using it. */
   readonly mergePacks: (tool: ToolName) => Promise<void>;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
+  /**
+   * Tells `trial.progress` what the push would do. `repositories` has the objects of the push.
+   *
+   * @throws DeployError if the push would be refused or would fail before its build.
+   */
+  readonly tryOut: (push: ParkedPush, trial: Trial, repositories: Repositories) => Promise<void>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
   /** Why an operator lets the tool accept no push, in one line. Null if it accepts pushes. */
@@ -152,6 +159,7 @@ export class GitPackServices implements PackServices {
       fullness: this.#options.frozen(tool) ?? this.#fullness(size, fullDisk),
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
+      tryOut: (parked, trial) => this.#tryOut(parked, trial),
       follow,
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
@@ -166,6 +174,29 @@ export class GitPackServices implements PackServices {
         if (wasKilled) this.#sweep(tool);
       },
     });
+  }
+
+  async #tryOut(push: ParkedPush, trial: Trial): Promise<void> {
+    const { repositories, tryOut } = this.#options;
+    const objects = join(repositories.folder(push.tool), 'objects');
+    const quarantine = resolve(trial.quarantine);
+    if (dirname(quarantine) !== objects) throw new Error(`not a quarantine of git: ${trial.quarantine}`);
+    const shallowFile = await this.#shallowFile(push.tool, quarantine, trial.shallow);
+    await tryOut(push, trial, repositories.during(push.tool, quarantine, shallowFile));
+  }
+
+  /**
+   * Writes the commits at which the history ends into a file in the quarantine: those of the repository and those of a
+   * push from a shallow clone. Null if the push has none.
+   */
+  async #shallowFile(tool: ToolName, quarantine: string, shallow: readonly string[]): Promise<string | null> {
+    if (shallow.length === 0) return null;
+    const known = await readFile(join(this.#options.repositories.folder(tool), 'shallow'), 'utf8').catch(
+      noneIfGone,
+    );
+    const file = join(quarantine, 'shallow');
+    await writeFile(file, `${known ?? ''}${shallow.join('\n')}\n`);
+    return file;
   }
 
   #mayUnpack(uid: string, received: Promise<void>, signal: AbortSignal): Promise<void> {

@@ -93,6 +93,29 @@ export class Repositories {
     return join(this.#root, `${tool}.git`);
   }
 
+  /**
+   * Returns the repositories as git sees them while it receives a push to `tool`: with the objects of the push, which are
+   * not stored yet.
+   *
+   * @param quarantine - The folder with these objects.
+   * @param shallowFile - A file in the form of `shallow` of gitrepository-layout(5), which replaces that file. Null if the
+   * push has no shallow commits.
+   * @see "Quarantine Environment" in git-receive-pack(1)
+   */
+  during(tool: ToolName, quarantine: string, shallowFile: string | null): Repositories {
+    return new Repositories({
+      folder: this.#root,
+      path: this.#path,
+      deployBranch: this.#deployBranch,
+      marks: {
+        ...this.#marks,
+        GIT_OBJECT_DIRECTORY: quarantine,
+        GIT_ALTERNATE_OBJECT_DIRECTORIES: join(this.folder(tool), 'objects'),
+        ...(shallowFile === null ? {} : { GIT_SHALLOW_FILE: shallowFile }),
+      },
+    });
+  }
+
   /** True if the tool has a repository, even a damaged one. */
   exists(tool: ToolName): boolean {
     return PARTS.some((part) => existsSync(join(this.folder(tool), part)));

@@ -6,15 +6,18 @@ import type { LocalConnection } from './local-socket.ts';
 const END = '\0';
 
 /**
- * Serves one post-receive hook. Passes the updated refs to the push that the hook belongs to, and sends back the text
- * of the push. If the hook dies because its client left, only the output ends; the push continues.
+ * Serves one post-receive hook, whose first line is `hook ID`: passes the updated refs to the push that the hook belongs
+ * to. Or serves the pre-receive hook of a dry run, whose first line is `dry-run ID FOLDER`: passes on the folder with the
+ * objects of the push. Sends back the text of the push. If the hook dies because its client left, only the output ends;
+ * the push continues.
  */
 export async function serveHook(
   connection: LocalConnection,
   findPush: (id: string) => TruthfulPush | null,
 ): Promise<void> {
   const { socket, firstLine } = connection;
-  const push = findPush(firstLine.slice('hook '.length));
+  const [kind, id = '', ...path] = firstLine.split(' ');
+  const push = findPush(id);
   if (push === null) return;
   const gone = new AbortController();
   socket.once('close', () => gone.abort());
@@ -23,7 +26,8 @@ export async function serveHook(
     if (gone.signal.aborted || socket.write(text)) return;
     await once(socket, 'drain', { signal: gone.signal }).catch(() => undefined);
   };
-  await push.received(new Set(updates), write, gone.signal);
+  if (kind === 'dry-run') await push.tried(path.join(' '), write, gone.signal);
+  else await push.received(new Set(updates), write, gone.signal);
   if (!gone.signal.aborted) socket.end(END);
 }
 

@@ -1,29 +1,36 @@
 import { DeployError } from '../core/errors.ts';
 import type { Progress } from '../core/progress.ts';
+import type { PhaseStep } from '../core/replicas.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import { exitWords } from './words/exit-words.ts';
 import { errorHint, lastError } from './words/last-error.ts';
 
-/** The error of a release command is searched in this many of its last lines. */
+/** The error of a test or release command is searched in this many of its last lines. */
 const KEPT_LINES = 60;
 
 /**
- * Tells the push that the release command starts, runs the command, and throws an error if it failed.
+ * Tells the push that the test or release command starts, runs the command, and throws an error if it failed.
  *
  * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
- * @param run - Runs the release command to its end, and calls `tell` with each line of its output, config vars masked.
- * @throws DeployError `RELEASE_FAILED`; what `run` throws.
+ * @param run - Runs the command to its end, and calls `tell` with each line of its output, config vars masked.
+ * @throws DeployError `TEST_FAILED`, `RELEASE_FAILED`; what `run` throws.
  * @see https://devcenter.heroku.com/articles/release-phase
  */
 export async function runReleaseCommand(
   {
+    step,
     progress,
     memoryBytes,
     isFolderReadOnly = false,
-  }: { readonly progress: Progress; readonly memoryBytes: number; readonly isFolderReadOnly?: boolean },
+  }: {
+    readonly step: PhaseStep;
+    readonly progress: Progress;
+    readonly memoryBytes: number;
+    readonly isFolderReadOnly?: boolean;
+  },
   run: (tell: (line: string) => void) => Promise<Exit>,
 ): Promise<void> {
-  progress.step('Running the release command');
+  progress.step(`Running the ${step} command`);
   const lines: string[] = [];
   const exit = await run((line) => {
     progress.line(line);
@@ -31,27 +38,39 @@ export async function runReleaseCommand(
     if (lines.length > KEPT_LINES) lines.shift();
   });
   if (exit.code === 0) return;
-  const words = `the release command ${exitWords(exit, memoryBytes)}`;
+  const words = `the ${step} command ${exitWords(exit, memoryBytes)}`;
   const isOwnError = exit.code !== null && exit.disk === undefined && !exit.isOutOfMemory;
   const error = isOwnError ? lastError(lines) : null;
   throw new DeployError(
-    'RELEASE_FAILED',
+    phaseFailed(step),
     error === null ? words : `${words}: ${error}`,
-    (error === null ? null : errorHint(error, isFolderReadOnly)) ?? hint(exit),
+    (error === null ? null : errorHint(error, isFolderReadOnly)) ?? hint(step, exit),
   );
 }
 
-function hint({ code }: Exit): string {
-  return code === 127
-    ? 'The command was not found. Check the line `release:` in the Procfile, and check whether the build installs it.'
-    : 'The output of the release command is above. Fix the error and push again.';
+/** The code of the error of a command that failed. */
+export function phaseFailed(step: PhaseStep): 'TEST_FAILED' | 'RELEASE_FAILED' {
+  return step === 'test' ? 'TEST_FAILED' : 'RELEASE_FAILED';
 }
 
-/** The error of a release command that ran longer than `release_time`. */
-export function releaseTimedOut(limitMs: number): DeployError {
+function hint(step: PhaseStep, { code }: Exit): string {
+  const where =
+    step === 'test' ? 'environments.test.scripts.test in app.json' : 'the line `release:` in the Procfile';
+  return code === 127
+    ? `The command was not found. Check ${where}, and check whether the build installs it.`
+    : `The output of the ${step} command is above. Fix the error and push again.`;
+}
+
+/** The code of the error of a command that ran too long or did not start. */
+export function phaseTimedOut(step: PhaseStep): 'TEST_TIMED_OUT' | 'RELEASE_TIMED_OUT' {
+  return step === 'test' ? 'TEST_TIMED_OUT' : 'RELEASE_TIMED_OUT';
+}
+
+/** The error of a test or release command that ran longer than `release_time`. */
+export function releaseTimedOut(step: PhaseStep, limitMs: number): DeployError {
   return new DeployError(
-    'RELEASE_TIMED_OUT',
-    `the release command took longer than ${limitMs / 1000} s and was ended`,
-    'Make the release command do less, or ask the operator for a higher release_time.',
+    phaseTimedOut(step),
+    `the ${step} command took longer than ${limitMs / 1000} s and was ended`,
+    `Make the ${step} command do less, or ask the operator for a higher release_time.`,
   );
 }

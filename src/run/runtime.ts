@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { LostNamespace } from '../core/lost-namespace.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
+import type { PhaseStep } from '../core/replicas.ts';
 import type { Release, Replicas } from '../core/types.ts';
 
 export interface RollOut {
@@ -25,8 +26,9 @@ export interface RollOut {
   readonly renewed?: string;
 }
 
-/** One run of the Procfile's `release` process. */
+/** One run of the Procfile's `release` process, or of the test command. */
 export interface ReleasePhase {
+  readonly step: PhaseStep;
   readonly release: Release;
   readonly toolNumber: number;
   readonly progress: Progress;
@@ -190,10 +192,10 @@ export interface Runtime {
    */
   assertReady(tool: ToolName, signal: AbortSignal): Promise<void>;
   /**
-   * Runs the release's process of type `release` to its end, if the release has such a process. Must run before the
-   * rollout. The output goes to `progress`.
+   * Runs the release's test command, or its process of type `release`, to its end, if the release has such a process.
+   * Must run before the rollout. The output goes to `progress`.
    *
-   * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
+   * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**

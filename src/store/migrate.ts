@@ -9,6 +9,7 @@ import { freezes } from './migrations/0006-freezes.ts';
 import { configChanges } from './migrations/0007-config-changes.ts';
 import { runningTools } from './migrations/0008-running-tools.ts';
 import { schedules } from './migrations/0009-schedules.ts';
+import { promotions } from './migrations/0010-promotions.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -21,6 +22,7 @@ export const migrations: readonly string[] = [
   configChanges,
   runningTools,
   schedules,
+  promotions,
 ];
 
 /** The error for a store that a later version of this server has used. */

@@ -198,6 +198,10 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#releases.newest(tool, limit);
   }
 
+  notePromotion(tool: ToolName, version: number, to: string): void {
+    this.#database.withoutWaiting(() => this.#releases.notePromotion(tool, version, to));
+  }
+
   failRelease(tool: ToolName, version: number): void {
     this.#database.withoutWaiting(() => this.#releases.fail(tool, version));
     this.#readBack.copies.remove(tool, version);

@@ -40,6 +40,8 @@ export type ReleaseState = 'created' | 'live' | 'replaced' | 'failed';
 
 export interface ReleaseRecord extends Release {
   readonly state: ReleaseState;
+  /** The releases of other tools that promotions made of this release: `wikibot v12`. Null if there are none. */
+  readonly promotedTo: string | null;
 }
 
 /** A release in a list, without config vars: a tool may have thousands of releases, each with half a megabyte. */
@@ -94,6 +96,8 @@ export interface Store {
   release(tool: ToolName, version: number): ReleaseRecord | null;
   /** The newest first, without config vars. */
   releases(tool: ToolName, limit: number): ListedRelease[];
+  /** Records on a release that a promotion made the release `to` of it, such as `wikibot v12`. */
+  notePromotion(tool: ToolName, version: number, to: string): void;
   failRelease(tool: ToolName, version: number): void;
   /** For each release in state `created`: its version, and the id of the deployment that made it. */
   createdReleases(tool: ToolName): ReadonlyMap<number, string>;

@@ -18,6 +18,7 @@ test('over SSH, help lists every command as an ssh command', async () => {
   logs TOOL                                   show the output of a tool, or the log of a deployment
   releases TOOL                               list the releases of a tool, the newest first
   rollback TOOL [vN]                          deploy an old release again, with its config vars
+  promote SOURCE TARGET                       release what is live on one tool as a release of another tool
   redeploy TOOL                               build the live commit again and roll it out
   restart TOOL [TYPE]                         replace the processes of a tool by new ones, without an interruption
   scale TOOL [TYPE=COUNT …]                   show or change how many processes of each type run

@@ -132,6 +132,7 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
       state: 'live',
       commit: commitOf('a'),
       description: 'Deploy aaaaaaa',
+      promotedTo: null,
       by: 'alice',
       credential: 'ssh ED25519 SHA256:abc',
       deployment: 'd1',

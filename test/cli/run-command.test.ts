@@ -165,6 +165,7 @@ const wordsFor: Record<string, string[]> = {
   'config import': ['-'],
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
+  promote: ['hello'],
   run: ['true'],
   'schedule output': ['NAME'],
   'schedule pause': ['NAME'],
@@ -189,6 +190,8 @@ for (const command of commands.filter(({ action }) => action !== null)) {
     assert.deepEqual(desk.store.tools(), []);
   });
 
+  if (command.name === 'promote') continue;
+
   test(`${command.name} on a disabled tool is ${command.action === 'read' ? 'allowed' : 'refused'}`, async () => {
     using desk = new Desk();
     desk.maintain(wikibot, 'alice', true);
@@ -202,6 +205,24 @@ for (const command of commands.filter(({ action }) => action !== null)) {
     assert.deepEqual(desk.deployments.calls, []);
   });
 }
+
+test('promote needs the right to deploy the second tool, and is in the audit log of both tools', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  desk.maintain(otherTool, 'bob');
+  const foreign = await desk.type(['promote', wikibot, otherTool]);
+  assert.equal(foreign.status, 1);
+  assert.match(foreign.err, /There is no tool other-tool that alice maintains/);
+  desk.maintain(otherTool, 'alice', true);
+  const disabled = await desk.type(['promote', wikibot, otherTool]);
+  assert.match(disabled.err, /other-tool is disabled/);
+  assert.deepEqual(desk.deployments.calls, []);
+  desk.maintain(otherTool, 'alice');
+  assert.equal((await desk.type(['promote', wikibot, otherTool])).status, 0);
+  assert.deepEqual(desk.deployments.calls[0], ['promote', wikibot, otherTool, false]);
+  const noted = desk.events.filter(({ what }) => what === 'promote').map(({ tool }) => tool);
+  assert.deepEqual(noted.slice(-2), [otherTool, wikibot]);
+});
 
 test('a credential that is only for one tool gives no access to another tool of the same person', async () => {
   using desk = new Desk();

@@ -233,13 +233,22 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       const added = store.addRelease(releaseOf('d1'));
       assert.deepEqual(added, { ...releaseOf('d1'), version: 1 });
       reopen();
-      assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created' });
+      assert.deepEqual(store.release(wikibot, 1), { ...added, state: 'created', promotedTo: null });
+    });
+
+    test('a release keeps the names of the releases that promotions made of it', () => {
+      store.addDeployment(deploymentOf('d1'));
+      store.addRelease(releaseOf('d1'));
+      store.notePromotion(wikibot, 1, 'other v3');
+      store.notePromotion(wikibot, 1, 'other v4');
+      reopen();
+      assert.equal(store.release(wikibot, 1)?.promotedTo, 'other v3, other v4');
     });
 
     test('a list of releases does not contain their config vars, which together may take gigabytes', () => {
       store.addDeployment(deploymentOf('d1'));
       const { configVars: _, ...listed } = store.addRelease(releaseOf('d1'));
-      assert.deepEqual(store.releases(wikibot, 10), [{ ...listed, state: 'created' }]);
+      assert.deepEqual(store.releases(wikibot, 10), [{ ...listed, state: 'created', promotedTo: null }]);
     });
 
     test('versions of a tool only increase, and none is used twice', () => {

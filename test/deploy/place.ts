@@ -68,6 +68,13 @@ export class ElsewhereBuilder implements Builder {
     return artifactOf(id);
   }
 
+  async adopt(): Promise<never> {
+    throw new Error('nothing is adopted here');
+  }
+  async inspect(): Promise<never> {
+    throw new Error('nothing is inspected here');
+  }
+
   async resumable(): Promise<ReadonlySet<string>> {
     return new Set(this.going.keys());
   }

@@ -31,6 +31,12 @@ class NotingBuilder implements Builder {
   async build(): Promise<never> {
     throw new Error('nothing is built here');
   }
+  async adopt(): Promise<never> {
+    throw new Error('nothing is adopted here');
+  }
+  async inspect(): Promise<never> {
+    throw new Error('nothing is inspected here');
+  }
   async tag(): Promise<void> {}
   async remove(_tool: unknown, id: string): Promise<void> {
     this.removed.push(id);

@@ -298,7 +298,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.notEqual(pushed.exitCode, 0);
       assert.match(
         pushed.stderr,
-        /unknown push option "fast"; known are: detach, no-cache, no-color, message=TEXT/,
+        /unknown push option "fast"; known are: detach, dry-run, no-cache, no-color, message=TEXT/,
       );
       assert.equal(await live(name), '');
     });

@@ -41,6 +41,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     repair: () => assert.fail('nothing is repaired here'),
     mergePacks: () => assert.fail('no packs are merged here'),
     submit: () => assert.fail('nothing is submitted here'),
+    tryOut: () => assert.fail('nothing is tried here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',
     frozen: () => null,

@@ -94,7 +94,7 @@ export async function releasePhase(
     seen += text;
   });
   const { signal = new AbortController().signal } = steps;
-  await runtime.runReleasePhase({ release, toolNumber: 1, progress, signal });
+  await runtime.runReleasePhase({ step: 'release', release, toolNumber: 1, progress, signal });
   return seen;
 }
 

@@ -67,6 +67,9 @@ class ScriptedDeployments implements Deployments {
   rollback(tool: ToolName, version: number | null): Ticket {
     return this.#ticket('rollback', tool, version);
   }
+  promote(source: ToolName, target: ToolName, isForced: boolean): Ticket {
+    return this.#ticket('promote', source, target, isForced);
+  }
   redeploy(tool: ToolName, options: { readonly useCache: boolean }): Ticket {
     return this.#ticket('redeploy', tool, options);
   }

@@ -108,6 +108,35 @@ export async function followBuild(following: Following): Promise<Artifact> {
   }
 }
 
+/**
+ * Creates the Job of an inspection, follows it to its end, and deletes it.
+ *
+ * @throws DeployError if a build would fail before its first buildpack runs.
+ */
+export async function followInspection(
+  following: Omit<Following, 'finish' | 'removeImage' | 'begin'> & { readonly begin: () => Promise<void> },
+): Promise<void> {
+  const { cluster, config, request, progress, guard, source, job } = following;
+  const labels = selectorOf(request.tool, job.name);
+  await using pod = new BuildPod(cluster, { namespace: job.namespace, name: job.name, labels });
+  const telling = new BuildNarrator({ progress, guard, source, config, job });
+  const mask = await masking(request.configVars);
+  try {
+    await following.begin();
+    await followPhases({
+      ...{ cluster, namespace: job.namespace, pod, job, guard, mask, limits: job.limits },
+      ...{ patienceMs: following.patienceMs, roomMs: following.roomMs },
+      waiting: (words) => sayWaiting(progress, words),
+      enter: (phase) => telling.enter(phase),
+      line: (phase, text) => telling.line(phase, text),
+      ended: (phase, end) => telling.ended(phase, end),
+      timed: () => undefined,
+    });
+  } finally {
+    await removeJob(following, pod, false);
+  }
+}
+
 /** Disposes of `held` after `work`, unless the build continues without this server. */
 export async function untilItEnds<Result>(
   held: AsyncDisposable,
@@ -125,7 +154,11 @@ export async function untilItEnds<Result>(
 }
 
 /** Deletes the Job. Unless the build succeeded (`isDone`), also waits up to 30 s for its pod to go. Never rejects. */
-async function removeJob({ cluster, log, job }: Following, pod: BuildPod, isDone: boolean): Promise<void> {
+async function removeJob(
+  { cluster, log, job }: Pick<Following, 'cluster' | 'log' | 'job'>,
+  pod: BuildPod,
+  isDone: boolean,
+): Promise<void> {
   const signal = AbortSignal.timeout(CLEANING_MS);
   try {
     await deleteJob(cluster, job.namespace, job.name, signal);

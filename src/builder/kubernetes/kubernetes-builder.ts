@@ -9,12 +9,21 @@ import type { Cluster } from '../../kubernetes/cluster.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { BuildLimits } from '../build-limits.ts';
-import { type Builder, type BuildRequest, BuildResumesLater, type FateOf, ResumeLater } from '../builder.ts';
+import {
+  type AdoptRequest,
+  type Builder,
+  type BuildRequest,
+  BuildResumesLater,
+  type FateOf,
+  type Inspection,
+  ResumeLater,
+} from '../builder.ts';
 import { Registry } from '../registry/registry.ts';
 import { credentialsIn } from '../registry/registry-credentials.ts';
+import { inspectSource } from '../source/inspect-source.ts';
 import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
 import { BuildNamespace } from './build-namespace.ts';
-import { type Following, followBuild, logNotRemoved, untilItEnds } from './follow-build.ts';
+import { type Following, followBuild, followInspection, logNotRemoved, untilItEnds } from './follow-build.ts';
 import { BuilderImages } from './images/builder-image.ts';
 import { RegistryLogin } from './images/registry-login.ts';
 import { ToolImages } from './images/tool-images.ts';
@@ -90,6 +99,12 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
+  async inspect(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Inspection> {
+    return await this.#guarded(request, { progress, signal, spentMs: 0 }, (folder, guard) =>
+      this.#inspect(request, progress, guard, folder),
+    );
+  }
+
   async resumable(tool: ToolName): Promise<ReadonlySet<string>> {
     const { cluster, config } = this.#options;
     const jobs = await this.#ifClusterAnswers((signal) =>
@@ -111,6 +126,12 @@ export class KubernetesBuilder implements Builder {
       );
       throw error;
     }
+  }
+
+  async adopt({ id, tool, from }: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact> {
+    // Harbor: makes the project of the tool if it is new, and checks that its quota has room.
+    await using _login = await this.#login.open(this.#images.repositories(tool), id, signal);
+    return await this.#images.adopt({ id, tool, from }, artifact, signal);
   }
 
   /** Gives the artifact of a release the tag `vN` in the registry. */
@@ -137,11 +158,11 @@ export class KubernetesBuilder implements Builder {
   }
 
   /** Runs `work` with the limits of a build and with a folder. Deletes the folder when `work` has ended. */
-  async #guarded(
+  async #guarded<Result>(
     request: BuildRequest,
     { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },
-    work: (folder: string, guard: BuildLimits) => Promise<Artifact>,
-  ): Promise<Artifact> {
+    work: (folder: string, guard: BuildLimits) => Promise<Result>,
+  ): Promise<Result> {
     signal.throwIfAborted();
     const { config, quietMs = 30_000 } = this.#options;
     const folder = join(this.#sourcesOf(request.tool), request.id);
@@ -167,8 +188,45 @@ export class KubernetesBuilder implements Builder {
     guard: BuildLimits,
     folder: string,
   ): Promise<Artifact> {
+    const place = { progress, guard, folder, isInspection: false };
+    return await this.#withJob(request, place, (started, oldCache) =>
+      this.#follow({ request, progress, guard, ...started }, oldCache),
+    );
+  }
+
+  /** Starts a Job that only detects the buildpacks of the commit, and follows it. */
+  async #inspect(
+    request: BuildRequest,
+    progress: Progress,
+    guard: BuildLimits,
+    folder: string,
+  ): Promise<Inspection> {
+    const { config, cluster, log, patienceMs = 120_000 } = this.#options;
+    const place = { progress, guard, folder, isInspection: true };
+    return await this.#withJob(request, place, async (started) => {
+      const rest = { config, cluster, log, patienceMs, roomMs: config.build_time * ROOM_SHARE };
+      await followInspection({ request, progress, guard, ...started, ...rest });
+      return inspectSource(started.source, config.process_types);
+    });
+  }
+
+  /** Prepares the source and the Job of a build or an inspection, and calls `follow`, which starts the Job. */
+  async #withJob<Result>(
+    request: BuildRequest,
+    place: {
+      readonly progress: Progress;
+      readonly guard: BuildLimits;
+      readonly folder: string;
+      readonly isInspection: boolean;
+    },
+    follow: (
+      started: Pick<Following, 'source' | 'job'> & { readonly begin: () => Promise<void> },
+      oldCache: string | null,
+    ) => Promise<Result>,
+  ): Promise<Result> {
     const { config, cluster } = this.#options;
     const { tool, id, commit } = request;
+    const { progress, guard, folder, isInspection } = place;
     // The checks run while git writes files. Even if a check fails, wait for git, because the folder is deleted when
     // this method ends.
     const [preparing, ...asking] = await Promise.allSettled([
@@ -196,12 +254,13 @@ export class KubernetesBuilder implements Builder {
         own: source.own,
         sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
         annotations: annotationsOf({ commit, account: login.account, oldCache }),
+        isInspection,
       });
       const variables = { ...config.build_environment, ...source.buildVariables, ...request.configVars };
       const secrets = { token: offer.token, variables, request, dockerConfig: login.dockerConfig };
       const room = roomOf(config, progress, guard);
       const begin = () => startJob(cluster, job, secrets, room);
-      return await this.#follow({ request, source, progress, guard, job, begin }, oldCache);
+      return await follow({ source, job, begin }, oldCache);
     });
   }
 

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { namesIn } from '../../core/disk/names-in.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { systemCode } from '../../core/errors.ts';
@@ -61,6 +62,22 @@ export class Artifacts {
       flag: 'wx',
       flush: true,
     });
+  }
+
+  /**
+   * Copies a finished artifact into the folder `to`, without the mark that it is finished. The files of the copy are new
+   * files, because they will belong to another user.
+   *
+   * @returns false if the artifact does not exist.
+   */
+  async copy(tool: ToolName, id: string, to: string, signal: AbortSignal): Promise<boolean> {
+    const folder = this.folder(tool, id);
+    if (!this.has(tool, id)) return false;
+    const entries = (await namesIn(folder)).filter((name) => name !== MARK);
+    const paths = entries.map((name) => join(folder, name));
+    await execa('cp', ['--archive', '--reflink=auto', '--', ...paths, to], { cancelSignal: signal });
+    // The artifact may have been deleted meanwhile. Its mark goes with it, so a copy with gaps is recognised.
+    return this.has(tool, id);
   }
 
   async remove(tool: ToolName, id: string): Promise<void> {

@@ -14,13 +14,22 @@ import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
 import { pruneStacks } from '../../stack/prune-stacks.ts';
-import { markStack, nameOfStack, newestStack, stackOf, type TreeName, treeOf } from '../../stack/stacks.ts';
-import { artifactTooLarge } from '../build-failures.ts';
+import {
+  markStack,
+  nameOfStack,
+  newestStack,
+  type Stack,
+  stackOf,
+  type TreeName,
+  treeOf,
+} from '../../stack/stacks.ts';
+import { artifactTooLarge, promotedGone } from '../build-failures.ts';
 import { BuildLimits } from '../build-limits.ts';
 import type { BuildSettings } from '../build-settings.ts';
-import type { Builder, BuildRequest, FateOf } from '../builder.ts';
+import type { AdoptRequest, Builder, BuildRequest, FateOf, Inspection } from '../builder.ts';
 import { type BuildContext, targetVariables } from '../buildpack-api/build-context.ts';
 import {
+  type BuildFolders,
   buildPlaces,
   foldersOf,
   makePlaces,
@@ -37,7 +46,8 @@ import { withOwnBuildpacks, withoutOwn } from '../buildpack-api/own-buildpacks.t
 import { makeFolder, sweepFolder } from '../folders.ts';
 import { largestFolders } from '../largest-folders.ts';
 import { assertRunnable, requestedProcesses } from '../source/components.ts';
-import { prepareSource } from '../source/prepared-source.ts';
+import { inspectSource } from '../source/inspect-source.ts';
+import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
 import { Artifacts } from './artifact-folders.ts';
 import { SharedFiles, saysSame } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
@@ -86,9 +96,7 @@ export class LocalBuilder implements Builder {
     await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);
     const store = await this.#buildpacks();
-    // Without isolation, builds and tools see this machine's own /usr.
-    const stack = sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
-    const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
+    const stack = await this.#stack();
     const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
     // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers
     // in the cache, may need files that do not exist in this sandbox.
@@ -109,46 +117,8 @@ export class LocalBuilder implements Builder {
     try {
       // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
       if (stack !== null) await markStack(folders.artifact, stack.id);
-      await using guard = new BuildLimits({
-        limits: config,
-        folder: folders.artifact,
-        progress,
-        signal,
-        quietMs: this.#options.quietMs ?? 30_000,
-      });
-      const places = buildPlaces(folders, store.folder, {
-        sandbox,
-        runTree: treeNamed('run'),
-        operator: config.build_environment,
-      });
-      const context: BuildContext = {
-        name: tool,
-        toolNumber: request.toolNumber,
-        sandbox,
-        places,
-        tree: treeNamed('build'),
-        guard,
-        limits: {
-          processes: config.build_processes,
-          memoryBytes: config.build_memory,
-          fileBytes: config.build_disk,
-        },
-        progress,
-        mask: await masking(request.configVars),
-        environment: {
-          PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-          HOME: places.path('home'),
-          TMPDIR: places.path('tmp'),
-          LANG: 'C.UTF-8',
-          ...certificateVariables(),
-          // `none` tells buildpacks that there is no stack. If a program is missing, their message can then say that a
-          // stack has the program (buildpacks/shared/stack.sh).
-          ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
-        },
-        target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
-        variables: {},
-      };
-      await makePlaces(places);
+      await using guard = this.#guard(folders, progress, signal);
+      const context = await this.#open(request, { folders, store, stack, guard, progress });
       const artifact = await this.#make(request, context, store, layerPlaces, state);
       log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
       return artifact;
@@ -158,8 +128,115 @@ export class LocalBuilder implements Builder {
     }
   }
 
+  async inspect(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Inspection> {
+    signal.throwIfAborted();
+    const { config } = this.#options;
+    await new DiskRoom(config.data).assertRoom();
+    await this.#artifacts.prepare(request.tool);
+    const store = await this.#buildpacks();
+    const stack = await this.#stack();
+    const folders = foldersOf(this.#artifacts.folder(request.tool, request.id));
+    await mkdir(folders.artifact, { mode: 0o700 });
+    try {
+      if (stack !== null) await markStack(folders.artifact, stack.id);
+      await using guard = this.#guard(folders, progress, signal);
+      const context = await this.#open(request, { folders, store, stack, guard, progress });
+      const { source } = await this.#detect(request, context, store);
+      for (const warning of source.warnings) progress.warn(warning);
+      return inspectSource(source, config.process_types);
+    } finally {
+      await removeTree(folders.artifact);
+    }
+  }
+
+  /** Returns the stack of new builds. Null without isolation: builds and tools then see this machine's own /usr. */
+  async #stack(): Promise<Stack | null> {
+    const { config, sandbox } = this.#options;
+    return sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
+  }
+
+  #guard(folders: BuildFolders, progress: Progress, signal: AbortSignal): BuildLimits {
+    const { config, quietMs = 30_000 } = this.#options;
+    return new BuildLimits({ limits: config, folder: folders.artifact, progress, signal, quietMs });
+  }
+
+  /** Makes the folders of a build or an inspection, and returns its context, without the variables of its source. */
+  async #open(
+    { tool, toolNumber, configVars }: BuildRequest,
+    opened: Pick<BuildContext, 'guard' | 'progress'> & {
+      readonly folders: BuildFolders;
+      readonly store: BuildpackStore;
+      readonly stack: Stack | null;
+    },
+  ): Promise<BuildContext> {
+    const { config, sandbox } = this.#options;
+    const { folders, store, stack, guard, progress } = opened;
+    const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
+    const places = buildPlaces(folders, store.folder, {
+      sandbox,
+      runTree: treeNamed('run'),
+      operator: config.build_environment,
+    });
+    const context: BuildContext = {
+      name: tool,
+      toolNumber,
+      sandbox,
+      places,
+      tree: treeNamed('build'),
+      guard,
+      limits: {
+        processes: config.build_processes,
+        memoryBytes: config.build_memory,
+        fileBytes: config.build_disk,
+      },
+      progress,
+      mask: await masking(configVars),
+      environment: {
+        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        HOME: places.path('home'),
+        TMPDIR: places.path('tmp'),
+        LANG: 'C.UTF-8',
+        ...certificateVariables(),
+        // `none` tells buildpacks that there is no stack. If a program is missing, their message can then say that a
+        // stack has the program (buildpacks/shared/stack.sh).
+        ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
+      },
+      target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
+      variables: {},
+    };
+    await makePlaces(places);
+    return context;
+  }
+
   whyUnusable(artifact: Artifact): string | null {
     return whyUnusable(artifact, this.#options.sandbox.mode);
+  }
+
+  async adopt(
+    { id, tool, toolNumber, from }: AdoptRequest,
+    artifact: Artifact,
+    signal: AbortSignal,
+  ): Promise<Artifact> {
+    const { config, sandbox } = this.#options;
+    signal.throwIfAborted();
+    await new DiskRoom(config.data).assertRoom();
+    await this.#artifacts.prepare(tool);
+    const folders = foldersOf(this.#artifacts.folder(tool, id));
+    await mkdir(folders.artifact, { mode: 0o700 });
+    try {
+      if (!(await this.#artifacts.copy(from, artifact.id, folders.artifact, signal)))
+        throw promotedGone(from, tool);
+      await sandbox.own([folders.artifact], toolNumber);
+      const places = { layers: folders.layers, cache: this.#artifacts.cache(tool), previous: null };
+      const group = artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
+      await this.#share(places, group, toolNumber);
+      signal.throwIfAborted();
+      await this.#artifacts.finish(tool, id);
+      return { ...artifact, id, reference: folders.artifact };
+    } catch (error) {
+      await removeTree(folders.artifact);
+      throw error;
+    }
   }
 
   /** Does nothing, because an artifact in a folder has no tags. */
@@ -188,14 +265,12 @@ export class LocalBuilder implements Builder {
     throw new Error(`build ${id} ended with the server that ran it`);
   }
 
-  /** One build, from the commit to the finished folder. */
-  async #make(
+  /** Reads the files of the commit and detects its buildpacks. */
+  async #detect(
     request: BuildRequest,
     withoutVariables: BuildContext,
     store: BuildpackStore,
-    layerPlaces: LayerPlaces,
-    state: BuildState,
-  ): Promise<Artifact> {
+  ): Promise<{ source: PreparedSource; context: BuildContext; detection: Detection }> {
     const { sandbox, guard, progress, places } = withoutVariables;
     const { folders } = places;
     const mostScheduled = this.#options.config.scheduled_processes;
@@ -222,6 +297,21 @@ export class LocalBuilder implements Builder {
         : withOwnBuildpacks({ ...store, named: [trial.id] }, withoutOwn(source.own, trial.id));
     const detection = await detect(context, wanted, source);
     trial?.onDetected(detection);
+    return { source, context, detection };
+  }
+
+  /** One build, from the commit to the finished folder. */
+  async #make(
+    request: BuildRequest,
+    withoutVariables: BuildContext,
+    store: BuildpackStore,
+    layerPlaces: LayerPlaces,
+    state: BuildState,
+  ): Promise<Artifact> {
+    const { source, context, detection } = await this.#detect(request, withoutVariables, store);
+    const { sandbox, guard, progress, places } = context;
+    const { folders } = places;
+    const { trial } = this.#options;
     sayBuilding(progress, source, this.#options.config.build_time);
     for (const id of detection.group) {
       state.reached.set(id, 'not started');

@@ -14,13 +14,17 @@ export interface RegistryOptions {
 }
 
 export interface RegistryCall {
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   /** The path below `/v2/`. */
   readonly path: string;
-  /** The right to ask a token server for, such as `repository:NAME:pull,push`. Empty for a login without any right. */
+  /**
+   * The rights to ask a token server for, such as `repository:NAME:pull,push`, separated by spaces. Empty for a login
+   * without any right.
+   */
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  /** A stream can be sent only once, so a request with a stream must have the scope of an earlier request. */
+  readonly body?: string | ReadableStream<Uint8Array>;
   readonly signal: AbortSignal;
 }
 
@@ -95,7 +99,7 @@ export class RegistryRequests {
     return await fetch(`${this.#origin}/v2/${path}`, {
       method,
       headers: { ...headers, ...(authorization === undefined ? {} : { Authorization: authorization }) },
-      ...(body === undefined ? {} : { body }),
+      ...(body === undefined ? {} : { body, duplex: 'half' as const }),
       signal: AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs ?? 30_000)]),
     });
   }
@@ -115,7 +119,7 @@ export class RegistryRequests {
     const isSafe = realm?.protocol === 'https:' || (realm?.protocol === 'http:' && this.#options.isPlainHttp);
     if (realm === null || !isSafe) return null;
     if (fields['service'] !== undefined) realm.searchParams.set('service', fields['service']);
-    if (scope !== '') realm.searchParams.append('scope', scope);
+    if (scope !== '') for (const one of scope.split(' ')) realm.searchParams.append('scope', one);
     try {
       const answer = await fetch(realm, {
         headers: basic === null ? {} : { Authorization: basic },

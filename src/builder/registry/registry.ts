@@ -107,10 +107,77 @@ export class Registry {
     };
   }
 
+  /**
+   * Copies an image into another repository of this registry, with a tag. The registry copies the layers itself if it can
+   * (`mount` of the distribution specification). Otherwise, they go through this server.
+   *
+   * @returns false if the image does not exist.
+   */
+  async copy(
+    from: string,
+    digest: string,
+    { to, tag }: { readonly to: string; readonly tag: string },
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const found = await this.#manifest(from, digest, signal);
+    if (found === null) return false;
+    const content: unknown = JSON.parse(found.text);
+    if (INDEXES.includes(found.type)) {
+      for (const one of index.parse(content).manifests)
+        if (!(await this.copy(from, one.digest, { to, tag: one.digest }, signal))) return false;
+    } else {
+      const { config, layers } = manifest.parse(content);
+      for (const blob of [config, ...layers]) await this.#copyBlob(from, to, blob, signal);
+    }
+    await this.#putManifest(to, tag, found, signal);
+    return true;
+  }
+
+  async #copyBlob(
+    from: string,
+    to: string,
+    { digest, size }: z.infer<typeof layer>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const known = await this.#pull('HEAD', to, `blobs/${digest}`, signal);
+    if (known.ok) return;
+    const scope = `repository:${to}:pull,push repository:${from}:pull`;
+    const path = `${to}/blobs/uploads/?mount=${digest}&from=${encodeURIComponent(from)}`;
+    const begun = await this.#requests.send({ method: 'POST', path, scope, signal });
+    await begun.body?.cancel();
+    if (begun.status === 201) return;
+    const place = begun.headers.get('location');
+    if (begun.status !== 202 || place === null) throw unexpected(this.host, begun);
+    const blob = await this.#pull('GET', from, `blobs/${digest}`, signal);
+    if (!blob.ok || blob.body === null) throw unexpected(this.host, blob);
+    // The place may be a path or a whole address, with a query of its own.
+    const url = new URL(place, 'http://registry');
+    url.searchParams.set('digest', digest);
+    const answer = await this.#requests.send({
+      method: 'PUT',
+      path: `${url.pathname.replace(/^\/v2\//, '')}${url.search}`,
+      scope,
+      headers: { 'Content-Type': 'application/octet-stream', 'Content-Length': String(size) },
+      body: blob.body,
+      signal,
+    });
+    await answer.body?.cancel();
+    if (!answer.ok) throw unexpected(this.host, answer);
+  }
+
   /** Gives an image one more tag. If the tag exists, moves it. */
   async tag(name: string, digest: string, tag: string, signal: AbortSignal): Promise<void> {
     const found = await this.#manifest(name, digest, signal);
     if (found === null) throw new Error(`there is no image ${name}@${digest} to tag`);
+    await this.#putManifest(name, tag, found, signal);
+  }
+
+  async #putManifest(
+    name: string,
+    tag: string,
+    found: { readonly type: string; readonly text: string },
+    signal: AbortSignal,
+  ): Promise<void> {
     const answer = await this.#requests.send({
       method: 'PUT',
       path: `${name}/manifests/${tag}`,

@@ -31,7 +31,9 @@ const variable = z.union([
   }),
 ]);
 /** Keys that belong to Heroku alone, and change nothing here. */
-const withoutEffect = ['addons', 'buildpacks', 'environments', 'image'];
+const withoutEffect = ['addons', 'buildpacks', 'image'];
+const tests = z.looseObject({ test: z.looseObject({ scripts: z.looseObject({ test: z.string() }) }) });
+const MAX_TEST_BYTES = 4096;
 
 export interface AppJson {
   /** How many processes of each type run, by `formation`. */
@@ -42,6 +44,8 @@ export interface AppJson {
   readonly secrets: readonly string[];
   /** The config vars that must be set. */
   readonly required: readonly RequiredVar[];
+  /** The command of `environments.test.scripts.test`. Null if there is none. */
+  readonly test: string | null;
   /** Sentences about the parts that are not used. */
   readonly warnings: readonly string[];
 }
@@ -54,7 +58,7 @@ export interface AppJson {
  * @see https://devcenter.heroku.com/articles/app-json-schema
  */
 export async function readAppJson(source: string): Promise<AppJson> {
-  const nothing = { formation: {}, variables: {}, secrets: [], required: [], warnings: [] };
+  const nothing = { formation: {}, variables: {}, secrets: [], required: [], test: null, warnings: [] };
   const text = await readPlainFile(source, [file], MAX_BYTES).catch((error: unknown) => {
     if (error instanceof RangeError) return '{}';
     throw error;
@@ -79,7 +83,9 @@ export async function readAppJson(source: string): Promise<AppJson> {
   const formation = wanted.map(([type, given]) => [type, readProcess(type, given, text)] as const);
   const { env, unusable } = readEnv(content, text);
   const keys = new Set(formation.flatMap(([, one]) => Object.keys(one).filter((key) => key !== 'quantity')));
+  const test = readTest(content, text);
   const unused = [
+    ...(content['environments'] !== undefined && test === null ? ['environments'] : []),
     ...withoutEffect.filter((key) => content[key] !== undefined),
     ...entriesOf(content, 'scripts').map(([name]) => `scripts.${name}`),
     ...[...keys].map((key) => `${key} of formation`),
@@ -106,8 +112,21 @@ export async function readAppJson(source: string): Promise<AppJson> {
     required: env.flatMap(([name, one]) =>
       one.required && one.value === null && !one.isSecret ? [{ name, description: one.description }] : [],
     ),
+    test,
     warnings,
   };
+}
+
+/** @throws DeployError `BUILD_APP_JSON` if the test command is too long or has a NUL byte. */
+function readTest(content: Readonly<Record<string, unknown>>, text: string): string | null {
+  const { success, data } = tests.safeParse(content['environments']);
+  const command = success ? data.test.scripts.test.trim() : '';
+  if (command === '') return null;
+  if (!command.includes('\0') && Buffer.byteLength(command) <= MAX_TEST_BYTES) return command;
+  throw refusal(
+    `environments.test.scripts.test in ${file} is longer than ${MAX_TEST_BYTES} bytes or has a NUL byte${lineOf(text, 'environments', 'test')}`,
+    'Put the commands into a script, write the name of the script there, and push again.',
+  );
 }
 
 /** Random values for the secrets during a build. The release gets other values. */

@@ -1,4 +1,4 @@
-import { RELEASE_TYPE } from '../../core/replicas.ts';
+import { RELEASE_TYPE, TEST_TYPE } from '../../core/replicas.ts';
 import type {
   Artifact,
   Process,
@@ -45,6 +45,11 @@ export interface ProcessRequests {
   readonly secrets?: readonly string[];
   /** The config vars that must be set, from app.json. */
   readonly required?: readonly RequiredVar[];
+  /**
+   * The test command, from app.json: a process type of the build, or a command line for a shell. Absent or null if there
+   * is none.
+   */
+  readonly test?: string | null;
 }
 
 /**
@@ -61,7 +66,15 @@ export interface ProcessRequests {
  */
 export function requestedProcesses(
   built: readonly Process[],
-  { components, formation, template, variables = {}, secrets = [], required = [] }: ProcessRequests,
+  {
+    components,
+    formation,
+    template,
+    variables = {},
+    secrets = [],
+    required = [],
+    test = null,
+  }: ProcessRequests,
   warn: (text: string) => void,
 ): Pick<Artifact, 'processes' | 'service' | 'variables' | 'secrets' | 'required'> {
   const hasWeb = built.some(({ type }) => type === 'web');
@@ -88,6 +101,10 @@ export function requestedProcesses(
     const process = withSettings(requested(component, meant), component.settings);
     byType.set(process.type, process);
   }
+  if (test !== null) {
+    const process = testOf(test, byType);
+    byType.set(process.type, process);
+  }
   return {
     processes: [...byType.values()].sort((a, b) => (a.type < b.type ? -1 : 1)),
     service,
@@ -95,6 +112,18 @@ export function requestedProcesses(
     ...(secrets.length === 0 ? {} : { secrets }),
     ...(required.length === 0 ? {} : { required }),
   };
+}
+
+/**
+ * Returns the process that runs before the release as a test: the process whose type is the command, otherwise a shell
+ * with the command. The shell gets a process type that no other process has.
+ */
+function testOf(command: string, byType: ReadonlyMap<string, Process>): Process {
+  const meant = byType.get(command);
+  if (meant !== undefined && meant.schedule === undefined) return { ...meant, isTest: true };
+  const type = byType.has(TEST_TYPE) ? `app-json-${TEST_TYPE}` : TEST_TYPE;
+  const process = { type, command: ['bash', '-c', command], isDefault: false, launchedAs: null };
+  return { ...process, replicas: 0, isTest: true };
 }
 
 function serviceOf(published: Component | undefined, template: Partial<ServiceSettings>): ServiceSettings {

@@ -32,6 +32,8 @@ export interface PreparedSource extends ProcessRequests {
   readonly files: readonly string[];
   /** The command of `web` in the Procfile, with config vars masked. Null if the Procfile has none. */
   readonly webLine: string | null;
+  /** The commands of the Procfile by process type. */
+  readonly procfile: ReadonlyMap<string, string>;
   /**
    * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
    * Config vars are masked.
@@ -99,11 +101,13 @@ export async function prepareSource(
     variables: app.variables,
     secrets: app.secrets,
     required: app.required,
+    test: app.test,
     buildVariables: { ...app.variables, ...buildSecrets(app), ...project.buildVariables },
     own,
     warnings: limited(warnings, mask),
     files,
     webLine: procfile.web === null ? null : mask(procfile.web),
+    procfile: procfile.commands,
     overlooked: overlooked.map(mask),
   };
 }

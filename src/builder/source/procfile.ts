@@ -9,18 +9,20 @@ const line = /^([A-Za-z0-9_-]+):\s*(\S.*)$/;
 export interface ReadProcfile {
   /** The command of `web`. Null if the Procfile has none. */
   readonly web: string | null;
+  /** The commands by process type. */
+  readonly commands: ReadonlyMap<string, string>;
   /** Sentences about lines that will not do what their author expects, with line numbers. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Reads the Procfile, only to warn people early and to show them the command of `web`. The buildpack `procfile` reads the
- * file for the build.
+ * Reads the Procfile, to warn people early and to show them the command of `web`, and for a dry run. The buildpack
+ * `procfile` reads the file for the build.
  */
 export async function readProcfile(source: string): Promise<ReadProcfile> {
   // If the file is too large, the buildpack refuses it with a message.
   const text = await readIfSmall(source, ['Procfile'], MAX_BYTES);
-  if (text === null) return { web: null, warnings: [] };
+  if (text === null) return { web: null, commands: new Map(), warnings: [] };
   const warnings: string[] = [];
   const commands = new Map<string, { readonly command: string; readonly number: number }>();
   for (const [index, raw] of text
@@ -53,5 +55,9 @@ export async function readProcfile(source: string): Promise<ReadProcfile> {
       commands.set(type, { command, number: index + 1 });
     }
   }
-  return { web: commands.get('web')?.command ?? null, warnings };
+  return {
+    web: commands.get('web')?.command ?? null,
+    commands: new Map([...commands].map(([type, { command }]) => [type, command])),
+    warnings,
+  };
 }

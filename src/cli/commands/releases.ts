@@ -12,16 +12,16 @@ export const releasesCommand = listCommand<ListedRelease>({
   summary: 'list the releases of a tool, the newest first',
   details: [
     '-n: how many releases, 20 by default, at most 1000.',
-    '--json: version, state (created, live, replaced or failed), commit, description, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
+    '--json: version, state (created, live, replaced or failed), commit, description, promotedTo, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
   ],
   one: 'release',
   items: (store, tool, limit) => store.releases(tool, limit),
   heads: ['VERSION', 'STATE', 'COMMIT', 'WHAT', 'BY', 'WHEN'],
-  row: ({ version, state, commit, description, by, createdAt }) => [
+  row: ({ version, state, commit, description, promotedTo, by, createdAt }) => [
     `v${version}`,
     state,
     short(commit),
-    description,
+    promotedTo === null ? description : `${description} (promoted: ${promotedTo})`,
     by,
     ago(createdAt, Date.now()),
   ],
@@ -56,12 +56,24 @@ function fieldsOf(
   configVars: readonly string[],
   crashes: readonly Crashes[],
 ): object {
-  const { version, state, commit, description, by, credential, deploymentId, artifact, createdAt } = release;
+  const {
+    version,
+    state,
+    commit,
+    description,
+    promotedTo,
+    by,
+    credential,
+    deploymentId,
+    artifact,
+    createdAt,
+  } = release;
   return {
     version,
     state,
     commit,
     description,
+    promotedTo,
     by,
     credential,
     deployment: deploymentId,

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { ResumeLater } from '../../builder/builder.ts';
 import { assertArtifactUsable } from '../../core/assert-artifact-usable.ts';
+import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../../core/concurrency/per-tool-queue.ts';
-import { DeployError } from '../../core/errors.ts';
 import { newId, short, type ToolName } from '../../core/names.ts';
+import type { Progress } from '../../core/progress.ts';
 import { replicasLine } from '../../core/replicas.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import type { Deployment, Principal, Release, Replicas } from '../../core/types.ts';
@@ -13,6 +14,7 @@ import { deploy } from '../deploy.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import { DeploymentOutcomes, type DeploymentOutcomesOptions } from '../deployment-outcomes.ts';
 import type { Deployments, ParkedPush, Ticket } from '../deployments.ts';
+import { dryRun } from '../dry-run.ts';
 import { planDeployment } from '../plan-deployment.ts';
 import { BranchFollowers } from '../reconciliation/branch-followers.ts';
 import { keptRequest, type ResumedBuild, resumedEntry } from '../reconciliation/resumed-builds.ts';
@@ -23,7 +25,13 @@ import { buildAgain, rollbackTarget } from '../release/rollback-target.ts';
 import { scale } from '../release/scale-release.ts';
 import { alreadyLive, joinable, joinedVerdict } from './join-deployment.ts';
 import { Entry, introducePush, newDeployment, type Request, type Wanted } from './line-entry.ts';
-import { assertNotFrozen, deploymentRunning, endedJustNow, noDeployment } from './line-refusals.ts';
+import {
+  assertNotFrozen,
+  deploymentRunning,
+  endedJustNow,
+  noDeployment,
+  shuttingDown,
+} from './line-refusals.ts';
 import { Turns } from './turns.ts';
 
 export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomesOptions {
@@ -57,12 +65,16 @@ export class DeploymentLine implements Deployments {
    * ended (`performance.now()`). A cancelled deployment is not recorded here.
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
+  /** Dry runs take no turn, so their number is limited here: of one person, and of all. */
+  readonly #tryingOfPerson = new KeyedConcurrencyLimit(1);
+  readonly #trying: ConcurrencyLimit;
   #isClosing = false;
 
   constructor(options: DeploymentLineOptions) {
     this.#options = options;
     this.#outcomes = new DeploymentOutcomes(options);
     this.#followers = new BranchFollowers(options);
+    this.#trying = new ConcurrencyLimit(options.concurrentDeployments);
     this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
   }
 
@@ -71,6 +83,31 @@ export class DeploymentLine implements Deployments {
     const facts = await inspectCommit(repositories, push.tool, push.commit, treeLimits);
     if (licencePolicy === 'refuse') assertLicence(facts);
     return this.#submitting.run(push.tool, () => this.#take(push, facts));
+  }
+
+  /**
+   * Tells `progress` what a push would do, and changes nothing. The push does not enter the queue.
+   *
+   * @param trial - `repositories` has the objects of the push.
+   * @throws DeployError if the real push would be refused or would fail before its build; the signal's reason.
+   */
+  async tryOut(
+    push: ParkedPush,
+    trial: Pick<DeployContext, 'repositories'> & {
+      readonly progress: Progress;
+      readonly signal: AbortSignal;
+    },
+  ): Promise<void> {
+    const { repositories, progress, signal } = trial;
+    const { tool, principal } = push;
+    if (this.#isClosing) throw shuttingDown();
+    assertNotFrozen(this.#options.store, tool, 'push');
+    this.#turns.assertRoom(tool, principal.uid);
+    const before = this.#turns.waiting(tool).length + (this.#turns.running(tool) === null ? 0 : 1);
+    if (before > 0) progress.line(`deployments of ${tool} before this one: ${before}`);
+    const context = { ...this.#options, repositories };
+    const run = () => dryRun(context, push, { progress, signal });
+    await this.#tryingOfPerson.run(principal.uid, () => this.#trying.run(run, signal), signal);
   }
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
@@ -84,6 +121,15 @@ export class DeploymentLine implements Deployments {
       principal,
       message: `Rollback to v${release.version}`,
     });
+  }
+
+  promote(source: ToolName, target: ToolName, isForced: boolean, principal: Principal): Ticket {
+    const live = liveRelease(this.#options.store, source);
+    this.#assertUsable(live);
+    const { commit, version } = live;
+    const request: Request = { kind: 'promote', source, version, isForced };
+    const message = `Promote v${version} of ${source}`;
+    return this.#enter({ tool: target, commit, request, principal, message });
   }
 
   redeploy(
@@ -252,9 +298,7 @@ export class DeploymentLine implements Deployments {
   #enter(wanted: Wanted, introduce: (entry: Entry) => void = () => undefined): Ticket {
     const { tool, commit, request, principal, message, replaces = [] } = wanted;
     const { store, logs } = this.#options;
-    if (this.#isClosing) {
-      throw new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
-    }
+    if (this.#isClosing) throw shuttingDown();
     assertNotFrozen(store, tool, request.kind);
     this.#turns.assertRoom(tool, principal.uid, replaces);
     const live = store.tool(tool).liveVersion;

@@ -31,6 +31,7 @@ export async function joinable(
         break;
       }
       case 'rollback':
+      case 'promote':
         return null;
       // A redeploy, a change of config vars, a restart and a scale keep the commit that is live when their turn comes. So
       // the push may still join an entry that stands before such an entry in the queue.

@@ -4,6 +4,7 @@ import type { Deployment, Principal, Replicas } from '../../core/types.ts';
 import type { CommitFacts } from '../../git/commits.ts';
 import type { DeploymentLog } from '../deployment-log.ts';
 import type { ParkedPush, Verdict } from '../deployments.ts';
+import type { Promotion } from '../promotion.ts';
 
 /** The kind of a deployment, with the details of its request. */
 export type Request =
@@ -13,6 +14,7 @@ export type Request =
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
   /** `type`: the process type to restart. Null restarts all. */
   | { readonly kind: 'restart'; readonly type: string | null }
+  | ({ readonly kind: 'promote' } & Promotion)
   | { readonly kind: 'scale'; readonly changes: Replicas };
 
 /** A deployment that is not yet in the queue. */

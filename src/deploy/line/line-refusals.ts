@@ -41,6 +41,10 @@ export function frozenWords(tool: ToolName, { reason, isOfAll }: Freeze): string
   return `${isOfAll ? 'all tools are' : `the tool ${tool} is`} frozen: ${reason}`;
 }
 
+export function shuttingDown(): DeployError {
+  return new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
+}
+
 /**
  * Returns the error for a commit that the repository has lost, for example because the repository was created again.
  */

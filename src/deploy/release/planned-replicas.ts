@@ -70,6 +70,7 @@ export function sayNamedCommands(context: Limited, release: Release, progress: P
     artifact.processes.flatMap(({ schedule, launchedAs }) => (schedule ? launchedAs : [])),
   );
   const types = namedCommands(release)
+    .filter(({ isTest }) => isTest !== true)
     .map(({ type }) => type)
     .filter((type) => countOf(replicas, type) === 0 && !scheduled.has(type));
   const [first] = types;

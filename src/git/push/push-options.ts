@@ -4,6 +4,8 @@ import { clean } from '../../core/progress.ts';
 export interface PushOptions {
   /** True if the client wants its answer when the server accepts the push, instead of when the commit is live. */
   readonly isDetached: boolean;
+  /** True if the server only says what the push would do. Nothing is stored and nothing is deployed. */
+  readonly isDryRun: boolean;
   readonly useCache: boolean;
   readonly isColoured: boolean;
   readonly message: string | null;
@@ -11,6 +13,7 @@ export interface PushOptions {
 
 const known = {
   detach: 'answer once accepted',
+  'dry-run': 'only say what the push would do',
   'no-cache': 'build without the cache',
   'no-color': 'plain output',
   'message=TEXT': 'note for the release',
@@ -33,6 +36,7 @@ export function readPushOptions(options: readonly string[]): PushOptions | strin
     return `the message is longer than ${MAX_MESSAGE} characters`;
   return {
     isDetached: options.includes('detach'),
+    isDryRun: options.includes('dry-run'),
     useCache: !options.includes('no-cache'),
     isColoured: !options.includes('no-color'),
     message: message === null ? null : clean(message).replace(/\n/g, ' '),

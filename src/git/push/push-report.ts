@@ -5,6 +5,8 @@ import type { RefStatus, Report } from './report-status.ts';
 export type PushOutcome =
   | { readonly kind: 'live' }
   | { readonly kind: 'detached'; readonly id: string }
+  /** A dry run: the push would pass, as far as the server can tell before the build. Nothing was stored. */
+  | { readonly kind: 'would-pass' }
   | { readonly kind: 'refused'; readonly reason: string };
 
 export interface ReportInput {
@@ -19,7 +21,12 @@ export interface ReportInput {
   readonly isAtomic: boolean;
   /** True if the client reads options of report-status-v2. */
   readonly hasOptions: boolean;
+  /** True for a dry run: the hook pre-receive then declined all refs, so that git stores nothing. */
+  readonly isDryRun: boolean;
 }
+
+/** git's reason for each ref if the hook pre-receive declined the push (builtin/receive-pack.c). */
+const DECLINED = 'pre-receive hook declined';
 
 /**
  * Builds the report for the client: one status for each ref, in the order of the client's push. The deployment's result
@@ -42,12 +49,23 @@ function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
   const parked = input.parkedAs(fate, index);
   const known = input.gitsReport.refs.find((status) => status.ref === (parked ?? ref));
   if (known === undefined) return { ref, reason: 'not stored', options: [] };
+  if (input.isDryRun && known.reason === DECLINED) return outcomeStatus(fate, dryRunRef(ref), input);
   if (known.reason !== null || parked === null) return { ...known, ref };
-  return parkedStatus(fate, parked, input);
+  return outcomeStatus(fate, parked, input);
 }
 
-function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: ReportInput): RefStatus {
+/**
+ * The name that the report of a dry run gives to a ref: `refs/dry-run/main`. No such ref exists. A client records a move
+ * of the ref that the report names, so the report must not name the branch itself.
+ */
+function dryRunRef(ref: string): string {
+  return ref.replace(/^refs\/(heads\/)?/, 'refs/dry-run/');
+}
+
+/** @param other - The ref that the report names instead of the pushed ref, because the pushed ref has not moved. */
+function outcomeStatus(fate: Fate, other: string, { outcome, hasOptions }: ReportInput): RefStatus {
   const { ref } = fate.command;
+  const instead = [`refname ${other}`, `old-oid ${'0'.repeat(40)}`];
   switch (outcome.kind) {
     case 'live':
       return { ref, reason: null, options: [] };
@@ -57,8 +75,12 @@ function parkedStatus(fate: Fate, parked: string, { outcome, hasOptions }: Repor
       // The deploy branch has not moved yet. So the report names the temporary ref, or refuses the ref if the client
       // reads no options.
       return hasOptions
-        ? { ref, reason: null, options: [`refname ${parked}`, `old-oid ${'0'.repeat(40)}`] }
+        ? { ref, reason: null, options: instead }
         : { ref, reason: `accepted as ${outcome.id}`, options: [] };
+    case 'would-pass':
+      return hasOptions
+        ? { ref, reason: null, options: instead }
+        : { ref, reason: 'dry run: this push would pass, and nothing was stored', options: [] };
     default:
       throw outcome satisfies never;
   }

@@ -3,7 +3,7 @@ import { DeployError, faultOf } from '../../core/errors.ts';
 import type { Audit } from '../../core/log/audit.ts';
 import type { Log } from '../../core/log/log.ts';
 import { commitId, type ToolName } from '../../core/names.ts';
-import { paint, progressTo } from '../../core/progress.ts';
+import { type Progress, paint, progressTo } from '../../core/progress.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import type { Principal } from '../../core/types.ts';
@@ -22,6 +22,16 @@ import { type PushOptions, readPushOptions } from './push-options.ts';
 import { type PushOutcome, pushReport } from './push-report.ts';
 import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
 import type { Report } from './report-status.ts';
+
+/** Where the objects of a dry run are, and who hears about it. */
+export interface Trial {
+  /** The folder with the objects of the push, which git deletes when its hook pre-receive ends (git-receive-pack(1)). */
+  readonly quarantine: string;
+  /** The commits at which the client's shallow clone ends. */
+  readonly shallow: readonly string[];
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+}
 
 /** The data and functions that a push gets from the rest of the server. */
 export interface PushContext {
@@ -43,6 +53,12 @@ export interface PushContext {
   readonly mostTags: number | null;
   /** Checks the pushed commit and queues its deployment. @throws DeployError if the commit may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
+  /**
+   * Tells `progress` what the push would do. Its new objects are only in the quarantine of the waiting git.
+   *
+   * @throws DeployError if the push would be refused or would fail before its build.
+   */
+  readonly tryOut: (push: ParkedPush, trial: Trial) => Promise<void>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
@@ -101,7 +117,13 @@ export class TruthfulPush implements PushSession {
   readonly #received = Promise.withResolvers<void>();
   readonly #closed = new AbortController();
   #list: CommandList | null = null;
-  #options: PushOptions = { isDetached: false, useCache: true, isColoured: true, message: null };
+  #options: PushOptions = {
+    isDetached: false,
+    isDryRun: false,
+    useCache: true,
+    isColoured: true,
+    message: null,
+  };
   #fates: readonly Fate[] = [];
   #fatal: string | null = null;
   #outcome: Promise<PushOutcome> = Promise.resolve({
@@ -201,23 +223,69 @@ export class TruthfulPush implements PushSession {
     for await (const text of this.#context.follow(ticket.id, isColoured, signal)) await write(text);
   }
 
+  /**
+   * Handles the hook pre-receive of a dry run, which runs when git has checked the objects of the push, and which then
+   * declines the push. `quarantine` is the folder with these objects.
+   */
+  async tried(
+    quarantine: string,
+    write: (text: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    this.#received.resolve();
+    const isColoured = this.#options.isColoured;
+    const progress = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
+    if (this.#isAnswered || !this.#options.isDryRun) return;
+    const trying = this.#tryOut({
+      quarantine,
+      shallow: this.#list?.shallow ?? [],
+      progress,
+      signal: AbortSignal.any([signal, this.#closed.signal]),
+    });
+    this.#outcome = trying;
+    await trying;
+  }
+
+  async #tryOut(trial: Trial): Promise<PushOutcome> {
+    const { progress } = trial;
+    const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
+    try {
+      if (deploy === undefined) progress.line('Tags do not deploy.');
+      else await this.#context.tryOut(this.#parkedPush(deploy.command), trial);
+      progress.result('Dry run: this push would pass up to its build. Nothing was stored or changed.');
+      return { kind: 'would-pass' };
+    } catch (error) {
+      // Nobody reads the answer of a push whose client has left.
+      if (trial.signal.aborted) return { kind: 'refused', reason: 'dry run: interrupted; push again' };
+      const { reason, hint } = this.#explain(error);
+      const live = this.#context.whatIsLive();
+      progress.warn(`${sentence(reason)}\n${hint}\nThis was a dry run; ${live}.`);
+      return { kind: 'refused', reason: `dry run: ${reason.split('\n')[0]}` };
+    }
+  }
+
+  #parkedPush(command: RefCommand): ParkedPush {
+    const commit = commitId(command.newId);
+    if (commit === null) throw new Error(`a deploy command without a commit: ${command.newId}`);
+    return {
+      id: this.id,
+      tool: this.#context.tool,
+      commit,
+      oldCommit: commitId(command.oldId),
+      principal: this.#context.principal,
+      message: this.#options.message,
+      useCache: this.#options.useCache,
+      withUpdates: this.#updatesAtVerdict(),
+      branchRef: command.ref,
+    };
+  }
+
   async #submit(
     command: RefCommand,
   ): Promise<{ ticket: Ticket | null; outcome: Promise<PushOutcome>; refusal: string | null }> {
-    const commit = commitId(command.newId);
-    if (commit === null) throw new Error(`a deploy command without a commit: ${command.newId}`);
+    const push = this.#parkedPush(command);
     try {
-      const ticket = await this.#context.submit({
-        id: this.id,
-        tool: this.#context.tool,
-        commit,
-        oldCommit: commitId(command.oldId),
-        principal: this.#context.principal,
-        message: this.#options.message,
-        useCache: this.#options.useCache,
-        withUpdates: this.#updatesAtVerdict(),
-        branchRef: command.ref,
-      });
+      const ticket = await this.#context.submit(push);
       return { ticket, outcome: this.#outcomeOf(ticket), refusal: null };
     } catch (error) {
       const { reason, hint } = this.#explain(error);
@@ -281,7 +349,7 @@ export class TruthfulPush implements PushSession {
     if (typeof options !== 'string') this.#options = options;
     this.#fates =
       refusal === null
-        ? judgeRefs({ list, deployBranch, hasDeployBranch, mostTags })
+        ? judgeRefs({ list, deployBranch, hasDeployBranch, mostTags, isDryRun: this.#options.isDryRun })
         : list.commands.map((command) => ({ kind: 'refuse', command, reason: refusal }));
     const commands = this.#fates.flatMap((fate, index) => {
       if (fate.kind === 'refuse') return [];
@@ -301,7 +369,8 @@ export class TruthfulPush implements PushSession {
     if (this.#list === null || this.#list.commands.length === 0) return { kind: 'none' };
     const isAllRefused = this.#fates.every((fate) => fate.kind === 'refuse');
     if (isAllRefused) await this.#whenClientListens();
-    else if (gitsReport === null || !isWell(gitsReport)) this.#context.onGitRefusal();
+    else if (gitsReport === null || (!isWell(gitsReport) && !this.#options.isDryRun))
+      this.#context.onGitRefusal();
     const report = pushReport({
       fates: this.#fates,
       parkedAs: (fate, index) => this.#parkedAs(fate, index),
@@ -309,6 +378,7 @@ export class TruthfulPush implements PushSession {
       outcome: await this.#outcome,
       isAtomic: this.#has('atomic'),
       hasOptions: this.#has('report-status-v2'),
+      isDryRun: this.#options.isDryRun,
     });
     this.#exitStatus = isWell(report) ? 0 : 1;
     this.#note(report);
@@ -333,7 +403,11 @@ export class TruthfulPush implements PushSession {
         : [{ ref, old: oldId, new: newId, refused }];
     });
     const more = this.#fates.length - updates.length;
-    const facts = { deployment: id, updates, ...(more === 0 ? {} : { more }) };
+    const facts = {
+      ...(this.#options.isDryRun ? { dryRun: true } : { deployment: id }),
+      updates,
+      ...(more === 0 ? {} : { more }),
+    };
     audit({ what: 'push', who: principal, tool, facts });
   }
 

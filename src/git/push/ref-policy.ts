@@ -14,6 +14,8 @@ export interface PolicyInput {
   readonly hasDeployBranch: boolean;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
+  /** True if the push only asks what it would do. */
+  readonly isDryRun?: boolean;
 }
 
 /** The longest name of a tag, with `refs/tags/`. Names must be short, because each push reads the names of all refs. */
@@ -65,6 +67,8 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
       );
     if (mostTags !== null && isZero(command.oldId))
       return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
+    // A client would print that the tag was deleted.
+    if (input.isDryRun === true && isDelete) return refuse('a delete cannot be part of a dry run');
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
     return { kind: 'store', command };
   }

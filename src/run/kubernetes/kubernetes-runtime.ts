@@ -6,7 +6,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LostNamespace } from '../../core/lost-namespace.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
-import { releaseProcess } from '../../core/replicas.ts';
+import { phaseProcess, RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
@@ -141,8 +141,11 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
     const { release } = phase;
-    const process = releaseProcess(release);
-    if (process === undefined) return;
+    const found = phaseProcess(release, phase.step);
+    if (found === undefined) return;
+    // The objects of the test command have the labels of a release command, so that they never count as a process.
+    const launchedAs = found.launchedAs === undefined ? found.type : found.launchedAs;
+    const process = { ...found, type: RELEASE_TYPE, launchedAs };
     const command = { rollout: this.#rollout(release, {}), process, toolLog: this.#logs.of(release.tool) };
     const signal = this.#backgroundWork.with(phase.signal);
     await this.#pods.known(signal, KNOWN_MS);

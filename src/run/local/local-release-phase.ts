@@ -1,18 +1,19 @@
 import { addAbortListener } from 'node:events';
 import { masking } from '../../core/masking/masking.ts';
+import type { PhaseStep } from '../../core/replicas.ts';
 import { limitedOutput } from '../output-limit.ts';
 import { releaseTimedOut, runReleaseCommand } from '../release-command.ts';
 import type { ReleasePhase } from '../runtime.ts';
 import { type RunParts, type Start, startRun } from './processes/running-process.ts';
 
 /**
- * Runs the release command of a release to its end. The output goes to the push and to the tool's log.
+ * Runs the test or release command of a release to its end. The output goes to the push and to the tool's log.
  *
- * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; the signal's reason when the signal fires.
+ * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; the signal's reason when the signal fires.
  */
 export async function runReleasePhase(
   start: Start,
-  { progress, signal }: ReleasePhase,
+  { step, progress, signal }: ReleasePhase,
   parts: RunParts,
 ): Promise<void> {
   const { release_time, run_memory: memoryBytes } = parts.config;
@@ -21,17 +22,17 @@ export async function runReleasePhase(
   whole.throwIfAborted();
   const mask = await masking(start.release.configVars);
   const isFolderReadOnly = parts.sandbox.whyNoChanges !== null;
-  await runReleaseCommand({ progress, memoryBytes, isFolderReadOnly }, async (tell) => {
-    const onChanged = (names: readonly string[]) => progress.line(mask(notKept(names)));
+  await runReleaseCommand({ step, progress, memoryBytes, isFolderReadOnly }, async (tell) => {
+    const onChanged = (names: readonly string[]) => progress.line(mask(notKept(step, names)));
     const running = await startRun({ ...start, onLine: limitedOutput(tell), onChanged }, parts);
     using _killing = addAbortListener(whole, () => running.process.kill());
     const exit = await running.finished;
     signal.throwIfAborted();
-    if (limit.aborted) throw releaseTimedOut(release_time);
+    if (limit.aborted) throw releaseTimedOut(step, release_time);
     return exit;
   });
 }
 
-function notKept(names: readonly string[]): string {
-  return `The release command wrote in /workspace (${names.join(', ')}). These files are deleted now: every process starts with the files of the build.`;
+function notKept(step: PhaseStep, names: readonly string[]): string {
+  return `The ${step} command wrote in /workspace (${names.join(', ')}). These files are deleted now: every process starts with the files of the build.`;
 }

@@ -6,7 +6,7 @@ import type { Config } from '../../config.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
-import { RELEASE_TYPE, releaseProcess } from '../../core/replicas.ts';
+import { phaseProcess } from '../../core/replicas.ts';
 import { noSchedule } from '../../core/schedule.ts';
 import type { Release, Replicas } from '../../core/types.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
@@ -151,14 +151,14 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
-    const { release, toolNumber } = phase;
-    const process = releaseProcess(release);
+    const { release, toolNumber, step } = phase;
+    const process = phaseProcess(release, step);
     if (process === undefined) return;
     const start = {
       release,
       toolNumber,
       process,
-      name: `${RELEASE_TYPE}.1`,
+      name: `${step}.1`,
       toolLog: this.#logs.of(release.tool),
     };
     const signal = this.#backgroundWork.with(phase.signal);

@@ -9,7 +9,7 @@ type ListedRow = Omit<ListedRelease, 'artifact'> & { artifact: string };
 type ReleaseRow = ListedRow & { sealed: Uint8Array };
 
 const listed = `tool, version, state, "commit", artifact, description, "by",
-  credential, deployment_id AS deploymentId, created_at AS createdAt`;
+  credential, deployment_id AS deploymentId, created_at AS createdAt, promoted_to AS promotedTo`;
 const selected = `${listed}, config_vars AS sealed`;
 
 /** The releases. Once added, only their state changes, unless `enter` repairs them. */
@@ -40,6 +40,15 @@ export class ReleasesTable {
     );
   }
 
+  notePromotion(tool: ToolName, version: number, to: string): void {
+    this.#database.run(
+      `UPDATE releases SET promoted_to = coalesce(promoted_to || ', ', '') || ? WHERE tool = ? AND version = ?`,
+      to,
+      tool,
+      version,
+    );
+  }
+
   find(tool: ToolName, version: number): ReleaseRecord | null {
     const row = this.#row(tool, version);
     if (row === null) return null;
@@ -64,7 +73,7 @@ export class ReleasesTable {
   copyOf(tool: ToolName, version: number): ReleaseCopy['release'] | null {
     const row = this.#row(tool, version);
     if (row === null) return null;
-    const { sealed, artifact, state: _, ...release } = row;
+    const { sealed, artifact, state: _, promotedTo: __, ...release } = row;
     return { ...release, artifact: JSON.parse(artifact), sealed: Buffer.from(sealed).toString('base64') };
   }
 

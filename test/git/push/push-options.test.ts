@@ -6,12 +6,18 @@ for (const option of ['toString', 'constructor', '__proto__', 'Detach', 'detach 
   test(`an unknown push option is refused: ${JSON.stringify(option)}`, () => {
     assert.match(
       String(readPushOptions(['detach', option])),
-      /^unknown push option ".*"; known are: detach, no-cache, no-color, message=TEXT$/,
+      /^unknown push option ".*"; known are: detach, dry-run, no-cache, no-color, message=TEXT$/,
     );
   });
 }
 
 test('if a push has several messages, the last one counts, on one line and without control characters', () => {
   const read = readPushOptions(['message=one', 'message=t\u001b[2Jw\u0007o\nlines']);
-  assert.deepEqual(read, { isDetached: false, useCache: true, isColoured: true, message: 'two lines' });
+  assert.deepEqual(read, {
+    isDetached: false,
+    isDryRun: false,
+    useCache: true,
+    isColoured: true,
+    message: 'two lines',
+  });
 });

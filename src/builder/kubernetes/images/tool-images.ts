@@ -2,7 +2,7 @@ import type { Log } from '../../../core/log/log.ts';
 import type { ToolName } from '../../../core/names.ts';
 import { mebibytes } from '../../../core/text/mebibytes.ts';
 import type { Artifact } from '../../../core/types.ts';
-import { artifactTooLarge } from '../../build-failures.ts';
+import { artifactTooLarge, promotedGone } from '../../build-failures.ts';
 import { byDigest } from '../../registry/image-reference.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { assertRunnable, type ProcessRequests, requestedProcesses } from '../../source/components.ts';
@@ -78,6 +78,25 @@ export class ToolImages {
     const facts = digests.map((digest) => this.registry(tool).facts(image, digest, signal));
     const layers = (await Promise.all(facts)).map((known) => topLayerOf(known?.labels ?? {}));
     return layers.every((layer) => layer !== null && layer === layers[0]);
+  }
+
+  /**
+   * Copies the image of an artifact of the tool `from` into the repository of `tool`, with the tag `id`. The copy has the
+   * same digest.
+   *
+   * @throws DeployError `ARTIFACT_GONE`
+   */
+  async adopt(
+    { id, tool, from }: { readonly id: string; readonly tool: ToolName; readonly from: ToolName },
+    artifact: Artifact,
+    signal: AbortSignal,
+  ): Promise<Artifact> {
+    const digest = artifact.reference.slice(artifact.reference.indexOf('@') + 1);
+    const { host, image } = this.repositories(tool);
+    const source = this.repositories(from).image;
+    if (!(await this.registry(tool).copy(source, digest, { to: image, tag: id }, signal)))
+      throw promotedGone(from, tool);
+    return { ...artifact, id, reference: byDigest({ host, name: image }, digest) };
   }
 
   /** Gives an artifact's image the tag `vN`. */

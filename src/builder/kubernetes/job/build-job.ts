@@ -9,9 +9,12 @@ export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export
 export type Phase = (typeof PHASES)[number];
 /** The steps of a rebase, which runs no code of a tool. */
 const REBASE_PHASES: readonly Phase[] = ['export'];
+/** The steps of an inspection, which ends when the buildpacks are known. */
+const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'analyze', 'detect'];
 
-export function phasesOf({ rebaseOf }: Pick<BuildJob, 'rebaseOf'>): readonly Phase[] {
-  return rebaseOf === null ? PHASES : REBASE_PHASES;
+export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>): readonly Phase[] {
+  if (job.isInspection) return INSPECTION_PHASES;
+  return job.rebaseOf === null ? PHASES : REBASE_PHASES;
 }
 
 /** Everything that defines the Job of one build. */
@@ -38,6 +41,8 @@ export interface BuildJob {
   readonly useCache: boolean;
   /** The image to put onto the newest run image. Null if the Job builds a source. */
   readonly rebaseOf: string | null;
+  /** True if the Job only detects buildpacks and makes no image. */
+  readonly isInspection: boolean;
   /** The hosts of registries that use HTTP without TLS. */
   readonly plainHttpHosts: readonly string[];
   readonly sourceUrl: string;

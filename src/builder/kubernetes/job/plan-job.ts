@@ -34,6 +34,7 @@ export function planJob(options: {
   readonly sourceUrl: string;
   readonly own: BuildJob['own'];
   readonly annotations: BuildJob['annotations'];
+  readonly isInspection: boolean;
 }): BuildJob {
   const { config, builder, repositories, registrySecret, sourceUrl, own, annotations } = options;
   const { tool, id, useCache, rebaseOf } = options.request;
@@ -50,6 +51,7 @@ export function planJob(options: {
     cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
     useCache,
     rebaseOf: rebaseOf?.reference ?? null,
+    isInspection: options.isInspection,
     plainHttpHosts: config.registry_plain_http,
     sourceUrl,
     own,
@@ -64,7 +66,10 @@ export function planJob(options: {
 }
 
 /** The facts about a Job that a server needs to follow it. */
-export type FollowedJob = Pick<BuildJob, 'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf'>;
+export type FollowedJob = Pick<
+  BuildJob,
+  'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf' | 'isInspection'
+>;
 
 /** Returns what a server needs to follow a Job, from the name of the Job and the id of its build. */
 export function followedJob(
@@ -78,6 +83,7 @@ export function followedJob(
     image: `${imageOf(repositories)}:${id}`,
     // A server resumes only builds of a source.
     rebaseOf: null,
+    isInspection: false,
     limits: {
       cpuMillis: config.build_cpu,
       memoryBytes: config.build_memory,

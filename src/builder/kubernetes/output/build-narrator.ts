@@ -24,6 +24,7 @@ export class BuildNarrator {
   readonly #limits: StepLimits;
   readonly #buildMs: number;
   readonly #registryHost: string;
+  readonly #isInspection: boolean;
   readonly #detection = new DetectionOutput();
   readonly #output: BuildOutput;
   readonly #reached = new Set<Phase>();
@@ -35,7 +36,7 @@ export class BuildNarrator {
     readonly guard: BuildLimits;
     readonly source: PreparedSource;
     readonly config: Pick<KubernetesBuilderConfig, 'build_time' | 'build_memory' | 'build_disk'>;
-    readonly job: Pick<BuildJob, 'image'>;
+    readonly job: Pick<BuildJob, 'image' | 'isInspection'>;
   }) {
     const { progress, guard, source, config, job } = options;
     this.#progress = progress;
@@ -46,6 +47,7 @@ export class BuildNarrator {
       memoryBytes: config.build_memory,
       fileBytes: config.build_disk,
     };
+    this.#isInspection = job.isInspection;
     this.#registryHost = parseReference(job.image).host;
     this.#output = new BuildOutput(progress, (buildpack) => guard.enter(buildpack));
   }
@@ -86,7 +88,8 @@ export class BuildNarrator {
 
   #sayDetected(): void {
     this.#detection.sayFound(this.#progress, this.#source);
-    sayBuilding(this.#progress, this.#source, this.#buildMs);
+    if (!this.#isInspection) sayBuilding(this.#progress, this.#source, this.#buildMs);
+    else for (const warning of this.#source.warnings) this.#progress.warn(warning);
   }
 
   #failDetection(end: ContainerEnd): never {

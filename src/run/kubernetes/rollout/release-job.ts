@@ -9,7 +9,7 @@ import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
 import { limitedOutput } from '../../output-limit.ts';
-import { releaseTimedOut, runReleaseCommand } from '../../release-command.ts';
+import { phaseFailed, phaseTimedOut, releaseTimedOut, runReleaseCommand } from '../../release-command.ts';
 import type { ReleasePhase } from '../../runtime.ts';
 import { CONTAINER, objectName, type Rollout } from '../manifests/object-names.ts';
 import { configSecret, releaseJob } from '../manifests/rollout-manifests.ts';
@@ -19,7 +19,7 @@ import { LineGathering } from '../pods/pod-logs.ts';
 import type { ToolPod } from '../pods/tool-pods.ts';
 import { ensureNamespace, type ObjectParts, removeRollout } from '../rollout-objects.ts';
 
-/** The release phase of one rollout. */
+/** The test or release command of one rollout. `process` has the type `release`. */
 interface ReleaseCommand {
   readonly rollout: Rollout;
   readonly process: Process;
@@ -29,10 +29,10 @@ interface ReleaseCommand {
 const TICK_MS = 200;
 
 /**
- * Runs the release command as a Job to its end. The output goes to the push and to the tool's log. When the command has
+ * Runs the test or release command as a Job to its end. The output goes to the push and to the tool's log. When the command has
  * ended, the Job, its pod and its Secret are removed.
  *
- * @throws DeployError `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started; the
+ * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the command could not be started; the
  * signal's reason when the signal fires.
  */
 export async function runReleaseJob(
@@ -42,9 +42,9 @@ export async function runReleaseJob(
 ): Promise<void> {
   const { cluster, config } = parts;
   const { rollout, process } = command;
-  const { progress, toolNumber, signal } = phase;
+  const { step, progress, toolNumber, signal } = phase;
   signal.throwIfAborted();
-  await runReleaseCommand({ progress, memoryBytes: config.run_memory }, async (show) => {
+  await runReleaseCommand({ step, progress, memoryBytes: config.run_memory }, async (show) => {
     const ended = new AbortController();
     try {
       await ensureNamespace(parts, rollout, signal);
@@ -73,7 +73,7 @@ async function remove(parts: ObjectParts, rollout: Rollout, type: string): Promi
 /** A release phase, with the function that shows a line of the output. */
 type ShownPhase = ReleasePhase & { readonly show: (line: string) => void };
 
-/** Watches the pod, the output and the duration of one release command. */
+/** Watches the pod, the output and the duration of one test or release command. */
 class ReleaseRun {
   readonly #parts: ObjectParts;
   readonly #command: ReleaseCommand;
@@ -103,7 +103,7 @@ class ReleaseRun {
     }
   }
 
-  /** Returns how the release command ended. Null if it has not ended. @throws DeployError if it cannot start. */
+  /** Returns how the command ended. Null if it has not ended. @throws DeployError if it cannot start. */
   async #exitOf(pod: ToolPod): Promise<Exit | null> {
     const { state } = pod.container ?? {};
     if (state?.running !== undefined || state?.terminated !== undefined) {
@@ -118,18 +118,22 @@ class ReleaseRun {
     const fault = podFault(pod.pod, this.#events.ofPod(pod.uid));
     if (end === null) {
       if (fault !== null && !fault.mayPass)
-        throw new DeployError('RELEASE_FAILED', `the release command ${fault.words}`, fault.hint);
+        throw new DeployError(
+          phaseFailed(this.#phase.step),
+          `the ${this.#phase.step} command ${fault.words}`,
+          fault.hint,
+        );
       return null;
     }
     await this.#output;
     return exitOf(end);
   }
 
-  async #follow({ namespace, podName, name }: ToolPod): Promise<void> {
+  async #follow({ namespace, podName }: ToolPod): Promise<void> {
     const { cluster } = this.#parts;
     const { toolLog } = this.#command;
-    const { release, show, signal } = this.#phase;
-    const lines = new LineGathering(toolLog, name);
+    const { step, release, show, signal } = this.#phase;
+    const lines = new LineGathering(toolLog, `${step}.1`);
     const mask = await masking(release.configVars);
     const tell = limitedOutput(show);
     const place = { namespace, pod: podName, container: CONTAINER };
@@ -152,15 +156,16 @@ class ReleaseRun {
 
   #assertInTime(): void {
     const { release_time, pod_start_time } = this.#parts.config;
+    const { step } = this.#phase;
     if (this.#runningSince === null) {
       if (performance.now() - this.#startedAt < pod_start_time) return;
       throw new DeployError(
-        'RELEASE_TIMED_OUT',
-        `the release command was not started within ${pod_start_time / 1000} s`,
+        phaseTimedOut(step),
+        `the ${step} command was not started within ${pod_start_time / 1000} s`,
         PUSH_AGAIN,
       );
     }
     if (performance.now() - this.#runningSince < release_time) return;
-    throw releaseTimedOut(release_time);
+    throw releaseTimedOut(step, release_time);
   }
 }

@@ -16,6 +16,7 @@ const job: BuildJob = {
   cacheImage: 'registry.example.org/tool-wc/cache:latest',
   useCache: true,
   rebaseOf: null,
+  isInspection: false,
   plainHttpHosts: [],
   own: { first: [], beforeProcfile: [], last: [], warnings: [] },
   sourceUrl: 'https://push.example.org/-/source',
@@ -156,4 +157,10 @@ test('builds use plain HTTP only for the registries of registry_plain_http', () 
 test('if the registry needs no login, no credential is mounted in a build', () => {
   const { spec } = buildJob({ ...job, secrets: { ...job.secrets, registry: null } }).spec.template;
   assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
+});
+
+test('an inspection fetches the source and detects, and has no phase that runs a build or makes an image', () => {
+  const { spec } = buildJob({ ...job, isInspection: true }).spec.template;
+  const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }) => name);
+  assert.deepEqual(names, ['fetch', 'analyze', 'detect']);
 });

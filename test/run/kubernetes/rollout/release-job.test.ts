@@ -55,7 +55,12 @@ test('if the server may not read the output of a release command, the release ph
     const config = { ...manifestConfig, release_time: 10_000 };
     const toolLog = new ToolLogs({ config: { data: '/nowhere', log_size: 1 }, log }).of('wikibot');
     const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
-    const phase = { release: rollout.release, toolNumber: 1, progress: progressTo(() => {}) };
+    const phase = {
+      step: 'release' as const,
+      release: rollout.release,
+      toolNumber: 1,
+      progress: progressTo(() => {}),
+    };
     await assert.rejects(
       runReleaseJob(parts, { rollout, process, toolLog }, { ...phase, signal: AbortSignal.timeout(20_000) }),
       { code: 'CLUSTER_FORBIDDEN' },

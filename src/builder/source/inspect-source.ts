@@ -1,0 +1,21 @@
+import type { Process } from '../../core/types.ts';
+import type { Inspection } from '../builder.ts';
+import { assertRunnable, requestedProcesses } from './components.ts';
+import type { PreparedSource } from './prepared-source.ts';
+
+/**
+ * Says what a source asks for before its build: the processes of its files, with the precedence that a build uses.
+ *
+ * @throws DeployError `TOO_MANY_PROCESSES`, `COMMANDS_TOO_LONG`, which the build would throw too.
+ */
+export function inspectSource(source: PreparedSource, mostTypes: number): Inspection {
+  const named: Process[] = [...source.procfile].map(([type, command]) => ({
+    type,
+    command: ['bash', '-c', command],
+    isDefault: false,
+  }));
+  // The build warns about components whose command it does not know. Before the build, that is not known.
+  const { processes, service } = requestedProcesses(named, source, () => undefined);
+  if (processes.length > 0) assertRunnable(processes, mostTypes);
+  return { processes, service, variables: source.variables ?? {}, secrets: source.secrets ?? [] };
+}

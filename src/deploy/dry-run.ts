@@ -1,0 +1,156 @@
+import type { Inspection } from '../builder/builder.ts';
+import { changedNames, changesInWords } from '../core/config-changes.ts';
+import type { Progress } from '../core/progress.ts';
+import { releaseProcess, scheduledIn, testProcess } from '../core/replicas.ts';
+import { assertConfigured } from '../core/required-config.ts';
+import type { Artifact, Release } from '../core/types.ts';
+import { assertLicence, checkOut, inspectCommit, type TreeLimits } from '../git/commits.ts';
+import { assertBuildsLeft, buildsInADay } from './build-step.ts';
+import type { DeployContext, DeployPlan } from './deploy-context.ts';
+import type { ParkedPush } from './deployments.ts';
+import { introducePush, newDeployment } from './line/line-entry.ts';
+import { planDeployment } from './plan-deployment.ts';
+import { assertReleaseRoom } from './release/config-vars.ts';
+import { plannedReplicas, replicaChanges } from './release/planned-replicas.ts';
+
+export interface DryRunContext extends DeployContext {
+  readonly treeLimits: TreeLimits;
+  readonly licencePolicy: 'ignore' | 'warn' | 'refuse';
+}
+
+/**
+ * Tells `progress` what a push would do: what is detected, how many builds are left, and what the rollout would change.
+ * Makes all checks that the real push would pass before its build, and changes nothing.
+ *
+ * @param context - Its `repositories` must have the objects of the push.
+ * @throws DeployError if the real push would be refused or would fail before the first buildpack runs; AbortError when
+ * the signal fires.
+ */
+export async function dryRun(
+  context: DryRunContext,
+  push: ParkedPush,
+  { progress, signal }: { readonly progress: Progress; readonly signal: AbortSignal },
+): Promise<void> {
+  const { store, runtime, repositories, licencePolicy } = context;
+  const { tool, principal, message } = push;
+  const facts = await inspectCommit(repositories, tool, push.commit, context.treeLimits);
+  if (licencePolicy === 'refuse') assertLicence(facts);
+  introducePush(push, facts, licencePolicy === 'warn', progress);
+  const planned = await planDeployment(context, {
+    deployment: newDeployment({ ...push, kind: 'push', message: message ?? facts.subject }),
+    request: { kind: 'push', push },
+    ...{ principal, progress, log: { progress }, isResumed: false },
+  });
+  if (planned.kind === 'live-already') {
+    progress.line(`v${planned.version} is live already with this commit, so the push would change nothing`);
+    return;
+  }
+  if (planned.kind !== 'go') throw new Error(`a push cannot be planned as ${planned.kind}`);
+  const { plan } = planned;
+  assertReleaseRoom(store, tool);
+  signal.throwIfAborted();
+  if (plan.artifact === null) await runtime.assertReady(tool, signal);
+  else assertConfigured(tool, plan.artifact.required ?? [], plan.configVars);
+  const next = plan.artifact ?? (await inspect(context, plan, progress, signal));
+  sayChanges(context, plan, next, progress);
+}
+
+/** Detects the buildpacks of a commit that must be built. @throws DeployError `BUILD_LIMIT`; the errors of `inspect`. */
+async function inspect(
+  context: DeployContext,
+  { deployment: { id, tool }, commit, configVars, useCache }: DeployPlan,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<Inspection> {
+  const { store, builder, repositories, buildsADay } = context;
+  const now = Date.now();
+  assertBuildsLeft(context, tool, now);
+  const request = {
+    ...{ id, tool, toolNumber: store.tool(tool).number, commit, configVars, useCache },
+    checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
+  };
+  const found = await builder.inspect(request, progress, signal);
+  const used = buildsInADay(context, tool, now).length;
+  progress.line(`builds in the last 24 hours: ${used} of ${buildsADay}`);
+  return found;
+}
+
+/** Says how the processes, the schedules and the names of the config vars would change. Shows no values. */
+function sayChanges(
+  context: DeployContext,
+  plan: DeployPlan,
+  next: Inspection | Artifact,
+  progress: Progress,
+): void {
+  const { store } = context;
+  const { tool } = plan.deployment;
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  const after = releaseOf(plan, next);
+  progress.step(
+    live === null ? 'The rollout would be the first' : `The rollout would change v${live.version}`,
+  );
+  progress.line(`processes: ${processChanges(context, live, after, plan.artifact !== null)}`);
+  progress.line(`schedules: ${scheduleChanges(live, after)}`);
+  const changed = changedNames(variablesOf(live), variablesAfter(live, after));
+  progress.line(`config vars: ${changesInWords(changed) ?? 'no change'}`);
+  if (testProcess(after) !== undefined) progress.line('the test command would run before the release');
+  if (releaseProcess(after) !== undefined) progress.line('the release command would run before the rollout');
+}
+
+/** The release that the push would make, as far as it is known before the build. */
+function releaseOf(plan: DeployPlan, next: Inspection | Artifact): Release {
+  const { id, tool, by, credential, createdAt } = plan.deployment;
+  const { processes, service, variables = {}, secrets = [] } = next;
+  const artifact: Artifact = {
+    ...{ id, kind: 'slug', reference: '', buildpacks: [], bytes: 0 },
+    ...{ processes, service, variables, secrets },
+  };
+  const { commit, configVars, description } = plan;
+  return {
+    ...{ tool, version: 0, commit, artifact, configVars, description },
+    ...{ by, credential, deploymentId: id, createdAt },
+  };
+}
+
+/** @param isWhole - True if all processes of `after` are known. False if the build may add some. */
+function processChanges(
+  context: DeployContext,
+  live: Release | null,
+  after: Release,
+  isWhole: boolean,
+): string {
+  const before = live === null ? {} : plannedReplicas(context, live);
+  const counts = plannedReplicas(context, after);
+  const gone = Object.keys(before).filter((type) => !Object.hasOwn(counts, type));
+  const rest = isWhole ? 'removed' : 'only if the build defines them, because no file names them';
+  const changes = replicaChanges(before, counts);
+  if (gone.length === 0) return Object.keys(counts).length === 0 ? 'those that the build defines' : changes;
+  return `${changes}; ${gone.join(', ')} ${rest}`;
+}
+
+function scheduleChanges(live: Release | null, after: Release): string {
+  const textsOf = (release: Release) =>
+    new Map(scheduledIn(release).map(({ type, schedule }) => [type, schedule.text]));
+  const before = live === null ? new Map<string, string>() : textsOf(live);
+  const then = textsOf(after);
+  const changed = [...then].flatMap(([type, text]) => {
+    const was = before.get(type);
+    if (was === text) return [];
+    return [was === undefined ? `${type} added (${text})` : `${type} ${was} → ${text}`];
+  });
+  const removed = [...before.keys()].filter((type) => !then.has(type)).map((type) => `${type} removed`);
+  return [...changed, ...removed].join(', ') || 'no change';
+}
+
+/** The config vars that processes of a release see, with the defaults of app.json. */
+function variablesOf(release: Release | null): Record<string, string> {
+  return release === null ? {} : { ...release.artifact.variables, ...release.configVars };
+}
+
+/** Like `variablesOf`. A random secret that `live` has stays as it is. */
+function variablesAfter(live: Release | null, after: Release): Record<string, string> {
+  const before = variablesOf(live);
+  const secrets = (after.artifact.secrets ?? []).map((name) => [name, before[name] ?? ''] as const);
+  return { ...Object.fromEntries(secrets), ...variablesOf(after) };
+}

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { TestServer } from '../support/server.ts';
+import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start({ TOOLFORGE_PUSH_HEALTH_TIME: '20' });
+});
+after(async () => server[Symbol.asyncDispose]());
+
+/** Everything of a tool that a push could change: files with their sizes, refs, and the lists of its commands. */
+async function stateOf(name: string): Promise<object> {
+  const data = join(server.folder, 'data');
+  const folders = [`repositories/${name}.git`, `artifacts/${name}`, `cache/${name}`, `deployments/${name}`];
+  const files = await Promise.all(folders.map((folder) => sizes(join(data, folder))));
+  const lists = ['deployments', 'builds', 'releases', 'ps'].map(async (list) =>
+    (await server.command(list, name, '--json')).stdout.replace(/"startedAt":[^,]*/g, ''),
+  );
+  return {
+    files,
+    refs: await server.inRepository(name, 'for-each-ref'),
+    lists: await Promise.all(lists),
+  };
+}
+
+async function sizes(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return await Promise.all(files.sort().map(async (file) => `${file} ${(await stat(file)).size}`));
+}
+
+const dryRun = (tree: WorkTree, ...args: string[]) =>
+  tree.push('-o', 'dry-run', ...(args.length === 0 ? ['toolforge', 'main'] : args));
+
+for (const door of ['ssh', 'http'] as const) {
+  test(`${door}: a dry run of a first push exits with 0 and stores nothing, and the push then goes live`, async () => {
+    const name = `first-${door}`;
+    await server.addTool(name);
+    const tree = await WorkTree.create(server, door, name);
+    await tree.commit('Say hello', webTool('hello'));
+    await tree.git('fetch', '--quiet', 'toolforge');
+    const before = await stateOf(name);
+    const tried = await dryRun(tree);
+    assert.equal(tried.exitCode, 0, tried.stderr);
+    assert.match(tried.stderr, /Push from .*"Say hello"/);
+    assert.match(tried.stderr, /builds with .*starts web: python3 server\.py/);
+    assert.match(tried.stderr, /builds in the last 24 hours: 0 of \d+/);
+    assert.match(tried.stderr, /processes: web 0 → 1/);
+    assert.match(tried.stderr, /Dry run: this push would pass/);
+    assert.match(tried.stderr, /main -> refs\/dry-run\/main/);
+    assert.notEqual((await tree.git('rev-parse', '--verify', '--quiet', 'toolforge/main')).exitCode, 0);
+    assert.deepEqual(await stateOf(name), before);
+    const pushed = await tree.push();
+    assert.equal(pushed.exitCode, 0, pushed.stderr);
+  });
+}
+
+test('a dry run says by name which processes, schedules and config vars would change, without their values', async () => {
+  const { name, tree, first } = await liveTool(server, 'changing');
+  const set = await server.command('config', 'set', name, 'API_KEY=very-secret-value');
+  assert.equal(set.exitCode, 0, set.stderr);
+  await tree.commit('two', {
+    Procfile: 'web: python3 server.py --key very-secret-value\nworker: sleep 100\nrelease: true\n',
+    'app.json': JSON.stringify({
+      formation: { worker: { quantity: 1 } },
+      env: { GREETING: { value: 'hi' } },
+    }),
+    'jobs.yaml': '- name: nightly\n  command: "true"\n  schedule: "@daily"\n',
+  });
+  const before = await stateOf(name);
+  const tried = await dryRun(tree);
+  assert.equal(tried.exitCode, 0, tried.stderr);
+  assert.match(tried.stderr, /processes: worker 0 → 1/);
+  assert.match(tried.stderr, /schedules: nightly added \(@daily\)/);
+  assert.match(tried.stderr, /config vars: GREETING added/);
+  assert.match(tried.stderr, /the release command would run before the rollout/);
+  assert.doesNotMatch(tried.stderr, /very-secret-value/);
+  assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
+  assert.deepEqual(await stateOf(name), before);
+});
+
+test('if a push would be refused before its build, its dry run fails with the same reason and stores nothing', async () => {
+  const { name, tree, first } = await liveTool(server, 'refused');
+  const cases: readonly {
+    readonly title: string;
+    readonly make: () => Promise<unknown>;
+    readonly args?: string[];
+  }[] = [
+    {
+      title: 'a broken toolforge.yaml',
+      make: () => tree.commit('yaml', { 'toolforge.yaml': 'components: [\n' }),
+    },
+    {
+      title: 'conflict marks',
+      make: () => tree.commit('conflict', { Procfile: '<<<<<<< HEAD\nweb: a\n=======\n>>>>>>> b\n' }),
+    },
+    {
+      title: 'a config var that is not set',
+      make: () =>
+        tree.commit('env', { 'app.json': JSON.stringify({ env: { API_KEY: { description: 'a key' } } }) }),
+    },
+    {
+      title: 'a tag object',
+      make: () => tree.git('tag', '--force', '-a', 'one', '-m', 'one'),
+      args: ['toolforge', 'refs/tags/one:refs/heads/main'],
+    },
+    {
+      title: 'another branch',
+      make: () => tree.git('branch', '--force', 'other'),
+      args: ['toolforge', 'other'],
+    },
+    {
+      title: 'no buildpack',
+      make: async () => {
+        await tree.git('rm', '--quiet', '-r', '.');
+        return await tree.commit('nothing', { 'notes.xyz': 'nothing to build\n' });
+      },
+    },
+  ];
+  const reasonOf = (text: string) =>
+    /\[remote rejected\] [^(]*\((?:dry run: )?(.*?)(?:; v1 is still live)?\)/.exec(text)?.[1];
+  for (const { title, make, args = ['toolforge', 'HEAD:main'] } of cases) {
+    await tree.git('reset', '--quiet', '--hard', first);
+    await make();
+    const before = await stateOf(name);
+    const tried = await dryRun(tree, ...args);
+    assert.deepEqual(await stateOf(name), before, title);
+    assert.notEqual(tried.exitCode, 0, `${title}: ${tried.stderr}`);
+    const pushed = await tree.push(...args);
+    assert.notEqual(pushed.exitCode, 0, title);
+    const reason = reasonOf(pushed.stderr)?.replace(/^build failed: /, '');
+    assert.equal(reasonOf(tried.stderr), reason, `${title}: ${tried.stderr}\n${pushed.stderr}`);
+  }
+});
+
+test('if the test command of app.json fails, the push fails with its error and the live release stays', async () => {
+  const { name, tree, first } = await liveTool(server, 'tested');
+  await server.command('config', 'set', name, 'MODE=strict');
+  const appJson = JSON.stringify({ environments: { test: { scripts: { test: './check.sh' } } } });
+  const files = {
+    'app.json': appJson,
+    Procfile: 'web: python3 server.py\ntest: exit 9\nrelease: echo releasing\n',
+  };
+  await tree.commit('two', { ...files, 'check.sh': '#!/bin/sh\necho "mode $MODE"\nls server.py\nexit 3\n' });
+  const failed = await tree.push();
+  assert.notEqual(failed.exitCode, 0);
+  assert.match(failed.stderr, /mode \[config var MODE\]/);
+  assert.match(failed.stderr, /\(test failed: the test command exited with code 3.*; v2 is still live\)/);
+  assert.doesNotMatch(failed.stderr, /Running the release command/);
+  assert.equal(await server.inRepository(name, 'rev-parse', 'main'), first);
+  await tree.commit('three', { 'check.sh': '#!/bin/sh\necho all well\n' });
+  const passed = await tree.push();
+  assert.equal(passed.exitCode, 0, passed.stderr);
+  assert.match(passed.stderr, /Running the test command[\s\S]*all well[\s\S]*Running the release command/);
+});
+
+test('a line `test:` of the Procfile alone does not run before a release', async () => {
+  const { tree } = await liveTool(server, 'untested');
+  await tree.commit('two', { Procfile: 'web: python3 server.py\ntest: exit 9\n' });
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  assert.doesNotMatch(pushed.stderr, /test command/);
+});
+
+test('promote releases the artifact and the commit of one tool on another tool, with the config vars of the other tool', async () => {
+  const { name: beta, tree, first } = await liveTool(server, 'bot-beta', webTool('from beta'));
+  await server.command('config', 'set', beta, 'OF_BETA=1');
+  await server.addTool('bot');
+  await server.command('config', 'set', 'bot', 'OF_BOT=1');
+  const promoted = await server.command('promote', beta, 'bot');
+  assert.equal(promoted.exitCode, 0, promoted.stdout + promoted.stderr);
+  assert.match(promoted.stdout, /v1 is live/);
+  assert.doesNotMatch(promoted.stdout, /Detecting buildpacks/);
+  assert.deepEqual(await server.get('bot'), { status: 200, body: 'from beta' });
+  assert.equal(await server.inRepository('bot', 'rev-parse', 'main'), first);
+  assert.equal(await server.inRepository('bot', 'for-each-ref', 'refs/deployments'), '');
+  const [release] = JSON.parse((await server.command('releases', 'bot', '--json')).stdout);
+  assert.deepEqual(release.configVars, ['OF_BOT']);
+  assert.equal(release.description, `Promote v2 of ${beta}`);
+  assert.match((await server.command('releases', beta)).stdout, /promoted: bot v1/);
+  // The next push of the other tool builds upon the promoted commit.
+  await tree.git('remote', 'add', 'bot', server.remote('ssh', 'bot'));
+  await tree.commit('two', webTool('two'));
+  const pushed = await tree.push('bot', 'main');
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  // The artifact of the promotion belongs to its tool.
+  assert.equal((await server.command('rollback', 'bot', 'v1')).exitCode, 0);
+  assert.deepEqual(await server.get('bot'), { status: 200, body: 'from beta' });
+});
+
+test('promote is refused if its commit does not contain what is live, unless it is forced', async () => {
+  const { name: source, first } = await liveTool(server, 'source', webTool('source'));
+  const { name: target, first: other } = await liveTool(server, 'target', webTool('target'));
+  const refused = await server.command('promote', source, target);
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.stderr, /does not contain the commit .* which is live on target as v1/);
+  assert.equal(await server.inRepository(target, 'rev-parse', 'main'), other);
+  const forced = await server.command('promote', source, target, '--force');
+  assert.equal(forced.exitCode, 0, forced.stderr);
+  assert.equal(await server.inRepository(target, 'rev-parse', 'main'), first);
+  assert.deepEqual(await server.get(target), { status: 200, body: 'source' });
+  const foreign = await server.command('promote', source, 'somebody-elses');
+  assert.equal(foreign.exitCode, 1);
+  assert.match(foreign.stderr, /there is no tool somebody-elses/i);
+});
