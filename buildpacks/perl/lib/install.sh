@@ -18,6 +18,9 @@ install_modules() {
   mkdir -p "$modules/lib/perl5"
   echo "-----> Installing the modules of $manifest"
   export PERL_CPANM_HOME=${TMPDIR:-/tmp}/cpanm PERL_MM_USE_DEFAULT=1 NONINTERACTIVE_TESTING=1
+  # Perl puts the keys of a hash into another order in each run. cpanm and Makefile.PL write hashes into files, which would
+  # differ in each build.
+  export PERL_HASH_SEED=0
   log=$(mktemp) index=$(mktemp)
   # `carton bundle` puts archives of the modules into vendor/cache.
   [[ ! -d vendor/cache/authors ]] || options+=(--from "$PWD/vendor/cache")
