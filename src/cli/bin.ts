@@ -22,6 +22,7 @@ import { findCommand } from './command-line/find-command.ts';
 import { warning } from './command-line/printing.ts';
 import { commands, takesTerminal } from './command-table.ts';
 import { listCommands, typedHere } from './commands/help.ts';
+import { holdCleanUp } from './control/clean-up-client.ts';
 import { callControl } from './control/control-client.ts';
 import { unknownCommand } from './run-command.ts';
 
@@ -153,6 +154,8 @@ async function recover({ argv, environment, out, err }: Terminal): Promise<numbe
     argv,
     config,
     path: environment['PATH'] ?? '/usr/bin:/bin',
+    stdout: out,
+    holdCleanUp: () => holdCleanUp(socketOf(config.data)),
     audit: auditFile(config.data, createLog(config.log_level)),
     out: (text) => write(out, text),
     err: (text) => write(err, text),

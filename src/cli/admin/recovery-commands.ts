@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, join } from 'node:path';
+import type { Writable } from 'node:stream';
 import type { Config } from '../../config.ts';
 import type { Audit } from '../../core/log/audit.ts';
 import { sentence } from '../../core/text/sentence.ts';
@@ -10,7 +11,20 @@ import { OPERATOR, type OperatorLine, runOperatorCommand } from './operator-comm
 const WHAT = ['store', 'directory', 'repositories', 'artifacts', 'releases', 'config-vars'] as const;
 
 interface RecoveryCommand extends CommandShape {
-  run(config: Config, args: readonly string[], path: string): Promise<{ status: number; lines: string[] }>;
+  run(
+    config: Config,
+    args: readonly string[],
+    context: RecoveryContext,
+  ): Promise<{ status: number; lines: string[] }>;
+}
+
+interface RecoveryContext {
+  /** PATH for git. */
+  readonly path: string;
+  /** Standard output. `backup -` writes its archive there. */
+  readonly stdout: Writable;
+  /** As in `BackUpOptions`. */
+  readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
 }
 
 const doctor: RecoveryCommand = {
@@ -43,19 +57,43 @@ const doctor: RecoveryCommand = {
   },
 };
 
+const backup: RecoveryCommand = {
+  name: 'backup',
+  usage: 'FILE|FOLDER|-',
+  summary: 'write everything of this server into one file, also while the server runs',
+  details: [
+    'The file has the store, the repositories, the artifacts, the logs, the user directory and the keys, so also all config vars: keep it where only you can read it. Your settings are not in it, and in a cluster the images are not, because they are in the registry.',
+    'Pushes that run meanwhile are in the backup as if the server had crashed when it began.',
+    'In a FOLDER, the file gets a name with the time. With -, the archive goes to standard output. It is a tar archive with a checksum at its end.',
+  ],
+  options: {},
+  words: { min: 1, max: 1 },
+  async run(config, [target = ''], { path, stdout, holdCleanUp }) {
+    const { backUp } = await import('../../recovery/archive/back-up.ts');
+    const lines = await backUp({ config, path, target, out: stdout, holdCleanUp });
+    return { status: 0, lines: lines.map((line) => `${line}\n`) };
+  },
+};
+
 const restore: RecoveryCommand = {
   name: 'restore',
-  usage: 'store|directory [FILE]',
-  summary: 'restore the store or the user directory from a backup',
+  usage: 'BACKUP | store|directory [FILE]',
+  summary: 'restore everything from a file of backup, or the store or the user directory',
   details: [
-    'Without FILE, restores from the newest good backup in the data folder (backups/). The present store or user directory is set aside, not deleted.',
+    'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
+    'store and directory restore only this part. Without FILE, this uses the newest good backup in the data folder (backups/), which the server makes every hour. The present store or user directory is set aside, not deleted.',
     'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
   ],
   options: {},
   words: { min: 1, max: 2 },
   async run(config, [what, file]) {
     const { restoreDirectory, restoreStore } = await import('../../recovery/restore.ts');
-    if (what !== 'store' && what !== 'directory') throw new UsageError('restore takes store or directory.');
+    if (what !== 'store' && what !== 'directory') {
+      if (what === undefined || file !== undefined || !/[./]/.test(what))
+        throw new UsageError('restore takes a file of backup, or store or directory.');
+      const { restoreBackup } = await import('../../recovery/archive/restore-backup.ts');
+      return { status: 0, lines: (await restoreBackup(config, what)).map((line) => `${line}\n`) };
+    }
     const path = file === undefined || isAbsolute(file) ? (file ?? null) : found(config.data, file);
     const done = what === 'store' ? restoreStore(config, path) : restoreDirectory(config, path);
     return { status: 0, lines: (await done).map((line) => `${line}\n`) };
@@ -69,7 +107,7 @@ const startOver: RecoveryCommand = {
   details: [`WHAT is one of ${WHAT.join(', ')}. The present data is set aside, not deleted.`],
   options: {},
   words: { min: 1, max: 1 },
-  async run(config, [given], path) {
+  async run(config, [given], { path }) {
     const what = WHAT.find((name) => name === given);
     if (what === undefined) throw new UsageError(`start-over takes one of ${WHAT.join(', ')}.`);
     const { startOvers } = await import('../../recovery/start-over.ts');
@@ -78,21 +116,16 @@ const startOver: RecoveryCommand = {
 };
 
 /** The commands that work on the data folder itself. Only people who may write that folder can use them. */
-export const recoveryCommands: readonly RecoveryCommand[] = [doctor, restore, startOver];
+export const recoveryCommands: readonly RecoveryCommand[] = [doctor, backup, restore, startOver];
 
 /** @returns the exit status. @throws DeployError */
 export async function runRecovery(
-  line: OperatorLine & {
-    readonly config: Config;
-    /** PATH for git. */
-    readonly path: string;
-    readonly audit: Audit;
-  },
+  line: OperatorLine & RecoveryContext & { readonly config: Config; readonly audit: Audit },
 ): Promise<number> {
-  const { config, path, audit, out } = line;
+  const { config, audit, out } = line;
   try {
     return await runOperatorCommand(recoveryCommands, line, async (command, { positionals }) => {
-      const { status, lines } = await command.run(config, positionals, path);
+      const { status, lines } = await command.run(config, positionals, line);
       if (command !== doctor)
         audit({ what: command.name, who: OPERATOR, tool: null, facts: { words: positionals } });
       await out(lines.join(''));

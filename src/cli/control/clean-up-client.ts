@@ -1,0 +1,41 @@
+import { PassThrough } from 'node:stream';
+import { DeployError } from '../../core/errors.ts';
+import { callControl } from './control-client.ts';
+
+/**
+ * Lets the running server delete and merge no files, until the returned function is called.
+ *
+ * @returns null if no server runs. The function throws DeployError `SERVER_GONE` if the server has ended meanwhile.
+ * @throws DeployError `NOT_THE_OPERATOR`, `NOT_HELD`
+ */
+export async function holdCleanUp(socketPath: string): Promise<(() => Promise<void>) | null> {
+  const input = new PassThrough();
+  const held = Promise.withResolvers<void>();
+  let told = '';
+  const hear = async (bytes: Uint8Array) => {
+    told += Buffer.from(bytes).toString();
+    if (told === 'held\n') held.resolve();
+  };
+  const ended = callControl({ socketPath, argv: ['hold-clean-up'], input, out: hear, err: hear }).then(() => {
+    if (told !== 'held\n') throw notHeld(told);
+  });
+  ended.catch((error: unknown) => held.reject(error));
+  try {
+    await held.promise;
+  } catch (error) {
+    if (error instanceof DeployError && error.code === 'NO_SERVER') return null;
+    throw error;
+  }
+  return async () => {
+    input.end();
+    await ended;
+  };
+}
+
+function notHeld(told: string): DeployError {
+  return new DeployError(
+    'NOT_HELD',
+    `the running server cannot keep its files for a backup: ${told.trim()}`,
+    'Use the same version of toolforge-push for the command and the server.',
+  );
+}

@@ -1,0 +1,285 @@
+import { createWriteStream, existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, isAbsolute, join, relative } from 'node:path';
+import type { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { execa } from 'execa';
+import type { Config } from '../../config.ts';
+import { isAbsent, namesIn } from '../../core/disk/names-in.ts';
+import { timeStamp } from '../../core/disk/set-aside.ts';
+import { DeployError } from '../../core/errors.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import { RELEASES, versionOf } from '../../deploy/reconciliation/read-back-releases.ts';
+import { readRefs, refNames } from '../../git/refs/ref-files.ts';
+import { tornRefs } from '../../git/refs/torn-refs.ts';
+import { subordinateUsers } from '../../sandbox/subordinate-users.ts';
+import { accountName } from '../../settings/account.ts';
+import { artifactsIn } from '../../store/backups/artifacts-in-store.ts';
+import { copyStore } from '../../store/backups/backups.ts';
+import { ReleaseCopies } from '../../store/backups/release-copies.ts';
+import { DataLock } from '../../store/data-lock.ts';
+import { readStoreFacts, type StoredTool, type StoreFacts } from '../../store/store-facts.ts';
+import { repositoriesOf } from '../data-facts.ts';
+import { Sealing } from './sealed-file.ts';
+
+/** The names of the data folder that a backup leaves out, because the server makes them again or only one machine needs them. */
+const LEFT_OUT =
+  /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|lost\+found|restoring)$/;
+/** The names that the backup has from its own folder instead of the data folder. */
+const STAGED = ['releases', 'keys'];
+const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
+
+/** The file `manifest.json` of a backup. */
+export interface Manifest {
+  readonly format: 1;
+  readonly madeAt: number;
+  readonly runtime: Config['runtime'];
+}
+
+export interface BackUpOptions {
+  readonly config: Config;
+  /** PATH for git. */
+  readonly path: string;
+  /** A new file, a folder in which a file is made, or `-` for `out`. */
+  readonly target: string;
+  readonly out: Writable;
+  /**
+   * Lets the running server delete and merge no files until the returned function is called, which throws if the server
+   * has ended meanwhile. Null if no server runs.
+   */
+  readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
+}
+
+/**
+ * Writes everything of a data folder, and the keys, into one sealed archive, also while a server runs.
+ *
+ * The store is copied first, and decides what the backup contains: refs and copies of releases that went live after that
+ * are left out. git objects and artifacts are copied last; they are only ever added, so those of the store's releases are
+ * there. Thus the backup is the data folder as a crash at the moment of the copy would have left it, which every start of
+ * the server repairs.
+ *
+ * @returns lines for the operator. @throws DeployError
+ */
+export async function backUp(options: BackUpOptions): Promise<string[]> {
+  const { config, target } = options;
+  await assertOwnFolder(config.data);
+  const file = target === '-' ? null : await fileFor(target);
+  const release = await options.holdCleanUp();
+  // Without a server, the lock keeps one from starting meanwhile.
+  using _lock = release === null ? new DataLock(config.data) : null;
+  const stage = await mkdtemp(
+    join(file === null ? join(config.data, 'run') : dirname(file), '.toolforge-push-backup-'),
+  );
+  const draft = file === null ? null : `${file}.new`;
+  try {
+    const { tools, excludes, notes } = await fillStage(options, stage);
+    const to =
+      draft === null ? options.out : createWriteStream(draft, { mode: 0o600, flags: 'wx', flush: true });
+    const bytes = await writeTar(config, { stage, excludes, to, beforeSeal: async () => release?.() });
+    if (draft === null || file === null) return [];
+    await rename(draft, file);
+    await syncFolderOf(file);
+    const images =
+      config.runtime === 'kubernetes'
+        ? ['It has no images. They are in the registry, which needs a backup of its own.']
+        : [];
+    return [
+      `Backed up ${tools} ${tools === 1 ? 'tool' : 'tools'} to ${file} (${mebibytes(bytes)}).`,
+      'It contains the keys of this server and so all config vars: keep it where only you can read it. It does not contain the settings.',
+      ...images,
+      ...notes,
+      `To restore it, on this machine or another: npx toolforge-push restore ${file}`,
+    ];
+  } finally {
+    await release?.().catch(() => undefined);
+    await rm(stage, { recursive: true, force: true });
+    if (draft !== null) await rm(draft, { force: true });
+  }
+}
+
+/** @throws DeployError `NOT_THE_OPERATOR` if the folder belongs to another user, whose files would get the wrong owner. */
+export async function assertOwnFolder(data: string): Promise<void> {
+  const { uid } = await stat(data).catch((cause: unknown) => {
+    if (!isAbsent(cause)) throw cause;
+    throw new DeployError(
+      'NO_DATA',
+      `there is no data folder ${data}`,
+      'Set TOOLFORGE_PUSH_DATA to the data folder of the server.',
+      { cause },
+    );
+  });
+  if (uid === process.getuid?.()) return;
+  throw new DeployError(
+    'NOT_THE_OPERATOR',
+    `the data folder ${data} belongs to another user`,
+    'Run the command as the user of the server (sudo -u).',
+  );
+}
+
+async function fileFor(target: string): Promise<string> {
+  const isFolder = (await stat(target).catch(() => null))?.isDirectory() === true;
+  const file = isFolder ? join(target, `toolforge-push-${timeStamp(Date.now())}.tar`) : target;
+  if (existsSync(file))
+    throw new DeployError(
+      'FILE_EXISTS',
+      `the file ${file} exists already`,
+      'Name another file, or a folder.',
+    );
+  return file;
+}
+
+/** Writes into the folder `stage` what must fit together: the store, the keys, the refs, and the copies of releases. */
+async function fillStage({ config, path }: BackUpOptions, stage: string) {
+  const { data, keys } = config;
+  const store = join(stage, 'store.sqlite');
+  const facts = await stageStore(data, store);
+  const manifest: Manifest = { format: 1, madeAt: Date.now(), runtime: config.runtime };
+  await writeFile(join(stage, 'manifest.json'), `${JSON.stringify(manifest)}\n`);
+  await mkdir(join(stage, 'keys'), { mode: 0o700 });
+  for (const name of (await namesIn(keys)).filter((one) => KEYS.test(one)))
+    await copyFile(join(keys, name), join(stage, 'keys', name));
+  await stageCopies(facts.tools, data, stage);
+  const repositories = repositoriesOf(config, path);
+  const stored = new Map(facts.tools.map((tool) => [tool.name, tool]));
+  const excludes = [
+    'repositories/*.lock',
+    'repositories/*/objects/tmp_*',
+    'repositories/*/objects/pack/tmp_*',
+  ];
+  const notes: string[] = [];
+  for (const tool of await repositories.tools()) {
+    if (tornRefs(repositories, tool).length > 0) {
+      notes.push(
+        `The repository of ${tool} has damaged files, which the backup has too: npx toolforge-push doctor`,
+      );
+      continue;
+    }
+    const commits = await readRefs(repositories, tool, await refNames(repositories, tool, ['refs']));
+    const folder = join(stage, 'repositories', `${tool}.git`);
+    for (const name of ['refs/heads', 'refs/tags']) await mkdir(join(folder, name), { recursive: true });
+    await writeFile(join(folder, 'packed-refs'), packedRefs(commits, stored.get(tool) ?? null));
+    excludes.push(`repositories/${tool}.git/refs`, `repositories/${tool}.git/packed-refs`);
+  }
+  const known = artifactsIn(store);
+  for (const tool of await namesIn(join(data, 'artifacts')))
+    for (const id of await namesIn(join(data, 'artifacts', tool)))
+      if (known.get(tool as StoredTool['name'])?.has(id) !== true) excludes.push(`artifacts/${tool}/${id}`);
+  // If the keys folder is in the data folder, the backup has only the copy of the keys.
+  const inside = relative(data, keys);
+  if (!inside.startsWith('..') && !isAbsolute(inside)) excludes.push(inside);
+  return { tools: facts.tools.length, excludes, notes };
+}
+
+async function stageStore(data: string, to: string): Promise<StoreFacts & { state: 'whole' }> {
+  if (!existsSync(join(data, 'store.sqlite')))
+    throw new DeployError(
+      'NO_DATA',
+      `the data folder ${data} has no store`,
+      'If the store is lost: npx toolforge-push doctor',
+    );
+  {
+    await using _made = await open(to, 'wx', 0o600);
+  }
+  await copyStore(join(data, 'store.sqlite'), to);
+  const facts = readStoreFacts(to);
+  if (facts.state === 'whole') return facts;
+  throw new DeployError(
+    'NO_DATA',
+    'the store cannot be backed up, because it is not whole',
+    'Run: npx toolforge-push doctor',
+  );
+}
+
+async function stageCopies(tools: readonly StoredTool[], data: string, stage: string): Promise<void> {
+  const [from, to] = [new ReleaseCopies(data), new ReleaseCopies(stage)];
+  await mkdir(join(stage, 'releases'), { mode: 0o700 });
+  for (const { name, wereLive } of tools) {
+    await mkdir(dirname(to.path(name, 1)), { mode: 0o700 });
+    for (const version of from.versions(name).filter((one) => wereLive.has(one)))
+      await copyFile(from.path(name, version), to.path(name, version)).catch((error: unknown) => {
+        if (!isAbsent(error)) throw error;
+      });
+  }
+}
+
+/**
+ * The file `packed-refs` with the refs as they fit the store: without releases that the store does not know as live, and
+ * with the live commit as the commit of the deploy branch. Without a live release, the tool has no branch.
+ */
+function packedRefs(commits: ReadonlyMap<string, string>, tool: StoredTool | null): string {
+  const lines = [...commits].flatMap(([ref, commit]) => {
+    if (ref.startsWith(`${RELEASES}/`))
+      return tool?.wereLive.has(versionOf(ref)) === true ? [`${commit} ${ref}`] : [];
+    if (!ref.startsWith('refs/heads/') || tool === null || tool.missingLive !== null)
+      return [`${commit} ${ref}`];
+    return tool.live === null ? [] : [`${tool.live.commit} ${ref}`];
+  });
+  // git wants the lines in the order of the names of the refs.
+  const name = (line: string) => line.slice(line.indexOf(' ') + 1);
+  lines.sort((a, b) => (name(a) < name(b) ? -1 : 1));
+  return ['# pack-refs with: sorted ', ...lines, ''].join('\n');
+}
+
+interface TarOptions {
+  readonly stage: string;
+  readonly excludes: readonly string[];
+  readonly to: Writable;
+  readonly beforeSeal: () => Promise<void>;
+}
+
+/** @returns how many bytes the archive has without its seal. */
+async function writeTar(config: Config, { stage, excludes, to, beforeSeal }: TarOptions): Promise<number> {
+  const { data } = config;
+  const list = `${stage}-excludes`;
+  await writeFile(list, excludes.map((line) => `${line}\n`).join(''));
+  const names = (await readdir(data)).filter((name) => !LEFT_OUT.test(name) && !STAGED.includes(name));
+  const [program = 'tar', ...words] = [...(await namespaceOfTools(config)), 'tar'];
+  const owner = process.getuid?.() === 0 || words.length > 0 ? [] : ['--owner=0', '--group=0'];
+  const tar = execa(
+    program,
+    [
+      ...words,
+      ...['--create', '--file=-', '--numeric-owner', ...owner, '--anchored', `--exclude-from=${list}`],
+      ...['-C', stage, ...(await readdir(stage)).sort()],
+      ...['-C', data, ...names.sort()],
+    ],
+    {
+      env: { PATH: '/usr/bin:/bin' },
+      extendEnv: false,
+      stdin: 'ignore',
+      buffer: { stdout: false },
+      reject: false,
+    },
+  );
+  const sealing = new Sealing('backup', async () => {
+    const { exitCode, stderr } = await tar;
+    // GNU tar exits with 1 if a file changed or vanished while it was read: a log, or a push that git is receiving.
+    if (exitCode !== 0 && exitCode !== 1) throw new Error(`tar failed: ${stderr}`);
+    await beforeSeal();
+  });
+  try {
+    // The stream may be standard output, which must stay open.
+    await pipeline(tar.stdout, sealing, to, { end: to !== process.stdout });
+    return sealing.bytes;
+  } finally {
+    tar.kill();
+    await rm(list, { force: true });
+  }
+}
+
+/** The words before a command that may read the files of tools, if these belong to subordinate ids. */
+async function namespaceOfTools(config: Config): Promise<readonly string[]> {
+  if (process.getuid?.() === 0 || !existsSync(join(config.data, 'tool-users'))) return [];
+  const users = await subordinateUsers(accountName(), config.sandbox_uid, config.data);
+  if (typeof users !== 'string') return users.wrapper;
+  throw new DeployError(
+    'TOOL_USERS_LOST',
+    `the files of tools cannot be read, because ${users}`,
+    'Run: npx toolforge-push doctor',
+  );
+}
+
+async function syncFolderOf(file: string): Promise<void> {
+  await using folder = await open(dirname(file), 'r');
+  await folder.sync();
+}

@@ -1,0 +1,150 @@
+import { existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, readdir, rename } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { execa } from 'execa';
+import { z } from 'zod';
+import type { Config } from '../../config.ts';
+import { openDataFolder } from '../../core/disk/data-folder.ts';
+import { namesIn } from '../../core/disk/names-in.ts';
+import { DeployError } from '../../core/errors.ts';
+import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import { moveArtifacts } from '../../store/backups/artifacts-in-store.ts';
+import { DataLock } from '../../store/data-lock.ts';
+import { secretsKeyId } from '../../store/secrets.ts';
+import { readDataFacts } from '../data-facts.ts';
+import { examine } from '../examine.ts';
+import { storedTools } from '../expected-live.ts';
+import { assertOwnFolder, type Manifest } from './back-up.ts';
+import { assertSealed, badArchive } from './sealed-file.ts';
+
+/** The folder in the data folder into which a backup is unpacked. */
+const DRAFT = 'restoring';
+const PATH = { PATH: '/usr/bin:/bin' };
+
+/** The names that an empty data folder may have. */
+const EMPTY = new Set(['server.lock', 'server.lock-journal', 'lost+found', DRAFT]);
+
+const manifestOf = z.strictObject({
+  format: z.literal(1),
+  madeAt: z.number(),
+  runtime: z.enum(['local', 'kubernetes']),
+}) satisfies z.ZodType<Manifest>;
+
+/**
+ * Restores a backup of `backUp` into an empty data folder, and its keys into the keys folder. First reads the whole
+ * backup and compares it with its seal, and changes nothing if it cannot be used.
+ *
+ * @returns lines for the operator.
+ * @throws DeployError `BAD_ARCHIVE`, `NO_FILE`, `DATA_IN_USE`, `NOT_EMPTY`, `OTHER_KEYS`, `OTHER_RUNTIME`, `NOT_THE_OPERATOR`
+ */
+export async function restoreBackup(config: Config, given: string): Promise<string[]> {
+  const { data, keys } = config;
+  const file = resolve(given);
+  await assertSealed(file, 'backup');
+  const manifest = await readManifest(file);
+  if (manifest.runtime !== config.runtime)
+    throw new DeployError(
+      'OTHER_RUNTIME',
+      `the backup is of a server with runtime ${manifest.runtime}, and the settings here say ${config.runtime}`,
+      `Nothing has changed. Set builder and runtime to ${manifest.runtime}.`,
+    );
+  if (existsSync(data)) await assertOwnFolder(data);
+  // A running server holds the lock. Its folder is not empty either, but this error says more.
+  if (existsSync(join(data, 'server.lock'))) new DataLock(data)[Symbol.dispose]();
+  const there = (await namesIn(data)).filter((name) => !EMPTY.has(name));
+  if (there.length > 0) throw notEmpty(data);
+  await openDataFolder(data);
+  using _lock = new DataLock(data);
+  const draft = join(data, DRAFT);
+  await removeTree(draft);
+  try {
+    await mkdir(draft, { mode: 0o700 });
+    await unpack(file, draft);
+    moveArtifacts(draft, data);
+    const tools = await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
+    await assertKeysFit(join(draft, 'keys'), keys);
+    await takeKeys(join(draft, 'keys'), keys);
+    await moveUp(draft, data);
+    await execa('sync', ['--file-system', data], { env: PATH, extendEnv: false });
+    return [
+      `Restored ${tools.length} ${tools.length === 1 ? 'tool' : 'tools'} from the backup of ${new Date(manifest.madeAt).toISOString()}. The keys are in ${keys}.`,
+      'Before you start the server, make sure that the server of the backup no longer runs.',
+      'Whatever changed since the backup is undone: deploy tokens that were revoked are VALID AGAIN, users and keys that were removed are back, stopped tools run, and frozen tools are frozen only if they were so then.',
+      ...tools
+        .filter(({ tokens }) => tokens > 0)
+        .map(({ name }) => `    npx toolforge-push token list ${name}`),
+    ];
+  } finally {
+    await removeTree(draft);
+  }
+}
+
+async function readManifest(file: string): Promise<Manifest> {
+  const { stdout } = await tar('--extract', '--to-stdout', `--file=${file}`, 'manifest.json');
+  try {
+    return manifestOf.parse(JSON.parse(stdout));
+  } catch {
+    throw badArchive(file, 'a later version of this server made it');
+  }
+}
+
+async function unpack(file: string, folder: string): Promise<void> {
+  const { exitCode, stderr } = await tar(
+    ...['--extract', `--file=${file}`, '-C', folder, '--preserve-permissions', '--numeric-owner'],
+  );
+  if (exitCode === 0) return;
+  throw new DeployError(
+    'NOT_RESTORED',
+    `the backup cannot be unpacked: ${stderr.split('\n')[0]}`,
+    'Nothing has changed. Look at the free space of the data folder (df -h, df -i).',
+  );
+}
+
+async function tar(...words: string[]) {
+  const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
+  return await execa('tar', words, options);
+}
+
+/** Checks what a start of the server would check. @throws DeployError `BAD_ARCHIVE` */
+async function assertWhole(config: Config, file: string) {
+  const facts = await readDataFacts(config);
+  const [fault] = examine(facts).filter(({ kind }) => kind === 'refuses');
+  if (fault !== undefined) throw badArchive(file, fault.what);
+  return storedTools(facts);
+}
+
+/** @throws DeployError `OTHER_KEYS` if the keys folder has another key for config vars. */
+async function assertKeysFit(restored: string, keys: string): Promise<void> {
+  const present = secretsKeyId(keys);
+  if (!existsSync(join(keys, 'secrets.key')) || present === secretsKeyId(restored)) return;
+  throw new DeployError(
+    'OTHER_KEYS',
+    `the keys folder ${keys} has a secrets.key of another server`,
+    'Nothing has changed. Set TOOLFORGE_PUSH_KEYS to an empty folder, or move the files of this folder away.',
+  );
+}
+
+/** Copies the keys of the backup into the keys folder. Keys that are there already stay. */
+async function takeKeys(restored: string, keys: string): Promise<void> {
+  await mkdir(keys, { recursive: true, mode: 0o700 });
+  for (const name of await namesIn(restored)) {
+    if (existsSync(join(keys, name))) continue;
+    await copyFile(join(restored, name), join(keys, name));
+    await chmod(join(keys, name), 0o600);
+  }
+}
+
+/** Moves the unpacked files to their places. The store comes last, because a server starts only with its store. */
+async function moveUp(draft: string, data: string): Promise<void> {
+  const names = (await readdir(draft)).filter((name) => name !== 'manifest.json' && name !== 'keys');
+  const inOrder = [...names.filter((name) => name !== 'store.sqlite'), 'store.sqlite'];
+  for (const name of inOrder) await rename(join(draft, name), join(data, name));
+}
+
+function notEmpty(data: string): DeployError {
+  return new DeployError(
+    'NOT_EMPTY',
+    `the data folder ${data} is not empty`,
+    `Nothing has changed. Set TOOLFORGE_PUSH_DATA to an empty folder, or move this folder away: mv ${data} ${join(dirname(data), 'old-data')}`,
+  );
+}
