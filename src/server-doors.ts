@@ -49,6 +49,16 @@ export function makeDoors(
     ...{ directory, runtime, store, tokens, audit, addresses, room, cleanUp },
     deployments: line,
     followers: new Followers(),
+    limits: {
+      memory: config.run_memory,
+      builds: config.builds_a_day,
+      replicas: config.max_replicas,
+      repository: config.repository_size,
+    },
+    repositoryBytes: async (tool) => {
+      const { repositories } = state.context;
+      return repositories.exists(tool) ? (await repositories.size(tool)).bytes : 0;
+    },
   };
   const throttle = new LoginThrottle();
   const shared = { config, directory, packServices, runCommand, services, throttle, log };

@@ -130,7 +130,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     socketPath: socketPathOf(config),
     maxPackBytes: config.pack_size,
     maxRefs: config.push_refs,
-    maxRepositoryBytes: config.repository_size,
+    maxRepositoryBytes: (tool) => store.ownLimits(tool).repository ?? config.repository_size,
     room,
     repair: (tool) => repairRepository(context, tool, new SetAside(config.data)),
     mergePacks: (tool) => cleanUp.unlessHeld(() => mergePacks(repositories, tool)),

@@ -8,6 +8,7 @@ import { deploymentsCommand } from './commands/deployments-command.ts';
 import { helpCommand } from './commands/help.ts';
 import { freezeCommands } from './commands/operator/freeze.ts';
 import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
+import { limitCommand, quotaCommand } from './commands/operator/limit.ts';
 import { logsCommand } from './commands/processes/logs.ts';
 import { maintenanceCommands } from './commands/processes/maintenance.ts';
 import { psCommand } from './commands/processes/ps.ts';
@@ -44,6 +45,8 @@ export const commands: readonly Command[] = [
   cancelCommand,
   ...configCommands,
   ...tokenCommands,
+  quotaCommand,
+  limitCommand,
   ...freezeCommands,
   holdCleanUpCommand,
 ];

@@ -6,6 +6,7 @@ import type { DiskRoom } from '../core/disk/disk-space.ts';
 import type { Followers } from '../core/fair-share/followers.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { ToolName } from '../core/names.ts';
+import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments } from '../deploy/deployments.ts';
 import type { Runtime, Terminal } from '../run/runtime.ts';
@@ -21,6 +22,9 @@ export interface Services {
   readonly audit: Audit;
   readonly followers: Followers;
   readonly cleanUp: CleanUpHold;
+  /** The limits of tools without limits of their own. */
+  readonly limits: ToolLimits;
+  readonly repositoryBytes: (tool: ToolName) => Promise<number>;
   /** The space on the disk of the data folder. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */

@@ -166,6 +166,11 @@ export interface Release {
   readonly deploymentId: string;
   /** Milliseconds since 1970. */
   readonly createdAt: number;
+  /**
+   * The most memory of one process, if an operator has set a limit for this tool. Absent if the setting `run_memory`
+   * applies. This is the limit of now, not part of the release.
+   */
+  readonly mostMemoryBytes?: number;
 }
 
 /**

@@ -75,7 +75,7 @@ const DAY_MS = 24 * 3600_000;
  * @throws DeployError `BUILD_LIMIT`, which says when the next build may start.
  */
 export function assertBuildsLeft(context: DeployContext, tool: ToolName, now: number): void {
-  const { buildsADay } = context;
+  const buildsADay = context.store.ownLimits(tool).builds ?? context.buildsADay;
   const starts = buildsInADay(context, tool, now);
   const first = starts[starts.length - buildsADay];
   if (first === undefined) return;

@@ -58,7 +58,7 @@ export interface GitPackServicesOptions {
   readonly socketPath: string;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
-  readonly maxRepositoryBytes: number;
+  readonly maxRepositoryBytes: (tool: ToolName) => number;
   /** The free space of the disk that holds the repositories. */
   readonly room: DiskRoom;
   /** Repairs a repository whose refs or settings files were damaged while the server runs. */
@@ -156,7 +156,7 @@ export class GitPackServices implements PackServices {
       maxPackBytes,
       maxRefs,
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
-      fullness: this.#options.frozen(tool) ?? this.#fullness(size, fullDisk),
+      fullness: this.#options.frozen(tool) ?? this.#fullness(tool, size, fullDisk),
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
       tryOut: (parked, trial) => this.#tryOut(parked, trial),
@@ -320,17 +320,18 @@ export class GitPackServices implements PackServices {
     const arriving = this.#arriving.get(tool);
     if (arriving === undefined) return null;
     arriving.bytes += bytes;
-    const { maxRepositoryBytes, maxPackBytes } = this.#options;
+    const { maxPackBytes } = this.#options;
+    const maxRepositoryBytes = this.#options.maxRepositoryBytes(tool);
     if (arriving.before + arriving.bytes > maxRepositoryBytes + maxPackBytes)
       return `the pushes to ${tool} that are under way together exceed the limit of the repository, ${mebibytes(maxRepositoryBytes)} (repository_size); push again when the others have ended`;
-    return this.#fullness({ bytes: 0, packs: 0, tags: 0 }, this.#fullDisk);
+    return this.#fullness(tool, { bytes: 0, packs: 0, tags: 0 }, this.#fullDisk);
   }
 
-  #fullness({ bytes, packs }: RepositorySize, fullDisk: string | null): string | null {
+  #fullness(tool: ToolName, { bytes, packs }: RepositorySize, fullDisk: string | null): string | null {
     if (fullDisk !== null) return `${fullDisk}; tell the operators, and push again later`;
     if (packs >= MAX_PACKS)
       return `the repository has ${packs} packs, which are merged when no push is running; push again in a minute`;
-    const limit = this.#options.maxRepositoryBytes;
+    const limit = this.#options.maxRepositoryBytes(tool);
     if (bytes <= limit) return null;
     return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
   }

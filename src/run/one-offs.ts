@@ -7,6 +7,7 @@ import { ONE_OFF_TYPE } from '../core/replicas.ts';
 import { type RunMode, whyUnusable } from '../sandbox/build-mode.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
 import type { OneOff, OneOffEnd, ProcessStatus } from './runtime.ts';
+import { mostMemory } from './service-limits.ts';
 import { exitWords } from './words/exit-words.ts';
 
 export type OneOffConfig = Pick<
@@ -61,7 +62,10 @@ export class OneOffs {
     try {
       const exit = await start({ ...oneOff, signal }, `${ONE_OFF_TYPE}.${number}`);
       const isLate = limit.aborted && signal.reason === limit.reason;
-      return { status: statusOf(exit), why: isLate ? tooLate(one_off_time) : this.#why(exit, run_memory) };
+      return {
+        status: statusOf(exit),
+        why: isLate ? tooLate(one_off_time) : this.#why(exit, mostMemory(oneOff.release, run_memory)),
+      };
     } catch (error) {
       // If the error is the reason of `signal`, the command was ended before it ran, so it has no exit status. If the caller
       // ended it, the caller gets its own reason. Otherwise the server stops, or one_off_time is over.

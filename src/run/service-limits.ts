@@ -12,7 +12,13 @@ export function settingsOf({ artifact }: Release, processType: string): ProcessS
  * for if that is lower.
  */
 export function memoryLimit(release: Release, processType: string, runMemory: number): number {
-  return Math.min(settingsOf(release, processType).memoryBytes ?? runMemory, runMemory);
+  const most = mostMemory(release, runMemory);
+  return Math.min(settingsOf(release, processType).memoryBytes ?? most, most);
+}
+
+/** The operator's limit for the memory of one process of this tool, in bytes. */
+export function mostMemory({ mostMemoryBytes }: Release, runMemory: number): number {
+  return mostMemoryBytes ?? runMemory;
 }
 
 /** Returns a sentence for memory, and one for cpu, if the tool asks for more than its processes get on this machine. */
@@ -28,11 +34,12 @@ export function unfulfilled(release: Release, runMemory: number): string[] {
 
 /** Returns one sentence if the tool asks for more memory than the operator allows. Otherwise returns none. */
 export function tooMuchMemory(release: Release, runMemory: number): string[] {
-  const types = typesThat(release, ({ memoryBytes = 0 }) => memoryBytes > runMemory);
+  const most = mostMemory(release, runMemory);
+  const types = typesThat(release, ({ memoryBytes = 0 }) => memoryBytes > most);
   if (types.length === 0) return [];
   const asked = types.map((type) => `${type} ${mebibytes(settingsOf(release, type).memoryBytes ?? 0)}`);
   return [
-    `The tool asks for more memory than a process gets here, ${mebibytes(runMemory)} (run_memory): ${asked.join(', ')}.`,
+    `The tool asks for more memory than a process gets here, ${mebibytes(most)} (run_memory): ${asked.join(', ')}.`,
   ];
 }
 

@@ -10,6 +10,7 @@ import { configChanges } from './migrations/0007-config-changes.ts';
 import { runningTools } from './migrations/0008-running-tools.ts';
 import { schedules } from './migrations/0009-schedules.ts';
 import { promotions } from './migrations/0010-promotions.ts';
+import { toolLimits } from './migrations/0011-tool-limits.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -23,6 +24,7 @@ export const migrations: readonly string[] = [
   runningTools,
   schedules,
   promotions,
+  toolLimits,
 ];
 
 /** The error for a store that a later version of this server has used. */

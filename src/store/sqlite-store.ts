@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { replicasKept } from '../core/replicas.ts';
+import type { ToolLimits } from '../core/tool-limits.ts';
 import type {
   Artifact,
   Build,
@@ -107,6 +108,14 @@ export class SqliteStore implements Store, CheckedStore {
     this.#tools.setStopped(tool, isStopped);
   }
 
+  ownLimits(tool: ToolName): Partial<ToolLimits> {
+    return this.#tools.ownLimits(tool);
+  }
+
+  setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void {
+    this.#tools.setOwnLimits(tool, limits);
+  }
+
   freeze(tool: ToolName | null, reason: string, at: number): void {
     this.#freezes.set(tool, reason, at);
   }
@@ -182,7 +191,7 @@ export class SqliteStore implements Store, CheckedStore {
       this.#database.transaction(() => {
         const added = { ...release, version: this.#tools.nextVersion(release.tool) };
         this.#releases.add(added);
-        return added;
+        return this.#limited(added);
       });
     // The version of a tool's first release must be on the disk before the release is copied. Otherwise, after a power
     // failure, the copy would have a version that the store does not know. If the repository has no release refs, the
@@ -191,7 +200,13 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   release(tool: ToolName, version: number): ReleaseRecord | null {
-    return this.#releases.find(tool, version);
+    const release = this.#releases.find(tool, version);
+    return release === null ? null : this.#limited(release);
+  }
+
+  #limited<Given extends Release>(release: Given): Given {
+    const { memory } = this.#tools.ownLimits(release.tool);
+    return memory === undefined ? release : { ...release, mostMemoryBytes: memory };
   }
 
   releases(tool: ToolName, limit: number): ListedRelease[] {

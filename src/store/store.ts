@@ -1,4 +1,5 @@
 import type { CommitId, ToolName } from '../core/names.ts';
+import type { ToolLimits } from '../core/tool-limits.ts';
 import type {
   Artifact,
   Build,
@@ -61,6 +62,11 @@ export interface Store {
   setStopped(tool: ToolName, isStopped: boolean): void;
   setMaintenance(tool: ToolName, isInMaintenance: boolean): void;
 
+  /** The limits that an operator has set for this tool. Empty if the settings of the server apply. */
+  ownLimits(tool: ToolName): Partial<ToolLimits>;
+  /** Replaces the limits of the tool. The memory limit applies to processes that start later. */
+  setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void;
+
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
   freeze(tool: ToolName | null, reason: string, at: number): void;
   /** @param tool - Null ends the freeze of all tools; tools that are frozen by name stay so. @returns false if there was no such freeze. */
@@ -93,6 +99,7 @@ export interface Store {
 
   /** Adds a release with the next version, in state `created`. */
   addRelease(release: Omit<Release, 'version'>): Release;
+  /** With the memory limit that the tool has now. */
   release(tool: ToolName, version: number): ReleaseRecord | null;
   /** The newest first, without config vars. */
   releases(tool: ToolName, limit: number): ListedRelease[];

@@ -70,6 +70,21 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.freezeOf(wikibot)?.reason, 'the database moves');
     });
 
+    test('limits of a tool outlive a restart, and its releases have its memory limit of now', () => {
+      goLive('d1');
+      assert.equal('mostMemoryBytes' in (store.release(wikibot, 1) ?? {}), false);
+      store.setOwnLimits(wikibot, { memory: 100, builds: 3 });
+      store.setOwnLimits(otherTool, { replicas: 2 });
+      reopen();
+      assert.deepEqual(store.ownLimits(wikibot), { memory: 100, builds: 3 });
+      assert.deepEqual(store.ownLimits(otherTool), { replicas: 2 });
+      assert.equal(store.release(wikibot, 1)?.mostMemoryBytes, 100);
+      store.addDeployment(deploymentOf('d2'));
+      assert.equal(store.addRelease(releaseOf('d2')).mostMemoryBytes, 100);
+      store.setOwnLimits(wikibot, {});
+      assert.equal('mostMemoryBytes' in (store.release(wikibot, 1) ?? {}), false);
+    });
+
     test('the store returns nothing for a tool, a deployment or a build that it does not know', () => {
       assert.deepEqual(store.deployments(wikibot, 10), []);
       assert.deepEqual(store.builds(wikibot, 10), []);

@@ -36,7 +36,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     socketPath: join(folder, 'socket'),
     maxPackBytes: 1024 * 1024,
     maxRefs: 10,
-    maxRepositoryBytes: 1024 * 1024,
+    maxRepositoryBytes: () => 1024 * 1024,
     room: new DiskRoom(folder),
     repair: () => assert.fail('nothing is repaired here'),
     mergePacks: () => assert.fail('no packs are merged here'),
@@ -100,7 +100,7 @@ test('a push to a full repository waits for running maintenance, and the reposit
 });
 
 test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so that reading them does not block the server', async () => {
-  const { repositories, services } = open('tags', { maxRepositoryBytes: 1024 ** 3 });
+  const { repositories, services } = open('tags', { maxRepositoryBytes: () => 1024 ** 3 });
   const packed = join(await repositories.ensure(wikibot), 'packed-refs');
   const lines = Array.from({ length: 10_000 }, (_, index) => `${'1'.repeat(40)} refs/tags/t${index}\n`);
   writeFileSync(packed, lines.slice(1).join(''));
@@ -134,7 +134,7 @@ test('threat 37: packs of pushes that deploy nothing are merged when no push is 
   const merged = Promise.withResolvers<void>();
   let asked = 0;
   const { repositories, services } = open('packs', {
-    maxRepositoryBytes: 1024 ** 3,
+    maxRepositoryBytes: () => 1024 ** 3,
     mergePacks: async () => {
       asked += 1;
       merged.resolve();
@@ -282,7 +282,7 @@ test('threat 35: a small pack of large folders in one another, which would need 
 });
 
 test('threat 37: pushes at the same time may together exceed the limit of a repository by one pack, and one that brings more is refused', async () => {
-  const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: 100_000 });
+  const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: () => 100_000 });
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);
   const list = encodeCommandList({ commands, capabilities, shallow: [], pushOptions: [] });

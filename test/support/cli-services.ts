@@ -211,6 +211,8 @@ export class Desk implements Disposable {
       addresses,
       followers: this.followers,
       cleanUp: new CleanUpHold(),
+      limits: { memory: 512 * 2 ** 20, builds: 200, replicas: 4, repository: 4096 * 2 ** 20 },
+      repositoryBytes: async () => 3 * 2 ** 20,
       room: { assertRoom: async () => {} },
     };
   }

@@ -1,4 +1,5 @@
 import { DeployError } from '../../core/errors.ts';
+import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import { countOf, namedCommands, replicasKept, replicasOf, scalable } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
@@ -16,9 +17,15 @@ export function plannedReplicas(context: Limited, release: Release): Replicas {
   return { ...replicas, ...Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0])) };
 }
 
-function askedReplicas({ store, maxReplicas }: Limited, release: Release): Replicas {
+/** The most processes of one type of this tool: its own limit, or else the setting of the server. */
+export function mostReplicas({ store, maxReplicas }: Limited, tool: ToolName): number {
+  return store.ownLimits(tool).replicas ?? maxReplicas;
+}
+
+function askedReplicas(context: Limited, release: Release): Replicas {
+  const { store } = context;
   const asked = { ...replicasKept(liveOf(store, release), release), ...store.replicas(release.tool) };
-  return replicasOf(release, asked, maxReplicas);
+  return replicasOf(release, asked, mostReplicas(context, release.tool));
 }
 
 /**
@@ -39,7 +46,8 @@ export function beyondLimit(context: Limited, release: Release): string[] {
  * processes than `maxReplicas`.
  */
 export function warnOfTooMany(context: Limited, release: Release, progress: Progress): void {
-  const { store, maxReplicas, processTypes } = context;
+  const { store, processTypes } = context;
+  const maxReplicas = mostReplicas(context, release.tool);
   const left = beyondLimit(context, release);
   if (left.length > 0)
     progress.warn(
@@ -87,8 +95,9 @@ export function sayNamedCommands(context: Limited, release: Release, progress: P
  * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`
  */
 export function assertScalable(context: Limited, release: Release, changes: Replicas): void {
-  const { maxReplicas, processTypes } = context;
+  const { processTypes } = context;
   const { tool } = release;
+  const maxReplicas = mostReplicas(context, tool);
   const types = scalable(release).map(({ type }) => type);
   for (const [type, count] of Object.entries(changes)) {
     if (!types.includes(type)) throw noType(release, type, types);

@@ -2,7 +2,7 @@ import type { Progress } from '../../core/progress.ts';
 import { replicasLine, replicasOf } from '../../core/replicas.ts';
 import type { Deployment, Release, Replicas } from '../../core/types.ts';
 import type { DeployContext } from '../deploy-context.ts';
-import { beyondLimit, plannedReplicas, replicaChanges } from './planned-replicas.ts';
+import { beyondLimit, mostReplicas, plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
 /**
  * A change of how many processes the live release runs. The plan is made when the deployment's turn comes, for the
@@ -32,13 +32,13 @@ export async function scale(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<number> {
-  const { store, runtime, maxReplicas } = context;
+  const { store, runtime } = context;
   const { tool, id, by } = deployment;
   const { version } = release;
   const { number: toolNumber, isStopped } = store.tool(tool);
   const ended = Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0]));
   const asked = { ...store.replicas(tool), ...ended, ...changes };
-  const replicas = replicasOf(release, asked, maxReplicas);
+  const replicas = replicasOf(release, asked, mostReplicas(context, tool));
   store.updateDeployment(id, { state: 'rolling-out', version });
   progress.step(
     renewed === undefined

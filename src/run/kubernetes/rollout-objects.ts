@@ -3,6 +3,7 @@ import { DeployError } from '../../core/errors.ts';
 import { type Applied, applyObject, applyUnlessChanged } from '../../kubernetes/apply.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { retrying, retryRemoval } from '../../kubernetes/retry.ts';
+import { mostMemory } from '../service-limits.ts';
 import { hasOwnLimits, namespaceLimits, toolNamespace } from './manifests/namespace-manifests.ts';
 import { networkPolicy } from './manifests/network-policy.ts';
 import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './manifests/object-names.ts';
@@ -53,7 +54,9 @@ export async function ensureNamespace(
   if (found !== null && there === undefined)
     await applyObject(cluster, toolNamespace(tool, namespace), { signal });
   const isOwn = found !== null && (there === undefined || hasOwnLimits(there));
-  for (const limits of isOwn ? namespaceLimits(tool, namespace, config) : []) {
+  for (const limits of isOwn
+    ? namespaceLimits(tool, namespace, { ...config, run_memory: mostMemory(release, config.run_memory) })
+    : []) {
     await applyUnlessChanged(cluster, limits, { signal });
   }
   const apiServers = await apiServerAddresses(cluster, signal);

@@ -4,6 +4,7 @@ import type { PhaseStep } from '../../core/replicas.ts';
 import { limitedOutput } from '../output-limit.ts';
 import { releaseTimedOut, runReleaseCommand } from '../release-command.ts';
 import type { ReleasePhase } from '../runtime.ts';
+import { mostMemory } from '../service-limits.ts';
 import { type RunParts, type Start, startRun } from './processes/running-process.ts';
 
 /**
@@ -16,7 +17,8 @@ export async function runReleasePhase(
   { step, progress, signal }: ReleasePhase,
   parts: RunParts,
 ): Promise<void> {
-  const { release_time, run_memory: memoryBytes } = parts.config;
+  const { release_time, run_memory } = parts.config;
+  const memoryBytes = mostMemory(start.release, run_memory);
   const limit = AbortSignal.timeout(release_time);
   const whole = AbortSignal.any([signal, limit]);
   whole.throwIfAborted();

@@ -1,4 +1,5 @@
 import type { ToolName } from '../../core/names.ts';
+import type { ToolLimits } from '../../core/tool-limits.ts';
 import type { Replicas } from '../../core/types.ts';
 import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';
@@ -143,6 +144,16 @@ export class ToolsTable {
   setPaused(name: ToolName, types: readonly string[]): void {
     this.tool(name);
     this.#database.run('UPDATE tools SET paused = ? WHERE name = ?', JSON.stringify(types), name);
+  }
+
+  ownLimits(name: ToolName): Partial<ToolLimits> {
+    const row = this.#database.get<{ limits: string }>('SELECT limits FROM tools WHERE name = ?', name);
+    return row === null ? {} : JSON.parse(row.limits);
+  }
+
+  setOwnLimits(name: ToolName, limits: Partial<ToolLimits>): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET limits = ? WHERE name = ?', JSON.stringify(limits), name);
   }
 
   #seal(name: ToolName, vars: Readonly<Record<string, string>>): Buffer {

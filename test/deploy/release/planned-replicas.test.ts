@@ -20,7 +20,11 @@ const artifact: Artifact = {
 
 test('threat 60: if more named commands are scaled than process_types allows, the rest do not run, and a warning says so', () => {
   const stored: Replicas = Object.fromEntries(types(30, 'command', 0).map(({ type }) => [type, 2]));
-  const store = { replicas: () => stored, tool: () => ({ liveVersion: null }) } as unknown as Store;
+  const store = {
+    replicas: () => stored,
+    ownLimits: () => ({}),
+    tool: () => ({ liveVersion: null }),
+  } as unknown as Store;
   const context = { store, maxReplicas: 4, processTypes: 5 };
   const release = releaseOf('wikibot' as ToolName, 1, artifact);
   const running = Object.entries(plannedReplicas(context, release)).filter(([, count]) => count > 0);

@@ -11,6 +11,7 @@ import type { ToolLog } from '../../logs/tool-log.ts';
 import { limitedOutput } from '../../output-limit.ts';
 import { phaseFailed, phaseTimedOut, releaseTimedOut, runReleaseCommand } from '../../release-command.ts';
 import type { ReleasePhase } from '../../runtime.ts';
+import { mostMemory } from '../../service-limits.ts';
 import { CONTAINER, objectName, type Rollout } from '../manifests/object-names.ts';
 import { configSecret, releaseJob } from '../manifests/rollout-manifests.ts';
 import { exitOf, lastEnd } from '../pods/container-exit.ts';
@@ -44,7 +45,7 @@ export async function runReleaseJob(
   const { rollout, process } = command;
   const { step, progress, toolNumber, signal } = phase;
   signal.throwIfAborted();
-  await runReleaseCommand({ step, progress, memoryBytes: config.run_memory }, async (show) => {
+  await runReleaseCommand({ step, progress, memoryBytes: mostMemory(rollout.release, config.run_memory) }, async (show) => {
     const ended = new AbortController();
     try {
       await ensureNamespace(parts, rollout, signal);

@@ -9,6 +9,7 @@ import { runTree } from '../../../stack/stacks.ts';
 import { inTerminal, OPENED, onPipes, processOf, SCRIPT, untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
 import { readReplicaFile } from '../processes/replica-file.ts';
+import { mostMemory } from '../../service-limits.ts';
 import { makeRunFolders } from '../processes/run-folders.ts';
 import {
   artifactMounts,
@@ -76,7 +77,7 @@ async function commandOf(oneOff: OneOff, name: string, { parts, place, pipes, tr
     toolNumber,
     limits: {
       processes: config.run_processes,
-      memoryBytes: config.run_memory,
+      memoryBytes: mostMemory(release, config.run_memory),
       fileBytes: LARGEST_FILE_BYTES,
     },
     publish: null,

@@ -1,0 +1,186 @@
+import { DeployError } from '../../../core/errors.ts';
+import { mebibytes } from '../../../core/text/mebibytes.ts';
+import { parseQuantity } from '../../../core/text/quantity.ts';
+import { limitsOf, type ToolLimits } from '../../../core/tool-limits.ts';
+import { memoryLimit } from '../../../run/service-limits.ts';
+import type { ToolCommand, ToolContext } from '../../command.ts';
+import { columns, json } from '../../command-line/printing.ts';
+import { UsageError } from '../../command-line/usage-error.ts';
+
+interface Limit {
+  readonly what: string;
+  readonly setting: string;
+  readonly isBytes: boolean;
+  readonly min: number;
+  readonly max: number;
+}
+
+const MIB = 2 ** 20;
+
+/** The limits of `ToolLimits`, with the same ranges as their settings. */
+const LIMITS: Readonly<Record<keyof ToolLimits, Limit>> = {
+  memory: {
+    what: 'memory of a process',
+    setting: 'run_memory',
+    isBytes: true,
+    min: 16 * MIB,
+    max: 1_048_576 * MIB,
+  },
+  builds: { what: 'builds in 24 hours', setting: 'builds_a_day', isBytes: false, min: 1, max: 100_000 },
+  replicas: { what: 'processes of a type', setting: 'max_replicas', isBytes: false, min: 1, max: 1000 },
+  repository: {
+    what: 'size of the repository',
+    setting: 'repository_size',
+    isBytes: true,
+    min: MIB,
+    max: 1_048_576 * MIB,
+  },
+};
+const NAMES = Object.keys(LIMITS) as (keyof ToolLimits)[];
+
+export const limitCommand: ToolCommand = {
+  name: 'limit',
+  usage: 'TOOL [NAME=VALUE]…',
+  summary: 'show the limits of a tool, or set limits for this tool alone',
+  details: [
+    ...NAMES.map(
+      (name) => `${name}: ${LIMITS[name].what}; otherwise the setting ${LIMITS[name].setting} applies.`,
+    ),
+    'Sizes have a unit: memory=2Gi, repository=500Mi. NAME=default resets a limit to the setting of this server.',
+    'A new limit of memory counts for processes that start with the next deployment or restart.',
+  ],
+  isForOperator: true,
+  action: 'manage',
+  options: {},
+  words: { min: 0, max: NAMES.length },
+  async run(context) {
+    const { services, tool, args, out } = context;
+    if (args.length > 0) services.store.setOwnLimits(tool, changed(services.store.ownLimits(tool), args));
+    const own = services.store.ownLimits(tool);
+    const limits = limitsOf(services.limits, own);
+    const rows = NAMES.map((name) => [
+      name,
+      shown(name, limits[name]),
+      own[name] === undefined
+        ? `${LIMITS[name].setting}`
+        : `this tool; ${LIMITS[name].setting} is ${shown(name, services.limits[name])}`,
+    ]);
+    await out(columns([['LIMIT', 'VALUE', 'FROM'], ...rows]));
+    return 0;
+  },
+};
+
+export const quotaCommand: ToolCommand = {
+  name: 'quota',
+  usage: 'TOOL [--json]',
+  summary: 'show what a tool uses of its limits',
+  details: [
+    'During a rollout, the old and the new release run beside each other, so a tool needs twice its processes and memory.',
+    '--json: name, used, duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',
+  ],
+  action: 'read',
+  options: { json: { type: 'boolean' } },
+  words: { min: 0, max: 0 },
+  async run(context) {
+    const { flags, out } = context;
+    const rows = await usage(context);
+    if (flags['json'] === true) {
+      await out(json(rows));
+      return 0;
+    }
+    const text = (value: number | null, unit: Row['unit']) =>
+      value === null ? '-' : unit === 'bytes' ? mebibytes(value) : String(value);
+    const lines = rows.map(({ name, used, duringRollout, limit, unit }) => [
+      name,
+      text(used, unit),
+      text(duringRollout, unit),
+      text(limit, unit),
+    ]);
+    await out(columns([['QUOTA', 'USED', 'DURING A ROLLOUT', 'LIMIT'], ...lines]));
+    return 0;
+  },
+};
+
+interface Row {
+  readonly name: string;
+  readonly used: number;
+  readonly duringRollout: number | null;
+  readonly limit: number | null;
+  readonly unit: 'bytes' | 'count';
+}
+
+const DAY_MS = 24 * 3600_000;
+
+async function usage({ services, tool }: ToolContext): Promise<Row[]> {
+  const { store, runtime } = services;
+  const limits = limitsOf(services.limits, store.ownLimits(tool));
+  const statuses = await runtime.status(tool);
+  const running = statuses.filter(({ state, schedule }) => schedule === undefined && state !== 'off');
+  const byType = Map.groupBy(running, ({ name }) => name.replace(/\.\d+$/, ''));
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  const memoryOf = (type: string) =>
+    live === null ? limits.memory : memoryLimit(live, type, services.limits.memory);
+  const memory = [...byType].reduce((sum, [type, { length }]) => sum + length * memoryOf(type), 0);
+  const now = Date.now();
+  const builds = store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now).length;
+  return [
+    { name: 'builds in 24 hours', used: builds, duringRollout: null, limit: limits.builds, unit: 'count' },
+    {
+      name: 'repository',
+      used: await services.repositoryBytes(tool),
+      duringRollout: null,
+      limit: limits.repository,
+      unit: 'bytes',
+    },
+    ...[...byType].map(
+      ([type, processes]): Row => ({
+        name: `${type} processes`,
+        used: processes.length,
+        duringRollout: 2 * processes.length,
+        limit: limits.replicas,
+        unit: 'count',
+      }),
+    ),
+    {
+      name: 'memory that processes may use',
+      used: memory,
+      duringRollout: 2 * memory,
+      limit: null,
+      unit: 'bytes',
+    },
+  ];
+}
+
+/** The limits after the changes of a command line. @throws UsageError, DeployError `BAD_LIMIT` */
+function changed(own: Partial<ToolLimits>, words: readonly string[]): Partial<ToolLimits> {
+  const limits: Partial<Record<keyof ToolLimits, number>> = { ...own };
+  for (const word of words) {
+    const [given = '', value] = word.split('=', 2);
+    const name = NAMES.find((one) => one === given);
+    if (name === undefined || value === undefined || value === '')
+      throw new UsageError(`A limit is NAME=VALUE, and NAME is one of ${NAMES.join(', ')}.`);
+    if (value === 'default') delete limits[name];
+    else limits[name] = parsed(name, value);
+  }
+  return limits;
+}
+
+function parsed(name: keyof ToolLimits, text: string): number {
+  const { isBytes, min, max } = LIMITS[name];
+  // A number without a unit would be bytes for some people and MiB for others.
+  const value = isBytes && /^[\d.]+$/.test(text) ? null : parseQuantity(text);
+  if (value !== null && value >= min && value <= max && (isBytes || /^\d+$/.test(text)))
+    return Math.floor(value);
+  throw new DeployError(
+    'BAD_LIMIT',
+    isBytes
+      ? `the limit ${name} is a size with a unit, from ${min / MIB}Mi to ${max / MIB}Mi`
+      : `the limit ${name} is a whole number from ${min} to ${max}`,
+    `For example: \`limit TOOL ${name}=${isBytes ? '2Gi' : '20'}\`. Nothing has changed.`,
+  );
+}
+
+function shown(name: keyof ToolLimits, value: number): string {
+  return LIMITS[name].isBytes ? mebibytes(value) : String(value);
+}
