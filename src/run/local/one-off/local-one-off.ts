@@ -8,8 +8,8 @@ import type { Exit, SandboxProcess } from '../../../sandbox/sandbox.ts';
 import { runTree } from '../../../stack/stacks.ts';
 import { inTerminal, OPENED, onPipes, processOf, SCRIPT, untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
-import { readReplicaFile } from '../processes/replica-file.ts';
 import { mostMemory } from '../../service-limits.ts';
+import { readReplicaFile } from '../processes/replica-file.ts';
 import { makeRunFolders } from '../processes/run-folders.ts';
 import {
   artifactMounts,
