@@ -71,7 +71,7 @@ async function inspect(
   };
   const found = await builder.inspect(request, progress, signal);
   const used = buildsInADay(context, tool, now).length;
-  progress.line(`builds in the last 24 hours: ${used} of ${buildsADay}`);
+  progress.line(`builds in the last 24 hours: ${used} of ${store.ownLimits(tool).builds ?? buildsADay}`);
   return found;
 }
 

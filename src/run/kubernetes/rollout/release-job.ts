@@ -45,20 +45,23 @@ export async function runReleaseJob(
   const { rollout, process } = command;
   const { step, progress, toolNumber, signal } = phase;
   signal.throwIfAborted();
-  await runReleaseCommand({ step, progress, memoryBytes: mostMemory(rollout.release, config.run_memory) }, async (show) => {
-    const ended = new AbortController();
-    try {
-      await ensureNamespace(parts, rollout, signal);
-      await applyObject(cluster, configSecret(rollout), { signal });
-      const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
-      const job = releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds);
-      await applyObject(cluster, job, { signal });
-      return await new ReleaseRun(parts, command, { ...phase, show }, ended.signal).untilEnded();
-    } finally {
-      ended.abort();
-      await remove(parts, rollout, process.type);
-    }
-  });
+  await runReleaseCommand(
+    { step, progress, memoryBytes: mostMemory(rollout.release, config.run_memory) },
+    async (show) => {
+      const ended = new AbortController();
+      try {
+        await ensureNamespace(parts, rollout, signal);
+        await applyObject(cluster, configSecret(rollout), { signal });
+        const deadlineSeconds = Math.ceil((config.pod_start_time + config.release_time) / 1000);
+        const job = releaseJob({ rollout, toolNumber, config }, process, deadlineSeconds);
+        await applyObject(cluster, job, { signal });
+        return await new ReleaseRun(parts, command, { ...phase, show }, ended.signal).untilEnded();
+      } finally {
+        ended.abort();
+        await remove(parts, rollout, process.type);
+      }
+    },
+  );
 }
 
 async function remove(parts: ObjectParts, rollout: Rollout, type: string): Promise<void> {
