@@ -8,6 +8,7 @@ import { openDataFolder } from './core/disk/data-folder.ts';
 import { DiskRoom } from './core/disk/disk-space.ts';
 import { SetAside } from './core/disk/set-aside.ts';
 import type { Log } from './core/log/log.ts';
+import type { ToolName } from './core/names.ts';
 import type { ServerAddresses } from './core/network/addresses.ts';
 import type { DeployContext } from './deploy/deploy-context.ts';
 import { DeploymentLogs } from './deploy/deployment-log.ts';
@@ -20,11 +21,12 @@ import { isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
 import type { Crash } from './run/runtime.ts';
+import type { ScheduleRecords } from './run/scheduled-runs.ts';
 import { endLeftovers, INSTANCE_VARIABLE, instanceId } from './sandbox/process/marked-processes.ts';
 import { auditFile } from './store/audit-file.ts';
 import { DataLock } from './store/data-lock.ts';
 import { SqliteStore } from './store/sqlite-store.ts';
-import { storedSchedules } from './stored-schedules.ts';
+import type { Store } from './store/store.ts';
 
 export interface StateOptions {
   readonly config: Config;
@@ -123,4 +125,25 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
   } catch (err) {
     log.error({ err, tool, version }, 'cannot count a crash of a process');
   }
+}
+
+/** Keeps in the store which schedules are paused, and the scheduled runs that have ended. */
+function storedSchedules(
+  store: () => Pick<Store, 'pausedSchedules' | 'addScheduledRun'> | null,
+  log: Pick<Log, 'error'>,
+): ScheduleRecords {
+  return {
+    isPaused: (tool, type) =>
+      store()
+        ?.pausedSchedules(tool as ToolName)
+        .includes(type) === true,
+    ended(tool, type, { endedAt, ...run }) {
+      if (endedAt === null) return;
+      try {
+        store()?.addScheduledRun(tool as ToolName, { ...run, type, endedAt });
+      } catch (err) {
+        log.error({ err, tool, type }, 'a scheduled run is missing in the history');
+      }
+    },
+  };
 }
