@@ -38,8 +38,8 @@ export interface Terminal {
 const closedPipeStatus = 141;
 
 /**
- * The local binary. It runs `start`, the administration of the embedded directory, the commands that recover data, and
- * every command of the table. The commands of the table are run by the server of the same data folder.
+ * The local binary. It runs `start` and the commands of `families` itself. All other commands are run by the server of the
+ * same data folder.
  *
  * @returns the exit status. After `start`, the process continues to run.
  */

@@ -3,7 +3,7 @@ import { Cron } from 'croner';
 import { DeployError } from './errors.ts';
 
 /**
- * Words that stand for a schedule. The exact moment is computed from the name of the process, as Toolforge's jobs do.
+ * Words that stand for a schedule. The exact moment is computed from the names of the tool and the process, as Toolforge's jobs do.
  */
 export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yearly'] as const;
 /** A run that could not start for this many milliseconds is skipped. The time is Toolforge's. */

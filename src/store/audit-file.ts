@@ -26,7 +26,10 @@ export const REFUSALS: AuditLimits = {
   fileBytes: MAX_REFUSED_BYTES,
   kept: MAX_REFUSED_FILES,
 };
-/** What people did who have filled their share of `audit.log`, so that nobody can push out what others did. */
+/**
+ * The events of people who have filled their share of `audit.log`. They have a file of their own, so that nobody can push
+ * out what others did.
+ */
 export const EXCESS: AuditLimits = { name: 'excess', fileBytes: MAX_REFUSED_BYTES, kept: MAX_REFUSED_FILES };
 
 /**

@@ -49,7 +49,7 @@ const make: StackCommand = {
   summary: 'make a Debian system for builds and tools',
   details: [
     'Builds and tools then see the files of this system, but no program of this machine.',
-    'New builds use the new stack. Releases keep the stack on which they were built; stack move builds them again.',
+    'New builds use the new stack. Releases keep the stack on which they were built. stack move builds the live commit of each tool again.',
     'Needs the package mmdebstrap, and 5 GB of free disk. An interrupted command continues when it is typed again.',
     ...FLAGS,
   ],

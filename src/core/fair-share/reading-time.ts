@@ -89,7 +89,7 @@ export class ReadingTime {
     if (begun <= 1) return;
     const countedMs = [...this.#round.values()].reduce((sum, { spentMs }) => sum + spentMs, 0);
     const restMs = this.#usedMs() - countedMs;
-    // No request is charged more than `USUAL_MS`, because the server may have done other work in the same round.
+    // Here, no request is charged more than `USUAL_MS`, because the server may have done other work in the same round.
     const partMs = Math.min(Math.max(0, restMs) / begun, USUAL_MS);
     for (const [key, round] of rounds) this.#charge(key, round, partMs * round.begun);
   }

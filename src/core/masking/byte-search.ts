@@ -22,11 +22,11 @@ const BYTE_VALUES = 256;
 export class ByteSearch {
   /** For each node of the tree: the byte that leads to the node. */
   readonly #byte: Uint8Array;
-  /** For each node of the tree: 1 if the node is a child of the previous node. */
+  /** For each node of the tree: 1 if it is a child of `node - 1`. */
   readonly #isNext: Uint8Array;
-  /** For each node of the tree: 1 if the node has children other than the next node. */
+  /** For each node of the tree: 1 if it has a child other than `node + 1`. */
   readonly #hasOthers: Uint8Array;
-  /** For `256 * node + byte`: the child of the node for this byte, unless the child is the next node. */
+  /** For `256 * node + byte`: the child of the node for this byte, unless the child is `node + 1`. */
   readonly #others = new Map<number, number>();
   /** For each byte: the node for patterns that begin with this byte, or 0 if no pattern does. */
   readonly #first = new Uint32Array(BYTE_VALUES);

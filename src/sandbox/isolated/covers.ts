@@ -9,7 +9,7 @@ export interface Shown {
 
 /** Hides single files and folders from sandboxes if they lie in a folder that sandboxes may see. */
 export class Covers {
-  /** The paths of the hidden files and folders, and of the symbolic links that lead to them. */
+  /** The paths of the hidden files and folders, and of hidden links, as `placesOf` returns them. */
   readonly #places: readonly string[];
 
   /**
@@ -59,8 +59,8 @@ export class Covers {
 }
 
 /**
- * Returns the path of the file that `path` leads to, and the paths of all symbolic links on the way. No folder in these
- * paths is a link.
+ * Returns `path`, and if it is a link, also each link that it leads to and the file at the end. Links among the folders of
+ * these paths are resolved, not returned.
  */
 function placesOf(path: string): string[] {
   const place = placeOf(path);

@@ -40,7 +40,7 @@ export interface ComponentEntry {
   readonly path: readonly (string | number)[];
   /** The keys below `run` of toolforge.yaml, or the keys of a job by their names in toolforge.yaml. */
   readonly run: Readonly<Record<string, unknown>>;
-  /** True if the command starts in the tool's home folder on Toolforge, because its image is that of a language. */
+  /** True if Toolforge starts the command in the tool's home folder: the job names a ready-made image, such as `python3.11`. */
   readonly startsInHome?: boolean;
   /** How the file spells a key of `run`. */
   readonly spelled: (key: string) => string;

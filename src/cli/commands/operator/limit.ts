@@ -44,7 +44,7 @@ export const limitCommand: ToolCommand = {
   summary: 'show the limits of a tool, or set limits for this tool alone',
   details: [
     ...NAMES.map(
-      (name) => `${name}: ${LIMITS[name].what}; otherwise the setting ${LIMITS[name].setting} applies.`,
+      (name) => `${name}: ${LIMITS[name].what}. By default, the setting ${LIMITS[name].setting} applies.`,
     ),
     'Sizes have a unit: memory=2Gi, repository=500Mi. NAME=default resets a limit to the setting of this server.',
     'A new limit of memory counts for processes that start with the next deployment or restart.',
