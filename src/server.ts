@@ -108,8 +108,8 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     concurrentDeployments: concurrentDeployments(config),
     treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
     licencePolicy: config.licence_policy,
-    assertStillMay: (principal, tool, signal) =>
-      authorizeAgain(directory, tokens, { principal, tool, signal }),
+    assertStillMay: (principal, tool, signal, action = 'deploy') =>
+      authorizeAgain(directory, tokens, { principal, tool, signal, action }),
     typed: (hint, principal) => asTyped(hint, commands, typedAt(principal, addresses)),
     afterEach: (deployment) =>
       applyRetention(

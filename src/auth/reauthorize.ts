@@ -19,14 +19,20 @@ const LIMIT_MS = 10_000;
 export async function authorizeAgain(
   directory: Directory,
   tokens: DeployTokens,
-  wish: { readonly principal: Principal; readonly tool: ToolName; readonly signal?: AbortSignal },
+  wish: {
+    readonly principal: Principal;
+    readonly tool: ToolName;
+    readonly signal?: AbortSignal;
+    /** What the person must have the right to do. By default `deploy`. */
+    readonly action?: 'deploy' | 'read';
+  },
 ): Promise<void> {
-  const { principal, tool } = wish;
+  const { principal, tool, action = 'deploy' } = wish;
   if (principal.isOperator) return;
   const limit = AbortSignal.timeout(LIMIT_MS);
   const signal = wish.signal === undefined ? limit : AbortSignal.any([wish.signal, limit]);
   await assertHolds(directory, tokens, principal, signal);
-  await authorize(directory, principal, tool, 'deploy', signal);
+  await authorize(directory, principal, tool, action, signal);
 }
 
 /**

@@ -77,7 +77,11 @@ export async function deploy(
   await tagArtifact(context, release);
   if (plan.promotedFrom !== null) {
     const { tool: source, version } = plan.promotedFrom;
-    store.notePromotion(source, version, `${tool} v${release.version}`);
+    try {
+      store.notePromotion(source, version, `${tool} v${release.version}`);
+    } catch (err) {
+      context.log.warn({ err, tool, source }, 'cannot note a promotion at the release that was promoted');
+    }
   }
 
   if (store.tool(tool).isInMaintenance)

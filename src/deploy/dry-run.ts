@@ -36,11 +36,12 @@ export async function dryRun(
   const facts = await inspectCommit(repositories, tool, push.commit, context.treeLimits);
   if (licencePolicy === 'refuse') assertLicence(facts);
   introducePush(push, facts, licencePolicy === 'warn', progress);
-  const planned = await planDeployment(context, {
+  const wanted = {
     deployment: newDeployment({ ...push, kind: 'push', message: message ?? facts.subject }),
     request: { kind: 'push', push },
     ...{ principal, progress, log: { progress }, isResumed: false },
-  });
+  } as const;
+  const planned = await planDeployment(context, wanted, signal);
   if (planned.kind === 'live-already') {
     progress.line(`v${planned.version} is live already with this commit, so the push would change nothing`);
     return;

@@ -39,6 +39,7 @@ type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 
 export async function planDeployment(
   context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes'>,
   entry: ToPlan,
+  signal: AbortSignal,
 ): Promise<Planned> {
   const { store, builder } = context;
   const { tool, commit } = entry.deployment;
@@ -125,7 +126,12 @@ export async function planDeployment(
     }
     case 'promote': {
       const { source, version } = request;
-      const promotedFrom = await takePromoted(context, { tool, id: entry.deployment.id, live }, request);
+      const promotedFrom = await takePromoted(
+        context,
+        { tool, id: entry.deployment.id, live },
+        request,
+        signal,
+      );
       assertConfigured(tool, promotedFrom.artifact.required ?? [], base.configVars);
       const description = `Promote v${version} of ${source}`;
       entry.log.progress.step(`${description} (${short(promotedFrom.commit)}) by ${entry.principal.uid}`);

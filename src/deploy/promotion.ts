@@ -1,9 +1,10 @@
 import { DeployError } from '../core/errors.ts';
 import { short, type ToolName } from '../core/names.ts';
 import type { Artifact, Release } from '../core/types.ts';
+import { LIMITED_GIT, UPLOAD_PACK } from '../git/git-environment.ts';
 import { isAncestor } from '../git/refs/deploy-branch.ts';
 import type { Repositories } from '../git/repositories.ts';
-import { buildState } from './build-step.ts';
+import { assertBuildsLeft, buildState } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { isLost } from './reconciliation/follow-live.ts';
 
@@ -16,17 +17,21 @@ export interface Promotion {
   readonly isForced: boolean;
 }
 
+/** The most time that the copy of a commit and its history may take. */
+const COPY_MS = 10 * 60_000;
+
 /**
  * Returns the release to promote, after its commit and history were copied into the repository of `tool`. The temporary
  * ref of the deployment `id` holds the commit there.
  *
- * @throws DeployError `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`; `OTHER_HISTORY` if the live commit of `tool` would be replaced
- * by a commit that does not contain it.
+ * @throws DeployError `ARTIFACT_GONE`; `COPY_TIME` if the copy takes too long; `OTHER_HISTORY` if the live commit of `tool`
+ * would be replaced by a commit that does not contain it; the signal's reason.
  */
 export async function takePromoted(
   { store, repositories }: Pick<DeployContext, 'store' | 'repositories'>,
   { tool, id, live }: { readonly tool: ToolName; readonly id: string; readonly live: Release | null },
   { source, version, isForced }: Promotion,
+  signal: AbortSignal,
 ): Promise<Release> {
   const from = store.release(source, version);
   if (from === null || !store.build(from.artifact.id)?.artifact) {
@@ -36,7 +41,7 @@ export async function takePromoted(
       `Promote what is live on ${source} now: \`promote ${source} ${tool}\``,
     );
   }
-  await copyCommit(repositories, from, { tool, id });
+  await copyCommit(repositories, from, { tool, id, signal });
   if (live === null || isForced || (await isAncestor(repositories, tool, live.commit, from.commit)))
     return from;
   // If the repository has lost the live commit, nothing can build upon it.
@@ -51,7 +56,7 @@ export async function takePromoted(
 async function copyCommit(
   repositories: Repositories,
   { tool: source, commit }: Release,
-  { tool, id }: { readonly tool: ToolName; readonly id: string },
+  { tool, id, signal }: { readonly tool: ToolName; readonly id: string; readonly signal: AbortSignal },
 ): Promise<void> {
   await repositories.ensure(tool);
   // A shallow history stays shallow. Version 2 of the protocol lets git fetch a commit that no visible ref names.
@@ -61,14 +66,28 @@ async function copyCommit(
     '--no-write-fetch-head',
     '--update-shallow',
     '--no-auto-maintenance',
+    `--upload-pack=${UPLOAD_PACK}`,
   ];
   const refspec = `${commit}:refs/deployments/${id}`;
-  await repositories.git(tool, ['fetch', ...options, repositories.folder(source), refspec], {
+  const inTime = AbortSignal.timeout(COPY_MS);
+  const fetching = repositories.git(tool, ['fetch', ...options, repositories.folder(source), refspec], {
     settings: [
       ['protocol.version', '2'],
       ['protocol.file.allow', 'always'],
       ['fetch.unpackLimit', '1'],
     ],
+    // The people of both tools choose what git reads here, as in a push.
+    more: { PATH: `${LIMITED_GIT}:${repositories.environment()['PATH']}` },
+    signal: AbortSignal.any([signal, inTime]),
+  });
+  await fetching.catch((error: unknown) => {
+    signal.throwIfAborted();
+    if (!inTime.aborted) throw error;
+    throw new DeployError(
+      'COPY_TIME',
+      `the copy of the commit ${short(commit)} and its history took longer than ${COPY_MS / 60_000} minutes`,
+      `Push the commit to ${tool} instead.`,
+    );
   });
 }
 
@@ -77,12 +96,15 @@ async function copyCommit(
  * retention of one tool never deletes what another tool runs.
  */
 export async function adoptArtifact(
-  { store, builder, runtime }: DeployContext,
+  context: DeployContext,
   { deployment, commit }: DeployPlan,
   from: Release,
   signal: AbortSignal,
 ): Promise<Artifact> {
+  const { store, builder, runtime } = context;
   const { tool, id } = deployment;
+  // A promotion counts as a build, because the tool gets an artifact.
+  assertBuildsLeft(context, tool, Date.now());
   await runtime.assertReady(tool, signal);
   store.updateDeployment(id, { state: 'building' });
   const startedAt = Date.now();

@@ -1,4 +1,5 @@
 import { devNull } from 'node:os';
+import { join } from 'node:path';
 
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
@@ -20,6 +21,19 @@ const baseSettings: GitSettings = [
   ['pack.deltaCacheSize', '16m'],
   ['advice.detachedHead', 'false'],
 ];
+
+/** A folder with the programs of git that serve a client. They start git with limits on memory and processor time. */
+export const LIMITED_GIT = join(import.meta.dirname, 'limited');
+
+/**
+ * The command that sends objects to a `git fetch` from a folder of this server. git gives this command none of the
+ * settings of its environment, so they are arguments.
+ */
+export const UPLOAD_PACK = [
+  'git',
+  ...baseSettings.map(([key, value]) => `-c '${key}=${value}'`),
+  'upload-pack',
+].join(' ');
 
 /**
  * Hides the server's own refs from every fetch and push. These refs hold the commits of pushes that wait for their

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
@@ -11,7 +11,7 @@ import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { FetchPlaces } from './fetch-places.ts';
-import { type GitSettings, hiddenRefs } from './git-environment.ts';
+import { type GitSettings, hiddenRefs, LIMITED_GIT } from './git-environment.ts';
 import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
 import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/push-session.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
@@ -25,9 +25,6 @@ import type { Repositories, RepositorySize } from './repositories.ts';
  */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
-
-/** A folder with the programs of git that serve a client. They start git with limits on memory and processor time. */
-const LIMITED_GIT = join(import.meta.dirname, 'limited');
 
 /** How many packs of one person git unpacks at the same time. A small pack can make git use 320 MiB of memory. */
 const MAX_UNPACKING_OF_PERSON = 4;
@@ -98,7 +95,10 @@ export class GitPackServices implements PackServices {
   readonly #sizes = new Map<ToolName, RepositorySize>();
 
   /** What has arrived for each tool since a time at which no push to the tool was running. */
-  readonly #arriving = new Map<ToolName, { readonly before: number; bytes: number }>();
+  readonly #arriving = new Map<
+    ToolName,
+    { readonly before: number; bytes: number; readonly limit: number }
+  >();
   /** Why the disk takes no more, when it was last looked at. Null if it takes more. */
   #fullDisk: string | null = null;
   #bytesSinceLook = 0;
@@ -142,7 +142,8 @@ export class GitPackServices implements PackServices {
     ]);
     if (size.packs >= MANY_PACKS) this.#mergePacks(tool);
     this.#fullDisk = fullDisk;
-    if (!this.#arriving.has(tool)) this.#arriving.set(tool, { before: size.bytes, bytes: 0 });
+    const limit = this.#options.maxRepositoryBytes(tool);
+    if (!this.#arriving.has(tool)) this.#arriving.set(tool, { before: size.bytes, bytes: 0, limit });
     const id = newId(new Date(), randomBytes(10));
     return new TruthfulPush({
       id,
@@ -178,7 +179,7 @@ export class GitPackServices implements PackServices {
 
   async #tryOut(push: ParkedPush, trial: Trial): Promise<void> {
     const { repositories, tryOut } = this.#options;
-    const objects = join(repositories.folder(push.tool), 'objects');
+    const objects = await realpath(join(repositories.folder(push.tool), 'objects'));
     const quarantine = resolve(trial.quarantine);
     if (dirname(quarantine) !== objects) throw new Error(`not a quarantine of git: ${trial.quarantine}`);
     const shallowFile = await this.#shallowFile(push.tool, quarantine, trial.shallow);
@@ -313,22 +314,26 @@ export class GitPackServices implements PackServices {
     this.#bytesSinceLook += bytes;
     if (this.#bytesSinceLook > LOOK_BYTES) {
       this.#bytesSinceLook = 0;
-      void this.#options.room.complaint().then((complaint) => {
-        this.#fullDisk = complaint;
-      });
+      void this.#options.room
+        .complaint()
+        .then((complaint) => {
+          this.#fullDisk = complaint;
+        })
+        .catch((err: unknown) =>
+          this.#options.log.warn({ err, tool }, 'cannot see the free space of the disk'),
+        );
     }
     const arriving = this.#arriving.get(tool);
     if (arriving === undefined) return null;
     arriving.bytes += bytes;
-    const { maxPackBytes } = this.#options;
-    const maxRepositoryBytes = this.#options.maxRepositoryBytes(tool);
-    if (arriving.before + arriving.bytes > maxRepositoryBytes + maxPackBytes)
-      return `the pushes to ${tool} that are under way together exceed the limit of the repository, ${mebibytes(maxRepositoryBytes)} (repository_size); push again when the others have ended`;
-    return this.#fullness(tool, { bytes: 0, packs: 0, tags: 0 }, this.#fullDisk);
+    const { before, limit } = arriving;
+    if (before + arriving.bytes > limit + this.#options.maxPackBytes)
+      return `the pushes to ${tool} that are under way together exceed the limit of the repository, ${mebibytes(limit)} (repository_size); push again when the others have ended`;
+    return this.#fullDisk === null ? null : fullDiskWords(this.#fullDisk);
   }
 
   #fullness(tool: ToolName, { bytes, packs }: RepositorySize, fullDisk: string | null): string | null {
-    if (fullDisk !== null) return `${fullDisk}; tell the operators, and push again later`;
+    if (fullDisk !== null) return fullDiskWords(fullDisk);
     if (packs >= MAX_PACKS)
       return `the repository has ${packs} packs, which are merged when no push is running; push again in a minute`;
     const limit = this.#options.maxRepositoryBytes(tool);
@@ -429,4 +434,8 @@ export class GitPackServices implements PackServices {
     const environment = this.#options.repositories.environment(settings, more);
     return { ...environment, PATH: `${LIMITED_GIT}:${environment['PATH']}` };
   }
+}
+
+function fullDiskWords(complaint: string): string {
+  return `${complaint}; tell the operators, and push again later`;
 }

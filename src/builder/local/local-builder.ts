@@ -219,6 +219,12 @@ export class LocalBuilder implements Builder {
   ): Promise<Artifact> {
     const { config, sandbox } = this.#options;
     signal.throwIfAborted();
+    if (sandbox.mode === 'trusted')
+      throw new DeployError(
+        'NO_PROMOTION',
+        'without isolation, an artifact works only in the folder of its own tool',
+        `Push the commit to ${tool} instead. Operators: with the packages for isolation, tools can be promoted.`,
+      );
     await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);
     const folders = foldersOf(this.#artifacts.folder(tool, id));

@@ -78,7 +78,7 @@ const backup: RecoveryCommand = {
 const restore: RecoveryCommand = {
   name: 'restore',
   usage: 'BACKUP | store|directory [FILE]',
-  summary: 'restore everything from a file of backup, or the store or the user directory',
+  summary: 'restore everything from a backup, or only the store or the user directory',
   details: [
     'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
     'store and directory restore only this part. Without FILE, this uses the newest good backup in the data folder (backups/), which the server makes every hour. The present store or user directory is set aside, not deleted.',

@@ -3,8 +3,6 @@ import { DeployError } from '../../core/errors.ts';
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const SPACE = /[ \t]*/y;
 const EXPORT = /export[ \t]+/y;
-/** A value without quotes ends at the end of its line, or before a `#` that follows a space. */
-const PLAIN = /(?:(?![ \t]+#)[^\n])*/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
 /** What a backslash and a letter mean between double quotes. A backslash before any other letter stays as it is. */
@@ -79,10 +77,13 @@ class EnvFile {
     return [name, this.#quoted(quote, line)];
   }
 
+  /** A value without quotes ends at the end of its line, or before a `#` that follows a space. */
   #plain(): string {
-    const value = this.#text[this.#at] === '#' ? '' : this.#take(PLAIN).trimEnd();
-    this.#at = this.#endOfLine();
-    return value;
+    const end = this.#endOfLine();
+    const line = this.#text.slice(this.#at, end);
+    const comment = /(?:^|[ \t])#/.exec(line);
+    this.#at = end;
+    return (comment === null ? line : line.slice(0, comment.index)).trimEnd();
   }
 
   #quoted(quote: string, line: number): string {

@@ -1,21 +1,24 @@
-import { toolName } from '../../core/names.ts';
+import { DeployError } from '../../core/errors.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+import { oneLine } from '../../core/progress.ts';
 import { assertMay } from '../assert-may.ts';
-import type { ToolCommand } from '../command.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { followTicket } from '../follow-ticket.ts';
 
 export const promoteCommand: ToolCommand = {
   name: 'promote',
-  usage: 'SOURCE TARGET [--force]',
+  usage: 'SOURCE TARGET [--version vN] [--force]',
   summary: 'release what is live on one tool as a release of another tool',
   details: [
     'Builds nothing: TARGET gets the very artifact of SOURCE, with its own config vars. The commit is copied into the repository of TARGET, and its deploy branch moves to it.',
     'It needs the right to read SOURCE and to deploy TARGET.',
+    '--version: the release that you have tried. If another release is live on SOURCE by now, nothing is promoted.',
     '--force replaces a live commit of TARGET that is not in the history of the promoted commit.',
   ],
   action: 'read',
   isAudited: true,
-  options: { force: { type: 'boolean' } },
+  options: { force: { type: 'boolean' }, version: { type: 'string' } },
   words: { min: 1, max: 1 },
   async run(context) {
     const { services, tool: source, principal, args, flags } = context;
@@ -23,10 +26,25 @@ export const promoteCommand: ToolCommand = {
     if (target === null) throw new UsageError('The second word must be the name of a tool.');
     if (target === source) throw new UsageError('SOURCE and TARGET must be two tools.');
     await assertMay(context, target, 'deploy');
-    await services.room.assertRoom();
-    services.audit({ what: 'promote', who: principal, tool: target, facts: { source } });
+    assertLive(context, source);
     const isForced = flags['force'] === true;
+    await services.room.assertRoom();
+    services.audit({ what: 'promote', who: principal, tool: target, facts: { source, isForced } });
     const ticket = services.deployments.promote(source, target, isForced, principal);
     return await followTicket({ ...context, tool: target }, ticket);
   },
 };
+
+/** Refuses a promotion if not the release of `--version` is live on the source. @throws DeployError `OTHER_VERSION` */
+function assertLive({ services, flags, typed }: ToolContext, source: ToolName): void {
+  const { version } = flags;
+  const { liveVersion } = services.store.tool(source);
+  if (typeof version !== 'string' || version.replace(/^v/, '') === String(liveVersion)) return;
+  throw new DeployError(
+    'OTHER_VERSION',
+    liveVersion === null
+      ? `${source} has nothing live yet`
+      : `v${liveVersion} is live on ${source}, not ${oneLine(version).slice(0, 20)}`,
+    `To see what has changed: ${typed(`releases ${source}`)}`,
+  );
+}

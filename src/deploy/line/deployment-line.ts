@@ -24,13 +24,15 @@ import { assertRuns, assertScalable } from '../release/planned-replicas.ts';
 import { buildAgain, rollbackTarget } from '../release/rollback-target.ts';
 import { scale } from '../release/scale-release.ts';
 import { alreadyLive, joinable, joinedVerdict } from './join-deployment.ts';
-import { Entry, introducePush, newDeployment, type Request, type Wanted } from './line-entry.ts';
+import { Entry, introducePush, newDeployment, personOf, type Request, type Wanted } from './line-entry.ts';
 import {
   assertNotFrozen,
   deploymentRunning,
+  dryRunTooLong,
   endedJustNow,
   noDeployment,
   shuttingDown,
+  tooManyDryRuns,
 } from './line-refusals.ts';
 import { Turns } from './turns.ts';
 
@@ -43,11 +45,19 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
    *
    * @throws DeployError if they may not, or if the directory does not answer.
    */
-  readonly assertStillMay: (principal: Principal, tool: ToolName, signal: AbortSignal) => Promise<void>;
+  readonly assertStillMay: (
+    principal: Principal,
+    tool: ToolName,
+    signal: AbortSignal,
+    action?: 'deploy' | 'read',
+  ) => Promise<void>;
 }
 
 /** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
 const JUST_NOW_MS = 5000;
+/** How many dry runs detect at the same time, and how long one may take. They run beside the builds. */
+const MAX_DRY_RUNS = 2;
+const DRY_RUN_MS = 5 * 60_000;
 
 /** Implements the queue of deployments. The interface `Deployments` documents its methods. */
 export class DeploymentLine implements Deployments {
@@ -66,7 +76,7 @@ export class DeploymentLine implements Deployments {
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
   /** Dry runs take no turn, so their number is limited here: of one person, and of all. */
-  readonly #tryingOfPerson = new KeyedConcurrencyLimit(1);
+  readonly #tryingOfPerson = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyDryRuns });
   readonly #trying: ConcurrencyLimit;
   #isClosing = false;
 
@@ -74,7 +84,7 @@ export class DeploymentLine implements Deployments {
     this.#options = options;
     this.#outcomes = new DeploymentOutcomes(options);
     this.#followers = new BranchFollowers(options);
-    this.#trying = new ConcurrencyLimit(options.concurrentDeployments);
+    this.#trying = new ConcurrencyLimit(MAX_DRY_RUNS);
     this.#turns = new Turns({ limit: options.concurrentDeployments, run: (entry) => this.#run(entry) });
   }
 
@@ -106,8 +116,14 @@ export class DeploymentLine implements Deployments {
     const before = this.#turns.waiting(tool).length + (this.#turns.running(tool) === null ? 0 : 1);
     if (before > 0) progress.line(`deployments of ${tool} before this one: ${before}`);
     const context = { ...this.#options, repositories };
-    const run = () => dryRun(context, push, { progress, signal });
-    await this.#tryingOfPerson.run(principal.uid, () => this.#trying.run(run, signal), signal);
+    const run = async () => {
+      const inTime = AbortSignal.timeout(DRY_RUN_MS);
+      await dryRun(context, push, { progress, signal: AbortSignal.any([signal, inTime]) }).catch((error) => {
+        signal.throwIfAborted();
+        throw inTime.aborted ? dryRunTooLong(DRY_RUN_MS) : error;
+      });
+    };
+    await this.#tryingOfPerson.run(personOf(principal), () => this.#trying.run(run, signal), signal);
   }
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
@@ -338,7 +354,7 @@ export class DeploymentLine implements Deployments {
         assertNotFrozen(store, entry.deployment.tool, entry.request.kind);
         store.updateDeployment(entry.id, { startedAt: Date.now() });
       }
-      const plan = await planDeployment(this.#options, entry);
+      const plan = await planDeployment(this.#options, entry, entry.cancelling.signal);
       if (plan.kind === 'live-already') {
         const verdict = await alreadyLive(this.#options.repositories, plan, entry.log.progress);
         this.#outcomes.record(entry, { state: 'live', version: plan.version, endedAt: Date.now() });
@@ -386,13 +402,15 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Checks once more, when the turn comes, that the person may deploy the tool, because they may have lost the right
+   * Checks once more, when the turn comes, that the person may deploy the tool, and read the tool to promote, because they may have lost the right
    * while they waited.
    */
   async #assertStillMay(entry: Entry): Promise<void> {
     const { principal, deployment, cancelling } = entry;
     try {
       await this.#options.assertStillMay(principal, deployment.tool, cancelling.signal);
+      if (entry.request.kind === 'promote')
+        await this.#options.assertStillMay(principal, entry.request.source, cancelling.signal, 'read');
     } catch (error) {
       entry.isRefused = !cancelling.signal.aborted;
       throw error;

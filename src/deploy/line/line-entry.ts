@@ -83,8 +83,7 @@ export class Entry {
    * have many tool accounts.
    */
   get person(): string {
-    const { uid } = this.principal;
-    return uid.startsWith('tools.') ? 'tools' : uid;
+    return personOf(this.principal);
   }
 
   get isResumed(): boolean {
@@ -139,4 +138,9 @@ export function newDeployment(asked: {
     startedAt: null,
     endedAt: null,
   };
+}
+
+/** The name under which the shares of a person are counted. All tool accounts have the same. */
+export function personOf({ uid }: Pick<Principal, 'uid'>): string {
+  return uid.startsWith('tools.') ? 'tools' : uid;
 }

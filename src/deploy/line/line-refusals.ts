@@ -56,3 +56,21 @@ export function commitLost(tool: ToolName, commit: CommitId, cause?: unknown): D
     { cause },
   );
 }
+
+/** Returns the refusal of a dry run if three of the same person run or wait already. */
+export function tooManyDryRuns(): DeployError {
+  return new DeployError(
+    'TOO_MANY_DRY_RUNS',
+    'you have three dry runs under way already',
+    'Wait until one of them has ended, and try again.',
+  );
+}
+
+/** Returns the error of a dry run whose detection takes longer than `limitMs`. */
+export function dryRunTooLong(limitMs: number): DeployError {
+  return new DeployError(
+    'DRY_RUN_TIME',
+    `the dry run took longer than ${limitMs / 60_000} minutes`,
+    'A buildpack of your own that takes so long to detect the tool cannot be tried out: push without -o dry-run.',
+  );
+}

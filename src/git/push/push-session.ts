@@ -204,7 +204,8 @@ export class TruthfulPush implements PushSession {
     const say = progressTo((text) => void write(paint(text, isColoured)).catch(() => undefined));
     // If git was killed before this hook connected, the client already has the answer that nothing was deployed. So
     // deploy nothing.
-    if (this.#isAnswered) return;
+    // A dry run ends in hooks/pre-receive. If git lacks this hook, the dry run must still deploy nothing.
+    if (this.#isAnswered || this.#options.isDryRun) return;
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {
       if (updated.size > 0) say.line('Stored. Tags do not deploy.');

@@ -4,6 +4,9 @@ import type { ConfigChange } from '../../core/types.ts';
 import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';
 
+/** How many changes a tool keeps. Changes that are only stored need no deployment, so their number needs a limit. */
+const MAX_CHANGES = 200;
+
 type Vars = Readonly<Record<string, string>>;
 
 /** The changes of config vars, without values. The names are encrypted, like the config vars themselves. */
@@ -32,6 +35,12 @@ export class ConfigChangesTable {
       change.by,
       this.#key.encrypt(JSON.stringify(names), contextOf(tool)),
       change.at,
+    );
+    this.#database.run(
+      `DELETE FROM config_changes WHERE tool = ? AND sequence <= (
+         SELECT sequence FROM config_changes WHERE tool = ? ORDER BY sequence DESC LIMIT 1 OFFSET ${MAX_CHANGES})`,
+      tool,
+      tool,
     );
   }
 

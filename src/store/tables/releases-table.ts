@@ -42,7 +42,7 @@ export class ReleasesTable {
 
   notePromotion(tool: ToolName, version: number, to: string): void {
     this.#database.run(
-      `UPDATE releases SET promoted_to = coalesce(promoted_to || ', ', '') || ? WHERE tool = ? AND version = ?`,
+      `UPDATE releases SET promoted_to = substr(coalesce(promoted_to || ', ', '') || ?, -500) WHERE tool = ? AND version = ?`,
       to,
       tool,
       version,

@@ -46,6 +46,14 @@ for (const { text, says } of [
   });
 }
 
+test('threat 60: a value of a megabyte of spaces does not block the server', () => {
+  const begun = performance.now();
+  assert.deepEqual(parseEnvFile(`A=x${' '.repeat(2 ** 20)}y # not part of it`), {
+    A: `x${' '.repeat(2 ** 20)}y`,
+  });
+  assert.ok(performance.now() - begun < 3000);
+});
+
 test('every value is read back exactly, and by Node too unless the value has all kinds of quotes, an escape or a carriage return', () => {
   const letters = [...`'"\`\\$#=\n\r\t nré`];
   for (let number = 0; number < letters.length ** 4; number += 7) {

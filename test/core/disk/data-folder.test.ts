@@ -11,7 +11,7 @@ test('a folder like /tmp is refused as data folder and keeps its mode, because o
   chmodSync(folder, 0o1777);
   await assert.rejects(openDataFolder(folder), {
     code: 'DATA_FOLDER',
-    message: /for the files of all users/,
+    message: /shared by all users/,
   });
   assert.equal(statSync(folder).mode & 0o7777, 0o1777);
   const own = join(folder, 'data');

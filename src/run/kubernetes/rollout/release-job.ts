@@ -98,7 +98,7 @@ class ReleaseRun {
     const { pods } = this.#parts;
     const { signal } = this.#phase;
     for (;;) {
-      const pod = pods.ofRollout(this.#command.rollout)[0];
+      const pod = pods.ofRollout(this.#command.rollout).find(({ isTerminating }) => !isTerminating);
       if (pod === undefined) this.#assertMayCome();
       const exit = pod === undefined ? null : await this.#exitOf(pod);
       if (exit !== null) return exit;
