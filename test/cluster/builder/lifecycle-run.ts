@@ -16,6 +16,7 @@ import { text } from 'node:stream/consumers';
 import { parse, stringify } from 'smol-toml';
 import { z } from 'zod';
 import { platformVariables } from '../../../src/builder/buildpack-api/build-mounts.ts';
+import { definedProcess } from '../../../src/builder/buildpack-api/launch-processes.ts';
 import { escapeId } from '../../../src/builder/buildpack-api/layer-environment.ts';
 import { layerFolder, readLayers } from '../../../src/builder/buildpack-api/layers.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
@@ -44,7 +45,12 @@ const metadata = z.looseObject({
   buildpacks: z.array(z.looseObject({ id: z.string() })),
   processes: z
     .array(
-      z.looseObject({ type: z.string(), command: z.array(z.string()), args: z.array(z.string()).optional() }),
+      z.looseObject({
+        type: z.string(),
+        command: z.array(z.string()),
+        args: z.array(z.string()).optional(),
+        'working-dir': z.string().optional(),
+      }),
     )
     .default([]),
 });
@@ -114,11 +120,12 @@ export class Lifecycle implements AsyncDisposable {
     }
     return {
       group: result.buildpacks.map((buildpack) => buildpack.id),
-      processes: result.processes.map(({ type, command, args }) => ({
-        type,
-        command: [...command, ...(args ?? [])],
-        isDefault: type === result['buildpack-default-process-type'],
-      })),
+      // As the builder of a cluster reads them.
+      processes: result.processes.map((process) => {
+        const isDefault = process.type === result['buildpack-default-process-type'];
+        const { type, command } = definedProcess('the lifecycle', process, isDefault);
+        return { type, command: [...command], isDefault };
+      }),
       place,
       workspace: inPlace('workspace'),
       layers: inPlace('layers'),
