@@ -186,7 +186,7 @@ ${SERVING}`,
         return status === 503 && why;
       },
       'the health',
-      90_000,
+      240_000,
     );
     assert.equal(damaged, 'the store is damaged or is not a store\n');
     assert.deepEqual(await health('/livez'), [200, 'ok\n']);

@@ -60,7 +60,7 @@ const BROKEN: readonly { readonly what: string; readonly files: Files; readonly 
   {
     what: 'a project.toml that names a missing buildpack',
     files: { 'project.toml': '[[io.buildpacks.group]]\nuri = "./mine"\n' },
-    says: /There is no folder mine, .*\n.* Name the folder that holds buildpack\.toml/,
+    says: /The file project\.toml names the buildpack \.\/mine \(line 2\), but there is no folder mine.*\n.* Name the folder that holds buildpack\.toml/,
   },
   {
     what: 'an Aptfile that adds a repository of packages',
