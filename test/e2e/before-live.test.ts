@@ -198,7 +198,10 @@ test('promote is refused if its commit does not contain what is live, unless it 
   assert.equal(refused.exitCode, 1);
   assert.match(refused.stderr, /does not contain the commit .* which is live on target as v1/);
   assert.equal(await server.inRepository(target, 'rev-parse', 'main'), other);
-  const forced = await server.command('promote', source, target, '--force');
+  const changed = await server.command('promote', source, target, '--force', '--version', 'v5');
+  assert.match(changed.stderr, /v1 is live on source, not v5/);
+  assert.equal(await server.inRepository(target, 'rev-parse', 'main'), other);
+  const forced = await server.command('promote', source, target, '--force', '--version', 'v1');
   assert.equal(forced.exitCode, 0, forced.stderr);
   assert.equal(await server.inRepository(target, 'rev-parse', 'main'), first);
   assert.deepEqual(await server.get(target), { status: 200, body: 'source' });
