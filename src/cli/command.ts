@@ -97,8 +97,8 @@ export interface ToolCommand extends CommandShape {
   readonly isAudited?: true;
   /** The right that the command needs with these words after the tool, if that is more than `action`. */
   readonly actionOf?: (args: readonly string[]) => Action;
-  /** Returns the words after the tool that the audit log keeps. If not set, the log keeps all words. */
-  readonly audited?: (args: readonly string[]) => readonly string[];
+  /** Returns the words that the audit log keeps. If not set, the log keeps all words after the tool, but no flags. */
+  readonly audited?: (args: readonly string[], flags: ToolContext['flags']) => readonly string[];
   /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
   run(context: ToolContext): Promise<number>;
 }

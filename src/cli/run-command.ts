@@ -76,7 +76,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   const isNoted = action !== 'read' || command.isAudited === true || isShowingSecrets(flags);
   const note = (facts: object): void => {
     const what = command.name;
-    const words = command.audited?.(args) ?? args;
+    const words = command.audited?.(args, flags) ?? args;
     if (isNoted) services.audit({ what, who: principal, tool, facts: { ...notedWords(words), ...facts } });
   };
   try {

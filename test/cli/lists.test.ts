@@ -308,8 +308,13 @@ test('threat 63: a read token cannot read the output of processes, which may con
     credential: 'token ci (abc)',
     onlyTool: wikibot,
   } as const;
-  for (const flags of [[], ['--json'], ['-f']]) {
-    const { status, out, err } = await desk.type(['logs', 'wikibot', ...flags], { principal });
+  for (const words of [
+    ['logs', 'wikibot'],
+    ['logs', 'wikibot', '--json'],
+    ['logs', 'wikibot', '-f'],
+    ['schedule', 'output', 'wikibot', 'update'],
+  ]) {
+    const { status, out, err } = await desk.type(words, { principal });
     assert.deepEqual([status, out], [1, '']);
     assert.match(err, /The token ci \(abc\) may read wikibot, but not the output of its processes/);
   }

@@ -110,12 +110,20 @@ test('run exits with the status of its command, and prints the reason if the ser
   assert.equal(err, 'errors !     The command took longer than 5 s and was ended.\n');
 });
 
-test('the audit log has the program of a run command, but not its arguments', async () => {
+test('the audit log has the program and the flags of a run command, but not the arguments of the program', async () => {
   using desk = deskWithLive();
   await desk.type(['run', wikibot, 'mysql', '-phunter2']);
   const [event] = desk.events;
   assert.deepEqual([event?.what, event?.tool], ['run', wikibot]);
   assert.deepEqual(event?.facts, { words: ['mysql', '…'], status: 0 });
+  for (const { words, noted } of [
+    { words: ['--detach', wikibot, 'mysql', '-phunter2'], noted: ['--detach', 'mysql', '…'] },
+    { words: ['--end', 'run.1', wikibot], noted: ['--end', 'run.1'] },
+    { words: ['--list', wikibot], noted: ['--list'] },
+  ]) {
+    await desk.type(['run', ...words]);
+    assert.deepEqual(desk.events.at(-1)?.facts, { words: noted, status: 0 });
+  }
 });
 
 test('run is refused for a tool without a live release, and for a credential that may only read', async () => {

@@ -13,6 +13,7 @@ import type { LostNamespace } from '../../src/core/lost-namespace.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
+import { lineFilter } from '../../src/run/logs/log-filter.ts';
 import type {
   DetachedOneOff,
   LogLine,
@@ -137,7 +138,7 @@ class ListedRuntime implements Runtime {
   }
   async *logs(_tool: ToolName, { signal: _signal, ...query }: LogQuery): AsyncIterable<LogLine> {
     this.queries.push(query);
-    yield* this.lines;
+    yield* this.lines.filter(lineFilter({ process: null, ...(query.match && { match: query.match }) }));
   }
   address(tool: ToolName): string | null {
     return tool.includes('_') ? null : `http://${tool}.localhost:8080/`;

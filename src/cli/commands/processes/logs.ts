@@ -58,7 +58,7 @@ export const logsCommand: ToolCommand = {
  *
  * @throws DeployError `TOKEN_SCOPE`
  */
-function assertMayReadOutput({ principal, tool }: ToolContext): void {
+export function assertMayReadOutput({ principal, tool }: ToolContext): void {
   if (principal.scope !== 'read') return;
   throw new DeployError(
     'TOKEN_SCOPE',

@@ -23,8 +23,14 @@ export const runOneOffCommand: ToolCommand = {
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
   action: 'deploy',
-  // The audit log keeps only the program, because people type passwords as arguments.
-  audited: ([program = '', ...rest]) => (rest.length === 0 ? [program] : [program, '…']),
+  // The audit log keeps the flags and the program, but not its arguments, because people type passwords there.
+  audited: ([...words], { detach, list, end }) => [
+    ...(detach === true ? ['--detach'] : []),
+    ...(list === true ? ['--list'] : []),
+    ...(typeof end === 'string' ? ['--end', end] : []),
+    ...words.slice(0, 1),
+    ...(words.length > 1 ? ['…'] : []),
+  ],
   options: { detach: { type: 'boolean' }, list: { type: 'boolean' }, end: { type: 'string' } },
   words: { min: 0, max: 10_000 },
   isVerbatim: true,

@@ -5,10 +5,11 @@ import { noSchedule } from '../../../core/schedule.ts';
 import { took } from '../../../core/text/duration.ts';
 import type { PastRun } from '../../../core/types.ts';
 import { liveRelease } from '../../../deploy/release/live-release.ts';
-import type { ToolCommand, ToolContext } from '../../command.ts';
+import type { Output, ToolCommand, ToolContext } from '../../command.ts';
 import { countOf } from '../../command-line/parse-words.ts';
 import { ago, columns, iso, json, oneLineOfLog } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
+import { assertMayReadOutput } from './logs.ts';
 
 /** The most lines of one run that `schedule output` prints. */
 const MAX_LINES = 10_000;
@@ -171,7 +172,11 @@ const output: ToolCommand = {
   action: 'read',
   options: {},
   words: { min: 1, max: 2 },
-  async run({ services, tool, args, out, signal }) {
+  async run(context) {
+    const { services, tool, args, signal } = context;
+    assertMayReadOutput(context);
+    using place = services.followers.enter(context.principal, tool);
+    const out = (text: Output) => place.write(context.out(text));
     const [, wanted] = args;
     if (wanted !== undefined && !/^\d{1,15}$/.test(wanted))
       throw new UsageError('RUN is a number from schedule history.');
@@ -189,12 +194,11 @@ const output: ToolCommand = {
         `List the runs with: \`schedule history ${tool}\``,
       );
     }
-    const from = new Date(found.startedAt).toISOString();
-    const to = new Date(found.endedAt + LATE_MS).toISOString();
-    const query = { process: `${type}.1`, lines: MAX_LINES, follow: false, signal };
-    for await (const { at, text } of services.runtime.logs(tool, query)) {
-      if (at >= from && at <= to) await out(`${oneLineOfLog(text)}\n`);
-    }
+    const since = new Date(found.startedAt).toISOString();
+    const until = new Date(found.endedAt + LATE_MS).toISOString();
+    const match = { since, until, text: null };
+    const query = { process: `${type}.1`, lines: MAX_LINES, follow: false, match, signal };
+    for await (const { text } of services.runtime.logs(tool, query)) await out(`${oneLineOfLog(text)}\n`);
     return 0;
   },
 };
