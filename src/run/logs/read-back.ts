@@ -1,5 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
-import { systemCode } from '../../core/errors.ts';
+import type { FileHandle } from 'node:fs/promises';
 
 export interface ReadBack {
   /** How many lines to return at most. */
@@ -18,25 +17,9 @@ const BLOCK_BYTES = 64 * 1024;
 
 /**
  * Reads a file from its end, and returns the last lines that are wanted, in their order in the file. A last line without
- * a newline is left out. Returns an empty list if the file does not exist. When the signal fires, returns the lines
- * found so far.
+ * a newline is left out. When the signal fires, returns the lines found so far.
  */
-export async function lastLines(path: string, options: ReadBack): Promise<string[]> {
-  let file: FileHandle;
-  try {
-    file = await open(path, 'r');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  }
-  try {
-    return await readBack(file, options);
-  } finally {
-    await file.close();
-  }
-}
-
-async function readBack(file: FileHandle, options: ReadBack): Promise<string[]> {
+export async function lastLines(file: FileHandle, options: ReadBack): Promise<string[]> {
   const { count, maxCharacters, isWanted, isTooOld, inTurn, signal } = options;
   let position = (await file.stat()).size;
   /** The end of a line that begins in the block before. */
@@ -55,7 +38,8 @@ async function readBack(file: FileHandle, options: ReadBack): Promise<string[]> 
       const lines = block.subarray(start).toString('utf8').split('\n').slice(0, -1);
       for (const line of lines.toReversed()) {
         if (!isWanted(line)) continue;
-        found.push(line);
+        // `line` is a part of the text of its block, and V8 would keep the whole block for it. So keep a copy.
+        found.push(Buffer.from(line).toString());
         characters += line.length;
         if (found.length >= count || characters > maxCharacters) break;
       }

@@ -1,4 +1,14 @@
-import { appendFile, mkdir, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import {
+  appendFile,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  truncate,
+} from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { systemCode } from '../../core/errors.ts';
 import { outputTime } from '../../core/fair-share/time-shares.ts';
@@ -33,8 +43,8 @@ const MAX_PROCESSES = 200;
 
 /**
  * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIME TEXT`, and `web.1.log.1` is the
- * previous file. All access to the files takes turns, so that a reader who follows the log misses no line and gets none
- * twice.
+ * previous file. Writing and opening the files takes turns. A reader who follows the log also reads the older lines in one
+ * turn, so that it misses no line and gets none twice. Other readers read after their turns, and delay no line of the tool.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -78,17 +88,25 @@ export class ToolLog {
   async *read(query: LogQuery): AsyncGenerator<LogLine> {
     using follower = new LogFollower(lineFilter(query), this.#room);
     try {
-      await this.#inTurn(async () => {
-        if (query.follow) this.#followers.add(follower);
-        follower.begin(await this.#past(query));
-      });
+      if (query.follow) {
+        await this.#inTurn(async () => {
+          this.#followers.add(follower);
+          follower.begin(await this.#past(query, (open) => open()));
+        });
+      } else {
+        follower.begin(await this.#past(query, (open) => this.#inTurn(open)));
+      }
       yield* follower.lines(query.follow, query.signal);
     } finally {
       this.#followers.delete(follower);
     }
   }
 
-  async #past(query: LogQuery): Promise<LogLine[]> {
+  /** @param turn - Opens the files of one process while nothing is written to them. */
+  async #past(
+    query: LogQuery,
+    turn: (open: () => Promise<FileHandle[]>) => Promise<FileHandle[]>,
+  ): Promise<LogLine[]> {
     const { lines: count, signal, match } = query;
     const { folder } = this.#options;
     const isWanted = lineFilter(query);
@@ -96,25 +114,49 @@ export class ToolLog {
     const since = match?.since ?? null;
     const oldest = since === null ? '' : new Date(Date.parse(since) - DISORDER_MS).toISOString();
     let lines: LogLine[] = [];
-    for (const { name, process } of await this.#files()) {
-      if (!accepts(process)) continue;
+    const processes = new Set((await this.#files()).map(({ process }) => process));
+    for (const process of [...processes].filter(accepts)) {
       const parsed = (line: string) => ({ at: line.slice(0, 24), process, text: line.slice(25) });
-      const last = await lastLines(join(folder, name), {
+      const options = {
         count,
         maxCharacters: MAX_PAST_CHARACTERS,
-        isWanted: (line) => isWanted(parsed(line)),
-        isTooOld: (line) => line < oldest,
-        inTurn: (work) => outputTime.run(basename(folder), work),
+        isWanted: (line: string) => isWanted(parsed(line)),
+        isTooOld: (line: string) => line < oldest,
+        inTurn: <Result>(work: () => Result) => outputTime.run(basename(folder), work),
         signal,
-      });
-      // The sort is stable, so the lines of one process stay in order.
-      const sorted = [...lines, ...last.map(parsed)].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-      lines = newest(sorted, count, MAX_PAST_CHARACTERS);
+      };
+      // An open file keeps its lines, also if it becomes the previous file or is deleted before it is read.
+      const files = await turn(() => this.#open(process));
+      try {
+        for (const file of files) {
+          const last = (await lastLines(file, options)).map(parsed);
+          // The sort is stable, so the lines of one process stay in order.
+          const sorted = [...lines, ...last].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+          lines = newest(sorted, count, MAX_PAST_CHARACTERS);
+        }
+      } finally {
+        for (const file of files) await file.close();
+      }
     }
     return lines;
   }
 
-  /** Lists the log files. The previous file of a process comes before its current one. */
+  /** Opens the log files of a process that exist: the previous file, then the current one. */
+  async #open(process: string): Promise<FileHandle[]> {
+    const files: FileHandle[] = [];
+    for (const name of [`${process}.log.1`, `${process}.log`]) {
+      try {
+        files.push(await open(join(this.#options.folder, name), 'r'));
+      } catch (error) {
+        if (systemCode(error) === 'ENOENT') continue;
+        for (const file of files) await file.close();
+        throw error;
+      }
+    }
+    return files;
+  }
+
+  /** Lists the log files. */
   async #files(): Promise<{ name: string; process: string }[]> {
     try {
       const names = await readdir(this.#options.folder);

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { memoryUsage } from 'node:process';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { execa } from 'execa';
 import { createLog } from '../../../src/core/log/log.ts';
 import { LogLines } from '../../../src/run/logs/log-lines.ts';
@@ -144,6 +147,34 @@ test('a reader gets the newest lines that have a time and a text, however far ba
       else leave.abort();
     }
     assert.deepEqual(seen, ['needle 5007 ü', 'a new needle']);
+  });
+});
+
+test('a search neither delays new lines nor loses lines if a full file becomes the previous one, and keeps only what it found', async () => {
+  await inFolder(async (folder) => {
+    await mkdir(folder);
+    const block = `2026-01-01T00:00:00.000Z a needle that is found\n${`2026-01-01T00:00:00.000Z ${'hay '.repeat(25)}\n`.repeat(520)}`;
+    await writeFile(join(folder, 'web.1.log'), block.repeat(300));
+    const toolLog = new ToolLog({ folder, sizeBytes: 300 * block.length + 10, log });
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    collect();
+    const before = memoryUsage().heapUsed;
+    const order: string[] = [];
+    const match = { since: null, until: null, text: 'needle' };
+    const searching = Array.fromAsync(toolLog.read({ ...query(1000), match })).then((lines) => {
+      order.push('found');
+      return lines;
+    });
+    await toolLog.append('web.1', ['a new line that is too much for the file']);
+    order.push('written');
+    const found = await searching;
+    assert.deepEqual(order, ['written', 'found']);
+    assert.deepEqual((await readdir(folder)).sort(), ['web.1.log', 'web.1.log.1']);
+    assert.equal(found.length, 300);
+    collect();
+    const grown = memoryUsage().heapUsed - before;
+    assert.ok(grown < 5_000_000, `${grown} bytes are kept for ${found.length} short lines`);
   });
 });
 
