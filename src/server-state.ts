@@ -128,15 +128,24 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
 }
 
 /** Keeps in the store which schedules are paused, and the scheduled runs that have ended. */
-function storedSchedules(
+export function storedSchedules(
   store: () => Pick<Store, 'pausedSchedules' | 'addScheduledRun'> | null,
   log: Pick<Log, 'error'>,
 ): ScheduleRecords {
   return {
-    isPaused: (tool, type) =>
-      store()
-        ?.pausedSchedules(tool as ToolName)
-        .includes(type) === true,
+    isPaused(tool, type) {
+      try {
+        return (
+          store()
+            ?.pausedSchedules(tool as ToolName)
+            .includes(type) === true
+        );
+      } catch (err) {
+        // A paused schedule must not run, and one run less does less harm.
+        log.error({ err, tool, type }, 'cannot read whether a schedule is paused: it counts as paused now');
+        return true;
+      }
+    },
     ended(tool, type, { endedAt, ...run }) {
       if (endedAt === null) return;
       try {

@@ -89,6 +89,11 @@ export class DetachedOneOffs {
     await Promise.allSettled([...this.#ends]);
   }
 
+  /** Ends all commands of a tool. Does not wait for their ends. */
+  endAll(tool: ToolName): void {
+    for (const [running, ending] of this.#running) if (running.startsWith(key(tool, ''))) ending.abort();
+  }
+
   /** Ends a command. @returns false if no such command runs. */
   end(tool: ToolName, name: string): boolean {
     const ending = this.#running.get(key(tool, name));

@@ -181,7 +181,7 @@ export const serverSettings = {
   replica_folder: [
     optionalFile,
     '',
-    'Folder that has the file TOOL/replica.my.cnf of each tool, if tools run on this machine. Each process gets a copy in TOOL_DATA_DIR, and TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD with the user and password of the file. If empty, tools get none of these.',
+    'Folder that has the file TOOL/replica.my.cnf of each tool, if tools run on this machine. The folder, its folders and the files should belong to root. A file that is a link or larger than 64 KiB is not read. Each process gets a copy in TOOL_DATA_DIR, and TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD with the user and password of the file. If empty, tools get none of these.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),

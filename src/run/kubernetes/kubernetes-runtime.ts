@@ -175,6 +175,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async stop(tool: ToolName): Promise<void> {
+    this.#detached.endAll(tool);
     if (!this.#canRun(tool)) return;
     await this.#untilKnown(tool, this.#backgroundWork.closing);
     const stopping = this.#inPlace(tool, () => this.#live.stop(tool, this.#namespace(tool)));

@@ -1,5 +1,4 @@
 import { addAbortListener } from 'node:events';
-import { masking } from '../../core/masking/masking.ts';
 import type { PhaseStep } from '../../core/replicas.ts';
 import { limitedOutput } from '../output-limit.ts';
 import { releaseTimedOut, runReleaseCommand } from '../release-command.ts';
@@ -22,10 +21,9 @@ export async function runReleasePhase(
   const limit = AbortSignal.timeout(release_time);
   const whole = AbortSignal.any([signal, limit]);
   whole.throwIfAborted();
-  const mask = await masking(start.release.configVars);
   const isFolderReadOnly = parts.sandbox.whyNoChanges !== null;
   await runReleaseCommand({ step, progress, memoryBytes, isFolderReadOnly }, async (tell) => {
-    const onChanged = (names: readonly string[]) => progress.line(mask(notKept(step, names)));
+    const onChanged = (names: readonly string[]) => progress.line(notKept(step, names));
     const running = await startRun({ ...start, onLine: limitedOutput(tell), onChanged }, parts);
     using _killing = addAbortListener(whole, () => running.process.kill());
     const exit = await running.finished;

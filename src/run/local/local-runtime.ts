@@ -40,6 +40,7 @@ import { Maintenance, type ReadPlainFile } from './maintenance-mode.ts';
 import { runLocally } from './one-off/local-one-off.ts';
 import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
+import { readReplicaFile } from './processes/replica-file.ts';
 import type { LaunchEnvironment } from './processes/running-process.ts';
 import { type Clock, systemClock } from './processes/timetable.ts';
 import { PAUSES, type Pauses } from './processes/tool-process.ts';
@@ -82,7 +83,10 @@ export interface LocalRuntimeOptions {
   /** Returns the command with which a maintainer builds the live commit again. */
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
-  /** Reads the tool's own page about maintenance. Without this function, visitors get a plain page. */
+  /**
+   * Reads a tool's own page about maintenance, and its replica.my.cnf. Without this function, visitors get a plain page,
+   * and no tool gets a replica.my.cnf.
+   */
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
@@ -118,7 +122,7 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#options = options;
     this.#runs = new ScheduledRuns(options.schedules);
     this.#logs = new ToolLogs(options);
-    this.#maintenance = new Maintenance(options.readPlainFile ?? (async () => null));
+    this.#maintenance = new Maintenance(options.readPlainFile ?? nothingToRead);
     const { data, run_disk: bytes, run_files: entries } = options.config;
     const room = new DiskRoom(data);
     this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
@@ -186,6 +190,7 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async stop(tool: ToolName): Promise<void> {
+    this.#detached.endAll(tool);
     const live = this.#live.get(tool);
     this.#live.delete(tool);
     this.#stopped.add(tool);
@@ -351,6 +356,7 @@ export class LocalRuntime implements Runtime, Gateway {
 
   #parts(release: Release): LocalRolloutParts {
     const { config, sandbox, launchEnvironment, log, onCrash, pauses, clock } = this.#options;
+    const read = this.#options.readPlainFile ?? nothingToRead;
     return {
       config,
       sandbox,
@@ -362,11 +368,15 @@ export class LocalRuntime implements Runtime, Gateway {
       clock: clock ?? systemClock,
       runs: this.#runs,
       ports: this.#ports,
-      replicaFolder: config.replica_folder,
+      replicaFile: (tool) => readReplicaFile({ folder: config.replica_folder, read, log }, tool),
       folder: runFolder(this.#options),
       host: new URL(this.address(release.tool) ?? 'http://localhost').host,
     };
   }
+}
+
+async function nothingToRead(): Promise<null> {
+  return null;
 }
 
 function runFolder({ config }: LocalRuntimeOptions): string {

@@ -53,7 +53,7 @@ for (const { type, isStopped, code, message } of [
 ]) {
   test(`a restart of the type ${type} is refused with ${code}${isStopped ? ' if the tool is stopped' : ''}`, () => {
     const tool = () => ({ liveVersion: null, isStopped });
-    const store = { replicas: () => ({}), tool } as unknown as Store;
+    const store = { replicas: () => ({}), ownLimits: () => ({}), tool } as unknown as Store;
     const context = { store, maxReplicas: 4, processTypes: 5 };
     const release = releaseOf('wikibot' as ToolName, 1, artifact);
     assert.throws(() => assertRuns(context, release, type), { code, message });

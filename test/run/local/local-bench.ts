@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { readPlainFile } from '../../../src/builder/source/safe-files.ts';
 import { createLog } from '../../../src/core/log/log.ts';
 import type { Artifact, Process } from '../../../src/core/types.ts';
 import { LocalRuntime } from '../../../src/run/local/local-runtime.ts';
@@ -86,6 +87,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
     log: createLog('error'),
     schedules: schedules.records,
     clock,
+    readPlainFile,
     pauses: { firstMs: 100, mostMs: 400, forgottenAfterMs: 60_000 },
   });
   server.on('request', (incoming, response) => {

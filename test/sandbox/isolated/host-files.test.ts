@@ -160,7 +160,7 @@ test('promise 4: a sandbox hides a key in a folder of /etc that it shows, and li
   ]);
 });
 
-test('promise 4: a key in /usr that is replaced while a tool runs does not become visible to the tool', {
+test('promise 4: a key in /usr that is replaced while a tool runs does not become visible to the tool, and neither does a folder of replica.my.cnf files', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -168,6 +168,9 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
   const key = join(secrets.path, 'key.pem');
   await writeFile(key, 'secret one', { mode: 0o644 });
   await writeFile(join(secrets.path, 'other'), 'no secret', { mode: 0o644 });
+  const replicas = join(secrets.path, 'replicas');
+  await mkdir(replicas, { mode: 0o755 });
+  await writeFile(join(replicas, 'replica.my.cnf'), 'password', { mode: 0o644 });
   const config = {
     data: data.path,
     sandbox: 'isolated',
@@ -175,11 +178,11 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
     blocked_networks: [],
   } as const;
   const { sandbox } = await chooseSandbox(
-    { ...config, blocked_networks: [], tls_key: key },
+    { ...config, blocked_networks: [], tls_key: key, replica_folder: replicas },
     createLog('error'),
   );
   const script =
-    'echo ready; until [ -e /kept/done ]; do sleep 0.05; done; cat "$0"/* 2>/dev/null; echo; echo end';
+    'echo ready; until [ -e /kept/done ]; do sleep 0.05; done; cat "$0"/* "$0"/*/* 2>/dev/null; echo; echo end';
   const kept = join(data.path, 'kept');
   await mkdir(kept, { mode: 0o755 });
   const mounts = [{ source: kept, target: '/kept', isWritable: false }];

@@ -9,7 +9,6 @@ import { runTree } from '../../../stack/stacks.ts';
 import { inTerminal, OPENED, onPipes, processOf, SCRIPT, untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
 import { mostMemory } from '../../service-limits.ts';
-import { readReplicaFile } from '../processes/replica-file.ts';
 import { makeRunFolders } from '../processes/run-folders.ts';
 import {
   artifactMounts,
@@ -38,7 +37,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
       'Run the command without a terminal (ssh -T), or ask the operator to install util-linux.',
     );
   }
-  const replica = await readReplicaFile(parts.replicaFolder ?? null, oneOff.release.tool);
+  const replica = (await parts.replicaFile?.(oneOff.release.tool)) ?? null;
   const place = await makeRunFolders(parts.folder, oneOff.toolNumber, parts, replica);
   try {
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);

@@ -1,22 +1,44 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { noneIfGone } from '../../../core/errors.ts';
+import type { Log } from '../../../core/log/log.ts';
 import type { ToolName } from '../../../core/names.ts';
+import type { ReadPlainFile } from '../maintenance-mode.ts';
 
 /** The name of the file with a tool's user and password for Wikimedia's database replicas. */
 export const REPLICA_FILE = 'replica.my.cnf';
 
 export interface ReplicaFile {
-  readonly content: Buffer;
+  readonly content: string;
   /** TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD, if the file has them. */
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** Reads `FOLDER/TOOL/replica.my.cnf`. Null if the operator has set no folder, or if the tool has no file. */
-export async function readReplicaFile(folder: string | null, tool: ToolName): Promise<ReplicaFile | null> {
+/** The real file has less than 100 bytes. */
+const MAX_BYTES = 64 * 1024;
+
+export interface ReplicaFolder {
+  /** The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null if there is none. */
+  readonly folder: string | null;
+  /** The server may be root, and a tool may own its folder there. So links are not followed. */
+  readonly read: ReadPlainFile;
+  readonly log: Pick<Log, 'warn'>;
+}
+
+/**
+ * Reads `FOLDER/TOOL/replica.my.cnf`. Null if the operator has set no folder, or if the tool has no such plain file. A
+ * file that is too large counts as missing, and the log of the server says so.
+ */
+export async function readReplicaFile(
+  { folder, read, log }: ReplicaFolder,
+  tool: ToolName,
+): Promise<ReplicaFile | null> {
   if (folder === null) return null;
-  const content = await readFile(join(folder, tool, REPLICA_FILE)).catch(noneIfGone);
-  return content === null ? null : { content, variables: replicaVariables(content.toString()) };
+  try {
+    const content = await read(folder, [tool, REPLICA_FILE], MAX_BYTES);
+    return content === null ? null : { content, variables: replicaVariables(content) };
+  } catch (err) {
+    if (!(err instanceof RangeError)) throw err;
+    log.warn({ err, folder, tool }, 'a tool gets no replica.my.cnf');
+    return null;
+  }
 }
 
 /** Reads `user` and `password` from the lines of an option file of MariaDB. */

@@ -4,7 +4,7 @@ import type { Config } from '../../../config.ts';
 import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { masking } from '../../../core/masking/masking.ts';
-import { releaseVariables } from '../../../core/names.ts';
+import { releaseVariables, type ToolName } from '../../../core/names.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import { certificateVariables } from '../../../sandbox/certificate-variables.ts';
 import type { DiskEnd, Exit, Mount, Sandbox, SandboxProcess } from '../../../sandbox/sandbox.ts';
@@ -15,7 +15,7 @@ import type { ToolLog } from '../../logs/tool-log.ts';
 import { memoryLimit, settingsOf } from '../../service-limits.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
-import { readReplicaFile } from './replica-file.ts';
+import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
 import { makeRunFolders, type RunFolders } from './run-folders.ts';
 
 /** Adds the environment variables that an artifact's buildpack layers set to the environment of a process. */
@@ -45,8 +45,8 @@ export interface RunParts {
   readonly diskWatch: DiskWatch;
   readonly launchEnvironment: LaunchEnvironment;
   readonly ports: Ports;
-  /** The operator's folder with a file `TOOL/replica.my.cnf` for each tool. Null or absent if there is none. */
-  readonly replicaFolder?: string | null;
+  /** Returns the tool's `replica.my.cnf`. Null if it has none. */
+  readonly replicaFile?: (tool: ToolName) => Promise<ReplicaFile | null>;
   readonly log: Log;
   /** The folder that holds the folders of all running processes. */
   readonly folder: string;
@@ -59,9 +59,9 @@ export interface Start {
   /** The name of the process, such as `web.1`. */
   readonly name: string;
   readonly toolLog: ToolLog;
-  /** Called with each line of output, with config vars masked. */
+  /** Called with each line of output, with config vars and the replica password masked. */
   readonly onLine?: (text: string) => void;
-  /** Called at the end of the process with `RunFolders.changed`, if it changed anything. The names are not masked. */
+  /** Called at the end of the process with `RunFolders.changed`, if it changed anything, with secrets masked. */
   readonly onChanged?: (names: readonly string[]) => void;
 }
 
@@ -72,7 +72,7 @@ export interface Running {
   readonly port: { readonly outside: number; readonly inside: number } | null;
   /** The path of a file on this machine, which the first health check script that passes makes. Null without a script. */
   readonly mark: string | null;
-  /** The last lines of output, with config vars masked. */
+  /** The last lines of output, with config vars and the replica password masked. */
   lastLines(): Promise<readonly string[]>;
   /** Resolves when the process has ended, its output is in the log and its folders are deleted. */
   readonly finished: Promise<Exit>;
@@ -89,7 +89,7 @@ const MARK = '.toolforge-push-healthy';
 
 /** Starts a process of a release in a sandbox, with new empty folders, and with a port if it is a `web` process. */
 export async function startRun(start: Start, parts: RunParts): Promise<Running> {
-  const replica = await readReplicaFile(parts.replicaFolder ?? null, start.release.tool);
+  const replica = (await parts.replicaFile?.(start.release.tool)) ?? null;
   const place = await makeRunFolders(parts.folder, start.toolNumber, parts, replica);
   const outside = start.process.type === 'web' ? await parts.ports.take() : null;
   const giveBack = async () => {
@@ -139,11 +139,12 @@ async function startIn(
     publish: port,
   });
   const process = withinDisk(started, place, parts);
-  const output = new RunOutput(start);
+  const secrets = secretsOf(start, place);
+  const output = new RunOutput(start, secrets);
   const finished = output.taken(process).then(async (exit) => {
     const changed = start.onChanged === undefined ? [] : await place.changed();
     await giveBack();
-    if (changed.length > 0) start.onChanged?.(changed);
+    if (changed.length > 0) start.onChanged?.(changed.map(await masking(secrets)));
     return exit;
   });
   const mark = script === undefined ? null : join(place.folder, 'tmp', MARK);
@@ -168,16 +169,24 @@ export function withinDisk(
   return { ...process, exited };
 }
 
+/** The texts that no push may show, with the names that are shown instead. No config var has the name of a file. */
+function secretsOf({ release }: Start, { variables }: RunFolders): Record<string, string> {
+  const password = variables['TOOL_REPLICA_PASSWORD'];
+  return { ...(password === undefined ? {} : { [REPLICA_FILE]: password }), ...release.configVars };
+}
+
 /**
  * Writes the output of one run to the tool's log without masking, because readers of `logs` may read config vars too.
  */
 class RunOutput {
   readonly #start: Start;
+  readonly #secrets: Readonly<Record<string, string>>;
   readonly #lines = new LogLines();
   #last: string[] = [];
 
-  constructor(start: Start) {
+  constructor(start: Start, secrets: Readonly<Record<string, string>>) {
     this.#start = start;
+    this.#secrets = secrets;
   }
 
   /** Writes all output of the process to the log, then resolves with the exit. */
@@ -201,7 +210,7 @@ class RunOutput {
   }
 
   /**
-   * Returns the last lines of output, with config vars masked. They are kept unmasked, and masked only when this is called,
+   * Returns the last lines of output, with secrets masked. They are kept unmasked, and masked only when this is called,
    * because most output never goes to a push.
    */
   async lastLines(): Promise<string[]> {
@@ -209,15 +218,14 @@ class RunOutput {
   }
 
   /**
-   * Returns a function that masks config vars in a line for a push. The line may have been cut in the middle of a
+   * Returns a function that masks secrets in a line for a push. The line may have been cut in the middle of a
    * value.
    */
   async #masking(): Promise<(text: string) => string> {
-    const { configVars } = this.#start.release;
-    const mask = await masking(configVars);
+    const mask = await masking(this.#secrets);
     // Masking does not find half a value. So at least the length of the longest value is removed from the end of a cut
     // line. In a URL, each byte of a value takes up to three characters, such as %41.
-    const longest = Object.values(configVars).reduce(
+    const longest = Object.values(this.#secrets).reduce(
       (most, value) => Math.max(most, 3 * Buffer.byteLength(value)),
       0,
     );
@@ -225,7 +233,7 @@ class RunOutput {
   }
 }
 
-/** Removes the end of a cut line. Half a config var may stand there, which masking does not find. */
+/** Removes the end of a cut line. Half a secret may stand there, which masking does not find. */
 function withoutHalves(text: string, longest: number): string {
   if (!text.endsWith(CUT)) return text;
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { execa } from 'execa';
+import { readPlainFile } from '../../../../src/builder/source/safe-files.ts';
+import { createLog } from '../../../../src/core/log/log.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
-import { replicaVariables } from '../../../../src/run/local/processes/replica-file.ts';
-import { releaseOf, rollOut, textOf, until } from '../../contract-steps.ts';
+import { readReplicaFile, replicaVariables } from '../../../../src/run/local/processes/replica-file.ts';
+import { releaseOf, releasePhase, rollOut, textOf, until } from '../../contract-steps.ts';
 import { worker } from '../../tool-sources.ts';
 import { localBench } from '../local-bench.ts';
 
@@ -29,20 +33,50 @@ for (const mode of ['trusted', 'isolated'] as const) {
       };
       const folder = join(bench.data, 'replicas', 'has-one');
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      await writeFile(join(folder, 'replica.my.cnf'), "[client]\nuser = s51\npassword = 'pw'", {
+      await writeFile(join(folder, 'replica.my.cnf'), "[client]\nuser = s51\npassword = 'pw of s51'", {
         mode: 0o600,
       });
       const user = { TOOL_REPLICA_USER: 'mine' };
       assert.equal(
         await said('has-one' as ToolName, user),
-        "[client]\nuser = s51\npassword = 'pw' mine pw end",
+        "[client]\nuser = s51\npassword = 'pw of s51' mine pw of s51 end",
       );
+      const command = `cat replica.my.cnf $TOOL_DATA_DIR/replica.my.cnf; echo $TOOL_REPLICA_PASSWORD`;
+      const printing = { type: 'release', command: ['sh', '-c', command], isDefault: false };
+      const artifact = await bench.artifact({}, [printing]);
+      const told = await releasePhase(runtime, releaseOf('has-one' as ToolName, 2, artifact));
+      assert.match(told, /user = s51/);
+      assert.doesNotMatch(told, /pw of s51/);
       assert.equal(await said('has-none' as ToolName), 'no file None None end');
     } finally {
       await bench.close();
     }
   });
 }
+
+test('a replica.my.cnf that is a link, in a linked folder, a pipe, or larger than 64 KiB is not read', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'toolforge-push-replica-'));
+  try {
+    const [secret, folder] = [join(parent, 'secret'), join(parent, 'replicas')];
+    await mkdir(secret);
+    await writeFile(join(secret, 'replica.my.cnf'), 'password=root');
+    for (const tool of ['plain', 'link', 'pipe', 'large'])
+      await mkdir(join(folder, tool), { recursive: true });
+    const file = (tool: string) => join(folder, tool, 'replica.my.cnf');
+    await writeFile(file('plain'), 'password=own');
+    await symlink(join(secret, 'replica.my.cnf'), file('link'));
+    await symlink(secret, join(folder, 'folder'));
+    await execa('mkfifo', [file('pipe')]);
+    await writeFile(file('large'), `password=x\n${'#'.repeat(64 * 1024)}`);
+    const parts = { folder, read: readPlainFile, log: createLog('fatal') };
+    for (const tool of ['link', 'folder', 'pipe', 'large', 'none'])
+      assert.equal(await readReplicaFile(parts, tool as ToolName), null, tool);
+    const own = await readReplicaFile(parts, 'plain' as ToolName);
+    assert.deepEqual(own?.variables, { TOOL_REPLICA_PASSWORD: 'own' });
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+});
 
 test('user and password of replica.my.cnf may have quotes and spaces around them', () => {
   assert.deepEqual(replicaVariables(`[client]\r\n user="s5'1"\r\npassword =  a=b#c \nport=3306\n#user=x`), {

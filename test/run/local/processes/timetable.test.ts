@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { keepTimetable, systemClock } from '../../../../src/run/local/processes/timetable.ts';
+import { storedSchedules } from '../../../../src/server-state.ts';
 import { SetClock } from '../../../support/set-clock.ts';
 
 /** Records the calls of a timetable while a test moves the clock. */
@@ -64,4 +65,15 @@ test('`systemClock.wait` ends after the given time, or fails when the signal fir
   const waiting = systemClock.wait(60_000, leave.signal);
   leave.abort();
   await assert.rejects(waiting, { name: 'AbortError' });
+});
+
+test('if the server cannot read whether a schedule is paused, the schedule counts as paused, and no error is thrown', () => {
+  const told: unknown[] = [];
+  const pausedSchedules = () => {
+    throw new Error('disk I/O error');
+  };
+  const store = { pausedSchedules, addScheduledRun: () => {} };
+  const records = storedSchedules(() => store, { error: (...words: unknown[]) => void told.push(words) });
+  assert.equal(records.isPaused('wikibot', 'update'), true);
+  assert.match(JSON.stringify(told), /cannot read whether a schedule is paused/);
 });
