@@ -156,6 +156,7 @@ async function recover({ argv, environment, out, err }: Terminal): Promise<numbe
     path: environment['PATH'] ?? '/usr/bin:/bin',
     stdout: out,
     holdCleanUp: () => holdCleanUp(socketOf(config.data)),
+    interruption,
     audit: auditFile(config.data, createLog(config.log_level)),
     out: (text) => write(out, text),
     err: (text) => write(err, text),
@@ -187,18 +188,26 @@ async function stack({ argv, environment, out, err }: Terminal): Promise<number>
 }
 
 async function buildpack({ argv, environment, out, err }: Terminal): Promise<number> {
-  const ended = new AbortController();
-  const end = () =>
-    ended.abort(new DeployError('INTERRUPTED', 'the command was interrupted', 'Type it again.'));
-  process.once('SIGINT', end).once('SIGTERM', end);
   return await runBuildpackCommand({
     argv,
     config: () => readConfig(environment),
     progress: progressTo((text) => void write(out, text)),
     out: (text) => write(out, text),
     err: (text) => write(err, text),
-    signal: ended.signal,
+    signal: interruption(),
   });
+}
+
+/** Lets the command clean up at the first Ctrl-C. The second ends the process. */
+function interruption(): AbortSignal {
+  const ended = new AbortController();
+  const end = () => {
+    if (ended.signal.aborted) process.exit(1);
+    ended.abort(new DeployError('INTERRUPTED', 'the command was interrupted', 'Type it again.'));
+  };
+  // Not `once`: while execa has children, it ends this process at a signal for which it finds no other listener.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, end);
+  return ended.signal;
 }
 
 /**

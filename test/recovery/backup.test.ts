@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { after, before, test } from 'node:test';
+import { execa } from 'execa';
 import { readConfig } from '../../src/config.ts';
 import { restoreBackup } from '../../src/recovery/archive/restore-backup.ts';
+import { Sealing } from '../../src/recovery/archive/sealed-file.ts';
 import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 import { TestServer, until } from '../support/server.ts';
 import { liveTool, webTool } from '../support/work-tree.ts';
@@ -12,6 +16,12 @@ import { liveTool, webTool } from '../support/work-tree.ts';
 let server: TestServer;
 before(async () => {
   server = await TestServer.start();
+  // The keys are in the data folder, and so have two ways into a backup.
+  await server.kill('SIGTERM');
+  const keys = join(server.folder, 'data/keys');
+  await rename(join(server.folder, 'keys'), keys);
+  server.change({ TOOLFORGE_PUSH_KEYS: keys });
+  await server.boot();
 });
 after(async () => server[Symbol.asyncDispose]());
 
@@ -19,6 +29,9 @@ test('a backup that was made in the middle of a push restores to the release tha
   const { name, tree, first } = await liveTool(server, 'kept', webTool('one'));
   const set = await server.command('config', 'set', name, 'SECRET=s3cret');
   assert.equal(set.exitCode, 0, set.stderr);
+  await tree.git('tag', 'v1.0');
+  const tagged = await tree.git('push', '--quiet', 'toolforge', 'v1.0');
+  assert.equal(tagged.exitCode, 0, tagged.stderr);
   await tree.commit('two', webTool('two', 'sleep 90'));
   const pushing = tree.push();
   await until(async () => (await server.command('ps', name)).stdout.includes('is building'), 'a build');
@@ -37,7 +50,6 @@ test('a backup that was made in the middle of a push restores to the release tha
   await server.kill('SIGTERM');
   await assert.rejects(restore(file), { code: 'NOT_EMPTY' });
   await removeTree(join(server.folder, 'data'));
-  await removeTree(join(server.folder, 'keys'));
   const bytes = await readFile(file);
   const changed = Buffer.from(bytes);
   changed[5000] = (changed[5000] ?? 0) ^ 1;
@@ -55,18 +67,30 @@ test('a backup that was made in the middle of a push restores to the release tha
 
   server.change({
     TOOLFORGE_PUSH_DATA: join(server.folder, 'elsewhere/data'),
-    TOOLFORGE_PUSH_KEYS: join(server.folder, 'elsewhere/keys'),
+    TOOLFORGE_PUSH_KEYS: join(server.folder, 'elsewhere/data/keys'),
   });
   const restored = await server.local('restore', file);
   assert.equal(restored.exitCode, 0, restored.stderr);
   assert.match(restored.stdout, /deploy tokens that were revoked are VALID AGAIN/);
+  const folder = join(server.folder, 'elsewhere/data/repositories', `${name}.git`);
+  const refs = ['refs/heads', 'refs/releases', 'refs/tags'];
+  const listed = await tree.git(
+    '--git-dir',
+    folder,
+    'for-each-ref',
+    '--format=%(objectname) %(refname)',
+    ...refs,
+  );
+  assert.deepEqual(listed.stdout.trim().split('\n'), [
+    `${first} refs/heads/main`,
+    `${first} refs/releases/v1`,
+    `${first} refs/releases/v2`,
+    `${first} refs/tags/v1.0`,
+  ]);
   const whole = await server.local('doctor');
   assert.equal(whole.exitCode, 0, whole.stdout);
   await server.boot();
   await until(async () => (await server.get(name)).body === 'one', 'up again');
-  const folder = join(server.folder, 'elsewhere/data/repositories', `${name}.git`);
-  const { stdout } = await tree.git('--git-dir', folder, 'rev-parse', 'refs/heads/main', 'refs/releases/v1');
-  assert.deepEqual(stdout.split('\n'), [first, first]);
   const vars = await server.command('config', 'get', name, 'SECRET');
   assert.match(vars.stdout, /s3cret/);
   assert.match((await server.command('deployments', name)).stdout, /interrupted/);
@@ -75,4 +99,129 @@ test('a backup that was made in the middle of a push restores to the release tha
   assert.equal((await server.get(name)).body, 'three');
   assert.equal((await server.command('rollback', name)).exitCode, 0);
   await until(async () => (await server.get(name)).body === 'one', 'the rollback');
+});
+
+test('a backup leaves out a build with too deep folders or with a device and says so, and keeps the holes of large files', async () => {
+  const data = join(server.folder, 'elsewhere/data');
+  const artifacts = join(data, 'artifacts/kept');
+  const [odd = '', good = ''] = await readdir(artifacts);
+  assert.notEqual(good, '');
+  await execa('sh', ['-c', `for i in $(seq 220); do mkdir 'a\nb' && cd -P 'a\nb'; done`], {
+    cwd: join(artifacts, odd),
+  });
+  {
+    await using holes = await open(join(artifacts, good, 'holes'), 'wx', 0o4755);
+    await holes.truncate(300_000_000);
+    await holes.chmod(0o4755);
+  }
+  const file = join(server.folder, 'odd.tar');
+  const made = await server.local('backup', file);
+  assert.equal(made.exitCode, 0, made.stderr);
+  const leftOut = /(?<=A build of kept is left out.*\(artifacts\/kept\/)[^)]*/g;
+  assert.deepEqual(made.stdout.match(leftOut), [odd]);
+  assert.ok((await stat(file)).size < 100_000_000);
+
+  const to = join(server.folder, 'third');
+  await restoreBackup(
+    readConfig({ ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` }),
+    file,
+  );
+  assert.deepEqual(await readdir(join(to, 'artifacts/kept', odd)), []);
+  const holes = await stat(join(to, 'artifacts/kept', good, 'holes'));
+  assert.deepEqual([holes.size, holes.mode & 0o7777], [300_000_000, 0o755]);
+  assert.ok(holes.blocks < 1000);
+  await rm(join(artifacts, good, 'holes'));
+
+  await execa('find', [join(artifacts, odd), '-name', 'a*', '-prune', '-exec', 'rm', '-r', '{}', '+']);
+  const device = join(artifacts, odd, 'whiteout');
+  await execa('mknod', [device, 'c', '0', '0']);
+  const piped = await server.local('backup', '-');
+  assert.deepEqual(piped.stderr.match(leftOut), [odd]);
+  await rm(device);
+});
+
+test('a backup that is interrupted leaves nothing behind, and the next one removes what a killed one left', async () => {
+  const { data } = readConfig(server.environment);
+  const run = join(data, 'run');
+  const filler = join(data, 'filler');
+  await writeFile(filler, randomBytes(5_000_000));
+  const left = join(run, 'backup-4194305-abcdef');
+  await mkdir(left);
+  // Nobody reads the output, which is larger than all buffers, so the backup waits in the middle.
+  const child = execa(process.execPath, ['src/cli/bin.ts', 'backup', '-'], {
+    env: server.environment,
+    extendEnv: false,
+    buffer: { stdout: false },
+    reject: false,
+  });
+  const stages = async () => (await readdir(run)).filter((name) => name.startsWith('backup-'));
+  await until(async () => {
+    const [stage = ''] = (await stages()).filter((name) => name.startsWith(`backup-${child.pid}-`));
+    return existsSync(join(run, stage, 'excludes'));
+  }, 'a full stage');
+  assert.equal(existsSync(left), false);
+  child.kill('SIGINT');
+  const { exitCode, signal, stderr } = await child;
+  assert.deepEqual([exitCode, signal], [1, undefined], stderr);
+  assert.match(stderr, /interrupted/);
+  assert.deepEqual(await stages(), []);
+  await rm(filler);
+});
+
+test('a backup is not written into the data folder, except into its folder backups, nor over a file', async () => {
+  const { data } = readConfig(server.environment);
+  const taken = join(server.folder, 'taken.tar');
+  await writeFile(`${taken}.new`, 'mine');
+  for (const [target, says] of [
+    [data, /would be in the data folder/],
+    [join(data, 'run/all.tar'), /would be in the data folder/],
+    [join(server.folder, 'none/all.tar'), /there is no folder/i],
+    [taken, /taken\.tar\.new exists already/],
+  ] as const) {
+    const refused = await server.local('backup', target);
+    assert.equal(refused.exitCode, 1);
+    assert.match(refused.stderr, says);
+  }
+  assert.equal(await readFile(`${taken}.new`, 'utf8'), 'mine');
+  assert.equal((await server.local('backup', join(data, 'backups'))).exitCode, 0);
+});
+
+test('an archive with files that no backup has is refused, also with a right checksum', async () => {
+  const [tar, odd] = [join(server.folder, 'good.tar'), join(server.folder, 'odd-seal.tar')];
+  const made = await server.local('backup', tar);
+  assert.equal(made.exitCode, 0, made.stderr);
+  const draft = join(server.folder, 'draft');
+  await mkdir(draft);
+  await execa('tar', ['-xf', tar, '-C', draft]);
+  const to = join(server.folder, 'fourth');
+  const config = readConfig({
+    ...server.environment,
+    TOOLFORGE_PUSH_DATA: to,
+    TOOLFORGE_PUSH_KEYS: `${to}-keys`,
+  });
+  const restore = async () => {
+    const plain = join(server.folder, 'plain.tar');
+    await execa('tar', ['-cf', plain, '-C', draft, ...(await readdir(draft)).map((name) => `./${name}`)]);
+    await pipeline(
+      createReadStream(plain),
+      new Sealing('backup', async () => undefined),
+      createWriteStream(odd),
+    );
+    return await restoreBackup(config, odd);
+  };
+  for (const [name, add] of [
+    ['releases/device', (path: string) => execa('mknod', [path, 'c', '0', '0'])],
+    ['releases/program', (path: string) => execa('install', ['-m', '4755', '/bin/true', path])],
+    ['more', (path: string) => symlink('/etc', path)],
+    ['keys/ssh_host_dsa_key', (path: string) => symlink('/etc/passwd', path)],
+    ['keys/authorized_keys', (path: string) => writeFile(path, '')],
+    ['run', (path: string) => mkdir(path)],
+  ] as const) {
+    const path = join(draft, name);
+    await add(path);
+    await assert.rejects(restore(), { code: 'BAD_ARCHIVE', message: /files that no backup has/ }, name);
+    assert.deepEqual([existsSync(join(to, 'store.sqlite')), existsSync(`${to}-keys`)], [false, false]);
+    await rm(path, { recursive: true });
+  }
+  assert.match((await restore()).join(), /Restored \d tool/);
 });

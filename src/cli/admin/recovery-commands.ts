@@ -23,8 +23,12 @@ interface RecoveryContext {
   readonly path: string;
   /** Standard output. `backup -` writes its archive there. */
   readonly stdout: Writable;
+  /** Error output. `backup -` writes there what its archive does not contain. */
+  readonly err: (text: string) => Promise<void>;
   /** As in `BackUpOptions`. */
   readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
+  /** From the call on, Ctrl-C fires the signal and does not end the process. */
+  readonly interruption: () => AbortSignal;
 }
 
 const doctor: RecoveryCommand = {
@@ -68,10 +72,13 @@ const backup: RecoveryCommand = {
   ],
   options: {},
   words: { min: 1, max: 1 },
-  async run(config, [target = ''], { path, stdout, holdCleanUp }) {
+  async run(config, [target = ''], { path, stdout, err, holdCleanUp, interruption }) {
     const { backUp } = await import('../../recovery/archive/back-up.ts');
-    const lines = await backUp({ config, path, target, out: stdout, holdCleanUp });
-    return { status: 0, lines: lines.map((line) => `${line}\n`) };
+    const signal = interruption();
+    const lines = await backUp({ config, path, target, out: stdout, holdCleanUp, signal });
+    if (target !== '-') return { status: 0, lines: lines.map((line) => `${line}\n`) };
+    for (const line of lines) await err(`${line}\n`);
+    return { status: 0, lines: [] };
   },
 };
 
@@ -81,6 +88,7 @@ const restore: RecoveryCommand = {
   summary: 'restore everything from a backup, or only the store or the user directory',
   details: [
     'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
+    'Restore only backups of your own: whoever made or changed the file controls the server, because its checksum proves only that it is whole.',
     'store and directory restore only this part. Without FILE, this uses the newest good backup in the data folder (backups/), which the server makes every hour. The present store or user directory is set aside, not deleted.',
     'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
   ],

@@ -5,7 +5,8 @@ import { callControl } from './control-client.ts';
 /**
  * Lets the running server delete and merge no files, until the returned function is called.
  *
- * @returns null if no server runs. The function throws DeployError `SERVER_GONE` if the server has ended meanwhile.
+ * @returns null if no server runs. The function throws DeployError `SERVER_GONE` if the server has ended
+ * meanwhile, or `NOT_HELD` if it no longer keeps its files.
  * @throws DeployError `NOT_THE_OPERATOR`, `NOT_HELD`
  */
 export async function holdCleanUp(socketPath: string): Promise<(() => Promise<void>) | null> {
@@ -16,9 +17,12 @@ export async function holdCleanUp(socketPath: string): Promise<(() => Promise<vo
     told += Buffer.from(bytes).toString();
     if (told === 'held\n') held.resolve();
   };
-  const ended = callControl({ socketPath, argv: ['hold-clean-up'], input, out: hear, err: hear }).then(() => {
-    if (told !== 'held\n') throw notHeld(told);
-  });
+  const ended = callControl({ socketPath, argv: ['hold-clean-up'], input, out: hear, err: hear }).then(
+    (status) => {
+      if (told !== 'held\n') throw notHeld(told);
+      if (status !== 0) throw endedEarly();
+    },
+  );
   ended.catch((error: unknown) => held.reject(error));
   try {
     await held.promise;
@@ -37,5 +41,13 @@ function notHeld(told: string): DeployError {
     'NOT_HELD',
     `the running server cannot keep its files for a backup: ${told.trim()}`,
     'Use the same version of toolforge-push for the command and the server.',
+  );
+}
+
+function endedEarly(): DeployError {
+  return new DeployError(
+    'NOT_HELD',
+    'the server did not keep its files until the backup was complete, because it took longer than a day',
+    'Look for what made it slow, such as the disk of the target, and make the backup again.',
   );
 }

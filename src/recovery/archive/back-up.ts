@@ -1,5 +1,16 @@
 import { createWriteStream, existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative } from 'node:path';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -23,11 +34,11 @@ import { repositoriesOf } from '../data-facts.ts';
 import { Sealing } from './sealed-file.ts';
 
 /** The names of the data folder that a backup leaves out, because the server makes them again or only one machine needs them. */
-const LEFT_OUT =
+export const LEFT_OUT =
   /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|lost\+found|restoring)$/;
 /** The names that the backup has from its own folder instead of the data folder. */
 const STAGED = ['releases', 'keys'];
-const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
+export const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
 
 /** The file `manifest.json` of a backup. */
 export interface Manifest {
@@ -35,6 +46,12 @@ export interface Manifest {
   readonly madeAt: number;
   readonly runtime: Config['runtime'];
 }
+
+/** No artifact of a real tool has folders this deep. tar needs memory for the square of the depth. */
+const MOST_DEPTH = 200;
+/** A backup of millions of files needs much less address space. */
+const TAR_BYTES = 2 * 1024 ** 3;
+const PATH = { PATH: '/usr/bin:/bin' };
 
 export interface BackUpOptions {
   readonly config: Config;
@@ -48,6 +65,8 @@ export interface BackUpOptions {
    * has ended meanwhile. Null if no server runs.
    */
   readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
+  /** Ends the backup. Its reason is the error of the command. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -61,22 +80,22 @@ export interface BackUpOptions {
  * @returns lines for the operator. @throws DeployError
  */
 export async function backUp(options: BackUpOptions): Promise<string[]> {
-  const { config, target } = options;
+  const { config, target, signal } = options;
   await assertOwnFolder(config.data);
-  const file = target === '-' ? null : await fileFor(target);
+  const file = target === '-' ? null : await fileFor(target, config.data);
   const release = await options.holdCleanUp();
   // Without a server, the lock keeps one from starting meanwhile.
   using _lock = release === null ? new DataLock(config.data) : null;
-  const stage = await mkdtemp(
-    join(file === null ? join(config.data, 'run') : dirname(file), '.toolforge-push-backup-'),
-  );
+  const stage = await makeStage(join(config.data, 'run'));
   const draft = file === null ? null : `${file}.new`;
   try {
     const { tools, excludes, notes } = await fillStage(options, stage);
+    signal.throwIfAborted();
     const to =
       draft === null ? options.out : createWriteStream(draft, { mode: 0o600, flags: 'wx', flush: true });
-    const bytes = await writeTar(config, { stage, excludes, to, beforeSeal: async () => release?.() });
-    if (draft === null || file === null) return [];
+    const beforeSeal = async () => release?.();
+    const bytes = await writeTar(config, { stage, excludes, to, beforeSeal, signal });
+    if (draft === null || file === null) return notes;
     await rename(draft, file);
     await syncFolderOf(file);
     const images =
@@ -88,8 +107,13 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
       'It contains the keys of this server and so all config vars: keep it where only you can read it. It does not contain the settings.',
       ...images,
       ...notes,
+      'Whoever can change the file controls the server that is restored from it.',
       `To restore it, on this machine or another: npx toolforge-push restore ${file}`,
     ];
+  } catch (error) {
+    // Ctrl-C also ends tar, whose error may come first.
+    signal.throwIfAborted();
+    throw error;
   } finally {
     await release?.().catch(() => undefined);
     await rm(stage, { recursive: true, force: true });
@@ -116,20 +140,52 @@ export async function assertOwnFolder(data: string): Promise<void> {
   );
 }
 
-async function fileFor(target: string): Promise<string> {
+/** @throws DeployError `FILE_EXISTS`, `NO_FOLDER`, or `FILE_IN_DATA`, because the next backup would contain this one. */
+async function fileFor(target: string, data: string): Promise<string> {
   const isFolder = (await stat(target).catch(() => null))?.isDirectory() === true;
   const file = isFolder ? join(target, `toolforge-push-${timeStamp(Date.now())}.tar`) : target;
-  if (existsSync(file))
+  const folder = await realpath(dirname(file)).catch((cause: unknown) => {
+    if (!isAbsent(cause)) throw cause;
+    throw new DeployError('NO_FOLDER', `there is no folder ${dirname(file)}`, 'Make it first.', { cause });
+  });
+  const place = inside(await realpath(data), folder);
+  if (place !== null && place.split('/')[0] !== 'backups')
+    throw new DeployError(
+      'FILE_IN_DATA',
+      `the file ${file} would be in the data folder, and so in the next backup`,
+      `Name a file outside ${data}, or in ${join(data, 'backups')}.`,
+    );
+  const [taken] = [file, `${file}.new`].filter((one) => existsSync(one));
+  if (taken !== undefined)
     throw new DeployError(
       'FILE_EXISTS',
-      `the file ${file} exists already`,
-      'Name another file, or a folder.',
+      `the file ${taken} exists already`,
+      taken === file
+        ? 'Name another file, or a folder.'
+        : 'Another backup is writing it, or was killed. If none runs, delete it, because it may contain keys.',
     );
   return file;
 }
 
+/** The path of `path` relative to `folder`, or null if it is not in that folder. */
+function inside(folder: string, path: string): string | null {
+  const way = relative(folder, path);
+  return way === '..' || way.startsWith('../') || isAbsolute(way) ? null : way;
+}
+
+/** Makes a folder that only this user can read. Removes those of backups that were killed, because they contain keys. */
+async function makeStage(run: string): Promise<string> {
+  await mkdir(run, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(run)) {
+    const pid = /^backup-(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      await rm(join(run, name), { recursive: true, force: true });
+  }
+  return await mkdtemp(join(run, `backup-${process.pid}-`));
+}
+
 /** Writes into the folder `stage` what must fit together: the store, the keys, the refs, and the copies of releases. */
-async function fillStage({ config, path }: BackUpOptions, stage: string) {
+async function fillStage({ config, path, signal }: BackUpOptions, stage: string) {
   const { data, keys } = config;
   const store = join(stage, 'store.sqlite');
   const facts = await stageStore(data, store);
@@ -161,13 +217,39 @@ async function fillStage({ config, path }: BackUpOptions, stage: string) {
     excludes.push(`repositories/${tool}.git/refs`, `repositories/${tool}.git/packed-refs`);
   }
   const known = artifactsIn(store);
+  const wrapper = await namespaceOfTools(config);
   for (const tool of await namesIn(join(data, 'artifacts')))
-    for (const id of await namesIn(join(data, 'artifacts', tool)))
-      if (known.get(tool as StoredTool['name'])?.has(id) !== true) excludes.push(`artifacts/${tool}/${id}`);
+    for (const id of await namesIn(join(data, 'artifacts', tool))) {
+      signal.throwIfAborted();
+      const artifact = `artifacts/${tool}/${id}`;
+      if (known.get(tool as StoredTool['name'])?.has(id) !== true) excludes.push(artifact);
+      else if (await isHostile(join(data, artifact), wrapper)) {
+        // The names of the tool's own files do not go into the list, because they may contain line breaks. The empty
+        // folder stays, so that the restored server knows that only this artifact is lost.
+        excludes.push(`${artifact}/*`);
+        notes.push(
+          `A build of ${tool} is left out, because it has too deep folders, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
+        );
+      }
+    }
   // If the keys folder is in the data folder, the backup has only the copy of the keys.
-  const inside = relative(data, keys);
-  if (!inside.startsWith('..') && !isAbsolute(inside)) excludes.push(inside);
+  const keysInside = inside(data, keys);
+  if (keysInside !== null) excludes.push(keysInside);
   return { tools: facts.tools.length, excludes, notes };
+}
+
+/** Whether one tool's artifact could make the backup, or its restore, fail for all tools. */
+async function isHostile(artifact: string, wrapper: readonly string[]): Promise<boolean> {
+  for (const test of [
+    ['-mindepth', `${MOST_DEPTH}`],
+    ['(', '-type', 'b', '-o', '-type', 'c', ')'],
+  ]) {
+    const [program = 'find', ...words] = [...wrapper, 'find', artifact, ...test, '-print', '-quit'];
+    const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
+    const found = await execa(program, words, options);
+    if (found.exitCode !== 0 || found.stdout !== '') return true;
+  }
+  return false;
 }
 
 async function stageStore(data: string, to: string): Promise<StoreFacts & { state: 'whole' }> {
@@ -225,31 +307,32 @@ interface TarOptions {
   readonly excludes: readonly string[];
   readonly to: Writable;
   readonly beforeSeal: () => Promise<void>;
+  readonly signal: AbortSignal;
 }
 
 /** @returns how many bytes the archive has without its seal. */
-async function writeTar(config: Config, { stage, excludes, to, beforeSeal }: TarOptions): Promise<number> {
+async function writeTar(config: Config, options: TarOptions): Promise<number> {
+  const { stage, excludes, to, beforeSeal, signal } = options;
   const { data } = config;
-  const list = `${stage}-excludes`;
+  const list = join(stage, 'excludes');
+  // tar applies the list to all files. It begins the names of staged files with `./`, so no line matches one of them.
+  const staged = (await readdir(stage)).sort().map((name) => `./${name}`);
   await writeFile(list, excludes.map((line) => `${line}\n`).join(''));
   const names = (await readdir(data)).filter((name) => !LEFT_OUT.test(name) && !STAGED.includes(name));
-  const [program = 'tar', ...words] = [...(await namespaceOfTools(config)), 'tar'];
-  const owner = process.getuid?.() === 0 || words.length > 0 ? [] : ['--owner=0', '--group=0'];
+  const wrapper = await namespaceOfTools(config);
+  const owner = process.getuid?.() === 0 || wrapper.length > 0 ? [] : ['--owner=0', '--group=0'];
+  const [program = 'prlimit', ...words] = [...wrapper, 'prlimit', `--as=${TAR_BYTES}`, '--', 'tar'];
   const tar = execa(
     program,
     [
       ...words,
-      ...['--create', '--file=-', '--numeric-owner', ...owner, '--anchored', `--exclude-from=${list}`],
-      ...['-C', stage, ...(await readdir(stage)).sort()],
+      // The restored server needs no set-user bits, and `restore` refuses them.
+      ...['--create', '--file=-', '--sparse', '--mode=ug-s', '--numeric-owner', ...owner],
+      ...['--anchored', `--exclude-from=${list}`],
+      ...['-C', stage, ...staged],
       ...['-C', data, ...names.sort()],
     ],
-    {
-      env: { PATH: '/usr/bin:/bin' },
-      extendEnv: false,
-      stdin: 'ignore',
-      buffer: { stdout: false },
-      reject: false,
-    },
+    { env: PATH, extendEnv: false, stdin: 'ignore', buffer: { stdout: false }, reject: false },
   );
   const sealing = new Sealing('backup', async () => {
     const { exitCode, stderr } = await tar;
@@ -259,11 +342,11 @@ async function writeTar(config: Config, { stage, excludes, to, beforeSeal }: Tar
   });
   try {
     // The stream may be standard output, which must stay open.
-    await pipeline(tar.stdout, sealing, to, { end: to !== process.stdout });
+    await pipeline(tar.stdout, sealing, to, { end: to !== process.stdout, signal });
     return sealing.bytes;
   } finally {
     tar.kill();
-    await rm(list, { force: true });
+    await tar;
   }
 }
 

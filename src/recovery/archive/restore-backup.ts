@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, readdir, rename } from 'node:fs/promises';
+import { chmod, copyFile, lstat, mkdir, readdir, rename } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -14,7 +14,7 @@ import { secretsKeyId } from '../../store/secrets.ts';
 import { readDataFacts } from '../data-facts.ts';
 import { examine } from '../examine.ts';
 import { storedTools } from '../expected-live.ts';
-import { assertOwnFolder, type Manifest } from './back-up.ts';
+import { assertOwnFolder, KEYS, LEFT_OUT, type Manifest } from './back-up.ts';
 import { assertSealed, badArchive } from './sealed-file.ts';
 
 /** The folder in the data folder into which a backup is unpacked. */
@@ -60,6 +60,7 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
   try {
     await mkdir(draft, { mode: 0o700 });
     await unpack(file, draft);
+    await assertPlain(draft, file);
     moveArtifacts(draft, data);
     const tools = await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
     await assertKeysFit(join(draft, 'keys'), keys);
@@ -80,7 +81,13 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
 }
 
 async function readManifest(file: string): Promise<Manifest> {
-  const { stdout } = await tar('--extract', '--to-stdout', `--file=${file}`, 'manifest.json');
+  const { stdout } = await tar(
+    '--extract',
+    '--to-stdout',
+    `--file=${file}`,
+    '--occurrence=1',
+    './manifest.json',
+  );
   try {
     return manifestOf.parse(JSON.parse(stdout));
   } catch {
@@ -98,6 +105,29 @@ async function unpack(file: string, folder: string): Promise<void> {
     `the backup cannot be unpacked: ${stderr.split('\n')[0]}`,
     'Nothing has changed. Look at the free space of the data folder (df -h, df -i).',
   );
+}
+
+/**
+ * Checks that the archive has only what `backUp` writes. Nothing of it has been used yet.
+ *
+ * @throws DeployError `BAD_ARCHIVE`
+ */
+async function assertPlain(draft: string, file: string): Promise<void> {
+  const odd = ['(', '-type', 'b', '-o', '-type', 'c', '-o', '-type', 'f', '-perm', '/6000', ')'];
+  // find fails at a folder that a tool has closed, which only root can read.
+  const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
+  const { stdout } = await execa('find', [draft, ...odd, '-print', '-quit'], options);
+  if (stdout !== '') throw notFromBackup(file);
+  const names = await readdir(draft);
+  if (names.some((name) => LEFT_OUT.test(name) && name !== 'store.sqlite')) throw notFromBackup(file);
+  const keys = await namesIn(join(draft, 'keys'));
+  if (!keys.every((name) => KEYS.test(name))) throw notFromBackup(file);
+  for (const path of [...names, ...keys.map((name) => join('keys', name))])
+    if ((await lstat(join(draft, path))).isSymbolicLink()) throw notFromBackup(file);
+}
+
+function notFromBackup(file: string): DeployError {
+  return badArchive(file, 'it has files that no backup has, so somebody else may have made it');
 }
 
 async function tar(...words: string[]) {

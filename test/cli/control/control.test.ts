@@ -5,9 +5,12 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, afterEach, beforeEach, test } from 'node:test';
-import type { CommandLine } from '../../../src/cli/command.ts';
+import type { CommandContext, CommandLine, Services } from '../../../src/cli/command.ts';
+import { holdCleanUpCommand } from '../../../src/cli/commands/operator/hold-clean-up.ts';
+import { holdCleanUp } from '../../../src/cli/control/clean-up-client.ts';
 import { callControl } from '../../../src/cli/control/control-client.ts';
 import { readRequest, requestLine, serveControl } from '../../../src/cli/control/control-protocol.ts';
+import { CleanUpHold } from '../../../src/core/concurrency/clean-up-hold.ts';
 import { createLog } from '../../../src/core/log/log.ts';
 import { LocalSocket } from '../../../src/local-socket/local-socket.ts';
 import { until } from '../../support/server.ts';
@@ -197,4 +200,35 @@ test('threat 59: a deleted socket file is made again by the running server, and 
   await until(async () => (await call(['short']).catch(() => null))?.status === 7, 'it is there again');
   resolve(5);
   assert.equal((await long).status, 5);
+});
+
+test('a backup learns that the server stopped keeping its files before the backup was complete', {
+  timeout: 20_000,
+}, async () => {
+  const cleanUp = new CleanUpHold();
+  let ran = 0;
+  const tidy = () =>
+    cleanUp.unlessHeld(async () => {
+      ran += 1;
+    });
+  const limit = new AbortController();
+  run = async ({ input, out, err, signal }) => {
+    const context: Partial<CommandContext> = {
+      ...{ input, err, signal: AbortSignal.any([signal, limit.signal]) },
+      services: { cleanUp } as Services,
+      out: async (text) => void (await out(text)),
+    };
+    return await holdCleanUpCommand.run(context as CommandContext);
+  };
+  const whole = await holdCleanUp(socketPath);
+  await tidy();
+  assert.equal(ran, 0);
+  await whole?.();
+  await tidy();
+  assert.equal(ran, 1);
+  const cut = await holdCleanUp(socketPath);
+  limit.abort();
+  await assert.rejects(async () => cut?.(), { code: 'NOT_HELD', message: /until the backup was complete/ });
+  await tidy();
+  assert.equal(ran, 2);
 });

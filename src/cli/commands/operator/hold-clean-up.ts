@@ -1,8 +1,12 @@
 import type { LoginCommand } from '../../command.ts';
 
+/** A backup that hangs must not keep the server from cleaning up for ever. */
+const LIMIT_MS = 24 * 60 * 60 * 1000;
+
 /**
  * The command with which `backup` asks the running server to delete and merge no files. Prints `held` when this is so.
- * The hold ends with the input of the command.
+ * The hold ends with the input of the command, and then the exit status is 0. If it ends earlier, after a day, the status
+ * is 1.
  */
 export const holdCleanUpCommand: LoginCommand = {
   name: 'hold-clean-up',
@@ -15,18 +19,20 @@ export const holdCleanUpCommand: LoginCommand = {
   words: { min: 0, max: 0 },
   async run({ services, input, out, signal }) {
     const release = await services.cleanUp.hold();
-    const gone = Promise.withResolvers<void>();
-    signal.addEventListener('abort', () => gone.resolve(), { once: true });
+    const early = Promise.withResolvers<number>();
+    const end = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
+    end.addEventListener('abort', () => early.resolve(1), { once: true });
     try {
       await out('held\n');
-      await Promise.race([inputEnd(input), gone.promise]);
+      if (end.aborted) return 1;
+      return await Promise.race([inputEnd(input), early.promise]);
     } finally {
       release();
     }
-    return 0;
   },
 };
 
-async function inputEnd(input: AsyncIterable<Uint8Array>): Promise<void> {
+async function inputEnd(input: AsyncIterable<Uint8Array>): Promise<number> {
   for await (const _ of input);
+  return 0;
 }
