@@ -155,10 +155,14 @@ test('a backup that is interrupted leaves nothing behind, and the next one remov
     reject: false,
   });
   const stages = async () => (await readdir(run)).filter((name) => name.startsWith('backup-'));
-  await until(async () => {
-    const [stage = ''] = (await stages()).filter((name) => name.startsWith(`backup-${child.pid}-`));
-    return existsSync(join(run, stage, 'excludes'));
-  }, 'a full stage');
+  await until(
+    async () => {
+      const [stage = ''] = (await stages()).filter((name) => name.startsWith(`backup-${child.pid}-`));
+      return existsSync(join(run, stage, 'excludes'));
+    },
+    'a full stage',
+    120_000,
+  );
   assert.equal(existsSync(left), false);
   child.kill('SIGINT');
   const { exitCode, signal, stderr } = await child;
