@@ -27,7 +27,7 @@ const isWell = async (bench: SshWorkbench) => assert.equal((await bench.ssh('ali
 
 describe('SSH connections after the login', { concurrency: false }, () => {
   test('threat 21: the server ends an SSH connection that has no running session for a while', async () => {
-    const bench = await open({ idleMs: 200 });
+    const bench = await open({ idleMs: 1000 });
     const client = await logIn(bench);
     await once(client, 'close');
   });
