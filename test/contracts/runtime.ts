@@ -126,7 +126,8 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         return (await Array.fromAsync(runtime.logs(tool, query))).map(({ text }) => text);
       };
       await until(async () => (await kept()).length > 0, 'the log has the output of the failed release');
-      assert.deepEqual(await kept(), ['no database here']);
+      // A cluster may have started the process again before the rollout was undone.
+      assert.deepEqual([...new Set(await kept())], ['no database here']);
     });
 
     test('promise 2: a process that opens its port before the tool is loaded is not yet healthy', async () => {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
 
 interface Descriptor {
@@ -107,9 +108,14 @@ async function tarOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
   }
 }
 
-async function ask(url: string, options: RequestInit = {}): Promise<Response> {
+/** Tries a manifest three times: the registry may not know a layer yet that another test uploads at the same time. */
+async function ask(url: string, options: RequestInit = {}, tries = 3): Promise<Response> {
   const response = await fetch(url, options);
   if (response.ok) return response;
+  if (tries > 1 && response.status === 400 && url.includes('/manifests/')) {
+    await wait(1000);
+    return await ask(url, options, tries - 1);
+  }
   throw new Error(`${options.method ?? 'GET'} ${url}: ${response.status} ${await response.text()}`);
 }
 
