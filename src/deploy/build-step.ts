@@ -50,7 +50,7 @@ export async function buildStep(
 }
 
 /** Checks the tool's limit of builds and stores that this build has started. @throws DeployError `BUILD_LIMIT` */
-function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
+export function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
   const { store } = context;
   const startedAt = Date.now();
   assertBuildsLeft(context, tool, startedAt);

@@ -4,7 +4,7 @@ import type { Artifact, Release } from '../core/types.ts';
 import { LIMITED_GIT, UPLOAD_PACK } from '../git/git-environment.ts';
 import { isAncestor } from '../git/refs/deploy-branch.ts';
 import type { Repositories } from '../git/repositories.ts';
-import { assertBuildsLeft, buildState } from './build-step.ts';
+import { buildState, recordStart } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { isLost } from './reconciliation/follow-live.ts';
 
@@ -97,29 +97,15 @@ async function copyCommit(
  */
 export async function adoptArtifact(
   context: DeployContext,
-  { deployment, commit }: DeployPlan,
+  plan: DeployPlan,
   from: Release,
   signal: AbortSignal,
 ): Promise<Artifact> {
   const { store, builder, runtime } = context;
-  const { tool, id } = deployment;
-  // A promotion counts as a build, because the tool gets an artifact.
-  assertBuildsLeft(context, tool, Date.now());
+  const { tool, id } = plan.deployment;
   await runtime.assertReady(tool, signal);
-  store.updateDeployment(id, { state: 'building' });
-  const startedAt = Date.now();
-  store.addBuild({
-    ...{
-      id,
-      tool,
-      commit,
-      deploymentId: id,
-      state: 'BUILD_RUNNING',
-      artifact: null,
-      startedAt,
-      endedAt: null,
-    },
-  });
+  // A promotion counts as a build, because the tool gets an artifact.
+  recordStart(context, plan);
   try {
     const toolNumber = store.tool(tool).number;
     const artifact = await builder.adopt({ id, tool, toolNumber, from: from.tool }, from.artifact, signal);

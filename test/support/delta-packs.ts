@@ -42,7 +42,7 @@ function copyOf(base: Buffer): Buffer {
   return Buffer.of(0xf0, base.length & 255, (base.length >> 8) & 255, base.length >> 16);
 }
 
-/** A pack of one folder and of folders that are deltas of it. */
+/** Makes a pack of the folder `base`, and of folders that are stored as differences from `base`. */
 function packOf(base: Buffer, deltas: readonly Buffer[]): Buffer {
   const entries = deltas.map((delta) =>
     entry(7, delta.length, Buffer.concat([treeId(base), deflateSync(delta)])),

@@ -32,7 +32,8 @@ const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
 export function assertNotFrozen(store: Pick<Store, 'freezeOf'>, tool: ToolName, kind: DeploymentKind): void {
   const freeze = GO_ON.has(kind) ? null : store.freezeOf(tool);
   if (freeze === null) return;
-  const hint = 'What is live goes on. The operators of this server have to end the freeze; then try again.';
+  const hint =
+    'What is live keeps running. The operators of this server have to end the freeze. Then try again.';
   throw new DeployError('FROZEN', frozenWords(tool, freeze), hint);
 }
 

@@ -108,7 +108,7 @@ async function unpack(file: string, folder: string): Promise<void> {
 }
 
 /**
- * Checks that the archive has only what `backUp` writes. Nothing of it has been used yet.
+ * Checks that the unpacked archive has only what `backUp` writes, before any of it is used.
  *
  * @throws DeployError `BAD_ARCHIVE`
  */

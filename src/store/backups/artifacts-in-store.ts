@@ -24,8 +24,8 @@ export function artifactsIn(store: string): ReadonlyMap<ToolName, ReadonlySet<st
 }
 
 /**
- * Makes the store and the copies of releases in `folder` name the artifacts in another data folder. A reference to an
- * image stays as it is. No server may use `folder`.
+ * Makes the store and the copies of releases in `folder` name the artifacts in another data folder. Does not change
+ * references to images. No server may be using `folder`.
  */
 export function moveArtifacts(folder: string, data: string): void {
   const database = new DatabaseSync(join(folder, 'store.sqlite'));

@@ -12,7 +12,7 @@ const freeze: LoginCommand = {
   usage: '[TOOL] [--all] REASON',
   summary: 'refuse pushes and other deployments of a tool, and tell people why',
   details: [
-    'Refuses pushes, rollbacks, redeploys and changes of config vars. What is live goes on, and so do logs, ps, restart, scale and stop.',
+    'Refuses pushes, rollbacks, redeploys and changes of config vars. What is live keeps running, and logs, ps, restart, scale and stop still work.',
     'A deployment that runs already ends as it would have. Those that wait for their turn are refused.',
     `REASON is one line of at most ${MAX_REASON} characters, which everybody sees who is refused. --all freezes all tools, also later ones.`,
   ],
