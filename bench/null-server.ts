@@ -1,6 +1,4 @@
-import { enableCompileCache } from 'node:module';
 import { homedir, userInfo } from 'node:os';
-import { join } from 'node:path';
 import { readConfig } from '../src/config.ts';
 import { createLog } from '../src/core/log/log.ts';
 import { NullBuilder, NullRuntime } from './null-back-ends.ts';
@@ -8,7 +6,6 @@ import { NullBuilder, NullRuntime } from './null-back-ends.ts';
 /** The server as `npm start` runs it, with back ends that build and run nothing. */
 async function main(): Promise<void> {
   const config = readConfig(process.env);
-  enableCompileCache(join(config.data, 'compile-cache'));
   const { startServer } = await import('../src/server.ts');
   const log = createLog(config.log_level);
   const server = await startServer({

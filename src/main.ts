@@ -1,4 +1,4 @@
-import { enableCompileCache } from 'node:module';
+import { enableCompileCache, flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { DeployError } from './core/errors.ts';
 import { sentence } from './core/text/sentence.ts';
@@ -41,6 +41,7 @@ export async function main(): Promise<void> {
     if (unknown.length > 0) log.warn({ names: unknown }, 'unknown settings in the environment');
     const tell = (text: string): void => void process.stderr.write(text);
     let running: RunningServer | null = null;
+    let isStopping = false;
     const onLost = (why: DeployError): void => {
       log.error(factsOf(why), 'the server ends, because it has lost its Lease');
       if (running === null) process.exit(1);
@@ -48,7 +49,7 @@ export async function main(): Promise<void> {
       void running.close().finally(() => process.exit(1));
     };
     const claim = await claimInstallation({ config, log, onLost });
-    const server = await startServer({
+    const starting = startServer({
       config,
       log,
       owner,
@@ -56,21 +57,24 @@ export async function main(): Promise<void> {
       path: process.env['PATH'] ?? '/usr/bin:/bin',
       tell,
     });
-    running = server;
-    let isStopping = false;
+    // Listens before `ready` is logged: a signal that comes at that moment, or before, ends the server cleanly too.
     const stop = (signal: NodeJS.Signals): void => {
       // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. A second one changes nothing.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');
-      void server.close().then(async () => {
+      void starting.then(async (server) => {
+        await server.close();
         await claim?.release();
         if (config.runtime === 'local') tell('Stopped. Your tools are down until the next start.\n');
         process.exit(0);
-      });
+      }, waitForTheFault);
     };
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
+    running = await starting;
+    // Node writes the cache when the process exits, but a server may be killed.
+    flushCompileCache();
   } catch (given) {
     const { diskFault } = await import('./recovery/disk-fault.ts');
     const error = diskFault(given);
@@ -83,9 +87,12 @@ export async function main(): Promise<void> {
   }
 }
 
+/** A start that fails ends the process by itself. */
+function waitForTheFault(): void {}
+
 /**
  * Caches compiled modules in the data folder, because compiling takes a third of the time of a start. Only the first
- * call has an effect.
+ * call has an effect, and none if NODE_COMPILE_CACHE names a folder.
  */
 function cacheCompiled(data: string): void {
   enableCompileCache(join(data, 'compile-cache'));

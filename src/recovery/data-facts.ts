@@ -52,7 +52,10 @@ export interface DataFacts {
    * the store itself is intact and has a tool.
    */
   readonly storeBackup: string | null;
-  /** The newest good backup of the user directory: a path in the data folder. Null if no backup is good. */
+  /**
+   * The newest good backup of the user directory: a path in the data folder. Null if no backup is good, or if the
+   * directory is whole and contains every tool of the store.
+   */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
 }
@@ -79,7 +82,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
     keyId: secretsKeyId(keys),
     // Searches for a backup only if the store is not good, because the search reads whole backups.
     storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
-    directoryBackup: within(data, await newestGoodDirectory(data)),
+    directoryBackup: needsNoBackup(directory, store) ? null : within(data, await newestGoodDirectory(data)),
     setAside: await listSetAside(data),
   };
 }
@@ -111,6 +114,11 @@ async function readRepositories(repositories: Repositories): Promise<RepositoryF
 async function readDirectory(config: DataConfig): Promise<DirectoryFacts> {
   if (config.directory !== 'file') return { state: 'elsewhere' };
   return await readDirectoryFile(join(config.data, 'directory.yaml'));
+}
+
+function needsNoBackup(directory: DirectoryFacts, store: StoreFacts): boolean {
+  if (directory.state !== 'whole') return directory.state === 'elsewhere';
+  return store.state === 'whole' && store.tools.every(({ name }) => directory.tools.has(name));
 }
 
 async function readDirectoryFile(path: string): Promise<DirectoryFacts> {

@@ -88,7 +88,10 @@ test('a first start under a uid without an account still makes a user', {
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (line.includes('"msg":"ready"')) child.kill('SIGTERM');
     });
-    assert.match(await text(child.stderr), /Welcome, user54321\./);
+    const told = await text(child.stderr);
+    assert.match(told, /Welcome, user54321\./);
+    // A signal at the moment of `ready` ends the server cleanly, too.
+    assert.match(told, /Stopped\. Your tools are down/);
   } finally {
     child.kill('SIGKILL');
     await rm(folder, { recursive: true, force: true });
