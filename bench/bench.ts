@@ -14,6 +14,7 @@ import { languageBuilds } from './figures/languages.ts';
 import { largeSsh } from './figures/large-ssh.ts';
 import { lineDelay } from './figures/line-delay.ts';
 import { pushMemory } from './figures/push-memory.ts';
+import { clusterRollback, rollback } from './figures/rollback.ts';
 import { sshPush } from './figures/ssh-push.ts';
 import { start } from './figures/start.ts';
 import { describeCommit, describeMachine, load } from './machine.ts';
@@ -31,11 +32,13 @@ const figures: readonly Figure[] = [
   lineDelay,
   flask,
   flaskApt,
+  rollback,
   languageBuilds,
   start,
   httpClone,
   pushMemory,
   clusterFlask,
+  clusterRollback,
   clusterBuilds,
 ];
 

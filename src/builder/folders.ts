@@ -58,20 +58,21 @@ export async function moveApart(from: string, to: string): Promise<void> {
 
 /**
  * Deletes everything except folders, plain files and symbolic links. Removes set-user and set-group bits, and the right
- * of everyone but the owner to write. With `isFinal`, files become read-only for their owner too. No process may be
- * using the folder.
+ * of everyone but the owner to write. No process may be using the folder.
  */
-export async function sweepFolder(folder: string, options: { readonly isFinal: boolean }): Promise<void> {
+export async function sweepFolder(folder: string): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
   // chmod runs before find, because find does not see the entries of an unreadable folder.
   await run('chmod', ['-R', 'u+rwX,u-s,g-s,o-w,g-w', '--', folder]);
   // find deletes by itself, so it also reaches files whose path is longer than PATH_MAX.
   await run('find', [folder, '(', ...special, ')', '-delete']);
-  // Folders stay writable. Otherwise nobody could remove the data folder with an ordinary rm.
-  if (options.isFinal) await protectFiles(folder);
 }
 
-async function protectFiles(folder: string): Promise<void> {
+/**
+ * Makes the files of a swept folder read-only for their owner too. Folders stay writable. Otherwise nobody could remove the
+ * data folder with an ordinary rm.
+ */
+export async function protectFiles(folder: string): Promise<void> {
   const files = [folder, '-type', 'f'];
   const protect = ['chmod', 'a-w', '--', '{}', '+'];
   try {

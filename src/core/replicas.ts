@@ -1,4 +1,4 @@
-import type { Process, Release, Replicas, Schedule } from './types.ts';
+import type { Process, ProcessSize, Release, Replicas, Schedule, Sizes } from './types.ts';
 
 /** The process type that runs once, before a release gets any requests. */
 export const RELEASE_TYPE = 'release';
@@ -99,9 +99,19 @@ export function freeNames(type: string, taken: ReadonlySet<string>, count: numbe
     .slice(0, count);
 }
 
-/** `web=2 worker=1` */
-export function replicasLine(replicas: Replicas): string {
+/** `web=2 worker=1`, with new sizes `web=2:512Mi:0.5 worker=1:default` */
+export function replicasLine(replicas: Replicas, sizes: Sizes = {}): string {
   return Object.entries(replicas)
-    .map(([type, count]) => `${type}=${count}`)
+    .map(
+      ([type, count]) => `${type}=${count}${sizeText(Object.hasOwn(sizes, type) ? sizes[type] : undefined)}`,
+    )
     .join(' ');
+}
+
+function sizeText(size: ProcessSize | undefined): string {
+  if (size === undefined) return '';
+  const { memoryBytes, cpuCores } = size;
+  if (memoryBytes === undefined && cpuCores === undefined) return ':default';
+  const memory = memoryBytes === undefined ? '' : `${memoryBytes / 2 ** 20}Mi`;
+  return cpuCores === undefined ? `:${memory}` : `:${memory}:${cpuCores}`;
 }

@@ -85,12 +85,19 @@ export interface Process {
   readonly settings?: ProcessSettings;
 }
 
-/** How a process is checked, and which resources it asks for. The settings of the server limit the resources. */
-export interface ProcessSettings {
+/** The resources that a process asks for. The settings of the server limit them. */
+export interface ProcessSize {
   /** The memory that the process asks for, in bytes. It gets at most the setting `run_memory`. */
   readonly memoryBytes?: number;
   /** The processor cores that the process asks for: 0.5 for half of one. */
   readonly cpuCores?: number;
+}
+
+/** The sizes that `scale` has set, by process type. They win over those of the files. */
+export type Sizes = Readonly<Record<string, ProcessSize>>;
+
+/** How a process is checked, and which resources it asks for. */
+export interface ProcessSettings extends ProcessSize {
   /**
    * A command line for bash that exits with 0 if the process is healthy. It runs beside the process, again and again.
    */
@@ -171,6 +178,8 @@ export interface Release {
    * applies. This is the limit of now, not part of the release.
    */
   readonly mostMemoryBytes?: number;
+  /** The sizes that `scale` has set. Absent if it has set none. These are the sizes of now, not part of the release. */
+  readonly sizes?: Sizes;
 }
 
 /**

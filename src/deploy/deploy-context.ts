@@ -1,7 +1,7 @@
 import type { Builder } from '../builder/builder.ts';
 import type { Log } from '../core/log/log.ts';
 import type { CommitId } from '../core/names.ts';
-import type { Artifact, Deployment, Release } from '../core/types.ts';
+import type { Artifact, Deployment, Release, Replicas, Sizes } from '../core/types.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
@@ -36,6 +36,8 @@ export interface DeployPlan {
   readonly rebaseOf: Artifact | null;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
+  /** The numbers and sizes of processes that are stored when the deployment goes live. Null if they stay the same. */
+  readonly scaled: { readonly asked: Replicas; readonly sizes: Sizes } | null;
   /** The branch that moves to the release's commit. Null means the branch that deploys when the move is prepared. */
   readonly branchRef: string | null;
   /** Further lines for `git update-ref --stdin`, which run in the transaction that moves the branch. */

@@ -3,7 +3,7 @@ import { DeployError } from '../core/errors.ts';
 import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/log/alarms.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
-import { namedCommands, scheduledIn } from '../core/replicas.ts';
+import { namedCommands, replicasOf, scheduledIn } from '../core/replicas.ts';
 import { assertConfigured } from '../core/required-config.ts';
 import { crashWords, MANY_CRASHES } from '../core/text/crash-words.ts';
 import type { Artifact, DeploymentKind, Release } from '../core/types.ts';
@@ -17,7 +17,12 @@ import { commitLost } from './line/line-refusals.ts';
 import { adoptArtifact } from './promotion.ts';
 import { HANDED_OVER } from './reconciliation/resumed-builds.ts';
 import { assertReleaseRoom, withSecrets } from './release/config-vars.ts';
-import { plannedReplicas, sayNamedCommands, warnOfTooMany } from './release/planned-replicas.ts';
+import {
+  mostReplicas,
+  plannedReplicas,
+  sayNamedCommands,
+  warnOfTooMany,
+} from './release/planned-replicas.ts';
 
 /** The result of a deployment. */
 export interface Deployed {
@@ -206,11 +211,15 @@ async function rollOut(
     signal.throwIfAborted();
     prepared.push(await prepareRefs(context, plan, lines));
     signal.throwIfAborted();
+    if (plan.scaled !== null) store.setReplicas(tool, plan.scaled.asked, id, Date.now(), plan.scaled.sizes);
     store.goLive(tool, release.version, id, Date.now());
   };
   try {
     const { number: toolNumber } = store.tool(tool);
-    const replicas = plannedReplicas(context, release);
+    const replicas =
+      plan.scaled === null
+        ? plannedReplicas(context, release)
+        : replicasOf(release, plan.scaled.asked, mostReplicas(context, tool));
     await runtime.rollOut({ release, toolNumber, progress, signal, beforeSwitch, replicas });
   } catch (error) {
     for (const transaction of prepared) await transaction[Symbol.asyncDispose]();

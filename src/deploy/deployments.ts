@@ -1,5 +1,5 @@
 import type { CommitId, ToolName } from '../core/names.ts';
-import type { Deployment, Principal, Replicas } from '../core/types.ts';
+import type { Deployment, Principal, Replicas, Sizes } from '../core/types.ts';
 
 /**
  * What a client is told about the end of a deployment. If `isLive` is false, `reason` says why the commit did not go
@@ -134,7 +134,9 @@ export interface Deployments {
   /**
    * Changes how many processes of each named type the live release runs. Makes no new release.
    *
+   * @param sizes - The new sizes of process types. If a size changes, all processes of the release are replaced, without
+   * an interruption. The size `{}` is the one of the tool's files.
    * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`, `ARTIFACT_UNUSABLE`
    */
-  scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket;
+  scale(tool: ToolName, changes: Replicas, principal: Principal, sizes?: Sizes): Ticket;
 }

@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Builder } from '../builder/builder.ts';
 import { changedNames, changesInWords } from '../core/config-changes.ts';
 import { DeployError } from '../core/errors.ts';
 import { short } from '../core/names.ts';
+import { replicasLine } from '../core/replicas.ts';
 import { assertConfigured } from '../core/required-config.ts';
 import type { Artifact, Release } from '../core/types.ts';
 import { branchName, isAncestor, readDeployBranch } from '../git/refs/deploy-branch.ts';
@@ -15,7 +17,7 @@ import { takePromoted } from './promotion.ts';
 import { isLost } from './reconciliation/follow-live.ts';
 import { changeConfigVars } from './release/config-vars.ts';
 import { liveRelease } from './release/live-release.ts';
-import { assertRuns, assertScalable } from './release/planned-replicas.ts';
+import { askedAfter, assertRuns, assertScalable } from './release/planned-replicas.ts';
 import { rollbackTarget } from './release/rollback-target.ts';
 import type { ScalePlan } from './release/scale-release.ts';
 
@@ -53,6 +55,7 @@ export async function planDeployment(
     useCache: true,
     rebaseOf: null,
     restartOf: null,
+    scaled: null,
     branchRef: null,
     withUpdates: [],
     isResumed: entry.isResumed,
@@ -165,9 +168,21 @@ export async function planDeployment(
     }
     case 'scale': {
       const release = liveRelease(store, tool);
-      const { changes } = request;
+      const { changes, sizes } = request;
       assertScalable(context, release, changes);
-      return { kind: 'scale', plan: { deployment: entry.deployment, release, changes } };
+      const all = Object.entries({ ...release.sizes, ...sizes });
+      const resized = Object.fromEntries(all.filter(([, size]) => Object.keys(size).length > 0));
+      if (isDeepStrictEqual(resized, release.sizes ?? {}))
+        return { kind: 'scale', plan: { deployment: entry.deployment, release, changes } };
+      if (isStopped)
+        return { kind: 'scale', plan: { deployment: entry.deployment, release, changes, sizes: resized } };
+      const { commit: current, artifact } = release;
+      const asked = askedAfter(context, release, changes);
+      const description = `Scale ${replicasLine(changes, sizes)}`;
+      entry.log.progress.step(`${description} by ${entry.principal.uid}`);
+      const restartOf = { ...release, sizes: resized };
+      const scaled = { asked, sizes: resized };
+      return { kind: 'go', plan: { ...base, commit: current, description, artifact, restartOf, scaled } };
     }
     default:
       throw request satisfies never;

@@ -1,10 +1,13 @@
 import { mebibytes } from '../core/text/mebibytes.ts';
 import type { ProcessSettings, Release } from '../core/types.ts';
 
-/** Returns what the tool asks for a process type. */
-export function settingsOf({ artifact }: Release, processType: string): ProcessSettings {
-  if (processType === 'web') return artifact.service;
-  return artifact.processes.find(({ type }) => type === processType)?.settings ?? {};
+/** Returns what the tool asks for a process type: what `scale` has set, or else what its files say. */
+export function settingsOf({ artifact, sizes = {} }: Release, processType: string): ProcessSettings {
+  const own =
+    processType === 'web'
+      ? artifact.service
+      : artifact.processes.find(({ type }) => type === processType)?.settings;
+  return { ...own, ...(Object.hasOwn(sizes, processType) ? sizes[processType] : {}) };
 }
 
 /**

@@ -11,6 +11,7 @@ import { runningTools } from './migrations/0008-running-tools.ts';
 import { schedules } from './migrations/0009-schedules.ts';
 import { promotions } from './migrations/0010-promotions.ts';
 import { toolLimits } from './migrations/0011-tool-limits.ts';
+import { sizes } from './migrations/0012-sizes.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -25,6 +26,7 @@ export const migrations: readonly string[] = [
   schedules,
   promotions,
   toolLimits,
+  sizes,
 ];
 
 /** The error for a store that a later version of this server has used. */

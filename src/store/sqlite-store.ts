@@ -14,6 +14,7 @@ import type {
   PastRun,
   Release,
   Replicas,
+  Sizes,
 } from '../core/types.ts';
 import { ReadBack } from './backups/release-read-back.ts';
 import { DataLock } from './data-lock.ts';
@@ -206,7 +207,12 @@ export class SqliteStore implements Store, CheckedStore {
 
   #limited<Given extends Release>(release: Given): Given {
     const { memory } = this.#tools.ownLimits(release.tool);
-    return memory === undefined ? release : { ...release, mostMemoryBytes: memory };
+    const sizes = this.#tools.sizes(release.tool);
+    return {
+      ...release,
+      ...(memory === undefined ? {} : { mostMemoryBytes: memory }),
+      ...(Object.keys(sizes).length === 0 ? {} : { sizes }),
+    };
   }
 
   releases(tool: ToolName, limit: number): ListedRelease[] {
@@ -350,9 +356,10 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#tools.replicas(tool);
   }
 
-  setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void {
+  setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number, sizes?: Sizes): void {
     this.#database.transaction(() => {
       this.#tools.setReplicas(tool, replicas);
+      if (sizes !== undefined) this.#tools.setSizes(tool, sizes);
       this.#deployments.update(deploymentId, { state: 'live', reason: null, endedAt: at });
     });
   }

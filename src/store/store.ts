@@ -12,6 +12,7 @@ import type {
   PastRun,
   Release,
   Replicas,
+  Sizes,
 } from '../core/types.ts';
 
 export interface ToolRecord {
@@ -177,8 +178,11 @@ export interface Store {
 
   /** The numbers of processes that `scale` or `goLive` set. For a type without a number, the number in the release counts. */
   replicas(tool: ToolName): Replicas;
-  /** In one transaction: sets the numbers of processes, and makes the deployment `live`. */
-  setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number): void;
+  /**
+   * In one transaction: sets the numbers of processes, and makes the deployment `live`. With `sizes`, also stores the
+   * sizes that `scale` has set, which releases of the tool then have.
+   */
+  setReplicas(tool: ToolName, replicas: Replicas, deploymentId: string, at: number, sizes?: Sizes): void;
 
   /** The process types whose schedules maintainers have paused, sorted. */
   pausedSchedules(tool: ToolName): readonly string[];

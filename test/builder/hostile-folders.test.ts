@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { readLayers } from '../../src/builder/buildpack-api/layers.ts';
-import { sweepFolder } from '../../src/builder/folders.ts';
+import { protectFiles, sweepFolder } from '../../src/builder/folders.ts';
 import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 
 let root: string;
@@ -39,7 +39,8 @@ for i in range(60):
 os.mkfifo("pipe")
 os.close(os.open("plain", os.O_CREAT, 0o666))`;
   await execa('python3', ['-c', script], { cwd: folder });
-  await sweepFolder(folder, { isFinal: true });
+  await sweepFolder(folder);
+  await protectFiles(folder);
   const left = await execa('find', [folder, '!', '-type', 'd', '-printf', '%f %m\n']);
   assert.match(left.stdout, /^plain 4[04]4$/);
   await removeTree(folder);

@@ -39,12 +39,12 @@ test('scale without counts lists how many processes of each type run and how man
   const list = await desk.type(['scale', 'wikibot']);
   assert.deepEqual(list, {
     status: 0,
-    out: 'TYPE    RUNNING  ASKED\nweb     2        3\nworker  1        1\n',
+    out: 'TYPE    RUNNING  ASKED  MEMORY   CPU\nweb     2        3      512 MiB  -\nworker  1        1      512 MiB  -\n',
     err: '',
   });
   assert.deepEqual(JSON.parse((await desk.type(['scale', 'wikibot', '--json'])).out), [
-    { type: 'web', running: 2, asked: 3 },
-    { type: 'worker', running: 1, asked: 1 },
+    { type: 'web', running: 2, asked: 3, memoryBytes: 512 * 2 ** 20, cpuCores: null },
+    { type: 'worker', running: 1, asked: 1, memoryBytes: 512 * 2 ** 20, cpuCores: null },
   ]);
   assert.deepEqual(desk.deployments.calls, []);
   assert.deepEqual(desk.events, [], 'to look is not noted');
@@ -77,7 +77,7 @@ for (const { words, says } of [
     assert.equal(code, 2);
     assert.equal(out, '');
     assert.match(err, says);
-    assert.match(err, /Usage: ssh -p 2222 alice@127\.0\.0\.1 scale TOOL \[TYPE=COUNT …\]/);
+    assert.match(err, /Usage: ssh -p 2222 alice@127\.0\.0\.1 scale TOOL \[TYPE=COUNT\[:SIZE\] …\]/);
     assert.deepEqual(desk.deployments.calls, []);
   });
 }

@@ -335,8 +335,11 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.deployment('d2')?.state, 'live');
       assert.equal(store.deployment('d2')?.endedAt, 6);
       goLive('d3');
+      store.addDeployment(deploymentOf('d4', { kind: 'scale' }));
+      store.setReplicas(wikibot, { web: 2, constructor: 0 }, 'd4', 6, { web: { memoryBytes: 5 } });
       reopen();
       assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });
+      assert.deepEqual(store.release(wikibot, 1)?.sizes, { web: { memoryBytes: 5 } });
       assert.deepEqual(store.replicas(otherTool), {});
       assert.throws(() => store.setReplicas(wikibot, { web: 3 }, 'nowhere', 7));
       assert.deepEqual(store.replicas(wikibot), { web: 2, constructor: 0 });

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { TestServer } from '../support/server.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { TestServer, until } from '../support/server.ts';
 import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
@@ -17,13 +18,24 @@ async function stateOf(name: string): Promise<object> {
   const folders = [`repositories/${name}.git`, `artifacts/${name}`, `cache/${name}`, `deployments/${name}`];
   const files = await Promise.all(folders.map((folder) => sizes(join(data, folder))));
   const lists = ['deployments', 'builds', 'releases', 'ps'].map(async (list) =>
-    (await server.command(list, name, '--json')).stdout.replace(/"startedAt":[^,]*/g, ''),
+    (await server.command(list, name, '--json')).stdout.replace(/"(startedAt|memory)":[^,]*/g, ''),
   );
   return {
     files,
     refs: await server.inRepository(name, 'for-each-ref'),
     lists: await Promise.all(lists),
   };
+}
+
+/** The state of a tool when the server has deleted the old artifacts of the last push. */
+async function settledState(name: string): Promise<object> {
+  let before = {};
+  return await until(async () => {
+    const now = await stateOf(name);
+    const isSettled = isDeepStrictEqual(now, before);
+    before = now;
+    return isSettled && now;
+  }, 'the end of the work after a push');
 }
 
 async function sizes(folder: string): Promise<string[]> {
@@ -82,56 +94,117 @@ test('a dry run says by name which processes, schedules and config vars would ch
   assert.deepEqual(await stateOf(name), before);
 });
 
-test('if a push would be refused before its build, its dry run fails with the same reason and stores nothing', async () => {
-  const { name, tree, first } = await liveTool(server, 'refused');
-  const cases: readonly {
-    readonly title: string;
-    readonly make: () => Promise<unknown>;
-    readonly args?: string[];
-  }[] = [
-    {
-      title: 'a broken toolforge.yaml',
-      make: () => tree.commit('yaml', { 'toolforge.yaml': 'components: [\n' }),
+/** A commit that is pushed first as a dry run and then for real. */
+interface Case {
+  readonly title: string;
+  /** True if the push passes up to its build, and here also its build. */
+  readonly passes: boolean;
+  readonly make: (tree: WorkTree) => Promise<unknown>;
+  readonly args?: string[];
+}
+
+const commitOf = (title: string, passes: boolean, files: Readonly<Record<string, string>>): Case => ({
+  title,
+  passes,
+  make: (tree) => tree.commit(title, files),
+});
+
+const CASES: readonly Case[] = [
+  commitOf('a broken toolforge.yaml', false, { 'toolforge.yaml': 'components: [\n' }),
+  commitOf('conflict marks', false, { Procfile: '<<<<<<< HEAD\nweb: a\n=======\n>>>>>>> b\n' }),
+  commitOf('a config var that is not set', false, {
+    'app.json': JSON.stringify({ env: { API_KEY: { description: 'a key' } } }),
+  }),
+  commitOf('app.json that is no JSON', true, { 'app.json': '{"env": ' }),
+  commitOf('a schedule that never comes', false, {
+    'jobs.yaml': '- name: nightly\n  command: "true"\n  schedule: "61 * * * *"\n',
+  }),
+  commitOf('a project.toml that is no TOML', true, { 'project.toml': '[build\n' }),
+  {
+    title: 'a tag object',
+    passes: false,
+    make: (tree) => tree.git('tag', '--force', '-a', 'one', '-m', 'one'),
+    args: ['toolforge', 'refs/tags/one:refs/heads/main'],
+  },
+  {
+    title: 'another branch',
+    passes: false,
+    make: (tree) => tree.git('branch', '--force', 'other'),
+    args: ['toolforge', 'other'],
+  },
+  { title: 'the end of main', passes: false, make: async () => {}, args: ['toolforge', ':main'] },
+  {
+    title: 'no buildpack',
+    passes: false,
+    make: async (tree) => {
+      await tree.git('rm', '--quiet', '-r', '.');
+      return await tree.commit('nothing', { 'notes.xyz': 'nothing to build\n' });
     },
-    {
-      title: 'conflict marks',
-      make: () => tree.commit('conflict', { Procfile: '<<<<<<< HEAD\nweb: a\n=======\n>>>>>>> b\n' }),
+  },
+  commitOf('a Procfile with a comment', true, { Procfile: '# the server\n\nweb: python3 server.py\n' }),
+  commitOf('one more file', true, { 'README.md': 'hello\n' }),
+  commitOf('a config var with a default', true, {
+    'app.json': JSON.stringify({ env: { API_KEY: { value: 'a' }, SECRET: { generator: 'secret' } } }),
+  }),
+  commitOf('a config var that is optional', true, {
+    'app.json': JSON.stringify({ env: { API_KEY: { required: false } } }),
+  }),
+  commitOf('a release command and a schedule', true, {
+    Procfile: 'web: python3 server.py\nrelease: echo releasing\n',
+    'jobs.yaml': '- name: nightly\n  command: "true"\n  schedule: "@daily"\n',
+  }),
+  commitOf('a worker that runs', true, {
+    Procfile: 'web: python3 server.py\nworker: sleep 100\n',
+    'app.json': JSON.stringify({ formation: { worker: { quantity: 1 } } }),
+  }),
+  commitOf('an empty commit', true, {}),
+  {
+    title: 'a removed file',
+    passes: true,
+    make: async (tree) => {
+      await tree.git('rm', '--quiet', 'LICENSE');
+      return await tree.commit('without licence', {});
     },
-    {
-      title: 'a config var that is not set',
-      make: () =>
-        tree.commit('env', { 'app.json': JSON.stringify({ env: { API_KEY: { description: 'a key' } } }) }),
+  },
+  {
+    title: 'a history that was written anew',
+    passes: true,
+    make: async (tree) => {
+      await tree.git('commit', '--quiet', '--amend', '--message', 'another one');
     },
-    {
-      title: 'a tag object',
-      make: () => tree.git('tag', '--force', '-a', 'one', '-m', 'one'),
-      args: ['toolforge', 'refs/tags/one:refs/heads/main'],
+  },
+  {
+    title: 'a merge of two branches',
+    passes: true,
+    make: async (tree) => {
+      await tree.git('checkout', '--quiet', '-b', 'side');
+      await tree.commit('side', { 'side.txt': 'side\n' });
+      await tree.git('checkout', '--quiet', '-');
+      await tree.commit('main', { 'main.txt': 'main\n' });
+      await tree.git('merge', '--quiet', '--no-ff', '-m', 'both', 'side');
     },
-    {
-      title: 'another branch',
-      make: () => tree.git('branch', '--force', 'other'),
-      args: ['toolforge', 'other'],
-    },
-    {
-      title: 'no buildpack',
-      make: async () => {
-        await tree.git('rm', '--quiet', '-r', '.');
-        return await tree.commit('nothing', { 'notes.xyz': 'nothing to build\n' });
-      },
-    },
-  ];
+  },
+];
+
+test('twenty commits: a dry run passes if the push passes, fails with the same reason if not, and stores nothing', async () => {
+  const { name, tree, first } = await liveTool(server, 'twenty');
   const reasonOf = (text: string) =>
-    /\[remote rejected\] [^(]*\((?:dry run: )?(.*?)(?:; v1 is still live)?\)/.exec(text)?.[1];
-  for (const { title, make, args = ['toolforge', 'HEAD:main'] } of cases) {
-    await tree.git('reset', '--quiet', '--hard', first);
-    await make();
-    const before = await stateOf(name);
-    const tried = await dryRun(tree, ...args);
+    /\[remote rejected\] [^(]*\((?:dry run: )?(.*?)(?:; v\d+ is still live)?\)/.exec(text)?.[1];
+  assert.equal(CASES.length, 20);
+  for (const { title, passes, make, args = ['toolforge', 'HEAD:main'] } of CASES) {
+    await tree.git('checkout', '--quiet', '-B', 'work', first);
+    await make(tree);
+    // Every commit builds upon the first one, so it does not contain what an earlier case made live.
+    const forced = ['--force', ...args];
+    const before = await settledState(name);
+    const tried = await dryRun(tree, ...forced);
     assert.deepEqual(await stateOf(name), before, title);
-    assert.notEqual(tried.exitCode, 0, `${title}: ${tried.stderr}`);
-    const pushed = await tree.push(...args);
-    assert.notEqual(pushed.exitCode, 0, title);
+    assert.equal(tried.exitCode === 0, passes, `${title}: ${tried.stderr}`);
+    const pushed = await tree.push(...forced);
+    assert.equal(pushed.exitCode === 0, passes, `${title}: ${pushed.stderr}`);
+    if (passes) continue;
     const reason = reasonOf(pushed.stderr)?.replace(/^build failed: /, '');
+    assert.ok(reason);
     assert.equal(reasonOf(tried.stderr), reason, `${title}: ${tried.stderr}\n${pushed.stderr}`);
   }
 });

@@ -62,7 +62,7 @@ describe('scale', () => {
     assert.deepEqual(await asked(name), { web: [2, 2], worker: [0, 0] });
     assert.match(await overHttp(`scale ${name} worker=2`), /worker 0 → 2[\s\S]*v1 runs web=2 worker=2/);
     const local = await server.local('scale', name);
-    assert.equal(local.stdout, 'TYPE    RUNNING  ASKED\nweb     2        2\nworker  2        2');
+    assert.match(local.stdout, /^TYPE +RUNNING +ASKED +MEMORY +CPU\nweb +2 +2 .*\nworker +2 +2 /);
     succeeded(await server.local('scale', name, 'worker=1'));
     const { stdout } = await server.command('deployments', name, '--json');
     const deployments = JSON.parse(stdout) as Record<string, unknown>[];
@@ -136,6 +136,43 @@ describe('scale', () => {
     );
     succeeded(await server.command('scale', name, 'web=1'));
     assert.equal((await server.get(name)).body, 'one');
+  });
+
+  test('a size that scale sets counts for new processes, over the sizes of the files, until web=1:default', async () => {
+    const { name } = await newTool({
+      ...withWorker('one'),
+      // The limit of a process for its data is 768 MiB more than its memory.
+      Procfile:
+        'web: python3 server.py\nworker: if [ "$(ulimit -d)" -lt 1000000 ]; then exit 9; fi; exec sleep 1000\n',
+    });
+    const small = await server.command('scale', name, 'worker=1:64Mi');
+    assert.equal(small.exitCode, 1);
+    assert.match(small.stderr, /Rollout failed: worker\.1 exited with code 9; v1 is still live/);
+    const size = async () => JSON.parse((await server.command('scale', name, '--json')).stdout) as object[];
+    const [web, worker] = await size();
+    assert.partialDeepStrictEqual(worker, { type: 'worker', running: 1, memoryBytes: 512 * 2 ** 20 });
+    assert.partialDeepStrictEqual(web, { type: 'web', running: 1, cpuCores: null });
+    const larger = await server.command('scale', name, 'web=2:100Mi:500m', 'worker=1:300Mi');
+    succeeded(larger);
+    assert.match(larger.stdout, /Scale web=2:100Mi:0\.5 worker=1:300Mi by/);
+    assert.match(larger.stdout, /v1 is live/);
+    succeeded(await server.command('restart', name));
+    assert.partialDeepStrictEqual(await size(), [
+      { type: 'web', running: 2, memoryBytes: 100 * 2 ** 20, cpuCores: 0.5 },
+      { type: 'worker', running: 1, memoryBytes: 300 * 2 ** 20 },
+    ]);
+    succeeded(await server.command('scale', name, 'web=1:default'));
+    assert.partialDeepStrictEqual((await size())[0], {
+      running: 1,
+      memoryBytes: 512 * 2 ** 20,
+      cpuCores: null,
+    });
+    const tooMuch = await server.command('scale', name, 'web=1:900Gi');
+    assert.equal(tooMuch.exitCode, 1);
+    assert.match(tooMuch.stderr, /Web would get 921600 MiB of memory, but .* at most 512 MiB/);
+    const noUnit = await server.command('scale', name, 'web=1:512');
+    assert.equal(noUnit.exitCode, 2);
+    assert.match(noUnit.stderr, /asks for less than 16 MiB of memory\. Write a unit/);
   });
 
   test('scale of a stopped tool starts no process, but the next restart starts the number that scale set', async () => {

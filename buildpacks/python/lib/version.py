@@ -6,9 +6,10 @@
 - note: a sentence about a file
 - error: why the tool cannot be built; nothing else follows
 - program: the Python of this machine to use. Missing if none fits
+- version: its version, such as `3.11.2`
 - detail: a sentence, if the program is not the exact release that the tool asks for
 
-If no Python of this machine fits, it prints these lines in place of `program`:
+If no Python of this machine fits, it prints these lines in place of `program` and `version`:
 
 - asks: what the tool asks for, in words
 - here: the minor versions of this machine
@@ -282,6 +283,7 @@ def detect():
     if asked is None:
         say("found", f"python {sys.version_info[0]}.{sys.version_info[1]}")
         say("program", sys.executable)
+        say("version", "%d.%d.%d" % sys.version_info[:3])
         return
     versions = sorted(((full_version(path), path) for path in pythons.values()), key=lambda pair: distance(pair[0]))
     fitting = [path for version, path in versions if asked.fits(version)]
@@ -291,6 +293,7 @@ def detect():
         if asked.exact and str(chosen) != asked.exact:
             say("detail", f"{asked.place} asks for Python {asked.exact}: Python {chosen} is the release of {chosen.major}.{chosen.minor} here")
         say("program", fitting[0])
+        say("version", str(chosen))
         return
     say("found", f"python {asked.text} ({asked.place})")
     say("asks", f"{asked.place} asks for Python {asked.text}")

@@ -43,7 +43,7 @@ import { sayBuilding } from '../buildpack-api/detection-report.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers } from '../buildpack-api/layers.ts';
 import { withOwnBuildpacks, withoutOwn } from '../buildpack-api/own-buildpacks.ts';
-import { makeFolder, sweepFolder } from '../folders.ts';
+import { makeFolder, protectFiles, sweepFolder } from '../folders.ts';
 import { largestFolders } from '../largest-folders.ts';
 import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { inspectSource } from '../source/inspect-source.ts';
@@ -343,12 +343,19 @@ export class LocalBuilder implements Builder {
   ): Promise<Artifact> {
     const { folders } = context.places;
     const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
-    await removeTree(folders.scratch);
-    await sweepFolder(folders.layers, { isFinal: false });
-    await keepLayers(layerPlaces, group);
-    // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
-    await sweepFolder(folders.workspace, { isFinal: this.#options.sandbox.mode === 'trusted' });
-    await sweepFolder(folders.layers, { isFinal: true });
+    const finishLayers = async () => {
+      await sweepFolder(folders.layers);
+      await keepLayers(layerPlaces, group);
+      await protectFiles(folders.layers);
+    };
+    const finishWorkspace = async () => {
+      await sweepFolder(folders.workspace);
+      // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
+      if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
+    };
+    const work = [removeTree(folders.scratch), finishLayers(), finishWorkspace()];
+    // All of it must end before a failed build is removed.
+    for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
     await this.#share(layerPlaces, group, request.toolNumber);
     const { bytes } = await diskUse(folders.artifact, context.guard.signal);
     const limit = this.#options.config.artifact_size;

@@ -7,7 +7,7 @@ import { newId, short, type ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import { replicasLine } from '../../core/replicas.ts';
 import { sentence } from '../../core/text/sentence.ts';
-import type { Deployment, Principal, Release, Replicas } from '../../core/types.ts';
+import type { Deployment, Principal, Release, Replicas, Sizes } from '../../core/types.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../../git/commits.ts';
 import { branchName, isAncestor, readDeployBranch } from '../../git/refs/deploy-branch.ts';
 import { deploy } from '../deploy.ts';
@@ -187,13 +187,13 @@ export class DeploymentLine implements Deployments {
     return this.#enter({ tool, commit, request: { kind: 'restart', type }, principal, message: type });
   }
 
-  scale(tool: ToolName, changes: Replicas, principal: Principal): Ticket {
+  scale(tool: ToolName, changes: Replicas, principal: Principal, sizes: Sizes = {}): Ticket {
     const live = liveRelease(this.#options.store, tool);
     assertScalable(this.#options, live, changes);
     this.#assertUsable(live);
     const { commit } = live;
-    const message = replicasLine(changes);
-    return this.#enter({ tool, commit, request: { kind: 'scale', changes }, principal, message });
+    const message = replicasLine(changes, sizes);
+    return this.#enter({ tool, commit, request: { kind: 'scale', changes, sizes }, principal, message });
   }
 
   async stop(tool: ToolName, principal: Principal): Promise<void> {

@@ -1,6 +1,6 @@
 import { type CommitId, short, type ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
-import type { Deployment, Principal, Replicas } from '../../core/types.ts';
+import type { Deployment, Principal, Replicas, Sizes } from '../../core/types.ts';
 import type { CommitFacts } from '../../git/commits.ts';
 import type { DeploymentLog } from '../deployment-log.ts';
 import type { ParkedPush, Verdict } from '../deployments.ts';
@@ -15,7 +15,7 @@ export type Request =
   /** `type`: the process type to restart. Null restarts all. */
   | { readonly kind: 'restart'; readonly type: string | null }
   | ({ readonly kind: 'promote' } & Promotion)
-  | { readonly kind: 'scale'; readonly changes: Replicas };
+  | { readonly kind: 'scale'; readonly changes: Replicas; readonly sizes: Sizes };
 
 /** A deployment that is not yet in the queue. */
 export interface Wanted {

@@ -41,6 +41,12 @@ export function beyondLimit(context: Limited, release: Release): string[] {
   return named.filter(isRunning).slice(Math.max(0, context.processTypes - others.length));
 }
 
+/** The numbers to store for a tool after `changes`. Commands beyond `processTypes` do not run, so they get 0. */
+export function askedAfter(context: Limited, release: Release, changes: Replicas): Replicas {
+  const ended = Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0]));
+  return { ...context.store.replicas(release.tool), ...ended, ...changes };
+}
+
 /**
  * Warns about the named commands that do not run because of `processTypes`, and about each type that is scaled to more
  * processes than `maxReplicas`.

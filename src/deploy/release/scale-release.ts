@@ -1,8 +1,8 @@
 import type { Progress } from '../../core/progress.ts';
 import { replicasLine, replicasOf } from '../../core/replicas.ts';
-import type { Deployment, Release, Replicas } from '../../core/types.ts';
+import type { Deployment, Release, Replicas, Sizes } from '../../core/types.ts';
 import type { DeployContext } from '../deploy-context.ts';
-import { beyondLimit, mostReplicas, plannedReplicas, replicaChanges } from './planned-replicas.ts';
+import { askedAfter, mostReplicas, plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
 /**
  * A change of how many processes the live release runs. The plan is made when the deployment's turn comes, for the
@@ -14,6 +14,8 @@ export interface ScalePlan {
   readonly release: Release;
   /** The new number of processes for each changed process type. The numbers of other types stay the same. */
   readonly changes: Replicas;
+  /** The sizes to store. The tool is then stopped. Absent if they stay the same. */
+  readonly sizes?: Sizes;
   /** The process type whose processes are replaced by new ones. */
   readonly renewed?: string;
 }
@@ -28,7 +30,7 @@ export interface ScalePlan {
  */
 export async function scale(
   context: DeployContext,
-  { deployment, release, changes, renewed }: ScalePlan,
+  { deployment, release, changes, sizes, renewed }: ScalePlan,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<number> {
@@ -36,8 +38,7 @@ export async function scale(
   const { tool, id, by } = deployment;
   const { version } = release;
   const { number: toolNumber, isStopped } = store.tool(tool);
-  const ended = Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0]));
-  const asked = { ...store.replicas(tool), ...ended, ...changes };
+  const asked = askedAfter(context, release, changes);
   const replicas = replicasOf(release, asked, mostReplicas(context, tool));
   store.updateDeployment(id, { state: 'rolling-out', version });
   progress.step(
@@ -47,7 +48,7 @@ export async function scale(
   );
   const beforeSwitch = async (): Promise<void> => {
     signal.throwIfAborted();
-    store.setReplicas(tool, asked, id, Date.now());
+    store.setReplicas(tool, asked, id, Date.now(), sizes);
   };
   if (isStopped) await beforeSwitch();
   else {

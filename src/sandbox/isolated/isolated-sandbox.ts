@@ -13,7 +13,6 @@ import {
   childrenOf,
   descendantsOf,
   listenersAround,
-  memoryOf,
   namespaceIds,
   signal,
   untilGone,
@@ -155,7 +154,7 @@ export class IsolatedSandbox implements Sandbox {
       memoryBytes: () =>
         child.pid === undefined || hasEnded
           ? null
-          : (cgroup.memoryBytes() ?? memoryOf(descendantsOf(child.pid))),
+          : (cgroup.memoryBytes() ?? this.#memory?.bytesOf(child.pid) ?? null),
     };
   }
 

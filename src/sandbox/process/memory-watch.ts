@@ -23,6 +23,8 @@ interface Watched {
   sharedAtStart: number | null;
   /** True if files in memory may have waited in a socket at the last look. Nobody can measure such files. */
   isHiding: boolean;
+  /** The memory at the last look, without shared memory. Null before the first look. */
+  bytes: number | null;
 }
 
 /**
@@ -38,9 +40,17 @@ export class MemoryWatch {
    * ends the watch.
    */
   watch(pid: number, limitBytes: number, onOver: () => void): Disposable {
-    this.#watched.set(pid, { limitBytes, onOver, sharedAtStart: null, isHiding: false });
+    this.#watched.set(pid, { limitBytes, onOver, sharedAtStart: null, isHiding: false, bytes: null });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
+  }
+
+  /**
+   * The memory of the descendants of a watched process at the last look, at most a few seconds ago, in bytes. Memory that
+   * they share does not count. Null if it is unknown.
+   */
+  bytesOf(pid: number): number | null {
+    return this.#watched.get(pid)?.bytes ?? null;
   }
 
   async #look(): Promise<void> {
@@ -70,9 +80,9 @@ export class MemoryWatch {
     for (const [pid, watched] of this.#watched) {
       const { limitBytes, onOver, sharedAtStart } = watched;
       const family = descendants(pid, children);
+      watched.bytes = family.reduce((total, { bytes }) => total + bytes, 0);
       // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
-      const sum = family.reduce((total, { bytes }) => total + bytes, sharedBytes);
-      if (sum <= limitBytes) continue;
+      if (watched.bytes + sharedBytes <= limitBytes) continue;
       // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory that
       // this machine has gained since the start counts.
       const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;

@@ -1,6 +1,6 @@
 import type { ToolName } from '../../core/names.ts';
 import type { ToolLimits } from '../../core/tool-limits.ts';
-import type { Replicas } from '../../core/types.ts';
+import type { Replicas, Sizes } from '../../core/types.ts';
 import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';
 import type { ToolRecord } from '../store.ts';
@@ -133,6 +133,16 @@ export class ToolsTable {
   setReplicas(name: ToolName, replicas: Replicas): void {
     this.tool(name);
     this.#database.run('UPDATE tools SET replicas = ? WHERE name = ?', JSON.stringify(replicas), name);
+  }
+
+  sizes(name: ToolName): Sizes {
+    const row = this.#database.get<{ sizes: string }>('SELECT sizes FROM tools WHERE name = ?', name);
+    return row === null ? {} : JSON.parse(row.sizes);
+  }
+
+  setSizes(name: ToolName, sizes: Sizes): void {
+    this.tool(name);
+    this.#database.run('UPDATE tools SET sizes = ? WHERE name = ?', JSON.stringify(sizes), name);
   }
 
   /** The process types whose schedules are paused. */
