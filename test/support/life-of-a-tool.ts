@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
+import { type Run, type TestServer, until } from './server.ts';
+import { type Files, WorkTree, webTool } from './work-tree.ts';
+
+/** A server whose tools run on this machine or in a cluster. */
+export interface Place {
+  readonly server: TestServer;
+  /** Asks for the page of a tool. */
+  get(tool: string, path?: string): Promise<{ status: number; body: string }>;
+}
+
+const passed = (run: Run) => assert.equal(run.exitCode, 0, run.stdout + run.stderr);
+const failed = (run: Run, says: RegExp) => {
+  assert.notEqual(run.exitCode, 0, run.stdout);
+  assert.match(run.stderr, says);
+};
+
+/** A web tool that answers with `text`, and that ends with code 7 if somebody asks for `/crash`. */
+function crashable(text: string): Files {
+  const { 'server.py': script = '', ...files } = webTool(text);
+  const crashing = script.replace(
+    'def do_GET(self):\n',
+    "def do_GET(self):\n        if self.path == '/crash': os._exit(7)\n",
+  );
+  return { ...files, 'server.py': crashing };
+}
+
+const asksFor = (...names: string[]) =>
+  JSON.stringify({ env: Object.fromEntries(names.map((name) => [name, { description: `the ${name}` }])) });
+const tests = (command: string) => JSON.stringify({ environments: { test: { scripts: { test: command } } } });
+
+/**
+ * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, pushes that fail in
+ * each phase, a crash after a release, a rollback, a schedule, a size, a limit, a freeze, and a backup that is restored
+ * after the data folder was lost. After each failure, what was live must still answer.
+ */
+export async function liveForYears({ server, get }: Place): Promise<void> {
+  const [tool, beta] = ['story', 'story-beta'];
+  for (const name of [tool, beta]) await server.addTool(name);
+  const tree = await WorkTree.create(server, 'ssh', beta);
+  await tree.git('remote', 'add', 'live', server.remote('ssh', tool));
+  const answers = async (text: string) =>
+    await until(async () => (await get(tool)).body === text, `the page ${text}`);
+  const list = async (...words: string[]) => JSON.parse((await server.command(...words, '--json')).stdout);
+
+  // The first push.
+  await tree.commit('one', { ...crashable('one'), 'app.json': asksFor('TOKEN') });
+  failed(await tree.push(), /TOKEN/);
+  assert.deepEqual(await list('releases', beta), []);
+  passed(await server.command('config', 'set', beta, 'TOKEN=beta'));
+  const tried = await tree.push('-o', 'dry-run', 'toolforge', 'main');
+  passed(tried);
+  assert.match(tried.stderr, /this push would pass up to its build/);
+  assert.deepEqual(await list('releases', beta), []);
+  passed(await tree.push());
+
+  // First the beta, then the tool itself.
+  failed(await server.command('promote', beta, tool), /TOKEN/);
+  passed(await server.command('config', 'set', tool, 'TOKEN=live'));
+  passed(await server.command('promote', beta, tool));
+  await answers('one');
+
+  // Pushes that fail in their test, in their release command and at their start.
+  const first = await tree.head();
+  await tree.commit('tested', { 'app.json': tests('exit 3') });
+  failed(await tree.push('live', 'main'), /test failed: .*; v1 is still live/);
+  await tree.commit('release', {
+    'app.json': '{}',
+    Procfile: 'web: python3 server.py\nrelease: echo no table; exit 4\n',
+  });
+  failed(await tree.push('live', 'main'), /no table[\s\S]*v1 is still live/);
+  await tree.commit('boot', { ...webTool('x'), 'server.py': 'raise SystemExit(5)\n' });
+  failed(await tree.push('live', 'main'), /web\.1 exited with code 5; v1 is still live/);
+  assert.equal((await get(tool)).body, 'one');
+  assert.equal(await server.inRepository(tool, 'rev-parse', 'main'), first);
+
+  // A release that crashes later, and a rollback.
+  await tree.commit('two', {
+    ...crashable('two'),
+    'jobs.yaml': '- name: nightly\n  command: "echo the nightly job"\n  schedule: "@yearly"\n',
+  });
+  passed(await tree.push('live', 'main'));
+  await answers('two');
+  const live = (await list('releases', tool))[0].version as number;
+  await get(tool, '/crash').catch(() => null);
+  await until(async () => (await list('releases', tool))[0].crashes[0]?.count === 1, 'the crash is recorded');
+  await answers('two');
+  passed(await server.command('rollback', tool));
+  await answers('one');
+  passed(await server.command('rollback', tool, `v${live}`));
+  await answers('two');
+
+  // Every day.
+  passed(await server.command('schedule', 'run', tool, 'nightly'));
+  await until(
+    async () => (await list('schedule', 'history', tool)).length === 1,
+    'the nightly job has run',
+    120_000,
+  );
+  assert.match((await server.command('schedule', 'output', tool, 'nightly')).stdout, /the nightly job/);
+  passed(await server.command('schedule', 'pause', tool, 'nightly'));
+  assert.match((await server.command('schedule', 'list', tool)).stdout, /nightly .* paused/);
+  passed(await server.command('scale', tool, 'web=2:256Mi'));
+  assert.partialDeepStrictEqual(await list('scale', tool), [{ running: 2, memoryBytes: 256 * 2 ** 20 }]);
+  passed(await server.command('scale', tool, 'web=1'));
+  assert.match((await server.command('run', tool, 'echo', 'in', 'v$RELEASE_VERSION')).stdout, /in v/);
+  assert.match((await server.command('logs', tool, '--grep', 'nightly')).stdout, /the nightly job/);
+
+  // The operator.
+  passed(await server.local('limit', tool, 'builds=1'));
+  await tree.commit('three', crashable('three'));
+  failed(await tree.push('live', 'main'), /builds/);
+  passed(await server.local('limit', tool, 'builds=default'));
+  passed(await server.local('freeze', tool, 'the database moves'));
+  failed(await tree.push('live', 'main'), /frozen: the database moves/);
+  passed(await server.local('unfreeze', tool));
+  await answers('two');
+
+  // The machine is lost.
+  const backup = join(server.folder, 'backup.tar');
+  passed(await server.local('backup', backup));
+  passed(await tree.push('live', 'main'));
+  await answers('three');
+  await server.kill('SIGTERM');
+  await removeTree(join(server.folder, 'data'));
+  await removeTree(join(server.folder, 'keys'));
+  passed(await server.local('restore', backup));
+  await server.boot();
+  await answers('two');
+  assert.equal((await list('releases', tool)).length > 2, true);
+  assert.match((await server.command('config', 'get', tool, 'TOKEN')).stdout, /live/);
+  passed(await tree.push('live', 'main'));
+  await answers('three');
+}
