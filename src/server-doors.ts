@@ -8,6 +8,7 @@ import type { Log } from './core/log/log.ts';
 import type { Addresses } from './core/network/addresses.ts';
 import type { Principal } from './core/types.ts';
 import type { Deployments } from './deploy/deployments.ts';
+import { SourceArchives } from './git/archive/source-archives.ts';
 import type { GitPackServices } from './git/git-pack-services.ts';
 import { createHttpDoor } from './http/http-door.ts';
 import { createSourceListener } from './http/sources/source-listener.ts';
@@ -48,6 +49,11 @@ export function makeDoors(
   const services: Services = {
     ...{ directory, runtime, store, tokens, audit, addresses, room, cleanUp },
     deployments: line,
+    archives: new SourceArchives({
+      ...{ packServices, room, log },
+      repositories: state.context.repositories,
+      treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
+    }),
     followers: new Followers(),
     limits: {
       memory: config.run_memory,

@@ -24,6 +24,7 @@ import { commands, takesTerminal } from './command-table.ts';
 import { listCommands, typedHere } from './commands/help.ts';
 import { holdCleanUp } from './control/clean-up-client.ts';
 import { callControl } from './control/control-client.ts';
+import { folderToDeploy } from './control/folder-archive.ts';
 import { unknownCommand } from './run-command.ts';
 
 export interface Terminal {
@@ -255,12 +256,17 @@ function keptInLdap(servers: readonly string[]): DeployError {
   );
 }
 
-async function command({ argv, environment, input, out, err }: Terminal): Promise<number> {
+async function command(terminal: Terminal): Promise<number> {
+  const { argv, environment, input, out, err } = terminal;
   const found = findCommand(commands, argv);
   if (found === null) {
     await write(err, unknownCommand(argv[0] ?? '', [...commands, ...operatorCommands]));
     return 2;
   }
+  if (found.command.isBinary === true && 'isTTY' in out && out.isTTY === true && !argv.includes('--help'))
+    throw toTerminal(argv);
+  const folder = found.command.takesFolder === true ? await folderToDeploy(found.command, found.words) : null;
+  if (folder !== null) return await deployFolder(terminal, folder);
   const file = found.command.takesFile === true ? fileWord(found.words) : null;
   return await callControl({
     socketPath: socketOf(readConfig(environment).data),
@@ -276,6 +282,42 @@ async function command({ argv, environment, input, out, err }: Terminal): Promis
     out: (bytes) => write(out, bytes),
     err: (bytes) => write(err, bytes),
   });
+}
+
+/** Sends a folder to the server, as the standard input of the command. */
+async function deployFolder(
+  { environment, out, err }: Terminal,
+  { argv, tar }: { readonly argv: readonly string[]; readonly tar: AsyncIterable<Uint8Array> },
+): Promise<number> {
+  let failure: unknown = null;
+  async function* input() {
+    try {
+      yield* tar;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  }
+  try {
+    return await callControl({
+      socketPath: socketOf(readConfig(environment).data),
+      argv,
+      input: input(),
+      out: (bytes) => write(out, bytes),
+      err: (bytes) => write(err, bytes),
+    });
+  } catch (error) {
+    // If the folder cannot be read, the connection ends, and that error would say nothing.
+    throw failure ?? error;
+  }
+}
+
+function toTerminal(argv: readonly string[]): DeployError {
+  return new DeployError(
+    'OUTPUT_TO_TERMINAL',
+    'a tar is not shown on a terminal',
+    `Write it to a file: ${typedHere(argv.join(' '))} > file.tar`,
+  );
 }
 
 /** Returns the word that names a file: the second word that is not a flag. Null if there is none, or if it is `-`. */

@@ -4,6 +4,7 @@ import { findCommand } from './command-line/find-command.ts';
 import { buildsCommand } from './commands/builds.ts';
 import { cancelCommand } from './commands/cancel.ts';
 import { configCommands } from './commands/config-command.ts';
+import { deployArchiveCommand, downloadCommand } from './commands/deploy-archive.ts';
 import { deploymentsCommand } from './commands/deployments-command.ts';
 import { helpCommand } from './commands/help.ts';
 import { freezeCommands } from './commands/operator/freeze.ts';
@@ -30,6 +31,8 @@ export const commands: readonly Command[] = [
   toolsCommand,
   psCommand,
   logsCommand,
+  deployArchiveCommand,
+  downloadCommand,
   releasesCommand,
   rollbackCommand,
   promoteCommand,

@@ -9,6 +9,7 @@ import type { ToolName } from '../core/names.ts';
 import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments } from '../deploy/deployments.ts';
+import type { SourceArchives } from '../git/archive/source-archives.ts';
 import type { Runtime, Terminal } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 
@@ -16,6 +17,7 @@ import type { Store } from '../store/store.ts';
 export interface Services {
   readonly directory: Directory;
   readonly deployments: Deployments;
+  readonly archives: Pick<SourceArchives, 'deploy' | 'download'>;
   readonly runtime: Runtime;
   readonly store: Store;
   readonly tokens: DeployTokens;
@@ -86,6 +88,13 @@ export interface CommandShape {
    * file as standard input.
    */
   readonly takesFile?: boolean;
+  /**
+   * True if the second word names a folder of the caller, or is `-`. The local binary replaces the name by `-`, and sends
+   * the files of the folder as a tar.
+   */
+  readonly takesFolder?: boolean;
+  /** True if the output is no text. The local binary does not print it to a terminal. */
+  readonly isBinary?: boolean;
   /** True if the command can use a terminal. */
   readonly takesTerminal?: boolean;
 }

@@ -2,6 +2,9 @@ import { DeployError } from '../core/errors.ts';
 import type { Ticket } from '../deploy/deployments.ts';
 import type { ToolContext } from './command.ts';
 
+export const ONLY_THE_RESULT =
+  'Too many logs are followed at the moment, so only the result is shown here.\n';
+
 /**
  * Prints the log of a deployment until the deployment ends. If too many logs are followed already, prints a note
  * instead and only waits. If the reader leaves earlier, the deployment continues.
@@ -14,8 +17,7 @@ export async function followTicket(context: ToolContext, ticket: Ticket): Promis
   const { services, principal, tool, out, signal } = context;
   {
     using place = services.followers.enterIfFree(principal, tool);
-    if (place === null)
-      await out('Too many logs are followed at the moment, so only the result is shown here.\n');
+    if (place === null) await out(ONLY_THE_RESULT);
     else {
       const texts = services.deployments.follow(ticket.id, { isColoured: false, signal });
       for await (const text of texts) await place.write(out(text));

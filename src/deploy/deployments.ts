@@ -30,6 +30,8 @@ export interface ParkedPush {
    * `refs/heads/master` if the tool does not have the branch of the setting.
    */
   readonly branchRef: string;
+  /** True if a person has sent files, of which the server has made the commit. Only messages depend on it. */
+  readonly isArchive?: boolean;
 }
 
 /** A place in the queue of deployments. */

@@ -244,6 +244,8 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   throw new DeployError(
     'MOVED_ON',
     `${versionAndCommit} went live while you waited`,
-    `Fetch this release and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
+    push.isArchive === true
+      ? `Get the files that are live now, make your change there, and deploy again: \`download ${tool}\``
+      : `Fetch this release and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
   );
 }

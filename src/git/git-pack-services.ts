@@ -131,7 +131,8 @@ export class GitPackServices implements PackServices {
     }
   }
 
-  async #open({ tool, principal, hasAdvertisement }: ReceiveRequest, folder: string): Promise<TruthfulPush> {
+  async #open(request: ReceiveRequest, folder: string): Promise<TruthfulPush> {
+    const { tool, principal, hasAdvertisement, isArchive = false } = request;
     const { repositories, maxPackBytes, maxRefs, submit, follow, whatIsLive, hints, audit, log } =
       this.#options;
     const [branch, shallow, size, fullDisk] = await Promise.all([
@@ -154,6 +155,7 @@ export class GitPackServices implements PackServices {
       deployBranch: repositories.deployBranch,
       hasDeployBranch: branch.commit !== null && branch.ref === `refs/heads/${repositories.deployBranch}`,
       hasAdvertisement,
+      isArchive,
       maxPackBytes,
       maxRefs,
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),

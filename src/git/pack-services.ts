@@ -7,6 +7,8 @@ export interface ReceiveRequest {
   readonly principal: Principal;
   /** True over SSH: git first sends the ref advertisement. False over HTTP, where an earlier request got it. */
   readonly hasAdvertisement: boolean;
+  /** True if the server itself pushes a commit of files that a person has sent without git. */
+  readonly isArchive?: true;
 }
 
 /**

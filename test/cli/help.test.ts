@@ -16,6 +16,8 @@ test('over SSH, help lists every command as an ssh command', async () => {
   tools                                       list the tools that you maintain, and their states
   ps TOOL                                     list the processes of a tool, and its running and waiting deployments
   logs TOOL                                   show the output of a tool, or the log of a deployment
+  deploy TOOL < TAR                           deploy a folder without git: tar cz . | ssh … deploy TOOL
+  download TOOL > FILE.tar                    write the files of the live commit to standard output as a tar
   releases TOOL                               list the releases of a tool, the newest first
   rollback TOOL [vN]                          deploy an old release again, with its config vars
   promote SOURCE TARGET                       release what is live on one tool as a release of another tool

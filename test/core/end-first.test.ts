@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { startGit } from '../../src/git/git-process.ts';
 import { ServedRepository } from '../../src/http/git/served-repository.ts';
-import { startGit } from '../../src/ssh/session/git-process.ts';
 
 // Scripts in place of git. Like git, they start a child process when they have read something.
 const folder = mkdtempSync(join(tmpdir(), 'end-first-'));

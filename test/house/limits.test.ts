@@ -183,6 +183,21 @@ for (const { file, constant, row } of [
     constant: 'MAX_REFUSED_BYTES = 64 * 1024 * 1024',
     row: /refused\.log.* \| 64 MiB/,
   },
+  {
+    file: 'git/archive/source-archives.ts',
+    constant: 'MAX_ARCHIVES = 20',
+    row: /archives that `deploy` receives at once +\| 20 /,
+  },
+  {
+    file: 'git/archive/archive-entries.ts',
+    constant: 'SLACK = 4',
+    row: /entries of an archive +\| four times the files of a commit /,
+  },
+  {
+    file: 'git/archive/timely.ts',
+    constant: 'SILENCE_MS = 60_000',
+    row: /client that sends an archive +\| 60 s /,
+  },
   { file: 'store/audit-file.ts', constant: 'MAX_REFUSED_FILES = 1', row: /64 MiB, and 1 full file/ },
   { file: 'deploy/release/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
   {

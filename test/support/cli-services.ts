@@ -13,6 +13,7 @@ import type { LostNamespace } from '../../src/core/lost-namespace.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
+import type { ArchiveOutcome, SentArchive, SourceArchives } from '../../src/git/archive/source-archives.ts';
 import { lineFilter } from '../../src/run/logs/log-filter.ts';
 import type {
   DetachedOneOff,
@@ -113,6 +114,27 @@ class ScriptedDeployments implements Deployments {
   }
 }
 
+/** Fake archives that end as the test says, and record what they were given. */
+class ScriptedArchives implements Pick<SourceArchives, 'deploy' | 'download'> {
+  readonly sent: (Omit<SentArchive, 'bytes' | 'say' | 'signal' | 'principal'> & { readonly text: string })[] =
+    [];
+  outcome: ArchiveOutcome = { kind: 'accepted' };
+
+  async deploy({ bytes, say, signal: _, principal: _who, ...rest }: SentArchive): Promise<ArchiveOutcome> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of bytes) chunks.push(chunk);
+    this.sent.push({ ...rest, text: Buffer.concat(chunks).toString() });
+    await say(Buffer.from('-----> Received\n'));
+    return this.outcome;
+  }
+  async download(
+    { commit }: Parameters<SourceArchives['download']>[0],
+    out: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    await out(Buffer.from(`tar of ${commit}`));
+  }
+}
+
 /** A fake runtime with the test's processes and log lines. */
 class ListedRuntime implements Runtime {
   statuses: ProcessStatus[] = [];
@@ -184,6 +206,7 @@ export class Desk implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'cli-'));
   readonly directory = new ListedDirectory();
   readonly deployments = new ScriptedDeployments();
+  readonly archives = new ScriptedArchives();
   readonly runtime = new ListedRuntime();
   readonly store = new SqliteStore(this.#folder, new SecretsKey(Buffer.alloc(32, 1)));
   readonly alice = alice;
@@ -205,6 +228,7 @@ export class Desk implements Disposable {
     return {
       directory,
       deployments,
+      archives: this.archives,
       runtime,
       store,
       tokens: new DeployTokens(store),

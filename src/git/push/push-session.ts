@@ -43,6 +43,8 @@ export interface PushContext {
   readonly deployBranch: string;
   readonly hasDeployBranch: boolean;
   readonly hasAdvertisement: boolean;
+  /** True if the server itself pushes a commit of files that a person has sent without git. */
+  readonly isArchive: boolean;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
   /** The maximum number of commits at which the history of this push ends, if the client's clone is shallow. */
@@ -278,6 +280,7 @@ export class TruthfulPush implements PushSession {
       useCache: this.#options.useCache,
       withUpdates: this.#updatesAtVerdict(),
       branchRef: command.ref,
+      isArchive: this.#context.isArchive,
     };
   }
 

@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Principal } from '../../core/types.ts';
+import { type GitProcess, pump, startGit } from '../../git/git-process.ts';
 import type { FetchSession, PackServices, PushSession } from '../../git/pack-services.ts';
 import type { ClientStreams } from './client-streams.ts';
-import { type GitProcess, pump, startGit } from './git-process.ts';
 import { answerTo, asWarning } from './ssh-answers.ts';
 
 /**

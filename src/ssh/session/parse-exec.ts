@@ -36,8 +36,8 @@ export function parseExec(command: string): ExecRequest {
   if (service === 'upload-archive') {
     throw new DeployError(
       'NO_ARCHIVES',
-      'this server does not make archives',
-      'Clone the repository and run git archive in the clone.',
+      'this server does not serve git archive --remote',
+      'To get the live files as a tar: the command download TOOL. Or clone the repository, and run git archive in the clone.',
     );
   }
   const tool = toolOf(repository[1] ?? repository[2] ?? repository[3] ?? '');

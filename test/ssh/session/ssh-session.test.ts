@@ -98,7 +98,7 @@ test('an unknown SSH command is refused, and `git archive` over SSH is refused w
   });
   const archive = await bench.git(['archive', `--remote=${bench.url('hello')}`, 'HEAD']);
   assert.equal(archive.code, 128);
-  assert.match(archive.stderr, /This server does not make archives/);
+  assert.match(archive.stderr, /This server does not serve git archive --remote/);
 });
 
 test('if an SSH client disconnects, the abort signal of its command fires', async () => {

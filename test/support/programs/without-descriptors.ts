@@ -5,12 +5,12 @@ import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { startGit } from '../../../src/git/git-process.ts';
 import { RefTransaction } from '../../../src/git/refs/ref-transaction.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
 import { ServedRepository } from '../../../src/http/git/served-repository.ts';
 import type { Cgroup } from '../../../src/sandbox/process/cgroups.ts';
 import { exitOf, startInCgroup } from '../../../src/sandbox/process/sandbox-child.ts';
-import { startGit } from '../../../src/ssh/session/git-process.ts';
 import { wikibot } from '../store-records.ts';
 
 /** More descriptors than any of `starts` needs. */

@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
-import { withPipes } from '../../core/child-pipes.ts';
-import { endFirst } from '../../core/end-first.ts';
-import { SMALL_CHUNK_BYTES } from '../../core/fair-share/paced-reading.ts';
+import { withPipes } from '../core/child-pipes.ts';
+import { endFirst } from '../core/end-first.ts';
+import { SMALL_CHUNK_BYTES } from '../core/fair-share/paced-reading.ts';
 
 const KEPT_STDERR_BYTES = 8192;
 /**

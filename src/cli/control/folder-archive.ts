@@ -1,0 +1,149 @@
+import { createReadStream } from 'node:fs';
+import { lstat, readdir, readlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { execa } from 'execa';
+import type { Pack } from 'tar-stream';
+import { DeployError, noneIfGone, systemCode } from '../../core/errors.ts';
+import type { CommandShape } from '../command.ts';
+import { parseWords } from '../command-line/parse-words.ts';
+import { UsageError } from '../command-line/usage-error.ts';
+
+/** npx needs this as the folder of the terminal, so nobody who names no folder means it. */
+const OWN_FOLDER = resolve(import.meta.dirname, '../../..');
+
+/** What is left out of a folder without git. */
+const UNWANTED = new Set(['.git', 'node_modules', '__pycache__', '.venv', 'venv']);
+
+/**
+ * Reads `deploy [TOOL] [FOLDER] [-m MESSAGE]`. Without TOOL, the remote `toolforge` of the folder's git repository names the
+ * tool. A single word with a slash or a full stop is the folder; the folder of the terminal is the default.
+ *
+ * @returns the words for the server, and the files of the folder as a tar. Null if the server gets its input from standard
+ * input, or if the words are wrong, so that the server explains them.
+ * @throws DeployError `NO_FOLDER`, `OWN_FOLDER`, `NO_REMOTE`
+ */
+export async function folderToDeploy(
+  command: CommandShape,
+  words: readonly string[],
+): Promise<{ readonly argv: readonly string[]; readonly tar: AsyncIterable<Uint8Array> } | null> {
+  const parsed = parsedWords(command, words);
+  if (parsed === null || parsed.flags['help'] === true || parsed.positionals.length > 2) return null;
+  const [first, second] = parsed.positionals;
+  if (second === '-' || first === '-') return null;
+  const isFolder = first !== undefined && second === undefined && /[./]/.test(first);
+  const folder = resolve((isFolder ? first : second) ?? '.');
+  const isThere = (await lstatOf(folder))?.isDirectory() === true || (await isLinkToFolder(folder));
+  if (!isThere)
+    throw new DeployError(
+      'NO_FOLDER',
+      `the folder ${folder} does not exist`,
+      'Check the name of the folder.',
+    );
+  if (folder === OWN_FOLDER)
+    throw new DeployError(
+      'OWN_FOLDER',
+      `the folder ${folder} is that of toolforge-push itself`,
+      'Name the folder of the tool: deploy TOOL FOLDER',
+    );
+  const tool = first === undefined || isFolder ? await toolOf(folder) : first;
+  const flags = Object.entries(parsed.flags).map(([name, value]) =>
+    typeof value === 'string' ? `--${name}=${value}` : `--${name}`,
+  );
+  return { argv: [command.name, tool, '-', ...flags], tar: folderArchive(folder) };
+}
+
+function parsedWords(command: CommandShape, words: readonly string[]) {
+  try {
+    return parseWords(command, words);
+  } catch (error) {
+    if (error instanceof UsageError) return null;
+    throw error;
+  }
+}
+
+/** Yields the files of a folder as a tar. @throws DeployError `BAD_FOLDER` */
+async function* folderArchive(folder: string): AsyncGenerator<Uint8Array> {
+  const { pack } = await import('tar-stream');
+  const tar = pack();
+  const paths = (await filesOfGit(folder)) ?? filesBelow(folder, '');
+  const filling = fill(tar, folder, paths);
+  // The loop throws the same error.
+  filling.catch((error: Error) => tar.destroy(error));
+  yield* tar as AsyncIterable<Uint8Array>;
+  await filling;
+}
+
+async function fill(
+  tar: Pack,
+  folder: string,
+  paths: Iterable<string> | AsyncIterable<string>,
+): Promise<void> {
+  for await (const path of paths) {
+    if (path.includes('\ufffd')) throw badFolder(`a file has a name that is not UTF-8: ${path}`);
+    await addTo(tar, path, join(folder, path)).catch((error: unknown) => {
+      const code = systemCode(error);
+      throw code === null ? error : badFolder(`the file ${path} cannot be read (${code})`);
+    });
+  }
+  tar.finalize();
+}
+
+/** Adds a file or a symbolic link. Leaves out files that are gone, folders, sockets, pipes and devices, as git does. */
+async function addTo(tar: Pack, name: string, path: string): Promise<void> {
+  const stats = await lstatOf(path);
+  if (stats?.isSymbolicLink() === true) {
+    tar.entry({ name, type: 'symlink', linkname: await readlink(path), mtime: stats.mtime });
+    return;
+  }
+  if (stats?.isFile() !== true) return;
+  const { size, mode, mtime } = stats;
+  const header = { name, size, mode: (mode & 0o111) === 0 ? 0o644 : 0o755, mtime };
+  if (size === 0) tar.entry(header, '');
+  else await pipeline(createReadStream(path, { end: size - 1 }), tar.entry(header));
+}
+
+/** The files of a git work tree that are not ignored. Null if the folder is in none. */
+async function filesOfGit(folder: string): Promise<Set<string> | null> {
+  const args = ['-C', folder, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'];
+  const { exitCode, stdout } = await execa('git', args, {
+    reject: false,
+    stdin: 'ignore',
+    stripFinalNewline: false,
+  });
+  return exitCode === 0 ? new Set(stdout.split('\0').filter((path) => path !== '')) : null;
+}
+
+async function* filesBelow(top: string, below: string): AsyncGenerator<string> {
+  for (const entry of await readdir(join(top, below), { withFileTypes: true })) {
+    const path = join(below, entry.name);
+    if (UNWANTED.has(entry.name)) continue;
+    if (entry.isDirectory()) yield* filesBelow(top, path);
+    else yield path;
+  }
+}
+
+/** The tool that the remote `toolforge` names. @throws DeployError `NO_REMOTE` */
+async function toolOf(folder: string): Promise<string> {
+  const args = ['-C', folder, 'remote', 'get-url', 'toolforge'];
+  const { stdout } = await execa('git', args, { reject: false, stdin: 'ignore' });
+  const name = /([^/:]+?)(\.git)?\/?$/.exec(stdout?.trim() ?? '')?.[1];
+  if (name !== undefined) return name;
+  throw new DeployError(
+    'NO_REMOTE',
+    `the folder ${folder} has no git remote “toolforge” that names its tool`,
+    'Name the tool: deploy TOOL FOLDER',
+  );
+}
+
+async function lstatOf(path: string) {
+  return await lstat(path).catch(noneIfGone);
+}
+
+async function isLinkToFolder(path: string): Promise<boolean> {
+  return (await lstatOf(join(path, '.')))?.isDirectory() === true;
+}
+
+function badFolder(message: string): DeployError {
+  return new DeployError('BAD_FOLDER', message, 'Nothing was deployed.');
+}

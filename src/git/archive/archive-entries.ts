@@ -1,0 +1,153 @@
+import { DeployError } from '../../core/errors.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import type { TreeLimits } from '../commits.ts';
+import { assertInTree, badEntry, isInGitFolder, treePath } from './archive-paths.ts';
+import { readTar, type TarEntry } from './read-tar.ts';
+
+/** A file, a symbolic link or a hard link of an archive, checked, as it becomes part of a commit. */
+export type SourceEntry =
+  | {
+      readonly kind: 'file';
+      readonly path: string;
+      readonly isExecutable: boolean;
+      readonly bytes: number;
+      /** Exactly `bytes` bytes. Must be read to its end before the next entry comes. */
+      readonly content: AsyncIterable<Uint8Array>;
+    }
+  | { readonly kind: 'link'; readonly path: string; readonly target: string }
+  /** A hard link: the same file as the earlier entry `of`. */
+  | { readonly kind: 'copy'; readonly path: string; readonly of: string };
+
+/**
+ * How much more an archive may have than the files of a commit, in bytes and in entries: headers, folders, and the `.git`
+ * that is left out.
+ */
+const SLACK = 4;
+const MIN_SLACK_BYTES = 16 * 1024 ** 2;
+
+/**
+ * Reads a tar that a person has sent, and yields what belongs into a commit. Leaves out `.git`, and drops owners, times,
+ * set-user bits and empty folders. If a file comes twice, the later one counts.
+ *
+ * @param limits - The limits of a commit.
+ * @throws DeployError `NOT_AN_ARCHIVE`, `ARCHIVE_TOO_LARGE`; `TREE_TOO_LARGE`; `PATH_TOO_LONG`; `BAD_ARCHIVE` for a path or
+ * a link that leaves the folder, a device or pipe, a sparse file, and a path that is both a file and a folder; the errors
+ * of `sent`.
+ */
+export async function* sourceEntries(
+  sent: AsyncIterable<Uint8Array>,
+  limits: TreeLimits,
+): AsyncGenerator<SourceEntry> {
+  const seen = new SeenPaths(limits);
+  let entries = 0;
+  for await (const entry of readTar(sent, limits.bytes * SLACK + MIN_SLACK_BYTES)) {
+    entries += 1;
+    if (entries > limits.files * SLACK) throw tooLarge(`${limits.files * SLACK} entries`);
+    const path = treePath(entry.header.name);
+    if (isInGitFolder(path)) {
+      entry.skip();
+      continue;
+    }
+    const found = sourceEntry(entry, path, seen);
+    if (found?.kind !== 'file') entry.skip();
+    if (found !== null) yield found;
+  }
+}
+
+/** @returns null for a folder, because git stores none. */
+function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPaths): SourceEntry | null {
+  const { type, size, mode, linkname } = header;
+  if (Object.keys(header.pax ?? {}).some((key) => key.startsWith('GNU.sparse.')))
+    throw badEntry(path, 'is a sparse file', 'Make the archive without --sparse.');
+  if (type === 'directory') {
+    seen.addFolder(path);
+    return null;
+  }
+  if (path === '') throw badEntry(header.name, 'has no name', 'Make the archive again: tar cz .');
+  switch (type) {
+    case 'file':
+    case 'contiguous-file':
+      seen.addFile(path, size, null);
+      return { kind: 'file', path, isExecutable: (mode & 0o111) !== 0, bytes: size, content };
+    case 'symlink': {
+      const target = linkname ?? '';
+      assertInTree(path, target);
+      seen.addFile(path, 0, target);
+      return { kind: 'link', path, target };
+    }
+    case 'link': {
+      const of = treePath(linkname ?? '');
+      const original = seen.file(of);
+      if (original === null)
+        throw badEntry(path, 'is a hard link to a file that the archive does not have before it', HARD_LINKS);
+      // A link of the same text leads elsewhere from another folder.
+      if (original.target !== null) assertInTree(path, original.target);
+      seen.addFile(path, original.bytes, original.target);
+      return { kind: 'copy', path, of };
+    }
+    case 'block-device':
+    case 'character-device':
+    case 'fifo':
+      throw badEntry(path, 'is a device or a pipe', 'Leave it out.');
+    default:
+      throw badEntry(path, 'is of a kind that this server does not know', 'Make the archive by: tar cz .');
+  }
+}
+
+const HARD_LINKS = 'Make the archive with --hard-dereference.';
+
+/** The paths of an archive so far. */
+class SeenPaths {
+  readonly #limits: TreeLimits;
+  readonly #files = new Map<string, { readonly bytes: number; readonly target: string | null }>();
+  readonly #folders = new Set<string>();
+  #bytes = 0;
+
+  constructor(limits: TreeLimits) {
+    this.#limits = limits;
+  }
+
+  file(path: string): { readonly bytes: number; readonly target: string | null } | null {
+    return this.#files.get(path) ?? null;
+  }
+
+  /** @param target - The target of a symbolic link. Null for a file. */
+  addFile(path: string, bytes: number, target: string | null): void {
+    if (this.#folders.has(path)) throw isBoth(path);
+    const end = path.lastIndexOf('/');
+    if (end > 0) this.addFolder(path.slice(0, end));
+    this.#files.set(path, { bytes, target });
+    // The bytes of a file that comes twice count twice, because git stores both.
+    this.#bytes += bytes;
+    if (this.#files.size > this.#limits.files) throw tooLarge(`${this.#limits.files} files`);
+    if (this.#bytes > this.#limits.bytes) throw tooLarge(`${mebibytes(this.#limits.bytes)} of files`);
+  }
+
+  addFolder(path: string): void {
+    for (
+      let at = path;
+      at !== '' && !this.#folders.has(at);
+      at = at.slice(0, Math.max(0, at.lastIndexOf('/')))
+    ) {
+      if (this.#files.has(at)) throw isBoth(at);
+      this.#folders.add(at);
+    }
+    if (this.#folders.size > this.#limits.files) throw tooLarge(`${this.#limits.files} folders`);
+  }
+}
+
+function isBoth(path: string): DeployError {
+  return badEntry(
+    path,
+    'is a file or link, and also a folder with files',
+    'Make the archive in one go, from one folder.',
+  );
+}
+
+function tooLarge(limit: string): DeployError {
+  return new DeployError(
+    'TREE_TOO_LARGE',
+    `the archive has more than ${limit}`,
+    'Leave out the files that the tool does not need when it runs, such as tar cz --exclude=node_modules . Nothing was deployed.',
+  );
+}

@@ -1,0 +1,196 @@
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DeployError } from '../../core/errors.ts';
+import { type CommitId, commitId, type ToolName } from '../../core/names.ts';
+import { type GitSettings, LIMITED_GIT } from '../git-environment.ts';
+import { type GitProcess, startGit } from '../git-process.ts';
+import type { Repositories } from '../repositories.ts';
+import type { SourceEntry } from './archive-entries.ts';
+
+/** Who a commit is from, and what it says. */
+export interface CommitWords {
+  readonly name: string;
+  readonly email: string;
+  readonly message: string;
+}
+
+/** A commit whose objects are only in `pack`, and in the repository of its parent. */
+export interface PackedCommit extends AsyncDisposable {
+  readonly commit: CommitId;
+  /** The id of its tree. */
+  readonly tree: string;
+  /**
+   * The file with the objects that the repository lacks. The end of this value deletes it. Null if the repository has all
+   * objects, because somebody sent the same files in the same second.
+   */
+  readonly pack: string | null;
+  readonly files: number;
+}
+
+const REF = 'refs/heads/archive';
+
+const SETTINGS: GitSettings = [
+  // git keeps a file in memory unless it is larger than this.
+  ['core.bigFileThreshold', '1m'],
+  // All objects stay in one pack.
+  ['fastimport.unpackLimit', '0'],
+];
+
+/**
+ * Makes a commit of `entries` alone, without a file on disk for any of them. Changes nothing in the tool's repository: the
+ * new objects are in a temporary repository beside it, which borrows the objects of the tool.
+ *
+ * @param parent - A commit of the tool's repository. Null for a commit without a parent.
+ * @throws DeployError `EMPTY_ARCHIVE` if there are no entries; `GIT_LIMIT`; the errors of `entries`; the signal's reason.
+ */
+export async function commitEntries(
+  repositories: Repositories,
+  {
+    tool,
+    parent,
+    words,
+  }: { readonly tool: ToolName; readonly parent: CommitId | null; readonly words: CommitWords },
+  entries: AsyncIterable<SourceEntry>,
+  signal: AbortSignal,
+): Promise<PackedCommit> {
+  // A start of the server deletes what a killed server leaves under this name.
+  const folder = await mkdtemp(join(repositories.folder(tool), 'checkout-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    await makeBorrower(folder, join(repositories.folder(tool), 'objects'));
+    const environment = repositories.environment(SETTINGS, { GIT_DIR: folder });
+    const git = startGit(['fast-import', '--quiet', '--done', '--date-format=raw'], {
+      ...environment,
+      // The sender chooses what git reads here, as in a push.
+      PATH: `${LIMITED_GIT}:${environment['PATH']}`,
+    });
+    const files = await feed(git, parent, words, entries, signal);
+    const ids = await repositories.git(tool, ['rev-parse', REF, `${REF}^{tree}`], {
+      more: { GIT_DIR: folder },
+    });
+    const [id = '', tree = ''] = ids.split('\n');
+    const packs = await readdir(join(folder, 'objects/pack'));
+    const pack = packs.find((name) => name.endsWith('.pack'));
+    const commit = commitId(id);
+    if (commit === null) throw new Error(`git fast-import made no commit: ${ids}`);
+    return {
+      commit,
+      tree,
+      pack: pack === undefined ? null : join(folder, 'objects/pack', pack),
+      files,
+      [Symbol.asyncDispose]: remove,
+    };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** Makes an empty repository that reads the objects of another one (gitrepository-layout(5)). */
+async function makeBorrower(folder: string, objects: string): Promise<void> {
+  for (const part of ['refs', 'objects/info', 'objects/pack'])
+    await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
+  await writeFile(join(folder, 'objects/info/alternates'), `${objects}\n`);
+  await writeFile(join(folder, 'HEAD'), `ref: ${REF}\n`);
+}
+
+/** Writes the commit to git fast-import, and waits until git has it. @returns the number of files. */
+async function feed(
+  git: GitProcess,
+  parent: CommitId | null,
+  words: CommitWords,
+  entries: AsyncIterable<SourceEntry>,
+  signal: AbortSignal,
+): Promise<number> {
+  const ended = new AbortController();
+  const status = git.status.finally(() => ended.abort());
+  status.catch(() => undefined);
+  const over = AbortSignal.any([ended.signal, signal]);
+  const write = async (bytes: Uint8Array | string): Promise<void> => {
+    over.throwIfAborted();
+    if (git.stdin.write(bytes)) return;
+    git.stdin.uncork();
+    await once(git.stdin, 'drain', { signal: over });
+    git.stdin.cork();
+  };
+  // Small writes wait until there are many, because each costs a system call.
+  git.stdin.cork();
+  try {
+    await write(head(parent, words));
+    let files = 0;
+    for await (const entry of entries) {
+      await writeEntry(entry, write);
+      files += 1;
+    }
+    if (files === 0)
+      throw new DeployError(
+        'EMPTY_ARCHIVE',
+        'the archive has no files',
+        'Make it in the folder of the tool: tar cz .',
+      );
+    await write('done\n');
+    git.stdin.end();
+    if ((await status) === 0) return files;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!ended.signal.aborted) throw error;
+  } finally {
+    git.kill();
+    await status.catch(() => undefined);
+  }
+  throw failed(await status, git.stderr());
+}
+
+/** @see git-fast-import(1) */
+function head(parent: CommitId | null, { name, email, message }: CommitWords): string {
+  const who = `${name.replace(/[<>\n\0]/g, '')} <${email.replace(/[<>\n\0]/g, '')}>`;
+  const at = `${Math.floor(Date.now() / 1000)} +0000`;
+  const text = `${message}\n`;
+  return [
+    `commit ${REF}`,
+    `author ${who} ${at}`,
+    `committer ${who} ${at}`,
+    `data ${Buffer.byteLength(text)}`,
+    text,
+    ...(parent === null ? [] : [`from ${parent}`]),
+    'deleteall\n',
+  ].join('\n');
+}
+
+async function writeEntry(
+  entry: SourceEntry,
+  write: (bytes: Uint8Array | string) => Promise<void>,
+): Promise<void> {
+  const path = quoted(entry.path);
+  switch (entry.kind) {
+    case 'file':
+      await write(`M ${entry.isExecutable ? '100755' : '100644'} inline ${path}\ndata ${entry.bytes}\n`);
+      for await (const chunk of entry.content) await write(chunk);
+      return await write('\n');
+    case 'link':
+      return await write(
+        `M 120000 inline ${path}\ndata ${Buffer.byteLength(entry.target)}\n${entry.target}\n`,
+      );
+    case 'copy':
+      return await write(`C ${quoted(entry.of)} ${path}\n`);
+    default:
+      throw entry satisfies never;
+  }
+}
+
+/** A path between quotes, so that git takes no character of it for the end of the path or of the line. */
+function quoted(path: string): string {
+  return `"${path.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`;
+}
+
+function failed(status: number | null, complaint: string): Error {
+  const cause = new Error(`git fast-import ended with ${status}: ${complaint}`);
+  if (status !== null && !/out of memory|attempting to allocate/i.test(complaint)) return cause;
+  return new DeployError(
+    'GIT_LIMIT',
+    'git reached its limit of memory or processor time while it stored the files',
+    'Deploy fewer or smaller files.',
+    { cause },
+  );
+}

@@ -1,0 +1,110 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import type { Log } from '../../core/log/log.ts';
+import { pump, startGit } from '../git-process.ts';
+import type { PushSession } from '../pack-services.ts';
+import { encodeCommandList, type RefCommand } from '../push/command-list.ts';
+import { PacketReader } from '../push/pkt-line.ts';
+import { parseReport } from '../push/report-status.ts';
+
+/** A push that the server itself makes, for somebody who has sent files instead of a commit. */
+export interface OwnPush {
+  readonly command: RefCommand;
+  /** The options of `git push -o`. */
+  readonly options: readonly string[];
+  /** The file with the objects. Null if the repository has all of them. */
+  readonly pack: string | null;
+}
+
+/**
+ * The capabilities of a git client, without those that only a real client needs. `quiet` keeps git's counting of objects out
+ * of the output.
+ */
+const CAPABILITIES = ['report-status-v2', 'side-band-64k', 'push-options', 'quiet', 'object-format=sha1'];
+
+/**
+ * Makes a push as a git client does over HTTP, so that it passes every check of a push.
+ *
+ * @param say - Gets the output for the person who pushes. Must not reject.
+ * @param onSent - Called when git no longer needs the pack. Must not reject.
+ * @returns null if the commit is live; otherwise the reason, in one line.
+ */
+export async function pushPack(
+  session: PushSession,
+  push: OwnPush,
+  {
+    say,
+    onSent,
+    log,
+  }: {
+    readonly say: (bytes: Uint8Array) => Promise<void>;
+    readonly onSent: () => Promise<void>;
+    readonly log: Log;
+  },
+): Promise<string | null> {
+  const child = startGit(['receive-pack', '--stateless-rpc', session.folder], session.environment);
+  pump(bytesOf(push), session.incoming)
+    .catch((err: unknown) => log.error({ err, deployment: session.id }, 'cannot read the pack of an archive'))
+    .finally(onSent);
+  pump(session.incoming, child.stdin).catch((err: unknown) =>
+    log.info({ err, deployment: session.id }, 'input of a push ended early'),
+  );
+  const [status, , answer] = await Promise.all([
+    child.status,
+    pump(child.stdout, session.outgoing),
+    readAnswer(session.outgoing, say),
+  ]);
+  if (status === null) session.close(true);
+  if (answer.fatal !== null) return answer.fatal;
+  const report = parseReport(answer.report);
+  if (report === null) throw new Error(`git receive-pack gave no report: ${child.stderr()}`);
+  const told = report.refs.find(({ ref }) => ref === push.command.ref);
+  // If git could not read the pack, it also refuses the ref, with a reason that says less.
+  if (report.unpack !== 'ok') return report.unpack;
+  return told === undefined ? 'git did not store the commit' : told.reason;
+}
+
+async function* bytesOf({ command, options, pack }: OwnPush): AsyncGenerator<Buffer> {
+  yield encodeCommandList({
+    commands: [command],
+    capabilities: new Set(CAPABILITIES),
+    shallow: [],
+    pushOptions: options,
+  });
+  if (pack === null) yield emptyPack();
+  else yield* createReadStream(pack) as AsyncIterable<Buffer>;
+}
+
+/** A pack of version 2 without objects (gitformat-pack(5)). */
+function emptyPack(): Buffer {
+  const head = Buffer.from('PACK\0\0\0\x02\0\0\0\0', 'latin1');
+  return Buffer.concat([head, createHash('sha1').update(head).digest()]);
+}
+
+/** Reads what git would print: band 2 for the person, band 1 with the report, band 3 if everything failed. */
+async function readAnswer(
+  outgoing: AsyncIterable<Buffer>,
+  say: (bytes: Uint8Array) => Promise<void>,
+): Promise<{ readonly report: Buffer; readonly fatal: string | null }> {
+  const packets = new PacketReader();
+  const report: Buffer[] = [];
+  let fatal: string | null = null;
+  for await (const chunk of outgoing) {
+    packets.push(chunk);
+    for (let packet = packets.next(); packet !== null; packet = packets.next()) {
+      const data = packet.payload?.subarray(1) ?? Buffer.alloc(0);
+      switch (packet.payload?.[0]) {
+        case 1:
+          report.push(data);
+          break;
+        case 2:
+          await say(data);
+          break;
+        case 3:
+          fatal = data.toString().trim();
+          break;
+      }
+    }
+  }
+  return { report: Buffer.concat(report), fatal };
+}

@@ -1,0 +1,184 @@
+import { addAbortListener } from 'node:events';
+import { ExecaError } from 'execa';
+import { DeployError } from '../../core/errors.ts';
+import { Shares } from '../../core/fair-share/shares.ts';
+import type { Log } from '../../core/log/log.ts';
+import { type CommitId, short, type ToolName } from '../../core/names.ts';
+import { progressTo } from '../../core/progress.ts';
+import type { Principal } from '../../core/types.ts';
+import type { TreeLimits } from '../commits.ts';
+import { startGit } from '../git-process.ts';
+import type { PackServices } from '../pack-services.ts';
+import { zeroId } from '../push/command-list.ts';
+import { readDeployBranch } from '../refs/deploy-branch.ts';
+import type { Repositories } from '../repositories.ts';
+import { sourceEntries } from './archive-entries.ts';
+import { commitEntries } from './commit-entries.ts';
+import { pushPack } from './push-pack.ts';
+import { timely } from './timely.ts';
+
+/** A tar of the files of a tool, and what becomes of it. */
+export interface SentArchive {
+  readonly tool: ToolName;
+  readonly principal: Principal;
+  /** The tar: plain, or compressed by gzip or zstd. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** The live commit, which becomes the parent of the new one. Null if nothing is live. */
+  readonly live: CommitId | null;
+  /** The name of this server in the address of the author: `alice@HOST`. */
+  readonly host: string;
+  /** The message of the commit. */
+  readonly message: string;
+  /** The options of `git push -o`. */
+  readonly options: readonly string[];
+  /** Gets the output for the person. Must not reject. */
+  readonly say: (bytes: Uint8Array) => Promise<void>;
+  /** Fires when the client leaves. A deployment that is under way continues. */
+  readonly signal: AbortSignal;
+}
+
+/** What became of an archive. `reason` is one line. */
+export type ArchiveOutcome =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'unchanged' }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/**
+ * How many archives are received at the same time. Each takes disk space and a process of git. One person alone gets 4
+ * places, because a person gets another one only while they hold less than a quarter of the free ones.
+ */
+const MAX_ARCHIVES = 20;
+const WEIGHT_OF_PERSON = 0.25;
+/** How many bytes may arrive until the free space of the disk is looked at again. */
+const LOOK_BYTES = 16 * 1024 ** 2;
+
+export interface SourceArchivesOptions {
+  readonly repositories: Repositories;
+  readonly packServices: PackServices;
+  readonly treeLimits: TreeLimits;
+  readonly room: { readonly assertRoom: () => Promise<void> };
+  readonly log: Log;
+}
+
+/** Deploys and sends the files of tools as tars, for people without git. */
+export class SourceArchives {
+  readonly #options: SourceArchivesOptions;
+  readonly #places = new Shares(MAX_ARCHIVES);
+
+  constructor(options: SourceArchivesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Commits the files of a tar on top of the live commit, and pushes the commit to the deploy branch. The push is like one
+   * of a git client: the same checks, limits, queue and records. Callers must have authorised the principal.
+   *
+   * @throws DeployError `TOO_MANY_ARCHIVES`, `TOO_MANY_PUSHES`, `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`, `GIT_LIMIT`; as
+   * `sourceEntries` throws; the signal's reason if it fires before the archive is complete.
+   */
+  async deploy(sent: SentArchive): Promise<ArchiveOutcome> {
+    const { repositories, packServices, treeLimits, log } = this.#options;
+    const { tool, principal, signal, say } = sent;
+    using place = this.#takePlace(principal);
+    // The open push keeps the repository from being cleaned up meanwhile, and creates it if the tool is new.
+    const session = await packServices.receive({ tool, principal, hasAdvertisement: false, isArchive: true });
+    try {
+      const branch = await readDeployBranch(repositories, tool);
+      const base = sent.live ?? branch.commit;
+      const liveTree = base === null ? null : await this.#treeOf(tool, base);
+      // A repository that has lost the live commit accepts any commit.
+      const parent = liveTree === null ? null : base;
+      const { uid } = principal;
+      const words = { name: uid, email: `${uid}@${sent.host}`, message: sent.message };
+      const bytes = this.#whileRoom(timely(sent.bytes, signal));
+      const entries = sourceEntries(bytes, treeLimits);
+      await using made = await commitEntries(repositories, { tool, parent, words }, entries, signal);
+      place[Symbol.dispose]();
+      if (made.tree === liveTree && sent.live !== null) return { kind: 'unchanged' };
+      const progress = progressTo((text) => void say(Buffer.from(text)));
+      progress.step(`Received ${made.files} files; they are the commit ${short(made.commit)}`);
+      const command = { oldId: base ?? zeroId, newId: made.commit, ref: branch.ref };
+      const reason = await pushPack(
+        session,
+        { command, options: sent.options, pack: made.pack },
+        // The deployment may wait for long, and does not need the files any more.
+        { say, log, onSent: async () => await made[Symbol.asyncDispose]() },
+      );
+      return reason === null ? { kind: 'accepted' } : { kind: 'refused', reason };
+    } finally {
+      session.close();
+    }
+  }
+
+  /**
+   * Writes the files of a commit to `out` as a tar. Callers must have authorised the principal.
+   *
+   * @throws DeployError `COMMIT_LOST`, `TOO_MANY_FETCHES`; the signal's reason.
+   */
+  async download(
+    wanted: { readonly tool: ToolName; readonly commit: CommitId; readonly principal: Principal },
+    out: (bytes: Uint8Array) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { tool, commit, principal } = wanted;
+    const session = await this.#options.packServices.upload(tool, null, principal);
+    try {
+      if ((await this.#treeOf(tool, commit)) === null)
+        throw new DeployError(
+          'COMMIT_LOST',
+          `the repository of ${tool} no longer has the commit ${short(commit)}`,
+          'Download another release, or push from a clone that has the commit.',
+        );
+      const git = startGit(['archive', '--format=tar', commit], {
+        ...session.environment,
+        GIT_DIR: session.folder,
+      });
+      using _killing = addAbortListener(signal, () => git.kill());
+      for await (const chunk of git.stdout as AsyncIterable<Buffer>) await out(chunk);
+      const status = await git.status;
+      signal.throwIfAborted();
+      if (status !== 0) throw new Error(`git archive ended with ${status}: ${git.stderr()}`);
+    } finally {
+      session.close();
+    }
+  }
+
+  /** The id of the tree of a commit. Null if the repository lacks the commit. */
+  async #treeOf(tool: ToolName, commit: CommitId): Promise<string | null> {
+    try {
+      return await this.#options.repositories.git(tool, [
+        'rev-parse',
+        '--verify',
+        '--quiet',
+        `${commit}^{tree}`,
+      ]);
+    } catch (error) {
+      if (error instanceof ExecaError && (error.exitCode === 1 || error.exitCode === 128)) return null;
+      throw error;
+    }
+  }
+
+  /** @throws DeployError `DISK_NEARLY_FULL` */
+  async *#whileRoom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    let sinceLook = LOOK_BYTES;
+    for await (const chunk of bytes) {
+      sinceLook += chunk.length;
+      if (sinceLook >= LOOK_BYTES) {
+        await this.#options.room.assertRoom();
+        sinceLook = 0;
+      }
+      yield chunk;
+    }
+  }
+
+  /** @throws DeployError `TOO_MANY_ARCHIVES` */
+  #takePlace({ uid }: Principal): Disposable {
+    const taken = this.#places.take({ [uid]: WEIGHT_OF_PERSON });
+    if (taken.kind === 'taken') return { [Symbol.dispose]: taken.giveBack };
+    throw new DeployError(
+      'TOO_MANY_ARCHIVES',
+      `${taken.holder === null ? 'this server' : `the user ${taken.holder}`} receives too many archives just now`,
+      'Wait until the others have been received, and try again.',
+    );
+  }
+}

@@ -1,0 +1,58 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { DeployError } from '../../core/errors.ts';
+
+/** How long a client may send nothing while its archive is incomplete, and how long it may take for all of it. */
+const SILENCE_MS = 60_000;
+const WHOLE_MS = 60 * 60_000;
+
+/**
+ * Yields what a client sends.
+ *
+ * @throws DeployError `ARCHIVE_STALLED` if the client takes too long; the signal's reason.
+ */
+export async function* timely(
+  sent: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  { silenceMs = SILENCE_MS, wholeMs = WHOLE_MS } = {},
+): AsyncGenerator<Uint8Array> {
+  const iterator = sent[Symbol.asyncIterator]();
+  const end = performance.now() + wholeMs;
+  try {
+    for (;;) {
+      const left = Math.min(silenceMs, end - performance.now());
+      const next = await before(iterator.next(), left, signal);
+      if (next === null) throw stalled(left < silenceMs ? wholeMs : silenceMs, left < silenceMs);
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    // This is not awaited, because the client may never send what `next` waits for.
+    iterator.return?.().catch(() => undefined);
+  }
+}
+
+/** @returns null if the time is over. */
+async function before<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<T | null> {
+  signal.throwIfAborted();
+  const over = new AbortController();
+  const late = delay(Math.max(0, ms), null, { signal: AbortSignal.any([signal, over.signal]), ref: false });
+  try {
+    return await Promise.race([work, late]);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    over.abort();
+    late.catch(() => undefined);
+    work.catch(() => undefined);
+  }
+}
+
+function stalled(ms: number, isWhole: boolean): DeployError {
+  const limit = ms >= 60_000 ? `${ms / 60_000} min` : `${ms / 1000} s`;
+  return new DeployError(
+    'ARCHIVE_STALLED',
+    isWhole ? `the archive took longer than ${limit}` : `no part of the archive arrived for ${limit}`,
+    'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.',
+  );
+}
