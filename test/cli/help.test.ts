@@ -23,7 +23,7 @@ test('over SSH, help lists every command as an ssh command', async () => {
   promote SOURCE TARGET                       release what is live on one tool as a release of another tool
   redeploy TOOL                               build the live commit again and roll it out
   restart TOOL [TYPE]                         replace the processes of a tool by new ones, without an interruption
-  scale TOOL [TYPE=COUNT …]                   show or change how many processes of each type run
+  scale TOOL [TYPE=COUNT[:SIZE] …]            show or change how many processes of each type run, and their size
   stop TOOL                                   end the processes of a tool until its next restart or release
   maintenance on TOOL                         show visitors a page about maintenance, while the processes go on
   maintenance off TOOL                        show visitors the tool again
