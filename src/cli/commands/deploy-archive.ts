@@ -50,8 +50,7 @@ export const deployArchiveCommand: ToolCommand = {
     signal.throwIfAborted();
     if (outcome.kind === 'refused')
       throw new DeployError('NOT_LIVE', outcome.reason, `To see what is live: \`releases ${tool}\``);
-    if (outcome.kind === 'unchanged')
-      await out(`Nothing has changed: v${liveVersion} of ${tool} is live with exactly these files.\n`);
+    if (outcome.kind === 'unchanged') await out(unchanged(context, liveVersion));
     return 0;
   },
 };
@@ -80,6 +79,13 @@ export const downloadCommand: ToolCommand = {
   },
 };
 
+function unchanged({ services, tool, typed }: ToolContext, version: number | null): string {
+  const { isStopped } = services.store.tool(tool);
+  return isStopped
+    ? `Nothing has changed: v${version} of ${tool} has exactly these files, but is stopped. To start it: ${typed(`restart ${tool}`)}\n`
+    : `Nothing has changed: v${version} of ${tool} is live with exactly these files. To build them again: ${typed(`redeploy ${tool}`)}\n`;
+}
+
 /** Passes the output of a deployment on. A reader that takes nothing does not hold the deployment up. */
 class Reader implements Disposable {
   readonly #context: ToolContext;
@@ -94,11 +100,11 @@ class Reader implements Disposable {
   async take(bytes: Uint8Array): Promise<void> {
     const { services, principal, tool, out, signal } = this.#context;
     if (this.#stalled !== null || signal.aborted) return;
-    if (this.#place === undefined) {
-      this.#place = services.followers.enterIfFree(principal, tool);
-      if (this.#place === null) await out(ONLY_THE_RESULT);
-    }
     try {
+      if (this.#place === undefined) {
+        this.#place = services.followers.enterIfFree(principal, tool);
+        if (this.#place === null) await out(ONLY_THE_RESULT);
+      }
       await this.#place?.write(out(bytes));
     } catch (error) {
       this.#stalled = error;

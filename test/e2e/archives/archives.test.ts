@@ -28,15 +28,21 @@ async function tarOf(folder: string): Promise<Buffer> {
   return Buffer.from(stdout);
 }
 
-/** Runs `ssh USER@HOST words` with an input. */
-async function ssh(words: string, input: Uint8Array): Promise<Run & { readonly bytes: Buffer }> {
+function sshWords(): string[] {
   const [host = '', port = ''] = server.ssh.split(':');
   const options = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
-  const { exitCode, stdout, stderr } = await execa(
-    'ssh',
-    [...options, '-p', port, `${server.user}@${host}`, words],
-    { env: server.clientEnvironment, extendEnv: false, input, reject: false, encoding: 'buffer' },
-  );
+  return [...options, '-p', port, `${server.user}@${host}`];
+}
+
+/** Runs `ssh USER@HOST words` with an input. */
+async function ssh(words: string, input: Uint8Array): Promise<Run & { readonly bytes: Buffer }> {
+  const { exitCode, stdout, stderr } = await execa('ssh', [...sshWords(), words], {
+    env: server.clientEnvironment,
+    extendEnv: false,
+    input,
+    reject: false,
+    encoding: 'buffer',
+  });
   const bytes = Buffer.from(stdout);
   return {
     exitCode: exitCode ?? 255,
@@ -107,7 +113,7 @@ describe('archives', { concurrency: 3 }, () => {
   });
 
   test('an archive that does not go live leaves main and what is live as they were, and exits with 1', async () => {
-    const { name, first } = await liveTool(server, 'kept');
+    const { name, first, tree } = await liveTool(server, 'kept');
     const broken = await ssh(`deploy ${name}`, await tarOf(await folderWith(webTool('two', 'exit 7'))));
     assert.equal(broken.exitCode, 1);
     assert.match(broken.stdout, /^ ! .*build failed/im);
@@ -115,6 +121,17 @@ describe('archives', { concurrency: 3 }, () => {
     const cut = await ssh(`deploy ${name}`, (await tarOf(await folderWith(webTool('two')))).subarray(0, 300));
     assert.equal(cut.exitCode, 1);
     assert.match(cut.stderr, /not a whole tar/);
+    const killed = execa('ssh', [...sshWords(), `deploy ${name}`], {
+      env: server.clientEnvironment,
+      extendEnv: false,
+      reject: false,
+    });
+    killed.stdin.write(
+      (await execa('tar', ['c', '.'], { cwd: tree.folder, encoding: 'buffer' })).stdout.subarray(0, 2000),
+    );
+    await until(async () => (await leftovers(name)).length === 1, 'the beginning of an archive');
+    killed.kill('SIGKILL');
+    await until(async () => (await leftovers(name)).length === 0, 'an archive that is dropped');
     const outside = await folderWith(webTool('two'));
     await symlink('../outside', join(outside, 'link'));
     const leaving = await ssh(`deploy ${name}`, await tarOf(outside));
