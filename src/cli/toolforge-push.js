@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 // The entry of `npx toolforge-push`, in plain JavaScript: it may be started by a Node that cannot run TypeScript.
 import { spawn } from 'node:child_process';
-import { enableCompileCache } from 'node:module';
+// Not by name: Node 20 has no `enableCompileCache`.
+import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const leastMajor = 24;
 
 if (Number(process.versions.node.split('.')[0]) >= leastMajor) {
   // With a cache of compiled modules, Node does not load its parser of TypeScript.
-  enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url)));
+  nodeModule.enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url)));
   const { main } = await import('./bin.ts');
   await main();
 } else {
