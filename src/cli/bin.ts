@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { Readable, Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import { readConfig } from '../config.ts';
@@ -15,68 +14,93 @@ import { sentence } from '../core/text/sentence.ts';
 import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin/admin.ts';
 import { buildpackCommands, runBuildpackCommand } from './admin/buildpack-commands.ts';
+import { runOperatorCommand } from './admin/operator-command.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
 import { runStack, stackCommands } from './admin/stack-commands.ts';
+import { assertHere, chooseServer, withRemotes } from './client/choose-server.ts';
+import { completionCommand, completionScript } from './client/completion.ts';
+import { type OwnLine, ownLine, withTool } from './client/own-options.ts';
+import { type Program, withInput, write } from './client/program.ts';
 import type { CommandShape } from './command.ts';
 import { findCommand } from './command-line/find-command.ts';
+import { parseWords } from './command-line/parse-words.ts';
 import { warning } from './command-line/printing.ts';
-import { commands, takesTerminal } from './command-table.ts';
-import { listCommands, typedHere } from './commands/help.ts';
+import { UsageError } from './command-line/usage-error.ts';
+import { commands } from './command-table.ts';
+import { describe, listCommands, typedHere } from './commands/help.ts';
 import { holdCleanUp } from './control/clean-up-client.ts';
 import { callControl } from './control/control-client.ts';
-import { folderToDeploy } from './control/folder-archive.ts';
 import { unknownCommand } from './run-command.ts';
-
-export interface Terminal {
-  readonly argv: readonly string[];
-  readonly environment: NodeJS.ProcessEnv;
-  readonly input: AsyncIterable<Uint8Array>;
-  readonly out: Writable;
-  readonly err: Writable;
-}
 
 /** The exit status if the reader has closed the pipe. A shell reports the same for SIGPIPE. */
 const closedPipeStatus = 141;
 
 /**
- * The local binary. It runs `start` and the commands of `families` itself. All other commands are run by the server of the
- * same data folder.
+ * The program `toolforge-push`. It runs `start`, `completion` and the commands of `families` itself. All other commands are
+ * run by a server: that of the same data folder, or that of a git remote (`chooseServer`).
  *
  * @returns the exit status. After `start`, the process continues to run.
  */
-async function runBinary(terminal: Terminal): Promise<number> {
-  const { argv, err } = terminal;
+async function runBinary(program: Program): Promise<number> {
+  const { argv, err } = program;
   // Without a listener, an error of these streams would end the process with a stack. Writing reports the same error.
-  terminal.out.on('error', () => undefined);
+  program.out.on('error', () => undefined);
   err.on('error', () => undefined);
   try {
-    if (argv[0] === 'start') return await start(terminal);
-    if (isCallForHelp(argv)) return await help(terminal);
-    const [first, ...words] = argv;
-    const asked = first === 'help' ? [...words, '--help'] : argv;
-    for (const [family, run] of families) {
-      if (findCommand(family, asked) !== null) return await run({ ...terminal, argv: asked });
+    const line = ownLine(argv, allCommands);
+    const about = helpWords(line.argv);
+    if (about !== null) return await help(about, line, program);
+    const own = { ...program, argv: line.argv };
+    for (const { family, run, isAnywhere } of families) {
+      const found = findCommand(family, line.argv);
+      if (found === null) continue;
+      if (isAnywhere !== true) await checkHere(found.command, line, program);
+      return await run(own);
     }
-    return await command(terminal);
+    return await command(line, program);
   } catch (error) {
     if (systemCode(error) === 'EPIPE') return closedPipeStatus;
+    if (error instanceof UsageError) {
+      await write(err, warning(error.message));
+      return 2;
+    }
     if (!(error instanceof DeployError)) throw error;
     await write(err, warning(sentence(error.message), error.hint));
     return 1;
   }
 }
 
-/**
- * The families of commands that this binary runs itself, each with the function that runs it. All other commands are run by
- * the server.
- */
-const families: readonly (readonly [readonly CommandShape[], (terminal: Terminal) => Promise<number>])[] = [
-  [adminCommands, administer],
-  [stackCommands, stack],
-  [buildpackCommands, buildpack],
-  [recoveryCommands, recover],
+const startCommand: CommandShape = {
+  name: 'start',
+  usage: '',
+  summary: 'start the server',
+  details: [
+    'The settings come from the environment or from the file that TOOLFORGE_PUSH_CONFIG names. Ctrl-C ends the server.',
+  ],
+  examples: ['start'],
+  options: {},
+  words: { min: 0, max: 0 },
+};
+
+interface Family {
+  readonly family: readonly CommandShape[];
+  readonly run: (program: Program) => Promise<number>;
+  /** True if the commands also make sense on a machine without a server. */
+  readonly isAnywhere?: true;
+}
+
+/** The commands that this program runs itself. All other commands are run by a server. */
+const families: readonly Family[] = [
+  { family: [startCommand], run: start, isAnywhere: true },
+  { family: [completionCommand], run: complete, isAnywhere: true },
+  { family: adminCommands, run: administer },
+  { family: stackCommands, run: stack },
+  { family: buildpackCommands, run: buildpack, isAnywhere: true },
+  { family: recoveryCommands, run: recover },
 ];
-const operatorCommands = families.flatMap(([family]) => family);
+const operatorCommands = [adminCommands, stackCommands, buildpackCommands, recoveryCommands].flat();
+/** All commands, in the order in which `help` lists them. */
+const allCommands = [startCommand, ...operatorCommands, ...commands, completionCommand];
 
 /** Runs the binary for this process, and sets its exit status. */
 export async function main(): Promise<void> {
@@ -89,7 +113,7 @@ export async function main(): Promise<void> {
   });
 }
 
-async function start({ argv, err }: Terminal): Promise<number> {
+async function start({ argv, err }: Program): Promise<number> {
   if (argv.length > 1) {
     await write(
       err,
@@ -105,24 +129,49 @@ async function start({ argv, err }: Terminal): Promise<number> {
   return 0;
 }
 
-/** True if the command line asks for the list of all commands, which can be printed without a running server. */
-function isCallForHelp(argv: readonly string[]): boolean {
-  return argv.length === 0 || (argv.length === 1 && ['help', '--help', '-h'].includes(argv[0] ?? ''));
+async function complete({ argv, out, err }: Program): Promise<number> {
+  return await runOperatorCommand(
+    [completionCommand],
+    { argv, out: (text) => write(out, text), err: (text) => write(err, text) },
+    async (_command, { positionals: [shell = ''] }) => {
+      await write(out, completionScript(shell, allCommands));
+      return 0;
+    },
+  );
 }
 
-async function help({ out }: Terminal): Promise<number> {
-  const startCommand = {
-    name: 'start',
-    usage: '',
-    summary: 'start the server',
-    options: {},
-    words: { min: 0, max: 0 },
-  };
-  await write(out, listCommands([startCommand, ...operatorCommands, ...commands], typedHere));
+/** The commands that a command line asks to explain; none means all. Null if the line does not ask for help. */
+function helpWords(argv: readonly string[]): readonly string[] | null {
+  const [first] = argv;
+  if (first === undefined || first === '--help' || first === '-h') return [];
+  if (first === 'help') return argv.slice(1).filter((word) => !word.startsWith('-'));
+  const found = findCommand(allCommands, argv);
+  try {
+    const isAsked = found !== null && parseWords(found.command, found.words).flags['help'] === true;
+    return isAsked ? found.command.name.split(' ') : null;
+  } catch (error) {
+    if (error instanceof UsageError) return null;
+    throw error;
+  }
+}
+
+/** Prints help, which needs no server. */
+async function help(about: readonly string[], line: OwnLine, { environment, out }: Program): Promise<number> {
+  const server = await chooseServer(line, environment).catch(() => null);
+  const typed = server === null ? typedHere : (words: string) => `toolforge-push ${words}`;
+  await write(
+    out,
+    about.length === 0 ? listCommands(allCommands, typed) : describe(allCommands, about, typed),
+  );
   return 0;
 }
 
-async function administer({ argv, environment, input, out, err }: Terminal): Promise<number> {
+/** @throws DeployError `ONLY_LOCAL` */
+async function checkHere({ name }: CommandShape, line: OwnLine, { environment }: Program): Promise<void> {
+  await assertHere(name, line, { environment, data: readConfig(environment).data });
+}
+
+async function administer({ argv, environment, input, out, err }: Program): Promise<number> {
   const config = readConfig(environment);
   if (config.directory === 'ldap' && !argv.includes('--help')) throw keptInLdap(config.ldap_servers);
   const addresses = addressesOf(config, config);
@@ -149,7 +198,7 @@ async function beginIn(data: string): Promise<boolean> {
   return true;
 }
 
-async function recover({ argv, environment, out, err }: Terminal): Promise<number> {
+async function recover({ argv, environment, out, err }: Program): Promise<number> {
   const config = readConfig(environment);
   return await runRecovery({
     argv,
@@ -164,7 +213,7 @@ async function recover({ argv, environment, out, err }: Terminal): Promise<numbe
   });
 }
 
-async function stack({ argv, environment, out, err }: Terminal): Promise<number> {
+async function stack({ argv, environment, out, err }: Program): Promise<number> {
   const config = readConfig(environment);
   const socketPath = socketOf(config.data);
   return await runStack({
@@ -188,7 +237,7 @@ async function stack({ argv, environment, out, err }: Terminal): Promise<number>
   });
 }
 
-async function buildpack({ argv, environment, out, err }: Terminal): Promise<number> {
+async function buildpack({ argv, environment, out, err }: Program): Promise<number> {
   return await runBuildpackCommand({
     argv,
     config: () => readConfig(environment),
@@ -256,98 +305,35 @@ function keptInLdap(servers: readonly string[]): DeployError {
   );
 }
 
-async function command(terminal: Terminal): Promise<number> {
-  const { argv, environment, input, out, err } = terminal;
-  const found = findCommand(commands, argv);
-  if (found === null) {
-    await write(err, unknownCommand(argv[0] ?? '', [...commands, ...operatorCommands]));
-    return 2;
-  }
-  if (found.command.isBinary === true && 'isTTY' in out && out.isTTY === true && !argv.includes('--help'))
-    throw toTerminal(argv);
-  const folder = found.command.takesFolder === true ? await folderToDeploy(found.command, found.words) : null;
-  if (folder !== null) return await deployFolder(terminal, folder);
-  const file = found.command.takesFile === true ? fileWord(found.words) : null;
-  return await callControl({
-    socketPath: socketOf(readConfig(environment).data),
-    argv: file === null ? argv : argv.with(argv.lastIndexOf(file), '-'),
-    // Only commands that may need input get it. Otherwise a command inside a shell's `while read` loop would read the
-    // input of the loop.
-    input:
-      file !== null
-        ? Readable.from([readNamed(file)])
-        : takesTerminal(argv) || argv.includes('-')
-          ? input
-          : null,
-    out: (bytes) => write(out, bytes),
-    err: (bytes) => write(err, bytes),
-  });
-}
-
-/** Sends a folder to the server, as the standard input of the command. */
-async function deployFolder(
-  { environment, out, err }: Terminal,
-  { argv, tar }: { readonly argv: readonly string[]; readonly tar: AsyncIterable<Uint8Array> },
-): Promise<number> {
-  let failure: unknown = null;
-  async function* input() {
-    try {
-      yield* tar;
-    } catch (error) {
-      failure = error;
-      throw error;
+async function command(line: OwnLine, program: Program): Promise<number> {
+  const { environment, input: own, out, err } = program;
+  const found = findCommand(commands, line.argv);
+  if (found?.command.isForOperator === true) {
+    await checkHere(found.command, line, program);
+  } else {
+    const server = await chooseServer(line, environment);
+    if (server !== null) {
+      const { runElsewhere } = await import('./client/run-elsewhere.ts');
+      return await runElsewhere(server, line, program);
     }
   }
+  if (found === null) {
+    await write(err, unknownCommand(line.argv[0] ?? '', allCommands));
+    return 2;
+  }
+  const argv = line.tool === null ? line.argv : withTool(commands, line.argv, line.tool);
+  const sent = await withInput(commands, argv, out);
   try {
     return await callControl({
       socketPath: socketOf(readConfig(environment).data),
-      argv,
-      input: input(),
+      argv: sent.argv,
+      input: sent.input === 'own' ? own : sent.input === 'none' ? null : sent.input,
       out: (bytes) => write(out, bytes),
       err: (bytes) => write(err, bytes),
     });
   } catch (error) {
-    // If the folder cannot be read, the connection ends, and that error would say nothing.
-    throw failure ?? error;
+    throw sent.readError() ?? (await withRemotes(error, environment));
   }
-}
-
-function toTerminal(argv: readonly string[]): DeployError {
-  return new DeployError(
-    'OUTPUT_TO_TERMINAL',
-    'a tar is not shown on a terminal',
-    `Write it to a file: ${typedHere(argv.join(' '))} > file.tar`,
-  );
-}
-
-/** Returns the word that names a file: the second word that is not a flag. Null if there is none, or if it is `-`. */
-function fileWord(words: readonly string[]): string | null {
-  const file = words.filter((word) => word === '-' || !word.startsWith('-'))[1];
-  return file === undefined || file === '-' ? null : file;
-}
-
-/** @throws DeployError `NO_FILE` */
-function readNamed(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    const code = systemCode(cause);
-    if (code === null) throw cause;
-    throw new DeployError(
-      'NO_FILE',
-      `the file ${file} cannot be read (${code})`,
-      'Check the name of the file.',
-      {
-        cause,
-      },
-    );
-  }
-}
-
-/** Writes to a stream. If its buffer is full, waits until the reader has taken what it holds. */
-async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
-  if (stream.errored !== null) throw stream.errored;
-  if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
 }
 
 /**

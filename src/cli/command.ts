@@ -74,6 +74,10 @@ export interface CommandShape {
   readonly summary: string;
   /** More lines for `help COMMAND`, such as the fields of `--json`. */
   readonly details?: readonly string[];
+  /** Correct command lines, with `wikibot` as the tool. `help COMMAND` shows them. */
+  readonly examples: readonly string[];
+  /** What the exit status means, if `EXIT_STATUS` does not say it all. */
+  readonly exitStatus?: string;
   readonly options: ParseArgsOptionsConfig;
   /** How many words the command takes, without flags and the tool. */
   readonly words: { readonly min: number; readonly max: number };
@@ -99,6 +103,10 @@ export interface CommandShape {
   readonly takesTerminal?: boolean;
 }
 
+/** What the exit status of every command means. */
+export const EXIT_STATUS =
+  'Exit status: 0 if everything went well, 1 if the command is refused or fails, 2 if the command line is wrong.';
+
 /** A command for one tool. The tool is its first word. */
 export interface ToolCommand extends CommandShape {
   readonly action: Action;
@@ -108,6 +116,13 @@ export interface ToolCommand extends CommandShape {
   readonly actionOf?: (args: readonly string[]) => Action;
   /** Returns the words that the audit log keeps. If not set, the log keeps all words after the tool, but no flags. */
   readonly audited?: (args: readonly string[], flags: ToolContext['flags']) => readonly string[];
+  /** True if the second word is another tool, so that `toolforge-push` fills in none. */
+  readonly takesTwoTools?: true;
+  /**
+   * Whether the word can be the first one after the tool, if that tells it from the name of a tool. If not set, any word
+   * may be.
+   */
+  readonly isAfterTool?: (word: string) => boolean;
   /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
   run(context: ToolContext): Promise<number>;
 }
@@ -115,6 +130,8 @@ export interface ToolCommand extends CommandShape {
 /** A command that only needs a login. */
 export interface LoginCommand extends CommandShape {
   readonly action: null;
+  readonly isAfterTool?: undefined;
+  readonly takesTwoTools?: undefined;
   /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
   run(context: CommandContext): Promise<number>;
 }

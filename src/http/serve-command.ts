@@ -1,5 +1,7 @@
 import { parseArgsStringToArgv } from 'string-argv';
 import type { CommandLine, Output, Services } from '../cli/command.ts';
+import { readRequest } from '../cli/control/control-protocol.ts';
+import { encodeFrames, FRAMES_TYPE, type FrameKind } from '../cli/control/frames.ts';
 import { DeployError } from '../core/errors.ts';
 import { clean } from '../core/progress.ts';
 import { sentence } from '../core/text/sentence.ts';
@@ -25,6 +27,10 @@ const WRONG_USAGE = 2;
  *
  * A failure before any output sets the HTTP status. After a later failure, the text ends with the exit status, which is
  * also in the HTTP/1.1 trailer `Toolforge-Exit-Status`.
+ *
+ * The program `toolforge-push` names `FRAMES_TYPE` in its header `Accept`. Its line is JSON, as over the local socket, so
+ * that a word may have any character. Its answer has status 200 and consists of frames, so that the two outputs and the exit
+ * status stay apart.
  */
 export async function serveCommand(
   exchange: Exchange,
@@ -40,8 +46,10 @@ export async function serveCommand(
     );
   }
   const { line, input } = await firstLine(chunksOf(request, response));
-  const output = new CommandOutput(exchange);
-  const argv = parseArgsStringToArgv(line);
+  const isFramed = request.headers.accept === FRAMES_TYPE;
+  const argv = isFramed ? readRequest(line) : parseArgsStringToArgv(line);
+  if (argv === null) throw badCommandLine();
+  const output = isFramed ? new FramedOutput(exchange) : new CommandOutput(exchange);
   try {
     const status = await runCommand({
       services,
@@ -49,8 +57,7 @@ export async function serveCommand(
       argv: argv.length === 0 ? ['help'] : argv,
       input,
       out: (text) => output.say(text),
-      // Bytes come from a process and are sent at once. Text is this server's error message, which may set the status.
-      err: (text) => (typeof text === 'string' ? output.complain(text) : output.say(text)),
+      err: (text) => output.complain(text),
       signal,
       onRefusal: (code) => output.refuse(code),
     });
@@ -76,15 +83,17 @@ async function firstLine(
     .subarray(0, end < 0 ? head.length : end)
     .toString()
     .replace(/\r$/, '');
-  if (line.length > LINE_BYTES || /(?!\t)\p{Cc}|\ufffd/u.test(line)) {
-    throw new DeployError(
-      'BAD_COMMAND_LINE',
-      'the first line of the request body is not a command line',
-      `Send the words of a command, for example: curl -u USER --data 'ps TOOL' …`,
-    );
-  }
+  if (line.length > LINE_BYTES || /(?!\t)\p{Cc}|\ufffd/u.test(line)) throw badCommandLine();
   const left = end < 0 ? Buffer.alloc(0) : head.subarray(end + 1);
   return { line, input: rest(left, chunks) };
+}
+
+function badCommandLine(): DeployError {
+  return new DeployError(
+    'BAD_COMMAND_LINE',
+    'the first line of the request body is not a command line',
+    `Send the words of a command, for example: curl -u USER --data 'ps TOOL' …`,
+  );
 }
 
 async function* rest(left: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGenerator<Uint8Array> {
@@ -106,31 +115,21 @@ class CommandOutput {
 
   /** Resolves when the client can take more, or has disconnected. */
   async say(text: Output): Promise<void> {
-    const { response, signal } = this.#exchange;
+    const { response } = this.#exchange;
     if (response.destroyed || text.length === 0) return;
     if (!response.headersSent) this.#begin();
-    if (response.write(text)) return;
-    await new Promise<void>((resolve) => {
-      const settle = () => {
-        response.off('drain', settle);
-        signal.removeEventListener('abort', settle);
-        resolve();
-      };
-      response.once('drain', settle);
-      signal.addEventListener('abort', settle, { once: true });
-      if (signal.aborted) settle();
-    });
+    await send(this.#exchange, text);
   }
 
-  async complain(text: string): Promise<void> {
-    if (this.#exchange.response.headersSent) return this.say(text);
+  /** Bytes come from a process and are sent at once. Text is this server's error message, which may set the status. */
+  async complain(text: Output): Promise<void> {
+    if (typeof text !== 'string' || this.#exchange.response.headersSent) return this.say(text);
     this.#complaints += text;
   }
 
   refuse(code: string): void {
     this.#refusal = statusOf({ code });
-    const { response } = this.#exchange;
-    if (code === 'FOLLOWER_STALLED') setTimeout(() => response.destroy(), LAST_WORDS_MS).unref();
+    dropStalled(this.#exchange, code);
   }
 
   async end(status: number): Promise<void> {
@@ -152,11 +151,7 @@ class CommandOutput {
     const { response, log, signal } = this.#exchange;
     if (response.destroyed || signal.aborted) return;
     if (!response.headersSent) return answerError(this.#exchange, error);
-    const lines =
-      error instanceof DeployError
-        ? [sentence(error.message), error.hint]
-        : [`This is a fault of the server. Its log has the details under ${reportBug(log, error)}.`];
-    await this.say(clean(lines.map((line) => ` !     ${line}\n`).join('')));
+    await this.say(wordsOf(log, error));
     await this.end(1);
   }
 
@@ -173,4 +168,79 @@ class CommandOutput {
     });
     if (this.#complaints !== '') response.write(this.#complaints);
   }
+}
+
+/** The answer to a command for the program `toolforge-push`: frames. */
+class FramedOutput {
+  readonly #exchange: Exchange;
+
+  constructor(exchange: Exchange) {
+    this.#exchange = exchange;
+    exchange.response.writeHead(200, {
+      'Content-Type': FRAMES_TYPE,
+      'Cache-Control': 'no-store',
+      'X-Accel-Buffering': 'no',
+      'X-Content-Type-Options': 'nosniff',
+    });
+    // A command may print nothing for long, and the client waits to know whether the login was right.
+    exchange.response.flushHeaders();
+  }
+
+  say(text: Output): Promise<void> {
+    return this.#send('out', text);
+  }
+
+  complain(text: Output): Promise<void> {
+    return this.#send('err', text);
+  }
+
+  refuse(code: string): void {
+    dropStalled(this.#exchange, code);
+  }
+
+  async end(status: number): Promise<void> {
+    await this.#send('exit', Uint8Array.of(status));
+    this.#exchange.response.end();
+  }
+
+  async fail(error: unknown): Promise<void> {
+    const { response, log, signal } = this.#exchange;
+    if (response.destroyed || signal.aborted) return;
+    await this.complain(wordsOf(log, error));
+    await this.end(1);
+  }
+
+  async #send(kind: FrameKind, payload: Output): Promise<void> {
+    if (this.#exchange.response.destroyed || payload.length === 0) return;
+    await send(this.#exchange, encodeFrames(kind, Buffer.from(payload)));
+  }
+}
+
+/** Writes to the answer. Resolves when the client can take more, or has disconnected. */
+async function send({ response, signal }: Exchange, data: Output): Promise<void> {
+  if (response.write(data)) return;
+  await new Promise<void>((resolve) => {
+    const settle = () => {
+      response.off('drain', settle);
+      signal.removeEventListener('abort', settle);
+      resolve();
+    };
+    response.once('drain', settle);
+    signal.addEventListener('abort', settle, { once: true });
+    if (signal.aborted) settle();
+  });
+}
+
+/** Ends the connection of a client that has stalled, after it has had time to read the reason. */
+function dropStalled({ response }: Exchange, code: string): void {
+  if (code === 'FOLLOWER_STALLED') setTimeout(() => response.destroy(), LAST_WORDS_MS).unref();
+}
+
+/** The words for an error that ends a command, as warnings. */
+function wordsOf(log: Exchange['log'], error: unknown): string {
+  const lines =
+    error instanceof DeployError
+      ? [sentence(error.message), error.hint]
+      : [`This is a fault of the server. Its log has the details under ${reportBug(log, error)}.`];
+  return clean(lines.map((line) => ` !     ${line}\n`).join(''));
 }

@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { adminCommands } from '../../src/cli/admin/admin.ts';
+import { buildpackCommands } from '../../src/cli/admin/buildpack-commands.ts';
+import { recoveryCommands } from '../../src/cli/admin/recovery-commands.ts';
+import { stackCommands } from '../../src/cli/admin/stack-commands.ts';
+import { completionCommand } from '../../src/cli/client/completion.ts';
+import type { CommandShape } from '../../src/cli/command.ts';
+import { findCommand } from '../../src/cli/command-line/find-command.ts';
+import { checkCount, parseWords } from '../../src/cli/command-line/parse-words.ts';
 import { commands } from '../../src/cli/command-table.ts';
+import { describeCommand } from '../../src/cli/commands/help.ts';
 import { Desk } from '../support/cli-services.ts';
+import { deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
 test('over SSH, help lists every command as an ssh command', async () => {
   using desk = new Desk();
@@ -67,6 +77,13 @@ The log goes on over restarts and releases. It also has the output of releases t
 Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "'no luck'"
 --build takes the id of a build or deployment and shows its log until it ends.
 --json: at, process, text.
+
+For example:
+    npx toolforge-push logs wikibot
+    npx toolforge-push logs wikibot -f -p web
+    npx toolforge-push logs wikibot --since 2h --grep error
+
+Exit status: 0 if everything went well, 1 if the command is refused or fails, 2 if the command line is wrong.
 `;
   const principal = { ...desk.alice, door: 'local' } as const;
   for (const line of [
@@ -88,7 +105,7 @@ test('over HTTP, an empty command line prints help, and help shows commands as c
 test('help on a family of commands, such as config, describes each command of the family', async () => {
   using desk = new Desk();
   const { out } = await desk.type(['help', 'config']);
-  const usages = out.match(/alice@127\.0\.0\.1 config \w+/g);
+  const usages = out.match(/(?<=^Usage: .*)alice@127\.0\.0\.1 config \w+/gm);
   assert.deepEqual(
     usages?.map((usage) => usage.split(' ').at(-1)),
     ['list', 'get', 'set', 'unset', 'import', 'export', 'history'],
@@ -109,4 +126,66 @@ test('every command has help, and the usage line of a command names each of its 
       assert.ok(usage.includes(short === undefined ? `[--${flag}` : `[-${short}`), `${name} --${flag}`);
     }
   }
+});
+
+/** Every command, also those that work only on the machine of the server. */
+const everyCommand: readonly CommandShape[] = [
+  ...commands,
+  ...adminCommands,
+  ...stackCommands,
+  ...buildpackCommands,
+  ...recoveryCommands,
+  completionCommand,
+];
+
+for (const command of everyCommand) {
+  test(`the examples of ${command.name} are correct command lines, and its help shows them with the exit status`, () => {
+    const { name, examples } = command;
+    const help = describeCommand(command, (words) => `$ ${words}`);
+    assert.match(help, /^Exit status: /m);
+    assert.ok(examples.length > 0);
+    for (const example of examples) {
+      assert.ok(help.includes(`    $ ${example}\n`));
+      const found = findCommand(everyCommand, example.split(' '));
+      assert.equal(found?.command.name, command.isAlias === true ? found?.command.name : name, example);
+      const { positionals } = parseWords(command, found?.words ?? []);
+      const hasTool = 'action' in command && command.action !== null;
+      if (hasTool) assert.match(positionals[0] ?? '', /^wikibot(-beta)?$/, example);
+      assert.doesNotThrow(() => checkCount(command, hasTool ? positionals.slice(1) : positionals), example);
+      // A quote or a space would need more quotes over SSH.
+      assert.doesNotMatch(example, /['"]/);
+    }
+  });
+}
+
+const listing = /^(list|show) (?!visitors)/;
+
+for (const command of commands.filter(({ name, summary }) => name !== 'help' && listing.test(summary))) {
+  test(`${command.name} lists something, and prints it as valid JSON with --json`, async () => {
+    assert.ok('json' in command.options);
+    using desk = new Desk();
+    desk.maintain(wikibot, 'alice');
+    desk.store.addDeployment(deploymentOf('d1'));
+    desk.store.addRelease(releaseOf('d1'));
+    desk.store.goLive(wikibot, 1, 'd1', Date.now());
+    const principal = { ...desk.alice, isOperator: true };
+    const words = [...command.name.split(' '), ...(command.action === null ? [] : ['wikibot']), '--json'];
+    const { status, out, err } = await desk.type(words, { principal });
+    assert.deepEqual([status, err], [0, '']);
+    assert.ok(Array.isArray(JSON.parse(out)));
+  });
+}
+
+test('every command that lists something on the machine of the server has --json', () => {
+  for (const { name, summary, options } of everyCommand)
+    if (name !== 'help' && (listing.test(summary) || name.endsWith(' list')))
+      assert.ok('json' in options, name);
+});
+
+test('run --list --json prints valid JSON, and --json alone is refused', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const listed = await desk.type(['run', '--list', '--json', 'wikibot']);
+  assert.deepEqual([listed.status, JSON.parse(listed.out)], [0, []]);
+  assert.equal((await desk.type(['run', '--json', 'wikibot', 'ls'])).status, 2);
 });

@@ -38,7 +38,7 @@ test('flags before the name of the tool belong to run itself', async () => {
   using desk = deskWithLive();
   assert.match(
     (await desk.type(['run', '--help'])).out,
-    /^Usage: .* run \[--detach\] \[--list\] \[--end NAME\] TOOL COMMAND …/,
+    /^Usage: .* run \[--detach\] \[--list\] \[--json\] \[--end NAME\] TOOL COMMAND …/,
   );
   const wrong = await desk.type(['run', '-x', wikibot, 'ls']);
   assert.equal(wrong.status, 2);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { run, TestServer, until } from '../support/server.ts';
@@ -249,6 +249,114 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
     const local = await server.local('releases', name);
     assert.equal(local.exitCode, 0, local.stderr);
     assert.match(local.stdout, /v1/);
+  });
+
+  for (const door of ['ssh', 'http'] as const) {
+    test(`in a clone with a remote over ${door}, toolforge-push runs commands on the server of the remote, for its tool`, async () => {
+      const { name, tree } = await newTool();
+      await tree.git('remote', 'set-url', 'toolforge', server.remote(door, name));
+      const listed = await tree.client(['ps', '--json']);
+      assert.deepEqual([listed.exitCode, listed.stderr], [0, '']);
+      assert.equal(JSON.parse(listed.stdout)[0].process, 'web.1');
+      const value = `it's "two"\n $HOME $(id) \\ -x `;
+      const set = await tree.client(['config', 'set', `WORDS=${value}`, '--no-restart']);
+      assert.equal(set.exitCode, 0, set.stderr);
+      assert.equal((await tree.client(['config', 'get', 'WORDS'])).stdout, value);
+      const typed = await tree.client(['config', 'set', 'KEY', '-', '--no-restart'], { input: 'two\nlines' });
+      assert.equal(typed.exitCode, 0, typed.stderr);
+      await writeFile(join(tree.folder, '.env'), 'A=1\n');
+      const imported = await tree.client(['config', 'import', '.env', '--no-restart']);
+      assert.equal(imported.exitCode, 0, imported.stderr);
+      const vars = JSON.parse(
+        (await tree.client(['config', 'list', '--show-values', '--json'])).stdout,
+      ) as object[];
+      assert.deepEqual(vars.slice(0, 2), [
+        { name: 'A', value: '1' },
+        { name: 'KEY', value: 'two\nlines' },
+      ]);
+      const script = 'cat; echo bad >&2; printf "%s|" "$@"; exit 9';
+      const ran = await tree.client(['run', 'sh', '-c', script, 'sh', '--help', '*', ''], { input: 'in\n' });
+      assert.deepEqual(ran, { exitCode: 9, stdout: 'in\n--help|*||', stderr: 'bad' });
+      await writeFile(join(tree.folder, 'server.py'), webTool('without git')['server.py'] ?? '');
+      const deployed = await tree.client(['deploy', '-m', "it's new"]);
+      assert.equal(deployed.exitCode, 0, deployed.stderr);
+      assert.equal((await server.get(name)).body, 'without git');
+    });
+  }
+
+  test('over HTTP, toolforge-push asks git for the password, and says so if the password is wrong', async () => {
+    const { name, tree } = await newTool();
+    await tree.git('remote', 'set-url', 'toolforge', `http://${server.user}@${server.http}/${name}.git`);
+    const none = await tree.client(['ps'], { env: { GIT_ASKPASS: 'false' } });
+    assert.equal(none.exitCode, 1);
+    assert.match(none.stderr, /Git has no password for 127\.0\.0\.1:\d+\./);
+    const helper = (password: string) =>
+      `!f() { echo "$1 $(cat | tr '\\n' ' ')" >> asked; echo password=${password}; }; f`;
+    await tree.git('config', 'credential.helper', helper('wrong'));
+    const wrong = await tree.client(['ps']);
+    assert.equal(wrong.exitCode, 1);
+    assert.match(wrong.stderr, /^ ! {5}Log in with your user name and password/);
+    await tree.git('config', 'credential.helper', helper(server.password));
+    const right = await tree.client(['ps']);
+    assert.equal(right.exitCode, 0, right.stderr);
+    const asked = (await readFile(join(tree.folder, 'asked'), 'utf8')).trimEnd().split('\n');
+    assert.deepEqual(
+      asked.map((line) => line.split(' ')[0]),
+      ['get', 'erase', 'get', 'store'],
+    );
+  });
+
+  test('toolforge-push says which server it asked, and --local, --remote and the operator’s settings choose another', async () => {
+    const { name, tree } = await newTool();
+    const here = { env: { TOOLFORGE_PUSH_DATA: join(server.folder, 'data') } };
+    const nowhere = { env: { TOOLFORGE_PUSH_DATA: join(server.folder, 'nowhere') } };
+    const asOperator = await tree.client(['tools'], here);
+    assert.match(asOperator.stdout, /^TOOL/);
+    assert.match((await tree.client(['ps'], here)).stderr, /ps needs the name of a tool/);
+    assert.equal((await tree.client(['ps', '--remote', 'toolforge'], here)).exitCode, 0);
+    assert.equal((await tree.client(['ps', '--tool', name], here)).exitCode, 0);
+    const down = await tree.client(['ps', name], nowhere);
+    assert.equal(down.exitCode, 1);
+    assert.match(
+      down.stderr,
+      /No server runs on this data folder\.[\s\S]*the git remote toolforge \(ssh:\/\/.*add --remote toolforge/,
+    );
+    const missing = await tree.client(['ps', '--remote', 'beta']);
+    assert.match(missing.stderr, /This folder has no git remote “beta”\.\n.*It has: toolforge\./);
+    const other = await tree.client(['ps', 'nobodys']);
+    assert.deepEqual([other.exitCode, other.stdout], [1, '']);
+    assert.match(other.stderr, /^ ! {5}There is no tool nobodys that /);
+    const doubtful = await tree.client(['restart', 'wrong']);
+    assert.equal(doubtful.exitCode, 1);
+    assert.match(
+      doubtful.stderr,
+      /has no process type “wrong”[\s\S]*If “wrong” is the tool, add --tool wrong/,
+    );
+    const doctor = await tree.client(['doctor', '--remote', 'toolforge']);
+    assert.equal(doctor.exitCode, 1);
+    assert.match(doctor.stderr, /The command doctor works only on the machine of its server/);
+    await tree.git('remote', 'add', 'dead', `ssh://alice@127.0.0.1:1/${name}.git`);
+    const dead = await tree.client(['ps', '--remote', 'dead']);
+    assert.equal(dead.exitCode, 255);
+    assert.match(
+      dead.stderr,
+      /It was to run this command at ssh:\/\/alice@127\.0\.0\.1:1\/.*the git remote dead/,
+    );
+    assert.match(
+      (await tree.client(['help', 'scale'])).stdout,
+      /^ {4}toolforge-push scale wikibot web=2 worker=1$/m,
+    );
+  });
+
+  test('CVE-2017-1000117: a remote whose host is an option of ssh starts no program', async () => {
+    const { name, tree } = await newTool();
+    for (const host of ['-oProxyCommand=touch%20hacked', '%2DoProxyCommand=touch%20hacked@host']) {
+      await tree.git('config', 'remote.toolforge.url', `ssh://${host}/${name}.git`);
+      const { exitCode, stderr } = await tree.client(['ps']);
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /The git remote toolforge .* is not the address of a tool/);
+      await assert.rejects(readFile(join(tree.folder, 'hacked')), { code: 'ENOENT' });
+    }
   });
 
   test('threat 29: over SSH, somebody else’s tool and a missing tool get the same answer', async () => {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { execa } from 'execa';
 import { TestServer, until } from '../support/server.ts';
-import { liveTool, webTool } from '../support/work-tree.ts';
+import { CLIENT, liveTool, type WorkTree, webTool } from '../support/work-tree.ts';
 
 const terminalScript = `stty size
 trap 'echo caught' INT
@@ -17,6 +17,7 @@ while :; do sleep 0.1; done
 `;
 
 let server: TestServer;
+let tree: WorkTree;
 before(async () => {
   server = await TestServer.start({
     TOOLFORGE_PUSH_ONE_OFF_TIME: '20',
@@ -24,11 +25,12 @@ before(async () => {
     // A command whose client was killed counts until it has ended, which can take a moment.
     TOOLFORGE_PUSH_CONCURRENT_ONE_OFFS: '6',
   });
-  await liveTool(server, 'bot', {
+  ({ tree } = await liveTool(server, 'bot', {
     ...webTool('one'),
+    'server.py': `print('web is up', flush=True)\n${webTool('one')['server.py']}`,
     'note.txt': 'from the release\n',
     'terminal.sh': terminalScript,
-  });
+  }));
   assert.equal((await server.command('config', 'set', 'bot', 'KEY=hunter2-hunter2')).exitCode, 0);
 });
 after(async () => server[Symbol.asyncDispose]());
@@ -137,6 +139,25 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(await client.exitCode, 5);
     assert.match(client.stdout, /^24 80\r*$/m);
     assert.match(client.stdout, /^33 99\r*$/m);
+  });
+
+  test('in a clone, toolforge-push connects run to the terminal, and Ctrl-C ends logs -f', async () => {
+    const atTerminal = (words: string) =>
+      new Client('script', [
+        ...['-q', '-e', '-c'],
+        `cd ${tree.folder}; stty rows 24 cols 80; exec ${process.execPath} ${CLIENT} ${words}`,
+        '/dev/null',
+      ]);
+    const run = atTerminal('run bash terminal.sh');
+    await run.shows(/ready/);
+    run.child.stdin.write('\u0003');
+    await run.shows(/caught/);
+    assert.match(run.stdout, /^24 80\r*$/m);
+    run.child.kill();
+    const logs = atTerminal('logs -f -n 1');
+    await logs.shows(/web is up/);
+    logs.child.stdin.write('\u0003');
+    assert.equal(await logs.exitCode, 130);
   });
 
   test('ps, unlike run, gets no terminal', async () => {

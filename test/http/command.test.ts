@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { execa } from 'execa';
 import { tooManyLogins } from '../../src/auth/directory-timeout.ts';
 import type { CommandLine } from '../../src/cli/command.ts';
+import { decodeFrames, FRAMES_TYPE } from '../../src/cli/control/frames.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { DeployError } from '../../src/core/errors.ts';
 import { sentence } from '../../src/core/text/sentence.ts';
@@ -185,6 +186,37 @@ test('over HTTP, a client that does not read slows its command down', {
   assert.ok(written < 64 * 1024 * 1024, `${written} bytes`);
   socket.destroy();
   await stop;
+});
+
+test('over HTTP, toolforge-push gets frames: both outputs and the exit status apart, and any words', async (context) => {
+  const words = ['config', 'set', 'hello', 'A=two\nlines'];
+  const run: Run = async ({ argv, input, out, err }) => {
+    assert.deepEqual(argv, words);
+    await out(Buffer.concat(await Array.fromAsync(input)));
+    await err('text of the server\n');
+    await err(Buffer.from('bytes of a process\n'));
+    throw new DeployError('BUILD_FAILED', 'build failed: pip exited 1', 'Mend it.');
+  };
+  const door = await openDoor(context, { runCommand: run });
+  const headers = { authorization: basic(), accept: FRAMES_TYPE };
+  const post = (body: string) => fetch(`${door.url}/-/command`, { method: 'POST', body, headers });
+  const answer = await post(`${JSON.stringify({ argv: words })}\nthe input`);
+  assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, FRAMES_TYPE]);
+  const chunks = (async function* () {
+    yield Buffer.from(await answer.arrayBuffer());
+  })();
+  const frames = (await Array.fromAsync(decodeFrames(chunks))).map(({ kind, payload }) => [
+    kind,
+    kind === 'exit' ? payload[0] : payload.toString(),
+  ]);
+  assert.deepEqual(frames, [
+    ['out', 'the input'],
+    ['err', 'text of the server\n'],
+    ['err', 'bytes of a process\n'],
+    ['err', ' !     Build failed: pip exited 1.\n !     Mend it.\n'],
+    ['exit', 1],
+  ]);
+  assert.equal((await post('ps hello')).status, 400);
 });
 
 for (const { name, body } of [

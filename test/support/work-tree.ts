@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { signal } from '../../src/sandbox/process/process-table.ts';
 import { type Run, run, type TestServer } from './server.ts';
 
 export type Files = Readonly<Record<string, string>>;
+
+/** The program `toolforge-push`. */
+export const CLIENT = resolve(import.meta.dirname, '../../src/cli/toolforge-push.js');
 
 /** The parts of a server that a developer needs. */
 export type Remote = Pick<TestServer, 'folder' | 'clientEnvironment' | 'remote'>;
@@ -63,6 +66,19 @@ export class WorkTree {
 
   async head(): Promise<string> {
     return (await this.git('rev-parse', 'HEAD')).stdout;
+  }
+
+  /** Runs `toolforge-push words` in the clone, as on a machine without a server. */
+  async client(
+    words: readonly string[],
+    more: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
+  ): Promise<Run> {
+    const { exitCode, stdout, stderr } = await execa(process.execPath, [CLIENT, ...words], {
+      ...{ cwd: this.folder, extendEnv: false, reject: false },
+      env: { ...this.#server.clientEnvironment, ...more.env },
+      ...(more.input === undefined ? { stdin: 'ignore' } : { input: more.input }),
+    });
+    return { exitCode: exitCode ?? 255, stdout, stderr };
   }
 
   async push(...args: string[]): Promise<Run> {

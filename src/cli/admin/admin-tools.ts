@@ -8,6 +8,7 @@ const add: AdminCommand = {
   name: 'tool add',
   usage: 'NAME --maintainer USER [--maintainer USER]…',
   summary: 'add a tool, or add maintainers to a tool',
+  examples: ['tool add wikibot --maintainer alice --maintainer bob'],
   details: ['--maintainer may be repeated, and may have several names with commas between them.'],
   options: { maintainer: { type: 'string', multiple: true } },
   words: { min: 1, max: 1 },
@@ -37,6 +38,7 @@ const list: AdminCommand = {
   name: 'tool list',
   usage: '[--json]',
   summary: 'all tools and their maintainers',
+  examples: ['tool list'],
   details: ['--json: name, maintainers, isDisabled.'],
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
@@ -59,6 +61,7 @@ const remove: AdminCommand = {
   name: 'tool remove',
   usage: 'NAME',
   summary: 'remove a tool from the user directory; its repository and releases stay',
+  examples: ['tool remove wikibot'],
   details: [
     'The processes of the tool continue to run. To end them, before or after the removal: npx toolforge-push stop NAME',
     'The deploy tokens of the tool are revoked. If the name is given to somebody again, they get its repository, releases and config vars.',

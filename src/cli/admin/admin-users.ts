@@ -15,6 +15,7 @@ const add: AdminCommand = {
   name: 'user add',
   usage: 'NAME [--key FILE]… [--password-stdin]',
   summary: 'add a user, or add a key or change the password of a user',
+  examples: ['user add alice', 'user add bob --key bob.pub'],
   details: [
     '--key takes a file of public keys (~/.ssh/id_ed25519.pub) and may be repeated.',
     'A new user without --key and --password-stdin gets a generated password, which is shown once.',
@@ -42,6 +43,7 @@ const list: AdminCommand = {
   name: 'user list',
   usage: '[--json]',
   summary: 'list all users, with their keys and tools',
+  examples: ['user list'],
   details: ['--json: name, keys (fingerprints), hasPassword, isDisabled, tools.'],
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
@@ -70,6 +72,7 @@ const remove: AdminCommand = {
   name: 'user remove',
   usage: 'NAME',
   summary: 'remove a user, who can then neither log in nor push',
+  examples: ['user remove bob'],
   details: [
     'The deploy tokens that the user made are revoked. A later user of the same name does not get them back.',
   ],

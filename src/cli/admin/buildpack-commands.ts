@@ -10,6 +10,7 @@ const tryCommand: CommandShape = {
   name: 'buildpack try',
   usage: 'FOLDER SOURCE',
   summary: 'run a buildpack on a source and show what it makes',
+  examples: ['buildpack try tcl-buildpack wikibot'],
   details: [
     'FOLDER has buildpack.toml, bin/detect and bin/build. SOURCE is a folder with the files of a tool; the command works on a copy.',
     'The buildpacks of the server take part as in a push, so the buildpack may require what they provide.',

@@ -35,6 +35,7 @@ const doctor: RecoveryCommand = {
   name: 'doctor',
   usage: '',
   summary: 'check the data folder for damage, and say what to do',
+  examples: ['doctor'],
   details: [
     'Compares the store, the repositories, the artifacts, the user directory and the keys with each other. Changes nothing. The server may run or not.',
     'The exit status is 0 if the data folder is whole or the server repairs it itself at its next start, otherwise 1.',
@@ -65,6 +66,7 @@ const backup: RecoveryCommand = {
   name: 'backup',
   usage: 'FILE|FOLDER|-',
   summary: 'write everything of this server into one file, also while the server runs',
+  examples: ['backup /srv/backups/'],
   details: [
     'The file has the store, the repositories, the artifacts, the logs, the user directory and the keys, so also all config vars: keep it where only you can read it. Your settings are not in it, and in a cluster the images are not, because they are in the registry.',
     'Pushes that run meanwhile are in the backup as if the server had crashed when it began.',
@@ -86,6 +88,7 @@ const restore: RecoveryCommand = {
   name: 'restore',
   usage: 'BACKUP | store|directory [FILE]',
   summary: 'restore everything from a backup, or only the store or the user directory',
+  examples: ['restore toolforge-push.tar', 'restore store'],
   details: [
     'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
     'Restore only backups of your own: whoever made or changed the file controls the server, because its checksum proves only that it is whole.',
@@ -112,6 +115,7 @@ const startOver: RecoveryCommand = {
   name: 'start-over',
   usage: 'WHAT',
   summary: 'go on without a part of the data that is lost; doctor says when to do so',
+  examples: ['start-over store'],
   details: [`WHAT is one of ${WHAT.join(', ')}. The present data is set aside, not deleted.`],
   options: {},
   words: { min: 1, max: 1 },

@@ -47,6 +47,7 @@ const make: StackCommand = {
   name: 'stack make',
   usage: '[--mirror URL] [--packages FILE]',
   summary: 'make a Debian system for builds and tools',
+  examples: ['stack make'],
   details: [
     'Builds and tools then see the files of this system, but no program of this machine.',
     'New builds use the new stack. Releases keep the stack on which they were built. stack move builds the live commit of each tool again.',
@@ -66,6 +67,7 @@ const update: StackCommand = {
   name: 'stack update',
   usage: '[--mirror URL] [--packages FILE]',
   summary: 'get security updates for the newest stack',
+  examples: ['stack update'],
   details: [
     'Nothing is built again: a tool gets the updates when it restarts. The old files are removed at the next start of the server.',
     ...FLAGS,
@@ -82,6 +84,7 @@ const list: StackCommand = {
   name: 'stack list',
   usage: '[--json]',
   summary: 'list the stacks and the live tools on each of them',
+  examples: ['stack list'],
   details: [
     '--json: id (null for this machine’s own system), madeAt (milliseconds since 1970), isNewest, tools.',
   ],
@@ -112,6 +115,7 @@ const move: StackCommand = {
   name: 'stack move',
   usage: '[TOOL]…',
   summary: 'build the tools of old stacks again and roll them out',
+  examples: ['stack move', 'stack move wikibot'],
   details: [
     'Without TOOL, moves all tools that are not on the newest stack. A stopped tool does not move until it is deployed again. The exit status is 1 if a tool could not be moved.',
   ],

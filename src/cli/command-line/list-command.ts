@@ -5,7 +5,7 @@ import { countOf } from './parse-words.ts';
 import { columns, json } from './printing.ts';
 
 /** A command that lists the newest builds, deployments or releases of a tool. */
-export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details'> {
+export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
   /** The word for one item of the list: `build`. */
   readonly one: string;
   readonly items: (store: Services['store'], tool: ToolName, limit: number) => readonly Item[];

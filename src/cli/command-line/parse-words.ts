@@ -52,7 +52,7 @@ function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
 }
 
 /** The index of the first word that is neither a flag nor the value of a flag. */
-function placeOfTool({ options }: CommandShape, words: readonly string[]): number {
+export function placeOfTool({ options }: Pick<CommandShape, 'options'>, words: readonly string[]): number {
   let at = 0;
   while (words[at]?.startsWith('-')) {
     const takesValue = options[words[at]?.slice(2) ?? '']?.type === 'string';

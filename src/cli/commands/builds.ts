@@ -7,6 +7,7 @@ import { ago, iso } from '../command-line/printing.ts';
 export const buildsCommand = listCommand<Build>({
   name: 'builds',
   summary: 'list the builds of a tool, the newest first',
+  examples: ['builds wikibot', 'builds wikibot -n 5 --json'],
   details: [
     '-n: how many builds, 20 by default, at most 1000. To see the log of a build: logs TOOL --build ID',
     '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks (null without an artifact), bytes (null without an artifact), startedAt, endedAt (null while the build runs).',

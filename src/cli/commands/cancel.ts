@@ -7,6 +7,7 @@ export const cancelCommand: ToolCommand = {
   name: 'cancel',
   usage: 'TOOL [ID]',
   summary: 'end the running deployment of a tool, or the deployment with this id',
+  examples: ['cancel wikibot'],
   details: ['The live release stays live. To see the ids: ps TOOL, or deployments TOOL'],
   action: 'deploy',
   options: {},

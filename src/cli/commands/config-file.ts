@@ -14,6 +14,7 @@ export const configImport: ToolCommand = {
   name: 'config import',
   usage: 'TOOL FILE|- [--no-restart]',
   summary: 'set the config vars of a .env file, in a new release',
+  examples: ['config import wikibot -', 'config import wikibot - --no-restart'],
   details: [
     'With - the file is read from standard input. Over SSH and HTTP, this is the only way.',
     'The file has lines NAME=value, comments and empty lines. A name may follow “export”. A value of several lines needs quotes.',
@@ -54,6 +55,7 @@ export const configExport: ToolCommand = {
   name: 'config export',
   usage: 'TOOL',
   summary: 'print all config vars with their values as a .env file',
+  examples: ['config export wikibot'],
   details: ['`config import` reads the file back exactly.'],
   action: 'deploy',
   options: {},

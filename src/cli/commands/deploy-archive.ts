@@ -15,6 +15,7 @@ export const deployArchiveCommand: ToolCommand = {
   name: 'deploy',
   usage: 'TOOL [-m MESSAGE] [--dry-run] [--detach] [--no-cache] < TAR',
   summary: 'deploy a folder without git: tar cz . | ssh … deploy TOOL',
+  examples: ['deploy wikibot', 'deploy wikibot -m typo --dry-run'],
   details: [
     'Reads a tar from standard input, plain or compressed by gzip or zstd. The server commits its files on top of the live commit, and deploys the commit like a push.',
     'The tar has all files of the tool: a file that it lacks is deleted. .git is left out.',
@@ -23,6 +24,8 @@ export const deployArchiveCommand: ToolCommand = {
     '--dry-run, --detach, --no-cache: as for git push -o.',
   ],
   action: 'deploy',
+  // A single word without a slash or a full stop is the tool.
+  isAfterTool: (word) => /[./]/.test(word),
   audited: () => [],
   options: {
     message: { type: 'string', short: 'm' },
@@ -59,6 +62,7 @@ export const downloadCommand: ToolCommand = {
   name: 'download',
   usage: 'TOOL [--version vN] > FILE.tar',
   summary: 'write the files of the live commit to standard output as a tar',
+  examples: ['download wikibot', 'download wikibot --version v41'],
   details: ['--version: the files of this release instead of the live one.'],
   action: 'read',
   isBinary: true,

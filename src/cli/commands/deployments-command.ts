@@ -7,6 +7,7 @@ import { ago, iso } from '../command-line/printing.ts';
 export const deploymentsCommand = listCommand<Deployment>({
   name: 'deployments',
   summary: 'list the deployments of a tool and how they ended, the newest first',
+  examples: ['deployments wikibot', 'deployments wikibot -n 5'],
   details: [
     'NOTE is the reason if a deployment did not go live; otherwise it is the note of the push, or the first line of the commit message.',
     '-n: how many deployments, 20 by default, at most 1000. To see the log of a deployment: logs TOOL --build ID',

@@ -1,6 +1,6 @@
 import { type Addresses, httpCommand, sshCommand } from '../../core/network/addresses.ts';
 import type { Principal } from '../../core/types.ts';
-import type { CommandShape, LoginCommand, Typed } from '../command.ts';
+import { type CommandShape, EXIT_STATUS, type LoginCommand, type Typed } from '../command.ts';
 import { columns } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
@@ -10,6 +10,7 @@ export function helpCommand(all: (principal: Principal) => readonly CommandShape
     name: 'help',
     usage: '[COMMAND]',
     summary: 'list all commands, or explain one command',
+    examples: ['help', 'help config set'],
     action: null,
     options: {},
     words: { min: 0, max: 2 },
@@ -68,12 +69,24 @@ function withoutFlags(usage: string): string {
 /** The usage of one command. */
 export function describeCommand(command: CommandShape, typed: Typed): string {
   const usage = `Usage: ${typed(`${command.name} ${command.usage}`.trimEnd())}`;
-  const details = command.details ?? [];
-  return [usage, '', `${capital(command.summary)}.`, ...details].map((line) => `${line}\n`).join('');
+  const { summary, details = [], examples, exitStatus = EXIT_STATUS } = command;
+  const typedExamples = examples.map((example) => `    ${typed(example)}`);
+  const lines = [
+    usage,
+    '',
+    `${capital(summary)}.`,
+    ...details,
+    '',
+    'For example:',
+    ...typedExamples,
+    '',
+    exitStatus,
+  ];
+  return lines.map((line) => `${line}\n`).join('');
 }
 
 /** Explains one command, or all commands of a family such as `config`. @throws UsageError */
-function describe(commands: readonly CommandShape[], words: readonly string[], typed: Typed): string {
+export function describe(commands: readonly CommandShape[], words: readonly string[], typed: Typed): string {
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   const meant = listed.filter((command) => command.name === name || command.name.startsWith(`${name} `));

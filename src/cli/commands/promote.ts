@@ -10,6 +10,7 @@ export const promoteCommand: ToolCommand = {
   name: 'promote',
   usage: 'SOURCE TARGET [--version vN] [--force]',
   summary: 'release what is live on one tool as a release of another tool',
+  examples: ['promote wikibot-beta wikibot', 'promote wikibot-beta wikibot --version v41'],
   details: [
     'Builds nothing: TARGET gets the very artifact of SOURCE, with its own config vars. The commit is copied into the repository of TARGET, and its deploy branch moves to it.',
     'It needs the right to read SOURCE and to deploy TARGET.',
@@ -18,6 +19,7 @@ export const promoteCommand: ToolCommand = {
   ],
   action: 'read',
   isAudited: true,
+  takesTwoTools: true,
   options: { force: { type: 'boolean' }, version: { type: 'string' } },
   words: { min: 1, max: 1 },
   async run(context) {

@@ -5,6 +5,7 @@ export const redeployCommand: ToolCommand = {
   name: 'redeploy',
   usage: 'TOOL [--no-cache] [--rebase]',
   summary: 'build the live commit again and roll it out',
+  examples: ['redeploy wikibot', 'redeploy wikibot --no-cache'],
   details: [
     '--no-cache builds without the cache of earlier builds.',
     '--rebase builds nothing: the live image gets the newest Debian system, with its security updates. Only in a cluster.',

@@ -10,6 +10,7 @@ import { ago, iso } from '../command-line/printing.ts';
 export const releasesCommand = listCommand<ListedRelease>({
   name: 'releases',
   summary: 'list the releases of a tool, the newest first',
+  examples: ['releases wikibot', 'releases wikibot -n 5'],
   details: [
     '-n: how many releases, 20 by default, at most 1000.',
     '--json: version, state (created, live, replaced or failed), commit, description, promotedTo, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',

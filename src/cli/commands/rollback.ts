@@ -6,6 +6,7 @@ export const rollbackCommand: ToolCommand = {
   name: 'rollback',
   usage: 'TOOL [vN]',
   summary: 'deploy an old release again, with its config vars',
+  examples: ['rollback wikibot', 'rollback wikibot v41'],
   details: [
     'Without vN: the newest release that was live before the live release. A rollback makes a new release. To list the releases: releases TOOL',
   ],

@@ -16,6 +16,7 @@ const list: ToolCommand = {
   name: 'token list',
   usage: 'TOOL [--json]',
   summary: 'list the deploy tokens of a tool, the newest first',
+  examples: ['token list wikibot'],
   details: ['--json: id, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.'],
   action: 'read',
   options: { json: { type: 'boolean' } },
@@ -39,6 +40,7 @@ const create: ToolCommand = {
   name: 'token create',
   usage: 'TOOL NAME [--read] [--days N]',
   summary: 'make a deploy token: a password for machines, valid for one tool',
+  examples: ['token create wikibot ci --days 30', 'token create wikibot mirror --read'],
   details: [
     'The token is shown once. It can deploy. With --read it can only clone and read, but cannot read the output of processes. --days: how long the token is valid, 90 by default, at most 366.',
     'The token works over HTTP, with any user name, as long as you maintain the tool.',
@@ -85,6 +87,7 @@ const revoke: ToolCommand = {
   name: 'token revoke',
   usage: 'TOOL [NAME|ID] [--all] [--by USER]',
   summary: 'end a deploy token at once',
+  examples: ['token revoke wikibot ci', 'token revoke wikibot --by bob'],
   details: [
     'If several tokens have the same name, give the id. `token list TOOL` shows the ids.',
     '--by revokes the tokens that USER made. --all revokes all tokens of the tool.',

@@ -1,3 +1,6 @@
+/** The media type of an answer in frames. A client over HTTP asks for frames by naming it in its header `Accept`. */
+export const FRAMES_TYPE = 'application/x-toolforge-push-frames';
+
 /** The kind of a frame: output, error output, or the exit status as one byte. */
 export type FrameKind = 'out' | 'err' | 'exit';
 

@@ -11,6 +11,7 @@ const freeze: LoginCommand = {
   name: 'freeze',
   usage: '[TOOL] [--all] REASON',
   summary: 'refuse pushes and other deployments of a tool, and tell people why',
+  examples: ['freeze wikibot moving the database until 17:00 UTC', 'freeze --all maintenance of the disks'],
   details: [
     'Refuses pushes, rollbacks, redeploys and changes of config vars. What is live keeps running, and logs, ps, restart, scale and stop still work.',
     'A deployment that runs already ends as it would have. Those that wait for their turn are refused.',
@@ -39,6 +40,7 @@ const unfreeze: LoginCommand = {
   name: 'unfreeze',
   usage: '[TOOL] [--all]',
   summary: 'end the freeze of a tool, or the freeze of all tools',
+  examples: ['unfreeze wikibot', 'unfreeze --all'],
   details: ['--all ends the freeze of all tools. A tool that is frozen by its own name stays frozen.'],
   isForOperator: true,
   action: null,

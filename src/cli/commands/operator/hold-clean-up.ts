@@ -12,6 +12,7 @@ export const holdCleanUpCommand: LoginCommand = {
   name: 'hold-clean-up',
   usage: '',
   summary: 'delete and merge no files until the input ends; backup uses this',
+  examples: ['hold-clean-up'],
   isAlias: true,
   isForOperator: true,
   action: null,

@@ -40,24 +40,34 @@ const NAMES = Object.keys(LIMITS) as (keyof ToolLimits)[];
 
 export const limitCommand: ToolCommand = {
   name: 'limit',
-  usage: 'TOOL [NAME=VALUE]…',
+  usage: 'TOOL [NAME=VALUE]… [--json]',
   summary: 'show the limits of a tool, or set limits for this tool alone',
+  examples: ['limit wikibot', 'limit wikibot memory=2Gi builds=20', 'limit wikibot memory=default'],
   details: [
     ...NAMES.map(
       (name) => `${name}: ${LIMITS[name].what}. By default, the setting ${LIMITS[name].setting} applies.`,
     ),
     'Sizes have a unit: memory=2Gi, repository=500Mi. NAME=default resets a limit to the setting of this server.',
     'A new limit of memory counts for processes that start with the next deployment or restart.',
+    '--json: name, value (bytes for sizes), isOwn (false if the setting applies), setting.',
   ],
   isForOperator: true,
   action: 'manage',
-  options: {},
+  isAfterTool: (word) => word.includes('='),
+  options: { json: { type: 'boolean' } },
   words: { min: 0, max: NAMES.length },
   async run(context) {
-    const { services, tool, args, out } = context;
+    const { services, tool, args, flags, out } = context;
     if (args.length > 0) services.store.setOwnLimits(tool, changed(services.store.ownLimits(tool), args));
     const own = services.store.ownLimits(tool);
     const limits = limitsOf(services.limits, own);
+    if (flags['json'] === true) {
+      const fields = NAMES.map((name) => ({
+        ...{ name, value: limits[name], isOwn: own[name] !== undefined, setting: LIMITS[name].setting },
+      }));
+      await out(json(fields));
+      return 0;
+    }
     const rows = NAMES.map((name) => [
       name,
       shown(name, limits[name]),
@@ -74,6 +84,7 @@ export const quotaCommand: ToolCommand = {
   name: 'quota',
   usage: 'TOOL [--json]',
   summary: 'show what a tool uses of its limits',
+  examples: ['quota wikibot'],
   details: [
     'During a rollout, the old and the new release run beside each other, so a tool needs twice its processes and memory.',
     '--json: name, used, duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',

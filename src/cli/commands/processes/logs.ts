@@ -15,6 +15,7 @@ export const logsCommand: ToolCommand = {
   usage:
     'TOOL [-f] [-n LINES] [-p PROCESS] [--since TIME] [--until TIME] [--grep TEXT] [--build ID] [--json]',
   summary: 'show the output of a tool, or the log of a deployment',
+  examples: ['logs wikibot', 'logs wikibot -f -p web', 'logs wikibot --since 2h --grep error'],
   details: [
     '-f also shows new lines until you press Ctrl-C. -n: how many lines, 100 by default, at most 10000.',
     '-p takes a process type (web) or one process (web.1).',

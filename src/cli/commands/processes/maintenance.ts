@@ -5,6 +5,7 @@ export const maintenanceCommands: readonly ToolCommand[] = [
     name: 'maintenance on',
     usage: 'TOOL',
     summary: 'show visitors a page about maintenance, while the processes go on',
+    examples: ['maintenance on wikibot'],
     details: [
       'Visitors get status 503 and the file maintenance.html of the live release, at its top or in public, or else a plain page.',
       'The page must be one file. Health checks still reach the tool. The mode lasts over deployments and restarts.',
@@ -23,6 +24,7 @@ export const maintenanceCommands: readonly ToolCommand[] = [
     name: 'maintenance off',
     usage: 'TOOL',
     summary: 'show visitors the tool again',
+    examples: ['maintenance off wikibot'],
     action: 'deploy',
     options: {},
     words: { min: 0, max: 0 },

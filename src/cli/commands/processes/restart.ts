@@ -5,6 +5,7 @@ export const restartCommand: ToolCommand = {
   name: 'restart',
   usage: 'TOOL [TYPE]',
   summary: 'replace the processes of a tool by new ones, without an interruption',
+  examples: ['restart wikibot', 'restart wikibot web'],
   details: [
     'With TYPE, such as web, restarts only the processes of this type. The new processes get new names, such as web.2.',
     'Without TYPE, also starts a tool that was stopped.',

@@ -3,7 +3,7 @@ import { oneLine } from '../../../core/progress.ts';
 import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
 import { liveRelease } from '../../../deploy/release/live-release.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
-import { ago, columns, warning } from '../../command-line/printing.ts';
+import { ago, columns, iso, json, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 
 // MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
@@ -11,17 +11,25 @@ const MAX_WORDS_BYTES = 24 * 1024;
 
 export const runOneOffCommand: ToolCommand = {
   name: 'run',
-  usage: '[--detach] [--list] [--end NAME] TOOL COMMAND …',
+  usage: '[--detach] [--list] [--json] [--end NAME] TOOL COMMAND …',
   summary: 'run a command with the live release: a migration, a shell',
+  examples: [
+    'run wikibot bash',
+    'run wikibot python3 manage.py migrate',
+    'run --detach wikibot python3 import.py',
+    'run --list wikibot',
+  ],
   details: [
     'COMMAND is a program with its arguments and flags. It runs without a shell. To use a shell: run TOOL bash -c "one | two"',
     'Over SSH, your own shell removes one pair of quotes, so add another pair: run TOOL "bash -c \'one | two\'"',
     'If the first word is a process type of the Procfile, its command runs, with the other words as arguments.',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
     '--detach does not wait: it prints the name of the command, such as run.1. Its output is in: logs TOOL -p run.1',
-    'run --list TOOL shows the commands of run that run now. run --end run.1 TOOL ends a command that was started with --detach.',
+    'run --list TOOL shows the commands of run that run now. With --json: name, version, startedAt, command.',
+    'run --end run.1 TOOL ends a command that was started with --detach.',
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
+  exitStatus: 'Exit status: that of COMMAND; 126 or 127 if it cannot be started or does not exist.',
   action: 'deploy',
   // The audit log keeps the flags and the program, but not its arguments, because people type passwords there.
   audited: ([...words], { detach, list, end }) => [
@@ -31,13 +39,19 @@ export const runOneOffCommand: ToolCommand = {
     ...words.slice(0, 1),
     ...(words.length > 1 ? ['…'] : []),
   ],
-  options: { detach: { type: 'boolean' }, list: { type: 'boolean' }, end: { type: 'string' } },
+  options: {
+    detach: { type: 'boolean' },
+    list: { type: 'boolean' },
+    json: { type: 'boolean' },
+    end: { type: 'string' },
+  },
   words: { min: 0, max: 10_000 },
   isVerbatim: true,
   takesTerminal: true,
   async run(context) {
     const { services, tool, args, flags, terminal, input, out, err, signal } = context;
     if (flags['list'] === true || flags['end'] !== undefined) return await listOrEnd(context);
+    if (flags['json'] === true) throw new UsageError('--json is for run --list.');
     if (args.length === 0) throw new UsageError('run needs COMMAND.');
     checkWords(args);
     const release = liveRelease(services.store, tool);
@@ -68,9 +82,17 @@ async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Pro
   const isBoth = flags['list'] === true && flags['end'] !== undefined;
   if (args.length > 0 || flags['detach'] === true || isBoth)
     throw new UsageError('--list and --end take no command and no other flag.');
+  if (flags['json'] === true && flags['list'] !== true) throw new UsageError('--json is for run --list.');
   if (flags['list'] === true) {
     const statuses = await services.runtime.status(tool);
     const oneOffs = statuses.filter(({ name }) => name.startsWith(`${ONE_OFF_TYPE}.`));
+    if (flags['json'] === true) {
+      const fields = oneOffs.map(({ name, version, startedAt, command }) => ({
+        ...{ name, version, startedAt: iso(startedAt || null), command },
+      }));
+      await out(json(fields));
+      return 0;
+    }
     const rows = oneOffs.map(({ name, version, startedAt, command }) => [
       ...[name, `v${version}`, ago(startedAt, Date.now()), command ?? ''],
     ]);

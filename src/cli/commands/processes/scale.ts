@@ -22,6 +22,7 @@ export const scaleCommand: ToolCommand = {
   name: 'scale',
   usage: 'TOOL [TYPE=COUNT[:SIZE] …] [--json]',
   summary: 'show or change how many processes of each type run, and their size',
+  examples: ['scale wikibot', 'scale wikibot web=2 worker=1', 'scale wikibot web=2:1Gi:500m'],
   details: [
     'scale TOOL web=2 worker=1 starts missing processes and ends surplus processes. It makes no new release, and interrupts no other process.',
     'Only web starts by itself. Any other process type, such as worker, runs all the time only if you scale it, or if toolforge.yaml or app.json asks for it.',
@@ -30,6 +31,7 @@ export const scaleCommand: ToolCommand = {
     'Without TYPE=COUNT, scale lists the process types. --json: type, running, asked, memoryBytes, cpuCores (null if nothing is asked).',
   ],
   action: 'read',
+  isAfterTool: (word) => word.includes('='),
   actionOf: (args) => (args.length === 0 ? 'read' : 'deploy'),
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: MAX_TYPES },

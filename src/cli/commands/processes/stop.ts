@@ -4,6 +4,7 @@ export const stopCommand: ToolCommand = {
   name: 'stop',
   usage: 'TOOL',
   summary: 'end the processes of a tool until its next restart or release',
+  examples: ['stop wikibot'],
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },

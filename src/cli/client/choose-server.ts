@@ -1,0 +1,70 @@
+import { existsSync } from 'node:fs';
+import { DeployError } from '../../core/errors.ts';
+import { likelyServers, namedServer, type RemoteServer, USUAL_REMOTE, usualServer } from './git-remote.ts';
+import type { OwnLine } from './own-options.ts';
+
+/**
+ * Chooses where a command runs:
+ *
+ * 1. With `--local`, in the server of this machine; with `--remote NAME`, in the server of this git remote.
+ * 2. In the server of this machine, if TOOLFORGE_PUSH_DATA or TOOLFORGE_PUSH_CONFIG is set. Only operators set them.
+ * 3. In the server of the git remote `toolforge`, if the current folder has this remote.
+ * 4. Otherwise in the server of this machine.
+ *
+ * @returns null for the server of this machine.
+ * @throws DeployError `NO_REMOTE`, `BAD_REMOTE`.
+ */
+export async function chooseServer(
+  { isLocal, remote }: Pick<OwnLine, 'isLocal' | 'remote'>,
+  environment: NodeJS.ProcessEnv,
+): Promise<RemoteServer | null> {
+  if (remote !== null) return await namedServer(environment, remote);
+  return isLocal || isOperators(environment) ? null : await usualServer(environment);
+}
+
+function isOperators(environment: NodeJS.ProcessEnv): boolean {
+  return [environment['TOOLFORGE_PUSH_DATA'], environment['TOOLFORGE_PUSH_CONFIG']].some(Boolean);
+}
+
+/**
+ * Refuses a command that works only on the machine of the server, if it was meant for another machine: with `--remote`, or
+ * in a folder with the git remote `toolforge` on a machine without a data folder.
+ *
+ * @throws DeployError `ONLY_LOCAL`
+ */
+export async function assertHere(
+  command: string,
+  { isLocal, remote }: OwnLine,
+  { environment, data }: { readonly environment: NodeJS.ProcessEnv; readonly data: string },
+): Promise<void> {
+  if (isLocal) return;
+  const isElsewhere =
+    remote === null && !isOperators(environment) && !existsSync(data)
+      ? (await likelyServers(environment)).some((server) => server.remote === USUAL_REMOTE)
+      : false;
+  if (remote === null && !isElsewhere) return;
+  throw new DeployError(
+    'ONLY_LOCAL',
+    `the command ${command} works only on the machine of its server`,
+    remote === null
+      ? 'Log in to that machine and type it there. If you mean this machine, add --local.'
+      : 'Log in to that machine and type it there, without --remote.',
+  );
+}
+
+/**
+ * Adds to the error that no server runs here which git remotes of the current folder lead to servers. Every other error
+ * stays as it is.
+ */
+export async function withRemotes(error: unknown, environment: NodeJS.ProcessEnv): Promise<unknown> {
+  if (!(error instanceof DeployError) || error.code !== 'NO_SERVER') return error;
+  const [server] = await likelyServers(environment);
+  if (server === undefined) return error;
+  const { remote, address } = server;
+  return new DeployError(
+    error.code,
+    error.message,
+    `${error.hint}\nTo ask the server of the git remote ${remote} (${address}), add --remote ${remote}.${remote === USUAL_REMOTE ? '' : ` To always ask it here: git remote rename ${remote} ${USUAL_REMOTE}`}`,
+    { cause: error },
+  );
+}

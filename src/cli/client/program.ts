@@ -1,0 +1,104 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { Writable } from 'node:stream';
+import { WriteStream } from 'node:tty';
+import { DeployError, systemCode } from '../../core/errors.ts';
+import type { CommandShape } from '../command.ts';
+import { findCommand } from '../command-line/find-command.ts';
+import { folderToDeploy } from '../control/folder-archive.ts';
+
+/** The words, the environment and the streams of the process that somebody has started. */
+export interface Program {
+  readonly argv: readonly string[];
+  readonly environment: NodeJS.ProcessEnv;
+  readonly input: AsyncIterable<Uint8Array>;
+  readonly out: Writable;
+  readonly err: Writable;
+}
+
+/** Writes to a stream. If its buffer is full, waits until the reader has taken what it holds. */
+export async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
+  if (stream.errored !== null) throw stream.errored;
+  if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
+}
+
+/** A command line as it goes to the server, and what its standard input is. */
+export interface WithInput {
+  readonly argv: readonly string[];
+  /** This process's own input, none, or the content of the file that the line named. */
+  readonly input: 'own' | 'none' | AsyncIterable<Uint8Array>;
+  /** The error that reading a folder ended with, or null. The server then sees only that the connection ended. */
+  readonly readError: () => unknown;
+}
+
+/**
+ * Reads the file or folder of a command that takes one, and finds out whether the command may need standard input. Other commands
+ * must not get it. Otherwise a command inside a shell's `while read` loop would read the input of the loop.
+ *
+ * @throws DeployError `NO_FILE`, `OUTPUT_TO_TERMINAL`, and those of `folderToDeploy`.
+ */
+export async function withInput(
+  commands: readonly CommandShape[],
+  argv: readonly string[],
+  out: Writable,
+): Promise<WithInput> {
+  const found = findCommand(commands, argv);
+  const readError = () => null;
+  if (found?.command.isBinary === true && out instanceof WriteStream) throw toTerminal(argv);
+  const folder =
+    found?.command.takesFolder === true ? await folderToDeploy(found.command, found.words) : null;
+  if (folder !== null) return { argv: folder.argv, ...noting(folder.tar) };
+  const file = found?.command.takesFile === true ? fileWord(found.words) : null;
+  if (file !== null)
+    return { argv: argv.with(argv.lastIndexOf(file), '-'), input: bytesOf(readNamed(file)), readError };
+  const mayRead = found?.command.takesTerminal === true || argv.includes('-');
+  return { argv, input: mayRead ? 'own' : 'none', readError };
+}
+
+/** Returns the word that names a file: the second word that is not a flag. Null if there is none, or if it is `-`. */
+function fileWord(words: readonly string[]): string | null {
+  const file = words.filter((word) => word === '-' || !word.startsWith('-'))[1];
+  return file === undefined || file === '-' ? null : file;
+}
+
+/** Passes bytes on, and keeps the error of their source. */
+function noting(source: AsyncIterable<Uint8Array>): Pick<WithInput, 'input' | 'readError'> {
+  let failure: unknown = null;
+  async function* input() {
+    try {
+      yield* source;
+    } catch (error) {
+      failure = error;
+      throw error;
+    }
+  }
+  return { input: input(), readError: () => failure };
+}
+
+function toTerminal(argv: readonly string[]): DeployError {
+  return new DeployError(
+    'OUTPUT_TO_TERMINAL',
+    'a tar is not shown on a terminal',
+    `Write it to a file: ${argv.join(' ')} > file.tar`,
+  );
+}
+
+async function* bytesOf(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield content;
+}
+
+/** @throws DeployError `NO_FILE` */
+function readNamed(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === null) throw cause;
+    throw new DeployError(
+      'NO_FILE',
+      `the file ${file} cannot be read (${code})`,
+      'Check the name of the file.',
+      { cause },
+    );
+  }
+}
