@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 import { type Run, type TestServer, until } from './server.ts';
@@ -33,8 +34,8 @@ const tests = (command: string) => JSON.stringify({ environments: { test: { scri
 
 /**
  * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, pushes that fail in
- * each phase, a crash after a release, a rollback, a schedule, a size, a limit, a freeze, and a backup that is restored
- * after the data folder was lost. After each failure, what was live must still answer.
+ * each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a limit, a freeze, and a backup
+ * that is restored after the data folder was lost. After each failure, what was live must still answer.
  */
 export async function liveForYears(place: Place): Promise<void> {
   const { server } = place;
@@ -91,6 +92,16 @@ export async function liveForYears(place: Place): Promise<void> {
   passed(await server.command('rollback', tool));
   await answers('one');
   passed(await server.command('rollback', tool, `v${live}`));
+  await answers('two');
+
+  // Somebody without git.
+  const folder = join(server.folder, 'without-git');
+  await mkdir(folder);
+  for (const [path, text] of Object.entries(crashable('hacked'))) await writeFile(join(folder, path), text);
+  passed(await server.local('deploy', tool, folder, '-m', 'Hack it'));
+  await answers('hacked');
+  assert.equal(await server.inRepository(tool, 'log', '-1', '--format=%s', 'main'), 'Hack it');
+  passed(await server.command('rollback', tool));
   await answers('two');
 
   // Every day.

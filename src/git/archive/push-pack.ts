@@ -60,6 +60,7 @@ export async function pushPack(
   if (report === null) throw new Error(`git receive-pack gave no report: ${child.stderr()}`);
   const told = report.refs.find(({ ref }) => ref === push.command.ref);
   // If git could not read the pack, it also refuses the ref, with a reason that says less.
+  if (/abnormal exit/.test(report.unpack)) return 'git refused these files; its own words are above';
   if (report.unpack !== 'ok') return report.unpack;
   return told === undefined ? 'git did not store the commit' : told.reason;
 }

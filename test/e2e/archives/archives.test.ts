@@ -137,6 +137,12 @@ describe('archives', { concurrency: 3 }, () => {
     const leaving = await ssh(`deploy ${name}`, await tarOf(outside));
     assert.equal(leaving.exitCode, 1);
     assert.match(leaving.stderr, /a link that leaves the folder \(\.\.\/outside\): link/);
+    await rm(join(outside, 'link'));
+    await symlink('server.py', join(outside, '.gitmodules'));
+    const odd = await ssh(`deploy ${name}`, await tarOf(outside));
+    assert.equal(odd.exitCode, 1);
+    assert.match(odd.stdout, /\.gitmodules is a symbolic link/);
+    assert.match(odd.stderr, /Git refused these files/);
     const tried = await ssh(`deploy ${name} --dry-run`, await tarOf(await folderWith(webTool('two'))));
     assert.equal(tried.exitCode, 0, tried.stdout + tried.stderr);
     assert.match(tried.stdout, /Dry run: this push would pass/);
