@@ -208,7 +208,11 @@ describe('archives', { concurrency: 3 }, () => {
     await symlink('static', join(tree.folder, 'public'));
     const local = (cwd: string, ...words: string[]) =>
       run(process.execPath, [bin, ...words], { cwd, env: server.environment });
-    const deployed = await local(tree.folder, 'deploy', '-m', 'From here');
+    // Without the settings of the server, the git remote of the clone names server and tool.
+    const deployed = await run(process.execPath, [bin, 'deploy', '-m', 'From here'], {
+      cwd: tree.folder,
+      env: server.clientEnvironment,
+    });
     assert.equal(deployed.exitCode, 0, deployed.stdout + deployed.stderr);
     assert.equal((await server.get(name)).body, 'local');
 
