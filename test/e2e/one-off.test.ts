@@ -154,7 +154,7 @@ describe('run', { concurrency: 2 }, () => {
     await run.shows(/caught/);
     assert.match(run.stdout, /^24 80\r*$/m);
     run.child.kill();
-    const logs = atTerminal('logs -f -n 1');
+    const logs = atTerminal('logs -f');
     await logs.shows(/web is up/);
     logs.child.stdin.write('\u0003');
     assert.equal(await logs.exitCode, 130);
