@@ -57,6 +57,7 @@ export class NullRuntime implements Runtime, Gateway {
 
   async resume(): Promise<void> {}
 
+  async remove(): Promise<void> {}
   async stop(): Promise<void> {}
 
   async status(): Promise<ProcessStatus[]> {

@@ -7,7 +7,7 @@ import { Followers } from './core/fair-share/followers.ts';
 import type { Log } from './core/log/log.ts';
 import type { Addresses } from './core/network/addresses.ts';
 import type { Principal } from './core/types.ts';
-import type { Deployments } from './deploy/deployments.ts';
+import type { Deployments, Previews } from './deploy/deployments.ts';
 import { SourceArchives } from './git/archive/source-archives.ts';
 import type { GitPackServices } from './git/git-pack-services.ts';
 import { createHttpDoor } from './http/http-door.ts';
@@ -39,13 +39,14 @@ export function makeDoors(
   state: ServerState,
   served: {
     readonly line: Deployments;
+    readonly previews: Previews;
     readonly packServices: GitPackServices;
     readonly addresses: Addresses;
   },
 ) {
   const { directory, store, tokens, audit, room, cleanUp, hostKeys } = state;
   const { runtime, sources } = state.backEnds;
-  const { line, packServices, addresses } = served;
+  const { line, previews, packServices, addresses } = served;
   const services: Services = {
     ...{ directory, runtime, store, tokens, audit, addresses, room, cleanUp },
     deployments: line,
@@ -54,6 +55,7 @@ export function makeDoors(
       repositories: state.context.repositories,
       treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
     }),
+    previews,
     followers: new Followers(),
     limits: {
       memory: config.run_memory,

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { DeployTokens } from './auth/deploy-tokens.ts';
+import { PreviewDirectory } from './auth/preview-directory.ts';
 import { type BackEnds, chooseBackEnds } from './choose-back-ends.ts';
 import { chooseDirectory } from './choose-directory.ts';
 import type { Config } from './config.ts';
@@ -106,7 +107,8 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
   return {
-    ...{ directory, makeFirst, store, context, backEnds, logs, hostKeys },
+    ...{ makeFirst, store, context, backEnds, logs, hostKeys },
+    directory: new PreviewDirectory(directory, (name) => store.previewOf(name)),
     tokens: new DeployTokens(store),
     audit: auditFile(data, log),
     room: new DiskRoom(data),
@@ -127,19 +129,21 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
   }
 }
 
-/** Keeps in the store which schedules are paused, and the scheduled runs that have ended. */
+/**
+ * Keeps in the store which schedules are paused, and the scheduled runs that have ended. The schedules of a preview count as
+ * paused.
+ */
 export function storedSchedules(
-  store: () => Pick<Store, 'pausedSchedules' | 'addScheduledRun'> | null,
+  store: () => Pick<Store, 'previewOf' | 'pausedSchedules' | 'addScheduledRun'> | null,
   log: Pick<Log, 'error'>,
 ): ScheduleRecords {
   return {
     isPaused(tool, type) {
       try {
-        return (
-          store()
-            ?.pausedSchedules(tool as ToolName)
-            .includes(type) === true
-        );
+        const open = store();
+        if (open === null) return false;
+        const name = tool as ToolName;
+        return open.previewOf(name) !== null || open.pausedSchedules(name).includes(type);
       } catch (err) {
         // A paused schedule must not run, and one run less does less harm.
         log.error({ err, tool, type }, 'cannot read whether a schedule is paused: it counts as paused now');

@@ -6,8 +6,10 @@ import { asTyped, typedAt } from './cli/commands/help.ts';
 import { SetAside } from './core/disk/set-aside.ts';
 import type { ToolName } from './core/names.ts';
 import { type Addresses, hostPort, ServerAddresses, sshCommand } from './core/network/addresses.ts';
+import { PREVIEW_BRANCHES, previewBranch, previewRefusal, previewTool } from './core/preview-names.ts';
 import { DeploymentLine } from './deploy/line/deployment-line.ts';
 import { frozenWords } from './deploy/line/line-refusals.ts';
+import { ToolPreviews } from './deploy/previews.ts';
 import { repairRepository } from './deploy/reconciliation/repair-repository.ts';
 import { resumeTool } from './deploy/reconciliation/resume-tool.ts';
 import { upToDate, whatIsLive } from './deploy/release/live-release.ts';
@@ -20,6 +22,7 @@ import { openState, type ServerState, type StateOptions, socketPathOf } from './
 import { defaultDataFolder } from './settings/account.ts';
 import { hostKeyFingerprint } from './ssh/protocol/host-keys.ts';
 import { BackupClock } from './store/backups/backups.ts';
+import { removeToolFolders } from './tool-folders.ts';
 
 export interface ServerOptions extends StateOptions {
   /** The Kubernetes pod that the server runs in. Null, the default, if it runs in none. */
@@ -43,8 +46,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { data } = config;
   const addresses = new ServerAddresses();
   const state = await openState(options, addresses);
-  const { line, packServices } = openLine(options, state, addresses);
-  const doors = makeDoors(options, state, { line, packServices, addresses });
+  const { line, previews, packServices } = openLine(options, state, addresses);
+  const doors = makeDoors(options, state, { line, previews, packServices, addresses });
 
   const { context, backEnds, directory, store, hostKeys } = state;
   const { runtime } = backEnds;
@@ -61,7 +64,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const listening = await doors.listen();
   addresses.set(config, listening);
   const first = await state.makeFirst();
-  for (const { name } of store.tools()) void resumeTool(context, name, resuming.signal);
+  const ending = new Set(store.previews().flatMap(({ name, isEnding }) => (isEnding ? [name] : [])));
+  for (const { name } of store.tools())
+    if (!ending.has(name)) void resumeTool(context, name, resuming.signal);
+  previews.start();
   resumeBuilds();
 
   tellTrust(tell, backEnds);
@@ -88,7 +94,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     close: async () => {
       doors.health.close();
       resuming.abort();
-      await Promise.all([line.close(), runtime.endOneOffs(), doors.close()]);
+      await Promise.all([previews[Symbol.asyncDispose](), line.close(), runtime.endOneOffs(), doors.close()]);
       await doors.socket.close();
       await runtime.close();
       await directory.close();
@@ -98,7 +104,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-/** Opens the queue of deployments, and the git services whose pushes enter this queue. */
+/** Opens the queue of deployments, the previews, and the git services whose pushes enter this queue. */
 function openLine({ config, log }: ServerOptions, state: ServerState, addresses: Addresses) {
   const { context, directory, tokens, logs, audit, room, cleanUp } = state;
   const { store, repositories, runtime } = context;
@@ -112,18 +118,32 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
       authorizeAgain(directory, tokens, { principal, tool, signal, action }),
     typed: (hint, principal) => asTyped(hint, commands, typedAt(principal, addresses)),
     afterEach: (deployment) =>
-      applyRetention(
-        {
-          ...context,
-          logs,
-          keepArtifacts: config.keep_artifacts,
-          cleanUp,
-          whileIdle: (tool, work) => packServices.whileIdle(tool, work),
-          forgetParked: (tool, id, withCommit) => packServices.forgetParked(tool, id, withCommit),
-        },
-        deployment,
+      previews.afterDeployment(deployment, () =>
+        applyRetention(
+          {
+            ...context,
+            logs,
+            keepArtifacts: store.previewOf(deployment.tool) === null ? config.keep_artifacts : 1,
+            cleanUp,
+            whileIdle: (tool, work) => packServices.whileIdle(tool, work),
+            forgetParked: (tool, id, withCommit) => packServices.forgetParked(tool, id, withCommit),
+          },
+          deployment,
+        ),
       ),
   });
+  const previews = new ToolPreviews({
+    ...context,
+    line,
+    cleanUp,
+    limit: config.previews,
+    days: config.preview_days,
+    memory: Math.min(config.preview_memory, config.run_memory),
+    isTool: async (name) => (await directory.findTool(name, AbortSignal.timeout(DIRECTORY_MS))) !== null,
+    removeFolders: (tool) => removeToolFolders(config.data, tool),
+  });
+  const isPreview = ({ branchRef }: { readonly branchRef: string }) =>
+    branchRef.startsWith(PREVIEW_BRANCHES) && branchRef !== `refs/heads/${config.deploy_branch}`;
   const packServices = new GitPackServices({
     repositories,
     hooksFolder: resolve(import.meta.dirname, '../hooks'),
@@ -134,9 +154,19 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     room,
     repair: (tool) => repairRepository(context, tool, new SetAside(config.data)),
     mergePacks: (tool) => cleanUp.unlessHeld(() => mergePacks(repositories, tool)),
+    previewRefusal: (tool, name) => {
+      if (config.runtime === 'kubernetes')
+        return `a server that runs tools in a cluster has no previews yet; push to a tool of its own, and promote it`;
+      return config.previews === 0 ? 'this server has no previews (previews)' : previewRefusal(tool, name);
+    },
+    endPreview: async ({ tool, branchRef, principal }) => {
+      const preview = previewTool(tool, branchRef.slice(PREVIEW_BRANCHES.length));
+      const assertMay = () => authorizeAgain(directory, tokens, { principal, tool });
+      await previews.endPushed(preview, principal.uid, assertMay);
+    },
     submit: async (push) => {
       await authorizeAgain(directory, tokens, push);
-      return await line.submit(push);
+      return await (isPreview(push) ? previews : line).submit(push);
     },
     tryOut: async (push, { progress, signal }, seen) => {
       await authorizeAgain(directory, tokens, push);
@@ -145,6 +175,9 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
     frozen: (tool) => {
+      const whole = store.previewOf(tool);
+      if (whole !== null)
+        return `${tool} is a preview of ${whole}; push to the repository of ${whole}: git push toolforge HEAD:${previewBranch(tool).replace('refs/heads/', '')}`;
       const freeze = store.freezeOf(tool);
       return freeze === null ? null : frozenWords(tool, freeze);
     },
@@ -152,13 +185,17 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
       redeploy: upToDate(context, tool, config.deploy_branch, (command) =>
         sshCommand(addresses, uid, `${command} ${tool}`),
       ),
-      follow: (id) => sshCommand(addresses, uid, `logs ${tool} -f --build ${id}`),
+      follow: (id) =>
+        sshCommand(addresses, uid, `logs ${store.deployment(id)?.tool ?? tool} -f --build ${id}`),
     }),
     audit,
     log,
   });
-  return { line, packServices };
+  return { line, previews, packServices };
 }
+
+/** How long the user directory may take to say whether a preview would have the name of a tool. */
+const DIRECTORY_MS = 10_000;
 
 /** Says if tools are not isolated, and why. */
 function tellTrust(tell: ServerOptions['tell'], { whyTrusted, isolation }: BackEnds): void {

@@ -15,7 +15,7 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * @param isFresh - True: the cache is never used, so that an old answer does not let anybody in either.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
- * that the credential does not open. `TOKEN_SCOPE` if the deploy token does not allow the action. `TOOL_DISABLED` if
+ * that the credential does not open. The rights to a preview are those to its tool. `TOKEN_SCOPE` if the deploy token does not allow the action. `TOOL_DISABLED` if
  * the tool is disabled and the action is not `read`. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives
  * no answer.
  */
@@ -28,8 +28,9 @@ export async function authorize(
   isFresh = false,
 ): Promise<DirectoryTool> {
   // This refusal comes before the directory is asked, so it does not reveal whether the other tool exists.
-  if (principal.onlyTool !== null && principal.onlyTool !== tool)
-    throw opensAnother(principal, principal.onlyTool);
+  const { onlyTool } = principal;
+  if (onlyTool !== null && onlyTool !== tool && !tool.endsWith(`--${onlyTool}`))
+    throw opensAnother(principal, onlyTool);
   const wish = { principal, tool, action };
   const by = principal.uid;
   const decision = decide(await directory.findTool(tool, signal, { isFresh, by }), wish);
@@ -56,8 +57,12 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
 
 /** The tool if the wish is granted, otherwise the reason for the refusal. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
+  const { onlyTool } = principal;
+  // A credential of a tool also opens the previews of the tool.
+  const whole = found?.previewOf ?? tool;
+  if (onlyTool !== null && onlyTool !== tool && onlyTool !== whole) return opensAnother(principal, onlyTool);
   // The principal is the tool's own account, such as `tools.hello`. No person can have that user name.
-  const isItself = principal.onlyTool === tool && principal.uid === toolLogin(tool);
+  const isItself = onlyTool === whole && principal.uid === toolLogin(whole);
   const isMaintainer =
     found !== null && (principal.isOperator || isItself || found.maintainers.has(principal.uid));
   if (!isMaintainer) {

@@ -19,6 +19,8 @@ export interface DirectoryTool {
   /** User names of all maintainers. */
   readonly maintainers: ReadonlySet<string>;
   readonly isDisabled: boolean;
+  /** The tool that this tool is a preview of. Absent if it is no preview. */
+  readonly previewOf?: ToolName;
 }
 
 export interface FindOptions {

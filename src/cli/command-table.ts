@@ -10,6 +10,7 @@ import { helpCommand } from './commands/help.ts';
 import { freezeCommands } from './commands/operator/freeze.ts';
 import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
 import { limitCommand, quotaCommand } from './commands/operator/limit.ts';
+import { previewCommands } from './commands/previews-command.ts';
 import { logsCommand } from './commands/processes/logs.ts';
 import { maintenanceCommands } from './commands/processes/maintenance.ts';
 import { psCommand } from './commands/processes/ps.ts';
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   releasesCommand,
   rollbackCommand,
   promoteCommand,
+  ...previewCommands,
   redeployCommand,
   restartCommand,
   scaleCommand,

@@ -8,7 +8,7 @@ import type { Audit } from '../core/log/audit.ts';
 import type { ToolName } from '../core/names.ts';
 import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Action, Principal } from '../core/types.ts';
-import type { Deployments } from '../deploy/deployments.ts';
+import type { Deployments, Previews } from '../deploy/deployments.ts';
 import type { SourceArchives } from '../git/archive/source-archives.ts';
 import type { Runtime, Terminal } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
@@ -18,6 +18,7 @@ export interface Services {
   readonly directory: Directory;
   readonly deployments: Deployments;
   readonly archives: Pick<SourceArchives, 'deploy' | 'download'>;
+  readonly previews: Previews;
   readonly runtime: Runtime;
   readonly store: Store;
   readonly tokens: DeployTokens;

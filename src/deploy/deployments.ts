@@ -32,6 +32,10 @@ export interface ParkedPush {
   readonly branchRef: string;
   /** True if a person has sent files, of which the server has made the commit. Only messages depend on it. */
   readonly isArchive?: boolean;
+  /** A line for the log of the deployment. Absent if there is nothing to say. */
+  readonly note?: string;
+  /** For a push to a preview: the branch as the client names it, such as `preview/fix`. */
+  readonly previewBranch?: string;
 }
 
 /** A place in the queue of deployments. */
@@ -43,6 +47,18 @@ export interface Ticket {
   readonly isJoined: boolean;
   /** Resolves with the result of the deployment. Never rejects. */
   readonly verdict: Promise<Verdict>;
+}
+
+/** Previews: tools of their own that pushes to `preview/NAME` make. */
+export interface Previews {
+  /** A preview ends so many days after its newest deployment. */
+  readonly days: number;
+  /**
+   * Ends a preview: cancels its deployments, ends its processes, and deletes everything that the server has of it.
+   *
+   * @throws DeployError `NO_PREVIEW`; `BACKUP_RUNNING` while nothing may be deleted.
+   */
+  end(preview: ToolName, by: string): Promise<void>;
 }
 
 /**

@@ -241,11 +241,14 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
       `To deploy ${name} anyway, first overwrite ${liveName}, then push ${name}: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
     );
   }
+  const { previewBranch } = push;
+  const [fetched, pushed] =
+    previewBranch === undefined ? [name, name] : [previewBranch, `HEAD:${previewBranch}`];
   throw new DeployError(
     'MOVED_ON',
     `${versionAndCommit} went live while you waited`,
     push.isArchive === true
       ? `Get the files that are live now, make your change there, and deploy again: \`download ${tool}\``
-      : `Fetch this release and push again: git fetch toolforge && git rebase toolforge/${name} && git push toolforge ${name}`,
+      : `Fetch this release and push again: git fetch toolforge && git rebase toolforge/${fetched} && git push toolforge ${pushed}`,
   );
 }

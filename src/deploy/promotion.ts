@@ -53,9 +53,15 @@ export async function takePromoted(
   );
 }
 
-async function copyCommit(
+/**
+ * Copies a commit and its history into the repository of another tool, where the temporary ref of the deployment `id` holds
+ * it.
+ *
+ * @throws DeployError `COPY_TIME` if the copy takes too long; the signal's reason.
+ */
+export async function copyCommit(
   repositories: Repositories,
-  { tool: source, commit }: Release,
+  { tool: source, commit }: Pick<Release, 'tool' | 'commit'>,
   { tool, id, signal }: { readonly tool: ToolName; readonly id: string; readonly signal: AbortSignal },
 ): Promise<void> {
   await repositories.ensure(tool);

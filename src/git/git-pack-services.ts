@@ -62,6 +62,14 @@ export interface GitPackServicesOptions {
   readonly repair: (tool: ToolName) => Promise<void>;
   /** Lets git merge the packs of a repository. Called while no push is using it. */
   readonly mergePacks: (tool: ToolName) => Promise<void>;
+  /** Why a push to `preview/NAME` of the tool makes no preview, in one line. Null if it may. */
+  readonly previewRefusal: (tool: ToolName, name: string) => string | null;
+  /** Ends the preview whose branch `branchRef` in the repository of `tool` has just been deleted. @throws DeployError */
+  readonly endPreview: (preview: {
+    readonly tool: ToolName;
+    readonly branchRef: string;
+    readonly principal: Principal;
+  }) => Promise<void>;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   /**
    * Tells `trial.progress` what the push would do. `repositories` has the objects of the push.
@@ -161,6 +169,8 @@ export class GitPackServices implements PackServices {
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
       fullness: this.#options.frozen(tool) ?? this.#fullness(tool, size, fullDisk),
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
+      previewRefusal: (name) => this.#options.previewRefusal(tool, name),
+      endPreview: (branchRef) => this.#options.endPreview({ tool, branchRef, principal }),
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
       tryOut: (parked, trial) => this.#tryOut(parked, trial),
       follow,

@@ -8,6 +8,7 @@ import { mayHave } from '../git/hollow-repository.ts';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import { Backups } from '../store/backups/backups.ts';
 import { storeNewer } from '../store/migrate.ts';
+import type { StoredTool } from '../store/store-facts.ts';
 import { artifactFolder, type DataFacts, type RepositoryFacts } from './data-facts.ts';
 import { behind, expectedLive, storedTools, toolsIn } from './expected-live.ts';
 
@@ -152,7 +153,8 @@ function directoryFindings(facts: DataFacts): Finding[] {
   if (directory.state === 'elsewhere') return [];
   if (tools.length === 0 && repositories.length === 0 && directoryBackup === null) return [];
   if (directory.state === 'whole') {
-    const orphans = tools.filter(({ name, live }) => live !== null && !directory.tools.has(name));
+    const isKnown = ({ name, previewOf }: StoredTool) => directory.tools.has(previewOf ?? name);
+    const orphans = tools.filter((tool) => tool.live !== null && !isKnown(tool));
     return orphans.map(({ name }) => ({
       kind: 'act',
       what: `the tool ${name} is live, but the user directory, directory.yaml, does not contain it: nobody can push to ${name}`,

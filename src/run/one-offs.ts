@@ -26,6 +26,8 @@ interface Entry {
   readonly number: number;
   readonly startedAt: number;
   readonly gone: Promise<unknown>;
+  /** Ends this command. */
+  readonly ending: AbortController;
   isEnding: boolean;
 }
 
@@ -52,10 +54,11 @@ export class OneOffs {
     const number = this.#takeNumber(oneOff.release.tool);
     assertArtifactUsable(oneOff.release, whyUnusable(oneOff.release.artifact, this.#mode));
     const { promise: gone, resolve } = Promise.withResolvers<void>();
-    const entry: Entry = { oneOff, number, startedAt: Date.now(), gone, isEnding: false };
+    const ending = new AbortController();
+    const entry: Entry = { oneOff, number, startedAt: Date.now(), gone, ending, isEnding: false };
     this.#entries.add(entry);
     const limit = AbortSignal.timeout(one_off_time);
-    const signal = AbortSignal.any([oneOff.signal, this.#closing.signal, limit]);
+    const signal = AbortSignal.any([oneOff.signal, this.#closing.signal, ending.signal, limit]);
     signal.addEventListener('abort', () => {
       entry.isEnding = true;
     });
@@ -70,6 +73,8 @@ export class OneOffs {
       // If the error is the reason of `signal`, the command was ended before it ran, so it has no exit status. If the caller
       // ended it, the caller gets its own reason. Otherwise the server stops, or one_off_time is over.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
+      if (ending.signal.aborted)
+        throw new DeployError('ONE_OFF_FAILED', 'the preview has ended', 'Push the preview again.');
       throw this.#closing.signal.aborted
         ? shuttingDown()
         : new DeployError(
@@ -103,6 +108,13 @@ export class OneOffs {
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all([...this.#entries].map(({ gone }) => gone));
+  }
+
+  /** Ends the one-off commands of a tool. Resolves when they have ended. */
+  async endAll(tool: ToolName): Promise<void> {
+    const entries = this.#of(tool);
+    for (const { ending } of entries) ending.abort();
+    await Promise.all(entries.map(({ gone }) => gone));
   }
 
   #of(tool: string): Entry[] {

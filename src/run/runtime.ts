@@ -217,6 +217,11 @@ export interface Runtime {
    * grace time is on a lost node, and is waited for no longer.
    */
   stop(tool: ToolName): Promise<void>;
+  /**
+   * Ends everything of a tool that the server is deleting, also its one-off commands and its maintenance mode, and deletes
+   * the output of its processes. Resolves when all of this has ended.
+   */
+  remove(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /**
    * Begins or ends the maintenance mode of a tool. In this mode, visitors get status 503 and a page: the file

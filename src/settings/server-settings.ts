@@ -188,6 +188,21 @@ export const serverSettings = {
     '4',
     'The maximum number of processes of one type of a tool, for `scale` and for `replicas` in service.template and toolforge.yaml.',
   ],
+  previews: [
+    wholeNumber(0, 1000),
+    '3',
+    'The maximum number of previews of one tool, if tools run on this machine. 0: no previews.',
+  ],
+  preview_days: [
+    wholeNumber(1, 3650),
+    '7',
+    'The number of days after its newest deployment until the server ends a preview.',
+  ],
+  preview_memory: [
+    mebibytes(16, 1_048_576),
+    '256',
+    'The maximum memory of one process of a preview, in MiB. It is never more than `run_memory`.',
+  ],
   concurrent_one_offs: [
     wholeNumber(1, 1000),
     '2',

@@ -12,6 +12,7 @@ import { schedules } from './migrations/0009-schedules.ts';
 import { promotions } from './migrations/0010-promotions.ts';
 import { toolLimits } from './migrations/0011-tool-limits.ts';
 import { sizes } from './migrations/0012-sizes.ts';
+import { previews } from './migrations/0013-previews.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -27,6 +28,7 @@ export const migrations: readonly string[] = [
   promotions,
   toolLimits,
   sizes,
+  previews,
 ];
 
 /** The error for a store that a later version of this server has used. */

@@ -21,7 +21,7 @@ import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
 import { migrate } from './migrate.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
-import type { Freeze, ListedRelease, ReleaseRecord, Store, ToolRecord } from './store.ts';
+import type { Freeze, ListedRelease, Preview, ReleaseRecord, Store, ToolRecord } from './store.ts';
 import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { BuildsTable } from './tables/builds-table.ts';
@@ -30,6 +30,7 @@ import { CrashesTable } from './tables/crashes-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
 import { FreezesTable } from './tables/freezes-table.ts';
 import { dropOldRows } from './tables/old-rows.ts';
+import { PreviewsTable } from './tables/previews-table.ts';
 import { ReleasesTable } from './tables/releases-table.ts';
 import { ScheduledRunsTable } from './tables/scheduled-runs-table.ts';
 import { TokensTable } from './tables/tokens-table.ts';
@@ -52,6 +53,7 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #configChanges: ConfigChangesTable;
   readonly #crashes: CrashesTable;
   readonly #scheduledRuns: ScheduledRunsTable;
+  readonly #previews: PreviewsTable;
   readonly #readBack: ReadBack;
 
   /**
@@ -78,6 +80,7 @@ export class SqliteStore implements Store, CheckedStore {
     this.#configChanges = new ConfigChangesTable(this.#database, key);
     this.#crashes = new CrashesTable(this.#database);
     this.#scheduledRuns = new ScheduledRunsTable(this.#database);
+    this.#previews = new PreviewsTable(this.#database);
     this.#readBack = new ReadBack({
       folder,
       key,
@@ -86,6 +89,7 @@ export class SqliteStore implements Store, CheckedStore {
       deployments: this.#deployments,
       builds: this.#builds,
       releases: this.#releases,
+      previews: this.#previews,
     });
   }
 
@@ -109,6 +113,49 @@ export class SqliteStore implements Store, CheckedStore {
     this.#tools.setStopped(tool, isStopped);
   }
 
+  previewOf(name: ToolName): ToolName | null {
+    return this.#previews.toolOf(name);
+  }
+
+  previews(): Preview[] {
+    return this.#previews.all();
+  }
+
+  addPreview(
+    name: ToolName,
+    tool: ToolName,
+    { limits, by, at }: { limits: Partial<ToolLimits>; by: string; at: number },
+  ): void {
+    const vars = this.#tools.configVars(tool);
+    const shared = this.#previews.shared(tool).filter((one) => Object.hasOwn(vars, one));
+    this.#database.transaction(() => {
+      this.#tools.tool(name);
+      this.#previews.mark(name, tool, limits, at);
+      const given = Object.fromEntries(shared.map((one) => [one, vars[one] ?? '']));
+      this.#configChanges.add(name, [{}, given], { version: null, by, at });
+      this.#tools.setConfigVars(name, given);
+    });
+  }
+
+  markEnding(preview: ToolName): void {
+    this.#previews.markEnding(preview);
+  }
+
+  removePreview(preview: ToolName, now: number): void {
+    const tool = this.#previews.toolOf(preview);
+    if (tool === null) throw new Error(`There is no preview ${preview}.`);
+    this.#database.transaction(() => this.#previews.remove(preview, tool, now));
+  }
+
+  sharedConfig(tool: ToolName): readonly string[] {
+    return this.#previews.shared(tool);
+  }
+
+  setSharedConfig(tool: ToolName, names: readonly string[]): void {
+    this.#tools.tool(tool);
+    this.#previews.setShared(tool, [...new Set(names)].sort());
+  }
+
   ownLimits(tool: ToolName): Partial<ToolLimits> {
     return this.#tools.ownLimits(tool);
   }
@@ -126,7 +173,9 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   freezeOf(tool: ToolName): Freeze | null {
-    return this.#freezes.of(tool);
+    const own = this.#freezes.of(tool);
+    const whole = this.#previews.toolOf(tool);
+    return whole === null || own?.isOfAll === false ? own : this.#freezes.of(whole);
   }
 
   setMaintenance(tool: ToolName, isInMaintenance: boolean): void {
@@ -175,7 +224,7 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   buildStarts(tool: ToolName, at: number): number[] {
-    return this.#builds.starts(tool, at);
+    return this.#previews.buildStarts(this.#previews.toolOf(tool) ?? tool, at);
   }
 
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null {

@@ -17,6 +17,8 @@ export interface StoredTool {
   /** The versions that are or were live. */
   readonly wereLive: ReadonlySet<number>;
   readonly tokens: number;
+  /** The tool that this tool is a preview of. Null if it is no preview. */
+  readonly previewOf: ToolName | null;
 }
 
 /** The name of a row in the table `facts`. The row exists if the operator chose to start over with an empty store. */
@@ -91,9 +93,19 @@ function factsIn(database: DatabaseSync): StoreFacts {
   );
   const ofTool = Map.groupBy(releases, ({ tool }) => tool);
   const tokens = countTokens(database);
-  const tools = rows<{ name: ToolName; lastVersion: number; liveVersion: number | null }>(
-    'SELECT name, last_version AS lastVersion, live_version AS liveVersion FROM tools ORDER BY name',
-  ).map(({ name, lastVersion, liveVersion }): StoredTool => {
+  // Earlier versions had no previews.
+  const hasPreviews = rows<{ name: string }>('PRAGMA table_info(tools)').some(
+    ({ name }) => name === 'preview_of',
+  );
+  const tools = rows<{
+    name: ToolName;
+    lastVersion: number;
+    liveVersion: number | null;
+    previewOf: ToolName | null;
+  }>(
+    `SELECT name, last_version AS lastVersion, live_version AS liveVersion, ${hasPreviews ? 'preview_of' : 'NULL'} AS previewOf
+      FROM tools ORDER BY name`,
+  ).map(({ name, lastVersion, liveVersion, previewOf }): StoredTool => {
     const own = ofTool.get(name) ?? [];
     const live = own.find(({ version }) => version === liveVersion);
     return {
@@ -103,6 +115,7 @@ function factsIn(database: DatabaseSync): StoreFacts {
       missingLive: live === undefined ? liveVersion : null,
       wereLive: new Set(own.map(({ version }) => version)),
       tokens: tokens.get(name) ?? 0,
+      previewOf,
     };
   });
   const facts = new Map(

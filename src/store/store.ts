@@ -27,6 +27,18 @@ export interface ToolRecord {
   readonly isInMaintenance: boolean;
 }
 
+/** A preview of a tool: a tool of its own that belongs to another, and that the server deletes when it ends. */
+export interface Preview {
+  readonly name: ToolName;
+  /** The tool that the preview belongs to. */
+  readonly tool: ToolName;
+  /** When the newest deployment of the preview was requested, in milliseconds since 1970. */
+  readonly usedAt: number;
+  readonly liveVersion: number | null;
+  /** True if `markEnding` was called. */
+  readonly isEnding: boolean;
+}
+
 /** An operator's decision that a tool, or all tools, accept no deployments that change what is live. */
 export interface Freeze {
   /** One line that pushers see. */
@@ -63,6 +75,24 @@ export interface Store {
   setStopped(tool: ToolName, isStopped: boolean): void;
   setMaintenance(tool: ToolName, isInMaintenance: boolean): void;
 
+  /** The tool that a preview belongs to. Null if there is no preview `name`. */
+  previewOf(name: ToolName): ToolName | null;
+  /** All previews, sorted by name, with those that are ending. */
+  previews(): Preview[];
+  /** Makes a preview of `tool`, with the values of the tool's shared config vars and with limits of its own. */
+  addPreview(
+    name: ToolName,
+    tool: ToolName,
+    made: { limits: Partial<ToolLimits>; by: string; at: number },
+  ): void;
+  /** Records that a preview is ending: nothing of it is live any more, and its config vars are deleted. */
+  markEnding(preview: ToolName): void;
+  /** Deletes everything that the store has about a preview. Its builds still count in `buildStarts` of its tool. */
+  removePreview(preview: ToolName, now: number): void;
+  /** The names of the config vars whose values new previews of the tool get, sorted. */
+  sharedConfig(tool: ToolName): readonly string[];
+  setSharedConfig(tool: ToolName, names: readonly string[]): void;
+
   /** The limits that an operator has set for this tool. Empty if the settings of the server apply. */
   ownLimits(tool: ToolName): Partial<ToolLimits>;
   /** Replaces the limits of the tool. The memory limit applies to processes that start later. */
@@ -72,7 +102,10 @@ export interface Store {
   freeze(tool: ToolName | null, reason: string, at: number): void;
   /** @param tool - Null ends the freeze of all tools; tools that are frozen by name stay so. @returns false if there was no such freeze. */
   unfreeze(tool: ToolName | null): boolean;
-  /** The freeze of the tool itself, or else the freeze of all tools. Null if there is neither. */
+  /**
+   * The freeze of the tool itself, for a preview else that of the tool that it belongs to, or else the freeze of all tools.
+   * Null if there is none.
+   */
   freezeOf(tool: ToolName): Freeze | null;
 
   /** @param request - Given if the deployment can be resumed after a restart. */
@@ -91,7 +124,7 @@ export interface Store {
   build(id: string): Build | null;
   /** The newest first. */
   builds(tool: ToolName, limit: number): Build[];
-  /** The start times of the tool's builds after `at`, the oldest first. */
+  /** The start times after `at` of all builds of a tool and of its previews, the oldest first. The same for each of them. */
   buildStarts(tool: ToolName, at: number): number[];
   /** The newest successful build of the commit that still has its artifact. Null if there is no such build. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;

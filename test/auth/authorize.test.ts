@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { authorize } from '../../src/auth/authorize.ts';
 import { FileDirectory } from '../../src/auth/file/file-directory.ts';
+import { PreviewDirectory } from '../../src/auth/preview-directory.ts';
 import { type ToolName, toolName } from '../../src/core/names.ts';
 import type { Action, Principal } from '../../src/core/types.ts';
 
@@ -143,4 +144,29 @@ test('threat 29: a deploy token gets the same refusal for another tool of its ma
       code: 'NO_ACCESS',
       message: 'the token ci (a1) is only for the tool hello',
     });
+});
+
+test('threat 99: the rights to a preview are those to its tool, and a credential of the tool opens only its own previews', async () => {
+  const previews = new Map([
+    ['fix--hello', tool('hello')],
+    ['fix--old', tool('old')],
+  ]);
+  const withPreviews = new PreviewDirectory(directory, (name) => previews.get(name) ?? null);
+  const codeFor = async (who: Partial<Principal>, name: string) =>
+    await authorize(withPreviews, { ...alice, ...who }, tool(name), 'deploy', signal).then(
+      ({ name: found }) => found,
+      (error: { code: string }) => error.code,
+    );
+  assert.equal(await codeFor({}, 'fix--hello'), 'fix--hello');
+  assert.equal(await codeFor({}, 'hello'), 'hello');
+  assert.equal(await codeFor({ uid: 'bob' }, 'fix--hello'), 'NO_ACCESS');
+  assert.equal(await codeFor({}, 'none--hello'), 'NO_ACCESS');
+  assert.equal(await codeFor({}, 'fix--old'), 'TOOL_DISABLED');
+  const own = { uid: 'tools.hello', onlyTool: tool('hello') };
+  assert.equal(await codeFor(own, 'fix--hello'), 'fix--hello');
+  assert.equal(await codeFor(own, 'none--hello'), 'NO_ACCESS');
+  assert.equal(await codeFor(own, 'fix--old'), 'NO_ACCESS');
+  const token = { onlyTool: tool('fix--hello') };
+  assert.equal(await codeFor(token, 'fix--hello'), 'fix--hello');
+  assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });

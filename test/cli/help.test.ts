@@ -31,6 +31,8 @@ test('over SSH, help lists every command as an ssh command', async () => {
   releases TOOL                               list the releases of a tool, the newest first
   rollback TOOL [vN]                          deploy an old release again, with its config vars
   promote SOURCE TARGET                       release what is live on one tool as a release of another tool
+  previews TOOL                               list the previews of a tool, with their addresses
+  previews end TOOL NAME                      end a preview: delete its processes, releases, config vars and data
   redeploy TOOL                               build the live commit again and roll it out
   restart TOOL [TYPE]                         replace the processes of a tool by new ones, without an interruption
   scale TOOL [TYPE=COUNT[:SIZE] …]            show or change how many processes of each type run, and their size
@@ -54,6 +56,8 @@ test('over SSH, help lists every command as an ssh command', async () => {
   config import TOOL FILE|-                   set the config vars of a .env file, in a new release
   config export TOOL                          print all config vars with their values as a .env file
   config history TOOL                         list who changed which config vars, the newest first
+  config share TOOL [NAME …]                  let new previews of a tool begin with the values of these config vars
+  config unshare TOOL NAME …                  give new previews of a tool no values of these config vars any more
   token list TOOL                             list the deploy tokens of a tool, the newest first
   token create TOOL NAME                      make a deploy token: a password for machines, valid for one tool
   token revoke TOOL [NAME|ID]                 end a deploy token at once
@@ -108,7 +112,7 @@ test('help on a family of commands, such as config, describes each command of th
   const usages = out.match(/(?<=^Usage: .*)alice@127\.0\.0\.1 config \w+/gm);
   assert.deepEqual(
     usages?.map((usage) => usage.split(' ').at(-1)),
-    ['list', 'get', 'set', 'unset', 'import', 'export', 'history'],
+    ['list', 'get', 'set', 'unset', 'import', 'export', 'history', 'share', 'unshare'],
   );
   assert.equal((await desk.type(['help', 'config', 'set'])).out.match(/Usage/g)?.length, 1);
   assert.equal((await desk.type(['help', 'nothing'])).status, 2);

@@ -165,6 +165,8 @@ const wordsFor: Record<string, string[]> = {
   'config import': ['-'],
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
+  'config unshare': ['NAME'],
+  'previews end': ['NAME'],
   promote: ['hello'],
   run: ['true'],
   'schedule output': ['NAME'],

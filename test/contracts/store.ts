@@ -70,6 +70,74 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.freezeOf(wikibot)?.reason, 'the database moves');
     });
 
+    test('a preview belongs to its tool, and gets only the values of shared config vars', () => {
+      const preview = nameOf('fix--wikibot');
+      goLive('d1', { API_KEY: 'secret', LOCALE: 'de' });
+      store.setSharedConfig(wikibot, ['LOCALE', 'GONE', 'LOCALE']);
+      store.addPreview(preview, wikibot, { limits: { memory: 100, replicas: 1 }, by: 'alice', at: 7 });
+      reopen();
+      assert.deepEqual(store.sharedConfig(wikibot), ['GONE', 'LOCALE']);
+      assert.equal(store.previewOf(preview), wikibot);
+      assert.equal(store.previewOf(wikibot), null);
+      assert.equal(store.previewOf(nameOf('none--wikibot')), null);
+      assert.deepEqual(store.configVars(preview), { LOCALE: 'de' });
+      assert.deepEqual(store.ownLimits(preview), { memory: 100, replicas: 1 });
+      assert.deepEqual(store.previews(), [
+        { name: preview, tool: wikibot, usedAt: 7, liveVersion: null, isEnding: false },
+      ]);
+      store.freeze(wikibot, 'the database moves', 1);
+      assert.equal(store.freezeOf(preview)?.reason, 'the database moves');
+      store.unfreeze(wikibot);
+      store.freeze(null, 'the cluster moves', 1);
+      assert.equal(store.freezeOf(preview)?.reason, 'the cluster moves');
+    });
+
+    test('a preview that has been removed leaves nothing in the store, but its builds still count for its tool', () => {
+      const preview = nameOf('fix--wikibot');
+      const now = Date.now();
+      goLive('d1', { LOCALE: 'de' });
+      store.setSharedConfig(wikibot, ['LOCALE']);
+      store.addPreview(preview, wikibot, { limits: {}, by: 'alice', at: now });
+      store.addDeployment({ ...deploymentOf('d2'), tool: preview, createdAt: now + 5 });
+      store.addBuild({ ...buildOf('b2', 'd2'), tool: preview, deploymentId: 'd2', startedAt: now });
+      const { version } = store.addRelease({ ...releaseOf('d2'), tool: preview });
+      store.goLive(preview, version, 'd2', now);
+      const token: DeployToken = {
+        ...{ id: 'abcdefghij', tool: preview, name: 'ci', scope: 'deploy', by: 'alice' },
+        ...{ createdAt: 1, expiresAt: 2, lastUsedAt: null },
+      };
+      store.addToken(token, Buffer.alloc(32));
+      store.addCrash(preview, version, { process: 'web.1', at: now, words: 'exited' });
+      store.addScheduledRun(preview, { type: 'a', startedAt: 1, endedAt: 2, exitCode: 0, detail: null });
+      store.freeze(preview, 'for a while', 1);
+      assert.deepEqual(store.previews(), [
+        { name: preview, tool: wikibot, usedAt: now + 5, liveVersion: version, isEnding: false },
+      ]);
+      assert.deepEqual(store.buildStarts(wikibot, now - 1), [now]);
+      assert.deepEqual(store.buildStarts(preview, now - 1), [now]);
+      store.markEnding(preview);
+      store.markEnding(wikibot);
+      reopen();
+      assert.equal(store.previews()[0]?.isEnding, true);
+      assert.equal(store.tool(preview).liveVersion, null);
+      assert.deepEqual(store.configVars(preview), {});
+      assert.equal(store.tool(wikibot).liveVersion, 1);
+      store.removePreview(preview, now);
+      assert.throws(() => store.removePreview(wikibot, now));
+      assert.deepEqual(store.previews(), []);
+      assert.deepEqual(
+        store.tools().map(({ name }) => name),
+        [wikibot],
+      );
+      assert.equal(store.deployment('d2'), null);
+      assert.equal(store.build('b2'), null);
+      assert.equal(store.freezeOf(preview), null);
+      assert.deepEqual(store.tokens(preview), []);
+      assert.deepEqual(store.releases(preview, 10), []);
+      assert.deepEqual(store.buildStarts(wikibot, now - 1), [now]);
+      assert.deepEqual(store.buildStarts(wikibot, now), []);
+    });
+
     test('limits of a tool outlive a restart, and its releases have its memory limit of now', () => {
       goLive('d1');
       assert.equal('mostMemoryBytes' in (store.release(wikibot, 1) ?? {}), false);

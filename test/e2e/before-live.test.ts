@@ -1,16 +1,27 @@
 import assert from 'node:assert/strict';
-import { readdir, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { TestServer, until } from '../support/server.ts';
-import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
+import { run, TestServer, until } from '../support/server.ts';
+import { type Files, liveTool, WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
+let replicaFolder: string;
 before(async () => {
-  server = await TestServer.start({ TOOLFORGE_PUSH_HEALTH_TIME: '20' });
+  replicaFolder = await mkdtemp(join(tmpdir(), 'replica-'));
+  server = await TestServer.start({
+    TOOLFORGE_PUSH_HEALTH_TIME: '20',
+    TOOLFORGE_PUSH_PREVIEWS: '2',
+    TOOLFORGE_PUSH_REPLICA_FOLDER: replicaFolder,
+  });
 });
-after(async () => server[Symbol.asyncDispose]());
+after(async () => {
+  await server[Symbol.asyncDispose]();
+  await rm(replicaFolder, { recursive: true });
+});
 
 /** Everything of a tool that a push could change: files with their sizes, refs, and the lists of its commands. */
 async function stateOf(name: string): Promise<object> {
@@ -281,4 +292,159 @@ test('promote is refused if its commit does not contain what is live, unless it 
   const foreign = await server.command('promote', source, 'somebody-elses');
   assert.equal(foreign.exitCode, 1);
   assert.match(foreign.stderr, /there is no tool somebody-elses/i);
+});
+
+/** A web tool that answers with the values of SECRET, LOCALE and the password of its database. */
+function tellingTool(word: string): Files {
+  const files = webTool(word);
+  const body = `' '.join(['${word}'] + [os.environ.get(name, '-') for name in ('SECRET', 'LOCALE', 'TOOL_REPLICA_PASSWORD')])`;
+  return { ...files, 'server.py': (files['server.py'] ?? '').replace(JSON.stringify(word), body) };
+}
+
+const bodyOf = async (tool: string) => (await server.get(tool)).body;
+
+/** The names in the data folder that belong to a tool. */
+async function foldersOf(tool: string): Promise<string[]> {
+  const data = join(server.folder, 'data');
+  const folders = ['artifacts', 'cache', 'deployments', 'logs', 'releases', 'repositories'];
+  const names = await Promise.all(folders.map((folder) => readdir(join(data, folder)).catch(() => [])));
+  return names.flat().filter((name) => name === tool || name === `${tool}.git`);
+}
+
+test('threat 99: a preview has releases, config vars and an address of its own, gets no secret of its tool, and leaves nothing behind', async () => {
+  const name = 'shop';
+  await mkdir(join(replicaFolder, name));
+  await writeFile(join(replicaFolder, name, 'replica.my.cnf'), '[client]\nuser=u\npassword=pw\n');
+  const { tree, first } = await liveTool(server, name, tellingTool('one'));
+  await server.command('config', 'set', name, 'SECRET=top', 'LOCALE=de');
+  const shared = await server.command('config', 'share', name, 'LOCALE');
+  assert.match(shared.stdout, /New previews of shop get the values of: LOCALE/);
+  assert.match((await server.command('config', 'share', name, 'NONE')).stderr, /no config var NONE/);
+  const releases = (await server.command('releases', name, '--json')).stdout;
+  const second = await tree.commit('two', tellingTool('two'));
+  const made = await tree.push('toolforge', 'HEAD:preview/fix');
+  assert.equal(made.exitCode, 0, made.stderr);
+  assert.match(made.stderr, /a preview of shop, with its own config vars \(fix--shop\)/);
+  assert.match(made.stderr, /v1 is live at http:\/\/fix--shop\.localhost:\d+\//);
+  assert.match(made.stderr, /\[new branch\] +HEAD -> preview\/fix/);
+  assert.equal(await bodyOf('fix--shop'), 'two - de -');
+  assert.equal(await bodyOf(name), 'one top de pw');
+  assert.match((await server.command('previews', name)).stdout, /^fix +v1 +\S.* http:\/\/fix--shop\./m);
+
+  await tree.commit('three', { ...tellingTool('three'), 'build.sh': 'exit 3\n' });
+  const failed = await tree.push('toolforge', 'HEAD:preview/fix');
+  assert.notEqual(failed.exitCode, 0);
+  assert.match(
+    failed.stderr,
+    /remote rejected.*\(build failed: .*v1 of the preview fix--shop is still live\)/,
+  );
+  assert.equal(await bodyOf('fix--shop'), 'two - de -');
+  await tree.commit('three', { ...tellingTool('three'), Procfile: 'web: exit 7\n' });
+  const crashed = await tree.push('toolforge', 'HEAD:preview/fix');
+  assert.match(
+    crashed.stderr,
+    /remote rejected.*\(rollout failed: .*v1 of the preview fix--shop is still live\)/,
+  );
+  assert.equal(await server.inRepository(name, 'rev-parse', 'preview/fix'), second);
+
+  const set = await server.command('config', 'set', 'fix--shop', 'SECRET=own');
+  assert.equal(set.exitCode, 0, set.stderr);
+  assert.equal(await bodyOf('fix--shop'), 'two own de -');
+  assert.equal(await bodyOf(name), 'one top de pw');
+  assert.equal((await server.command('releases', name, '--json')).stdout, releases);
+  assert.equal(await server.inRepository(name, 'rev-parse', 'main'), first);
+
+  const direct = await tree.push(server.remote('ssh', 'fix--shop'), 'HEAD:main');
+  assert.match(direct.stderr, /fix--shop is a preview of shop; push to the repository of shop/);
+  assert.match((await tree.push('-o', 'dry-run', 'toolforge', 'HEAD:preview/x')).stderr, /no dry run/);
+  const detached = await server.command('run', '--detach', 'fix--shop', 'sleep', '98761');
+  assert.equal(detached.exitCode, 0, detached.stderr);
+
+  const ended = await tree.push('toolforge', ':preview/fix');
+  assert.equal(ended.exitCode, 0, ended.stderr);
+  assert.match(ended.stderr, /The preview has ended/);
+  assert.match(ended.stderr, /\[deleted\] +preview\/fix/);
+  assert.deepEqual(await foldersOf('fix--shop'), []);
+  assert.equal((await run('pgrep', ['-f', 'sleep 98761'])).stdout, '');
+  assert.equal((await server.get('fix--shop')).status, 404);
+  assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/heads/preview'), '');
+  assert.match((await server.command('previews', name)).stdout, /shop has no previews/);
+  assert.match((await server.command('config', 'list', 'fix--shop')).stderr, /there is no tool fix--shop/i);
+  assert.equal(await bodyOf(name), 'one top de pw');
+  assert.equal((await server.command('releases', name, '--json')).stdout, releases);
+});
+
+test('a tool has at most so many previews as the setting says, and none with the name of another tool', async () => {
+  const { name, tree } = await liveTool(server, 'crowd');
+  await server.addTool('taken--crowd');
+  const taken = await tree.push('toolforge', 'HEAD:preview/taken');
+  assert.match(taken.stderr, /there is a tool with the name taken--crowd/);
+  const pushes = await Promise.all(
+    ['a', 'b', 'c'].map((one) => tree.push('toolforge', `HEAD:preview/${one}`)),
+  );
+  const refused = pushes.filter(({ exitCode }) => exitCode !== 0);
+  assert.equal(refused.length, 1, pushes.map(({ stderr }) => stderr).join('\n'));
+  assert.match(refused[0]?.stderr ?? '', /the tool crowd has 2 previews, and a tool can have 2 \(previews\)/);
+  const [preview] = JSON.parse((await server.command('previews', name, '--json')).stdout);
+  const ended = await server.command('previews', 'end', name, preview.name);
+  assert.match(ended.stdout, /has ended/);
+  assert.match((await server.command('previews', 'end', name, 'none')).stderr, /no preview “none”/);
+  await tree.commit('slow', { 'build.sh': 'sleep 98762\n' });
+  const pushing = tree.push('toolforge', 'HEAD:preview/slow');
+  const isBuilding = async () => (await run('pgrep', ['-f', 'sleep 98762'])).stdout !== '';
+  await until(isBuilding, 'the build runs');
+  assert.equal((await server.command('previews', 'end', name, 'slow')).exitCode, 0);
+  assert.match((await pushing).stderr, /remote rejected.*cancelled by/);
+  assert.equal(await isBuilding(), false);
+  assert.deepEqual(await foldersOf('slow--crowd'), []);
+});
+
+test('a preview can lack config vars until they are set, runs no schedules, and can be promoted to its tool', async () => {
+  const { name, tree } = await liveTool(server, 'timed');
+  await tree.commit('two', {
+    ...webTool('two'),
+    'app.json': JSON.stringify({ env: { API_KEY: { description: 'a key' } } }),
+    'jobs.yaml': '- name: nightly\n  command: "true"\n  schedule: "* * * * *"\n',
+  });
+  const lacking = await tree.push('toolforge', 'HEAD:preview/next');
+  assert.match(lacking.stderr, /config set next--timed API_KEY=…/);
+  assert.match(lacking.stderr, /remote rejected.*the preview next--timed is not live yet/);
+  assert.equal((await server.command('config', 'set', 'next--timed', 'API_KEY=x')).exitCode, 0);
+  const made = await tree.push('toolforge', 'HEAD:preview/next');
+  assert.equal(made.exitCode, 0, made.stderr);
+  assert.match((await server.command('schedule', 'list', 'next--timed')).stdout, /nightly .* paused/);
+  const resumed = await server.command('schedule', 'resume', 'next--timed', 'nightly');
+  assert.match(resumed.stderr, /schedules do not run in a preview/i);
+  assert.match((await server.command('promote', 'next--timed', name)).stderr, /API_KEY/);
+  await server.command('config', 'set', name, 'API_KEY=y');
+  const promoted = await server.command('promote', 'next--timed', name);
+  assert.equal(promoted.exitCode, 0, promoted.stderr);
+  assert.equal(await bodyOf(name), 'two');
+});
+
+test('after a restart of the server, previews are up again; an end that was interrupted goes on, and old previews end', async () => {
+  const { name, tree } = await liveTool(server, 'restarted', webTool('main'));
+  await tree.push('toolforge', 'HEAD:preview/kept', '-q');
+  const other = await liveTool(server, 'other', webTool('other'));
+  await other.tree.push('toolforge', 'HEAD:preview/cut');
+  await other.tree.push('toolforge', 'HEAD:preview/old');
+  assert.ok((await foldersOf('cut--other')).length > 3);
+  await server.kill();
+  const store = new DatabaseSync(join(server.folder, 'data/store.sqlite'));
+  store.exec(`UPDATE tools SET is_ending = 1, live_version = NULL WHERE name = 'cut--other'`);
+  store.exec(`UPDATE tools SET preview_at = 1 WHERE name = 'old--other'`);
+  store.exec(`UPDATE deployments SET created_at = 1 WHERE tool = 'old--other'`);
+  store.close();
+  await server.inRepository(name, 'update-ref', '-d', 'refs/heads/preview/kept');
+  await server.boot();
+  await until(async () => (await server.get('kept--restarted')).body === 'main', 'the preview is up');
+  const left = async () => [...(await foldersOf('cut--other')), ...(await foldersOf('old--other'))];
+  await until(async () => (await left()).length === 0, 'both end');
+  assert.match((await server.command('previews', 'other')).stdout, /other has no previews/);
+  assert.equal(await server.inRepository('other', 'for-each-ref', 'refs/heads/preview'), '');
+  await until(
+    async () => (await server.inRepository(name, 'rev-parse', 'preview/kept')) === (await tree.head()),
+    'the branch of the preview is back',
+  );
+  assert.ok(!server.lines.some((line) => /^(the user directory|the repositor)/.test(String(line['what']))));
 });

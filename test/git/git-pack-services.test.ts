@@ -40,6 +40,8 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     room: new DiskRoom(folder),
     repair: () => assert.fail('nothing is repaired here'),
     mergePacks: () => assert.fail('no packs are merged here'),
+    previewRefusal: () => null,
+    endPreview: () => assert.fail('no preview is ended here'),
     submit: () => assert.fail('nothing is submitted here'),
     tryOut: () => assert.fail('nothing is tried here'),
     follow: () => assert.fail('nothing is followed here'),

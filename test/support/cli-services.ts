@@ -152,6 +152,7 @@ class ListedRuntime implements Runtime {
   async resume(): Promise<void> {}
   async scale(): Promise<void> {}
   async stop(): Promise<void> {}
+  async remove(): Promise<void> {}
   async status(): Promise<ProcessStatus[]> {
     return this.statuses;
   }
@@ -218,6 +219,9 @@ export class Desk implements Disposable {
     this.followers = new Followers(stallMs);
   }
 
+  /** The previews that a command has ended. */
+  readonly ended: ToolName[] = [];
+
   /** The events for the audit log. */
   readonly events: AuditEvent[] = [];
 
@@ -229,6 +233,7 @@ export class Desk implements Disposable {
       directory,
       deployments,
       archives: this.archives,
+      previews: { days: 7, end: async (preview) => void this.ended.push(preview) },
       runtime,
       store,
       tokens: new DeployTokens(store),

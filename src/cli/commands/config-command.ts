@@ -1,14 +1,15 @@
 import { changedNames, changesInWords } from '../../core/config-changes.ts';
 import { DeployError } from '../../core/errors.ts';
-import { oneLine } from '../../core/progress.ts';
 import { type ConfigChange, MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import { assertMay } from '../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
+import { assertSet, namesOf } from '../command-line/config-names.ts';
 import { listCommand } from '../command-line/list-command.ts';
 import { ago, iso, json, quoted, warning } from '../command-line/printing.ts';
 import { readText } from '../command-line/read-text.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { configExport, configImport } from './config-file.ts';
+import { configSharing } from './config-share.ts';
 import { configure, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 const anyNumber = 1000;
@@ -56,7 +57,7 @@ const get: ToolCommand = {
   async run(context) {
     const name = context.args[0] ?? '';
     const vars = context.services.store.configVars(context.tool);
-    checkSet(context, vars, [name]);
+    assertSet(context.tool, vars, [name]);
     await context.out(`${vars[name]}\n`);
     return 0;
   },
@@ -98,7 +99,7 @@ const unset: ToolCommand = {
   words: { min: 1, max: anyNumber },
   async run(context) {
     const { services, tool, args } = context;
-    checkSet(context, services.store.configVars(tool), args);
+    assertSet(tool, services.store.configVars(tool), args);
     return await configure(context, Object.fromEntries(args.map((name) => [name, null])));
   },
 };
@@ -133,7 +134,13 @@ export const configCommands: readonly ToolCommand[] = [
   configImport,
   configExport,
   history,
-  { ...list, name: 'config', usage: '[list|get|set|unset|import|export|history] TOOL …', isAlias: true },
+  ...configSharing,
+  {
+    ...list,
+    name: 'config',
+    usage: '[list|get|set|unset|import|export|history|share|unshare] TOOL …',
+    isAlias: true,
+  },
 ];
 
 /** The warning about config vars that differ from those of the live release. Null if none do, or if nothing is live. */
@@ -154,11 +161,6 @@ function shown(value: string): string {
 /** The name in `NAME=value`, or null if the word has another form. */
 function nameIn(word: string): string | null {
   return /^([A-Za-z0-9_]+)=/.exec(word)?.[1] ?? null;
-}
-
-/** Hides values in the words for the audit log, because people also type `config unset TOOL NAME=value`. */
-function namesOf(args: readonly string[]): string[] {
-  return args.map((word) => word.replace(/=.*/s, '=…'));
 }
 
 /**
@@ -201,16 +203,5 @@ async function valueFrom(input: ToolContext['input']): Promise<string> {
     'BAD_CONFIG_VAR',
     `the value of the config var is longer than ${MAX_CONFIG_VAR_BYTES / 1024} KiB or is not UTF-8 text`,
     'Keep a long value in a file of the tool, and encode binary data as base64.',
-  );
-}
-
-/** @throws DeployError `NO_CONFIG_VAR` */
-function checkSet({ tool }: ToolContext, vars: Record<string, string>, names: readonly string[]): void {
-  const missing = names.filter((name) => !Object.hasOwn(vars, name));
-  if (missing.length === 0) return;
-  throw new DeployError(
-    'NO_CONFIG_VAR',
-    `the tool ${tool} has no config var ${oneLine(missing.join(', ')).slice(0, 200)}`,
-    `To list the config vars: \`config list ${tool}\``,
   );
 }

@@ -254,6 +254,18 @@ export class DeploymentLine implements Deployments {
     return resolve;
   }
 
+  /** Cancels all deployments of a tool that are not live yet. Resolves when all of them have ended. */
+  async cancelAll(tool: ToolName, by: string): Promise<void> {
+    const running = this.#turns.running(tool);
+    const all = [...this.#turns.waiting(tool), ...(running === null ? [] : [running])];
+    for (const entry of all) {
+      entry.cancelledBy = by;
+      entry.cancelling.abort();
+      if (this.#turns.leave(entry)) this.#outcomes.end(entry, 'cancelled', `cancelled by ${by}`);
+    }
+    await Promise.all(all.map(({ verdict }) => verdict));
+  }
+
   /**
    * Ends the queue when the server is being stopped. No deployment starts any more. The next server process resumes the
    * builds that can continue without this one. All other deployments that are not live yet end as interrupted.

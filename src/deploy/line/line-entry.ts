@@ -101,7 +101,7 @@ export class Entry {
  * has no licence file.
  */
 export function introducePush(
-  { principal, tool, commit }: ParkedPush,
+  { principal, tool, commit, note }: ParkedPush,
   { subject, hasLicence }: CommitFacts,
   warnsOfLicence: boolean,
   progress: Progress,
@@ -109,6 +109,7 @@ export function introducePush(
   progress.step(
     `Push from ${principal.uid} (${principal.credential}): ${short(commit)} "${subject}" → ${tool}`,
   );
+  if (note !== undefined) progress.line(note);
   if (!hasLicence && warnsOfLicence)
     progress.warn(
       'No licence file was found. Code hosted here is free software: add a file LICENSE with the text of a free licence (https://choosealicense.com).',

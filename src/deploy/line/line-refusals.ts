@@ -28,13 +28,32 @@ export function deploymentRunning(tool: ToolName): DeployError {
 /** The kinds of deployments that go on while a tool is frozen, because they keep the live release. */
 const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
 
-/** Refuses a deployment that could change what is live if an operator has frozen the tool. @throws DeployError `FROZEN` */
-export function assertNotFrozen(store: Pick<Store, 'freezeOf'>, tool: ToolName, kind: DeploymentKind): void {
+/**
+ * Refuses a deployment of a preview that is ending, and a deployment that could change what is live if an operator has
+ * frozen the tool.
+ *
+ * @throws DeployError `FROZEN`, `PREVIEW_ENDING`
+ */
+export function assertNotFrozen(
+  store: Pick<Store, 'freezeOf' | 'previewOf' | 'previews'>,
+  tool: ToolName,
+  kind: DeploymentKind,
+): void {
+  if (
+    store.previewOf(tool) !== null &&
+    store.previews().some(({ name, isEnding }) => name === tool && isEnding)
+  )
+    throw previewEnding();
   const freeze = GO_ON.has(kind) ? null : store.freezeOf(tool);
   if (freeze === null) return;
   const hint =
     'What is live keeps running. The operators of this server have to end the freeze. Then try again.';
   throw new DeployError('FROZEN', frozenWords(tool, freeze), hint);
+}
+
+/** Returns the refusal of a deployment of a preview that is being deleted. */
+export function previewEnding(): DeployError {
+  return new DeployError('PREVIEW_ENDING', 'this preview is ending', 'Push the preview again in a minute.');
 }
 
 /** Says that a tool is frozen, and why, for example `the tool hello is frozen: the cluster is being upgraded`. */

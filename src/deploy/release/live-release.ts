@@ -11,8 +11,8 @@ import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
 export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostNamespace'>, tool: ToolName): string {
   const record = recordOf(store, tool);
   if (record === null) return 'what was live is still live';
-  const { liveVersion, isStopped } = record;
-  if (liveVersion === null) return 'nothing is live yet';
+  const { liveVersion, isStopped, isPreview } = record;
+  if (liveVersion === null) return isPreview ? `the preview ${tool} is not live yet` : 'nothing is live yet';
   const lost = runtime.lostNamespace(tool);
   if (lost !== null)
     return lost.state === 'leaving'
@@ -20,12 +20,12 @@ export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostNamespace'>
       : `no process of ${tool} runs, although v${liveVersion} is its release: ${lostWords(lost)}`;
   return isStopped
     ? `v${liveVersion} stays the release of ${tool}, which is stopped`
-    : `v${liveVersion} is still live`;
+    : `v${liveVersion}${isPreview ? ` of the preview ${tool}` : ''} is still live`;
 }
 
-function recordOf(store: Store, tool: ToolName): ToolRecord | null {
+function recordOf(store: Store, tool: ToolName): (ToolRecord & { readonly isPreview: boolean }) | null {
   try {
-    return store.tool(tool);
+    return { ...store.tool(tool), isPreview: store.previewOf(tool) !== null };
   } catch {
     return null;
   }

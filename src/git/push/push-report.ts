@@ -1,7 +1,10 @@
 import type { Fate } from './ref-policy.ts';
 import type { RefStatus, Report } from './report-status.ts';
 
-/** The result of a push: the commit is live, the push was refused, or the client does not wait for the deployment. */
+/**
+ * The result of a push: the commit is live or the preview has ended, the push was refused, or the client does not wait for
+ * the deployment.
+ */
 export type PushOutcome =
   | { readonly kind: 'live' }
   | { readonly kind: 'detached'; readonly id: string }
@@ -50,8 +53,8 @@ function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
   const known = input.gitsReport.refs.find((status) => status.ref === (parked ?? ref));
   if (known === undefined) return { ref, reason: 'not stored', options: [] };
   if (input.isDryRun && known.reason === DECLINED) return outcomeStatus(fate, dryRunRef(ref), input);
-  if (known.reason !== null || parked === null) return { ...known, ref };
-  return outcomeStatus(fate, parked, input);
+  if (known.reason !== null || (parked === null && fate.kind !== 'end-preview')) return { ...known, ref };
+  return outcomeStatus(fate, parked ?? ref, input);
 }
 
 /**
@@ -70,7 +73,7 @@ function outcomeStatus(fate: Fate, other: string, { outcome, hasOptions }: Repor
     case 'live':
       return { ref, reason: null, options: [] };
     case 'refused':
-      return { ref, reason: fate.kind === 'deploy' ? outcome.reason : 'atomic push failure', options: [] };
+      return { ref, reason: fate.kind === 'store' ? 'atomic push failure' : outcome.reason, options: [] };
     case 'detached':
       // The deploy branch has not moved yet. So the report names the temporary ref, or refuses the ref if the client
       // reads no options.

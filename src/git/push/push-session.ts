@@ -53,6 +53,10 @@ export interface PushContext {
   readonly fullness: string | null;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
+  /** Why a push to `preview/NAME` makes no preview, in one line. Null if it may. */
+  readonly previewRefusal: (name: string) => string | null;
+  /** Ends the preview whose branch has just been deleted. @throws DeployError if it may not, or cannot, be ended now. */
+  readonly endPreview: (branchRef: string) => Promise<void>;
   /** Checks the pushed commit and queues its deployment. @throws DeployError if the commit may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   /**
@@ -208,6 +212,12 @@ export class TruthfulPush implements PushSession {
     // deploy nothing.
     // A dry run ends in hooks/pre-receive. If git lacks this hook, the dry run must still deploy nothing.
     if (this.#isAnswered || this.#options.isDryRun) return;
+    const ended = this.#fates.find((fate) => fate.kind === 'end-preview');
+    if (ended !== undefined && updated.has(ended.command.ref)) {
+      this.#outcome = this.#endPreview(ended.command.ref, say);
+      await this.#outcome;
+      return;
+    }
     const deploy = this.#fates.find((fate) => fate.kind === 'deploy');
     if (deploy === undefined || !updated.has(parkedRef(this.id))) {
       if (updated.size > 0) say.line('Stored. Tags do not deploy.');
@@ -264,6 +274,18 @@ export class TruthfulPush implements PushSession {
       const live = this.#context.whatIsLive();
       progress.warn(`${sentence(reason)}\n${hint}\nThis was a dry run; ${live}.`);
       return { kind: 'refused', reason: `dry run: ${reason.split('\n')[0]}` };
+    }
+  }
+
+  async #endPreview(ref: string, progress: Progress): Promise<PushOutcome> {
+    try {
+      await this.#context.endPreview(ref);
+      progress.result('The preview has ended: its processes, releases, config vars and data are deleted');
+      return { kind: 'live' };
+    } catch (error) {
+      const { reason, hint } = this.#explain(error);
+      progress.warn(`${sentence(reason)}\n${hint}`);
+      return { kind: 'refused', reason };
     }
   }
 
@@ -347,13 +369,16 @@ export class TruthfulPush implements PushSession {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;
     }
-    const { deployBranch, hasDeployBranch, mostTags } = this.#context;
+    const { deployBranch, hasDeployBranch, mostTags, previewRefusal } = this.#context;
     const options = readPushOptions(list.pushOptions);
     const refusal = typeof options === 'string' ? options : refusalOfAll(list, this.#context);
     if (typeof options !== 'string') this.#options = options;
     this.#fates =
       refusal === null
-        ? judgeRefs({ list, deployBranch, hasDeployBranch, mostTags, isDryRun: this.#options.isDryRun })
+        ? judgeRefs({
+            ...{ list, deployBranch, hasDeployBranch, mostTags, previewRefusal },
+            isDryRun: this.#options.isDryRun,
+          })
         : list.commands.map((command) => ({ kind: 'refuse', command, reason: refusal }));
     const commands = this.#fates.flatMap((fate, index) => {
       if (fate.kind === 'refuse') return [];

@@ -1,8 +1,10 @@
+import { PREVIEW_BRANCHES } from '../../core/preview-names.ts';
 import { type CommandList, hasCapability, isZero, type RefCommand } from './command-list.ts';
 
-/** The decision about one ref of a push: deploy its commit, store the ref, or refuse the ref. */
+/** The decision about one ref of a push: deploy its commit, end the preview that it names, store it, or refuse it. */
 export type Fate =
   | { readonly kind: 'deploy'; readonly command: RefCommand }
+  | { readonly kind: 'end-preview'; readonly command: RefCommand }
   | { readonly kind: 'store'; readonly command: RefCommand }
   | { readonly kind: 'refuse'; readonly command: RefCommand; readonly reason: string };
 
@@ -14,6 +16,8 @@ export interface PolicyInput {
   readonly hasDeployBranch: boolean;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
+  /** Why a push to `preview/NAME` makes no preview, in one line. Null if it may. */
+  readonly previewRefusal: (name: string) => string | null;
   /** True if the push only asks what it would do. */
   readonly isDryRun?: boolean;
 }
@@ -31,13 +35,16 @@ export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;
   const isAtomic = hasCapability(list, 'atomic');
   const fates = list.commands.map((command) => judge(command, input, isAtomic));
-  const first = fates.find((fate) => fate.kind === 'deploy');
-  const single = fates.map(
-    (fate): Fate =>
-      fate.kind === 'deploy' && fate !== first
-        ? { kind: 'refuse', command: fate.command, reason: 'only one branch deploys in a push' }
-        : fate,
-  );
+  const isWork = ({ kind }: Fate) => kind === 'deploy' || kind === 'end-preview';
+  const first = fates.find(({ kind }) => kind === 'deploy') ?? fates.find(isWork);
+  const single = fates.map((fate): Fate => {
+    if (!isWork(fate) || fate === first) return fate;
+    const reason =
+      fate.kind === 'deploy'
+        ? 'only one branch deploys in a push'
+        : 'the end of a preview needs a push of its own';
+    return { kind: 'refuse', command: fate.command, reason };
+  });
   if (!isAtomic || !single.some((fate) => fate.kind === 'refuse')) return single;
   return single.map((fate) =>
     fate.kind === 'refuse' ? fate : { kind: 'refuse', command: fate.command, reason: 'atomic push failure' },
@@ -52,6 +59,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
   if (ref.startsWith('refs/heads/')) {
     const branch = ref.slice('refs/heads/'.length);
     const deploys = branch === deployBranch || (branch === 'master' && !input.hasDeployBranch);
+    if (!deploys && ref.startsWith(PREVIEW_BRANCHES)) return judgePreview(command, input, isAtomic);
     if (!deploys) return refuse(otherBranch(branch, deployBranch));
     if (isDelete)
       return refuse(`${branch} is live and cannot be deleted; to stop the tool, use the command stop`);
@@ -75,6 +83,27 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
   return refuse(`${namespace(ref)} is not stored here; push ${deployBranch} or tags`);
 }
 
+function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate {
+  const refuse = (reason: string): Fate => ({ kind: 'refuse', command, reason });
+  // A preview may be ended even if this server offers none any more.
+  if (isZero(command.newId)) {
+    if (input.isDryRun === true) return refuse('a delete cannot be part of a dry run');
+    if (isAtomic) return refuse('a delete cannot be part of an atomic push');
+    if (isZero(command.oldId))
+      return refuse(
+        'this preview has no branch, because it is not live; to end it, use the command previews end',
+      );
+    return { kind: 'end-preview', command };
+  }
+  const reason = input.previewRefusal(command.ref.slice(PREVIEW_BRANCHES.length));
+  if (reason !== null) return refuse(reason);
+  if (input.isDryRun === true)
+    return refuse(
+      'a preview has no dry run, because it changes nothing of its tool; push without -o dry-run',
+    );
+  return { kind: 'deploy', command };
+}
+
 /**
  * Returns false for a ref name that git would refuse. In an atomic push, git would refuse the name only after the
  * rollout. Also returns false for names that are not UTF-8, because decoding has changed them.
@@ -88,7 +117,6 @@ function isRefName(ref: string): boolean {
 }
 
 function otherBranch(branch: string, deployBranch: string): string {
-  if (branch.startsWith('preview/')) return 'previews are not offered by this server';
   return `only ${deployBranch} deploys; to deploy this: git push toolforge ${shellWord(branch)}:${deployBranch}`;
 }
 

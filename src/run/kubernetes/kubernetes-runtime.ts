@@ -185,6 +185,15 @@ export class KubernetesRuntime implements Runtime, Gateway {
     });
   }
 
+  /** Refuses, because nothing in a cluster is deleted by this server yet. It offers no previews there, so nobody asks. */
+  async remove(): Promise<void> {
+    throw new DeployError(
+      'NO_PREVIEWS',
+      'a server that runs tools in a cluster has no previews yet',
+      'Push to a tool of its own, and promote it.',
+    );
+  }
+
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
     const seen = { live: this.#live, drift: this.#drift, lost: this.#lost, ends: this.#ends };

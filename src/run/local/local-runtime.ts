@@ -198,6 +198,13 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#retirement.hurry((rollout) => rollout.release.tool === tool);
   }
 
+  async remove(tool: ToolName): Promise<void> {
+    await Promise.all([this.#oneOffs.endAll(tool), this.stop(tool)]);
+    this.#stopped.delete(tool);
+    this.#maintenance.end(tool);
+    await this.#logs.remove(tool);
+  }
+
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     return [
       ...(this.#live.get(tool)?.statuses(true) ?? []),

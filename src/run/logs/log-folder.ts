@@ -28,4 +28,11 @@ export class ToolLogs {
     this.#logs.set(tool, made);
     return made;
   }
+
+  /** Deletes the log of a tool. Lines that come later from what has ended are dropped. */
+  async remove(tool: string): Promise<void> {
+    const log = this.of(tool);
+    this.#logs.delete(tool);
+    await log.remove();
+  }
 }

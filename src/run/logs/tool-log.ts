@@ -52,6 +52,7 @@ export class ToolLog {
   readonly #room: LineRoom;
   readonly #sizes = new Map<string, number>();
   #chain: Promise<unknown> = Promise.resolve();
+  #isRemoved = false;
 
   constructor(options: ToolLogOptions) {
     this.#options = options;
@@ -72,6 +73,7 @@ export class ToolLog {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();
     return this.#inTurn(async () => {
+      if (this.#isRemoved) return;
       try {
         await this.#writeAnyway(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
       } catch (error) {
@@ -81,6 +83,14 @@ export class ToolLog {
         );
       }
       for (const follower of this.#followers) for (const line of lines) follower.push(line);
+    });
+  }
+
+  /** Deletes the log. Lines that are added later are dropped. */
+  async remove(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#isRemoved = true;
+      await rm(this.#options.folder, { recursive: true, force: true });
     });
   }
 

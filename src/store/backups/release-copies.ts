@@ -21,6 +21,8 @@ import { syncFolder } from '../sync-folder.ts';
 /** A release, with all that is needed to enter it into a store that has lost it. */
 export interface ReleaseCopy {
   readonly toolNumber: number;
+  /** The tool that the tool of the release is a preview of. Absent if it is no preview. */
+  readonly previewOf?: ToolName;
   /** `sealed`: the config vars as the store has them, encrypted, in base64. */
   readonly release: Omit<Release, 'configVars'> & { readonly sealed: string };
   readonly deployment: Deployment;

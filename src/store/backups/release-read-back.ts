@@ -5,6 +5,7 @@ import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';
 import type { BuildsTable } from '../tables/builds-table.ts';
 import type { DeploymentsTable } from '../tables/deployments-table.ts';
+import type { PreviewsTable } from '../tables/previews-table.ts';
 import type { ReleasesTable } from '../tables/releases-table.ts';
 import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
@@ -24,6 +25,7 @@ export interface ReadBackOptions {
   readonly deployments: DeploymentsTable;
   readonly builds: BuildsTable;
   readonly releases: ReleasesTable;
+  readonly previews: PreviewsTable;
 }
 
 /** Copies releases to files when they go live, and reads them back into a store that lacks them. */
@@ -43,16 +45,18 @@ export class ReadBack {
    * @param end - The last changes to the deployment of the release. The copy has them before the store does.
    */
   copy(tool: ToolName, version: number, end: Partial<Deployment>): void {
-    const { tools, deployments, builds, releases } = this.#options;
+    const { tools, deployments, builds, releases, previews } = this.#options;
     if (this.copies.read(tool, version) !== null) return;
     const release = releases.copyOf(tool, version);
     const deployment = release === null ? null : deployments.find(release.deploymentId);
     if (release === null || deployment === null) return;
     const build = builds.find(release.artifact.id);
+    const previewOf = previews.toolOf(tool);
     const buildDeployment =
       build === null || build.deploymentId === deployment.id ? null : deployments.find(build.deploymentId);
     this.copies.write({
       toolNumber: tools.tool(tool).number,
+      ...(previewOf === null ? {} : { previewOf }),
       release,
       deployment: { ...deployment, ...end },
       build: build === null ? null : { ...build, state: 'BUILD_SUCCESS', artifact: release.artifact },
@@ -127,9 +131,12 @@ export class ReadBack {
     tools.setLive(tool, version, releases.find(tool, version)?.configVars ?? {});
   }
 
-  #enterOne({ toolNumber, release, deployment, build, buildDeployment }: ReleaseCopy): void {
-    const { tools, builds, releases } = this.#options;
-    tools.enter(release.tool, toolNumber);
+  #enterOne({ toolNumber, previewOf, release, deployment, build, buildDeployment }: ReleaseCopy): void {
+    const { tools, builds, releases, previews } = this.#options;
+    const isNew = tools.enter(release.tool, toolNumber);
+    // A preview stays one, so that it has the rights and the end of a preview.
+    if (isNew && previewOf !== undefined)
+      previews.mark(release.tool, previewOf, { replicas: 1 }, deployment.createdAt);
     this.#enterDeployment(deployment);
     if (buildDeployment !== null) this.#enterDeployment(buildDeployment);
     if (build !== null && builds.find(build.id) === null) builds.add(build);

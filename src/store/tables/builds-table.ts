@@ -52,15 +52,6 @@ export class BuildsTable {
     return this.#rows('WHERE tool = ? ORDER BY sequence DESC LIMIT ?', tool, limit);
   }
 
-  starts(tool: ToolName, at: number): number[] {
-    const rows = this.#database.all<{ startedAt: number }>(
-      'SELECT started_at AS startedAt FROM builds WHERE tool = ? AND started_at > ? ORDER BY sequence',
-      tool,
-      at,
-    );
-    return rows.map(({ startedAt }) => startedAt);
-  }
-
   newestOf(tool: ToolName, commit: CommitId): Build | null {
     const rest = `WHERE tool = ? AND "commit" = ? AND state = 'BUILD_SUCCESS' AND artifact IS NOT NULL
       ORDER BY sequence DESC LIMIT 1`;

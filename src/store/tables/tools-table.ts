@@ -72,15 +72,20 @@ export class ToolsTable {
     this.#database.run('UPDATE tools SET live_version = NULL WHERE name = ?', name);
   }
 
-  /** Creates the record of a tool from a copy, with its old number unless that is taken. */
-  enter(name: ToolName, number: number): void {
-    if (this.#find(name) !== null) return;
+  /**
+   * Creates the record of a tool from a copy, with its old number unless that is taken.
+   *
+   * @returns false if the tool has a record already.
+   */
+  enter(name: ToolName, number: number): boolean {
+    if (this.#find(name) !== null) return false;
     this.#database.run(
       'INSERT INTO tools (number, name) VALUES (?, ?) ON CONFLICT (number) DO NOTHING',
       number,
       name,
     );
     this.tool(name);
+    return true;
   }
 
   /** The highest version that a release of the tool was given, or that was skipped. 0 if the tool has had no release. */

@@ -27,7 +27,7 @@ async function scriptFor(shell: string): Promise<string> {
 const CASES: readonly { readonly line: string; readonly offers: readonly string[] }[] = [
   { line: 'toolforge-push sc', offers: ['scale', 'schedule'] },
   { line: 'toolforge-push --remote beta sc', offers: ['scale', 'schedule'] },
-  { line: 'toolforge-push config un', offers: ['unset'] },
+  { line: 'toolforge-push config un', offers: ['unset', 'unshare'] },
   { line: 'toolforge-push scale --js', offers: ['--json'] },
   { line: 'toolforge-push config set A=b --no', offers: ['--no-restart'] },
   { line: 'toolforge-push ps --loc', offers: ['--local'] },

@@ -50,7 +50,10 @@ for (const { state, live, pushed } of [
   },
 ] as const) {
   test(`a release whose namespace was deleted is not called live (state of the namespace: ${state})`, () => {
-    const store = { tool: () => ({ liveVersion: 3, isStopped: false }) } as unknown as Store;
+    const store = {
+      tool: () => ({ liveVersion: 3, isStopped: false }),
+      previewOf: () => null,
+    } as unknown as Store;
     const runtime = { lostNamespace: (): LostNamespace => ({ namespace: 'tool-hello', state }) };
     assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);
     assert.match(

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { ToolName } from '../../../src/core/names.ts';
+import { previewRefusal } from '../../../src/core/preview-names.ts';
 import { zeroId } from '../../../src/git/push/command-list.ts';
 import { judgeRefs } from '../../../src/git/push/ref-policy.ts';
 
@@ -8,7 +10,14 @@ const b = 'b'.repeat(40);
 
 function judge(
   refs: readonly [ref: string, newId?: string][],
-  options: { atomic?: boolean; master?: boolean; mostTags?: number; oldId?: string } = {},
+  options: {
+    atomic?: boolean;
+    master?: boolean;
+    mostTags?: number;
+    oldId?: string;
+    dryRun?: boolean;
+    tool?: string;
+  } = {},
 ) {
   const commands = refs.map(([ref, newId = b]) => ({ oldId: options.oldId ?? a, newId, ref }));
   const capabilities = new Set(['report-status', ...(options.atomic === true ? ['atomic'] : [])]);
@@ -17,6 +26,8 @@ function judge(
     deployBranch: 'main',
     hasDeployBranch: options.master !== true,
     mostTags: options.mostTags ?? null,
+    previewRefusal: (name) => previewRefusal((options.tool ?? 'wikibot') as ToolName, name),
+    isDryRun: options.dryRun ?? false,
   }).map((fate) => (fate.kind === 'refuse' ? fate.reason : fate.kind));
 }
 
@@ -43,7 +54,73 @@ for (const { name, refs, options, expected } of [
     refs: [['refs/heads/$(reboot)']],
     expected: [/git push toolforge HEAD:main/],
   },
-  { name: 'a push of a preview branch is refused', refs: [['refs/heads/preview/x']], expected: [/previews/] },
+  {
+    name: 'a push of a preview branch is deployed',
+    refs: [['refs/heads/preview/fix-2']],
+    expected: [/^deploy$/],
+  },
+  {
+    name: 'threat 33: a preview whose name is no part of a host name is refused, and the reason says what a name may have',
+    refs: [
+      ...['Fix', '1x', '-x', 'x-', 'a--b', 'a_b', 'a.b', 'a/b', 'ä', '$(reboot)', ''],
+      ...[`${'x'.repeat(55)}`],
+    ].map((name) => [`refs/heads/preview/${name}`] as [string]),
+    expected: [
+      ...Array(11).fill(/lower-case letters, digits and single hyphens.*preview\/fix-login$/),
+      /at most 54 characters/,
+    ],
+  },
+  {
+    name: 'a preview may be so long that its host name has 63 characters before the domain',
+    refs: [[`refs/heads/preview/${'x'.repeat(54)}`]],
+    expected: [/^deploy$/],
+  },
+  {
+    name: 'a tool whose name has two hyphens in a row has no previews',
+    refs: [['refs/heads/preview/x']],
+    options: { tool: 'x--y' },
+    expected: [/x--y can have no previews, because its own name has two hyphens/],
+  },
+  {
+    name: 'a tool whose name cannot be part of a host name has no previews',
+    refs: [['refs/heads/preview/x']],
+    options: { tool: 'my_tool' },
+    expected: [/underscore/],
+  },
+  {
+    name: 'a tool whose name leaves no room for a preview has none',
+    refs: [['refs/heads/preview/x']],
+    options: { tool: 'x'.repeat(61) },
+    expected: [/too long/],
+  },
+  {
+    name: 'the deletion of a preview branch ends the preview',
+    refs: [['refs/heads/preview/x', zeroId]],
+    expected: [/^end-preview$/],
+  },
+  {
+    name: 'the deletion of the branch of a preview that is not live names the command that ends it',
+    refs: [['refs/heads/preview/x', zeroId]],
+    options: { oldId: zeroId },
+    expected: [/previews end/],
+  },
+  {
+    name: 'a preview has no dry run',
+    refs: [['refs/heads/preview/x'], ['refs/heads/preview/y', zeroId]],
+    options: { dryRun: true },
+    expected: [/push without -o dry-run/, /a delete cannot be part of a dry run/],
+  },
+  {
+    name: 'a push that deploys main makes no preview and ends none',
+    refs: [['refs/heads/preview/y', zeroId], ['refs/heads/main'], ['refs/heads/preview/x']],
+    expected: [/needs a push of its own/, /^deploy$/, /only one branch deploys/],
+  },
+  {
+    name: 'an atomic push ends no preview',
+    refs: [['refs/heads/preview/y', zeroId], ['refs/tags/v1']],
+    options: { atomic: true },
+    expected: [/a delete cannot be part of an atomic push/, /atomic push failure/],
+  },
   {
     name: 'threat 44: the deploy branch cannot be deleted',
     refs: [['refs/heads/main', zeroId]],
@@ -123,7 +200,7 @@ for (const { name, refs, options, expected } of [
 ] as {
   name: string;
   refs: [string, string?][];
-  options?: { atomic?: boolean; master?: boolean };
+  options?: Parameters<typeof judge>[1];
   expected: RegExp[];
 }[]) {
   test(name, () => {

@@ -27,13 +27,14 @@ const list: ToolCommand = {
   words: { min: 0, max: 0 },
   async run({ services, tool, flags, out }) {
     const paused = services.store.pausedSchedules(tool);
+    const isPreview = services.store.previewOf(tool) !== null;
     const statuses = await services.runtime.status(tool);
     const { liveVersion } = services.store.tool(tool);
     const live = liveVersion === null ? null : services.store.release(tool, liveVersion);
     const rows = (live === null ? [] : scheduledIn(live)).map(({ type, schedule }) => ({
       name: type,
       schedule,
-      isPaused: paused.includes(type),
+      isPaused: isPreview || paused.includes(type),
       status:
         statuses.find((one) => one.schedule !== undefined && one.name === `${type}.1`)?.schedule ?? null,
     }));
@@ -223,6 +224,12 @@ export const scheduleCommands: readonly ToolCommand[] = [
 async function setPaused(context: ToolContext, isPaused: boolean): Promise<number> {
   const { services, tool, typed, out } = context;
   const { type, schedule } = processOf(context);
+  if (!isPaused && services.store.previewOf(tool) !== null)
+    throw new DeployError(
+      'PREVIEW_SCHEDULE',
+      `schedules do not run in a preview such as ${tool}`,
+      `Start one run: \`schedule run ${tool} ${type}\``,
+    );
   const wasPaused = services.store.pausedSchedules(tool).includes(type);
   services.store.setPaused(tool, type, isPaused);
   // The pause is applied again even if nothing has changed, because the last attempt may have failed.

@@ -72,7 +72,7 @@ test('if the server cannot read whether a schedule is paused, the schedule count
   const pausedSchedules = () => {
     throw new Error('disk I/O error');
   };
-  const store = { pausedSchedules, addScheduledRun: () => {} };
+  const store = { previewOf: () => null, pausedSchedules, addScheduledRun: () => {} };
   const records = storedSchedules(() => store, { error: (...words: unknown[]) => void told.push(words) });
   assert.equal(records.isPaused('wikibot', 'update'), true);
   assert.match(JSON.stringify(told), /cannot read whether a schedule is paused/);

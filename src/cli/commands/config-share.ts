@@ -1,0 +1,59 @@
+import type { ToolCommand, ToolContext } from '../command.ts';
+import { assertSet, namesOf } from '../command-line/config-names.ts';
+
+const share: ToolCommand = {
+  name: 'config share',
+  usage: 'TOOL [NAME …]',
+  summary: 'let new previews of a tool begin with the values of these config vars',
+  details: [
+    'A preview has config vars of its own. Without this mark, it gets no value of its tool. A preview that exists already gets nothing.',
+    'Without NAME, lists the marked config vars.',
+  ],
+  isAfterTool: (word) => /^[A-Z_]/.test(word),
+  examples: ['config share wikibot', 'config share wikibot LOCALE API_URL'],
+  action: 'deploy',
+  audited: namesOf,
+  options: {},
+  words: { min: 0, max: 1000 },
+  async run(context) {
+    const { services, tool, args } = context;
+    const { store } = services;
+    assertSet(tool, store.configVars(tool), args);
+    if (args.length > 0) store.setSharedConfig(tool, [...store.sharedConfig(tool), ...args]);
+    return await tell(context);
+  },
+};
+
+const unshare: ToolCommand = {
+  name: 'config unshare',
+  usage: 'TOOL NAME …',
+  summary: 'give new previews of a tool no values of these config vars any more',
+  details: ['Previews that exist keep what they got.'],
+  isAfterTool: (word) => /^[A-Z_]/.test(word),
+  examples: ['config unshare wikibot API_URL'],
+  action: 'deploy',
+  audited: namesOf,
+  options: {},
+  words: { min: 1, max: 1000 },
+  async run(context) {
+    const { services, tool, args } = context;
+    const { store } = services;
+    store.setSharedConfig(
+      tool,
+      store.sharedConfig(tool).filter((name) => !args.includes(name)),
+    );
+    return await tell(context);
+  },
+};
+
+export const configSharing: readonly ToolCommand[] = [share, unshare];
+
+async function tell({ services, tool, out }: ToolContext): Promise<number> {
+  const names = services.store.sharedConfig(tool);
+  await out(
+    names.length === 0
+      ? `New previews of ${tool} get no config vars of ${tool}.\n`
+      : `New previews of ${tool} get the values of: ${names.join(', ')}\n`,
+  );
+  return 0;
+}

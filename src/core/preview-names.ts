@@ -1,0 +1,40 @@
+import type { ToolName } from './names.ts';
+
+/** The full names of the branches whose pushes make previews begin with this. */
+export const PREVIEW_BRANCHES = 'refs/heads/preview/';
+
+// One hyphen at a time, so that the first two hyphens in a row in `NAME--TOOL` end the name.
+const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
+/** The longest label of a host name (RFC 1123 section 2.1), and the longest name of a tool. */
+const MAX_LABEL = 63;
+
+/** Returns the name under which the server runs the preview `name` of a tool. `previewRefusal` must accept the name. */
+export function previewTool(tool: ToolName, name: string): ToolName {
+  return `${name}--${tool}` as ToolName;
+}
+
+/** Returns the branch of a preview in the repository of its tool: `refs/heads/preview/fix` for `fix--wikibot`. */
+export function previewBranch(preview: ToolName): string {
+  return `${PREVIEW_BRANCHES}${previewName(preview)}`;
+}
+
+/** Returns the name that people gave a preview: `fix` for `fix--wikibot`. */
+export function previewName(preview: ToolName): string {
+  return preview.slice(0, preview.indexOf('--'));
+}
+
+/** Why a tool cannot have a preview of this name, in one line that says what to do. Null if it can. */
+export function previewRefusal(tool: ToolName, name: string): string | null {
+  if (tool.includes('--'))
+    return `${tool} can have no previews, because its own name has two hyphens in a row`;
+  if (tool.includes('_'))
+    return `${tool} can have no previews, because an underscore cannot be part of a host name`;
+  const most = MAX_LABEL - '--'.length - tool.length;
+  if (most < 1)
+    return `${tool} can have no previews, because NAME--${tool} would be too long for a host name`;
+  if (!NAME.test(name))
+    return 'the name of a preview consists of lower-case letters, digits and single hyphens, and begins with a letter: git push toolforge HEAD:preview/fix-login';
+  if (name.length > most)
+    return `the name of a preview of ${tool} can have at most ${most} characters, because NAME--${tool} is a part of its host name; choose a shorter name`;
+  return null;
+}

@@ -1,0 +1,259 @@
+import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
+import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
+import { DeployError } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import { PREVIEW_BRANCHES, previewBranch, previewName, previewTool } from '../core/preview-names.ts';
+import type { ToolLimits } from '../core/tool-limits.ts';
+import type { Deployment } from '../core/types.ts';
+import { parkedRef } from '../git/push/push-session.ts';
+import { readRefs } from '../git/refs/ref-files.ts';
+import { updateRefs } from '../git/refs/ref-transaction.ts';
+import type { DeployContext } from './deploy-context.ts';
+import type { ParkedPush, Previews, Ticket, Verdict } from './deployments.ts';
+import type { DeploymentLine } from './line/deployment-line.ts';
+import { previewEnding, shuttingDown } from './line/line-refusals.ts';
+import { copyCommit } from './promotion.ts';
+
+export interface ToolPreviewsOptions
+  extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'log'> {
+  readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll'>;
+  /** How many previews a tool may have. */
+  readonly limit: number;
+  readonly days: number;
+  /** The most memory of one process of a preview, in bytes. */
+  readonly memory: number;
+  /** True if the user directory has a tool of this name. @throws DeployError if the directory does not answer. */
+  readonly isTool: (name: ToolName) => Promise<boolean>;
+  /** While a backup is made, nothing is deleted. */
+  readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
+  /** Deletes all folders of a tool in the data folder. */
+  readonly removeFolders: (tool: ToolName) => Promise<void>;
+}
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+const HOUR_MS = 60 * 60 * 1000;
+
+/**
+ * Makes and ends previews. The preview `fix` of the tool wikibot is a tool `fix--wikibot`, with a repository, releases,
+ * config vars, a user and a host name of its own. The branch `preview/fix` of wikibot follows what is live on it.
+ */
+export class ToolPreviews implements Previews, AsyncDisposable {
+  readonly #options: ToolPreviewsOptions;
+  /** A preview is made, gets a commit and ends in turns. */
+  readonly #turns = new PerToolQueue();
+  /** The clean-ups that run after deployments of previews. */
+  readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
+  readonly #closing = new AbortController();
+  #timer: NodeJS.Timeout | null = null;
+  #ending: Promise<void> = Promise.resolve();
+
+  constructor(options: ToolPreviewsOptions) {
+    this.#options = options;
+  }
+
+  get days(): number {
+    return this.#options.days;
+  }
+
+  /**
+   * Queues a push to a preview, whose `branchRef` is the branch of the preview. Makes the preview if there is none.
+   *
+   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS`, `COPY_TIME`; the errors of
+   * `Deployments.submit`.
+   */
+  async submit(push: ParkedPush): Promise<Ticket> {
+    const { repositories, line, days } = this.#options;
+    const name = push.branchRef.slice(PREVIEW_BRANCHES.length);
+    const preview = previewTool(push.tool, name);
+    return await this.#turns.run(preview, async () => {
+      await this.#make(preview, push);
+      await copyCommit(repositories, push, { tool: preview, id: push.id, signal: this.#closing.signal });
+      const ticket = await line.submit({
+        ...push,
+        tool: preview,
+        branchRef: `refs/heads/${repositories.deployBranch}`,
+        withUpdates: [],
+        previewBranch: `preview/${name}`,
+        note: `a preview of ${push.tool}, with its own config vars (${preview}); its schedules do not run; it ends ${days} days after its newest deployment, or with: git push toolforge :preview/${name}`,
+      });
+      return { ...ticket, verdict: ticket.verdict.then((verdict) => this.#withRefs(push, preview, verdict)) };
+    });
+  }
+
+  async end(preview: ToolName, by: string): Promise<void> {
+    let isDone = false;
+    await this.#turns.run(preview, () =>
+      this.#options.cleanUp.unlessHeld(async () => {
+        await this.#end(preview, by);
+        isDone = true;
+      }),
+    );
+    if (!isDone)
+      throw new DeployError(
+        'BACKUP_RUNNING',
+        'nothing can be deleted now, because a backup of this server is being made',
+        'End the preview again later. It also ends by itself.',
+      );
+  }
+
+  /**
+   * Ends a preview whose branch a push has just deleted. If the preview cannot be ended, its branch comes back.
+   *
+   * @param assertMay - Checks that the person may still deploy the tool. @throws DeployError if not.
+   */
+  async endPushed(preview: ToolName, by: string, assertMay: () => Promise<void>): Promise<void> {
+    // The branch may be left from a preview that has ended.
+    if (this.#options.store.previewOf(preview) === null) return;
+    try {
+      await assertMay();
+      await this.end(preview, by);
+    } catch (error) {
+      await this.#follow(preview).catch((err: unknown) =>
+        this.#options.log.error({ err, tool: preview }, 'cannot restore the branch of a preview'),
+      );
+      throw error;
+    }
+  }
+
+  /** Runs the clean-up after a deployment. After a deployment of a preview, also moves the branch of the preview. */
+  async afterDeployment({ tool }: Deployment, cleanUp: () => Promise<void>): Promise<void> {
+    const { store, log } = this.#options;
+    if (store.previewOf(tool) === null) return await cleanUp();
+    if (this.#isEnding(tool)) return;
+    const work = cleanUp();
+    this.#cleanUps.set(tool, Promise.allSettled([this.#cleanUps.get(tool), work]));
+    await this.#follow(tool).catch((err: unknown) =>
+      log.warn({ err, tool }, 'the branch of a preview has not moved to what is live on it'),
+    );
+    await work;
+  }
+
+  /**
+   * Ends the previews that an earlier server had begun to end, and those whose time is over, and moves the branches of the
+   * others to what is live on them. Then looks each hour which previews must end, until this object is disposed.
+   */
+  start(): void {
+    this.#ending = this.#endOld();
+    this.#timer = setTimeout(() => this.start(), HOUR_MS).unref();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#closing.abort(shuttingDown());
+    await this.#ending;
+  }
+
+  async #endOld(now = Date.now()): Promise<void> {
+    const { store, log, days } = this.#options;
+    for (const { name, usedAt, isEnding } of store.previews()) {
+      if (this.#closing.signal.aborted) return;
+      try {
+        if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
+        else await this.#follow(name);
+      } catch (err) {
+        log.error({ err, tool: name }, 'cannot tidy up a preview; the server tries again in an hour');
+      }
+    }
+  }
+
+  /** Makes the record of a preview unless it exists. */
+  async #make(preview: ToolName, { tool, principal }: ParkedPush): Promise<void> {
+    const { store, limit, isTool } = this.#options;
+    if (store.previewOf(preview) === null && ((await isTool(preview)) || this.#wasDeployed(preview)))
+      throw new DeployError(
+        'PREVIEW_NAME',
+        `there is a tool with the name ${preview}, so ${tool} can have no preview ${previewName(preview)}`,
+        'Choose another name: git push toolforge HEAD:preview/NAME',
+      );
+    // Everything from here on happens at once, so that pushes to several previews cannot exceed the limit together.
+    if (this.#isEnding(preview)) throw previewEnding();
+    if (store.previewOf(preview) !== null) return;
+    const others = store.previews().filter((one) => one.tool === tool);
+    const [oldest] = others.toSorted((a, b) => a.usedAt - b.usedAt);
+    if (others.length >= limit)
+      throw new DeployError(
+        'TOO_MANY_PREVIEWS',
+        `the tool ${tool} has ${others.length} previews, and a tool can have ${limit} (previews)`,
+        oldest === undefined
+          ? 'Ask the operators of this server.'
+          : `End one, such as the one that was pushed longest ago: git push toolforge :preview/${previewName(oldest.name)}`,
+      );
+    store.addPreview(preview, tool, { limits: this.#limits(tool), by: principal.uid, at: Date.now() });
+  }
+
+  /** True if the server has data of a tool of this name, which the user directory may have lost. */
+  #wasDeployed(name: ToolName): boolean {
+    const { store, repositories } = this.#options;
+    return (
+      repositories.exists(name) ||
+      store.tools().some((tool) => tool.name === name && tool.liveVersion !== null)
+    );
+  }
+
+  #limits(tool: ToolName): Partial<ToolLimits> {
+    const { builds, memory = Number.POSITIVE_INFINITY } = this.#options.store.ownLimits(tool);
+    return {
+      memory: Math.min(memory, this.#options.memory),
+      replicas: 1,
+      ...(builds === undefined ? {} : { builds }),
+    };
+  }
+
+  #isEnding(preview: ToolName): boolean {
+    return this.#options.store.previews().some(({ name, isEnding }) => name === preview && isEnding);
+  }
+
+  /** The verdict for a push: the commit is live only if the branch of the preview and the tags of the push have moved. */
+  async #withRefs(push: ParkedPush, preview: ToolName, verdict: Verdict): Promise<Verdict> {
+    if (!verdict.isLive) return verdict;
+    try {
+      await this.#follow(preview, [...push.withUpdates, `delete ${parkedRef(push.id)} ${push.commit}`]);
+      return verdict;
+    } catch (err) {
+      this.#options.log.warn({ err, tool: preview }, 'the refs of a push to a preview have not moved');
+      const reason = `v${verdict.version} of the preview is live, but the refs of this push could not be moved; push again`;
+      return { isLive: false, reason };
+    }
+  }
+
+  /** Moves the branch of a preview, in the repository of its tool, to what is live on the preview. */
+  async #follow(preview: ToolName, more: readonly string[] = []): Promise<void> {
+    const { store, repositories } = this.#options;
+    const tool = store.previewOf(preview);
+    if (tool === null) return;
+    const branch = previewBranch(preview);
+    const move = async () => {
+      const { liveVersion = null } = store.previews().find(({ name }) => name === preview) ?? {};
+      const live = liveVersion === null ? undefined : store.release(preview, liveVersion)?.commit;
+      const now = (await readRefs(repositories, tool, [branch])).get(branch);
+      return live === undefined || live === now ? [] : [`update ${branch} ${live}`];
+    };
+    if (more.length === 0 && (await move()).length === 0) return;
+    await updateRefs(repositories, tool, async () => [...(await move()), ...more]);
+  }
+
+  async #end(preview: ToolName, by: string): Promise<void> {
+    const { store, runtime, line, repositories, removeFolders, log } = this.#options;
+    const tool = store.previewOf(preview);
+    if (tool === null)
+      throw new DeployError(
+        'NO_PREVIEW',
+        `there is no preview ${preview}`,
+        'List the previews of a tool: `previews TOOL`',
+      );
+    // From here on, a start of the server continues the end.
+    store.markEnding(preview);
+    await line.cancelAll(preview, by);
+    // A deployment that could not be cancelled may have gone live.
+    store.markEnding(preview);
+    await runtime.remove(preview);
+    await this.#cleanUps.get(preview);
+    this.#cleanUps.delete(preview);
+    const branch = previewBranch(preview);
+    const hasBranch = repositories.exists(tool) && (await readRefs(repositories, tool, [branch])).has(branch);
+    if (hasBranch) await updateRefs(repositories, tool, [`delete ${branch}`]);
+    await removeFolders(preview);
+    store.removePreview(preview, Date.now());
+    log.info({ tool, preview, by }, 'preview ended');
+  }
+}
