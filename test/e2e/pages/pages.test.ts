@@ -50,10 +50,13 @@ describe('the pages of docs for a first tool, for databases and for tools from e
     await writeFile(file, '[client]\nuser = s51234\npassword = fourth-secret\n', { mode: 0o600 });
   };
 
-  test('docs/tutorial.md leads to a tool that shows quotes from PostgreSQL, chosen by a nightly job', async () => {
-    await databases.postgres(
-      "CREATE ROLE quotes LOGIN PASSWORD 'let-me-in'; CREATE DATABASE quotes OWNER quotes;",
-    );
+  test('docs/tutorial.md leads to a tool that shows quotes from PostgreSQL, with a nightly job and a preview', async () => {
+    await databases.postgres(`
+      CREATE ROLE quotes LOGIN PASSWORD 'let-me-in';
+      CREATE DATABASE quotes OWNER quotes;
+      CREATE ROLE preview LOGIN PASSWORD 'only-a-try';
+      CREATE DATABASE preview OWNER preview;
+    `);
     const page = await WalkedPage.open(server, 'tutorial.md', { 'postgres.example.org': databases.address });
     await page.walk();
   });
