@@ -63,10 +63,7 @@ export function makeDoors(
       replicas: config.max_replicas,
       repository: config.repository_size,
     },
-    repositoryBytes: async (tool) => {
-      const { repositories } = state.context;
-      return repositories.exists(tool) ? (await repositories.size(tool)).bytes : 0;
-    },
+    repositoryBytes: (tool) => packServices.bytesOf(tool),
   };
   const throttle = new LoginThrottle();
   const shared = { config, directory, packServices, runCommand, services, throttle, log };

@@ -104,6 +104,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     buildsADay: config.builds_a_day,
     maxReplicas: config.max_replicas,
     processTypes: config.process_types,
+    repositorySize: config.repository_size,
   };
   const logs = new DeploymentLogs(join(data, 'deployments'));
   return {

@@ -7,6 +7,9 @@ export type CommitId = string & { readonly __brand: 'CommitId' };
 const TOOL_NAME = /^[a-z]([-_a-z0-9]{0,61}[a-z0-9])?$/;
 const COMMIT_ID = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 
+/** The most config vars of one tool. */
+export const MAX_CONFIG_VARS = 200;
+
 /** Matches the name of a config var. */
 export const CONFIG_VAR_NAME = /^[A-Z_][A-Z0-9_]{0,99}$/;
 /**

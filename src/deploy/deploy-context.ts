@@ -14,6 +14,8 @@ export interface DeployContext {
   readonly runtime: Runtime;
   /** The most builds of one tool in 24 hours. */
   readonly buildsADay: number;
+  /** The largest repository of a tool, in bytes. */
+  readonly repositorySize: number;
   /** The most processes of one type of a tool. */
   readonly maxReplicas: number;
   /** The most process types of a tool that are kept running. */

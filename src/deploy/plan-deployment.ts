@@ -39,7 +39,10 @@ type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 
  * `Deployments` throw, because the live release may be another one now; `COMMIT_LOST` for a redeploy.
  */
 export async function planDeployment(
-  context: Pick<DeployContext, 'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes'>,
+  context: Pick<
+    DeployContext,
+    'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes' | 'repositorySize'
+  >,
   entry: ToPlan,
   signal: AbortSignal,
 ): Promise<Planned> {

@@ -1,8 +1,10 @@
 import { DeployError } from '../core/errors.ts';
 import { short, type ToolName } from '../core/names.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Artifact, Release } from '../core/types.ts';
-import { LIMITED_GIT, UPLOAD_PACK } from '../git/git-environment.ts';
+import { UPLOAD_PACK } from '../git/git-environment.ts';
 import { isAncestor } from '../git/refs/deploy-branch.ts';
+import { updateRefs } from '../git/refs/ref-transaction.ts';
 import type { Repositories } from '../git/repositories.ts';
 import { buildState, recordStart } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
@@ -24,11 +26,11 @@ const COPY_MS = 10 * 60_000;
  * Returns the release to promote, after its commit and history were copied into the repository of `tool`. The temporary
  * ref of the deployment `id` holds the commit there.
  *
- * @throws DeployError `ARTIFACT_GONE`; `COPY_TIME` if the copy takes too long; `OTHER_HISTORY` if the live commit of `tool`
+ * @throws DeployError `ARTIFACT_GONE`; `COPY_TIME` if the copy takes too long; `REPOSITORY_FULL`; `OTHER_HISTORY` if the live commit of `tool`
  * would be replaced by a commit that does not contain it; the signal's reason.
  */
 export async function takePromoted(
-  { store, repositories }: Pick<DeployContext, 'store' | 'repositories'>,
+  { store, repositories, repositorySize }: Pick<DeployContext, 'store' | 'repositories' | 'repositorySize'>,
   { tool, id, live }: { readonly tool: ToolName; readonly id: string; readonly live: Release | null },
   { source, version, isForced }: Promotion,
   signal: AbortSignal,
@@ -42,6 +44,7 @@ export async function takePromoted(
     );
   }
   await copyCommit(repositories, from, { tool, id, signal });
+  await assertRoom(repositories, { tool, id }, store.ownLimits(tool).repository ?? repositorySize);
   if (live === null || isForced || (await isAncestor(repositories, tool, live.commit, from.commit)))
     return from;
   // If the repository has lost the live commit, nothing can build upon it.
@@ -50,6 +53,22 @@ export async function takePromoted(
     'OTHER_HISTORY',
     `v${version} of ${source} (${short(from.commit)}) does not contain the commit ${short(live.commit)}, which is live on ${tool} as v${live.version}`,
     `To replace it anyway: \`promote ${source} ${tool} --force\``,
+  );
+}
+
+/** @throws DeployError `REPOSITORY_FULL` if the copy has made the repository larger than its limit. */
+async function assertRoom(
+  repositories: Repositories,
+  { tool, id }: { readonly tool: ToolName; readonly id: string },
+  limit: number,
+): Promise<void> {
+  const { bytes } = await repositories.size(tool);
+  if (bytes <= limit) return;
+  await updateRefs(repositories, tool, [`delete refs/deployments/${id}`]);
+  throw new DeployError(
+    'REPOSITORY_FULL',
+    `with the promoted commit and its history, the repository of ${tool} has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size)`,
+    'Ask the operators of this server to raise the limit.',
   );
 }
 
@@ -83,7 +102,7 @@ export async function copyCommit(
       ['fetch.unpackLimit', '1'],
     ],
     // The people of both tools choose what git reads here, as in a push.
-    more: { PATH: `${LIMITED_GIT}:${repositories.environment()['PATH']}` },
+    more: repositories.limits,
     signal: AbortSignal.any([signal, inTime]),
   });
   await fetching.catch((error: unknown) => {

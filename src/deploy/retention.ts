@@ -34,9 +34,6 @@ const LOOSE_OBJECTS = 2000;
 // The number of packs above which git merges them: git's default for gc.autoPackLimit.
 const PACKS = 50;
 const HELD_MS = 60_000;
-/** How many of the newest releases are searched for builds to keep. Reading a release takes up to 0.2 ms. */
-const MAX_RELEASES = 1000;
-
 /**
  * Cleans up after each deployment. Removes old artifacts, logs, copies of releases and temporary refs, and the shallow
  * boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs. All work on the
@@ -87,6 +84,9 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   await mergePacks(repositories, tool);
 }
 
+/** `git gc` is killed after this time. A backup waits for it, and a hostile repository can make it take hours. */
+const GC_MS = 15 * 60 * 1000;
+
 /** Lets git pack the repository if it has many packs or loose objects. Call this only while no push is running. */
 export async function mergePacks(repositories: Repositories, tool: ToolName): Promise<void> {
   if (!(await mayNeedGc(repositories.folder(tool)))) return;
@@ -94,8 +94,11 @@ export async function mergePacks(repositories: Repositories, tool: ToolName): Pr
     ['gc.auto', String(LOOSE_OBJECTS)],
     ['gc.autoDetach', 'false'],
     ['gc.packRefs', 'false'],
+    // Without it, git writes each object that no ref needs into a file of its own, whole: a pack of a few megabytes, with
+    // objects that are deltas, would fill the disk. git does so by default from version 2.41 on.
+    ['gc.cruftPacks', 'true'],
   ] as const;
-  await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings });
+  await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings, signal: AbortSignal.timeout(GC_MS) });
   await packRefs(repositories, tool);
 }
 
@@ -150,14 +153,14 @@ async function removeArtifacts(
 }
 
 function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
-  const releases = store.releases(tool, MAX_RELEASES).filter(({ state }) => state !== 'failed');
+  const releases = store.artifactIds(tool).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
   // A change of config vars or a rollback makes another release of the same build, so each build counts once.
-  const newest = [...new Set(releases.map(({ artifact }) => artifact.id))].slice(0, keepArtifacts);
+  const newest = [...new Set(releases.map(({ artifact }) => artifact))].slice(0, keepArtifacts);
   return new Set([
     ...newest,
-    ...run.map(({ artifact }) => artifact.id),
+    ...run.map(({ artifact }) => artifact),
     ...store.unfinishedDeployments().map(({ id }) => id),
   ]);
 }

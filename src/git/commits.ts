@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { endFirst } from '../core/end-first.ts';
 import { DeployError } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { clean } from '../core/progress.ts';
@@ -88,13 +89,14 @@ async function measureTree(
   const folder = repositories.folder(tool);
   const child = execa('git', ['ls-tree', '-r', '-t', '-l', '-z', '--full-tree', id], {
     cwd: folder,
-    env: repositories.environment([], { GIT_DIR: folder }),
+    env: repositories.environment([], { GIT_DIR: folder, ...repositories.limits }),
     extendEnv: false,
     stdin: 'ignore',
     buffer: false,
     encoding: 'buffer',
     reject: false,
   });
+  endFirst(child.pid);
   const count = new TreeCount();
   let excess: DeployError | null = null;
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {

@@ -312,6 +312,12 @@ export class GitPackServices implements PackServices {
       .finally(() => this.#merging.delete(tool));
   }
 
+  /** The size of a tool's repository at the end of the last push, in bytes. */
+  async bytesOf(tool: ToolName): Promise<number> {
+    if (!this.#options.repositories.exists(tool)) return 0;
+    return (this.#sizes.get(tool) ?? (await this.#weigh(tool))).bytes;
+  }
+
   async #weigh(tool: ToolName): Promise<RepositorySize> {
     const size = await this.#options.repositories.size(tool);
     this.#sizes.set(tool, size);

@@ -5,9 +5,10 @@ import { execa } from 'execa';
 import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import type { SetAside } from '../core/disk/set-aside.ts';
+import { endFirst } from '../core/end-first.ts';
 import { noneIfGone } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
-import { type GitSettings, gitEnvironment } from './git-environment.ts';
+import { type GitSettings, gitEnvironment, LIMITED_GIT } from './git-environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
 import { refNames } from './refs/ref-files.ts';
 import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
@@ -26,6 +27,9 @@ const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
  * Matches files that a killed server or git leaves at the top of a repository: locks, checkouts and temporary files.
  */
 const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
+
+/** Commands of git that need little, whatever clients have pushed. All others run with limits, because they walk objects. */
+const FRUGAL: ReadonlySet<string> = new Set(['count-objects', 'for-each-ref', 'pack-refs', 'update-ref']);
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
@@ -174,14 +178,22 @@ export class Repositories {
    * @throws ExecaError if git fails.
    */
   async git(tool: ToolName, args: readonly string[], options: GitRun = {}): Promise<string> {
-    const { stdout } = await execa('git', args, {
+    const isLimited = !FRUGAL.has(args[0] ?? '');
+    const more = { GIT_DIR: this.folder(tool), ...(isLimited ? this.limits : {}), ...options.more };
+    const child = execa('git', args, {
       cwd: this.folder(tool),
-      env: this.environment(options.settings, { GIT_DIR: this.folder(tool), ...options.more }),
+      env: this.environment(options.settings, more),
       extendEnv: false,
       ...(options.input === undefined ? { stdin: 'ignore' as const } : { input: options.input }),
       ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
     });
-    return stdout;
+    if (isLimited) endFirst(child.pid);
+    return (await child).stdout;
+  }
+
+  /** Variables that limit the memory and the processor time of a git process, for `environment`. */
+  get limits(): Readonly<Record<string, string>> {
+    return { PATH: `${LIMITED_GIT}:${this.#path}` };
   }
 
   /**

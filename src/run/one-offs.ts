@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { assertArtifactUsable } from '../core/assert-artifact-usable.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
+import { oneLine } from '../core/progress.ts';
 import { ONE_OFF_TYPE } from '../core/replicas.ts';
 import { type RunMode, whyUnusable } from '../sandbox/build-mode.ts';
 import type { Exit } from '../sandbox/sandbox.ts';
@@ -158,5 +159,7 @@ function statusOf({ code, signal }: Exit): number {
 
 /** Shows only the first word of a command, because the other words may be secrets and other people read `ps` too. */
 export function shownCommand([program = '', ...rest]: readonly string[]): string {
-  return rest.length === 0 ? program : `${program} …`;
+  // A word may contain a line feed, and the second line would look like a line of the server.
+  const shown = oneLine(program);
+  return rest.length === 0 ? shown : `${shown} …`;
 }

@@ -264,6 +264,10 @@ export class SqliteStore implements Store, CheckedStore {
     };
   }
 
+  artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[] {
+    return this.#releases.artifactIds(tool);
+  }
+
   releases(tool: ToolName, limit: number): ListedRelease[] {
     return this.#releases.newest(tool, limit);
   }

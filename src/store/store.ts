@@ -137,6 +137,8 @@ export interface Store {
   release(tool: ToolName, version: number): ReleaseRecord | null;
   /** The newest first, without config vars. */
   releases(tool: ToolName, limit: number): ListedRelease[];
+  /** The state and the artifact's id of every release of the tool, the newest first. */
+  artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[];
   /** Records on a release that a promotion made the release `to` of it, such as `wikibot v12`. */
   notePromotion(tool: ToolName, version: number, to: string): void;
   failRelease(tool: ToolName, version: number): void;

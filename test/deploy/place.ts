@@ -127,6 +127,7 @@ export class Place implements AsyncDisposable {
       buildsADay,
       maxReplicas: 4,
       processTypes: 20,
+      repositorySize: 2 ** 30,
       log: serverLog,
     };
   }

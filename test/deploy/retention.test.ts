@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -17,7 +18,7 @@ import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
-import { applyRetention, type RetentionOptions } from '../../src/deploy/retention.ts';
+import { applyRetention, mergePacks, type RetentionOptions } from '../../src/deploy/retention.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
@@ -75,6 +76,7 @@ async function tidied(context: TestContext, key = new SecretsKey(Buffer.alloc(32
       buildsADay: 9,
       maxReplicas: 4,
       processTypes: 20,
+      repositorySize: 2 ** 30,
       log: createLog('error'),
     },
     logs: new DeploymentLogs(join(folder, 'deployments')),
@@ -218,4 +220,31 @@ test('threat 60: if a push stays open for long, artifacts of earlier builds are 
   await until(async () => builder.removed.includes('b1'), 'b1 is removed');
   held.resolve();
   await done;
+});
+
+test('threat 37: a small pack of large files that no ref names stays small when git packs the repository', async (context) => {
+  const { folder, repositories } = await tidied(context);
+  const packs = join(folder, 'wikibot.git/objects/pack');
+  const git = (args: string[], input?: string | Buffer) =>
+    repositories.git(wikibot, args, input === undefined ? {} : { input: String(input) });
+  const base = createHash('sha256').update('base').digest('hex').repeat(16_384);
+  const ids: string[] = [];
+  for (let count = 0; count < 20; count += 1)
+    ids.push(await git(['hash-object', '-w', '--stdin'], `${base}${count}`));
+  await git(['pack-objects', '-q', join(packs, 'pack')], ids.join('\n'));
+  const small = await git(['hash-object', '-w', '--stdin'], 'x');
+  const name = await git(['pack-objects', '-q', join(packs, 'pack')], small);
+  await git(['prune-packed']);
+  for (let index = 0; index < 60; index += 1) {
+    for (const end of ['pack', 'idx'])
+      copyFileSync(
+        join(packs, `pack-${name}.${end}`),
+        join(packs, `pack-${String(index).padStart(40, '0')}.${end}`),
+      );
+  }
+  const before = await repositories.size(wikibot);
+  await mergePacks(repositories, wikibot);
+  const { bytes, packs: left } = await repositories.size(wikibot);
+  assert.ok(left < 5);
+  assert.ok(bytes < before.bytes + 2 ** 20, `${before.bytes} bytes became ${bytes}`);
 });

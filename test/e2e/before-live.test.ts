@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -447,4 +448,17 @@ test('after a restart of the server, previews are up again; an end that was inte
     'the branch of the preview is back',
   );
   assert.ok(!server.lines.some((line) => /^(the user directory|the repositor)/.test(String(line['what']))));
+});
+
+test('threat 37: promote is refused if the history of the promoted commit would pass the limit of the repository', async () => {
+  const data = randomBytes(1_500_000).toString('base64');
+  const { name: source } = await liveTool(server, 'heavy', { ...webTool('heavy'), 'data.txt': data });
+  const { name: target, first } = await liveTool(server, 'light');
+  assert.equal((await server.local('limit', target, 'repository=1Mi')).exitCode, 0);
+  const refused = await server.command('promote', source, target, '--force');
+  assert.equal(refused.exitCode, 1);
+  assert.match(refused.stderr, /has 2 MiB, more than its limit of 1 MiB \(repository_size\)/);
+  assert.equal(await server.inRepository(target, 'for-each-ref', 'refs/deployments'), '');
+  assert.equal(await server.inRepository(target, 'rev-parse', 'main'), first);
+  assert.deepEqual(await server.get(target), { status: 200, body: 'one' });
 });

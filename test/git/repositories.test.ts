@@ -22,6 +22,20 @@ test('if a repository cannot be created, the failed attempt leaves no files', as
   assert.deepEqual(readdirSync(root), []);
 });
 
+test('threat 35: git that walks objects has limits of memory and processor time, and ends before the tools if memory is short', async () => {
+  const told = join(folder, 'told');
+  mkdirSync(told);
+  const git = '#!/bin/sh\nsleep 0.3\necho "$(ulimit -d) $(ulimit -t) $(cat /proc/self/oom_score_adj)"\n';
+  writeFileSync(join(told, 'git'), git, { mode: 0o755 });
+  const root = join(folder, 'limited');
+  mkdirSync(join(root, 'wikibot.git'), { recursive: true });
+  const path = `${told}:${process.env['PATH'] ?? ''}`;
+  const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });
+  for (const command of ['gc', 'prune', 'merge-base', 'log', 'read-tree', 'fetch'])
+    assert.equal(await repositories.git(wikibot, [command]), '327680 300 600', command);
+  assert.match(await repositories.git(wikibot, ['count-objects']), /^unlimited unlimited /);
+});
+
 test('threat 87: a start of the server removes half-made repositories, but no other folders beside them', async () => {
   const root = join(folder, 'beside');
   const path = process.env['PATH'] ?? '';

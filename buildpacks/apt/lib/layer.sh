@@ -15,6 +15,7 @@ make_layer() {
   [[ -d $layer/usr/share/doc ]] && find "$layer/usr/share/doc" ! -type d ! -name copyright -delete
   link_alternatives
   link_within
+  link_to_machine
   relocate_pkgconfig
   list_graphviz_plugins
 }
@@ -27,6 +28,17 @@ link_alternatives() {
     mkdir -p "$layer${link%/*}"
     ln -s "$path" "$layer$link"
   done < <(find "$work/links" -type f -exec cat {} + | LC_ALL=C sort -s -k 1,1nr)
+}
+
+# A package of the layer may link to a file of a package that the machine has already, so that it is not in the layer:
+# libmariadb.so of libmariadb-dev to libmariadb.so.3 of libmariadb3. These links lead to the machine's file. Without them, a
+# linker takes the static library, without the libraries that it needs.
+link_to_machine() {
+  local link target there
+  while IFS= read -r -d '' link; do
+    target=$(readlink "$link") there=${link#"$layer"} there=${there%/*}/$target
+    [[ $target == /* || ! -e $there ]] || ln -sfn "$there" "$link"
+  done < <(find "$layer" -xtype l -print0)
 }
 
 # Makes absolute links relative if their target is in the layer.

@@ -162,6 +162,8 @@ function readEnv(
   const { usable = [], unusable = [] } = Object.groupBy(entriesOf(content, 'env'), ([name]) =>
     CONFIG_VAR_NAME.test(name) && !RESERVED_VARIABLE.test(name) ? 'usable' : 'unusable',
   );
+  // Before they are read, because a file can have tens of thousands.
+  if (usable.length > MAX_VARIABLES) throw tooMany();
   const env = usable.map(([name, given]) => {
     const { success, data } = variable.safeParse(given);
     if (!success || data.value?.includes('\0')) {
@@ -176,13 +178,15 @@ function readEnv(
     return [name, { value, required, isSecret, description }] as const;
   });
   const bytes = env.reduce((sum, [name, one]) => sum + Buffer.byteLength(name + (one.value ?? '')), 0);
-  if (env.length > MAX_VARIABLES || bytes > MAX_VARIABLE_BYTES) {
-    throw refusal(
-      `env in ${file} has more than ${MAX_VARIABLES} config vars, or more than ${MAX_VARIABLE_BYTES / 1024} kB`,
-      'Set large values with `config set`, and push again.',
-    );
-  }
+  if (bytes > MAX_VARIABLE_BYTES) throw tooMany();
   return { env, unusable: unusable.map(([name]) => name) };
+}
+
+function tooMany(): DeployError {
+  return refusal(
+    `env in ${file} has more than ${MAX_VARIABLES} config vars, or more than ${MAX_VARIABLE_BYTES / 1024} kB`,
+    'Set large values with `config set`, and push again.',
+  );
 }
 
 function entriesOf(content: Readonly<Record<string, unknown>>, key: string): [string, unknown][] {

@@ -111,6 +111,8 @@ const MAX_NAMED = 4;
 /** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
 const MAX_FILES = 1000;
 const MAX_SENTENCES = 20;
+/** A longer name is no misspelt one: it would take long to compare names of hundreds of letters. */
+const MAX_NAME = 60;
 
 /**
  * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
@@ -123,7 +125,7 @@ export async function overlookedFiles(source: string, files: readonly string[]):
   const some = files.slice(0, MAX_FILES);
   const others = some.filter((file) => OTHER_PLATFORMS.test(file) && file !== '.dockerignore');
   const there = new Set(files);
-  const absent = [...READ].filter((name) => !there.has(name));
+  const absent = [...READ].filter((name) => !there.has(name)).map((name) => ({ name, goal: letters(name) }));
   return [
     ...some.flatMap((file) => misspelt(file, absent) ?? insteadOf(file, there) ?? []).slice(0, MAX_SENTENCES),
     ...(await inFolders(source, files, there)),
@@ -136,16 +138,25 @@ export async function overlookedFiles(source: string, files: readonly string[]):
 }
 
 /** A sentence about a file whose name is nearly the name of a file that builds read. Null if that file exists too. */
-function misspelt(file: string, absent: readonly string[]): string | null {
-  if (READ.has(file)) return null;
-  const wanted = absent.find((name) => isMeantAs(file, name));
-  return wanted === undefined ? null : `${file} is not used: rename it to ${wanted} (exactly this name)`;
+function misspelt(file: string, absent: readonly Wanted[]): string | null {
+  if (READ.has(file) || file.length > MAX_NAME) return null;
+  const [name, bare] = [letters(file), letters(file.replace(/\.(txt|ya?ml)$/i, ''))];
+  const wanted = absent.find(
+    (one) => one.goal === name || one.goal === bare || isNearly({ file, name }, one),
+  );
+  return wanted === undefined ? null : `${file} is not used: rename it to ${wanted.name} (exactly this name)`;
 }
 
-function isMeantAs(file: string, wanted: string): boolean {
-  const [name, goal] = [letters(file), letters(wanted)];
-  if (name === goal || letters(file.replace(/\.(txt|ya?ml)$/i, '')) === goal) return true;
-  const isLong = goal.length >= 8 && file.startsWith('.') === wanted.startsWith('.');
+/** The name of a file that builds read, and its letters and digits. */
+interface Wanted {
+  readonly name: string;
+  readonly goal: string;
+}
+
+/** @param name - The letters and digits of `file`. */
+function isNearly({ file, name }: { readonly file: string; readonly name: string }, wanted: Wanted): boolean {
+  const { goal } = wanted;
+  const isLong = goal.length >= 8 && file.startsWith('.') === wanted.name.startsWith('.');
   return isLong && name[0] === goal[0] && isOneEditApart(name, goal);
 }
 

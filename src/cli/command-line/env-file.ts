@@ -1,4 +1,5 @@
 import { DeployError } from '../../core/errors.ts';
+import { MAX_CONFIG_VARS } from '../../core/names.ts';
 
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const SPACE = /[ \t]*/y;
@@ -47,6 +48,11 @@ class EnvFile {
       const first = this.#text[this.#at];
       if (first === '#') this.#at = this.#endOfLine();
       else if (first !== undefined && first !== '\n') vars.push(this.#variable());
+      if (vars.length > MAX_CONFIG_VARS)
+        throw bad(
+          `it has more than ${MAX_CONFIG_VARS} variables`,
+          'Leave out variables that the tool does not use.',
+        );
     }
     return Object.fromEntries(vars);
   }

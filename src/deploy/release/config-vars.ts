@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
-import { CONFIG_VAR_NAME, RESERVED_VARIABLE, type ToolName } from '../../core/names.ts';
+import { CONFIG_VAR_NAME, MAX_CONFIG_VARS, RESERVED_VARIABLE, type ToolName } from '../../core/names.ts';
 import { MAX_CONFIG_VAR_BYTES } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 
-const MAX_VARS = 200;
 /** How many releases are searched for an earlier secret. */
 const MAX_SEARCHED = 100;
 // The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
@@ -29,6 +28,8 @@ export function changeConfigVars(
   changes: Readonly<Record<string, string | null>>,
 ): Record<string, string> {
   const vars = new Map(Object.entries(current));
+  // Before the checks, because a request can have hundreds of thousands of names.
+  if (Object.values(changes).filter((value) => value !== null).length > MAX_CONFIG_VARS) throw tooMany();
   for (const [name, value] of Object.entries(changes)) {
     if (value === null) {
       vars.delete(name);
@@ -37,13 +38,16 @@ export function changeConfigVars(
     check(name, value);
     vars.set(name, value);
   }
-  if (vars.size > MAX_VARS)
-    throw bad(`more than ${MAX_VARS} config vars`, 'Unset config vars that the tool does not use.');
+  if (vars.size > MAX_CONFIG_VARS) throw tooMany();
   const bytes = Buffer.byteLength([...vars].flat().join(''));
   if (bytes > MAX_TOTAL_BYTES) {
     throw bad(`the config vars together are longer than ${MAX_TOTAL_BYTES} bytes`, ELSEWHERE);
   }
   return Object.fromEntries([...vars].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function tooMany(): DeployError {
+  return bad(`more than ${MAX_CONFIG_VARS} config vars`, 'Unset config vars that the tool does not use.');
 }
 
 /**

@@ -140,9 +140,11 @@ export class ToolLog {
       try {
         for (const file of files) {
           const last = (await lastLines(file, options)).map(parsed);
+          const before = lines;
           // The sort is stable, so the lines of one process stay in order.
-          const sorted = [...lines, ...last].sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
-          lines = newest(sorted, count, MAX_PAST_CHARACTERS);
+          lines = await options.inTurn(() =>
+            newest([...before, ...last].sort(byTime), count, MAX_PAST_CHARACTERS),
+          );
         }
       } finally {
         for (const file of files) await file.close();
@@ -237,6 +239,11 @@ export class ToolLog {
     this.#chain = result.catch(() => {});
     return result;
   }
+}
+
+function byTime(a: LogLine, b: LogLine): number {
+  if (a.at === b.at) return 0;
+  return a.at < b.at ? -1 : 1;
 }
 
 /** Returns the last lines, at most `count`, that fit in `maxCharacters`. */

@@ -60,6 +60,14 @@ export class ReleasesTable {
     };
   }
 
+  /** The state and the artifact's id of each release, the newest first. Reads no artifact, because one can be large. */
+  artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[] {
+    return this.#database.all(
+      "SELECT version, state, artifact ->> '$.id' AS artifact FROM releases WHERE tool = ? ORDER BY version DESC",
+      tool,
+    );
+  }
+
   newest(tool: ToolName, limit: number): ListedRelease[] {
     const rows = this.#database.all<ListedRow>(
       `SELECT ${listed} FROM releases WHERE tool = ? ORDER BY version DESC LIMIT ?`,

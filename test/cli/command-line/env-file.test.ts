@@ -65,3 +65,10 @@ test('every value is read back exactly, and by Node too unless the value has all
     if (!/['\r]/.test(value)) assert.equal(parseEnv(text)['A'], value);
   }
 });
+
+test('threat 35: a file with more than 200 variables is refused at the first one that is too many', () => {
+  const lines = (count: number) => Array.from({ length: count }, (_, index) => `V${index}=x`).join('\n');
+  assert.equal(Object.keys(parseEnvFile(lines(200))).length, 200);
+  // A reader that went on would find the line that is wrong.
+  assert.throws(() => parseEnvFile(`${lines(201)}\nwrong`), /more than 200 variables/);
+});

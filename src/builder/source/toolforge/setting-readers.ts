@@ -55,14 +55,15 @@ export function readScript(value: unknown): Read {
  * programs of a build are in PATH.
  */
 export function readCommandLine(value: unknown): string | null {
-  if (typeof value !== 'string') return null;
+  // Before the expressions below, whose time grows with the square of the length.
+  if (typeof value !== 'string' || value.length > MAX_CHARACTERS) return null;
   const command = value
     .trim()
     .replaceAll('\t', ' ')
     .replace(/^launcher( +|$)/, '')
     .replace(/\/layers\/heroku_[\w-]+\/(?:[\w.-]+\/)*?s?bin\/(?=\w)/g, '');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
-  const isUsable = command.length <= MAX_CHARACTERS && !/[\u0000-\u001f\u007f]/.test(command);
+  const isUsable = !/[\u0000-\u001f\u007f]/.test(command);
   return command !== '' && isUsable ? command : null;
 }
 

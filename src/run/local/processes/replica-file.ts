@@ -45,8 +45,10 @@ export async function readReplicaFile(
 export function replicaVariables(text: string): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const line of text.split('\n')) {
-    const [, key, value = ''] = /^\s*(user|password)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
-    if (key === undefined) continue;
+    const at = line.indexOf('=');
+    const key = line.slice(0, Math.max(at, 0)).trim();
+    if (key !== 'user' && key !== 'password') continue;
+    const value = line.slice(at + 1).trim();
     variables[`TOOL_REPLICA_${key.toUpperCase()}`] = value.replace(/^(["'])(.*)\1$/, '$2');
   }
   return variables;

@@ -84,3 +84,11 @@ test('user and password of replica.my.cnf may have quotes and spaces around them
     TOOL_REPLICA_PASSWORD: 'a=b#c',
   });
 });
+
+test('threat 35: a long line of line separators in replica.my.cnf is read quickly', () => {
+  const value = `\u2028 `.repeat(30_000);
+  assert.deepEqual(replicaVariables(`user=${value}x\npassword=${value}`), {
+    TOOL_REPLICA_USER: 'x',
+    TOOL_REPLICA_PASSWORD: '',
+  });
+});
