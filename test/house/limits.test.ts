@@ -199,7 +199,7 @@ for (const { file, constant, row } of [
     row: /client that sends an archive +\| 60 s /,
   },
   { file: 'store/audit-file.ts', constant: 'MAX_REFUSED_FILES = 1', row: /64 MiB, and 1 full file/ },
-  { file: 'deploy/release/config-vars.ts', constant: 'MAX_VARS = 200', row: /config vars +\| 200 / },
+  { file: 'core/names.ts', constant: 'MAX_CONFIG_VARS = 200', row: /config vars +\| 200 / },
   {
     file: 'core/types.ts',
     constant: 'MAX_CONFIG_VAR_BYTES = 32 * 1024',
