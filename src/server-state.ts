@@ -23,6 +23,7 @@ import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
 import type { Crash } from './run/runtime.ts';
 import type { ScheduleRecords } from './run/scheduled-runs.ts';
+import { removeTree } from './sandbox/disk/remove-tree.ts';
 import { endLeftovers, INSTANCE_VARIABLE, instanceId } from './sandbox/process/marked-processes.ts';
 import { auditFile } from './store/audit-file.ts';
 import { DataLock } from './store/data-lock.ts';
@@ -160,4 +161,11 @@ export function storedSchedules(
       }
     },
   };
+}
+
+/** Deletes all folders of a tool in the data folder: its repository, artifacts, cache, logs, and copies of releases. */
+export async function removeToolFolders(data: string, tool: ToolName): Promise<void> {
+  for (const name of ['artifacts', 'cache', 'deployments', 'logs', 'releases'])
+    await removeTree(join(data, name, tool));
+  await removeTree(join(data, 'repositories', `${tool}.git`));
 }

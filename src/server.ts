@@ -18,11 +18,16 @@ import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { hasUsers } from './recovery/data-facts.ts';
 import { makeDoors } from './server-doors.ts';
-import { openState, type ServerState, type StateOptions, socketPathOf } from './server-state.ts';
+import {
+  openState,
+  removeToolFolders,
+  type ServerState,
+  type StateOptions,
+  socketPathOf,
+} from './server-state.ts';
 import { defaultDataFolder } from './settings/account.ts';
 import { hostKeyFingerprint } from './ssh/protocol/host-keys.ts';
 import { BackupClock } from './store/backups/backups.ts';
-import { removeToolFolders } from './tool-folders.ts';
 
 export interface ServerOptions extends StateOptions {
   /** The Kubernetes pod that the server runs in. Null, the default, if it runs in none. */

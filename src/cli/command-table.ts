@@ -3,7 +3,7 @@ import type { Command } from './command.ts';
 import { findCommand } from './command-line/find-command.ts';
 import { buildsCommand } from './commands/builds.ts';
 import { cancelCommand } from './commands/cancel.ts';
-import { configCommands } from './commands/config-command.ts';
+import { configCommands } from './commands/config/config-command.ts';
 import { deployArchiveCommand, downloadCommand } from './commands/deploy-archive.ts';
 import { deploymentsCommand } from './commands/deployments-command.ts';
 import { helpCommand } from './commands/help.ts';

@@ -1,5 +1,5 @@
-import type { ToolCommand, ToolContext } from '../command.ts';
-import { assertSet, namesOf } from '../command-line/config-names.ts';
+import type { ToolCommand, ToolContext } from '../../command.ts';
+import { assertSet, namesOf } from '../../command-line/config-names.ts';
 
 const share: ToolCommand = {
   name: 'config share',

@@ -1,5 +1,5 @@
-import type { ToolContext } from '../command.ts';
-import { followTicket } from '../follow-ticket.ts';
+import type { ToolContext } from '../../command.ts';
+import { followTicket } from '../../follow-ticket.ts';
 
 /** The flag of the commands that change config vars. */
 export const NO_RESTART = { 'no-restart': { type: 'boolean' } } as const;

@@ -1,10 +1,10 @@
-import { DeployError } from '../../core/errors.ts';
-import { RESERVED_VARIABLE } from '../../core/names.ts';
-import type { ToolCommand, ToolContext } from '../command.ts';
-import { formatEnvFile, parseEnvFile } from '../command-line/env-file.ts';
-import { warning } from '../command-line/printing.ts';
-import { readText } from '../command-line/read-text.ts';
-import { UsageError } from '../command-line/usage-error.ts';
+import { DeployError } from '../../../core/errors.ts';
+import { RESERVED_VARIABLE } from '../../../core/names.ts';
+import type { ToolCommand, ToolContext } from '../../command.ts';
+import { formatEnvFile, parseEnvFile } from '../../command-line/env-file.ts';
+import { warning } from '../../command-line/printing.ts';
+import { readText } from '../../command-line/read-text.ts';
+import { UsageError } from '../../command-line/usage-error.ts';
 import { configure, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 /** All config vars of a tool have at most half as many bytes. Quotes, escapes and comments may double them. */
