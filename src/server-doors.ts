@@ -54,6 +54,7 @@ export function makeDoors(
       ...{ packServices, room, log },
       repositories: state.context.repositories,
       treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
+      maxPackBytes: config.pack_size,
     }),
     previews,
     followers: new Followers(),

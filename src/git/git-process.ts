@@ -19,6 +19,8 @@ export interface GitProcess {
   readonly stdout: Readable;
   /** Resolves with git's exit status, or null if a signal killed git. Rejects if git could not be started. */
   readonly status: Promise<number | null>;
+  /** Returns the signal that killed git. Null while git runs, and if none did. */
+  signal(): NodeJS.Signals | null;
   /** Returns the first 8 kB of git's standard error, for the log. */
   stderr(): string;
   /** Ends git and its children. */
@@ -48,6 +50,7 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
       child.once('error', reject);
       child.once('exit', (code) => resolve(code));
     }),
+    signal: () => child.signalCode,
     stderr: () => Buffer.concat(kept).toString('utf8').trim(),
     kill: () => {
       try {

@@ -27,6 +27,11 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
+   * Why this push will be refused whatever it brings, in one line: the tool is frozen, or there is no room. Null if it may
+   * be accepted.
+   */
+  readonly fullness: string | null;
+  /**
    * Returns the text about this push that SSH writes to standard error after git has ended. Null if there is no such text.
    * Callers must wait until `outgoing` has ended.
    */

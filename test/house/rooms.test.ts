@@ -34,7 +34,7 @@ const fences: Readonly<Record<string, RegExp>> = {
   pino: /^core\/log\/log\.ts$/,
   croner: /^core\/schedule\.ts$/,
   httpxy: /^run\//,
-  'tar-stream': /^(git\/archive\/read-tar|cli\/control\/folder-archive)\.ts$/,
+  'tar-stream': /^cli\/control\/folder-archive\.ts$/,
   'node:sqlite': /^store\//,
   ldapts: /^auth\/ldap\//,
   '@kubernetes/client-node': /^(kubernetes|builder\/kubernetes|run\/kubernetes)\//,

@@ -24,6 +24,8 @@ export type SourceEntry =
  */
 const SLACK = 4;
 const MIN_SLACK_BYTES = 16 * 1024 ** 2;
+/** An entry of GNU tar can have one more header for its name, and one for the target of its link. */
+const HEADERS_OF_ENTRY = 3;
 
 /**
  * Reads a tar that a person has sent, and yields what belongs into a commit. Leaves out `.git`, and drops owners, times,
@@ -40,43 +42,39 @@ export async function* sourceEntries(
 ): AsyncGenerator<SourceEntry> {
   const seen = new SeenPaths(limits);
   let entries = 0;
-  for await (const entry of readTar(sent, limits.bytes * SLACK + MIN_SLACK_BYTES)) {
+  const most = {
+    bytes: limits.bytes * SLACK + MIN_SLACK_BYTES,
+    headers: limits.files * SLACK * HEADERS_OF_ENTRY,
+  };
+  for await (const entry of readTar(sent, most)) {
     entries += 1;
     if (entries > limits.files * SLACK) throw tooLarge(`${limits.files * SLACK} entries`);
     const path = treePath(entry.header.name);
-    if (isInGitFolder(path)) {
-      entry.skip();
-      continue;
-    }
+    if (isInGitFolder(path)) continue;
     const found = sourceEntry(entry, path, seen);
-    if (found?.kind !== 'file') entry.skip();
     if (found !== null) yield found;
   }
 }
 
 /** @returns null for a folder, because git stores none. */
 function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPaths): SourceEntry | null {
-  const { type, size, mode, linkname } = header;
-  if (Object.keys(header.pax ?? {}).some((key) => key.startsWith('GNU.sparse.')))
-    throw badEntry(path, 'is a sparse file', 'Make the archive without --sparse.');
-  if (type === 'directory') {
+  const { type, size, mode, target } = header;
+  if (type === 'sparse') throw badEntry(path, 'is a sparse file', 'Make the archive without --sparse.');
+  if (type === 'folder') {
     seen.addFolder(path);
     return null;
   }
   if (path === '') throw badEntry(header.name, 'has no name', 'Make the archive again: tar cz .');
   switch (type) {
     case 'file':
-    case 'contiguous-file':
       seen.addFile(path, size, null);
       return { kind: 'file', path, isExecutable: (mode & 0o111) !== 0, bytes: size, content };
-    case 'symlink': {
-      const target = linkname ?? '';
+    case 'symlink':
       assertInTree(path, target);
       seen.addFile(path, 0, target);
       return { kind: 'link', path, target };
-    }
-    case 'link': {
-      const of = treePath(linkname ?? '');
+    case 'hard-link': {
+      const of = treePath(target);
       const original = seen.file(of);
       if (original === null)
         throw badEntry(path, 'is a hard link to a file that the archive does not have before it', HARD_LINKS);
@@ -85,9 +83,7 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
       seen.addFile(path, original.bytes, original.target);
       return { kind: 'copy', path, of };
     }
-    case 'block-device':
-    case 'character-device':
-    case 'fifo':
+    case 'device':
       throw badEntry(path, 'is a device or a pipe', 'Leave it out.');
     default:
       throw badEntry(path, 'is of a kind that this server does not know', 'Make the archive by: tar cz .');

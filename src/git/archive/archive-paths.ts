@@ -11,11 +11,15 @@ const MAX_TARGET_BYTES = 4095;
 /** Characters that HFS+ ignores in names (`next_hfs_char` in git's utf8.c). */
 const HFS_IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
 
+/** A NUL would end a name early for git and the disk, behind what was checked. No honest name has the others. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for.
+const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f]/;
+
 /**
  * Returns the path of an entry in the tree of a commit: without `./`, and without slashes at its ends. Empty for the top
  * folder.
  *
- * @throws DeployError `BAD_ARCHIVE` if the path is absolute, has a part `..` or is not UTF-8; `PATH_TOO_LONG`.
+ * @throws DeployError `BAD_ARCHIVE` if the path is absolute, has a part `..` or a control character, or is not UTF-8; `PATH_TOO_LONG`.
  */
 export function treePath(name: string): string {
   if (name.startsWith('/')) throw badEntry(name, 'has an absolute path', RELATIVE);
@@ -24,6 +28,8 @@ export function treePath(name: string): string {
   // The reader of the archive puts U+FFFD in place of bytes that are not UTF-8.
   if (name.includes('\ufffd'))
     throw badEntry(name, 'has a name that is not UTF-8', 'Rename the file, and deploy again.');
+  if (CONTROL_CHARACTERS.test(name))
+    throw badEntry(name, 'has a control character in its name', 'Rename the file, or leave it out.');
   const path = parts.join('/');
   if (
     Buffer.byteLength(path) > MAX_PATH_BYTES ||
@@ -61,7 +67,11 @@ export function assertInTree(path: string, target: string): void {
   const up = parts.findIndex((part) => part !== '..');
   const ups = up < 0 ? parts.length : up;
   const isOutside = posix.isAbsolute(target) || ups > folders || parts.slice(ups).includes('..');
-  const isBad = target === '' || target.includes('\ufffd') || Buffer.byteLength(target) > MAX_TARGET_BYTES;
+  const isBad =
+    target === '' ||
+    target.includes('\ufffd') ||
+    CONTROL_CHARACTERS.test(target) ||
+    Buffer.byteLength(target) > MAX_TARGET_BYTES;
   if (isOutside)
     throw badEntry(
       path,

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DeployError } from '../../core/errors.ts';
+import { DeployError, noneIfGone } from '../../core/errors.ts';
 import { type CommitId, commitId, type ToolName } from '../../core/names.ts';
 import { type GitSettings, LIMITED_GIT } from '../git-environment.ts';
 import { type GitProcess, startGit } from '../git-process.ts';
@@ -37,12 +37,18 @@ const SETTINGS: GitSettings = [
   ['fastimport.unpackLimit', '0'],
 ];
 
+/** How many bytes git may get until `mayGrow` is asked again. */
+const LOOK_BYTES = 16 * 1024 ** 2;
+
 /**
  * Makes a commit of `entries` alone, without a file on disk for any of them. Changes nothing in the tool's repository: the
  * new objects are in a temporary repository beside it, which borrows the objects of the tool.
  *
  * @param parent - A commit of the tool's repository. Null for a commit without a parent.
- * @throws DeployError `EMPTY_ARCHIVE` if there are no entries; `GIT_LIMIT`; the errors of `entries`; the signal's reason.
+ * @param mayGrow - Called before the first entry is read, and then each time that git has got 16 MiB of files. Gets the size
+ * of the new pack so far. Throws if it must not become larger.
+ * @throws DeployError `EMPTY_ARCHIVE` if there are no entries; `GIT_LIMIT`; the errors of `entries` and `mayGrow`; the
+ * signal's reason.
  */
 export async function commitEntries(
   repositories: Repositories,
@@ -52,8 +58,10 @@ export async function commitEntries(
     words,
   }: { readonly tool: ToolName; readonly parent: CommitId | null; readonly words: CommitWords },
   entries: AsyncIterable<SourceEntry>,
+  mayGrow: (packBytes: number) => Promise<void>,
   signal: AbortSignal,
 ): Promise<PackedCommit> {
+  await mayGrow(0);
   // A start of the server deletes what a killed server leaves under this name.
   const folder = await mkdtemp(join(repositories.folder(tool), 'checkout-'));
   const remove = () => rm(folder, { recursive: true, force: true });
@@ -65,7 +73,8 @@ export async function commitEntries(
       // The sender chooses what git reads here, as in a push.
       PATH: `${LIMITED_GIT}:${environment['PATH']}`,
     });
-    const files = await feed(git, parent, words, entries, signal);
+    const look = async () => await mayGrow(await bytesIn(join(folder, 'objects/pack')));
+    const files = await feed(git, { parent, words, entries, look }, signal);
     const ids = await repositories.git(tool, ['rev-parse', REF, `${REF}^{tree}`], {
       more: { GIT_DIR: folder },
     });
@@ -95,20 +104,40 @@ async function makeBorrower(folder: string, objects: string): Promise<void> {
   await writeFile(join(folder, 'HEAD'), `ref: ${REF}\n`);
 }
 
+async function bytesIn(folder: string): Promise<number> {
+  const names = await readdir(folder);
+  const sizes = await Promise.all(names.map((name) => stat(join(folder, name)).catch(noneIfGone)));
+  return sizes.reduce((sum, found) => sum + (found?.size ?? 0), 0);
+}
+
 /** Writes the commit to git fast-import, and waits until git has it. @returns the number of files. */
 async function feed(
   git: GitProcess,
-  parent: CommitId | null,
-  words: CommitWords,
-  entries: AsyncIterable<SourceEntry>,
+  {
+    parent,
+    words,
+    entries,
+    look,
+  }: {
+    readonly parent: CommitId | null;
+    readonly words: CommitWords;
+    readonly entries: AsyncIterable<SourceEntry>;
+    readonly look: () => Promise<void>;
+  },
   signal: AbortSignal,
 ): Promise<number> {
   const ended = new AbortController();
   const status = git.status.finally(() => ended.abort());
   status.catch(() => undefined);
   const over = AbortSignal.any([ended.signal, signal]);
+  let sinceLook = 0;
   const write = async (bytes: Uint8Array | string): Promise<void> => {
     over.throwIfAborted();
+    sinceLook += bytes.length;
+    if (sinceLook >= LOOK_BYTES) {
+      sinceLook = 0;
+      await look();
+    }
     if (git.stdin.write(bytes)) return;
     git.stdin.uncork();
     await once(git.stdin, 'drain', { signal: over });
@@ -139,7 +168,7 @@ async function feed(
     git.kill();
     await status.catch(() => undefined);
   }
-  throw failed(await status, git.stderr());
+  throw failed(await status, git.signal(), git.stderr());
 }
 
 /** @see git-fast-import(1) */
@@ -184,9 +213,15 @@ function quoted(path: string): string {
   return `"${path.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }
 
-function failed(status: number | null, complaint: string): Error {
-  const cause = new Error(`git fast-import ended with ${status}: ${complaint}`);
-  if (status !== null && !/out of memory|attempting to allocate/i.test(complaint)) return cause;
+/**
+ * The error of a git fast-import that failed. The kernel ends git by SIGKILL at the limit of processor time, because the
+ * hard limit is the same, and also if the machine has no memory left.
+ */
+function failed(status: number | null, signal: NodeJS.Signals | null, complaint: string): Error {
+  const cause = new Error(`git fast-import ended with ${signal ?? status}: ${complaint}`);
+  const isLimit =
+    signal === 'SIGKILL' || signal === 'SIGXCPU' || /out of memory|attempting to allocate/i.test(complaint);
+  if (!isLimit) return cause;
   return new DeployError(
     'GIT_LIMIT',
     'git reached its limit of memory or processor time while it stored the files',

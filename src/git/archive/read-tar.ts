@@ -1,210 +1,134 @@
-import { Readable, type Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
-import type { Header } from 'tar-stream';
+import { setImmediate } from 'node:timers/promises';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
+import { ByteReader } from './byte-reader.ts';
+import { notAnArchive, unpacked } from './decompress.ts';
+import { BLOCK_BYTES, type BlockHeader, LongNames, readHeader } from './tar-headers.ts';
 
-/** One entry of a tar as it stands there. Nothing about it was checked. */
+/** One entry of a tar as it stands there. Nothing about its names was checked. */
 export interface TarEntry {
-  /** `type` is null for a kind of entry that the reader does not know, such as a sparse file of GNU tar. */
-  readonly header: Omit<Header, 'type' | 'linkname' | 'pax'> & {
-    readonly type: Header['type'] | null;
-    readonly linkname: string | null;
-    readonly pax: Readonly<Record<string, string>> | null;
-  };
-  /** Must be read to its end, or skipped by `skip`, before the next entry comes. */
+  readonly header: BlockHeader;
+  /** What was not read of it is skipped when the next entry is asked for. */
   readonly content: AsyncIterable<Uint8Array>;
-  readonly skip: () => void;
 }
 
-/** A tar ends with two blocks of zeros. */
-const END_BYTES = 1024;
-const BLOCK_BYTES = 512;
-/** How many more bytes may go into a decoder than come out. Some wait in buffers. */
-const MAX_AHEAD_BYTES = 2 * 1024 ** 2;
-/** How many bytes are needed to recognise a compression. */
-const MAGIC_BYTES = 6;
-/** The largest window of zstd, as a power of two: 16 MiB. The levels 1 to 19 of zstd need less. */
-const ZSTD_WINDOW = 24;
-
-/** The compressions that begin with these bytes. `decoder` is null for those that this server does not read. */
-const COMPRESSIONS: readonly {
-  readonly magic: Buffer;
-  readonly name: string;
-  readonly decoder: (() => Transform) | null;
-}[] = [
-  { magic: Buffer.from([0x1f, 0x8b]), name: 'gzip', decoder: createGunzip },
-  {
-    magic: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]),
-    name: 'zstd',
-    decoder: () => createZstdDecompress({ params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW } }),
-  },
-  { magic: Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]), name: 'xz', decoder: null },
-  { magic: Buffer.from('BZh'), name: 'bzip2', decoder: null },
-  { magic: Buffer.from('PK\x03\x04'), name: 'zip', decoder: null },
-];
+export interface TarLimits {
+  /** The most bytes that may be sent, and the most that they may unpack to. */
+  readonly bytes: number;
+  /** The most headers of any type. An entry can have more than one, for a long name. */
+  readonly headers: number;
+}
 
 /**
- * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk.
+ * The largest header that only names something, and all of these headers together. They are read in the main loop, and
+ * their names are kept. PATH_MAX of Linux is 4 KiB.
+ */
+const MAX_LONG_HEADER_BYTES = 64 * 1024;
+const MAX_LONG_HEADERS_BYTES = 64 * 1024 ** 2;
+/** How long the reader works until everything else in this process has its turn. */
+const WORK_MS = 10;
+
+/**
+ * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so its
+ * headers have limits of their own, and other work in this process goes on while they are read.
  *
- * @param maxBytes - The most bytes that may be sent, and the most that they may unpack to.
  * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE`; the error of
  * `sent`.
  */
-export async function* readTar(sent: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<TarEntry> {
-  const end = new EndOfTar();
-  const source = new Source(sent, maxBytes);
-  const explain = (error: unknown) =>
-    error instanceof DeployError
-      ? error
-      : (source.failure ?? notAnArchive('it is damaged, or it is not a tar', error));
-  // Loaded only here, because most servers never get a tar.
-  const { extract } = await import('tar-stream');
-  const parser = extract();
-  const feeding = pipeline(Readable.from(end.watch(atMost(source.unpacked(), maxBytes))), parser);
-  // The loop reports the error: the parser fails with the error of the pipeline.
-  feeding.catch(() => undefined);
-  try {
-    for await (const entry of parser) {
-      const header = entry.header as TarEntry['header'] & { readonly byteOffset: number };
-      end.lastEntry = header.byteOffset + Math.ceil(dataBytes(header) / BLOCK_BYTES) * BLOCK_BYTES;
-      const content = withErrors(entry as AsyncIterable<Uint8Array>, explain);
-      yield { header, content, skip: () => void entry.resume() };
+export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimits): AsyncGenerator<TarEntry> {
+  const turn = turns();
+  await using bytes = new ByteReader(withTurns(unpacked(sent, limits.bytes), turn));
+  const names = new LongNames();
+  let [headers, longBytes] = [0, 0];
+  for (;;) {
+    const block = await wanted(bytes, BLOCK_BYTES);
+    if (isZero(block)) break;
+    headers += 1;
+    if (headers > limits.headers) throw tooManyHeaders(`${limits.headers} headers`);
+    await turn();
+    const header = readHeader(block);
+    if (header === null) throw notAnArchive('it is damaged, or it is not a tar');
+    if (header.type === 'long') {
+      longBytes += header.size;
+      if (header.size > MAX_LONG_HEADER_BYTES || longBytes > MAX_LONG_HEADERS_BYTES)
+        throw tooManyHeaders(
+          `${mebibytes(MAX_LONG_HEADERS_BYTES)} of names, or ${MAX_LONG_HEADER_BYTES} bytes in one header`,
+        );
+      names.take(header, await wanted(bytes, header.size));
+      await wanted(bytes, padding(header.size));
+      continue;
     }
-    await feeding;
-  } catch (error) {
-    throw explain(error);
-  } finally {
-    parser.destroy();
+    const entry = names.apply(header);
+    const content = new Content(bytes, entry.size);
+    yield { header: entry, content };
+    for await (const _ of content);
+    await wanted(bytes, padding(entry.size));
   }
-  if (!end.isReached) throw notAnArchive('its end is missing');
+  if (!isZero(await wanted(bytes, BLOCK_BYTES))) throw notAnArchive('it is damaged');
+  for await (const rest of bytes.rest()) if (!isZero(rest)) throw notAnArchive('something follows its end');
 }
 
-async function* withErrors(
+/** @throws DeployError `NOT_AN_ARCHIVE` */
+async function wanted(bytes: ByteReader, length: number): Promise<Buffer> {
+  return (await bytes.take(length)) ?? cut();
+}
+
+function cut(): never {
+  throw notAnArchive('its end is missing');
+}
+
+function isZero(bytes: Buffer): boolean {
+  return bytes[0] === 0 && bytes.subarray(1).equals(bytes.subarray(0, -1));
+}
+
+/** How many bytes fill the last block of an entry. */
+function padding(size: number): number {
+  return (BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES;
+}
+
+/** The bytes of an entry. A second reading continues the first one. */
+class Content implements AsyncIterable<Uint8Array> {
+  readonly #bytes: ByteReader;
+  #left: number;
+
+  constructor(bytes: ByteReader, size: number) {
+    this.#bytes = bytes;
+    this.#left = size;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    while (this.#left > 0) {
+      const chunk = (await this.#bytes.some(this.#left)) ?? cut();
+      this.#left -= chunk.length;
+      yield chunk;
+    }
+  }
+}
+
+/** A function that lets other work of this process go on if the caller has worked for long enough. */
+function turns(): () => Promise<void> {
+  let since = performance.now();
+  return async () => {
+    if (performance.now() - since < WORK_MS) return;
+    await setImmediate();
+    since = performance.now();
+  };
+}
+
+async function* withTurns(
   chunks: AsyncIterable<Uint8Array>,
-  explain: (error: unknown) => unknown,
+  turn: () => Promise<void>,
 ): AsyncGenerator<Uint8Array> {
-  try {
-    yield* chunks;
-  } catch (error) {
-    throw explain(error);
-  }
-}
-
-function dataBytes({ type, size }: TarEntry['header']): number {
-  return type === 'directory' ? 0 : size;
-}
-
-/** The bytes that a client sends. */
-class Source {
-  readonly #sent: AsyncIterable<Uint8Array>;
-  #unpackedBytes = 0;
-  /** The error of the client's bytes, as opposed to an error of the decoder. */
-  failure: unknown = null;
-
-  constructor(sent: AsyncIterable<Uint8Array>, maxBytes: number) {
-    this.#sent = atMost(sent, maxBytes);
-  }
-
-  /** @throws DeployError `NOT_AN_ARCHIVE` if nothing was sent, or for a compression that this server does not read. */
-  async *unpacked(): AsyncGenerator<Uint8Array> {
-    const chunks = this.#chunks();
-    let head = Buffer.alloc(0);
-    while (head.length < MAGIC_BYTES) {
-      const { value, done } = await chunks.next();
-      if (done === true) break;
-      head = Buffer.concat([head, value]);
-    }
-    if (head.length === 0) throw notAnArchive('nothing was sent');
-    const compression = COMPRESSIONS.find(({ magic }) => head.subarray(0, magic.length).equals(magic));
-    if (compression === undefined) {
-      yield head;
-      yield* chunks;
-      return;
-    }
-    const { decoder, name } = compression;
-    if (decoder === null) throw notAnArchive(`this server does not read ${name}`);
-    const output = decoder();
-    const feeding = pipeline(Readable.from(this.#ahead(name, head, chunks), { highWaterMark: 1 }), output);
-    // The loop below throws the same error.
-    feeding.catch(() => undefined);
-    for await (const chunk of output as AsyncIterable<Buffer>) {
-      this.#unpackedBytes += chunk.length;
-      yield chunk;
-    }
-    await feeding;
-  }
-
-  /** Yields the bytes for a decoder. @throws DeployError `NOT_AN_ARCHIVE` if they unpack to less than they are. */
-  async *#ahead(
-    name: string,
-    head: Uint8Array,
-    chunks: AsyncIterable<Uint8Array>,
-  ): AsyncGenerator<Uint8Array> {
-    yield head;
-    let sentBytes = head.length;
-    for await (const chunk of chunks) {
-      sentBytes += chunk.length;
-      // Millions of empty pieces would keep a decoder busy for hours.
-      if (sentBytes > this.#unpackedBytes * 1.01 + MAX_AHEAD_BYTES)
-        throw notAnArchive(`its ${name} is larger than what it unpacks to`);
-      yield chunk;
-    }
-  }
-
-  async *#chunks(): AsyncGenerator<Uint8Array> {
-    try {
-      yield* this.#sent;
-    } catch (error) {
-      this.failure = error;
-      throw error;
-    }
-  }
-}
-
-/** Finds out whether a tar ends as a tar must. Otherwise a tar that was cut between two files would look complete. */
-class EndOfTar {
-  /** The offset at which the last entry ends. */
-  lastEntry = 0;
-  #bytes = 0;
-  /** How many zeros end the bytes so far. It may be too low if they are more than `END_BYTES`. */
-  #zeros = 0;
-
-  async *watch(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of chunks) {
-      this.#bytes += chunk.length;
-      const tail = chunk.subarray(-END_BYTES);
-      const last = tail.findLastIndex((byte) => byte !== 0);
-      this.#zeros = last < 0 ? this.#zeros + tail.length : tail.length - 1 - last;
-      yield chunk;
-    }
-  }
-
-  get isReached(): boolean {
-    return this.#zeros >= END_BYTES && this.#bytes >= this.lastEntry + END_BYTES;
-  }
-}
-
-async function* atMost(chunks: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
-  let bytes = 0;
   for await (const chunk of chunks) {
-    bytes += chunk.length;
-    if (bytes > maxBytes)
-      throw new DeployError(
-        'ARCHIVE_TOO_LARGE',
-        `the archive has more than ${mebibytes(maxBytes)}, with the files that would be left out`,
-        'Leave out what the tool does not need, such as tar cz --exclude=.git --exclude=node_modules . Nothing was deployed.',
-      );
+    await turn();
     yield chunk;
   }
 }
 
-function notAnArchive(why: string, cause?: unknown): DeployError {
+function tooManyHeaders(limit: string): DeployError {
   return new DeployError(
-    'NOT_AN_ARCHIVE',
-    `what was sent is not a whole tar: ${why}`,
-    'Send a tar, plain or compressed by gzip or zstd, on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.',
-    { cause },
+    'ARCHIVE_TOO_LARGE',
+    `the headers of the archive have more than ${limit}`,
+    'Make the archive again, with the files of the tool alone: tar cz . Nothing was deployed.',
   );
 }

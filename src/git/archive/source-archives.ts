@@ -5,6 +5,7 @@ import { Shares } from '../../core/fair-share/shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import { type CommitId, short, type ToolName } from '../../core/names.ts';
 import { progressTo } from '../../core/progress.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
 import type { Principal } from '../../core/types.ts';
 import type { TreeLimits } from '../commits.ts';
 import { startGit } from '../git-process.ts';
@@ -49,13 +50,12 @@ export type ArchiveOutcome =
  */
 const MAX_ARCHIVES = 20;
 const WEIGHT_OF_PERSON = 0.25;
-/** How many bytes may arrive until the free space of the disk is looked at again. */
-const LOOK_BYTES = 16 * 1024 ** 2;
 
 export interface SourceArchivesOptions {
   readonly repositories: Repositories;
   readonly packServices: PackServices;
   readonly treeLimits: TreeLimits;
+  readonly maxPackBytes: number;
   readonly room: { readonly assertRoom: () => Promise<void> };
   readonly log: Log;
 }
@@ -73,8 +73,8 @@ export class SourceArchives {
    * Commits the files of a tar on top of the live commit, and pushes the commit to the deploy branch. The push is like one
    * of a git client: the same checks, limits, queue and records. Callers must have authorised the principal.
    *
-   * @throws DeployError `TOO_MANY_ARCHIVES`, `TOO_MANY_PUSHES`, `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`, `GIT_LIMIT`; as
-   * `sourceEntries` throws; the signal's reason if it fires before the archive is complete.
+   * @throws DeployError `TOO_MANY_ARCHIVES`, `TOO_MANY_PUSHES`, `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`, `TREE_TOO_LARGE`,
+   * `GIT_LIMIT`; as `sourceEntries` throws; the signal's reason if it fires before the archive is complete.
    */
   async deploy(sent: SentArchive): Promise<ArchiveOutcome> {
     const { repositories, packServices, treeLimits, log } = this.#options;
@@ -83,6 +83,7 @@ export class SourceArchives {
     // The open push keeps the repository from being cleaned up meanwhile, and creates it if the tool is new.
     const session = await packServices.receive({ tool, principal, hasAdvertisement: false, isArchive: true });
     try {
+      if (session.fullness !== null) return { kind: 'refused', reason: session.fullness };
       const branch = await readDeployBranch(repositories, tool);
       const base = sent.live ?? branch.commit;
       const liveTree = base === null ? null : await this.#treeOf(tool, base);
@@ -90,9 +91,9 @@ export class SourceArchives {
       const parent = liveTree === null ? null : base;
       const { uid } = principal;
       const words = { name: uid, email: `${uid}@${sent.host}`, message: sent.message };
-      const bytes = this.#whileRoom(timely(sent.bytes, signal));
-      const entries = sourceEntries(bytes, treeLimits);
-      await using made = await commitEntries(repositories, { tool, parent, words }, entries, signal);
+      const entries = sourceEntries(timely(sent.bytes, signal), treeLimits);
+      const mayGrow = (packBytes: number) => this.#assertMayGrow(packBytes);
+      await using made = await commitEntries(repositories, { tool, parent, words }, entries, mayGrow, signal);
       place[Symbol.dispose]();
       if (made.tree === liveTree && sent.live !== null) return { kind: 'unchanged' };
       const progress = progressTo((text) => void say(Buffer.from(text)));
@@ -158,17 +159,16 @@ export class SourceArchives {
     }
   }
 
-  /** @throws DeployError `DISK_NEARLY_FULL` */
-  async *#whileRoom(bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    let sinceLook = LOOK_BYTES;
-    for await (const chunk of bytes) {
-      sinceLook += chunk.length;
-      if (sinceLook >= LOOK_BYTES) {
-        await this.#options.room.assertRoom();
-        sinceLook = 0;
-      }
-      yield chunk;
-    }
+  /** @throws DeployError `DISK_NEARLY_FULL`; `TREE_TOO_LARGE` for a pack that a push may not have. */
+  async #assertMayGrow(packBytes: number): Promise<void> {
+    const { room, maxPackBytes } = this.#options;
+    await room.assertRoom();
+    if (packBytes > maxPackBytes)
+      throw new DeployError(
+        'TREE_TOO_LARGE',
+        `the files of the archive are larger than ${mebibytes(maxPackBytes)}, the limit for one push (pack_size)`,
+        'Leave out the files that the tool does not need when it runs. Nothing was deployed.',
+      );
   }
 
   /** @throws DeployError `TOO_MANY_ARCHIVES` */

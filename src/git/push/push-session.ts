@@ -117,6 +117,7 @@ export function parkedFolder(id: string): string {
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;
   readonly outgoing: Outgoing;
+  readonly fullness: string | null;
   readonly #context: PushContext;
   readonly #bodyEnd: Promise<void>;
   /** Resolves when git has stored the pack, and when the push ends. */
@@ -141,6 +142,7 @@ export class TruthfulPush implements PushSession {
 
   constructor(context: PushContext) {
     this.#context = context;
+    this.fullness = context.fullness;
     this.incoming = new Incoming({
       decide: (list) => this.#decide(list),
       refuse: (error) => {

@@ -15,6 +15,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { execa } from 'execa';
 import { timely } from '../../../src/git/archive/timely.ts';
 import { ArchivePlace, gnuTar, pythonTar, pythonTars } from './archives.ts';
+import { longHeader, pax, paxRecord, ustarHeader } from './headers.ts';
 
 const place = new ArchivePlace();
 after(() => place[Symbol.dispose]());
@@ -31,7 +32,6 @@ function oddFolder(): string {
     'app.py': 'print("hello")\n',
     'no content': '',
     [`${long}/deep/${'x'.repeat(200)}/日本語 "quoted" \\ name`]: 'odd',
-    'new\nline': 'line',
     'ends in space ': ' ',
     '.gitignore': '*.pyc\n',
     '.github-settings': 'a',
@@ -272,6 +272,38 @@ describe('archives', { concurrency: 2 }, () => {
     assert.ok(made < 10_000, `${made} headers were read`);
   });
 
+  test('the archive of git with its comment for all entries is read, and one that sets a path for all is refused', async () => {
+    const { repositories, tool } = place;
+    const { tree } = await place.commit(await pythonTar("f('a')\nf('b' * 120)"));
+    const env = { GIT_DIR: repositories.folder(tool), GIT_AUTHOR_NAME: 'a', GIT_COMMITTER_NAME: 'a' };
+    const more = { ...env, GIT_AUTHOR_EMAIL: 'a@b', GIT_COMMITTER_EMAIL: 'a@b' };
+    const commit = await execa('git', ['commit-tree', '-m', 'x', tree], { env: more });
+    const tar = await execa('git', ['archive', commit.stdout], { env: more, encoding: 'buffer' });
+    assert.equal(Buffer.from(tar.stdout).subarray(156, 157).toString(), 'g');
+    assert.equal((await place.commit(Buffer.from(tar.stdout))).tree, tree);
+    for (const key of ['path', 'linkpath', 'size']) {
+      const record = longHeader('g', paxRecord(key, '1'));
+      const forAll = Buffer.concat([record, ustarHeader('a'), Buffer.alloc(1024)]);
+      await assert.rejects(place.commit(forAll), { code: 'BAD_ARCHIVE' }, key);
+    }
+  });
+
+  test('threat 95: a control character in a path or in the target of a link is refused', async () => {
+    const end = Buffer.alloc(1024);
+    const first = ustarHeader('first');
+    for (const name of ['a\0b', 'd/..\0x', 'd/.git\0', '\0', 'd/\0', 'a\nb', 'a\rb', 'a\x1bb', 'a\x7f']) {
+      const tar = Buffer.concat([first, pax('path', name), ustarHeader('f'), end]);
+      const told = { code: 'BAD_ARCHIVE', message: /control character in its name/ };
+      await assert.rejects(place.commit(tar), told, JSON.stringify(name));
+    }
+    for (const target of ['..\0x', '../..\0', 'a\0', 'a\nb', 'a\x7f']) {
+      const tar = Buffer.concat([first, pax('linkpath', target), ustarHeader('d/l', '2'), end]);
+      await assert.rejects(place.commit(tar), { code: 'BAD_ARCHIVE' }, JSON.stringify(target));
+      const hard = Buffer.concat([first, pax('linkpath', target), ustarHeader('d/l', '1'), end]);
+      await assert.rejects(place.commit(hard), { code: 'BAD_ARCHIVE' }, JSON.stringify(target));
+    }
+  });
+
   test('a client that sends no more of its archive is refused after a time, and one that sends too slowly, too', async () => {
     const stalled = timely(slowly(60_000), new AbortController().signal, { silenceMs: 30 });
     await assert.rejects(drain(stalled), { code: 'ARCHIVE_STALLED' });
@@ -291,19 +323,4 @@ async function* slowly(pauseMs: number): AsyncGenerator<Uint8Array> {
 
 async function drain(chunks: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const _ of chunks);
-}
-
-/** The header of an empty file, as POSIX ustar has it. */
-function ustarHeader(name: string): Buffer {
-  const header = Buffer.alloc(512);
-  header.write(name);
-  header.write('0000644\0', 100);
-  header.write('00000000000\0', 124);
-  header.write('00000000000\0', 136);
-  header.write('        ', 148);
-  header.write('0', 156);
-  header.write('ustar\x0000', 257);
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  return header;
 }

@@ -28,7 +28,13 @@ export class ArchivePlace implements Disposable {
     const words = { name: 'alice', email: 'alice@example.org', message: 'Test' };
     const entries = sourceEntries(tar instanceof Uint8Array ? inPieces(tar) : tar, limits);
     const { signal } = new AbortController();
-    await using made = await commitEntries(repositories, { tool, parent: null, words }, entries, signal);
+    await using made = await commitEntries(
+      repositories,
+      { tool, parent: null, words },
+      entries,
+      async () => {},
+      signal,
+    );
     // As at a push, git checks all objects.
     if (made.pack !== null)
       await execa('git', ['index-pack', '--strict', '--stdin'], {

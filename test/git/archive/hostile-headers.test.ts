@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { type SourceEntry, sourceEntries } from '../../../src/git/archive/archive-entries.ts';
+import { longHeader, pax } from './headers.ts';
+
+const manyHeaders: readonly { title: string; code: string; tar: () => Buffer }[] = [
+  {
+    title: 'a pax header for all entries with 60,000 keys, and 20,000 pax headers behind it',
+    code: 'ARCHIVE_TOO_LARGE',
+    tar: () => Buffer.concat([longHeader('g', paxKeys(60_000)), ...Array(20_000).fill(pax('comment', ''))]),
+  },
+  {
+    title: '50,000 pax headers without a file',
+    code: 'ARCHIVE_TOO_LARGE',
+    tar: () => Buffer.concat(Array(50_000).fill(pax('comment', ''))),
+  },
+  {
+    title: 'pax headers of 4 MiB',
+    code: 'ARCHIVE_TOO_LARGE',
+    tar: () => Buffer.concat(Array(3).fill(longHeader('x', paxKeys(400_000)))),
+  },
+  {
+    title: 'long names of 4 MiB',
+    code: 'ARCHIVE_TOO_LARGE',
+    tar: () => Buffer.concat(Array(3).fill(longHeader('L', Buffer.alloc(4 * 1024 ** 2, './')))),
+  },
+  {
+    title: 'more than 64 MiB of pax headers, none of which is too large',
+    code: 'ARCHIVE_TOO_LARGE',
+    tar: () => Buffer.concat(Array(1100).fill(longHeader('x', paxKeys(6500)))),
+  },
+];
+// Nothing else may run here meanwhile, so these tests have a file of their own.
+for (const { title, code, tar } of manyHeaders)
+  test(`threat 96: an archive with ${title} is refused, and meanwhile other work goes on`, async () => {
+    const sent = gzipSync(tar(), { level: 1 });
+    const limits = { files: 2000, bytes: 1024 ** 3 };
+    const refusal = () => assert.rejects(drainEntries(sourceEntries(once(sent), limits)), { code });
+    const pause = await longestPause(refusal);
+    assert.ok(pause < 200, `a pause of ${pause} ms`);
+  });
+
+test('the headers of an archive are refused at their limit before the rest of the archive is read', async () => {
+  let made = 0;
+  async function* headers() {
+    for (; made < 1_000_000; made += 100) yield Buffer.concat(Array(100).fill(pax('comment', '')));
+  }
+  const reading = drainEntries(sourceEntries(headers(), { files: 100, bytes: 1024 ** 3 }));
+  await assert.rejects(reading, { code: 'ARCHIVE_TOO_LARGE' });
+  assert.ok(made < 2000, `${made} headers were read`);
+});
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+async function drainEntries(entries: AsyncIterable<SourceEntry>): Promise<void> {
+  for await (const entry of entries) if (entry.kind === 'file') for await (const _ of entry.content);
+}
+
+/** The longest time, in milliseconds, for which nothing else in this process could run during some work. */
+async function longestPause(work: () => Promise<void>): Promise<number> {
+  let [last, longest] = [performance.now(), 0];
+  const look = () => {
+    longest = Math.max(longest, performance.now() - last);
+    last = performance.now();
+  };
+  const timer = setInterval(look, 5);
+  await work();
+  look();
+  clearInterval(timer);
+  return Math.round(longest);
+}
+
+function paxKeys(count: number): Buffer {
+  const keys = Array.from({ length: count }, (_, index) => index.toString(36).padStart(4, '0'));
+  return Buffer.from(keys.map((key) => `10 ${key}=a\n`).join(''));
+}
