@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, readlink } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { devNull } from 'node:os';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { execa } from 'execa';
 import type { Pack } from 'tar-stream';
@@ -79,7 +80,10 @@ async function fill(
   folder: string,
   paths: Iterable<string> | AsyncIterable<string>,
 ): Promise<void> {
+  const folders = new RealFolders(folder);
   for await (const path of paths) {
+    // An index that somebody else made can name files behind a link, outside of the folder.
+    if (!(await folders.has(dirname(path)))) continue;
     if (path.includes('\ufffd')) throw badFolder(`a file has a name that is not UTF-8: ${path}`);
     await addTo(tar, path, join(folder, path)).catch((error: unknown) => {
       const code = systemCode(error);
@@ -105,13 +109,44 @@ async function addTo(tar: Pack, name: string, path: string): Promise<void> {
 
 /** The files of a git work tree that are not ignored. Null if the folder is in none. */
 async function filesOfGit(folder: string): Promise<Set<string> | null> {
-  const args = ['-C', folder, 'ls-files', '-z', '--cached', '--others', '--exclude-standard'];
-  const { exitCode, stdout } = await execa('git', args, {
+  const listed = await git(folder, ['ls-files', '-z', '--cached', '--others', '--exclude-standard']);
+  return listed === null ? null : new Set(listed.split('\0').filter((path) => path !== ''));
+}
+
+/**
+ * Runs git in a folder that somebody else may have made, with settings of theirs in its `.git`. So git must start no
+ * program that these settings name: no hook, no monitor of files, and none that fetches missing objects.
+ *
+ * @returns what git prints. Null if it fails.
+ */
+async function git(folder: string, args: readonly string[]): Promise<string | null> {
+  const settings = ['-c', 'core.fsmonitor=false', '-c', `core.hooksPath=${devNull}`];
+  const { exitCode, stdout } = await execa('git', [...settings, '-C', folder, ...args], {
+    env: { GIT_ALLOW_PROTOCOL: 'none', GIT_NO_LAZY_FETCH: '1' },
     reject: false,
     stdin: 'ignore',
     stripFinalNewline: false,
   });
-  return exitCode === 0 ? new Set(stdout.split('\0').filter((path) => path !== '')) : null;
+  return exitCode === 0 ? stdout : null;
+}
+
+/** The folders below a folder that are no links. */
+class RealFolders {
+  readonly #top: string;
+  readonly #known = new Map<string, boolean>([['.', true]]);
+
+  constructor(top: string) {
+    this.#top = top;
+  }
+
+  async has(path: string): Promise<boolean> {
+    const known = this.#known.get(path);
+    if (known !== undefined) return known;
+    const isIn = !isAbsolute(path) && basename(path) !== '..' && (await this.has(dirname(path)));
+    const isReal = isIn && (await lstatOf(join(this.#top, path)))?.isDirectory() === true;
+    this.#known.set(path, isReal);
+    return isReal;
+  }
 }
 
 async function* filesBelow(top: string, below: string): AsyncGenerator<string> {
@@ -125,9 +160,8 @@ async function* filesBelow(top: string, below: string): AsyncGenerator<string> {
 
 /** The tool that the remote `toolforge` names. @throws DeployError `NO_REMOTE` */
 async function toolOf(folder: string): Promise<string> {
-  const args = ['-C', folder, 'remote', 'get-url', 'toolforge'];
-  const { stdout } = await execa('git', args, { reject: false, stdin: 'ignore' });
-  const name = /([^/:]+?)(\.git)?\/?$/.exec(stdout?.trim() ?? '')?.[1];
+  const url = await git(folder, ['remote', 'get-url', 'toolforge']);
+  const name = /([^/:]+?)(\.git)?\/?$/.exec(url?.trim() ?? '')?.[1];
   if (name !== undefined) return name;
   throw new DeployError(
     'NO_REMOTE',
