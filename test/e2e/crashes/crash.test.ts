@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { execa } from 'execa';
 import { run, TestServer, until } from '../../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';
 
@@ -109,6 +110,26 @@ test('threat 82: if the server is killed while a pack arrives, the push fails, t
   assert.notEqual((await pushing).exitCode, 0);
   await assertWhole(name, 'one');
   await assertDeploys(name, tree);
+});
+
+test('threat 82: if the server is killed while an archive arrives, nothing of it is left, and the old release stays live', async () => {
+  const { name } = await newTool();
+  const [host = '', port = ''] = server.ssh.split(':');
+  const options = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
+  const sending = execa('ssh', [...options, '-p', port, `${server.user}@${host}`, `deploy ${name}`], {
+    env: server.clientEnvironment,
+    extendEnv: false,
+    reject: false,
+  });
+  sending.stdin.write(Buffer.alloc(700, 'a file'));
+  const repository = join(server.folder, 'data/repositories', `${name}.git`);
+  await until(
+    async () => (await readdir(repository)).some((entry) => entry.startsWith('checkout-')),
+    'receiving',
+  );
+  await crash();
+  assert.notEqual((await sending).exitCode, 0);
+  await assertWhole(name, 'one');
 });
 
 test('threat 82: if the server is killed while one deployment builds and another waits, both fail, and the old release stays live', async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { after, beforeEach, test } from 'node:test';
 import { constants, zstdCompressSync } from 'node:zlib';
+import { DeployError } from '../../../src/core/errors.ts';
 import { createLog } from '../../../src/core/log/log.ts';
 import { SourceArchives } from '../../../src/git/archive/source-archives.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
@@ -25,9 +27,9 @@ beforeEach(() => {
 });
 const packServices = new FakePackServices(folder);
 
-async function deploy(bytes: AsyncIterable<Uint8Array>) {
+async function deploy(bytes: AsyncIterable<Uint8Array>, path = process.env['PATH'] ?? '') {
   const archives = new SourceArchives({
-    repositories: new Repositories({ folder, path: process.env['PATH'] ?? '', deployBranch: 'main' }),
+    repositories: new Repositories({ folder, path, deployBranch: 'main' }),
     packServices,
     treeLimits: { files: 1000, bytes: 2 ** 30 },
     maxPackBytes,
@@ -88,4 +90,27 @@ test('nothing is read of an archive if the tool accepts no push or if the disk h
   fullAfter = 0;
   await assert.rejects(deploy(bytes()), /the disk is full/);
   assert.equal(isRead, false);
+});
+
+test('if a signal ends git, the limit is named only for the signals of limits', async () => {
+  const programs = join(folder, 'programs');
+  mkdirSync(programs);
+  const path = `${programs}:${process.env['PATH']}`;
+  const end = async (signal: string) => {
+    const ends = `case " $* " in *' fast-import '*) ulimit -c 0; kill -s ${signal} $$;; esac`;
+    const script = `#!/bin/sh\n${ends}\nPATH=\${PATH#*:} exec git "$@"\n`;
+    writeFileSync(join(programs, 'git'), script, { mode: 0o755 });
+    const tar = Buffer.concat([ustarHeader('a'), Buffer.alloc(1024)]);
+    return await deploy(Readable.from([tar]), path).then(
+      () => assert.fail(),
+      (error: unknown) => error,
+    );
+  };
+  for (const signal of ['XCPU', 'KILL']) {
+    const limit = await end(signal);
+    assert.equal(limit instanceof DeployError && limit.code, 'GIT_LIMIT', String(limit));
+  }
+  const other = await end('TERM');
+  assert.ok(!(other instanceof DeployError));
+  assert.match(String(other), /ended with SIGTERM/);
 });
