@@ -152,6 +152,6 @@ function damaged(): DeployError {
 /** The sum of all bytes. Those of the sum itself count as spaces. */
 function checksum(block: Buffer): number {
   let sum = 8 * 0x20;
-  for (const [index, byte] of block.entries()) if (index < 148 || index >= 156) sum += byte;
+  for (let at = 0; at < BLOCK_BYTES; at += 1) if (at < 148 || at >= 156) sum += block[at] ?? 0;
   return sum;
 }
