@@ -74,7 +74,11 @@ const DAY_MS = 24 * 3600_000;
  *
  * @throws DeployError `BUILD_LIMIT`, which says when the next build may start.
  */
-export function assertBuildsLeft(context: DeployContext, tool: ToolName, now: number): void {
+export function assertBuildsLeft(
+  context: Pick<DeployContext, 'store' | 'buildsADay'>,
+  tool: ToolName,
+  now: number,
+): void {
   const buildsADay = context.store.ownLimits(tool).builds ?? context.buildsADay;
   const starts = buildsInADay(context, tool, now);
   const first = starts[starts.length - buildsADay];
@@ -89,7 +93,7 @@ export function assertBuildsLeft(context: DeployContext, tool: ToolName, now: nu
 }
 
 /** The start times of the tool's builds in the last 24 hours, the oldest first. */
-export function buildsInADay({ store }: DeployContext, tool: ToolName, now: number): number[] {
+export function buildsInADay({ store }: Pick<DeployContext, 'store'>, tool: ToolName, now: number): number[] {
   // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
   return store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);
 }

@@ -10,7 +10,10 @@ const PARKED_DAYS = 14;
  * Deletes the temporary refs of pushes that are older than 14 days. For that time, git keeps the commits, so a client
  * can push them again without an upload.
  */
-export async function dropOldParked({ repositories, log }: DeployContext, tool: ToolName): Promise<void> {
+export async function dropOldParked(
+  { repositories, log }: Pick<DeployContext, 'repositories' | 'log'>,
+  tool: ToolName,
+): Promise<void> {
   const refs = await refNames(repositories, tool, ['refs/deployments', 'refs/parked']);
   const oldest = new Date(Date.now() - PARKED_DAYS * DAY_MS).toISOString().replace(/[-:]/g, '').slice(0, 8);
   const old = refs.filter((ref) => (ref.split('/')[2] ?? '') < oldest);

@@ -1,4 +1,5 @@
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
+import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
@@ -8,14 +9,16 @@ import type { Deployment } from '../core/types.ts';
 import { parkedRef } from '../git/push/push-session.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
 import { updateRefs } from '../git/refs/ref-transaction.ts';
+import { assertBuildsLeft } from './build-step.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { ParkedPush, Previews, Ticket, Verdict } from './deployments.ts';
 import type { DeploymentLine } from './line/deployment-line.ts';
 import { previewEnding, shuttingDown } from './line/line-refusals.ts';
+import { dropOldParked } from './parked-refs.ts';
 import { copyCommit } from './promotion.ts';
 
 export interface ToolPreviewsOptions
-  extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'log'> {
+  extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'log' | 'buildsADay'> {
   readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll'>;
   /** How many previews a tool may have. */
   readonly limit: number;
@@ -32,6 +35,8 @@ export interface ToolPreviewsOptions
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const HOUR_MS = 60 * 60 * 1000;
+/** How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. */
+const COPIES_AT_ONCE = 2;
 
 /**
  * Makes and ends previews. The preview `fix` of the tool wikibot is a tool `fix--wikibot`, with a repository, releases,
@@ -44,6 +49,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /** The clean-ups that run after deployments of previews. */
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
   readonly #closing = new AbortController();
+  readonly #copying = new ConcurrencyLimit(COPIES_AT_ONCE);
   #timer: NodeJS.Timeout | null = null;
   #ending: Promise<void> = Promise.resolve();
 
@@ -67,7 +73,11 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     const preview = previewTool(push.tool, name);
     return await this.#turns.run(preview, async () => {
       await this.#make(preview, push);
-      await copyCommit(repositories, push, { tool: preview, id: push.id, signal: this.#closing.signal });
+      const { signal } = this.#closing;
+      await this.#copying.run(
+        () => copyCommit(repositories, push, { tool: preview, id: push.id, signal }),
+        signal,
+      );
       const ticket = await line.submit({
         ...push,
         tool: preview,
@@ -118,9 +128,11 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /** Runs the clean-up after a deployment. After a deployment of a preview, also moves the branch of the preview. */
   async afterDeployment({ tool }: Deployment, cleanUp: () => Promise<void>): Promise<void> {
     const { store, log } = this.#options;
-    if (store.previewOf(tool) === null) return await cleanUp();
+    const parent = store.previewOf(tool);
+    if (parent === null) return await cleanUp();
     if (this.#isEnding(tool)) return;
-    const work = cleanUp();
+    // The parked refs of pushes to the preview are in the repository of its tool.
+    const work = cleanUp().then(() => dropOldParked(this.#options, parent));
     this.#cleanUps.set(tool, Promise.allSettled([this.#cleanUps.get(tool), work]));
     await this.#follow(tool).catch((err: unknown) =>
       log.warn({ err, tool }, 'the branch of a preview has not moved to what is live on it'),
@@ -178,6 +190,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
           ? 'Ask the operators of this server.'
           : `End one, such as the one that was pushed longest ago: git push toolforge :preview/${previewName(oldest.name)}`,
       );
+    // Each preview takes a number that no other tool gets, so the builds of a day limit these too.
+    assertBuildsLeft(this.#options, tool, Date.now());
     store.addPreview(preview, tool, { limits: this.#limits(tool), by: principal.uid, at: Date.now() });
   }
 

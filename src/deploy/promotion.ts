@@ -43,6 +43,13 @@ export async function takePromoted(
       `Promote what is live on ${source} now: \`promote ${source} ${tool}\``,
     );
   }
+  // The branch of a preview is in the repository of its tool, which lacks the promoted commit.
+  if (store.previewOf(tool) !== null)
+    throw new DeployError(
+      'IS_PREVIEW',
+      `the tool ${tool} is a preview, and nothing can be promoted to a preview`,
+      'Push the commit to the preview: git push toolforge COMMIT:preview/NAME',
+    );
   await copyCommit(repositories, from, { tool, id, signal });
   await assertRoom(repositories, { tool, id }, store.ownLimits(tool).repository ?? repositorySize);
   if (live === null || isForced || (await isAncestor(repositories, tool, live.commit, from.commit)))

@@ -90,12 +90,15 @@ __toolforge_push_names() {
   names=()
 ${NAMES}}
 _toolforge_push() {
-  local word=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} words= flags=${quoted(OWN_FLAGS.join(' '))}
+  local name word=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} words= flags=${quoted(OWN_FLAGS.join(' '))}
   local -a names
   COMPREPLY=()
   __toolforge_push_names "\${COMP_WORDS[@]:1:COMP_CWORD-1}"
   if [[ $previous == --remote ]]; then
-    COMPREPLY=($(compgen -W "$(git remote 2>/dev/null)" -- "$word"))
+    # Not by compgen -W, which would run $(…) in the name of a remote.
+    while IFS= read -r name; do
+      if [[ $name == "$word"* ]]; then COMPREPLY+=("$name"); fi
+    done < <(git remote 2>/dev/null)
     return
   fi
   case "\${#names[@]} \${names[*]:0:2}" in
@@ -106,7 +109,7 @@ ${families(entries)
   case "\${names[*]:0:2} " in
 ${entries
   .map(({ names, flags, takesFile }) => {
-    const files = takesFile ? ` COMPREPLY=($(compgen -f -- "$word"));` : '';
+    const files = takesFile ? ` mapfile -t COMPREPLY < <(compgen -f -- "$word");` : '';
     return `    ${quoted(`${names.join(' ')} `)}*)${files} flags+=${quoted(` ${flags.join(' ')}`)} ;;\n`;
   })
   .join('')}  esac

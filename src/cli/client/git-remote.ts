@@ -86,9 +86,11 @@ function sshServer(
   };
 }
 
+/** The text without percent-encoding. Null if it has control characters, which would end a line of `git credential`. */
 function decoded(text: string): string | null {
   try {
-    return decodeURIComponent(text);
+    const plain = decodeURIComponent(text);
+    return /\p{Cc}/u.test(plain) ? null : plain;
   } catch {
     return null;
   }

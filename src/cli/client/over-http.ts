@@ -125,8 +125,9 @@ interface Login {
 async function loginFor(server: HttpServer, environment: NodeJS.ProcessEnv): Promise<Login> {
   const { user, password, url } = server;
   if (user !== null && password !== null) return { user, password, tell: async () => undefined };
+  const protocol = url.protocol.replace(':', '');
   const description = [
-    `protocol=${url.protocol.replace(':', '')}`,
+    `protocol=${protocol}`,
     `host=${url.host}`,
     `path=${url.pathname.replace(/^\//, '').replace(/-\/command$/, `${server.tool}.git`)}`,
     ...(user === null ? [] : [`username=${user}`]),
@@ -139,7 +140,9 @@ async function loginFor(server: HttpServer, environment: NodeJS.ProcessEnv): Pro
     }),
   );
   const [name, secret] = [fields.get('username'), fields.get('password')];
-  if (filled === null || name === undefined || secret === undefined)
+  // The password of another host must not be sent to this one.
+  const isForHere = fields.get('protocol') === protocol && fields.get('host') === url.host;
+  if (filled === null || name === undefined || secret === undefined || !isForHere)
     throw new DeployError(
       'NO_CREDENTIALS',
       `git has no password for ${url.host}`,

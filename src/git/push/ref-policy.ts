@@ -97,6 +97,9 @@ function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean
   }
   const reason = input.previewRefusal(command.ref.slice(PREVIEW_BRANCHES.length));
   if (reason !== null) return refuse(reason);
+  // The end of the history would stay in the repository of the tool, and cut off the history of its main.
+  if (input.list.shallow.length > 0)
+    return refuse('a preview cannot be pushed from a shallow clone; first: git fetch --unshallow');
   if (input.isDryRun === true)
     return refuse(
       'a preview has no dry run, because it changes nothing of its tool; push without -o dry-run',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -43,6 +43,18 @@ _toolforge_push; printf '%s\\n' "\${COMPREPLY[@]+\${COMPREPLY[@]}}"; complete -p
     const words = stdout.split('\n').filter((word) => word !== '');
     assert.deepEqual([words, stderr], [[...offers, 'complete -F _toolforge_push toolforge-push'], ''], line);
   }
+});
+
+test('threat 33: the name of a git remote is no shell code when bash completes it', async () => {
+  const file = await scriptFor('bash');
+  await run('git', ['init', '--quiet', root]);
+  const name = '$(touch $PWD/hacked)';
+  await run('git', ['-C', root, 'config', `remote.${name}.url`, 'ssh://host/wikibot.git']);
+  const script = `source "$1"; COMP_WORDS=(toolforge-push --remote ''); COMP_CWORD=2
+_toolforge_push; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const { stdout } = await run('bash', ['--norc', '-c', script, 'bash', file]);
+  assert.equal(stdout, name);
+  assert.equal(existsSync(join(root, 'hacked')), false);
 });
 
 test('fish completes commands, their second words and flags', {

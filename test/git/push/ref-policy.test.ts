@@ -17,12 +17,13 @@ function judge(
     oldId?: string;
     dryRun?: boolean;
     tool?: string;
+    shallow?: readonly string[];
   } = {},
 ) {
   const commands = refs.map(([ref, newId = b]) => ({ oldId: options.oldId ?? a, newId, ref }));
   const capabilities = new Set(['report-status', ...(options.atomic === true ? ['atomic'] : [])]);
   return judgeRefs({
-    list: { commands, capabilities, shallow: [], pushOptions: [] },
+    list: { commands, capabilities, shallow: options.shallow ?? [], pushOptions: [] },
     deployBranch: 'main',
     hasDeployBranch: options.master !== true,
     mostTags: options.mostTags ?? null,
@@ -58,6 +59,12 @@ for (const { name, refs, options, expected } of [
     name: 'a push of a preview branch is deployed',
     refs: [['refs/heads/preview/fix-2']],
     expected: [/^deploy$/],
+  },
+  {
+    name: 'threat 46: a preview from a shallow clone is refused, because it would cut off the history of main',
+    refs: [['refs/heads/preview/fix']],
+    options: { shallow: [a] },
+    expected: [/from a shallow clone; first: git fetch --unshallow/],
   },
   {
     name: 'threat 33: a preview whose name is no part of a host name is refused, and the reason says what a name may have',
