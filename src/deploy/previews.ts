@@ -157,9 +157,12 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 
   async #endOld(now = Date.now()): Promise<void> {
     const { store, log, days } = this.#options;
-    for (const { name, usedAt, isEnding } of store.previews()) {
+    for (const { name, tool, usedAt, isEnding } of store.previews()) {
       if (this.#closing.signal.aborted) return;
       try {
+        // A preview that was read back into an older store has no limits.
+        const own = store.ownLimits(name);
+        if (own.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...own });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
         else await this.#follow(name);
       } catch (err) {

@@ -435,6 +435,7 @@ test('after a restart of the server, previews are up again; an end that was inte
   store.exec(`UPDATE tools SET is_ending = 1, live_version = NULL WHERE name = 'cut--other'`);
   store.exec(`UPDATE tools SET preview_at = 1 WHERE name = 'old--other'`);
   store.exec(`UPDATE deployments SET created_at = 1 WHERE tool = 'old--other'`);
+  store.exec(`UPDATE tools SET limits = '{}' WHERE name = 'kept--restarted'`);
   store.close();
   await server.inRepository(name, 'update-ref', '-d', 'refs/heads/preview/kept');
   await server.boot();
@@ -447,6 +448,7 @@ test('after a restart of the server, previews are up again; an end that was inte
     async () => (await server.inRepository(name, 'rev-parse', 'preview/kept')) === (await tree.head()),
     'the branch of the preview is back',
   );
+  assert.match((await server.local('limit', 'kept--restarted')).stdout, /^memory +256 MiB/m);
   assert.ok(!server.lines.some((line) => /^(the user directory|the repositor)/.test(String(line['what']))));
 });
 
