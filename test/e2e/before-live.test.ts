@@ -413,6 +413,7 @@ test('a preview can lack config vars until they are set, runs no schedules, and 
   assert.equal((await server.command('config', 'set', 'next--timed', 'API_KEY=x')).exitCode, 0);
   const made = await tree.push('toolforge', 'HEAD:preview/next');
   assert.equal(made.exitCode, 0, made.stderr);
+  assert.match(made.stderr, /nightly\.1 is scheduled: \* \* \* \* \*, but paused/);
   assert.match((await server.command('schedule', 'list', 'next--timed')).stdout, /nightly .* paused/);
   const resumed = await server.command('schedule', 'resume', 'next--timed', 'nightly');
   assert.match(resumed.stderr, /schedules do not run in a preview/i);

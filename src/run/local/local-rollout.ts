@@ -164,7 +164,10 @@ export class LocalRollout {
       throw error;
     }
     const now = this.#options.parts.clock.now();
-    for (const { name, schedule } of this.#timed) progress.line(scheduledWords(name, schedule, now));
+    for (const { name, type, schedule } of this.#timed) {
+      const isPaused = this.#options.parts.runs.isPaused(this.release.tool, type);
+      progress.line(scheduledWords(name, schedule, { now, isPaused }));
+    }
   }
 
   /** Begins to restart processes that end, and to run scheduled processes when they are due. */

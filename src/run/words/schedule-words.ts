@@ -3,8 +3,16 @@ import { nextRun } from '../../core/schedule.ts';
 import { took } from '../../core/text/duration.ts';
 import type { Schedule } from '../../core/types.ts';
 
-/** Says when a scheduled process runs: `update.1 is scheduled: @daily, next at 2026-11-26 03:17 UTC`. */
-export function scheduledWords(name: string, { text, cron }: Schedule, now: number): string {
+/**
+ * Says when a scheduled process runs: `update.1 is scheduled: @daily, next at 2026-11-26 03:17 UTC`, or `update.1 is
+ * scheduled: @daily, but paused`.
+ */
+export function scheduledWords(
+  name: string,
+  { text, cron }: Schedule,
+  { now, isPaused }: { readonly now: number; readonly isPaused: boolean },
+): string {
+  if (isPaused) return `${name} is scheduled: ${text}, but paused`;
   const next = nextRun(cron, now);
   return `${name} is scheduled: ${text}, ${next === null ? 'never' : `next at ${moment(next)}`}`;
 }

@@ -55,7 +55,8 @@ export async function startRollout(parts: ObjectParts, start: RolloutStart): Pro
       },
     });
     for (const { type, schedule } of scheduledIn(rollout.release)) {
-      progress.line(scheduledWords(`${labelValue(type)}.1`, schedule, Date.now()));
+      const isPaused = rollout.isPaused?.(type) === true;
+      progress.line(scheduledWords(`${labelValue(type)}.1`, schedule, { now: Date.now(), isPaused }));
     }
   } catch (error) {
     await afterUndo(error, () => undoRollout(parts, rollout));
