@@ -124,7 +124,7 @@ export interface ToolCommand extends CommandShape {
    * may be.
    */
   readonly isAfterTool?: (word: string) => boolean;
-  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
+  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1, or 2 for a UsageError. */
   run(context: ToolContext): Promise<number>;
 }
 
@@ -133,11 +133,11 @@ export interface LoginCommand extends CommandShape {
   readonly action: null;
   readonly isAfterTool?: undefined;
   readonly takesTwoTools?: undefined;
-  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1. */
+  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1, or 2 for a UsageError. */
   run(context: CommandContext): Promise<number>;
 }
 
-/** One command. SSH, HTTP and the local binary serve it in the same way. */
+/** One command. The server serves it in the same way over SSH, HTTP and the local socket. */
 export type Command = ToolCommand | LoginCommand;
 
 /** A command line that arrived over SSH, HTTP or the local socket. */

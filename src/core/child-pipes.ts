@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
  * @throws Error if a pipe is missing.
  */
 export function withPipes<Child extends ChildProcess>(child: Child): Child {
-  // A pipe that was not requested is null. A pipe that could not be made is undefined.
+  // If the pipes could not be made, all of them are undefined. A pipe that was not requested is null.
   if (child.stderr !== undefined) return child;
   child.on('error', () => undefined);
   throw new Error('no file descriptors are left for the pipes of a process');

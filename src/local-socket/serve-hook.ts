@@ -6,10 +6,10 @@ import type { LocalConnection } from './local-socket.ts';
 const END = '\0';
 
 /**
- * Serves one post-receive hook, whose first line is `hook ID`: passes the updated refs to the push that the hook belongs
- * to. Or serves the pre-receive hook of a dry run, whose first line is `dry-run ID FOLDER`: passes on the folder with the
- * objects of the push. Sends back the text of the push. If the hook dies because its client left, only the output ends;
- * the push continues.
+ * Serves one hook of a push. The first line of a post-receive hook is `hook ID`: passes the updated refs to the push. The
+ * first line of the pre-receive hook of a dry run is `dry-run ID FOLDER`: passes on the folder with the objects of the
+ * push. Sends the output for the client back. If the hook dies because its client left, the deployment continues, but a
+ * dry run ends.
  */
 export async function serveHook(
   connection: LocalConnection,

@@ -29,7 +29,7 @@ export class DetachedOneOffs {
   /**
    * Starts a command, and resolves with its name when it has a place among the tool's commands.
    *
-   * @throws DeployError as `OneOffs.run` does, if the command gets no place.
+   * @throws DeployError as `OneOffs.run` does, if it refuses the command.
    */
   async start(wanted: DetachedOneOff, start: RunOneOff): Promise<string> {
     const { tool } = wanted.release;
@@ -80,7 +80,7 @@ export class DetachedOneOffs {
       if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
     });
     this.#ends.add(over);
-    // A command that got no place rejects here. All other failures are in the log.
+    // Rejects if the command was refused before it had a name. All later failures are in the log.
     return await Promise.race([begun.promise, over.then(() => name)]);
   }
 

@@ -1,8 +1,6 @@
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
-// A container may run under a uid without an account. The system then knows neither its name nor its home folder.
-
 /** The variable that tells a server in a user namespace the name of the user who started it. */
 export const STARTED_BY = 'TOOLFORGE_PUSH_STARTED_BY';
 let startedBy: string | null = null;
@@ -23,6 +21,7 @@ export function accountName(): string {
   try {
     return userInfo().username;
   } catch {
+    // The uid has no account, as can happen in a container.
     return `user${process.getuid?.() ?? ''}`;
   }
 }
@@ -32,6 +31,7 @@ export function homeFolder(): string {
   try {
     return homedir();
   } catch {
+    // As in `accountName`.
     return '/';
   }
 }

@@ -7,7 +7,7 @@ export interface AdmissionLimits {
   readonly graceMs: number;
   /** The most connections that all addresses together may have at each step before the login (see `STEPS`). */
   readonly startups: number;
-  /** The same limit for one IPv4 address, or one /64 network of IPv6. */
+  /** The most connections of one IPv4 address, or one /64 network of IPv6, at each step before the login. */
   readonly perAddress: number;
   /** The most connections that one person may have after the login. */
   readonly perPerson: number;

@@ -21,7 +21,7 @@ export interface HttpLimits {
   readonly bodyIdleMs: number;
   /** How long a client may take no byte of an answer that has begun: of a tool, of git or of a command. */
   readonly unreadMs: number;
-  /** The same for all other answers, which are short. */
+  /** As `unreadMs`, for all other answers, which are short. */
   readonly shortUnreadMs: number;
   /** How long a refused client may continue to send. */
   readonly lingerMs: number;

@@ -177,8 +177,8 @@ for last; do :; done
  * Measures how many bytes the processes of a sandbox use together, and whether files in memory may wait in one of their
  * sockets.
  *
- * @param machine - What counts as their files in memory if these cannot be measured: `sharedBytes`, the shared memory of
- * the whole machine, if the files cannot be found in time; at least `hiddenBytes`, if some may wait in a socket.
+ * @param machine - `sharedBytes` is the shared memory of the whole machine. It counts in place of the files in memory if
+ * the search for them takes too long. If files may wait in a socket, the files count as at least `hiddenBytes`.
  * @returns null if this cannot be measured now.
  */
 async function exactUse(

@@ -52,6 +52,10 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 /** Reads one host key. Returns null if the file is missing. */
+/** What a new host key means for people. ssh writes a port other than 22 as `[HOST]:PORT`. */
+const REFUSED =
+  'Clients that know the old key then refuse to connect until each person has typed: ssh-keygen -R HOST (or -R [HOST]:PORT)';
+
 async function load(path: string): Promise<Buffer | null> {
   try {
     await using file = await open(path, 'r');
@@ -60,7 +64,7 @@ async function load(path: string): Promise<Buffer | null> {
       throw new DeployError(
         'HOST_KEY_EXPOSED',
         `the host key ${basename(path)} can be read by other accounts (mode ${(mode & 0o777).toString(8)})`,
-        `Run chmod 600 ${path}. If others may have read the key, remove the file instead: the next start creates a new key.`,
+        `Run chmod 600 ${path}. If others may have read the key, remove the file instead: the next start creates a new key. ${REFUSED}`,
       );
     }
     const text = await file.readFile();
@@ -69,7 +73,7 @@ async function load(path: string): Promise<Buffer | null> {
     throw new DeployError(
       'HOST_KEY_BROKEN',
       `the host key ${basename(path)} is not a private key without passphrase`,
-      `Restore ${path} from a backup, or remove the file: the next start creates a new key, and clients will warn once.`,
+      `Restore ${path} from a backup, or remove the file: the next start creates a new key. ${REFUSED}`,
     );
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return null;

@@ -43,7 +43,7 @@ async function handshake(port: number, options: object = {}): Promise<TLSSocket>
   return socket;
 }
 
-test('threat 26: a TLS connection is closed if its handshake is not finished in time, silent or slow', async (context) => {
+test('threat 26: the TLS connection of a silent or slow client is closed if its handshake is not finished in time', async (context) => {
   const door = await openTls(context, { headersMs: 600 });
   const silent = connect(door.port, '127.0.0.1');
   const slow = connect(door.port, '127.0.0.1');

@@ -9,10 +9,7 @@ const BUILD_LABELS = {
 const TOOL_LABEL = 'push.toolforge.org/tool';
 export const BUILD_LABEL = 'push.toolforge.org/build';
 
-/**
- * The label with the name of the Job. The build's id would not be enough, because an earlier Job may have had the same
- * id.
- */
+/** The label with the name of the Job, which finds the pod of exactly this Job. */
 export const JOB_LABEL = 'push.toolforge.org/job';
 
 /** The labels of one build’s objects. */

@@ -35,8 +35,8 @@ const MAX_RUNS_AT_ONCE = 20;
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**
- * One scheduled process of a release, such as `update.1`. It starts when it is due, has one run at a time, and runs to
- * its end.
+ * One scheduled process of a release, such as `update.1`. It starts when it is due and has one run at a time. A run lasts
+ * until it ends or its time is over.
  */
 export class TimedProcess {
   readonly #start: TimedStart;
