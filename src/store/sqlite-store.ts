@@ -268,8 +268,8 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#releases.artifactIds(tool);
   }
 
-  releases(tool: ToolName, limit: number): ListedRelease[] {
-    return this.#releases.newest(tool, limit);
+  releases(tool: ToolName, limit: number, before?: number): ListedRelease[] {
+    return this.#releases.newest(tool, limit, before);
   }
 
   notePromotion(tool: ToolName, version: number, to: string): void {

@@ -135,8 +135,12 @@ export interface Store {
   addRelease(release: Omit<Release, 'version'>): Release;
   /** With the memory limit that the tool has now. */
   release(tool: ToolName, version: number): ReleaseRecord | null;
-  /** The newest first, without config vars. */
-  releases(tool: ToolName, limit: number): ListedRelease[];
+  /**
+   * The newest first, without config vars.
+   *
+   * @param before - Only releases with a lower version. By default, all.
+   */
+  releases(tool: ToolName, limit: number, before?: number): ListedRelease[];
   /** The state and the artifact's id of every release of the tool, the newest first. */
   artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[];
   /** Records on a release that a promotion made the release `to` of it, such as `wikibot v12`. */

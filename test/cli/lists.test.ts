@@ -470,3 +470,26 @@ test('long lists for many readers at once do not block other work of the server'
   clearInterval(counting);
   assert.ok(turns >= 10, `${turns} turns of others`);
 });
+
+test('threat 35: releases are read in pieces, and the list has each of them once', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const large = { ...artifactOf('b1'), buildpacks: ['x'.repeat(100_000)] };
+  for (let count = 1; count <= 45; count += 1) {
+    desk.store.addDeployment(deploymentOf(`d${count}`));
+    desk.store.addRelease(releaseOf(`d${count}`, { artifact: large }));
+  }
+  for (const [wanted, expected] of [
+    [1000, 45],
+    [40, 40],
+    [20, 20],
+    [7, 7],
+  ] as const) {
+    const { out } = await desk.type(['releases', 'wikibot', '-n', String(wanted), '--json']);
+    const versions = (JSON.parse(out) as { version: number }[]).map(({ version }) => version);
+    assert.deepEqual(
+      versions,
+      Array.from({ length: expected }, (_, index) => 45 - index),
+    );
+  }
+});

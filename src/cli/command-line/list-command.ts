@@ -8,7 +8,12 @@ import { columns, json } from './printing.ts';
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
   /** The word for one item of the list: `build`. */
   readonly one: string;
-  readonly items: (store: Services['store'], tool: ToolName, limit: number) => readonly Item[];
+  /** Yields the items in pieces. Each piece is read in a turn of its own, because it blocks the server. */
+  readonly items: (
+    store: Services['store'],
+    tool: ToolName,
+    limit: number,
+  ) => Iterator<readonly Item[], unknown, undefined>;
   /** The text for a tool without items. By default, it names the first push, which makes the first item. */
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
@@ -43,7 +48,13 @@ export function listCommand<Item>({
     async run(context) {
       const { services, tool, flags, out } = context;
       const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
-      const found = await outputTime.run(tool, () => items(services.store, tool, limit));
+      const pieces = items(services.store, tool, limit);
+      const found: Item[] = [];
+      for (;;) {
+        const piece = await outputTime.run(tool, () => pieces.next());
+        if (piece.done === true) break;
+        found.push(...piece.value);
+      }
       const objects = flags['json'] === true ? await fields(found, context) : null;
       await out(await outputTime.run(tool, () => (objects === null ? tableOf(tool, found) : json(objects))));
       if (objects === null && notes !== undefined) await out(notes(found, context));

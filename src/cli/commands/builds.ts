@@ -13,7 +13,9 @@ export const buildsCommand = listCommand<Build>({
     '--json: id, state (as in Toolforge’s builds-api), commit, deployment, buildpacks (null without an artifact), bytes (null without an artifact), startedAt, endedAt (null while the build runs).',
   ],
   one: 'build',
-  items: (store, tool, limit) => store.builds(tool, limit),
+  *items(store, tool, limit) {
+    yield store.builds(tool, limit);
+  },
   heads: ['BUILD', 'STATE', 'COMMIT', 'BUILDPACKS', 'STARTED', 'TOOK'],
   row: ({ id, state, commit, artifact, startedAt, endedAt }) => [
     id,

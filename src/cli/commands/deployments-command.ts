@@ -14,7 +14,9 @@ export const deploymentsCommand = listCommand<Deployment>({
     '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
   ],
   one: 'deployment',
-  items: (store, tool, limit) => store.deployments(tool, limit),
+  *items(store, tool, limit) {
+    yield store.deployments(tool, limit);
+  },
   heads: ['DEPLOYMENT', 'KIND', 'STATE', 'COMMIT', 'RELEASE', 'BY', 'WHEN', 'NOTE'],
   row: ({ id, kind, state, commit, version, reason, message, by, createdAt }) => [
     id,

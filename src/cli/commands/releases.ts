@@ -7,6 +7,8 @@ import type { ToolContext } from '../command.ts';
 import { listCommand } from '../command-line/list-command.ts';
 import { ago, iso } from '../command-line/printing.ts';
 
+const PIECE = 20;
+
 export const releasesCommand = listCommand<ListedRelease>({
   name: 'releases',
   summary: 'list the releases of a tool, the newest first',
@@ -16,7 +18,16 @@ export const releasesCommand = listCommand<ListedRelease>({
     '--json: version, state (created, live, replaced or failed), commit, description, promotedTo, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
   ],
   one: 'release',
-  items: (store, tool, limit) => store.releases(tool, limit),
+  // A release can have an artifact of 100 kB, so a thousand releases are read in pieces.
+  *items(store, tool, limit) {
+    let before = Number.MAX_SAFE_INTEGER;
+    for (let left = limit; left > 0; left -= PIECE) {
+      const piece = store.releases(tool, Math.min(left, PIECE), before);
+      yield piece;
+      if (piece.length < PIECE) return;
+      before = piece.at(-1)?.version ?? 0;
+    }
+  },
   heads: ['VERSION', 'STATE', 'COMMIT', 'WHAT', 'BY', 'WHEN'],
   row: ({ version, state, commit, description, promotedTo, by, createdAt }) => [
     `v${version}`,

@@ -68,10 +68,11 @@ export class ReleasesTable {
     );
   }
 
-  newest(tool: ToolName, limit: number): ListedRelease[] {
+  newest(tool: ToolName, limit: number, before = Number.MAX_SAFE_INTEGER): ListedRelease[] {
     const rows = this.#database.all<ListedRow>(
-      `SELECT ${listed} FROM releases WHERE tool = ? ORDER BY version DESC LIMIT ?`,
+      `SELECT ${listed} FROM releases WHERE tool = ? AND version < ? ORDER BY version DESC LIMIT ?`,
       tool,
+      before,
       limit,
     );
     return rows.map(({ artifact, ...release }) => ({ ...release, artifact: JSON.parse(artifact) }));

@@ -114,7 +114,9 @@ const history = listCommand<ConfigChange>({
   ],
   one: 'change of config vars',
   none: (tool) => `no change of the config vars of ${tool} is recorded\n`,
-  items: (store, tool, limit) => store.configChanges(tool, limit),
+  *items(store, tool, limit) {
+    yield store.configChanges(tool, limit);
+  },
   heads: ['RELEASE', 'CHANGE', 'BY', 'WHEN'],
   row: ({ version, by, at, ...names }) => [
     version === null ? 'none' : `v${version}`,
