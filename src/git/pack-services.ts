@@ -27,7 +27,7 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * Why this push will be refused whatever it brings, in one line: the tool is frozen, or there is no room. Null if it may
+   * Why this push will be refused, whatever its content, in one line: the tool is frozen, or there is no room. Null if it may
    * be accepted.
    */
   readonly fullness: string | null;

@@ -85,7 +85,7 @@ export interface Store {
     tool: ToolName,
     made: { limits: Partial<ToolLimits>; by: string; at: number },
   ): void;
-  /** Records that a preview is ending: nothing of it is live any more, and its config vars are deleted. */
+  /** Records that a preview is ending: it has no live release any more, and its config vars are deleted. */
   markEnding(preview: ToolName): void;
   /** Deletes everything that the store has about a preview. Its builds still count in `buildStarts` of its tool. */
   removePreview(preview: ToolName, now: number): void;

@@ -208,7 +208,7 @@ async function writeEntry(
   }
 }
 
-/** A path between quotes, so that git takes no character of it for the end of the path or of the line. */
+/** A path between quotes. Otherwise, git could take a character of the path for the end of the path or of the line. */
 function quoted(path: string): string {
   return `"${path.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }

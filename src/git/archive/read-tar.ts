@@ -8,7 +8,7 @@ import { BLOCK_BYTES, type BlockHeader, LongNames, readHeader } from './tar-head
 /** One entry of a tar as it stands there. Nothing about its names was checked. */
 export interface TarEntry {
   readonly header: BlockHeader;
-  /** What was not read of it is skipped when the next entry is asked for. */
+  /** If the reader asks for the next entry, the rest of these bytes is skipped. */
   readonly content: AsyncIterable<Uint8Array>;
 }
 
@@ -30,7 +30,7 @@ const WORK_MS = 10;
 
 /**
  * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so its
- * headers have limits of their own, and other work in this process goes on while they are read.
+ * headers have limits of their own, and this process does other work while they are read.
  *
  * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE`; the error of
  * `sent`.

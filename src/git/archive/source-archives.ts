@@ -18,7 +18,7 @@ import { commitEntries } from './commit-entries.ts';
 import { pushPack } from './push-pack.ts';
 import { timely } from './timely.ts';
 
-/** A tar of the files of a tool, and what becomes of it. */
+/** A tar of the files of a tool, and how it is deployed. */
 export interface SentArchive {
   readonly tool: ToolName;
   readonly principal: Principal;

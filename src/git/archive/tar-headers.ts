@@ -95,7 +95,7 @@ export class LongNames {
 /**
  * Yields the records of a pax header that this server heeds. A header is made of lines `LENGTH KEY=VALUE`.
  *
- * @throws DeployError `NOT_AN_ARCHIVE` for a line that is none.
+ * @throws DeployError `NOT_AN_ARCHIVE` if a line has another form.
  */
 function* paxRecords(content: Buffer): Generator<readonly [key: string, value: string]> {
   for (let from = 0; from < content.length; ) {

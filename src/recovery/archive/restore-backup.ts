@@ -108,7 +108,7 @@ async function unpack(file: string, folder: string): Promise<void> {
 }
 
 /**
- * Checks that the unpacked archive has only what `backUp` writes, before any of it is used.
+ * Checks that the unpacked archive has only what `backUp` writes. Call this before anything of the archive is used.
  *
  * @throws DeployError `BAD_ARCHIVE`
  */

@@ -112,7 +112,7 @@ test('threat 82: if the server is killed while a pack arrives, the push fails, t
   await assertDeploys(name, tree);
 });
 
-test('threat 82: if the server is killed while an archive arrives, nothing of it is left, and the old release stays live', async () => {
+test('threat 82: if the server is killed while an archive arrives, the next start leaves no part of the archive, and the old release stays live', async () => {
   const { name } = await newTool();
   const [host = '', port = ''] = server.ssh.split(':');
   const options = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
