@@ -145,7 +145,13 @@ export class ToolPreviews implements Previews, AsyncDisposable {
    * others to what is live on them. Then looks each hour which previews must end, until this object is disposed.
    */
   start(): void {
-    this.#ending = this.#endOld();
+    // The store may be damaged, or its disk full. That must not end the server.
+    this.#ending = this.#endOld().catch((err: unknown) =>
+      this.#options.log.error(
+        { err },
+        'cannot look which previews must end; the server tries again in an hour',
+      ),
+    );
     this.#timer = setTimeout(() => this.start(), HOUR_MS).unref();
   }
 
