@@ -54,7 +54,7 @@ export interface Previews {
   /** A preview ends so many days after its newest deployment. */
   readonly days: number;
   /**
-   * Ends a preview: cancels its deployments, ends its processes, and deletes everything that the server has of it.
+   * Ends a preview: cancels its deployments, ends its processes, and deletes its data.
    *
    * @throws DeployError `NO_PREVIEW`; `BACKUP_RUNNING` while nothing may be deleted.
    */

@@ -108,8 +108,6 @@ export async function copyCommit(
       ['protocol.file.allow', 'always'],
       ['fetch.unpackLimit', '1'],
     ],
-    // The people of both tools choose what git reads here, as in a push.
-    more: repositories.limits,
     signal: AbortSignal.any([signal, inTime]),
   });
   await fetching.catch((error: unknown) => {

@@ -354,7 +354,7 @@ export class LocalBuilder implements Builder {
       if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
     };
     const work = [removeTree(folders.scratch), finishLayers(), finishWorkspace()];
-    // All of it must end before a failed build is removed.
+    // A failed build may be removed only when all this work has ended.
     for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
     await this.#share(layerPlaces, group, request.toolNumber);
     const { bytes } = await diskUse(folders.artifact, context.guard.signal);

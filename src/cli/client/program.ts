@@ -55,7 +55,7 @@ export async function withInput(
   return { argv, input: mayRead ? 'own' : 'none', readError };
 }
 
-/** Returns the word that names a file: the second word that is not a flag. Null if there is none, or if it is `-`. */
+/** Returns the word that names a file: the second word that is not a flag. Null if this word is missing or `-`. */
 function fileWord(words: readonly string[]): string | null {
   const file = words.filter((word) => word === '-' || !word.startsWith('-'))[1];
   return file === undefined || file === '-' ? null : file;

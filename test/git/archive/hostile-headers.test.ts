@@ -24,7 +24,7 @@ const manyHeaders: readonly { title: string; blocks: () => Buffer[] }[] = [
 ];
 // Nothing else may run here meanwhile, so these tests have a file of their own.
 for (const { title, blocks } of manyHeaders)
-  test(`threat 96: an archive with ${title} is refused, and meanwhile other work goes on`, async () => {
+  test(`threat 96: an archive with ${title} is refused, and the process does other work meanwhile`, async () => {
     const sent = blocks();
     const limits = { files: 2000, bytes: 1024 ** 3 };
     const pause = await longestPause(() =>

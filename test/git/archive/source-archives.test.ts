@@ -18,7 +18,7 @@ import { ustarHeader } from './headers.ts';
 const folder = mkdtempSync(join(tmpdir(), 'source-archives-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** What was asked about the free space, and after which question there is none. */
+/** How often the free space was asked for, and after how many questions no space is left. */
 let asked = 0;
 let fullAfter = Number.POSITIVE_INFINITY;
 let maxPackBytes = 2 ** 30;
