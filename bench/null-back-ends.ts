@@ -58,6 +58,7 @@ export class NullRuntime implements Runtime, Gateway {
   async resume(): Promise<void> {}
 
   async remove(): Promise<void> {}
+  async letGo(): Promise<void> {}
   async stop(): Promise<void> {}
 
   async status(): Promise<ProcessStatus[]> {

@@ -6,6 +6,7 @@ import { readPlainFile } from './builder/source/safe-files.ts';
 import type { Config } from './config.ts';
 import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log/log.ts';
+import type { ToolName } from './core/names.ts';
 import { type ServerAddresses, sshCommand } from './core/network/addresses.ts';
 import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
@@ -38,6 +39,8 @@ export interface BackEndOptions {
   /** The facts about schedules that outlive the server. Asked only after the store is open. */
   readonly schedules: ScheduleRecords;
   readonly log: Log;
+  /** Returns the name that a tool of this name has now. Null if no tool had it. Must not throw. */
+  readonly renamedTo: (tool: string) => ToolName | null;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash: (crash: Crash) => void;
 }
@@ -80,6 +83,7 @@ async function localBackEnds({
   schedules,
   log,
   onCrash,
+  renamedTo,
 }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
@@ -109,6 +113,7 @@ async function localBackEnds({
       log,
       readPlainFile,
       onCrash,
+      renamedTo,
     }),
     sources: null,
     isolation: sandbox.mode,

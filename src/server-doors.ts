@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { LoginThrottle } from './auth/login-throttle.ts';
 import type { Services } from './cli/command.ts';
 import { serveControl } from './cli/control/control-protocol.ts';
@@ -14,6 +15,7 @@ import { createHttpDoor } from './http/http-door.ts';
 import { createSourceListener } from './http/sources/source-listener.ts';
 import { type LocalConnection, LocalSocket } from './local-socket/local-socket.ts';
 import { serveHook } from './local-socket/serve-hook.ts';
+import { ToolTransfers } from './recovery/archive/tool-transfers.ts';
 import { ServerHealth } from './server-health.ts';
 import { type ServerState, socketPathOf } from './server-state.ts';
 import { createSshDoor } from './ssh/ssh-door.ts';
@@ -40,30 +42,37 @@ export function makeDoors(
   served: {
     readonly line: Deployments;
     readonly previews: Previews;
+    readonly renames: Services['renames'];
     readonly packServices: GitPackServices;
     readonly addresses: Addresses;
   },
 ) {
   const { directory, store, tokens, audit, room, cleanUp, hostKeys } = state;
   const { runtime, sources } = state.backEnds;
-  const { line, previews, packServices, addresses } = served;
+  const { line, previews, renames, packServices, addresses } = served;
+  const { repositories } = state.context;
+  const limits = {
+    memory: config.run_memory,
+    builds: config.builds_a_day,
+    replicas: config.max_replicas,
+    repository: config.repository_size,
+  };
   const services: Services = {
     ...{ directory, runtime, store, tokens, audit, addresses, room, cleanUp },
     deployments: line,
     archives: new SourceArchives({
-      ...{ packServices, room, log },
-      repositories: state.context.repositories,
+      ...{ packServices, room, log, repositories },
       treeLimits: { files: config.tree_files, bytes: config.tree_bytes },
       maxPackBytes: config.pack_size,
     }),
     previews,
+    renames,
+    transfers: new ToolTransfers({
+      ...{ store, repositories, packServices, limits, room, cleanUp, log },
+      run: join(config.data, 'run/transfers'),
+    }),
     followers: new Followers(),
-    limits: {
-      memory: config.run_memory,
-      builds: config.builds_a_day,
-      replicas: config.max_replicas,
-      repository: config.repository_size,
-    },
+    limits,
     repositoryBytes: (tool) => packServices.bytesOf(tool),
   };
   const throttle = new LoginThrottle();

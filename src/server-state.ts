@@ -21,6 +21,7 @@ import { makeKeysFolder, openKeys } from './open-keys.ts';
 import { isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
+import { finishRenaming } from './recovery/renaming.ts';
 import type { Crash } from './run/runtime.ts';
 import type { ScheduleRecords } from './run/scheduled-runs.ts';
 import { removeTree } from './sandbox/disk/remove-tree.ts';
@@ -74,11 +75,15 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const opened: { store: SqliteStore | null } = { store: null };
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
   const schedules = storedSchedules(() => opened.store, log);
-  const choosing = chooseBackEnds({ config, addresses, countPeople, log, given, schedules, onCrash });
+  const renamedTo = (tool: string) => earlierName(opened.store, tool, log);
+  const choosing = chooseBackEnds({
+    ...{ config, addresses, countPeople, log, given, schedules, onCrash, renamedTo },
+  });
   // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
   // ends this function, the lock is released only after the choice has ended.
   const settled = choosing.then(noop, noop);
   await using _chosen = { [Symbol.asyncDispose]: () => settled };
+  await finishRenaming(config, log);
   const facts = await readDataFacts(config);
   const findings = examine(facts);
   const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
@@ -110,7 +115,11 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const logs = new DeploymentLogs(join(data, 'deployments'));
   return {
     ...{ makeFirst, store, context, backEnds, logs, hostKeys },
-    directory: new PreviewDirectory(directory, (name) => store.previewOf(name)),
+    directory: new PreviewDirectory(
+      directory,
+      (name) => store.previewOf(name),
+      (name) => store.renamedTo(name),
+    ),
     tokens: new DeployTokens(store),
     audit: auditFile(data, log),
     room: new DiskRoom(data),
@@ -128,6 +137,16 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
     store?.addCrash(tool, version, crash);
   } catch (err) {
     log.error({ err, tool, version }, 'cannot count a crash of a process');
+  }
+}
+
+/** The name that a tool of this name has now, for visitors. A store that cannot be read must not end their request. */
+function earlierName(store: SqliteStore | null, tool: string, log: Log): ToolName | null {
+  try {
+    return store?.renamedTo(tool) ?? null;
+  } catch (err) {
+    log.error({ err, tool }, 'cannot read the earlier names of tools');
+    return null;
   }
 }
 

@@ -17,6 +17,7 @@ import { applyRetention, mergePacks } from './deploy/retention.ts';
 import { type ServerPod, tellStart } from './first-start.ts';
 import { GitPackServices } from './git/git-pack-services.ts';
 import { hasUsers } from './recovery/data-facts.ts';
+import { ToolRenames } from './recovery/tool-renames.ts';
 import { makeDoors } from './server-doors.ts';
 import {
   openState,
@@ -52,11 +53,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const addresses = new ServerAddresses();
   const state = await openState(options, addresses);
   const { line, previews, packServices } = openLine(options, state, addresses);
-  const doors = makeDoors(options, state, { line, previews, packServices, addresses });
 
   const { context, backEnds, directory, store, hostKeys } = state;
   const { runtime } = backEnds;
   const resuming = new AbortController();
+  const renames = new ToolRenames({
+    ...{ config, store, log, repositories: context.repositories, cleanUp: state.cleanUp },
+    letGo: (tool) => runtime.letGo(tool),
+    resume: (tool) => resumeTool(context, tool, resuming.signal),
+    isBusy: (tool) => line.isBusy(tool) || packServices.isBusy(tool),
+    isKnown: async (tool) =>
+      (await directory.findTool(tool, AbortSignal.timeout(DIRECTORY_MS), { isFresh: true })) !== null,
+  });
+  const doors = makeDoors(options, state, { line, previews, renames, packServices, addresses });
   const resumeBuilds = await line.resume(state.resumed);
   // Before the server listens, so that no visitor gets through.
   for (const { name, isInMaintenance } of store.tools())

@@ -1,7 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { DirectoryFile } from '../auth/file/directory-yaml.ts';
 import { readConfig } from '../config.ts';
@@ -14,9 +12,11 @@ import { sentence } from '../core/text/sentence.ts';
 import { auditFile } from '../store/audit-file.ts';
 import { adminCommands, runAdmin } from './admin/admin.ts';
 import { buildpackCommands, runBuildpackCommand } from './admin/buildpack-commands.ts';
+import { hiddenLine } from './admin/hidden-line.ts';
 import { runOperatorCommand } from './admin/operator-command.ts';
 import { recoveryCommands, runRecovery } from './admin/recovery-commands.ts';
 import { runStack, stackCommands } from './admin/stack-commands.ts';
+import { runTransfer, transferCommands } from './admin/transfer-commands.ts';
 import { assertHere, chooseServer, withRemotes } from './client/choose-server.ts';
 import { completionCommand, completionScript } from './client/completion.ts';
 import { type OwnLine, ownLine, withTool } from './client/own-options.ts';
@@ -94,11 +94,18 @@ const families: readonly Family[] = [
   { family: [startCommand], run: start, isAnywhere: true },
   { family: [completionCommand], run: complete, isAnywhere: true },
   { family: adminCommands, run: administer },
+  { family: transferCommands, run: transfer },
   { family: stackCommands, run: stack },
   { family: buildpackCommands, run: buildpack, isAnywhere: true },
   { family: recoveryCommands, run: recover },
 ];
-const operatorCommands = [adminCommands, stackCommands, buildpackCommands, recoveryCommands].flat();
+const operatorCommands = [
+  adminCommands,
+  transferCommands,
+  stackCommands,
+  buildpackCommands,
+  recoveryCommands,
+].flat();
 /** All commands, in the order in which `help` lists them. */
 const allCommands = [startCommand, ...operatorCommands, ...commands, completionCommand];
 
@@ -181,7 +188,7 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
     directory: new DirectoryFile(join(config.data, 'directory.yaml'), () => beginIn(config.data)),
     remotes: (uid, tool) => [sshRemote(addresses, uid, tool), httpRemote(addresses, uid, tool)],
     revokeTokens: (tool, by) => revokeTokens(socketPath, tool, by),
-    input: input instanceof ReadStream ? hiddenLine(input, (text) => write(err, text)) : input,
+    input: input instanceof ReadStream ? hiddenLine(input, 'password', (text) => write(err, text)) : input,
     out: (text) => write(out, text),
     err: (text) => write(err, text),
     audit: auditFile(config.data, createLog(config.log_level)),
@@ -208,6 +215,16 @@ async function recover({ argv, environment, out, err }: Program): Promise<number
     holdCleanUp: () => holdCleanUp(socketOf(config.data)),
     interruption,
     audit: auditFile(config.data, createLog(config.log_level)),
+    out: (text) => write(out, text),
+    err: (text) => write(err, text),
+  });
+}
+
+async function transfer({ argv, environment, input, out, err }: Program): Promise<number> {
+  const config = readConfig(environment);
+  return await runTransfer({
+    ...{ argv, config, input, stdout: out, interruption },
+    call: (line) => callControl({ ...line, socketPath: socketOf(config.data) }),
     out: (text) => write(out, text),
     err: (text) => write(err, text),
   });
@@ -333,34 +350,6 @@ async function command(line: OwnLine, program: Program): Promise<number> {
     });
   } catch (error) {
     throw sent.readError() ?? (await withRemotes(error, environment));
-  }
-}
-
-/**
- * Asks the person at the terminal for a password, and yields it as one line, which the terminal does not show. Asks
- * only when a command begins to read the line.
- *
- * @throws DeployError `NO_PASSWORD`
- */
-async function* hiddenLine(
-  terminal: ReadStream,
-  say: (text: string) => Promise<void>,
-): AsyncGenerator<Uint8Array> {
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  // Begin to read before the question is printed, so that the terminal does not show a key that is pressed early.
-  const lines = createInterface({ input: terminal, output: nowhere, terminal: true });
-  try {
-    const line = new Promise<string | null>((resolve) => {
-      lines.once('line', resolve);
-      lines.once('close', () => resolve(null));
-    });
-    await say('Password: ');
-    const typed = await line;
-    await say('\n');
-    if (typed === null) throw new DeployError('NO_PASSWORD', 'no password was given', 'Nothing has changed.');
-    yield Buffer.from(`${typed}\n`);
-  } finally {
-    lines.close();
   }
 }
 

@@ -10,6 +10,7 @@ import { helpCommand } from './commands/help.ts';
 import { freezeCommands } from './commands/operator/freeze.ts';
 import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
 import { limitCommand, quotaCommand } from './commands/operator/limit.ts';
+import { transferCommands } from './commands/operator/transfer.ts';
 import { previewCommands } from './commands/previews-command.ts';
 import { logsCommand } from './commands/processes/logs.ts';
 import { maintenanceCommands } from './commands/processes/maintenance.ts';
@@ -54,6 +55,7 @@ export const commands: readonly Command[] = [
   limitCommand,
   ...freezeCommands,
   holdCleanUpCommand,
+  ...transferCommands,
 ];
 
 /** The commands that this person has: the commands for operators only if they are the operator. */

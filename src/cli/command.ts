@@ -10,6 +10,8 @@ import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Action, Principal } from '../core/types.ts';
 import type { Deployments, Previews } from '../deploy/deployments.ts';
 import type { SourceArchives } from '../git/archive/source-archives.ts';
+import type { ToolTransfers } from '../recovery/archive/tool-transfers.ts';
+import type { ToolRenames } from '../recovery/tool-renames.ts';
 import type { Runtime, Terminal } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
 
@@ -19,6 +21,8 @@ export interface Services {
   readonly deployments: Deployments;
   readonly archives: Pick<SourceArchives, 'deploy' | 'download'>;
   readonly previews: Previews;
+  readonly renames: Pick<ToolRenames, 'rename'>;
+  readonly transfers: Pick<ToolTransfers, 'export' | 'import' | 'deploy'>;
   readonly runtime: Runtime;
   readonly store: Store;
   readonly tokens: DeployTokens;

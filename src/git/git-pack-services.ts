@@ -245,6 +245,11 @@ export class GitPackServices implements PackServices {
     return this.#pushes.get(id) ?? null;
   }
 
+  /** True while a push, or work that waits for pushes, uses the tool's repository. */
+  isBusy(tool: ToolName): boolean {
+    return (this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool);
+  }
+
   /**
    * Runs `work` while no push is using the tool's repository. `work` waits for running pushes to end; new pushes wait
    * for `work`.

@@ -4,6 +4,7 @@ import { dropOldSetAside } from '../core/disk/set-aside.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
+import { counted } from '../core/text/counted.ts';
 import { mayHave } from '../git/hollow-repository.ts';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import { Backups } from '../store/backups/backups.ts';
@@ -297,10 +298,6 @@ function isClosed(folder: string): boolean {
 function versions(list: readonly number[]): string {
   const [first, last] = [list[0], list.at(-1)];
   return first === last ? `v${first}` : `v${first} to v${last}`;
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 function listed(items: readonly string[]): string {

@@ -7,6 +7,8 @@ import { escapeHtml } from '../core/text/escape-html.ts';
 /** The reason why a web request gets no answer from a tool. */
 export type Obstacle =
   | { readonly kind: 'none' }
+  /** `address`: the new address. Null if the new name cannot be a host name. */
+  | { readonly kind: 'renamed'; readonly to: string; readonly address: string | null }
   | { readonly kind: 'no-web' }
   | { readonly kind: 'scaled-down' }
   | { readonly kind: 'starting' }
@@ -48,6 +50,13 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
         status: 404,
         title: `Nothing answers for ${tool}`,
         sentences: ['There is no tool by this name here, or nothing has been deployed to it yet.'],
+        retryAfterSeconds: null,
+      };
+    case 'renamed':
+      return {
+        status: 404,
+        title: `${tool} is now called ${obstacle.to}`,
+        sentences: obstacle.address === null ? [] : [`Its address is now ${obstacle.address}`],
         retryAfterSeconds: null,
       };
     case 'no-web':

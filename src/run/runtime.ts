@@ -222,6 +222,13 @@ export interface Runtime {
    * the output of its processes. Resolves when all of this has ended.
    */
   remove(tool: ToolName): Promise<void>;
+  /**
+   * Ends everything of a tool that gets another name, also its one-off commands. Resolves when all of this has ended, and
+   * then nothing writes to the files of the tool any more. `resume` starts it under either name.
+   *
+   * @throws DeployError `NO_RENAME` if this runtime cannot move a tool to another name. Nothing has changed then.
+   */
+  letGo(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /**
    * Begins or ends the maintenance mode of a tool. In this mode, visitors get status 503 and a page: the file

@@ -13,6 +13,7 @@ import { promotions } from './migrations/0010-promotions.ts';
 import { toolLimits } from './migrations/0011-tool-limits.ts';
 import { sizes } from './migrations/0012-sizes.ts';
 import { previews } from './migrations/0013-previews.ts';
+import { renames } from './migrations/0014-renames.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -29,6 +30,7 @@ export const migrations: readonly string[] = [
   toolLimits,
   sizes,
   previews,
+  renames,
 ];
 
 /** The error for a store that a later version of this server has used. */

@@ -21,17 +21,27 @@ import { DataLock } from './data-lock.ts';
 import { Database } from './database.ts';
 import { migrate } from './migrate.ts';
 import { type SecretsKey, wrongKey } from './secrets.ts';
-import type { Freeze, ListedRelease, Preview, ReleaseRecord, Store, ToolRecord } from './store.ts';
+import type {
+  EnteredTool,
+  Freeze,
+  ListedRelease,
+  Preview,
+  ReleaseRecord,
+  Store,
+  ToolRecord,
+} from './store.ts';
 import { BEGUN_ANEW } from './store-facts.ts';
 import type { CheckedStore } from './store-health.ts';
 import { BuildsTable } from './tables/builds-table.ts';
 import { ConfigChangesTable } from './tables/config-changes-table.ts';
 import { CrashesTable } from './tables/crashes-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
+import { enterTool } from './tables/enter-tool.ts';
 import { FreezesTable } from './tables/freezes-table.ts';
 import { dropOldRows } from './tables/old-rows.ts';
 import { PreviewsTable } from './tables/previews-table.ts';
 import { ReleasesTable } from './tables/releases-table.ts';
+import { renamedTo, renameTool } from './tables/rename-tool.ts';
 import { ScheduledRunsTable } from './tables/scheduled-runs-table.ts';
 import { TokensTable } from './tables/tokens-table.ts';
 import { ToolsTable } from './tables/tools-table.ts';
@@ -42,6 +52,8 @@ import { ToolsTable } from './tables/tools-table.ts';
  * disk.
  */
 export class SqliteStore implements Store, CheckedStore {
+  readonly #folder: string;
+  readonly #key: SecretsKey;
   readonly #lock: DataLock;
   readonly #database: Database;
   readonly #tools: ToolsTable;
@@ -64,6 +76,8 @@ export class SqliteStore implements Store, CheckedStore {
    * encrypted it; `STORE_FULL`; `STORE_DAMAGED`. Without `lock`, also every error of `new DataLock`.
    */
   constructor(folder: string, key: SecretsKey, lock: DataLock = new DataLock(folder)) {
+    this.#folder = folder;
+    this.#key = key;
     this.#lock = lock;
     try {
       this.#database = openDatabase(folder, key);
@@ -162,6 +176,26 @@ export class SqliteStore implements Store, CheckedStore {
 
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void {
     this.#tools.setOwnLimits(tool, limits);
+  }
+
+  enterTool(tool: ToolName, entered: EnteredTool): void {
+    const tables = {
+      tools: this.#tools,
+      deployments: this.#deployments,
+      releases: this.#releases,
+      configChanges: this.#configChanges,
+      previews: this.#previews,
+    };
+    this.#database.transaction(() => enterTool(tables, tool, entered));
+  }
+
+  renameTool(from: ToolName, to: ToolName, at: number): void {
+    const artifacts = join(this.#folder, 'artifacts');
+    this.#database.transaction(() => renameTool(this.#database, this.#key, { from, to }, { artifacts, at }));
+  }
+
+  renamedTo(old: string): ToolName | null {
+    return renamedTo(this.#database, old);
   }
 
   freeze(tool: ToolName | null, reason: string, at: number): void {
@@ -403,6 +437,10 @@ export class SqliteStore implements Store, CheckedStore {
 
   removeToken(tool: ToolName, id: string): boolean {
     return this.#tokens.remove(tool, id);
+  }
+
+  sizes(tool: ToolName): Sizes {
+    return this.#tools.sizes(tool);
   }
 
   replicas(tool: ToolName): Replicas {

@@ -58,6 +58,35 @@ export interface ReleaseRecord extends Release {
   readonly promotedTo: string | null;
 }
 
+/** A release that was made on another server. Its artifact and its config vars stayed there. */
+export interface EnteredRelease
+  extends Pick<Release, 'version' | 'commit' | 'description' | 'by' | 'credential' | 'createdAt'> {
+  /** True if the release never went live. */
+  readonly isFailed: boolean;
+  readonly deployment: Pick<
+    Deployment,
+    'kind' | 'door' | 'message' | 'reason' | 'createdAt' | 'startedAt' | 'endedAt'
+  >;
+}
+
+/** What another server had about a tool. */
+export interface EnteredTool {
+  /** In ascending order of their versions. */
+  readonly releases: readonly EnteredRelease[];
+  /** The config vars that the tool's next release gets. */
+  readonly configVars: Readonly<Record<string, string>>;
+  /** The names of the config vars whose values new previews of the tool get, sorted. */
+  readonly sharedConfig: readonly string[];
+  readonly replicas: Replicas;
+  readonly sizes: Sizes;
+  /** The process types whose schedules are paused, sorted. */
+  readonly paused: readonly string[];
+  readonly limits: Partial<ToolLimits>;
+  /** Who enters the tool, and when, for the history of config vars. */
+  readonly by: string;
+  readonly at: number;
+}
+
 /** A release in a list, without config vars: a tool may have thousands of releases, each with half a megabyte. */
 export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
 
@@ -97,6 +126,22 @@ export interface Store {
   ownLimits(tool: ToolName): Partial<ToolLimits>;
   /** Replaces the limits of the tool. The memory limit applies to processes that start later. */
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void;
+
+  /**
+   * Enters what another server had about a tool, in one transaction. The store must have nothing about the tool, except
+   * limits, which stay. The releases that were live count as replaced, and nothing is live.
+   */
+  enterTool(tool: ToolName, entered: EnteredTool): void;
+
+  /**
+   * Gives a tool another name, in one transaction, with everything that the store has about it. The tool keeps its number.
+   * The store must have nothing of a tool `to`, except an empty record.
+   *
+   * The copies of its releases outside the store are then out of date. Delete them, and call `copyReleases`.
+   */
+  renameTool(from: ToolName, to: ToolName, at: number): void;
+  /** The name that a tool of this name has now. Null if no tool had it. */
+  renamedTo(old: string): ToolName | null;
 
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
   freeze(tool: ToolName | null, reason: string, at: number): void;
@@ -215,6 +260,8 @@ export interface Store {
   /** @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 
+  /** The sizes of processes that `scale` has set. */
+  sizes(tool: ToolName): Sizes;
   /** The numbers of processes that `scale` or `goLive` set. For a type without a number, the number in the release counts. */
   replicas(tool: ToolName): Replicas;
   /**

@@ -170,3 +170,23 @@ test('threat 99: the rights to a preview are those to its tool, and a credential
   assert.equal(await codeFor(token, 'fix--hello'), 'fix--hello');
   assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });
+
+test('who maintains a renamed tool is told its new name, and everybody else gets the answer for a tool that never was', async () => {
+  const renamed = new PreviewDirectory(
+    directory,
+    () => null,
+    (name) => (name === 'hallo' ? tool('hello') : null),
+  );
+  const asking = (uid: string, name: string) =>
+    authorize(renamed, { ...alice, uid }, tool(name), 'read', signal);
+  await assert.rejects(asking('alice', 'hallo'), {
+    code: 'TOOL_RENAMED',
+    message: 'the tool hallo is now called hello',
+    hint: /git remote set-url toolforge/,
+  });
+  await assert.rejects(asking('bob', 'hallo'), {
+    code: 'NO_ACCESS',
+    message: 'there is no tool hallo that bob maintains',
+  });
+  await assert.rejects(asking('alice', 'nowhere'), { code: 'NO_ACCESS' });
+});

@@ -84,6 +84,7 @@ export class ElsewhereBuilder implements Builder {
   }
   async tag(): Promise<void> {}
   async remove(): Promise<void> {}
+  async letGo(): Promise<void> {}
   async cleanUp(_tool: unknown, _keep: unknown, resumed: ReadonlySet<string>): Promise<void> {
     this.spared.push(...resumed);
   }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -153,6 +154,7 @@ class ListedRuntime implements Runtime {
   async scale(): Promise<void> {}
   async stop(): Promise<void> {}
   async remove(): Promise<void> {}
+  async letGo(): Promise<void> {}
   async status(): Promise<ProcessStatus[]> {
     return this.statuses;
   }
@@ -234,6 +236,12 @@ export class Desk implements Disposable {
       deployments,
       archives: this.archives,
       previews: { days: 7, end: async (preview) => void this.ended.push(preview) },
+      renames: { rename: async () => assert.fail('No test renames here.') },
+      transfers: {
+        export: async () => assert.fail('No test exports here.'),
+        import: async () => assert.fail('No test imports here.'),
+        deploy: async () => assert.fail('No test imports here.'),
+      },
       runtime,
       store,
       tokens: new DeployTokens(store),

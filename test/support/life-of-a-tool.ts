@@ -35,9 +35,10 @@ const tests = (command: string) => JSON.stringify({ environments: { test: { scri
 /**
  * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, pushes that fail in
  * each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a limit, a freeze, and a backup
- * that is restored after the data folder was lost. After each failure, what was live must still answer.
+ * that is restored after the data folder was lost. At the end, it moves to the server `other`. After each failure, what was
+ * live must still answer.
  */
-export async function liveForYears(place: Place): Promise<void> {
+export async function liveForYears(place: Place, other: Place): Promise<void> {
   const { server } = place;
   const [tool, beta] = ['story', 'story-beta'];
   for (const name of [tool, beta]) await server.addTool(name);
@@ -147,4 +148,22 @@ export async function liveForYears(place: Place): Promise<void> {
   assert.match((await server.command('config', 'get', tool, 'TOKEN')).stdout, /live/);
   passed(await tree.push('live', 'main'));
   await answers('three');
+
+  // To another server.
+  const [exported, passphrase] = [join(server.folder, 'story.tar'), join(server.folder, 'passphrase')];
+  await writeFile(passphrase, 'a passphrase for a journey\n', { mode: 0o600 });
+  passed(await server.local('tool', 'export', tool, exported, '--passphrase-file', passphrase));
+  failed(
+    await other.server.local('tool', 'import', exported, '--passphrase-file', passphrase),
+    /no tool story/,
+  );
+  await other.server.addTool(tool);
+  passed(await other.server.local('tool', 'import', exported, '--passphrase-file', passphrase));
+  await until(async () => (await other.get(tool)).body === 'three', 'the page on the other server');
+  assert.equal(
+    await other.server.inRepository(tool, 'rev-parse', 'main'),
+    await server.inRepository(tool, 'rev-parse', 'main'),
+  );
+  assert.match((await other.server.command('config', 'get', tool, 'TOKEN')).stdout, /live/);
+  assert.match((await other.server.command('releases', tool)).stdout, /Hack it|Deploy/);
 }

@@ -158,6 +158,17 @@ export class DirectoryFile {
     });
   }
 
+  /** Gives the tool another name. Does nothing if the directory has no tool `from`, or has a tool `to` already. */
+  async renameTool(from: ToolName, to: ToolName): Promise<void> {
+    await this.#edit((document, data) => {
+      if (!data.tools.has(from) || data.tools.has(to)) return;
+      const pair = tableOf(document, 'tools').items.find(
+        ({ key }) => String(isScalar(key) ? key.value : key) === from,
+      );
+      if (pair !== undefined) pair.key = document.createNode(to);
+    });
+  }
+
   /** All users and tools. */
   async list(): Promise<DirectoryData> {
     return await whereItIs(this.#path, async () => readDirectoryText(await readFile(this.#path, 'utf8')));

@@ -13,16 +13,20 @@ export interface ControlCall {
   readonly input: AsyncIterable<Uint8Array> | null;
   readonly out: (bytes: Uint8Array) => Promise<void>;
   readonly err: (bytes: Uint8Array) => Promise<void>;
+  /** Ends the connection. The server then ends the command, unless it has gone too far. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Runs one command in the running server, as its operator.
  *
  * @returns the command's exit status.
- * @throws DeployError `NO_SERVER`, `NOT_THE_OPERATOR`, `SERVER_GONE`.
+ * @throws DeployError `NO_SERVER`, `NOT_THE_OPERATOR`, `SERVER_GONE`; the signal's reason.
  */
 export async function callControl(call: ControlCall): Promise<number> {
   const socket = await reach(call.socketPath);
+  const leave = () => socket.destroy();
+  call.signal?.addEventListener('abort', leave);
   // `readAnswer` reports how the connection ended.
   socket.on('error', () => undefined);
   try {
@@ -33,7 +37,11 @@ export async function callControl(call: ControlCall): Promise<number> {
     const status = await readAnswer(socket, call);
     if (status === null) throw serverGone(null);
     return status;
+  } catch (error) {
+    call.signal?.throwIfAborted();
+    throw error;
   } finally {
+    call.signal?.removeEventListener('abort', leave);
     socket.destroy();
   }
 }

@@ -204,6 +204,11 @@ export class DeploymentLine implements Deployments {
     this.#options.log.info({ tool, by: principal.uid }, 'tool stopped');
   }
 
+  /** True while a deployment of the tool runs or waits. */
+  isBusy(tool: ToolName): boolean {
+    return this.#turns.running(tool) !== null || this.#turns.waiting(tool).length > 0;
+  }
+
   async setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
     const { store, runtime, log } = this.#options;
     if (isOn) liveRelease(store, tool);

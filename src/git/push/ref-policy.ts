@@ -113,7 +113,7 @@ function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean
  *
  * @see https://git-scm.com/docs/git-check-ref-format
  */
-function isRefName(ref: string): boolean {
+export function isRefName(ref: string): boolean {
   const parts = ref.split('/');
   const isBadPart = (part: string) => part === '' || part.startsWith('.') || part.endsWith('.lock');
   return !parts.some(isBadPart) && !/\.\.|@\{|[\p{Cc} ~^:?*[\\\ufffd]|\.$/u.test(ref);

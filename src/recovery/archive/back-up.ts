@@ -82,10 +82,11 @@ export interface BackUpOptions {
 export async function backUp(options: BackUpOptions): Promise<string[]> {
   const { config, target, signal } = options;
   await assertOwnFolder(config.data);
-  const file = target === '-' ? null : await fileFor(target, config.data);
+  const file = target === '-' ? null : await fileFor(target, config.data, 'toolforge-push');
   const release = await options.holdCleanUp();
   // Without a server, the lock keeps one from starting meanwhile.
   using _lock = release === null ? new DataLock(config.data) : null;
+  if (release === null) assertNotRenaming(config.data);
   const stage = await makeStage(join(config.data, 'run'));
   const draft = file === null ? null : `${file}.new`;
   try {
@@ -140,10 +141,25 @@ export async function assertOwnFolder(data: string): Promise<void> {
   );
 }
 
-/** @throws DeployError `FILE_EXISTS`, `NO_FOLDER`, or `FILE_IN_DATA`, because the next backup would contain this one. */
-async function fileFor(target: string, data: string): Promise<string> {
+/** @throws DeployError `HALF_RENAMED` if a killed server has left a tool half renamed. */
+function assertNotRenaming(data: string): void {
+  if (!existsSync(join(data, 'renaming.json'))) return;
+  throw new DeployError(
+    'HALF_RENAMED',
+    'a server was killed while it renamed a tool',
+    'Start the server, which finishes this. Then make the backup.',
+  );
+}
+
+/**
+ * The path of the new file that `target` means: this file, or one with the time in this folder.
+ *
+ * @param name - How the name of a file in a folder begins.
+ * @throws DeployError `FILE_EXISTS`, `NO_FOLDER`, or `FILE_IN_DATA`, because the next backup would contain this one.
+ */
+export async function fileFor(target: string, data: string, name: string): Promise<string> {
   const isFolder = (await stat(target).catch(() => null))?.isDirectory() === true;
-  const file = isFolder ? join(target, `toolforge-push-${timeStamp(Date.now())}.tar`) : target;
+  const file = isFolder ? join(target, `${name}-${timeStamp(Date.now())}.tar`) : target;
   const folder = await realpath(dirname(file)).catch((cause: unknown) => {
     if (!isAbsent(cause)) throw cause;
     throw new DeployError('NO_FOLDER', `there is no folder ${dirname(file)}`, 'Make it first.', { cause });
@@ -162,7 +178,7 @@ async function fileFor(target: string, data: string): Promise<string> {
       `the file ${taken} exists already`,
       taken === file
         ? 'Name another file, or a folder.'
-        : 'Another backup is writing it, or was killed. If none runs, delete it, because it may contain keys.',
+        : 'Another backup or export is writing it, or was killed. If none runs, delete it, because it may contain keys.',
     );
   return file;
 }
@@ -362,7 +378,7 @@ async function namespaceOfTools(config: Config): Promise<readonly string[]> {
   );
 }
 
-async function syncFolderOf(file: string): Promise<void> {
+export async function syncFolderOf(file: string): Promise<void> {
   await using folder = await open(dirname(file), 'r');
   await folder.sync();
 }

@@ -5,7 +5,7 @@ import { Transform, type TransformCallback } from 'node:stream';
 import { DeployError, systemCode } from '../../core/errors.ts';
 
 /** The seal takes one block of tar. Tar stops reading at the end of the archive, so it does not see the seal. */
-const SEAL_BYTES = 512;
+export const SEAL_BYTES = 512;
 const SEAL = /^toolforge-push archive\nkind ([a-z]+)\nsha256 ([0-9a-f]{64})\nbytes (\d{1,15})\n\0*$/;
 
 /** `backup`: everything of a server. `tool`: one tool. */
@@ -44,14 +44,15 @@ export class Sealing extends Transform {
 /**
  * Reads a whole archive, and compares it with its seal. Changes nothing.
  *
+ * @param name - What messages call the file.
  * @throws DeployError `NO_FILE`, `BAD_ARCHIVE`
  */
-export async function assertSealed(path: string, kind: ArchiveKind): Promise<void> {
+export async function assertSealed(path: string, kind: ArchiveKind, name: string = path): Promise<void> {
   const { size, seal } = await readSeal(path).catch((cause: unknown) => {
     if (systemCode(cause) === null) throw cause;
     throw new DeployError(
       'NO_FILE',
-      `the file ${path} cannot be read (${systemCode(cause)})`,
+      `the file ${name} cannot be read (${systemCode(cause)})`,
       'Check its path.',
       {
         cause,
@@ -60,15 +61,15 @@ export async function assertSealed(path: string, kind: ArchiveKind): Promise<voi
   });
   const [, sealed, sum, bytes] = SEAL.exec(seal) ?? [];
   if (sealed === undefined)
-    throw badArchive(path, 'it is no archive of toolforge-push, or its end is missing');
+    throw badArchive(name, 'it is no archive of toolforge-push, or its end is missing');
   if (sealed !== kind)
-    throw badArchive(path, `it is an archive of the kind ${sealed}, and this command takes the kind ${kind}`);
+    throw badArchive(name, `it is an archive of the kind ${sealed}, and this command takes the kind ${kind}`);
   if (size - SEAL_BYTES !== Number(bytes))
-    throw badArchive(path, `it has ${size - SEAL_BYTES} bytes instead of ${bytes}`);
+    throw badArchive(name, `it has ${size - SEAL_BYTES} bytes instead of ${bytes}`);
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path, { end: Math.max(0, size - SEAL_BYTES - 1) }))
     hash.update(chunk);
-  if (hash.digest('hex') !== sum) throw badArchive(path, 'its checksum differs, so it was damaged');
+  if (hash.digest('hex') !== sum) throw badArchive(name, 'its checksum differs, so it was damaged');
 }
 
 async function readSeal(path: string): Promise<{ size: number; seal: string }> {
@@ -79,10 +80,10 @@ async function readSeal(path: string): Promise<{ size: number; seal: string }> {
   return { size, seal: buffer.toString('latin1') };
 }
 
-export function badArchive(path: string, why: string): DeployError {
+export function badArchive(name: string, why: string): DeployError {
   return new DeployError(
     'BAD_ARCHIVE',
-    `the file ${path} cannot be used: ${why}`,
+    `the file ${name} cannot be used: ${why}`,
     'Nothing has changed. Use another copy.',
   );
 }

@@ -194,6 +194,14 @@ export class KubernetesRuntime implements Runtime, Gateway {
     );
   }
 
+  async letGo(tool: ToolName): Promise<void> {
+    throw new DeployError(
+      'NO_RENAME',
+      `a server that runs tools in a cluster cannot rename the tool ${tool}, because a namespace has one name for ever`,
+      `Nothing has changed. Move the tool to its new name: npx toolforge-push tool export ${tool} FILE, and then tool import FILE --as NAME`,
+    );
+  }
+
   async status(tool: ToolName): Promise<ProcessStatus[]> {
     if (!this.#canRun(tool)) return [];
     const seen = { live: this.#live, drift: this.#drift, lost: this.#lost, ends: this.#ends };

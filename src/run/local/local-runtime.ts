@@ -90,6 +90,8 @@ export interface LocalRuntimeOptions {
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
+  /** Returns the name that a tool of this name has now. Null if no tool had it. By default, none had. */
+  readonly renamedTo?: (tool: string) => ToolName | null;
   /** The pauses between restarts of a crashed process. */
   readonly pauses?: Pauses;
   /** The facts about schedules that outlive the server. By default, nothing is recorded. */
@@ -199,10 +201,19 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async remove(tool: ToolName): Promise<void> {
+    await this.#end(tool);
+    await this.#logs.remove(tool);
+  }
+
+  async letGo(tool: ToolName): Promise<void> {
+    await this.#end(tool);
+    await this.#logs.letGo(tool);
+  }
+
+  async #end(tool: ToolName): Promise<void> {
     await Promise.all([this.#oneOffs.endAll(tool), this.stop(tool)]);
     this.#stopped.delete(tool);
     this.#maintenance.end(tool);
-    await this.#logs.remove(tool);
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
@@ -352,8 +363,10 @@ export class LocalRuntime implements Runtime, Gateway {
     const live = this.#live.get(tool);
     const page = this.#maintenance.page(tool);
     if (page !== undefined) return { kind: 'maintenance', page };
-    if (live === undefined) return this.#stopped.has(tool) ? { kind: 'stopped' } : { kind: 'none' };
-    return live.route;
+    if (live !== undefined) return live.route;
+    if (this.#stopped.has(tool)) return { kind: 'stopped' };
+    const to = this.#options.renamedTo?.(tool) ?? null;
+    return to === null ? { kind: 'none' } : { kind: 'renamed', to, address: this.address(to) };
   }
 
   #newRollout(release: Release, toolNumber: number, replicas: Replicas): LocalRollout {

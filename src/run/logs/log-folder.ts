@@ -29,6 +29,13 @@ export class ToolLogs {
     return made;
   }
 
+  /** Writes no more lines to the log of a tool, which gets another name. Later lines of what has ended are dropped. */
+  async letGo(tool: string): Promise<void> {
+    const log = this.of(tool);
+    this.#logs.delete(tool);
+    await log.end();
+  }
+
   /** Deletes the log of a tool. Lines that come later from what has ended are dropped. */
   async remove(tool: string): Promise<void> {
     const log = this.of(tool);

@@ -52,7 +52,7 @@ export class ToolLog {
   readonly #room: LineRoom;
   readonly #sizes = new Map<string, number>();
   #chain: Promise<unknown> = Promise.resolve();
-  #isRemoved = false;
+  #isEnded = false;
 
   constructor(options: ToolLogOptions) {
     this.#options = options;
@@ -73,7 +73,7 @@ export class ToolLog {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();
     return this.#inTurn(async () => {
-      if (this.#isRemoved) return;
+      if (this.#isEnded) return;
       try {
         await this.#writeAnyway(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
       } catch (error) {
@@ -86,12 +86,17 @@ export class ToolLog {
     });
   }
 
+  /** Resolves when all lines are written. Lines that are added later are dropped. */
+  async end(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#isEnded = true;
+    });
+  }
+
   /** Deletes the log. Lines that are added later are dropped. */
   async remove(): Promise<void> {
-    await this.#inTurn(async () => {
-      this.#isRemoved = true;
-      await rm(this.#options.folder, { recursive: true, force: true });
-    });
+    await this.end();
+    await rm(this.#options.folder, { recursive: true, force: true });
   }
 
   /** Yields the newest lines of the log that the query asks for. With `follow`, also yields new lines. */

@@ -22,13 +22,14 @@ export class ReleasesTable {
     this.#key = key;
   }
 
-  add(release: Release): void {
+  add(release: Release, state: ReleaseRecord['state'] = 'created'): void {
     this.#database.run(
       `INSERT INTO releases
         (tool, version, state, "commit", artifact, config_vars, description, "by", credential, deployment_id, created_at)
-        VALUES (?, ?, 'created', ?, ?, ?, ?, ?, ?, ?, ?)`,
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       release.tool,
       release.version,
+      state,
       release.commit,
       JSON.stringify(release.artifact),
       this.#key.encrypt(JSON.stringify(release.configVars), [release.tool, `v${release.version}`]),

@@ -1,8 +1,13 @@
 import { test } from 'node:test';
-import { liveForYears } from '../../support/life-of-a-tool.ts';
+import { liveForYears, type Place } from '../../support/life-of-a-tool.ts';
 import { TestServer } from '../../support/server.ts';
 
-test('a tool lives for years: config, dry run, promotion, failures in every phase, crash, rollback, schedules, limits, backup', async () => {
+test('a tool lives for years: config, dry run, promotion, failures in every phase, crash, rollback, schedules, limits, backup, another server', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_HEALTH_TIME: '20' });
-  await liveForYears({ server, get: (tool, path) => server.get(tool, path) });
+  await using other = await TestServer.start({ TOOLFORGE_PUSH_HEALTH_TIME: '20' });
+  const [place, next] = [server, other].map((one) => ({
+    server: one,
+    get: (tool: string, path?: string) => one.get(tool, path),
+  })) as [Place, Place];
+  await liveForYears(place, next);
 });

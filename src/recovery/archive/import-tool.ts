@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DeployError } from '../../core/errors.ts';
+import { newId, type ToolName } from '../../core/names.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import { limitsOf, type ToolLimits } from '../../core/tool-limits.ts';
+import { timely } from '../../git/archive/timely.ts';
+import { refNames } from '../../git/refs/ref-files.ts';
+import type { Repositories } from '../../git/repositories.ts';
+import type { Store } from '../../store/store.ts';
+import { copyObjects, makeRefs, takePack } from './import-objects.ts';
+import { badExport, MAX_OTHER_BYTES, openExport } from './read-export.ts';
+import type { ToolManifest } from './tool-manifest.ts';
+
+/** How many bytes may arrive until the free space of the disk is looked at again. */
+const LOOK_BYTES = 16 * 2 ** 20;
+/** The largest repository that is received at least, because an operator may raise the limit for the tool. */
+const MIN_REPOSITORY_BYTES = 8 * 2 ** 30;
+
+export interface ImportOptions {
+  readonly store: Store;
+  readonly repositories: Repositories;
+  /** The limits of tools without limits of their own. */
+  readonly limits: ToolLimits;
+  readonly room: { readonly assertRoom: () => Promise<void> };
+  /** The folder for temporary files. */
+  readonly run: string;
+}
+
+export interface ImportRequest {
+  /** The exported file. */
+  readonly bytes: AsyncIterable<Uint8Array>;
+  readonly passphrase: string;
+  /** The name that the tool gets here. Null for the name that it had. */
+  readonly as: ToolName | null;
+  /** @throws DeployError if the directory of this server does not have the tool. */
+  readonly assertKnown: (tool: ToolName) => Promise<void>;
+  /** Who imports. */
+  readonly by: string;
+}
+
+/** A tool whose history is here. Nothing of it is live yet. */
+export interface ImportedTool {
+  readonly tool: ToolName;
+  readonly manifest: ToolManifest;
+  /** How many config vars the tool got. */
+  readonly configVars: number;
+  /** False if the tags could not be stored, because somebody has pushed a tag of the same name meanwhile. */
+  readonly hasTags: boolean;
+}
+
+/**
+ * Takes what another server exported about a tool. Reads and checks everything first. Changes nothing if the file is
+ * damaged, foreign, too new or changed, if the passphrase is wrong, or if this server has something about the tool already.
+ *
+ * The releases come without artifacts, so nothing is live afterwards, and the tool has no deploy branch. A push of the
+ * live commit must follow.
+ *
+ * @throws DeployError `BAD_ARCHIVE`, `BAD_PASSPHRASE`, `TOOL_IN_USE`, `TOOL_FROZEN`, `REPOSITORY_FULL`,
+ * `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`; the errors of `assertKnown`; the signal's reason.
+ */
+export async function importTool(
+  options: ImportOptions,
+  { bytes, passphrase, as, assertKnown, by }: ImportRequest,
+  signal: AbortSignal,
+): Promise<ImportedTool> {
+  const { store, repositories } = options;
+  await options.room.assertRoom();
+  const stage = await mkdtemp(join(options.run, 'import-'));
+  try {
+    const file = join(stage, 'archive');
+    await receive(timely(bytes, signal), file, options);
+    const { manifest, configVars, entries } = await openExport(file, passphrase);
+    const tool = as ?? manifest.tool;
+    await assertKnown(tool);
+    assertRoomFor(options, tool, manifest);
+    assertUnused(store, tool, await refsOf(repositories, tool));
+    const folder = join(stage, 'objects.git');
+    await takePack(repositories, { entries, manifest, folder }, signal);
+    const id = newId(new Date(), randomBytes(10));
+    const held = await copyObjects(repositories, { tool, folder, manifest, id }, signal);
+    const refs = await refsOf(repositories, tool);
+    signal.throwIfAborted();
+    // Nothing else runs between this check and the change of the store. From here on, the import is not undone.
+    assertUnused(store, tool, refs);
+    store.enterTool(tool, {
+      ...{ releases: manifest.releases, configVars, replicas: manifest.replicas, sizes: manifest.sizes },
+      ...{ paused: manifest.paused, limits: manifest.limits, sharedConfig: manifest.sharedConfig },
+      ...{ by, at: Date.now() },
+    });
+    const hasTags = await makeRefs(repositories, { tool, manifest, held, id });
+    return { tool, manifest, configVars: Object.keys(configVars).length, hasTags };
+  } finally {
+    await rm(stage, { recursive: true, force: true });
+  }
+}
+
+/** Writes what is sent to a file, with a limit. */
+async function receive(
+  sent: AsyncIterable<Uint8Array>,
+  file: string,
+  { limits, room }: ImportOptions,
+): Promise<void> {
+  const most = Math.max(limits.repository, MIN_REPOSITORY_BYTES) + MAX_OTHER_BYTES;
+  await using target = await open(file, 'wx', 0o600);
+  let [bytes, sinceLook] = [0, 0];
+  for await (const chunk of sent) {
+    bytes += chunk.length;
+    sinceLook += chunk.length;
+    if (bytes > most) throw badExport(`it has more than ${mebibytes(most)}`);
+    if (sinceLook > LOOK_BYTES) {
+      sinceLook = 0;
+      await room.assertRoom();
+    }
+    await target.writeFile(chunk);
+  }
+}
+
+/** @throws DeployError `REPOSITORY_FULL` if the objects alone exceed the limit of the tool. */
+function assertRoomFor(
+  { store, limits }: ImportOptions,
+  tool: ToolName,
+  { pack, limits: own }: ToolManifest,
+): void {
+  const limit = limitsOf(limits, { ...own, ...store.ownLimits(tool) }).repository;
+  if (pack === null || pack.bytes <= limit) return;
+  throw new DeployError(
+    'REPOSITORY_FULL',
+    `the repository in the file has ${mebibytes(pack.bytes)}, more than the limit of ${mebibytes(limit)} (repository_size)`,
+    `Nothing has changed. Raise the limit for this tool: \`limit ${tool} repository=${Math.ceil(pack.bytes / 2 ** 20) + 64}Mi\``,
+  );
+}
+
+async function refsOf(repositories: Repositories, tool: ToolName): Promise<string[]> {
+  if (!repositories.exists(tool)) return [];
+  return await refNames(repositories, tool, ['refs/heads', 'refs/tags', 'refs/releases']);
+}
+
+/** @throws DeployError `TOOL_IN_USE` if this server has anything about the tool; `TOOL_FROZEN` */
+function assertUnused(store: Store, tool: ToolName, refs: readonly string[]): void {
+  const hasRun = store.deployments(tool, 1).length > 0 || store.releases(tool, 1).length > 0;
+  const [reason] = [
+    ...(store.previewOf(tool) === null ? [] : ['is a preview']),
+    ...(hasRun ? ['has deployments'] : []),
+    ...(Object.keys(store.configVars(tool)).length > 0 ? ['has config vars'] : []),
+    ...(store.previews().some((preview) => preview.tool === tool) ? ['has previews'] : []),
+    ...(refs.length > 0 ? ['has tags or branches'] : []),
+  ];
+  if (reason !== undefined)
+    throw new DeployError(
+      'TOOL_IN_USE',
+      `the tool ${tool} ${reason} on this server already`,
+      'Nothing has changed. To import it under another name, add --as NAME.',
+    );
+  const freeze = store.freezeOf(tool);
+  if (freeze === null) return;
+  throw new DeployError(
+    'TOOL_FROZEN',
+    `${freeze.isOfAll ? 'all tools are' : `the tool ${tool} is`} frozen: ${freeze.reason}`,
+    'Nothing has changed. Import the tool when the freeze has ended.',
+  );
+}

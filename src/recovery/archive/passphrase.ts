@@ -1,0 +1,64 @@
+import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
+import { DeployError } from '../../core/errors.ts';
+
+/** A passphrase guards a file that may lie anywhere for years, so somebody may try many passphrases. */
+const MIN_CHARACTERS = 12;
+// The first choice for scrypt of OWASP's Password Storage Cheat Sheet. It needs 128 MiB for a moment. It belongs to the
+// format of the file: a file cannot ask for more.
+const COST = { cost: 2 ** 17, blockSize: 8, parallelization: 1, maxmem: 160 * 2 ** 20 } as const;
+const [SALT_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES] = [16, 32, 12, 16];
+
+/** @throws DeployError `BAD_PASSPHRASE` if the passphrase is too short for a new file. */
+export function assertStrong(passphrase: string): void {
+  const { length } = [...passphrase];
+  if (length >= MIN_CHARACTERS) return;
+  throw new DeployError(
+    'BAD_PASSPHRASE',
+    `the passphrase has ${length} characters, and it needs at least ${MIN_CHARACTERS}`,
+    'Choose a longer passphrase: whoever has the file can try as many as they like.',
+  );
+}
+
+/**
+ * Encrypts a text under a passphrase (scrypt, then AES-256-GCM).
+ *
+ * @param bound - Bytes that are not encrypted, and without which the text cannot be opened.
+ */
+export async function sealText(text: string, bound: Uint8Array, passphrase: string): Promise<Buffer> {
+  const [salt, nonce] = [randomBytes(SALT_BYTES), randomBytes(NONCE_BYTES)];
+  const cipher = createCipheriv('aes-256-gcm', await keyOf(passphrase, salt), nonce);
+  cipher.setAAD(bound);
+  const encrypted = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
+  return Buffer.concat([salt, nonce, encrypted, cipher.getAuthTag()]);
+}
+
+/** The text that `sealText` encrypted. Null if the passphrase is another one, or if `sealed` or `bound` has changed. */
+export async function openText(
+  sealed: Buffer,
+  bound: Uint8Array,
+  passphrase: string,
+): Promise<string | null> {
+  if (sealed.length < SALT_BYTES + NONCE_BYTES + TAG_BYTES) return null;
+  const salt = sealed.subarray(0, SALT_BYTES);
+  const nonce = sealed.subarray(SALT_BYTES, SALT_BYTES + NONCE_BYTES);
+  const decipher = createDecipheriv('aes-256-gcm', await keyOf(passphrase, salt), nonce, {
+    authTagLength: TAG_BYTES,
+  });
+  decipher.setAAD(bound);
+  decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+  const encrypted = sealed.subarray(SALT_BYTES + NONCE_BYTES, -TAG_BYTES);
+  try {
+    return Buffer.concat([decipher.update(encrypted), decipher.final()]).toString('utf8');
+  } catch {
+    return null;
+  }
+}
+
+/** People type the same character in different forms, so the passphrase is normalised. */
+function keyOf(passphrase: string, salt: Buffer): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    scrypt(passphrase.normalize('NFC'), salt, KEY_BYTES, COST, (error, key) =>
+      error === null ? resolve(key) : reject(error),
+    );
+  });
+}

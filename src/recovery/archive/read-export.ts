@@ -1,0 +1,81 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { DeployError } from '../../core/errors.ts';
+import { mebibytes } from '../../core/text/mebibytes.ts';
+import { readTar, type TarEntry } from '../../git/archive/read-tar.ts';
+import { PARTS } from './export-tool.ts';
+import { openText } from './passphrase.ts';
+import { assertSealed, badArchive, SEAL_BYTES } from './sealed-file.ts';
+import { MAX_MANIFEST_BYTES, parsed, readManifest, secretsOf, type ToolManifest } from './tool-manifest.ts';
+
+/** How much the secrets of a file can take: the most config vars, as JSON. */
+const MAX_SECRETS_BYTES = 8 * 2 ** 20;
+/** What a file can have besides the objects of git: its other parts, and the blocks of tar. */
+export const MAX_OTHER_BYTES = MAX_MANIFEST_BYTES + MAX_SECRETS_BYTES + 2 ** 20;
+/** What messages call the file, because the server does not know its name. */
+const NAME = 'of the import';
+
+/** The parts of an exported file that the passphrase has proved, and its other entries. */
+export interface OpenedExport {
+  readonly manifest: ToolManifest;
+  readonly configVars: Readonly<Record<string, string>>;
+  readonly entries: AsyncGenerator<TarEntry>;
+}
+
+/**
+ * Compares a file with its seal, and opens its first two parts. Writes nothing.
+ *
+ * @throws DeployError `BAD_ARCHIVE`, `BAD_PASSPHRASE`
+ */
+export async function openExport(file: string, passphrase: string): Promise<OpenedExport> {
+  await assertSealed(file, 'tool', NAME);
+  const bytes = (await stat(file)).size - SEAL_BYTES;
+  const content = createReadStream(file, { end: bytes - 1 }) as AsyncIterable<Buffer>;
+  const entries = readTar(content, { bytes, headers: PARTS.length + 1 });
+  const head = await bytesOfNext(entries, PARTS[0], MAX_MANIFEST_BYTES);
+  const manifest = readManifest(head.toString('utf8'));
+  if (manifest === 'newer') throw badExport('a later version of this server made it');
+  if (manifest === null) throw badExport('it has no manifest that this server can read');
+  const sealed = await bytesOfNext(entries, PARTS[1], MAX_SECRETS_BYTES);
+  // The manifest is bound to the secrets, and names the digest of the repository. So the passphrase proves all parts.
+  const text = await openText(sealed, head, passphrase);
+  if (text === null)
+    throw new DeployError(
+      'BAD_PASSPHRASE',
+      'the passphrase is not the one of the file, or somebody has changed the file',
+      'Nothing has changed. Type the passphrase again, or use another copy of the file.',
+    );
+  const secrets = secretsOf.safeParse(parsed(text)).data;
+  if (secrets === undefined) throw badExport('it has config vars that this server does not accept');
+  return { manifest, configVars: secrets.configVars, entries };
+}
+
+async function bytesOfNext(entries: AsyncGenerator<TarEntry>, name: string, most: number): Promise<Buffer> {
+  const { header, content } = await nextOf(entries, name);
+  if (header.size > most) throw badExport(`its ${name} has more than ${mebibytes(most)}`);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of content) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** The next entry, which must be a file of this name. Nothing is ever written under a name of the archive. */
+export async function nextOf(entries: AsyncGenerator<TarEntry>, name: string): Promise<TarEntry> {
+  const { value, done } = await entries.next().catch(damaged);
+  if (done !== true && value.header.type === 'file' && value.header.name === name) return value;
+  throw badExport(`it has no ${name} where one must be`);
+}
+
+/** @throws DeployError `BAD_ARCHIVE` if there is one more entry. */
+export async function assertEnd(entries: AsyncGenerator<TarEntry>): Promise<void> {
+  const { done } = await entries.next().catch(damaged);
+  if (done !== true) throw badExport('it has more files than an export');
+}
+
+/** Turns an error of the reader of tars into that of this file. */
+export function damaged(error: unknown): never {
+  throw error instanceof DeployError && error.code !== 'BAD_ARCHIVE' ? badExport(error.message) : error;
+}
+
+export function badExport(why: string): DeployError {
+  return badArchive(NAME, why);
+}

@@ -1,0 +1,111 @@
+import { z } from 'zod';
+import {
+  CONFIG_VAR_NAME,
+  type CommitId,
+  commitId,
+  MAX_CONFIG_VARS,
+  type ToolName,
+  toolName,
+} from '../../core/names.ts';
+import { isRefName } from '../../git/push/ref-policy.ts';
+
+/** The version of the file's format. A server reads its own and all earlier ones. */
+export const FORMAT = 1;
+/** The most releases in a file. The store keeps as many of a tool. */
+export const MAX_RELEASES = 1000;
+/** The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories. */
+export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
+const MAX_REFS = 10_000;
+const [MAX_WORDS, LATEST] = [2000, Date.UTC(2200)];
+
+/** Text for a terminal and for a list: without control characters. */
+const words = z
+  .string()
+  .max(MAX_WORDS)
+  .refine((text) => !/\p{Cc}/u.test(text));
+const at = z.int().min(0).max(LATEST);
+const commit = z.custom<CommitId>(
+  (value) => typeof value === 'string' && value.length === 40 && commitId(value) !== null,
+);
+const type = z.string().regex(/^[a-z0-9][-_a-z0-9]{0,62}$/);
+const varName = z.string().regex(CONFIG_VAR_NAME);
+const limit = z
+  .int()
+  .min(1)
+  .max(2 ** 50)
+  .exactOptional();
+
+const releaseOf = z.strictObject({
+  version: z.int().min(1).max(999_999_999),
+  isFailed: z.boolean(),
+  commit,
+  description: words,
+  by: words,
+  credential: words,
+  createdAt: at,
+  deployment: z.strictObject({
+    kind: z.enum(['push', 'redeploy', 'rollback', 'config', 'restart', 'scale', 'promote']),
+    door: z.enum(['ssh', 'http', 'local']),
+    message: words.nullable(),
+    reason: words.nullable(),
+    createdAt: at,
+    startedAt: at.nullable(),
+    endedAt: at.nullable(),
+  }),
+});
+
+/** The file `manifest.json`: everything about the tool that is not secret. */
+export const manifestOf = z.strictObject({
+  format: z.literal(FORMAT),
+  tool: z.custom<ToolName>((value) => typeof value === 'string' && toolName(value) !== null),
+  madeAt: at,
+  /** The release that was live. Null if none was. */
+  live: z.int().nullable(),
+  /** In ascending order of their versions. */
+  releases: z
+    .array(releaseOf)
+    .max(MAX_RELEASES)
+    .refine((all) => all.every(({ version }, index) => version > (all[index - 1]?.version ?? 0))),
+  /** The tags, each with the id of its object. */
+  tags: z
+    .array(
+      z.strictObject({ ref: z.string().max(255).startsWith('refs/tags/').refine(isRefName), id: commit }),
+    )
+    .max(MAX_REFS),
+  /** The commits at which the history ends, because a push from a shallow clone has cut it off. */
+  shallow: z.array(commit).max(MAX_REFS),
+  /** The objects of git. Null if there are none. */
+  pack: z.strictObject({ bytes: z.int().min(1), sha256: z.string().regex(/^[0-9a-f]{64}$/) }).nullable(),
+  replicas: z.record(type, z.int().min(0).max(1000)),
+  sizes: z.record(
+    type,
+    z.strictObject({ memoryBytes: limit, cpuCores: z.number().positive().max(1024).exactOptional() }),
+  ),
+  paused: z.array(type).max(1000),
+  limits: z.strictObject({ memory: limit, builds: limit, replicas: limit, repository: limit }),
+  sharedConfig: z.array(varName).max(MAX_CONFIG_VARS),
+  isStopped: z.boolean(),
+  isInMaintenance: z.boolean(),
+});
+
+export type ToolManifest = Readonly<z.infer<typeof manifestOf>>;
+
+/** What is encrypted: the config vars that the tool's next release gets. */
+export const secretsOf = z.strictObject({ configVars: z.record(varName, z.string()) });
+
+/** The manifest that the text is. `newer` if a later version of this server made it, null if it is none. */
+export function readManifest(text: string): ToolManifest | 'newer' | null {
+  const json = parsed(text);
+  const head = z.object({ format: z.int() }).safeParse(json);
+  if (head.success && head.data.format > FORMAT) return 'newer';
+  return manifestOf.safeParse(json).data ?? null;
+}
+
+/** The value of a JSON text. Undefined if the text is no JSON. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,91 @@
+import { mkdir, rm } from 'node:fs/promises';
+import type { CleanUpHold } from '../../core/concurrency/clean-up-hold.ts';
+import type { Log } from '../../core/log/log.ts';
+import type { CommitId, ToolName } from '../../core/names.ts';
+import type { Principal } from '../../core/types.ts';
+import { pushPack } from '../../git/archive/push-pack.ts';
+import type { PackServices } from '../../git/pack-services.ts';
+import { zeroId } from '../../git/push/command-list.ts';
+import { exportTool } from './export-tool.ts';
+import { type ImportedTool, type ImportOptions, type ImportRequest, importTool } from './import-tool.ts';
+
+export interface ToolTransfersOptions extends ImportOptions {
+  readonly packServices: Pick<PackServices, 'receive'>;
+  readonly cleanUp: Pick<CleanUpHold, 'hold'>;
+  readonly log: Log;
+}
+
+/** Moves one tool from a server to another: by a file with its history, which the other server takes and then deploys. */
+export class ToolTransfers {
+  readonly #options: ToolTransfersOptions;
+  #prepared: Promise<void> | null = null;
+
+  constructor(options: ToolTransfersOptions) {
+    this.#options = options;
+  }
+
+  /** As `exportTool`, while no clean-up deletes or merges what is exported. */
+  async export(
+    request: { readonly tool: ToolName; readonly passphrase: string },
+    out: (bytes: Uint8Array) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const letGo = await this.#options.cleanUp.hold();
+    try {
+      await this.#ready;
+      await exportTool(this.#options, request, out, signal);
+    } finally {
+      letGo();
+    }
+  }
+
+  /** As `importTool`. */
+  async import(request: ImportRequest, signal: AbortSignal): Promise<ImportedTool> {
+    await this.#ready;
+    return await importTool(this.#options, request, signal);
+  }
+
+  /**
+   * Builds the commit that was live on the other server, and makes it live as the next release, by a push that passes every
+   * check of a push.
+   *
+   * @param say - Gets the output of the push. Must not reject.
+   * @returns null if the commit is live; otherwise the reason, in one line.
+   * @throws DeployError `TOO_MANY_PUSHES`
+   */
+  async deploy(
+    {
+      tool,
+      commit,
+      principal,
+    }: { readonly tool: ToolName; readonly commit: CommitId; readonly principal: Principal },
+    say: (bytes: Uint8Array) => Promise<void>,
+  ): Promise<string | null> {
+    const { packServices, repositories, log } = this.#options;
+    const session = await packServices.receive({ tool, principal, hasAdvertisement: false });
+    try {
+      if (session.fullness !== null) return session.fullness;
+      const command = { oldId: zeroId, newId: commit, ref: `refs/heads/${repositories.deployBranch}` };
+      const options = ['no-color', 'message=Import from another server'];
+      return await pushPack(session, { command, options, pack: null }, { say, log, onSent: async () => {} });
+    } finally {
+      session.close();
+    }
+  }
+
+  /** Makes the folder for temporary files anew, because a killed server may have left some there. */
+  async #prepare(): Promise<void> {
+    const { run } = this.#options;
+    await rm(run, { recursive: true, force: true });
+    await mkdir(run, { recursive: true, mode: 0o700 });
+  }
+
+  /** Resolves when the folder for temporary files is there. */
+  get #ready(): Promise<void> {
+    this.#prepared ??= this.#prepare().catch((error: unknown) => {
+      this.#prepared = null;
+      throw error;
+    });
+    return this.#prepared;
+  }
+}

@@ -1,0 +1,158 @@
+import type { Config } from '../config.ts';
+import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
+import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
+import { DeployError } from '../core/errors.ts';
+import type { Log } from '../core/log/log.ts';
+import type { ToolName } from '../core/names.ts';
+import { refNames } from '../git/refs/ref-files.ts';
+import type { Repositories } from '../git/repositories.ts';
+import type { Store } from '../store/store.ts';
+import {
+  beginRenaming,
+  clearFolders,
+  endRenaming,
+  moveFolders,
+  type Renaming,
+  renameInDirectory,
+} from './renaming.ts';
+
+export interface ToolRenamesOptions {
+  readonly config: Pick<Config, 'data' | 'directory'>;
+  readonly store: Store;
+  readonly repositories: Repositories;
+  /** While a backup is made, nothing is renamed. */
+  readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
+  /** As `Runtime.letGo`. */
+  readonly letGo: (tool: ToolName) => Promise<void>;
+  /** Starts the live release of a tool. Must not reject. */
+  readonly resume: (tool: ToolName) => Promise<void>;
+  /** True while a deployment or a push of the tool is under way. */
+  readonly isBusy: (tool: ToolName) => boolean;
+  /** True if the user directory has the tool. @throws DeployError if the directory does not answer. */
+  readonly isKnown: (tool: ToolName) => Promise<boolean>;
+  readonly log: Log;
+}
+
+/**
+ * Gives tools other names. The processes of the tool end, its store, folders and entry of the user directory get the new
+ * name, and it starts again. The transaction of the store is the point of no return: a server that is killed before it has
+ * changed nothing, and after it, the next start finishes the rest.
+ */
+export class ToolRenames {
+  readonly #options: ToolRenamesOptions;
+  /** One renaming runs at a time, because there is one journal. */
+  readonly #turn = new ConcurrencyLimit(1);
+
+  constructor(options: ToolRenamesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @throws DeployError `SAME_NAME`, `TOOL_IN_USE` if there is a tool `to`, `NO_TOOL` if LDAP lacks it, `TOOL_BUSY` if a
+   * deployment or push of `from` is under way, `HAS_PREVIEWS`, `IS_PREVIEW`, `BACKUP_RUNNING`; `NO_RENAME` in a cluster.
+   */
+  async rename(renaming: Renaming): Promise<void> {
+    let isDone = false;
+    await this.#turn.run(() =>
+      this.#options.cleanUp.unlessHeld(async () => {
+        await this.#rename(renaming);
+        isDone = true;
+      }),
+    );
+    if (isDone) return;
+    throw new DeployError(
+      'BACKUP_RUNNING',
+      'nothing can be renamed now, because a backup or an export is being made',
+      'Type the command again when it has ended.',
+    );
+  }
+
+  async #rename(renaming: Renaming): Promise<void> {
+    const { config, store, letGo, resume, log } = this.#options;
+    const { from, to } = renaming;
+    await this.#assertDirectory(renaming);
+    this.#assertFree(renaming, await this.#refsOf(to));
+    await letGo(from);
+    let isRenamed = false;
+    try {
+      const refs = await this.#refsOf(to);
+      // Nothing else of this process runs from here until the folders have moved.
+      this.#assertFree(renaming, refs);
+      clearFolders(config.data, to);
+      beginRenaming(config.data, renaming);
+      try {
+        store.renameTool(from, to, Date.now());
+      } catch (error) {
+        endRenaming(config.data);
+        throw error;
+      }
+      isRenamed = true;
+      moveFolders(config.data, renaming);
+      store.copyReleases(to);
+      await renameInDirectory(config, renaming);
+      endRenaming(config.data);
+      log.warn({ from, to }, 'tool renamed');
+    } finally {
+      await resume(isRenamed ? to : from);
+    }
+  }
+
+  async #refsOf(tool: ToolName): Promise<string[]> {
+    const { repositories } = this.#options;
+    return repositories.exists(tool) ? await refNames(repositories, tool, ['refs']) : [];
+  }
+
+  async #assertDirectory({ from, to }: Renaming): Promise<void> {
+    const { config, isKnown } = this.#options;
+    if (from === to)
+      throw new DeployError('SAME_NAME', `the tool is called ${from} already`, 'Nothing has changed.');
+    const isThere = await isKnown(to);
+    if (config.directory === 'file' && isThere)
+      throw new DeployError(
+        'TOOL_IN_USE',
+        `there is a tool ${to} in directory.yaml already`,
+        `Nothing has changed. Choose another name. If ${to} was only added for this: npx toolforge-push tool remove ${to}`,
+      );
+    if (config.directory !== 'file' && !isThere)
+      throw new DeployError(
+        'NO_TOOL',
+        `there is no tool ${to} in LDAP`,
+        `Nothing has changed. Add ${to} with its maintainers in LDAP, and type the command again.`,
+      );
+  }
+
+  #assertFree({ from, to }: Renaming, refs: readonly string[]): void {
+    const { store, isBusy } = this.#options;
+    if (store.previewOf(from) !== null)
+      throw new DeployError(
+        'IS_PREVIEW',
+        `the tool ${from} is a preview`,
+        'Rename the tool that it belongs to.',
+      );
+    if (store.previews().some(({ tool }) => tool === from))
+      throw new DeployError(
+        'HAS_PREVIEWS',
+        `the tool ${from} has previews, whose names have its name in them`,
+        `Nothing has changed. End them first: \`previews ${from}\` lists them.`,
+      );
+    if (isBusy(from) || isBusy(to))
+      throw new DeployError(
+        'TOOL_BUSY',
+        `a deployment or a push of the tool ${isBusy(from) ? from : to} is under way`,
+        `Nothing has changed. Type the command again when it has ended: \`ps ${from}\``,
+      );
+    const hasAnything =
+      store.previewOf(to) !== null ||
+      store.releases(to, 1).length > 0 ||
+      store.deployments(to, 1).length > 0 ||
+      Object.keys(store.configVars(to)).length > 0 ||
+      store.tokens(to).length > 0 ||
+      refs.length > 0;
+    if (!hasAnything) return;
+    throw new DeployError(
+      'TOOL_IN_USE',
+      `there is a tool ${to} already, with releases, config vars, deploy tokens or tags`,
+      'Nothing has changed. Choose another name.',
+    );
+  }
+}

@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import type { ToolName } from '../../core/names.ts';
+import type { Database } from '../database.ts';
+import type { SecretsKey } from '../secrets.ts';
+
+export interface Renaming {
+  readonly from: ToolName;
+  readonly to: ToolName;
+}
+
+/** The tables with rows of a tool, besides `tools`. */
+const TABLES = [
+  'deployments',
+  'builds',
+  'releases',
+  'deploy_tokens',
+  'config_changes',
+  'crashes',
+  'scheduled_runs',
+  'preview_builds',
+] as const;
+
+/**
+ * Gives a tool another name, with everything that the store has about it. The tool keeps its number. Encrypted values are
+ * encrypted again, because each is bound to the name. Runs within the caller's transaction. The store must have nothing of
+ * a tool `to` but an empty record.
+ *
+ * @param artifacts - The folder with the artifacts of all tools.
+ */
+export function renameTool(
+  database: Database,
+  key: SecretsKey,
+  { from, to }: Renaming,
+  { artifacts, at }: { readonly artifacts: string; readonly at: number },
+): void {
+  // The rows of the tool refer to its name, which changes before they do.
+  database.script('PRAGMA defer_foreign_keys = ON');
+  for (const { number, sealed } of rows(
+    database,
+    'SELECT number, config_vars AS sealed FROM tools WHERE name = ?',
+    from,
+  ))
+    database.run('UPDATE tools SET config_vars = ? WHERE number = ?', again(sealed, 'vars'), number);
+  // Each release can have half a megabyte, so they are read one after the other.
+  const versions = database.all<{ version: number }>('SELECT version FROM releases WHERE tool = ?', from);
+  for (const { version } of versions) {
+    const row = database.get<Sealed>(
+      'SELECT config_vars AS sealed FROM releases WHERE tool = ? AND version = ?',
+      from,
+      version,
+    );
+    const sealed = again(row?.sealed ?? null, `v${version}`);
+    database.run('UPDATE releases SET config_vars = ? WHERE tool = ? AND version = ?', sealed, from, version);
+  }
+  for (const { number, sealed } of rows(
+    database,
+    'SELECT sequence AS number, names AS sealed FROM config_changes WHERE tool = ?',
+    from,
+  ))
+    database.run(
+      'UPDATE config_changes SET names = ? WHERE sequence = ?',
+      again(sealed, 'config changes'),
+      number,
+    );
+  database.run('DELETE FROM tools WHERE name = ?', to);
+  database.run('UPDATE tools SET name = ? WHERE name = ?', to, from);
+  for (const table of TABLES) database.run(`UPDATE ${table} SET tool = ? WHERE tool = ?`, to, from);
+  database.run('UPDATE OR REPLACE freezes SET tool = ? WHERE tool = ?', to, from);
+  for (const table of ['builds', 'releases'])
+    database.run(
+      `UPDATE ${table} SET artifact = json_set(artifact, '$.reference', ? || '/' || json_extract(artifact, '$.id'))
+        WHERE tool = ? AND json_extract(artifact, '$.kind') = 'slug' AND json_extract(artifact, '$.reference') <> ''`,
+      join(artifacts, to),
+      to,
+    );
+  // Who still uses a name from before an earlier rename is told the newest one.
+  database.run('UPDATE renames SET new = ?, at = ? WHERE new = ?', to, at, from);
+  database.run('DELETE FROM renames WHERE old = ?', to);
+  database.run(
+    'INSERT INTO renames VALUES (?, ?, ?) ON CONFLICT (old) DO UPDATE SET new = excluded.new, at = excluded.at',
+    from,
+    to,
+    at,
+  );
+
+  function again(sealed: Uint8Array | null, what: string): Buffer | null {
+    return sealed === null ? null : key.encrypt(key.decrypt(sealed, [from, what]), [to, what]);
+  }
+}
+
+interface Sealed {
+  readonly sealed: Uint8Array | null;
+}
+
+function rows(database: Database, sql: string, tool: ToolName): (Sealed & { readonly number: number })[] {
+  return database.all(sql, tool);
+}
+
+/** The new name of a tool that had this name. Null if no tool had it. */
+export function renamedTo(database: Database, old: string): ToolName | null {
+  return database.get<{ name: ToolName }>('SELECT new AS name FROM renames WHERE old = ?', old)?.name ?? null;
+}

@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import type { ToolName } from '../../src/core/names.ts';
+import { loadOrMakeSecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { type Run, TestServer, until } from '../support/server.ts';
+import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start();
+});
+after(async () => server[Symbol.asyncDispose]());
+
+const passed = (run: Run) => assert.equal(run.exitCode, 0, run.stdout + run.stderr);
+const data = (...path: string[]) => join(server.folder, 'data', ...path);
+
+/** Checks that a tool that had two releases, a config var and a tag works under its new name, and leaves no trace of the old one. */
+async function worksAs(name: string, old: string, first: string): Promise<void> {
+  await until(async () => (await server.get(name)).body === 'two', `the page of ${name}`);
+  assert.match((await server.command('config', 'get', name, 'SECRET')).stdout, /s3cret/);
+  const releases = JSON.parse((await server.command('releases', name, '--json')).stdout);
+  assert.deepEqual(
+    releases.map(({ version, configVars }: Record<string, unknown>) => [version, configVars]),
+    [
+      [3, ['SECRET']],
+      [2, ['SECRET']],
+      [1, []],
+    ],
+  );
+  assert.match((await server.command('config', 'history', name)).stdout, /SECRET/);
+  for (const folder of ['artifacts', 'cache', 'deployments', 'logs', 'releases', 'repositories'])
+    assert.equal(
+      (await readdir(data(folder))).some((entry) => entry.replace('.git', '') === old),
+      false,
+      folder,
+    );
+  assert.equal(await server.inRepository(name, 'rev-parse', 'refs/tags/v1.0'), first);
+  passed(await server.command('rollback', name, 'v1'));
+  await until(async () => (await server.get(name)).body === 'one', 'the rollback');
+  passed(await server.command('rollback', name, 'v3'));
+  assert.equal(existsSync(data('renaming.json')), false);
+}
+
+async function twoReleases(name: string): Promise<{ tree: WorkTree; first: string }> {
+  const { tree, first } = await liveTool(server, name, webTool('one'));
+  await tree.git('tag', 'v1.0');
+  passed(await tree.git('push', '--quiet', 'toolforge', 'v1.0'));
+  passed(await server.command('config', 'set', name, 'SECRET=s3cret'));
+  await tree.commit('two', webTool('two'));
+  passed(await tree.push());
+  return { tree, first };
+}
+
+test('a renamed tool keeps everything, its tokens work, and the old remote and the old address name the new one', async () => {
+  const { tree, first } = await twoReleases('older');
+  const token = await server.command('token', 'create', 'older', 'ci');
+  passed(token);
+  const secret = /tfp_\S+/.exec(token.stdout)?.[0] ?? '';
+  const renamed = await server.local('tool', 'rename', 'older', 'newer');
+  passed(renamed);
+  assert.match(renamed.stdout, /older is now called newer, and answers at http:\/\/newer\./);
+  await worksAs('newer', 'older', first);
+
+  await tree.commit('three', webTool('three'));
+  const refused = await tree.push();
+  assert.notEqual(refused.exitCode, 0);
+  assert.match(refused.stderr, /tool older is now called newer[\s\S]*git remote set-url toolforge/);
+  const [host = '', port = ''] = server.http.split(':');
+  const overHttp = await tree.git(
+    'ls-remote',
+    `http://${server.user}:${server.password}@${host}:${port}/older.git`,
+  );
+  assert.match(overHttp.stderr, /is now called newer/);
+  const page = await server.get('older');
+  assert.equal(page.status, 404);
+  assert.match(page.body, /older is now called newer[\s\S]*http:\/\/newer\./);
+
+  await tree.git(
+    'remote',
+    'set-url',
+    'toolforge',
+    `http://${server.user}:${secret}@${host}:${port}/newer.git`,
+  );
+  passed(await tree.push());
+  assert.equal((await server.get('newer')).body, 'three');
+  await server.kill();
+  assert.match((await server.local('doctor')).stdout, /is whole/);
+  await server.boot();
+  await until(async () => (await server.get('newer')).body === 'three', 'up again');
+  // Back again, and both earlier names lead to the present one.
+  passed(await server.local('tool', 'rename', 'newer', 'newest'));
+  assert.match((await server.get('older')).body, /older is now called newest/);
+  passed(await server.local('tool', 'rename', 'newest', 'older'));
+  await until(async () => (await server.get('older')).body === 'three', 'back again');
+  assert.match((await server.get('newer')).body, /newer is now called older/);
+});
+
+test('a server that was killed while it renamed a tool finishes at its start, or has changed nothing', async () => {
+  const { first } = await twoReleases('killed');
+  await server.kill();
+  const journal = JSON.stringify({ from: 'killed', to: 'finished' });
+  await writeFile(data('renaming.json'), journal);
+  await server.boot();
+  await until(async () => (await server.get('killed')).body === 'two', 'the old name');
+  assert.equal(existsSync(data('renaming.json')), false);
+  await server.kill();
+
+  await writeFile(data('renaming.json'), journal);
+  const store = new SqliteStore(data(), loadOrMakeSecretsKey(join(server.folder, 'keys')));
+  store.renameTool('killed' as ToolName, 'finished' as ToolName, Date.now());
+  store.close();
+  await server.boot();
+  await worksAs('finished', 'killed', first);
+  assert.match(await readFile(data('directory.yaml'), 'utf8'), /finished:/);
+  assert.match((await server.local('tool', 'list')).stdout, /finished/);
+  const tree = await WorkTree.create(server, 'ssh', 'finished');
+  passed(await tree.git('pull', '--quiet', 'toolforge', 'main'));
+});
+
+test('a tool is not renamed to a name that is taken or is none, nor while a deployment runs, and then goes on as before', async () => {
+  const { tree } = await liveTool(server, 'busy', webTool('busy'));
+  await server.addTool('taken');
+  for (const [to, says] of [
+    ['taken', /there is a tool taken in directory.yaml already/i],
+    ['busy', /the tool is called busy already/i],
+    ['no..name', /cannot be the name of a tool/],
+  ] as const)
+    assert.match((await server.local('tool', 'rename', 'busy', to)).stderr, says);
+  assert.match(
+    (await server.local('tool', 'rename', 'unheard-of', 'x')).stderr,
+    /there is no tool unheard-of/i,
+  );
+  passed(await server.local('tool', 'remove', 'taken'));
+  await tree.commit('slow', webTool('slow', 'sleep 90'));
+  const pushing = tree.push();
+  await until(async () => (await server.command('ps', 'busy')).stdout.includes('is building'), 'a build');
+  assert.match(
+    (await server.local('tool', 'rename', 'busy', 'idle')).stderr,
+    /a deployment or a push of the tool busy is under way/i,
+  );
+  passed(await server.command('cancel', 'busy'));
+  await pushing;
+  assert.equal((await server.get('busy')).body, 'busy');
+});

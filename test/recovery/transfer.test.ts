@@ -1,0 +1,440 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { after, before, test } from 'node:test';
+import { execa } from 'execa';
+import type { ToolName } from '../../src/core/names.ts';
+import { Repositories } from '../../src/git/repositories.ts';
+import { importTool } from '../../src/recovery/archive/import-tool.ts';
+import { sealText } from '../../src/recovery/archive/passphrase.ts';
+import { Sealing } from '../../src/recovery/archive/sealed-file.ts';
+import { SecretsKey } from '../../src/store/secrets.ts';
+import { SqliteStore } from '../../src/store/sqlite-store.ts';
+import { type Run, TestServer, until } from '../support/server.ts';
+import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
+
+const PASSPHRASE = 'correct horse battery';
+
+let [from, to] = [] as unknown as [TestServer, TestServer];
+/** The folder of the exported file and of the passphrases. */
+let folder = '';
+let exported = '';
+let first = '';
+
+before(async () => {
+  [from, to] = await Promise.all([TestServer.start(), TestServer.start()]);
+  folder = from.folder;
+  exported = join(folder, 'moved.tar');
+  await writeFile(join(folder, 'passphrase'), `${PASSPHRASE}\n`);
+});
+after(async () => {
+  await from[Symbol.asyncDispose]();
+  await to[Symbol.asyncDispose]();
+});
+
+const passed = (run: Run) => assert.equal(run.exitCode, 0, run.stdout + run.stderr);
+const given = ['--passphrase-file'];
+const importing = async (file: string, ...words: string[]) =>
+  await to.local('tool', 'import', file, ...given, join(folder, 'passphrase'), ...words);
+
+/** Everything that the target has about its tools, except logs. */
+async function stateOf(server: TestServer): Promise<string> {
+  const data = join(server.folder, 'data');
+  const tools = await server.local('tools', '--json');
+  const refs = await Promise.all(
+    (await readdir(join(data, 'repositories')).catch(() => [])).map(
+      async (name) => `${name} ${await server.inRepository(name.replace(/\.git$/, ''), 'for-each-ref')}`,
+    ),
+  );
+  const left = await readdir(join(data, 'run/transfers')).catch(() => []);
+  const releases = await Promise.all(
+    JSON.parse(tools.stdout).map(
+      async ({ name }: { name: string }) => (await server.command('releases', name, '--json')).stdout,
+    ),
+  );
+  return JSON.stringify([tools.stdout, refs, left, releases]);
+}
+
+test('a tool that is exported in the middle of a push is live on another server with its history, tags, config vars and settings', async () => {
+  const { name, tree, first: one } = await liveTool(from, 'moved', webTool('one'));
+  first = one;
+  for (const words of [
+    ['config', 'set', name, 'SECRET=s3cret', 'OPEN=yes'],
+    ['config', 'share', name, 'OPEN'],
+  ])
+    passed(await from.command(...words));
+  await tree.commit('two', {
+    ...webTool('two'),
+    'jobs.yaml': '- name: nightly\n  command: "true"\n  schedule: "@yearly"\n',
+  });
+  passed(await tree.push());
+  const live = await tree.head();
+  passed(await from.command('schedule', 'pause', name, 'nightly'));
+  passed(await from.command('scale', name, 'web=2'));
+  passed(await from.local('limit', name, 'builds=77'));
+  await tree.git('tag', '-a', '-m', 'the first', 'v1.0', one);
+  passed(await tree.git('push', '--quiet', 'toolforge', 'v1.0'));
+  await tree.commit('broken', { ...webTool('x'), 'server.py': 'raise SystemExit(5)\n' });
+  assert.equal((await tree.push()).exitCode, 1);
+  await tree.commit('slow', webTool('slow', 'sleep 90'));
+  const pushing = tree.push();
+  await until(async () => (await from.command('ps', name)).stdout.includes('is building'), 'a build');
+  const made = await from.local('tool', 'export', name, exported, ...given, join(folder, 'passphrase'));
+  passed(made);
+  assert.equal((await stat(exported)).mode & 0o777, 0o600);
+  passed(await from.command('cancel', name));
+  assert.equal((await pushing).exitCode, 1);
+
+  const before = await stateOf(to);
+  const unknown = await importing(exported);
+  assert.match(unknown.stderr, /has no tool moved[\s\S]*tool add moved --maintainer USER/);
+  assert.equal(await stateOf(to), before);
+  await to.addTool(name);
+  const imported = await importing(exported);
+  passed(imported);
+  assert.match(imported.stdout, /Took 4 releases, 1 tag, 2 config vars of moved/);
+  assert.equal((await to.get(name)).body, 'two');
+  const releases = JSON.parse((await to.command('releases', name, '--json')).stdout);
+  assert.deepEqual(
+    releases.map(({ version, state, commit, by }: Record<string, unknown>) => [
+      version,
+      state,
+      commit === live,
+      by,
+    ]),
+    [
+      [5, 'live', true, 'operator'],
+      [4, 'failed', false, from.user],
+      [3, 'replaced', true, from.user],
+      [2, 'replaced', false, from.user],
+      [1, 'replaced', false, from.user],
+    ],
+  );
+  const refs = await to.inRepository(name, 'for-each-ref', '--format=%(refname) %(*objectname)%(objectname)');
+  const tag = (await tree.git('rev-parse', 'v1.0')).stdout;
+  assert.deepEqual(refs.split('\n'), [
+    `refs/heads/main ${live}`,
+    `refs/releases/v1 ${one}`,
+    `refs/releases/v2 ${one}`,
+    `refs/releases/v3 ${live}`,
+    `refs/releases/v5 ${live}`,
+    `refs/tags/v1.0 ${one}${tag}`,
+  ]);
+  assert.match((await to.command('config', 'get', name, 'SECRET')).stdout, /s3cret/);
+  assert.match((await to.command('schedule', 'list', name)).stdout, /nightly .* paused/);
+  const [scaled] = JSON.parse((await to.command('scale', name, '--json')).stdout);
+  assert.equal(scaled.running, 2);
+  assert.match((await to.local('limit', name)).stdout, /builds +77/);
+  assert.match((await to.command('rollback', name, 'v1')).stderr, /the build of v1 has been deleted/i);
+  const told =
+    JSON.stringify([from.lines, to.lines]) + (await readFile(join(to.folder, 'data/audit.log'), 'utf8'));
+  assert.match(told, /tool import/);
+  assert.doesNotMatch(told, /s3cret|correct horse/);
+});
+
+test('after a kill and a start the imported tool is whole, and a maintainer goes on as on the old server', async () => {
+  await to.kill();
+  const whole = await to.local('doctor');
+  assert.match(whole.stdout, /is whole/);
+  await to.boot();
+  await until(async () => (await to.get('moved')).body === 'two', 'up again');
+  const tree = await WorkTree.create(to, 'ssh', 'moved');
+  passed(await tree.git('pull', '--quiet', '--tags', 'toolforge', 'main'));
+  assert.equal((await tree.git('rev-parse', 'v1.0^{}')).stdout, first);
+  await tree.commit('three', webTool('three'));
+  passed(await tree.push());
+  assert.equal((await to.get('moved')).body, 'three');
+  passed(await to.command('rollback', 'moved'));
+  await until(async () => (await to.get('moved')).body === 'two', 'the rollback');
+});
+
+test('a tool that has something is not imported again, and nothing is imported while tools are frozen', async () => {
+  const before = await stateOf(to);
+  assert.match(
+    (await importing(exported)).stderr,
+    /the tool moved has deployments on this server already[\s\S]*--as/i,
+  );
+  passed(await to.local('freeze', '--all', 'the disks move'));
+  assert.match((await importing(exported, '--as', 'hello')).stderr, /all tools are frozen: the disks move/i);
+  passed(await to.local('unfreeze', '--all'));
+  assert.equal((await importing(exported, '--as', 'x..y')).exitCode, 2);
+  assert.equal(await stateOf(to), before);
+});
+
+test('if the tool cannot be deployed on the other server, its history is there, nothing is live, and a push makes it live', async () => {
+  const { name, tree } = await liveTool(from, 'needy', webTool('needy'));
+  await tree.commit('refused here', {
+    ...webTool('needy'),
+    'app.json': '{"env":{"TOKEN":{"description":"a token"}}}',
+  });
+  passed(await from.command('config', 'set', name, 'TOKEN=1'));
+  passed(await tree.push());
+  passed(await from.command('config', 'unset', '--no-restart', name, 'TOKEN'));
+  const file = join(folder, 'needy.tar');
+  passed(await from.local('tool', 'export', name, file, ...given, join(folder, 'passphrase')));
+  const there = 'needy-there';
+  await to.addTool(there);
+  const imported = await importing(file, '--as', there);
+  assert.equal(imported.exitCode, 1, imported.stdout);
+  assert.match(imported.stderr, /the history of needy-there is here, but nothing of it is live: .*TOKEN/i);
+  assert.equal(await to.inRepository(there, 'for-each-ref', 'refs/heads'), '');
+  assert.equal(JSON.parse((await to.command('releases', there, '--json')).stdout).length, 3);
+  await to.kill();
+  assert.match((await to.local('doctor')).stdout, /is whole/);
+  await to.boot();
+  passed(await to.command('config', 'set', there, 'TOKEN=2'));
+  const clone = await WorkTree.create(to, 'ssh', there);
+  passed(await clone.git('fetch', 'toolforge', 'refs/releases/*:refs/releases/*'));
+  passed(await clone.git('push', 'toolforge', 'releases/v3^{}:refs/heads/main'));
+  assert.equal((await to.get(there)).body, 'needy');
+});
+
+/** Unpacks the exported file, changes its parts, and seals it again as somebody who knows the passphrase could. */
+async function forged(
+  change: (part: (name: string) => string, manifest: Record<string, unknown>) => Promise<void>,
+  { names = ['manifest.json', 'secrets.sealed', 'repository.pack'], passphrase = PASSPHRASE } = {},
+): Promise<string> {
+  const stage = await mkdtemp(join(folder, 'forged-'));
+  await execa('tar', ['-xf', exported, '-C', stage]);
+  const part = (name: string) => join(stage, name);
+  const manifest = JSON.parse(await readFile(part('manifest.json'), 'utf8'));
+  await change(part, manifest);
+  const bytes = Buffer.from(JSON.stringify(manifest));
+  await writeFile(part('manifest.json'), bytes);
+  const secrets = JSON.stringify({ configVars: { SECRET: 's3cret' } });
+  if (passphrase !== '') await writeFile(part('secrets.sealed'), await sealText(secrets, bytes, passphrase));
+  return await sealed(stage, names);
+}
+
+async function sealed(stage: string, names: readonly string[]): Promise<string> {
+  const [plain, file] = [join(stage, 'plain'), join(stage, 'file.tar')];
+  await execa('tar', ['-cPf', plain, '-C', stage, ...names]);
+  await pipeline(
+    createReadStream(plain),
+    new Sealing('tool', async () => undefined),
+    createWriteStream(file),
+  );
+  return file;
+}
+
+/** As `forged`, for a file whose manifest is refused before anything is decrypted. */
+async function unsealed(change: Parameters<typeof forged>[0]): Promise<string> {
+  return await forged(change, { passphrase: '' });
+}
+
+/** Changes fields of the manifest. */
+function set(fields: Record<string, unknown>) {
+  return async (_: unknown, manifest: Record<string, unknown>) => void Object.assign(manifest, fields);
+}
+
+/** Puts a pack of these objects into the file instead of its own. */
+async function withPack(
+  part: (name: string) => string,
+  manifest: Record<string, unknown>,
+  pack: Buffer,
+): Promise<void> {
+  await writeFile(part('repository.pack'), pack);
+  manifest['pack'] = { bytes: pack.length, sha256: createHash('sha256').update(pack).digest('hex') };
+}
+
+test('a torn, changed, foreign or newer file, a wrong passphrase and hostile objects are refused, and change nothing', async () => {
+  const place = await mkdtemp(join(folder, 'place-'));
+  const run = join(place, 'run');
+  await mkdir(run);
+  const store = new SqliteStore(place, new SecretsKey(Buffer.alloc(32, 1)));
+  const repositories = new Repositories({
+    folder: join(place, 'repositories'),
+    path: process.env['PATH'] ?? '',
+    deployBranch: 'main',
+  });
+  const GIB = 2 ** 30;
+  const options = {
+    ...{ store, repositories, run },
+    limits: { memory: GIB, builds: 9, replicas: 9, repository: GIB },
+    room: { assertRoom: async () => {} },
+  };
+  const taking = async (file: string, passphrase = PASSPHRASE) =>
+    await importTool(
+      options,
+      {
+        ...{ passphrase, as: null, by: 'operator', bytes: createReadStream(file) },
+        assertKnown: async () => {},
+      },
+      new AbortController().signal,
+    );
+  const bytes = await readFile(exported);
+  const changed = Buffer.from(bytes);
+  changed[5000] = (changed[5000] ?? 0) ^ 1;
+  const written = async (content: Buffer) => {
+    const file = join(await mkdtemp(join(folder, 'bad-')), 'bad.tar');
+    await writeFile(file, content);
+    return file;
+  };
+  const backup = join(folder, 'backup.tar');
+  passed(await from.local('backup', backup));
+  const evil = await mkdtemp(join(folder, 'evil-'));
+  const git = async (input: Buffer | string, ...words: string[]) =>
+    await execa('git', ['-C', evil, ...words], { input, encoding: 'buffer', stripFinalNewline: false });
+  await git('', 'init', '--quiet');
+  const blob = String.fromCharCode(...(await git('x', 'hash-object', '-w', '--stdin')).stdout).trim();
+  const tree = Buffer.concat([Buffer.from('100644 ../escape\0'), Buffer.from(blob, 'hex')]);
+  const treeId = Buffer.from(
+    (await git(tree, 'hash-object', '-w', '-t', 'tree', '--literally', '--stdin')).stdout,
+  )
+    .toString()
+    .trim();
+  const commitText = `tree ${treeId}\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\nevil\n`;
+  const commit = Buffer.from((await git(commitText, 'hash-object', '-w', '-t', 'commit', '--stdin')).stdout)
+    .toString()
+    .trim();
+  const pack = Buffer.from((await git(`${commit}\n`, 'pack-objects', '--revs', '--stdout', '-q')).stdout);
+  const cut = Buffer.from((await git(`${commit}\n`, 'pack-objects', '--stdout', '-q')).stdout);
+  const asLive = (manifest: Record<string, unknown>) => {
+    manifest['tags'] = [];
+    manifest['releases'] = (manifest['releases'] as { commit: string }[]).map((one) => ({ ...one, commit }));
+  };
+  const cases: [string, string, RegExp][] = [
+    ['torn', await written(bytes.subarray(0, -700)), /its end is missing/],
+    ['changed', await written(changed), /its checksum differs/],
+    ['nothing', await written(Buffer.alloc(20_480)), /it is no archive of toolforge-push/],
+    ['a backup', backup, /an archive of the kind backup/],
+    [
+      'changed and sealed again',
+      await forged(set({ tool: 'other' }), { passphrase: '' }),
+      /somebody has changed the file/,
+    ],
+    [
+      'another passphrase',
+      await forged(async () => {}, { passphrase: 'somebody else’s phrase' }),
+      /the passphrase is not the one of the file/i,
+    ],
+    ['newer', await unsealed(set({ format: 2 })), /a later version of this server made it/],
+    ['an odd manifest', await unsealed(set({ more: 1 })), /no manifest that this server can read/],
+    ['an odd version', await forged(set({ live: 99 })), /lacks the live commit/],
+    [
+      'a control character',
+      await unsealed(
+        async (_, m) => void Object.assign((m['releases'] as object[])[0] ?? {}, { by: 'a\u001b[2J' }),
+      ),
+      /no manifest that this server can read/,
+    ],
+    [
+      'a tag that leaves the repository',
+      await unsealed(set({ tags: [{ ref: 'refs/tags/../../../x', id: first }] })),
+      /no manifest that this server can read/,
+    ],
+    [
+      'too many releases',
+      await unsealed(
+        async (part, m) =>
+          await set({ releases: Array(1001).fill((m['releases'] as unknown[])[0]) })(part, m),
+      ),
+      /no manifest that this server can read/,
+    ],
+    [
+      'a part outside',
+      await forged(async (part) => void (await writeFile(part('../escape'), 'x')), {
+        names: ['manifest.json', 'secrets.sealed', '../escape'],
+      }),
+      /it has no repository\.pack/,
+    ],
+    [
+      'one part more',
+      await forged(async (part) => void (await writeFile(part('more'), 'x')), {
+        names: ['manifest.json', 'secrets.sealed', 'repository.pack', 'more'],
+      }),
+      /more files than an export/,
+    ],
+    [
+      'other objects than the manifest says',
+      await forged(async (part) => void (await writeFile(part('repository.pack'), pack))),
+      /its repository is not that|the size of its repository/,
+    ],
+    [
+      'a tree that leaves the folder',
+      await forged(async (part, m) => {
+        asLive(m);
+        await withPack(part, m, pack);
+      }),
+      /git refuses its repository/,
+    ],
+    [
+      'objects that lack others',
+      await forged(async (part, m) => {
+        asLive(m);
+        await withPack(part, m, cut);
+      }),
+      /git refuses its repository|is not whole/,
+    ],
+    [
+      'no pack',
+      await forged(async (part, m) => await withPack(part, m, Buffer.from('no pack at all'))),
+      /git refuses its repository/,
+    ],
+  ];
+  for (const [what, file, says] of cases) {
+    await assert.rejects(taking(file), { message: says }, what);
+    assert.deepEqual([store.tools(), await repositories.tools(), await readdir(run)], [[], [], []], what);
+  }
+  await assert.rejects(taking(exported, 'another long passphrase'), { code: 'BAD_PASSPHRASE' });
+  assert.equal((await taking(exported)).manifest.live, 3);
+  assert.deepEqual(
+    store.releases('moved' as ToolName, 9).map(({ version }) => version),
+    [4, 3, 2, 1],
+  );
+  store.close();
+});
+
+test('an export refuses a short passphrase, an unknown tool, a preview’s name and a file that exists, and leaves nothing behind', async () => {
+  const [file, short] = [join(folder, 'new.tar'), join(folder, 'short')];
+  await writeFile(short, 'short\n');
+  for (const [words, says] of [
+    [['moved', file, ...given, short], /the passphrase has 5 characters/i],
+    [['unheard-of', file, ...given, join(folder, 'passphrase')], /there is no tool unheard-of/i],
+    [['hello', file, ...given, join(folder, 'passphrase')], /has no releases and no config vars/],
+    [['moved', exported, ...given, join(folder, 'passphrase')], /moved\.tar exists already/],
+    [
+      ['moved', join(from.folder, 'data/x.tar'), ...given, join(folder, 'passphrase')],
+      /would be in the data folder/,
+    ],
+    [['moved', file, ...given, join(folder, 'none')], /cannot be read \(ENOENT\)/],
+  ] as const) {
+    const refused = await from.local('tool', 'export', ...words);
+    assert.equal(refused.exitCode, 1, refused.stdout);
+    assert.match(refused.stderr, says);
+  }
+  const names = await readdir(folder);
+  assert.deepEqual(
+    names.filter((name) => name.startsWith('new.tar')),
+    [],
+  );
+});
+
+test('a passphrase that is typed at a terminal is not shown, and is typed twice for a new file', async () => {
+  const file = join(folder, 'typed.tar');
+  const typing = async (...lines: string[]) => {
+    const command = [process.execPath, 'src/cli/bin.ts', 'tool', 'export', 'moved', file].join(' ');
+    const child = execa('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+      ...{ env: from.environment, extendEnv: false, reject: false },
+    });
+    let seen = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      seen += chunk;
+    });
+    for (const [index, line] of lines.entries()) {
+      await until(async () => seen.match(/Passphrase( again)?: /g)?.length === index + 1, 'the question');
+      child.stdin.write(`${line}\r`);
+    }
+    const { exitCode } = await child;
+    return { exitCode, seen };
+  };
+  const other = await typing(PASSPHRASE, 'correct horse');
+  assert.match(other.seen, /The two passphrases differ/);
+  const same = await typing(PASSPHRASE, PASSPHRASE);
+  assert.equal(same.exitCode, 0, same.seen);
+  assert.match(same.seen, /Exported moved to/);
+  assert.doesNotMatch(other.seen + same.seen, /horse/);
+});
