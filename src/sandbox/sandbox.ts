@@ -52,7 +52,18 @@ export interface SandboxCommand {
    * isolation, the process must listen on `outside`, and `inside` is not used.
    */
   readonly publish: { readonly outside: number; readonly inside: number } | null;
+  /**
+   * The network of the command, which must not publish a port then. If it is missing or not ready, the command gets a
+   * network of its own.
+   */
+  readonly network?: SharedNetwork;
 }
+
+/**
+ * A network for commands of one tool that run one after another, such as the phases of a build. Each command saves the
+ * start of a network of its own. Disposing it ends the network.
+ */
+export interface SharedNetwork extends Disposable {}
 
 export interface Exit {
   /** The exit code. Null if a signal killed the process. */
@@ -107,6 +118,8 @@ export interface Sandbox {
    * @throws DeployError `NOT_PASSABLE` if the command or its environment cannot be passed to a program.
    */
   start(command: SandboxCommand): SandboxProcess;
+  /** Starts a network for commands of this tool, and returns at once. The network gets ready later. */
+  shareNetwork(toolNumber: number, limits: Limits): SharedNetwork;
   /**
    * Makes the tool's uid the owner of these folders and of everything in them. Does nothing if tools run as the user of
    * the server.

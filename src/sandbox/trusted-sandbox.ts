@@ -21,7 +21,15 @@ import {
 } from './process/process-table.ts';
 import { resourceLimits } from './process/resource-limits.ts';
 import { exitOf, INTERLEAVED, startInCgroup } from './process/sandbox-child.ts';
-import type { Exit, Limits, Mount, Sandbox, SandboxCommand, SandboxProcess } from './sandbox.ts';
+import type {
+  Exit,
+  Limits,
+  Mount,
+  Sandbox,
+  SandboxCommand,
+  SandboxProcess,
+  SharedNetwork,
+} from './sandbox.ts';
 
 export interface TrustedOptions {
   /** An existing folder of the server, for the output pipes. */
@@ -47,6 +55,11 @@ export class TrustedSandbox implements Sandbox {
 
   path(mount: Mount): string {
     return mount.source;
+  }
+
+  /** Returns nothing to share: all commands use this machine's network. */
+  shareNetwork(): SharedNetwork {
+    return { [Symbol.dispose]: () => {} };
   }
 
   start(command: SandboxCommand): SandboxProcess {

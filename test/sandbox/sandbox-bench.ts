@@ -43,6 +43,7 @@ export function startIn(
     toolNumber: more.toolNumber ?? 1,
     limits: more.limits ?? { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 },
     publish: more.publish ?? null,
+    ...(more.network && { network: more.network }),
   });
 }
 

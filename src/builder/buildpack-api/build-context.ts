@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { arch, platform } from 'node:os';
 import { systemCode } from '../../core/errors.ts';
 import type { Progress } from '../../core/progress.ts';
-import type { Limits, Sandbox } from '../../sandbox/sandbox.ts';
+import type { Limits, Sandbox, SharedNetwork } from '../../sandbox/sandbox.ts';
 import type { BuildLimits } from '../build-limits.ts';
 import type { BuildPlaces } from './build-mounts.ts';
 import type { Environment } from './layer-environment.ts';
@@ -13,6 +13,8 @@ export interface BuildContext {
   readonly name: string;
   readonly toolNumber: number;
   readonly sandbox: Sandbox;
+  /** The network of the detection and of all phases. */
+  readonly network: SharedNetwork;
   readonly places: BuildPlaces;
   /** The root folder of the Debian tree for builds. Null if builds see this machine's own /usr. */
   readonly tree: string | null;

@@ -90,6 +90,7 @@ async function runBuild(
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,
+      network: context.network,
     },
     { guard, mask: context.mask, line: (text) => say(progress, text) },
   );

@@ -155,6 +155,7 @@ async function askTogether(
       toolNumber: context.toolNumber,
       limits: context.limits,
       publish: null,
+      network: context.network,
     },
     { guard: context.guard, mask: context.mask, line: hear },
   );

@@ -12,7 +12,7 @@ import { isBuiltFor, markBuiltFor, whyUnusable } from '../../sandbox/build-mode.
 import { certificateVariables } from '../../sandbox/certificate-variables.ts';
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
-import type { Sandbox } from '../../sandbox/sandbox.ts';
+import type { Limits, Sandbox, SharedNetwork } from '../../sandbox/sandbox.ts';
 import { pruneStacks } from '../../stack/prune-stacks.ts';
 import {
   markStack,
@@ -118,7 +118,8 @@ export class LocalBuilder implements Builder {
       // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
       if (stack !== null) await markStack(folders.artifact, stack.id);
       await using guard = this.#guard(folders, progress, signal);
-      const context = await this.#open(request, { folders, store, stack, guard, progress });
+      using network = this.#network(request.toolNumber);
+      const context = await this.#open(request, { folders, store, stack, guard, progress, network });
       const artifact = await this.#make(request, context, store, layerPlaces, state);
       log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
       return artifact;
@@ -140,7 +141,8 @@ export class LocalBuilder implements Builder {
     try {
       if (stack !== null) await markStack(folders.artifact, stack.id);
       await using guard = this.#guard(folders, progress, signal);
-      const context = await this.#open(request, { folders, store, stack, guard, progress });
+      using network = this.#network(request.toolNumber);
+      const context = await this.#open(request, { folders, store, stack, guard, progress, network });
       const { source } = await this.#detect(request, context, store);
       for (const warning of source.warnings) progress.warn(warning);
       return inspectSource(source, config.process_types);
@@ -155,6 +157,10 @@ export class LocalBuilder implements Builder {
     return sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
   }
 
+  #network(toolNumber: number): SharedNetwork {
+    return this.#options.sandbox.shareNetwork(toolNumber, sandboxLimits(this.#options.config));
+  }
+
   #guard(folders: BuildFolders, progress: Progress, signal: AbortSignal): BuildLimits {
     const { config, quietMs = 30_000 } = this.#options;
     return new BuildLimits({ limits: config, folder: folders.artifact, progress, signal, quietMs });
@@ -163,14 +169,14 @@ export class LocalBuilder implements Builder {
   /** Makes the folders of a build or an inspection, and returns its context, without the variables of its source. */
   async #open(
     { tool, toolNumber, configVars }: BuildRequest,
-    opened: Pick<BuildContext, 'guard' | 'progress'> & {
+    opened: Pick<BuildContext, 'guard' | 'progress' | 'network'> & {
       readonly folders: BuildFolders;
       readonly store: BuildpackStore;
       readonly stack: Stack | null;
     },
   ): Promise<BuildContext> {
     const { config, sandbox } = this.#options;
-    const { folders, store, stack, guard, progress } = opened;
+    const { folders, store, stack, guard, progress, network } = opened;
     const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
     const places = buildPlaces(folders, store.folder, {
       sandbox,
@@ -181,14 +187,11 @@ export class LocalBuilder implements Builder {
       name: tool,
       toolNumber,
       sandbox,
+      network,
       places,
       tree: treeNamed('build'),
       guard,
-      limits: {
-        processes: config.build_processes,
-        memoryBytes: config.build_memory,
-        fileBytes: config.build_disk,
-      },
+      limits: sandboxLimits(config),
       progress,
       mask: await masking(configVars),
       environment: {
@@ -408,6 +411,14 @@ export class LocalBuilder implements Builder {
       throw error;
     }
   }
+}
+
+function sandboxLimits(config: BuildSettings): Limits {
+  return {
+    processes: config.build_processes,
+    memoryBytes: config.build_memory,
+    fileBytes: config.build_disk,
+  };
 }
 
 function notInCluster(tool: ToolName): DeployError {

@@ -4,17 +4,23 @@ import { DEVICE, SET_ROUTES } from '../fence/fence-routes.ts';
 import { INSTANCE_VARIABLE, PROCESS_VARIABLE } from '../process/marked-processes.ts';
 import { resourceLimits } from '../process/resource-limits.ts';
 import type { Mount, SandboxCommand } from '../sandbox.ts';
+import { READY } from './held-network.ts';
 import { type HostFiles, treeFiles } from './host-files.ts';
 import { overlayOptions } from './overlay.ts';
 
-export interface Isolation {
+export interface NetworkIsolation {
   readonly hostFiles: HostFiles;
   /** The command's uid outside the sandbox. Null means the server's own uid, because tools have no users of their own. */
   readonly uid: number | null;
   readonly fence: Pick<Fence, 'files'>;
+}
+
+export interface Isolation extends NetworkIsolation {
   /** The path of the seccomp filter. */
   readonly filter: string;
   readonly instance: string;
+  /** True if the command enters the network whose user and network namespace are its descriptors 3 and 4. */
+  readonly isInHeldNetwork: boolean;
   /** The id of this one start of a command, by which its processes are found. */
   readonly processId: string;
   /** A program with its first arguments, which starts the command. The command follows as its other arguments. */
@@ -39,9 +45,10 @@ const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
  * because then the uid map could not be set. bwrap sets no_new_privs itself.
  */
 export function bwrapArguments(command: SandboxCommand, isolation: Isolation): string[] {
+  const { isInHeldNetwork } = isolation;
   return [
     ...asUser(isolation.uid),
-    ...network(command, isolation),
+    ...(isInHeldNetwork ? ENTER_NETWORK : network(command.publish, isolation.hostFiles)),
     ...behindFence(command, isolation),
     ...fileSystem(command, isolation),
     '--',
@@ -87,7 +94,25 @@ function asUser(uid: number | null): string[] {
   return ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--'];
 }
 
-function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[] {
+/**
+ * Starts the next program in the network namespace and in the user namespace that owns it. Keeps the uid, which is 0 in
+ * that user namespace (nsenter(1)).
+ */
+const ENTER_NETWORK = [
+  'nsenter',
+  '--user=/proc/self/fd/3',
+  '--preserve-credentials',
+  '--net=/proc/self/fd/4',
+  '--',
+];
+
+/** Returns the whole argument list that holds a network for several commands (`HeldNetwork`) until it is killed. */
+export function networkArguments({ uid, hostFiles, fence }: NetworkIsolation): string[] {
+  const script = `${SET_ROUTES}\necho ${READY}; exec cat`;
+  return [...asUser(uid), ...network(null, hostFiles), 'sh', '-c', script, 'sh', ...fence.files];
+}
+
+function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): string[] {
   return [
     ...['pasta', '--foreground', '--quiet', '--config-net'],
     ...['-t', publish === null ? 'none' : `127.0.0.1/${publish.outside}:${publish.inside}`],
@@ -105,9 +130,10 @@ function network({ publish }: SandboxCommand, { hostFiles }: Isolation): string[
  * reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
  * descriptors 0 to 2 to the first process inside, so every tool could leave its sandbox.
  */
-function behindFence(command: SandboxCommand, { fence, filter }: Isolation): string[] {
-  const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null`;
-  const script = (more: string) => `${SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
+function behindFence(command: SandboxCommand, { fence, filter, isInHeldNetwork }: Isolation): string[] {
+  const descriptors = `${FILTER_DESCRIPTOR}<"$filter" ${ARGUMENTS_DESCRIPTOR}<&0 </dev/null 3<&- 4<&-`;
+  const script = (more: string) =>
+    `${isInHeldNetwork ? '' : SET_ROUTES}\nfilter=$3; shift 3${more}; exec bwrap "$@" ${descriptors}`;
   const words = [...fence.files, filter];
   const mount = changeable(command);
   if (mount?.writesTo === undefined) return ['sh', '-c', script(''), 'sh', ...words];

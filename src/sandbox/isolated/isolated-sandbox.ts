@@ -18,9 +18,18 @@ import {
   untilGone,
 } from '../process/process-table.ts';
 import { exitOf, INTERLEAVED, startInCgroup } from '../process/sandbox-child.ts';
-import type { Exit, Mount, Sandbox, SandboxCommand, SandboxProcess } from '../sandbox.ts';
+import type {
+  Exit,
+  Limits,
+  Mount,
+  Sandbox,
+  SandboxCommand,
+  SandboxProcess,
+  SharedNetwork,
+} from '../sandbox.ts';
 import { copyFilter } from '../seccomp/filter.ts';
-import { bwrapArguments, secretArguments } from './bwrap-arguments.ts';
+import { bwrapArguments, networkArguments, secretArguments } from './bwrap-arguments.ts';
+import { HeldNetwork } from './held-network.ts';
 import { type HostFiles, hostFiles } from './host-files.ts';
 import { whyNoOverlay } from './overlay.ts';
 
@@ -94,11 +103,11 @@ export class IsolatedSandbox implements Sandbox {
     assertPassable(command);
     const processId = randomUUID();
     const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
+    const held = command.network instanceof HeldNetwork ? command.network.descriptors : null;
     const argv = bwrapArguments(command, {
-      hostFiles: this.#hostFiles,
-      uid: this.#isRoot ? this.#options.baseUid + command.toolNumber : null,
-      fence: this.#fence,
+      ...this.#networkParts(command.toolNumber),
       filter: this.#filter,
+      isInHeldNetwork: held !== null,
       instance: this.#options.instance,
       processId,
       wrapper: INTERLEAVED,
@@ -107,9 +116,11 @@ export class IsolatedSandbox implements Sandbox {
       env: WRAPPER_ENVIRONMENT,
       cwd: '/',
       input: secretArguments(command),
+      ...(held === null ? {} : { descriptors: held }),
       pipeFolder: this.#options.folder,
     });
-    const { pid: pastaPid } = child;
+    const { pid: firstPid } = child;
+    const pastaPid = held === null ? firstPid : undefined;
     if (pastaPid !== undefined) this.#fence.add(pastaPid);
     let hasEnded = false;
     let isOverMemory = false;
@@ -123,7 +134,9 @@ export class IsolatedSandbox implements Sandbox {
       isOverMemory = true;
       kill();
     };
-    const watching = pastaPid && this.#memory?.watch(pastaPid, command.limits.memoryBytes, onOver);
+    const outermost = () =>
+      pastaPid === undefined ? (firstPid === undefined ? [] : [firstPid]) : childrenOf(pastaPid);
+    const watching = firstPid && this.#memory?.watch(firstPid, command.limits.memoryBytes, onOver);
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
@@ -132,8 +145,8 @@ export class IsolatedSandbox implements Sandbox {
       // After a SIGKILL, the kernel ends the processes inside a moment later.
       await untilGone(wrappers, 5000);
       // If pasta fails or is killed between fork and exec, the process that should become bwrap waits for ever and
-      // holds the output open.
-      if (exit.code !== 0) await endMarked(PROCESS_VARIABLE, processId);
+      // holds the output open. To find it takes some 40 ms, because all processes of the machine are read.
+      if (exit.code !== 0 && !cgroup.isEmpty()) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = isOverMemory || cgroup.isOutOfMemory();
       await cgroup.remove();
       return { ...exit, isOutOfMemory };
@@ -143,11 +156,11 @@ export class IsolatedSandbox implements Sandbox {
       output,
       exited: ended,
       terminate: () => {
-        if (child.pid !== undefined) void terminate(child.pid, () => hasEnded);
+        void terminate(outermost, () => hasEnded);
       },
       kill,
       listeningPorts: async () => {
-        const inside = child.pid === undefined || hasEnded ? null : commandOf(child.pid);
+        const inside = hasEnded ? null : commandOf(outermost());
         if (inside === null) return [];
         return [...new Set(listenersAround(inside).map(({ port }) => port))];
       },
@@ -158,26 +171,51 @@ export class IsolatedSandbox implements Sandbox {
     };
   }
 
+  shareNetwork(toolNumber: number, limits: Limits): SharedNetwork {
+    const cgroup = this.#options.cgroups.create(randomUUID(), toolNumber, limits);
+    const { child, output } = startInCgroup(cgroup, networkArguments(this.#networkParts(toolNumber)), {
+      env: WRAPPER_ENVIRONMENT,
+      cwd: '/',
+      input: 'open',
+      pipeFolder: this.#options.folder,
+    });
+    const { pid = 0 } = child;
+    if (pid > 0) this.#fence.add(pid);
+    const exited = exitOf(child).then(async () => {
+      this.#fence.delete(pid);
+      await cgroup.remove();
+    });
+    const kill = () => {
+      for (const each of [pid, ...descendantsOf(pid)]) signal(each, 'SIGKILL');
+    };
+    return new HeldNetwork({ pid, output, exited, kill });
+  }
+
+  #networkParts(toolNumber: number) {
+    const uid = this.#isRoot ? this.#options.baseUid + toolNumber : null;
+    return { hostFiles: this.#hostFiles, uid, fence: this.#fence };
+  }
+
   async own(folders: readonly string[], toolNumber: number): Promise<void> {
     if (this.#isRoot) await chownTrees(folders, this.#options.baseUid + toolNumber);
   }
 }
 
 /** Sends SIGTERM to the command as soon as it runs. */
-async function terminate(pastaPid: number, hasEnded: () => boolean): Promise<void> {
+async function terminate(outerBwraps: () => readonly number[], hasEnded: () => boolean): Promise<void> {
   while (!hasEnded()) {
-    const pid = commandOf(pastaPid);
+    const pid = commandOf(outerBwraps());
     if (pid !== null) return signal(pid, 'SIGTERM');
     await wait(5);
   }
 }
 
 /**
- * Returns the command's process id outside the sandbox. pasta starts bwrap, which starts bwrap (process 1 inside),
- * which starts the command (process 2 inside). Null if the command has not started.
+ * Returns the command's process id outside the sandbox. The outer bwrap, which pasta or this server has started, starts
+ * bwrap (process 1 inside), which starts the command (process 2 inside). Null if the command has not started.
  */
-function commandOf(pastaPid: number): number | null {
-  const insides = childrenOf(pastaPid).flatMap(childrenOf);
+function commandOf(outerBwraps: readonly number[]): number | null {
+  const insides = outerBwraps.flatMap(childrenOf);
   const commands = insides.filter((pid) => namespaceIds(pid).at(-1) === 1).flatMap(childrenOf);
   return commands.find((pid) => namespaceIds(pid).at(-1) === 2) ?? null;
 }

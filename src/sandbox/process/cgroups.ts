@@ -107,6 +107,11 @@ export class Cgroup {
     return this.#folders.map((folder) => join(folder, 'cgroup.procs'));
   }
 
+  /** True if the group has no process. False if there is no group. */
+  isEmpty(): boolean {
+    return this.#folders.length > 0 && this.entrances.every((file) => existsSync(file) && read(file) === '');
+  }
+
   /** True if the kernel killed a process of the group because of the memory limit. */
   isOutOfMemory(): boolean {
     const counts = this.#folders.flatMap((folder) => [

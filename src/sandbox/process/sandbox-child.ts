@@ -24,13 +24,19 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
       spawn('/bin/sh', ['-c', script, 'sh', ...cgroup.entrances, '--', ...argv], {
         env: options.env,
         cwd: options.cwd,
-        stdio: [options.input === null ? 'ignore' : 'pipe', pipe.writer, 'pipe'],
+        stdio: [
+          options.input === null ? 'ignore' : 'pipe',
+          pipe.writer,
+          'pipe',
+          ...(options.descriptors ?? []),
+        ],
         // The child gets its own session, so that Ctrl-C at the server's terminal reaches only the server.
         detached: true,
       }),
     );
     // Ignore EPIPE: the child ended before it read its input. Its exit status tells why.
-    child.stdin?.on('error', () => {}).end(options.input);
+    child.stdin?.on('error', () => {});
+    if (options.input !== 'open') child.stdin?.end(options.input);
     return { child, output: outputOf(pipe.reader, child), linkEnding: pipe.linkEnding };
   } catch (error) {
     pipe?.reader.destroy();
@@ -44,8 +50,13 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
 export interface StartOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
-  /** The text for the program's standard input. Null gives it no input. */
-  readonly input: string | null;
+  /**
+   * The text for the program's standard input. Null gives it no input. The input `open` has no text, and ends when this
+   * process ends.
+   */
+  readonly input: string | 'open' | null;
+  /** Open descriptors of the server that the program gets as descriptors 3 and following. */
+  readonly descriptors?: readonly number[];
   /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once. */
   readonly pipeFolder: string;
 }
