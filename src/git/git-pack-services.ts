@@ -3,11 +3,10 @@ import { readFile, realpath, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
-import { DeployError, noneIfGone } from '../core/errors.ts';
+import { noneIfGone } from '../core/errors.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import { newId, type ToolName } from '../core/names.ts';
-import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Principal } from '../core/types.ts';
 import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { FetchPlaces } from './fetch-places.ts';
@@ -17,29 +16,20 @@ import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/push-s
 import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
-import type { Repositories, RepositorySize } from './repositories.ts';
-
-/**
- * How many pushes of one person, and to one tool, may run at the same time. Each push keeps git processes running, even
- * while it waits for its deployment.
- */
-const MAX_PUSHES_OF_PERSON = 40;
-const MAX_PUSHES_OF_TOOL = 30;
+import type { Repositories } from './repositories.ts';
+import { RepositoryRoom } from './repository-room.ts';
+import { RepositoryTurns } from './repository-turns.ts';
 
 /** How many packs of one person git unpacks at the same time. A small pack can make git use 320 MiB of memory. */
 const MAX_UNPACKING_OF_PERSON = 4;
 
-/** How many bytes of packs may arrive until the free space of the disk is looked at again. */
-const LOOK_BYTES = 16 * 1024 ** 2;
-
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
 /**
- * Each push that brings objects makes a pack, and each git opens all packs. From `MANY_PACKS` on, git merges them when
- * no push is running. At `MAX_PACKS`, pushes are refused until that has happened.
+ * Each push that brings objects makes a pack, and each git opens all packs. At this number, git merges them when no push
+ * is running.
  */
 const MANY_PACKS = 100;
-const MAX_PACKS = 1000;
 /**
  * The maximum number of commits at which shallow histories end, in one push and in a tool's whole repository. Each push
  * and each clone reads the whole list of these commits.
@@ -93,23 +83,10 @@ export interface GitPackServicesOptions {
 export class GitPackServices implements PackServices {
   readonly #options: GitPackServicesOptions;
   readonly #pushes = new Map<string, TruthfulPush>();
-  readonly #busy = new Map<ToolName, number>();
-  readonly #busyPersons = new Map<string, number>();
-  readonly #maintenance = new Map<ToolName, Promise<void>>();
-  readonly #whenIdle = new Map<ToolName, (() => void)[]>();
+  readonly #turns = new RepositoryTurns();
+  readonly #room: RepositoryRoom;
   readonly #fetches = new FetchPlaces();
   readonly #unpacking = new KeyedConcurrencyLimit(MAX_UNPACKING_OF_PERSON);
-  /** Caches the size of each tool's repository. The end of a push deletes the tool's entry. */
-  readonly #sizes = new Map<ToolName, RepositorySize>();
-
-  /** What has arrived for each tool since a time at which no push to the tool was running. */
-  readonly #arriving = new Map<
-    ToolName,
-    { readonly before: number; bytes: number; readonly limit: number }
-  >();
-  /** Why the disk takes no more, when it was last looked at. Null if it takes more. */
-  #fullDisk: string | null = null;
-  #bytesSinceLook = 0;
 
   /** The tools whose packs will be merged when no push is running. */
   readonly #merging = new Set<ToolName>();
@@ -119,16 +96,13 @@ export class GitPackServices implements PackServices {
 
   constructor(options: GitPackServicesOptions) {
     this.#options = options;
+    this.#room = new RepositoryRoom(options);
   }
 
   async receive(request: ReceiveRequest): Promise<PushSession> {
     const { tool, principal } = request;
     const folder = await this.#ensure(tool);
-    while (this.#maintenance.has(tool)) await this.#maintenance.get(tool);
-    this.#assertPlace(request);
-    // From here on, `whileIdle` begins no work in this repository, so no clean-up disturbs the push that `#open` makes.
-    this.#busy.set(tool, (this.#busy.get(tool) ?? 0) + 1);
-    this.#busyPersons.set(principal.uid, (this.#busyPersons.get(principal.uid) ?? 0) + 1);
+    await this.#turns.enter(tool, principal.uid);
     try {
       const push = await this.#open(request, folder);
       this.#pushes.set(push.id, push);
@@ -143,16 +117,13 @@ export class GitPackServices implements PackServices {
     const { tool, principal, hasAdvertisement, isArchive = false } = request;
     const { repositories, maxPackBytes, maxRefs, submit, follow, whatIsLive, hints, audit, log } =
       this.#options;
-    const [branch, shallow, size, fullDisk] = await Promise.all([
+    const [branch, shallow, size] = await Promise.all([
       readDeployBranch(repositories, tool),
       repositories.shallowEnds(tool),
-      this.#sizes.get(tool) ?? this.#weigh(tool),
-      this.#options.room.complaint(),
+      this.#room.sizeOf(tool),
     ]);
     if (size.packs >= MANY_PACKS) this.#mergePacks(tool);
-    this.#fullDisk = fullDisk;
-    const limit = this.#options.maxRepositoryBytes(tool);
-    if (!this.#arriving.has(tool)) this.#arriving.set(tool, { before: size.bytes, bytes: 0, limit });
+    const fullness = await this.#room.open(tool, size);
     const id = newId(new Date(), randomBytes(10));
     return new TruthfulPush({
       id,
@@ -167,7 +138,7 @@ export class GitPackServices implements PackServices {
       maxPackBytes,
       maxRefs,
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
-      fullness: this.#options.frozen(tool) ?? this.#fullness(tool, size, fullDisk),
+      fullness: this.#options.frozen(tool) ?? fullness,
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       previewRefusal: (name) => this.#options.previewRefusal(tool, name),
       endPreview: (branchRef) => this.#options.endPreview({ tool, branchRef, principal }),
@@ -177,7 +148,7 @@ export class GitPackServices implements PackServices {
       whatIsLive: () => whatIsLive(tool),
       hints: hints(tool, principal.uid),
       mayUnpack: (received, signal) => this.#mayUnpack(principal.uid, received, signal),
-      arrived: (bytes) => this.#arrived(tool, bytes),
+      arrived: (bytes) => this.#room.arrived(tool, bytes),
       audit,
       log,
       onGitRefusal: () => void this.#suspects.add(tool),
@@ -247,7 +218,7 @@ export class GitPackServices implements PackServices {
 
   /** True while a push, or work that waits for pushes, uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
-    return (this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool);
+    return this.#turns.isBusy(tool);
   }
 
   /**
@@ -255,17 +226,10 @@ export class GitPackServices implements PackServices {
    * for `work`.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
-    while ((this.#busy.get(tool) ?? 0) > 0 || this.#maintenance.has(tool)) {
-      await (this.#maintenance.get(tool) ?? this.#idle(tool));
-    }
-    const done = work()
-      .then(async () => void (await this.#weigh(tool)))
-      .finally(() => this.#maintenance.delete(tool));
-    this.#maintenance.set(
-      tool,
-      done.catch(() => undefined),
-    );
-    await done;
+    await this.#turns.whileIdle(tool, async () => {
+      await work();
+      await this.#room.weigh(tool);
+    });
   }
 
   /**
@@ -320,48 +284,7 @@ export class GitPackServices implements PackServices {
   /** The size of a tool's repository at the end of the last push, in bytes. */
   async bytesOf(tool: ToolName): Promise<number> {
     if (!this.#options.repositories.exists(tool)) return 0;
-    return (this.#sizes.get(tool) ?? (await this.#weigh(tool))).bytes;
-  }
-
-  async #weigh(tool: ToolName): Promise<RepositorySize> {
-    const size = await this.#options.repositories.size(tool);
-    this.#sizes.set(tool, size);
-    return size;
-  }
-
-  /**
-   * Counts bytes of a pack. Returns why the pack must not continue, in one line. Several pushes at the same time may
-   * together add one pack to a repository that is not full yet, not each of them one.
-   */
-  #arrived(tool: ToolName, bytes: number): string | null {
-    this.#bytesSinceLook += bytes;
-    if (this.#bytesSinceLook > LOOK_BYTES) {
-      this.#bytesSinceLook = 0;
-      void this.#options.room
-        .complaint()
-        .then((complaint) => {
-          this.#fullDisk = complaint;
-        })
-        .catch((err: unknown) =>
-          this.#options.log.warn({ err, tool }, 'cannot see the free space of the disk'),
-        );
-    }
-    const arriving = this.#arriving.get(tool);
-    if (arriving === undefined) return null;
-    arriving.bytes += bytes;
-    const { before, limit } = arriving;
-    if (before + arriving.bytes > limit + this.#options.maxPackBytes)
-      return `the pushes to ${tool} that are under way together exceed the limit of the repository, ${mebibytes(limit)} (repository_size); push again when the others have ended`;
-    return this.#fullDisk === null ? null : fullDiskWords(this.#fullDisk);
-  }
-
-  #fullness(tool: ToolName, { bytes, packs }: RepositorySize, fullDisk: string | null): string | null {
-    if (fullDisk !== null) return fullDiskWords(fullDisk);
-    if (packs >= MAX_PACKS)
-      return `the repository has ${packs} packs, which are merged when no push is running; push again in a minute`;
-    const limit = this.#options.maxRepositoryBytes(tool);
-    if (bytes <= limit) return null;
-    return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
+    return (await this.#room.sizeOf(tool)).bytes;
   }
 
   /**
@@ -382,40 +305,8 @@ export class GitPackServices implements PackServices {
     }
   }
 
-  #idle(tool: ToolName): Promise<void> {
-    return new Promise((resolve) => {
-      this.#whenIdle.set(tool, [...(this.#whenIdle.get(tool) ?? []), resolve]);
-    });
-  }
-
-  /** @throws DeployError `TOO_MANY_PUSHES` */
-  #assertPlace({ tool, principal: { uid } }: ReceiveRequest): void {
-    const isPersonFull = (this.#busyPersons.get(uid) ?? 0) >= MAX_PUSHES_OF_PERSON;
-    if (!isPersonFull && (this.#busy.get(tool) ?? 0) < MAX_PUSHES_OF_TOOL) return;
-    throw new DeployError(
-      'TOO_MANY_PUSHES',
-      isPersonFull
-        ? `the user ${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already`
-        : `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already`,
-      'Wait until some pushes have ended, and push again.',
-    );
-  }
-
   #left({ tool, principal: { uid } }: Pick<ReceiveRequest, 'tool' | 'principal'>): void {
-    const leftOfPerson = (this.#busyPersons.get(uid) ?? 1) - 1;
-    if (leftOfPerson > 0) this.#busyPersons.set(uid, leftOfPerson);
-    else this.#busyPersons.delete(uid);
-    const left = (this.#busy.get(tool) ?? 1) - 1;
-    this.#busy.set(tool, left);
-    // Every push changes the repository's size: even a push of tags, or a push that is refused late, leaves objects.
-    this.#sizes.delete(tool);
-    if (left > 0) return;
-    this.#arriving.delete(tool);
-    const waiting = this.#whenIdle.get(tool) ?? [];
-    this.#whenIdle.delete(tool);
-    // The work that waits in `whileIdle` starts git, which blocks this process for milliseconds. With `setImmediate`,
-    // the client gets its answer before that.
-    for (const resolve of waiting) setImmediate(resolve);
+    this.#room.ended(tool, this.#turns.leave(tool, uid));
   }
 
   #receiveSettings(): GitSettings {
@@ -457,8 +348,4 @@ export class GitPackServices implements PackServices {
     const environment = this.#options.repositories.environment(settings, more);
     return { ...environment, PATH: `${LIMITED_GIT}:${environment['PATH']}` };
   }
-}
-
-function fullDiskWords(complaint: string): string {
-  return `${complaint}; tell the operators, and push again later`;
 }

@@ -1,0 +1,109 @@
+import type { DiskRoom } from '../core/disk/disk-space.ts';
+import type { Log } from '../core/log/log.ts';
+import type { ToolName } from '../core/names.ts';
+import { mebibytes } from '../core/text/mebibytes.ts';
+import type { Repositories, RepositorySize } from './repositories.ts';
+
+/** How many bytes of packs may arrive until the free space of the disk is looked at again. */
+const LOOK_BYTES = 16 * 1024 ** 2;
+
+/** How many packs a repository may have. At this number, pushes are refused until git has merged the packs. */
+const MAX_PACKS = 1000;
+
+export interface RepositoryRoomOptions {
+  readonly repositories: Repositories;
+  readonly maxPackBytes: number;
+  readonly maxRepositoryBytes: (tool: ToolName) => number;
+  /** The free space of the disk that holds the repositories. */
+  readonly room: DiskRoom;
+  readonly log: Log;
+}
+
+/** What has arrived for a tool since a time at which no push to the tool was running. */
+interface Arriving {
+  /** The size of the repository at that time, in bytes. */
+  readonly before: number;
+  readonly limit: number;
+  bytes: number;
+}
+
+/** Knows how large each repository is, and says whether it and the disk take more. */
+export class RepositoryRoom {
+  readonly #options: RepositoryRoomOptions;
+  readonly #sizes = new Map<ToolName, RepositorySize>();
+  readonly #arriving = new Map<ToolName, Arriving>();
+  /** Why the disk takes no more, when it was last looked at. Null if it takes more. */
+  #fullDisk: string | null = null;
+  #bytesSinceLook = 0;
+
+  constructor(options: RepositoryRoomOptions) {
+    this.#options = options;
+  }
+
+  /** Returns the size of a repository. Measures it if a push has ended since the last time. */
+  async sizeOf(tool: ToolName): Promise<RepositorySize> {
+    return this.#sizes.get(tool) ?? (await this.weigh(tool));
+  }
+
+  /** Measures the size of a repository. */
+  async weigh(tool: ToolName): Promise<RepositorySize> {
+    const size = await this.#options.repositories.size(tool);
+    this.#sizes.set(tool, size);
+    return size;
+  }
+
+  /**
+   * Prepares to count what a push brings.
+   *
+   * @returns why the repository takes no push, in one line. Null if it takes one.
+   */
+  async open(tool: ToolName, { bytes, packs }: RepositorySize): Promise<string | null> {
+    this.#fullDisk = await this.#options.room.complaint();
+    const limit = this.#options.maxRepositoryBytes(tool);
+    if (!this.#arriving.has(tool)) this.#arriving.set(tool, { before: bytes, bytes: 0, limit });
+    if (this.#fullDisk !== null) return fullDiskWords(this.#fullDisk);
+    if (packs >= MAX_PACKS)
+      return `the repository has ${packs} packs, which are merged when no push is running; push again in a minute`;
+    if (bytes <= limit) return null;
+    return `the repository has ${mebibytes(bytes)}, more than its limit of ${mebibytes(limit)} (repository_size); ask the operators to clear it or to raise the limit`;
+  }
+
+  /**
+   * Counts bytes of a pack. Returns why the pack must not continue, in one line. Several pushes at the same time may
+   * together add one pack to a repository that is not full yet, not each of them one.
+   */
+  arrived(tool: ToolName, bytes: number): string | null {
+    this.#bytesSinceLook += bytes;
+    if (this.#bytesSinceLook > LOOK_BYTES) this.#look(tool);
+    const arriving = this.#arriving.get(tool);
+    if (arriving === undefined) return null;
+    arriving.bytes += bytes;
+    const { before, limit } = arriving;
+    if (before + arriving.bytes > limit + this.#options.maxPackBytes)
+      return `the pushes to ${tool} that are under way together exceed the limit of the repository, ${mebibytes(limit)} (repository_size); push again when the others have ended`;
+    return this.#fullDisk === null ? null : fullDiskWords(this.#fullDisk);
+  }
+
+  /** @param isLast - True if no other push to the tool is running. */
+  ended(tool: ToolName, isLast: boolean): void {
+    // Every push changes the repository's size: even a push of tags, or a push that is refused late, leaves objects.
+    this.#sizes.delete(tool);
+    if (isLast) this.#arriving.delete(tool);
+  }
+
+  #look(tool: ToolName): void {
+    this.#bytesSinceLook = 0;
+    this.#options.room
+      .complaint()
+      .then((complaint) => {
+        this.#fullDisk = complaint;
+      })
+      .catch((err: unknown) =>
+        this.#options.log.warn({ err, tool }, 'cannot see the free space of the disk'),
+      );
+  }
+}
+
+function fullDiskWords(complaint: string): string {
+  return `${complaint}; tell the operators, and push again later`;
+}
