@@ -57,10 +57,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { context, backEnds, directory, store, hostKeys } = state;
   const { runtime } = backEnds;
   const resuming = new AbortController();
+  const resumeMaintenance = async (tool: ToolName) => {
+    if (!store.tool(tool).isInMaintenance) return;
+    await runtime
+      .setMaintenance(tool, true)
+      .catch((err: unknown) => log.error({ tool, err }, 'cannot begin the maintenance mode of a tool'));
+  };
   const renames = new ToolRenames({
     ...{ config, store, log, repositories: context.repositories, cleanUp: state.cleanUp },
     letGo: (tool) => runtime.letGo(tool),
-    resume: (tool) => resumeTool(context, tool, resuming.signal),
+    resume: async (tool) => {
+      await resumeMaintenance(tool);
+      await resumeTool(context, tool, resuming.signal);
+    },
     isBusy: (tool) => line.isBusy(tool) || packServices.isBusy(tool),
     isKnown: async (tool) =>
       (await directory.findTool(tool, AbortSignal.timeout(DIRECTORY_MS), { isFresh: true })) !== null,
@@ -68,13 +77,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const doors = makeDoors(options, state, { line, previews, renames, packServices, addresses });
   const resumeBuilds = await line.resume(state.resumed);
   // Before the server listens, so that no visitor gets through.
-  for (const { name, isInMaintenance } of store.tools())
-    if (isInMaintenance)
-      await runtime
-        .setMaintenance(name, true)
-        .catch((err: unknown) =>
-          log.error({ tool: name, err }, 'cannot begin the maintenance mode of a tool'),
-        );
+  for (const { name } of store.tools()) await resumeMaintenance(name);
   const listening = await doors.listen();
   addresses.set(config, listening);
   const first = await state.makeFirst();

@@ -17,14 +17,14 @@ import {
 } from './renaming.ts';
 
 export interface ToolRenamesOptions {
-  readonly config: Pick<Config, 'data' | 'directory'>;
+  readonly config: Pick<Config, 'data' | 'directory' | 'runtime'>;
   readonly store: Store;
   readonly repositories: Repositories;
   /** While a backup is made, nothing is renamed. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** As `Runtime.letGo`. */
   readonly letGo: (tool: ToolName) => Promise<void>;
-  /** Starts the live release of a tool. Must not reject. */
+  /** Starts the live release of a tool, and its maintenance mode if it is on. Must not reject. */
   readonly resume: (tool: ToolName) => Promise<void>;
   /** True while a deployment or a push of the tool is under way. */
   readonly isBusy: (tool: ToolName) => boolean;
@@ -104,6 +104,12 @@ export class ToolRenames {
 
   async #assertDirectory({ from, to }: Renaming): Promise<void> {
     const { config, isKnown } = this.#options;
+    if (config.runtime === 'kubernetes')
+      throw new DeployError(
+        'NO_RENAME',
+        'a server that runs tools in a cluster cannot rename them, because a namespace keeps its name for ever',
+        `Nothing has changed. Move the tool to its new name: npx toolforge-push tool export ${from} FILE, and then tool import FILE --as ${to}`,
+      );
     if (from === to)
       throw new DeployError('SAME_NAME', `the tool is called ${from} already`, 'Nothing has changed.');
     const isThere = await isKnown(to);

@@ -224,9 +224,8 @@ export interface Runtime {
   remove(tool: ToolName): Promise<void>;
   /**
    * Ends everything of a tool that gets another name, also its one-off commands. Resolves when all of this has ended, and
-   * then nothing writes to the files of the tool any more. `resume` starts it under either name.
-   *
-   * @throws DeployError `NO_RENAME` if this runtime cannot move a tool to another name. Nothing has changed then.
+   * then nothing writes to the files of the tool any more. `resume` starts it under either name. A runtime of a cluster
+   * always throws, because it cannot rename a tool.
    */
   letGo(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;

@@ -60,8 +60,11 @@ test('a renamed tool keeps everything, its tokens work, and the old remote and t
   const token = await server.command('token', 'create', 'older', 'ci');
   passed(token);
   const secret = /tfp_\S+/.exec(token.stdout)?.[0] ?? '';
+  passed(await server.command('maintenance', 'on', 'older'));
   const renamed = await server.local('tool', 'rename', 'older', 'newer');
   passed(renamed);
+  assert.match((await server.get('newer')).body, /newer is in maintenance/);
+  passed(await server.command('maintenance', 'off', 'newer'));
   assert.match(renamed.stdout, /older is now called newer, and answers at http:\/\/newer\./);
   await worksAs('newer', 'older', first);
 

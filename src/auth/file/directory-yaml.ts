@@ -165,7 +165,9 @@ export class DirectoryFile {
       const pair = tableOf(document, 'tools').items.find(
         ({ key }) => String(isScalar(key) ? key.value : key) === from,
       );
-      if (pair !== undefined) pair.key = document.createNode(to);
+      // A comment above the tool belongs to the node of its name.
+      if (isScalar(pair?.key)) pair.key.value = to;
+      else if (pair !== undefined) pair.key = document.createNode(to);
     });
   }
 

@@ -195,11 +195,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async letGo(tool: ToolName): Promise<void> {
-    throw new DeployError(
-      'NO_RENAME',
-      `a server that runs tools in a cluster cannot rename the tool ${tool}, because a namespace has one name for ever`,
-      `Nothing has changed. Move the tool to its new name: npx toolforge-push tool export ${tool} FILE, and then tool import FILE --as NAME`,
-    );
+    throw new Error(`The tool ${tool} cannot get another name, because a namespace keeps its name for ever.`);
   }
 
   async status(tool: ToolName): Promise<ProcessStatus[]> {
