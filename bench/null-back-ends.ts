@@ -32,6 +32,7 @@ export class NullBuilder implements Builder {
   async tag(): Promise<void> {}
 
   async remove(): Promise<void> {}
+  async forget(): Promise<void> {}
 
   async cleanUp(): Promise<void> {}
   async resumable(): Promise<ReadonlySet<string>> {
@@ -57,6 +58,9 @@ export class NullRuntime implements Runtime, Gateway {
 
   async resume(): Promise<void> {}
 
+  async tryOut(): Promise<null> {
+    return null;
+  }
   async remove(): Promise<void> {}
   async letGo(): Promise<void> {}
   async stop(): Promise<void> {}

@@ -38,6 +38,8 @@ export interface BackEndOptions {
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
   /** The facts about schedules that outlive the server. Asked only after the store is open. */
   readonly schedules: ScheduleRecords;
+  /** Returns the tool that a preview belongs to. Null if there is no such preview, undefined until the store is open. */
+  readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   readonly log: Log;
   /** Returns the name that a tool of this name has now. Null if no tool had it. Must not throw. */
   readonly renamedTo: (tool: string) => ToolName | null;
@@ -143,6 +145,7 @@ async function kubernetesBackEnds({
   config,
   addresses,
   schedules,
+  previewOf,
   log,
   onCrash,
 }: BackEndOptions): Promise<BackEnds> {
@@ -169,6 +172,7 @@ async function kubernetesBackEnds({
       cluster,
       httpOrigin: () => addresses.http,
       schedules,
+      previewOf,
       log,
       onCrash,
     }),

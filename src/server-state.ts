@@ -76,8 +76,10 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
   const schedules = storedSchedules(() => opened.store, log);
   const renamedTo = (tool: string) => earlierName(opened.store, tool, log);
+  const previewOf = (name: ToolName) => (opened.store === null ? undefined : opened.store.previewOf(name));
   const choosing = chooseBackEnds({
-    ...{ config, addresses, countPeople, log, given, schedules, onCrash, renamedTo },
+    ...{ config, addresses, countPeople, log, given },
+    ...{ schedules, previewOf, onCrash, renamedTo },
   });
   // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
   // ends this function, the lock is released only after the choice has ended.
@@ -182,9 +184,8 @@ export function storedSchedules(
   };
 }
 
-/** Deletes all folders of a tool in the data folder: its repository, artifacts, cache, logs, and copies of releases. */
+/** Deletes the folders of a tool in the data folder that no back end deletes: its repository, logs, and copies of releases. */
 export async function removeToolFolders(data: string, tool: ToolName): Promise<void> {
-  for (const name of ['artifacts', 'cache', 'deployments', 'logs', 'releases'])
-    await removeTree(join(data, name, tool));
+  for (const name of ['deployments', 'logs', 'releases']) await removeTree(join(data, name, tool));
   await removeTree(join(data, 'repositories', `${tool}.git`));
 }

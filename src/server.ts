@@ -171,11 +171,8 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     room,
     repair: (tool) => repairRepository(context, tool, new SetAside(config.data)),
     mergePacks: (tool) => cleanUp.unlessHeld(() => mergePacks(repositories, tool)),
-    previewRefusal: (tool, name) => {
-      if (config.runtime === 'kubernetes')
-        return `a server that runs tools in a cluster has no previews yet; push to a tool of its own, and promote it`;
-      return config.previews === 0 ? 'this server has no previews (previews)' : previewRefusal(tool, name);
-    },
+    previewRefusal: (tool, name) =>
+      config.previews === 0 ? 'this server has no previews (previews)' : previewRefusal(tool, name),
     endPreview: async ({ tool, branchRef, principal }) => {
       const preview = previewTool(tool, branchRef.slice(PREVIEW_BRANCHES.length));
       const assertMay = () => authorizeAgain(directory, tokens, { principal, tool });

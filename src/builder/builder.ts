@@ -60,6 +60,8 @@ export interface Inspection {
    */
   readonly processes: readonly Process[];
   readonly service: ServiceSettings;
+  /** The name that the image of a build would have, without its digest. Absent if builds make no images. */
+  readonly reference?: string;
   /** The default values of config vars, and the config vars that are to be random secrets, from app.json. */
   readonly variables: Readonly<Record<string, string>>;
   readonly secrets: readonly string[];
@@ -102,6 +104,13 @@ export interface Builder {
   tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
   /** Deletes an artifact that no release will run again. */
   remove(tool: ToolName, artifactId: string): Promise<void>;
+  /**
+   * Deletes all artifacts and caches of a tool that the server is deleting, and ends its builds. Does nothing if there are
+   * none.
+   *
+   * @throws DeployError if a cluster or a registry does not answer. Call it again later.
+   */
+  forget(tool: ToolName): Promise<void>;
   /**
    * Called when the server starts. Ends the builds that an earlier server left running, except `resumed`. Keeps,
    * removes or sets aside each artifact of this tool, as `fateOf` says.

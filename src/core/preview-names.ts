@@ -23,6 +23,12 @@ export function previewName(preview: ToolName): string {
   return preview.slice(0, preview.indexOf('--'));
 }
 
+/** Splits `NAME--TOOL`. Null if the name cannot be that of a preview. A tool may have such a name too. */
+export function partsOfPreview(name: string): { readonly name: string; readonly tool: string } | null {
+  const at = name.indexOf('--');
+  return at < 1 ? null : { name: name.slice(0, at), tool: name.slice(at + 2) };
+}
+
 /** Why a tool cannot have a preview of this name, in one line that says what to do. Null if it can. */
 export function previewRefusal(tool: ToolName, name: string): string | null {
   if (tool.includes('--'))

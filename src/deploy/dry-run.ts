@@ -3,6 +3,7 @@ import { changedNames, changesInWords } from '../core/config-changes.ts';
 import type { Progress } from '../core/progress.ts';
 import { releaseProcess, scheduledIn, testProcess } from '../core/replicas.ts';
 import { assertConfigured } from '../core/required-config.ts';
+import { sentence } from '../core/text/sentence.ts';
 import type { Artifact, Release } from '../core/types.ts';
 import { assertLicence, checkOut, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { assertBuildsLeft, buildsInADay } from './build-step.ts';
@@ -54,6 +55,38 @@ export async function dryRun(
   else assertConfigured(tool, plan.artifact.required ?? [], plan.configVars);
   const next = plan.artifact ?? (await inspect(context, plan, progress, signal));
   sayChanges(context, plan, next, progress);
+  await tryRollout(context, plan, next, { progress, signal });
+}
+
+/** In a cluster, tells `progress` what the rollout would change there. @throws DeployError if the cluster would refuse it. */
+async function tryRollout(
+  context: DeployContext,
+  plan: DeployPlan,
+  next: Inspection | Artifact,
+  { progress, signal }: { readonly progress: Progress; readonly signal: AbortSignal },
+): Promise<void> {
+  const { store, runtime } = context;
+  const { tool } = plan.deployment;
+  const { number: toolNumber, liveVersion } = store.tool(tool);
+  const { memory } = store.ownLimits(tool);
+  const sizes = liveVersion === null ? undefined : store.release(tool, liveVersion)?.sizes;
+  const release = {
+    ...releaseOf(plan, next),
+    ...(memory === undefined ? {} : { mostMemoryBytes: memory }),
+    ...(sizes === undefined ? {} : { sizes }),
+  };
+  const replicas = plannedReplicas(context, release);
+  const tried = await runtime.tryOut({ release, toolNumber, replicas, signal });
+  if (tried === null) return;
+  const isWhole = plan.artifact !== null;
+  progress.step(`Objects in the cluster${isWhole ? '' : ', if the build defines no other processes'}`);
+  for (const change of ['created', 'changed', 'removed'] as const) {
+    const objects = tried.objects.filter((object) => object.change === change);
+    const names = objects.map(({ kind, name }) => `${kind} ${name}`).join(', ');
+    progress.line(`${change}: ${names || 'none'}`);
+  }
+  if (tried.quota === null) progress.line('the quota has room for the old and the new processes');
+  else progress.warn(`${sentence(tried.quota.message)} ${tried.quota.hint}`);
 }
 
 /** Detects the buildpacks of a commit that must be built. @throws DeployError `BUILD_LIMIT`; the errors of `inspect`. */
@@ -104,7 +137,7 @@ function releaseOf(plan: DeployPlan, next: Inspection | Artifact): Release {
   const { id, tool, by, credential, createdAt } = plan.deployment;
   const { processes, service, variables = {}, secrets = [] } = next;
   const artifact: Artifact = {
-    ...{ id, kind: 'slug', reference: '', buildpacks: [], bytes: 0 },
+    ...{ id, kind: 'slug', reference: next.reference ?? '', buildpacks: [], bytes: 0 },
     ...{ processes, service, variables, secrets },
   };
   const { commit, configVars, description } = plan;

@@ -1,6 +1,7 @@
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
+import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
 import type { ToolName } from '../core/names.ts';
 import { PREVIEW_BRANCHES, previewBranch, previewName, previewTool } from '../core/preview-names.ts';
@@ -18,7 +19,7 @@ import { dropOldParked } from './parked-refs.ts';
 import { copyCommit } from './promotion.ts';
 
 export interface ToolPreviewsOptions
-  extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'log' | 'buildsADay'> {
+  extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'builder' | 'log' | 'buildsADay'> {
   readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll'>;
   /** How many previews a tool may have. */
   readonly limit: number;
@@ -29,12 +30,14 @@ export interface ToolPreviewsOptions
   readonly isTool: (name: ToolName) => Promise<boolean>;
   /** While a backup is made, nothing is deleted. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
-  /** Deletes all folders of a tool in the data folder. */
+  /** Deletes the folders of a tool in the data folder that the builder does not delete. */
   readonly removeFolders: (tool: ToolName) => Promise<void>;
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const HOUR_MS = 60 * 60 * 1000;
+/** How long after a failed end of a preview the server tries again, in milliseconds. */
+const AGAIN_MS = 60_000;
 /** How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. */
 const COPIES_AT_ONCE = 2;
 
@@ -94,7 +97,10 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     let isDone = false;
     await this.#turns.run(preview, () =>
       this.#options.cleanUp.unlessHeld(async () => {
-        await this.#end(preview, by);
+        await this.#end(preview, by).catch((error: unknown) => {
+          if (this.#isEnding(preview)) this.#lookIn(AGAIN_MS);
+          throw error;
+        });
         isDone = true;
       }),
     );
@@ -142,22 +148,26 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 
   /**
    * Ends the previews that an earlier server had begun to end, and those whose time is over, and moves the branches of the
-   * others to what is live on them. Then looks each hour which previews must end, until this object is disposed.
+   * others to what is live on them. Then looks each hour which previews must end, until this object is disposed. If a preview
+   * could not be ended, looks again after a minute.
    */
   start(): void {
+    this.#lookIn(HOUR_MS);
     // The store may be damaged, or its disk full. That must not end the server.
-    this.#ending = this.#endOld().catch((err: unknown) =>
-      this.#options.log.error(
-        { err },
-        'cannot look which previews must end; the server tries again in an hour',
-      ),
+    const looking = this.#ending.then(() => this.#endOld());
+    this.#ending = looking.catch((err: unknown) =>
+      this.#options.log.error({ err }, 'cannot look which previews must end; the server tries again later'),
     );
-    this.#timer = setTimeout(() => this.start(), HOUR_MS).unref();
+  }
+
+  #lookIn(delayMs: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = this.#closing.signal.aborted ? null : setTimeout(() => this.start(), delayMs).unref();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#closing.abort(shuttingDown());
+    if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#ending;
   }
 
@@ -172,7 +182,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
         else await this.#follow(name);
       } catch (err) {
-        log.error({ err, tool: name }, 'cannot tidy up a preview; the server tries again in an hour');
+        if (this.#closing.signal.aborted) return;
+        log.error({ err, tool: name }, 'cannot tidy up a preview; the server tries again later');
       }
     }
   }
@@ -199,7 +210,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
           ? 'Ask the operators of this server.'
           : `End one, such as the one that was pushed longest ago: git push toolforge :preview/${previewName(oldest.name)}`,
       );
-    // Each preview takes a number that no other tool gets, so the builds of a day limit these too.
+    // A new preview is followed by a build, so it must not be made if no build is left.
     assertBuildsLeft(this.#options, tool, Date.now());
     store.addPreview(preview, tool, { limits: this.#limits(tool), by: principal.uid, at: Date.now() });
   }
@@ -256,7 +267,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   async #end(preview: ToolName, by: string): Promise<void> {
-    const { store, runtime, line, repositories, removeFolders, log } = this.#options;
+    const { store, runtime, builder, line, repositories, removeFolders, log } = this.#options;
     const tool = store.previewOf(preview);
     if (tool === null)
       throw new DeployError(
@@ -269,9 +280,14 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     await line.cancelAll(preview, by);
     // A deployment that could not be cancelled may have gone live.
     store.markEnding(preview);
-    await runtime.remove(preview);
+    // In a cluster, both may wait for minutes. If this server stops meanwhile, the next one begins again.
+    const { signal } = this.#closing;
+    signal.throwIfAborted();
+    await untilAborted(runtime.remove(preview), signal);
     await this.#cleanUps.get(preview);
     this.#cleanUps.delete(preview);
+    signal.throwIfAborted();
+    await untilAborted(builder.forget(preview), signal);
     const branch = previewBranch(preview);
     const hasBranch = repositories.exists(tool) && (await readRefs(repositories, tool, [branch])).has(branch);
     if (hasBranch) await updateRefs(repositories, tool, [`delete ${branch}`]);

@@ -40,27 +40,30 @@ export async function applyObject<Kind extends KubernetesObject>(
 
 /**
  * Creates or updates an object by server-side apply. Changes nothing if somebody else has set one of the object's
- * fields to another value.
+ * fields to another value. A dry run changes nothing at all.
+ *
+ * @returns the object. Null if somebody else has set one of its fields.
  *
  * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  */
 export async function applyUnlessChanged<Kind extends KubernetesObject>(
   cluster: Cluster,
   object: Applied<Kind>,
-  options: Retrying,
-): Promise<void> {
-  await retrying(async () => {
+  options: Retrying & { readonly isDryRun?: boolean },
+): Promise<Kind | null> {
+  return await retrying(async () => {
     try {
-      await cluster.objects.patch<Kind>(
+      return await cluster.objects.patch<Kind>(
         object,
         undefined,
-        undefined,
+        options.isDryRun === true ? 'All' : undefined,
         FIELD_MANAGER,
         false,
         PatchStrategy.ServerSideApply,
       );
     } catch (error) {
-      if (!isFieldConflict(error)) throw error;
+      if (isFieldConflict(error)) return null;
+      throw error;
     }
   }, options);
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { DeployError } from '../core/errors.ts';
 import type { LostNamespace } from '../core/lost-namespace.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
@@ -183,6 +184,24 @@ export interface OneOffEnd {
   readonly why: string | null;
 }
 
+/** A rollout that nobody starts. The version of its release and the digest of its image may be unknown. */
+export type ToTry = Pick<RollOut, 'release' | 'toolNumber' | 'replicas' | 'signal'>;
+
+/** What a rollout would do to an object of the cluster. */
+export interface ObjectChange {
+  readonly kind: string;
+  /** The object's name. For objects that each rollout makes anew: the process type, or `config` for the config vars. */
+  readonly name: string;
+  readonly change: 'created' | 'changed' | 'removed';
+}
+
+/** The changes that a rollout would make in a cluster. */
+export interface TriedRollout {
+  readonly objects: readonly ObjectChange[];
+  /** Why the quota has no room for the new processes beside those that run now. Null if it has. */
+  readonly quota: DeployError | null;
+}
+
 /** Runs the processes of releases. */
 export interface Runtime {
   /**
@@ -206,6 +225,12 @@ export interface Runtime {
    * and no process of the new release runs. The last log lines went to `progress`.
    */
   rollOut(rollOut: RollOut): Promise<void>;
+  /**
+   * Asks the cluster, by dry runs, what a rollout would change there. Changes nothing. Null if there is no cluster.
+   *
+   * @throws DeployError if the cluster would refuse the rollout; the signal's reason when the signal fires.
+   */
+  tryOut(rollOut: ToTry): Promise<TriedRollout | null>;
   /**
    * Makes a live release run again after a start of the server. Keeps processes that still run in a cluster. May return
    * before the processes are healthy. Processes that end are restarted.

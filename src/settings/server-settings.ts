@@ -188,11 +188,7 @@ export const serverSettings = {
     '4',
     'The maximum number of processes of one type of a tool, for `scale` and for `replicas` in service.template and toolforge.yaml.',
   ],
-  previews: [
-    wholeNumber(0, 1000),
-    '3',
-    'The maximum number of previews of one tool, if tools run on this machine. 0: no previews.',
-  ],
+  previews: [wholeNumber(0, 1000), '3', 'The maximum number of previews of one tool. 0: no previews.'],
   preview_days: [
     wholeNumber(1, 3650),
     '7',

@@ -14,6 +14,7 @@ import { toolLimits } from './migrations/0011-tool-limits.ts';
 import { sizes } from './migrations/0012-sizes.ts';
 import { previews } from './migrations/0013-previews.ts';
 import { renames } from './migrations/0014-renames.ts';
+import { freeNumbers } from './migrations/0015-free-numbers.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -31,6 +32,7 @@ export const migrations: readonly string[] = [
   sizes,
   previews,
   renames,
+  freeNumbers,
 ];
 
 /** The error for a store that a later version of this server has used. */

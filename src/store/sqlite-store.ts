@@ -143,8 +143,7 @@ export class SqliteStore implements Store, CheckedStore {
     const vars = this.#tools.configVars(tool);
     const shared = this.#previews.shared(tool).filter((one) => Object.hasOwn(vars, one));
     this.#database.transaction(() => {
-      this.#tools.tool(name);
-      this.#previews.mark(name, tool, limits, at);
+      this.#previews.add(name, tool, limits, at);
       const given = Object.fromEntries(shared.map((one) => [one, vars[one] ?? '']));
       this.#configChanges.add(name, [{}, given], { version: null, by, at });
       this.#tools.setConfigVars(name, given);

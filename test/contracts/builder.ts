@@ -305,6 +305,18 @@ export function builderContract(
     },
   );
 
+  promise('nothing can be adopted from a tool that the builder has forgotten', async (builder) => {
+    const { tool: from } = request('one', worker);
+    const artifact = await builder.build(request('one', worker), silent, signal);
+    await builder.forget(from);
+    await builder.forget(from);
+    const tool = toolName('other');
+    assert.ok(tool !== null);
+    const adopting = builder.adopt({ id: 'two', tool, toolNumber: 2, from }, artifact, signal);
+    // Without isolation, no artifact can be adopted at all.
+    await assert.rejects(adopting, { code: /^(ARTIFACT_GONE|NO_PROMOTION)$/ });
+  });
+
   promise('after a clean-up, a removed artifact can be built again', async (builder) => {
     const { tool } = request('one', worker);
     await builder.build(request('one', worker), silent, signal);

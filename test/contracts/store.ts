@@ -92,7 +92,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.freezeOf(preview)?.reason, 'the cluster moves');
     });
 
-    test('a preview that has been removed leaves nothing in the store, but its builds still count for its tool', () => {
+    test('a preview that has been removed leaves nothing in the store, but its builds still count for its tool, and the next preview gets its number', () => {
       const preview = nameOf('fix--wikibot');
       const now = Date.now();
       goLive('d1', { LOCALE: 'de' });
@@ -122,6 +122,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.tool(preview).liveVersion, null);
       assert.deepEqual(store.configVars(preview), {});
       assert.equal(store.tool(wikibot).liveVersion, 1);
+      const { number } = store.tool(preview);
       store.removePreview(preview, now);
       assert.throws(() => store.removePreview(wikibot, now));
       assert.deepEqual(store.previews(), []);
@@ -136,6 +137,16 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.releases(preview, 10), []);
       assert.deepEqual(store.buildStarts(wikibot, now - 1), [now]);
       assert.deepEqual(store.buildStarts(wikibot, now), []);
+      const other = store.tool(nameOf('other')).number;
+      assert.ok(other > number);
+      for (const [name, expected] of [
+        ['a', number],
+        ['b', other + 1],
+      ] as const) {
+        const next = nameOf(`${name}--wikibot`);
+        store.addPreview(next, wikibot, { limits: {}, by: 'alice', at: now });
+        assert.equal(store.tool(next).number, expected);
+      }
     });
 
     test('limits of a tool outlive a restart, and its releases have its memory limit of now', () => {

@@ -68,6 +68,7 @@ export class ElsewhereBuilder implements Builder {
     return artifactOf(id);
   }
 
+  async forget(): Promise<void> {}
   async adopt(): Promise<never> {
     throw new Error('nothing is adopted here');
   }

@@ -32,6 +32,7 @@ class NotingBuilder implements Builder {
   async build(): Promise<never> {
     throw new Error('nothing is built here');
   }
+  async forget(): Promise<void> {}
   async adopt(): Promise<never> {
     throw new Error('nothing is adopted here');
   }

@@ -138,6 +138,9 @@ class ScriptedArchives implements Pick<SourceArchives, 'deploy' | 'download'> {
 
 /** A fake runtime with the test's processes and log lines. */
 class ListedRuntime implements Runtime {
+  async tryOut(): Promise<null> {
+    return null;
+  }
   statuses: ProcessStatus[] = [];
   lost: LostNamespace | null = null;
   lines: LogLine[] = [];

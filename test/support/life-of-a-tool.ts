@@ -33,10 +33,10 @@ const asksFor = (...names: string[]) =>
 const tests = (command: string) => JSON.stringify({ environments: { test: { scripts: { test: command } } } });
 
 /**
- * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, pushes that fail in
- * each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a limit, a freeze, and a backup
- * that is restored after the data folder was lost. At the end, it moves to the server `other`. After each failure, what was
- * live must still answer.
+ * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, a preview, pushes that
+ * fail in each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a limit, a freeze, and a
+ * backup that is restored after the data folder was lost. At the end, it moves to the server `other`. After each failure, what
+ * was live must still answer.
  */
 export async function liveForYears(place: Place, other: Place): Promise<void> {
   const { server } = place;
@@ -64,6 +64,25 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   passed(await server.command('config', 'set', tool, 'TOKEN=live'));
   passed(await server.command('promote', beta, tool));
   await answers('one');
+
+  // A preview beside it.
+  const preview = 'try--story';
+  await tree.commit('try', crashable('tried'));
+  failed(await tree.push('live', 'HEAD:preview/try'), /TOKEN.*the preview try--story is not live yet/s);
+  passed(await server.command('config', 'set', preview, 'TOKEN=tried'));
+  passed(await tree.push('live', 'HEAD:preview/try'));
+  const isTried = async () => (await place.get(preview)).body === 'tried';
+  await until(isTried, 'the page of the preview');
+  assert.equal((await place.get(tool)).body, 'one');
+  passed(await server.command('restart', preview));
+  assert.match((await server.command('ps', preview)).stdout, /web\.1 +v1 +up/);
+  assert.match((await server.command('run', preview, 'printenv', 'TOKEN')).stdout, /tried/);
+  assert.equal((await list('previews', tool)).length, 1);
+  passed(await tree.push('live', ':preview/try'));
+  assert.deepEqual(await list('previews', tool), []);
+  assert.notEqual((await place.get(preview)).status, 200);
+  assert.equal((await place.get(tool)).body, 'one');
+  await tree.git('reset', '--hard', '--quiet', 'HEAD~');
 
   // Pushes that fail in their test, in their release command and at their start.
   const first = await tree.head();

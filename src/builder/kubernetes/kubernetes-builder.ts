@@ -26,7 +26,7 @@ import { BuildNamespace } from './build-namespace.ts';
 import { type Following, followBuild, followInspection, logNotRemoved, untilItEnds } from './follow-build.ts';
 import { BuilderImages } from './images/builder-image.ts';
 import { RegistryLogin } from './images/registry-login.ts';
-import { ToolImages } from './images/tool-images.ts';
+import { NEWEST, ToolImages } from './images/tool-images.ts';
 import { selectorOf } from './job/build-names.ts';
 import { deleteJob, jobsOf, startJob } from './job/job-objects.ts';
 import { assertConfigured, followedJob, planJob } from './job/plan-job.ts';
@@ -52,6 +52,8 @@ export interface KubernetesBuilderOptions {
 
 /** How many milliseconds each step of a cleanup may take, such as deleting the Jobs or the images of a tool. */
 const CLEANING_MS = 30_000;
+/** How many milliseconds the deletion of all images of a tool may take. */
+const FORGETTING_MS = 120_000;
 const AWAY_MS = 60_000;
 /** A resumed build gets at least this many milliseconds, so that its result can be read even if its time is over. */
 const READING_MS = 120_000;
@@ -87,7 +89,7 @@ export class KubernetesBuilder implements Builder {
       ...{ images: this.#builderImages, image: config.builder_image },
     });
     this.#images = new ToolImages({
-      ...{ registry: config.registry, open, log },
+      ...{ registry: config.registry, isHarbor: config.harbor_url !== '', open, log },
       ...{ maxBytes: config.artifact_size, mostProcesses: config.process_types },
     });
     this.#login = new RegistryLogin(config, log);
@@ -145,6 +147,22 @@ export class KubernetesBuilder implements Builder {
 
   async remove(tool: ToolName, artifactId: string): Promise<void> {
     await this.#images.remove(tool, artifactId, AbortSignal.timeout(CLEANING_MS));
+  }
+
+  async forget(tool: ToolName): Promise<void> {
+    await this.#ifClusterAnswers((signal) => this.#removeJobs(tool, () => true, signal));
+    await removeTree(this.#sourcesOf(tool));
+    const signal = AbortSignal.timeout(FORGETTING_MS);
+    try {
+      await this.#images.forget(tool, signal);
+      await this.#login.removeProject(this.#images.repositories(tool), signal);
+    } catch (err) {
+      if (!(err instanceof DeployError && err.code === 'REGISTRY_REFUSED')) throw err;
+      this.#options.log.warn(
+        { tool, err },
+        'the registry does not let this server delete the images of a preview',
+      );
+    }
   }
 
   async cleanUp(tool: ToolName, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void> {
@@ -206,7 +224,9 @@ export class KubernetesBuilder implements Builder {
     return await this.#withJob(request, place, async (started) => {
       const rest = { config, cluster, log, patienceMs, roomMs: config.build_time * ROOM_SHARE };
       await followInspection({ request, progress, guard, ...started, ...rest });
-      return inspectSource(started.source, config.process_types);
+      const { host, image } = this.#images.repositories(request.tool);
+      const reference = `${host}/${image}:${NEWEST}`;
+      return { ...inspectSource(started.source, config.process_types), reference };
     });
   }
 

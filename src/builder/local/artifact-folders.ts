@@ -84,6 +84,12 @@ export class Artifacts {
     await removeTree(this.folder(tool, id));
   }
 
+  /** Deletes all artifacts and the cache of a tool. */
+  async removeAll(tool: ToolName): Promise<void> {
+    await removeTree(this.#toolFolder(tool));
+    await removeTree(this.cache(tool));
+  }
+
   /**
    * Keeps or deletes each artifact of the tool, or moves it to the folder `set-aside`, as `fateOf` says.
    *

@@ -258,6 +258,12 @@ export class LocalBuilder implements Builder {
     if (removed.length > 0) this.#options.log.info({ stacks: removed }, 'unused stacks removed');
   }
 
+  async forget(tool: ToolName): Promise<void> {
+    await this.#artifacts.removeAll(tool);
+    await this.#sharedFiles.sweep();
+    await pruneStacks(this.#options.config.data);
+  }
+
   /** Ends no processes: the sandbox has already ended those that an earlier server left running. */
   async cleanUp(tool: ToolName, fateOf: FateOf): Promise<void> {
     const { config, log } = this.#options;

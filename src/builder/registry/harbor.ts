@@ -106,6 +106,24 @@ export class Harbor {
     await answer.body?.cancel();
   }
 
+  /**
+   * Deletes a project, and its repositories first, because Harbor deletes only empty projects. Does nothing if the project
+   * does not exist.
+   *
+   * @param repositories - The full names of the repositories, such as `tool-x/cache`.
+   */
+  async removeProject(name: string, repositories: readonly string[], signal: AbortSignal): Promise<void> {
+    const project = `/projects/${encodeURIComponent(name)}`;
+    const places = repositories.map((one) => one.slice(name.length + 1));
+    const paths = places.map((one) => `${project}/repositories/${encodeURIComponent(one)}`);
+    for (const path of [...paths, project]) {
+      const answer = await this.#send('DELETE', path, signal);
+      if (!answer.ok && answer.status !== 404)
+        throw await this.#unexpected(`delete the project ${name}`, answer);
+      await answer.body?.cancel();
+    }
+  }
+
   async #projectId(name: string, signal: AbortSignal): Promise<number | null> {
     const answer = await this.#send('GET', `/projects/${encodeURIComponent(name)}`, signal);
     // To an account that is no administrator, Harbor also answers 403 if the project does not exist.

@@ -66,7 +66,7 @@ function quota(message: string, cause: unknown): DeployError | null {
   return new DeployError(
     'QUOTA_EXCEEDED',
     `the tool's quota ${refusal.quota} is used up (${refusal.words})`,
-    'Stop processes, set less cpu and mem in service.template, or ask the operator for a larger quota. During a rollout, the old and the new release need quota at the same time.',
+    'Stop processes, end previews, set less cpu and mem in service.template, or ask the operator for a larger quota. During a rollout, the old and the new release need quota at the same time.',
     { cause },
   );
 }

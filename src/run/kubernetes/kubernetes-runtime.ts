@@ -28,12 +28,20 @@ import type {
   ReleasePhase,
   RollOut,
   Runtime,
+  ToTry,
+  TriedRollout,
 } from '../runtime.ts';
 import type { ScheduleRecords } from '../scheduled-runs.ts';
 import { Drift } from './drift/drift.ts';
 import { LostNamespaces } from './drift/lost-namespaces.ts';
 import { cronJobs } from './manifests/cron-job-manifests.ts';
-import { hasNamespace, namespaceOf, newRolloutId, type Rollout } from './manifests/object-names.ts';
+import {
+  hasNamespace,
+  namespaceOf,
+  newRolloutId,
+  type PreviewOf,
+  type Rollout,
+} from './manifests/object-names.ts';
 import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import { hasAddress } from './manifests/rollout-manifests.ts';
 import { removeOldOneOffs, runAsPod } from './one-off/one-off-as-pod.ts';
@@ -46,7 +54,9 @@ import { Resuming, resumeRollout } from './resume/resume-rollout.ts';
 import { applyScale, goLive } from './rollout/go-live.ts';
 import { LiveRollouts } from './rollout/live-rollouts.ts';
 import { runReleaseJob } from './rollout/release-job.ts';
+import { removeTool } from './rollout/remove-tool.ts';
 import { renewProcesses } from './rollout/renew-processes.ts';
+import { tryRollout } from './rollout/try-rollout.ts';
 import type { ObjectParts } from './rollout-objects.ts';
 import { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { setSchedules, startRunNow } from './schedules/schedules.ts';
@@ -60,6 +70,8 @@ export interface KubernetesRuntimeOptions {
   readonly httpOrigin: () => string;
   /** The facts about schedules that outlive the server. By default, nothing is recorded. */
   readonly schedules?: ScheduleRecords;
+  /** The objects of a preview are in the namespace of its tool. By default, there are no previews. */
+  readonly previewOf?: PreviewOf;
   readonly log: Log;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
@@ -101,7 +113,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       toolLog: (tool) => this.#logs.of(tool),
       log,
     });
-    this.#pods = new ToolPods(config.tool_namespace_prefix);
+    this.#pods = new ToolPods(config.tool_namespace_prefix, options.previewOf);
     this.#live = new LiveRollouts({ parts: this.#parts, drainMs: config.drain_time, log });
     this.#podLogs = new PodLogs({
       cluster,
@@ -124,11 +136,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
       mostMs: config.schedule_time,
       memoryBytes: config.run_memory,
       records: options.schedules,
-      say: (pod, texts) =>
-        void this.#podLogs.written(pod.uid).then(() => this.#logs.of(pod.tool).append('push', texts)),
+      say: (pod, texts) => {
+        const toolLog = this.#logs.of(pod.tool);
+        void this.#podLogs.written(pod.uid).then(() => toolLog.append('push', texts));
+      },
     });
     this.#pods.listen(this.#ends);
-    this.#lost = new LostNamespaces(this.#live);
+    this.#lost = new LostNamespaces(this.#live, (tool) => this.#namespace(tool as ToolName));
     this.#drift = new Drift(this.#live, this.#lost);
     this.#pods.listen(this.#drift);
     this.#pods.watch(cluster, log, signal);
@@ -136,7 +150,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async assertReady(tool: ToolName, signal: AbortSignal): Promise<void> {
-    await this.#inPlace(tool, () => assertToolNamespace(this.#options, tool, signal));
+    await this.#inPlace(tool, () => {
+      const place = { tool, namespace: this.#namespace(tool) };
+      return assertToolNamespace(this.#options, place, signal);
+    });
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {
@@ -156,6 +173,13 @@ export class KubernetesRuntime implements Runtime, Gateway {
   async rollOut(rollOut: RollOut): Promise<void> {
     await this.#untilKnown(rollOut.release.tool, rollOut.signal);
     await this.#backgroundWork.own(this.#inPlace(rollOut.release.tool, () => this.#rollOut(rollOut)));
+  }
+
+  async tryOut({ release, toolNumber, replicas, signal }: ToTry): Promise<TriedRollout> {
+    const { tool } = release;
+    const { config } = this.#options;
+    const options = { rollout: this.#rollout(release, replicas, newRolloutId()), toolNumber, config };
+    return await this.#inPlace(tool, () => tryRollout(this.#parts, options, signal));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
@@ -185,13 +209,16 @@ export class KubernetesRuntime implements Runtime, Gateway {
     });
   }
 
-  /** Refuses, because nothing in a cluster is deleted by this server yet. It offers no previews there, so nobody asks. */
-  async remove(): Promise<void> {
-    throw new DeployError(
-      'NO_PREVIEWS',
-      'a server that runs tools in a cluster has no previews yet',
-      'Push to a tool of its own, and promote it.',
-    );
+  async remove(tool: ToolName): Promise<void> {
+    await Promise.all([this.#oneOffs.endAll(tool), this.stop(tool)]);
+    if (this.#canRun(tool)) {
+      const place = { tool, namespace: this.#namespace(tool) };
+      const removing = this.#inPlace(tool, () => removeTool(this.#parts, place));
+      await this.#backgroundWork.own(removing).catch((error: unknown) => {
+        if (!isNoNamespace(error)) throw error;
+      });
+    }
+    await this.#logs.remove(tool);
   }
 
   async letGo(tool: ToolName): Promise<void> {
@@ -243,20 +270,20 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#backgroundWork.own(
       this.#resumes.run(async () => {
         const hasPlace = await removeLeftovers(this.#live, tool, namespace);
-        if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool);
+        if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool, namespace);
       }),
     );
   }
 
   run(oneOff: OneOff): Promise<OneOffEnd> {
     return this.#oneOffs.run(oneOff, (one) =>
-      this.#inPlace(one.release.tool, () => runAsPod(one, this.#oneOffParts)),
+      this.#inPlace(one.release.tool, () => runAsPod(one, this.#place(one.release.tool), this.#oneOffParts)),
     );
   }
 
   runDetached(oneOff: DetachedOneOff): Promise<string> {
     return this.#detached.start(oneOff, (one) =>
-      this.#inPlace(one.release.tool, () => runAsPod(one, this.#oneOffParts)),
+      this.#inPlace(one.release.tool, () => runAsPod(one, this.#place(one.release.tool), this.#oneOffParts)),
     );
   }
 
@@ -357,18 +384,27 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   /** False if the tool's name cannot be part of a namespace's name. The tool then has nothing in the cluster. */
   #canRun(tool: ToolName): boolean {
-    return hasNamespace(tool, this.#options.config.tool_namespace_prefix);
+    return hasNamespace(this.#previewOf(tool) ?? tool, this.#options.config.tool_namespace_prefix);
   }
 
   #namespace(tool: ToolName): string {
-    return namespaceOf(tool, this.#options.config.tool_namespace_prefix);
+    return namespaceOf(this.#previewOf(tool) ?? tool, this.#options.config.tool_namespace_prefix);
   }
 
-  #rollout(release: Release, replicas: Replicas): Rollout {
+  #previewOf(tool: ToolName): ToolName | null {
+    return this.#options.previewOf?.(tool) ?? null;
+  }
+
+  #place(tool: ToolName): Pick<Rollout, 'namespace' | 'previewOf'> {
+    const previewOf = this.#previewOf(tool);
+    return { namespace: this.#namespace(tool), ...(previewOf === null ? {} : { previewOf }) };
+  }
+
+  #rollout(release: Release, replicas: Replicas, id = this.#live.newId(release.tool)): Rollout {
     return {
       release,
-      id: this.#live.newId(release.tool),
-      namespace: this.#namespace(release.tool),
+      id,
+      ...this.#place(release.tool),
       replicas,
       isPaused: (type) => this.#options.schedules?.isPaused(release.tool, type) === true,
     };

@@ -1,4 +1,11 @@
-import type { V1Deployment, V1Secret } from '@kubernetes/client-node';
+import type {
+  V1Deployment,
+  V1LimitRange,
+  V1Namespace,
+  V1NetworkPolicy,
+  V1ResourceQuota,
+  V1Secret,
+} from '@kubernetes/client-node';
 import { DeployError } from '../../core/errors.ts';
 import { type Applied, applyObject, applyUnlessChanged } from '../../kubernetes/apply.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
@@ -33,14 +40,37 @@ const OVERDUE_MS = 30_000;
 
 /**
  * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets its NetworkPolicy. Sets a
- * quota only in a namespace that this server created, and keeps a quota that somebody else has changed.
+ * quota only in a namespace that this server created, and keeps a quota that somebody else has changed. A preview never
+ * changes the quota of its tool.
  */
 export async function ensureNamespace(
-  { cluster, config }: ObjectParts,
-  { namespace, release }: Rollout,
+  parts: ObjectParts,
+  rollout: Rollout,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!config.make_namespaces) return;
+  const { cluster } = parts;
+  const { namespace, limits, policies } = await namespaceObjects(parts, rollout, signal);
+  if (namespace !== null) await applyObject(cluster, namespace, { signal });
+  for (const one of limits) await applyUnlessChanged(cluster, one, { signal });
+  for (const one of policies) await applyObject(cluster, one, { signal });
+}
+
+/** The objects that a rollout needs around its own, and that this server makes. */
+export interface NamespaceObjects {
+  /** The namespace. Null if it exists, if this server may not list namespaces, or if it makes none. */
+  readonly namespace: Applied<V1Namespace> | null;
+  /** The quota and the default limits. They stay as they are if somebody else has changed them. */
+  readonly limits: readonly Applied<V1ResourceQuota | V1LimitRange>[];
+  readonly policies: readonly Applied<V1NetworkPolicy>[];
+}
+
+/** Returns the objects that `ensureNamespace` applies. */
+export async function namespaceObjects(
+  { cluster, config }: ObjectParts,
+  { namespace, release, previewOf }: Rollout,
+  signal: AbortSignal,
+): Promise<NamespaceObjects> {
+  if (!config.make_namespaces) return { namespace: null, limits: [], policies: [] };
   const found = await retrying(
     () => cluster.core.listNamespace({ fieldSelector: `metadata.name=${namespace}` }),
     { signal },
@@ -49,18 +79,17 @@ export async function ensureNamespace(
     if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
     throw error;
   });
-  const { tool } = release;
+  const tool = previewOf ?? release.tool;
   const there = found?.items[0];
-  if (found !== null && there === undefined)
-    await applyObject(cluster, toolNamespace(tool, namespace), { signal });
-  const isOwn = found !== null && (there === undefined || hasOwnLimits(there));
-  for (const limits of isOwn
-    ? namespaceLimits(tool, namespace, { ...config, run_memory: mostMemory(release, config.run_memory) })
-    : []) {
-    await applyUnlessChanged(cluster, limits, { signal });
-  }
+  const isNew = found !== null && there === undefined;
+  const setsLimits = isNew || (previewOf === undefined && there !== undefined && hasOwnLimits(there));
+  const run_memory = previewOf === undefined ? mostMemory(release, config.run_memory) : config.run_memory;
   const apiServers = await apiServerAddresses(cluster, signal);
-  await applyObject(cluster, networkPolicy({ tool, namespace, apiServers, config }), { signal });
+  return {
+    namespace: isNew ? toolNamespace(tool, namespace) : null,
+    limits: setsLimits ? namespaceLimits(tool, namespace, { ...config, run_memory }) : [],
+    policies: [networkPolicy({ tool, namespace, apiServers, config })],
+  };
 }
 
 /**
@@ -187,7 +216,7 @@ export async function removeRollout(parts: ObjectParts, removal: Removal): Promi
  * True if a pod still exists 30 s after the end of its grace time. Uses only this server's clock, because the clock of
  * the API server may differ.
  */
-function isOverdue({ pod, terminatingSince }: ToolPod): boolean {
+export function isOverdue({ pod, terminatingSince }: ToolPod): boolean {
   if (terminatingSince === null) return false;
   const graceMs = (pod.metadata?.deletionGracePeriodSeconds ?? 0) * 1000;
   return performance.now() - terminatingSince > graceMs + OVERDUE_MS;

@@ -3,7 +3,6 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { preflight, type Right } from '../../kubernetes/preflight.ts';
-import { namespaceOf } from './manifests/object-names.ts';
 
 /** The rights that every rollout needs in the namespace of its tool. */
 const RIGHTS: readonly Right[] = [
@@ -24,12 +23,11 @@ export async function assertToolNamespace(
     config,
   }: {
     readonly cluster: Cluster;
-    readonly config: Pick<Config, 'tool_namespace_prefix' | 'make_namespaces' | 'build_namespace'>;
+    readonly config: Pick<Config, 'make_namespaces' | 'build_namespace'>;
   },
-  tool: ToolName,
+  { tool, namespace }: { readonly tool: ToolName; readonly namespace: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const namespace = namespaceOf(tool, config.tool_namespace_prefix);
   if (namespace === config.build_namespace || namespace === cluster.podNamespace) {
     throw new DeployError(
       'NO_NAMESPACE',

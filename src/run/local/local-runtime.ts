@@ -200,6 +200,11 @@ export class LocalRuntime implements Runtime, Gateway {
     await this.#retirement.hurry((rollout) => rollout.release.tool === tool);
   }
 
+  /** Returns null, because there is no cluster. */
+  async tryOut(): Promise<null> {
+    return null;
+  }
+
   async remove(tool: ToolName): Promise<void> {
     await this.#end(tool);
     await this.#logs.remove(tool);

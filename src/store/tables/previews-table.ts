@@ -56,6 +56,20 @@ export class PreviewsTable {
       }));
   }
 
+  /**
+   * Makes `name` a preview. A new preview gets the number of one that has ended, if there is one: nothing of the ended preview
+   * is left, and the numbers of system users are limited. Runs within the caller's transaction.
+   */
+  add(name: ToolName, tool: ToolName, limits: Partial<ToolLimits>, at: number): void {
+    this.#database.run(
+      `INSERT INTO tools (number, name) SELECT min(number), ? FROM free_numbers
+        WHERE number NOT IN (SELECT number FROM tools) ON CONFLICT DO NOTHING`,
+      name,
+    );
+    this.#database.run('DELETE FROM free_numbers WHERE number IN (SELECT number FROM tools)');
+    this.mark(name, tool, limits, at);
+  }
+
   /** Makes the tool `name`, whose row exists, a preview. */
   mark(name: ToolName, tool: ToolName, limits: Partial<ToolLimits>, at: number): void {
     this.#database.run(
@@ -74,7 +88,7 @@ export class PreviewsTable {
     );
   }
 
-  /** Deletes all rows of a preview, but remembers when its builds of the last day began. */
+  /** Deletes all rows of a preview, but remembers its number, and when its builds of the last day began. */
   remove(name: ToolName, tool: ToolName, now: number): void {
     this.#database.run('DELETE FROM preview_builds WHERE started_at < ?', now - DAY_MS);
     this.#database.run(
@@ -83,6 +97,7 @@ export class PreviewsTable {
       name,
       now - DAY_MS,
     );
+    this.#database.run('INSERT INTO free_numbers SELECT number FROM tools WHERE name = ?', name);
     for (const table of TABLES) this.#database.run(`DELETE FROM ${table} WHERE tool = ?`, name);
     this.#database.run('DELETE FROM tools WHERE name = ?', name);
   }

@@ -3,6 +3,9 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
+/** @see https://github.com/goharbor/harbor/blob/main/src/server/v2.0/handler/project.go */
+const PROJECT_NAME = /^[a-z0-9]+(?:[._-][a-z0-9]+)*$/;
+
 interface Project {
   readonly id: number;
   readonly hard: number;
@@ -16,6 +19,8 @@ interface Project {
  */
 export class AHarbor implements AsyncDisposable {
   readonly projects = new Map<string, Project>();
+  /** The names of the repositories of each project, without the project. */
+  readonly repositories = new Map<string, Set<string>>();
   /** The existing robots by number, each with the body of the request that made it. */
   readonly robots = new Map<number, Readonly<Record<string, unknown>>>();
   readonly asked: string[] = [];
@@ -65,10 +70,19 @@ export class AHarbor implements AsyncDisposable {
     }
     if (kind === 'projects' && method === 'POST') {
       const body = (await json(request)) as { project_name: string; storage_limit: number };
+      if (!PROJECT_NAME.test(body.project_name))
+        return [400, { errors: [{ code: 'BAD_REQUEST', message: 'project name is not in lower case' }] }];
       if (this.projects.has(body.project_name)) return [409, { errors: [{ code: 'CONFLICT', message: '' }] }];
       this.#numbers += 1;
       this.projects.set(body.project_name, { id: this.#numbers, hard: body.storage_limit, used: 0 });
       return [201, null];
+    }
+    if (kind === 'projects' && method === 'DELETE') {
+      const [, , , repositories, repository = ''] = path.split('/');
+      const known = this.repositories.get(name) ?? new Set();
+      if (repositories !== undefined) return known.delete(repository) ? [200, null] : [404, { errors: [] }];
+      if (known.size > 0) return [412, { errors: [{ code: 'PRECONDITION', message: 'not empty' }] }];
+      return this.projects.delete(name) ? [200, null] : [404, { errors: [] }];
     }
     if (kind === 'quotas') {
       if (!this.mayReadQuotas) return [403, { errors: [{ code: 'FORBIDDEN', message: 'forbidden' }] }];

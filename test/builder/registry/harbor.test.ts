@@ -110,6 +110,22 @@ test('a Harbor account that cannot be deleted after its build does not fail the 
   assert.equal(harbor.robots.size, 1);
 });
 
+test('the Harbor project of a preview has a valid name, and is deleted with its repositories, but no project that many tools share', async () => {
+  await using harbor = await AHarbor.open();
+  const login = loginWith(harbor.url, await passwordFile(harbor));
+  const own = repositoriesOf('harbor.example.org', tool('fix--wc'), true);
+  await login.removeProject(own, signal);
+  const { [Symbol.asyncDispose]: end } = await login.open(own, 'one', signal);
+  await end();
+  harbor.repositories.set(own.project, new Set([own.project, 'cache']));
+  await login.removeProject(own, signal);
+  assert.deepEqual([...harbor.projects.keys()], []);
+  const shared = repositoriesOf('harbor.example.org/tool', tool('fix--wc'), true);
+  await using _login = await login.open(shared, 'two', signal);
+  await login.removeProject(shared, signal);
+  assert.deepEqual([...harbor.projects.keys()], ['tool']);
+});
+
 test('without Harbor, a build logs in with the operator’s Secret, or does not log in without such a Secret', async () => {
   const repositories = repositoriesOf('registry.example.org', tool('wc'));
   await using one = await loginWith('', null, 'pusher').open(repositories, 'a', signal);

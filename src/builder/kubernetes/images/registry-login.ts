@@ -76,6 +76,17 @@ export class RegistryLogin {
     };
   }
 
+  /**
+   * Deletes the Harbor project of a tool that the server is deleting. Does nothing without Harbor, or if all tools share
+   * one project.
+   *
+   * @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   */
+  async removeProject({ project, image, cache }: ToolRepositories, signal: AbortSignal): Promise<void> {
+    if (this.#config.harbor_url === '' || image !== `${project}/${project}`) return;
+    await this.#harbor().removeProject(project, [image, cache], signal);
+  }
+
   /** Reads Harbor's password from its file each time, because a mounted Secret may change. */
   #harbor(): Harbor {
     const { harbor_url: url, harbor_user: user, harbor_password_file: file } = this.#config;

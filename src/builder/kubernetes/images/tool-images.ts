@@ -17,6 +17,8 @@ const VERSION = /^v[0-9]+$/;
 export interface ImagesOptions {
   /** Where images of tools are stored: `host[:port][/path]`. */
   readonly registry: string;
+  /** True if the registry is a Harbor, in which the first part of a repository's name is the name of a project. */
+  readonly isHarbor: boolean;
   readonly open: (host: string) => Registry;
   readonly maxBytes: number;
   readonly mostProcesses: number;
@@ -35,7 +37,7 @@ export class ToolImages {
   }
 
   repositories(tool: ToolName): ToolRepositories {
-    return repositoriesOf(this.#options.registry, tool);
+    return repositoriesOf(this.#options.registry, tool, this.#options.isHarbor);
   }
 
   registry(tool: ToolName): Registry {
@@ -131,6 +133,19 @@ export class ToolImages {
     const tags = await this.registry(tool).tags(image, signal);
     for (const tag of tags) {
       if (tag !== NEWEST && !VERSION.test(tag) && isForgotten(tag)) await this.remove(tool, tag, signal);
+    }
+  }
+
+  /** Deletes all images and the cache of a tool. */
+  async forget(tool: ToolName, signal: AbortSignal): Promise<void> {
+    const { image, cache } = this.repositories(tool);
+    const registry = this.registry(tool);
+    for (const name of [image, cache]) {
+      const tags = await registry.tags(name, signal);
+      const digests = await Promise.all(tags.map((tag) => registry.digestOf(name, tag, signal)));
+      for (const digest of new Set(digests)) {
+        if (digest !== null) await this.#delete(tool, name, digest, signal);
+      }
     }
   }
 

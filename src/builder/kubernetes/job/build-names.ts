@@ -36,6 +36,8 @@ export function newJobName(tool: ToolName): string {
  * https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
  */
 const FITS = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
+/** Matches a valid name of a Harbor project: `fix--wikibot` is none. */
+const FITS_HARBOR = /^[a-z0-9]+([._-][a-z0-9]+)*$/;
 
 /** The repositories of one tool. */
 export interface ToolRepositories {
@@ -47,13 +49,14 @@ export interface ToolRepositories {
 }
 
 /** @param registry - Where images of tools are stored: `host[:port][/path]`. */
-export function repositoriesOf(registry: string, tool: ToolName): ToolRepositories {
+export function repositoriesOf(registry: string, tool: ToolName, isHarbor = false): ToolRepositories {
   const slash = registry.indexOf('/');
   const host = slash < 0 ? registry : registry.slice(0, slash);
   const path = slash < 0 ? '' : `${registry.slice(slash + 1)}/`;
   const plain = `tool-${tool}`;
   // `a-_b` is a valid tool name, but no valid repository name.
-  const own = FITS.test(plain)
+  const fits = isHarbor && path === '' ? FITS_HARBOR : FITS;
+  const own = fits.test(plain)
     ? plain
     : `${plain.replace(/[-_]+/g, '-')}.${createHash('sha256').update(tool).digest('hex').slice(0, 8)}`;
   const project = path === '' ? own : (path.split('/')[0] ?? own);

@@ -3,7 +3,7 @@ import { calm } from '../../../core/log/alarms.ts';
 import type { LostNamespace } from '../../../core/lost-namespace.ts';
 import { isNoNamespace, noNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { type NamespaceState, namespaceState } from '../../../kubernetes/namespace-state.ts';
-import { namespaceOf, type Rollout } from '../manifests/object-names.ts';
+import type { Rollout } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 
 const LOOK_MS = 10_000;
@@ -11,11 +11,14 @@ const LOOK_MS = 10_000;
 /** Keeps track of live releases whose namespace others have deleted. Each such namespace is logged once. */
 export class LostNamespaces {
   readonly #live: LiveRollouts;
+  readonly #namespaceOf: (tool: string) => string;
   /** The lost namespace of each tool that has lost its namespace. */
   readonly #lost = new Map<string, LostNamespace & { readonly rolloutId: string }>();
 
-  constructor(live: LiveRollouts) {
+  /** @param namespaceOf - Returns the name of the namespace that has the objects of a tool. */
+  constructor(live: LiveRollouts, namespaceOf: (tool: string) => string) {
     this.#live = live;
+    this.#namespaceOf = namespaceOf;
   }
 
   /**
@@ -44,10 +47,7 @@ export class LostNamespaces {
       return error;
     const said = isNoNamespace(error) ? (error.code === 'NAMESPACE_MISSING' ? 'gone' : 'leaving') : null;
     const state = await this.look(tool, said);
-    const { tool_namespace_prefix } = this.#live.parts.config;
-    return state === null || state === 'there'
-      ? error
-      : noNamespace(namespaceOf(tool, tool_namespace_prefix), state, error);
+    return state === null || state === 'there' ? error : noNamespace(this.#namespaceOf(tool), state, error);
   }
 
   /**
@@ -57,8 +57,8 @@ export class LostNamespaces {
    * @returns null if the state is unknown and `otherwise` is null.
    */
   async look(tool: string, otherwise: NamespaceState | null = null): Promise<NamespaceState | null> {
-    const { cluster, config, closing } = this.#live.parts;
-    const namespace = namespaceOf(tool, config.tool_namespace_prefix);
+    const { cluster, closing } = this.#live.parts;
+    const namespace = this.#namespaceOf(tool);
     const call = { signal: closing, timeoutMs: LOOK_MS };
     const state = (await namespaceState(cluster, namespace, call).catch(() => null)) ?? otherwise;
     const rollout = this.#live.of(tool);

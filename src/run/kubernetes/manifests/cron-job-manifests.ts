@@ -30,7 +30,7 @@ function cronJob(
     apiVersion: 'batch/v1',
     kind: 'CronJob',
     metadata: {
-      name: cronJobName(type),
+      name: cronJobName(type, rollout),
       namespace,
       labels,
       annotations: {

@@ -1,5 +1,6 @@
 import { createHash, randomInt } from 'node:crypto';
 import { DeployError } from '../../../core/errors.ts';
+import type { ToolName } from '../../../core/names.ts';
 import type { Release, Replicas } from '../../../core/types.ts';
 
 // This file gives the names and labels of the objects that this server creates in a tool's namespace.
@@ -34,14 +35,28 @@ export interface Rollout {
   /** The id of the rollout: ten random letters and digits, so that ids are unique and cannot be guessed. */
   readonly id: string;
   readonly namespace: string;
+  /**
+   * The tool that the preview belongs to whose rollout this is. Its objects are in the namespace of this tool. Absent if the
+   * rollout belongs to no preview.
+   */
+  readonly previewOf?: ToolName;
   /** How many processes of each type were requested. `replicaCount` returns how many run. */
   readonly replicas: Replicas;
   /** True if maintainers have paused the schedule of this process type. Absent if no schedule is paused. */
   readonly isPaused?: (type: string) => boolean;
 }
 
+interface Owner {
+  readonly release: Pick<Release, 'tool'>;
+}
+
 /** The parts of a rollout that are in the names of the rollout's objects. */
 type RolloutName = Pick<Rollout, 'id'> & { readonly release: Pick<Release, 'version'> };
+
+/**
+ * Returns the tool that a preview belongs to. Null if no preview has this name. Undefined while the store is not open yet.
+ */
+export type PreviewOf = (name: ToolName) => ToolName | null | undefined;
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz234567';
 // Matches an RFC 1123 label. The names of namespaces are such labels.
@@ -79,10 +94,16 @@ export function objectName(type: string, { release, id }: RolloutName): string {
 
 /**
  * Returns the name of a scheduled process's CronJob, for example `push-update`. The CronJob outlives releases, so that
- * two runs never overlap.
+ * two runs never overlap. The CronJobs of a preview are in the namespace of its tool, so their names have a hash of the
+ * preview's name. Kubernetes allows 52 characters.
  */
-export function cronJobName(type: string): string {
-  return `push-${nameOfType(type)}`;
+export function cronJobName(
+  type: string,
+  { release, previewOf }: Pick<Rollout, 'previewOf'> & Owner,
+): string {
+  return previewOf === undefined
+    ? `push-${nameOfType(type)}`
+    : `preview-${hashOf(release.tool, 10)}-${nameOfType(type)}`;
 }
 
 /** Returns the name of the Secret with the release's config vars, for example `config-v42-k3x5qabc7d`. */
@@ -110,6 +131,9 @@ function nameOfType(type: string): string {
     .replaceAll('_', '-')
     .replace(/^-+|-+$/g, '');
   if (plain === type && type.length <= LONGEST_TYPE) return type;
-  const hash = createHash('sha256').update(type).digest('hex').slice(0, 6);
-  return `${plain.slice(0, LONGEST_TYPE - 7).replace(/-+$/, '')}-${hash}`.replace(/^-/, '');
+  return `${plain.slice(0, LONGEST_TYPE - 7).replace(/-+$/, '')}-${hashOf(type, 6)}`.replace(/^-/, '');
+}
+
+function hashOf(text: string, letters: number): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, letters);
 }

@@ -129,10 +129,12 @@ export function labelValue(type: string): string {
 
 /** Returns the template of a pod that runs one process. The template passes Pod Security `restricted`. */
 export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodTemplateSpec {
-  const { rollout, process } = options;
+  const { rollout, process, config } = options;
   const labels =
     process.schedule === undefined ? labelsOf(rollout, process.type) : scheduledLabels(rollout, process.type);
-  return { metadata: { labels }, spec: podSpec(options, restartPolicy) };
+  // The Secrets in the namespace belong to the tool. A preview gets only the values that the tool shares with it.
+  const own = rollout.previewOf === undefined ? config : { ...config, replica_secret: '' };
+  return { metadata: { labels }, spec: podSpec({ ...options, config: own }, restartPolicy) };
 }
 
 function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodSpec {

@@ -234,6 +234,11 @@ export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' |
   return !isOwnHost(hostOf(tool, config), config.public_url);
 }
 
+/** Returns the name of the Secret with the certificate of the tool's Ingress. Empty if there is none. */
+export function tlsSecretOf(tool: string, config: Pick<ManifestConfig, 'ingress_tls_secret'>): string {
+  return config.ingress_tls_secret.replace('TOOL', tool);
+}
+
 /** Returns the Ingress for the tool's public host, `TOOL.DOMAIN`. */
 export function ingress(
   { tool, namespace }: Pick<TrafficOptions, 'tool' | 'namespace'>,
@@ -241,7 +246,7 @@ export function ingress(
 ): Applied<V1Ingress> {
   const { ingress_class } = config;
   const host = hostOf(tool, config);
-  const secretName = config.ingress_tls_secret.replace('TOOL', tool);
+  const secretName = tlsSecretOf(tool, config);
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'Ingress',

@@ -8,7 +8,7 @@ import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
 import { untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
-import { CONTAINER, configName, namespaceOf, newRolloutId } from '../manifests/object-names.ts';
+import { CONTAINER, configName, newRolloutId, type Rollout } from '../manifests/object-names.ts';
 import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
 import { MarkedOutput } from './marked-output.ts';
 import { attachedLine, markBytes, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from './one-off-pod.ts';
@@ -31,11 +31,15 @@ const CTRL_D = Uint8Array.of(4);
  * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; the signal's reason if the signal
  * fired before the command ran.
  */
-export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit> {
+export async function runAsPod(
+  oneOff: OneOff,
+  place: Pick<Rollout, 'namespace' | 'previewOf'>,
+  parts: OneOffParts,
+): Promise<Exit> {
   const { cluster, config, serverRun } = parts;
   const { release, signal } = oneOff;
-  const namespace = namespaceOf(release.tool, config.tool_namespace_prefix);
-  const rollout = { release, id: newRolloutId(), namespace, replicas: {} };
+  const { namespace } = place;
+  const rollout = { release, id: newRolloutId(), ...place, replicas: {} };
   const mark = randomBytes(16).toString('hex');
   const options = { rollout, oneOff, config, serverRun, mark };
   const pod = oneOffPod(options);
@@ -59,10 +63,11 @@ export async function runAsPod(oneOff: OneOff, parts: OneOffParts): Promise<Exit
   }
 }
 
-/** Removes the pods and Secrets of one-off commands that earlier runs of the server left. Never rejects. */
-export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName): Promise<void> {
-  const { cluster, config, serverRun, log } = parts;
-  const namespace = namespaceOf(tool, config.tool_namespace_prefix);
+/**
+ * Removes the pods and Secrets of one-off commands that earlier runs of the server left in a namespace. Never rejects.
+ */
+export async function removeOldOneOffs(parts: OneOffParts, tool: ToolName, namespace: string): Promise<void> {
+  const { cluster, serverRun, log } = parts;
   const call = { namespace, labelSelector: `${ONE_OFF_LABEL},${ONE_OFF_LABEL}!=${serverRun}` };
   try {
     await retryRemoval(() => cluster.core.deleteCollectionNamespacedPod(call));

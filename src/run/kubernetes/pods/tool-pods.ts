@@ -2,6 +2,8 @@ import type { V1ContainerStatus, V1Pod } from '@kubernetes/client-node';
 import { untilAborted } from '../../../core/concurrency/until-aborted.ts';
 import { alarm, calm } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
+import type { ToolName } from '../../../core/names.ts';
+import { partsOfPreview } from '../../../core/preview-names.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { unreachable } from '../../../kubernetes/retry.ts';
 import { watchObjects } from '../../../kubernetes/watch.ts';
@@ -10,6 +12,7 @@ import {
   CONTAINER,
   LABELS,
   MANAGED_BY,
+  type PreviewOf,
   type Rollout,
   SCHEDULED,
 } from '../manifests/object-names.ts';
@@ -65,6 +68,7 @@ export class ToolPods {
   readonly #listeners = new Set<PodListener>();
   readonly #wakers = new Set<() => void>();
   readonly #prefix: string;
+  readonly #previewOf: PreviewOf;
   #isListed = false;
   #failure: unknown = null;
 
@@ -72,8 +76,9 @@ export class ToolPods {
    * @param prefix - The prefix of the namespaces of this server's tools. Pods in other namespaces are ignored: they may
    * be another server's.
    */
-  constructor(prefix: string) {
+  constructor(prefix: string, previewOf: PreviewOf = () => null) {
     this.#prefix = prefix;
+    this.#previewOf = previewOf;
   }
 
   /**
@@ -178,7 +183,7 @@ export class ToolPods {
     } = pod.metadata ?? {};
     const [tool, type, rolloutId] = [labels[LABELS.tool], labels[LABELS.process], labels[LABELS.rollout]];
     if (tool === undefined || type === undefined || rolloutId === undefined) return null;
-    if (namespace !== `${this.#prefix}${tool}`) return null;
+    if (!this.#isPlaceOf(tool, namespace)) return null;
     const ready = pod.status?.conditions?.find(({ type: condition }) => condition === 'Ready');
     return {
       uid,
@@ -198,6 +203,27 @@ export class ToolPods {
       isScheduled: labels[COMPONENT] === SCHEDULED,
       isOver: pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed',
     };
+  }
+
+  /** True if the pods of a tool are in this namespace: its own or, for a preview, that of its tool. */
+  #isPlaceOf(tool: string, namespace: string): boolean {
+    const isOwn = namespace === `${this.#prefix}${tool}`;
+    const whole = partsOfPreview(tool)?.tool;
+    if (whole === undefined) return isOwn;
+    const isWhole = namespace === `${this.#prefix}${whole}`;
+    if (!isOwn && !isWhole) return false;
+    const previewOf = this.#knownPreviewOf(tool as ToolName);
+    // Until the store is open, it is not known whether the name is that of a preview.
+    return previewOf === undefined || (previewOf === null ? isOwn : isWhole);
+  }
+
+  #knownPreviewOf(name: ToolName): ToolName | null | undefined {
+    try {
+      return this.#previewOf(name);
+    } catch {
+      // The store is damaged, which other code reports.
+      return undefined;
+    }
   }
 
   #freeName(rollout: Pick<Rollout, 'id' | 'namespace'>, type: string): string {

@@ -46,6 +46,11 @@ export class LiveRollouts {
     return this.#live.get(tool)?.rollout ?? null;
   }
 
+  /** Returns the live rollout of a tool with the settings of its manifests. Null if the tool has none. */
+  optionsOf(tool: string): ReleaseOptions | null {
+    return this.#live.get(tool) ?? null;
+  }
+
   /** Lists the tools that have a live rollout. */
   tools(): string[] {
     return [...this.#live.keys()];

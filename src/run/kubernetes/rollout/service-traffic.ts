@@ -152,7 +152,8 @@ export async function endpointsFollow(
   }
 }
 
-async function removeWay(
+/** Removes the Service and the Ingress of a tool, if it has them. */
+export async function removeWay(
   parts: ObjectParts,
   tool: string,
   namespace: string,

@@ -54,10 +54,11 @@ export async function cronJobsOf(
 }
 
 /** True if these CronJobs include every schedule of a rollout. */
-export function areSet(cronJobs: readonly V1CronJob[], { release, id }: Rollout): boolean {
-  return scheduledIn(release).every(({ type }) =>
+export function areSet(cronJobs: readonly V1CronJob[], rollout: Rollout): boolean {
+  return scheduledIn(rollout.release).every(({ type }) =>
     cronJobs.some(
-      ({ metadata }) => metadata?.name === cronJobName(type) && metadata.labels?.[LABELS.rollout] === id,
+      ({ metadata }) =>
+        metadata?.name === cronJobName(type, rollout) && metadata.labels?.[LABELS.rollout] === rollout.id,
     ),
   );
 }
@@ -104,7 +105,7 @@ export async function startRunNow(
 ): Promise<void> {
   const { cluster, pods, closing: signal } = parts;
   const found = await cronJobsOf(parts, tool, namespace, signal);
-  const cronJob = found.find(({ metadata }) => metadata?.name === cronJobName(type));
+  const cronJob = found.find(({ metadata }) => metadata?.labels?.[LABELS.process] === labelValue(type));
   if (cronJob === undefined) throw noSchedule(tool, type);
   const isRun = (pod: { isScheduled: boolean; isOver: boolean; type: string }) =>
     pod.isScheduled && !pod.isOver && pod.type === labelValue(type);

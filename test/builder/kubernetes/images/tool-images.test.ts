@@ -20,6 +20,7 @@ async function imagesIn(server: Server): Promise<ToolImages> {
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   return new ToolImages({
     registry: host,
+    isHarbor: false,
     open: () => new Registry({ host, isPlainHttp: true, credentials: async () => null }),
     maxBytes: 1024 ** 2,
     mostProcesses: 20,

@@ -39,7 +39,7 @@ test('if others have deleted a tool’s namespace, the server does not create th
     const pods = new ToolPods('tool-');
     const parts = { cluster: api.cluster, pods, config, closing: stop.signal };
     const live = new LiveRollouts({ parts, drainMs: 0, log });
-    const lost = new LostNamespaces(live);
+    const lost = new LostNamespaces(live, (tool) => `tool-${tool}`);
     live.resume(rollout, 1);
     new Drift(live, lost).pod(waitingPod);
     const end = performance.now() + 10_000;

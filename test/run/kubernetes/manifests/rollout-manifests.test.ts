@@ -4,6 +4,7 @@ import type { V1ObjectMeta } from '@kubernetes/client-node';
 import { DeployError } from '../../../../src/core/errors.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
 import type { Process, Replicas, ServiceSettings } from '../../../../src/core/types.ts';
+import { cronJobs } from '../../../../src/run/kubernetes/manifests/cron-job-manifests.ts';
 import {
   namespaceLimits,
   toolNamespace,
@@ -423,6 +424,28 @@ describe('names of objects', () => {
       Object.entries(selector).every(([name, value]) => spec?.template.metadata?.labels?.[name] === value),
     );
     assert.equal(served.length, 1);
+  });
+
+  test('threat 99: the pods of a preview do not mount the Secret of its tool, and its CronJobs have names of their own', () => {
+    const schedule = { text: '@daily', cron: '7 3 * * *', retry: 0, timeoutSeconds: null };
+    const timed = { ...worker, type: 'a-long-name-for-a-nightly-job', schedule };
+    const whole = rollout({ processes: [web, timed] });
+    const tool = `${'x'.repeat(54)}--wikibot` as ToolName;
+    const preview = { ...whole, release: { ...whole.release, tool }, previewOf: 'wikibot' as ToolName };
+    const made = [whole, preview].map((one) => {
+      const options = { rollout: one, toolNumber: 7, config: { ...config, replica_secret: 'replica' } };
+      return { ...rolloutObjects(options), schedules: cronJobs(options) };
+    });
+    const mounts = made.map(({ deployments, schedules }) =>
+      [...deployments, ...schedules].map((one) => JSON.stringify(one).includes('"secretName":"replica"')),
+    );
+    assert.deepEqual(mounts, [
+      [true, true],
+      [false, false],
+    ]);
+    const names = made.flatMap(({ schedules }) => schedules.map(({ metadata }) => metadata.name));
+    assert.equal(new Set(names).size, 2);
+    for (const name of names) assert.match(name, /^[a-z][-a-z0-9]{0,50}[a-z0-9]$/);
   });
 
   test('a tool whose name cannot be part of a namespace’s name is refused', () => {

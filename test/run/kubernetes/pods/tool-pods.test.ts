@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { V1Pod } from '@kubernetes/client-node';
 import { pino } from 'pino';
+import type { ToolName } from '../../../../src/core/names.ts';
 import { LABELS } from '../../../../src/run/kubernetes/manifests/object-names.ts';
 import { ToolPods } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
 import { answerJson, fakeApi, refuse } from '../../../kubernetes/fake-api.ts';
@@ -43,6 +44,35 @@ test('threat 72: a pod that carries the labels of another tool’s rollout does 
   } finally {
     stop.abort();
     await api.close();
+  }
+});
+
+test('the pods of a preview are in the namespace of its tool, and those of a tool with such a name in its own', async () => {
+  const items = [
+    podOf('preview', 'tool-wikibot', 'fix--wikibot'),
+    podOf('stray', 'tool-fix--wikibot', 'fix--wikibot'),
+    podOf('tool', 'tool-a--b', 'a--b'),
+    podOf('liar', 'tool-b', 'a--b'),
+    podOf('other', 'tool-evil', 'fix--wikibot'),
+  ];
+  for (const isOpen of [true, false]) {
+    const api = await fakeApi((url, response) => {
+      if (url.searchParams.has('watch')) response.writeHead(200).flushHeaders();
+      else answerJson(response, { items, metadata: { resourceVersion: '1' } });
+    });
+    const stop = new AbortController();
+    try {
+      const previewOf = (name: ToolName) => (name === 'fix--wikibot' ? ('wikibot' as ToolName) : null);
+      const pods = new ToolPods('tool-', isOpen ? previewOf : () => undefined);
+      pods.watch(api.cluster, pino({ enabled: false }), stop.signal);
+      await pods.known(stop.signal, 5000);
+      const uids = (tool: string) => pods.of(tool).map(({ uid }) => uid);
+      assert.deepEqual(uids('fix--wikibot'), isOpen ? ['preview'] : ['preview', 'stray']);
+      assert.deepEqual(uids('a--b'), isOpen ? ['tool'] : ['tool', 'liar']);
+    } finally {
+      stop.abort();
+      await api.close();
+    }
   }
 });
 

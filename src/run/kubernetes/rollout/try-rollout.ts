@@ -1,0 +1,224 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { KubernetesObject, V1Deployment, V1Pod } from '@kubernetes/client-node';
+import { DeployError } from '../../../core/errors.ts';
+import { scalable } from '../../../core/replicas.ts';
+import { type Applied, applyObject, applyUnlessChanged, findObject } from '../../../kubernetes/apply.ts';
+import type { ObjectChange, TriedRollout } from '../../runtime.ts';
+import { cronJobs } from '../manifests/cron-job-manifests.ts';
+import { LABELS, objectName } from '../manifests/object-names.ts';
+import { podTemplate } from '../manifests/pod-manifest.ts';
+import {
+  hasAddress,
+  ingress,
+  type ReleaseOptions,
+  replicaCount,
+  rolloutObjects,
+  service,
+} from '../manifests/rollout-manifests.ts';
+import { deploymentsOf, namespaceObjects, type ObjectParts } from '../rollout-objects.ts';
+import { cronJobsOf } from '../schedules/schedules.ts';
+
+type Any = Applied<KubernetesObject>;
+
+/**
+ * Asks the cluster by server-side dry runs which objects a rollout would create, change and remove, and whether the quota has
+ * room for it. Changes nothing. The old rollout's objects count as removed, although they stay for the drain time. If the
+ * namespace does not exist yet, nothing can be asked, and all objects count as created.
+ *
+ * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when it fires.
+ */
+export async function tryRollout(
+  parts: ObjectParts,
+  options: ReleaseOptions,
+  signal: AbortSignal,
+): Promise<TriedRollout> {
+  const objects = await changesOf(parts, options, signal);
+  const isNew = objects.some(({ kind }) => kind === 'Namespace');
+  try {
+    if (!isNew) await assertQuotaLeft(parts, options, signal);
+    return { objects, quota: null };
+  } catch (error) {
+    if (error instanceof DeployError && error.code === 'QUOTA_EXCEEDED') return { objects, quota: error };
+    throw error;
+  }
+}
+
+async function changesOf(
+  parts: ObjectParts,
+  options: ReleaseOptions,
+  signal: AbortSignal,
+): Promise<ObjectChange[]> {
+  const { rollout } = options;
+  const { tool } = rollout.release;
+  const { namespace } = rollout;
+  const around = await namespaceObjects(parts, rollout, signal);
+  const wanted = [...around.policies, ...wantedOf(parts, options)];
+  if (around.namespace !== null)
+    return [around.namespace, ...around.limits, ...wanted].map((one) => ({
+      ...named(one),
+      change: 'created',
+    }));
+  const tried = async (object: Any, apply: typeof applyUnlessChanged): Promise<ObjectChange[]> => {
+    const before = await findObject(parts.cluster, object, { signal });
+    const after = await apply(parts.cluster, object, { signal, isDryRun: true });
+    if (before === null) return [{ ...named(object), change: 'created' }];
+    const isSame = after === null || isDeepStrictEqual(contentOf(before), contentOf(after));
+    return isSame ? [] : [{ ...named(object), change: 'changed' }];
+  };
+  const changes = await Promise.all([
+    ...around.limits.map((one) => tried(one, applyUnlessChanged)),
+    ...wanted.map((one) => tried(one, applyObject)),
+  ]);
+  const [deployments, schedules] = await Promise.all([
+    deploymentsOf(parts, tool, namespace, signal),
+    cronJobsOf(parts, tool, namespace, signal),
+  ]);
+  const stays = new Set(wanted.map(({ kind, metadata }) => `${kind} ${metadata.name}`));
+  const rollouts = new Set(deployments.map(({ metadata }) => metadata?.labels?.[LABELS.rollout]));
+  const old = [...rollouts].map(() => ({ kind: 'Secret', name: 'config' }));
+  const gone = [
+    ...old,
+    ...deployments.flatMap(partsOfDeployment),
+    ...schedules
+      .map(({ metadata }) => ({ kind: 'CronJob', name: metadata?.name ?? '' }))
+      .filter(({ kind, name }) => !stays.has(`${kind} ${name}`)),
+    ...(await unneeded(parts, options, signal)),
+  ];
+  return [...changes.flat(), ...gone.map((one): ObjectChange => ({ ...one, change: 'removed' }))];
+}
+
+/**
+ * Checks by a dry run that the quota of a namespace has room for all processes of a rollout beside what runs there now. Checks
+ * CPU and memory, but not the number of pods.
+ *
+ * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
+ */
+export async function assertQuotaLeft(
+  { cluster }: Pick<ObjectParts, 'cluster'>,
+  options: ReleaseOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const pod = sumOf(options);
+  if (pod === null) return;
+  try {
+    await applyObject(cluster, pod, { signal, isDryRun: true });
+  } catch (error) {
+    // Another refusal is about a pod of this size, which nobody wants to start.
+    const isOther =
+      error instanceof DeployError && !/^(QUOTA_EXCEEDED|CLUSTER_UNREACHABLE)$/.test(error.code);
+    if (!isOther) throw error;
+  }
+}
+
+/** Returns a pod that needs as much as all processes of a rollout together. Null if the rollout keeps nothing running. */
+function sumOf(options: ReleaseOptions): Applied<V1Pod> | null {
+  const { rollout } = options;
+  const running = scalable(rollout.release).flatMap((process) => {
+    const { spec } = podTemplate({ ...options, process }, 'Never');
+    const [container] = spec?.containers ?? [];
+    const count = replicaCount(rollout, process.type);
+    return spec === undefined || container === undefined || count === 0 ? [] : [{ spec, container, count }];
+  });
+  const [first] = running;
+  if (first === undefined) return null;
+  const sum = (part: 'limits' | 'requests') =>
+    sumOfQuantities(
+      running.map(({ container, count }) => [container.resources?.[part] ?? {}, count] as const),
+    );
+  const container = { ...first.container, resources: { limits: sum('limits'), requests: sum('requests') } };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: objectName('room', rollout), namespace: rollout.namespace },
+    spec: { ...first.spec, containers: [container] },
+  };
+}
+
+/** Adds quantities such as `250m` and `64Mi`, each so many times. The quantities of one resource have one unit. */
+function sumOfQuantities(
+  all: readonly (readonly [Readonly<Record<string, string>>, number])[],
+): Record<string, string> {
+  const sums = new Map<string, { amount: number; unit: string }>();
+  for (const [quantities, count] of all) {
+    for (const [resource, quantity] of Object.entries(quantities)) {
+      const amount = Number.parseFloat(quantity) * count;
+      const unit = quantity.replace(/^[\d.]+/, '');
+      sums.set(resource, { amount: (sums.get(resource)?.amount ?? 0) + amount, unit });
+    }
+  }
+  return Object.fromEntries([...sums].map(([resource, { amount, unit }]) => [resource, `${amount}${unit}`]));
+}
+
+function wantedOf({ config }: ObjectParts, options: ReleaseOptions): Any[] {
+  const { rollout } = options;
+  const { release, namespace, id } = rollout;
+  const { tool } = release;
+  const { config: secret, deployments } = rolloutObjects(options);
+  const way = [
+    service({ tool, namespace, rolloutId: id }),
+    ...(hasAddress(tool, config) ? [ingress({ tool, namespace }, config)] : []),
+  ];
+  const budgets = deployments.map((one) => budgetOf(one));
+  return [
+    ...(secret === null ? [] : [secret]),
+    ...deployments,
+    ...budgets,
+    ...cronJobs(options),
+    ...(hasWeb(options) ? way : []),
+  ];
+}
+
+/** The disruption budget of a Deployment that does not exist yet, and so cannot own it. */
+function budgetOf(deployment: Applied<V1Deployment>): Any {
+  const { metadata, spec } = deployment as V1Deployment & Applied<V1Deployment>;
+  return {
+    apiVersion: 'policy/v1',
+    kind: 'PodDisruptionBudget',
+    metadata,
+    spec: { maxUnavailable: 1, selector: spec?.selector },
+  } as Any;
+}
+
+/** The Service and the Ingress that a rollout without a web process would remove. */
+async function unneeded(
+  { cluster, config }: ObjectParts,
+  options: ReleaseOptions,
+  signal: AbortSignal,
+): Promise<{ kind: string; name: string }[]> {
+  if (hasWeb(options)) return [];
+  const { release, namespace } = options.rollout;
+  const { tool } = release;
+  const way: Any[] = [service({ tool, namespace, rolloutId: null }), ingress({ tool, namespace }, config)];
+  const found = await Promise.all(
+    way.map(async (object) =>
+      (await findObject(cluster, object, { signal })) === null ? [] : [named(object)],
+    ),
+  );
+  return found.flat();
+}
+
+function hasWeb({ rollout }: ReleaseOptions): boolean {
+  return scalable(rollout.release).some(({ type }) => type === 'web');
+}
+
+/** What people see of an object: objects that each rollout makes anew are named by their process. */
+function named({ kind, metadata }: Any): { kind: string; name: string } {
+  const { labels } = metadata as { readonly labels?: Record<string, string> };
+  if (kind === 'Secret') return { kind, name: 'config' };
+  const isOfProcess = kind === 'Deployment' || kind === 'PodDisruptionBudget';
+  return { kind, name: (isOfProcess ? labels?.[LABELS.process] : undefined) ?? metadata.name };
+}
+
+function partsOfDeployment({ metadata }: V1Deployment): { kind: string; name: string }[] {
+  const name = metadata?.labels?.[LABELS.process] ?? metadata?.name ?? '';
+  return [
+    { kind: 'Deployment', name },
+    { kind: 'PodDisruptionBudget', name },
+  ];
+}
+
+/** What a person would see as a change of an object. */
+function contentOf(object: KubernetesObject): object {
+  const { metadata, status: _, ...rest } = object as KubernetesObject & { status?: unknown };
+  return { ...rest, labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };
+}
