@@ -110,12 +110,12 @@ for (const { file, constant, row } of [
     row: /wait for readers.* \| 32 MiB /,
   },
   {
-    file: 'git/git-pack-services.ts',
+    file: 'git/repository-turns.ts',
     constant: 'MAX_PUSHES_OF_PERSON = 40',
     row: /pushes of one person .* \| 40 /,
   },
   {
-    file: 'git/git-pack-services.ts',
+    file: 'git/repository-turns.ts',
     constant: 'MAX_PUSHES_OF_TOOL = 30',
     row: /pushes to one tool .* \| 30 /,
   },

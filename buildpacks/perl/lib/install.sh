@@ -11,6 +11,7 @@ install_modules() {
   key=$({ echo "$version ${PERL_CPANM_OPT:-}" && cat cpanfile{,.snapshot} {Makefile,Build}.PL && ls -R vendor/cache; } 2>/dev/null | sha256sum | cut -d' ' -f1 || true)
   if [[ -d $modules/lib ]] && grep -qsF "\"$key\"" "$modules.toml"; then
     echo "-----> Reusing the installed modules: $manifest has not changed"
+    keep_modules "$key"
     return
   fi
   command -v cpanm >/dev/null || fail "There is no cpanm on this server: ask its operator to install the Debian package cpanminus.$(in_stack cpanm)"
@@ -39,7 +40,13 @@ install_modules() {
     fail "$(why_not_installed "$log")"
   fi
   rm -rf "$modules/man"
-  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nkey = "%s"\n' "$key" >"$modules.toml"
+  keep_modules "$key"
+}
+
+# keep_modules KEY: keeps the layer for this release. Each build must say that again, because it gets the layer back
+# without its types: https://github.com/buildpacks/spec/blob/main/buildpack.md#layer-types
+keep_modules() {
+  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nkey = "%s"\n' "$1" >"$modules.toml"
 }
 
 # why_not_installed LOG: prints in one sentence why cpanm failed

@@ -31,6 +31,7 @@ install_gems() {
   key=$({ echo "$version $BUNDLE_WITHOUT $(uname -m)" && cat Gemfile Gemfile.lock *.gemspec "$settings/bundle/config" && ls vendor/cache; } 2>/dev/null | sha256sum | cut -d' ' -f1 || true)
   if [[ -d $gems/bin ]] && grep -qsF "\"$key\"" "$gems.toml"; then
     echo "-----> Reusing the installed gems: Gemfile and Gemfile.lock have not changed"
+    keep_gems "$key"
     return
   fi
   rm -rf "$gems" "$gems.toml"
@@ -44,7 +45,13 @@ install_gems() {
     fail "$(why_not_bundled "$log")"
   fi
   rm -rf "$gems"/{cache,doc,build_info}
-  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nkey = "%s"\n' "$key" >"$gems.toml"
+  keep_gems "$key"
+}
+
+# keep_gems KEY: keeps the layer for this release. Each build must say that again, because it gets the layer back without
+# its types: https://github.com/buildpacks/spec/blob/main/buildpack.md#layer-types
+keep_gems() {
+  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nkey = "%s"\n' "$1" >"$gems.toml"
 }
 
 # why_not_bundled LOG: prints in one sentence why Bundler failed

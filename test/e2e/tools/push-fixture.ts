@@ -6,7 +6,12 @@ import { WorkTree } from '../../support/work-tree.ts';
 
 const fixtures = resolve(import.meta.dirname, '../../fixtures');
 
-/** Pushes a folder of test/fixtures as a tool with its name, which is then live. @returns what the push said. */
+/**
+ * Pushes a folder of test/fixtures as a tool with its name, and then a commit that changes nothing of the build. That
+ * second release, which reuses layers of the first, is then live.
+ *
+ * @returns what the first push said.
+ */
 export async function pushFixture(server: TestServer, fixture: string): Promise<string> {
   await server.addTool(fixture);
   const tree = await WorkTree.create(server, 'ssh', fixture);
@@ -14,5 +19,8 @@ export async function pushFixture(server: TestServer, fixture: string): Promise<
   await tree.commit(fixture, {});
   const pushed = await tree.push();
   assert.equal(pushed.exitCode, 0, pushed.stderr);
+  await tree.commit('change', { 'NOTES.md': 'nothing\n' });
+  const again = await tree.push();
+  assert.equal(again.exitCode, 0, again.stderr);
   return pushed.stderr;
 }
