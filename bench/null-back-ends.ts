@@ -90,6 +90,10 @@ export class NullRuntime implements Runtime, Gateway {
     return { status: 0, why: null };
   }
 
+  async exec(): Promise<OneOffEnd> {
+    return { status: 0, why: null };
+  }
+
   async runDetached(): Promise<string> {
     return 'run.1';
   }

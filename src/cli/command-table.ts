@@ -12,6 +12,7 @@ import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
 import { limitCommand, quotaCommand } from './commands/operator/limit.ts';
 import { transferCommands } from './commands/operator/transfer.ts';
 import { previewCommands } from './commands/previews-command.ts';
+import { execCommand } from './commands/processes/exec.ts';
 import { logsCommand } from './commands/processes/logs.ts';
 import { maintenanceCommands } from './commands/processes/maintenance.ts';
 import { psCommand } from './commands/processes/ps.ts';
@@ -45,6 +46,7 @@ export const commands: readonly Command[] = [
   stopCommand,
   ...maintenanceCommands,
   runOneOffCommand,
+  execCommand,
   ...scheduleCommands,
   buildsCommand,
   deploymentsCommand,

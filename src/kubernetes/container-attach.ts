@@ -21,7 +21,12 @@ export interface Attaching {
   readonly timeoutMs: number;
   /** Ends the attempt to connect. Has no effect on an open connection. */
   readonly signal: AbortSignal;
+  /** The program with its arguments that the container is to run beside its process. If not set, attaches to its process. */
+  readonly command?: readonly string[];
 }
+
+/** The end of a command as the cluster reports it: the exit status, or why there is none. */
+export type CommandEnd = { readonly status: number } | { readonly why: string };
 
 /** The parts of the package `ws` that this file uses. */
 interface Socket {
@@ -40,8 +45,8 @@ export interface ContainerChunk {
 }
 
 /**
- * A connection to the standard streams of a container's process. Output from before the connection is not read. A slow
- * reader makes the process wait.
+ * A connection to the standard streams of a container's process, or of another command in the container. Output from
+ * before the connection is not read. A slow reader makes the process wait.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-connect-attach
  */
@@ -51,12 +56,14 @@ export class ContainerAttachment implements Disposable {
   #chunks: ContainerChunk[] = [];
   #waitingBytes = 0;
   #hasEnded = false;
+  #end: CommandEnd | null = null;
   /** The newest size of the terminal, if it still waits to be sent. Null if no size waits. */
   #nextSize: { readonly columns: number; readonly rows: number } | null = null;
   #resizing: Promise<void> | null = null;
   #wake: () => void = () => {};
 
-  private constructor(socket: Socket, earlier: readonly ContainerChunk[]) {
+  private constructor(socket: Socket, earlier: readonly ContainerChunk[], end: CommandEnd | null) {
+    this.#end = end;
     this.#socket = socket;
     for (const chunk of earlier) this.#take(chunk);
     socket.onclose = () => {
@@ -70,19 +77,26 @@ export class ContainerAttachment implements Disposable {
   static async open(
     cluster: Cluster,
     { namespace, pod, container }: ContainerName,
-    { isTerminal, timeoutMs, signal }: Attaching,
+    { isTerminal, timeoutMs, signal, command }: Attaching,
   ): Promise<ContainerAttachment> {
     const query = new URLSearchParams({
       ...{ container, stdin: 'true', stdout: 'true' },
       // A terminal has only one output, and the API refuses a request for both outputs.
       ...{ stderr: String(!isTerminal), tty: String(isTerminal) },
     });
-    const path = `/api/v1/namespaces/${namespace}/pods/${pod}/attach?${query}`;
+    for (const word of command ?? []) query.append('command', word);
+    const verb = command === undefined ? 'attach' : 'exec';
+    const path = `/api/v1/namespaces/${namespace}/pods/${pod}/${verb}?${query}`;
     const earlier: ContainerChunk[] = [];
+    let end: CommandEnd | null = null;
+    let takeEnd = (given: CommandEnd): void => {
+      end = given;
+    };
     let take = (chunk: ContainerChunk): void => void earlier.push(chunk);
     const onMessage = (channel: number, bytes: Uint8Array): boolean => {
       const stream = channel === CHANNEL.output ? 'output' : channel === CHANNEL.errors ? 'errors' : null;
       if (stream !== null && bytes.length > 0) take({ stream, bytes });
+      if (channel === CHANNEL.status && bytes.length > 0) takeEnd(endOf(String(bytes)));
       return true;
     };
     // The Kubernetes library's own `attach` is not used, because it never waits for a slow reader of the output.
@@ -90,11 +104,19 @@ export class ContainerAttachment implements Disposable {
     const connecting = handler.connect(path, null, onMessage) as unknown as Promise<Socket>;
     const socket = await untilAborted(connecting, signal).catch((error: unknown) => {
       connecting.then((late) => late.terminate()).catch(() => {});
-      throw signal.aborted ? signal.reason : refused(error, namespace);
+      throw signal.aborted ? signal.reason : refused(error, namespace, verb);
     });
-    const attachment = new ContainerAttachment(socket, earlier);
+    const attachment = new ContainerAttachment(socket, earlier, end);
     take = (chunk) => attachment.#take(chunk);
+    takeEnd = (given) => {
+      attachment.#end = given;
+    };
     return attachment;
+  }
+
+  /** How the command of this connection ended. Null as long as the cluster has not reported it. */
+  get commandEnd(): CommandEnd | null {
+    return this.#end;
   }
 
   /** Yields the output of the process until the output or the connection ends. */
@@ -178,13 +200,34 @@ function givingUpAfter(timeoutMs: number, kubeConfig: KubeConfig): KubeConfig {
   return Object.create(kubeConfig, { applyToHTTPSOptions: { value: applyToHTTPSOptions } }) as KubeConfig;
 }
 
-function refused(error: unknown, namespace: string): DeployError {
+/**
+ * Reads the `Status` that the cluster sends at the end of a command.
+ *
+ * @see https://pkg.go.dev/k8s.io/apimachinery/pkg/util/remotecommand
+ */
+function endOf(text: string): CommandEnd {
+  try {
+    const { status, message, details } = JSON.parse(text);
+    if (status === 'Success') return { status: 0 };
+    const causes: unknown[] = Array.isArray(details?.causes) ? details.causes : [];
+    const code = causes.find(
+      (cause) => cause instanceof Object && 'reason' in cause && cause.reason === 'ExitCode',
+    );
+    const number = code instanceof Object && 'message' in code ? Number(code.message) : Number.NaN;
+    if (Number.isInteger(number)) return { status: number & 255 };
+    return { why: String(message ?? '').slice(0, 200) };
+  } catch {
+    return { why: text.slice(0, 200) };
+  }
+}
+
+function refused(error: unknown, namespace: string, verb: 'attach' | 'exec'): DeployError {
   const said = error instanceof Object && 'message' in error ? String(error.message) : '';
   if (/\b403\b/.test(said)) {
     return new DeployError(
       'CLUSTER_FORBIDDEN',
-      `this server may not attach to pods in the namespace ${namespace}`,
-      'Tell the operator: the role of the server’s service account (RBAC) lacks pods/attach.',
+      `this server may not ${verb === 'attach' ? 'attach to' : 'run commands in'} pods in the namespace ${namespace}`,
+      `Tell the operator: the role of the server’s service account (RBAC) lacks pods/${verb}.`,
     );
   }
   return new DeployError(

@@ -56,7 +56,8 @@ export const SCRIPT = '/usr/bin/script';
 
 /**
  * A shell script that runs a command in a terminal. A loop beside the command reads terminal sizes from a pipe and sets
- * them; the kernel then sends SIGWINCH. When the pipe ends, the client has disconnected, and the loop sends SIGHUP.
+ * them; the kernel then sends SIGWINCH. When the pipe ends, the client has disconnected, and the loop sends SIGHUP. If the
+ * command has already ended, its terminal is gone, and stty fails: another process may have got the id of the command.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"
@@ -64,7 +65,7 @@ shift 3
 ( (
   trap '' INT QUIT HUP TERM TSTP TTIN TTOU
   while read -r rows columns <&8; do stty rows "$rows" cols "$columns"; done
-  kill -HUP "$leader"
+  stty -g && kill -HUP "$leader"
 ) 8<"$folder/size" </dev/tty >/dev/null 2>&1 & )
 exec "$@"`;
 
@@ -82,6 +83,6 @@ export function inTerminal(folder: string, size: TerminalSize, command: readonly
 }
 
 /** Quotes one word for sh. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return `'${word.replaceAll("'", "'\\''")}'`;
 }

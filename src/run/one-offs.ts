@@ -97,7 +97,7 @@ export class OneOffs {
       command: shownCommand(oneOff.command),
       startedAt,
       restarts: 0,
-      detail: null,
+      detail: oneOff.beside === undefined ? null : `beside ${oneOff.beside}`,
     }));
   }
 

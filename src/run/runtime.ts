@@ -169,6 +169,15 @@ export interface OneOff {
    * then gets SIGTERM, or on this machine SIGHUP if it has a terminal. After the grace time it gets SIGKILL.
    */
   readonly signal: AbortSignal;
+  /** For `exec`: the name of the process beside which the command runs. */
+  readonly beside?: string;
+}
+
+/** A command that runs beside a running process of the live release: with its files, environment, user and limits. */
+export interface Exec extends Omit<OneOff, 'release'> {
+  readonly tool: ToolName;
+  /** The name of the process, such as `web.1`. */
+  readonly process: string;
 }
 
 /** A one-off command whose client does not wait. It has no input and no terminal, and its output goes to the log. */
@@ -299,6 +308,15 @@ export interface Runtime {
    * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
+  /**
+   * Runs a command beside a running process, as `Exec` says. `status` lists it like a one-off command, and the limits of
+   * `run` apply. The command ends with the process. Processes that the command leaves in the background belong to the
+   * process of the tool from then on, but they get SIGKILL if the command itself had to be killed.
+   *
+   * @throws DeployError `NOT_RUNNING` if the process does not run, `PROCESS_ENDED` if it ends before the command,
+   * `EXEC_FAILED` if the command could not be started; otherwise as `run` does.
+   */
+  exec(exec: Exec): Promise<OneOffEnd>;
   /**
    * Starts a one-off command as `run` does, but does not wait for its end. Its output goes to the tool's log. The limits of
    * `run` apply.

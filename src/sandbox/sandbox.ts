@@ -92,6 +92,11 @@ export interface SandboxProcess {
   /** Kills the process and everything that it started, at once. */
   kill(): void;
   /**
+   * Sends a signal to each process in this sandbox that was started with this environment variable. Such processes run
+   * code of the tool, which can fake or remove the variable.
+   */
+  signalMarked(variable: string, value: string, name: NodeJS.Signals): Promise<void>;
+  /**
    * Returns the TCP ports that processes inside listen on. Messages name these ports if a process does not listen on
    * PORT.
    */

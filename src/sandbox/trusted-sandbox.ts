@@ -8,6 +8,7 @@ import {
   INSTANCE_VARIABLE,
   markedProcesses,
   PROCESS_VARIABLE,
+  signalMarkedAmong,
 } from './process/marked-processes.ts';
 import {
   groupOf,
@@ -122,6 +123,9 @@ export class TrustedSandbox implements Sandbox {
       },
       kill: () => {
         if (!hasEnded) killAll();
+      },
+      signalMarked: async (variable, value, name) => {
+        if (!hasEnded) await signalMarkedAmong(members(), [variable, value], name);
       },
       listeningPorts: async () => {
         if (pid === null || hasEnded) return [];

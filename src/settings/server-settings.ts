@@ -202,9 +202,9 @@ export const serverSettings = {
   concurrent_one_offs: [
     wholeNumber(1, 1000),
     '2',
-    'The maximum number of `run` commands of one tool at the same time.',
+    'The maximum number of `run` and `exec` commands of one tool at the same time.',
   ],
-  one_off_time: [seconds(1, 604_800), '3600', 'The maximum time of a `run` command, in seconds.'],
+  one_off_time: [seconds(1, 604_800), '3600', 'The maximum time of a `run` or `exec` command, in seconds.'],
   log_size: [
     mebibytes(1, 1024),
     '10',

@@ -40,6 +40,7 @@ test('over SSH, help lists every command as an ssh command', async () => {
   maintenance on TOOL                         show visitors a page about maintenance, while the processes go on
   maintenance off TOOL                        show visitors the tool again
   run TOOL COMMAND …                          run a command with the live release: a migration, a shell
+  exec TOOL PROCESS COMMAND …                 run a command beside a running process, with its files and network
   schedule list TOOL                          list the scheduled processes of a tool
   schedule run TOOL NAME                      start a run of a scheduled process now
   schedule pause TOOL NAME                    stop starting runs of a scheduled process, until schedule resume

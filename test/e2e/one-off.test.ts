@@ -141,6 +141,31 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(client.stdout, /^33 99\r*$/m);
   });
 
+  test('exec works beside a process at a real terminal, over HTTP and by the local binary, and names the processes that run', async () => {
+    const client = sshAtTerminal('exec bot web.1 bash terminal.sh');
+    await client.shows(/ready/);
+    client.child.stdin.write('\u0003');
+    await client.shows(/caught/);
+    const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
+    await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
+    assert.equal(await client.exitCode, 5);
+    assert.match(client.stdout, /^24 80\r*$/m);
+    assert.match(client.stdout, /^33 99\r*$/m);
+    const asked = await fetch(`http://${server.http}/-/command`, {
+      method: 'POST',
+      body: 'exec bot web.1 sh -c "cat; echo $KEY $PORT; exit 3"\nover http\n',
+      headers: {
+        authorization: `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`,
+      },
+    });
+    assert.match(await asked.text(), /^over http\nhunter2-hunter2 8000\n[\s\S]*exit status 3\n$/m);
+    const local = await server.local('exec', 'bot', 'web.1', 'sh', '-c', 'cat note.txt; exit 4');
+    assert.deepEqual([local.exitCode, local.stdout], [4, 'from the release']);
+    const wrong = await ended(['exec', 'bot', 'web.2', 'ls']);
+    assert.equal(wrong.exitCode, 1);
+    assert.match(wrong.stderr, /There is no process “web\.2” of bot[\s\S]*These processes run: web\.1/);
+  });
+
   test('in a clone, toolforge-push connects run to the terminal, and Ctrl-C ends logs -f', async () => {
     const atTerminal = (words: string) =>
       new Client('script', [

@@ -29,3 +29,25 @@ test('when the time limit is over, attaching to a container ends, even if the cl
   await assert.rejects(ContainerAttachment.open(cluster, PLACE, options), { code: 'ATTACH_FAILED' });
   await closed;
 });
+
+for (const { command, path, right } of [
+  { command: undefined, path: /\/attach\?/, right: /may not attach to pods .*RBAC\) lacks pods\/attach/ },
+  {
+    command: ['ls', '-l', 'a b&c'],
+    path: /\/exec\?.*command=ls&command=-l&command=a\+b%26c$/,
+    right: /may not run commands in pods .*RBAC\) lacks pods\/exec/,
+  },
+]) {
+  test(`if the server lacks the right, ${command === undefined ? 'attaching' : 'a command in a pod'} is refused with its name`, async (t) => {
+    const api = await fakeApi((_url, response) => void response.writeHead(403).end());
+    t.after(() => api.close());
+    const { signal } = new AbortController();
+    const options = { isTerminal: false, timeoutMs: 5000, signal, ...(command && { command }) };
+    await assert.rejects(
+      ContainerAttachment.open(api.cluster, PLACE, options),
+      (error: Error & { code: string; hint: string }) =>
+        error.code === 'CLUSTER_FORBIDDEN' && right.test(`${error.message} ${error.hint}`),
+    );
+    assert.match(api.asked.join(), path);
+  });
+}

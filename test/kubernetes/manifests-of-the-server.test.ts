@@ -205,7 +205,7 @@ test('the manifests run one server, and no PodDisruptionBudget blocks the drain 
   assert.deepEqual(all('PodDisruptionBudget'), []);
 });
 
-test('threat 73: the server’s rights in the cluster have no wildcard, read no Secret, grant no rights, and run no command in existing pods', () => {
+test('threat 73: the server’s rights in the cluster have no wildcard, read no Secret, grant no rights, and run commands only in the pods of tools', () => {
   const rules = [...all<V1ClusterRole>('ClusterRole'), ...all<V1ClusterRole>('Role')].flatMap(
     ({ rules = [] }) => rules ?? [],
   );
@@ -220,18 +220,23 @@ test('threat 73: the server’s rights in the cluster have no wildcard, read no 
     assert.ok(!verbs.some((verb) => ['escalate', 'bind', 'impersonate'].includes(verb)), about);
     assert.ok(
       !resources.some((name) =>
-        /^(pods\/(exec|portforward|ephemeralcontainers)|serviceaccounts|nodes|roles|rolebindings|cluster)/.test(
+        /^(pods\/(portforward|ephemeralcontainers)|serviceaccounts|nodes|roles|rolebindings|cluster)/.test(
           name,
         ),
       ),
       about,
     );
   }
-  const attach = rules.filter(({ resources = [] }) => resources.includes('pods/attach'));
+  const inPods = [...all<V1ClusterRole>('ClusterRole'), ...all<V1ClusterRole>('Role')].flatMap(
+    ({ metadata, rules = [] }) =>
+      (rules ?? [])
+        .filter(({ resources = [] }) => /pods\/(attach|exec)/.test(resources.join()))
+        .map(({ resources, verbs }) => [metadata?.name, resources, verbs]),
+  );
   assert.deepEqual(
-    attach.map(({ resources, verbs }) => [resources, verbs]),
-    [[['pods/attach'], ['create', 'get']]],
-    'the streams of one-offs, in tools’ namespaces',
+    inPods,
+    [['toolforge-push-tools', ['pods/attach', 'pods/exec'], ['create', 'get']]],
+    'the streams of one-offs and exec, in tools’ namespaces',
   );
 });
 

@@ -9,6 +9,8 @@ export interface OneOffSteps {
   readonly signal?: AbortSignal;
   readonly output?: (chunk: Uint8Array) => Promise<void>;
   readonly toolNumber?: number;
+  /** The process beside which the command runs (`exec`). */
+  readonly beside?: string;
 }
 
 /** A running one-off whose client reads its output. */
@@ -39,7 +41,10 @@ export class RunningOneOff {
       },
       signal,
     };
-    this.end = runtime.run(oneOff);
+    this.end =
+      steps.beside === undefined
+        ? runtime.run(oneOff)
+        : runtime.exec({ ...oneOff, tool: release.tool, process: steps.beside });
     this.end.catch(() => {});
   }
 

@@ -18,6 +18,7 @@ import type { ArchiveOutcome, SentArchive, SourceArchives } from '../../src/git/
 import { lineFilter } from '../../src/run/logs/log-filter.ts';
 import type {
   DetachedOneOff,
+  Exec,
   LogLine,
   LogQuery,
   OneOff,
@@ -147,6 +148,7 @@ class ListedRuntime implements Runtime {
   queries: Omit<LogQuery, 'signal'>[] = [];
   oneOffs: OneOff[] = [];
   detached: DetachedOneOff[] = [];
+  readonly execs: Omit<Exec, 'output'>[] = [];
   end: OneOffEnd = { status: 0, why: null };
   readonly scheduleCalls: string[][] = [];
 
@@ -177,6 +179,11 @@ class ListedRuntime implements Runtime {
     this.oneOffs.push(oneOff);
     await oneOff.output(Buffer.from('output'));
     await oneOff.errors(Buffer.from('errors'));
+    return this.end;
+  }
+  async exec({ output, ...exec }: Exec): Promise<OneOffEnd> {
+    this.execs.push(exec);
+    await output(Buffer.from('beside'));
     return this.end;
   }
   async setMaintenance(): Promise<boolean> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 import { type Run, type TestServer, until } from './server.ts';
 import { type Files, WorkTree, webTool } from './work-tree.ts';
@@ -32,11 +33,22 @@ const asksFor = (...names: string[]) =>
   JSON.stringify({ env: Object.fromEntries(names.map((name) => [name, { description: `the ${name}` }])) });
 const tests = (command: string) => JSON.stringify({ environments: { test: { scripts: { test: command } } } });
 
+/** Runs a command by `ssh -t`, at a terminal. */
+async function atTerminal(server: TestServer, words: string): Promise<{ readonly stdout: string }> {
+  const [host = '', port = ''] = server.ssh.split(':');
+  const line = `${server.clientEnvironment['GIT_SSH_COMMAND']} -t -p ${port} ${server.user}@${host} ${words}`;
+  return await execa('script', ['-q', '-e', '-c', line, '/dev/null'], {
+    env: server.clientEnvironment,
+    extendEnv: false,
+    reject: false,
+  });
+}
+
 /**
  * The years of a tool: its first push with a config var missing, a dry run, a promotion from its beta, a preview, pushes that
- * fail in each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a limit, a freeze, and a
- * backup that is restored after the data folder was lost. At the end, it moves to the server `other`. After each failure, what
- * was live must still answer.
+ * fail in each phase, a crash after a release, a rollback, a folder without git, a schedule, a size, a command beside a
+ * process, a limit, a freeze, and a backup that is restored after the data folder was lost. At the end, it moves to the server
+ * `other`. After each failure, what was live must still answer.
  */
 export async function liveForYears(place: Place, other: Place): Promise<void> {
   const { server } = place;
@@ -140,6 +152,10 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   assert.partialDeepStrictEqual(await list('scale', tool), [{ running: 2, memoryBytes: 256 * 2 ** 20 }]);
   passed(await server.command('scale', tool, 'web=1'));
   assert.match((await server.command('run', tool, 'echo', 'in', 'v$RELEASE_VERSION')).stdout, /in v/);
+  const beside = await server.command('exec', tool, 'web.1', 'cat', 'server.py');
+  assert.match(beside.stdout, /two/);
+  assert.match((await atTerminal(server, `exec ${tool} web.1 tty`)).stdout, /\/dev\/pts\//);
+  failed(await server.command('exec', tool, 'web.9', 'true'), /These processes run: web\.1/);
   assert.match((await server.command('logs', tool, '--grep', 'nightly')).stdout, /the nightly job/);
 
   // The operator.

@@ -19,6 +19,7 @@ import { OneOffs } from '../one-offs.ts';
 import type {
   Crash,
   DetachedOneOff,
+  Exec,
   Gateway,
   LogLine,
   LogQuery,
@@ -32,6 +33,7 @@ import type {
   TriedRollout,
 } from '../runtime.ts';
 import type { ScheduleRecords } from '../scheduled-runs.ts';
+import { notRunning } from '../words/exec-words.ts';
 import { Drift } from './drift/drift.ts';
 import { LostNamespaces } from './drift/lost-namespaces.ts';
 import { cronJobs } from './manifests/cron-job-manifests.ts';
@@ -44,10 +46,11 @@ import {
 } from './manifests/object-names.ts';
 import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import { hasAddress } from './manifests/rollout-manifests.ts';
+import { execInPod } from './one-off/exec-in-pod.ts';
 import { removeOldOneOffs, runAsPod } from './one-off/one-off-as-pod.ts';
 import { PodLogs } from './pods/pod-logs.ts';
 import { Restarts } from './pods/pod-restarts.ts';
-import { ToolPods } from './pods/tool-pods.ts';
+import { type ToolPod, ToolPods } from './pods/tool-pods.ts';
 import { processStatuses } from './process-statuses.ts';
 import { removeLeftovers } from './resume/remove-leftovers.ts';
 import { Resuming, resumeRollout } from './resume/resume-rollout.ts';
@@ -281,6 +284,17 @@ export class KubernetesRuntime implements Runtime, Gateway {
     );
   }
 
+  async exec(exec: Exec): Promise<OneOffEnd> {
+    const { tool, process: beside } = exec;
+    await this.#untilKnown(tool, exec.signal);
+    const live = this.#live.of(tool);
+    const pod = live && this.#pods.ofRollout(live).find((one) => one.name === beside && isEnterable(one));
+    if (!live || !pod) throw notRunning(tool, beside);
+    return await this.#oneOffs.run({ ...exec, release: live.release, beside }, (one) =>
+      this.#inPlace(tool, () => execInPod({ ...one, beside }, pod, this.#parts)),
+    );
+  }
+
   runDetached(oneOff: DetachedOneOff): Promise<string> {
     return this.#detached.start(oneOff, (one) =>
       this.#inPlace(one.release.tool, () => runAsPod(one, this.#place(one.release.tool), this.#oneOffParts)),
@@ -418,4 +432,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
   get #oneOffParts() {
     return { ...this.#parts, serverRun: this.#serverRun, log: this.#options.log };
   }
+}
+
+/** True if a command can run in the pod beside its process. */
+function isEnterable({ isTerminating, isOver }: ToolPod): boolean {
+  return !isTerminating && !isOver;
 }

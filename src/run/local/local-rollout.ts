@@ -7,6 +7,7 @@ import type { ToolLog } from '../logs/tool-log.ts';
 import type { ProcessStatus } from '../runtime.ts';
 import { crashed, notHealthy, outputOf, startedWords } from '../words/rollout-words.ts';
 import { scheduledWords } from '../words/schedule-words.ts';
+import type { Running } from './processes/running-process.ts';
 import { TimedProcess, type TimedProcessParts } from './processes/timed-process.ts';
 import { type Attempt, ToolProcess, type ToolProcessParts } from './processes/tool-process.ts';
 import type { Route } from './router/router.ts';
@@ -174,6 +175,11 @@ export class LocalRollout {
   keepUp(): void {
     for (const process of this.#processes) process.keepUp();
     for (const process of this.#timed) process.keepUp();
+  }
+
+  /** The present run of the process with this name. Null if there is no such process, or if it does not run now. */
+  running(name: string): Running | null {
+    return [...this.#processes, ...this.#timed].find((process) => process.name === name)?.running ?? null;
   }
 
   /** The scheduled process of this type. Null if the release has none. */

@@ -20,6 +20,7 @@ import { OneOffs } from '../one-offs.ts';
 import type {
   Crash,
   DetachedOneOff,
+  Exec,
   Gateway,
   LogLine,
   LogQuery,
@@ -32,11 +33,13 @@ import type {
 } from '../runtime.ts';
 import { ScheduledRuns, type ScheduleRecords } from '../scheduled-runs.ts';
 import { unfulfilled } from '../service-limits.ts';
+import { notRunning } from '../words/exec-words.ts';
 import { sayDraining } from '../words/rollout-words.ts';
 import { runReleasePhase } from './local-release-phase.ts';
 import { LocalRetirement } from './local-retirement.ts';
 import { LocalRollout, type LocalRolloutParts } from './local-rollout.ts';
 import { Maintenance, type ReadPlainFile } from './maintenance-mode.ts';
+import { execLocally } from './one-off/local-exec.ts';
 import { runLocally } from './one-off/local-one-off.ts';
 import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
@@ -261,6 +264,17 @@ export class LocalRuntime implements Runtime, Gateway {
   async run(oneOff: OneOff): Promise<OneOffEnd> {
     const parts = this.#parts(oneOff.release);
     return await this.#oneOffs.run(oneOff, (one, name) => runLocally(one, name, parts));
+  }
+
+  async exec(exec: Exec): Promise<OneOffEnd> {
+    const { tool, process: beside } = exec;
+    const live = this.#live.get(tool);
+    const running = live?.running(beside) ?? null;
+    if (live === undefined || running === null) throw notRunning(tool, beside);
+    const { config, sandbox } = this.#options;
+    return await this.#oneOffs.run({ ...exec, release: live.release, beside }, (one) =>
+      execLocally({ ...one, beside }, running, { config, sandbox }),
+    );
   }
 
   async runDetached(oneOff: DetachedOneOff): Promise<string> {

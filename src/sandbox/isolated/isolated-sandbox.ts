@@ -7,7 +7,7 @@ import type { Log } from '../../core/log/log.ts';
 import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
 import type { Cgroups } from '../process/cgroups.ts';
-import { endMarked, PROCESS_VARIABLE } from '../process/marked-processes.ts';
+import { endMarked, PROCESS_VARIABLE, signalMarkedAmong } from '../process/marked-processes.ts';
 import { MemoryWatch } from '../process/memory-watch.ts';
 import {
   childrenOf,
@@ -159,6 +159,10 @@ export class IsolatedSandbox implements Sandbox {
         void terminate(outermost, () => hasEnded);
       },
       kill,
+      signalMarked: async (variable, value, name) => {
+        if (child.pid === undefined || hasEnded) return;
+        await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name);
+      },
       listeningPorts: async () => {
         const inside = hasEnded ? null : commandOf(outermost());
         if (inside === null) return [];

@@ -50,6 +50,22 @@ function isMarked(pid: number, name: string, value: string): boolean {
   return isInArguments || environmentOf(pid).includes(`${name}=${value}`);
 }
 
+/**
+ * Sends a signal to those of the processes `pids` that were started with this environment variable, in short turns. The
+ * processes may run a tool's code, so give only processes to which the tool itself may send signals.
+ */
+export async function signalMarkedAmong(
+  pids: readonly number[],
+  [variable, value]: readonly [string, string],
+  name: NodeJS.Signals,
+): Promise<void> {
+  for (const pid of pids) {
+    // A process can have an environment of megabytes.
+    await nextTurn();
+    if (environmentOf(pid).includes(`${variable}=${value}`)) signal(pid, name);
+  }
+}
+
 /** Ends everything that an earlier server with this data folder left running: tools, builds, git. */
 export async function endLeftovers(dataFolder: string): Promise<void> {
   await endMarked(INSTANCE_VARIABLE, instanceId(dataFolder));

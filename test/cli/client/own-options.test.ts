@@ -50,6 +50,8 @@ for (const { typed, sent } of [
   { typed: 'ps other', sent: 'ps other' },
   { typed: 'ps wikibot', sent: 'ps wikibot' },
   { typed: 'logs -f -n 5', sent: 'logs wikibot -f -n 5' },
+  { typed: 'exec web.1 ls -l', sent: 'exec wikibot web.1 ls -l' },
+  { typed: 'exec other web.1 ls', sent: 'exec other web.1 ls' },
   { typed: 'scale', sent: 'scale wikibot' },
   { typed: 'scale web=2', sent: 'scale wikibot web=2' },
   { typed: 'scale other', sent: 'scale other' },

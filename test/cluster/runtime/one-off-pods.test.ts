@@ -9,7 +9,7 @@ import type { ToolName } from '../../../src/core/names.ts';
 import { applyObject } from '../../../src/kubernetes/apply.ts';
 import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
 import { ONE_OFF_LABEL } from '../../../src/run/kubernetes/one-off/one-off-pod.ts';
-import { releaseOf, until } from '../../run/contract-steps.ts';
+import { releaseOf, rollOut, until } from '../../run/contract-steps.ts';
 import { Keyboard, oneOff, startOneOff } from '../../run/one-off-steps.ts';
 import { web, webTool } from '../../run/tool-sources.ts';
 import { AClusterBuilder } from '../builder/a-cluster-builder.ts';
@@ -85,7 +85,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     await assert.rejects(oneOff(bench.runtime, release, ['true']), { code: 'QUOTA_EXCEEDED' });
   });
 
-  test('the rights in deploy/kubernetes suffice for one-off commands', async () => {
+  test('the rights in deploy/kubernetes suffice for one-off commands, and for commands beside a process', async () => {
     const limited = await clusterBench({
       config: { make_namespaces: false },
       cluster: await withRights(bench.cluster, bench.prefix),
@@ -93,11 +93,17 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     try {
       const name = `${limited.prefix}narrow`;
       await bench.cluster.core.createNamespace({ body: { metadata: { name } } });
-      const release = releaseOf('narrow' as ToolName, 1, await limited.artifact({ note: 'x\n' }, [web()]));
+      const files = { note: 'x\n', 'web.py': webTool('one') };
+      const release = releaseOf('narrow' as ToolName, 1, await limited.artifact(files, [web()]));
       const { status, out } = await oneOff(limited.runtime, release, ['cat', 'note', '-'], {
         input: 'typed\n',
       });
       assert.deepEqual([status, out], [0, 'x\ntyped\n']);
+      await rollOut(limited.runtime, release);
+      const beside = await oneOff(limited.runtime, release, ['cat', 'note', '-'], {
+        ...{ beside: 'web.1', input: 'typed\n' },
+      });
+      assert.deepEqual([beside.status, beside.out], [0, 'x\ntyped\n']);
     } finally {
       await limited.runtime.close();
       const names = (await bench.cluster.core.listNamespace()).items.map(
@@ -108,7 +114,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     }
   });
 
-  test('in an image that the builder has made, a one-off command gets the environment and folder of the tool’s other processes', async () => {
+  test('in an image that the builder has made, a one-off command and a command beside a process get the environment and folder of the tool’s processes', async () => {
     await using builder = await AClusterBuilder.open();
     const source = await mkdtemp(join(tmpdir(), 'one-off-'));
     await writeFile(
@@ -126,6 +132,15 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
     ]);
     assert.deepEqual([status, out], [6, '/workspace\nhello\na b\n']);
     assert.match((await oneOff(bench.runtime, release, ['task', '$KEY'])).out, /^task: /);
+    await rollOut(bench.runtime, release);
+    const own = ['_', 'SHLVL', 'PWD', 'OLDPWD', 'TOOLFORGE_PUSH_EXEC'].join('|');
+    const sorted = `grep -vE '^(${own})=' | sort`;
+    const script = [
+      `pwd; cat index.html; tr '\\0' '\\n' </proc/1/environ | ${sorted} >/tmp/web; env | ${sorted} >/tmp/own`,
+      'diff /tmp/web /tmp/own && wc -l </tmp/own',
+    ];
+    const beside = await oneOff(bench.runtime, release, ['sh', '-c', script.join('\n')], { beside: 'web.1' });
+    assert.match(beside.out, /^\/workspace\nhello\n\d+\n$/, beside.err);
   });
 });
 

@@ -94,6 +94,25 @@ describe('a hostile command', { concurrency: 2 }, () => {
     assert.equal(exitCode, 0, stderr);
   });
 
+  test('clients of exec that disconnect at any of 16 moments leave no process and no file, and the next exec works', async () => {
+    const files = async () =>
+      (await execa('find', [join(server.folder, 'data/run'), '-path', '*/exec/*'])).stdout.split('\n');
+    const before = await files();
+    for (let step = 0; step < 16; step += 1) {
+      const client = await attacker();
+      const start = step % 2 === 0 ? exec : execAtTerminal;
+      start(client, 'exec many web.1 sleep 81237').catch(() => {});
+      await wait(step * 20);
+      client.destroy();
+    }
+    await until(
+      async () => !(await runs('sleep 81237')) && (await files()).length === before.length,
+      'nothing is left',
+    );
+    const { exitCode, stderr } = await server.command('exec', 'many', 'web.1', 'true');
+    assert.equal(exitCode, 0, stderr);
+  });
+
   test('of eight run commands on one SSH connection, as many run as concurrent_one_offs allows, and the others are refused', async () => {
     const client = await attacker();
     const channels = await Promise.all(

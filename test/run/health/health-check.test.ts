@@ -26,6 +26,8 @@ class Listening implements SandboxProcess {
 
   kill(): void {}
 
+  async signalMarked(): Promise<void> {}
+
   async listeningPorts(): Promise<number[]> {
     return [...this.ports];
   }

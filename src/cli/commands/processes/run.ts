@@ -3,11 +3,9 @@ import { oneLine } from '../../../core/progress.ts';
 import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
 import { liveRelease } from '../../../deploy/release/live-release.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
+import { checkProgram } from '../../command-line/check-program.ts';
 import { ago, columns, iso, json, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
-
-// MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
-const MAX_WORDS_BYTES = 24 * 1024;
 
 export const runOneOffCommand: ToolCommand = {
   name: 'run',
@@ -25,7 +23,7 @@ export const runOneOffCommand: ToolCommand = {
     'If the first word is a process type of the Procfile, its command runs, with the other words as arguments.',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
     '--detach does not wait: it prints the name of the command, such as run.1. Its output is in: logs TOOL -p run.1',
-    'run --list TOOL shows the commands of run that run now. With --json: name, version, startedAt, command.',
+    'run --list TOOL shows the commands of run and exec that run now. With --json: name, version, startedAt, command.',
     'run --end run.1 TOOL ends a command that was started with --detach.',
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
@@ -53,7 +51,7 @@ export const runOneOffCommand: ToolCommand = {
     if (flags['list'] === true || flags['end'] !== undefined) return await listOrEnd(context);
     if (flags['json'] === true) throw new UsageError('--json is for run --list.');
     if (args.length === 0) throw new UsageError('run needs COMMAND.');
-    checkWords(args);
+    checkProgram(args);
     const release = liveRelease(services.store, tool);
     const wanted = { release, toolNumber: services.store.tool(tool).number, command: args };
     if (flags['detach'] === true) {
@@ -93,8 +91,9 @@ async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Pro
       await out(json(fields));
       return 0;
     }
-    const rows = oneOffs.map(({ name, version, startedAt, command }) => [
-      ...[name, `v${version}`, ago(startedAt, Date.now()), command ?? ''],
+    const rows = oneOffs.map(({ name, version, startedAt, command, detail }) => [
+      ...[name, `v${version}`, ago(startedAt, Date.now())],
+      `${command ?? ''}${detail === null ? '' : ` (${detail})`}`,
     ]);
     await out(
       rows.length === 0
@@ -112,27 +111,5 @@ async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Pro
     'NOT_RUNNING',
     `no command “${oneLine(name).slice(0, 80)}” of ${tool} runs that was started with --detach`,
     `To see which commands run: \`run --list ${tool}\``,
-  );
-}
-
-/**
- * Checks the words of the command.
- *
- * @throws UsageError if the first word is empty, or a word is not UTF-8 or has control characters other than
- * tabs and newlines; DeployError
- * `TOO_LONG`.
- */
-function checkWords(words: ToolContext['args']): void {
-  // No terminal shows a control character, and a NUL would end the word: execve(2).
-  if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
-    throw new UsageError('A word of the command contains a control character or is not UTF-8.');
-  }
-  if (words[0] === '') throw new UsageError('The first word of the command is empty.');
-  const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
-  if (bytes <= MAX_WORDS_BYTES) return;
-  throw new DeployError(
-    'TOO_LONG',
-    `the command is longer than ${MAX_WORDS_BYTES / 1024} KiB`,
-    'Send long data to the command on its standard input instead.',
   );
 }

@@ -6,12 +6,12 @@ import { applyObject } from '../../../kubernetes/apply.ts';
 import { ContainerAttachment } from '../../../kubernetes/container-attach.ts';
 import { retryRemoval } from '../../../kubernetes/retry.ts';
 import type { Exit } from '../../../sandbox/sandbox.ts';
+import { MarkedOutput, markBytes } from '../../marked-output.ts';
 import { untilGivenUp } from '../../one-off-command.ts';
 import type { OneOff } from '../../runtime.ts';
 import { CONTAINER, configName, newRolloutId, type Rollout } from '../manifests/object-names.ts';
 import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
-import { MarkedOutput } from './marked-output.ts';
-import { attachedLine, markBytes, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from './one-off-pod.ts';
+import { attachedLine, ONE_OFF_LABEL, oneOffPod, oneOffSecret } from './one-off-pod.ts';
 import { WatchedPod } from './watched-pod.ts';
 
 export interface OneOffParts extends ObjectParts {
@@ -143,7 +143,8 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   }
 }
 
-async function feed({ input, terminal }: OneOff, attachment: ContainerAttachment): Promise<void> {
+/** Passes the client's input on to the command. */
+export async function feed({ input, terminal }: OneOff, attachment: ContainerAttachment): Promise<void> {
   try {
     for await (const chunk of input) await attachment.write(chunk);
     if (terminal === null) await attachment.end();

@@ -28,7 +28,7 @@ export interface OneOffPodOptions {
 }
 
 // After `--`, no shell interprets the words: https://github.com/buildpacks/spec/blob/main/platform.md#launcher
-const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
+export const LAUNCHER = ['/cnb/lifecycle/launcher', '--'];
 
 /**
  * The script that runs a command without a terminal. The script first waits for a line, which the server sends when it
@@ -69,11 +69,6 @@ exec "$@"`;
 /** Returns the line that the script in the container waits for, with the size of the terminal if there is one. */
 export function attachedLine(size: TerminalSize | undefined): string {
   return size === undefined ? '\n' : `${size.rows} ${size.columns}\n`;
-}
-
-/** Returns the mark that the container prints before a command’s output and, without a terminal, also after it. */
-export function markBytes(mark: string): Uint8Array {
-  return Buffer.from(`\0${mark}`);
 }
 
 export function oneOffPod(options: OneOffPodOptions): Applied<V1Pod> {

@@ -30,13 +30,7 @@ const MAX_WORDS_CHARACTERS = 4096;
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
   const tree = runTree(oneOff.release.artifact.reference);
-  if (oneOff.terminal !== null && !existsSync(join(tree ?? '/', SCRIPT))) {
-    throw new DeployError(
-      'NO_TERMINAL',
-      `this server cannot give the command a terminal, because it lacks ${SCRIPT}`,
-      'Run the command without a terminal (ssh -T), or ask the operator to install util-linux.',
-    );
-  }
+  if (oneOff.terminal !== null) assertTerminal(tree);
   const replica = (await parts.replicaFile?.(oneOff.release.tool)) ?? null;
   const place = await makeRunFolders(parts.folder, oneOff.toolNumber, parts, replica);
   try {
@@ -47,6 +41,21 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   } finally {
     await place.remove();
   }
+}
+
+/**
+ * Checks that commands can have a terminal.
+ *
+ * @param tree - The root folder of the Debian tree that the command sees. Null for this machine's own /usr.
+ * @throws DeployError `NO_TERMINAL`
+ */
+export function assertTerminal(tree: string | null): void {
+  if (existsSync(join(tree ?? '/', SCRIPT))) return;
+  throw new DeployError(
+    'NO_TERMINAL',
+    `this server cannot give the command a terminal, because it lacks ${SCRIPT}`,
+    'Run the command without a terminal (ssh -T), or ask the operator to install util-linux.',
+  );
 }
 
 interface Around {
@@ -167,7 +176,8 @@ async function drain(source: Readable, take: (chunk: Uint8Array) => Promise<void
   for await (const chunk of source) await take(chunk as Uint8Array);
 }
 
-async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): Promise<void> {
+/** Passes the client's input on to the command, as fast as the command reads. */
+export async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): Promise<void> {
   try {
     for await (const chunk of input) {
       if (writer.destroyed) return;

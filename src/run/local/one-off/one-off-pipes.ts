@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, constants, openSync } from 'node:fs';
 import { chmod, mkdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { execa } from 'execa';
 import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
@@ -10,9 +10,9 @@ import type { TerminalSize } from '../../runtime.ts';
 
 /**
  * The names of the pipes in the folder. In the sandbox, the scripts that `onPipes` and `inTerminal` put around the command
- * open them.
+ * open them. Only `exec` uses `status`.
  */
-const NAMES = ['in', 'out', 'err', 'size'] as const;
+const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
  * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only, for this
@@ -24,6 +24,8 @@ export class OneOffPipes implements AsyncDisposable {
   readonly input: Socket;
   readonly output: Socket;
   readonly errors: Socket;
+  /** A pipe in which a command of `exec` tells its start and its exit status. */
+  readonly status: Socket;
   readonly #sizes: Socket;
   /**
    * Descriptors that hold each pipe open for reading and writing, so that neither this server nor the command waits for
@@ -47,7 +49,18 @@ export class OneOffPipes implements AsyncDisposable {
     this.input = writer(ends.in);
     this.output = reader(ends.out);
     this.errors = reader(ends.err);
+    this.status = reader(ends.status);
     this.#sizes = writer(ends.size);
+  }
+
+  /** The folder with the pipes. */
+  get folder(): string {
+    return this.mount.source;
+  }
+
+  /** The name of the folder, a random UUID. */
+  get id(): string {
+    return basename(this.folder);
   }
 
   /** Creates the pipes in a new folder. @param parent - A folder that the tool's user may enter. */
@@ -68,12 +81,11 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /**
-   * Closes the descriptors that held the pipes `in`, `out` and `err` open. Call this when the command has opened these
-   * pipes. From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still
+   * Closes the descriptors that held all pipes except `size` open. Call this when the command has opened these pipes. From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still
    * held open, because its reader may not have opened it yet.
    */
   opened(): void {
-    this.#let('in', 'out', 'err');
+    this.#let('in', 'out', 'err', 'status');
   }
 
   /** Sends a new size to the terminal inside the sandbox. */
@@ -108,7 +120,7 @@ export class OneOffPipes implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#let(...NAMES);
-    for (const stream of [this.input, this.output, this.errors, this.#sizes]) stream.destroy();
+    for (const stream of [this.input, this.output, this.errors, this.status, this.#sizes]) stream.destroy();
     await removeTree(this.mount.source);
   }
 }
@@ -131,6 +143,7 @@ function openAll(folder: string) {
       in: open('in', constants.O_WRONLY),
       out: open('out', constants.O_RDONLY),
       err: open('err', constants.O_RDONLY),
+      status: open('status', constants.O_RDONLY),
       size: open('size', constants.O_WRONLY),
     };
     return { keepers, ends };

@@ -13,6 +13,7 @@ import { withScript } from '../../health/script-check.ts';
 import { CUT, LogLines } from '../../logs/log-lines.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
 import { memoryLimit, settingsOf } from '../../service-limits.ts';
+import { ExecAgent } from '../one-off/exec-agent.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
 import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
@@ -72,6 +73,10 @@ export interface Running {
   readonly port: { readonly outside: number; readonly inside: number } | null;
   /** The path of a file on this machine, which the first health check script that passes makes. Null without a script. */
   readonly mark: string | null;
+  /** Starts commands beside the process. */
+  readonly agent: ExecAgent;
+  /** Fires when the process has ended. */
+  readonly over: AbortSignal;
   /** The last lines of output, with config vars and the replica password masked. */
   lastLines(): Promise<readonly string[]>;
   /** Resolves when the process has ended, its output is in the log and its folders are deleted. */
@@ -122,13 +127,14 @@ async function startIn(
   const { workspace, layers } = artifactMounts(start.release, place);
   const env = await environment(start, parts, { place, layers, port: port?.inside ?? null });
   const { command, type } = start.process;
+  const agent = await ExecAgent.make(place.folder, start.toolNumber, sandbox);
   const { healthCheckScript: script } = settingsOf(start.release, type);
   const started = sandbox.start({
     name: `${start.name} of ${start.release.tool}`,
-    argv: script === undefined ? command : withScript(command, script, join(place.tmp, MARK)),
+    argv: agent.around(script === undefined ? command : withScript(command, script, join(place.tmp, MARK))),
     env,
     cwd: sandbox.path(workspace),
-    mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts],
+    mounts: [workspace, ...(layers === null ? [] : [layers]), ...place.mounts, agent.mount],
     tree: runTree(start.release.artifact.reference),
     toolNumber: start.toolNumber,
     limits: {
@@ -139,6 +145,8 @@ async function startIn(
     publish: port,
   });
   const process = withinDisk(started, place, parts);
+  const over = new AbortController();
+  void process.exited.then(() => over.abort());
   const secrets = secretsOf(start, place);
   const output = new RunOutput(start, secrets);
   const finished = output.taken(process).then(async (exit) => {
@@ -148,7 +156,7 @@ async function startIn(
     return exit;
   });
   const mark = script === undefined ? null : join(place.folder, 'tmp', MARK);
-  return { process, port, mark, lastLines: () => output.lastLines(), finished };
+  return { process, port, mark, agent, over: over.signal, lastLines: () => output.lastLines(), finished };
 }
 
 /** Kills the process if it writes too much to disk. Its exit then gives this reason. */

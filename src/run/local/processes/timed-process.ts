@@ -69,6 +69,11 @@ export class TimedProcess {
     return this.#run !== null;
   }
 
+  /** The present run of the process. Null if it does not run now. */
+  get running(): Running | null {
+    return this.#running;
+  }
+
   get status(): ProcessStatus {
     const { release, process } = this.#start;
     const { cron, text } = process.schedule;

@@ -107,6 +107,11 @@ export class ToolProcess {
     return memoryLimit(this.#start.release, this.type, this.#parts.config.run_memory);
   }
 
+  /** The present run of the process. Null if it does not run now. */
+  get running(): Running | null {
+    return this.#running;
+  }
+
   /** How the newest run of the process ended. Null while it runs, and before the first run. */
   get end(): Ended | null {
     return this.#end;

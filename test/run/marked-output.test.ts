@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MarkedOutput } from '../../../../src/run/kubernetes/one-off/marked-output.ts';
+import { MarkedOutput } from '../../src/run/marked-output.ts';
 
 const mark = Buffer.from('\0mark');
 

@@ -1,3 +1,10 @@
+const MAX_AFTER_BYTES = 32;
+
+/** Returns the bytes that mark where the output of a command begins or ends in a stream. `mark` is random. */
+export function markBytes(mark: string): Uint8Array {
+  return Buffer.from(`\0${mark}`);
+}
+
 /**
  * Cuts a command's output out of a stream: passes on only the bytes after a first mark, up to a second mark or the end of
  * the stream.
@@ -5,6 +12,7 @@
 export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';
+  #after: Buffer = Buffer.alloc(0);
   /** The last bytes of the stream, if a mark may begin with them. */
   #held: Buffer = Buffer.alloc(0);
 
@@ -24,6 +32,11 @@ export class MarkedOutput {
     return this.#state === 'after';
   }
 
+  /** The first bytes after the second mark, at most 32. */
+  get after(): Buffer {
+    return this.#after;
+  }
+
   /** Adds bytes of the stream, and returns the bytes to pass on now, perhaps none. */
   pass(bytes: Uint8Array): Uint8Array {
     let rest = Buffer.concat([this.#held, bytes]);
@@ -34,11 +47,17 @@ export class MarkedOutput {
       this.#state = 'between';
       rest = rest.subarray(begin + this.#mark.length);
     }
-    if (this.#state === 'after') return rest.subarray(0, 0);
+    if (this.#state === 'after') return this.#keep(rest);
     const end = rest.indexOf(this.#mark);
     if (end < 0) return this.#hold(rest);
     this.#state = 'after';
+    this.#keep(rest.subarray(end + this.#mark.length));
     return rest.subarray(0, end);
+  }
+
+  #keep(bytes: Buffer): Buffer {
+    this.#after = Buffer.concat([this.#after, bytes]).subarray(0, MAX_AFTER_BYTES);
+    return bytes.subarray(0, 0);
   }
 
   /** Returns the bytes that were held back because a mark could begin with them. Call it at the end of the stream. */

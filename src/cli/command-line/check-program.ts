@@ -1,0 +1,27 @@
+import { DeployError } from '../../core/errors.ts';
+import { UsageError } from './usage-error.ts';
+
+// MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
+const MAX_WORDS_BYTES = 24 * 1024;
+
+/**
+ * Checks the words of a command that a person runs in a sandbox or pod.
+ *
+ * @throws UsageError if the first word is empty, or a word is not UTF-8 or has control characters other than
+ * tabs and newlines; DeployError
+ * `TOO_LONG`.
+ */
+export function checkProgram(words: readonly string[]): void {
+  // No terminal shows a control character, and a NUL would end the word: execve(2).
+  if (words.some((word) => /(?![\t\n])\p{Cc}|\ufffd/u.test(word))) {
+    throw new UsageError('A word of the command contains a control character or is not UTF-8.');
+  }
+  if (words[0] === '') throw new UsageError('The first word of the command is empty.');
+  const bytes = words.reduce((sum, word) => sum + Buffer.byteLength(word) + 1, 0);
+  if (bytes <= MAX_WORDS_BYTES) return;
+  throw new DeployError(
+    'TOO_LONG',
+    `the command is longer than ${MAX_WORDS_BYTES / 1024} KiB`,
+    'Send long data to the command on its standard input instead.',
+  );
+}

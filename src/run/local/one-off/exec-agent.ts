@@ -1,0 +1,119 @@
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
+import { inTerminal, OPENED, quoted } from '../../one-off-command.ts';
+import type { Terminal } from '../../runtime.ts';
+import type { OneOffPipes } from './one-off-pipes.ts';
+
+/** The environment variable that marks everything that one command of `exec` starts. */
+export const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
+
+const REQUESTS = 'requests';
+/** The script of one command, in the folder with its pipes. */
+const SCRIPT_FILE = 'command';
+
+/**
+ * Starts a loop in a session of its own, which waits for the names of folders and runs their scripts. Then becomes the
+ * command of the process. The shell between them ends at once, so the loop is no child of that command.
+ *
+ * `env --default-signal` is needed because shells let background commands ignore Ctrl-C.
+ */
+const BESIDE = `folder=$1; shift
+( /usr/bin/setsid /bin/sh -c '
+while read -r id <&8; do
+  ( /usr/bin/setsid /usr/bin/env --default-signal "${EXEC_VARIABLE}=$id" /bin/sh "$1/$id/${SCRIPT_FILE}" 8<&- & )
+done' sh "$folder" </dev/null >/dev/null 2>&1 8<>"$folder/${REQUESTS}" & )
+exec "$@"`;
+
+/**
+ * The place of a process at which the server asks for commands beside the process. A program inside the sandbox, the
+ * agent, starts the commands. The agent is a child of the same programs as the process. So everything that it starts has
+ * the rights and limits of the process and cannot get more, whatever the tool does to the agent (decision 26).
+ */
+export class ExecAgent {
+  /** Shows the folder to the process, which can neither add nor replace files there. */
+  readonly mount: Mount;
+  readonly #inside: string;
+
+  private constructor(mount: Mount, sandbox: Sandbox) {
+    this.mount = mount;
+    this.#inside = sandbox.path(mount);
+  }
+
+  /** Makes the folder of the agent. @param parent - A folder that the tool's user may enter. */
+  static async make(parent: string, toolNumber: number, sandbox: Sandbox): Promise<ExecAgent> {
+    const folder = join(parent, 'exec');
+    const requests = join(folder, REQUESTS);
+    await mkdir(folder);
+    // The tool's user must be able to enter the folder, and the umask may have removed that permission.
+    await chmod(folder, 0o711);
+    await execa('/usr/bin/mkfifo', ['-m', '600', requests], { env: {}, extendEnv: false, stdin: 'ignore' });
+    await sandbox.own([requests], toolNumber);
+    return new ExecAgent({ source: folder, target: '/run/exec', isWritable: false }, sandbox);
+  }
+
+  /** Returns a command that runs another command, and the agent beside it. */
+  around(command: readonly string[]): string[] {
+    return ['/bin/sh', '-c', BESIDE, 'sh', this.#inside, ...command];
+  }
+
+  /**
+   * Writes the script of a command into the folder with its pipes, which must be in the folder of this agent.
+   *
+   * @param mark - The text of `markBytes` that ends the command's output and errors.
+   */
+  async write(pipes: OneOffPipes, { toolNumber, sandbox, ...command }: ScriptOptions): Promise<void> {
+    const path = join(pipes.folder, SCRIPT_FILE);
+    // The words may be secrets, and other users of this machine may pass through the folder.
+    await writeFile(path, scriptOf(join(this.#inside, pipes.id), command), { mode: 0o400 });
+    await sandbox.own([path], toolNumber);
+  }
+
+  /** Asks the agent to run the script. @returns false if no agent waits: it has not started yet, or has been ended. */
+  request({ id }: OneOffPipes): boolean {
+    try {
+      // fifo(7): without a reader, this fails at once (ENXIO). The tool may have filled the pipe (EAGAIN).
+      const pipe = openSync(join(this.mount.source, REQUESTS), constants.O_WRONLY | constants.O_NONBLOCK);
+      try {
+        return writeSync(pipe, `${id}\n`) > 0;
+      } finally {
+        closeSync(pipe);
+      }
+    } catch {
+      return false;
+    }
+  }
+}
+
+interface ScriptCommand {
+  readonly command: readonly string[];
+  readonly terminal: Terminal | null;
+  readonly mark: string;
+}
+
+interface ScriptOptions extends ScriptCommand {
+  readonly toolNumber: number;
+  readonly sandbox: Sandbox;
+}
+
+/**
+ * A script that connects a command's streams to the pipes in `folder`, and tells `OPENED`. After the end of the command,
+ * it ends both outputs with the mark, because background processes may keep the outputs open, and tells the exit status.
+ * It catches signals, so that it can still tell the status.
+ */
+function scriptOf(folder: string, { command, terminal, mark }: ScriptCommand): string {
+  const pipe = (name: string) => quoted(join(folder, name));
+  const words = terminal === null ? command : inTerminal(folder, terminal.size, command);
+  const variables = terminal === null ? '' : `export TERM=${quoted(terminal.type)} SHELL=/bin/sh; `;
+  return `exec 9>${pipe('status')} <${pipe('in')} 3>${pipe('out')} 4>${pipe('err')}
+printf '${OPENED.replace('\n', '\\n')}' >&9
+trap : HUP INT QUIT TERM
+( ${variables}exec >&3 2>&4 3>&- 4>&- 9>&-; exec ${words.map(quoted).join(' ')} )
+status=$?
+printf '\\0%s' '${mark}' >&3
+printf '\\0%s' '${mark}' >&4
+echo "$status" >&9
+`;
+}

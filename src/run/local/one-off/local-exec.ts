@@ -1,0 +1,186 @@
+import { randomBytes } from 'node:crypto';
+import { addAbortListener, once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
+import { type Exit, fromStatus } from '../../../sandbox/sandbox.ts';
+import { runTree } from '../../../stack/stacks.ts';
+import { MarkedOutput, markBytes } from '../../marked-output.ts';
+import { OPENED, untilGivenUp } from '../../one-off-command.ts';
+import type { OneOff } from '../../runtime.ts';
+import { notTaken, processEnded } from '../../words/exec-words.ts';
+import type { Running, RunParts } from '../processes/running-process.ts';
+import { EXEC_VARIABLE } from './exec-agent.ts';
+import { assertTerminal, feed } from './local-one-off.ts';
+import { OneOffPipes } from './one-off-pipes.ts';
+
+/** How long the agent of a process may take to start a command. */
+const START_MS = 6000;
+/** How long the server waits for an agent. A process that has only just started has none yet. */
+const AGENT_MS = 3000;
+const AGAIN_MS = 50;
+/** How long the server waits for the end of a process after a command beside it has ended without a status. */
+const END_MS = 2000;
+const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };
+/** `opened` and an exit status are shorter. A tool can write more, and the rest is not read. */
+const MAX_STATUS_CHARACTERS = 32;
+
+/**
+ * Runs a command beside a running process, in its sandbox.
+ *
+ * @throws DeployError `NO_TERMINAL`, `EXEC_FAILED`, `PROCESS_ENDED`; the signal's reason if it fired before the command
+ * ran.
+ */
+export async function execLocally(
+  oneOff: OneOff & { readonly beside: string },
+  running: Running,
+  parts: Pick<RunParts, 'sandbox' | 'config'>,
+): Promise<Exit> {
+  const { toolNumber, terminal, command, signal } = oneOff;
+  if (terminal !== null) assertTerminal(runTree(oneOff.release.artifact.reference));
+  const { sandbox } = parts;
+  const { agent } = running;
+  const mark = randomBytes(16).toString('hex');
+  await using pipes = await OneOffPipes.make(agent.mount.source, toolNumber, sandbox);
+  await agent.write(pipes, { command, terminal, mark, toolNumber, sandbox });
+  signal.throwIfAborted();
+  return await new LocalExec(oneOff, { running, pipes, mark, graceMs: parts.config.grace_time }).untilEnded();
+}
+
+interface ExecParts {
+  readonly running: Running;
+  readonly pipes: OneOffPipes;
+  readonly mark: string;
+  readonly graceMs: number;
+}
+
+class LocalExec {
+  readonly #oneOff: OneOff & { readonly beside: string };
+  readonly #parts: ExecParts;
+  /** Fires when the command has ended, when it could not be started, and when its process has ended. */
+  readonly #over = new AbortController();
+  #hasOpened = false;
+  #taken: Promise<unknown> = Promise.resolve();
+
+  constructor(oneOff: OneOff & { readonly beside: string }, parts: ExecParts) {
+    this.#oneOff = oneOff;
+    this.#parts = parts;
+  }
+
+  async untilEnded(): Promise<Exit> {
+    const { release, beside, signal } = this.#oneOff;
+    const { running } = this.#parts;
+    // A process may live for years, so it must not keep the listeners of its commands.
+    using _listening = addAbortListener(running.over, () => this.#over.abort());
+    void this.#endWith(signal);
+    void this.#request();
+    const status = await Promise.race([this.#readStatus(), this.#untilOver().then(() => null)]);
+    this.#over.abort();
+    if (status === null) {
+      await this.#signal('SIGKILL');
+      if (!this.#hasOpened) signal.throwIfAborted();
+      if (!signal.aborted && (await this.#hasProcessEnded())) {
+        await this.#lastOutput();
+        throw processEnded(release.tool, beside);
+      }
+      if (!this.#hasOpened) throw notTaken(release.tool, beside);
+    }
+    if (status === null) await this.#lastOutput();
+    else await this.#taken;
+    return status === null ? KILLED : { ...fromStatus(status), isOutOfMemory: false };
+  }
+
+  /** Asks the agent for the command. Gives up if no agent takes it in time. */
+  async #request(): Promise<void> {
+    const { running, pipes } = this.#parts;
+    const limit = AbortSignal.any([this.#over.signal, AbortSignal.timeout(START_MS)]);
+    const asking = AbortSignal.any([limit, this.#oneOff.signal, AbortSignal.timeout(AGENT_MS)]);
+    let isAsked = false;
+    while (!isAsked && !asking.aborted) {
+      isAsked = running.agent.request(pipes);
+      if (!isAsked) await wait(AGAIN_MS, null, { signal: asking }).catch(() => {});
+    }
+    if (isAsked && !limit.aborted) await once(limit, 'abort');
+    if (!this.#hasOpened) this.#over.abort();
+  }
+
+  /**
+   * Connects the client's streams when the command runs, and waits for its end. The tool can write to this pipe too.
+   *
+   * @returns the exit status. Null if there is none, because the command was killed or its process has ended.
+   */
+  async #readStatus(): Promise<number | null> {
+    let told = '';
+    for await (const chunk of this.#parts.pipes.status) {
+      told += String(chunk);
+      if (told.length > MAX_STATUS_CHARACTERS) return null;
+      if (!this.#hasOpened && told.startsWith(OPENED)) this.#begin();
+      const [, status] = /^\w+\n(\d{1,3})\n/.exec(told) ?? [];
+      if (this.#hasOpened && status !== undefined) return Math.min(Number(status), 255);
+    }
+    return null;
+  }
+
+  #begin(): void {
+    this.#hasOpened = true;
+    const { input, output, errors, terminal, signal } = this.#oneOff;
+    const { pipes } = this.#parts;
+    pipes.opened();
+    terminal?.onResize((size) => pipes.resize(size));
+    // The terminal's size may have changed since the script was written.
+    if (terminal !== null) pipes.resize(terminal.size);
+    // The input is not awaited, because a command may end before it has read its input.
+    void feed(input, pipes.input);
+    const all = Promise.all([this.#drain(pipes.output, output), this.#drain(pipes.errors, errors)]);
+    this.#taken = Promise.race([all, untilGivenUp(this.#untilOver(), signal)]);
+    // `untilEnded` throws the error when the command has ended. Without this `catch`, the rejection would end the
+    // server.
+    this.#taken.catch(() => {});
+  }
+
+  /** Passes on the output up to the mark, or up to its end if the command was killed. */
+  async #drain(source: Readable, take: (chunk: Uint8Array) => Promise<void>): Promise<void> {
+    const marked = new MarkedOutput(markBytes(this.#parts.mark), true);
+    for await (const chunk of source) {
+      const shown = marked.pass(chunk as Uint8Array);
+      if (shown.length > 0) await take(shown);
+      if (marked.isOver) return;
+    }
+    const rest = marked.end();
+    if (rest.length > 0) await take(rest);
+  }
+
+  /** Waits for output that is on its way. Another process of the tool may hold the pipes open, so the wait is short. */
+  async #lastOutput(): Promise<void> {
+    await Promise.race([this.#taken, wait(END_MS, null, { ref: false })]);
+  }
+
+  async #untilOver(): Promise<void> {
+    if (!this.#over.signal.aborted) await once(this.#over.signal, 'abort');
+  }
+
+  async #hasProcessEnded(): Promise<boolean> {
+    const { over } = this.#parts.running;
+    await wait(END_MS, null, { signal: over, ref: false }).catch(() => {});
+    return over.aborted;
+  }
+
+  async #endWith(signal: AbortSignal): Promise<void> {
+    const ended = this.#over.signal;
+    if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
+    if (ended.aborted) return;
+    this.#parts.pipes.hangUp();
+    // At a terminal, the command gets SIGHUP. SIGTERM would reach script(1), which gives the command only two seconds.
+    if (this.#oneOff.terminal === null || !this.#hasOpened) await this.#signal('SIGTERM');
+    await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
+    if (ended.aborted) return;
+    await this.#signal('SIGKILL');
+    // The tool may hold the pipe open through which the command would tell its end.
+    await wait(END_MS, null, { ref: false });
+    this.#over.abort();
+  }
+
+  async #signal(name: NodeJS.Signals): Promise<void> {
+    const { running, pipes } = this.#parts;
+    await running.process.signalMarked(EXEC_VARIABLE, pipes.id, name);
+  }
+}
