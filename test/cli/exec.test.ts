@@ -50,6 +50,8 @@ test('the audit log has the process and the program of exec, but not its argumen
     desk.events.map(({ what, facts }) => [what, facts]),
     [['exec', { words: ['web.1', 'mysql', '…'], status: 0 }]],
   );
+  await desk.type(['exec', wikibot, 'mysql', '-psecret']);
+  assert.deepEqual(desk.events[1]?.facts, { words: ['mysql', '…'], refused: 'NO_SUCH_PROCESS' });
 });
 
 for (const { words, message } of [

@@ -26,7 +26,11 @@ export const execCommand: ToolCommand = {
   exitStatus: 'Exit status: that of COMMAND; 126 or 127 if it cannot be started or does not exist.',
   action: 'deploy',
   // The audit log keeps the process and the program, but not its arguments, because people type passwords there.
-  audited: ([...words]) => [...words.slice(0, 2), ...(words.length > 2 ? ['…'] : [])],
+  // If the process is missing, the second word is an argument.
+  audited: ([...words]) => {
+    const kept = PROCESS_NAME.test(words[0] ?? '') ? 2 : 1;
+    return [...words.slice(0, kept), ...(words.length > kept ? ['…'] : [])];
+  },
   options: {},
   words: { min: 0, max: 10_000 },
   isVerbatim: true,
