@@ -96,6 +96,11 @@ test('a tool that is exported in the middle of a push is live on another server 
   const imported = await importing(exported);
   passed(imported);
   assert.match(imported.stdout, /Took 4 releases, 1 tag, 2 config vars of moved/);
+  // No file raises a limit in silence.
+  assert.match(
+    imported.stdout,
+    /the limits of the other server: builds 77\. .* limit moved builds=default\n/,
+  );
   assert.equal((await to.get(name)).body, 'two');
   const releases = JSON.parse((await to.command('releases', name, '--json')).stdout);
   assert.deepEqual(
@@ -195,7 +200,11 @@ test('if the tool cannot be deployed on the other server, its history is there, 
 /** Unpacks the exported file, changes its parts, and seals it again as somebody who knows the passphrase could. */
 async function forged(
   change: (part: (name: string) => string, manifest: Record<string, unknown>) => Promise<void>,
-  { names = ['manifest.json', 'secrets.sealed', 'repository.pack'], passphrase = PASSPHRASE } = {},
+  {
+    names = ['manifest.json', 'secrets.sealed', 'repository.pack'],
+    passphrase = PASSPHRASE,
+    configVars = { SECRET: 's3cret' } as Record<string, string>,
+  } = {},
 ): Promise<string> {
   const stage = await mkdtemp(join(folder, 'forged-'));
   await execa('tar', ['-xf', exported, '-C', stage]);
@@ -204,7 +213,7 @@ async function forged(
   await change(part, manifest);
   const bytes = Buffer.from(JSON.stringify(manifest));
   await writeFile(part('manifest.json'), bytes);
-  const secrets = JSON.stringify({ configVars: { SECRET: 's3cret' } });
+  const secrets = JSON.stringify({ configVars });
   if (passphrase !== '') await writeFile(part('secrets.sealed'), await sealText(secrets, bytes, passphrase));
   return await sealed(stage, names);
 }
@@ -240,7 +249,7 @@ async function withPack(
   manifest['pack'] = { bytes: pack.length, sha256: createHash('sha256').update(pack).digest('hex') };
 }
 
-test('a torn, changed, foreign or newer file, a wrong passphrase and hostile objects are refused, and change nothing', async () => {
+test('a torn, changed, foreign or newer file, a wrong passphrase, hostile objects and config vars that config set refuses are refused, and change nothing', async () => {
   const place = await mkdtemp(join(folder, 'place-'));
   const run = join(place, 'run');
   await mkdir(run);
@@ -296,7 +305,16 @@ test('a torn, changed, foreign or newer file, a wrong passphrase and hostile obj
     manifest['tags'] = [];
     manifest['releases'] = (manifest['releases'] as { commit: string }[]).map((one) => ({ ...one, commit }));
   };
+  const withVars = async (configVars: Record<string, string>) => await forged(async () => {}, { configVars });
+  const numbered = (count: number, value: string) =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`V${index}`, value]));
+  const kilobytes = 'x'.repeat(32 * 1024);
   const cases: [string, string, RegExp][] = [
+    ['many config vars', await withVars(numbered(201, 'value')), /more than 200 config vars/],
+    ['a long config var', await withVars({ V: `${kilobytes}x` }), /the value of V is longer/],
+    ['long config vars', await withVars(numbered(17, kilobytes)), /the config vars together are longer/],
+    ['a reserved config var', await withVars({ LD_AUDIT: '/workspace/x.so' }), /LD_AUDIT is reserved/],
+    ['a NUL byte', await withVars({ V: 'a\0--bind\0/\0/host' }), /the value of V holds a NUL byte/],
     ['torn', await written(bytes.subarray(0, -700)), /its end is missing/],
     ['changed', await written(changed), /its checksum differs/],
     ['nothing', await written(Buffer.alloc(20_480)), /it is no archive of toolforge-push/],

@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
+import { changeConfigVars } from '../../deploy/release/config-vars.ts';
 import { readTar, type TarEntry } from '../../git/archive/read-tar.ts';
 import { PARTS } from './export-tool.ts';
 import { openText } from './passphrase.ts';
@@ -47,7 +48,16 @@ export async function openExport(file: string, passphrase: string): Promise<Open
     );
   const secrets = secretsOf.safeParse(parsed(text)).data;
   if (secrets === undefined) throw badExport('it has config vars that this server does not accept');
-  return { manifest, configVars: secrets.configVars, entries };
+  return { manifest, configVars: allowed(secrets.configVars), entries };
+}
+
+/** Whoever made the file knows the passphrase and may be hostile, so the limits and reserved names of `config set` count. */
+function allowed(configVars: Readonly<Record<string, string>>): Record<string, string> {
+  try {
+    return changeConfigVars({}, configVars);
+  } catch (error) {
+    throw error instanceof DeployError ? badExport(error.message) : error;
+  }
 }
 
 async function bytesOfNext(entries: AsyncGenerator<TarEntry>, name: string, most: number): Promise<Buffer> {

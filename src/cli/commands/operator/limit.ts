@@ -192,6 +192,18 @@ function parsed(name: keyof ToolLimits, text: string): number {
   );
 }
 
+/**
+ * Words for the limits that a tool has of its own, such as `memory 2048 MiB`, and the words that reset them. Both are empty
+ * if it has none.
+ */
+export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; resets: string[] } {
+  const names = NAMES.filter((name) => own[name] !== undefined);
+  return {
+    limits: names.map((name) => `${name} ${shown(name, own[name] ?? 0)}`),
+    resets: names.map((name) => `${name}=default`),
+  };
+}
+
 function shown(name: keyof ToolLimits, value: number): string {
   return LIMITS[name].isBytes ? mebibytes(value) : String(value);
 }

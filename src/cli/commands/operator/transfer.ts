@@ -2,10 +2,12 @@ import { DeployError } from '../../../core/errors.ts';
 import { type ToolName, toolName } from '../../../core/names.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { counted } from '../../../core/text/counted.ts';
+import type { ToolLimits } from '../../../core/tool-limits.ts';
 import type { ImportedTool } from '../../../recovery/archive/import-tool.ts';
 import { assertMay } from '../../assert-may.ts';
 import type { CommandContext, LoginCommand } from '../../command.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
+import { ownLimitsInWords } from './limit.ts';
 
 const MAX_PASSPHRASE_BYTES = 1024;
 
@@ -107,6 +109,12 @@ async function deploy(
   await out(
     `Took ${came.join(', ')} of ${manifest.tool} into ${tool}. Deploy tokens, logs and previews are not in the file.\n`,
   );
+  // The file may come from somebody who should not decide how much this server gives the tool.
+  const { limits, resets } = ownLimitsInWords(takenLimits(context, tool, manifest.limits));
+  if (limits.length > 0)
+    await out(
+      `${tool} has the limits of the other server: ${limits.join(', ')}. To use those of this server: ${context.typed(`limit ${tool} ${resets.join(' ')}`)}\n`,
+    );
   if (!hasTags)
     await out('The tags are missing, because somebody has pushed a tag meanwhile. Push them again.\n');
   const commit = releases.find(({ version }) => version === live)?.commit;
@@ -133,6 +141,13 @@ async function deploy(
   ];
   await out(notes.join('').replace(/`([^`]+)`/g, (_, words: string) => context.typed(words)));
   return 0;
+}
+
+/** The limits of the file that count now. A limit that an operator of this server has set already stays. */
+function takenLimits({ services }: CommandContext, tool: ToolName, ofFile: Partial<ToolLimits>) {
+  const own = services.store.ownLimits(tool);
+  const names = (Object.keys(ofFile) as (keyof ToolLimits)[]).filter((name) => own[name] === ofFile[name]);
+  return Object.fromEntries(names.map((name) => [name, own[name]]));
 }
 
 /** Shows visitors the page about maintenance, as the other server did. @returns a line for the operator. */
