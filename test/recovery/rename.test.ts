@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
@@ -116,6 +116,7 @@ test('a server that was killed while it renamed a tool finishes at its start, or
   const store = new SqliteStore(data(), loadOrMakeSecretsKey(join(server.folder, 'keys')));
   store.renameTool('killed' as ToolName, 'finished' as ToolName, Date.now());
   store.close();
+  await rename(data('artifacts/killed'), data('artifacts/finished'));
   await server.boot();
   await worksAs('finished', 'killed', first);
   assert.match(await readFile(data('directory.yaml'), 'utf8'), /finished:/);

@@ -170,7 +170,15 @@ test('a tool that has something is not imported again, and nothing is imported w
 });
 
 test('if the tool cannot be deployed on the other server, its history is there, nothing is live, and a push makes it live', async () => {
-  const { name, tree } = await liveTool(from, 'needy', webTool('needy'));
+  const name = 'needy';
+  await from.addTool(name);
+  const whole = await WorkTree.create(from, 'ssh', name);
+  await whole.commit('before', webTool('before'));
+  const start = await whole.commit('one', webTool('needy'));
+  const tree = await WorkTree.create(from, 'ssh', name);
+  // The history on the server ends at `start`.
+  passed(await tree.git('pull', '--quiet', '--depth=1', `file://${whole.folder}`, 'main'));
+  passed(await tree.push());
   await tree.commit('refused here', {
     ...webTool('needy'),
     'app.json': '{"env":{"TOKEN":{"description":"a token"}}}',
@@ -187,12 +195,18 @@ test('if the tool cannot be deployed on the other server, its history is there, 
   assert.match(imported.stderr, /the history of needy-there is here, but nothing of it is live: .*TOKEN/i);
   assert.equal(await to.inRepository(there, 'for-each-ref', 'refs/heads'), '');
   assert.equal(JSON.parse((await to.command('releases', there, '--json')).stdout).length, 3);
+  assert.equal(
+    await readFile(join(to.folder, `data/repositories/${there}.git/shallow`), 'utf8'),
+    `${start}\n`,
+  );
+  // As if the server had been killed after it had entered the history, and before it had made the refs.
   await to.kill();
+  await to.inRepository(there, 'update-ref', '-d', 'refs/releases/v3');
   assert.match((await to.local('doctor')).stdout, /is whole/);
   await to.boot();
   passed(await to.command('config', 'set', there, 'TOKEN=2'));
   const clone = await WorkTree.create(to, 'ssh', there);
-  passed(await clone.git('fetch', 'toolforge', 'refs/releases/*:refs/releases/*'));
+  passed(await clone.git('fetch', '--update-shallow', 'toolforge', 'refs/releases/*:refs/releases/*'));
   passed(await clone.git('push', 'toolforge', 'releases/v3^{}:refs/heads/main'));
   assert.equal((await to.get(there)).body, 'needy');
 });

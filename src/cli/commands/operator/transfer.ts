@@ -130,7 +130,7 @@ async function deploy(
     throw new DeployError(
       'NOT_LIVE',
       `the history of ${tool} is here, but nothing of it is live: ${reason}`,
-      `When the cause is repaired, a maintainer deploys its commit: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push toolforge 'releases/v${live}^{}:refs/heads/main'`,
+      `When the cause is repaired, a maintainer deploys its commit: git fetch --update-shallow toolforge 'refs/releases/*:refs/releases/*' && git push toolforge 'releases/v${live}^{}:refs/heads/main'`,
     );
   const notes = [
     ...(manifest.isInMaintenance ? [await beginMaintenance(context, tool)] : []),
