@@ -21,8 +21,6 @@ tried('link', lambda: os.symlink('/etc/passwd', folder + '/link'))
 tried('remove', lambda: os.unlink(folder + '/requests'))
 tried('chmod', lambda: os.chmod(folder + '/requests', 0o666))
 tried('chmod the folder', lambda: os.chmod(folder, 0o777))
-try: print('managed to list', os.listdir(folder))
-except OSError as error: print('could not list', error.strerror)
 def commands():
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try: yield from re.findall(r'/run/exec/[-0-9a-f]{36}', open('/proc/' + pid + '/cmdline').read())
