@@ -23,7 +23,7 @@ export interface RollOut {
    * or toolforge.yaml says.
    */
   readonly replicas: Replicas;
-  /** For `scale`: the process type whose running processes are replaced by new ones. */
+  /** The process type that `restart TOOL TYPE` restarts. `Runtime.scale` replaces its running processes by new ones. */
   readonly renewed?: string;
 }
 

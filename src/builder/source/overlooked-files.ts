@@ -111,7 +111,7 @@ const MAX_NAMED = 4;
 /** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
 const MAX_FILES = 1000;
 const MAX_SENTENCES = 20;
-/** A longer name is no misspelt one: it would take long to compare names of hundreds of letters. */
+/** Longer names are not checked for misspellings, because comparing names of hundreds of letters takes long. */
 const MAX_NAME = 60;
 
 /**

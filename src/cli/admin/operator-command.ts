@@ -27,7 +27,7 @@ export async function runOperatorCommand<Shape extends CommandShape>(
   run: (command: Shape, words: Words) => Promise<number>,
 ): Promise<number> {
   const found = findCommand(commands, argv);
-  if (found === null) throw new Error('The command line has no command of these commands.');
+  if (found === null) throw new Error('The line begins with none of the commands that the caller gave.');
   const { command } = found;
   try {
     const words = parseWords(command, found.words);

@@ -9,7 +9,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
 import { filesBelow, readRefFile } from './ref-files.ts';
 
-/** A damaged part of a repository that the server moved to the folder `set-aside`. */
+/** A damaged part of a repository that the server moved or copied to the folder `set-aside`. */
 export interface Damaged {
   readonly tool: ToolName;
   /**
@@ -17,7 +17,7 @@ export interface Damaged {
    * because it lost objects.
    */
   readonly file: string | null;
-  /** The damaged part's path in `set-aside`, relative to the data folder. Null if the part had disappeared before. */
+  /** The part's path in `set-aside`, relative to the data folder. Null if the part no longer existed at that time. */
   readonly at: string | null;
 }
 

@@ -32,7 +32,7 @@ export interface ExportOptions {
  * live at the first moment decides: later releases are left out. The file has the history of releases, the commits and
  * tags, and settings of the tool. The passphrase encrypts the config vars, and proves that nobody has changed the rest.
  *
- * @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW`, `BAD_PASSPHRASE`; the signal's reason.
+ * @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW`, `BAD_PASSPHRASE`, `COMMIT_LOST`; the signal's reason.
  */
 export async function exportTool(
   { store, repositories, run }: ExportOptions,
@@ -184,7 +184,7 @@ function packFailed(tool: ToolName, complaint: string): DeployError {
   return new DeployError(
     'COMMIT_LOST',
     `the repository of ${tool} cannot be packed, because objects are missing or git has reached its limits`,
-    'Run: npx toolforge-push doctor. The log of the server has the words of git.',
+    'Run: npx toolforge-push doctor. The log of the server has the error message of git.',
     { cause: new Error(complaint) },
   );
 }

@@ -1,5 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import type { CleanUpHold } from '../../core/concurrency/clean-up-hold.ts';
+import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { CommitId, ToolName } from '../../core/names.ts';
 import type { Principal } from '../../core/types.ts';
@@ -34,6 +35,10 @@ export class ToolTransfers {
     try {
       await this.#ready;
       await exportTool(this.#options, request, out, signal);
+    } catch (error) {
+      if (error instanceof DeployError && error.code === 'COMMIT_LOST')
+        this.#options.log.error({ tool: request.tool, err: error }, 'cannot export a tool');
+      throw error;
     } finally {
       letGo();
     }

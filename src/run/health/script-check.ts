@@ -57,7 +57,7 @@ exec "$@"
 /**
  * Returns a command that runs another command, and a health check script beside it.
  *
- * @param mark - The path, as the process sees it, of a file that does not exist yet. The first check that passes makes it.
+ * @param mark - The path, as the process sees it, of a file that does not exist yet. It exists once the script has passed.
  */
 export function withScript(argv: readonly string[], script: string, mark: string): string[] {
   return ['bash', '-c', WITH_CHECKS, 'bash', script, mark, ...argv];
@@ -66,7 +66,10 @@ export function withScript(argv: readonly string[], script: string, mark: string
 export interface ScriptCheck {
   readonly process: SandboxProcess;
   readonly name: string;
-  /** The path, on this machine, of the file that the first passed check makes. The process may see it under another path. */
+  /**
+   * The path, on this machine, of the file that exists once the script has passed. The process may see it under another
+   * path.
+   */
   readonly mark: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;

@@ -19,7 +19,10 @@ export interface Isolation extends NetworkIsolation {
   /** The path of the seccomp filter. */
   readonly filter: string;
   readonly instance: string;
-  /** True if the command enters the network whose user and network namespace are its descriptors 3 and 4. */
+  /**
+   * True if the command enters a `HeldNetwork`. Its descriptor 3 is then the user namespace of that network, and its
+   * descriptor 4 the network namespace.
+   */
   readonly isInHeldNetwork: boolean;
   /** The id of this one start of a command, by which its processes are found. */
   readonly processId: string;

@@ -17,9 +17,7 @@ import { signal } from './process-table.ts';
 
 export interface CgroupsOptions {
   readonly instance: string;
-  /**
-   * A cgroup v2 folder that the operator delegated to this server (`Delegate=yes`). Null makes the server look for one.
-   */
+  /** A cgroup v2 folder to use in place of this server's own group. Only tests set it. */
   readonly delegated?: string | null;
   /** The mount point of the control groups (`mount`), and the file that names this process's groups (`membership`). */
   readonly mount?: string;
@@ -42,8 +40,8 @@ const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 /**
  * Puts commands into control groups if this server may create them. Never writes to a folder that another program
  * (systemd, a container runtime) manages, unless that program has delegated the folder to this server. In version 1 of
- * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses a folder that belongs
- * to this server's user or that the operator named.
+ * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses this server's own group:
+ * as root if it is the root group, as another user if that user owns the group's folder.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */

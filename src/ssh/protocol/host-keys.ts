@@ -51,11 +51,11 @@ async function makeFolder(folder: string): Promise<void> {
   if (made !== undefined) await chmod(folder, 0o700);
 }
 
-/** Reads one host key. Returns null if the file is missing. */
 /** What a new host key means for people. ssh writes a port other than 22 as `[HOST]:PORT`. */
 const REFUSED =
   'Clients that know the old key then refuse to connect until each person has typed: ssh-keygen -R HOST (or -R [HOST]:PORT)';
 
+/** Reads one host key. Returns null if the file is missing. */
 async function load(path: string): Promise<Buffer | null> {
   try {
     await using file = await open(path, 'r');

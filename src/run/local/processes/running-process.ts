@@ -71,7 +71,7 @@ export interface Running {
   readonly process: SandboxProcess;
   /** The port at 127.0.0.1 (`outside`) and the value of PORT (`inside`). Null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
-  /** The path of a file on this machine, which the first health check script that passes makes. Null without a script. */
+  /** The path, on this machine, of the file that exists once the health check script has passed. Null without a script. */
   readonly mark: string | null;
   /** Starts commands beside the process. */
   readonly agent: ExecAgent;
