@@ -10,6 +10,8 @@ const MAX_AT_ONCE = '128m';
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */
 const baseSettings: GitSettings = [
   ['safe.directory', '*'],
+  // No repository of this server has hooks. A restored backup of somebody else could bring some.
+  ['core.hooksPath', devNull],
   ['core.fsync', 'committed,reference'],
   ['gc.auto', '0'],
   ['core.protectHFS', 'true'],

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -44,4 +44,24 @@ test('threat 87: a start of the server removes half-made repositories, but no ot
     mkdirSync(join(root, name), { recursive: true });
   await repositories.cleanUp(new SetAside(folder));
   assert.deepEqual(readdirSync(root), ['wikibot.git.new']);
+});
+
+test('git of the server runs no hook of a repository, which a hostile backup can bring', async () => {
+  const [root, ran] = [join(folder, 'hooked'), join(folder, 'ran')];
+  const repositories = new Repositories({
+    folder: root,
+    path: process.env['PATH'] ?? '',
+    deployBranch: 'main',
+  });
+  const hooks = join(await repositories.ensure(wikibot), 'hooks');
+  mkdirSync(hooks);
+  writeFileSync(join(hooks, 'reference-transaction'), `#!/bin/sh\necho >>'${ran}'\n`, { mode: 0o755 });
+  const blob = await repositories.git(wikibot, ['hash-object', '-w', '--stdin'], { input: 'x' });
+  const create = { input: `create refs/tags/one ${blob}\n` };
+  await repositories.git(wikibot, ['update-ref', '--stdin'], create);
+  assert(!existsSync(ran));
+  await repositories.git(wikibot, ['update-ref', '-d', 'refs/tags/one'], {
+    settings: [['core.hooksPath', hooks]],
+  });
+  assert(existsSync(ran));
 });
