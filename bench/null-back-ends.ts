@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Builder, BuildRequest } from '../src/builder/builder.ts';
 import type { Artifact } from '../src/core/types.ts';
+import { NOTHING_OUTSIDE, type OutsideVars } from '../src/core/variables/outside-vars.ts';
 import type { Gateway, LogLine, OneOffEnd, ProcessStatus, RollOut, Runtime } from '../src/run/runtime.ts';
 
 /** Builds nothing, so a push needs only git, the doors, the store and the deployment line. */
@@ -46,6 +47,11 @@ export class NullBuilder implements Builder {
 /** Runs nothing: a rollout only calls `beforeSwitch`. */
 export class NullRuntime implements Runtime, Gateway {
   async assertReady(): Promise<void> {}
+
+  async outsideVars(): Promise<OutsideVars> {
+    return NOTHING_OUTSIDE;
+  }
+
   async runReleasePhase(): Promise<void> {}
 
   async rollOut({ beforeSwitch }: RollOut): Promise<void> {
@@ -75,6 +81,7 @@ export class NullRuntime implements Runtime, Gateway {
 
   async startScheduledRun(): Promise<void> {}
   async applyPauses(): Promise<void> {}
+  async dropOldLogs(): Promise<void> {}
 
   async *logs(): AsyncIterable<LogLine> {}
 

@@ -1,3 +1,4 @@
+import { existsSync, realpathSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import type { Builder } from './builder/builder.ts';
 import { launchEnvironment } from './builder/buildpack-api/launch-environment.ts';
@@ -88,6 +89,7 @@ async function localBackEnds({
   renamedTo,
 }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
+  assertNotInData(config);
   const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
   // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
   await pruneStacks(config.data);
@@ -139,6 +141,22 @@ async function assertFolder(buildpacks: string): Promise<void> {
       { cause },
     );
   }
+}
+
+/**
+ * Checks that no backup of the data folder contains the config vars that the operator keeps elsewhere.
+ *
+ * @throws DeployError `BAD_SETTING`
+ */
+function assertNotInData({ data, config_vars_folder: folder }: Config): void {
+  if (folder === null) return;
+  const real = (path: string) => (existsSync(path) ? realpathSync(path) : path);
+  if (!`${real(folder)}/`.startsWith(`${real(data)}/`)) return;
+  throw new DeployError(
+    'BAD_SETTING',
+    `the folder ${folder} of the setting config_vars_folder is in the data folder, and so in every backup`,
+    'Move the folder to another place.',
+  );
 }
 
 async function kubernetesBackEnds({

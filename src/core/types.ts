@@ -1,5 +1,5 @@
-import type { ChangedNames } from './config-changes.ts';
 import type { CommitId, ToolName } from './names.ts';
+import type { ChangedNames } from './variables/config-changes.ts';
 
 /** Who has logged in. */
 export interface Principal {

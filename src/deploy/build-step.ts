@@ -31,7 +31,7 @@ export async function buildStep(
     tool,
     toolNumber: store.tool(tool).number,
     commit,
-    configVars: plan.configVars,
+    configVars: { ...plan.configVars, ...plan.outside.vars },
     useCache: plan.useCache,
     ...(plan.rebaseOf === null ? {} : { rebaseOf: plan.rebaseOf }),
     checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),

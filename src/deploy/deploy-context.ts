@@ -2,6 +2,7 @@ import type { Builder } from '../builder/builder.ts';
 import type { Log } from '../core/log/log.ts';
 import type { CommitId } from '../core/names.ts';
 import type { Artifact, Deployment, Release, Replicas, Sizes } from '../core/types.ts';
+import type { OutsideVars } from '../core/variables/outside-vars.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { Runtime } from '../run/runtime.ts';
 import type { Store } from '../store/store.ts';
@@ -28,7 +29,10 @@ export interface DeployPlan {
   readonly deployment: Deployment;
   readonly commit: CommitId;
   readonly description: string;
+  /** The config vars of the new release, as it is stored. */
   readonly configVars: Readonly<Record<string, string>>;
+  /** The config vars that the build and the processes get instead of or beside `configVars`. They are not stored. */
+  readonly outside: OutsideVars;
   /** The artifact of an earlier build to run again. Null if the commit must be built. */
   readonly artifact: Artifact | null;
   /** The release of another tool whose artifact becomes that of the new release. Null for all but promotions. */

@@ -4,9 +4,10 @@ import { BUILD_FAULTS, calm, ROLLOUT_FAULTS } from '../core/log/alarms.ts';
 import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import { namedCommands, replicasOf, scheduledIn } from '../core/replicas.ts';
-import { assertConfigured } from '../core/required-config.ts';
 import { crashWords, MANY_CRASHES } from '../core/text/crash-words.ts';
 import type { Artifact, DeploymentKind, Release } from '../core/types.ts';
+import { withOutside } from '../core/variables/outside-vars.ts';
+import { assertConfigured } from '../core/variables/required-config.ts';
 import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
 import { type RefLines, RefTransaction } from '../git/refs/ref-transaction.ts';
@@ -62,12 +63,16 @@ export async function deploy(
   }
   signal.throwIfAborted();
   // A push may use an earlier build, for which a config var was set that is not set any more.
-  if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], plan.configVars);
+  if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], varsOf(plan));
   if (isBuilt) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
 
   context.store.updateDeployment(plan.deployment.id, { state: 'releasing', reason: null });
-  const release = plan.restartOf ?? createRelease(context, plan, artifact, progress);
+  const release = withOutside(
+    plan.restartOf ?? createRelease(context, plan, artifact, progress),
+    plan.outside,
+  );
+  sayOutside(plan, progress);
   const { store, runtime } = context;
   if (plan.restartOf === null) {
     const phase = { release, toolNumber: store.tool(tool).number, progress, signal };
@@ -97,6 +102,17 @@ export async function deploy(
   const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${liveAs(context, release)}     (${times})`);
   return { version: release.version, isBranchMoved };
+}
+
+/** The config vars that the build and the processes of a deployment get. */
+function varsOf({ configVars, outside }: DeployPlan): Record<string, string> {
+  return { ...configVars, ...outside.vars };
+}
+
+/** Names the config vars that come from outside. */
+export function sayOutside({ outside: { source, vars } }: DeployPlan, progress: Progress): void {
+  const names = Object.keys(vars);
+  if (names.length > 0) progress.line(`config vars from ${source}: ${names.join(', ')}`);
 }
 
 async function makeArtifact(
@@ -160,7 +176,8 @@ function createRelease(
   progress: Progress,
 ): Release {
   const { tool, id, by, credential } = plan.deployment;
-  const { vars, made } = withSecrets(context.store, tool, plan.configVars, artifact.secrets ?? []);
+  const secrets = (artifact.secrets ?? []).filter((name) => !Object.hasOwn(plan.outside.vars, name));
+  const { vars, made } = withSecrets(context.store, tool, plan.configVars, secrets);
   if (made.length > 0) progress.line(`${made.join(', ')} set to a random secret, as app.json asks`);
   const release = context.store.addRelease({
     tool,

@@ -1,12 +1,14 @@
 import type { Inspection } from '../builder/builder.ts';
-import { changedNames, changesInWords } from '../core/config-changes.ts';
 import type { Progress } from '../core/progress.ts';
 import { releaseProcess, scheduledIn, testProcess } from '../core/replicas.ts';
-import { assertConfigured } from '../core/required-config.ts';
 import { sentence } from '../core/text/sentence.ts';
 import type { Artifact, Release } from '../core/types.ts';
+import { changedNames, changesInWords } from '../core/variables/config-changes.ts';
+import { withOutside } from '../core/variables/outside-vars.ts';
+import { assertConfigured } from '../core/variables/required-config.ts';
 import { assertLicence, checkOut, inspectCommit, type TreeLimits } from '../git/commits.ts';
 import { assertBuildsLeft, buildsInADay } from './build-step.ts';
+import { sayOutside } from './deploy.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import type { ParkedPush } from './deployments.ts';
 import { introducePush, newDeployment } from './line/line-entry.ts';
@@ -52,7 +54,7 @@ export async function dryRun(
   assertReleaseRoom(store, tool);
   signal.throwIfAborted();
   if (plan.artifact === null) await runtime.assertReady(tool, signal);
-  else assertConfigured(tool, plan.artifact.required ?? [], plan.configVars);
+  else assertConfigured(tool, plan.artifact.required ?? [], { ...plan.configVars, ...plan.outside.vars });
   const next = plan.artifact ?? (await inspect(context, plan, progress, signal));
   sayChanges(context, plan, next, progress);
   await tryRollout(context, plan, next, { progress, signal });
@@ -71,7 +73,7 @@ async function tryRollout(
   const { memory } = store.ownLimits(tool);
   const sizes = liveVersion === null ? undefined : store.release(tool, liveVersion)?.sizes;
   const release = {
-    ...releaseOf(plan, next),
+    ...withOutside(releaseOf(plan, next), plan.outside),
     ...(memory === undefined ? {} : { mostMemoryBytes: memory }),
     ...(sizes === undefined ? {} : { sizes }),
   };
@@ -92,11 +94,12 @@ async function tryRollout(
 /** Detects the buildpacks of a commit that must be built. @throws DeployError `BUILD_LIMIT`; the errors of `inspect`. */
 async function inspect(
   context: DeployContext,
-  { deployment: { id, tool }, commit, configVars, useCache }: DeployPlan,
+  { deployment: { id, tool }, commit, configVars: stored, outside, useCache }: DeployPlan,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<Inspection> {
   const { store, builder, repositories, buildsADay } = context;
+  const configVars = { ...stored, ...outside.vars };
   const now = Date.now();
   assertBuildsLeft(context, tool, now);
   const request = {
@@ -128,6 +131,7 @@ function sayChanges(
   progress.line(`schedules: ${scheduleChanges(live, after)}`);
   const changed = changedNames(variablesOf(live), variablesAfter(live, after));
   progress.line(`config vars: ${changesInWords(changed) ?? 'no change'}`);
+  sayOutside(plan, progress);
   if (testProcess(after) !== undefined) progress.line('the test command would run before the release');
   if (releaseProcess(after) !== undefined) progress.line('the release command would run before the rollout');
 }

@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Builder } from '../builder/builder.ts';
-import { changedNames, changesInWords } from '../core/config-changes.ts';
 import { DeployError } from '../core/errors.ts';
 import { short } from '../core/names.ts';
 import { replicasLine } from '../core/replicas.ts';
-import { assertConfigured } from '../core/required-config.ts';
 import type { Artifact, Release } from '../core/types.ts';
+import { changeConfigVars, changedNames, changesInWords } from '../core/variables/config-changes.ts';
+import { assertConfigured } from '../core/variables/required-config.ts';
 import { branchName, isAncestor, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import type { Repositories } from '../git/repositories.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
@@ -15,8 +15,7 @@ import type { Entry } from './line/line-entry.ts';
 import { commitLost } from './line/line-refusals.ts';
 import { takePromoted } from './promotion.ts';
 import { isLost } from './reconciliation/follow-live.ts';
-import { changeConfigVars } from './release/config-vars.ts';
-import { liveRelease } from './release/live-release.ts';
+import { liveRelease, outsideVarsOf } from './release/live-release.ts';
 import { askedAfter, assertRuns, assertScalable } from './release/planned-replicas.ts';
 import { rollbackTarget } from './release/rollback-target.ts';
 import type { ScalePlan } from './release/scale-release.ts';
@@ -34,14 +33,14 @@ type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 
 /**
  * Decides the steps of a deployment. Called when its turn has come, so the decision uses the release that is live then.
  *
- * @throws DeployError. For a push: `MOVED_ON` or `OTHER_HISTORY` if it neither builds upon the live commit nor is
+ * @throws DeployError `OUTSIDE_CONFIG` if config vars from outside cannot be used. For a push: `MOVED_ON` or `OTHER_HISTORY` if it neither builds upon the live commit nor is
  * forced over it; `OTHER_BRANCH` if the pushed branch no longer deploys. For other kinds: as the methods of
  * `Deployments` throw, because the live release may be another one now; `COMMIT_LOST` for a redeploy.
  */
 export async function planDeployment(
   context: Pick<
     DeployContext,
-    'store' | 'repositories' | 'builder' | 'maxReplicas' | 'processTypes' | 'repositorySize'
+    'store' | 'repositories' | 'builder' | 'runtime' | 'maxReplicas' | 'processTypes' | 'repositorySize'
   >,
   entry: ToPlan,
   signal: AbortSignal,
@@ -53,6 +52,7 @@ export async function planDeployment(
   const base = {
     deployment: entry.deployment,
     configVars: store.configVars(tool),
+    outside: await outsideVarsOf(context, tool),
     artifact: null,
     promotedFrom: null,
     useCache: true,
@@ -138,7 +138,10 @@ export async function planDeployment(
         request,
         signal,
       );
-      assertConfigured(tool, promotedFrom.artifact.required ?? [], base.configVars);
+      assertConfigured(tool, promotedFrom.artifact.required ?? [], {
+        ...base.configVars,
+        ...base.outside.vars,
+      });
       const description = `Promote v${version} of ${source}`;
       entry.log.progress.step(`${description} (${short(promotedFrom.commit)}) by ${entry.principal.uid}`);
       return { kind: 'go', plan: { ...base, commit: promotedFrom.commit, description, promotedFrom } };

@@ -6,6 +6,7 @@ import type { ToolName } from '../core/names.ts';
 import type { Progress } from '../core/progress.ts';
 import type { PhaseStep } from '../core/replicas.ts';
 import type { Release, Replicas } from '../core/types.ts';
+import type { OutsideVars } from '../core/variables/outside-vars.ts';
 
 export interface RollOut {
   readonly release: Release;
@@ -225,6 +226,13 @@ export interface Runtime {
    *
    * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
    */
+  /**
+   * Reads the tool's config vars from outside: a file of the operator on this machine, or a Secret in the tool's
+   * namespace. Releases that are given to this runtime must have them already (`withOutside`).
+   *
+   * @throws DeployError `OUTSIDE_CONFIG` if they cannot be used; the cluster's refusal.
+   */
+  outsideVars(tool: ToolName): Promise<OutsideVars>;
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
    * Starts the processes of a release, waits until they are healthy, moves the requests, and drains and stops the old

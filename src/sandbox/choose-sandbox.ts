@@ -30,7 +30,13 @@ const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const OPEN_PROC = 'mount -o remount,rw /proc/sys';
 /** The settings whose values are paths of secret files or folders. */
-const SECRETS = ['keys', 'tls_key', 'ldap_bind_password_file', 'replica_folder'] as const;
+const SECRETS = [
+  'keys',
+  'tls_key',
+  'ldap_bind_password_file',
+  'replica_folder',
+  'config_vars_folder',
+] as const;
 type Secret = (typeof SECRETS)[number];
 const PROBE_MS = 10_000;
 

@@ -118,6 +118,11 @@ export const kubernetesRuntimeSettings = {
     '',
     'PersistentVolumeClaim in the namespace of each tool that is mounted read-only at /public/dumps. If empty, nothing is mounted there.',
   ],
+  config_vars_secret: [
+    text.regex(objectName, 'the name of a Secret'),
+    '',
+    'Secret in the namespace of each tool whose keys and values are config vars of the tool. Each start of a release reads the Secret. If empty, all config vars are stored by the server.',
+  ],
   replica_secret: [
     text.regex(objectName, 'the name of a Secret'),
     '',

@@ -183,6 +183,11 @@ export const serverSettings = {
     '',
     'Folder that has the file TOOL/replica.my.cnf of each tool, if tools run on this machine. The folder, its folders and the files should belong to root. A file that is a link or larger than 64 KiB is not read. Each process gets a copy in TOOL_DATA_DIR, and TOOL_REPLICA_USER and TOOL_REPLICA_PASSWORD with the user and password of the file. If empty, tools get none of these.',
   ],
+  config_vars_folder: [
+    optionalFile,
+    '',
+    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. Only the server and root may read the file: a link, and a file that other users may read, are refused. The folder must not be in the data folder. If empty, all config vars are stored by the server.',
+  ],
   max_replicas: [
     wholeNumber(1, 1000),
     '4',

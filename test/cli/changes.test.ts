@@ -213,6 +213,39 @@ test('config list hides values without --show-values, and config TOOL is the sam
   });
 });
 
+test('config vars from outside are listed with a mark, are read with rights, cannot be set, and are not exported', async () => {
+  using desk = newDesk();
+  desk.runtime.outside = {
+    source: 'the operator’s file wikibot.env',
+    vars: { KEY: 's3cret', TOKEN: 'outside' },
+  };
+  desk.store.setConfigVars(wikibot, { A: '1', TOKEN: 'stored' }, 'alice');
+  const type = async (line: string, input = '') => await desk.type(line.split(' '), { input });
+  assert.equal((await type('config wikibot')).out, 'A\nKEY (from outside)\nTOKEN (from outside)\n');
+  assert.equal((await type('config wikibot --show-values')).out, 'A=1\nKEY=s3cret\nTOKEN=outside\n');
+  const { source } = desk.runtime.outside;
+  assert.deepEqual(JSON.parse((await type('config wikibot --json')).out), [
+    { name: 'A' },
+    { name: 'KEY', source },
+    { name: 'TOKEN', source },
+  ]);
+  assert.equal((await type('config get wikibot KEY')).out, 's3cret\n');
+  assert.equal((await type('config export wikibot')).out, 'A=1\nTOKEN=stored\n');
+  const set = await type('config set wikibot A=2 KEY=mine');
+  assert.equal(set.status, 1);
+  assert.match(
+    set.err,
+    /The value of KEY comes from the operator’s file wikibot\.env, so it cannot be set here/,
+  );
+  assert.match(set.err, /Change it there, and then: ssh .* restart wikibot/);
+  assert.deepEqual(desk.deployments.calls, []);
+  const imported = await type('config import wikibot -', 'KEY=mine\nA=3\n');
+  assert.match(imported.err, /Left out, because it comes from the operator’s file wikibot\.env: KEY\n/);
+  assert.deepEqual(desk.deployments.calls[0], ['configure', 'wikibot', { A: '3' }]);
+  await type('config unset wikibot TOKEN');
+  assert.deepEqual(desk.deployments.calls.at(-2), ['configure', 'wikibot', { TOKEN: null }]);
+});
+
 test('config get prints the value of one config var unchanged', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { TOKEN: ' s3cret ' }, 'alice');

@@ -11,17 +11,21 @@ import { type Files, liveTool, WorkTree, webTool } from '../support/work-tree.ts
 
 let server: TestServer;
 let replicaFolder: string;
+let varsFolder: string;
 before(async () => {
   replicaFolder = await mkdtemp(join(tmpdir(), 'replica-'));
+  varsFolder = await mkdtemp(join(tmpdir(), 'config-vars-'));
   server = await TestServer.start({
     TOOLFORGE_PUSH_HEALTH_TIME: '20',
     TOOLFORGE_PUSH_PREVIEWS: '2',
     TOOLFORGE_PUSH_REPLICA_FOLDER: replicaFolder,
+    TOOLFORGE_PUSH_CONFIG_VARS_FOLDER: varsFolder,
   });
 });
 after(async () => {
   await server[Symbol.asyncDispose]();
   await rm(replicaFolder, { recursive: true });
+  await rm(varsFolder, { recursive: true });
 });
 
 /** Everything of a tool that a push could change: files with their sizes, refs, and the lists of its commands. */
@@ -373,6 +377,61 @@ test('threat 99: a preview has releases, config vars and an address of its own, 
   assert.match((await server.command('config', 'list', 'fix--shop')).stderr, /there is no tool fix--shop/i);
   assert.equal(await bodyOf(name), 'one top de pw');
   assert.equal((await server.command('releases', name, '--json')).stdout, releases);
+});
+
+test('config vars from a file of the operator reach builds and processes, count as set, are masked, and are stored nowhere', async () => {
+  const name = 'outside';
+  await server.addTool(name);
+  const secret = `s3cret-${randomBytes(8).toString('hex')}`;
+  const write = (text: string) => writeFile(join(varsFolder, `${name}.env`), text, { mode: 0o600 });
+  const tree = await WorkTree.create(server, 'ssh', name);
+  const files = webTool('MODE', 'echo "the build sees $API_KEY"');
+  await tree.commit('one', {
+    ...files,
+    'server.py': (files['server.py'] ?? '').replace('"MODE"', "os.environ['MODE']"),
+    Procfile: 'web: python3 server.py\nrelease: echo "the release sees $API_KEY"\n',
+    'app.json': JSON.stringify({ env: { API_KEY: { description: 'the key of the API' } } }),
+  });
+  assert.match((await tree.push()).stderr, /requires config vars that are not set: API_KEY/);
+  await write(`API_KEY=${secret}\nbroken\n`);
+  const broken = await tree.push();
+  assert.equal(broken.exitCode, 1);
+  assert.match(
+    broken.stderr,
+    /The operator’s file outside\.env, .* cannot be used: line 2 is not NAME=value/,
+  );
+  assert.doesNotMatch(broken.stderr, /Detecting buildpacks/);
+  await write(`API_KEY=${secret}\nMODE=calm\n`);
+  assert.match(
+    (await dryRun(tree)).stderr,
+    /config vars from the operator’s file outside\.env: API_KEY, MODE/,
+  );
+  await server.command('config', 'set', name, 'OWN=1');
+  const pushed = await tree.push();
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  assert.match(pushed.stderr, /the build sees \[config var API_KEY\]/);
+  assert.match(pushed.stderr, /the release sees \[config var API_KEY\]/);
+  assert.equal((await server.get(name)).body, 'calm');
+  assert.equal((await server.command('run', name, 'printenv', 'API_KEY')).stdout, secret);
+  assert.equal(
+    (await server.command('config', name)).stdout,
+    'API_KEY (from outside)\nMODE (from outside)\nOWN',
+  );
+
+  // A change counts from the next start of the release, also if the server starts it.
+  await write(`API_KEY=${secret}\nMODE=wild\n`);
+  await server.command('restart', name);
+  assert.equal((await server.get(name)).body, 'wild');
+  await write(`API_KEY=${secret}\nMODE=late\n`);
+  await server.kill();
+  await server.boot();
+  await until(async () => (await server.get(name)).body === 'late', 'the tool after a start of the server');
+
+  const preview = await tree.push('toolforge', 'HEAD:preview/without');
+  assert.match(preview.stderr, /requires config vars that are not set: API_KEY/);
+  // The log of a tool keeps what its processes print, as with every config var.
+  const found = await run('grep', ['-rlF', '--exclude-dir=logs', secret, join(server.folder, 'data')]);
+  assert.equal(found.stdout, '');
 });
 
 test('a tool has at most so many previews as the setting says, and none with the name of another tool', async () => {

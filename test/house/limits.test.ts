@@ -206,7 +206,7 @@ for (const { file, constant, row } of [
     row: /one config var +\| 32 KiB /,
   },
   {
-    file: 'deploy/release/config-vars.ts',
+    file: 'core/variables/config-changes.ts',
     constant: 'MAX_TOTAL_BYTES = 512 * 1024',
     row: /all config vars of a tool +\| 512 KiB /,
   },

@@ -13,6 +13,7 @@ import type { AuditEvent } from '../../src/core/log/audit.ts';
 import type { LostNamespace } from '../../src/core/lost-namespace.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Deployment, Principal } from '../../src/core/types.ts';
+import { NOTHING_OUTSIDE, type OutsideVars } from '../../src/core/variables/outside-vars.ts';
 import type { Deployments, Ticket, Verdict } from '../../src/deploy/deployments.ts';
 import type { ArchiveOutcome, SentArchive, SourceArchives } from '../../src/git/archive/source-archives.ts';
 import { lineFilter } from '../../src/run/logs/log-filter.ts';
@@ -152,7 +153,11 @@ class ListedRuntime implements Runtime {
   end: OneOffEnd = { status: 0, why: null };
   readonly scheduleCalls: string[][] = [];
 
+  outside: OutsideVars = NOTHING_OUTSIDE;
   async assertReady(): Promise<void> {}
+  async outsideVars(): Promise<OutsideVars> {
+    return this.outside;
+  }
   async runReleasePhase(): Promise<void> {}
   async rollOut(): Promise<void> {}
   async resume(): Promise<void> {}

@@ -3,7 +3,7 @@ import { namesIn } from '../../core/disk/names-in.ts';
 import { DeployError } from '../../core/errors.ts';
 import { masking } from '../../core/masking/masking.ts';
 import type { Progress } from '../../core/progress.ts';
-import { assertConfigured } from '../../core/required-config.ts';
+import { assertConfigured } from '../../core/variables/required-config.ts';
 import type { BuildRequest } from '../builder.ts';
 import { type OwnBuildpacks, ownIds, readOwnBuildpacks } from '../buildpack-api/own-buildpacks.ts';
 import { buildSecrets, readAppJson } from './app-json.ts';

@@ -1,7 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { alarmAbout } from '../../core/log/alarms.ts';
 import type { ToolName } from '../../core/names.ts';
+import { withOutside } from '../../core/variables/outside-vars.ts';
 import type { DeployContext } from '../deploy-context.ts';
+import { outsideVarsOf } from '../release/live-release.ts';
 import { plannedReplicas } from '../release/planned-replicas.ts';
 
 const FIRST_PAUSE_MS = 5000;
@@ -44,7 +46,10 @@ async function resumeOnce(context: DeployContext, name: ToolName): Promise<void>
   const tool = store.tool(name);
   const release = tool.liveVersion === null ? null : store.release(name, tool.liveVersion);
   if (release !== null && tool.isStopped) await runtime.stop(name);
-  else if (release !== null) await runtime.resume(release, tool.number, plannedReplicas(context, release));
+  else if (release !== null) {
+    const running = withOutside(release, await outsideVarsOf(context, name));
+    await runtime.resume(running, tool.number, plannedReplicas(context, release));
+  }
   await runtime.cleanUp(name);
 }
 

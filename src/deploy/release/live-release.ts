@@ -2,6 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 import { lostHint, lostWords } from '../../core/lost-namespace.ts';
 import type { ToolName } from '../../core/names.ts';
 import { sentence } from '../../core/text/sentence.ts';
+import { NOTHING_OUTSIDE, type OutsideVars } from '../../core/variables/outside-vars.ts';
 import type { Runtime } from '../../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
 
@@ -41,6 +42,17 @@ export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
     `the tool ${tool} has nothing live yet`,
     'Deploy the tool first: git push toolforge main',
   );
+}
+
+/** Reads the tool's config vars from outside. A preview has none. @throws as `Runtime.outsideVars` does. */
+export async function outsideVarsOf(
+  {
+    store,
+    runtime,
+  }: { readonly store: Pick<Store, 'previewOf'>; readonly runtime: Pick<Runtime, 'outsideVars'> },
+  tool: ToolName,
+): Promise<OutsideVars> {
+  return store.previewOf(tool) === null ? await runtime.outsideVars(tool) : NOTHING_OUTSIDE;
 }
 
 /**

@@ -1,7 +1,9 @@
 import type { Progress } from '../../core/progress.ts';
 import { replicasLine, replicasOf } from '../../core/replicas.ts';
 import type { Deployment, Release, Replicas, Sizes } from '../../core/types.ts';
+import { withOutside } from '../../core/variables/outside-vars.ts';
 import type { DeployContext } from '../deploy-context.ts';
+import { outsideVarsOf } from './live-release.ts';
 import { askedAfter, mostReplicas, plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
 /**
@@ -53,7 +55,17 @@ export async function scale(
   if (isStopped) await beforeSwitch();
   else {
     const renewing = renewed === undefined ? {} : { renewed };
-    await runtime.scale({ release, toolNumber, progress, signal, beforeSwitch, replicas, ...renewing });
+    const outside = await outsideVarsOf(context, tool);
+    const running = withOutside(release, outside);
+    await runtime.scale({
+      release: running,
+      toolNumber,
+      progress,
+      signal,
+      beforeSwitch,
+      replicas,
+      ...renewing,
+    });
   }
   progress.result(
     isStopped

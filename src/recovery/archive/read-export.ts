@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
-import { changeConfigVars } from '../../deploy/release/config-vars.ts';
+import { changeConfigVars } from '../../core/variables/config-changes.ts';
 import { readTar, type TarEntry } from '../../git/archive/read-tar.ts';
 import { PARTS } from './export-tool.ts';
 import { openText } from './passphrase.ts';

@@ -8,6 +8,7 @@ import type { LostNamespace } from '../../core/lost-namespace.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import { phaseProcess, RELEASE_TYPE } from '../../core/replicas.ts';
 import type { Release, Replicas } from '../../core/types.ts';
+import { NOTHING_OUTSIDE, type OutsideVars } from '../../core/variables/outside-vars.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { isNoNamespace } from '../../kubernetes/faults/api-refusals.ts';
 import { BackgroundWork } from '../background-work.ts';
@@ -48,6 +49,7 @@ import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import { hasAddress } from './manifests/rollout-manifests.ts';
 import { execInPod } from './one-off/exec-in-pod.ts';
 import { removeOldOneOffs, runAsPod } from './one-off/one-off-as-pod.ts';
+import { readOutsideSecret } from './outside-secret.ts';
 import { PodLogs } from './pods/pod-logs.ts';
 import { Restarts } from './pods/pod-restarts.ts';
 import { type ToolPod, ToolPods } from './pods/tool-pods.ts';
@@ -157,6 +159,12 @@ export class KubernetesRuntime implements Runtime, Gateway {
       const place = { tool, namespace: this.#namespace(tool) };
       return assertToolNamespace(this.#options, place, signal);
     });
+  }
+
+  async outsideVars(tool: ToolName): Promise<OutsideVars> {
+    if (!this.#canRun(tool)) return NOTHING_OUTSIDE;
+    const signal = this.#backgroundWork.closing;
+    return await this.#inPlace(tool, () => readOutsideSecret(this.#options, tool, { signal }));
   }
 
   async runReleasePhase(phase: ReleasePhase): Promise<void> {

@@ -9,6 +9,7 @@ import type { ToolName } from '../../core/names.ts';
 import { phaseProcess } from '../../core/replicas.ts';
 import { noSchedule } from '../../core/schedule.ts';
 import type { Release, Replicas } from '../../core/types.ts';
+import type { OutsideVars } from '../../core/variables/outside-vars.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Sandbox } from '../../sandbox/sandbox.ts';
@@ -41,6 +42,7 @@ import { LocalRollout, type LocalRolloutParts } from './local-rollout.ts';
 import { Maintenance, type ReadPlainFile } from './maintenance-mode.ts';
 import { execLocally } from './one-off/local-exec.ts';
 import { runLocally } from './one-off/local-one-off.ts';
+import { readOutsideFile } from './outside-file.ts';
 import { DiskWatch } from './processes/disk-watch.ts';
 import { Ports } from './processes/ports.ts';
 import { readReplicaFile } from './processes/replica-file.ts';
@@ -69,6 +71,7 @@ export interface LocalRuntimeOptions {
     | 'run_disk'
     | 'run_files'
     | 'replica_folder'
+    | 'config_vars_folder'
     | 'log_size'
     | 'build_environment'
     | 'concurrent_one_offs'
@@ -183,6 +186,11 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   async assertReady(): Promise<void> {}
+
+  async outsideVars(tool: ToolName): Promise<OutsideVars> {
+    return await readOutsideFile(this.#options.config.config_vars_folder, tool);
+  }
+
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#backgroundWork.closing.throwIfAborted();
     const next = this.#newRollout(release, toolNumber, replicas);

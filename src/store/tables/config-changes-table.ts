@@ -1,5 +1,5 @@
-import { changedNames } from '../../core/config-changes.ts';
 import type { ToolName } from '../../core/names.ts';
+import { changedNames } from '../../core/variables/config-changes.ts';
 import type { ConfigChange } from '../../core/types.ts';
 import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';

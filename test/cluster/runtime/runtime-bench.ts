@@ -82,6 +82,7 @@ export async function clusterBench(options: ClusterBenchOptions = {}): Promise<C
     image_pull_secrets: [],
     dumps_claim: '',
     replica_secret: '',
+    config_vars_secret: '',
     ...options.config,
   };
   const schedules = scheduleRecords();

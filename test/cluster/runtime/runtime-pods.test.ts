@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
+import { withOutside } from '../../../src/core/variables/outside-vars.ts';
 import { applyObject } from '../../../src/kubernetes/apply.ts';
 import { toolNamespace } from '../../../src/run/kubernetes/manifests/namespace-manifests.ts';
 import { releaseOf, rollOut, textOf, until } from '../../run/contract-steps.ts';
@@ -24,7 +25,9 @@ time.sleep(600)
 describe('pods of tools', { concurrency: 1 }, () => {
   let bench: ClusterBench;
   before(async () => {
-    bench = await clusterBench({ config: { pod_uid: UID, replica_secret: 'replica' } });
+    bench = await clusterBench({
+      config: { pod_uid: UID, replica_secret: 'replica', config_vars_secret: 'outside' },
+    });
   });
   after(() => bench.close());
 
@@ -55,6 +58,48 @@ describe('pods of tools', { concurrency: 1 }, () => {
     assert.match(text, /^replica \[client\]$/m);
     assert.match(text, /^data \[.*'note'.*\]$/m);
     assert.match(text, /^services \[\]$/m);
+  });
+
+  test('config vars come from the Secret of the tool’s namespace, or are refused', async () => {
+    const other = await clusterBench({ config: { config_vars_secret: 'outside' } });
+    try {
+      const tool = 'from-outside' as ToolName;
+      const namespace = `${other.prefix}${tool}`;
+      const { signal } = new AbortController();
+      assert.deepEqual((await other.runtime.outsideVars(tool)).vars, {});
+      await applyObject(other.cluster, toolNamespace(tool, namespace), { signal });
+      assert.deepEqual((await other.runtime.outsideVars(tool)).vars, {});
+      const write = (data: Readonly<Record<string, string>>) =>
+        applyObject(
+          other.cluster,
+          { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'outside', namespace }, stringData: data },
+          { signal },
+        );
+      await write({ API_KEY: 's3cret $(HOME)', GREETING: 'outside' });
+      const outside = await other.runtime.outsideVars(tool);
+      assert.equal(outside.source, `the Secret outside in the namespace ${namespace}`);
+      const source = `import os, time\nprint(os.environ['API_KEY'], os.environ['GREETING'], 'end', flush=True)\ntime.sleep(600)\n`;
+      const artifact = await other.artifact({ 'worker.py': source }, [worker()]);
+      await rollOut(
+        other.runtime,
+        withOutside(releaseOf(tool, 1, artifact, { GREETING: 'stored' }), outside),
+      );
+      await until(
+        async () => (await textOf(other.runtime, tool, 'worker')).includes('s3cret $(HOME) outside end'),
+        'the config vars in the output',
+      );
+      await write({ 'replica.my.cnf': 's3cret' });
+      await assert.rejects(other.runtime.outsideVars(tool), (error) => {
+        assert.match(
+          String(error),
+          /the Secret outside in the namespace .* "replica\.my\.cnf" is not a valid name/,
+        );
+        assert.doesNotMatch(String(error), /s3cret/);
+        return true;
+      });
+    } finally {
+      await other.close();
+    }
   });
 
   test('service.template sets the number of web processes, and their NetworkPolicy lets the API servers probe them', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { changeConfigVars } from '../../../src/deploy/release/config-vars.ts';
+import { changeConfigVars } from '../../../src/core/variables/config-changes.ts';
 import { wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 

@@ -75,6 +75,7 @@ export async function localBench(options: LocalBenchOptions): Promise<LocalBench
       run_files: options.diskFiles ?? 0,
       log_size: options.logBytes ?? 1024 * 1024,
       replica_folder: join(data, 'replicas'),
+      config_vars_folder: join(data, 'config-vars'),
       build_environment: {},
       concurrent_one_offs: 2,
       one_off_time: options.oneOffMs ?? 60_000,

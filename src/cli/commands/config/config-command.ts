@@ -1,6 +1,8 @@
-import { changedNames, changesInWords } from '../../../core/config-changes.ts';
 import { DeployError } from '../../../core/errors.ts';
 import { type ConfigChange, MAX_CONFIG_VAR_BYTES } from '../../../core/types.ts';
+import { changedNames, changesInWords } from '../../../core/variables/config-changes.ts';
+import { NOTHING_OUTSIDE, type OutsideVars } from '../../../core/variables/outside-vars.ts';
+import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
 import { assertMay } from '../../assert-may.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
 import { assertSet, namesOf } from '../../command-line/config-names.ts';
@@ -19,7 +21,10 @@ const list: ToolCommand = {
   usage: 'TOOL [--show-values] [--json]',
   summary: 'list the names of the config vars',
   examples: ['config list wikibot', 'config list wikibot --show-values'],
-  details: ['--json: name, and value with --show-values.'],
+  details: [
+    '“from outside” marks a config var that the operator keeps in a file or a Secret. The server does not store it.',
+    '--json: name, and value with --show-values; source of a config var from outside.',
+  ],
   action: 'read',
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
@@ -27,17 +32,27 @@ const list: ToolCommand = {
     const { services, tool, flags, typed, out, err } = context;
     const isShown = flags['show-values'] === true;
     if (isShown) await assertMay(context, tool, 'deploy');
-    const vars = Object.entries(services.store.configVars(tool)).sort(([one], [other]) =>
-      one < other ? -1 : 1,
-    );
+    const outside = await outsideOrWarning(context);
+    const all = { ...services.store.configVars(tool), ...outside.vars };
+    const vars = Object.entries(all).sort(([one], [other]) => (one < other ? -1 : 1));
+    const isOutside = (name: string) => Object.hasOwn(outside.vars, name);
     if (flags['json'] === true) {
-      await out(json(vars.map(([name, value]) => (isShown ? { name, value } : { name }))));
+      const { source } = outside;
+      const fields = vars.map(([name, value]) => ({
+        ...(isShown ? { name, value } : { name }),
+        ...(isOutside(name) ? { source } : {}),
+      }));
+      await out(json(fields));
     } else if (vars.length === 0) {
       await out(
         `the tool ${tool} has no config vars. To set a config var: ${typed(`config set ${tool} NAME=value`)}\n`,
       );
     } else {
-      await out(vars.map(([name, value]) => (isShown ? `${name}=${shown(value)}\n` : `${name}\n`)).join(''));
+      const mark = (name: string) => (isOutside(name) ? ' (from outside)' : '');
+      const lines = vars.map(([name, value]) =>
+        isShown ? `${name}=${shown(value)}\n` : `${name}${mark(name)}\n`,
+      );
+      await out(lines.join(''));
     }
     const waiting = flags['json'] === true ? null : notYetLive(context);
     if (waiting !== null) await err(waiting);
@@ -56,8 +71,10 @@ const get: ToolCommand = {
   words: { min: 1, max: 1 },
   async run(context) {
     const name = context.args[0] ?? '';
-    const vars = context.services.store.configVars(context.tool);
-    assertSet(context.tool, vars, [name]);
+    const { services, tool } = context;
+    const outside = await outsideVarsOf(services, tool);
+    const vars: Record<string, string> = { ...services.store.configVars(tool), ...outside.vars };
+    assertSet(tool, vars, [name]);
     await context.out(`${vars[name]}\n`);
     return 0;
   },
@@ -144,6 +161,17 @@ export const configCommands: readonly ToolCommand[] = [
     isAlias: true,
   },
 ];
+
+/** The config vars from outside. If they cannot be used, says why and returns none, so that the others can be listed. */
+async function outsideOrWarning({ services, tool, err }: ToolContext): Promise<OutsideVars> {
+  try {
+    return await outsideVarsOf(services, tool);
+  } catch (error) {
+    if (!(error instanceof DeployError)) throw error;
+    await err(warning(`Config vars from outside are missing here: ${error.message}`));
+    return NOTHING_OUTSIDE;
+  }
+}
 
 /** The warning about config vars that differ from those of the live release. Null if none do, or if nothing is live. */
 function notYetLive({ services, tool }: ToolContext): string | null {

@@ -1,7 +1,8 @@
 import { DeployError } from '../../../core/errors.ts';
 import { RESERVED_VARIABLE } from '../../../core/names.ts';
+import { formatEnvFile, parseEnvFile } from '../../../core/variables/env-file.ts';
+import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
-import { formatEnvFile, parseEnvFile } from '../../command-line/env-file.ts';
 import { warning } from '../../command-line/printing.ts';
 import { readText } from '../../command-line/read-text.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
@@ -31,13 +32,20 @@ export const configImport: ToolCommand = {
       throw new UsageError(`The server cannot read a file of your computer. ${sendIt(context)}`);
     }
     const all = Object.entries(parseEnvFile(await fileOf(context)));
-    const { left = [], usable = [] } = Object.groupBy(all, ([name]) =>
-      RESERVED_VARIABLE.test(name) ? 'left' : 'usable',
+    const outside = await outsideVarsOf(services, tool);
+    const {
+      reserved = [],
+      elsewhere = [],
+      usable = [],
+    } = Object.groupBy(all, ([name]) =>
+      RESERVED_VARIABLE.test(name) ? 'reserved' : Object.hasOwn(outside.vars, name) ? 'elsewhere' : 'usable',
     );
-    if (left.length > 0) {
+    const leaveOut = async (left: typeof all, why: string) => {
       const names = left.map(([name]) => name).join(', ');
-      await err(warning(`Left out, because the platform sets it: ${names}`));
-    }
+      if (names !== '') await err(warning(`Left out, because ${why}: ${names}`));
+    };
+    await leaveOut(reserved, 'the platform sets it');
+    await leaveOut(elsewhere, `it comes from ${outside.source}`);
     const current = services.store.configVars(tool);
     const changes = usable.filter(
       ([name, value]) => !Object.hasOwn(current, name) || current[name] !== value,
@@ -56,7 +64,9 @@ export const configExport: ToolCommand = {
   usage: 'TOOL',
   summary: 'print all config vars with their values as a .env file',
   examples: ['config export wikibot'],
-  details: ['`config import` reads the file back exactly.'],
+  details: [
+    '`config import` reads the file back exactly. Config vars from outside are not in it: the server does not store them.',
+  ],
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },

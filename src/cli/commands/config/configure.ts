@@ -1,3 +1,5 @@
+import { DeployError } from '../../../core/errors.ts';
+import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
 import type { ToolContext } from '../../command.ts';
 import { followTicket } from '../../follow-ticket.ts';
 
@@ -12,6 +14,7 @@ export async function configure(
   changes: Readonly<Record<string, string | null>>,
 ): Promise<number> {
   const { services, tool, principal, flags, typed, out } = context;
+  await assertNotOutside(context, changes);
   const isStoredOnly = flags['no-restart'] === true;
   const ticket = services.deployments.configure(tool, changes, principal, { isStoredOnly });
   if (ticket !== null) return await followTicket(context, ticket);
@@ -22,4 +25,24 @@ export async function configure(
       : `The config vars are stored. The first deployment of ${tool} will have them.\n`,
   );
   return 0;
+}
+
+/**
+ * Refuses values for config vars that come from outside, because they would not count. A stored config var of the same
+ * name can be unset.
+ *
+ * @throws DeployError `OUTSIDE_CONFIG`
+ */
+async function assertNotOutside(
+  { services, tool, typed }: ToolContext,
+  changes: Readonly<Record<string, string | null>>,
+): Promise<void> {
+  const { source, vars } = await outsideVarsOf(services, tool);
+  const names = Object.keys(vars).filter((name) => (changes[name] ?? null) !== null);
+  if (names.length === 0) return;
+  throw new DeployError(
+    'OUTSIDE_CONFIG',
+    `the value of ${names.join(', ')} comes from ${source}, so it cannot be set here`,
+    `Change it there, and then: ${typed(`restart ${tool}`)}`,
+  );
 }

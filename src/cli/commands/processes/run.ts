@@ -1,7 +1,8 @@
 import { DeployError } from '../../../core/errors.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
-import { liveRelease } from '../../../deploy/release/live-release.ts';
+import { withOutside } from '../../../core/variables/outside-vars.ts';
+import { liveRelease, outsideVarsOf } from '../../../deploy/release/live-release.ts';
 import type { ToolCommand, ToolContext } from '../../command.ts';
 import { checkProgram } from '../../command-line/check-program.ts';
 import { ago, columns, iso, json, warning } from '../../command-line/printing.ts';
@@ -52,7 +53,7 @@ export const runOneOffCommand: ToolCommand = {
     if (flags['json'] === true) throw new UsageError('--json is for run --list.');
     if (args.length === 0) throw new UsageError('run needs COMMAND.');
     checkProgram(args);
-    const release = liveRelease(services.store, tool);
+    const release = withOutside(liveRelease(services.store, tool), await outsideVarsOf(services, tool));
     const wanted = { release, toolNumber: services.store.tool(tool).number, command: args };
     if (flags['detach'] === true) {
       const name = await services.runtime.runDetached(wanted);

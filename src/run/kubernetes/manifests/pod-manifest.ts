@@ -59,6 +59,7 @@ export type ManifestConfig = Pick<
   | 'image_pull_secrets'
   | 'dumps_claim'
   | 'replica_secret'
+  | 'config_vars_secret'
 >;
 
 export interface PodOptions {

@@ -35,4 +35,5 @@ export const manifestConfig: ManifestConfig = {
   image_pull_secrets: [],
   dumps_claim: '',
   replica_secret: '',
+  config_vars_secret: '',
 };

@@ -1,5 +1,5 @@
-import { DeployError } from '../../core/errors.ts';
-import { MAX_CONFIG_VARS } from '../../core/names.ts';
+import { DeployError } from '../errors.ts';
+import { MAX_CONFIG_VARS } from '../names.ts';
 
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const SPACE = /[ \t]*/y;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseEnv } from 'node:util';
-import { formatEnvFile, parseEnvFile } from '../../../src/cli/command-line/env-file.ts';
+import { formatEnvFile, parseEnvFile } from '../../../src/core/variables/env-file.ts';
 
 test('a .env file has comments, export, quotes and values of several lines', () => {
   const text = `\uFEFF# settings\r

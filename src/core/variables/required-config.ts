@@ -1,6 +1,6 @@
-import { DeployError } from './errors.ts';
-import type { ToolName } from './names.ts';
-import type { RequiredVar } from './types.ts';
+import { DeployError } from '../errors.ts';
+import type { ToolName } from '../names.ts';
+import type { RequiredVar } from '../types.ts';
 
 /**
  * Checks that the config vars that app.json requires are set.

@@ -1,0 +1,44 @@
+import { DeployError } from '../errors.ts';
+import type { Release } from '../types.ts';
+import { changeConfigVars } from './config-changes.ts';
+
+/**
+ * The config vars of a tool that come from outside: the server reads them at each start of a release, and stores them
+ * nowhere. They count instead of stored config vars of the same names.
+ */
+export interface OutsideVars {
+  /** Where they come from, for people, such as `the operator’s file wikibot.env`. */
+  readonly source: string;
+  readonly vars: Readonly<Record<string, string>>;
+}
+
+/** The answer if the operator has set no place for config vars from outside, or gives this tool none. */
+export const NOTHING_OUTSIDE: OutsideVars = { source: 'outside', vars: {} };
+
+/**
+ * Reads and checks config vars from outside. The limits of stored config vars apply.
+ *
+ * @throws DeployError `OUTSIDE_CONFIG` that repeats no value.
+ */
+export function readOutsideVars(source: string, read: () => Record<string, string>): OutsideVars {
+  try {
+    return { source, vars: changeConfigVars({}, read()) };
+  } catch (cause) {
+    throw cause instanceof DeployError ? unusable(source, cause.message, cause) : cause;
+  }
+}
+
+/** The refusal of config vars from outside that cannot be used. `why` continues a sentence about the source. */
+export function unusable(source: string, why: string, cause?: unknown): DeployError {
+  return new DeployError(
+    'OUTSIDE_CONFIG',
+    `${source}, from which config vars come, cannot be used: ${why}`,
+    'Ask the operator of this server to correct it, and try again.',
+    { cause },
+  );
+}
+
+/** Returns the release as it runs, with the config vars from outside. The result must not be stored. */
+export function withOutside<One extends Release>(release: One, { vars }: OutsideVars): One {
+  return { ...release, configVars: { ...release.configVars, ...vars } };
+}

@@ -1,0 +1,58 @@
+import { constants, existsSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemCode } from '../../core/errors.ts';
+import { type ToolName, toolName } from '../../core/names.ts';
+import { parseEnvFile } from '../../core/variables/env-file.ts';
+import {
+  NOTHING_OUTSIDE,
+  type OutsideVars,
+  readOutsideVars,
+  unusable,
+} from '../../core/variables/outside-vars.ts';
+
+/** All config vars of a tool have at most half as many bytes. Quotes, escapes and comments may double them. */
+const MAX_BYTES = 1024 * 1024;
+
+/**
+ * Reads the config vars of a tool from `FOLDER/TOOL.env`, a file of the operator. A tool without a file has none.
+ *
+ * @throws DeployError `OUTSIDE_CONFIG` if the file is a link, is readable by all users of the machine, can be changed by a
+ * group, or is malformed, with the number of the line; or if the folder is missing.
+ */
+export async function readOutsideFile(folder: string | null, tool: ToolName): Promise<OutsideVars> {
+  if (folder === null || toolName(tool) === null) return NOTHING_OUTSIDE;
+  const name = `${tool}.env`;
+  const source = `the operator’s file ${name}`;
+  await using file = await opened(join(folder, name), source);
+  if (file !== null) {
+    const text = await textOf(file, source);
+    return readOutsideVars(source, () => parseEnvFile(text));
+  }
+  // A folder that is not mounted must not look like tools without config vars.
+  if (!existsSync(folder)) throw unusable(source, 'its folder does not exist');
+  return { source, vars: {} };
+}
+
+async function opened(path: string, source: string): Promise<FileHandle | null> {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'ENOENT') return null;
+    throw unusable(source, code === 'ELOOP' ? 'it is a symbolic link' : `it cannot be read (${code})`, error);
+  }
+}
+
+async function textOf(file: FileHandle, source: string): Promise<string> {
+  const stat = await file.stat();
+  if (!stat.isFile()) throw unusable(source, 'it is not a plain file');
+  if ((stat.mode & 0o027) !== 0)
+    throw unusable(source, 'other users of the machine may read or change it, so it needs chmod 600');
+  if (stat.size > MAX_BYTES) throw unusable(source, `it is larger than ${MAX_BYTES / 1024} KiB`);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(await file.readFile());
+  } catch (error) {
+    throw error instanceof TypeError ? unusable(source, 'it is not UTF-8 text', error) : error;
+  }
+}
