@@ -39,8 +39,8 @@ export class BuildResumesLater extends Error {
 }
 
 /**
- * Decides what happens to an artifact that exists when the server starts. An artifact that the store does not know is
- * set aside, because the store may have been restored from a backup that is older than the artifact. A builder that
+ * Decides what happens to an artifact that exists when the server starts. A finished artifact that the store does not know
+ * is set aside, because the store may have been restored from a backup that is older than the artifact. A builder that
  * cannot move an artifact leaves it where it is.
  *
  * @param isFinished - False if the build did not finish.
@@ -102,8 +102,13 @@ export interface Builder {
    * builder cannot have tags.
    */
   tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void>;
-  /** Deletes an artifact that no release will run again. */
-  remove(tool: ToolName, artifactId: string): Promise<void>;
+  /**
+   * Deletes an artifact that no release will run again.
+   *
+   * @param isKept - Whether the artifact of another build is needed. Builds may share one image, for example two promotions
+   *   of one release. By default, all others are.
+   */
+  remove(tool: ToolName, artifactId: string, isKept?: (id: string) => boolean): Promise<void>;
   /**
    * Deletes all artifacts and caches of a tool that the server is deleting, and ends its builds. Does nothing if there are
    * none.

@@ -147,13 +147,19 @@ async function removeArtifacts(
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);
-    await builder.remove(tool, id);
+    await builder.remove(tool, id, (other) => mayBeNeeded(store, other));
     log.info({ tool, artifact: id }, 'artifact removed');
   }
 }
 
 function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
   const releases = store.artifactIds(tool).filter(({ state }) => state !== 'failed');
+/** False if a build has ended and has no artifact any more. */
+function mayBeNeeded(store: Store, id: string): boolean {
+  const build = store.build(id);
+  return build === null || build.artifact !== null || build.endedAt === null;
+}
+
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
   // A change of config vars or a rollback makes another release of the same build, so each build counts once.

@@ -145,8 +145,12 @@ export class KubernetesBuilder implements Builder {
     return whyUnusable(artifact, 'kubernetes');
   }
 
-  async remove(tool: ToolName, artifactId: string): Promise<void> {
-    await this.#images.remove(tool, artifactId, AbortSignal.timeout(CLEANING_MS));
+  async remove(
+    tool: ToolName,
+    artifactId: string,
+    isKept: (id: string) => boolean = () => true,
+  ): Promise<void> {
+    await this.#images.remove(tool, artifactId, isKept, AbortSignal.timeout(CLEANING_MS));
   }
 
   async forget(tool: ToolName): Promise<void> {

@@ -109,15 +109,20 @@ export class ToolImages {
 
   /**
    * Deletes the image of a build with all its tags. Does nothing if the image does not exist, or if it is also the image of
-   * another build: two rebases onto one run image make the same image.
+   * another build that is kept: two rebases onto one run image make the same image, and so do two promotions of a release.
    */
-  async remove(tool: ToolName, id: string, signal: AbortSignal): Promise<void> {
+  async remove(
+    tool: ToolName,
+    id: string,
+    isKept: (build: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { image } = this.repositories(tool);
     const registry = this.registry(tool);
     const digest = await registry.digestOf(image, id, signal);
     if (digest === null) return;
     for (const tag of await registry.tags(image, signal)) {
-      if (tag === id || tag === NEWEST || VERSION.test(tag)) continue;
+      if (tag === id || tag === NEWEST || VERSION.test(tag) || !isKept(tag)) continue;
       if ((await registry.digestOf(image, tag, signal)) === digest) return;
     }
     await this.#delete(tool, image, digest, signal);
@@ -132,7 +137,8 @@ export class ToolImages {
     const { image } = this.repositories(tool);
     const tags = await this.registry(tool).tags(image, signal);
     for (const tag of tags) {
-      if (tag !== NEWEST && !VERSION.test(tag) && isForgotten(tag)) await this.remove(tool, tag, signal);
+      if (tag !== NEWEST && !VERSION.test(tag) && isForgotten(tag))
+        await this.remove(tool, tag, (other) => !isForgotten(other), signal);
     }
   }
 

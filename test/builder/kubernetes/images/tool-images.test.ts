@@ -42,7 +42,7 @@ test('an image without processes cannot be an artifact, and the error says that 
   server.closeAllConnections();
 });
 
-test('an image that two builds have made is deleted only when the second of the two builds is removed', async () => {
+test('an image that two builds have made is deleted only when the other build is not kept, even if its tag stays', async () => {
   const deleted: string[] = [];
   const builds = new Set(['b1', 'b2', 'v1', 'latest']);
   await using server = createServer((request, response) => {
@@ -57,10 +57,12 @@ test('an image that two builds have made is deleted only when the second of the 
   });
   const images = await imagesIn(server);
   const { signal } = new AbortController();
-  await images.remove(tool('wikibot'), 'b1', signal);
+  const kept = new Set(['b2']);
+  const isKept = (build: string) => kept.has(build);
+  await images.remove(tool('wikibot'), 'b1', isKept, signal);
   assert.deepEqual(deleted, []);
-  builds.delete('b1');
-  await images.remove(tool('wikibot'), 'b2', signal);
+  kept.delete('b2');
+  await images.remove(tool('wikibot'), 'b2', isKept, signal);
   assert.equal(deleted.length, 1);
   server.closeAllConnections();
 });
