@@ -39,6 +39,8 @@ export class DetachedOneOffs {
     const startedAt = performance.now();
     const [output, errors] = [new LogLines(), new LogLines()];
     let name = '';
+    const over = new AbortController();
+    let forbidden: unknown = null;
     const take = (lines: LogLines) => async (chunk: Uint8Array) => {
       const texts: string[] = [];
       for (const piece of inPieces(chunk))
@@ -55,13 +57,19 @@ export class DetachedOneOffs {
         this.#running.set(key(tool, name), ending);
         await toolLog.append('push', [`${name} started: ${shownCommand(wanted.command)}`]);
         begun.resolve(name);
+        wanted.untilForbidden?.(over.signal).catch((error: unknown) => {
+          forbidden = error;
+          ending.abort();
+        });
         return await start(oneOff, given);
       },
     );
     const told = end.then(
       async ({ status, why }) => {
         await toolLog.append(name, [...output.end(), ...errors.end()]);
-        const words = why === null ? `ended with status ${status}` : `ended with status ${status}: ${why}`;
+        const reason = why ?? reasonOf(forbidden);
+        const words =
+          reason === null ? `ended with status ${status}` : `ended with status ${status}: ${reason}`;
         await toolLog.append('push', [`${name} ${words} after ${took(performance.now() - startedAt)}`]);
       },
       async (error: unknown) => {
@@ -70,18 +78,21 @@ export class DetachedOneOffs {
         if (!(error instanceof DeployError) && !ending.signal.aborted)
           this.#options.log.error({ err: error, tool, process: name }, 'a detached command failed');
         await toolLog.append('push', [
-          ending.signal.aborted ? `${name} was ended` : `${name} failed: ${why}`,
+          ending.signal.aborted
+            ? [`${name} was ended`, reasonOf(forbidden)].filter((word) => word !== null).join(': ')
+            : `${name} failed: ${why}`,
         ]);
       },
     );
-    const over = told.finally(() => {
-      this.#ends.delete(over);
+    const all = told.finally(() => {
+      over.abort();
+      this.#ends.delete(all);
       // A later command may have the same name by now.
       if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
     });
-    this.#ends.add(over);
+    this.#ends.add(all);
     // Rejects if the command was refused before it had a name. All later failures are in the log.
-    return await Promise.race([begun.promise, over.then(() => name)]);
+    return await Promise.race([begun.promise, all.then(() => name)]);
   }
 
   /** Resolves when the ends of all commands are in the log. Call this after `OneOffs.close`. */
@@ -100,6 +111,10 @@ export class DetachedOneOffs {
     ending?.abort();
     return ending !== undefined;
   }
+}
+
+function reasonOf(error: unknown): string | null {
+  return error instanceof DeployError ? error.message : null;
 }
 
 function key(tool: string, name: string): string {

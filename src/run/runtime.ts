@@ -182,7 +182,13 @@ export interface Exec extends Omit<OneOff, 'release'> {
 }
 
 /** A one-off command whose client does not wait. It has no input and no terminal, and its output goes to the log. */
-export type DetachedOneOff = Pick<OneOff, 'release' | 'toolNumber' | 'command'>;
+export interface DetachedOneOff extends Pick<OneOff, 'release' | 'toolNumber' | 'command'> {
+  /**
+   * Watches, while the command runs, whether the person who started it still has the right to. The signal fires at the end
+   * of the command. Resolves then, or rejects with the reason why the command must end.
+   */
+  readonly untilForbidden?: (ended: AbortSignal) => Promise<void>;
+}
 
 export interface OneOffEnd {
   /** The exit status, 0 to 255: 128 + N if signal N ended the process. */

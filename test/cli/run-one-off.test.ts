@@ -75,6 +75,20 @@ test('run --detach prints the name of the command, --list lists the commands, an
     assert.equal((await desk.type(['run', ...words])).status, 2, words.join(' '));
 });
 
+test('threat 8: a detached command must end when its person no longer maintains the tool', async (context) => {
+  using desk = deskWithLive();
+  await desk.type(['run', '--detach', wikibot, 'sleep', '1000']);
+  const [detached] = desk.runtime.detached;
+  context.mock.timers.enable({ apis: ['setInterval'] });
+  const finished = detached?.untilForbidden?.(AbortSignal.abort());
+  await finished;
+  const watched = detached?.untilForbidden?.(new AbortController().signal);
+  context.mock.timers.tick(20_000);
+  desk.maintain(wikibot, 'bob');
+  context.mock.timers.tick(20_000);
+  await assert.rejects(async () => await watched, { code: 'NO_ACCESS' });
+});
+
 for (const { name, words, message } of [
   { name: 'a missing command', words: [], message: /run needs COMMAND/ },
   { name: 'a command with a NUL', words: ['a\0b'], message: /control character/ },

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { DeployError } from '../../src/core/errors.ts';
 import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact, Release } from '../../src/core/types.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
@@ -262,6 +263,28 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       const left = async () =>
         (await runtime.status(tool)).filter((status) => status.name.startsWith('run.'));
       await until(async () => (await left()).length === 0, 'both have ended', 60);
+    });
+
+    test('threat 8: a detached one-off ends when its person may no longer run commands, and the log says why', async () => {
+      const forbidden = Promise.withResolvers<void>();
+      const over = Promise.withResolvers<void>();
+      const name = await runtime.runDetached({
+        ...{ release, toolNumber: 1, command: ['sh', '-c', 'echo watched; sleep 1000'] },
+        untilForbidden: async (ended) => {
+          ended.addEventListener('abort', () => over.resolve());
+          await forbidden.promise;
+        },
+      });
+      const text = async (process: string) =>
+        (await logOf(runtime, tool, process)).map((line) => line.text).join('\n');
+      await until(async () => (await text(name)).endsWith('watched'), 'the command runs', 60);
+      forbidden.reject(new DeployError('NO_ACCESS', 'alice maintains nothing here', ''));
+      await until(
+        async () => /run\.1 ended with status \d+: alice maintains nothing here/.test(await text('push')),
+        'the end',
+        60,
+      );
+      await over.promise;
     });
 
     test('a one-off that is cancelled before it starts fails with an AbortError, and the status does not list the one-off', async () => {

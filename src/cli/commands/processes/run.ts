@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { DeployError } from '../../../core/errors.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
@@ -7,6 +8,7 @@ import type { ToolCommand, ToolContext } from '../../command.ts';
 import { checkProgram } from '../../command-line/check-program.ts';
 import { ago, columns, iso, json, warning } from '../../command-line/printing.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
+import { whileAllowed } from '../../while-allowed.ts';
 
 export const runOneOffCommand: ToolCommand = {
   name: 'run',
@@ -56,7 +58,10 @@ export const runOneOffCommand: ToolCommand = {
     const release = withOutside(liveRelease(services.store, tool), await outsideVarsOf(services, tool));
     const wanted = { release, toolNumber: services.store.tool(tool).number, command: args };
     if (flags['detach'] === true) {
-      const name = await services.runtime.runDetached(wanted);
+      const name = await services.runtime.runDetached({
+        ...wanted,
+        untilForbidden: (ended) => untilForbidden(context, ended),
+      });
       const { typed } = context;
       await out(
         `${name}\nIts output: ${typed(`logs ${tool} -f -p ${name}`)}\nTo end it: ${typed(`run --end ${name} ${tool}`)}\n`,
@@ -75,6 +80,14 @@ export const runOneOffCommand: ToolCommand = {
     return status;
   },
 };
+
+/** Resolves when `ended` fires. @throws DeployError if the person loses the right to run commands before. */
+async function untilForbidden({ services, principal, tool }: ToolContext, ended: AbortSignal): Promise<void> {
+  const watched = { services, principal, signal: ended };
+  await whileAllowed(watched, { tool, action: 'deploy' }, async (signal) => {
+    if (!signal.aborted) await once(signal, 'abort');
+  });
+}
 
 /** Lists the one-off commands of the tool, or ends a detached one. @throws UsageError; DeployError `NOT_RUNNING` */
 async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Promise<number> {
