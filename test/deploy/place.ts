@@ -8,6 +8,7 @@ import {
   type Builder,
   type BuildRequest,
   BuildResumesLater,
+  type FateOf,
   ResumeLater,
 } from '../../src/builder/builder.ts';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
@@ -34,6 +35,8 @@ export class ElsewhereBuilder implements Builder {
   may = Promise.withResolvers<void>();
   /** The builds that `cleanUp` was told to keep. */
   readonly spared: string[] = [];
+  /** What `cleanUp` was told to do with unknown artifacts: with a finished one, and with one that is not. */
+  fatesOfUnknown: readonly string[] = [];
   builds = 0;
 
   /** Makes the next build wait again. */
@@ -87,6 +90,8 @@ export class ElsewhereBuilder implements Builder {
   async remove(): Promise<void> {}
   async letGo(): Promise<void> {}
   async cleanUp(_tool: unknown, _keep: unknown, resumed: ReadonlySet<string>): Promise<void> {
+  async cleanUp(_tool: unknown, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void> {
+    this.fatesOfUnknown = [fateOf('unknown', true), fateOf('unknown', false)];
     this.spared.push(...resumed);
   }
 }

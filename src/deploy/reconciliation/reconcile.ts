@@ -76,7 +76,8 @@ async function reconcileTool(
 }
 
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
-  if (build === null) return 'set-aside';
+  // An unknown artifact that is not finished is what a killed dry run left, with config vars in clear.
+  if (build === null) return isFinished ? 'set-aside' : 'remove';
   if (build.artifact !== null) return 'keep';
   // After a crash, or if the store was restored from a backup, the store may lack the end of a build. So a finished
   // artifact of such a build is set aside.

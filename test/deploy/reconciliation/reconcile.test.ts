@@ -55,3 +55,10 @@ test('after a crash, a release that only changes config vars gets its ref too', 
   await place.start();
   assert.equal(await place.ref('refs/releases/v2'), one.commit);
 });
+
+test('at a start, an unknown artifact that is finished is set aside, and one that a killed dry run left is removed', async () => {
+  await using place = await Place.make();
+  place.store.tool(wikibot);
+  await place.start();
+  assert.deepEqual(place.builder.fatesOfUnknown, ['set-aside', 'remove']);
+});
