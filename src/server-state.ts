@@ -91,7 +91,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const whole = new Set(facts.repositories.flatMap((one) => (isWhole(one) ? [one.tool] : [])));
   assertStartable(findings);
   const { secretsKey, hostKeys } = await openKeys(config.keys);
-  const store = new SqliteStore(data, secretsKey, lock);
+  const store = new SqliteStore(data, secretsKey, lock, config.keep_history);
   opened.store = store;
   opening.move();
   const repositories = new Repositories({
@@ -114,7 +114,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     processTypes: config.process_types,
     repositorySize: config.repository_size,
   };
-  const logs = new DeploymentLogs(join(data, 'deployments'));
+  const logs = new DeploymentLogs(join(data, 'deployments'), config.log_days);
   return {
     ...{ makeFirst, store, context, backEnds, logs, hostKeys },
     directory: new PreviewDirectory(

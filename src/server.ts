@@ -9,6 +9,7 @@ import { type Addresses, hostPort, ServerAddresses, sshCommand } from './core/ne
 import { PREVIEW_BRANCHES, previewBranch, previewRefusal, previewTool } from './core/preview-names.ts';
 import { DeploymentLine } from './deploy/line/deployment-line.ts';
 import { frozenWords } from './deploy/line/line-refusals.ts';
+import { OldLogs } from './deploy/old-logs.ts';
 import { ToolPreviews } from './deploy/previews.ts';
 import { repairRepository } from './deploy/reconciliation/repair-repository.ts';
 import { resumeTool } from './deploy/reconciliation/resume-tool.ts';
@@ -99,6 +100,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(sources === null ? {} : { sources: hostPort(sources) }),
   };
   log.info({ ...places, data, sandbox: backEnds.isolation }, 'ready');
+  const oldLogs = new OldLogs({
+    ...context,
+    logs: state.logs,
+    cleanUp: state.cleanUp,
+    days: config.log_days,
+  });
   const backups = new BackupClock({
     data,
     hasLive: () => store.tools().some(({ liveVersion }) => liveVersion !== null),
@@ -113,6 +120,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       resuming.abort();
       await Promise.all([previews[Symbol.asyncDispose](), line.close(), runtime.endOneOffs(), doors.close()]);
       await doors.socket.close();
+      await oldLogs[Symbol.asyncDispose]();
       await runtime.close();
       await directory.close();
       await backups[Symbol.asyncDispose]();

@@ -12,6 +12,7 @@ const CHUNK_BYTES = 16 * 1024;
 /** The server deletes the oldest logs of a tool that has more than `MAX_LOGS` logs or `MAX_LOG_BYTES` of logs. */
 const MAX_LOGS = 200;
 const MAX_LOG_BYTES = 1024 * 1024 * 1024;
+const DAY_MS = 24 * 60 * 60 * 1000;
 const LOST = ' !     Lines are missing here: this server could not write them to its disk.\n';
 
 /** The append-only log file of one deployment. Wakes waiting readers when the log grows or ends. */
@@ -96,10 +97,13 @@ export class DeploymentLog {
 /** Opens, follows and deletes the log files of all deployments. */
 export class DeploymentLogs {
   readonly #folder: string;
+  readonly #days: number;
   readonly #open = new Map<string, DeploymentLog>();
 
-  constructor(folder: string) {
+  /** @param days - The most days that logs are kept. 0: no limit. */
+  constructor(folder: string, days = 0) {
     this.#folder = folder;
+    this.#days = days;
   }
 
   path(tool: ToolName, id: string): string {
@@ -126,12 +130,13 @@ export class DeploymentLogs {
   }
 
   /**
-   * Deletes each log of a tool that, counted from the newest, is beyond `MAX_LOGS` or `MAX_LOG_BYTES`. Keeps the newest
-   * log, open logs, and the logs for which `mayGo` returns false.
+   * Deletes each log of a tool that, counted from the newest, is beyond `MAX_LOGS` or `MAX_LOG_BYTES`, or that ended more
+   * than `days` ago. Keeps open logs, the logs for which `mayGo` returns false, and the newest log unless it is too old.
    *
    * @param mayGo - True if the log of this deployment may be deleted. Called only for logs beyond these limits.
    */
   async dropOld(tool: ToolName, mayGo: (id: string) => boolean): Promise<void> {
+    const oldest = this.#days === 0 ? 0 : Date.now() - this.#days * DAY_MS;
     const folder = dirname(this.path(tool, 'any'));
     const names = existsSync(folder) ? await readdir(folder) : [];
     // Deployment ids sort by time, because each id begins with its time.
@@ -142,7 +147,8 @@ export class DeploymentLogs {
       const file = await stat(path).catch(noneIfGone);
       if (file === null) continue;
       bytes += file.size;
-      if (index < MAX_LOGS && (bytes <= MAX_LOG_BYTES || index === 0)) continue;
+      const isWithin = index < MAX_LOGS && (bytes <= MAX_LOG_BYTES || index === 0);
+      if (isWithin && file.mtimeMs >= oldest) continue;
       if (!this.#open.has(id) && mayGo(id)) await rm(path, { force: true });
     }
   }

@@ -65,11 +65,14 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
-  await logs.dropOld(tool, (id) => {
-    const deployment = store.deployment(id);
-    return deployment?.tool === tool && deployment.endedAt !== null && !store.build(id)?.artifact;
-  });
+  await logs.dropOld(tool, (id) => mayLogGo(store, tool, id));
   store.dropOldRows(tool, Date.now());
+}
+
+/** False for the log of a build whose artifact is kept, and of a deployment that has not ended or that the store does not know. */
+export function mayLogGo(store: Store, tool: ToolName, id: string): boolean {
+  const deployment = store.deployment(id);
+  return deployment?.tool === tool && deployment.endedAt !== null && !store.build(id)?.artifact;
 }
 
 async function tidyRepository(options: RetentionOptions, deployment: Deployment): Promise<void> {
@@ -140,9 +143,8 @@ async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, log }: RetentionOptions,
   tool: ToolName,
 ): Promise<void> {
-  const built = store.builds(tool, 10_000).filter(({ artifact }) => artifact !== null);
   const used = usedArtifacts(tool, store, keepArtifacts);
-  for (const { id } of built.slice(2)) {
+  for (const id of store.buildsWithArtifact(tool).slice(2)) {
     // `usedArtifacts` is called again before each removal, because a rollback may have begun to use the artifact.
     if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
@@ -152,14 +154,14 @@ async function removeArtifacts(
   }
 }
 
-function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
-  const releases = store.artifactIds(tool).filter(({ state }) => state !== 'failed');
 /** False if a build has ended and has no artifact any more. */
 function mayBeNeeded(store: Store, id: string): boolean {
   const build = store.build(id);
   return build === null || build.artifact !== null || build.endedAt === null;
 }
 
+function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
+  const releases = store.artifactIds(tool).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
   // A change of config vars or a rollback makes another release of the same build, so each build counts once.

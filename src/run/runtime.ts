@@ -227,18 +227,18 @@ export interface Runtime {
    */
   assertReady(tool: ToolName, signal: AbortSignal): Promise<void>;
   /**
-   * Runs the release's test command, or its process of type `release`, to its end, if the release has such a process.
-   * Must run before the rollout. The output goes to `progress`.
-   *
-   * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
-   */
-  /**
    * Reads the tool's config vars from outside: a file of the operator on this machine, or a Secret in the tool's
    * namespace. Releases that are given to this runtime must have them already (`withOutside`).
    *
    * @throws DeployError `OUTSIDE_CONFIG` if they cannot be used; the cluster's refusal.
    */
   outsideVars(tool: ToolName): Promise<OutsideVars>;
+  /**
+   * Runs the release's test command, or its process of type `release`, to its end, if the release has such a process.
+   * Must run before the rollout. The output goes to `progress`.
+   *
+   * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
+   */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
    * Starts the processes of a release, waits until they are healthy, moves the requests, and drains and stops the old
@@ -291,6 +291,8 @@ export interface Runtime {
    */
   lostNamespace(tool: ToolName): LostNamespace | null;
   logs(tool: ToolName, query: LogQuery): AsyncIterable<LogLine>;
+  /** Deletes the files of the tool's log whose newest line is from before this moment, in milliseconds since 1970. */
+  dropOldLogs(tool: ToolName, before: number): Promise<void>;
   /**
    * Returns the tool's web address. Null if the tool's name cannot be a host name, or if the host would be the server's
    * own.

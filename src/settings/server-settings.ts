@@ -220,6 +220,16 @@ export const serverSettings = {
     '10',
     'The number of a tool’s newest released builds whose artifacts are kept for rollbacks. Config changes and rollbacks do not count, because they build nothing.',
   ],
+  keep_history: [
+    wholeNumber(100, 100_000),
+    '1000',
+    'The number of the newest deployments, builds, releases, changes of config vars and scheduled runs of a tool that the server remembers, of each. Builds and releases that can run, and those of the last two days, are always kept.',
+  ],
+  log_days: [
+    wholeNumber(0, 3650),
+    '0',
+    'The number of days that logs of deployments and of processes are kept at most. A log of a process that prints all the time may have lines of twice this age, and the log of a build stays as long as its artifact. 0: only the number and size of logs are limited.',
+  ],
   ssh_grace_time: [
     seconds(1, 600),
     '30',

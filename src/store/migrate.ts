@@ -15,6 +15,7 @@ import { sizes } from './migrations/0012-sizes.ts';
 import { previews } from './migrations/0013-previews.ts';
 import { renames } from './migrations/0014-renames.ts';
 import { freeNumbers } from './migrations/0015-free-numbers.ts';
+import { artifactIds } from './migrations/0016-artifact-ids.ts';
 
 /** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
 export const migrations: readonly string[] = [
@@ -33,6 +34,7 @@ export const migrations: readonly string[] = [
   previews,
   renames,
   freeNumbers,
+  artifactIds,
 ];
 
 /** The error for a store that a later version of this server has used. */

@@ -38,7 +38,7 @@ import { CrashesTable } from './tables/crashes-table.ts';
 import { DeploymentsTable } from './tables/deployments-table.ts';
 import { enterTool } from './tables/enter-tool.ts';
 import { FreezesTable } from './tables/freezes-table.ts';
-import { dropOldRows } from './tables/old-rows.ts';
+import { dropOldRows, MAX_ROWS } from './tables/old-rows.ts';
 import { PreviewsTable } from './tables/previews-table.ts';
 import { ReleasesTable } from './tables/releases-table.ts';
 import { renamedTo, renameTool } from './tables/rename-tool.ts';
@@ -67,18 +67,26 @@ export class SqliteStore implements Store, CheckedStore {
   readonly #scheduledRuns: ScheduledRunsTable;
   readonly #previews: PreviewsTable;
   readonly #readBack: ReadBack;
+  readonly #keptRows: number;
 
   /**
    * Opens the store of an existing data folder, or creates it.
    *
+   * @param keptRows - How many of the newest rows of a tool the store keeps, of each kind.
    * @param lock - The folder's lock. The store releases the lock when the store is closed or cannot be opened.
    * @throws DeployError `STORE_NEWER` if a later version of this server wrote the store; `STORE_KEY` if another key
    * encrypted it; `STORE_FULL`; `STORE_DAMAGED`. Without `lock`, also every error of `new DataLock`.
    */
-  constructor(folder: string, key: SecretsKey, lock: DataLock = new DataLock(folder)) {
+  constructor(
+    folder: string,
+    key: SecretsKey,
+    lock: DataLock = new DataLock(folder),
+    keptRows: number = MAX_ROWS,
+  ) {
     this.#folder = folder;
     this.#key = key;
     this.#lock = lock;
+    this.#keptRows = keptRows;
     try {
       this.#database = openDatabase(folder, key);
     } catch (error) {
@@ -91,9 +99,9 @@ export class SqliteStore implements Store, CheckedStore {
     this.#releases = new ReleasesTable(this.#database, key);
     this.#tokens = new TokensTable(this.#database);
     this.#freezes = new FreezesTable(this.#database);
-    this.#configChanges = new ConfigChangesTable(this.#database, key);
+    this.#configChanges = new ConfigChangesTable(this.#database, key, keptRows);
     this.#crashes = new CrashesTable(this.#database);
-    this.#scheduledRuns = new ScheduledRunsTable(this.#database);
+    this.#scheduledRuns = new ScheduledRunsTable(this.#database, keptRows);
     this.#previews = new PreviewsTable(this.#database);
     this.#readBack = new ReadBack({
       folder,
@@ -256,6 +264,10 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#builds.newest(tool, limit);
   }
 
+  buildsWithArtifact(tool: ToolName): string[] {
+    return this.#builds.withArtifact(tool);
+  }
+
   buildStarts(tool: ToolName, at: number): number[] {
     return this.#previews.buildStarts(this.#previews.toolOf(tool) ?? tool, at);
   }
@@ -367,7 +379,7 @@ export class SqliteStore implements Store, CheckedStore {
 
   dropOldRows(tool: ToolName, now: number): void {
     this.#database.withoutWaiting(() =>
-      this.#database.transaction(() => dropOldRows(this.#database, tool, now)),
+      this.#database.transaction(() => dropOldRows(this.#database, tool, { now, kept: this.#keptRows })),
     );
   }
 

@@ -169,6 +169,8 @@ export interface Store {
   build(id: string): Build | null;
   /** The newest first. */
   builds(tool: ToolName, limit: number): Build[];
+  /** The ids of the builds that still have their artifact, the newest first. */
+  buildsWithArtifact(tool: ToolName): string[];
   /** The start times after `at` of all builds of a tool and of its previews, the oldest first. The same for each of them. */
   buildStarts(tool: ToolName, at: number): number[];
   /** The newest successful build of the commit that still has its artifact. Null if there is no such build. */

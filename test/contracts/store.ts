@@ -499,14 +499,6 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.release(wikibot, 1)?.configVars, { KEY: 'new' });
     });
 
-    test('threat 83: of changes of config vars that make no release, a tool keeps the newest 200', () => {
-      for (let count = 0; count < 205; count += 1)
-        store.setConfigVars(wikibot, { [`KEY_${count}`]: 'x' }, 'alice');
-      const changes = store.configChanges(wikibot, 1000);
-      assert.equal(changes.length, 200);
-      assert.deepEqual(changes[0]?.added, ['KEY_204']);
-    });
-
     test('paused schedules and ended scheduled runs are kept, each run once', () => {
       const at = { startedAt: 1, endedAt: 2, exitCode: 3, detail: 'exited with code 3' };
       store.setPaused(wikibot, 'update', true);

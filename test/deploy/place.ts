@@ -89,7 +89,6 @@ export class ElsewhereBuilder implements Builder {
   async tag(): Promise<void> {}
   async remove(): Promise<void> {}
   async letGo(): Promise<void> {}
-  async cleanUp(_tool: unknown, _keep: unknown, resumed: ReadonlySet<string>): Promise<void> {
   async cleanUp(_tool: unknown, fateOf: FateOf, resumed: ReadonlySet<string>): Promise<void> {
     this.fatesOfUnknown = [fateOf('unknown', true), fateOf('unknown', false)];
     this.spared.push(...resumed);

@@ -6,17 +6,22 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Builder } from '../../src/builder/builder.ts';
 import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
 import { createLog } from '../../src/core/log/log.ts';
 import { DeploymentLogs } from '../../src/deploy/deployment-log.ts';
+import { dropOldLogs } from '../../src/deploy/old-logs.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
 import { applyRetention, mergePacks, type RetentionOptions } from '../../src/deploy/retention.ts';
 import { Repositories } from '../../src/git/repositories.ts';
@@ -24,11 +29,19 @@ import type { Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { until } from '../support/server.ts';
-import { artifactOf, buildOf, deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
+import {
+  artifactOf,
+  buildOf,
+  deploymentOf,
+  otherTool,
+  releaseOf,
+  wikibot,
+} from '../support/store-records.ts';
 
 /** A builder that builds nothing and records which artifacts are removed. */
 class NotingBuilder implements Builder {
   readonly removed: string[] = [];
+  onRemove: () => void = () => {};
   async build(): Promise<never> {
     throw new Error('nothing is built here');
   }
@@ -42,6 +55,7 @@ class NotingBuilder implements Builder {
   async tag(): Promise<void> {}
   async remove(_tool: unknown, id: string): Promise<void> {
     this.removed.push(id);
+    this.onRemove();
   }
   whyUnusable(): null {
     return null;
@@ -122,6 +136,81 @@ test('the deployment logs of a tool take at most 1 GiB, but the newest log alway
   await applyRetention(options, deploymentOf('d9'));
   assert.deepEqual(readdirSync(logs), ['a4.log']);
 });
+
+test('with log_days, old logs of all tools are deleted, except logs of builds that are kept, and not while a backup is made', async (context) => {
+  const { folder, store, options } = await tidied(context);
+  const now = Date.now();
+  const days = 30;
+  const old = new Date(now - 31 * 24 * 60 * 60 * 1000);
+  for (const [tool, id, isOld] of [
+    [wikibot, 'd1', true],
+    [wikibot, 'd2', true],
+    [wikibot, 'd3', false],
+    [otherTool, 'o1', true],
+  ] as const) {
+    store.tool(tool);
+    store.addDeployment(deploymentOf(id, { tool, endedAt: 5 }));
+    mkdirSync(join(folder, 'deployments', tool), { recursive: true });
+    const path = join(folder, 'deployments', tool, `${id}.log`);
+    writeFileSync(path, 'line\n');
+    if (isOld) utimesSync(path, old, old);
+  }
+  store.addBuild(buildOf('d2', 'd2'));
+  store.endBuild('d2', 'BUILD_SUCCESS', artifactOf('d2'), 2);
+  const asked: string[] = [];
+  const runtime = {
+    dropOldLogs: async (tool: string, before: number) => void asked.push(`${tool} ${now - before}`),
+  } as unknown as Runtime;
+  const logs = new DeploymentLogs(join(folder, 'deployments'), days);
+  const { cleanUp, log } = options;
+  const { signal } = new AbortController();
+  const left = () =>
+    [wikibot, otherTool].flatMap((tool) => readdirSync(join(folder, 'deployments', tool)).sort());
+  const held = { unlessHeld: async () => {} };
+  await dropOldLogs({ store, runtime, logs, days, cleanUp: held, log }, now, signal);
+  assert.equal(left().length, 4);
+  await dropOldLogs({ store, runtime, logs, days, cleanUp, log }, now, signal);
+  assert.deepEqual(left(), ['d2.log', 'd3.log']);
+  assert.deepEqual(asked.sort(), [`other-tool ${days * 86_400_000}`, `wikibot ${days * 86_400_000}`]);
+});
+
+test('the clean-up of a tool with 5,000 builds and releases reads no artifacts, so it does not hold up the server', async (context) => {
+  const { folder, store, builder, options } = await tidied(context);
+  store.tool(wikibot);
+  using database = new DatabaseSync(join(folder, 'store.sqlite'));
+  database.exec(`BEGIN;
+    CREATE TEMP TABLE many AS WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000)
+      SELECT n, 'b' || n AS id, json_object('id', 'b' || n, 'text', hex(zeroblob(5000))) AS artifact FROM n;
+    INSERT INTO deployments (id, tool, kind, state, "commit", "by", door, credential, created_at, ended_at)
+      SELECT id, 'wikibot', 'push', 'live', 'a', 'alice', 'ssh', '', ${Date.now()}, 5 FROM many;
+    INSERT INTO builds (id, tool, "commit", deployment_id, state, artifact, started_at, ended_at)
+      SELECT id, 'wikibot', 'a', id, 'BUILD_SUCCESS', artifact, ${Date.now()}, 5 FROM many;
+    INSERT INTO releases
+      (tool, version, state, "commit", artifact, config_vars, description, "by", credential, deployment_id, created_at)
+      SELECT 'wikibot', n, 'replaced', 'a', artifact, x'00', '', 'alice', '', id, ${Date.now()} FROM many;
+    COMMIT;
+    PRAGMA wal_checkpoint(TRUNCATE)`);
+  await wait(20);
+  const cleanUp = { unlessHeld: async (work: () => Promise<void>) => void (await work()) };
+  const runtime = { artifactsInUse: () => new Set() } as unknown as Runtime;
+  // Otherwise, almost all of the 5,000 artifacts would be deleted one by one.
+  builder.onRemove = () => {
+    if (builder.removed.length === 3) throw new Error('enough was removed');
+  };
+  const before = mainThreadMs();
+  await assert.rejects(
+    applyRetention({ ...options, runtime, cleanUp }, deploymentOf('d9')),
+    /enough was removed/,
+  );
+  const spentMs = mainThreadMs() - before;
+  assert.ok(spentMs < 120, `the clean-up took ${Math.round(spentMs)} ms of the event loop`);
+});
+
+/** The processor time of the thread of the event loop, which other programs of the machine do not change. */
+function mainThreadMs(): number {
+  const [ran] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ');
+  return Number(ran) / 1e6;
+}
 
 test('`keepArtifacts` counts builds, not releases, and an older artifact stays while a one-off uses it', async (context) => {
   const { store, builder, inUse, options } = await tidied(context);

@@ -95,7 +95,7 @@ test('the store keeps all builds of the last day, because the daily limit on bui
   assert.equal(store.buildStarts(wikibot, now - DAY_MS).length, MANY);
 });
 
-test('if the store keeps 1000 releases of a tool, missing older releases count as dropped; if it keeps fewer, none counts as dropped', () => {
+test('if the store has 100 releases of a tool that were live, missing older ones count as dropped; if it has fewer, none does', () => {
   const folder = mkdtempSync(join(root, 'data-'));
   const first = new SqliteStore(folder, key);
   addLive(first, 'live', now);
@@ -122,8 +122,22 @@ test('if the store keeps 1000 releases of a tool, missing older releases count a
   assert.equal(countsIn(folder).releases, 1000);
   const known = [...store.releaseCommits(wikibot).keys()];
   const oldest = MANY + 1 - 999;
-  assert.deepEqual([Math.min(...known), forgottenBelow(known)], [oldest, oldest]);
-  assert.equal(forgottenBelow(known.slice(1)), 0);
+  assert.deepEqual([Math.min(...known), forgottenBelow(known)], [oldest, MANY + 1 - 99]);
+  assert.equal(forgottenBelow(known.slice(0, 99)), 0);
+});
+
+test('threat 83: a store that keeps 100 rows has the newest 100 changes of config vars and scheduled runs of a tool', () => {
+  const folder = mkdtempSync(join(root, 'data-'));
+  using store = withDispose(new SqliteStore(folder, key, undefined, 100));
+  const run = { type: 'update', exitCode: 0, detail: '' };
+  for (let count = 0; count < 105; count += 1) {
+    store.setConfigVars(wikibot, { [`KEY_${count}`]: 'x' }, 'alice');
+    store.addScheduledRun(wikibot, { ...run, startedAt: count, endedAt: count + 1 });
+  }
+  const changes = store.configChanges(wikibot, 1000);
+  assert.deepEqual([changes.length, changes[0]?.added], [100, ['KEY_104']]);
+  const runs = store.scheduledRuns(wikibot, null, 1000);
+  assert.deepEqual([runs.length, runs[0]?.startedAt], [100, 104]);
 });
 
 function withDispose(store: SqliteStore): SqliteStore & Disposable {

@@ -204,6 +204,7 @@ class ListedRuntime implements Runtime {
   async startScheduledRun(tool: ToolName, type: string): Promise<void> {
     this.scheduleCalls.push(['run', tool, type]);
   }
+  async dropOldLogs(): Promise<void> {}
   async applyPauses(tool: ToolName): Promise<void> {
     this.scheduleCalls.push(['pauses', tool]);
   }

@@ -261,6 +261,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return this.#logs.of(tool).read(query);
   }
 
+  async dropOldLogs(tool: ToolName, before: number): Promise<void> {
+    await this.#logs.of(tool).dropOld(before);
+  }
+
   address(tool: ToolName): string | null {
     const { config } = this.#options;
     const { domain, ingress_url } = config;

@@ -255,6 +255,10 @@ export class LocalRuntime implements Runtime, Gateway {
     return this.#logs.of(tool).read(query);
   }
 
+  async dropOldLogs(tool: ToolName, before: number): Promise<void> {
+    await this.#logs.of(tool).dropOld(before);
+  }
+
   address(tool: ToolName): string | null {
     return addressOf(tool, this.#hostNames);
   }

@@ -86,6 +86,23 @@ export class ToolLog {
     });
   }
 
+  /**
+   * Deletes each file whose newest line is from before this moment, in milliseconds since 1970. A file that only begins
+   * before becomes the previous file of its process, so a later call deletes it.
+   */
+  async dropOld(before: number): Promise<void> {
+    await this.#inTurn(async () => {
+      // The previous file comes before the current one.
+      for (const { name, process } of await this.#files()) {
+        const path = join(this.#options.folder, name);
+        if ((await writtenAt(path)) < before) await rm(path, { force: true });
+        else if (name.endsWith('.1') || !((await beganAt(path)) < before)) continue;
+        else await rename(path, `${path}.1`);
+        this.#sizes.delete(process);
+      }
+    });
+  }
+
   /** Resolves when all lines are written. Lines that are added later are dropped. */
   async end(): Promise<void> {
     await this.#inTurn(async () => {
@@ -267,6 +284,13 @@ async function sizeOf(path: string): Promise<number> {
 
 async function writtenAt(path: string): Promise<number> {
   return (await statOf(path))?.mtimeMs ?? 0;
+}
+
+/** The time of the first line of a file. NaN if it has none. */
+async function beganAt(path: string): Promise<number> {
+  await using file = await open(path, 'r');
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(24), 0, 24, 0);
+  return Date.parse(buffer.toString('latin1', 0, bytesRead));
 }
 
 async function statOf(path: string) {

@@ -48,6 +48,16 @@ export class BuildsTable {
     return this.#rows('WHERE id = ?', id)[0] ?? null;
   }
 
+  /** The ids of the builds that have an artifact, the newest first. Reads only an index, because artifacts can be large. */
+  withArtifact(tool: ToolName): string[] {
+    const rows = this.#database.all<{ id: string }>(
+      `SELECT id FROM builds INDEXED BY builds_with_artifact
+        WHERE tool = ? AND (artifact IS NOT NULL) = 1 ORDER BY sequence DESC`,
+      tool,
+    );
+    return rows.map(({ id }) => id);
+  }
+
   newest(tool: ToolName, limit: number): Build[] {
     return this.#rows('WHERE tool = ? ORDER BY sequence DESC LIMIT ?', tool, limit);
   }

@@ -1,11 +1,8 @@
 import type { ToolName } from '../../core/names.ts';
-import { changedNames } from '../../core/variables/config-changes.ts';
 import type { ConfigChange } from '../../core/types.ts';
+import { changedNames } from '../../core/variables/config-changes.ts';
 import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';
-
-/** How many changes a tool keeps. Changes that are only stored need no deployment, so their number needs a limit. */
-const MAX_CHANGES = 200;
 
 type Vars = Readonly<Record<string, string>>;
 
@@ -14,10 +11,13 @@ export class ConfigChangesTable {
   readonly #database: Database;
 
   readonly #key: SecretsKey;
+  readonly #kept: number;
 
-  constructor(database: Database, key: SecretsKey) {
+  /** @param kept - How many changes a tool keeps. Changes that are only stored need no deployment, so they need a limit. */
+  constructor(database: Database, key: SecretsKey, kept: number) {
     this.#database = database;
     this.#key = key;
+    this.#kept = kept;
   }
 
   /** Adds the change from `before` to `after`, if they differ. Runs within the caller's transaction. */
@@ -38,9 +38,10 @@ export class ConfigChangesTable {
     );
     this.#database.run(
       `DELETE FROM config_changes WHERE tool = ? AND sequence <= (
-         SELECT sequence FROM config_changes WHERE tool = ? ORDER BY sequence DESC LIMIT 1 OFFSET ${MAX_CHANGES})`,
+         SELECT sequence FROM config_changes WHERE tool = ? ORDER BY sequence DESC LIMIT 1 OFFSET ?)`,
       tool,
       tool,
+      this.#kept,
     );
   }
 

@@ -1,8 +1,10 @@
 import type { ToolName } from '../../core/names.ts';
 import type { Database } from '../database.ts';
 
-/** How many of its newest deployments, builds and releases the store keeps of a tool. Commands list at most as many. */
+/** How many of its newest deployments, builds and releases the store keeps of a tool, unless `keep_history` says otherwise. */
 export const MAX_ROWS = 1000;
+/** The smallest value of `keep_history`. */
+const MIN_ROWS = 100;
 /** Builds and releases stay for this time, because limits count those of the last day. */
 const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
 /** How many rows of a table are deleted at once, so that the server is not held up. The next call deletes more. */
@@ -11,12 +13,16 @@ const AT_ONCE = 500;
 /**
  * Deletes old rows of a tool. Keeps the live release, the releases that a rollback can run, builds with an artifact, and
  * every deployment that has not ended or has a build or release in the store. Of the changes of config vars, keeps the newest
- * `MAX_ROWS`.
+ * `kept`.
  */
-export function dropOldRows(database: Database, tool: ToolName, now: number): void {
+export function dropOldRows(
+  database: Database,
+  tool: ToolName,
+  { now, kept }: { readonly now: number; readonly kept: number },
+): void {
   const oldest = (table: string, column: string, rest = '') =>
     database.get<{ at: number }>(
-      `SELECT ${column} AS at FROM ${table} WHERE tool = ? ${rest} ORDER BY ${column} DESC LIMIT 1 OFFSET ${MAX_ROWS - 1}`,
+      `SELECT ${column} AS at FROM ${table} WHERE tool = ? ${rest} ORDER BY ${column} DESC LIMIT 1 OFFSET ${kept - 1}`,
       tool,
     )?.at ?? 0;
   const drop = (table: string, condition: string, ...values: number[]) =>
@@ -31,7 +37,7 @@ export function dropOldRows(database: Database, tool: ToolName, now: number): vo
   drop(
     'releases',
     `state = 'replaced' AND version < ? AND created_at < ? AND NOT EXISTS
-      (SELECT 1 FROM builds WHERE builds.id = releases.artifact ->> 'id' AND builds.artifact IS NOT NULL)`,
+      (SELECT 1 FROM builds WHERE builds.id = releases.artifact ->> '$.id' AND builds.artifact IS NOT NULL)`,
     oldest('releases', 'version', `AND state IN ('live', 'replaced')`),
     at,
   );
@@ -58,10 +64,11 @@ export function dropOldRows(database: Database, tool: ToolName, now: number): vo
 
 /**
  * Returns the version below which `dropOldRows` may have deleted releases that went live. If such a release is missing,
- * the store is not older than the repositories.
+ * the store is not older than the repositories. Assumes that the store has kept as few as possible, because the setting may
+ * have been smaller once.
  *
  * @param wereLive - The versions in the store that are or were live.
  */
 export function forgottenBelow(wereLive: Iterable<number>): number {
-  return [...wereLive].sort((a, b) => b - a)[MAX_ROWS - 1] ?? 0;
+  return [...wereLive].sort((a, b) => b - a)[MIN_ROWS - 1] ?? 0;
 }

@@ -61,10 +61,11 @@ export class ReleasesTable {
     };
   }
 
-  /** The state and the artifact's id of each release, the newest first. Reads no artifact, because one can be large. */
+  /** The state and the artifact's id of each release, the newest first. Reads only an index, because artifacts can be large. */
   artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[] {
     return this.#database.all(
-      "SELECT version, state, artifact ->> '$.id' AS artifact FROM releases WHERE tool = ? ORDER BY version DESC",
+      `SELECT version, state, artifact ->> '$.id' AS artifact FROM releases INDEXED BY releases_artifacts
+        WHERE tool = ? ORDER BY version DESC`,
       tool,
     );
   }
@@ -90,7 +91,7 @@ export class ReleasesTable {
   /** The commits of all releases that are or were live. Does not decrypt config vars. */
   commits(tool: ToolName): Map<number, CommitId> {
     const rows = this.#database.all<{ version: number; commit: CommitId }>(
-      `SELECT version, "commit" FROM releases WHERE tool = ? AND state IN ('live', 'replaced')`,
+      `SELECT version, "commit" FROM releases INDEXED BY releases_artifacts WHERE tool = ? AND state IN ('live', 'replaced')`,
       tool,
     );
     return new Map(rows.map(({ version, commit }) => [version, commit]));
@@ -111,7 +112,7 @@ export class ReleasesTable {
    */
   bytes(tool: ToolName, after: number, until: number): number {
     const row = this.#database.get<{ bytes: number }>(
-      `SELECT coalesce(sum(length(config_vars) + length(artifact)), 0) AS bytes FROM releases
+      `SELECT coalesce(sum(octet_length(config_vars) + octet_length(artifact)), 0) AS bytes FROM releases
         WHERE tool = ? AND created_at > ? AND created_at <= ?`,
       tool,
       after,
@@ -133,9 +134,12 @@ export class ReleasesTable {
   /** For each build that still has its artifact: the newest version that uses the build and is or was live. */
   canRun(tool: ToolName): number[] {
     const rows = this.#database.all<{ version: number }>(
-      `SELECT max(version) AS version FROM releases
-        JOIN builds ON builds.id = releases.artifact ->> 'id' AND builds.artifact IS NOT NULL
-        WHERE releases.tool = ? AND releases.state IN ('live', 'replaced') GROUP BY builds.id`,
+      `SELECT max(version) AS version FROM
+        (SELECT version, artifact ->> '$.id' AS id FROM releases INDEXED BY releases_artifacts
+          WHERE tool = ? AND state IN ('live', 'replaced'))
+        WHERE id IN (SELECT id FROM builds INDEXED BY builds_with_artifact WHERE tool = ? AND (artifact IS NOT NULL) = 1)
+        GROUP BY id`,
+      tool,
       tool,
     );
     return rows.map(({ version }) => version);

@@ -1,17 +1,18 @@
 import type { ToolName } from '../../core/names.ts';
 import type { PastRun } from '../../core/types.ts';
 import type { Database } from '../database.ts';
-import { MAX_ROWS } from './old-rows.ts';
 
 const selected =
   'sequence AS number, type, started_at AS startedAt, ended_at AS endedAt, exit_code AS exitCode, detail';
 
-/** The scheduled runs that have ended: the newest `MAX_ROWS` of each tool. */
+/** The scheduled runs that have ended: the newest `kept` of each tool. */
 export class ScheduledRunsTable {
   readonly #database: Database;
+  readonly #kept: number;
 
-  constructor(database: Database) {
+  constructor(database: Database, kept: number) {
     this.#database = database;
+    this.#kept = kept;
   }
 
   /** Adds a run, unless it is there already, and deletes the oldest runs of the tool. */
@@ -28,9 +29,10 @@ export class ScheduledRunsTable {
     );
     this.#database.run(
       `DELETE FROM scheduled_runs WHERE tool = ? AND sequence <=
-        (SELECT sequence FROM scheduled_runs WHERE tool = ? ORDER BY sequence DESC LIMIT 1 OFFSET ${MAX_ROWS})`,
+        (SELECT sequence FROM scheduled_runs WHERE tool = ? ORDER BY sequence DESC LIMIT 1 OFFSET ?)`,
       tool,
       tool,
+      this.#kept,
     );
   }
 

@@ -48,6 +48,38 @@ test('a full log file becomes the previous file, and older lines are deleted', a
   });
 });
 
+test('old files of a log are deleted by their newest line, and a file that begins early becomes the previous one', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
+    const line = (process: string, day: number) =>
+      toolLog.appendLines([{ at: `2026-11-0${day}T00:00:00.000Z`, process, text: `of day ${day}` }]);
+    const written = (name: string, day: number) =>
+      utimes(join(folder, name), new Date(`2026-11-0${day}`), new Date(`2026-11-0${day}`));
+    for (const [process, day] of [
+      ['ended.1', 1],
+      ['going.1', 1],
+      ['going.1', 4],
+      ['fresh.1', 4],
+    ] as const)
+      await line(process, day);
+    await written('ended.1.log', 1);
+    await written('going.1.log', 4);
+    const before = Date.parse('2026-11-03');
+    const names = async () => (await readdir(folder)).sort();
+    await toolLog.dropOld(before);
+    assert.deepEqual(await names(), ['fresh.1.log', 'going.1.log.1']);
+    await line('going.1', 5);
+    await toolLog.dropOld(before);
+    assert.deepEqual(await names(), ['fresh.1.log', 'going.1.log', 'going.1.log.1']);
+    const texts = (await Array.fromAsync(toolLog.read(query(9)))).map(({ text }) => text);
+    assert.deepEqual(texts, ['of day 1', 'of day 4', 'of day 4', 'of day 5']);
+    await toolLog.dropOld(Date.parse('2099-01-01'));
+    assert.deepEqual(await names(), []);
+    await line('going.1', 6);
+    assert.deepEqual(await names(), ['going.1.log']);
+  });
+});
+
 test('threat 60: if a tool’s processes have ever new names, the logs of only the newest 200 processes are kept', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 100, log });
