@@ -30,7 +30,8 @@ export async function runCommand(line: CommandLine): Promise<number> {
   const known = commandsFor(principal);
   const found = findCommand(known, argv.length === 0 ? ['help'] : argv);
   if (found === null) {
-    await err(unknownCommand(argv[0] ?? '', known));
+    const others = findCommand(commands, argv)?.command;
+    await err(others === undefined ? unknownCommand(argv[0] ?? '', known) : operatorsCommand(others));
     return 2;
   }
   try {
@@ -142,6 +143,14 @@ export function unknownCommand(typed: string, known: readonly CommandShape[]): s
   return warning(
     `There is no command “${oneLine(typed).slice(0, 80)}”.${guess}`,
     '`help` lists all commands.',
+  );
+}
+
+/** The warning for a maintainer who types a command of the operator. */
+function operatorsCommand({ name }: CommandShape): string {
+  return warning(
+    `There is no command “${name}” for maintainers: only the operator of this server has it.`,
+    'Ask the operator. `help` lists your commands.',
   );
 }
 

@@ -19,6 +19,8 @@ export interface CommitFacts {
   /** The first paragraph of the commit message as one line of at most 72 characters, harmless for a terminal. */
   readonly subject: string;
   readonly hasLicence: boolean;
+  /** True if the top folder has a file `.env`, which usually has secrets. */
+  readonly hasEnvFile: boolean;
 }
 
 const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
@@ -52,6 +54,7 @@ export async function inspectCommit(
   return {
     subject: clean(subject.value).replace(/\n/g, ' ').slice(0, 72),
     hasLicence: measured.value.hasLicence,
+    hasEnvFile: measured.value.hasEnvFile,
   };
 }
 
@@ -131,6 +134,7 @@ class TreeCount {
   bytes = 0;
   /** True if the top folder has a file or folder with the name of a licence. */
   hasLicence = false;
+  hasEnvFile = false;
   #folderCount = 0;
   #tooLong: string | null = null;
   readonly #folders = new Map<string, number>();
@@ -154,6 +158,7 @@ class TreeCount {
       this.#folderCount += 1;
       return;
     }
+    if (path === '.env') this.hasEnvFile = true;
     const folder = path.includes('/') ? path.slice(0, path.indexOf('/') + 1) : path;
     this.files += 1;
     this.bytes += size;

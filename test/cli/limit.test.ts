@@ -52,7 +52,10 @@ test('a maintainer cannot set limits, but sees what the tool uses of them, also 
   const { desk, asOperator } = limitDesk();
   using _ = desk;
   const mine = await desk.type(['limit', 'wikibot', 'builds=1000']);
-  assert.match(mine.err, /There is no command “limit”/);
+  assert.match(
+    mine.err,
+    /There is no command “limit” for maintainers: only the operator of this server has it\.\n.*Ask the operator/,
+  );
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addRelease(releaseOf('d1', { artifact: artifactOf('d1') }));
   desk.store.goLive(wikibot, 1, 'd1', 1);

@@ -62,6 +62,14 @@ other.1    v1       @daily    crashed: was built without isolation  2026-11-26 0
   );
 });
 
+test('ps shows which schedules are paused', async () => {
+  using desk = deskWith([scheduled('update.1', ended), scheduled('never.1', null)]);
+  desk.store.setPaused(wikibot, 'update', true);
+  const { out } = await desk.type(['ps', 'wikibot']);
+  assert.match(out, /^update\.1 .* paused {2,}python tidy\.py$/m);
+  assert.match(out, /^never\.1 .* 2026-11-26 03:17 {2}python tidy\.py$/m);
+});
+
 test('a tool that has only scheduled processes has the state up', async () => {
   using desk = deskWith([scheduled('update.1', ended)]);
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}up/);

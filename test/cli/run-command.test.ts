@@ -82,6 +82,21 @@ for (const { name, argv, says } of [
     says: /too many words after restart/,
   },
   {
+    name: 'a message whose quotes the shell has removed',
+    argv: ['deploy', 'wikibot', '-m', 'two', 's3cret'],
+    says: /too many words after deploy\. Over SSH, a text with spaces needs two pairs of quotes: "'two words'"/,
+  },
+  {
+    name: 'a message of three words whose quotes the shell has removed',
+    argv: ['deploy', 'wikibot', '-m', 'more', 'than', 's3cret'],
+    says: /too many words after deploy\. Over SSH, a text with spaces needs two pairs/,
+  },
+  {
+    name: 'a flag of run after the tool',
+    argv: ['run', 'wikibot', '--list'],
+    says: /Flags of run come before the tool, as in run --list TOOL/,
+  },
+  {
     name: 'a word too few after a command',
     argv: ['config', 'get', 'wikibot'],
     says: /config get needs NAME/,

@@ -246,6 +246,17 @@ test('if the test command of app.json fails, the push fails with its error and t
   assert.match(passed.stderr, /Running the test command[\s\S]*all well[\s\S]*Running the release command/);
 });
 
+test('a push of a commit with a file .env warns of the secrets in it', async () => {
+  const { name, tree } = await liveTool(server, 'leaky');
+  assert.doesNotMatch((await dryRun(tree)).stderr, /has the file \.env/);
+  await tree.commit('two', { '.env': 'API_KEY=s3cret\n' });
+  const tried = await dryRun(tree);
+  assert.match(
+    tried.stderr,
+    new RegExp(`has the file \\.env\\. If it has secrets, .*\`config import ${name}\``),
+  );
+});
+
 test('a line `test:` of the Procfile alone does not run before a release', async () => {
   const { tree } = await liveTool(server, 'untested');
   await tree.commit('two', { Procfile: 'web: python3 server.py\ntest: exit 9\n' });

@@ -1,3 +1,4 @@
+import { nearest } from '../../core/text/nearest-names.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
 import { readIfSmall } from './safe-files.ts';
 
@@ -55,9 +56,30 @@ export async function readProcfile(source: string): Promise<ReadProcfile> {
       commands.set(type, { command, number: index + 1 });
     }
   }
+  warnings.push(...misspelt([...commands.keys()]));
   return {
     web: commands.get('web')?.command ?? null,
     commands: new Map([...commands].map(([type, { command }]) => [type, command])),
     warnings,
   };
+}
+
+/** Warns of names that look like `web` or `release` with a mistake, because such a process does not start by itself. */
+function misspelt(types: readonly string[]): string[] {
+  return ['web', 'release']
+    .filter((name) => !types.includes(name))
+    .flatMap((name) =>
+      types
+        .filter(
+          (type) => letters(type) === letters(name) || (type.length > 2 && nearest([name], type).length > 0),
+        )
+        .map(
+          (type) => `The Procfile has a line ${type}, which does not start by itself. Do you mean ${name}?`,
+        ),
+    );
+}
+
+/** The letters of a word in order of the alphabet: the same for `web` and `wbe`. */
+function letters(word: string): string {
+  return [...word].sort().join('');
 }

@@ -35,6 +35,9 @@ export function parseWords(command: CommandShape, words: readonly string[]): Wor
   }
 }
 
+/** Flags whose value may be a text with spaces. */
+const FREE_TEXT = ['message', 'grep'];
+
 /** Refuses too many words, and short flags (`-abc`) that are too long. @throws UsageError */
 function assertShort({ name }: CommandShape, words: readonly string[]): void {
   if (words.length > MAX_WORDS) throw new UsageError(`There are too many words after ${name}.`);
@@ -83,7 +86,14 @@ function knownFlags(command: CommandShape): string[] {
 export function checkCount(command: CommandShape, args: readonly string[]): void {
   const { min, max } = command.words;
   if (args.length < min) throw new UsageError(`${command.name} needs ${missingWord(command, args.length)}.`);
-  if (args.length > max) throw new UsageError(`There are too many words after ${command.name}.`);
+  if (args.length > max) throw new UsageError(tooManyWords(command));
+}
+
+/** Says that there are too many words. If a flag takes a text, says how to write a text with spaces. */
+export function tooManyWords({ name, options }: CommandShape): string {
+  const hasText = FREE_TEXT.some((flag) => options[flag]?.type === 'string');
+  const quotes = hasText ? ` Over SSH, a text with spaces needs two pairs of quotes: "'two words'".` : '';
+  return `There are too many words after ${name}.${quotes}`;
 }
 
 /** The first word of the usage that was not given: `NAME` of `TOOL NAME [--read]` if only the tool was given. */

@@ -3,6 +3,7 @@ import type { FollowerPlace } from '../../core/fair-share/followers.ts';
 import { clean, oneLine } from '../../core/progress.ts';
 import { liveRelease } from '../../deploy/release/live-release.ts';
 import type { FlagValue, ToolCommand, ToolContext } from '../command.ts';
+import { tooManyWords } from '../command-line/parse-words.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { ONLY_THE_RESULT } from '../follow-ticket.ts';
 
@@ -37,8 +38,10 @@ export const deployArchiveCommand: ToolCommand = {
   takesFolder: true,
   async run(context) {
     const { services, tool, principal, args, flags, input, signal, out } = context;
-    if (args.length > 0 && args[0] !== '-')
+    if (args.length > 0 && args[0] !== '-') {
+      if (flags['message'] !== undefined) throw new UsageError(tooManyWords(deployArchiveCommand));
       throw new UsageError(`The server cannot read a folder of your computer. ${sendIt(context)}`);
+    }
     const { liveVersion } = services.store.tool(tool);
     const live = liveVersion === null ? null : services.store.release(tool, liveVersion);
     using reader = new Reader(context);

@@ -98,11 +98,11 @@ export class Entry {
 
 /**
  * Writes the first lines of a push's log: who pushed which commit and, if `warnsOfLicence` is true, a warning if the commit
- * has no licence file.
+ * has no licence file. A file `.env` causes a warning too.
  */
 export function introducePush(
   { principal, tool, commit, note }: ParkedPush,
-  { subject, hasLicence }: CommitFacts,
+  { subject, hasLicence, hasEnvFile }: CommitFacts,
   warnsOfLicence: boolean,
   progress: Progress,
 ): void {
@@ -113,6 +113,10 @@ export function introducePush(
   if (!hasLicence && warnsOfLicence)
     progress.warn(
       'No licence file was found. Code hosted here is free software: add a file LICENSE with the text of a free licence (https://choosealicense.com).',
+    );
+  if (hasEnvFile)
+    progress.warn(
+      `The commit has the file .env. If it has secrets, change them: they stay in the history. Set them with \`config import ${tool}\`, and remove the file: git rm --cached .env`,
     );
 }
 

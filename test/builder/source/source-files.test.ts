@@ -220,6 +220,25 @@ for (const { name, text, warnings } of [
   });
 }
 
+for (const { types, meant } of [
+  { types: ['wbe'], meant: ['web'] },
+  { types: ['webb', 'relase'], meant: ['web', 'release'] },
+  { types: ['web', 'web2', 'release'], meant: [] },
+  { types: ['worker', 'bot', 'db', 'webhooks'], meant: [] },
+]) {
+  test(`a Procfile with ${types.join(', ')} ${meant.length === 0 ? 'causes no warning' : 'causes warnings'} about misspelt names`, async () => {
+    const Procfile = types.map((type) => `${type}: python app.py\n`).join('');
+    const { warnings } = await readProcfile(await sourceOf({ Procfile }));
+    assert.deepEqual(
+      warnings,
+      meant.map(
+        (name, index) =>
+          `The Procfile has a line ${types[index]}, which does not start by itself. Do you mean ${name}?`,
+      ),
+    );
+  });
+}
+
 test('threat 41: submodules, LFS pointers and links to outside of the source cause warnings', async () => {
   const source = await sourceOf({
     '.gitmodules': '[submodule "x"]\n',

@@ -38,7 +38,8 @@ export const psCommand: ToolCommand = {
     const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
     const others = shown.filter(({ schedule }) => schedule === undefined);
     if (others.length > 0) await out(processes(others));
-    if (scheduled.length > 0) await out(`${others.length > 0 ? '\n' : ''}${schedules(scheduled)}`);
+    if (scheduled.length > 0)
+      await out(`${others.length > 0 ? '\n' : ''}${schedules(scheduled, (type) => isPaused(context, type))}`);
     await out(underWay(context));
     await out(frozen(context));
     return 0;
@@ -116,7 +117,12 @@ function lastEnd({ name, lastExit }: ProcessStatus): string {
   return lastExit ? `${name} ended ${ago(lastExit.at, Date.now())}: ${oneLine(lastExit.words)}\n` : '';
 }
 
-function schedules(statuses: readonly ProcessStatus[]): string {
+/** True if the schedule of this process type starts no runs by itself. */
+function isPaused({ services, tool }: ToolContext, type: string): boolean {
+  return services.store.previewOf(tool) !== null || services.store.pausedSchedules(tool).includes(type);
+}
+
+function schedules(statuses: readonly ProcessStatus[], isPaused: (type: string) => boolean): string {
   const headings = ['SCHEDULED', 'VERSION', 'SCHEDULE', 'LAST RUN', 'NEXT RUN (UTC)', 'COMMAND'];
   return table(headings, statuses, ({ name, version, state, command, detail, schedule }) => [
     name,
@@ -125,7 +131,7 @@ function schedules(statuses: readonly ProcessStatus[]): string {
     state === 'crashed'
       ? [state, ...(detail === null ? [] : [detail])].join(': ')
       : lastRunWords(schedule?.lastRun ?? null, detail !== null),
-    minuteOf(schedule?.nextAt ?? null),
+    isPaused(name.replace(/\.\d+$/, '')) ? 'paused' : minuteOf(schedule?.nextAt ?? null),
     command ?? '',
   ]);
 }

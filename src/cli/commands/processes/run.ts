@@ -54,6 +54,8 @@ export const runOneOffCommand: ToolCommand = {
     if (flags['list'] === true || flags['end'] !== undefined) return await listOrEnd(context);
     if (flags['json'] === true) throw new UsageError('--json is for run --list.');
     if (args.length === 0) throw new UsageError('run needs COMMAND.');
+    if (args[0]?.startsWith('-'))
+      throw new UsageError('Flags of run come before the tool, as in run --list TOOL.');
     checkProgram(args);
     const release = withOutside(liveRelease(services.store, tool), await outsideVarsOf(services, tool));
     const wanted = { release, toolNumber: services.store.tool(tool).number, command: args };
