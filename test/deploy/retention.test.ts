@@ -265,6 +265,33 @@ test('deleting old artifacts decrypts no config vars, and a rollback decrypts on
   assert.equal(opened, 2);
 });
 
+test('a rollback skips older releases with the build and the config vars of the live release', async (context) => {
+  const { store } = await tidied(context);
+  const versions = [
+    ['b1', '1'],
+    ['b2', '1'],
+    ['b1', '1'],
+    ['b1', '1'],
+  ].map(([build = '', value = ''], index) => {
+    const id = `d${index}`;
+    store.addDeployment(deploymentOf(id));
+    if (index < 2) {
+      store.addBuild(buildOf(build, id));
+      store.endBuild(build, 'BUILD_SUCCESS', artifactOf(build), 2);
+    }
+    const { version } = store.addRelease(
+      releaseOf(id, { artifact: artifactOf(build), configVars: { A: value } }),
+    );
+    store.goLive(wikibot, version, id, index);
+    return version;
+  });
+  const live = store.release(wikibot, versions.at(-1) ?? 0);
+  assert.ok(live !== null);
+  assert.equal(rollbackTarget(store, live, null).version, versions[1]);
+  const changed = { ...live, configVars: { A: '2' } };
+  assert.equal(rollbackTarget(store, changed, null).version, versions[2]);
+});
+
 test('threat 82: the server packs a repository’s refs only while nothing else changes them', async (context) => {
   const { repositories, options } = await tidied(context);
   const repository = repositories.folder(wikibot);

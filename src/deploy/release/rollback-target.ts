@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { DeployError } from '../../core/errors.ts';
 import type { Release } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
@@ -5,16 +6,17 @@ import type { Store } from '../../store/store.ts';
 /**
  * Returns the release that a rollback deploys again.
  *
- * @param version - The release's version. Null means the newest release that was live before the live release.
+ * @param version - The release's version. Null means the newest older release that was live and is not the same as the
+ *   live release: it has another artifact or other config vars.
  * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`.
  */
 export function rollbackTarget(store: Store, live: Release, version: number | null): Release {
   const { tool } = live;
   // A list of all releases would have all their artifacts, which can be hundreds of megabytes.
-  const wanted = version ?? newestBefore(store, live);
-  const found = wanted === null ? null : store.release(tool, wanted);
+  const found = version === null ? newestOther(store, live) : store.release(tool, version);
   if (found === null || found.state === 'created' || found.state === 'failed') {
-    const noSuchRelease = version === null ? 'no older release' : `no release v${version} that has been live`;
+    const noSuchRelease =
+      version === null ? 'no older release that differs' : `no release v${version} that has been live`;
     throw new DeployError(
       'NO_RELEASE',
       `the tool ${tool} has ${noSuchRelease}`,
@@ -31,10 +33,18 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
   return found;
 }
 
-/** The version of the newest release that was live before the live release, or null. */
-function newestBefore(store: Store, { tool, version }: Release): number | null {
-  const older = [...store.releaseCommits(tool).keys()].filter((one) => one < version);
-  return older.length === 0 ? null : Math.max(...older);
+/** A rollback makes a release that is the same as an older one. The next rollback must not deploy this one again. */
+function newestOther(store: Store, live: Release): ReturnType<Store['release']> {
+  const older = [...store.releaseCommits(live.tool).keys()].filter((version) => version < live.version);
+  for (const version of older.sort((a, b) => b - a)) {
+    const release = store.release(live.tool, version);
+    if (release !== null && !isSame(release, live)) return release;
+  }
+  return null;
+}
+
+function isSame(a: Release, b: Release): boolean {
+  return a.artifact.id === b.artifact.id && isDeepStrictEqual({ ...a.configVars }, { ...b.configVars });
 }
 
 /** Returns the hint that tells how to build and deploy the commit of an old release again. */
