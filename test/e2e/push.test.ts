@@ -439,7 +439,7 @@ for (const door of ['ssh', 'http'] as const) {
         `${first}\n${two}`,
       );
       assert.notEqual((await tree.push('toolforge', 'main:refs/releases/v9')).exitCode, 0);
-      const back = await tree.push('-f', 'toolforge', 'refs/releases/v1^{}:main');
+      const back = await tree.push('-f', 'toolforge', 'refs/releases/v1^{}:refs/heads/main');
       assert.equal(back.exitCode, 0, back.stderr);
     });
 

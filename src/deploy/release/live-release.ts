@@ -79,3 +79,8 @@ export function upToDate(
   const keepsOthers = 'This replaces what others have pushed since. To keep it, run git pull first.';
   return `${liveNow}\n${toDeployOther}\n${keepsOthers}\n`;
 }
+
+/** Returns the commands for git that deploy the commit of a release. They also work if the server has no `main`. */
+export function commandsToDeploy(version: number): string {
+  return `git fetch --update-shallow toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:refs/heads/main'`;
+}

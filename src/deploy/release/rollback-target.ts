@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DeployError } from '../../core/errors.ts';
 import type { Release } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
+import { commandsToDeploy } from './live-release.ts';
 
 /**
  * Returns the release that a rollback deploys again.
@@ -49,5 +50,5 @@ function isSame(a: Release, b: Release): boolean {
 
 /** Returns the hint that tells how to build and deploy the commit of an old release again. */
 export function buildAgain(version: number): string {
-  return `Build the release again: git fetch toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:main'`;
+  return `Build the release again: ${commandsToDeploy(version)}`;
 }

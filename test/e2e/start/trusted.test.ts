@@ -101,7 +101,7 @@ test('after the setting sandbox changes from trusted to isolated, restart and ro
   assert.match(restarted.stderr, /Build the release again: ssh .+ redeploy hello$/);
   const rolledBack = await server.command('rollback', 'hello');
   assert.match(rolledBack.stderr, /v1 of hello was built without isolation/);
-  assert.match(rolledBack.stderr, /git push -f toolforge 'releases\/v1\^\{\}:main'/);
+  assert.match(rolledBack.stderr, /git push -f toolforge 'releases\/v1\^\{\}:refs\/heads\/main'/);
 
   const redeployed = await server.command('redeploy', 'hello');
   assert.equal(redeployed.exitCode, 0, redeployed.stderr);

@@ -49,11 +49,17 @@ const unshare: ToolCommand = {
 export const configSharing: readonly ToolCommand[] = [share, unshare];
 
 async function tell({ services, tool, out }: ToolContext): Promise<number> {
-  const names = services.store.sharedConfig(tool);
+  const { store } = services;
+  const names = store.sharedConfig(tool);
   await out(
     names.length === 0
       ? `New previews of ${tool} get no config vars of ${tool}.\n`
       : `New previews of ${tool} get the values of: ${names.join(', ')}\n`,
   );
+  const [existing] = store.previews().filter((preview) => preview.tool === tool);
+  if (existing !== undefined)
+    await out(
+      `Previews that exist keep the config vars that they have: config set ${existing.name} NAME=value\n`,
+    );
   return 0;
 }

@@ -3,6 +3,7 @@ import { type ToolName, toolName } from '../../../core/names.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { counted } from '../../../core/text/counted.ts';
 import type { ToolLimits } from '../../../core/tool-limits.ts';
+import { commandsToDeploy } from '../../../deploy/release/live-release.ts';
 import type { ImportedTool } from '../../../recovery/archive/import-tool.ts';
 import { assertMay } from '../../assert-may.ts';
 import type { CommandContext, LoginCommand } from '../../command.ts';
@@ -130,7 +131,7 @@ async function deploy(
     throw new DeployError(
       'NOT_LIVE',
       `the history of ${tool} is here, but nothing of it is live: ${reason}`,
-      `When the cause is repaired, a maintainer deploys its commit: git fetch --update-shallow toolforge 'refs/releases/*:refs/releases/*' && git push toolforge 'releases/v${live}^{}:refs/heads/main'`,
+      `When the cause is repaired, a maintainer deploys its commit: ${commandsToDeploy(live)}`,
     );
   const notes = [
     ...(manifest.isInMaintenance ? [await beginMaintenance(context, tool)] : []),
