@@ -285,6 +285,3 @@ export interface PastRun {
   /** Says how the run ended, for example `exited with code 1`. */
   readonly detail: string | null;
 }
-
-/** How many bytes the value of one config var may have. */
-export const MAX_CONFIG_VAR_BYTES = 32 * 1024;

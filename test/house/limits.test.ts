@@ -201,7 +201,7 @@ for (const { file, constant, row } of [
   { file: 'store/audit-file.ts', constant: 'MAX_REFUSED_FILES = 1', row: /64 MiB, and 1 full file/ },
   { file: 'core/names.ts', constant: 'MAX_CONFIG_VARS = 200', row: /config vars +\| 200 / },
   {
-    file: 'core/types.ts',
+    file: 'core/variables/config-changes.ts',
     constant: 'MAX_CONFIG_VAR_BYTES = 32 * 1024',
     row: /one config var +\| 32 KiB /,
   },

@@ -1,7 +1,8 @@
 import { DeployError } from '../errors.ts';
 import { CONFIG_VAR_NAME, MAX_CONFIG_VARS, RESERVED_VARIABLE } from '../names.ts';
-import { MAX_CONFIG_VAR_BYTES } from '../types.ts';
 
+/** How many bytes the value of one config var may have. */
+export const MAX_CONFIG_VAR_BYTES = 32 * 1024;
 // The most bytes of the names and values of a tool's config vars together. Each release stores them twice, and a
 // Kubernetes Secret holds at most 1 MiB.
 const MAX_TOTAL_BYTES = 512 * 1024;

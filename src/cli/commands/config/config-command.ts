@@ -1,6 +1,10 @@
 import { DeployError } from '../../../core/errors.ts';
-import { type ConfigChange, MAX_CONFIG_VAR_BYTES } from '../../../core/types.ts';
-import { changedNames, changesInWords } from '../../../core/variables/config-changes.ts';
+import type { ConfigChange } from '../../../core/types.ts';
+import {
+  changedNames,
+  changesInWords,
+  MAX_CONFIG_VAR_BYTES,
+} from '../../../core/variables/config-changes.ts';
 import { NOTHING_OUTSIDE, type OutsideVars } from '../../../core/variables/outside-vars.ts';
 import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
 import { assertMay } from '../../assert-may.ts';
