@@ -44,10 +44,16 @@ export class SmallDisk implements Disposable {
     quietly('python3', '-c', shutdown, this.folder);
   }
 
-  /** Mounts the disk again after a power failure. No process may have a file on it open. */
+  /**
+   * Mounts the disk again after a power failure. Mounts a copy of the image: a sandbox that started meanwhile may keep the
+   * failed file system mounted, and the kernel would then mount that one again.
+   */
   startAgain(): void {
-    quietly('umount', this.folder);
-    quietly('mount', '-o', 'loop', join(this.#parent, 'image'), this.folder);
+    quietly('umount', '-l', this.folder);
+    const [image, copy] = [join(this.#parent, 'image'), join(this.#parent, 'image-again')];
+    quietly('cp', '--sparse=always', image, copy);
+    quietly('mv', copy, image);
+    quietly('mount', '-o', 'loop', image, this.folder);
   }
 
   [Symbol.dispose](): void {
