@@ -240,7 +240,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
   if (name !== liveName) {
-    // The pushed branch does not exist yet, so the server cannot know whether the push is forced, and refuses it.
+    // The pushed branch is new. A push of a new branch looks the same with and without force, so the server refuses it.
     throw new DeployError(
       'OTHER_HISTORY',
       `the branch ${name} would replace ${liveName}, which is live at ${versionAndCommit}, but ${name} does not contain the live commit`,

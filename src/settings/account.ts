@@ -5,7 +5,7 @@ import { join } from 'node:path';
 export const STARTED_BY = 'TOOLFORGE_PUSH_STARTED_BY';
 let startedBy: string | null = null;
 
-/** Says that this process is root of a user namespace only, and who started it. */
+/** Records who started this process, which is root only in a user namespace. */
 export function setStartedBy(user: string): void {
   startedBy = user;
 }

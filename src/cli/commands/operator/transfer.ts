@@ -131,7 +131,7 @@ async function deploy(
     throw new DeployError(
       'NOT_LIVE',
       `the history of ${tool} is here, but nothing of it is live: ${reason}`,
-      `When the cause is repaired, a maintainer deploys its commit: ${commandsToDeploy(live)}`,
+      `Repair the cause. Then a maintainer can deploy the commit of v${live}: ${commandsToDeploy(live)}`,
     );
   const notes = [
     ...(manifest.isInMaintenance ? [await beginMaintenance(context, tool)] : []),

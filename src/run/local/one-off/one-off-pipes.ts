@@ -15,8 +15,8 @@ import type { TerminalSize } from '../../runtime.ts';
 const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
- * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only, for this
- * command alone. The command does not get the standard streams of the sandbox, because the script that wraps it prints
+ * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only. A command of
+ * `run` has the folder alone, and a command of `exec` shares it with the process of the tool. The command does not get the standard streams of the sandbox, because the script that wraps it prints
  * to them.
  */
 export class OneOffPipes implements AsyncDisposable {
@@ -39,7 +39,7 @@ export class OneOffPipes implements AsyncDisposable {
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
 
-  /** Opens all pipes in the folder. Must run before any code of the tool. */
+  /** Opens all pipes in the folder. Must run before the command starts. For `exec`, the tool can open them too. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
     const { keepers, ends } = openAll(folder);
