@@ -28,9 +28,9 @@ const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No modul
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
- * Sentences that say what to do about a failed step, if its output shows a cause that is not in the tool's own code. The known
- * causes are a missing library of Debian, a certificate, the network, and packages that do not exist, exclude each other or
- * have other content. Null if the output shows none of these causes.
+ * Says what to do about a failed step, if its output shows a known cause that is not in the tool's own code: something is
+ * missing (a library, a header, a program, a module), a certificate, the network, or a package that does not exist, excludes
+ * another, or differs from the lock file. Otherwise null.
  *
  * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */

@@ -12,7 +12,7 @@ export const folder = text.min(1, 'the path of a folder').transform((path) => re
 export const optionalFile = text.transform((path) => (path === '' ? null : resolve(path)));
 export const wholeNumber = (min: number, max: number) => {
   const error = `a whole number from ${min} to ${max}`;
-  // Number() turns an empty text into 0 and true into 1, and 0 often means "no limit".
+  // Only digits count. Number() alone would turn an empty text into 0, which often means "no limit", and true into 1.
   const digits = z
     .string()
     .regex(/^\s*\d+\s*$/)

@@ -234,7 +234,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 46: a push from a shallow clone is refused without --force, and goes live with --force`, async () => {
+    test(`${door}: threat 46: a push from a shallow clone without the live commit is refused, and goes live with --force`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));

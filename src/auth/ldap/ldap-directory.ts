@@ -40,8 +40,8 @@ export async function warnWhereSilent(directory: Directory, log: Log): Promise<v
 
 /**
  * People and tools from LDAP with Toolforge's schema: `uid=NAME,ou=people`, `cn=tools.NAME,ou=servicegroups`.
- * Asks LDAP for every answer, so the cache in front of this class knows the age of each. Remembers only the index of
- * keys, whose result is checked in LDAP.
+ * Keeps no answers, because the cache in front of this class keeps them, with their age. Keeps only an index of keys. If
+ * the index names an owner, asks LDAP whether the key is still theirs.
  */
 export class LdapDirectory implements Directory {
   readonly #servers: LdapServers;

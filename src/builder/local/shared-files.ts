@@ -202,10 +202,10 @@ interface Entry {
 }
 
 /**
- * Lists everything below a folder that untrusted code has made. Does not enter a folder whose path is too long or whose name
- * is not UTF-8.
+ * Lists everything below a folder that untrusted code has made. A folder whose path is too long or whose name is not UTF-8
+ * is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact, for `before` of the entries. Null if there is none.
+ * @param earlier - The folder of the same layer in an earlier artifact, or null. `before` of each entry is a path in it.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];

@@ -1,4 +1,4 @@
-/** Reads a whole input as text. Stops and returns null if it is longer than `maxBytes` or not UTF-8. */
+/** Reads a whole input as text. Stops and returns null as soon as it is longer than `maxBytes`. Null if it is not UTF-8. */
 export async function readText(input: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;

@@ -82,7 +82,7 @@ export function podFailed(
   fault: PodFault,
   during: string,
   limits: { readonly diskBytes: number; readonly memoryBytes: number },
-  /** How many milliseconds the build waited for the fault to pass. */
+  /** Only for `QUOTA`: how many milliseconds the build waited for room. 0 means that it can never fit. */
   waitedMs = 0,
 ): DeployError {
   if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);

@@ -23,7 +23,10 @@ export interface StatusParts {
   readonly isDraining: (rolloutId: string) => boolean;
 }
 
-/** Returns the status that people see of a tool's running and missing processes. */
+/**
+ * Returns the statuses that people see: one for each pod of a tool, and one for each process that should run but has no
+ * pod.
+ */
 export function toolStatus(
   pods: readonly ToolPod[],
   deployments: readonly V1Deployment[],
