@@ -51,6 +51,11 @@ export function beginRenaming(data: string, { from, to }: Renaming): void {
   syncFolder(data);
 }
 
+/** True while a renaming is noted. */
+export function isRenaming(data: string): boolean {
+  return existsSync(journalOf(data));
+}
+
 /** Forgets the renaming, because it is finished, or because the store has not changed. */
 export function endRenaming(data: string): void {
   rmSync(journalOf(data), { force: true });
@@ -98,8 +103,11 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   const renaming = readJournal(data);
   if (renaming === null) return;
   const store = readStoreFacts(join(data, 'store.sqlite'));
-  const names = new Set(store.state === 'whole' ? store.tools.map(({ name }) => name) : []);
-  const isDone = names.has(renaming.to) && !names.has(renaming.from);
+  const named = (tool: ToolName) =>
+    store.state === 'whole' ? store.tools.find(({ name }) => name === tool) : undefined;
+  const to = named(renaming.to);
+  // A push to the old name may have begun a new tool of this name, if directory.yaml could not be changed.
+  const isDone = to !== undefined && (named(renaming.from) === undefined || to.lastVersion > 0);
   // If the store cannot be read, the journal stays for the start after its repair.
   if (store.state !== 'whole') return;
   if (isDone) {

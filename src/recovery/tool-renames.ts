@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
@@ -11,13 +13,14 @@ import {
   beginRenaming,
   clearFolders,
   endRenaming,
+  isRenaming,
   moveFolders,
   type Renaming,
   renameInDirectory,
 } from './renaming.ts';
 
 export interface ToolRenamesOptions {
-  readonly config: Pick<Config, 'data' | 'directory' | 'runtime'>;
+  readonly config: Pick<Config, 'data' | 'directory' | 'runtime' | 'config_vars_folder' | 'replica_folder'>;
   readonly store: Store;
   readonly repositories: Repositories;
   /** While a backup is made, nothing is renamed. */
@@ -49,7 +52,8 @@ export class ToolRenames {
 
   /**
    * @throws DeployError `SAME_NAME`, `TOOL_IN_USE` if there is a tool `to`, `NO_TOOL` if LDAP lacks it, `TOOL_BUSY` if a
-   * deployment or push of `from` is under way, `HAS_PREVIEWS`, `IS_PREVIEW`, `BACKUP_RUNNING`; `NO_RENAME` in a cluster.
+   * deployment or push of `from` is under way, `HAS_PREVIEWS`, `IS_PREVIEW`, `BACKUP_RUNNING`, `RENAME_UNFINISHED`,
+   * `OUTSIDE_CONFIG` if a file of the operator has only the old name; `NO_RENAME` in a cluster.
    */
   async rename(renaming: Renaming): Promise<void> {
     let isDone = false;
@@ -110,6 +114,13 @@ export class ToolRenames {
         'a server that runs tools in a cluster cannot rename them, because a namespace keeps its name for ever',
         `Nothing has changed. Move the tool to its new name: npx toolforge-push tool export ${from} FILE, and then tool import FILE --as ${to}`,
       );
+    if (isRenaming(config.data))
+      throw new DeployError(
+        'RENAME_UNFINISHED',
+        'an earlier renaming could not be finished; the log of the server says why',
+        'Nothing has changed. Start the server again, which finishes it, and type the command again.',
+      );
+    assertFollowed(config, { from, to });
     if (from === to)
       throw new DeployError('SAME_NAME', `the tool is called ${from} already`, 'Nothing has changed.');
     const isThere = await isKnown(to);
@@ -159,6 +170,29 @@ export class ToolRenames {
       'TOOL_IN_USE',
       `there is a tool ${to} already, with releases, config vars, deploy tokens or tags`,
       'Nothing has changed. Choose another name.',
+    );
+  }
+}
+
+/**
+ * Asserts that the tool keeps what the operator's folders have for it: their files have its name, and it starts at once.
+ *
+ * @throws DeployError `OUTSIDE_CONFIG`
+ */
+function assertFollowed(
+  { config_vars_folder, replica_folder }: ToolRenamesOptions['config'],
+  { from, to }: Renaming,
+): void {
+  const pairs = [
+    [config_vars_folder, `${from}.env`, `${to}.env`],
+    [replica_folder, join(from, 'replica.my.cnf'), join(to, 'replica.my.cnf')],
+  ] as const;
+  for (const [folder, old, next] of pairs) {
+    if (folder === null || !existsSync(join(folder, old)) || existsSync(join(folder, next))) continue;
+    throw new DeployError(
+      'OUTSIDE_CONFIG',
+      `the folder ${folder} has ${old}, but no ${next}, so the tool would start without it`,
+      `Nothing has changed. Copy ${old} to ${next}, with the same owner and mode, and type the command again.`,
     );
   }
 }

@@ -221,7 +221,8 @@ export const serverSettings = {
     'The number of a tool’s newest released builds whose artifacts are kept for rollbacks. Config changes and rollbacks do not count, because they build nothing.',
   ],
   keep_history: [
-    wholeNumber(100, 100_000),
+    // Not less than the logs of deployments that are kept: without its deployment, a log would never be deleted.
+    wholeNumber(200, 100_000),
     '1000',
     'The number of the newest deployments, builds, releases, changes of config vars and scheduled runs of a tool that the server remembers, of each. Builds and releases that can run, and those of the last two days, are always kept.',
   ],

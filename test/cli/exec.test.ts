@@ -79,7 +79,14 @@ for (const { words, message } of [
   });
 }
 
-for (const words of [[], ['web.1'], ['web.1', '--'], ['web.1', 'a\u001bb'], ['web.1', '']]) {
+for (const words of [
+  [],
+  ['web.1'],
+  ['web.1', '--'],
+  ['web.1', '-c', 'ls'],
+  ['web.1', 'a\u001bb'],
+  ['web.1', ''],
+]) {
   test(`exec ${JSON.stringify(words)} is a wrong command line`, async () => {
     using desk = deskWithLive();
     assert.equal((await desk.type(['exec', wikibot, ...words])).status, 2);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ToolName } from '../../src/core/names.ts';
@@ -10,10 +11,15 @@ import { type Run, TestServer, until } from '../support/server.ts';
 import { liveTool, WorkTree, webTool } from '../support/work-tree.ts';
 
 let server: TestServer;
+let outside: string;
 before(async () => {
-  server = await TestServer.start();
+  outside = await mkdtemp(join(tmpdir(), 'outside-'));
+  server = await TestServer.start({ TOOLFORGE_PUSH_CONFIG_VARS_FOLDER: outside });
 });
-after(async () => server[Symbol.asyncDispose]());
+after(async () => {
+  await server[Symbol.asyncDispose]();
+  await rm(outside, { recursive: true });
+});
 
 const passed = (run: Run) => assert.equal(run.exitCode, 0, run.stdout + run.stderr);
 const data = (...path: string[]) => join(server.folder, 'data', ...path);
@@ -115,6 +121,8 @@ test('a server that was killed while it renamed a tool finishes at its start, or
   await writeFile(data('renaming.json'), journal);
   const store = new SqliteStore(data(), loadOrMakeSecretsKey(join(server.folder, 'keys')));
   store.renameTool('killed' as ToolName, 'finished' as ToolName, Date.now());
+  // A push to the old name can have begun a new tool meanwhile.
+  store.setStopped('killed' as ToolName, true);
   store.close();
   await rename(data('artifacts/killed'), data('artifacts/finished'));
   await server.boot();
@@ -138,6 +146,18 @@ test('a tool is not renamed to a name that is taken or is none, nor while a depl
     (await server.local('tool', 'rename', 'unheard-of', 'x')).stderr,
     /there is no tool unheard-of/i,
   );
+  await writeFile(join(outside, 'busy.env'), 'TOKEN=outside\n', { mode: 0o600 });
+  assert.match(
+    (await server.local('tool', 'rename', 'busy', 'idle')).stderr,
+    /has busy\.env, but no idle\.env, so the tool would start without it/,
+  );
+  await rm(join(outside, 'busy.env'));
+  await writeFile(data('renaming.json'), JSON.stringify({ from: 'a', to: 'b' }));
+  assert.match(
+    (await server.local('tool', 'rename', 'busy', 'idle')).stderr,
+    /an earlier renaming could not be finished/i,
+  );
+  await rm(data('renaming.json'));
   passed(await server.local('tool', 'remove', 'taken'));
   await tree.commit('slow', webTool('slow', 'sleep 90'));
   const pushing = tree.push();

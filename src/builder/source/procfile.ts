@@ -71,7 +71,10 @@ function misspelt(types: readonly string[]): string[] {
     .flatMap((name) =>
       types
         .filter(
-          (type) => letters(type) === letters(name) || (type.length > 2 && nearest([name], type).length > 0),
+          (type) =>
+            letters(type) === letters(name) ||
+            // `websocket` is no mistake.
+            (type.length > 2 && type.length <= name.length + 2 && nearest([name], type).length > 0),
         )
         .map(
           (type) => `The Procfile has a line ${type}, which does not start by itself. Do you mean ${name}?`,

@@ -1,4 +1,3 @@
-import { createWriteStream } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -64,7 +63,12 @@ const exportTool: TransferCommand = {
     const draft = file === null ? null : `${file}.new`;
     try {
       const to =
-        draft === null ? stdout : createWriteStream(draft, { mode: 0o600, flags: 'wx', flush: true });
+        draft === null
+          ? stdout
+          : // `open` fails at once if the file cannot be made.
+            (await open(draft, 'wx', 0o600)).createWriteStream({ flush: true });
+      // Without a listener, an error between two writes would end this process. The next write throws it.
+      to.on('error', () => undefined);
       let bytes = 0;
       const status = await context.call({
         ...{ argv: ['export-tool', tool], input: lineOf(passphrase), signal: context.interruption() },
@@ -194,7 +198,7 @@ function checked(text: string | null): string {
 async function* firstLine(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const chunk of input) {
     const end = chunk.indexOf(0x0a);
-    yield end < 0 ? chunk : chunk.subarray(0, end);
+    yield end < 0 ? chunk : chunk.subarray(0, end + 1);
     if (end >= 0) return;
   }
 }

@@ -10,7 +10,7 @@ import { oneLine } from '../../core/progress.ts';
 import { startGit } from '../../git/git-process.ts';
 import { readRefs, refNames } from '../../git/refs/ref-files.ts';
 import type { Repositories } from '../../git/repositories.ts';
-import type { Store } from '../../store/store.ts';
+import type { ListedRelease, Store, ToolRecord } from '../../store/store.ts';
 import { assertStrong, sealText } from './passphrase.ts';
 import { Sealing } from './sealed-file.ts';
 import { FORMAT, MAX_RELEASES, type ToolManifest } from './tool-manifest.ts';
@@ -47,6 +47,13 @@ export async function exportTool(
     const tags = await tagsOf(repositories, tool);
     const commits = stored.manifest.releases.flatMap((one) => (one.isFailed ? [] : [one.commit]));
     const ids = await present(repositories, tool, [...new Set([...commits, ...tags.map(({ id }) => id)])]);
+    const { live } = stored.manifest;
+    const needed = [
+      ...tags,
+      ...stored.manifest.releases.flatMap((one) => (one.version === live ? [{ id: one.commit }] : [])),
+    ];
+    if (needed.some(({ id }) => !ids.includes(id)))
+      throw packFailed(tool, 'the live commit or a tag is missing');
     const [manifestFile, secretsFile, packFile] = PARTS.map((name) => join(stage, name)) as [
       string,
       string,
@@ -77,10 +84,8 @@ function storedOf(store: Store, tool: ToolName) {
     );
   const record = store.tools().find(({ name }) => name === tool);
   const configVars = store.configVars(tool);
-  const releases = store
-    .releases(tool, MAX_RELEASES)
-    .filter(({ state }) => state !== 'created')
-    .reverse();
+  const newest = store.releases(tool, MAX_RELEASES).filter(({ state }) => state !== 'created');
+  const releases = withLive(store, record, newest).reverse();
   if (record === undefined || (releases.length === 0 && Object.keys(configVars).length === 0))
     throw new DeployError(
       'NOTHING_TO_EXPORT',
@@ -108,6 +113,20 @@ function storedOf(store: Store, tool: ToolName) {
     ...{ isStopped, isInMaintenance },
   } satisfies Omit<ToolManifest, 'tags' | 'shallow' | 'pack'>;
   return { manifest, secrets: { configVars } };
+}
+
+/** Puts the live release in the place of the oldest of `newest`, if so many releases have failed since it went live. */
+function withLive(
+  store: Store,
+  record: ToolRecord | undefined,
+  newest: readonly ListedRelease[],
+): ListedRelease[] {
+  const live = record?.liveVersion ?? null;
+  if (record === undefined || live === null || newest.some(({ version }) => version === live))
+    return [...newest];
+  const [release] = store.releases(record.name, 1, live + 1);
+  if (release?.version !== live) throw new Error(`There is no release v${live} of ${record.name}.`);
+  return [...newest.slice(0, MAX_RELEASES - 1), release];
 }
 
 function deploymentOf(store: Store, id: string): ToolManifest['releases'][number]['deployment'] {

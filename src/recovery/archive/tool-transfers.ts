@@ -34,6 +34,7 @@ export class ToolTransfers {
     const letGo = await this.#options.cleanUp.hold();
     try {
       await this.#ready;
+      await this.#options.room.assertRoom();
       await exportTool(this.#options, request, out, signal);
     } catch (error) {
       if (error instanceof DeployError && error.code === 'COMMIT_LOST')

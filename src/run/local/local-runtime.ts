@@ -282,7 +282,7 @@ export class LocalRuntime implements Runtime, Gateway {
     const { tool, process: beside } = exec;
     const live = this.#live.get(tool);
     const running = live?.running(beside) ?? null;
-    if (live === undefined || running === null) throw notRunning(tool, beside);
+    if (live === undefined || running === null || running.over.aborted) throw notRunning(tool, beside);
     const { config, sandbox } = this.#options;
     return await this.#oneOffs.run({ ...exec, release: live.release, beside }, (one) =>
       execLocally({ ...one, beside }, running, { config, sandbox }),

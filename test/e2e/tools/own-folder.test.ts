@@ -31,7 +31,7 @@ test('a tool can write a database, a log and its own files in its folder, and ea
   assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
   assert.equal(await ask(), 'visits 2, counter 12, prepared False\n');
   const seen = await server.command('run', tool, `sh -c 'cat state/counter.txt; ls'`);
-  assert.equal(seen.stdout, '10\nLICENSE\nProcfile\napp.py\nprepare.py\nstate', seen.stderr);
+  assert.equal(seen.stdout, '10\nLICENSE\nNOTES.md\nProcfile\napp.py\nprepare.py\nstate', seen.stderr);
   await server.command('restart', tool);
   assert.equal(await ask(), 'visits 1, counter 11, prepared False\n');
 });

@@ -126,6 +126,9 @@ async function deploy(
   await out(`v${live} was live on the other server. Its commit is built again:\n`);
   const say = async (bytes: Uint8Array) => await out(bytes).catch(() => undefined);
   const reason = await services.transfers.deploy({ tool, commit, principal }, say);
+  // Before the client may turn out to be gone, because visitors reach the tool from now on.
+  const maintenance =
+    reason === null && manifest.isInMaintenance ? await beginMaintenance(context, tool) : null;
   signal.throwIfAborted();
   if (reason !== null)
     throw new DeployError(
@@ -134,11 +137,10 @@ async function deploy(
       `Repair the cause. Then a maintainer can deploy the commit of v${live}: ${commandsToDeploy(live)}`,
     );
   const notes = [
-    ...(manifest.isInMaintenance ? [await beginMaintenance(context, tool)] : []),
-    ...(manifest.isStopped
-      ? [`${tool} was stopped on the other server, and runs here. To stop it: \`stop ${tool}\`\n`]
-      : []),
-    `The processes and schedules on the other server still run. To end them there: npx toolforge-push stop ${manifest.tool}\n`,
+    ...(maintenance === null ? [] : [maintenance]),
+    manifest.isStopped
+      ? `${tool} was stopped on the other server, and runs here. To stop it: \`stop ${tool}\`\n`
+      : `The processes and schedules on the other server still run. To end them there: npx toolforge-push stop ${manifest.tool}\n`,
   ];
   await out(notes.join('').replace(/`([^`]+)`/g, (_, words: string) => context.typed(words)));
   return 0;

@@ -52,6 +52,8 @@ export const execCommand: ToolCommand = {
         `Start it with: \`restart ${tool}\``,
       );
     assertRuns(tool, process, await services.runtime.status(tool));
+    // Shells take such a word for a flag of their own.
+    if (command[0]?.startsWith('-')) throw new UsageError('The command of exec begins with a program.');
     const { status, why } = await services.runtime.exec({
       ...{ tool, process, toolNumber: number, command, terminal, input, signal },
       output: out,
