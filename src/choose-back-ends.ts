@@ -42,7 +42,7 @@ export interface BackEndOptions {
   /** Returns the tool that a preview belongs to. Null if there is no such preview, undefined until the store is open. */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   readonly log: Log;
-  /** Returns the name that a tool of this name has now. Null if no tool had it. Must not throw. */
+  /** Returns the present name of the tool that was once called `tool`. Null if there is none. Must not throw. */
   readonly renamedTo: (tool: string) => ToolName | null;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash: (crash: Crash) => void;

@@ -15,9 +15,10 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * @param isFresh - True: the cache is never used, so that an old answer does not let anybody in either.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
- * that the credential does not open. The rights to a preview are those to its tool. `TOKEN_SCOPE` if the deploy token does not allow the action. `TOOL_DISABLED` if
- * the tool is disabled and the action is not `read`. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the directory gives
- * no answer.
+ * that the credential does not open. The rights to a preview are those to its tool. `TOOL_RENAMED` if the principal
+ * maintains the tool under another name now. `TOKEN_SCOPE` if the deploy token does not allow the action.
+ * `TOOL_DISABLED` if the tool is disabled and the action is not `read`. `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if
+ * the directory gives no answer.
  */
 export async function authorize(
   directory: Directory,

@@ -14,7 +14,7 @@ export class PreviewDirectory implements Directory {
 
   /**
    * @param previewOf - Returns the tool that a preview belongs to. Null if the name is that of no preview.
-   * @param renamedTo - Returns the name that a tool of this name has now. Null if no tool had it.
+   * @param renamedTo - Returns the present name of the tool that was once called `name`. Null if there is none.
    */
   constructor(
     directory: Directory,

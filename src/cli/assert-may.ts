@@ -8,7 +8,8 @@ import type { CommandContext } from './command.ts';
  * even if the directory no longer has the tool, because the tool's processes may have to be stopped.
  *
  * @param isFresh - True to ask the directory itself and not its cache.
- * @throws DeployError `NO_ACCESS`, `TOKEN_SCOPE`, `TOOL_DISABLED`, `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
+ * @throws DeployError `NO_ACCESS`, `TOOL_RENAMED`, `TOKEN_SCOPE`, `TOOL_DISABLED`, `DIRECTORY_UNAVAILABLE`,
+ * `DIRECTORY_BUSY`.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

@@ -8,7 +8,7 @@ export interface OldLogsOptions extends Pick<DeployContext, 'store' | 'runtime' 
   readonly logs: DeploymentLogs;
   /** The most days that logs are kept. 0: no limit. */
   readonly days: number;
-  /** While a backup is made, nothing is deleted. */
+  /** While a backup or an export is made, nothing is deleted. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
 }
 

@@ -33,9 +33,10 @@ type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 
 /**
  * Decides the steps of a deployment. Called when its turn has come, so the decision uses the release that is live then.
  *
- * @throws DeployError `OUTSIDE_CONFIG` if config vars from outside cannot be used. For a push: `MOVED_ON` or `OTHER_HISTORY` if it neither builds upon the live commit nor is
- * forced over it; `OTHER_BRANCH` if the pushed branch no longer deploys. For other kinds: as the methods of
- * `Deployments` throw, because the live release may be another one now; `COMMIT_LOST` for a redeploy.
+ * @throws DeployError `OUTSIDE_CONFIG` if config vars from outside cannot be used. For a push: `MOVED_ON` or
+ * `OTHER_HISTORY` if it neither builds upon the live commit nor is forced over it; `OTHER_BRANCH` if the pushed branch
+ * no longer deploys. For other kinds: as the methods of `Deployments` throw, because the live release may be another
+ * one now; `COMMIT_LOST` for a redeploy.
  */
 export async function planDeployment(
   context: Pick<

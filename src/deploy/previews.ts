@@ -28,7 +28,7 @@ export interface ToolPreviewsOptions
   readonly memory: number;
   /** True if the user directory has a tool of this name. @throws DeployError if the directory does not answer. */
   readonly isTool: (name: ToolName) => Promise<boolean>;
-  /** While a backup is made, nothing is deleted. */
+  /** While a backup or an export is made, nothing is deleted. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Deletes the folders of a tool in the data folder that the builder does not delete. */
   readonly removeFolders: (tool: ToolName) => Promise<void>;
@@ -107,7 +107,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     if (!isDone)
       throw new DeployError(
         'BACKUP_RUNNING',
-        'nothing can be deleted now, because a backup of this server is being made',
+        'nothing can be deleted now, because a backup or an export is being made',
         'End the preview again later. It also ends by itself.',
       );
   }
@@ -156,7 +156,10 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     // The store may be damaged, or its disk full. That must not end the server.
     const looking = this.#ending.then(() => this.#endOld());
     this.#ending = looking.catch((err: unknown) =>
-      this.#options.log.error({ err }, 'cannot look which previews must end; the server tries again later'),
+      this.#options.log.error(
+        { err },
+        'cannot find out which previews must end; the server tries again later',
+      ),
     );
   }
 

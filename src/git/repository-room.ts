@@ -27,7 +27,7 @@ interface Arriving {
   bytes: number;
 }
 
-/** Knows how large each repository is, and says whether it and the disk take more. */
+/** Knows how large each repository is, and whether the repository and the disk have room for more. */
 export class RepositoryRoom {
   readonly #options: RepositoryRoomOptions;
   readonly #sizes = new Map<ToolName, RepositorySize>();

@@ -37,9 +37,9 @@ export interface ToolRenamesOptions {
 }
 
 /**
- * Gives tools other names. The processes of the tool end, its store, folders and entry of the user directory get the new
- * name, and it starts again. The transaction of the store is the point of no return: a server that is killed before it has
- * changed nothing, and after it, the next start finishes the rest.
+ * Gives tools other names. The processes of the tool end, its rows in the store, its folders and its entry in the user
+ * directory get the new name, and it starts again. The transaction of the store is the point of no return: a server
+ * that is killed before it has changed nothing, and after it, the next start finishes the rest.
  */
 export class ToolRenames {
   readonly #options: ToolRenamesOptions;

@@ -75,7 +75,7 @@ export class OneOffs {
       // ended it, the caller gets its own reason. Otherwise the server stops, or one_off_time is over.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       if (ending.signal.aborted)
-        throw new DeployError('ONE_OFF_FAILED', 'the preview has ended', 'Push the preview again.');
+        throw new DeployError('ONE_OFF_FAILED', 'the tool was ended or renamed', 'Run the command again.');
       throw this.#closing.signal.aborted
         ? shuttingDown()
         : new DeployError(
@@ -130,7 +130,7 @@ export class OneOffs {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
         `${taken.size} commands of ${tool} run already, and no more are allowed (concurrent_one_offs)`,
-        `Wait until a command of \`run\` has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
+        `Wait until a command of \`run\` or \`exec\` has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }
     let number = 1;

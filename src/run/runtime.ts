@@ -167,7 +167,8 @@ export interface OneOff {
   readonly errors: (chunk: Uint8Array) => Promise<void>;
   /**
    * Fires when the client has disconnected or has lost its right to the command, or when the server stops. The process
-   * then gets SIGTERM, or on this machine SIGHUP if it has a terminal. After the grace time it gets SIGKILL.
+   * then gets SIGTERM. With a terminal, it gets SIGHUP, except for `run` in a cluster. After the grace time it gets
+   * SIGKILL.
    */
   readonly signal: AbortSignal;
   /** For `exec`: the name of the process beside which the command runs. */
@@ -184,8 +185,8 @@ export interface Exec extends Omit<OneOff, 'release'> {
 /** A one-off command whose client does not wait. It has no input and no terminal, and its output goes to the log. */
 export interface DetachedOneOff extends Pick<OneOff, 'release' | 'toolNumber' | 'command'> {
   /**
-   * Watches, while the command runs, whether the person who started it still has the right to. The signal fires at the end
-   * of the command. Resolves then, or rejects with the reason why the command must end.
+   * Watches, while the command runs, whether the person who started it still has the right to run it. The signal fires
+   * at the end of the command. Resolves then, or rejects with the reason why the command must end.
    */
   readonly untilForbidden?: (ended: AbortSignal) => Promise<void>;
 }
@@ -200,7 +201,7 @@ export interface OneOffEnd {
   readonly why: string | null;
 }
 
-/** A rollout that nobody starts. The version of its release and the digest of its image may be unknown. */
+/** A rollout that is only tried. The version of its release and the digest of its image may be unknown. */
 export type ToTry = Pick<RollOut, 'release' | 'toolNumber' | 'replicas' | 'signal'>;
 
 /** What a rollout would do to an object of the cluster. */

@@ -60,8 +60,8 @@ export interface SandboxCommand {
 }
 
 /**
- * A network for commands of one tool that run one after another, such as the phases of a build. Each command saves the
- * start of a network of its own. Disposing it ends the network.
+ * A network for commands of one tool that run one after another, such as the phases of a build. So no command waits for
+ * a pasta of its own, which takes longer to start and end than all the rest. Disposing it ends the network.
  */
 export interface SharedNetwork extends Disposable {}
 

@@ -186,7 +186,7 @@ export const serverSettings = {
   config_vars_folder: [
     optionalFile,
     '',
-    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. Only the server and root may read the file: a link, and a file that other users may read, are refused. The folder must not be in the data folder. If empty, all config vars are stored by the server.',
+    'Folder that has a file TOOL.env with config vars of a tool, in the format of `config import`, if tools run on this machine. Each start of a release reads the file, and no value is stored. A link is refused. A file is refused if all users may read it, or a group may change it. The owner and the group are not checked. The folder must not be in the data folder. If empty, all config vars are stored by the server.',
   ],
   max_replicas: [
     wholeNumber(1, 1000),

@@ -140,7 +140,7 @@ export interface Store {
    * The copies of its releases outside the store are then out of date. Delete them, and call `copyReleases`.
    */
   renameTool(from: ToolName, to: ToolName, at: number): void;
-  /** The name that a tool of this name has now. Null if no tool had it. */
+  /** The present name of the tool that was once called `old`. Null if there is none. */
   renamedTo(old: string): ToolName | null;
 
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */

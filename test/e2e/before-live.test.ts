@@ -364,7 +364,10 @@ test('threat 99: a preview has releases, config vars and an address of its own, 
   assert.equal(await server.inRepository(name, 'rev-parse', 'preview/fix'), second);
 
   const late = await server.command('config', 'share', name, 'SECRET');
-  assert.match(late.stdout, /Previews that exist keep .*: config set fix--shop NAME=value/);
+  assert.match(
+    late.stdout,
+    /Existing previews keep theirs\. To change one: .*config set fix--shop NAME=value/,
+  );
   assert.equal((await server.command('config', 'unshare', name, 'SECRET')).exitCode, 0);
   const set = await server.command('config', 'set', 'fix--shop', 'SECRET=own');
   assert.equal(set.exitCode, 0, set.stderr);

@@ -41,7 +41,7 @@ const exportTool: TransferCommand = {
     'tool export wikibot wikibot.tar --passphrase-file passphrase',
   ],
   details: [
-    'The file has the commits and tags, the history of releases, the config vars, and what scale, schedule pause, config share, limit and maintenance have set. It has no deploy tokens, builds, logs, previews or freezes.',
+    'The file has the commits and tags, the history of releases, the config vars, and what scale, schedule pause, config share, limit and maintenance have set. It has no deploy tokens, builds, logs, previews, freezes, config vars from outside or replica.my.cnf.',
     'The passphrase encrypts the config vars, and proves at the import that nobody has changed the file. The commits are not encrypted.',
     'People may push meanwhile: what is live when the export begins counts.',
     PASSPHRASE,
@@ -100,7 +100,7 @@ const importTool: TransferCommand = {
   summary: 'take a tool from a file that tool export has written, and deploy it',
   examples: ['tool import wikibot.tar', 'tool import wikibot.tar --as wikibot-two'],
   details: [
-    'The user directory must have the tool: npx toolforge-push tool add NAME --maintainer USER. The server must have nothing else of it.',
+    'The user directory must have the tool: npx toolforge-push tool add NAME --maintainer USER. The server must have no deployments, releases, config vars, previews, tags or branches of it.',
     'The whole file is checked first. A damaged, changed or foreign file, or a wrong passphrase, changes nothing.',
     'The releases keep their numbers, but not their builds. The commit that was live is built here and becomes the next release, as by a push. If that fails, the history stays, nothing is live, and a maintainer can push.',
     PASSPHRASE,
@@ -137,7 +137,7 @@ const renameTool: TransferCommand = {
   details: [
     'The repository, releases, config vars, deploy tokens, schedules, logs and the entry in directory.yaml get the new name. With LDAP, add NEW there first.',
     'The tool is down for a moment. Maintainers who push to the old name are told the new one, and so are visitors of the old address.',
-    'It is refused while a deployment or a push runs, while the tool has previews, and if there is a tool NEW. In a cluster, use tool export and tool import --as NEW.',
+    'The rename is refused while a deployment or a push runs, while the tool has previews, while a backup or an export is made, and if there is a tool NEW. In a cluster, use tool export and tool import --as NEW.',
   ],
   options: {},
   words: { min: 2, max: 2 },

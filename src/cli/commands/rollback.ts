@@ -8,7 +8,7 @@ export const rollbackCommand: ToolCommand = {
   summary: 'deploy an old release again, with its config vars',
   examples: ['rollback wikibot', 'rollback wikibot v41'],
   details: [
-    'Without vN: the newest release that was live before the live release. A rollback makes a new release. To list the releases: releases TOOL',
+    'Without vN: the newest older release that was live and has another artifact or other config vars. A rollback makes a new release. To list the releases: releases TOOL',
   ],
   action: 'deploy',
   options: {},

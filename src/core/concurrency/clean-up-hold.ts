@@ -1,4 +1,4 @@
-/** Lets a backup hold back the work that deletes or merges files, because the backup is reading these files. */
+/** Lets a backup or an export hold back the work that deletes or merges files, because it is reading these files. */
 export class CleanUpHold {
   readonly #running = new Set<Promise<unknown>>();
   #holders = 0;

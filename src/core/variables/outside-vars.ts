@@ -3,8 +3,9 @@ import type { Release } from '../types.ts';
 import { changeConfigVars } from './config-changes.ts';
 
 /**
- * The config vars of a tool that come from outside: the server reads them at each start of a release, and stores them
- * nowhere. They count instead of stored config vars of the same names.
+ * The config vars of a tool that come from outside: the server reads them at each start of a release. They are not in
+ * its store. In a cluster, the Secret of the release has a copy. They count instead of stored config vars of the same
+ * names.
  */
 export interface OutsideVars {
   /** Where they come from, for people, such as `the operator’s file wikibot.env`. */

@@ -116,7 +116,7 @@ export function introducePush(
     );
   if (hasEnvFile)
     progress.warn(
-      `The commit has the file .env. If it has secrets, change them: they stay in the history. Set them with \`config import ${tool}\`, and remove the file: git rm --cached .env`,
+      `The commit has the file .env. If it has secrets, make new ones: the history keeps these. Set the new ones with \`config import ${tool}\`, and remove the file: git rm --cached .env`,
     );
 }
 

@@ -34,7 +34,7 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
   return found;
 }
 
-/** A rollback makes a release that is the same as an older one. The next rollback must not deploy this one again. */
+/** After a rollback, an older release is the same as the live one. A second rollback skips it. */
 function newestOther(store: Store, live: Release): ReturnType<Store['release']> {
   const older = [...store.releaseCommits(live.tool).keys()].filter((version) => version < live.version);
   for (const version of older.sort((a, b) => b - a)) {

@@ -17,7 +17,10 @@ export interface Damaged {
    * because it lost objects.
    */
   readonly file: string | null;
-  /** The part's path in `set-aside`, relative to the data folder. Null if the part no longer existed at that time. */
+  /**
+   * The part's path in `set-aside`, relative to the data folder. Null if the part no longer existed when the server
+   * wanted to move it.
+   */
   readonly at: string | null;
 }
 

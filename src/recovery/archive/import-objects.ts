@@ -19,7 +19,7 @@ const GIT_MS = 10 * 60_000;
 
 /**
  * Puts the objects of an exported file into a new repository in `folder`. git checks them as in a push, and they must have
- * all that the manifest names. Whoever made the file may be hostile, so git has the limits that it has for clients.
+ * all that the manifest names. The maker of the file may be hostile, so git has the limits that it has for clients.
  *
  * @throws DeployError `BAD_ARCHIVE`; the signal's reason.
  */

@@ -15,7 +15,7 @@ import type { ToolManifest } from './tool-manifest.ts';
 
 /** How many bytes may arrive until the free space of the disk is looked at again. */
 const LOOK_BYTES = 16 * 2 ** 20;
-/** The largest repository that is received at least, because an operator may raise the limit for the tool. */
+/** An import may always have this many bytes of objects, because an operator may raise the limit for the tool. */
 const MIN_REPOSITORY_BYTES = 8 * 2 ** 30;
 
 export interface ImportOptions {

@@ -51,7 +51,7 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   return { manifest, configVars: allowed(secrets.configVars), entries };
 }
 
-/** Whoever made the file knows the passphrase and may be hostile, so the limits and reserved names of `config set` count. */
+/** The maker of the file may be hostile, so the limits and reserved names of `config set` count. */
 function allowed(configVars: Readonly<Record<string, string>>): Record<string, string> {
   try {
     return changeConfigVars({}, configVars);

@@ -11,7 +11,7 @@ import { isRefName } from '../../git/push/ref-policy.ts';
 
 /** The version of the file's format. A server reads its own and all earlier ones. */
 export const FORMAT = 1;
-/** The most releases in a file. The store keeps as many of a tool. */
+/** The most releases in a file: the newest ones. */
 export const MAX_RELEASES = 1000;
 /** The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories. */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
@@ -93,7 +93,7 @@ export type ToolManifest = Readonly<z.infer<typeof manifestOf>>;
 /** What is encrypted: the config vars that the tool's next release gets. */
 export const secretsOf = z.strictObject({ configVars: z.record(varName, z.string()) });
 
-/** The manifest that the text is. `newer` if a later version of this server made it, null if it is none. */
+/** Reads a manifest. Returns `newer` if a later version of this server wrote it, null if the text is not a manifest. */
 export function readManifest(text: string): ToolManifest | 'newer' | null {
   const json = parsed(text);
   const head = z.object({ format: z.int() }).safeParse(json);

@@ -25,7 +25,7 @@ export class ToolTransfers {
     this.#options = options;
   }
 
-  /** As `exportTool`, while no clean-up deletes or merges what is exported. */
+  /** Calls `exportTool`, and holds back clean-ups meanwhile. */
   async export(
     request: { readonly tool: ToolName; readonly passphrase: string },
     out: (bytes: Uint8Array) => Promise<void>,
@@ -45,7 +45,7 @@ export class ToolTransfers {
     }
   }
 
-  /** As `importTool`. */
+  /** Calls `importTool`. */
   async import(request: ImportRequest, signal: AbortSignal): Promise<ImportedTool> {
     await this.#ready;
     return await importTool(this.#options, request, signal);

@@ -96,7 +96,7 @@ export interface LocalRuntimeOptions {
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
-  /** Returns the name that a tool of this name has now. Null if no tool had it. By default, none had. */
+  /** Returns the present name of the tool that was once called `tool`. Null if there is none, as by default. */
   readonly renamedTo?: (tool: string) => ToolName | null;
   /** The pauses between restarts of a crashed process. */
   readonly pauses?: Pauses;

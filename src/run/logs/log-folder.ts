@@ -29,7 +29,7 @@ export class ToolLogs {
     return made;
   }
 
-  /** Writes no more lines to the log of a tool, which gets another name. Later lines of what has ended are dropped. */
+  /** Stops writing to the log of a tool that gets another name. Later lines of what has ended are dropped. */
   async letGo(tool: string): Promise<void> {
     const log = this.of(tool);
     this.#logs.delete(tool);

@@ -14,8 +14,8 @@ export interface NetworkHolder {
 }
 
 /**
- * A network that pasta keeps until it is disposed. Commands enter its namespaces through open descriptors. So each
- * command saves the start and the end of a pasta, which take longer than the rest of a start together.
+ * A network that pasta keeps until it is disposed. Commands enter its namespaces through open descriptors. So no
+ * command waits for a pasta of its own, which takes longer to start and end than all the rest.
  */
 export class HeldNetwork implements SharedNetwork {
   readonly #holder: NetworkHolder;

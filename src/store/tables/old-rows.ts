@@ -1,7 +1,7 @@
 import type { ToolName } from '../../core/names.ts';
 import type { Database } from '../database.ts';
 
-/** How many of its newest deployments, builds and releases the store keeps of a tool, unless `keep_history` says otherwise. */
+/** How many of a tool's newest deployments, builds and releases the store keeps, without `keep_history`. */
 export const MAX_ROWS = 1000;
 /** The smallest value of `keep_history`. */
 const MIN_ROWS = 100;

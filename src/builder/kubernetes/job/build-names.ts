@@ -36,7 +36,7 @@ export function newJobName(tool: ToolName): string {
  * https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
  */
 const FITS = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
-/** Matches a valid name of a Harbor project: `fix--wikibot` is none. */
+/** Matches a valid name of a Harbor project: `fix--wikibot` is not valid. */
 const FITS_HARBOR = /^[a-z0-9]+([._-][a-z0-9]+)*$/;
 
 /** The repositories of one tool. */

@@ -48,7 +48,7 @@ const unshare: ToolCommand = {
 
 export const configSharing: readonly ToolCommand[] = [share, unshare];
 
-async function tell({ services, tool, out }: ToolContext): Promise<number> {
+async function tell({ services, tool, typed, out }: ToolContext): Promise<number> {
   const { store } = services;
   const names = store.sharedConfig(tool);
   await out(
@@ -59,7 +59,7 @@ async function tell({ services, tool, out }: ToolContext): Promise<number> {
   const [existing] = store.previews().filter((preview) => preview.tool === tool);
   if (existing !== undefined)
     await out(
-      `Previews that exist keep the config vars that they have: config set ${existing.name} NAME=value\n`,
+      `Existing previews keep theirs. To change one: ${typed(`config set ${existing.name} NAME=value`)}\n`,
     );
   return 0;
 }

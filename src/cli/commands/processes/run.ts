@@ -113,7 +113,7 @@ async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Pro
     ]);
     await out(
       rows.length === 0
-        ? `No command of run runs now.\n`
+        ? `No command of run or exec runs now.\n`
         : columns([['COMMAND', 'VERSION', 'STARTED', 'PROGRAM'], ...rows]),
     );
     return 0;

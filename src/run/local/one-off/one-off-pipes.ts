@@ -16,8 +16,8 @@ const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
  * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only. A command of
- * `run` has the folder alone, and a command of `exec` shares it with the process of the tool. The command does not get the standard streams of the sandbox, because the script that wraps it prints
- * to them.
+ * `run` has the folder alone, and a command of `exec` shares it with the process of the tool. The command does not get
+ * the standard streams of the sandbox, because the script that wraps it prints to them.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
@@ -81,8 +81,9 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /**
-   * Closes the descriptors that held all pipes except `size` open. Call this when the command has opened these pipes. From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still
-   * held open, because its reader may not have opened it yet.
+   * Closes the descriptors that held all pipes except `size` open. Call this when the command has opened these pipes.
+   * From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still held
+   * open, because its reader may not have opened it yet.
    */
   opened(): void {
     this.#let('in', 'out', 'err', 'status');
