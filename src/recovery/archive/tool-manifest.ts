@@ -11,7 +11,7 @@ import { isRefName } from '../../git/push/ref-policy.ts';
 
 /** The version of the file's format. A server reads its own and all earlier ones. */
 export const FORMAT = 1;
-/** The most releases in a file: the newest ones. */
+/** The most releases in a file: the newest ones, and always the live one. */
 export const MAX_RELEASES = 1000;
 /** The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories. */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
