@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';
@@ -76,13 +77,18 @@ describe('ToolProcess', { concurrency: 1 }, () => {
 
   test('a port is given to another process only when the old process has ended', async () => {
     const left: number[] = [];
+    // A folder of its own, because a process of another test may still be ending.
+    const folder = await mkdtemp(join(bench.data, 'run-'));
     class WatchedPorts extends Ports {
       override giveBack(port: number): void {
-        left.push(readdirSync(join(bench.data, 'run')).length);
+        left.push(readdirSync(folder).length);
         super.giveBack(port);
       }
     }
-    const { process } = await processOf('import sys\nsys.exit(3)', { ports: new WatchedPorts() });
+    const { process } = await processOf('import sys\nsys.exit(3)', {
+      ports: new WatchedPorts(),
+      folder,
+    });
     assert.equal((await process.start(new AbortController().signal, () => {})).kind, 'exited');
     assert.deepEqual(left, [0]);
   });
