@@ -26,12 +26,15 @@ describe('ToolProcess', { concurrency: 1 }, () => {
   async function processOf(
     source: string,
     change: Partial<ToolProcessParts>,
-    vars: Record<string, string> = {},
+    {
+      vars = {},
+      healthMs = 400,
+    }: { readonly vars?: Record<string, string>; readonly healthMs?: number } = {},
   ) {
     const { sandbox, data, artifact } = bench;
     const parts: ToolProcessParts = {
       config: {
-        health_time: 400,
+        health_time: healthMs,
         settle_time: 400,
         release_time: 400,
         schedule_time: 400,
@@ -85,10 +88,14 @@ describe('ToolProcess', { concurrency: 1 }, () => {
         super.giveBack(port);
       }
     }
-    const { process } = await processOf('import sys\nsys.exit(3)', {
-      ports: new WatchedPorts(),
-      folder,
-    });
+    const { process } = await processOf(
+      'import sys\nsys.exit(3)',
+      {
+        ports: new WatchedPorts(),
+        folder,
+      },
+      { healthMs: 5000 },
+    );
     assert.equal((await process.start(new AbortController().signal, () => {})).kind, 'exited');
     assert.deepEqual(left, [0]);
   });
@@ -96,7 +103,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
   test('if a line of output is cut within a long config var, no part of the config var is shown', async () => {
     const KEY = Array.from({ length: 2000 }, (_, index) => `key${index}`).join('');
     const source = "import os\nprint('x' * 8000 + os.environ['KEY'] + 'y' * 10_000)";
-    const { process } = await processOf(source, {}, { KEY });
+    const { process } = await processOf(source, {}, { vars: { KEY }, healthMs: 5000 });
     const { lastLines } = await process.start(new AbortController().signal, () => {});
     assert.match((await lastLines()).join(), /^x*… \(cut\)$/);
   });
