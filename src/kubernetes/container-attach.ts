@@ -25,7 +25,7 @@ export interface Attaching {
   readonly command?: readonly string[];
 }
 
-/** The end of a command as the cluster reports it: the exit status, or why there is none. */
+/** How a command ended: its exit status, or the reason why the cluster reports no status. */
 export type CommandEnd = { readonly status: number } | { readonly why: string };
 
 /** The parts of the package `ws` that this file uses. */

@@ -4,7 +4,7 @@ import type { ToolName } from '../../src/core/names.ts';
 import type { Release } from '../../src/core/types.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { releaseOf, rollOut, until } from '../run/contract-steps.ts';
-import { Keyboard, oneOff, startOneOff } from '../run/one-off-steps.ts';
+import { Keyboard, oneOff, startOneOff, useTerminal } from '../run/one-off-steps.ts';
 import { web, webTool, worker } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
@@ -110,26 +110,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
     });
 
     test('the terminal of a command beside a process has the client’s size and type, and passes on Ctrl-C and new sizes', async () => {
-      const keyboard = new Keyboard();
-      const script = [
-        'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
-        'trap "echo interrupted" INT; echo ready; until read -t 0.3 -r line; do :; done; trap - INT',
-        'trap "stty size; exit 4" WINCH; echo waiting; while :; do sleep 0.1; done',
-      ].join('\n');
-      const running = startOneOff(runtime, release, ['bash', '-c', script], {
-        beside: 'worker.1',
-        terminal: keyboard,
-        input: keyboard.keys,
-      });
-      await running.shows(/ready/);
-      assert.match(running.text, /^30 100\r\nxterm\r\nall\r\n/);
-      keyboard.press('\u0003');
-      await running.shows(/interrupted/);
-      keyboard.press('line\r');
-      await running.shows(/waiting/);
-      keyboard.resize(55, 11);
-      assert.deepEqual(await running.end, { status: 4, why: null });
-      assert.match(running.text, /11 55\r\n$/);
+      await useTerminal(runtime, release, 'worker.1');
     });
 
     test('at a terminal, Ctrl-C ends a command beside a process', async () => {
@@ -174,7 +155,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       });
     }
 
-    test('a command that leaves a process in the background ends at once, and that process goes on', async () => {
+    test('a command does not wait for a process that it leaves in the background, and that process continues', async () => {
       const begun = performance.now();
       const { status } = await exec('worker.1', ['sh', '-c', `sleep 7103 & echo $! >"${TEMPORARY}/left"`]);
       assert.equal(status, 0);

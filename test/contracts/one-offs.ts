@@ -7,7 +7,7 @@ import type { ToolName } from '../../src/core/names.ts';
 import type { Artifact, Release } from '../../src/core/types.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { logOf, releaseOf, rollOut, until } from '../run/contract-steps.ts';
-import { Keyboard, oneOff, startOneOff } from '../run/one-off-steps.ts';
+import { Keyboard, oneOff, startOneOff, useTerminal } from '../run/one-off-steps.ts';
 import { web, webTool } from '../run/tool-sources.ts';
 import type { RuntimeBench } from './runtime.ts';
 
@@ -145,26 +145,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
     });
 
     test('the terminal of a one-off has the client’s size and type, passes on Ctrl-C and resizes, and joins standard output and standard error', async () => {
-      const keyboard = new Keyboard();
-      const script = [
-        'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
-        // bash may note Ctrl-C just before it waits for a line, and runs the trap only after the wait.
-        'trap "echo interrupted" INT; echo ready; until read -t 0.3 -r line; do :; done; trap - INT',
-        'trap "stty size; exit 4" WINCH; echo waiting; while :; do sleep 0.1; done',
-      ].join('\n');
-      const running = startOneOff(runtime, release, ['bash', '-c', script], {
-        terminal: keyboard,
-        input: keyboard.keys,
-      });
-      await running.shows(/ready/);
-      assert.match(running.text, /^30 100\r\nxterm\r\nall\r\n/);
-      keyboard.press('\u0003');
-      await running.shows(/interrupted/);
-      keyboard.press('line\r');
-      await running.shows(/waiting/);
-      keyboard.resize(55, 11);
-      assert.deepEqual(await running.end, { status: 4, why: null });
-      assert.match(running.text, /11 55\r\n$/);
+      const running = await useTerminal(runtime, release);
       assert.equal(running.err, '');
     });
 

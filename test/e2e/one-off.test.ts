@@ -90,6 +90,20 @@ function sshAtTerminal(words: string): Client {
   return new Client('script', ['-q', '-e', '-c', line, '/dev/null']);
 }
 
+/** Types Ctrl-C into a command that runs terminal.sh, resizes its terminal, and asserts that the command sees both. */
+async function useTerminal(words: string): Promise<void> {
+  const client = sshAtTerminal(words);
+  await client.shows(/ready/);
+  client.child.stdin.write('\u0003');
+  await client.shows(/caught/);
+  // Resizes the terminal as a terminal emulator does: the kernel signals ssh, which tells the server.
+  const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
+  await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
+  assert.equal(await client.exitCode, 5);
+  assert.match(client.stdout, /^24 80\r*$/m);
+  assert.match(client.stdout, /^33 99\r*$/m);
+}
+
 const processes = async (): Promise<string[]> => {
   const list = JSON.parse((await server.command('ps', 'bot', '--json')).stdout) as { process: string }[];
   return list.map(({ process }) => process);
@@ -129,28 +143,11 @@ describe('run', { concurrency: 2 }, () => {
   });
 
   test('at a terminal, a run command gets the size of the terminal, Ctrl-C and a resize', async () => {
-    const client = sshAtTerminal('run bot bash terminal.sh');
-    await client.shows(/ready/);
-    client.child.stdin.write('\u0003');
-    await client.shows(/caught/);
-    // Resizes the terminal as a terminal emulator does: the kernel signals ssh, which tells the server.
-    const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
-    await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
-    assert.equal(await client.exitCode, 5);
-    assert.match(client.stdout, /^24 80\r*$/m);
-    assert.match(client.stdout, /^33 99\r*$/m);
+    await useTerminal('run bot bash terminal.sh');
   });
 
   test('exec works beside a process at a real terminal, over HTTP and by the local binary, and names the processes that run', async () => {
-    const client = sshAtTerminal('exec bot web.1 bash terminal.sh');
-    await client.shows(/ready/);
-    client.child.stdin.write('\u0003');
-    await client.shows(/caught/);
-    const { stdout } = await execa('pgrep', ['-P', String(client.child.pid)]);
-    await execa('stty', ['-F', `/proc/${stdout.trim()}/fd/0`, 'rows', '33', 'cols', '99']);
-    assert.equal(await client.exitCode, 5);
-    assert.match(client.stdout, /^24 80\r*$/m);
-    assert.match(client.stdout, /^33 99\r*$/m);
+    await useTerminal('exec bot web.1 bash terminal.sh');
     const asked = await fetch(`http://${server.http}/-/command`, {
       method: 'POST',
       body: 'exec bot web.1 sh -c "cat; echo $KEY $PORT; exit 3"\nover http\n',

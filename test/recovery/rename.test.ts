@@ -133,7 +133,7 @@ test('a server that was killed while it renamed a tool finishes at its start, or
   passed(await tree.git('pull', '--quiet', 'toolforge', 'main'));
 });
 
-test('a tool is not renamed to a name that is taken or is none, nor while a deployment runs, and then goes on as before', async () => {
+test('a tool is not renamed to a taken or invalid name or while a deployment runs, and then works as before', async () => {
   const { tree } = await liveTool(server, 'busy', webTool('busy'));
   await server.addTool('taken');
   for (const [to, says] of [

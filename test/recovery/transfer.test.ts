@@ -140,7 +140,7 @@ test('a tool that is exported in the middle of a push is live on another server 
   assert.doesNotMatch(told, /s3cret|correct horse/);
 });
 
-test('after a kill and a start the imported tool is whole, and a maintainer goes on as on the old server', async () => {
+test('after the server was killed and started, the imported tool is complete, and its maintainer can push to it', async () => {
   await to.kill();
   const whole = await to.local('doctor');
   assert.match(whole.stdout, /is whole/);

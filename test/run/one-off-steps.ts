@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import type { Release } from '../../src/core/types.ts';
@@ -107,6 +108,41 @@ export class Keyboard implements Terminal {
   press(keys: string): void {
     this.keys.write(keys);
   }
+}
+
+/**
+ * Runs a command at a terminal, types into it, and resizes it. Asserts that the command gets the size and the type of the
+ * terminal, Ctrl-C and the new size, and ends with its own exit status.
+ *
+ * @param beside - The process beside which the command runs (`exec`).
+ */
+export async function useTerminal(
+  runtime: Runtime,
+  release: Release,
+  beside?: string,
+): Promise<RunningOneOff> {
+  const keyboard = new Keyboard();
+  const script = [
+    'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
+    // bash may note Ctrl-C just before it waits for a line, and runs the trap only after the wait.
+    'trap "echo interrupted" INT; echo ready; until read -t 0.3 -r line; do :; done; trap - INT',
+    'trap "stty size; exit 4" WINCH; echo waiting; while :; do sleep 0.1; done',
+  ].join('\n');
+  const running = startOneOff(runtime, release, ['bash', '-c', script], {
+    ...(beside !== undefined && { beside }),
+    terminal: keyboard,
+    input: keyboard.keys,
+  });
+  await running.shows(/ready/);
+  assert.match(running.text, /^30 100\r\nxterm\r\nall\r\n/);
+  keyboard.press('\u0003');
+  await running.shows(/interrupted/);
+  keyboard.press('line\r');
+  await running.shows(/waiting/);
+  keyboard.resize(55, 11);
+  assert.deepEqual(await running.end, { status: 4, why: null });
+  assert.match(running.text, /11 55\r\n$/);
+  return running;
 }
 
 async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {

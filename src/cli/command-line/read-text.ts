@@ -1,4 +1,7 @@
-/** Reads a whole input as text. Stops and returns null as soon as it is longer than `maxBytes`. Null if it is not UTF-8. */
+/**
+ * Reads an input to its end and returns it as text. Returns null if the text is not UTF-8, and stops and returns null as
+ * soon as the input exceeds `maxBytes`.
+ */
 export async function readText(input: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;

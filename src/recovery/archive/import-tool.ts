@@ -40,7 +40,7 @@ export interface ImportRequest {
   readonly by: string;
 }
 
-/** A tool whose history is here. Nothing of it is live yet. */
+/** A tool whose history has been imported. It has no live release yet. */
 export interface ImportedTool {
   readonly tool: ToolName;
   readonly manifest: ToolManifest;

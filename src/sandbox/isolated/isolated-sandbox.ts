@@ -119,8 +119,7 @@ export class IsolatedSandbox implements Sandbox {
       ...(held === null ? {} : { descriptors: held }),
       pipeFolder: this.#options.folder,
     });
-    const { pid: firstPid } = child;
-    const pastaPid = held === null ? firstPid : undefined;
+    const pastaPid = held === null ? child.pid : undefined;
     if (pastaPid !== undefined) this.#fence.add(pastaPid);
     let hasEnded = false;
     let isOverMemory = false;
@@ -134,9 +133,11 @@ export class IsolatedSandbox implements Sandbox {
       isOverMemory = true;
       kill();
     };
-    const outermost = () =>
-      pastaPid === undefined ? (firstPid === undefined ? [] : [firstPid]) : childrenOf(pastaPid);
-    const watching = firstPid && this.#memory?.watch(firstPid, command.limits.memoryBytes, onOver);
+    const outerBwraps = () => {
+      if (child.pid === undefined) return [];
+      return held === null ? childrenOf(child.pid) : [child.pid];
+    };
+    const watching = child.pid && this.#memory?.watch(child.pid, command.limits.memoryBytes, onOver);
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
@@ -156,7 +157,7 @@ export class IsolatedSandbox implements Sandbox {
       output,
       exited: ended,
       terminate: () => {
-        void terminate(outermost, () => hasEnded);
+        void terminate(outerBwraps, () => hasEnded);
       },
       kill,
       signalMarked: async (variable, value, name) => {
@@ -164,7 +165,7 @@ export class IsolatedSandbox implements Sandbox {
         await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name);
       },
       listeningPorts: async () => {
-        const inside = hasEnded ? null : commandOf(outermost());
+        const inside = hasEnded ? null : commandOf(outerBwraps());
         if (inside === null) return [];
         return [...new Set(listenersAround(inside).map(({ port }) => port))];
       },

@@ -21,7 +21,7 @@ async function write(tool: string, content: string | Buffer, mode = 0o600): Prom
 
 const read = (tool: string, from: string | null = folder) => readOutsideFile(from, tool as ToolName);
 
-test('a tool gets the config vars of its own file, as it is now, and none without a file', async () => {
+test('a tool gets the config vars that its file has at that moment, and none if it has no file', async () => {
   await write('wikibot', "# the operator's\nexport API_KEY='s3cret'\nNOTE=\"two\\nlines\"\n", 0o640);
   const first = await read('wikibot');
   assert.equal(first.source, 'the operator’s file wikibot.env');

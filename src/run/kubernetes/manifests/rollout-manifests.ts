@@ -234,7 +234,7 @@ export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' |
   return !isOwnHost(hostOf(tool, config), config.public_url);
 }
 
-/** Returns the name of the Secret with the certificate of the tool's Ingress. Empty if there is none. */
+/** Returns the name of the Secret that holds the certificate for the tool's Ingress, or an empty text without such a Secret. */
 export function tlsSecretOf(tool: string, config: Pick<ManifestConfig, 'ingress_tls_secret'>): string {
   return config.ingress_tls_secret.replace('TOOL', tool);
 }
