@@ -12,7 +12,12 @@ export function startNullServer(settings: Record<string, string> = {}): Promise<
   return TestServer.start({ ...asStarted, ...settings }, 'bench/null-server.ts');
 }
 
-/** The server with the real back ends, as `npm start` runs it. */
+/** The server with the real back ends, as `npm start` runs it, and with a buildpack for tools that are test programs. */
 export function startRealServer(settings: Record<string, string> = {}): Promise<TestServer> {
   return TestServer.start({ ...asStarted, ...settings });
+}
+
+/** The same without that buildpack, whose detection takes a tenth of a second of every build. */
+export function startBuildServer(): Promise<TestServer> {
+  return startRealServer({ TOOLFORGE_PUSH_BUILDPACKS: resolve(import.meta.dirname, '../buildpacks') });
 }

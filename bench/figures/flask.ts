@@ -5,7 +5,7 @@ import type { TestServer } from '../../test/support/server.ts';
 import { WorkTree } from '../../test/support/work-tree.ts';
 import { type Figure, ownRow, type Row } from '../figure.ts';
 import { PageWatch } from '../page-watch.ts';
-import { startRealServer } from '../servers.ts';
+import { startBuildServer } from '../servers.ts';
 import { median } from '../statistics.ts';
 import { push } from '../work.ts';
 
@@ -34,7 +34,7 @@ export const flask: Figure = {
   name: 'flask',
   title: 'Flask, push to new page',
   async run({ isQuick }) {
-    await using server = await startRealServer();
+    await using server = await startBuildServer();
     return await measure(server, plain, isQuick ? 1 : 5);
   },
 };
@@ -48,7 +48,7 @@ export const flaskApt: Figure = {
       say(`test/fixtures/${withApt.fixture} is not there`);
       return [];
     }
-    await using server = await startRealServer();
+    await using server = await startBuildServer();
     return await measure(server, withApt, isQuick ? 1 : 5);
   },
 };

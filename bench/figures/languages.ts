@@ -6,7 +6,7 @@ import type { TestServer } from '../../test/support/server.ts';
 import { WorkTree } from '../../test/support/work-tree.ts';
 import { type Figure, type Row, withUnit } from '../figure.ts';
 import { interleaved, milliseconds, type Samples } from '../rounds.ts';
-import { startRealServer } from '../servers.ts';
+import { startBuildServer } from '../servers.ts';
 import { median } from '../statistics.ts';
 import { pushSeen } from '../work.ts';
 
@@ -48,7 +48,8 @@ const languages: readonly Language[] = [
     comment: '#',
     program: 'uv',
     byHand: {
-      first: 'rm -rf .venv && uv sync -q --frozen --no-dev',
+      // In a fresh clone, pyproject.toml is new, so uv makes the package of the tool again.
+      first: 'rm -rf .venv && touch pyproject.toml && uv sync -q --frozen --no-dev',
       again: 'uv sync -q --frozen --no-dev',
     },
   },
@@ -126,7 +127,7 @@ export const languageBuilds: Figure = {
   name: 'languages',
   title: 'builds of each language, against the same steps by hand',
   async run({ isQuick, say }) {
-    await using server = await startRealServer();
+    await using server = await startBuildServer();
     const rows: Row[] = [];
     for (const language of languages) {
       const why = await whyNot(language);

@@ -64,17 +64,24 @@ install_project() { install_packages --no-deps -e .; }
 
 # save_venv KEY: writes the files of the layers. A later build can use the environment again if it has an equal key.
 save_venv() {
-  local version
-  mkdir -p "$downloads"
-  printf '[types]\ncache = true\n' >"$downloads.toml"
   add_setuptools
   forget_times
   uv cache prune -q 2>&1 | indent || true
+  # The next build cannot write to files of this one: see `linked` below.
+  rm -f "$venv/.lock"
+  save_layers "$1"
+}
+
+# save_layers KEY: writes the files of the layers only
+save_layers() {
+  local version
+  mkdir -p "$downloads"
+  printf '[types]\ncache = true\n' >"$downloads.toml"
   version=$(uv --version | cut -d' ' -f2)
   rm -rf "$venv/env"
   mkdir -p "$venv/env"
   printf %s "$venv" >"$venv/env/VIRTUAL_ENV.override"
-  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nversion = "%s"\nkey = "%s"\n' "$version" "$1" >"$venv.toml"
+  printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nversion = "%s"\nkey = "%s"\nlinked = true\n' "$version" "$1" >"$venv.toml"
 }
 
 # If the tool itself is installed as a package, uv writes the times (or the inode numbers) of its source into the environment.

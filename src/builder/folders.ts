@@ -39,6 +39,42 @@ export async function copyFolder(from: string, to: string): Promise<void> {
   await run('chmod', ['-R', 'u+w', '--', to]);
 }
 
+/**
+ * Makes the server's user the owner of the files in these folders, unless other users could then no longer read or run a
+ * file. Nobody else can change these files then. The folders keep their owner, who can replace files.
+ */
+export async function takeFiles(folders: readonly string[]): Promise<void> {
+  if (folders.length === 0) return;
+  const open = ['-perm', '-o=r', '(', '!', '-perm', '/u=x', '-o', '-perm', '-o=x', ')'];
+  const take = ['chown', '-h', `${serverUid()}:${serverUid()}`, '--', '{}', '+'];
+  const files = [...folders, '-type', 'f', '!', '-uid', serverUid(), ...open];
+  await run('find', [...files, '-exec', ...take]);
+}
+
+/** Whether all files in a folder belong to the server's user, and nobody may write to them. */
+export async function isTaken(folder: string): Promise<boolean> {
+  const files = [folder, '-type', 'f', '(', '!', '-uid', serverUid(), '-o', '-perm', '/222', ')'];
+  return (await run('find', [...files, '-print', '-quit'])) === '';
+}
+
+function serverUid(): string {
+  return String(process.getuid?.());
+}
+
+/**
+ * Makes the folders of a folder again, with the same owners, and hard links to its files. `to` must not exist. Copies the
+ * folder if the file system refuses a link: see link(2), EMLINK and EXDEV.
+ */
+export async function linkFolder(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  try {
+    await run('cp', ['-al', '--', from, to]);
+  } catch {
+    await removeTree(to);
+    await run('cp', ['-a', '--', from, to]);
+  }
+}
+
 /** Moves a folder within the data folder. `to` must not exist. */
 export async function moveFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });

@@ -113,6 +113,8 @@ export interface Sandbox {
   readonly mode: 'isolated' | 'trusted';
   /** Why `Mount.writesTo` has no effect here, so that a tool cannot write to the folder of its release. Null if it has. */
   readonly whyNoChanges: string | null;
+  /** Whether each tool has a uid of its own. Otherwise tools run as the user of the server, and can change its files. */
+  readonly hasUsers: boolean;
   /**
    * Returns the path at which a command sees a mounted folder: the mount's `target`, or its `source` without isolation.
    */

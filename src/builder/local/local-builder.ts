@@ -43,7 +43,7 @@ import { sayBuilding } from '../buildpack-api/detection-report.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers } from '../buildpack-api/layers.ts';
 import { withOwnBuildpacks, withoutOwn } from '../buildpack-api/own-buildpacks.ts';
-import { makeFolder, protectFiles, sweepFolder } from '../folders.ts';
+import { makeFolder, protectFiles, sweepFolder, takeFiles } from '../folders.ts';
 import { largestFolders } from '../largest-folders.ts';
 import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { inspectSource } from '../source/inspect-source.ts';
@@ -332,8 +332,10 @@ export class LocalBuilder implements Builder {
       state.reached.set(id, 'not started');
       await makeFolder(join(folders.layers, escapeId(id)), 0o755);
     }
-    state.moved = await restoreLayers(layerPlaces, detection.group);
+    const restored = await restoreLayers(layerPlaces, detection.group, { canLink: sandbox.hasUsers });
+    state.moved = restored.moved;
     await sandbox.own([folders.layers], request.toolNumber);
+    await restored.link();
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
     await guard.weigh();
     const requested = requestedProcesses(built.processes, source, (text) => progress.warn(text));
@@ -356,6 +358,7 @@ export class LocalBuilder implements Builder {
       await sweepFolder(folders.layers);
       await keepLayers(layerPlaces, group);
       await protectFiles(folders.layers);
+      if (this.#options.sandbox.hasUsers) await this.#takeLinked(layerPlaces, group);
     };
     const finishWorkspace = async () => {
       await sweepFolder(folders.workspace);
@@ -374,6 +377,13 @@ export class LocalBuilder implements Builder {
     await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
     await this.#artifacts.finish(request.tool, request.id);
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
+  }
+
+  /** Makes the server the owner of files to which the next build may get hard links. */
+  async #takeLinked({ layers }: LayerPlaces, group: readonly string[]): Promise<void> {
+    const all = await Promise.all(group.map((buildpack) => readLayers(layers, buildpack)));
+    const linked = all.flat().filter(({ metadata }) => metadata['linked'] === true);
+    await takeFiles(linked.map((layer) => layerFolder(layers, layer)));
   }
 
   /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */

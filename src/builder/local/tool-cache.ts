@@ -5,7 +5,7 @@ import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';
-import { copyFolder, moveApart, moveFolder } from '../folders.ts';
+import { copyFolder, isTaken, linkFolder, moveApart, moveFolder } from '../folders.ts';
 import { isPlainFolder, listPlainFolder } from '../source/safe-files.ts';
 
 /** The folders from which a build restores layers, and to which it saves them. */
@@ -27,18 +27,30 @@ export type Progressed = 'not started' | 'failed' | 'built';
  * need them, they are not restored. Layers that only builds need are moved out of the cache. The table `types` of a
  * layer is never restored.
  *
+ * A layer whose metadata has `linked = true` is not copied: the build gets hard links to its files, which it can delete and
+ * replace, but not change. This needs files that belong to the server, and a build that runs as another user.
+ *
+ * @param canLink - Whether builds run as another user than the server.
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
- * @returns the layers that were moved, as an argument for {@link giveBack}.
+ * @returns the layers that were moved, as an argument for {@link giveBack}, and a function that makes the hard links. The
+ *   caller must first make the tool the owner of the restored files.
  */
-export async function restoreLayers(places: LayerPlaces, group: readonly string[]): Promise<Layer[]> {
+export async function restoreLayers(
+  places: LayerPlaces,
+  group: readonly string[],
+  { canLink }: { readonly canLink: boolean },
+): Promise<{ moved: Layer[]; link: () => Promise<void> }> {
   const moved: Layer[] = [];
+  const links: { from: string; to: string }[] = [];
   for (const buildpack of group) {
     const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
     for (const layer of earlier) {
       if (!layer.isLaunch || (layer.isBuild && !layer.isCache)) continue;
       if (layer.isCache && !layer.hasFolder) continue;
-      if (layer.isCache)
-        await copyFolder(layerFolder(places.previous ?? '', layer), layerFolder(places.layers, layer));
+      const [from, to] = [layerFolder(places.previous ?? '', layer), layerFolder(places.layers, layer)];
+      if (layer.isCache && canLink && layer.metadata['linked'] === true && (await isTaken(from)))
+        links.push({ from, to });
+      else if (layer.isCache) await copyFolder(from, to);
       await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
     }
     const names = new Set(earlier.filter((layer) => layer.isLaunch).map((layer) => layer.name));
@@ -49,7 +61,12 @@ export async function restoreLayers(places: LayerPlaces, group: readonly string[
       moved.push(layer);
     }
   }
-  return moved;
+  return {
+    moved,
+    link: async () => {
+      for (const { from, to } of links) await linkFolder(from, to);
+    },
+  };
 }
 
 /**

@@ -64,7 +64,7 @@ export class IsolatedSandbox implements Sandbox {
   readonly #filter: string;
   /** Null if control groups limit the memory. */
   readonly #memory: MemoryWatch | null;
-  readonly #isRoot = process.getuid?.() === 0;
+  readonly hasUsers = process.getuid?.() === 0;
 
   private constructor(
     options: IsolatedOptions,
@@ -197,12 +197,12 @@ export class IsolatedSandbox implements Sandbox {
   }
 
   #networkParts(toolNumber: number) {
-    const uid = this.#isRoot ? this.#options.baseUid + toolNumber : null;
+    const uid = this.hasUsers ? this.#options.baseUid + toolNumber : null;
     return { hostFiles: this.#hostFiles, uid, fence: this.#fence };
   }
 
   async own(folders: readonly string[], toolNumber: number): Promise<void> {
-    if (this.#isRoot) await chownTrees(folders, this.#options.baseUid + toolNumber);
+    if (this.hasUsers) await chownTrees(folders, this.#options.baseUid + toolNumber);
   }
 }
 
