@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { authorizeAgain } from './auth/reauthorize.ts';
 import { type BackEnds, concurrentDeployments } from './choose-back-ends.ts';
 import { commands } from './cli/command-table.ts';
@@ -49,6 +50,9 @@ export interface RunningServer {
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  // Buffers count as memory of the heap. For V8's own choice, a clone of 240 MiB makes it collect all garbage 43 times, which
+  // takes more time than the clone itself. With this flag, V8 collects when the heap has doubled.
+  setFlagsFromString('--heap-growing-percent=100');
   const { config, log, tell } = options;
   const { data } = config;
   const addresses = new ServerAddresses();
