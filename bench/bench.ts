@@ -5,6 +5,7 @@ import type { Figure } from './figure.ts';
 import { buildOutput } from './figures/build-output.ts';
 import { clusterBuilds } from './figures/cluster-builds.ts';
 import { clusterFlask } from './figures/cluster-flask.ts';
+import { clusterLanguages } from './figures/cluster-languages.ts';
 import { fiftyPushes } from './figures/fifty-pushes.ts';
 import { firstLine } from './figures/first-line.ts';
 import { flask, flaskApt } from './figures/flask.ts';
@@ -38,6 +39,7 @@ const figures: readonly Figure[] = [
   httpClone,
   pushMemory,
   clusterFlask,
+  clusterLanguages,
   clusterRollback,
   clusterBuilds,
 ];

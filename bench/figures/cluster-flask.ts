@@ -40,10 +40,10 @@ export const clusterFlask: Figure = {
     const builds = again.map(({ build }) => build);
 
     const peer = new CreatorPod(there, image);
-    const peerFirst = await peer.build(source, 'first');
+    const peerFirst = await peer.build(source, {});
     const peerAgain: number[] = [];
     for (let round = 1; round <= Math.min(rounds, 3); round += 1)
-      peerAgain.push(await peer.build(source, String(round)));
+      peerAgain.push(await peer.build(source, { 'change.txt': String(round) }));
     const compared = (what: string, ours: number, theirs: number, bound: number) => [
       ownRow(what, ours, 's', bound),
       {

@@ -12,7 +12,8 @@ import { pushSeen } from '../work.ts';
 
 const fixtures = resolve(import.meta.dirname, '../../test/fixtures');
 
-interface Language {
+/** A sample tool, and what a person types to build it. */
+export interface Language {
   readonly name: string;
   /** The sample tool in test/fixtures. */
   readonly fixture: string;
@@ -27,7 +28,8 @@ interface Language {
   readonly byHand: { readonly first: string; readonly again: string };
 }
 
-const languages: readonly Language[] = [
+/** The sample tools, one of each language. */
+export const languages: readonly Language[] = [
   {
     name: 'Python with pip',
     fixture: 'flask',

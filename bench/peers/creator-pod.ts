@@ -19,12 +19,15 @@ export class CreatorPod {
     this.#image = image;
   }
 
-  /** @returns the seconds from the start of the pod to the image in the registry. */
-  async build(source: string, change: string): Promise<number> {
+  /**
+   * @param changed - Files to write into a copy of the source first: path to text.
+   * @returns the seconds from the start of the pod to the image in the registry.
+   */
+  async build(source: string, changed: Readonly<Record<string, string>>): Promise<number> {
     const folder = await mkdtemp(join(tmpdir(), 'creator-'));
     try {
       await cp(source, folder, { recursive: true });
-      await writeFile(join(folder, 'change.txt'), change);
+      for (const [path, text] of Object.entries(changed)) await writeFile(join(folder, path), text);
       const startedAt = performance.now();
       await this.#run(folder);
       return (performance.now() - startedAt) / 1000;

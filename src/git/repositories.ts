@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
@@ -12,10 +12,7 @@ import { type GitSettings, gitEnvironment, LIMITED_GIT } from './git-environment
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
 import { refNames } from './refs/ref-files.ts';
 import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
-
-// The content of info/attributes. This file takes precedence over a tool's own .gitattributes (gitattributes(5)), so a
-// tool's attributes change no checkout.
-const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
+import { writeAttributes } from './repository-settings.ts';
 
 /**
  * Matches the temporary name of a repository that `ensure` has not finished. Other names that end with `.new` do not
@@ -167,8 +164,7 @@ export class Repositories {
     const args = ['--quiet', '--bare', '--template=', `--initial-branch=${this.#deployBranch}`];
     const options = { env: this.environment(), extendEnv: false, stdin: 'ignore' } as const;
     await execa('git', ['init', ...args, folder], options);
-    await mkdir(join(folder, 'info'), { recursive: true });
-    await writeFile(join(folder, 'info/attributes'), ATTRIBUTES);
+    await writeAttributes(folder);
     await chmod(folder, 0o700);
   }
 

@@ -220,6 +220,7 @@ test('an archive with files that no backup has is refused, also with a right che
     ['keys/ssh_host_dsa_key', (path: string) => symlink('/etc/passwd', path)],
     ['keys/authorized_keys', (path: string) => writeFile(path, '')],
     ['run', (path: string) => mkdir(path)],
+    ['repositories/bot.git', (path: string) => symlink('/etc', path)],
   ] as const) {
     const path = join(draft, name);
     await add(path);
@@ -228,4 +229,39 @@ test('an archive with files that no backup has is refused, also with a right che
     await rm(path, { recursive: true });
   }
   assert.match((await restore()).join(), /Restored \d tool/);
+});
+
+test('threat 39: a restored repository has no hooks and no settings of the archive, so git runs no program of whoever made the archive', async () => {
+  const [tar, odd] = [join(server.folder, 'whole.tar'), join(server.folder, 'hooks-seal.tar')];
+  assert.equal((await server.local('backup', tar)).exitCode, 0);
+  const draft = join(server.folder, 'draft-hooks');
+  await mkdir(draft);
+  await execa('tar', ['-xf', tar, '-C', draft]);
+  const [repository] = await readdir(join(draft, 'repositories'));
+  const made = join(draft, 'repositories', repository ?? '');
+  await mkdir(join(made, 'hooks'));
+  await writeFile(join(made, 'hooks/pre-receive'), '#!/bin/sh\n', { mode: 0o755 });
+  await writeFile(
+    join(made, 'config'),
+    '[core]\n\tbare = true\n\tfsmonitor = /tmp/program\n[gc]\n\tauto = 1\n',
+  );
+  await writeFile(join(made, 'objects/info/alternates'), '/srv/other.git/objects\n');
+  const plain = join(server.folder, 'plain-hooks.tar');
+  await execa('tar', ['-cf', plain, '-C', draft, ...(await readdir(draft)).map((name) => `./${name}`)]);
+  await pipeline(
+    createReadStream(plain),
+    new Sealing('backup', async () => undefined),
+    createWriteStream(odd),
+  );
+  const to = join(server.folder, 'fifth');
+  await restoreBackup(
+    readConfig({ ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` }),
+    odd,
+  );
+  const restored = join(to, 'repositories', repository ?? '');
+  assert.doesNotMatch(await readFile(join(restored, 'config'), 'utf8'), /fsmonitor|gc/);
+  for (const name of ['hooks', 'objects/info/alternates'])
+    assert.equal(existsSync(join(restored, name)), false, name);
+  const { stdout } = await execa('git', ['--git-dir', restored, 'rev-parse', '--verify', 'main']);
+  assert.match(stdout, /^[0-9a-f]{40}$/);
 });

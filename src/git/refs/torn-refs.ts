@@ -7,6 +7,7 @@ import type { SetAside } from '../../core/disk/set-aside.ts';
 import { noneIfGone } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
+import { CONFIG } from '../repository-settings.ts';
 import { filesBelow, readRefFile } from './ref-files.ts';
 
 /** A damaged part of a repository that the server moved or copied to the folder `set-aside`. */
@@ -44,11 +45,6 @@ const LINES: ReadonlyMap<string, RegExp> = new Map([
 // Matches a line of a git configuration: git-config(1), "Syntax".
 const CONFIG_LINE =
   /^\s*([#;][^\n]*|\[[-.A-Za-z0-9]+(\s+"(?:[^"\\]|\\.)*")?\][^\n]*|[A-Za-z][-A-Za-z0-9]*\s*(=[^\n]*)?)?$/;
-/**
- * The configuration file that `git init --bare` writes. The server gives git all other settings in environment
- * variables, such as `GIT_CONFIG_KEY_0`.
- */
-const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
 /**
  * Lists the ref and settings files of a repository that are empty, cut off or overwritten, for example after a power

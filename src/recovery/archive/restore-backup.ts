@@ -7,6 +7,7 @@ import type { Config } from '../../config.ts';
 import { openDataFolder } from '../../core/disk/data-folder.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { DeployError } from '../../core/errors.ts';
+import { resetSettings } from '../../git/repository-settings.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { moveArtifacts } from '../../store/backups/artifacts-in-store.ts';
 import { DataLock } from '../../store/data-lock.ts';
@@ -61,6 +62,7 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
     await mkdir(draft, { mode: 0o700 });
     await unpack(file, draft);
     await assertPlain(draft, file);
+    await resetRepositories(join(draft, 'repositories'));
     moveArtifacts(draft, data);
     const tools = await assertWhole({ ...config, data: draft, keys: join(draft, 'keys') }, file);
     await assertKeysFit(join(draft, 'keys'), keys);
@@ -118,12 +120,37 @@ async function assertPlain(draft: string, file: string): Promise<void> {
   const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
   const { stdout } = await execa('find', [draft, ...odd, '-print', '-quit'], options);
   if (stdout !== '') throw notFromBackup(file);
+  const repositories = join(draft, 'repositories');
+  if (existsSync(repositories)) {
+    const links = await execa('find', [repositories, '-type', 'l', '-print', '-quit'], options);
+    if (links.stdout !== '') throw notFromBackup(file);
+  }
   const names = await readdir(draft);
   if (names.some((name) => LEFT_OUT.test(name) && name !== 'store.sqlite')) throw notFromBackup(file);
   const keys = await namesIn(join(draft, 'keys'));
   if (!keys.every((name) => KEYS.test(name))) throw notFromBackup(file);
   for (const path of [...names, ...keys.map((name) => join('keys', name))])
     if ((await lstat(join(draft, path))).isSymbolicLink()) throw notFromBackup(file);
+}
+
+/**
+ * Gives each repository the settings of a new one. An archive that somebody else made could have settings or hooks that make
+ * git run programs, or the path of another repository whose objects git would read: see gitrepository-layout(5).
+ */
+async function resetRepositories(repositories: string): Promise<void> {
+  for (const name of (await namesIn(repositories)).filter((name) => name.endsWith('.git'))) {
+    const folder = join(repositories, name);
+    const others = [
+      'hooks',
+      'config.worktree',
+      'commondir',
+      'worktrees',
+      'modules',
+      'objects/info/alternates',
+    ];
+    for (const other of others) await removeTree(join(folder, other));
+    await resetSettings(folder);
+  }
 }
 
 function notFromBackup(file: string): DeployError {

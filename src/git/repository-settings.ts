@@ -1,0 +1,26 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeTree } from '../sandbox/disk/remove-tree.ts';
+
+/**
+ * The configuration file that `git init --bare` writes. The server gives git all other settings in environment
+ * variables, such as `GIT_CONFIG_KEY_0`.
+ */
+export const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
+
+// The content of info/attributes. This file takes precedence over a tool's own .gitattributes (gitattributes(5)), so a
+// tool's attributes change no checkout.
+const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
+
+/** Writes the attributes of a new repository. */
+export async function writeAttributes(folder: string): Promise<void> {
+  await mkdir(join(folder, 'info'), { recursive: true });
+  await writeFile(join(folder, 'info/attributes'), ATTRIBUTES);
+}
+
+/** Gives a repository the settings and attributes of a new one, whatever is there. */
+export async function resetSettings(folder: string): Promise<void> {
+  for (const name of ['config', 'info']) await removeTree(join(folder, name));
+  await writeFile(join(folder, 'config'), CONFIG, { mode: 0o600 });
+  await writeAttributes(folder);
+}

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { lstat, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ABuilder } from '../support/a-builder.ts';
+import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
+import { aSource } from '../support/with-builder.ts';
+
+const source = aSource();
+const isRoot = process.getuid?.() === 0;
+
+/** The bin/build of a buildpack with the linked layer `l`. FIRST makes the layer, and AGAIN runs if it is there already. */
+const build = `
+  cd "$CNB_LAYERS_DIR"
+  if [ -d l ]; then sh -c "$AGAIN"; else mkdir l; echo first >l/content; echo first >l/other; sh -c "\${FIRST:-true}"; fi
+  printf '[types]\\nlaunch = true\\ncache = true\\n\\n[metadata]\\nlinked = true\\n' >l.toml
+  ${webProcess}`;
+
+/** Builds twice, with these scripts. Returns the folders of the layer in both artifacts, and what the second build said. */
+async function buildTwice(
+  scripts: { readonly first?: string; readonly again: string },
+  check: (layers: {
+    readonly first: string;
+    readonly second: string;
+    readonly said: string;
+  }) => Promise<void>,
+): Promise<void> {
+  await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const configVars = { FIRST: scripts.first ?? '', AGAIN: scripts.again };
+  const [first, second] = [
+    await builder.build(source.folder, { configVars }),
+    await builder.build(source.folder, { configVars }),
+  ];
+  const layer = ({ reference }: { readonly reference: string }) => join(reference, 'layers/sample_one/l');
+  await check({ first: layer(first), second: layer(second), said: builder.said });
+}
+
+const text = (layer: string, name: string) => readFile(join(layer, name), 'utf8');
+const inode = async (layer: string, name: string) => (await lstat(join(layer, name))).ino;
+
+test('if tools have uids, the next build gets hard links to the files of a linked layer, and can delete and replace them', async () => {
+  const again = 'rm l/other; echo second >l/other; echo new >l/new';
+  await buildTwice({ again }, async ({ first, second }) => {
+    assert.equal((await inode(first, 'content')) === (await inode(second, 'content')), isRoot);
+    assert.deepEqual([await text(first, 'other'), await text(second, 'other')], ['first\n', 'second\n']);
+    assert.equal(await text(second, 'new'), 'new\n');
+    await assert.rejects(text(first, 'new'), { code: 'ENOENT' });
+  });
+});
+
+test('threat 64: a build cannot change a file of the live artifact through a linked layer', async () => {
+  const changes = [
+    'echo changed >l/content',
+    'chmod 777 l/content && echo changed >l/content',
+    'chown $(id -u) l/content && echo changed >l/content',
+    'dd if=/dev/null of=l/content',
+    'ln l/content mine && chmod u+w mine && echo changed >mine',
+    'sed -i s/first/changed/ l/other',
+    'touch -d @0 l/content',
+  ];
+  const again = changes.map((change) => `( ${change} ) 2>/dev/null`).join('; ');
+  await buildTwice({ again: `${again}; true` }, async ({ first, second }) => {
+    assert.deepEqual([await text(first, 'content'), await text(first, 'other')], ['first\n', 'first\n']);
+    assert.equal(await text(second, 'other'), 'changed\n');
+    assert.notEqual((await lstat(join(first, 'content'))).mtimeMs, 0);
+    assert.equal((await lstat(join(first, 'content'))).mode & 0o222, 0);
+  });
+});
+
+test('a layer with a file that only its owner may read is copied for the next build, and stays readable for the tool', async () => {
+  const first = 'echo secret >l/secret; chmod 600 l/secret';
+  const again = 'echo "read: $(cat l/secret)"; chmod u+w l/content; echo changed >l/content';
+  await buildTwice({ first, again }, async ({ first, second, said }) => {
+    assert.match(said, /read: secret/);
+    assert.deepEqual([await text(first, 'content'), await text(second, 'content')], ['first\n', 'changed\n']);
+    const { uid, mode } = await lstat(join(second, 'secret'));
+    assert.equal(mode & 0o777, 0o400);
+    assert.equal(uid === process.getuid?.(), !isRoot);
+  });
+});
