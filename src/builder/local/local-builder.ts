@@ -49,7 +49,7 @@ import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { inspectSource } from '../source/inspect-source.ts';
 import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
 import { Artifacts } from './artifact-folders.ts';
-import { SharedFiles, saysSame } from './shared-files.ts';
+import { SharedFiles, saysSame, sharingBudget } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
 export interface LocalBuilderOptions {
@@ -238,7 +238,7 @@ export class LocalBuilder implements Builder {
       await sandbox.own([folders.artifact], toolNumber);
       const places = { layers: folders.layers, cache: this.#artifacts.cache(tool), previous: null };
       const group = artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
-      await this.#share(places, group, toolNumber);
+      await this.#share(places, group, { toolNumber, signal });
       signal.throwIfAborted();
       await this.#artifacts.finish(tool, id);
       return { ...artifact, id, reference: folders.artifact };
@@ -271,8 +271,12 @@ export class LocalBuilder implements Builder {
     if (moved.length > 0) log.warn({ tool, artifacts: moved }, 'unknown artifacts moved to set-aside');
   }
 
-  /** Returns no builds, because local builds are child processes of the server and end with it. */
+  /**
+   * Returns no builds, because local builds are child processes of the server and end with it. Deletes shared files that
+   * an interrupted build has left.
+   */
   async resumable(): Promise<ReadonlySet<string>> {
+    await this.#sharedFiles.sweep();
     return new Set();
   }
 
@@ -368,7 +372,8 @@ export class LocalBuilder implements Builder {
     const work = [removeTree(folders.scratch), finishLayers(), finishWorkspace()];
     // A failed build may be removed only when all this work has ended.
     for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
-    await this.#share(layerPlaces, group, request.toolNumber);
+    const { signal } = context.guard;
+    await this.#share(layerPlaces, group, { toolNumber: request.toolNumber, signal });
     const { bytes } = await diskUse(folders.artifact, context.guard.signal);
     const limit = this.#options.config.artifact_size;
     if (bytes > limit)
@@ -387,8 +392,13 @@ export class LocalBuilder implements Builder {
   }
 
   /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */
-  async #share(places: LayerPlaces, group: readonly string[], toolNumber: number): Promise<void> {
+  async #share(
+    places: LayerPlaces,
+    group: readonly string[],
+    of: { readonly toolNumber: number; readonly signal: AbortSignal },
+  ): Promise<void> {
     const { previous } = places;
+    const budget = sharingBudget();
     for (const buildpack of group) {
       const before = previous === null ? [] : await readLayers(previous, buildpack);
       for (const layer of await readLayers(places.layers, buildpack)) {
@@ -397,7 +407,13 @@ export class LocalBuilder implements Builder {
           ({ name, metadata }) => name === layer.name && saysSame(layer.metadata, metadata),
         );
         const earlier = previous !== null && isSame ? layerFolder(previous, layer) : null;
-        await this.#sharedFiles.share(layerFolder(places.layers, layer), { toolNumber, earlier });
+        const folder = layerFolder(places.layers, layer);
+        try {
+          await this.#sharedFiles.share(folder, { ...of, earlier, budget });
+        } catch (error) {
+          await this.#sharedFiles.sweep();
+          throw error;
+        }
       }
     }
   }

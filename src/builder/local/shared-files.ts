@@ -4,6 +4,7 @@ import { chmod, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:
 import { basename, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { Layer } from '../buildpack-api/layers.ts';
@@ -13,8 +14,12 @@ import { makeFolder } from '../folders.ts';
 const AT_ONCE = 4;
 /** A larger file is not shared, because the server reads every shared file. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** A layer with more files and folders is not shared. A Python with its modules has about 5,000. */
-const MAX_LAYER_ENTRIES = 20_000;
+/** The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000. */
+const MAX_ENTRIES = 20_000;
+/** So many bytes of one build's layers are read at most. */
+const MAX_BYTES = 1024 ** 3;
+/** A file with more bytes than this that are not on the disk has holes. A copy of it would not have them. */
+const MAX_HOLES = 4096;
 /** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
 const MAX_PATH_BYTES = 1024;
 /** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
@@ -26,6 +31,17 @@ const MAX_COPIES = 100_000;
 const HALF = 'half-';
 const HALF_MS = 3_600_000;
 
+/** How much of one build can still be shared. `share` counts it down. */
+export interface SharingBudget {
+  entries: number;
+  bytes: number;
+}
+
+/** The budget of a new build. */
+export function sharingBudget(): SharingBudget {
+  return { entries: MAX_ENTRIES, bytes: MAX_BYTES };
+}
+
 /**
  * Files that many artifacts have, such as those of one version of Python. The folder `shared` of the data folder keeps
  * one copy of each, and artifacts have hard links to it. The copies belong to the server, so no tool can change a file
@@ -34,42 +50,46 @@ const HALF_MS = 3_600_000;
 export class SharedFiles {
   readonly #folder: string;
   readonly #mostCopies: number;
+  readonly #room: DiskRoom;
 
   constructor(data: string, mostCopies: number = MAX_COPIES) {
+    this.#room = new DiskRoom(data);
     this.#folder = join(data, 'shared');
     this.#mostCopies = mostCopies;
   }
 
   /**
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this copy
-   * if it does not exist yet. Large files stay as they are, and so does a layer with too many files. If `shared` is full, a
-   * new copy takes the place of a copy of the tool with the most copies. If that is this tool, the file stays as it is. The
-   * caller must make sure that no process can change the layer any more.
+   * if it does not exist yet. Files that are large or have holes stay as they are, and so do layers with too many files, and
+   * all files if the disk is nearly full. If `shared` is full, a new copy takes the place of a copy of the tool with the most
+   * copies. If that is this tool, the file stays as it is. The caller must make sure that no process can change the layer any
+   * more.
    *
    * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an earlier
    *   artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file there becomes a
-   *   link to that file, without being read. Symbolic links in the earlier layer are not followed.
+   *   link to that file, without being read. Symbolic links in the earlier layer are not followed. `budget`: what is left for
+   *   all layers of this build.
+   * @throws the reason of the signal. Copies that nothing links to may then be left: see `sweep`.
    */
-  async share(
-    layer: string,
-    { toolNumber, earlier }: { readonly toolNumber: number; readonly earlier: string | null },
-  ): Promise<void> {
+  async share(layer: string, options: SharingOptions): Promise<void> {
+    const { earlier, budget, signal } = options;
     await makeFolder(this.#folder, 0o711);
-    let count = 0;
     // Counts before anything is linked. The paths of a hostile layer would fill the memory, so they are not collected.
     for await (const _ of entriesBelow(layer, null)) {
-      count += 1;
-      if (count > MAX_LAYER_ENTRIES) return;
+      signal.throwIfAborted();
+      budget.entries -= 1;
+      if (budget.entries < 0) return;
     }
     const copies = new Copies(await namesIn(this.#folder));
     const entries = entriesBelow(layer, earlier);
     const work = async () => {
       for await (const { path, before } of entries) {
+        signal.throwIfAborted();
         if (path === null) continue;
         const kept =
           before !== null && (await looksEqual(path, before))
             ? before
-            : await this.#keep(path, copies, toolNumber);
+            : await this.#keep(path, copies, options);
         if (kept !== null) await this.#replaceByLink(path, kept);
       }
     };
@@ -92,15 +112,21 @@ export class SharedFiles {
    * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large, or if
    * there is no room for another copy of this tool.
    */
-  async #keep(file: string, copies: Copies, toolNumber: number): Promise<string | null> {
-    const { mode, mtime, size } = await lstat(file);
-    if (size > MAX_FILE_BYTES) return null;
+  async #keep(
+    file: string,
+    copies: Copies,
+    { toolNumber, budget, signal }: SharingOptions,
+  ): Promise<string | null> {
+    const { mode, mtime, size, blocks } = await lstat(file);
+    if (size > MAX_FILE_BYTES || size - blocks * 512 > MAX_HOLES || size > budget.bytes) return null;
+    budget.bytes -= size;
     const isProgram = (mode & 0o100) !== 0;
     const hash = createHash('sha256');
-    for await (const piece of createReadStream(file)) hash.update(piece);
+    for await (const piece of createReadStream(file, { signal })) hash.update(piece);
     const content = `${hash.digest('hex')}-${Math.floor(mtime.getTime() / 1000)}${isProgram ? 'x' : ''}`;
     const present = copies.nameOf(content);
     if (present !== null) return join(this.#folder, present);
+    if ((await this.#room.space()).low !== null) return null;
     const room = copies.makeRoom(toolNumber, this.#mostCopies);
     if (room === null) return null;
     for (const name of room) await rm(join(this.#folder, name), { force: true });
@@ -130,6 +156,13 @@ export class SharedFiles {
     // If `file` is already a link to the copy, rename does nothing and leaves the new link: see rename(2).
     await rm(half, { force: true });
   }
+}
+
+export interface SharingOptions {
+  readonly toolNumber: number;
+  readonly earlier: string | null;
+  readonly budget: SharingBudget;
+  readonly signal: AbortSignal;
 }
 
 /**

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { SharedFiles, saysSame } from '../../../src/builder/local/shared-files.ts';
+import { SharedFiles, saysSame, sharingBudget } from '../../../src/builder/local/shared-files.ts';
 import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 
 /** A data folder with layers. */
@@ -50,7 +50,14 @@ class Data implements AsyncDisposable {
 }
 
 /** What `share` gets for the first build of the tool with the number 1. */
-const first = { toolNumber: 1, earlier: null };
+const first = {
+  toolNumber: 1,
+  earlier: null,
+  signal: new AbortController().signal,
+  get budget() {
+    return sharingBudget();
+  },
+};
 
 const inode = async (...path: string[]) => (await stat(join(...path))).ino;
 
@@ -90,7 +97,7 @@ test('the next build of a tool shares the files of its last build again', async 
   await shared.share(before, first);
   const after = await data.layer('after', { a: 'text', b: 'new text' });
   await chmod(join(after, 'a'), 0o444);
-  await shared.share(after, { toolNumber: 1, earlier: before });
+  await shared.share(after, { ...first, earlier: before });
   assert.equal(await inode(after, 'a'), await inode(before, 'a'));
   assert.equal(await readFile(join(after, 'b'), 'utf8'), 'new text');
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
@@ -130,6 +137,36 @@ test('threat 60: a file of 3 GiB and a layer of 20,001 files are not shared, so 
   assert.equal((await readdir(join(data.folder, 'shared'))).length, 1);
 });
 
+test('threat 60: files with holes are not shared, because their copies would fill the disk', async () => {
+  await using data = await Data.make();
+  const layer = await data.layer('holes', { small: 'text', sparse: '' });
+  await truncate(join(layer, 'sparse'), 60 * 1024 ** 2);
+  await new SharedFiles(data.folder).share(layer, first);
+  assert.equal((await stat(join(layer, 'sparse'))).nlink, 1);
+  assert.equal((await stat(join(layer, 'small'))).nlink, 2);
+});
+
+test('threat 60: all layers of a build share at most 20,000 files and 1 GiB, and sharing ends with the build', async () => {
+  await using data = await Data.make();
+  const shared = new SharedFiles(data.folder);
+  const budget = { entries: 3, bytes: 10 };
+  for (const [name, files, isShared] of [
+    ['one', { a: 'eight...' }, true],
+    ['two', { b: 'seven..' }, false],
+    ['three', { c: 'x', d: 'y' }, false],
+  ] as const) {
+    const layer = await data.layer(name, files);
+    await shared.share(layer, { ...first, budget });
+    const [file = ''] = Object.keys(files);
+    assert.equal((await stat(join(layer, file))).nlink === 2, isShared, name);
+  }
+  assert.deepEqual(sharingBudget(), { entries: 20_000, bytes: 1024 ** 3 });
+  const layer = await data.layer('late', { e: 'text' });
+  const ended = { ...first, signal: AbortSignal.abort(new Error('the build has ended')) };
+  await assert.rejects(shared.share(layer, ended), /the build has ended/);
+  assert.equal((await stat(join(layer, 'e'))).nlink, 1);
+});
+
 test('threat 60: if one tool has filled the folder of shared files, files of other tools are shared in place of its own', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder, 12);
@@ -141,9 +178,9 @@ test('threat 60: if one tool has filled the folder of shared files, files of oth
   await shared.share(greedy, first);
   const files = filesOf('python', 4);
   const one = await data.layer('one', files);
-  await shared.share(one, { toolNumber: 2, earlier: null });
+  await shared.share(one, { ...first, toolNumber: 2 });
   const other = await data.layer('other', files);
-  await shared.share(other, { toolNumber: 3, earlier: null });
+  await shared.share(other, { ...first, toolNumber: 3 });
   assert.deepEqual(await linksOf(other, files), [3, 3, 3, 3]);
   await shared.share(await data.layer('more', filesOf('more', 20)), first);
   assert.deepEqual(await linksOf(one, files), [3, 3, 3, 3]);
@@ -162,7 +199,7 @@ test('threat 39: a link in the earlier layer of a tool does not give the tool a 
   const linked = join(data.folder, 'linked');
   await symlink(victim, linked);
   for (const earlier of [before, linked]) {
-    await new SharedFiles(data.folder).share(after, { toolNumber: 1, earlier });
+    await new SharedFiles(data.folder).share(after, { ...first, earlier });
     assert.equal(await readFile(join(after, 'lib/secret'), 'utf8'), 'sixteen letters!');
     assert.notEqual(await inode(after, 'lib/secret'), await inode(victim, 'lib/secret'));
   }
