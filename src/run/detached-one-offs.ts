@@ -32,7 +32,7 @@ export class DetachedOneOffs {
    * @throws DeployError as `OneOffs.run` does, if it refuses the command.
    */
   async start(wanted: DetachedOneOff, start: RunOneOff): Promise<string> {
-    const { tool } = wanted.release;
+    const { tool, version } = wanted.release;
     const toolLog = this.#options.toolLog(tool);
     const ending = new AbortController();
     const begun = Promise.withResolvers<string>();
@@ -41,11 +41,12 @@ export class DetachedOneOffs {
     let name = '';
     const over = new AbortController();
     let forbidden: unknown = null;
+    const say = (text: string) => toolLog.append('push', [text], version);
     const take = (lines: LogLines) => async (chunk: Uint8Array) => {
       const texts: string[] = [];
       for (const piece of inPieces(chunk))
         texts.push(...(await outputTime.run(String(wanted.toolNumber), () => lines.push(piece))));
-      await toolLog.append(name, texts);
+      await toolLog.append(name, texts, version);
     };
     const end = this.#options.run(
       {
@@ -55,7 +56,7 @@ export class DetachedOneOffs {
       async (oneOff, given) => {
         name = given;
         this.#running.set(key(tool, name), ending);
-        await toolLog.append('push', [`${name} started: ${shownCommand(wanted.command)}`]);
+        await say(`${name} started: ${shownCommand(wanted.command)}`);
         begun.resolve(name);
         wanted.untilForbidden?.(over.signal).catch((error: unknown) => {
           forbidden = error;
@@ -66,22 +67,22 @@ export class DetachedOneOffs {
     );
     const told = end.then(
       async ({ status, why }) => {
-        await toolLog.append(name, [...output.end(), ...errors.end()]);
+        await toolLog.append(name, [...output.end(), ...errors.end()], version);
         const reason = why ?? reasonOf(forbidden);
         const words =
           reason === null ? `ended with status ${status}` : `ended with status ${status}: ${reason}`;
-        await toolLog.append('push', [`${name} ${words} after ${took(performance.now() - startedAt)}`]);
+        await say(`${name} ${words} after ${took(performance.now() - startedAt)}`);
       },
       async (error: unknown) => {
         if (name === '') throw error;
         const why = error instanceof DeployError ? error.message : 'the server failed';
         if (!(error instanceof DeployError) && !ending.signal.aborted)
           this.#options.log.error({ err: error, tool, process: name }, 'a detached command failed');
-        await toolLog.append('push', [
+        await say(
           ending.signal.aborted
             ? [`${name} was ended`, reasonOf(forbidden)].filter((word) => word !== null).join(': ')
             : `${name} failed: ${why}`,
-        ]);
+        );
       },
     );
     const all = told.finally(() => {

@@ -106,8 +106,10 @@ export interface ScheduledRun {
 export interface LogLine {
   /** When the line was printed: ISO 8601, UTC, with milliseconds. */
   readonly at: string;
-  /** The name of the process, such as `web.1`. */
+  /** The name of the process, such as `web.1`. `push` for what this server says. */
   readonly process: string;
+  /** The release of the process. Null if there is none, or if a server wrote the line that did not store it yet. */
+  readonly version: number | null;
   readonly text: string;
 }
 

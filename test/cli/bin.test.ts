@@ -158,6 +158,7 @@ test('if the reader of the output closes the pipe, the local binary ends without
   served.desk.runtime.lines = Array.from({ length: 10_000 }, () => ({
     at: 'now',
     process: 'web.1',
+    version: null,
     text: 'x'.repeat(200),
   }));
   const script = `"${process.execPath}" "${binary}" logs wikibot | head -1; echo done`;

@@ -81,7 +81,8 @@ The log goes on over restarts and releases. It also has the output of releases t
 --grep shows only lines that contain TEXT. TEXT is not a pattern, and upper and lower case differ.
 Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "'no luck'"
 --build takes the id of a build or deployment and shows its log until it ends.
---json: at, process, text.
+Each line has its time in UTC, the release, and the process that printed it. The process push is this server.
+--json: at, process, version (null for lines that belong to no release), text.
 
 For example:
     npx toolforge-push logs wikibot

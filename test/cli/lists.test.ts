@@ -169,7 +169,7 @@ test('threat 58: logs --json escapes every control character in the output of a 
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const text = 'a\u001b]0;x\u0007\u009b2J\u007fz';
-  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text }];
+  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text }];
   const { out } = await desk.type(['logs', 'wikibot', '--json']);
   assert.doesNotMatch(out, /(?!\n)\p{Cc}/u);
   assert.deepEqual(JSON.parse(out), desk.runtime.lines);
@@ -253,14 +253,14 @@ test('logs prints each line with its time and process, and asks for the given pr
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [
-    { at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: '\u001b[32mGET /\u001b[0m  200' },
-    { at: '2026-01-01T00:00:01.000Z', process: 'worker.1', text: 'ünï\r\u001b[2Kdone' },
+    { at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 41, text: '\u001b[32mGET /\u001b[0m  200' },
+    { at: '2026-01-01T00:00:01.000Z', process: 'worker.1', version: null, text: 'ünï\r\u001b[2Kdone' },
   ];
   const { status, out } = await desk.type(['logs', 'wikibot', '-fn', '5', '-p', 'web']);
   assert.equal(status, 0);
   assert.equal(
     out,
-    '2026-01-01T00:00:00.000Z web.1: GET /  200\n2026-01-01T00:00:01.000Z worker.1: ünï done\n',
+    '2026-01-01T00:00:00.000Z v41 web.1: GET /  200\n2026-01-01T00:00:01.000Z worker.1: ünï done\n',
   );
   await desk.type(['logs', 'wikibot']);
   assert.deepEqual(desk.runtime.queries, [
@@ -272,7 +272,7 @@ test('logs prints each line with its time and process, and asks for the given pr
 test('logs --since, --until and --grep ask for lines of a time or with a text, and refuse a time that is none', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
-  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: 'seen' }];
+  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text: 'seen' }];
   const times = ['--since', '2026-01-01', '--until', '2026-01-01T01:30+01:00'];
   await desk.type(['logs', 'wikibot', ...times, '--grep', 'a.b (c']);
   const before = Date.now();
@@ -301,7 +301,9 @@ test('logs --since, --until and --grep ask for lines of a time or with a text, a
 test('threat 63: a read token cannot read the output of processes, which may contain config vars', async () => {
   const { desk } = busyDesk();
   using _ = desk;
-  desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', text: 'PASSWORD=hunter22' }];
+  desk.runtime.lines = [
+    { at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text: 'PASSWORD=hunter22' },
+  ];
   const principal = {
     ...desk.alice,
     scope: 'read',

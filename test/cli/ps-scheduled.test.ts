@@ -179,6 +179,7 @@ test('schedule history lists ended runs, and schedule output prints the lines of
   const at = (time: number, text: string) => ({
     at: new Date(time).toISOString(),
     process: 'update.1',
+    version: 1,
     text,
   });
   desk.runtime.lines = [

@@ -106,7 +106,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'new');
     });
 
-    test('if a process crashes at its start, the rollout fails with its exit code and last lines, which the log keeps, and the old release still serves', async () => {
+    test('if a process crashes at its start, the rollout fails with its exit code and last lines, which the log keeps with the release, and the old release still serves', async () => {
       const tool = 'crash' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
@@ -123,11 +123,13 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         const match = { since: null, until: null, text: 'no database' };
         const { signal } = new AbortController();
         const query = { process: 'web.1', lines: 10, follow: false, match, signal };
-        return (await Array.fromAsync(runtime.logs(tool, query))).map(({ text }) => text);
+        return (await Array.fromAsync(runtime.logs(tool, query))).map(
+          ({ version, text }) => `v${version} ${text}`,
+        );
       };
       await until(async () => (await kept()).length > 0, 'the log has the output of the failed release');
       // A cluster may have started the process again before the rollout was undone.
-      assert.deepEqual([...new Set(await kept())], ['no database here']);
+      assert.deepEqual([...new Set(await kept())], ['v2 no database here']);
     });
 
     test('promise 2: a process that opens its port before the tool is loaded is not yet healthy', async () => {
@@ -557,6 +559,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         all.map(({ at }) => at).toSorted(),
       );
       assert.ok(all.some(({ process, text }) => process === 'web.1' && text === 'logging starts'));
+      assert.ok(all.every(({ version }) => version === 1));
       const some = await logOf(runtime, tool, 'worker.1', 2);
       assert.equal(some.length, 2);
       assert.ok(some.every(({ process }) => process === 'worker.1'));

@@ -16,6 +16,7 @@ test('threat 21: an HTTP client that asks for a log but reads nothing gets no mo
   desk.runtime.lines = Array.from({ length: 10_000 }, () => ({
     at: '',
     process: 'web.1',
+    version: null,
     text: 'x'.repeat(2000),
   }));
   const door = await openDoor(context, { runCommand, services: desk.services });

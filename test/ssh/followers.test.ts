@@ -17,6 +17,7 @@ before(async () => {
   desk.runtime.lines = Array.from({ length: 10_000 }, () => ({
     at: '',
     process: 'web.1',
+    version: null,
     text: 'x'.repeat(2000),
   }));
   bench = await SshWorkbench.open({ runCommand, services: desk.services });

@@ -132,7 +132,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       new Restarts({
         isLive: ({ tool, rolloutId }) => this.#live.of(tool)?.id === rolloutId,
         memoryBytes: (pod) => this.#live.memoryOf(pod, config.run_memory),
-        say: (tool, text) => void this.#logs.of(tool).append('push', [text]),
+        say: ({ tool, version }, text) => void this.#logs.of(tool).append('push', [text], version),
         onCrash: options.onCrash ?? (() => {}),
       }),
     );
@@ -143,7 +143,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
       records: options.schedules,
       say: (pod, texts) => {
         const toolLog = this.#logs.of(pod.tool);
-        void this.#podLogs.written(pod.uid).then(() => toolLog.append('push', texts));
+        void this.#podLogs.written(pod.uid).then(() => toolLog.append('push', texts, pod.version));
       },
     });
     this.#pods.listen(this.#ends);

@@ -127,5 +127,8 @@ export class LogFollower implements Disposable {
 }
 
 function notice(text: string): Waiting {
-  return { line: { at: new Date().toISOString(), process: 'push', text: `… ${text}` }, characters: 0 };
+  return {
+    line: { at: new Date().toISOString(), process: 'push', version: null, text: `… ${text}` },
+    characters: 0,
+  };
 }

@@ -42,9 +42,10 @@ const DISORDER_MS = 24 * 3600_000;
 const MAX_PROCESSES = 200;
 
 /**
- * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIME TEXT`, and `web.1.log.1` is the
- * previous file. Writing and opening the files takes turns. A reader who follows the log also reads the older lines in one
- * turn, so that it misses no line and gets none twice. Other readers read after their turns, and delay no line of the tool.
+ * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIMEvN TEXT`, where vN is the release, or
+ * `TIME TEXT` without one. `web.1.log.1` is the previous file. Writing and opening the files takes turns. A reader who
+ * follows the log also reads the older lines in one turn, so that it misses no line and gets none twice. Other readers read
+ * after their turns, and delay no line of the tool.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -63,9 +64,9 @@ export class ToolLog {
    * Adds lines of a process to its log. Resolves when the lines are written, or lost because the disk is full. Never
    * rejects.
    */
-  append(process: string, texts: readonly string[]): Promise<void> {
+  append(process: string, texts: readonly string[], version: number | null = null): Promise<void> {
     const at = new Date().toISOString();
-    return this.appendLines(texts.map((text) => ({ at, process, text })));
+    return this.appendLines(texts.map((text) => ({ at, process, version, text })));
   }
 
   /** Adds lines of one process that already have a time. Never rejects: lines are lost if the disk is full. */
@@ -75,7 +76,7 @@ export class ToolLog {
     return this.#inTurn(async () => {
       if (this.#isEnded) return;
       try {
-        await this.#writeAnyway(process, lines.map(({ at, text }) => `${at} ${text}\n`).join(''));
+        await this.#writeAnyway(process, lines.map(written).join(''));
       } catch (error) {
         this.#options.log.error(
           { process, code: systemCode(error) },
@@ -148,7 +149,7 @@ export class ToolLog {
     let lines: LogLine[] = [];
     const processes = new Set((await this.#files()).map(({ process }) => process));
     for (const process of [...processes].filter(accepts)) {
-      const parsed = (line: string) => ({ at: line.slice(0, 24), process, text: line.slice(25) });
+      const parsed = (line: string) => parsedLine(process, line);
       const options = {
         count,
         maxCharacters: MAX_PAST_CHARACTERS,
@@ -261,6 +262,24 @@ export class ToolLog {
     this.#chain = result.catch(() => {});
     return result;
   }
+}
+
+/** The length of a time: ISO 8601, UTC, with milliseconds. */
+const TIME_LENGTH = 24;
+
+function written({ at, version, text }: LogLine): string {
+  return `${at}${version === null ? '' : `v${version}`} ${text}\n`;
+}
+
+/** Reads a line of a file, also one without a release: earlier versions of this server wrote all lines so. */
+function parsedLine(process: string, line: string): LogLine {
+  const [mark = '', number] = /^v(\d+)(?= )/.exec(line.slice(TIME_LENGTH, TIME_LENGTH + 20)) ?? [];
+  return {
+    at: line.slice(0, TIME_LENGTH),
+    process,
+    version: number === undefined ? null : Number(number),
+    text: line.slice(TIME_LENGTH + mark.length + 1),
+  };
 }
 
 function byTime(a: LogLine, b: LogLine): number {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { LineRoom, LogFollower } from '../../../src/run/logs/log-follower.ts';
 
 const signal = new AbortController().signal;
-const line = (text: string) => ({ at: '', process: 'web.1', text });
+const line = (text: string) => ({ at: '', process: 'web.1', version: 1, text });
 const long = 'x'.repeat(16_000);
 
 /** Reads all lines that wait for these readers. @returns how many MiB of text they were. */

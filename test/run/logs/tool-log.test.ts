@@ -48,11 +48,38 @@ test('a full log file becomes the previous file, and older lines are deleted', a
   });
 });
 
+test('each line is read with its release, and the lines of an earlier server, which stored no release, without one', async () => {
+  await inFolder(async (folder) => {
+    const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
+    await mkdir(folder);
+    await writeFile(
+      join(folder, 'web.1.log'),
+      '2026-01-01T00:00:00.000Z v3 is old\n2026-01-01T00:00:00.000Z \n',
+    );
+    await toolLog.append('web.1', ['v4 is new', ''], 41);
+    await toolLog.append('web.1', ['of no release']);
+    const lines = await Array.fromAsync(toolLog.read(query(9)));
+    assert.deepEqual(
+      lines.map(({ version, text }) => [version, text]),
+      [
+        [null, 'v3 is old'],
+        [null, ''],
+        [41, 'v4 is new'],
+        [41, ''],
+        [null, 'of no release'],
+      ],
+    );
+    assert.ok(lines.every(({ at }) => new Date(at).toISOString() === at));
+  });
+});
+
 test('old files of a log are deleted by their newest line, and a file that begins early becomes the previous one', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     const line = (process: string, day: number) =>
-      toolLog.appendLines([{ at: `2026-11-0${day}T00:00:00.000Z`, process, text: `of day ${day}` }]);
+      toolLog.appendLines([
+        { at: `2026-11-0${day}T00:00:00.000Z`, process, version: null, text: `of day ${day}` },
+      ]);
     const written = (name: string, day: number) =>
       utimes(join(folder, name), new Date(`2026-11-0${day}`), new Date(`2026-11-0${day}`));
     for (const [process, day] of [
@@ -148,7 +175,9 @@ test('a reader gets the newest lines that have a time and a text, however far ba
       for (let first = 0; first < 6000; first += 1000) {
         const numbers = Array.from({ length: 1000 }, (_, index) => first + index);
         const text = (number: number) => (number % 1000 === 7 ? `needle ${number} ü` : 'hay '.repeat(25));
-        await toolLog.appendLines(numbers.map((number) => ({ at: at(number), process, text: text(number) })));
+        await toolLog.appendLines(
+          numbers.map((number) => ({ at: at(number), process, version: 1, text: text(number) })),
+        );
       }
     }
     assert.equal((await readdir(folder)).length, 4);

@@ -24,7 +24,8 @@ export const logsCommand: ToolCommand = {
     '--grep shows only lines that contain TEXT. TEXT is not a pattern, and upper and lower case differ.',
     'Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "\'no luck\'"',
     '--build takes the id of a build or deployment and shows its log until it ends.',
-    '--json: at, process, text.',
+    'Each line has its time in UTC, the release, and the process that printed it. The process push is this server.',
+    '--json: at, process, version (null for lines that belong to no release), text.',
   ],
   action: 'read',
   options: {
@@ -48,7 +49,8 @@ export const logsCommand: ToolCommand = {
     if (flags['follow'] === true)
       throw new UsageError('--json prints one complete array, so it cannot be used with -f.');
     const lines: LogLine[] = [];
-    for await (const { at, process, text } of query(context)) lines.push({ at, process, text });
+    for await (const { at, process, version, text } of query(context))
+      lines.push({ at, process, version, text });
     await out(json(lines));
     return 0;
   },
@@ -79,7 +81,8 @@ async function printLines(context: ToolContext): Promise<number> {
 }
 
 async function* shownLines(context: ToolContext): AsyncGenerator<string> {
-  for await (const { at, process, text } of query(context)) yield `${at} ${process}: ${oneLineOfLog(text)}\n`;
+  for await (const { at, process, version, text } of query(context))
+    yield `${at} ${version === null ? '' : `v${version} `}${process}: ${oneLineOfLog(text)}\n`;
 }
 
 function nothingPrinted({ services, tool, flags, typed }: ToolContext): string {

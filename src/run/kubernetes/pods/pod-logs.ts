@@ -75,7 +75,7 @@ export class PodLogs {
     const { cluster, signal } = this.#options;
     const toolLog = this.#options.toolLog(pod.tool);
     const isNew = isOld ? await this.#after(toolLog, pod.name) : () => true;
-    const lines = new LineGathering(toolLog, pod.name);
+    const lines = new LineGathering(toolLog, pod);
     const place = { namespace: pod.namespace, pod: pod.podName, container: CONTAINER };
     await followContainerLog(cluster, place, (line) => isNew(line) && lines.add(line), signal);
     await lines.flush();
@@ -102,17 +102,18 @@ export class PodLogs {
 /** Gathers the log lines of one process and writes them to the tool's log together. */
 export class LineGathering {
   readonly #toolLog: ToolLog;
-  readonly #process: string;
+  readonly #pod: Pick<ToolPod, 'name' | 'version'>;
   #lines: LogLine[] = [];
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(toolLog: ToolLog, process: string) {
+  constructor(toolLog: ToolLog, pod: Pick<ToolPod, 'name' | 'version'>) {
     this.#toolLog = toolLog;
-    this.#process = process;
+    this.#pod = pod;
   }
 
   add({ at, text }: ContainerLine): void {
-    this.#lines.push({ at, process: this.#process, text });
+    const { name: process, version } = this.#pod;
+    this.#lines.push({ at, process, version, text });
     this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
   }
 

@@ -9,7 +9,7 @@ export interface RestartsOptions {
   /** True if the pod's rollout is live. If it is not live yet, the push itself reports crashes. */
   readonly isLive: (pod: ToolPod) => boolean;
   readonly memoryBytes: (pod: ToolPod) => number;
-  readonly say: (tool: string, text: string) => void;
+  readonly say: (pod: ToolPod, text: string) => void;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash: (crash: Crash) => void;
 }
@@ -43,7 +43,7 @@ export class Restarts {
     this.#told.set(pod.uid, id);
     if (isOld || pod.type === RELEASE_TYPE || !this.#options.isLive(pod)) return;
     const words = exitWords(exitOf(end), this.#options.memoryBytes(pod));
-    this.#options.say(pod.tool, `${pod.name} ${words}; starting again in ${pauseWords(pod.container)}`);
+    this.#options.say(pod, `${pod.name} ${words}; starting again in ${pauseWords(pod.container)}`);
     const { name: process, version } = pod;
     this.#options.onCrash({ tool: pod.tool as ToolName, version, process, at: endedAt(end), words });
   }

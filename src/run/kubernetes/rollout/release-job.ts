@@ -137,7 +137,7 @@ class ReleaseRun {
     const { cluster } = this.#parts;
     const { toolLog } = this.#command;
     const { step, release, show, signal } = this.#phase;
-    const lines = new LineGathering(toolLog, `${step}.1`);
+    const lines = new LineGathering(toolLog, { name: `${step}.1`, version: release.version });
     const mask = await masking(release.configVars);
     const tell = limitedOutput(show);
     const place = { namespace, pod: podName, container: CONTAINER };

@@ -199,7 +199,7 @@ class RunOutput {
 
   /** Writes all output of the process to the log, then resolves with the exit. */
   async taken(process: SandboxProcess): Promise<Exit> {
-    const { onLine, toolNumber, name, toolLog } = this.#start;
+    const { onLine, toolNumber, name, toolLog, release } = this.#start;
     const mask = onLine === undefined ? null : await this.#masking();
     const take = (texts: string[]) => {
       this.#last = [...this.#last, ...texts].slice(-KEPT_LINES);
@@ -211,9 +211,9 @@ class RunOutput {
       for (const piece of inPieces(chunk)) {
         texts.push(...(await outputTime.run(String(toolNumber), () => take(this.#lines.push(piece)))));
       }
-      await toolLog.append(name, texts);
+      await toolLog.append(name, texts, release.version);
     }
-    await toolLog.append(name, take(this.#lines.end()));
+    await toolLog.append(name, take(this.#lines.end()), release.version);
     return await process.exited;
   }
 
@@ -249,13 +249,14 @@ function withoutHalves(text: string, longest: number): string {
 
 /** Sends SIGTERM, and SIGKILL after the grace time. Resolves when the process is gone. */
 export async function endGracefully(
-  { name, toolLog }: Start,
+  { name, toolLog, release }: Start,
   { process, finished }: Running,
   { config }: RunParts,
 ): Promise<void> {
   process.terminate();
   const grace = setTimeout(() => {
-    void toolLog.append('push', [`${name} did not end within the grace time and was killed`]);
+    const text = `${name} did not end within the grace time and was killed`;
+    void toolLog.append('push', [text], release.version);
     process.kill();
   }, config.grace_time);
   await finished;

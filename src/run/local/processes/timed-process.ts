@@ -246,6 +246,7 @@ export class TimedProcess {
   }
 
   #say(text: string): Promise<void> {
-    return this.#start.toolLog.append('push', [text]);
+    const { toolLog, release } = this.#start;
+    return toolLog.append('push', [text], release.version);
   }
 }

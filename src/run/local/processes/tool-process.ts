@@ -277,6 +277,7 @@ export class ToolProcess {
   }
 
   async #say(text: string): Promise<void> {
-    await this.#start.toolLog.append('push', [text]);
+    const { toolLog, release } = this.#start;
+    await toolLog.append('push', [text], release.version);
   }
 }

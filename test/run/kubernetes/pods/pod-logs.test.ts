@@ -16,7 +16,7 @@ const POD: ToolPod = {
   ...{ isReady: false, isTerminating: false, terminatingSince: null, isScheduled: false, isOver: true },
 };
 
-test('if a node reports an evicted pod several times, each line of its output is in the tool’s log once', async () => {
+test('if a node reports an evicted pod several times, each line of its output is in the tool’s log once, with the release of the pod', async () => {
   const log = pino({ enabled: false });
   const data = await mkdtemp(join(tmpdir(), 'toolforge-push-logs-'));
   const printed = ['2026-11-26T00:00:00.000000001Z one', '2026-11-26T00:00:00.000000002Z two'];
@@ -46,8 +46,8 @@ test('if a node reports an evicted pod several times, each line of its output is
     podLogs.pod(POD, false);
     await podLogs.written(POD.uid);
     const query = { process: null, lines: 100, follow: false, signal };
-    const lines = await Array.fromAsync(toolLog.read(query), ({ text }) => text);
-    assert.deepEqual(lines, ['one', 'two', 'three', 'four']);
+    const lines = await Array.fromAsync(toolLog.read(query), ({ version, text }) => `v${version} ${text}`);
+    assert.deepEqual(lines, ['v4 one', 'v4 two', 'v4 three', 'v4 four']);
   } finally {
     await api.close();
     await rm(data, { recursive: true });
