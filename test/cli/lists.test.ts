@@ -52,7 +52,7 @@ function busyDesk(): { desk: Desk; now: number } {
       command: 'python worker.py\u001b]0;pwned\u0007',
       startedAt: now - 7500,
       restarts: 12,
-      detail: 'exited with code 1',
+      detail: 'exited with code 1; starting again in 4 s',
       lastExit: { at: now - hour - 500, words: 'exited with code 1' },
     },
   ];
@@ -65,10 +65,10 @@ test('threat 58: tables that commands print have aligned columns and no control 
   const out = async (line: string) => (await desk.type(line.split(' '))).out;
   assert.equal(
     await out('ps wikibot'),
-    `PROCESS   VERSION  STATE                        STARTED  RESTARTS  MEMORY  COMMAND
-web.1     v1       up                           3 h ago  0         61 MiB  gunicorn app:app
-worker.1  v1       crashed: exited with code 1  7 s ago  12        -       python worker.py
-worker.1 ended 1 h ago: exited with code 1
+    `PROCESS   VERSION  STATE    STARTED  RESTARTS  MEMORY  COMMAND
+web.1     v1       up       3 h ago  0         61 MiB  gunicorn app:app
+worker.1  v1       crashed  7 s ago  12        -       python worker.py
+worker.1 ended 1 h ago: exited with code 1; starting again in 4 s
 Deployment d3 (push of ccccccc by carol) is waiting.
 `,
   );
@@ -121,7 +121,7 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
     startedAt: new Date(now - 7500).toISOString(),
     restarts: 12,
     command: 'python worker.py\u001b]0;pwned\u0007',
-    detail: 'exited with code 1',
+    detail: 'exited with code 1; starting again in 4 s',
     memory: null,
     lastExit: { at: new Date(now - hour - 500).toISOString(), reason: 'exited with code 1' },
     schedule: null,
@@ -249,7 +249,7 @@ test('ps shows different messages for a stopped tool and a tool whose processes 
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped/);
 });
 
-test('logs prints each line with its time and process, and asks for the given process and number of lines', async () => {
+test('logs prints each line with its time, release and process, and asks for the given process and number of lines', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [

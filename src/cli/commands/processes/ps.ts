@@ -98,7 +98,7 @@ function processes(statuses: readonly ProcessStatus[]): string {
   const headings = ['PROCESS', 'VERSION', 'STATE', 'STARTED', 'RESTARTS', 'MEMORY', 'COMMAND'];
   const rows = table(
     headings,
-    statuses,
+    statuses.map((status) => (isSaidByEnd(status) ? { ...status, detail: null } : status)),
     ({ name, version, state, startedAt, restarts, command, detail, memoryBytes }) => [
       name,
       `v${version}`,
@@ -113,8 +113,16 @@ function processes(statuses: readonly ProcessStatus[]): string {
 }
 
 /** A line that says when and how the process ended before its last restart. Empty if it has not been restarted. */
-function lastEnd({ name, lastExit }: ProcessStatus): string {
-  return lastExit ? `${name} ended ${ago(lastExit.at, Date.now())}: ${oneLine(lastExit.words)}\n` : '';
+function lastEnd(status: ProcessStatus): string {
+  const { name, detail, lastExit } = status;
+  if (!lastExit) return '';
+  const words = isSaidByEnd(status) ? (detail ?? '') : lastExit.words;
+  return `${name} ended ${ago(lastExit.at, Date.now())}: ${oneLine(words)}\n`;
+}
+
+/** True if the detail says again how the process ended, as that of a crashed process does. */
+function isSaidByEnd({ detail, lastExit }: ProcessStatus): boolean {
+  return lastExit ? detail?.startsWith(lastExit.words) === true : false;
 }
 
 /** True if the schedule of this process type starts no runs by itself. */

@@ -174,6 +174,7 @@ export class ToolProcess {
     for (let count = 1; ; count += 1) {
       signal.throwIfAborted();
       this.#state = 'starting';
+      this.#detail = null;
       this.#startedAt = Date.now();
       this.#upAt = null;
       const running = await startRun(this.#start, this.#parts);
