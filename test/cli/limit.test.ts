@@ -74,3 +74,36 @@ memory that processes may use  300 MiB  600 MiB           -
 `,
   );
 });
+
+test('quota counts processes that are ending apart, and does not double them or one-off commands for a rollout', async () => {
+  const { desk } = limitDesk();
+  using _ = desk;
+  for (const [id, version] of [
+    ['d1', 1],
+    ['d2', 2],
+  ] as const) {
+    desk.store.addDeployment(deploymentOf(id));
+    desk.store.addRelease(releaseOf(id, { artifact: artifactOf(id) }));
+    desk.store.goLive(wikibot, version, id, version);
+  }
+  const process = { version: 2, state: 'up', startedAt: 1, restarts: 0, command: 'x', detail: null } as const;
+  desk.runtime.statuses = [
+    { ...process, name: 'web.1' },
+    { ...process, name: 'web.1', version: 1, state: 'stopping' },
+    // Of a rollout that is not live yet.
+    { ...process, name: 'web.1', version: 3, state: 'starting' },
+    { ...process, name: 'worker.1', version: 1, state: 'stopping' },
+    { ...process, name: 'run.1' },
+  ];
+  assert.equal(
+    (await desk.type(['quota', 'wikibot'])).out,
+    `QUOTA                          USED      ENDING    DURING A ROLLOUT  LIMIT
+builds in 24 hours             0         -         -                 200
+repository                     3 MiB     -         -                 4096 MiB
+web processes                  2         1         2                 4
+worker processes               0         1         0                 4
+run processes                  1         0         -                 -
+memory that processes may use  1536 MiB  1024 MiB  1536 MiB          -
+`,
+  );
+});

@@ -1,4 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
+import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
 import { mebibytes } from '../../../core/text/mebibytes.ts';
 import { parseQuantity } from '../../../core/text/quantity.ts';
 import { limitsOf, type ToolLimits } from '../../../core/tool-limits.ts';
@@ -87,7 +88,8 @@ export const quotaCommand: ToolCommand = {
   examples: ['quota wikibot'],
   details: [
     'During a rollout, the old and the new release run beside each other, so a tool needs twice its processes and memory.',
-    '--json: name, used, duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',
+    'Processes that are ending, such as those of the last release, are not in use any more: they have a column of their own.',
+    '--json: name, used, ending (null if nothing of this kind can end), duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',
   ],
   action: 'read',
   options: { json: { type: 'boolean' } },
@@ -101,13 +103,16 @@ export const quotaCommand: ToolCommand = {
     }
     const text = (value: number | null, unit: Row['unit']) =>
       value === null ? '-' : unit === 'bytes' ? mebibytes(value) : String(value);
-    const lines = rows.map(({ name, used, duringRollout, limit, unit }) => [
+    const isEnding = rows.some(({ ending }) => (ending ?? 0) > 0);
+    const lines = rows.map(({ name, used, ending, duringRollout, limit, unit }) => [
       name,
       text(used, unit),
+      ...(isEnding ? [text(ending, unit)] : []),
       text(duringRollout, unit),
       text(limit, unit),
     ]);
-    await out(columns([['QUOTA', 'USED', 'DURING A ROLLOUT', 'LIMIT'], ...lines]));
+    const headings = ['QUOTA', 'USED', ...(isEnding ? ['ENDING'] : []), 'DURING A ROLLOUT', 'LIMIT'];
+    await out(columns([headings, ...lines]));
     return 0;
   },
 };
@@ -115,6 +120,8 @@ export const quotaCommand: ToolCommand = {
 interface Row {
   readonly name: string;
   readonly used: number;
+  /** How much processes use that are ending. Null if no process uses any of this. */
+  readonly ending: number | null;
   readonly duringRollout: number | null;
   readonly limit: number | null;
   readonly unit: 'bytes' | 'count';
@@ -132,31 +139,49 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
   const live = liveVersion === null ? null : store.release(tool, liveVersion);
   const memoryOf = (type: string) =>
     live === null ? limits.memory : memoryLimit(live, type, services.limits.memory);
-  const memory = [...byType].reduce((sum, [type, { length }]) => sum + length * memoryOf(type), 0);
+  const uses = [...byType].map(([type, processes]) => {
+    const kept = processes.filter(({ state }) => state !== 'stopping');
+    // While a rollout runs, its processes are beside those of the live release already.
+    const needed = liveVersion === null ? kept : kept.filter(({ version }) => version === liveVersion);
+    // A rollout does not start one-off commands again.
+    const more = type === ONE_OFF_TYPE ? 0 : needed.length;
+    const duringRollout = Math.max(kept.length, needed.length + more);
+    return { type, used: kept.length, ending: processes.length - kept.length, duringRollout };
+  });
+  const memory = (counted: 'used' | 'ending' | 'duringRollout') =>
+    uses.reduce((sum, use) => sum + use[counted] * memoryOf(use.type), 0);
   const now = Date.now();
   const builds = store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now).length;
   return [
-    { name: 'builds in 24 hours', used: builds, duringRollout: null, limit: limits.builds, unit: 'count' },
+    {
+      name: 'builds in 24 hours',
+      used: builds,
+      ending: null,
+      duringRollout: null,
+      limit: limits.builds,
+      unit: 'count',
+    },
     {
       name: 'repository',
       used: await services.repositoryBytes(tool),
+      ending: null,
       duringRollout: null,
       limit: limits.repository,
       unit: 'bytes',
     },
-    ...[...byType].map(
-      ([type, processes]): Row => ({
+    ...uses.map(
+      ({ type, used, ending, duringRollout }): Row => ({
         name: `${type} processes`,
-        used: processes.length,
-        duringRollout: 2 * processes.length,
-        limit: limits.replicas,
+        ...{ used, ending, duringRollout: type === ONE_OFF_TYPE ? null : duringRollout },
+        limit: type === ONE_OFF_TYPE ? null : limits.replicas,
         unit: 'count',
       }),
     ),
     {
       name: 'memory that processes may use',
-      used: memory,
-      duringRollout: 2 * memory,
+      used: memory('used'),
+      ending: memory('ending'),
+      duringRollout: memory('duringRollout'),
       limit: null,
       unit: 'bytes',
     },
