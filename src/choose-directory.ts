@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import type { Directory } from './auth/directory.ts';
+import { type Maintainers, maintainersInLdap } from './auth/maintainers.ts';
 import type { Config } from './config.ts';
 import type { Log } from './core/log/log.ts';
 import { type FirstStart, firstStart, isThere } from './first-start.ts';
 
 export interface ChosenDirectory {
   readonly directory: Directory;
+  readonly maintainers: Maintainers;
   /**
    * Makes the user directory at a first start. Returns null if it exists already, and for LDAP. Called right before the
    * first password is shown, so that a start that fails earlier leaves no directory behind.
@@ -36,6 +38,7 @@ export async function chooseDirectory(options: {
       const path = join(config.data, 'directory.yaml');
       return {
         directory: new FileDirectory(path),
+        maintainers: new DirectoryFile(path),
         makeFirst: () => firstStart({ directoryPath: path, ...owner }),
         countPeople: async () =>
           (await isThere(path)) ? (await new DirectoryFile(path).list()).users.size : 1,
@@ -45,7 +48,8 @@ export async function chooseDirectory(options: {
       const { openLdapDirectory, warnWhereSilent } = await import('./auth/ldap/ldap-directory.ts');
       const directory = await openLdapDirectory(config, log);
       void warnWhereSilent(directory, log);
-      return { directory, makeFirst: async () => null, countPeople: async () => 'many' };
+      const maintainers = maintainersInLdap(config);
+      return { directory, maintainers, makeFirst: async () => null, countPeople: async () => 'many' };
     }
   }
   config.directory satisfies never;

@@ -47,7 +47,7 @@ export function makeDoors(
     readonly addresses: Addresses;
   },
 ) {
-  const { directory, store, tokens, audit, room, cleanUp, hostKeys } = state;
+  const { directory, maintainers, store, tokens, audit, room, cleanUp, hostKeys } = state;
   const { runtime, sources } = state.backEnds;
   const { line, previews, renames, packServices, addresses } = served;
   const { repositories } = state.context;
@@ -58,7 +58,7 @@ export function makeDoors(
     repository: config.repository_size,
   };
   const services: Services = {
-    ...{ directory, runtime, store, tokens, audit, addresses, room, cleanUp },
+    ...{ directory, maintainers, runtime, store, tokens, audit, addresses, room, cleanUp },
     deployments: line,
     archives: new SourceArchives({
       ...{ packServices, room, log, repositories },

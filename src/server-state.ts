@@ -61,7 +61,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const { data } = config;
   // The users of sandboxes must pass through the data folder to their own folders. Everything inside has its own mode.
   await openDataFolder(data);
-  const { directory, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
+  const { directory, maintainers, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
   // The lock comes before anything is read or ended, because another server may be using this folder.
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
@@ -116,7 +116,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   };
   const logs = new DeploymentLogs(join(data, 'deployments'), config.log_days);
   return {
-    ...{ makeFirst, store, context, backEnds, logs, hostKeys },
+    ...{ makeFirst, maintainers, store, context, backEnds, logs, hostKeys },
     directory: new PreviewDirectory(
       directory,
       (name) => store.previewOf(name),

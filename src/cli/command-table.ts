@@ -7,6 +7,7 @@ import { configCommands } from './commands/config/config-command.ts';
 import { deployArchiveCommand, downloadCommand } from './commands/deploy-archive.ts';
 import { deploymentsCommand } from './commands/deployments-command.ts';
 import { helpCommand } from './commands/help.ts';
+import { maintainerCommands } from './commands/maintainer.ts';
 import { freezeCommands } from './commands/operator/freeze.ts';
 import { holdCleanUpCommand } from './commands/operator/hold-clean-up.ts';
 import { limitCommand, quotaCommand } from './commands/operator/limit.ts';
@@ -53,6 +54,7 @@ export const commands: readonly Command[] = [
   cancelCommand,
   ...configCommands,
   ...tokenCommands,
+  ...maintainerCommands,
   quotaCommand,
   limitCommand,
   ...freezeCommands,

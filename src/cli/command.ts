@@ -1,6 +1,7 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
 import type { DeployTokens } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
+import type { Maintainers } from '../auth/maintainers.ts';
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import type { DiskRoom } from '../core/disk/disk-space.ts';
 import type { Followers } from '../core/fair-share/followers.ts';
@@ -18,6 +19,7 @@ import type { Store } from '../store/store.ts';
 /** The services that commands use, for SSH, HTTP and the local socket. */
 export interface Services {
   readonly directory: Directory;
+  readonly maintainers: Maintainers;
   readonly deployments: Deployments;
   readonly archives: Pick<SourceArchives, 'deploy' | 'download'>;
   readonly previews: Previews;

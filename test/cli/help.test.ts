@@ -62,6 +62,9 @@ test('over SSH, help lists every command as an ssh command', async () => {
   token list TOOL                             list the deploy tokens of a tool, the newest first
   token create TOOL NAME                      make a deploy token: a password for machines, valid for one tool
   token revoke TOOL [NAME|ID]                 end a deploy token at once
+  maintainer list TOOL                        list the people who maintain a tool
+  maintainer add TOOL USER                    let another user maintain a tool
+  maintainer remove TOOL USER                 let a user no longer maintain a tool
   quota TOOL                                  show what a tool uses of its limits
 
 More about one command: ssh -p 2222 alice@127.0.0.1 help COMMAND

@@ -33,8 +33,11 @@ function greetingTool(): Files {
 }
 
 /** Runs a command over HTTP, with the password. */
-async function overHttp(words: string): Promise<{ status: number; text: string }> {
-  const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
+async function overHttp(
+  words: string,
+  login = `${server.user}:${server.password}`,
+): Promise<{ status: number; text: string }> {
+  const authorization = `Basic ${Buffer.from(login).toString('base64')}`;
   const response = await fetch(`http://${server.http}/-/command`, {
     method: 'POST',
     body: words,
@@ -236,6 +239,25 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
     const [build] = JSON.parse((await server.command('builds', name, '--json')).stdout) as { id: string }[];
     const log = await server.command('logs', name, '--build', build?.id ?? '');
     assert.match(log.stdout, /v1 is live/);
+  });
+
+  test('a maintainer adds another user, who can then use the tool and remove others, but not the last maintainer', async () => {
+    await server.addTool('shared');
+    const { stdout } = await server.local('user', 'add', 'carol');
+    const asCarol = (words: string) => overHttp(words, `carol:${/Password: (\S+)/.exec(stdout)?.[1]}`);
+    assert.match((await asCarol('ps shared')).text, /There is no tool shared that carol maintains/);
+    const added = await server.command('maintainer', 'add', 'shared', 'carol');
+    assert.equal(added.stdout, 'carol now maintains shared.', added.stderr);
+    assert.equal(
+      (await asCarol('maintainer list shared')).text,
+      `${[server.user, 'carol'].sort().join('\n')}\n`,
+    );
+    assert.equal((await asCarol(`maintainer remove shared ${server.user}`)).status, 200);
+    assert.match((await server.command('ps', 'shared')).stderr, /There is no tool shared that/);
+    assert.match(
+      (await asCarol('maintainer remove shared carol')).text,
+      /Nobody else maintains shared, so carol cannot be removed/,
+    );
   });
 
   test('commands also work over HTTP with a password, and with the local binary', async () => {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DeployTokens } from '../../src/auth/deploy-tokens.ts';
 import type { Directory, DirectoryTool, Identity } from '../../src/auth/directory.ts';
+import { type Maintainers, maintainersInLdap } from '../../src/auth/maintainers.ts';
 import type { Services } from '../../src/cli/command.ts';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { CleanUpHold } from '../../src/core/concurrency/clean-up-hold.ts';
@@ -224,6 +225,8 @@ export interface Answer {
 export class Desk implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'cli-'));
   readonly directory = new ListedDirectory();
+  /** Refuses all changes, unless a test replaces it. */
+  maintainers: Maintainers = maintainersInLdap({ ldap_tools: 'dc=example', ldap_tool_prefix: 'tools.' });
   readonly deployments = new ScriptedDeployments();
   readonly archives = new ScriptedArchives();
   readonly runtime = new ListedRuntime();
@@ -249,6 +252,7 @@ export class Desk implements Disposable {
     const addresses = { ssh: 'ssh://127.0.0.1:2222', http: 'http://127.0.0.1:8080' };
     return {
       directory,
+      maintainers: this.maintainers,
       deployments,
       archives: this.archives,
       previews: { days: 7, end: async (preview) => void this.ended.push(preview) },

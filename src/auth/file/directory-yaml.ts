@@ -5,7 +5,13 @@ import { type ToolName, toolName } from '../../core/names.ts';
 import { explain, type PublicKey, readKeyLine } from '../public-key.ts';
 import { normalise, userName } from '../user-name.ts';
 import { editFile } from './atomic-file.ts';
-import { type DirectoryData, parseDirectory, readDirectoryText, withoutAliases } from './directory-data.ts';
+import {
+  type DirectoryData,
+  parseDirectory,
+  readDirectoryText,
+  type ToolEntry,
+  withoutAliases,
+} from './directory-data.ts';
 import { hashPassword } from './password-hash.ts';
 
 export interface UserChange {
@@ -20,6 +26,9 @@ export const HEADER = ` The users of this server, and the tools with their maint
  Edit this file by hand, or with: npx toolforge-push user add NAME, npx toolforge-push tool add NAME --maintainer USER
  To disable a user or a tool, add the line \`disabled: true\`.`;
 const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
+
+/** The errors of a file that is missing, damaged or read-only. */
+const UNUSABLE: ReadonlySet<string> = new Set(['NO_DIRECTORY', 'DIRECTORY_BROKEN', 'DIRECTORY_FILE']);
 
 /** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
 const LEAST_CHARACTERS = 8;
@@ -116,12 +125,7 @@ export class DirectoryFile {
       if (!data.users.has(uid)) throw unknownUser(uid);
       remove(tableOf(document, 'users'), uid);
       const theirs = [...data.tools.values()].filter((tool) => tool.maintainers.has(uid));
-      for (const tool of theirs) {
-        const list = listOf(entryOf(tableOf(document, 'tools'), tool.name), 'maintainers');
-        list.items = list.items.filter(
-          (item) => normalise(String(isScalar(item) ? item.value : item)) !== uid,
-        );
-      }
+      for (const tool of theirs) removeFrom(maintainersOf(document, tool.name), uid);
       return theirs.map((tool) => tool.name);
     });
   }
@@ -137,9 +141,46 @@ export class DirectoryFile {
       if (known === undefined && wanted.length === 0) {
         throw refusal('NO_MAINTAINER', `the tool ${tool} needs a maintainer`, 'Name one: --maintainer USER.');
       }
-      const list = listOf(entryOf(tableOf(document, 'tools'), tool), 'maintainers');
+      const list = maintainersOf(document, tool);
       for (const uid of added) list.add(document.createNode(uid));
       return { tool, isNew: known === undefined, addedMaintainers: added };
+    });
+  }
+
+  /** As `Maintainers.addMaintainer`. Its errors are for maintainers. */
+  async addMaintainer(tool: ToolName, user: string): Promise<boolean> {
+    const uid = checkedUser(user);
+    return await this.#editFor(tool, (document, { users }, { maintainers }) => {
+      if (maintainers.has(uid)) return false;
+      if (!users.has(uid))
+        throw refusal(
+          'NO_USER',
+          `there is no user ${uid}`,
+          'Check the name. Somebody who has no account on this server yet can get one from the operator.',
+        );
+      maintainersOf(document, tool).add(document.createNode(uid));
+      return true;
+    });
+  }
+
+  /** As `Maintainers.removeMaintainer`. Its errors are for maintainers. */
+  async removeMaintainer(tool: ToolName, user: string): Promise<void> {
+    const uid = checkedUser(user);
+    await this.#editFor(tool, (document, { users }, { maintainers }) => {
+      if (!maintainers.has(uid))
+        throw refusal(
+          'NOT_A_MAINTAINER',
+          `the user ${uid} does not maintain ${tool}`,
+          `See who does: \`maintainer list ${tool}\``,
+        );
+      const isActive = (other: string) => users.get(other)?.isDisabled === false;
+      if (![...maintainers].some((other) => other !== uid && isActive(other)))
+        throw refusal(
+          'LAST_MAINTAINER',
+          `nobody else maintains ${tool}, so ${uid} cannot be removed`,
+          `First add somebody: \`maintainer add ${tool} USER\`. To end the tool, ask the operator.`,
+        );
+      removeFrom(maintainersOf(document, tool), uid);
     });
   }
 
@@ -174,6 +215,32 @@ export class DirectoryFile {
   /** All users and tools. */
   async list(): Promise<DirectoryData> {
     return await whereItIs(this.#path, async () => readDirectoryText(await readFile(this.#path, 'utf8')));
+  }
+
+  /**
+   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file.
+   *
+   * @throws DeployError `NO_TOOL`; `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
+   */
+  async #editFor<T>(
+    tool: ToolName,
+    change: (document: Document, data: DirectoryData, entry: ToolEntry) => T,
+  ): Promise<T> {
+    try {
+      return await this.#edit((document, data) => {
+        const entry = data.tools.get(tool);
+        if (entry !== undefined) return change(document, data, entry);
+        throw refusal('NO_TOOL', `the user directory has no tool ${tool}`, 'Ask the operator to add it.');
+      });
+    } catch (error) {
+      if (!(error instanceof DeployError) || !UNUSABLE.has(error.code)) throw error;
+      throw new DeployError(
+        'DIRECTORY_UNAVAILABLE',
+        `the user directory of this server cannot be changed (${systemCode(error.cause) ?? error.code})`,
+        'Tell the operator: directory.yaml must be valid, and the server must be able to write to its folder.',
+        { cause: error },
+      );
+    }
   }
 
   async #edit<T>(
@@ -279,6 +346,14 @@ function listOf(map: YAMLMap, key: string): YAMLSeq {
   const made = new YAMLSeq();
   map.set(key, made);
   return made;
+}
+
+function maintainersOf(document: Document, tool: ToolName): YAMLSeq {
+  return listOf(entryOf(tableOf(document, 'tools'), tool), 'maintainers');
+}
+
+function removeFrom(list: YAMLSeq, uid: string): void {
+  list.items = list.items.filter((item) => normalise(String(isScalar(item) ? item.value : item)) !== uid);
 }
 
 function remove(map: YAMLMap, key: string): void {

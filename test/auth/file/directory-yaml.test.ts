@@ -8,7 +8,10 @@ import { DirectoryFile } from '../../../src/auth/file/directory-yaml.ts';
 import { FileDirectory } from '../../../src/auth/file/file-directory.ts';
 import { createFirstDirectory } from '../../../src/auth/file/first-directory.ts';
 import { generatePassword } from '../../../src/auth/file/password-hash.ts';
+import { DeployError } from '../../../src/core/errors.ts';
+import type { ToolName } from '../../../src/core/names.ts';
 
+const hello = 'hello' as ToolName;
 const signal = AbortSignal.timeout(60_000);
 let folder: string;
 let path: string;
@@ -80,6 +83,58 @@ test('adding an existing user again adds new keys, each only once, and changes t
   );
   assert.equal(changed.isPasswordSet, true);
   assert.equal((await file.list()).users.get('alice')?.keys.length, 2);
+});
+
+test('a maintainer is added and removed, and comments of the file stay', async () => {
+  await file.addUser({ name: 'bob', keyLines: [laptop] });
+  await file.addTool('hello', ['alice']);
+  const directory = new FileDirectory(path);
+  const maintainers = async () => [...((await directory.findTool(hello, signal))?.maintainers ?? [])];
+  assert.equal(await file.addMaintainer(hello, 'BOB'), true);
+  assert.equal(await file.addMaintainer(hello, 'bob'), false);
+  assert.deepEqual(await maintainers(), ['alice', 'bob']);
+  await file.removeMaintainer(hello, 'Alice');
+  assert.deepEqual(await maintainers(), ['bob']);
+  assert.match(await readFile(path, 'utf8'), /^# who may push\n/);
+});
+
+test('the last maintainer who can log in cannot be removed, not even if two remove each other at once', async () => {
+  for (const name of ['bob', 'carol']) await file.addUser({ name, keyLines: [laptop] });
+  await file.addTool('hello', ['alice', 'bob']);
+  const both = await Promise.allSettled([
+    file.removeMaintainer(hello, 'alice'),
+    file.removeMaintainer(hello, 'bob'),
+  ]);
+  assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  const [left = ''] = (await file.list()).tools.get(hello)?.maintainers ?? [];
+  await file.addMaintainer(hello, 'carol');
+  await writeFile(path, (await readFile(path, 'utf8')).replace('carol:\n', 'carol:\n    disabled: true\n'));
+  const before = await readFile(path, 'utf8');
+  await assert.rejects(file.removeMaintainer(hello, left), { code: 'LAST_MAINTAINER' });
+  assert.equal(await readFile(path, 'utf8'), before);
+  await file.removeMaintainer(hello, 'carol');
+  assert.deepEqual([...((await file.list()).tools.get(hello)?.maintainers ?? [])], [left]);
+});
+
+test('a wrong change of maintainers says what is wrong, names no path of the server, and changes nothing', async () => {
+  await file.addTool('hello', ['alice']);
+  const before = await readFile(path, 'utf8');
+  for (const [change, code] of [
+    [() => file.addMaintainer(hello, 'mallory'), 'NO_USER'],
+    [() => file.addMaintainer(hello, 'a:b'), 'BAD_USER_NAME'],
+    [() => file.removeMaintainer(hello, 'mallory'), 'NOT_A_MAINTAINER'],
+    [() => file.addMaintainer('other' as ToolName, 'alice'), 'NO_TOOL'],
+  ] as const) {
+    await assert.rejects(change(), { code });
+  }
+  assert.equal(await readFile(path, 'utf8'), before);
+  await writeFile(path, 'users: [\n');
+  await assert.rejects(file.addMaintainer(hello, 'alice'), (error: unknown) => {
+    assert.ok(error instanceof DeployError, String(error));
+    assert.equal(error.code, 'DIRECTORY_UNAVAILABLE');
+    assert.doesNotMatch(`${error.message} ${error.hint}`, /\//);
+    return true;
+  });
 });
 
 test('a removed user is removed from the maintainers of all tools', async () => {

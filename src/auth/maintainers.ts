@@ -1,0 +1,35 @@
+import type { Config } from '../config.ts';
+import { DeployError } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+
+/** Changes who maintains a tool. A method that throws a DeployError has changed nothing. */
+export interface Maintainers {
+  /**
+   * Adds a maintainer to a tool.
+   *
+   * @returns false if the user maintains the tool already.
+   * @throws DeployError `NO_USER`, `BAD_USER_NAME`, `NO_TOOL`; `KEPT_IN_LDAP` if this server cannot change the directory.
+   */
+  addMaintainer(tool: ToolName, user: string): Promise<boolean>;
+  /**
+   * Removes a maintainer from a tool.
+   *
+   * @throws DeployError `NOT_A_MAINTAINER`, `LAST_MAINTAINER`, `BAD_USER_NAME`, `NO_TOOL`; `KEPT_IN_LDAP`.
+   */
+  removeMaintainer(tool: ToolName, user: string): Promise<void>;
+}
+
+/** Refuses every change, and says which LDAP group has the maintainers. */
+export function maintainersInLdap({
+  ldap_tools,
+  ldap_tool_prefix,
+}: Pick<Config, 'ldap_tools' | 'ldap_tool_prefix'>): Maintainers {
+  const refuse = async (tool: ToolName): Promise<never> => {
+    throw new DeployError(
+      'KEPT_IN_LDAP',
+      `the maintainers of ${tool} are the members of an LDAP group, which this server only reads`,
+      `Change the group ${ldap_tool_prefix}${tool} below ${ldap_tools}; for Toolforge, use https://toolsadmin.wikimedia.org.`,
+    );
+  };
+  return { addMaintainer: refuse, removeMaintainer: refuse };
+}
