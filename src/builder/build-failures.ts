@@ -3,8 +3,8 @@ import { duration } from '../core/text/duration.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
-import { failureHint } from './failure-hints.ts';
-import { failureReason, isRefusal } from './failure-reason.ts';
+import { failureHint, libraryHint } from './failure-hints.ts';
+import { failureReason, refusalIn } from './failure-reason.ts';
 import { otherLanguage } from './other-languages.ts';
 
 export function timedOut(limitMs: number, during: string): DeployError {
@@ -103,6 +103,8 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
+/** After a refusal that asks for something of the operator, or names something else to do. */
+const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
@@ -137,11 +139,17 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   const howItEnded = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
   const reason = failureReason(step.lastLines);
   const colonAndReason = reason === null ? '' : `: ${reason}`;
-  return new DeployError(
-    'BUILD_FAILED',
-    `${step.name} ${howItEnded}${colonAndReason}`,
-    failureHint(text) ?? (isRefusal(step.lastLines) ? CORRECT_IT : LOOK_ABOVE),
-  );
+  return new DeployError('BUILD_FAILED', `${step.name} ${howItEnded}${colonAndReason}`, hintOf(step, text));
+}
+
+/**
+ * A buildpack that refuses says itself what to do. Lines above, such as those of a failed download, would give advice that
+ * contradicts it. Only the name of a missing library adds to it.
+ */
+function hintOf({ lastLines }: FailedStep, text: string): string {
+  const refusal = refusalIn(lastLines);
+  if (refusal === null) return failureHint(text) ?? LOOK_ABOVE;
+  return libraryHint(text) ?? failureHint(refusal) ?? (/\boperator\b/.test(refusal) ? THEN_PUSH : CORRECT_IT);
 }
 
 /** The error of a buildpack that broke a rule of the Buildpack API. */

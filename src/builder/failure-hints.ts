@@ -35,12 +35,21 @@ const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
  * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */
 export function failureHint(text: string): string | null {
+  return libraryHint(text) ?? otherHint(text);
+}
+
+/** Says which Debian packages have a library or header that was missing when a package was compiled. Otherwise null. */
+export function libraryHint(text: string): string | null {
   const packages = DEBIAN_PACKAGES.find(([missing]) => missing.test(text))?.[1];
   if (packages !== undefined)
     return `A package is compiled and needs a library. Name ${packages} in a file Aptfile, or ask for a version that has a wheel, and push again.`;
   const header = HEADER.exec(text)?.[1];
   if (header !== undefined)
     return `A package is compiled and needs ${header}. Name the Debian package (its name ends in -dev) that has this file in a file Aptfile, and push again.`;
+  return null;
+}
+
+function otherHint(text: string): string | null {
   if (CERTIFICATE.test(text))
     return 'The server does not know the authority of a certificate. Tell the operator: builds trust the authorities in the certificate store of the machine.';
   if (NETWORK.test(text))

@@ -77,13 +77,17 @@ const LABEL = /^(notarget|network)$/;
  */
 export function failureReason(lines: readonly string[]): string | null {
   const found = candidates(lines).filter((text) => text !== '');
-  const most = isRefusal(lines) ? MAX_REFUSAL_LENGTH : MAX_LENGTH;
+  const most = refusalIn(lines) !== null ? MAX_REFUSAL_LENGTH : MAX_LENGTH;
   return found.find((text) => text.length <= most) ?? beginning(found[0] ?? '', most);
 }
 
-/** Whether the last line that has words is one with which a buildpack itself says why it failed. */
-export function isRefusal(lines: readonly string[]): boolean {
-  return REFUSAL.test(lines.findLast((line) => HAS_WORDS.test(line.slice(0, MAX_LINE))) ?? '');
+/**
+ * The sentence with which a buildpack itself says why it failed, at most 1,000 characters of it. Null if the last line that
+ * has words is none.
+ */
+export function refusalIn(lines: readonly string[]): string | null {
+  const last = lines.map((line) => line.slice(0, MAX_LINE)).findLast((line) => HAS_WORDS.test(line)) ?? '';
+  return REFUSAL.test(last) ? last.replace(REFUSAL, '').trim() : null;
 }
 
 /** As many of the first sentences as fit into `most` characters, or else the first characters. Null if the text is empty. */

@@ -47,6 +47,22 @@ test('a long ` !` sentence of a buildpack is not cut, because it says what to do
   assert.equal(hint, 'Correct this, commit and push again.');
 });
 
+test('the hint of a refusal does not contradict it: it comes from no line above, except the name of a missing library', () => {
+  const hint = (...lastLines: string[]) =>
+    stepFailed({ name: 'python', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).hint;
+  const dns =
+    '         Caused by: dns error: failed to lookup address information: Name or service not known';
+  const refusal =
+    'runtime.txt asks for Python 3.9, which this server cannot download. Write one of these versions there: 3.12 or 3.13. Or ask the operator to set UV_PYTHON_INSTALL_MIRROR.';
+  assert.match(hint(dns), /^A host could not be reached from the build\. Push again later\./);
+  assert.equal(hint(dns, ` !     ${refusal}`), 'Then push again.');
+  assert.equal(hint(dns, ' !     Line 3 of the Procfile is wrong.'), 'Correct this, commit and push again.');
+  assert.match(
+    hint('fatal error: libpq-fe.h: No such file', ' !     The gem pg could not be installed.'),
+    /^A package is compiled and needs a library\. Name libpq-dev in/,
+  );
+});
+
 for (const line of [
   'fork: Resource temporarily unavailable',
   'Error: spawn /bin/sh EAGAIN',
