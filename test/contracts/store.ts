@@ -339,6 +339,24 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.release(wikibot, 1)?.promotedTo, 'other v3, other v4');
     });
 
+    test('after a rename, what releases and deployments say about promotions has the new name of the tool', () => {
+      const [oldName, newName] = ['other', 'renamed'] as [typeof wikibot, typeof wikibot];
+      store.addDeployment(deploymentOf('d1', { kind: 'promote', message: 'Promote v7 of other' }));
+      store.addDeployment(deploymentOf('d2', { kind: 'push', message: 'Promote v7 of other' }));
+      store.addRelease({ ...releaseOf('d1'), description: 'Promote v7 of other' });
+      store.addRelease({ ...releaseOf('d2'), description: 'Promote v7 of another' });
+      store.updateDeployment('d1', { version: 1 });
+      for (const to of ['another v1', 'other v3', 'other v40']) store.notePromotion(wikibot, 1, to);
+      store.tool(oldName);
+      store.renameTool(oldName, newName, 1);
+      reopen();
+      assert.equal(store.release(wikibot, 1)?.promotedTo, 'another v1, renamed v3, renamed v40');
+      assert.equal(store.release(wikibot, 1)?.description, 'Promote v7 of renamed');
+      assert.equal(store.release(wikibot, 2)?.description, 'Promote v7 of another');
+      assert.equal(store.deployment('d1')?.message, 'Promote v7 of renamed');
+      assert.equal(store.deployment('d2')?.message, 'Promote v7 of other');
+    });
+
     test('a list of releases does not contain their config vars, which together may take gigabytes', () => {
       store.addDeployment(deploymentOf('d1'));
       const { configVars: _, ...listed } = store.addRelease(releaseOf('d1'));

@@ -73,6 +73,7 @@ export function renameTool(
       join(artifacts, to),
       to,
     );
+  renamePromotions(database, { from, to });
   // Who still uses a name from before an earlier rename is told the newest one.
   database.run('UPDATE renames SET new = ?, at = ? WHERE new = ?', to, at, from);
   database.run('DELETE FROM renames WHERE old = ?', to);
@@ -85,6 +86,35 @@ export function renameTool(
 
   function again(sealed: Uint8Array | null, what: string): Buffer | null {
     return sealed === null ? null : key.encrypt(key.decrypt(sealed, [from, what]), [to, what]);
+  }
+}
+
+/** Gives the tool its new name in what the releases and deployments of all tools say about promotions. */
+function renamePromotions(database: Database, { from, to }: Renaming): void {
+  const noted = database.all<{ id: number; promotedTo: string }>(
+    `SELECT rowid AS id, promoted_to AS promotedTo FROM releases WHERE instr(', ' || promoted_to, ', ' || ? || ' v') > 0`,
+    from,
+  );
+  for (const { id, promotedTo } of noted) {
+    const names = promotedTo
+      .split(', ')
+      .map((one) => (one.startsWith(`${from} v`) ? `${to}${one.slice(from.length)}` : one));
+    database.run('UPDATE releases SET promoted_to = ? WHERE rowid = ?', names.join(', '), id);
+  }
+  // Promotions of the tool. A release is found by its number, because a search would read the config vars of all releases.
+  const end = ` of ${from}`;
+  const promotions = database.all<{ id: string; tool: ToolName; version: number | null; message: string }>(
+    `SELECT id, tool, version, message FROM deployments WHERE kind = 'promote' AND substr(message, -?) = ?`,
+    end.length,
+    end,
+  );
+  for (const { id, tool, version, message } of promotions) {
+    const renamed = `${message.slice(0, -end.length)} of ${to}`;
+    database.run('UPDATE deployments SET message = ? WHERE id = ?', renamed, id);
+    database.run(
+      'UPDATE releases SET description = ? WHERE tool = ? AND version = ? AND description = ?',
+      ...[renamed, tool, version, message],
+    );
   }
 }
 
