@@ -4,16 +4,18 @@ import { DeployError } from '../../core/errors.ts';
 /** How long a client may send nothing while its archive is incomplete, and how long it may take for all of it. */
 const SILENCE_MS = 60_000;
 const WHOLE_MS = 60 * 60_000;
+const SEND_IT = 'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.';
 
 /**
  * Yields what a client sends.
  *
+ * @param hint - What to do if the client takes too long. By default, the hint for `deploy`.
  * @throws DeployError `ARCHIVE_STALLED` if the client takes too long; the signal's reason.
  */
 export async function* timely(
   sent: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
-  { silenceMs = SILENCE_MS, wholeMs = WHOLE_MS } = {},
+  { silenceMs = SILENCE_MS, wholeMs = WHOLE_MS, hint = SEND_IT } = {},
 ): AsyncGenerator<Uint8Array> {
   const iterator = sent[Symbol.asyncIterator]();
   const end = performance.now() + wholeMs;
@@ -21,7 +23,7 @@ export async function* timely(
     for (;;) {
       const left = Math.min(silenceMs, end - performance.now());
       const next = await before(iterator.next(), left, signal);
-      if (next === null) throw stalled(left < silenceMs ? wholeMs : silenceMs, left < silenceMs);
+      if (next === null) throw stalled(left < silenceMs ? wholeMs : silenceMs, left < silenceMs, hint);
       if (next.done === true) return;
       yield next.value;
     }
@@ -48,11 +50,11 @@ async function before<T>(work: Promise<T>, ms: number, signal: AbortSignal): Pro
   }
 }
 
-function stalled(ms: number, isWhole: boolean): DeployError {
+function stalled(ms: number, isWhole: boolean, hint: string): DeployError {
   const limit = ms >= 60_000 ? `${ms / 60_000} min` : `${ms / 1000} s`;
   return new DeployError(
     'ARCHIVE_STALLED',
     isWhole ? `the archive took longer than ${limit}` : `no part of the archive arrived for ${limit}`,
-    'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.',
+    hint,
   );
 }

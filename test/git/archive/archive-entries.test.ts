@@ -309,6 +309,11 @@ describe('archives', { concurrency: 2 }, () => {
     await assert.rejects(drain(stalled), { code: 'ARCHIVE_STALLED' });
     const slow = timely(slowly(5), new AbortController().signal, { wholeMs: 100 });
     await assert.rejects(drain(slow), { code: 'ARCHIVE_STALLED' });
+    const imported = timely(slowly(60_000), new AbortController().signal, {
+      silenceMs: 30,
+      hint: 'Import it.',
+    });
+    await assert.rejects(drain(imported), { code: 'ARCHIVE_STALLED', hint: 'Import it.' });
     const leaving = AbortSignal.timeout(20);
     await assert.rejects(drain(timely(slowly(60_000), leaving)), { name: 'TimeoutError' });
   });
