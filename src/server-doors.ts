@@ -74,6 +74,7 @@ export function makeDoors(
     followers: new Followers(),
     limits,
     repositoryBytes: (tool) => packServices.bytesOf(tool),
+    deployBranch: config.deploy_branch,
   };
   const throttle = new LoginThrottle();
   const shared = { config, directory, packServices, runCommand, services, throttle, log };

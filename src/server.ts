@@ -76,6 +76,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await resumeTool(context, tool, resuming.signal);
     },
     isBusy: (tool) => line.isBusy(tool) || packServices.isBusy(tool),
+    forgetName: (tool) => packServices.forgetName(tool),
     isKnown: async (tool) =>
       (await directory.findTool(tool, AbortSignal.timeout(DIRECTORY_MS), { isFresh: true })) !== null,
   });
@@ -185,10 +186,10 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     mergePacks: (tool) => cleanUp.unlessHeld(() => mergePacks(repositories, tool)),
     previewRefusal: (tool, name) =>
       config.previews === 0 ? 'this server has no previews (previews)' : previewRefusal(tool, name),
-    endPreview: async ({ tool, branchRef, principal }) => {
+    endPreview: async ({ tool, branchRef, hadBranch, principal }) => {
       const preview = previewTool(tool, branchRef.slice(PREVIEW_BRANCHES.length));
       const assertMay = () => authorizeAgain(directory, tokens, { principal, tool });
-      await previews.endPushed(preview, principal.uid, assertMay);
+      await previews.endPushed(preview, { by: principal.uid, hadBranch, assertMay });
     },
     submit: async (push) => {
       await authorizeAgain(directory, tokens, push);
@@ -196,7 +197,8 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     },
     tryOut: async (push, { progress, signal }, seen) => {
       await authorizeAgain(directory, tokens, push);
-      await line.tryOut(push, { repositories: seen, progress, signal });
+      const trial = { repositories: seen, progress, signal };
+      await (isPreview(push) ? previews : line).tryOut(push, trial);
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
@@ -208,9 +210,11 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
       return freeze === null ? null : frozenWords(tool, freeze);
     },
     hints: (tool, uid) => ({
-      redeploy: upToDate(context, tool, config.deploy_branch, (command) =>
-        sshCommand(addresses, uid, `${command} ${tool}`),
-      ),
+      get redeploy() {
+        return upToDate(context, tool, config.deploy_branch, (command) =>
+          sshCommand(addresses, uid, command),
+        );
+      },
       follow: (id) =>
         sshCommand(addresses, uid, `logs ${store.deployment(id)?.tool ?? tool} -f --build ${id}`),
     }),

@@ -34,6 +34,8 @@ export interface Services {
   /** The limits of tools without limits of their own. */
   readonly limits: ToolLimits;
   readonly repositoryBytes: (tool: ToolName) => Promise<number>;
+  /** The branch whose pushes are deployed, such as `main`. */
+  readonly deployBranch: string;
   /** The space on the disk of the data folder. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */

@@ -23,6 +23,19 @@ export function previewName(preview: ToolName): string {
   return preview.slice(0, preview.indexOf('--'));
 }
 
+/** The longest name that the server makes of a branch. */
+const MAX_MADE = 30;
+
+/** Makes a name for a preview of the name of a branch: `fix-login` of `Fix/login`. Null if no letter can begin it. */
+export function previewNameOf(branch: string): string | null {
+  const words = branch.toLowerCase().replace(/[^a-z0-9]+/g, '-');
+  const name = words
+    .replace(/^[^a-z]+/, '')
+    .slice(0, MAX_MADE)
+    .replace(/-$/, '');
+  return name === '' ? null : name;
+}
+
 /** Splits `NAME--TOOL`. Null if the name cannot be that of a preview. A tool may have such a name too. */
 export function partsOfPreview(name: string): { readonly name: string; readonly tool: string } | null {
   const at = name.indexOf('--');

@@ -53,7 +53,7 @@ export async function dryRun(
   const { plan } = planned;
   assertReleaseRoom(store, tool);
   signal.throwIfAborted();
-  if (plan.artifact === null) await runtime.assertReady(tool, signal);
+  if (plan.artifact === null) await runtime.assertReady(store.previewOf(tool) ?? tool, signal);
   else assertConfigured(tool, plan.artifact.required ?? [], { ...plan.configVars, ...plan.outside.vars });
   const next = plan.artifact ?? (await inspect(context, plan, progress, signal));
   sayChanges(context, plan, next, progress);
@@ -78,7 +78,8 @@ async function tryRollout(
     ...(sizes === undefined ? {} : { sizes }),
   };
   const replicas = plannedReplicas(context, release);
-  const tried = await runtime.tryOut({ release, toolNumber, replicas, signal });
+  const previewOf = store.previewOf(tool);
+  const tried = await runtime.tryOut({ release, toolNumber, replicas, previewOf, signal });
   if (tried === null) return;
   const isWhole = plan.artifact !== null;
   progress.step(`Objects in the cluster${isWhole ? '' : ', if the build defines no other processes'}`);
@@ -87,11 +88,16 @@ async function tryRollout(
     const names = objects.map(({ kind, name }) => `${kind} ${name}`).join(', ');
     progress.line(`${change}: ${names || 'none'}`);
   }
-  if (tried.quota === null) progress.line('the quota has room for the old and the new processes');
-  else progress.warn(`${sentence(tried.quota.message)} ${tried.quota.hint}`);
+  if (tried.quota === 'has-room') progress.line('the quota has room for the old and the new processes');
+  else if (tried.quota !== null) progress.warn(`${sentence(tried.quota.message)} ${tried.quota.hint}`);
 }
 
-/** Detects the buildpacks of a commit that must be built. @throws DeployError `BUILD_LIMIT`; the errors of `inspect`. */
+/**
+ * Detects the buildpacks of a commit that must be built. For a push to a preview, does so in the place of the tool that the
+ * preview belongs to, because the preview may not exist yet, or may end meanwhile.
+ *
+ * @throws DeployError `BUILD_LIMIT`; the errors of `inspect`.
+ */
 async function inspect(
   context: DeployContext,
   { deployment: { id, tool }, commit, configVars: stored, outside, useCache }: DeployPlan,
@@ -102,8 +108,9 @@ async function inspect(
   const configVars = { ...stored, ...outside.vars };
   const now = Date.now();
   assertBuildsLeft(context, tool, now);
+  const place = store.previewOf(tool) ?? tool;
   const request = {
-    ...{ id, tool, toolNumber: store.tool(tool).number, commit, configVars, useCache },
+    ...{ id, tool: place, toolNumber: store.tool(place).number, commit, configVars, useCache },
     checkOut: (folder: string) => checkOut(repositories, tool, commit, folder, signal),
   };
   const found = await builder.inspect(request, progress, signal);

@@ -4,7 +4,12 @@ import { DeployError } from '../core/errors.ts';
 import { short } from '../core/names.ts';
 import { replicasLine } from '../core/replicas.ts';
 import type { Artifact, Release } from '../core/types.ts';
-import { changeConfigVars, changedNames, changesInWords } from '../core/variables/config-changes.ts';
+import {
+  changeConfigVars,
+  changedNames,
+  changeInShort,
+  changesInWords,
+} from '../core/variables/config-changes.ts';
 import { assertConfigured } from '../core/variables/required-config.ts';
 import { branchName, isAncestor, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import type { Repositories } from '../git/repositories.ts';
@@ -110,7 +115,7 @@ export async function planDeployment(
     }
     case 'rollback': {
       const current = liveRelease(store, tool);
-      const target = rollbackTarget(store, current, request.version);
+      const target = rollbackTarget(context, current, request.version);
       entry.log.progress.step(
         `Rollback to v${target.version} (${short(target.commit)}) by ${entry.principal.uid}`,
       );
@@ -150,8 +155,7 @@ export async function planDeployment(
     case 'config': {
       const { commit: current, artifact: whatRuns } = liveRelease(store, tool);
       const artifact = usable(builder, whatRuns);
-      const isUnset = Object.values(request.changes).every((value) => value === null);
-      const description = `${isUnset ? 'Unset' : 'Set'} ${namesInShort(Object.keys(request.changes))}`;
+      const description = changeInShort(request.changes);
       entry.log.progress.step(`${description} by ${entry.principal.uid}`);
       const configVars = changeConfigVars(store.configVars(tool), request.changes);
       return { kind: 'go', plan: { ...base, commit: current, description, artifact, configVars } };
@@ -196,12 +200,6 @@ export async function planDeployment(
   }
 }
 
-/** Lists the names, but at most ten. A file for `config import` may have hundreds. */
-function namesInShort(names: readonly string[]): string {
-  const more = names.length - 10;
-  return more > 0 ? `${names.slice(0, 10).join(', ')} and ${more} more` : names.join(', ');
-}
-
 /** Returns the artifact. Null if the commit must be built again, because it has no artifact or one that cannot run. */
 function usable(builder: Builder, artifact: Artifact | null | undefined): Artifact | null {
   return artifact && builder.whyUnusable(artifact) === null ? artifact : null;
@@ -237,10 +235,12 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   if (await isAncestor(repositories, tool, live.commit, commit)) return;
   // If the repository has lost the live commit, no push can build upon it, so any push is accepted.
   if (await isLost(repositories, live)) return;
+  const { previewBranch } = push;
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
-  if (name !== liveName) {
+  // In a dry run of a push to a preview, `ref` is a branch of the tool that the preview belongs to.
+  if (name !== liveName && previewBranch === undefined) {
     // The pushed branch is new. A push of a new branch looks the same with and without force, so the server refuses it.
     throw new DeployError(
       'OTHER_HISTORY',
@@ -248,7 +248,6 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
       `To deploy ${name} anyway, first overwrite ${liveName}, then push ${name}: git push -f toolforge ${name}:${liveName} && git push toolforge ${name}`,
     );
   }
-  const { previewBranch } = push;
   const [fetched, pushed] =
     previewBranch === undefined ? [name, name] : [previewBranch, `HEAD:${previewBranch}`];
   throw new DeployError(

@@ -10,17 +10,18 @@ import type { Deployment } from '../core/types.ts';
 import { parkedRef } from '../git/push/push-session.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
 import { updateRefs } from '../git/refs/ref-transaction.ts';
+import type { Preview, Store } from '../store/store.ts';
 import { assertBuildsLeft } from './build-step.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { ParkedPush, Previews, Ticket, Verdict } from './deployments.ts';
-import type { DeploymentLine } from './line/deployment-line.ts';
+import type { DeploymentLine, PushTrial } from './line/deployment-line.ts';
 import { previewEnding, shuttingDown } from './line/line-refusals.ts';
 import { dropOldParked } from './parked-refs.ts';
 import { copyCommit } from './promotion.ts';
 
 export interface ToolPreviewsOptions
   extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'builder' | 'log' | 'buildsADay'> {
-  readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll'>;
+  readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll' | 'tryOut'>;
   /** How many previews a tool may have. */
   readonly limit: number;
   readonly days: number;
@@ -71,9 +72,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
    * `Deployments.submit`.
    */
   async submit(push: ParkedPush): Promise<Ticket> {
-    const { repositories, line, days } = this.#options;
-    const name = push.branchRef.slice(PREVIEW_BRANCHES.length);
-    const preview = previewTool(push.tool, name);
+    const { repositories, line } = this.#options;
+    const preview = previewOfPush(push);
     return await this.#turns.run(preview, async () => {
       await this.#make(preview, push);
       const { signal } = this.#closing;
@@ -81,15 +81,38 @@ export class ToolPreviews implements Previews, AsyncDisposable {
         () => copyCommit(repositories, push, { tool: preview, id: push.id, signal }),
         signal,
       );
-      const ticket = await line.submit({
-        ...push,
-        tool: preview,
-        branchRef: `refs/heads/${repositories.deployBranch}`,
-        withUpdates: [],
-        previewBranch: `preview/${name}`,
-        note: `a preview of ${push.tool}, with its own config vars (${preview}); its schedules do not run; it ends ${days} days after its newest deployment, or with: git push toolforge :preview/${name}`,
-      });
+      const ticket = await line.submit(this.#asOfPreview(push, preview));
       return { ...ticket, verdict: ticket.verdict.then((verdict) => this.#withRefs(push, preview, verdict)) };
+    });
+  }
+
+  /**
+   * Tells `trial.progress` what a push to a preview would do, and changes nothing: it makes no preview either.
+   *
+   * @param trial - `repositories` has the objects of the push in the repository of its tool.
+   * @throws DeployError if the real push would be refused or would fail before its build; the signal's reason.
+   */
+  async tryOut(push: ParkedPush, trial: Omit<PushTrial, 'store'>): Promise<void> {
+    const { store, line, limit } = this.#options;
+    const { tool } = push;
+    const preview = previewOfPush(push);
+    await this.#assertNameFree(preview, tool);
+    const isNew = this.#isNew(preview, tool);
+    const count = this.#previewsOf(tool).length + (isNew ? 1 : 0);
+    const made = isNew ? 'the push would make the preview' : 'the push would renew the preview';
+    trial.progress.line(`${made} ${previewName(preview)}; ${tool} would have ${count} of ${limit} previews`);
+    const trying = line.tryOut(this.#asOfPreview(push, preview), {
+      ...trial,
+      repositories: trial.repositories.sharing(preview, tool),
+      store: isNew ? withPreview(store, { name: preview, tool, limits: this.#limits(tool) }) : store,
+    });
+    await trying.catch((error: unknown) => {
+      if (!(error instanceof DeployError && error.code === 'CONFIG_MISSING')) throw error;
+      const set = `\`config set ${preview} NAME=value\``;
+      const hint = isNew
+        ? `Push without -o dry-run: that makes the preview, which then has config vars of its own. Set them with ${set}, and push again. Or give the values of ${tool} to new previews: \`config share ${tool} NAME\``
+        : `Set them with ${set}, and push again.`;
+      throw new DeployError(error.code, error.message, hint, { cause: error });
     });
   }
 
@@ -113,13 +136,21 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   /**
-   * Ends a preview whose branch a push has just deleted. If the preview cannot be ended, its branch comes back.
+   * Ends a preview because a push deletes its branch. If the preview cannot be ended, its branch comes back.
    *
+   * @param hadBranch - True if there was a branch, which git has deleted. A preview that has not been live has none.
    * @param assertMay - Checks that the person may still deploy the tool. @throws DeployError if not.
    */
-  async endPushed(preview: ToolName, by: string, assertMay: () => Promise<void>): Promise<void> {
+  async endPushed(
+    preview: ToolName,
+    {
+      by,
+      hadBranch,
+      assertMay,
+    }: { readonly by: string; readonly hadBranch: boolean; readonly assertMay: () => Promise<void> },
+  ): Promise<void> {
     // The branch may be left from a preview that has ended.
-    if (this.#options.store.previewOf(preview) === null) return;
+    if (hadBranch && this.#options.store.previewOf(preview) === null) return;
     try {
       await assertMay();
       await this.end(preview, by);
@@ -193,17 +224,34 @@ export class ToolPreviews implements Previews, AsyncDisposable {
 
   /** Makes the record of a preview unless it exists. */
   async #make(preview: ToolName, { tool, principal }: ParkedPush): Promise<void> {
-    const { store, limit, isTool } = this.#options;
+    await this.#assertNameFree(preview, tool);
+    // Everything from here on happens at once, so that pushes to several previews cannot exceed the limit together.
+    if (!this.#isNew(preview, tool)) return;
+    const made = { limits: this.#limits(tool), by: principal.uid, at: Date.now() };
+    this.#options.store.addPreview(preview, tool, made);
+  }
+
+  /** @throws DeployError `PREVIEW_NAME` if another tool has the name of the preview. */
+  async #assertNameFree(preview: ToolName, tool: ToolName): Promise<void> {
+    const { store, isTool } = this.#options;
     if (store.previewOf(preview) === null && ((await isTool(preview)) || this.#wasDeployed(preview)))
       throw new DeployError(
         'PREVIEW_NAME',
         `there is a tool with the name ${preview}, so ${tool} can have no preview ${previewName(preview)}`,
         'Choose another name: git push toolforge HEAD:preview/NAME',
       );
-    // Everything from here on happens at once, so that pushes to several previews cannot exceed the limit together.
+  }
+
+  /**
+   * False if the preview exists. True if a push to it may make it.
+   *
+   * @throws DeployError `PREVIEW_ENDING`, `TOO_MANY_PREVIEWS`, `BUILD_LIMIT`
+   */
+  #isNew(preview: ToolName, tool: ToolName): boolean {
+    const { store, limit } = this.#options;
     if (this.#isEnding(preview)) throw previewEnding();
-    if (store.previewOf(preview) !== null) return;
-    const others = store.previews().filter((one) => one.tool === tool);
+    if (store.previewOf(preview) !== null) return false;
+    const others = this.#previewsOf(tool);
     const [oldest] = others.toSorted((a, b) => a.usedAt - b.usedAt);
     if (others.length >= limit)
       throw new DeployError(
@@ -215,7 +263,26 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       );
     // A new preview is followed by a build, so it must not be made if no build is left.
     assertBuildsLeft(this.#options, tool, Date.now());
-    store.addPreview(preview, tool, { limits: this.#limits(tool), by: principal.uid, at: Date.now() });
+    return true;
+  }
+
+  /** The previews of a tool, with those that are ending. */
+  #previewsOf(tool: ToolName): Preview[] {
+    return this.#options.store.previews().filter((one) => one.tool === tool);
+  }
+
+  /** The push as a push to the deploy branch of the preview. */
+  #asOfPreview(push: ParkedPush, preview: ToolName): ParkedPush {
+    const { repositories, days } = this.#options;
+    const branch = `preview/${previewName(preview)}`;
+    return {
+      ...push,
+      tool: preview,
+      branchRef: `refs/heads/${repositories.deployBranch}`,
+      withUpdates: [],
+      previewBranch: branch,
+      note: `a preview of ${push.tool}, with its own config vars (${preview}); its schedules do not run; it ends ${days} days after its newest deployment, or with: git push toolforge :${branch}`,
+    };
   }
 
   /** True if the server has data of a tool of this name, which the user directory may have lost. */
@@ -298,4 +365,41 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     store.removePreview(preview, Date.now());
     log.info({ tool, preview, by }, 'preview ended');
   }
+}
+
+/** The name under which the server runs the preview that a push to `preview/NAME` is for. */
+function previewOfPush({ tool, branchRef }: ParkedPush): ToolName {
+  return previewTool(tool, branchRef.slice(PREVIEW_BRANCHES.length));
+}
+
+/**
+ * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. The preview has
+ * the number of its tool, because only `addPreview` gives it one of its own.
+ */
+function withPreview(
+  store: Store,
+  {
+    name,
+    tool,
+    limits,
+  }: { readonly name: ToolName; readonly tool: ToolName; readonly limits: Partial<ToolLimits> },
+): Store {
+  const { number } = store.tool(tool);
+  const shared = store.sharedConfig(tool);
+  const given = Object.entries(store.configVars(tool)).filter(([one]) => shared.includes(one));
+  const record = { name, number, liveVersion: null, isStopped: false, isInMaintenance: false };
+  const own: Partial<Store> = {
+    tool: (asked) => (asked === name ? record : store.tool(asked)),
+    previewOf: (asked) => (asked === name ? tool : store.previewOf(asked)),
+    ownLimits: (asked) => (asked === name ? limits : store.ownLimits(asked)),
+    configVars: (asked) => (asked === name ? Object.fromEntries(given) : store.configVars(asked)),
+    buildStarts: (asked, at) => store.buildStarts(asked === name ? tool : asked, at),
+    freezeOf: (asked) => store.freezeOf(asked === name ? tool : asked),
+  };
+  return new Proxy(store, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(own, key) ?? Reflect.get(target, key);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }

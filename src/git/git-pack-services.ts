@@ -54,10 +54,11 @@ export interface GitPackServicesOptions {
   readonly mergePacks: (tool: ToolName) => Promise<void>;
   /** Why a push to `preview/NAME` of the tool makes no preview, in one line. Null if it may. */
   readonly previewRefusal: (tool: ToolName, name: string) => string | null;
-  /** Ends the preview whose branch `branchRef` in the repository of `tool` has just been deleted. @throws DeployError */
+  /** Ends a preview of `tool`, as `PushContext` says. @throws DeployError */
   readonly endPreview: (preview: {
     readonly tool: ToolName;
     readonly branchRef: string;
+    readonly hadBranch: boolean;
     readonly principal: Principal;
   }) => Promise<void>;
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
@@ -141,7 +142,7 @@ export class GitPackServices implements PackServices {
       fullness: this.#options.frozen(tool) ?? fullness,
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       previewRefusal: (name) => this.#options.previewRefusal(tool, name),
-      endPreview: (branchRef) => this.#options.endPreview({ tool, branchRef, principal }),
+      endPreview: (preview) => this.#options.endPreview({ tool, principal, ...preview }),
       submit: (parked) => submit(parked).catch((error: unknown) => this.#refused(tool, id, error)),
       tryOut: (parked, trial) => this.#tryOut(parked, trial),
       follow,
@@ -279,6 +280,12 @@ export class GitPackServices implements PackServices {
         this.#options.log.error({ err, tool }, 'cannot merge the packs of a repository'),
       )
       .finally(() => this.#merging.delete(tool));
+  }
+
+  /** Forgets what is known about the repository of a tool, because the tool has got or had this name. */
+  forgetName(tool: ToolName): void {
+    this.#room.forget(tool);
+    this.#suspects.delete(tool);
   }
 
   /** The size of a tool's repository at the end of the last push, in bytes. */

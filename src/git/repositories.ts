@@ -51,22 +51,27 @@ export class Repositories {
   readonly #path: string;
   readonly #deployBranch: string;
   readonly #marks: Readonly<Record<string, string>>;
+  readonly #shared: { readonly name: ToolName; readonly tool: ToolName } | null;
   readonly #changes = new PerToolQueue();
 
   /**
    * @param path - PATH for git and its child processes.
    * @param marks - Variables by which the next start recognises the processes of this server.
+   * @param shared - The tool `name` has no repository of its own, but that of `tool`. Null, the default, if there is no such
+   * tool.
    */
   constructor(options: {
     readonly folder: string;
     readonly path: string;
     readonly deployBranch: string;
     readonly marks?: Readonly<Record<string, string>>;
+    readonly shared?: { readonly name: ToolName; readonly tool: ToolName } | null;
   }) {
     this.#root = options.folder;
     this.#path = options.path;
     this.#deployBranch = options.deployBranch;
     this.#marks = options.marks ?? {};
+    this.#shared = options.shared ?? null;
   }
 
   get deployBranch(): string {
@@ -91,7 +96,18 @@ export class Repositories {
   }
 
   folder(tool: ToolName): string {
-    return join(this.#root, `${tool}.git`);
+    return join(this.#root, `${this.#shared?.name === tool ? this.#shared.tool : tool}.git`);
+  }
+
+  /**
+   * Returns the same repositories, but with that of `tool` as the repository of `name` too. So a push to a preview can be
+   * tried out before the preview has the commit, or exists.
+   */
+  sharing(name: ToolName, tool: ToolName): Repositories {
+    return new Repositories({
+      ...{ folder: this.#root, path: this.#path, deployBranch: this.#deployBranch, marks: this.#marks },
+      shared: { name, tool },
+    });
   }
 
   /**

@@ -45,6 +45,11 @@ export class RepositoryRoom {
     return this.#sizes.get(tool) ?? (await this.weigh(tool));
   }
 
+  /** Forgets the size of a repository. Call this only while no push to the tool is running. */
+  forget(tool: ToolName): void {
+    this.#sizes.delete(tool);
+  }
+
   /** Measures the size of a repository. */
   async weigh(tool: ToolName): Promise<RepositorySize> {
     const size = await this.#options.repositories.size(tool);

@@ -31,6 +31,8 @@ export interface ToolRenamesOptions {
   readonly resume: (tool: ToolName) => Promise<void>;
   /** True while a deployment or a push of the tool is under way. */
   readonly isBusy: (tool: ToolName) => boolean;
+  /** Forgets what the server remembers of the repository of a tool. */
+  readonly forgetName: (tool: ToolName) => void;
   /** True if the user directory has the tool. @throws DeployError if the directory does not answer. */
   readonly isKnown: (tool: ToolName) => Promise<boolean>;
   readonly log: Log;
@@ -72,7 +74,7 @@ export class ToolRenames {
   }
 
   async #rename(renaming: Renaming): Promise<void> {
-    const { config, store, letGo, resume, log } = this.#options;
+    const { config, store, letGo, resume, forgetName, log } = this.#options;
     const { from, to } = renaming;
     await this.#assertDirectory(renaming);
     this.#assertFree(renaming, await this.#refsOf(to));
@@ -92,6 +94,8 @@ export class ToolRenames {
       }
       isRenamed = true;
       moveFolders(config.data, renaming);
+      forgetName(from);
+      forgetName(to);
       store.copyReleases(to);
       await renameInDirectory(config, renaming);
       endRenaming(config.data);

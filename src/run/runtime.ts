@@ -204,7 +204,10 @@ export interface OneOffEnd {
 }
 
 /** A rollout that is only tried. The version of its release and the digest of its image may be unknown. */
-export type ToTry = Pick<RollOut, 'release' | 'toolNumber' | 'replicas' | 'signal'>;
+export interface ToTry extends Pick<RollOut, 'release' | 'toolNumber' | 'replicas' | 'signal'> {
+  /** The tool that the preview belongs to of which this would be the rollout. The preview may not exist yet. Null for tools. */
+  readonly previewOf: ToolName | null;
+}
 
 /** What a rollout would do to an object of the cluster. */
 export interface ObjectChange {
@@ -217,8 +220,11 @@ export interface ObjectChange {
 /** The changes that a rollout would make in a cluster. */
 export interface TriedRollout {
   readonly objects: readonly ObjectChange[];
-  /** Why the quota has no room for the new processes beside those that run now. Null if it has. */
-  readonly quota: DeployError | null;
+  /**
+   * Whether the quota has room for the new processes beside those that run now; the error says why not. Null if the cluster
+   * could not be asked, or if nothing would be started.
+   */
+  readonly quota: 'has-room' | DeployError | null;
 }
 
 /** Runs the processes of releases. */

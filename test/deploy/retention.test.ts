@@ -237,6 +237,9 @@ test('`keepArtifacts` counts builds, not releases, and an older artifact stays w
   assert.equal(store.build('b2')?.artifact?.id, 'b2');
 });
 
+/** The deploy branch of a server with the setting deploy_branch. */
+const repositories = { deployBranch: 'live' };
+
 test('deleting old artifacts decrypts no config vars, and a rollback decrypts only those of two releases', async (context) => {
   let opened = 0;
   class CountingKey extends SecretsKey {
@@ -261,7 +264,7 @@ test('deleting old artifacts decrypts no config vars, and a rollback decrypts on
   assert.equal(opened, 0);
   const live = store.release(wikibot, 20);
   assert.ok(live !== null);
-  assert.equal(rollbackTarget(store, live, null).version, 19);
+  assert.equal(rollbackTarget({ store, repositories }, live, null).version, 19);
   assert.equal(opened, 2);
 });
 
@@ -287,9 +290,14 @@ test('a rollback skips older releases with the build and the config vars of the 
   });
   const live = store.release(wikibot, versions.at(-1) ?? 0);
   assert.ok(live !== null);
-  assert.equal(rollbackTarget(store, live, null).version, versions[1]);
+  assert.equal(rollbackTarget({ store, repositories }, live, null).version, versions[1]);
+  store.forgetArtifact('b2');
+  assert.throws(() => rollbackTarget({ store, repositories }, live, versions[1] ?? 0), {
+    code: 'ARTIFACT_GONE',
+    hint: /git push -f toolforge 'releases\/v2\^\{\}:refs\/heads\/live'$/,
+  });
   const changed = { ...live, configVars: { A: '2' } };
-  assert.equal(rollbackTarget(store, changed, null).version, versions[2]);
+  assert.equal(rollbackTarget({ store, repositories }, changed, null).version, versions[2]);
 });
 
 test('threat 82: the server packs a repository’s refs only while nothing else changes them', async (context) => {

@@ -378,7 +378,6 @@ test('threat 99: a preview has releases, config vars and an address of its own, 
 
   const direct = await tree.push(server.remote('ssh', 'fix--shop'), 'HEAD:main');
   assert.match(direct.stderr, /fix--shop is a preview of shop; push to the repository of shop/);
-  assert.match((await tree.push('-o', 'dry-run', 'toolforge', 'HEAD:preview/x')).stderr, /no dry run/);
   const detached = await server.command('run', '--detach', 'fix--shop', 'sleep', '98761');
   assert.equal(detached.exitCode, 0, detached.stderr);
 
@@ -394,6 +393,104 @@ test('threat 99: a preview has releases, config vars and an address of its own, 
   assert.match((await server.command('config', 'list', 'fix--shop')).stderr, /there is no tool fix--shop/i);
   assert.equal(await bodyOf(name), 'one top de pw');
   assert.equal((await server.command('releases', name, '--json')).stdout, releases);
+});
+
+test('a dry run of a push to a preview says what the push would do, and makes and changes no preview', async () => {
+  const { name, tree, first: start } = await liveTool(server, 'trial', tellingTool('one'));
+  await server.command('config', 'set', name, 'SECRET=very-secret-value', 'LOCALE=very-local-value');
+  await server.command('config', 'share', name, 'LOCALE');
+  const state = async (preview: string) => {
+    const store = new DatabaseSync(join(server.folder, 'data/store.sqlite'), { readOnly: true });
+    const tables = ['tools', 'deployments', 'builds', 'releases', 'config_changes', 'free_numbers'];
+    const rows = tables.map((table) => store.prepare(`SELECT * FROM ${table}`).all());
+    store.close();
+    const files = [name, preview].map((tool) =>
+      Promise.all(
+        ['repositories', 'artifacts', 'cache', 'deployments'].map((folder) =>
+          sizes(join(server.folder, 'data', folder, folder === 'repositories' ? `${tool}.git` : tool)),
+        ),
+      ),
+    );
+    const refs = await server.inRepository(name, 'for-each-ref');
+    return { rows, refs, files: await Promise.all(files), folders: await foldersOf(preview) };
+  };
+  /** The result of a dry run that has changed nothing. */
+  const nothingMoves = async (preview: string, ...args: string[]) => {
+    const before = await state(preview);
+    const tried = await dryRun(tree, 'toolforge', ...args);
+    assert.deepEqual(await state(preview), before, tried.stderr);
+    return tried;
+  };
+  await settledState(name);
+  const reasonOf = (text: string) =>
+    /\[remote rejected\] [^(]*\((?:dry run: )?(.*?)(?:; |\))/.exec(text)?.[1];
+
+  await tree.commit('two', {
+    ...tellingTool('two'),
+    'app.json': JSON.stringify({ env: { API_KEY: { description: 'a key' } } }),
+  });
+  const lacking = await nothingMoves('x--trial', 'HEAD:preview/x');
+  assert.notEqual(lacking.exitCode, 0);
+  assert.match(lacking.stderr, /dry run: app\.json requires config vars that are not set: API_KEY/);
+  assert.match(
+    lacking.stderr,
+    /makes the preview, .* `config set x--trial NAME=value`, .*`config share trial NAME`/,
+  );
+  await tree.commit('three', { ...tellingTool('three'), 'app.json': '{}' });
+  const first = await nothingMoves('x--trial', 'HEAD:preview/x');
+  assert.equal(first.exitCode, 0, first.stderr);
+  assert.match(first.stderr, /the push would make the preview x; trial would have 1 of 2 previews/);
+  assert.match(first.stderr, /Push from .*"three" → x--trial/);
+  assert.match(first.stderr, /The rollout would be the first[\s\S]*processes: web 0 → 1/);
+  assert.match(first.stderr, /config vars: LOCALE added/);
+  assert.match(first.stderr, /builds in the last 24 hours: 1 of /);
+  assert.match(first.stderr, /HEAD -> refs\/dry-run\/preview\/x/);
+  assert.doesNotMatch(first.stderr, /very-/);
+
+  const made = await tree.push('toolforge', 'HEAD:preview/x');
+  assert.equal(made.exitCode, 0, made.stderr);
+  await settledState('x--trial');
+  await tree.commit('four', {
+    Procfile: 'web: python3 server.py\nworker: sleep 100\n',
+    'app.json': '{"formation": {"worker": {"quantity": 1}}}',
+  });
+  const again = await nothingMoves('x--trial', 'HEAD:preview/x');
+  assert.equal(again.exitCode, 0, again.stderr);
+  assert.match(again.stderr, /the push would renew the preview x; trial would have 1 of 2 previews/);
+  assert.match(again.stderr, /The rollout would change v1[\s\S]*processes: worker 0 → 1/);
+  await tree.git('reset', '--quiet', '--hard', start);
+  await tree.commit('another history', tellingTool('other'));
+  const forced = await nothingMoves('x--trial', '--force', 'HEAD:preview/x');
+  assert.equal(forced.exitCode, 0, forced.stderr);
+
+  await tree.git('rm', '--quiet', '-r', '.');
+  await tree.commit('nothing', { 'notes.xyz': 'nothing\n' });
+  const broken = await nothingMoves('y--trial', 'HEAD:preview/y');
+  assert.notEqual(broken.exitCode, 0);
+  const brokenPush = await tree.push('toolforge', 'HEAD:preview/y');
+  assert.equal(reasonOf(brokenPush.stderr)?.replace(/^build failed: /, ''), reasonOf(broken.stderr));
+  await settledState('y--trial');
+  const crowded = await nothingMoves('z--trial', 'HEAD~:refs/heads/preview/z');
+  assert.match(crowded.stderr, /dry run: the tool trial has 2 previews, and a tool can have 2 \(previews\)/);
+  await server.addTool('taken--trial');
+  const taken = await nothingMoves('taken--trial', 'HEAD~:refs/heads/preview/taken');
+  assert.match(taken.stderr, /dry run: there is a tool with the name taken--trial/);
+
+  // The failed preview has no branch, so git itself refuses to delete it by its short name.
+  const short = await tree.push('toolforge', ':preview/y');
+  assert.notEqual(short.exitCode, 0);
+  assert.match(
+    short.stderr,
+    /preview y is not live, so it has no branch to delete.*: ssh .* previews end trial y/,
+  );
+  const ended = await tree.push('toolforge', ':refs/heads/preview/y');
+  assert.equal(ended.exitCode, 0, ended.stderr);
+  assert.match(ended.stderr, /The preview has ended/);
+  assert.match(ended.stderr, /\[deleted\] +preview\/y/);
+  assert.deepEqual(await foldersOf('y--trial'), []);
+  const gone = await tree.push(server.remote('http', name), ':refs/heads/preview/y');
+  assert.match(gone.stderr, /remote rejected.*\(there is no preview y--trial\)/);
+  assert.match((await server.command('previews', name)).stdout, /^x +v1/m);
 });
 
 test('config vars from a file of the operator reach builds and processes, count as set, are masked, and are stored nowhere', async () => {

@@ -54,6 +54,7 @@ describe('commands', { concurrency: 3 }, () => {
     const two = await tree.commit('two', { note: 'two' });
     assert.equal((await tree.push()).exitCode, 0);
     assert.equal((await server.command('config', 'set', name, 'GREETING=late')).exitCode, 0);
+    assert.match((await server.command('deployments', name)).stdout, / config +live .* Set GREETING$/m);
     assert.equal(await main(name), two);
     const back = await server.command('rollback', name, 'v2');
     assert.equal(back.exitCode, 0, back.stderr);

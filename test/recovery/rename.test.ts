@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -169,4 +170,23 @@ test('a tool is not renamed to a taken or invalid name or while a deployment run
   passed(await server.command('cancel', 'busy'));
   await pushing;
   assert.equal((await server.get('busy')).body, 'busy');
+});
+
+test('after a rename, a new tool with the old name begins with an empty repository, as quota shows', async () => {
+  const { tree } = await liveTool(server, 'sized', {
+    ...webTool('sized'),
+    'data.txt': randomBytes(1_500_000).toString('base64'),
+  });
+  const used = async (name: string) => {
+    const rows: { name: string; used: number }[] = JSON.parse(
+      (await server.command('quota', name, '--json')).stdout,
+    );
+    return rows.find((row) => row.name === 'repository')?.used ?? -1;
+  };
+  assert.ok((await used('sized')) > 1_000_000);
+  passed(await server.local('tool', 'rename', 'sized', 'sized-two'));
+  await server.addTool('sized');
+  passed(await tree.git('ls-remote', 'toolforge'));
+  assert.ok((await used('sized')) < 100_000);
+  assert.ok((await used('sized-two')) > 1_000_000);
 });

@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
+import { pino } from 'pino';
 import type { ToolName } from '../../src/core/names.ts';
 import { Repositories } from '../../src/git/repositories.ts';
+import { makeRefs } from '../../src/recovery/archive/import-objects.ts';
 import { importTool } from '../../src/recovery/archive/import-tool.ts';
 import { sealText } from '../../src/recovery/archive/passphrase.ts';
 import { Sealing } from '../../src/recovery/archive/sealed-file.ts';
+import type { ToolManifest } from '../../src/recovery/archive/tool-manifest.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
 import { type Run, TestServer, until } from '../support/server.ts';
@@ -275,7 +278,7 @@ test('a torn, changed, foreign or newer file, a wrong passphrase, hostile object
   });
   const GIB = 2 ** 30;
   const options = {
-    ...{ store, repositories, run },
+    ...{ store, repositories, run, log: pino({ enabled: false }) },
     limits: { memory: GIB, builds: 9, replicas: 9, repository: GIB },
     room: { assertRoom: async () => {} },
   };
@@ -469,4 +472,28 @@ test('a passphrase that is typed at a terminal is not shown, and is typed twice 
   assert.equal(same.exitCode, 0, same.seen);
   assert.match(same.seen, /Exported moved to/);
   assert.doesNotMatch(other.seen + same.seen, /horse/);
+});
+
+test('the tags of an imported tool count as pushed meanwhile only if such a tag is there', async () => {
+  const place = await mkdtemp(join(folder, 'tags-'));
+  const repositories = new Repositories({
+    folder: place,
+    path: process.env['PATH'] ?? '',
+    deployBranch: 'main',
+  });
+  const tool = 'tagged' as ToolName;
+  await repositories.ensure(tool);
+  const id = await repositories.git(tool, ['hash-object', '-w', '--stdin'], { input: 'x' });
+  const errors: unknown[] = [];
+  const log = pino({}, { write: (line: string) => void errors.push(JSON.parse(line)) });
+  const store = async (ref: string, object: string) => {
+    const manifest = { pack: {}, releases: [], tags: [{ ref, id: object }] } as unknown as ToolManifest;
+    return await makeRefs(repositories, { tool, manifest, held: new Set(), id: '1', log });
+  };
+  assert.equal(await store('refs/tags/v1', '1'.repeat(40)), 'git failed');
+  assert.equal(errors.length, 1);
+  assert.equal(await store('refs/tags/v1', id), null);
+  assert.equal(await store('refs/tags/v1', id), 'pushed meanwhile');
+  assert.equal(await store('refs/tags/v1/a', id), 'pushed meanwhile');
+  assert.equal(errors.length, 1);
 });

@@ -271,6 +271,7 @@ export class Desk implements Disposable {
       cleanUp: new CleanUpHold(),
       limits: { memory: 512 * 2 ** 20, builds: 200, replicas: 4, repository: 4096 * 2 ** 20 },
       repositoryBytes: async () => 3 * 2 ** 20,
+      deployBranch: 'main',
       room: { assertRoom: async () => {} },
     };
   }

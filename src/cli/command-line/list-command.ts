@@ -35,9 +35,9 @@ export function listCommand<Item>({
   fields,
   ...shape
 }: List<Item>): ToolCommand {
-  const tableOf = (tool: ToolName, found: readonly Item[]): string =>
+  const tableOf = ({ tool, services: { deployBranch } }: ToolContext, found: readonly Item[]): string =>
     found.length === 0
-      ? (none?.(tool) ?? `${tool} has no ${one} yet: git push toolforge main\n`)
+      ? (none?.(tool) ?? `${tool} has no ${one} yet: git push toolforge ${deployBranch}\n`)
       : columns([heads, ...found.map(row)]);
   return {
     ...shape,
@@ -56,7 +56,9 @@ export function listCommand<Item>({
         found.push(...piece.value);
       }
       const objects = flags['json'] === true ? await fields(found, context) : null;
-      await out(await outputTime.run(tool, () => (objects === null ? tableOf(tool, found) : json(objects))));
+      await out(
+        await outputTime.run(tool, () => (objects === null ? tableOf(context, found) : json(objects))),
+      );
       if (objects === null && notes !== undefined) await out(notes(found, context));
       return 0;
     },

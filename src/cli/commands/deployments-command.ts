@@ -9,7 +9,7 @@ export const deploymentsCommand = listCommand<Deployment>({
   summary: 'list the deployments of a tool and how they ended, the newest first',
   examples: ['deployments wikibot', 'deployments wikibot -n 5'],
   details: [
-    'NOTE is the reason if a deployment did not go live; otherwise it is the note of the push, or the first line of the commit message.',
+    'NOTE is the reason if a deployment did not go live; otherwise it is the note of the push, the first line of the commit message, or what a command changed.',
     '-n: how many deployments, 20 by default, at most 1000. To see the log of a deployment: logs TOOL --build ID',
     '--json: id, kind, state, commit, version, reason, message, by, door, credential, createdAt, startedAt, endedAt.',
   ],

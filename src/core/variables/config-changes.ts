@@ -44,6 +44,21 @@ export function changesInWords({ added, changed, removed }: ChangedNames): strin
   return parts.length === 0 ? null : parts.join(', ');
 }
 
+/** The most names of each kind in `changeInShort`. A file for `config import` may have hundreds. */
+const MAX_NAMED = 10;
+
+/** Says which config vars a request sets and unsets, for example `Set API_KEY, DEBUG; unset OLD`. Shows no values. */
+export function changeInShort(changes: Readonly<Record<string, string | null>>): string {
+  const [set, unset] = [[], []] as [string[], string[]];
+  for (const [name, value] of Object.entries(changes)) (value === null ? unset : set).push(name);
+  const short = (names: readonly string[]) => {
+    const more = names.length - MAX_NAMED;
+    return `${names.slice(0, MAX_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  };
+  if (unset.length === 0) return `Set ${short(set)}`;
+  return set.length === 0 ? `Unset ${short(unset)}` : `Set ${short(set)}; unset ${short(unset)}`;
+}
+
 /** Joins names into a list: `A`, `A and B`, `A, B and C`. */
 function inWords(names: readonly string[]): string {
   const [last = '', ...before] = names.toReversed();

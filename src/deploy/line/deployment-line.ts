@@ -8,7 +8,7 @@ import type { Progress } from '../../core/progress.ts';
 import { replicasLine } from '../../core/replicas.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import type { Deployment, Principal, Release, Replicas, Sizes } from '../../core/types.ts';
-import { changeConfigVars } from '../../core/variables/config-changes.ts';
+import { changeConfigVars, changeInShort } from '../../core/variables/config-changes.ts';
 import { assertLicence, type CommitFacts, inspectCommit, type TreeLimits } from '../../git/commits.ts';
 import { branchName, isAncestor, readDeployBranch } from '../../git/refs/deploy-branch.ts';
 import { deploy } from '../deploy.ts';
@@ -51,6 +51,14 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
     signal: AbortSignal,
     action?: 'deploy' | 'read',
   ) => Promise<void>;
+}
+
+/** What a dry run sees in place of the server's own, and who hears about it. */
+export interface PushTrial
+  extends Pick<DeployContext, 'repositories'>,
+    Partial<Pick<DeployContext, 'store'>> {
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
 }
 
 /** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
@@ -98,24 +106,18 @@ export class DeploymentLine implements Deployments {
   /**
    * Tells `progress` what a push would do, and changes nothing. The push does not enter the queue.
    *
-   * @param trial - `repositories` has the objects of the push.
+   * @param trial - `repositories` has the objects of the push. `store` is given if it differs from that of the server.
    * @throws DeployError if the real push would be refused or would fail before its build; the signal's reason.
    */
-  async tryOut(
-    push: ParkedPush,
-    trial: Pick<DeployContext, 'repositories'> & {
-      readonly progress: Progress;
-      readonly signal: AbortSignal;
-    },
-  ): Promise<void> {
-    const { repositories, progress, signal } = trial;
+  async tryOut(push: ParkedPush, trial: PushTrial): Promise<void> {
+    const { repositories, progress, signal, store = this.#options.store } = trial;
     const { tool, principal } = push;
     if (this.#isClosing) throw shuttingDown();
-    assertNotFrozen(this.#options.store, tool, 'push');
+    assertNotFrozen(store, tool, 'push');
     this.#turns.assertRoom(tool, principal.uid);
     const before = this.#turns.waiting(tool).length + (this.#turns.running(tool) === null ? 0 : 1);
     if (before > 0) progress.line(`deployments of ${tool} before this one: ${before}`);
-    const context = { ...this.#options, repositories };
+    const context = { ...this.#options, repositories, store };
     const run = async () => {
       const inTime = AbortSignal.timeout(DRY_RUN_MS);
       await dryRun(context, push, { progress, signal: AbortSignal.any([signal, inTime]) }).catch((error) => {
@@ -127,8 +129,9 @@ export class DeploymentLine implements Deployments {
   }
 
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
-    const release = rollbackTarget(this.#options.store, liveRelease(this.#options.store, tool), version);
-    this.#assertUsable(release, buildAgain(release.version));
+    const { store, repositories } = this.#options;
+    const release = rollbackTarget(this.#options, liveRelease(store, tool), version);
+    this.#assertUsable(release, buildAgain(release.version, repositories.deployBranch));
     const request: Request = { kind: 'rollback', version: release.version };
     return this.#enter({
       tool,
@@ -176,7 +179,8 @@ export class DeploymentLine implements Deployments {
     }
     const [next] = this.#turns.waiting(tool);
     const commit = (this.#turns.running(tool) ?? next ?? liveRelease(store, tool)).commit;
-    return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message: null });
+    const message = changeInShort(changes);
+    return this.#enter({ tool, commit, request: { kind: 'config', changes }, principal, message });
   }
 
   restart(tool: ToolName, principal: Principal, type: string | null = null): Ticket {

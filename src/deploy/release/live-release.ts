@@ -1,6 +1,7 @@
 import { DeployError } from '../../core/errors.ts';
 import { lostHint, lostWords } from '../../core/lost-namespace.ts';
 import type { ToolName } from '../../core/names.ts';
+import { previewName } from '../../core/preview-names.ts';
 import { sentence } from '../../core/text/sentence.ts';
 import { NOTHING_OUTSIDE, type OutsideVars } from '../../core/variables/outside-vars.ts';
 import type { Runtime } from '../../run/runtime.ts';
@@ -59,7 +60,7 @@ export async function outsideVarsOf(
  * Returns the notice after a push that moves no ref, because git found nothing new or refused a push that is not a
  * fast-forward.
  *
- * @param typed - Returns what the person types to run a command of this server, such as `redeploy`.
+ * @param typed - Returns what the person types to run a command of this server, such as `redeploy wikibot`.
  */
 export function upToDate(
   { store, runtime }: { readonly store: Store; readonly runtime: Pick<Runtime, 'lostNamespace'> },
@@ -68,19 +69,36 @@ export function upToDate(
   typed: (command: string) => string,
 ): string {
   const { liveVersion, isStopped } = store.tool(tool);
+  const previews = withoutBranch(store, tool, typed);
   if (liveVersion === null)
-    return `Nothing of ${tool} is live yet. To deploy it, push a new commit: git push toolforge HEAD:${branch}\n`;
+    return `Nothing of ${tool} is live yet. To deploy it, push a new commit: git push toolforge HEAD:${branch}\n${previews}`;
   const lost = runtime.lostNamespace(tool);
-  if (lost !== null) return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n`;
+  if (lost !== null)
+    return `${sentence(whatIsLive(store, runtime, tool))}\n${lostHint(lost, liveVersion)}\n${previews}`;
   const liveNow = isStopped
-    ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed('restart')}`
-    : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed('redeploy')}`;
-  const toDeployOther = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed('rollback')}`;
+    ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed(`restart ${tool}`)}`
+    : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed(`redeploy ${tool}`)}`;
+  const toDeployOther = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed(`rollback ${tool}`)}`;
   const keepsOthers = 'This replaces what others have pushed since. To keep it, run git pull first.';
-  return `${liveNow}\n${toDeployOther}\n${keepsOthers}\n`;
+  return `${liveNow}\n${toDeployOther}\n${keepsOthers}\n${previews}`;
 }
 
-/** Returns the commands for git that deploy the commit of a release. They also work if the server has no `main`. */
-export function commandsToDeploy(version: number): string {
-  return `git fetch --update-shallow toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:refs/heads/main'`;
+/** A line for each preview that has not been live. git sends no deletion of its branch, because there is none. */
+function withoutBranch(store: Store, tool: ToolName, typed: (command: string) => string): string {
+  const previews = store
+    .previews()
+    .filter((one) => one.tool === tool && one.liveVersion === null && !one.isEnding);
+  return previews
+    .map(
+      ({ name }) =>
+        `The preview ${previewName(name)} is not live, so it has no branch to delete. To end it: ${typed(`previews end ${tool} ${previewName(name)}`)}\n`,
+    )
+    .join('');
+}
+
+/**
+ * Returns the commands for git that deploy the commit of a release. They also work if the server does not have the deploy branch.
+ */
+export function commandsToDeploy(version: number, deployBranch: string): string {
+  return `git fetch --update-shallow toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:refs/heads/${deployBranch}'`;
 }

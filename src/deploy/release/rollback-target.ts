@@ -4,6 +4,11 @@ import type { Release } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 import { commandsToDeploy } from './live-release.ts';
 
+interface RollbackContext {
+  readonly store: Store;
+  readonly repositories: { readonly deployBranch: string };
+}
+
 /**
  * Returns the release that a rollback deploys again.
  *
@@ -11,7 +16,11 @@ import { commandsToDeploy } from './live-release.ts';
  *   live release: it has another artifact or other config vars.
  * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`.
  */
-export function rollbackTarget(store: Store, live: Release, version: number | null): Release {
+export function rollbackTarget(
+  { store, repositories: { deployBranch } }: RollbackContext,
+  live: Release,
+  version: number | null,
+): Release {
   const { tool } = live;
   // A list of all releases would have all their artifacts, which can be hundreds of megabytes.
   const found = version === null ? newestOther(store, live) : store.release(tool, version);
@@ -28,7 +37,7 @@ export function rollbackTarget(store: Store, live: Release, version: number | nu
     throw new DeployError(
       'ARTIFACT_GONE',
       `the build of v${found.version} has been deleted`,
-      buildAgain(found.version),
+      buildAgain(found.version, deployBranch),
     );
   }
   return found;
@@ -49,6 +58,6 @@ function isSame(a: Release, b: Release): boolean {
 }
 
 /** Returns the hint that tells how to build and deploy the commit of an old release again. */
-export function buildAgain(version: number): string {
-  return `Build the release again: ${commandsToDeploy(version)}`;
+export function buildAgain(version: number, deployBranch: string): string {
+  return `Build the release again: ${commandsToDeploy(version, deployBranch)}`;
 }

@@ -13,6 +13,7 @@ import {
   type CommandList,
   encodeCommandList,
   hasCapability,
+  isZero,
   type RefCommand,
   zeroId,
 } from './command-list.ts';
@@ -55,8 +56,15 @@ export interface PushContext {
   readonly mostTags: number | null;
   /** Why a push to `preview/NAME` makes no preview, in one line. Null if it may. */
   readonly previewRefusal: (name: string) => string | null;
-  /** Ends the preview whose branch has just been deleted. @throws DeployError if it may not, or cannot, be ended now. */
-  readonly endPreview: (branchRef: string) => Promise<void>;
+  /**
+   * Ends a preview. A push has just deleted its branch, unless `hadBranch` is false because the preview has not been live.
+   *
+   * @throws DeployError if it may not, or cannot, be ended now; `NO_PREVIEW` if there was neither a preview nor a branch.
+   */
+  readonly endPreview: (preview: {
+    readonly branchRef: string;
+    readonly hadBranch: boolean;
+  }) => Promise<void>;
   /** Checks the pushed commit and queues its deployment. @throws DeployError if the commit may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   /**
@@ -69,7 +77,7 @@ export interface PushContext {
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
   /**
-   * `redeploy` is the notice after a push of no ref. `follow` returns the command that follows a detached deployment.
+   * `redeploy` is the notice after a push of no ref, for this moment. `follow` returns the command that follows a detached deployment.
    */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
@@ -139,6 +147,8 @@ export class TruthfulPush implements PushSession {
   });
   #exitStatus: 0 | 1 | null = null;
   #isAnswered = false;
+  /** True if this push has begun to end a preview. */
+  #hasEnded = false;
 
   constructor(context: PushContext) {
     this.#context = context;
@@ -216,7 +226,7 @@ export class TruthfulPush implements PushSession {
     if (this.#isAnswered || this.#options.isDryRun) return;
     const ended = this.#fates.find((fate) => fate.kind === 'end-preview');
     if (ended !== undefined && updated.has(ended.command.ref)) {
-      this.#outcome = this.#endPreview(ended.command.ref, say);
+      this.#outcome = this.#endPreview(ended.command, say);
       await this.#outcome;
       return;
     }
@@ -279,9 +289,10 @@ export class TruthfulPush implements PushSession {
     }
   }
 
-  async #endPreview(ref: string, progress: Progress): Promise<PushOutcome> {
+  async #endPreview({ ref, oldId }: RefCommand, progress: Progress): Promise<PushOutcome> {
+    this.#hasEnded = true;
     try {
-      await this.#context.endPreview(ref);
+      await this.#context.endPreview({ branchRef: ref, hadBranch: !isZero(oldId) });
       progress.result('The preview has ended: its processes, releases, config vars and data are deleted');
       return { kind: 'live' };
     } catch (error) {
@@ -402,6 +413,7 @@ export class TruthfulPush implements PushSession {
     if (isAllRefused) await this.#whenClientListens();
     else if (gitsReport === null || (!isWell(gitsReport) && !this.#options.isDryRun))
       this.#context.onGitRefusal();
+    const ending = await this.#endWithoutBranch(gitsReport);
     const report = pushReport({
       fates: this.#fates,
       parkedAs: (fate, index) => this.#parkedAs(fate, index),
@@ -413,8 +425,31 @@ export class TruthfulPush implements PushSession {
     });
     this.#exitStatus = isWell(report) ? 0 : 1;
     this.#note(report);
-    const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : '';
+    const progress = isAllRefused ? ` !     Nothing was deployed; ${this.#context.whatIsLive()}.\n` : ending;
     return { kind: 'report', report, progress };
+  }
+
+  /**
+   * Ends a preview that has no branch, because it has not been live. git accepts the deletion of a ref that does not exist,
+   * but does not run the hook post-receive for it.
+   *
+   * @returns what the client is told about the end.
+   */
+  async #endWithoutBranch(gitsReport: Report | null): Promise<string> {
+    const ended = this.#fates.find(({ kind, command }) => kind === 'end-preview' && isZero(command.oldId));
+    const isAccepted = gitsReport?.refs.some(
+      ({ ref, reason }) => ref === ended?.command.ref && reason === null,
+    );
+    // The preview may have gone live while the client was pushing. Then it had a branch, and the hook has ended it.
+    if (ended === undefined || isAccepted !== true || this.#hasEnded) return '';
+    const { isColoured } = this.#options;
+    let told = '';
+    const say = progressTo((text) => {
+      told += paint(text, isColoured);
+    });
+    this.#outcome = this.#endPreview(ended.command, say);
+    await this.#outcome;
+    return told;
   }
 
   /**

@@ -1,4 +1,4 @@
-import { PREVIEW_BRANCHES } from '../../core/preview-names.ts';
+import { PREVIEW_BRANCHES, previewNameOf } from '../../core/preview-names.ts';
 import { type CommandList, hasCapability, isZero, type RefCommand } from './command-list.ts';
 
 /** The decision about one ref of a push: deploy its commit, end the preview that it names, store it, or refuse it. */
@@ -60,7 +60,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
     const branch = ref.slice('refs/heads/'.length);
     const deploys = branch === deployBranch || (branch === 'master' && !input.hasDeployBranch);
     if (!deploys && ref.startsWith(PREVIEW_BRANCHES)) return judgePreview(command, input, isAtomic);
-    if (!deploys) return refuse(otherBranch(branch, deployBranch));
+    if (!deploys) return refuse(otherBranch(branch, input));
     if (isDelete)
       return refuse(`${branch} is live and cannot be deleted; to stop the tool, use the command stop`);
     return { kind: 'deploy', command };
@@ -89,10 +89,6 @@ function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean
   if (isZero(command.newId)) {
     if (input.isDryRun === true) return refuse('a delete cannot be part of a dry run');
     if (isAtomic) return refuse('a delete cannot be part of an atomic push');
-    if (isZero(command.oldId))
-      return refuse(
-        'this preview has no branch, because it is not live; to end it, use the command previews end',
-      );
     return { kind: 'end-preview', command };
   }
   const reason = input.previewRefusal(command.ref.slice(PREVIEW_BRANCHES.length));
@@ -100,10 +96,6 @@ function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean
   // The end of the history would stay in the repository of the tool, and cut off the history of its main.
   if (input.list.shallow.length > 0)
     return refuse('a preview cannot be pushed from a shallow clone; first: git fetch --unshallow');
-  if (input.isDryRun === true)
-    return refuse(
-      'a preview has no dry run, because it changes nothing of its tool; push without -o dry-run',
-    );
   return { kind: 'deploy', command };
 }
 
@@ -119,8 +111,13 @@ export function isRefName(ref: string): boolean {
   return !parts.some(isBadPart) && !/\.\.|@\{|[\p{Cc} ~^:?*[\\\ufffd]|\.$/u.test(ref);
 }
 
-function otherBranch(branch: string, deployBranch: string): string {
-  return `only ${deployBranch} deploys; to deploy this: git push toolforge ${shellWord(branch)}:${deployBranch}`;
+function otherBranch(branch: string, { deployBranch, previewRefusal }: PolicyInput): string {
+  const source = shellWord(branch);
+  const deploy = `only ${deployBranch} deploys; to deploy this: git push toolforge ${source}:${deployBranch}`;
+  const name = previewNameOf(branch);
+  return name === null || previewRefusal(name) !== null
+    ? deploy
+    : `${deploy}, or to run it beside what is live: git push toolforge ${source}:preview/${name}`;
 }
 
 /** The branch name for a shell command, or HEAD if the name needs quotes. */

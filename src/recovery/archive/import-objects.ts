@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExecaError, execa } from 'execa';
+import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { TarEntry } from '../../git/archive/read-tar.ts';
 import { UPLOAD_PACK } from '../../git/git-environment.ts';
@@ -134,10 +135,14 @@ export async function copyObjects(
   return await objectsOf({ repositories, folder: repositories.folder(tool), signal }, ids);
 }
 
+/** Why the tags of an imported tool could not be made. */
+export type MissingTags = 'pushed meanwhile' | 'git failed';
+
 /**
  * Makes the refs of the releases and then the tags, and ends the temporary refs of `copyObjects`.
  *
- * @returns false if a tag could not be made, because somebody has pushed one of the same name meanwhile.
+ * @returns why no tag could be made: somebody has pushed one of the same name meanwhile, or git failed, which is logged. Null
+ * if all tags were made.
  */
 export async function makeRefs(
   repositories: Repositories,
@@ -146,22 +151,33 @@ export async function makeRefs(
     manifest,
     held,
     id,
+    log,
   }: {
     readonly tool: ToolName;
     readonly manifest: ToolManifest;
     readonly held: ReadonlySet<string>;
     readonly id: string;
+    readonly log: Log;
   },
-): Promise<boolean> {
-  if (manifest.pack === null) return true;
+): Promise<MissingTags | null> {
+  if (manifest.pack === null) return null;
   const went = manifest.releases.filter(({ isFailed, commit }) => !isFailed && held.has(commit));
   await update(went.map(({ version, commit }) => `create refs/releases/v${version} ${commit}`));
-  const made = await update(manifest.tags.map((tag) => `create ${tag.ref} ${tag.id}`)).then(
-    () => true,
-    () => false,
+  const missing = await update(manifest.tags.map((tag) => `create ${tag.ref} ${tag.id}`)).then(
+    () => null,
+    whyMissing,
   );
   await update((await refNames(repositories, tool, [parkedFolder(id)])).map((ref) => `delete ${ref}`));
-  return made;
+  return missing;
+
+  async function whyMissing(err: unknown): Promise<MissingTags> {
+    const there = await refNames(repositories, tool, ['refs/tags']);
+    const isTaken = ({ ref }: { readonly ref: string }) =>
+      there.some((one) => one === ref || one.startsWith(`${ref}/`) || ref.startsWith(`${one}/`));
+    if (manifest.tags.some(isTaken)) return 'pushed meanwhile';
+    log.error({ err, tool }, 'cannot store the tags of an imported tool');
+    return 'git failed';
+  }
 
   async function update(lines: readonly string[]): Promise<void> {
     if (lines.length > 0) await updateRefs(repositories, tool, lines);

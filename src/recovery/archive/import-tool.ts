@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DeployError } from '../../core/errors.ts';
+import type { Log } from '../../core/log/log.ts';
 import { newId, type ToolName } from '../../core/names.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 import { limitsOf, type ToolLimits } from '../../core/tool-limits.ts';
@@ -9,12 +10,14 @@ import { timely } from '../../git/archive/timely.ts';
 import { refNames } from '../../git/refs/ref-files.ts';
 import type { Repositories } from '../../git/repositories.ts';
 import type { Store } from '../../store/store.ts';
-import { copyObjects, makeRefs, takePack } from './import-objects.ts';
+import { copyObjects, type MissingTags, makeRefs, takePack } from './import-objects.ts';
 import { badExport, MAX_OTHER_BYTES, openExport } from './read-export.ts';
 import type { ToolManifest } from './tool-manifest.ts';
 
 /** How many bytes may arrive until the free space of the disk is looked at again. */
 const LOOK_BYTES = 16 * 2 ** 20;
+const SEND_AGAIN =
+  'Nothing has changed. Import the file again, over a faster connection if it took too long: npx toolforge-push tool import FILE';
 /** An import may always have this many bytes of objects, because an operator may raise the limit for the tool. */
 const MIN_REPOSITORY_BYTES = 8 * 2 ** 30;
 
@@ -24,6 +27,7 @@ export interface ImportOptions {
   /** The limits of tools without limits of their own. */
   readonly limits: ToolLimits;
   readonly room: { readonly assertRoom: () => Promise<void> };
+  readonly log: Log;
   /** The folder for temporary files. */
   readonly run: string;
 }
@@ -46,8 +50,8 @@ export interface ImportedTool {
   readonly manifest: ToolManifest;
   /** How many config vars the tool got. */
   readonly configVars: number;
-  /** False if the tags could not be stored, because somebody has pushed a tag of the same name meanwhile. */
-  readonly hasTags: boolean;
+  /** Why no tag could be stored. Null if all tags were stored. */
+  readonly missingTags: MissingTags | null;
 }
 
 /**
@@ -65,12 +69,12 @@ export async function importTool(
   { bytes, passphrase, as, assertKnown, by }: ImportRequest,
   signal: AbortSignal,
 ): Promise<ImportedTool> {
-  const { store, repositories } = options;
+  const { store, repositories, log } = options;
   await options.room.assertRoom();
   const stage = await mkdtemp(join(options.run, 'import-'));
   try {
     const file = join(stage, 'archive');
-    await receive(timely(bytes, signal), file, options);
+    await receive(timely(bytes, signal, { hint: SEND_AGAIN }), file, options);
     const { manifest, configVars, entries } = await openExport(file, passphrase);
     const tool = as ?? manifest.tool;
     await assertKnown(tool);
@@ -89,8 +93,8 @@ export async function importTool(
       ...{ paused: manifest.paused, limits: manifest.limits, sharedConfig: manifest.sharedConfig },
       ...{ by, at: Date.now() },
     });
-    const hasTags = await makeRefs(repositories, { tool, manifest, held, id });
-    return { tool, manifest, configVars: Object.keys(configVars).length, hasTags };
+    const missingTags = await makeRefs(repositories, { tool, manifest, held, id, log });
+    return { tool, manifest, configVars: Object.keys(configVars).length, missingTags };
   } finally {
     await rm(stage, { recursive: true, force: true });
   }

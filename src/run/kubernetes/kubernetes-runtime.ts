@@ -186,11 +186,12 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#backgroundWork.own(this.#inPlace(rollOut.release.tool, () => this.#rollOut(rollOut)));
   }
 
-  async tryOut({ release, toolNumber, replicas, signal }: ToTry): Promise<TriedRollout> {
-    const { tool } = release;
+  async tryOut({ release, toolNumber, replicas, previewOf, signal }: ToTry): Promise<TriedRollout> {
     const { config } = this.#options;
-    const options = { rollout: this.#rollout(release, replicas, newRolloutId()), toolNumber, config };
-    return await this.#inPlace(tool, () => tryRollout(this.#parts, options, signal));
+    const whole = previewOf ?? release.tool;
+    const place = { namespace: this.#namespace(whole), ...(previewOf === null ? {} : { previewOf }) };
+    const rollout = this.#rollout(release, replicas, newRolloutId(), place);
+    return await this.#inPlace(whole, () => tryRollout(this.#live, { rollout, toolNumber, config }, signal));
   }
 
   async scale(rollOut: RollOut): Promise<void> {
@@ -426,11 +427,16 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return { namespace: this.#namespace(tool), ...(previewOf === null ? {} : { previewOf }) };
   }
 
-  #rollout(release: Release, replicas: Replicas, id = this.#live.newId(release.tool)): Rollout {
+  #rollout(
+    release: Release,
+    replicas: Replicas,
+    id = this.#live.newId(release.tool),
+    place = this.#place(release.tool),
+  ): Rollout {
     return {
       release,
       id,
-      ...this.#place(release.tool),
+      ...place,
       replicas,
       isPaused: (type) => this.#options.schedules?.isPaused(release.tool, type) === true,
     };

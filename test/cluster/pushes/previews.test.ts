@@ -224,6 +224,11 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
   test('a preview that would leave no room in the quota for the next release of its tool is refused', async () => {
     await quota({ 'limits.memory': '250Mi' });
     await tree.commit('four', shopTool('four'));
+    const before = await objects();
+    const tried = passed(await tree.push('-o', 'dry-run', 'toolforge', 'HEAD:preview/full'));
+    assert.match(tried.stderr, /The preview would leave no room for the next rollout of base: .*memory/);
+    assert.match(tried.stderr, /created: .*Deployment web.*\n.*changed: none\n.*removed: none/);
+    assert.deepEqual((await objects()).length, before.length);
     const full = await tree.push('toolforge', 'HEAD:preview/full');
     assert.match(full.stderr, /the preview would leave no room for the next rollout of base: .*memory/);
     assert.match(full.stderr, /the preview full--base is not live yet/);
@@ -233,8 +238,12 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     );
     await push('HEAD:main');
     await answers(TOOL, 'four');
-    await command('previews', 'end', TOOL, 'full');
+    passed(await tree.push('toolforge', ':refs/heads/preview/full'));
     assert.ok(await isGone('full--base'));
+    await quota({ pods: '3' });
+    const crowded = await tree.push('toolforge', 'HEAD:preview/crowded');
+    assert.match(crowded.stderr, /the preview would leave no room for the next rollout of base: .*pods/);
+    await command('previews', 'end', TOOL, 'crowded');
     await kubectl('-n', namespace(), 'delete', 'resourcequota', 'tight');
   });
 

@@ -9,17 +9,17 @@ for (const { liveVersion, isStopped, expected } of [
   {
     liveVersion: 3,
     isStopped: false,
-    expected: /^v3 of hello is live\. To deploy it again: ssh redeploy\nTo deploy an older/,
+    expected: /^v3 of hello is live\. To deploy it again: ssh redeploy hello\nTo deploy an older/,
   },
   {
     liveVersion: 3,
     isStopped: true,
-    expected: /^v3 of hello is stopped\. To start it: ssh restart\nTo deploy an older/,
+    expected: /^v3 of hello is stopped\. To start it: ssh restart hello\nTo deploy an older/,
   },
   { liveVersion: null, isStopped: false, expected: /^Nothing of hello is live yet\./ },
 ]) {
   test(`a push without changes says which release is live (version ${liveVersion}, ${isStopped ? 'stopped' : 'not stopped'})`, () => {
-    const store = { tool: () => ({ liveVersion, isStopped }) } as unknown as Store;
+    const store = { tool: () => ({ liveVersion, isStopped }), previews: () => [] } as unknown as Store;
     assert.match(
       upToDate(
         { store, runtime: { lostNamespace: () => null } },
@@ -53,6 +53,7 @@ for (const { state, live, pushed } of [
     const store = {
       tool: () => ({ liveVersion: 3, isStopped: false }),
       previewOf: () => null,
+      previews: () => [],
     } as unknown as Store;
     const runtime = { lostNamespace: (): LostNamespace => ({ namespace: 'tool-hello', state }) };
     assert.equal(whatIsLive(store, runtime, 'hello' as ToolName), live);

@@ -48,12 +48,35 @@ for (const { name, refs, options, expected } of [
   {
     name: 'a push of another branch is refused, and the reason names the right command',
     refs: [['refs/heads/fix']],
-    expected: [/git push toolforge fix:main/],
+    expected: [/git push toolforge fix:main, or .*: git push toolforge fix:preview\/fix$/],
+  },
+  {
+    name: 'the refusal of a branch names a preview, whose name is made of that of the branch',
+    refs: [
+      'refs/heads/Feature/42_Login-',
+      'refs/heads/2.0',
+      'refs/heads/1-fix',
+      `refs/heads/${'x'.repeat(40)}--y`,
+      'refs/heads/Größe',
+    ].map((ref) => [ref] as [string]),
+    expected: [
+      /Feature\/42_Login-:preview\/feature-42-login$/,
+      /2\.0:main$/,
+      /1-fix:preview\/fix$/,
+      new RegExp(`:preview/${'x'.repeat(30)}$`),
+      /HEAD:preview\/gr-e$/,
+    ],
+  },
+  {
+    name: 'the refusal of a branch of a tool that can have no previews names none',
+    refs: [['refs/heads/fix']],
+    options: { tool: 'my_tool' },
+    expected: [/git push toolforge fix:main$/],
   },
   {
     name: 'threat 33: the refusal of a branch whose name has shell characters does not repeat the name',
     refs: [['refs/heads/$(reboot)']],
-    expected: [/git push toolforge HEAD:main/],
+    expected: [/git push toolforge HEAD:main, or .* HEAD:preview\/reboot$/],
   },
   {
     name: 'a push of a preview branch is deployed',
@@ -106,16 +129,16 @@ for (const { name, refs, options, expected } of [
     expected: [/^end-preview$/],
   },
   {
-    name: 'the deletion of the branch of a preview that is not live names the command that ends it',
+    name: 'the deletion of the branch of a preview that is not live ends the preview',
     refs: [['refs/heads/preview/x', zeroId]],
     options: { oldId: zeroId },
-    expected: [/previews end/],
+    expected: [/^end-preview$/],
   },
   {
-    name: 'a preview has no dry run',
+    name: 'a dry run can make a preview, and cannot end one',
     refs: [['refs/heads/preview/x'], ['refs/heads/preview/y', zeroId]],
     options: { dryRun: true },
-    expected: [/push without -o dry-run/, /a delete cannot be part of a dry run/],
+    expected: [/^deploy$/, /a delete cannot be part of a dry run/],
   },
   {
     name: 'a push that deploys main makes no preview and ends none',

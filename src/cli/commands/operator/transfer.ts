@@ -98,7 +98,7 @@ export const transferCommands: readonly LoginCommand[] = [exportTool, importTool
 /** Tells what came, and deploys the commit that was live on the other server. */
 async function deploy(
   context: CommandContext,
-  { tool, manifest, configVars, hasTags }: ImportedTool,
+  { tool, manifest, configVars, missingTags }: ImportedTool,
 ): Promise<number> {
   const { services, principal, out, signal } = context;
   const { releases, tags, live } = manifest;
@@ -116,11 +116,17 @@ async function deploy(
     await out(
       `${tool} has the limits of the other server: ${limits.join(', ')}. To use those of this server: ${context.typed(`limit ${tool} ${resets.join(' ')}`)}\n`,
     );
-  if (!hasTags)
-    await out('The tags are missing, because somebody has pushed a tag meanwhile. Push them again.\n');
+  if (missingTags !== null)
+    await out(
+      missingTags === 'pushed meanwhile'
+        ? 'The tags are missing, because somebody has pushed a tag of the same name meanwhile. Push them again.\n'
+        : 'The tags are missing, because git could not store them; the log of the server says why. Push them again.\n',
+    );
   const commit = releases.find(({ version }) => version === live)?.commit;
   if (live === null || commit === undefined) {
-    await out(`Nothing of ${tool} was live on the other server, so nothing is live here. Push its main.\n`);
+    await out(
+      `Nothing of ${tool} was live on the other server, so nothing is live here. Push its ${services.deployBranch}.\n`,
+    );
     return 0;
   }
   await out(`v${live} was live on the other server. Its commit is built again:\n`);
@@ -134,7 +140,7 @@ async function deploy(
     throw new DeployError(
       'NOT_LIVE',
       `the history of ${tool} is here, but nothing of it is live: ${reason}`,
-      `Repair the cause. Then a maintainer can deploy the commit of v${live}: ${commandsToDeploy(live)}`,
+      `Repair the cause. Then a maintainer can deploy the commit of v${live}: ${commandsToDeploy(live, services.deployBranch)}`,
     );
   const notes = [
     ...(maintenance === null ? [] : [maintenance]),

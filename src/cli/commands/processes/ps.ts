@@ -176,7 +176,8 @@ function minuteOf(at: number | null): string {
 
 function nothingRuns({ services, tool, typed }: ToolContext): string {
   const record = services.store.tool(tool);
-  if (record.liveVersion === null) return `Nothing of ${tool} is live yet: git push toolforge main\n`;
+  if (record.liveVersion === null)
+    return `Nothing of ${tool} is live yet: git push toolforge ${services.deployBranch}\n`;
   if (record.isStopped)
     return `${tool} is stopped at v${record.liveVersion}. Start it with: ${typed(`restart ${tool}`)}\n`;
   const live = services.store.release(tool, record.liveVersion);

@@ -8,7 +8,7 @@ export const restartCommand: ToolCommand = {
   examples: ['restart wikibot', 'restart wikibot web'],
   details: [
     'With TYPE, such as web, restarts only the processes of this type. The new processes get new names, such as web.2.',
-    'Without TYPE, also starts a tool that was stopped.',
+    'Without TYPE, also starts a tool that was stopped, and reads config vars from outside again.',
   ],
   action: 'deploy',
   options: {},

@@ -151,6 +151,6 @@ function isUp({ name, version, state }: ProcessStatus, live: Release, type: stri
 
 function nothingToScale({ services, tool }: ToolContext): string {
   return services.store.tool(tool).liveVersion === null
-    ? `Nothing of ${tool} is live yet: git push toolforge main\n`
+    ? `Nothing of ${tool} is live yet: git push toolforge ${services.deployBranch}\n`
     : `The live release of ${tool} has no process type that runs all the time.\n`;
 }

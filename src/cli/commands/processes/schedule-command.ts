@@ -60,7 +60,7 @@ const list: ToolCommand = {
     } else if (rows.length === 0) {
       await out(
         live === null
-          ? `Nothing of ${tool} is live yet: git push toolforge main\n`
+          ? `Nothing of ${tool} is live yet: git push toolforge ${services.deployBranch}\n`
           : `The live release of ${tool} has no scheduled process.\n`,
       );
     } else {

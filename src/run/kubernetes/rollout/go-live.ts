@@ -1,13 +1,12 @@
-import { DeployError } from '../../../core/errors.ts';
 import { logFailure } from '../../../core/log/alarms.ts';
 import type { RollOut } from '../../runtime.ts';
 import { sayDraining } from '../../words/rollout-words.ts';
-import { newRolloutId, type Rollout } from '../manifests/object-names.ts';
+import type { Rollout } from '../manifests/object-names.ts';
 import { orUndo } from './after-undo.ts';
 import type { LiveRollouts } from './live-rollouts.ts';
 import { grow, shrink } from './scale-rollout.ts';
 import { startRollout, undoRollout } from './start-rollout.ts';
-import { assertQuotaLeft } from './try-rollout.ts';
+import { assertRoomForTool } from './try-rollout.ts';
 
 /**
  * Starts a rollout beside the old rollout, records it as live, and moves the requests to it.
@@ -31,7 +30,7 @@ export async function goLive(
       () => undoRollout(parts, rollout),
       async () => {
         whole.throwIfAborted();
-        await assertRoomForTool(live, rollout, whole);
+        await assertRoomForTool(live, rollout.previewOf, { signal: whole });
         await beforeSwitch();
       },
     );
@@ -49,31 +48,6 @@ export async function goLive(
   }
   sayDraining(progress, before, release);
   return { later };
-}
-
-/**
- * Checks that a preview, whose new processes run already, leaves room in the quota for the next rollout of its tool. Checks
- * nothing for other tools.
- *
- * @throws DeployError `QUOTA_EXCEEDED`
- */
-async function assertRoomForTool(
-  live: LiveRollouts,
-  { previewOf }: Rollout,
-  signal: AbortSignal,
-): Promise<void> {
-  const options = previewOf === undefined ? null : live.optionsOf(previewOf);
-  if (options === null) return;
-  const next = { ...options, rollout: { ...options.rollout, id: newRolloutId() } };
-  await assertQuotaLeft(live.parts, next, signal).catch((error: unknown) => {
-    if (!(error instanceof DeployError && error.code === 'QUOTA_EXCEEDED')) throw error;
-    throw new DeployError(
-      'QUOTA_EXCEEDED',
-      `the preview would leave no room for the next rollout of ${previewOf}: ${error.message}`,
-      `End other previews (\`previews ${previewOf}\`), set less cpu and mem in service.template, or ask the operator for a larger quota.`,
-      { cause: error },
-    );
-  });
 }
 
 /**

@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { KubernetesObject, V1Deployment, V1Pod } from '@kubernetes/client-node';
 import { DeployError } from '../../../core/errors.ts';
+import type { ToolName } from '../../../core/names.ts';
 import { scalable } from '../../../core/replicas.ts';
 import { type Applied, applyObject, applyUnlessChanged, findObject } from '../../../kubernetes/apply.ts';
+import { assertPodsLeft } from '../../../kubernetes/pod-quota.ts';
 import type { ObjectChange, TriedRollout } from '../../runtime.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
-import { LABELS, objectName } from '../manifests/object-names.ts';
+import { LABELS, newRolloutId, objectName } from '../manifests/object-names.ts';
 import { podTemplate } from '../manifests/pod-manifest.ts';
 import {
   hasAddress,
@@ -17,26 +19,29 @@ import {
 } from '../manifests/rollout-manifests.ts';
 import { deploymentsOf, namespaceObjects, type ObjectParts } from '../rollout-objects.ts';
 import { cronJobsOf } from '../schedules/schedules.ts';
+import type { LiveRollouts } from './live-rollouts.ts';
 
 type Any = Applied<KubernetesObject>;
 
 /**
  * Asks the cluster by server-side dry runs which objects a rollout would create, change and remove, and whether the quota has
- * room for it. Changes nothing. The old rollout's objects count as removed, although they stay for the drain time. If the
- * namespace does not exist yet, nothing can be asked, and all objects count as created.
+ * room for it. Changes nothing. The old rollout's objects count as removed, although they stay for the drain time. Those of
+ * rollouts that drain already do not count. If the namespace does not exist yet, nothing can be asked, and all objects count as
+ * created. A preview must also leave room for the next rollout of its tool.
  *
  * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when it fires.
  */
 export async function tryRollout(
-  parts: ObjectParts,
+  live: LiveRollouts,
   options: ReleaseOptions,
   signal: AbortSignal,
 ): Promise<TriedRollout> {
-  const objects = await changesOf(parts, options, signal);
+  const objects = await changesOf(live, options, signal);
   const isNew = objects.some(({ kind }) => kind === 'Namespace');
   try {
-    if (!isNew) await assertQuotaLeft(parts, options, signal);
-    return { objects, quota: null };
+    const hasRoom = !isNew && (await assertQuotaLeft(live.parts, [options], signal));
+    if (!isNew) await assertRoomForTool(live, options.rollout.previewOf, { beside: options, signal });
+    return { objects, quota: hasRoom ? 'has-room' : null };
   } catch (error) {
     if (error instanceof DeployError && error.code === 'QUOTA_EXCEEDED') return { objects, quota: error };
     throw error;
@@ -44,10 +49,11 @@ export async function tryRollout(
 }
 
 async function changesOf(
-  parts: ObjectParts,
+  live: LiveRollouts,
   options: ReleaseOptions,
   signal: AbortSignal,
 ): Promise<ObjectChange[]> {
+  const { parts } = live;
   const { rollout } = options;
   const { tool } = rollout.release;
   const { namespace } = rollout;
@@ -69,10 +75,13 @@ async function changesOf(
     ...around.limits.map((one) => tried(one, applyUnlessChanged)),
     ...wanted.map((one) => tried(one, applyObject)),
   ]);
-  const [deployments, schedules] = await Promise.all([
+  const [all, schedules] = await Promise.all([
     deploymentsOf(parts, tool, namespace, signal),
     cronJobsOf(parts, tool, namespace, signal),
   ]);
+  const deployments = all.filter(
+    ({ metadata }) => !live.isRetiring(metadata?.labels?.[LABELS.rollout] ?? ''),
+  );
   const stays = new Set(wanted.map(({ kind, metadata }) => `${kind} ${metadata.name}`));
   const rollouts = new Set(deployments.map(({ metadata }) => metadata?.labels?.[LABELS.rollout]));
   const old = [...rollouts].map(() => ({ kind: 'Secret', name: 'config' }));
@@ -88,39 +97,84 @@ async function changesOf(
 }
 
 /**
- * Checks by a dry run that the quota of a namespace has room for all processes of a rollout beside what runs there now. Checks
- * CPU and memory, but not the number of pods.
+ * Checks that a preview leaves room in the quota for the next rollout of its tool. Checks nothing if that tool does not run.
  *
+ * @param previewOf - The tool. Undefined for a rollout of a tool: then checks nothing.
+ * @param beside - The rollout of the preview, if its new processes do not run yet.
  * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
  */
-export async function assertQuotaLeft(
-  { cluster }: Pick<ObjectParts, 'cluster'>,
-  options: ReleaseOptions,
-  signal: AbortSignal,
+export async function assertRoomForTool(
+  live: LiveRollouts,
+  previewOf: ToolName | undefined,
+  { beside, signal }: { readonly beside?: ReleaseOptions; readonly signal: AbortSignal },
 ): Promise<void> {
-  const pod = sumOf(options);
-  if (pod === null) return;
+  const options = previewOf === undefined ? null : live.optionsOf(previewOf);
+  if (options === null) return;
+  const next = { ...options, rollout: { ...options.rollout, id: newRolloutId() } };
+  const all = beside === undefined ? [next] : [beside, next];
+  await assertQuotaLeft(live.parts, all, signal).catch((error: unknown) => {
+    if (!(error instanceof DeployError && error.code === 'QUOTA_EXCEEDED')) throw error;
+    throw new DeployError(
+      'QUOTA_EXCEEDED',
+      `the preview would leave no room for the next rollout of ${previewOf}: ${error.message}`,
+      `End other previews (\`previews ${previewOf}\`), set less cpu and mem in service.template, or ask the operator for a larger quota.`,
+      { cause: error },
+    );
+  });
+}
+
+/**
+ * Checks that the quotas of a namespace have room for all processes of these rollouts beside what runs there now: for their
+ * number, and by a dry run for their CPU and memory.
+ *
+ * @returns false if this cannot be known before the processes start, or if the rollouts keep nothing running.
+ * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
+ */
+async function assertQuotaLeft(
+  { cluster }: Pick<ObjectParts, 'cluster'>,
+  rollouts: readonly ReleaseOptions[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const running = rollouts.flatMap(runningOf);
+  const pod = sumOf(rollouts, running);
+  if (pod === null) return false;
   try {
+    const pods = running.reduce((sum, { count }) => sum + count, 0);
+    const isCounted = await assertPodsLeft(cluster, {
+      namespace: pod.metadata.namespace ?? '',
+      pods,
+      signal,
+    });
     await applyObject(cluster, pod, { signal, isDryRun: true });
+    return isCounted;
   } catch (error) {
     // Another refusal is about a pod of this size, which nobody wants to start.
     const isOther =
       error instanceof DeployError && !/^(QUOTA_EXCEEDED|CLUSTER_UNREACHABLE)$/.test(error.code);
     if (!isOther) throw error;
+    return false;
   }
 }
 
-/** Returns a pod that needs as much as all processes of a rollout together. Null if the rollout keeps nothing running. */
-function sumOf(options: ReleaseOptions): Applied<V1Pod> | null {
+/** The processes that a rollout keeps running: the specification of their pods, and how many of them run. */
+function runningOf(options: ReleaseOptions) {
   const { rollout } = options;
-  const running = scalable(rollout.release).flatMap((process) => {
+  return scalable(rollout.release).flatMap((process) => {
     const { spec } = podTemplate({ ...options, process }, 'Never');
     const [container] = spec?.containers ?? [];
     const count = replicaCount(rollout, process.type);
     return spec === undefined || container === undefined || count === 0 ? [] : [{ spec, container, count }];
   });
+}
+
+/** Returns a pod that needs as much as all these processes together. Null if there are none. */
+function sumOf(
+  [options]: readonly ReleaseOptions[],
+  running: ReturnType<typeof runningOf>,
+): Applied<V1Pod> | null {
   const [first] = running;
-  if (first === undefined) return null;
+  if (options === undefined || first === undefined) return null;
+  const { rollout } = options;
   const sum = (part: 'limits' | 'requests') =>
     sumOfQuantities(
       running.map(({ container, count }) => [container.resources?.[part] ?? {}, count] as const),

@@ -1,0 +1,50 @@
+import type { V1ResourceQuota } from '@kubernetes/client-node';
+import { DeployError } from '../core/errors.ts';
+import { parseQuantity } from '../core/text/quantity.ts';
+import type { Cluster } from './cluster.ts';
+import { refusalIn } from './faults/api-refusals.ts';
+import { retrying } from './retry.ts';
+
+/** The names under which a quota can limit the number of pods. */
+const NAMES = ['pods', 'count/pods'];
+
+/**
+ * Checks that the quotas of a namespace have room for so many more pods. A dry run cannot check this, because it asks for one
+ * pod at a time. Skips quotas with a scope, which may not count these pods.
+ *
+ * @returns false if this server may not read quotas.
+ * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
+ */
+export async function assertPodsLeft(
+  cluster: Pick<Cluster, 'core'>,
+  { namespace, pods, signal }: { namespace: string; pods: number; signal: AbortSignal },
+): Promise<boolean> {
+  const quotas = await retrying(() => cluster.core.listNamespacedResourceQuota({ namespace }), {
+    signal,
+  }).catch((error: unknown) => {
+    if (error instanceof DeployError && error.code === 'CLUSTER_FORBIDDEN') return null;
+    throw error;
+  });
+  for (const quota of quotas?.items ?? []) {
+    const refusal = countRefusal(quota, pods);
+    if (refusal !== null) throw refusal;
+  }
+  return quotas !== null;
+}
+
+/** The refusal that the cluster would give if it was asked for all these pods at once. Null if they fit. */
+function countRefusal({ metadata, spec, status }: V1ResourceQuota, pods: number): DeployError | null {
+  const hasScope = (spec?.scopes ?? []).length > 0 || spec?.scopeSelector !== undefined;
+  if (hasScope) return null;
+  for (const name of NAMES) {
+    const most = status?.hard?.[name];
+    if (most === undefined) continue;
+    const hard = parseQuantity(most) ?? 0;
+    const used = parseQuantity(status?.used?.[name]) ?? 0;
+    if (used + pods <= hard) continue;
+    return refusalIn(
+      `exceeded quota: ${metadata?.name}, requested: ${name}=${pods}, used: ${name}=${used}, limited: ${name}=${hard}`,
+    );
+  }
+  return null;
+}
