@@ -45,7 +45,7 @@ describe('process types that do not start by themselves', () => {
       pushed,
       /remote: {8}commands, which do not start by themselves: migrate, reset-database, worker +$/m,
     );
-    assert.match(pushed, /to run one: `run named migrate`; to keep it running: `scale named migrate=1`; /);
+    assert.match(pushed, /to run one: `run named migrate`; to keep one running: `scale named worker=1`; /);
     assert.deepEqual(await upIn('named'), ['web.1']);
     assert.equal((await server.command('run', 'named', 'migrate')).stdout, 'migrated');
     const listed = await server.command('scale', 'named');

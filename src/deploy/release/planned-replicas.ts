@@ -7,6 +7,9 @@ import type { DeployContext } from '../deploy-context.ts';
 
 type Limited = Pick<DeployContext, 'store' | 'maxReplicas' | 'processTypes'>;
 
+/** Names of process types that usually run all the time. Only examples in messages depend on it. */
+const STAYS_UP = /bot|celery|clock|consum|daemon|listen|queue|sidekiq|stream|work/i;
+
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
  * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A process type without a number of its own
@@ -89,9 +92,11 @@ export function sayNamedCommands(context: Limited, release: Release, progress: P
     .filter((type) => countOf(replicas, type) === 0 && !scheduled.has(type));
   const [first] = types;
   if (first === undefined) return;
+  const kept = types.find((type) => STAYS_UP.test(type)) ?? first;
+  const once = types.find((type) => !STAYS_UP.test(type)) ?? first;
   progress.line(`commands, which do not start by themselves: ${types.join(', ')}`);
   progress.line(
-    `to run one: \`run ${tool} ${first}\`; to keep it running: \`scale ${tool} ${first}=1\`; to run it on a schedule: a component in toolforge.yaml`,
+    `to run one: \`run ${tool} ${once}\`; to keep one running: \`scale ${tool} ${kept}=1\`; to run one on a schedule: a component in toolforge.yaml`,
   );
 }
 
