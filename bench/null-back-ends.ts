@@ -109,9 +109,11 @@ export class NullRuntime implements Runtime, Gateway {
     return false;
   }
 
-  async setMaintenance(): Promise<boolean> {
+  async beginMaintenance(): Promise<boolean> {
     return false;
   }
+  keepMaintenance(): void {}
+  async endMaintenance(): Promise<void> {}
 
   artifactsInUse(): ReadonlySet<string> {
     return new Set();

@@ -62,17 +62,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { context, backEnds, directory, store, hostKeys } = state;
   const { runtime } = backEnds;
   const resuming = new AbortController();
-  const resumeMaintenance = async (tool: ToolName) => {
-    if (!store.tool(tool).isInMaintenance) return;
-    await runtime
-      .setMaintenance(tool, true)
-      .catch((err: unknown) => log.error({ tool, err }, 'cannot begin the maintenance mode of a tool'));
+  const keepMaintenance = (tool: ToolName) => {
+    if (store.tool(tool).isInMaintenance) runtime.keepMaintenance(tool);
   };
   const renames = new ToolRenames({
     ...{ config, store, log, repositories: context.repositories, cleanUp: state.cleanUp },
     letGo: (tool) => runtime.letGo(tool),
     resume: async (tool) => {
-      await resumeMaintenance(tool);
+      keepMaintenance(tool);
       await resumeTool(context, tool, resuming.signal);
     },
     isBusy: (tool) => line.isBusy(tool) || packServices.isBusy(tool),
@@ -83,7 +80,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const doors = makeDoors(options, state, { line, previews, renames, packServices, addresses });
   const resumeBuilds = await line.resume(state.resumed);
   // Before the server listens, so that no visitor gets through.
-  for (const { name } of store.tools()) await resumeMaintenance(name);
+  for (const { name } of store.tools()) keepMaintenance(name);
   const listening = await doors.listen();
   addresses.set(config, listening);
   const first = await state.makeFirst();

@@ -130,7 +130,7 @@ export interface Deployments {
    * Begins or ends the maintenance mode of a tool, which lasts over deployments, restarts and starts of the server.
    *
    * @returns true if visitors get the tool's own page.
-   * @throws DeployError `PAGE_TOO_LARGE`, `NO_MAINTENANCE`
+   * @throws DeployError `NOTHING_LIVE`; otherwise as `Runtime.beginMaintenance` and `Runtime.endMaintenance` do.
    */
   setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean>;
   /**

@@ -4,12 +4,15 @@ export class BackgroundWork {
   readonly #works = new Set<Promise<void>>();
 
   /** Waits until a piece of work ends. If `close` is called before, it waits for this work too. @throws the work’s error. */
-  async own(work: Promise<void>): Promise<void> {
-    const settled = work.catch(() => {});
+  async own<Result>(work: Promise<Result>): Promise<Result> {
+    const settled = work.then(
+      () => {},
+      () => {},
+    );
     this.#works.add(settled);
     await settled;
     this.#works.delete(settled);
-    await work;
+    return await work;
   }
 
   /** Fires when the runtime is being closed. */

@@ -136,18 +136,27 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
 }
 
 export function sendPage(page: Page, response: ServerResponse): void {
-  const body = page.ownHtml ?? html(page);
+  const body = htmlOf(page);
+  response.writeHead(page.status, { ...headersOf(page), 'content-length': Buffer.byteLength(body) });
+  response.end(body);
+}
+
+/** Returns the HTML that browsers get. */
+export function htmlOf(page: Page): string {
+  return page.ownHtml ?? html(page);
+}
+
+/** Returns the headers of the answer, without its length. */
+export function headersOf(page: Page): Record<string, string> {
   const policy = `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`;
-  response.writeHead(page.status, {
+  return {
     'content-type': 'text/html; charset=utf-8',
-    'content-length': Buffer.byteLength(body),
     // A page of the tool's own may do at the tool's address what the tool itself may do.
     ...(page.ownHtml === undefined ? { 'content-security-policy': policy } : {}),
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
     ...(page.retryAfterSeconds === null ? {} : { 'retry-after': String(page.retryAfterSeconds) }),
-  });
-  response.end(body);
+  };
 }
 
 /** Sends the error page as plain text to a client that asked for a WebSocket, and closes the connection. */

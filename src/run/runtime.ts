@@ -287,14 +287,28 @@ export interface Runtime {
   letGo(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
   /**
-   * Begins or ends the maintenance mode of a tool. In this mode, visitors get status 503 and a page: the file
+   * Begins the maintenance mode of a tool. In this mode, visitors get status 503 and a page: the file
    * `maintenance.html` of the live release, at its top or in its folder `public`, or else a plain page. The processes
-   * continue. Rollouts and `stop` do not change the mode.
+   * continue. Rollouts and `stop` do not change the mode. After a rollout, visitors get the page of the new release; in
+   * a cluster, this takes a few seconds.
    *
+   * @param live - The live release. The tool may be stopped.
    * @returns true if visitors get the tool's own page.
-   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if this runtime does not serve the visitors itself.
+   * @throws DeployError `PAGE_TOO_LARGE`; in a cluster, also `NO_MAINTENANCE` if the pod that shows the page does not
+   * start, or the cluster's refusal. The tool is then not in maintenance, unless it was before.
    */
-  setMaintenance(tool: ToolName, isOn: boolean): Promise<boolean>;
+  beginMaintenance(live: Release, toolNumber: number): Promise<boolean>;
+  /**
+   * Called at a start of the server for each tool in maintenance, before the server listens and before `resume`. The mode
+   * goes on from then on. On one machine, visitors get the plain page until the live release has been resumed.
+   */
+  keepMaintenance(tool: ToolName): void;
+  /**
+   * Ends the maintenance mode of a tool, if it is on: visitors get the live release again, and no request is lost.
+   *
+   * @throws DeployError the cluster's refusal. The tool is then still in maintenance.
+   */
+  endMaintenance(tool: ToolName): Promise<void>;
   /**
    * Returns the tool's namespace if the live release does not run because that namespace was deleted; otherwise null.
    */

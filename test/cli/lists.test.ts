@@ -112,6 +112,7 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
       state: 'crashed',
       address: 'http://wikibot.localhost:8080/',
       frozen: null,
+      maintenance: false,
     },
   ]);
   assert.deepEqual((await list('ps wikibot'))[1], {
@@ -246,7 +247,12 @@ test('ps shows different messages for a stopped tool and a tool whose processes 
     (await desk.type(['ps', 'wikibot'])).out,
     /wikibot is stopped at v1. Start it with: ssh -p 2222 alice@127\.0\.0\.1 restart wikibot/,
   );
-  assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped/);
+  assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped {2}http/);
+  desk.store.setMaintenance(wikibot, true);
+  assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}stopped \(in maintenance\) {2}http/);
+  desk.store.freeze(wikibot, 'the disks move', Date.now());
+  assert.match((await desk.type(['tools'])).out, /stopped \(in maintenance, frozen\)/);
+  assert.equal(JSON.parse((await desk.type(['tools', '--json'])).out)[0].maintenance, true);
 });
 
 test('logs prints each line with its time, release and process, and asks for the given process and number of lines', async () => {

@@ -26,6 +26,7 @@ import {
   worker,
   wrongPortTool,
 } from '../run/tool-sources.ts';
+import { maintenanceContract } from './runtime-maintenance.ts';
 import { scaleContract } from './runtime-scale.ts';
 
 export interface Answer {
@@ -586,6 +587,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
     });
 
     scaleContract(() => bench);
+    maintenanceContract(() => bench);
 
     test('a tool whose name cannot be a host name has no address', () => {
       assert.equal(runtime.address('with_underscore' as ToolName), null);

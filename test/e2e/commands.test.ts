@@ -175,6 +175,10 @@ describe('commands', { concurrency: 3 }, () => {
     const seen = await server.get(name);
     assert.deepEqual([seen.status, seen.body], [503, '<h1>Back at noon</h1>\n']);
     assert.match((await server.command('ps', name)).stdout, /in maintenance[\s\S]*web\.1 +v2 +up/);
+    assert.match(
+      (await server.command('tools')).stdout,
+      new RegExp(`^${name} +v2 +up \\(in maintenance\\)`, 'm'),
+    );
     assert.equal((await server.command('maintenance', 'off', name)).exitCode, 0);
     assert.equal((await server.get(name)).body, 'one');
   });

@@ -192,9 +192,11 @@ class ListedRuntime implements Runtime {
     await output(Buffer.from('beside'));
     return this.end;
   }
-  async setMaintenance(): Promise<boolean> {
+  async beginMaintenance(): Promise<boolean> {
     return false;
   }
+  keepMaintenance(): void {}
+  async endMaintenance(): Promise<void> {}
   async runDetached(oneOff: DetachedOneOff): Promise<string> {
     this.detached.push(oneOff);
     return 'run.1';

@@ -174,7 +174,14 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
 
   // The machine is lost.
   const backup = join(server.folder, 'backup.tar');
+  passed(await server.command('maintenance', 'on', tool));
+  const isInMaintenance = async () => {
+    const { status, body } = await place.get(tool);
+    return status === 503 && body.includes('is in maintenance');
+  };
+  assert.ok(await isInMaintenance());
   passed(await server.local('backup', backup));
+  passed(await server.command('maintenance', 'off', tool));
   passed(await tree.push('live', 'main'));
   await answers('three');
   await server.kill('SIGTERM');
@@ -182,6 +189,8 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   await removeTree(join(server.folder, 'keys'));
   passed(await server.local('restore', backup));
   await server.boot();
+  await until(isInMaintenance, 'the page about maintenance, as at the time of the backup');
+  passed(await server.command('maintenance', 'off', tool));
   await answers('two');
   assert.equal((await list('releases', tool)).length > 2, true);
   assert.match((await server.command('config', 'get', tool, 'TOKEN')).stdout, /live/);

@@ -18,7 +18,7 @@ export const toolsCommand: LoginCommand = {
   summary: 'list the tools that you maintain, and their states',
   examples: ['tools', 'tools --json'],
   details: [
-    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own), frozen (the reason, or null).',
+    '--json: name, version (null if no release is live), state, address (null if the name cannot be part of a host name, or if the host name would be this server’s own), frozen (the reason, or null), maintenance (true or false).',
     'state: new (never deployed), failed (deployed, but never live), stopped, up, starting, crashed, down, or commands (live, but keeps no process running).',
   ],
   action: null,
@@ -36,11 +36,11 @@ export const toolsCommand: LoginCommand = {
           : `There is no tool that ${principal.uid} maintains.\n`,
       );
     } else {
-      const lines = rows.map(({ name, version, state, address, frozen }) => [
-        name,
-        version === null ? '-' : `v${version}`,
-        frozen === null ? state : `${state} (frozen)`,
-        address ?? '-',
+      const lines = rows.map((row) => [
+        row.name,
+        row.version === null ? '-' : `v${row.version}`,
+        stateWords(row),
+        row.address ?? '-',
       ]);
       await out(columns([['TOOL', 'LIVE', 'STATE', 'ADDRESS'], ...lines]));
     }
@@ -55,6 +55,14 @@ interface Overview {
   readonly address: string | null;
   /** Why an operator has frozen the tool. Null if it is not frozen. */
   readonly frozen: string | null;
+  /** True if visitors get a page about maintenance. */
+  readonly maintenance: boolean;
+}
+
+/** `up (in maintenance, frozen)` */
+function stateWords({ state, frozen, maintenance }: Overview): string {
+  const remarks = [...(maintenance ? ['in maintenance'] : []), ...(frozen === null ? [] : ['frozen'])];
+  return remarks.length === 0 ? state : `${state} (${remarks.join(', ')})`;
 }
 
 async function overview(context: CommandContext): Promise<Overview[]> {
@@ -71,7 +79,14 @@ async function overview(context: CommandContext): Promise<Overview[]> {
       const state = stateOf(record, statuses, hasFailed);
       const isMeant = state === 'down' && keepsNothing(context, name, version);
       const frozen = store.freezeOf(name)?.reason ?? null;
-      return { name, version, state: isMeant ? 'commands' : state, address: runtime.address(name), frozen };
+      return {
+        name,
+        version,
+        state: isMeant ? 'commands' : state,
+        address: runtime.address(name),
+        frozen,
+        maintenance: record?.isInMaintenance ?? false,
+      };
     }),
   );
 }

@@ -215,8 +215,9 @@ export class DeploymentLine implements Deployments {
 
   async setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
     const { store, runtime, log } = this.#options;
-    if (isOn) liveRelease(store, tool);
-    const hasOwnPage = await runtime.setMaintenance(tool, isOn);
+    let hasOwnPage = false;
+    if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), store.tool(tool).number);
+    else await runtime.endMaintenance(tool);
     store.setMaintenance(tool, isOn);
     log.info({ tool, isOn, by: principal.uid }, 'maintenance mode of a tool changed');
     return hasOwnPage;

@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Config } from '../../config.ts';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
-import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { LostNamespace } from '../../core/lost-namespace.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
@@ -37,6 +36,7 @@ import type { ScheduleRecords } from '../scheduled-runs.ts';
 import { notRunning } from '../words/exec-words.ts';
 import { Drift } from './drift/drift.ts';
 import { LostNamespaces } from './drift/lost-namespaces.ts';
+import { ClusterMaintenance } from './maintenance/cluster-maintenance.ts';
 import { cronJobs } from './manifests/cron-job-manifests.ts';
 import {
   hasNamespace,
@@ -102,6 +102,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   readonly #resumes = new ConcurrencyLimit(8);
   readonly #backgroundWork = new BackgroundWork();
   readonly #resuming = new Resuming();
+  readonly #maintenance = new ClusterMaintenance();
   readonly #oneOffs: OneOffs;
   readonly #detached: DetachedOneOffs;
   readonly #serverRun = newRolloutId();
@@ -222,6 +223,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async remove(tool: ToolName): Promise<void> {
+    this.#maintenance.forget(tool);
     await Promise.all([this.#oneOffs.endAll(tool), this.stop(tool)]);
     if (this.#canRun(tool)) {
       const place = { tool, namespace: this.#namespace(tool) };
@@ -244,14 +246,24 @@ export class KubernetesRuntime implements Runtime, Gateway {
     return [...statuses, ...this.#oneOffs.statuses(tool)];
   }
 
-  /** Refuses to begin: the ingress controller passes requests to tools, not this server. */
-  async setMaintenance(_tool: ToolName, isOn: boolean): Promise<boolean> {
-    if (!isOn) return false;
-    throw new DeployError(
-      'NO_MAINTENANCE',
-      'a server that runs tools in a cluster has no maintenance mode',
-      'To take the tool offline, scale web to 0 or stop it.',
-    );
+  async beginMaintenance(release: Release, toolNumber: number): Promise<boolean> {
+    const { tool } = release;
+    await this.#untilKnown(tool, this.#backgroundWork.closing);
+    const page = { release, ...this.#place(tool), toolNumber, config: this.#options.config };
+    const beginning = this.#inPlace(tool, () => this.#maintenance.begin(this.#live, page));
+    return await this.#backgroundWork.own(beginning);
+  }
+
+  keepMaintenance(tool: ToolName): void {
+    this.#maintenance.keep(tool);
+  }
+
+  async endMaintenance(tool: ToolName): Promise<void> {
+    if (!this.#canRun(tool)) return;
+    await this.#untilKnown(tool, this.#backgroundWork.closing);
+    const place = { tool, namespace: this.#namespace(tool) };
+    const ending = this.#inPlace(tool, () => this.#maintenance.end(this.#live, place));
+    await this.#backgroundWork.own(ending);
   }
 
   lostNamespace(tool: ToolName): LostNamespace | null {
@@ -286,7 +298,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     await this.#backgroundWork.own(
       this.#resumes.run(async () => {
         const hasPlace = await removeLeftovers(this.#live, tool, namespace);
-        if (hasPlace) await removeOldOneOffs(this.#oneOffParts, tool, namespace);
+        if (!hasPlace) return;
+        await removeOldOneOffs(this.#oneOffParts, tool, namespace);
+        await this.#maintenance.cleanUp(this.#live, { tool, namespace });
       }),
     );
   }
@@ -444,7 +458,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
 
   get #parts(): ObjectParts {
     const { cluster, config } = this.#options;
-    return { cluster, config, pods: this.#pods, closing: this.#backgroundWork.closing };
+    const isInMaintenance = (tool: string) => this.#maintenance.isOn(tool);
+    return { cluster, config, pods: this.#pods, isInMaintenance, closing: this.#backgroundWork.closing };
   }
 
   get #oneOffParts() {

@@ -29,6 +29,8 @@ export interface ObjectParts {
   readonly cluster: Cluster;
   readonly pods: ToolPods;
   readonly config: ManifestConfig;
+  /** True if visitors of the tool get the page about maintenance. By default, no tool is in maintenance. */
+  readonly isInMaintenance?: (tool: string) => boolean;
   /** Fires when this server stops. After that, nothing waits for the cluster any more. */
   readonly closing: AbortSignal;
 }

@@ -240,10 +240,16 @@ export class LocalRuntime implements Runtime, Gateway {
     ];
   }
 
-  async setMaintenance(tool: ToolName, isOn: boolean): Promise<boolean> {
-    if (isOn) return await this.#maintenance.begin(tool, this.#live.get(tool)?.release ?? null);
+  async beginMaintenance(live: Release): Promise<boolean> {
+    return await this.#maintenance.begin(live);
+  }
+
+  keepMaintenance(tool: ToolName): void {
+    this.#maintenance.keep(tool);
+  }
+
+  async endMaintenance(tool: ToolName): Promise<void> {
     this.#maintenance.end(tool);
-    return false;
   }
 
   /** Returns null, because a single machine has no namespaces. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { DeployError } from '../../core/errors.ts';
 import type { Release } from '../../core/types.ts';
+import { MAX_PAGE_BYTES, PAGE_PLACES, pageTooLarge } from '../words/maintenance-words.ts';
 
 /**
  * Reads a plain file below `root` that untrusted code may have made, without following links.
@@ -12,9 +12,6 @@ export type ReadPlainFile = (
   parts: readonly string[],
   maxBytes: number,
 ) => Promise<string | null>;
-
-const PLACES = [['maintenance.html'], ['public', 'maintenance.html']];
-const MAX_PAGE_BYTES = 256 * 1024;
 
 /** The tools in maintenance, with the pages that their visitors get. */
 export class Maintenance {
@@ -29,14 +26,19 @@ export class Maintenance {
   /**
    * Begins the maintenance mode of a tool.
    *
-   * @param live - The live release, whose page is shown. Null if nothing runs.
+   * @param live - The live release, whose page is shown.
    * @returns true if the release has a page.
    * @throws DeployError `PAGE_TOO_LARGE`
    */
-  async begin(tool: string, live: Release | null): Promise<boolean> {
-    const page = live === null ? null : await this.#pageOf(live);
-    this.#pages.set(tool, page);
+  async begin(live: Release): Promise<boolean> {
+    const page = await this.#pageOf(live);
+    this.#pages.set(live.tool, page);
     return page !== null;
+  }
+
+  /** Begins the maintenance mode of a tool with the plain page. */
+  keep(tool: string): void {
+    this.#pages.set(tool, null);
   }
 
   end(tool: string): void {
@@ -55,20 +57,15 @@ export class Maintenance {
     return this.#pages.get(tool);
   }
 
-  async #pageOf({ tool, version, artifact }: Release): Promise<string | null> {
-    const root = join(artifact.reference, 'workspace');
-    for (const parts of PLACES) {
+  async #pageOf(release: Release): Promise<string | null> {
+    const root = join(release.artifact.reference, 'workspace');
+    for (const place of PAGE_PLACES) {
       try {
-        const page = await this.#read(root, parts, MAX_PAGE_BYTES);
+        const page = await this.#read(root, place.split('/'), MAX_PAGE_BYTES);
         if (page !== null) return page;
       } catch (cause) {
         if (!(cause instanceof RangeError)) throw cause;
-        throw new DeployError(
-          'PAGE_TOO_LARGE',
-          `the page ${parts.join('/')} in v${version} of ${tool} is larger than ${MAX_PAGE_BYTES / 1024} KiB`,
-          'Make the page smaller or delete it, and push.',
-          { cause },
-        );
+        throw pageTooLarge(release, place, cause);
       }
     }
     return null;

@@ -83,6 +83,30 @@ describe('drift', { concurrency: 1 }, () => {
     for (const { msg } of linesOf(tool)) assert.equal(msg, 'deleted objects of a live release made again');
   });
 
+  test('threat 80: deleted objects of a tool in maintenance are back within 30 s, and visitors get the page again', async () => {
+    const tool = 'mended' as ToolName;
+    const artifact = await bench.artifact({ 'web.py': webTool('x'), 'maintenance.html': 'away' }, [web()]);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact));
+    await bench.runtime.beginMaintenance(releaseOf(tool, 1, artifact), 1);
+    const kinds = 'deployment,service,ingress';
+    const whole = (await named(tool, kinds)).sort().join();
+    assert.match(whole, /deployment\.apps\/push-maintenance/);
+    for (const object of ['deployment/push-maintenance', `service/${tool}`, `ingress/${tool}-subdomain`]) {
+      await kubectl('-n', namespaceOf(tool), 'delete', object, '--wait=false');
+      const isBack = async () => {
+        if ((await named(tool, kinds)).sort().join() !== whole) return false;
+        const { body } = await bench.request(tool, '/').catch(() => ({ body: '' }));
+        assert.notEqual(body, 'x');
+        return body === 'away';
+      };
+      await until(isBack, `${object} to be back`, BACK_SECONDS);
+    }
+    await bench.runtime.endMaintenance(tool);
+    assert.equal((await bench.request(tool, '/')).body, 'x');
+    await wait(3000);
+    assert.doesNotMatch((await named(tool, kinds)).join(), /maintenance/);
+  });
+
   test('threat 80: a number of pods that an operator sets with kubectl stays, also 0, and `ps` and the log report the change', async () => {
     const tool = 'scaled' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);

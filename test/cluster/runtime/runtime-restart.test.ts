@@ -66,6 +66,43 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'two');
   });
 
+  test('a maintenance goes on without a server and after its restart; what a killed server left of one that it was beginning is changed back', async () => {
+    const tool = 'mended' as ToolName;
+    const one = releaseOf(
+      tool,
+      1,
+      await bench.artifact({ 'web.py': webTool('one'), 'maintenance.html': 'away' }, [web()]),
+    );
+    const first = bench.startAnother(tool);
+    await rollOut(first, one);
+    await first.beginMaintenance(one, 1);
+    const before = await uids(tool);
+    await first.close();
+    assert.equal(await ask(tool), 'away');
+    const second = bench.startAnother(tool);
+    second.keepMaintenance(tool);
+    await second.resume(one, 1, {});
+    await second.cleanUp(tool);
+    assert.equal(await ask(tool), 'away');
+    assert.deepEqual(await uids(tool), before);
+    await second.close();
+    // The store of the third server has no maintenance.
+    const third = bench.startAnother(tool);
+    await third.resume(one, 1, {});
+    await third.cleanUp(tool);
+    assert.equal(await ask(tool), 'one');
+    await until(async () => (await podsOf(tool)).length === 1, 'the page is gone');
+    await third.close();
+    // The store of the fourth server comes from a backup, from the time of the maintenance.
+    const fourth = bench.startAnother(tool);
+    fourth.keepMaintenance(tool);
+    await fourth.resume(one, 1, {});
+    await until(async () => (await ask(tool)) === 'away', 'the page');
+    await fourth.endMaintenance(tool);
+    assert.equal(await ask(tool), 'one');
+    await fourth.close();
+  });
+
   test('running pods are resumed without a restart, and the log continues without a gap or a repetition', async () => {
     const tool = 'adopted' as ToolName;
     const files = { 'web.py': webTool('here'), 'worker.py': countingWorker };

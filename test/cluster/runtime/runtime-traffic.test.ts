@@ -5,6 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { ApiException } from '@kubernetes/client-node';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Artifact } from '../../../src/core/types.ts';
+import type { Answer } from '../../contracts/runtime.ts';
 import { releaseOf, rollOut } from '../../run/contract-steps.ts';
 import { web, webTool } from '../../run/tool-sources.ts';
 import { type ClusterBench, clusterBench, get } from './runtime-bench.ts';
@@ -57,6 +58,36 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     t.diagnostic(`${answers} requests, ${failures.length} failed`);
     assert.deepEqual(failures, []);
     assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
+  });
+
+  test('while a maintenance begins, a release goes live behind it and it ends, each request gets the tool or its page', async (t) => {
+    const tool = 'mended' as ToolName;
+    const page = '<h1>Back at noon</h1>';
+    const [one, two] = await Promise.all(
+      ['v1', 'v2'].map((word) =>
+        bench.artifact({ 'web.py': webTool(word), 'maintenance.html': page }, [web()]),
+      ),
+    );
+    assert.ok(one !== undefined && two !== undefined);
+    await rollOut(bench.runtime, releaseOf(tool, 1, one));
+    const seen: string[] = [];
+    const load = steadyLoad(tool, ({ status, body }) => {
+      const what = `${status} ${body}`;
+      if (seen.at(-1) !== what) seen.push(what);
+      return ['200 v1', '200 v2', `503 ${page}`].includes(what);
+    });
+    assert.equal(await bench.runtime.beginMaintenance(releaseOf(tool, 1, one), 1), true);
+    const begun = seen.length;
+    await rollOut(bench.runtime, releaseOf(tool, 2, two));
+    await wait(3000);
+    assert.equal(seen.length, begun, seen.join());
+    await bench.runtime.endMaintenance(tool);
+    const ended = seen.length;
+    const { answers, failures } = await load.end();
+    t.diagnostic(`${answers} requests, ${failures.length} failed; in order: ${seen.join(', ')}`);
+    assert.deepEqual(failures, []);
+    assert.equal(seen.at(-1), '200 v2');
+    assert.equal(seen.length, ended, seen.join());
   });
 
   test('the drain of a node moves the pods of a tool one after the other, and no request fails', async (t) => {
@@ -123,7 +154,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
   }
 
   /** Sends requests at a fixed rate, whether or not earlier ones were answered. */
-  function steadyLoad(tool: ToolName) {
+  function steadyLoad(tool: ToolName, isFine = ({ status }: Answer) => status === 200) {
     const agent = new Agent({ keepAlive: true, maxSockets: 100 });
     const host = `${tool}.${bench.config.domain}`;
     const failures: string[] = [];
@@ -131,8 +162,9 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     let answers = 0;
     const ask = async (): Promise<void> => {
       try {
-        const { status, body } = await get({ agent, host, path: '/' });
-        if (status !== 200) failures.push(`${new Date().toISOString()} ${status} ${body.slice(0, 80)}`);
+        const answer = await get({ agent, host, path: '/' });
+        const { status, body } = answer;
+        if (!isFine(answer)) failures.push(`${new Date().toISOString()} ${status} ${body.slice(0, 80)}`);
         answers += 1;
       } catch (error) {
         failures.push(`${new Date().toISOString()} ${String(error)}`);

@@ -64,7 +64,7 @@ test('if a tool is stopped while a starting server resumes it, the tool stays st
   }
 });
 
-test('a tool whose namespace would have an invalid name, or the name of the build namespace, is refused; so is the maintenance mode', async () => {
+test('a tool whose namespace would have an invalid name, or the name of the build namespace, is refused', async () => {
   const api = await fakeApi((url, response) => {
     if (answerKinds(url, response)) return;
     if (url.searchParams.has('watch')) return response.writeHead(200).flushHeaders();
@@ -82,8 +82,6 @@ test('a tool whose namespace would have an invalid name, or the name of the buil
         message: `the tool ${name} cannot run on Kubernetes: ${why}`,
       });
     }
-    await assert.rejects(runtime.setMaintenance(tool, true), { code: 'NO_MAINTENANCE' });
-    assert.equal(await runtime.setMaintenance(tool, false), false);
   } finally {
     await runtime.close();
     await api.close();

@@ -34,7 +34,7 @@ test('a tool in maintenance shows the page of its newest release; no link is fol
     await symlink(join(root, 'v2/workspace/public'), join(root, 'v1/workspace/public'));
     await maintenance.follow(own);
     assert.equal(maintenance.page('wikibot'), undefined);
-    assert.equal(await maintenance.begin('wikibot', plain), false);
+    assert.equal(await maintenance.begin(plain), false);
     assert.equal(maintenance.page('wikibot'), null);
     await maintenance.follow(own);
     assert.equal(maintenance.page('wikibot'), 'back soon');
@@ -42,11 +42,15 @@ test('a tool in maintenance shows the page of its newest release; no link is fol
     assert.equal(maintenance.page('wikibot'), null);
     maintenance.end('wikibot');
     assert.equal(maintenance.page('wikibot'), undefined);
-    await assert.rejects(maintenance.begin('wikibot', large), {
+    await assert.rejects(maintenance.begin(large), {
       code: 'PAGE_TOO_LARGE',
       message: 'the page maintenance.html in v3 of wikibot is larger than 256 KiB',
     });
     assert.equal(maintenance.page('wikibot'), undefined);
+    maintenance.keep('wikibot');
+    assert.equal(maintenance.page('wikibot'), null);
+    await maintenance.follow(own);
+    assert.equal(maintenance.page('wikibot'), 'back soon');
   } finally {
     await rm(root, { recursive: true });
   }

@@ -2,9 +2,10 @@ import type { KubernetesObject, V1Deployment, V1Secret } from '@kubernetes/clien
 import { scalable } from '../../../core/replicas.ts';
 import { type Applied, applyObject, findObject } from '../../../kubernetes/apply.ts';
 import type { Retrying } from '../../../kubernetes/retry.ts';
+import { maintenanceDeployment } from '../maintenance/maintenance-manifests.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
 import { policyOf } from '../manifests/network-policy.ts';
-import { LABELS, LIVE } from '../manifests/object-names.ts';
+import { COMPONENT, LABELS, LIVE, MAINTENANCE } from '../manifests/object-names.ts';
 import {
   disruptionBudget,
   hasAddress,
@@ -13,8 +14,8 @@ import {
   ownersOfConfig,
   type ReleaseOptions,
   rolloutObjects,
-  service,
 } from '../manifests/rollout-manifests.ts';
+import { serviceNow } from '../rollout/service-traffic.ts';
 import { ensureNamespace, type ObjectParts } from '../rollout-objects.ts';
 import type { PresentObjects } from './present-objects.ts';
 
@@ -24,13 +25,14 @@ export type RestoringParts = ObjectParts & { readonly present: PresentObjects };
 export interface Missing {
   readonly kind: string;
   readonly name: string;
-  /** The type of the process that the object belongs to. Null if it belongs to the whole rollout. */
+  /**
+   * The type of the process that the object belongs to. Null if it belongs to the whole rollout. `maintenance.page`, which no
+   * process can have as its type, for what shows the page about maintenance.
+   */
   readonly type: string | null;
 }
 
 type Any = Applied<KubernetesObject>;
-
-const MADE_BEFORE: readonly string[] = ['NetworkPolicy', 'Secret', 'Deployment'];
 
 /** Finds and restores the missing objects of a live rollout. */
 export class Gaps {
@@ -96,8 +98,10 @@ export class Gaps {
       }
     }
     await this.makeBudgets();
+    const made: readonly Any[] = [...this.#deployments, ...(secret === null ? [] : [secret])];
     for (const object of this.#missing) {
-      if (!MADE_BEFORE.includes(object.kind)) await applyObject(cluster, object, this.#call);
+      const isMade = object.kind === 'NetworkPolicy' || made.includes(object);
+      if (!isMade) await applyObject(cluster, object, this.#call);
     }
   }
 
@@ -131,9 +135,10 @@ export class Gaps {
     const { rollout, config } = this.#options;
     const { namespace, release, id } = rollout;
     const { tool } = release;
-    const hasWeb = scalable(release).some(({ type }) => type === 'web');
+    const isInMaintenance = this.#parts.isInMaintenance?.(tool) === true;
+    const hasWay = isInMaintenance || scalable(release).some(({ type }) => type === 'web');
     const way = [
-      service({ tool, namespace, rolloutId: id }),
+      serviceNow(this.#parts, { tool, namespace, rolloutId: id }),
       ...(hasAddress(tool, config) ? [ingress({ tool, namespace }, config)] : []),
     ];
     return [
@@ -141,7 +146,10 @@ export class Gaps {
       ...(this.#secret === null ? [] : [this.#secret]),
       ...this.#deployments,
       ...cronJobs(this.#options),
-      ...(hasWeb ? way : []),
+      ...(isInMaintenance
+        ? [maintenanceDeployment({ ...rollout, toolNumber: this.#options.toolNumber, config })]
+        : []),
+      ...(hasWay ? way : []),
     ];
   }
 
@@ -163,5 +171,6 @@ function markedLive(deployment: Applied<V1Deployment>): Applied<V1Deployment> {
 function typeOf({ kind, metadata }: Any): string | null {
   if (kind === 'Secret' || kind === 'NetworkPolicy') return null;
   const { labels } = metadata as { readonly labels?: Record<string, string> };
+  if (labels?.[COMPONENT] === MAINTENANCE) return 'maintenance.page';
   return labels?.[LABELS.process] ?? 'web';
 }

@@ -23,6 +23,8 @@ export const LABELS = {
 /** Toolforge's label for the kind of process. `SCHEDULED` is its value for scheduled processes. */
 export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
+/** The value of the label `COMPONENT` for what shows visitors the page about maintenance. */
+export const MAINTENANCE = 'maintenance';
 /** The annotation of a CronJob that holds the schedule as the tool wrote it. */
 export const SCHEDULE = 'push.toolforge.org/schedule';
 /** The annotation of a Deployment: `true` if its rollout has once been live. */
@@ -109,6 +111,21 @@ export function cronJobName(
 /** Returns the name of the Secret with the release's config vars, for example `config-v42-k3x5qabc7d`. */
 export function configName(rollout: RolloutName): string {
   return objectName('config', rollout);
+}
+
+/**
+ * Returns the name of the Deployment that shows visitors the page about maintenance. The names of previews, which have the
+ * same namespace as their tool, have a hash of the preview's name.
+ */
+export function maintenanceName({ release, previewOf }: Pick<Rollout, 'previewOf'> & Owner): string {
+  return previewOf === undefined
+    ? `push-${MAINTENANCE}`
+    : `preview-${hashOf(release.tool, 10)}-${MAINTENANCE}`;
+}
+
+/** Returns the labels by which the pods with the page about maintenance of a tool are selected. */
+export function maintenanceLabels(tool: string): Record<string, string> {
+  return { toolforge: 'tool', [LABELS.tool]: tool, [COMPONENT]: MAINTENANCE };
 }
 
 /** Returns a label selector for a tool's schedules and their runs. */

@@ -139,23 +139,13 @@ export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Neve
 }
 
 function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodSpec {
-  const { config, process, rollout, toolNumber } = options;
-  const { grace_time, pod_uid, image_pull_secrets } = config;
-  const uid = pod_uid === 0 ? null : pod_uid + toolNumber;
+  const { config, process, rollout } = options;
+  const { grace_time } = config;
   const pauseSeconds = process.type === 'web' ? preStopSeconds(config) : 0;
   return {
     restartPolicy,
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
     terminationGracePeriodSeconds: pauseSeconds + Math.ceil(grace_time / 1000),
-    securityContext: {
-      runAsNonRoot: true,
-      seccompProfile: { type: 'RuntimeDefault' },
-      ...(uid === null ? {} : { runAsUser: uid, runAsGroup: uid, fsGroup: uid }),
-    },
-    ...(image_pull_secrets.length === 0
-      ? {}
-      : { imagePullSecrets: image_pull_secrets.map((name) => ({ name })) }),
+    ...confinement(options),
     topologySpreadConstraints: [
       {
         maxSkew: 1,
@@ -168,6 +158,26 @@ function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodS
     ],
     containers: [container(options, restartPolicy, pauseSeconds)],
     volumes: volumes(config),
+  };
+}
+
+/** Returns the fields of a pod that give the tool no rights in the cluster, and let it pull its image. */
+export function confinement({
+  toolNumber,
+  config: { pod_uid, image_pull_secrets },
+}: Pick<PodOptions, 'toolNumber' | 'config'>): Omit<V1PodSpec, 'containers'> {
+  const uid = pod_uid === 0 ? null : pod_uid + toolNumber;
+  return {
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    securityContext: {
+      runAsNonRoot: true,
+      seccompProfile: { type: 'RuntimeDefault' },
+      ...(uid === null ? {} : { runAsUser: uid, runAsGroup: uid, fsGroup: uid }),
+    },
+    ...(image_pull_secrets.length === 0
+      ? {}
+      : { imagePullSecrets: image_pull_secrets.map((name) => ({ name })) }),
   };
 }
 
@@ -332,6 +342,6 @@ function dataFolder(tool: string): string {
 }
 
 /** Returns for how many seconds a web process that is ending may still get requests. */
-function preStopSeconds({ ingress_time }: ManifestConfig): number {
+export function preStopSeconds({ ingress_time }: Pick<ManifestConfig, 'ingress_time'>): number {
   return Math.ceil(ingress_time / 1000) + 1;
 }

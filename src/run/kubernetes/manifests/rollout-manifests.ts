@@ -11,7 +11,14 @@ import { countOf, namedCommands, replicasOf, scalable, scheduledIn } from '../..
 import type { Process } from '../../../core/types.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { isOwnHost } from '../../host-names.ts';
-import { configName, LABELS, NO_ROLLOUT, objectName, type Rollout } from './object-names.ts';
+import {
+  configName,
+  LABELS,
+  maintenanceLabels,
+  NO_ROLLOUT,
+  objectName,
+  type Rollout,
+} from './object-names.ts';
 import {
   labelsOf,
   labelValue,
@@ -200,10 +207,21 @@ export interface TrafficOptions {
   readonly namespace: string;
   /** The rollout that gets the requests. Null if no rollout gets it. */
   readonly rolloutId: string | null;
+  /** True if visitors get the page about maintenance instead of the rollout. By default false. */
+  readonly isInMaintenance?: boolean | undefined;
 }
 
-/** Returns the tool's Service. The Service's selector decides which rollout gets the requests. */
-export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied<V1Service> {
+/**
+ * Returns the tool's Service. The Service's selector decides which rollout gets the requests. During a maintenance, it
+ * selects the page, and an annotation names the rollout.
+ */
+export function service({
+  tool,
+  namespace,
+  rolloutId,
+  isInMaintenance = false,
+}: TrafficOptions): Applied<V1Service> {
+  const id = rolloutId ?? NO_ROLLOUT;
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -211,10 +229,13 @@ export function service({ tool, namespace, rolloutId }: TrafficOptions): Applied
       name: tool,
       namespace,
       labels: { ...toolLabels(tool), 'app.kubernetes.io/component': 'web' },
+      ...(isInMaintenance ? { annotations: { [LABELS.rollout]: id } } : {}),
     },
     spec: {
       type: 'ClusterIP',
-      selector: { toolforge: 'tool', [LABELS.rollout]: rolloutId ?? NO_ROLLOUT, [LABELS.process]: 'web' },
+      selector: isInMaintenance
+        ? maintenanceLabels(tool)
+        : { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: 'web' },
       // The name stands for the port that the pods of this rollout listen on, because a tool may choose it.
       ports: [{ name: PORT_NAME, port: WEB_PORT, targetPort: PORT_NAME, protocol: 'TCP' }],
     },

@@ -5,7 +5,7 @@ import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import { LABELS, LIVE, MANAGED_BY, NO_ROLLOUT } from '../manifests/object-names.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
-import { liveRollout } from '../rollout/service-traffic.ts';
+import { trafficOf } from '../rollout/service-traffic.ts';
 import { deploymentsOf, removeRollout } from '../rollout-objects.ts';
 import { cronJobsOf } from '../schedules/schedules.ts';
 
@@ -72,7 +72,7 @@ async function wentLive(
   deployments: readonly V1Deployment[],
 ): Promise<ReadonlySet<string>> {
   const { parts, log } = live;
-  const selected = await liveRollout(parts, tool, namespace, parts.closing);
+  const selected = (await trafficOf(parts, tool, namespace, parts.closing))?.rolloutId ?? null;
   // Each rollout with a CronJob went live: a CronJob is created only when its rollout goes live.
   const schedules = await cronJobsOf(parts, tool, namespace, parts.closing);
   const marked = deployments.filter(({ metadata }) => metadata?.annotations?.[LIVE] === 'true');

@@ -5,7 +5,7 @@ import type { Rollout } from '../manifests/object-names.ts';
 import { hasAddress } from '../manifests/rollout-manifests.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { restoreReplicas } from '../rollout/scale-rollout.ts';
-import { liveRollout, prepareTraffic, removeIngress } from '../rollout/service-traffic.ts';
+import { prepareTraffic, removeIngress, trafficOf } from '../rollout/service-traffic.ts';
 import { deploymentsOf, ensureNamespace, makeRollout } from '../rollout-objects.ts';
 import { areSet, cronJobsOf } from '../schedules/schedules.ts';
 import { findLiveRollout } from './find-live-rollout.ts';
@@ -35,7 +35,8 @@ export async function resumeRollout(
   signal.throwIfAborted();
   const { namespace, release } = fresh;
   const { tool } = release;
-  const selected = await liveRollout(parts, tool, namespace, signal);
+  const traffic = await trafficOf(parts, tool, namespace, signal);
+  const selected = traffic?.rolloutId ?? null;
   const schedules = await cronJobsOf(parts, tool, namespace, signal);
   const objects = [...(await deploymentsOf(parts, tool, namespace, signal)), ...schedules];
   const found = findLiveRollout(objects, fresh, selected);
@@ -50,7 +51,10 @@ export async function resumeRollout(
   const hasWeb = scalable(release).some(({ type }) => type === 'web');
   // An older version of the server may have created an Ingress for the server's own host.
   if (hasWeb && !hasAddress(tool, config)) await removeIngress(parts, tool, namespace, signal);
-  const isSelected = selected === (hasWeb ? rollout.id : null);
+  const isInMaintenance = parts.isInMaintenance?.(tool) === true;
+  const isSelected =
+    selected === (hasWeb || isInMaintenance ? rollout.id : null) &&
+    (traffic?.isPage ?? false) === isInMaintenance;
   const isWhole = found.rolloutId !== null && found.others.length === 0 && areSet(schedules, rollout);
   if (isSelected && isWhole) {
     live.resume(rollout, toolNumber);

@@ -3,7 +3,9 @@ import { ConcurrencyLimit } from '../../../core/concurrency/concurrency-limit.ts
 import { logFailure } from '../../../core/log/alarms.ts';
 import type { Log } from '../../../core/log/log.ts';
 import type { Release, Schedule } from '../../../core/types.ts';
+import { applyObject } from '../../../kubernetes/apply.ts';
 import { memoryLimit } from '../../service-limits.ts';
+import { maintenanceDeployment } from '../maintenance/maintenance-manifests.ts';
 import { cronJobs } from '../manifests/cron-job-manifests.ts';
 import { LABELS, newRolloutId, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
@@ -61,10 +63,17 @@ export class LiveRollouts {
    * Does nothing if the tool has no live rollout.
    */
   async whileLive(tool: string, work: (live: ReleaseOptions) => Promise<void>): Promise<void> {
-    await this.#turn(tool, async () => {
+    await this.inTurn(tool, async () => {
       const live = this.#live.get(tool);
       if (live !== undefined) await work(live);
     });
+  }
+
+  /** Runs `work`. Until it ends, switching or stopping the tool's traffic and restoring its objects must wait. */
+  async inTurn<Result>(tool: string, work: () => Promise<Result>): Promise<Result> {
+    const turns = this.#turns.get(tool) ?? new ConcurrencyLimit(1);
+    this.#turns.set(tool, turns);
+    return await turns.run(work);
   }
 
   /** Returns the release of a rollout. Null if this server has neither started nor resumed the rollout. */
@@ -147,7 +156,7 @@ export class LiveRollouts {
   async switchTo(rollout: Rollout, toolNumber: number): Promise<{ readonly later: Promise<void> | null }> {
     this.resume(rollout, toolNumber);
     const { tool } = rollout.release;
-    const move = () => this.#turn(tool, () => this.#move(rollout, toolNumber));
+    const move = () => this.inTurn(tool, () => this.#move(rollout, toolNumber));
     if (await move()) return { later: null };
     return { later: this.#moveLater(rollout, move) };
   }
@@ -159,7 +168,7 @@ export class LiveRollouts {
   async stop(tool: string, namespace: string): Promise<void> {
     const { parts } = this;
     this.#live.delete(tool);
-    await this.#turn(tool, async () => {
+    await this.inTurn(tool, async () => {
       // List the rollouts before the traffic stops, because rollouts that begin later must stay.
       const rollouts = await this.#rolloutsOf(tool, namespace);
       await stopTraffic(parts, tool, namespace, parts.closing);
@@ -167,12 +176,6 @@ export class LiveRollouts {
       for (const id of rollouts) if (!this.#starting.has(id)) this.#retirement.retire(tool, namespace, id);
     });
     await this.#retirement.hurry(tool);
-  }
-
-  async #turn<Result>(tool: string, work: () => Promise<Result>): Promise<Result> {
-    const turns = this.#turns.get(tool) ?? new ConcurrencyLimit(1);
-    this.#turns.set(tool, turns);
-    return await turns.run(work);
   }
 
   async #moveLater(rollout: Rollout, move: () => Promise<boolean>): Promise<void> {
@@ -186,6 +189,10 @@ export class LiveRollouts {
     const { tool, version } = release;
     try {
       await switchTraffic(parts, rollout, parts.closing);
+      if (parts.isInMaintenance?.(tool) === true) {
+        const page = maintenanceDeployment({ ...rollout, toolNumber, config: parts.config });
+        await applyObject(parts.cluster, page, { signal: parts.closing });
+      }
       await markLive(parts, rollout, parts.closing);
       // List the rollouts before `setSchedules` moves each CronJob to the new rollout. Otherwise an old rollout that
       // has only CronJobs would not be found and ended.

@@ -1,13 +1,20 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { PatchStrategy, type V1Service } from '@kubernetes/client-node';
+import { PatchStrategy, type V1Endpoint, type V1Service } from '@kubernetes/client-node';
 import { DeployError } from '../../../core/errors.ts';
 import { scalable } from '../../../core/replicas.ts';
 import type { Process } from '../../../core/types.ts';
-import { applyObject, FIELD_MANAGER } from '../../../kubernetes/apply.ts';
+import { type Applied, applyObject, FIELD_MANAGER } from '../../../kubernetes/apply.ts';
 import { isNotFound } from '../../../kubernetes/faults/api-refusals.ts';
 import { retrying } from '../../../kubernetes/retry.ts';
 import { LABELS, LIVE, objectName, type Rollout } from '../manifests/object-names.ts';
-import { deployed, hasAddress, ingress, replicaCount, service } from '../manifests/rollout-manifests.ts';
+import {
+  deployed,
+  hasAddress,
+  ingress,
+  replicaCount,
+  service,
+  type TrafficOptions,
+} from '../manifests/rollout-manifests.ts';
 import type { ObjectParts } from '../rollout-objects.ts';
 
 /**
@@ -17,35 +24,52 @@ import type { ObjectParts } from '../rollout-objects.ts';
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** Returns the id of the rollout that a tool's Service selects: `NO_ROLLOUT` for none, null without a Service. */
-export async function liveRollout(
+/** What a tool's Service says. */
+export interface Traffic {
+  /** The rollout that gets the requests, or would get them if the tool were not in maintenance. `NO_ROLLOUT` for none. */
+  readonly rolloutId: string;
+  /** True if the page about maintenance gets the requests. */
+  readonly isPage: boolean;
+}
+
+/** Returns what a tool's Service says. Null without a Service. */
+export async function trafficOf(
   { cluster }: ObjectParts,
   tool: string,
   namespace: string,
   signal: AbortSignal,
-): Promise<string | null> {
+): Promise<Traffic | null> {
   const found = await retrying(() => cluster.core.readNamespacedService({ name: tool, namespace }), {
     signal,
   }).catch(nullIfMissing);
-  return found?.spec?.selector?.[LABELS.rollout] ?? null;
+  const selected = found?.spec?.selector?.[LABELS.rollout];
+  if (selected !== undefined) return { rolloutId: selected, isPage: false };
+  const behind = found?.metadata?.annotations?.[LABELS.rollout];
+  return behind === undefined ? null : { rolloutId: behind, isPage: true };
 }
 
-/**
- * Prepares a tool for requests, unless the rollout has no web process. Creates its Service, without a target, if the
- * Service is missing. Creates its Ingress, so that the ingress controller knows the host, or removes the Ingress if the
- * host is this server's own.
- */
+/** Prepares a tool for requests, unless the rollout has no web process. @see makeWay */
 export async function prepareTraffic(
   parts: ObjectParts,
   rollout: Rollout,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!hasWeb(rollout)) return;
+  if (hasWeb(rollout)) await makeWay(parts, rollout.release.tool, rollout.namespace, signal);
+}
+
+/**
+ * Creates the Service of a tool, without a rollout, if the Service is missing. Creates its Ingress, so that the ingress
+ * controller knows the host, or removes the Ingress if the host is this server's own.
+ */
+export async function makeWay(
+  parts: ObjectParts,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
   const { cluster, config } = parts;
-  const { namespace, release } = rollout;
-  const { tool } = release;
-  if ((await liveRollout(parts, tool, namespace, signal)) === null) {
-    await applyObject(cluster, service({ tool, namespace, rolloutId: null }), { signal });
+  if ((await trafficOf(parts, tool, namespace, signal)) === null) {
+    await applyObject(cluster, serviceNow(parts, { tool, namespace, rolloutId: null }), { signal });
   }
   if (hasAddress(tool, config)) await applyObject(cluster, ingress({ tool, namespace }, config), { signal });
   else await removeIngress(parts, tool, namespace, signal);
@@ -54,7 +78,8 @@ export async function prepareTraffic(
 /**
  * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
  * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout. If
- * the rollout has no web process, removes the tool's Service and Ingress instead.
+ * the rollout has no web process, removes the tool's Service and Ingress instead. If the tool is in maintenance, visitors
+ * still get the page, also if the rollout has no web process, and nothing is waited for.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -64,6 +89,11 @@ export async function switchTraffic(
   const { cluster, config } = parts;
   const { namespace, release, id } = rollout;
   const { tool } = release;
+  if (parts.isInMaintenance?.(tool) === true) {
+    await makeWay(parts, tool, namespace, signal);
+    await applyObject(cluster, serviceNow(parts, { tool, namespace, rolloutId: id }), { signal });
+    return;
+  }
   if (!hasWeb(rollout)) {
     await removeWay(parts, tool, namespace, signal);
     return;
@@ -73,15 +103,18 @@ export async function switchTraffic(
   await wait(config.ingress_time, null, { signal });
 }
 
-/** Stops all requests to a tool. The ingress controller then answers that the service is unavailable. */
+/**
+ * Stops all requests to a tool. The ingress controller then answers that the service is unavailable. If the tool is in
+ * maintenance, visitors still get the page.
+ */
 export async function stopTraffic(
   parts: ObjectParts,
   tool: string,
   namespace: string,
   signal: AbortSignal,
 ): Promise<void> {
-  if ((await liveRollout(parts, tool, namespace, signal)) === null) return;
-  await applyObject<V1Service>(parts.cluster, service({ tool, namespace, rolloutId: null }), { signal });
+  if ((await trafficOf(parts, tool, namespace, signal)) === null) return;
+  await applyObject(parts.cluster, serviceNow(parts, { tool, namespace, rolloutId: null }), { signal });
   await wait(parts.config.ingress_time, null, { signal });
 }
 
@@ -104,6 +137,14 @@ export async function markLive(
   }
 }
 
+/** Returns the Service that a tool is to have now: it selects the page if the tool is in maintenance. */
+export function serviceNow(
+  { isInMaintenance }: Pick<ObjectParts, 'isInMaintenance'>,
+  options: TrafficOptions,
+): Applied<V1Service> {
+  return service({ ...options, isInMaintenance: isInMaintenance?.(options.tool) });
+}
+
 function hasWeb(rollout: Rollout): boolean {
   return scalable(rollout.release).some(({ type }) => type === 'web');
 }
@@ -124,18 +165,11 @@ export async function endpointsFollow(
 ): Promise<void> {
   const { cluster, pods } = parts;
   const { namespace, release } = rollout;
-  // Leave out EndpointSlices that others have created by hand, because their endpoints never become pods of this
-  // rollout.
-  const labelSelector = `kubernetes.io/service-name=${release.tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
   const end = performance.now() + followMs;
   for (;;) {
-    const { items } = await retrying(
-      () => cluster.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
-      { signal },
-    );
+    const endpoints = await endpointsOf({ cluster }, release.tool, namespace, signal);
     const web = pods.ofRollout(rollout).filter(({ type }) => type === 'web');
     const mine = new Set(web.map(({ uid }) => uid));
-    const endpoints = items.flatMap((slice) => slice.endpoints ?? []);
     const areMine = endpoints.every(({ targetRef }) => mine.has(targetRef?.uid ?? ''));
     const isReady = endpoints.some(({ conditions }) => conditions?.ready !== false);
     if (areMine && (isReady || replicaCount(rollout, 'web') === 0)) return;
@@ -150,6 +184,24 @@ export async function endpointsFollow(
     }
     await wait(LOOK_MS, null, { signal });
   }
+}
+
+/**
+ * Lists the endpoints of a tool's Service. Leaves out EndpointSlices that others have created by hand, because their
+ * endpoints never become pods of a rollout.
+ */
+export async function endpointsOf(
+  { cluster }: Pick<ObjectParts, 'cluster'>,
+  tool: string,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<V1Endpoint[]> {
+  const labelSelector = `kubernetes.io/service-name=${tool},endpointslice.kubernetes.io/managed-by=endpointslice-controller.k8s.io`;
+  const { items } = await retrying(
+    () => cluster.discovery.listNamespacedEndpointSlice({ namespace, labelSelector }),
+    { signal },
+  );
+  return items.flatMap((slice) => slice.endpoints ?? []);
 }
 
 /** Removes the Service and the Ingress of a tool, if it has them. */

@@ -20,6 +20,7 @@ import {
 import { deploymentsOf, namespaceObjects, type ObjectParts } from '../rollout-objects.ts';
 import { cronJobsOf } from '../schedules/schedules.ts';
 import type { LiveRollouts } from './live-rollouts.ts';
+import { serviceNow } from './service-traffic.ts';
 
 type Any = Applied<KubernetesObject>;
 
@@ -203,13 +204,14 @@ function sumOfQuantities(
   return Object.fromEntries([...sums].map(([resource, { amount, unit }]) => [resource, `${amount}${unit}`]));
 }
 
-function wantedOf({ config }: ObjectParts, options: ReleaseOptions): Any[] {
+function wantedOf(parts: ObjectParts, options: ReleaseOptions): Any[] {
+  const { config } = parts;
   const { rollout } = options;
   const { release, namespace, id } = rollout;
   const { tool } = release;
   const { config: secret, deployments } = rolloutObjects(options);
   const way = [
-    service({ tool, namespace, rolloutId: id }),
+    serviceNow(parts, { tool, namespace, rolloutId: id }),
     ...(hasAddress(tool, config) ? [ingress({ tool, namespace }, config)] : []),
   ];
   const budgets = deployments.map((one) => budgetOf(one));
@@ -218,7 +220,7 @@ function wantedOf({ config }: ObjectParts, options: ReleaseOptions): Any[] {
     ...deployments,
     ...budgets,
     ...cronJobs(options),
-    ...(hasWeb(options) ? way : []),
+    ...(hasWay(parts, options) ? way : []),
   ];
 }
 
@@ -235,11 +237,12 @@ function budgetOf(deployment: Applied<V1Deployment>): Any {
 
 /** The Service and the Ingress that a rollout without a web process would remove. */
 async function unneeded(
-  { cluster, config }: ObjectParts,
+  parts: ObjectParts,
   options: ReleaseOptions,
   signal: AbortSignal,
 ): Promise<{ kind: string; name: string }[]> {
-  if (hasWeb(options)) return [];
+  if (hasWay(parts, options)) return [];
+  const { cluster, config } = parts;
   const { release, namespace } = options.rollout;
   const { tool } = release;
   const way: Any[] = [service({ tool, namespace, rolloutId: null }), ingress({ tool, namespace }, config)];
@@ -251,8 +254,9 @@ async function unneeded(
   return found.flat();
 }
 
-function hasWeb({ rollout }: ReleaseOptions): boolean {
-  return scalable(rollout.release).some(({ type }) => type === 'web');
+/** True if a rollout leaves the tool a Service and an Ingress. */
+function hasWay({ isInMaintenance }: ObjectParts, { rollout: { release } }: ReleaseOptions): boolean {
+  return isInMaintenance?.(release.tool) === true || scalable(release).some(({ type }) => type === 'web');
 }
 
 /** What people see of an object: objects that each rollout makes anew are named by their process. */

@@ -1,0 +1,96 @@
+import type { V1Deployment } from '@kubernetes/client-node';
+import type { Applied } from '../../../kubernetes/apply.ts';
+import { headersOf, htmlOf, pageAbout } from '../../error-pages.ts';
+import { MAX_PAGE_BYTES, PAGE_PLACES } from '../../words/maintenance-words.ts';
+import {
+  COMPONENT,
+  CONTAINER,
+  MAINTENANCE,
+  maintenanceLabels,
+  maintenanceName,
+  type Rollout,
+} from '../manifests/object-names.ts';
+import {
+  confinement,
+  literal,
+  type ManifestConfig,
+  PORT_NAME,
+  preStopSeconds,
+  toolLabels,
+  WEB_PORT,
+} from '../manifests/pod-manifest.ts';
+import { PAGE_SERVER } from './page-server.ts';
+
+/** The release whose page visitors get, and where. */
+export interface MaintenancePage extends Pick<Rollout, 'release' | 'namespace' | 'previewOf'> {
+  readonly toolNumber: number;
+  readonly config: ManifestConfig;
+}
+
+// Toolforge's LimitRange refuses less than 50m and 100Mi.
+const RESOURCES = {
+  limits: { cpu: '100m', memory: '100Mi' },
+  requests: { cpu: '50m', memory: '100Mi' },
+};
+
+/**
+ * Returns the Deployment that shows visitors the page about maintenance. Its pod runs the image of the release, which has
+ * the page, but no process, config var or Secret of the tool. It belongs to no rollout, so that it outlives them.
+ */
+export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployment> {
+  const { release, namespace, config } = page;
+  const { tool } = release;
+  const labels = { ...toolLabels(tool), [COMPONENT]: MAINTENANCE };
+  const pauseSeconds = preStopSeconds(config);
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name: maintenanceName(page), namespace, labels },
+    spec: {
+      replicas: 1,
+      revisionHistoryLimit: 0,
+      // The page of a new release replaces the old one without a gap.
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      selector: { matchLabels: maintenanceLabels(tool) },
+      template: {
+        metadata: { labels },
+        spec: {
+          ...confinement(page),
+          terminationGracePeriodSeconds: pauseSeconds + 5,
+          containers: [
+            {
+              name: CONTAINER,
+              image: release.artifact.reference,
+              imagePullPolicy: 'IfNotPresent',
+              command: ['/usr/bin/perl', '-e', literal(PAGE_SERVER)],
+              args: ['/workspace', String(WEB_PORT), String(MAX_PAGE_BYTES), ...PAGE_PLACES],
+              env: Object.entries(answersFor(tool)).map(([name, value]) => ({ name, value: literal(value) })),
+              ports: [{ name: PORT_NAME, containerPort: WEB_PORT, protocol: 'TCP' }],
+              readinessProbe: { tcpSocket: { port: WEB_PORT }, periodSeconds: 1, failureThreshold: 3 },
+              // Proxies may still send requests to the pod until they have learnt that it is ending.
+              lifecycle: { preStop: { sleep: { seconds: pauseSeconds } } },
+              resources: RESOURCES,
+              securityContext: {
+                allowPrivilegeEscalation: false,
+                readOnlyRootFilesystem: true,
+                capabilities: { drop: ['ALL'] },
+              },
+            },
+          ],
+        },
+      },
+    },
+  };
+}
+
+/** The variables of `PAGE_SERVER`. */
+function answersFor(tool: string): Record<string, string> {
+  const plain = pageAbout(tool, { kind: 'maintenance', page: null }, '');
+  const own = pageAbout(tool, { kind: 'maintenance', page: '' }, '');
+  const headOf = (page: typeof plain) =>
+    [
+      `HTTP/1.1 ${page.status} Service Unavailable`,
+      ...Object.entries(headersOf(page)).map((header) => header.join(': ')),
+    ].join('\r\n');
+  return { PLAIN_HEAD: headOf(plain), PLAIN_BODY: htmlOf(plain), OWN_HEAD: headOf(own) };
+}

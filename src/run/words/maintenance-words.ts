@@ -1,0 +1,16 @@
+import { DeployError } from '../../core/errors.ts';
+import type { Release } from '../../core/types.ts';
+
+/** Where a release may have its own page about maintenance, below its source folder. The first file that exists counts. */
+export const PAGE_PLACES: readonly string[] = ['maintenance.html', 'public/maintenance.html'];
+export const MAX_PAGE_BYTES = 256 * 1024;
+
+/** @param place - One of `PAGE_PLACES`. */
+export function pageTooLarge({ tool, version }: Release, place: string, cause?: unknown): DeployError {
+  return new DeployError(
+    'PAGE_TOO_LARGE',
+    `the page ${place} in v${version} of ${tool} is larger than ${MAX_PAGE_BYTES / 1024} KiB`,
+    'Make the page smaller or delete it, and push.',
+    { cause },
+  );
+}
