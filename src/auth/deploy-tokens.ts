@@ -95,11 +95,6 @@ export function tokenId(password: string): string | null {
   return FORM.exec(password)?.[1] ?? null;
 }
 
-/** Makes a user name safe to log: some people give a token as the name, as in `https://TOKEN:x@HOST`. */
-export function withoutToken(name: string): string {
-  return name.replace(/(tfp_[a-z0-9]{0,10})_.*/is, '$1_…');
-}
-
 function hashOf(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();
 }

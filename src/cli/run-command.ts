@@ -1,4 +1,5 @@
 import { DeployError } from '../core/errors.ts';
+import { withoutToken } from '../core/masking/without-token.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { oneLine } from '../core/progress.ts';
 import { nearest } from '../core/text/nearest-names.ts';
@@ -25,25 +26,27 @@ const MAX_NOTED_CHARACTERS = 2000;
  * Rejects only for bugs of this server.
  */
 export async function runCommand(line: CommandLine): Promise<number> {
-  const { argv, err, principal, services } = line;
+  const { argv, principal, services } = line;
+  // A warning may repeat a word of the command, and somebody may have pasted a token.
+  const warn = async (text: string): Promise<void> => await line.err(withoutToken(text));
   const typed = typedAt(principal, services.addresses);
   const known = commandsFor(principal);
   const found = findCommand(known, argv.length === 0 ? ['help'] : argv);
   if (found === null) {
     const others = findCommand(commands, argv)?.command;
-    await err(others === undefined ? unknownCommand(argv[0] ?? '', known) : operatorsCommand(others));
+    await warn(others === undefined ? unknownCommand(argv[0] ?? '', known) : operatorsCommand(others));
     return 2;
   }
   try {
     return await runFound(line, found.command, { words: found.words, typed });
   } catch (error) {
     if (error instanceof UsageError) {
-      await err(warning(error.message, usageLine(found.command, typed)));
+      await warn(warning(error.message, usageLine(found.command, typed)));
       return 2;
     }
     if (error instanceof DeployError) {
       line.onRefusal?.(error.code, error.message);
-      await err(warning(sentence(error.message), asTyped(error.hint, commands, typed)));
+      await warn(warning(sentence(error.message), asTyped(error.hint, commands, typed)));
       return 1;
     }
     if (line.signal.aborted && isAbort(error, line.signal)) return leftStatus;

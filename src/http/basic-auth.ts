@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { credentialOf, type DeployTokens, tokenId, withoutToken } from '../auth/deploy-tokens.ts';
+import { credentialOf, type DeployTokens, tokenId } from '../auth/deploy-tokens.ts';
 import type { Directory } from '../auth/directory.ts';
 import { LoginQueue } from '../auth/login-queue.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Audit } from '../core/log/audit.ts';
+import { withoutToken } from '../core/masking/without-token.ts';
 import type { Principal } from '../core/types.ts';
 
 /** Slows down password guessing. `check` returns the milliseconds that this login must wait, or 0. */

@@ -1,5 +1,4 @@
 import ssh2, { type AuthContext, type Connection, type ParsedKey, type PublicKeyAuthContext } from 'ssh2';
-import { withoutToken } from '../auth/deploy-tokens.ts';
 import type { Directory, Identity, OfferedKey } from '../auth/directory.ts';
 import type { LoginQueue } from '../auth/login-queue.ts';
 import type { LoginThrottle } from '../auth/login-throttle.ts';
@@ -8,6 +7,7 @@ import { DeployError } from '../core/errors.ts';
 import { logFailure } from '../core/log/alarms.ts';
 import type { Audit } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
+import { withoutToken } from '../core/masking/without-token.ts';
 import { sentence } from '../core/text/sentence.ts';
 import type { Principal } from '../core/types.ts';
 import type { Place } from './admission.ts';

@@ -2,6 +2,7 @@ import { appendFileSync, chownSync, readdirSync, renameSync, rmSync, statSync } 
 import { join } from 'node:path';
 import type { Audit, AuditEvent } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
+import { withoutToken } from '../core/masking/without-token.ts';
 
 /** A log file of audit events. When it is full, it is renamed after the time, and the oldest of these files go. */
 export interface AuditLimits {
@@ -69,13 +70,14 @@ function appender(
   let isTorn = false;
   return ({ what, who, tool, facts }) => {
     const { uid, door, credential, address } = who;
-    const line = { time: new Date().toISOString(), what, tool, uid, door, credential, address, ...facts };
+    const time = new Date().toISOString();
+    const line = plainJson({ time, what, tool, uid, door, credential, address, ...facts });
     try {
       const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? null;
       const isFull = bytes !== null && bytes >= fileBytes;
       if (isFull) moveAway(dataFolder, name, kept);
       if (bytes === null || isFull) onNew();
-      const text = `${isTorn ? '\n' : ''}${plainJson(line)}\n`;
+      const text = `${isTorn ? '\n' : ''}${line}\n`;
       // After a failed write, for example on a full disk, the file may end with half a line. Begin a new line after it.
       appendFileSync(path, text, { mode: 0o600 });
       isTorn = false;
@@ -83,7 +85,7 @@ function appender(
       return text.length;
     } catch (err) {
       isTorn = true;
-      log.error({ err, event: line }, 'audit log not written');
+      log.error({ err, event: JSON.parse(line) }, 'audit log not written');
       return 0;
     }
   };
@@ -108,13 +110,16 @@ function leaveToServer(path: string, dataFolder: string): void {
 /** The most characters of one text. People choose names and words. */
 const MAX_TEXT = 300;
 
-function cut(_key: string, value: unknown): unknown {
-  return typeof value === 'string' && value.length > MAX_TEXT ? `${value.slice(0, MAX_TEXT - 1)}…` : value;
+/** Hides the secrets of deploy tokens, and shortens long texts. */
+function safe(_key: string, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  const text = withoutToken(value);
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text;
 }
 
-/** Writes JSON that also escapes DEL, C1 and direction marks, because these could control a reader's terminal. */
+/** Writes JSON of `safe` texts that also escapes DEL, C1 and direction marks, because these could control a reader's terminal. */
 function plainJson(value: object): string {
-  return JSON.stringify(value, cut).replace(
+  return JSON.stringify(value, safe).replace(
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );

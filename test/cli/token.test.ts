@@ -155,3 +155,29 @@ test('only the operator can use commands on a tool that was removed from the use
   const unused = await desk.type(['stop', 'never'], { principal: operator });
   assert.match(unused.err, /There is no tool never/);
 });
+
+test('threat 15: token revoke takes the secret itself, and no warning repeats the secret of a token', async () => {
+  const { desk, list } = office();
+  using _ = desk;
+  const secretOf = async () =>
+    /^tfp_\S+/.exec((await desk.type(['token', 'create', 'wikibot', 'ci'])).out)?.[0] ?? assert.fail();
+  const secret = await secretOf();
+  const revoked = await desk.type(['token', 'revoke', 'wikibot', secret]);
+  assert.equal(revoked.status, 0, revoked.err);
+  assert.match(revoked.out, /^Revoked ci \([a-z0-9]{10}\)/);
+  assert.deepEqual(await list(), []);
+  assert.equal(desk.services.tokens.identify(secret).kind, 'unknown');
+  const valid = await secretOf();
+  for (const line of [
+    ['token', 'revoke', 'wikibot', `${valid}.`],
+    ['token', 'revoke', 'wikibot', '--by', valid],
+    ['token', 'revoke', valid],
+    ['rollback', 'wikibot', valid],
+    [valid],
+  ]) {
+    const { status, err } = await desk.type(line);
+    assert.notEqual(status, 0, line.join(' '));
+    assert.doesNotMatch(err, new RegExp(valid.slice(15, 23)), line.join(' '));
+  }
+  assert.equal(desk.services.tokens.identify(valid).kind, 'token');
+});

@@ -131,3 +131,24 @@ test('threat 83: a person who sends commands all day does not push out of audit.
   assert.deepEqual([first.uid, first.what, last.uid, last.what], ['alice', 'rollback', 'alice', 'restart']);
   assert.match(readFileSync(join(inner, 'excess.log'), 'utf8'), /"uid":"mallory"/);
 });
+
+test('threat 15: no line of the audit log, and no error about it, has the secret of a deploy token', () => {
+  const own = mkdtempSync(join(folder, 'tokens-'));
+  const secret = 'AbCdEfGhIjKlMnOpQrStUvWx-z01_345';
+  const token = `tfp_abcdefghij_${secret}`;
+  const words = [token, `https://ci:${token}@host/wikibot.git, and ${token}`, `${'x'.repeat(270)}${token}`];
+  const typed: AuditEvent = {
+    ...event,
+    who: { ...who, uid: token },
+    facts: { words, updates: [{ ref: token }] },
+  };
+  auditFile(own, log)(typed);
+  const line = readFileSync(join(own, 'audit.log'), 'utf8');
+  assert.doesNotMatch(line, /_AbCd/);
+  assert.match(line, /https:\/\/ci:tfp_abcdefghij_…@host\/wikibot\.git, and tfp_abcdefghij_…"/);
+  const before = errors.length;
+  auditFile(join(own, 'missing'), log)(typed);
+  assert.equal(errors.length, before + 1);
+  assert.match(JSON.stringify(errors.at(-1)), /tfp_abcdefghij_…@host/);
+  assert.doesNotMatch(JSON.stringify(errors.at(-1)), /_AbCd/);
+});

@@ -1,3 +1,4 @@
+import { tokenId } from '../../auth/deploy-tokens.ts';
 import { normalise } from '../../auth/user-name.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
@@ -89,7 +90,7 @@ const revoke: ToolCommand = {
   summary: 'end a deploy token at once',
   examples: ['token revoke wikibot ci', 'token revoke wikibot --by bob'],
   details: [
-    'If several tokens have the same name, give the id. `token list TOOL` shows the ids.',
+    'If several tokens have the same name, give the id. `token list TOOL` shows the ids. If a token has leaked, you can give the token itself.',
     '--by revokes the tokens that USER made. --all revokes all tokens of the tool.',
   ],
   action: 'manage',
@@ -99,11 +100,13 @@ const revoke: ToolCommand = {
     const [named] = args;
     const by = typeof flags['by'] === 'string' ? normalise(flags['by']) : null;
     if ([named !== undefined, flags['all'] === true, by !== null].filter(Boolean).length !== 1) {
-      throw new UsageError('token revoke takes the name or the id of one token, or --all, or --by USER.');
+      throw new UsageError(
+        'token revoke takes the name or the id of one token, a token itself, or --all, or --by USER.',
+      );
     }
     const tokens = services.tokens.list(tool).filter((token) => by === null || token.by === by);
     if (by !== null && tokens.length === 0) throw noneBy(tool, by);
-    const ended = named === undefined ? tokens : [meantToken(tool, tokens, named)];
+    const ended = named === undefined ? tokens : [meantToken(tool, tokens, tokenId(named) ?? named)];
     for (const { id } of ended) services.tokens.revoke(tool, id);
     const endedTokens = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
     await out(
