@@ -23,6 +23,14 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
   );
 }
 
+export function tooManyOpenFiles(limit: number): DeployError {
+  return new DeployError(
+    'BUILD_OUT_OF_DISK',
+    `the programs of the build held more than ${limit} files open`,
+    'Let the build run fewer programs at the same time, or close files when they have been read.',
+  );
+}
+
 export function outOfFiles(limit: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',

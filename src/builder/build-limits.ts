@@ -6,8 +6,15 @@ import type { Progress } from '../core/progress.ts';
 import { duration } from '../core/text/duration.ts';
 import { DiskPace, type LookCause } from '../sandbox/disk/disk-pace.ts';
 import { type DiskUse, diskUse } from '../sandbox/disk/disk-use.ts';
-import { foldersWithSecrets, HiddenUse } from '../sandbox/disk/hidden-disk-use.ts';
-import { filledTheDisk, outOfDisk, outOfFiles, timedOut, tooMuchOutput } from './build-failures.ts';
+import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../sandbox/disk/hidden-disk-use.ts';
+import {
+  filledTheDisk,
+  outOfDisk,
+  outOfFiles,
+  timedOut,
+  tooManyOpenFiles,
+  tooMuchOutput,
+} from './build-failures.ts';
 import { largestFolders } from './largest-folders.ts';
 
 /** No build may make more than this part of all files that the file system can hold. */
@@ -100,6 +107,7 @@ export class BuildLimits implements AsyncDisposable {
     const { folder } = this.#options;
     const { bytes, entries } = await diskUse(folder, this.#ended.signal);
     void this.#hidden.look([folder], cause);
+    if (this.#hidden.isCrowded(folder)) this.#limit.abort(tooManyOpenFiles(MAX_DESCRIPTORS));
     const hidden = this.#hidden.of(folder);
     await this.#judge({ bytes: bytes + hidden.bytes, entries: entries + hidden.entries });
   }

@@ -14,6 +14,8 @@ export interface Exchange {
   readonly signal: AbortSignal;
   /** How long a refused client may continue to send. */
   readonly lingerMs: number;
+  /** Gives back the place of the request. Called when the answer is written, even if the client still sends. */
+  readonly leave: () => void;
 }
 
 const STATUS: Readonly<Record<string, number>> = {
@@ -76,6 +78,7 @@ export function answerText(
     ...(owesBody(request) ? { Connection: 'close' } : {}),
   });
   if (request.method !== 'HEAD') response.write(body);
+  exchange.leave();
   linger(exchange, () => response.end());
 }
 

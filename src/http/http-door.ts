@@ -22,7 +22,7 @@ import { createPeerReader, type Peer } from './listener/peer.ts';
 import { rawRefusal, refuseForNow } from './listener/refusal.ts';
 import { assertSafeListener, type ListenerConfig } from './listener/safe-listener.ts';
 import { TrustedProxies } from './listener/trusted-proxies.ts';
-import { RequestShares } from './request-shares.ts';
+import { type Admitted, RequestShares } from './request-shares.ts';
 import { pathOf, type Route, routeOf } from './routes.ts';
 import { serveCommand } from './serve-command.ts';
 import { type Sources, serveSource } from './sources/serve-source.ts';
@@ -75,7 +75,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const { toolRequests } = limits;
   const ownRequests = limits.connections - toolRequests;
   const shares = new RequestShares({ toolRequests, ownRequests, log });
-  const serveOwn = createOwnHost(options, limits);
+  const serveOwn = createOwnHost(options, limits, shares);
 
   // An error in one request ends only its connection.
   const guarded = (connection: { destroy(): unknown }, serve: () => void) => {
@@ -96,18 +96,20 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       return;
     }
     const tool = gateway.toolOf(request.headers.host);
-    const admitted = shares.enter(tool, peer.address);
+    const route = routeOf(request.method ?? '', request.url ?? '');
+    const admitted = tool === null && isPage(route) ? FREE : shares.enter(tool, peer.address);
     if (admitted.kind === 'refused') {
       refuseForNow(response, admitted.sentence);
       return;
     }
     const rest = connections.occupy(request.socket);
-    response.once('close', () => {
+    const leave = () => {
       admitted.leave();
       rest();
-    });
+    };
+    response.once('close', leave);
     if (tool === null) {
-      serveOwn(request, response, peer);
+      serveOwn({ request, response, leave }, route, peer);
       return;
     }
     watchReader(response, limits.unreadMs);
@@ -155,6 +157,14 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
+/** For requests that need no place. */
+const FREE: Admitted = { kind: 'admitted', leave: () => {} };
+
+/** Whether the answer takes no work: a health check or a page. */
+function isPage({ kind }: Route): boolean {
+  return ['live', 'ready', 'health', 'landing', 'style'].includes(kind);
+}
+
 /** Whether two programs could read different hosts from the request (RFC 9112 sections 3.2 and 3.2.2). */
 function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolean {
   const ofTarget = /^[a-z][-+.a-z0-9]*:\/\/([^/?#]*)/i.exec(url)?.[1];
@@ -166,7 +176,8 @@ function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolea
 function createOwnHost(
   options: HttpDoorOptions,
   limits: HttpLimits,
-): (request: IncomingMessage, response: ServerResponse, peer: Peer) => void {
+  shares: RequestShares,
+): (given: Pick<Exchange, 'request' | 'response' | 'leave'>, route: Route, peer: Peer) => void {
   const { services, log } = options;
   const logIn = createBasicAuth(options.directory, options.throttle, services);
   const advertisements = new Advertisements();
@@ -220,6 +231,10 @@ function createOwnHost(
         if (login.kind === 'expired') return askForLogin(exchange, expired(login, services.addresses));
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
+        const admitted = shares.enterAs(login.principal.uid);
+        if (admitted.kind === 'refused')
+          return answerText(exchange, 429, `${admitted.sentence}\nTry again when some of them have ended.\n`);
+        exchange.response.once('close', admitted.leave);
         if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
         else await serveGit(exchange, route, login.principal, { ...options, advertisements });
         return;
@@ -229,11 +244,10 @@ function createOwnHost(
     }
   };
 
-  return (request, response, peer) => {
+  return ({ request, response, leave }, route, peer) => {
     const startedAt = performance.now();
     const gone = new AbortController();
-    const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs: limits.lingerMs };
-    const route = routeOf(request.method ?? '', request.url ?? '');
+    const exchange = { request, response, log, signal: gone.signal, lingerMs: limits.lingerMs, leave };
     const isLong = route.kind === 'command' || route.kind === 'git' || route.kind === 'advertisement';
     watchReader(response, isLong ? limits.unreadMs : limits.shortUnreadMs);
     let uid: string | null = null;

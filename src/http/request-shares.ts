@@ -4,6 +4,9 @@ import { networkOf } from '../core/network/ip-address.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
+/** With this weight, one person alone gets a fifth of the places. */
+const WEIGHT_OF_PERSON = 0.25;
+
 /** Either the request is admitted until `leave` is called, or it is refused with a sentence. */
 export type Admitted =
   | { readonly kind: 'admitted'; readonly leave: () => void }
@@ -12,18 +15,20 @@ export type Admitted =
 export interface RequestSharesOptions {
   /** The maximum number of requests in progress to tools. */
   readonly toolRequests: number;
-  /** The maximum number of requests in progress to the server itself: git, commands and health checks. */
+  /** The maximum number of requests in progress to the server itself: git and commands. */
   readonly ownRequests: number;
   readonly log: Log;
 }
 
 /**
  * Limits the requests in progress over all connections. Requests to tools have places of their own, so they never take
- * the places of git, commands and health checks. Each tool and each client address has a share of the places.
+ * the places of git and commands. Each tool, each client address and each person has a share of the places. Health checks
+ * and pages of the server need no place.
  */
 export class RequestShares {
   readonly #tools: Shares;
   readonly #own: Shares;
+  readonly #persons: Shares;
   readonly #options: RequestSharesOptions;
   #loggedAt = -LOG_PAUSE_MS;
 
@@ -31,6 +36,7 @@ export class RequestShares {
     this.#options = options;
     this.#tools = new Shares(options.toolRequests);
     this.#own = new Shares(options.ownRequests);
+    this.#persons = new Shares(options.ownRequests);
   }
 
   /**
@@ -45,6 +51,14 @@ export class RequestShares {
     if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };
     this.#tell(tool, taken.holder);
     return { kind: 'refused', sentence: sentenceAbout(tool, taken.holder) };
+  }
+
+  /** Takes a place for a person, who may come from many addresses. Call this after the login. */
+  enterAs(uid: string): Admitted {
+    const taken = this.#persons.take({ [`person ${uid}`]: WEIGHT_OF_PERSON });
+    if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };
+    this.#tell(null, taken.holder);
+    return { kind: 'refused', sentence: `You (${uid}) have too many requests under way.` };
   }
 
   #tell(tool: string | null, holder: string | null): void {

@@ -15,6 +15,8 @@ export interface CommandServing {
 }
 
 const LINE_BYTES = 64 * 1024;
+/** A client that takes longer to send the line of its command is dropped. */
+const FIRST_LINE_MS = 10_000;
 const EXIT_STATUS = 'Toolforge-Exit-Status';
 /** How long a stalled client has to read the reason why it was dropped. */
 const LAST_WORDS_MS = 30_000;
@@ -45,7 +47,8 @@ export async function serveCommand(
       'Send the request without a Content-Encoding.',
     );
   }
-  const { line, input } = await firstLine(chunksOf(request, response));
+  const slow = setTimeout(() => request.destroy(), FIRST_LINE_MS).unref();
+  const { line, input } = await firstLine(chunksOf(request, response)).finally(() => clearTimeout(slow));
   const isFramed = request.headers.accept === FRAMES_TYPE;
   const argv = isFramed ? readRequest(line) : parseArgsStringToArgv(line);
   if (argv === null) throw badCommandLine();

@@ -77,10 +77,11 @@ export interface Exit {
 
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
- * too many files, or the disk was nearly full.
+ * too many files, or the disk was nearly full. `open-files`: it held so many files open that its deleted ones could not be
+ * found.
  */
 export type DiskEnd =
-  | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool'; readonly limit: number }
+  | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool' | 'open-files'; readonly limit: number }
   | { readonly kind: 'room' };
 
 export interface SandboxProcess {

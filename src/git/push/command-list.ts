@@ -10,7 +10,10 @@ export interface RefCommand {
 /** The part of a push before the pack (gitprotocol-pack(5), "Reference Update Request and Packfile Transfer"). */
 export interface CommandList {
   readonly commands: readonly RefCommand[];
-  /** The client's capabilities with their values, for example `agent=git/2.39.5`. */
+  /**
+   * Those of the client's capabilities that this server knows, with their values, for example `agent=git/2.39.5`. git gets no
+   * others, so it never does what the server does not expect.
+   */
   readonly capabilities: ReadonlySet<string>;
   /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
@@ -29,6 +32,13 @@ export function hasCapability(list: CommandList, name: string): boolean {
 
 const COMMAND = /^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\n]+)$/;
 const MAX_BYTES = 1024 * 1024;
+
+/**
+ * The capabilities of a push (gitprotocol-capabilities(5)), without `push-cert`, which is refused. git itself also takes
+ * `side-band-64k=1` for `side-band-64k`.
+ */
+const CAPABILITY =
+  /^(report-status|report-status-v2|side-band-64k|atomic|push-options|quiet|ofs-delta|delete-refs|(object-format|agent|session-id)=[!-~]+)$/;
 
 /** Reads the command list from the first bytes of a push, in chunks of any size. */
 export class CommandListReader {
@@ -75,7 +85,8 @@ export class CommandListReader {
       return;
     }
     const [text = '', capabilities] = line.split('\0', 2);
-    if (capabilities !== undefined) this.#capabilities = new Set(capabilities.trim().split(' '));
+    if (capabilities !== undefined)
+      this.#capabilities = new Set(capabilities.split(/\s+/).filter((each) => CAPABILITY.test(each)));
     const match = COMMAND.exec(text);
     if (match === null) throw new Error('not a ref update');
     const [, oldId = '', newId = '', ref = ''] = match;

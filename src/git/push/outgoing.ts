@@ -11,6 +11,9 @@ export type Answer =
   | { readonly kind: 'fatal'; readonly message: string }
   | { readonly kind: 'none' };
 
+/** The longest report of git that is held. It has a line for each ref of the command list, whose limit is 1 MiB. */
+const MAX_REPORT_BYTES = 4 * 1024 * 1024;
+
 /**
  * receive-pack → client. The ref advertisement, progress (bands 2 and 3) and keep-alives (empty band 1) pass
  * at once. git's report (band 1) is held until git has ended and `answer` has decided the answer.
@@ -18,6 +21,7 @@ export type Answer =
 export class Outgoing extends Transform {
   readonly #packets = new PacketReader();
   readonly #report: Buffer[] = [];
+  #reportBytes = 0;
   readonly #hasSideBand: () => boolean;
   readonly #answer: (gitsReport: Report | null) => Promise<Answer>;
   #isAdvertising: boolean;
@@ -49,9 +53,9 @@ export class Outgoing extends Transform {
           passing.push(packet.raw);
           if (packet.payload === null) this.#isAdvertising = false;
         } else if (!this.#hasSideBand()) {
-          this.#report.push(packet.raw);
+          this.#hold(packet.raw);
         } else if (packet.payload?.[0] === 1 && packet.payload.length > 1) {
-          this.#report.push(packet.payload.subarray(1));
+          this.#hold(packet.payload.subarray(1));
         } else if (packet.payload !== null) {
           passing.push(packet.raw);
         }
@@ -60,6 +64,13 @@ export class Outgoing extends Transform {
     } catch (error) {
       done(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  /** @throws Error if the report is too long. */
+  #hold(bytes: Buffer): void {
+    this.#reportBytes += bytes.length;
+    if (this.#reportBytes > MAX_REPORT_BYTES) throw new Error('the report of git is too long');
+    this.#report.push(bytes);
   }
 
   override _flush(done: TransformCallback): void {

@@ -61,7 +61,7 @@ export function createSourceListener({ config, sources, log }: SourceListenerOpt
       response.once('close', connections.occupy(request.socket));
       const gone = new AbortController();
       const { lingerMs, bodyIdleMs } = HTTP_LIMITS;
-      const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs };
+      const exchange: Exchange = { request, response, log, signal: gone.signal, lingerMs, leave: () => {} };
       const peer = request.socket.remoteAddress ?? '';
       response.on('error', () => {});
       watchBody(request, response, bodyIdleMs);

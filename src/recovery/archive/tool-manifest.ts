@@ -16,6 +16,10 @@ export const MAX_RELEASES = 1000;
 /** The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories. */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_REFS = 10_000;
+/** The most process types for which a file has a number, a size or a pause. */
+const MAX_TYPES = 1000;
+/** Smaller than the largest that the name of a ref can hold (release-refs), so that later releases have names too. */
+const MAX_VERSION = 99_999_999;
 const [MAX_WORDS, LATEST] = [2000, Date.UTC(2200)];
 
 /** Text for a terminal and for a list: without control characters. */
@@ -28,6 +32,7 @@ const commit = z.custom<CommitId>(
   (value) => typeof value === 'string' && value.length === 40 && commitId(value) !== null,
 );
 const type = z.string().regex(/^[a-z0-9][-_a-z0-9]{0,62}$/);
+const isShort = (record: object): boolean => Object.keys(record).length <= MAX_TYPES;
 const varName = z.string().regex(CONFIG_VAR_NAME);
 const limit = z
   .int()
@@ -36,7 +41,7 @@ const limit = z
   .exactOptional();
 
 const releaseOf = z.strictObject({
-  version: z.int().min(1).max(999_999_999),
+  version: z.int().min(1).max(MAX_VERSION),
   isFailed: z.boolean(),
   commit,
   description: words,
@@ -76,12 +81,14 @@ export const manifestOf = z.strictObject({
   shallow: z.array(commit).max(MAX_REFS),
   /** The objects of git. Null if there are none. */
   pack: z.strictObject({ bytes: z.int().min(1), sha256: z.string().regex(/^[0-9a-f]{64}$/) }).nullable(),
-  replicas: z.record(type, z.int().min(0).max(1000)),
-  sizes: z.record(
-    type,
-    z.strictObject({ memoryBytes: limit, cpuCores: z.number().positive().max(1024).exactOptional() }),
-  ),
-  paused: z.array(type).max(1000),
+  replicas: z.record(type, z.int().min(0).max(1000)).refine(isShort),
+  sizes: z
+    .record(
+      type,
+      z.strictObject({ memoryBytes: limit, cpuCores: z.number().positive().max(1024).exactOptional() }),
+    )
+    .refine(isShort),
+  paused: z.array(type).max(MAX_TYPES),
   limits: z.strictObject({ memory: limit, builds: limit, replicas: limit, repository: limit }),
   sharedConfig: z.array(varName).max(MAX_CONFIG_VARS),
   isStopped: z.boolean(),

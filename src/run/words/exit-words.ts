@@ -30,6 +30,8 @@ function diskWords(end: DiskEnd): string {
       return `it made more than ${end.limit} files and folders`;
     case 'entries-of-tool':
       return `the processes of this tool made more than ${end.limit} files and folders together`;
+    case 'open-files':
+      return `it held more than ${end.limit} files open`;
     case 'room':
       return 'the disk of this server is nearly full, and it was filling it';
   }
@@ -46,6 +48,8 @@ function diskHint(end: DiskEnd): string {
       return `Write fewer files ${less} run_files.`;
     case 'entries-of-tool':
       return 'Write fewer files to /tmp, /workspace and home: this is a quarter of what the disk of this server can hold.';
+    case 'open-files':
+      return 'Close files and connections that the process needs no more, or let it start fewer child processes.';
     case 'room':
       return 'Write less to /tmp, /workspace and home, and tell the operator that the disk is nearly full.';
   }

@@ -30,6 +30,15 @@ done)`;
 const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$name/.*#\\1#p" "/proc/$pid/mountinfo" 2>/dev/null |
   awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;
 
+/**
+ * The most descriptors of all processes in one sandbox, of those that have more than `FEW_DESCRIPTORS`. Looking at each
+ * takes a microsecond or two. A tool with more could hide deleted files behind them until the time of a measurement is over.
+ */
+export const MAX_DESCRIPTORS = 65_536;
+const FEW_DESCRIPTORS = 1024;
+const CROWDED = 'crowded';
+
+// `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small: proc_pid_status(5).
 // The last awk first reads which folder is mounted for which process, then the files of these processes, and prints
 // sums for each folder. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
 // a file and then closed it, only root can find the file. A running program's own file (`exe`) counts even if it is
@@ -39,6 +48,13 @@ const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$n
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
+crowded=$(printf '%s\\n' "$owners" | awk -F '[/:]' '$3 != "" && !seen[$3]++ { print $3, $6 }' | while read -r pid name; do
+    echo "$name $(sed -n 's/^FDSize:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null)"
+  done | awk '$2 > ${FEW_DESCRIPTORS} { sum[$1] += $2 } END { for (name in sum) if (sum[name] > ${MAX_DESCRIPTORS}) print name }')
+for name in $crowded; do
+  echo "${CROWDED} $name"
+  owners=$(printf '%s\\n' "$owners" | grep -vF "/$name/")
+done
 places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files /proc/" $3 "/exe" }')
 [ -n "$places" ] || exit 0
 { printf '%s\\n' "$owners"
@@ -65,24 +81,28 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
  */
 async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look | null> {
   const [first] = folders;
-  if (first === undefined) return { found: new Map(), isCutShort: false };
+  if (first === undefined) return { found: new Map(), crowded: new Set(), isCutShort: false };
   const { dev } = await stat(dirname(first));
   const byName = new Map(folders.map((folder) => [basename(folder), folder]));
   const found = new Map<string, DiskUse>();
+  const crowded = new Set<string>();
   const output = await outputOfShell(SCRIPT, [String(dev), String(seconds), ...wordsFor(folders)]);
   if (output === null) return null;
   const lines = output.split('\n');
   for (const line of lines) {
     const [blocks, entries, name = ''] = line.split(' ');
-    const folder = byName.get(name);
-    if (folder !== undefined)
+    const folder = byName.get(blocks === CROWDED ? (entries ?? '') : name);
+    if (folder !== undefined && blocks === CROWDED) crowded.add(folder);
+    else if (folder !== undefined)
       found.set(folder, { bytes: Number(blocks) * BLOCK_BYTES, entries: Number(entries) });
   }
-  return { found, isCutShort: lines.includes(CUT_SHORT) };
+  return { found, crowded, isCutShort: lines.includes(CUT_SHORT) };
 }
 
 interface Look {
   readonly found: ReadonlyMap<string, DiskUse>;
+  /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`. They were not measured. */
+  readonly crowded: ReadonlySet<string>;
   /** True if the measurement ran out of time before it had read everything. */
   readonly isCutShort: boolean;
 }
@@ -132,12 +152,18 @@ function wordsFor(folders: readonly string[]): string[] {
  */
 export class HiddenUse {
   #found: ReadonlyMap<string, DiskUse> = new Map();
+  #crowded: ReadonlySet<string> = new Set();
   /** When the next measurement may begin: `usual` normally, `soonest` while the disk fills or is nearly full. */
   #next = { usual: 0, soonest: 0 };
   #seconds = USUAL_SECONDS;
 
   of(folder: string): DiskUse {
     return this.#found.get(folder) ?? NOTHING;
+  }
+
+  /** Whether the sandbox has so many open files (`MAX_DESCRIPTORS`) that it cannot be measured, and must end. */
+  isCrowded(folder: string): boolean {
+    return this.#crowded.has(folder);
   }
 
   /**
@@ -150,6 +176,7 @@ export class HiddenUse {
     this.#next = { usual: Infinity, soonest: Infinity };
     const look = await hiddenUseOf(folders, this.#seconds).catch(() => null);
     this.#found = look?.found ?? new Map();
+    this.#crowded = look?.crowded ?? new Set();
     this.#seconds = look?.isCutShort ? Math.min(2 * this.#seconds, MAX_SECONDS) : USUAL_SECONDS;
     const now = performance.now();
     this.#next = { usual: now + REST * (now - startedAt), soonest: now + (now - startedAt) };

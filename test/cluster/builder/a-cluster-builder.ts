@@ -127,6 +127,7 @@ export class AClusterBuilder implements AsyncDisposable {
         log: pino({ level: 'silent' }),
         signal: gone.signal,
         lingerMs: 0,
+        leave: () => {},
       };
       if (request.url !== SOURCE_PATH) return answerText(exchange, 404, 'There is nothing here.\n');
       made.sourcesAsked += 1;

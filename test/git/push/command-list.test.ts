@@ -40,6 +40,28 @@ test('the command list of a push that the server encodes for git reads back the 
   assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);
 });
 
+test('threat 37: git gets only capabilities that the server knows, in the one form that it knows', () => {
+  const odd =
+    'side-band-64k=1 push-options=1\tatomic=1 report-status\vquiet\u00a0 side-band-64 agent= agent=a/1\x01 foo=bar';
+  for (const [said, given] of [
+    [odd, ['report-status', 'quiet']],
+    [
+      'agent=git/2.39.5-Debian object-format=sha1  session-id=a.b side-band-64k',
+      ['agent=git/2.39.5-Debian', 'object-format=sha1', 'session-id=a.b', 'side-band-64k'],
+    ],
+  ] as const) {
+    const list = new CommandListReader().push(
+      Buffer.concat([pktLine(`${a} ${b} refs/heads/main\0${said}`), flushPacket]),
+    );
+    assert.ok(list !== null);
+    assert.deepEqual([...list.capabilities], given);
+    assert.equal(
+      encodeCommandList(list).toString().split('\0')[1]?.replace(/0000$/, ''),
+      ` ${given.join(' ')}`,
+    );
+  }
+});
+
 for (const { name, bytes } of [
   { name: 'no pkt-line', bytes: Buffer.from('GET / HTTP/1.1\r\n') },
   { name: 'a length of 3', bytes: Buffer.from('0003x') },

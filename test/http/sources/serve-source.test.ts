@@ -23,7 +23,7 @@ before(async () => {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const log = pino({ level: 'silent' });
-    void serveSource({ request, response, log, signal: gone.signal, lingerMs: 0 }, sources);
+    void serveSource({ request, response, log, signal: gone.signal, lingerMs: 0, leave: () => {} }, sources);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/-/source`;

@@ -3,7 +3,7 @@ import type { DiskRoom } from '../../../core/disk/disk-space.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
-import { foldersWithSecrets, HiddenUse } from '../../../sandbox/disk/hidden-disk-use.ts';
+import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
 import type { DiskEnd } from '../../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
@@ -138,7 +138,9 @@ export class DiskWatch {
       };
       watched.grew = growth(use, now);
       watched.use = now;
-      const end = this.#passed(now);
+      const end: DiskEnd | null = this.#hidden.isCrowded(folder)
+        ? { kind: 'open-files', limit: MAX_DESCRIPTORS }
+        : this.#passed(now);
       if (end !== null) this.#end(watched, end);
     }
     return tookMs;

@@ -68,6 +68,20 @@ with open('/tmp/log', 'wb', 0) as log:
   assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, logging), { kind: 'room' });
 });
 
+test('threat 83: a process with so many open files that deleted ones cannot be found among them is ended', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const crowding = `
+import os, time
+for child in range(8):
+    if os.fork() == 0:
+        null = os.open('/dev/null', os.O_RDONLY)
+        for target in range(100, 16380): os.dup2(null, target)
+        break
+time.sleep(600)`;
+  assert.deepEqual(await endOf(0, python(crowding), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
+});
+
 for (const folder of ['/tmp', '/workspace'])
   test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that made itself undumpable, even if the server is not root`, {
     skip: SmallDisk.whyNot || (folder === '/workspace' && noOverlay),

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { basic, openDoor } from '../support/http/http-door.ts';
+
+/** A door with few places: 40 for requests to the server itself. */
+const openSmallDoor = (context: TestContext) =>
+  openDoor(context, { limits: { connections: 400, toolRequests: 360, lingerMs: 60_000 } });
+
+/** Begins a request from one of many addresses of this machine, and does not send its body. */
+function begin(context: TestContext, port: number, number: number, authorization: string): Socket {
+  const socket = connect({ port, host: '127.0.0.1', localAddress: `127.9.${number}.1` });
+  socket.on('error', () => {});
+  socket.write(
+    `POST /-/command HTTP/1.1\r\nHost: x\r\n${authorization}Content-Type: text/plain\r\nContent-Length: 1000\r\n\r\n`,
+  );
+  context.after(() => socket.destroy());
+  return socket;
+}
+
+function statusOf(port: number, path: string, authorization: string = ''): Promise<number> {
+  const headers = authorization === '' ? {} : { authorization };
+  return new Promise((resolve, reject) => {
+    const asked = request({
+      port,
+      host: '127.0.0.1',
+      path,
+      headers,
+      localAddress: '127.8.0.1',
+      agent: false,
+    });
+    asked.on('response', (answer) => {
+      answer.resume();
+      resolve(answer.statusCode ?? 0);
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+const ADVERTISEMENT = '/other.git/info/refs?service=git-upload-pack';
+
+/** Waits until the server has seen all requests that have begun. */
+const seen = () => new Promise((resolve) => setTimeout(resolve, 500));
+
+test('threat 26: a person whose requests never send their command holds a fifth of the places, from however many addresses', async (context) => {
+  const door = await openSmallDoor(context);
+  const answers: string[] = [];
+  for (let number = 0; number < 60; number += 1) {
+    const socket = begin(context, door.port, number, `Authorization: ${basic()}\r\n`);
+    socket.on('data', (chunk: Buffer) => answers.push(chunk.toString()));
+  }
+  for (const end = Date.now() + 20_000; answers.length < 52 && Date.now() < end; ) await seen();
+  assert.equal(answers.length, 52);
+  for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 429 [\s\S]*You \(alice\) have too many/);
+  assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
+  assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 429);
+});
+
+test('threat 26: a stranger whose request was refused has no place any more, even while it goes on sending', async (context) => {
+  const door = await openSmallDoor(context);
+  let refused = 0;
+  for (let number = 0; number < 80; number += 1)
+    begin(context, door.port, number, '').on('data', (chunk: Buffer) => {
+      if (/^HTTP\/1\.1 401 /.test(chunk.toString())) refused += 1;
+    });
+  await seen();
+  assert.equal(refused, 80);
+  assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
+});
+
+test('threat 26: health checks and pages are answered while all places are taken', async (context) => {
+  const door = await openSmallDoor(context);
+  // A login that is being checked has a place already.
+  door.directory.identifyByPassword = () => new Promise(() => {});
+  for (let number = 0; number < 60; number += 1)
+    begin(context, door.port, number, `Authorization: ${basic()}\r\n`);
+  await seen();
+  assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 503);
+  for (const path of ['/livez', '/readyz', '/healthz', '/', '/-/style.css'])
+    assert.equal(await statusOf(door.port, path), 200, path);
+});
