@@ -68,6 +68,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const renames = new ToolRenames({
     ...{ config, store, log, repositories: context.repositories, cleanUp: state.cleanUp },
     letGo: (tool) => runtime.letGo(tool),
+    readOutside: (tool) => runtime.outsideVars(tool),
     resume: async (tool) => {
       keepMaintenance(tool);
       await resumeTool(context, tool, resuming.signal);

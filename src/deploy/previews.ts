@@ -1,5 +1,5 @@
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
-import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
+import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
 import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
@@ -15,6 +15,7 @@ import { assertBuildsLeft } from './build-step.ts';
 import type { DeployContext } from './deploy-context.ts';
 import type { ParkedPush, Previews, Ticket, Verdict } from './deployments.ts';
 import type { DeploymentLine, PushTrial } from './line/deployment-line.ts';
+import { personOf } from './line/line-entry.ts';
 import { previewEnding, shuttingDown } from './line/line-refusals.ts';
 import { dropOldParked } from './parked-refs.ts';
 import { copyCommit } from './promotion.ts';
@@ -54,6 +55,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
   readonly #closing = new AbortController();
   readonly #copying = new ConcurrencyLimit(COPIES_AT_ONCE);
+  /** One copy of a person at a time, so that nobody waits behind all previews of somebody else. */
+  readonly #copyingOf = new KeyedConcurrencyLimit(1);
   #timer: NodeJS.Timeout | null = null;
   #ending: Promise<void> = Promise.resolve();
 
@@ -77,10 +80,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     return await this.#turns.run(preview, async () => {
       await this.#make(preview, push);
       const { signal } = this.#closing;
-      await this.#copying.run(
-        () => copyCommit(repositories, push, { tool: preview, id: push.id, signal }),
-        signal,
-      );
+      const copy = () => copyCommit(repositories, push, { tool: preview, id: push.id, signal });
+      await this.#copyingOf.run(personOf(push.principal), () => this.#copying.run(copy, signal), signal);
       const ticket = await line.submit(this.#asOfPreview(push, preview));
       return { ...ticket, verdict: ticket.verdict.then((verdict) => this.#withRefs(push, preview, verdict)) };
     });

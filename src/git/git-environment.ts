@@ -18,6 +18,8 @@ const baseSettings: GitSettings = [
   ['core.protectNTFS', 'true'],
   ['core.bigFileThreshold', '32m'],
   ['pack.threads', '2'],
+  // A clone can take minutes of processor time. It gets what the server and the tools leave. Pushes are not affected.
+  ['uploadpack.packObjectsHook', 'nice -n 15'],
   // While git looks for deltas, each thread keeps up to ten files and their indexes in memory.
   ['pack.windowMemory', '16m'],
   ['pack.deltaCacheSize', '16m'],

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from '../sandbox/disk/remove-tree.ts';
 
@@ -20,7 +20,7 @@ export async function writeAttributes(folder: string): Promise<void> {
 
 /** Gives a repository the settings and attributes of a new one, whatever is there. */
 export async function resetSettings(folder: string): Promise<void> {
-  for (const name of ['config', 'info']) await removeTree(join(folder, name));
+  for (const name of ['config', 'info']) await rm(join(folder, name), { recursive: true, force: true });
   await writeFile(join(folder, 'config'), CONFIG, { mode: 0o600 });
   await writeAttributes(folder);
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
@@ -19,6 +20,9 @@ import {
   renameInDirectory,
 } from './renaming.ts';
 
+/** How long a renaming waits for the tool to start under its new name. */
+const START_MS = 30_000;
+
 export interface ToolRenamesOptions {
   readonly config: Pick<Config, 'data' | 'directory' | 'runtime' | 'config_vars_folder' | 'replica_folder'>;
   readonly store: Store;
@@ -27,7 +31,9 @@ export interface ToolRenamesOptions {
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** As `Runtime.letGo`. */
   readonly letGo: (tool: ToolName) => Promise<void>;
-  /** Starts the live release of a tool, and its maintenance mode if it is on. Must not reject. */
+  /** Reads the operator's config vars for a tool. @throws DeployError `OUTSIDE_CONFIG` if the file cannot be used. */
+  readonly readOutside: (tool: ToolName) => Promise<unknown>;
+  /** Starts the live release of a tool, and its maintenance mode if it is on. Tries again until it starts. Must not reject. */
   readonly resume: (tool: ToolName) => Promise<void>;
   /** True while a deployment or a push of the tool is under way. */
   readonly isBusy: (tool: ToolName) => boolean;
@@ -101,7 +107,8 @@ export class ToolRenames {
       endRenaming(config.data);
       log.warn({ from, to }, 'tool renamed');
     } finally {
-      await resume(isRenamed ? to : from);
+      // If the tool cannot start, the server tries again, and `ps` says why. The next renaming need not wait for that.
+      await Promise.race([resume(isRenamed ? to : from), wait(START_MS, null, { ref: false })]);
     }
   }
 
@@ -125,6 +132,7 @@ export class ToolRenames {
         'Nothing has changed. Start the server again, which finishes it, and type the command again.',
       );
     assertFollowed(config, { from, to });
+    await this.#options.readOutside(to);
     if (from === to)
       throw new DeployError('SAME_NAME', `the tool is called ${from} already`, 'Nothing has changed.');
     const isThere = await isKnown(to);

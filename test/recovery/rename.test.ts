@@ -152,7 +152,9 @@ test('a tool is not renamed to a taken or invalid name or while a deployment run
     (await server.local('tool', 'rename', 'busy', 'idle')).stderr,
     /has busy\.env, but no idle\.env, so the tool would start without it/,
   );
-  await rm(join(outside, 'busy.env'));
+  await writeFile(join(outside, 'idle.env'), 'TOKEN=outside\n', { mode: 0o644 });
+  assert.match((await server.local('tool', 'rename', 'busy', 'idle')).stderr, /idle\.env/);
+  for (const name of ['busy.env', 'idle.env']) await rm(join(outside, name));
   await writeFile(data('renaming.json'), JSON.stringify({ from: 'a', to: 'b' }));
   assert.match(
     (await server.local('tool', 'rename', 'busy', 'idle')).stderr,

@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Stats } from 'node:fs';
-import { chmod, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:fs/promises';
+import { chmod, chown, copyFile, link, lstat, opendir, rename, rm, utimes } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
@@ -133,6 +133,8 @@ export class SharedFiles {
     const kept = join(this.#folder, `${content}~${toolNumber}`);
     const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
     await copyFile(file, half);
+    // If the server is root, the copy belongs to the owner of the file: libuv's uv_fs_copyfile.
+    await chown(half, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
     await utimes(half, mtime, mtime);
     await chmod(half, isProgram ? 0o555 : 0o444);
     await rename(half, kept);

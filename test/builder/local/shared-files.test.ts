@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   chmod,
+  chown,
   link,
   mkdir,
   mkdtemp,
@@ -75,6 +76,17 @@ test('equal files of two layers are one file on the disk, which nobody may write
   assert.equal((await stat(join(other, 'lib/os.py'))).mode & 0o777, 0o444);
   assert.equal(await readFile(join(other, 'bin/python3'), 'utf8'), 'program');
   assert.equal((await stat(join(other, 'lib/os.py'))).mtimeMs, 1_000_000);
+});
+
+test('threat 39: a shared copy belongs to the server, not to the tool that came first', {
+  skip: process.getuid?.() !== 0,
+}, async () => {
+  await using data = await Data.make();
+  const layer = await data.layer('one', { file: 'text' });
+  await chown(join(layer, 'file'), 710_001, 710_001);
+  await new SharedFiles(data.folder).share(layer, first);
+  const { uid, gid, nlink } = await stat(join(layer, 'file'));
+  assert.deepEqual([uid, gid, nlink], [0, 0, 2]);
 });
 
 test('files of two layers that differ in content, time or the right to run stay two files', async () => {

@@ -101,6 +101,11 @@ for (const { name, refs, options, expected } of [
     ],
   },
   {
+    name: 'threat 33: a preview whose name has two characters is refused, because xn--wikibot could be shown as another name',
+    refs: [['refs/heads/preview/xn'], ['refs/heads/preview/ab']],
+    expected: [/cannot have two characters/, /cannot have two characters/],
+  },
+  {
     name: 'a preview may be so long that its host name has 63 characters before the domain',
     refs: [[`refs/heads/preview/${'x'.repeat(54)}`]],
     expected: [/^deploy$/],
