@@ -1,6 +1,5 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { removeTree } from '../sandbox/disk/remove-tree.ts';
 
 /**
  * The configuration file that `git init --bare` writes. The server gives git all other settings in environment
