@@ -71,14 +71,9 @@ export class Router {
     }
     const wantsClose = /\bclose\b/i.test(request.headers.connection ?? '');
     const takesTrailers = /\btrailers\b/i.test(String(request.headers['te'] ?? ''));
-    // Strip these fields before the server sets its own, because a client can remove any field by naming it in
-    // Connection.
-    stripHopByHop(request.headers);
     this.#prepare(request);
     if (takesTrailers) request.headers['te'] = 'trailers';
     if (wantsClose) request.headers.connection = 'close';
-    // This server has already answered “100 Continue”.
-    delete request.headers.expect;
 
     // Each attempt to forward the request adds listeners to the response.
     response.setMaxListeners(50);
@@ -174,6 +169,11 @@ export class Router {
     const leave = route.traffic.enter();
     socket.once('close', leave);
     this.#prepare(request);
+    request.headers.connection = 'Upgrade';
+    request.headers.upgrade = 'websocket';
+    // The router forwards no body of this request, so no field may announce one.
+    delete request.headers['content-length'];
+    delete request.headers['transfer-encoding'];
 
     const proxy = new ProxyServer({ target: targetOf(route.port), agent: this.#agent });
     proxy.on('proxyReqWs', (outgoing) => watchAnswer(outgoing, this.#options.answerMs));
@@ -199,7 +199,13 @@ export class Router {
     });
   }
 
+  /** Changes the header fields and the path of a request, whether for a WebSocket or not, to those that the tool gets. */
   #prepare(request: IncomingMessage): void {
+    // Strip these fields before the server sets its own, because a client can remove any field by naming it in
+    // Connection.
+    stripHopByHop(request.headers);
+    // Expect asks this server, not the tool. If the request has a body, this server has already answered “100 Continue”.
+    delete request.headers.expect;
     keepPlainNames(request.headers);
     setForwarded(request, this.#options.trustedProxies);
     // RFC 9112 section 3.2.2: a request may name the whole address. The tool gets the path.

@@ -8,12 +8,16 @@ import { releaseOf, rollOut } from '../../contract-steps.ts';
 import { web } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
-/** A WSGI program under Python's own server. It answers with the HTTP_ variables of its environ, one per line. */
+/**
+ * A WSGI program under Python's own server. It answers with the HTTP_ variables of its environ, and with CONTENT_LENGTH as
+ * HTTP_CONTENT_LENGTH if the request has a length, one per line.
+ */
 const environTool = `
 import os
 from wsgiref.simple_server import make_server
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ.get('CONTENT_LENGTH'): environ['HTTP_CONTENT_LENGTH'] = environ['CONTENT_LENGTH']
     names = sorted(name for name in environ if name.startswith('HTTP_'))
     return [''.join(f'{name}={environ[name]}\\n' for name in names).encode()]
 make_server('', int(os.environ['PORT']), application).serve_forever()
@@ -43,6 +47,8 @@ async function environOf(...lines: string[]): Promise<Record<string, string>> {
   );
 }
 
+const webSocket = ['Upgrade: websocket', 'Sec-WebSocket-Key: x', 'Sec-WebSocket-Version: 13'];
+
 const forged = [
   'X_Forwarded_For: 6.6.6.6',
   'X_Forwarded_Proto: https',
@@ -60,7 +66,7 @@ for (const { name, lines } of [
   { name: 'a request', lines: ['Connection: close'] },
   {
     name: 'a request for a WebSocket',
-    lines: ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: x', 'Sec-WebSocket-Version: 13'],
+    lines: ['Connection: Upgrade', ...webSocket],
   },
 ]) {
   test(`httpoxy: a Proxy field or a field with underscores in ${name} forges no variable of a WSGI tool`, async () => {
@@ -72,6 +78,34 @@ for (const { name, lines } of [
     assert.equal(seen['HTTP_PROXY'], undefined);
     const text = JSON.stringify(seen);
     assert.doesNotMatch(text, /6\.6\.6\.6|evil|FORWARDED_SSL|ANYTHING/);
+  });
+}
+
+for (const { name, lines } of [
+  { name: 'Content-Length', lines: ['Content-Length: 4'] },
+  { name: 'Transfer-Encoding', lines: ['Transfer-Encoding: chunked'] },
+  { name: 'Trailer', lines: ['Trailer: X-After', 'TE: trailers'] },
+  { name: 'Expect', lines: ['Expect: 100-continue'] },
+]) {
+  test(`threats 23 and 24: a request for a WebSocket with ${name} reaches the tool without this field and without hop-by-hop fields`, async () => {
+    const seen = await environOf(
+      'Connection: Upgrade, X-Forwarded-For, X-Forwarded-Host, Host, X-Private',
+      'X-Private: 1',
+      'Keep-Alive: timeout=5',
+      'Proxy-Authorization: Basic eDp5',
+      ...lines,
+      ...webSocket,
+    );
+    assert.deepEqual(seen, {
+      HTTP_CONNECTION: 'Upgrade',
+      HTTP_HOST: 'environ.localhost',
+      HTTP_SEC_WEBSOCKET_KEY: 'x',
+      HTTP_SEC_WEBSOCKET_VERSION: '13',
+      HTTP_UPGRADE: 'websocket',
+      HTTP_X_FORWARDED_FOR: '127.0.0.1',
+      HTTP_X_FORWARDED_HOST: 'environ.localhost',
+      HTTP_X_FORWARDED_PROTO: 'http',
+    });
   });
 }
 
