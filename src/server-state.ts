@@ -121,6 +121,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
       directory,
       (name) => store.previewOf(name),
       (name) => store.renamedTo(name),
+      config.directory === 'file' ? (name) => store.reuseName(name) : null,
     ),
     tokens: new DeployTokens(store),
     audit: auditFile(data, log),

@@ -74,6 +74,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await resumeTool(context, tool, resuming.signal);
     },
     isBusy: (tool) => line.isBusy(tool) || packServices.isBusy(tool),
+    hold: (names) => directory.hold(names),
     forgetName: (tool) => packServices.forgetName(tool),
     isKnown: async (tool) =>
       (await directory.findTool(tool, AbortSignal.timeout(DIRECTORY_MS), { isFresh: true })) !== null,
@@ -200,6 +201,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
+    assertNamed: (tool) => store.assertNamed(tool),
     frozen: (tool) => {
       const whole = store.previewOf(tool);
       if (whole !== null)

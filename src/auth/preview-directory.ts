@@ -11,19 +11,26 @@ export class PreviewDirectory implements Directory {
   readonly #previewOf: (name: ToolName) => ToolName | null;
 
   readonly #renamedTo: (name: ToolName) => ToolName | null;
+  readonly #reuse: ((name: ToolName) => void) | null;
+  /** The old and the new name of the tool that is being renamed. */
+  readonly #held = new Set<ToolName>();
 
   /**
    * @param previewOf - Returns the tool that a preview belongs to. Null if the name is that of no preview.
    * @param renamedTo - Returns the present name of the tool that was once called `name`. Null if there is none.
+   * @param reuse - Begins another tool with a name for which `renamedTo` returns one. Null if the user directory keeps the
+   * old names of tools, as LDAP does: then only an import begins a tool with such a name.
    */
   constructor(
     directory: Directory,
     previewOf: (name: ToolName) => ToolName | null,
     renamedTo: (name: ToolName) => ToolName | null = () => null,
+    reuse: ((name: ToolName) => void) | null = null,
   ) {
     this.#directory = directory;
     this.#previewOf = previewOf;
     this.#renamedTo = renamedTo;
+    this.#reuse = reuse;
   }
 
   identifyByKey(login: string, key: OfferedKey, signal: AbortSignal): Promise<Identity | null> {
@@ -34,14 +41,46 @@ export class PreviewDirectory implements Directory {
     return this.#directory.identifyByPassword(login, password, signal);
   }
 
-  /** @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; the errors of the directory. */
+  /** Refuses these names to everybody until the returned function is called, because the tool is being renamed. */
+  hold(names: readonly ToolName[]): () => void {
+    for (const name of names) this.#held.add(name);
+    return () => {
+      for (const name of names) this.#held.delete(name);
+    };
+  }
+
+  /**
+   * @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; `TOOL_BUSY` to a maintainer while the
+   * tool is being renamed; the errors of the directory.
+   */
   async findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null> {
     // A tool that the directory has got under the name of a preview counts only after the preview has ended. Otherwise
     // its maintainers could read the config vars of the preview.
     const previewOf = this.#previewOf(name);
+    const wasRenamed = this.#renamedTo(name) !== null;
     const found = await this.#directory.findTool(previewOf ?? name, signal, options);
-    if (found === null) await this.#tellRenamed(name, signal, options);
-    return found === null || previewOf === null ? found : { ...found, name, previewOf };
+    if (found === null) {
+      await this.#tellRenamed(name, signal, options);
+      return null;
+    }
+    if (!this.#mayUse(name, wasRenamed, options)) {
+      if (options?.by !== undefined && !found.maintainers.has(options.by)) return null;
+      throw this.#held.has(name) ? beingRenamed(name) : renamed(name, this.#renamedTo(name) ?? name);
+    }
+    return previewOf === null ? found : { ...found, name, previewOf };
+  }
+
+  /** Whether a tool that the directory has may be used by this name. */
+  #mayUse(name: ToolName, wasRenamed: boolean, options?: FindOptions): boolean {
+    if (this.#held.has(name)) return false;
+    if (this.#renamedTo(name) === null) return true;
+    // If the tool was renamed while the directory was asked, the answer is about the tool that had this name.
+    if (wasRenamed && this.#reuse !== null) {
+      this.#reuse(name);
+      return true;
+    }
+    // Only a rename and an import ask for nobody.
+    return options?.by === undefined;
   }
 
   async #tellRenamed(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<void> {
@@ -50,11 +89,7 @@ export class PreviewDirectory implements Directory {
     const tool = await this.#directory.findTool(now, signal, options);
     // Strangers get the same answer as for a tool that never was.
     if (options?.by === undefined || tool?.maintainers.has(options.by) !== true) return;
-    throw new DeployError(
-      'TOOL_RENAMED',
-      `the tool ${name} is now called ${now}`,
-      `In each clone, change the name in the address (git remote -v): git remote set-url toolforge ADDRESS/${now}.git`,
-    );
+    throw renamed(name, now);
   }
 
   async toolsOf(uid: string, signal: AbortSignal): Promise<ToolName[]> {
@@ -65,4 +100,20 @@ export class PreviewDirectory implements Directory {
   close(): Promise<void> {
     return this.#directory.close();
   }
+}
+
+function renamed(name: ToolName, now: ToolName): DeployError {
+  return new DeployError(
+    'TOOL_RENAMED',
+    `the tool ${name} is now called ${now}`,
+    `In each clone, change the name in the address (git remote -v): git remote set-url toolforge ADDRESS/${now}.git`,
+  );
+}
+
+function beingRenamed(name: ToolName): DeployError {
+  return new DeployError(
+    'TOOL_BUSY',
+    `the tool ${name} is being renamed`,
+    'Nothing has changed. Try again in a minute. If this stays so, the log of the server says why.',
+  );
 }

@@ -70,6 +70,8 @@ export interface GitPackServicesOptions {
   readonly tryOut: (push: ParkedPush, trial: Trial, repositories: Repositories) => Promise<void>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
+  /** @throws DeployError `TOOL_RENAMED` if the tool has another name now. */
+  readonly assertNamed: (tool: ToolName) => void;
   /** Why an operator lets the tool accept no push, in one line. Null if it accepts pushes. */
   readonly frozen: (tool: ToolName) => string | null;
   readonly hints: (
@@ -105,6 +107,8 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     await this.#turns.enter(tool, principal.uid);
     try {
+      // The tool may have been renamed before the push took its place. From here on, it is not renamed.
+      this.#options.assertNamed(tool);
       const push = await this.#open(request, folder);
       this.#pushes.set(push.id, push);
       return push;
@@ -297,10 +301,12 @@ export class GitPackServices implements PackServices {
   /**
    * Returns the folder of the tool's repository, after creating or repairing the repository if necessary.
    *
-   * @throws DeployError `DISK_NEARLY_FULL` if this fails and the disk is nearly full; otherwise the error itself.
+   * @throws DeployError `TOOL_RENAMED`; `DISK_NEARLY_FULL` if this fails and the disk is nearly full; otherwise the error
+   * itself.
    */
   async #ensure(tool: ToolName): Promise<string> {
-    const { repositories, repair } = this.#options;
+    const { repositories, repair, assertNamed } = this.#options;
+    assertNamed(tool);
     try {
       const folder = await repositories.ensure(tool);
       const scope = this.#suspects.delete(tool) ? 'all' : 'branch';

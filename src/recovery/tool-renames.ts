@@ -37,6 +37,8 @@ export interface ToolRenamesOptions {
   readonly resume: (tool: ToolName) => Promise<void>;
   /** True while a deployment or a push of the tool is under way. */
   readonly isBusy: (tool: ToolName) => boolean;
+  /** Refuses these names to everybody until the returned function is called. */
+  readonly hold: (names: readonly ToolName[]) => () => void;
   /** Forgets what the server remembers of the repository of a tool. */
   readonly forgetName: (tool: ToolName) => void;
   /** True if the user directory has the tool. @throws DeployError if the directory does not answer. */
@@ -80,13 +82,14 @@ export class ToolRenames {
   }
 
   async #rename(renaming: Renaming): Promise<void> {
-    const { config, store, letGo, resume, forgetName, log } = this.#options;
+    const { config, store, letGo, resume, hold, forgetName, log } = this.#options;
     const { from, to } = renaming;
     await this.#assertDirectory(renaming);
     this.#assertFree(renaming, await this.#refsOf(to));
-    await letGo(from);
+    const endHold = hold([from, to]);
     let isRenamed = false;
     try {
+      await letGo(from);
       const refs = await this.#refsOf(to);
       // Nothing else of this process runs from here until the folders have moved.
       this.#assertFree(renaming, refs);
@@ -104,12 +107,25 @@ export class ToolRenames {
       forgetName(to);
       store.copyReleases(to);
       await renameInDirectory(config, renaming);
+      await this.#clear(from);
       endRenaming(config.data);
       log.warn({ from, to }, 'tool renamed');
     } finally {
+      endHold();
+      // If directory.yaml still has the old name, nobody may use this name until a start has finished the renaming.
+      if (isRenamed && isRenaming(config.data)) hold([from]);
       // If the tool cannot start, the server tries again, and `ps` says why. The next renaming need not wait for that.
       await Promise.race([resume(isRenamed ? to : from), wait(START_MS, null, { ref: false })]);
     }
+  }
+
+  /**
+   * Ends what a command has begun under the old name while the tool was renamed, and deletes what it has left, so that
+   * nobody who gets the name later can read it.
+   */
+  async #clear(from: ToolName): Promise<void> {
+    await this.#options.letGo(from);
+    if (!this.#options.isBusy(from)) clearFolders(this.#options.config.data, from);
   }
 
   async #refsOf(tool: ToolName): Promise<string[]> {

@@ -205,6 +205,14 @@ export class SqliteStore implements Store, CheckedStore {
     return renamedTo(this.#database, old);
   }
 
+  assertNamed(tool: ToolName): void {
+    this.#tools.assertNamed(tool);
+  }
+
+  reuseName(tool: ToolName): void {
+    this.#tools.begin(tool);
+  }
+
   freeze(tool: ToolName | null, reason: string, at: number): void {
     this.#freezes.set(tool, reason, at);
   }

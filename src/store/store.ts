@@ -140,8 +140,16 @@ export interface Store {
    * The copies of its releases outside the store are then out of date. Delete them, and call `copyReleases`.
    */
   renameTool(from: ToolName, to: ToolName, at: number): void;
-  /** The present name of the tool that was once called `old`. Null if there is none. */
+  /** The present name of the tool that was once called `old`. Null if there is none, or if `old` is a tool again. */
   renamedTo(old: string): ToolName | null;
+  /**
+   * Every method that would begin a tool calls this, except `reuseName` and `enterTool`.
+   *
+   * @throws DeployError `TOOL_RENAMED` if `renamedTo` returns a name.
+   */
+  assertNamed(tool: ToolName): void;
+  /** Begins another tool with the name that a tool had before its rename. */
+  reuseName(tool: ToolName): void;
 
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
   freeze(tool: ToolName | null, reason: string, at: number): void;

@@ -171,6 +171,33 @@ test('threat 99: the rights to a preview are those to its tool, and a credential
   assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });
 
+test('threat 100: a name is refused while its tool is renamed, and an old name begins another tool only in a directory that renames', async () => {
+  let now: ToolName | null = null;
+  const begun: ToolName[] = [];
+  const asks = (reuse: ((name: ToolName) => void) | null) =>
+    new PreviewDirectory(
+      directory,
+      () => null,
+      () => now,
+      reuse,
+    );
+  const inFile = asks((name) => begun.push(name));
+  const ask = (names: PreviewDirectory, uid = 'alice') =>
+    authorize(names, { ...alice, uid }, tool('hello'), 'manage', signal);
+  const endHold = inFile.hold([tool('hello')]);
+  await assert.rejects(ask(inFile), { code: 'TOOL_BUSY', message: 'the tool hello is being renamed' });
+  await assert.rejects(ask(inFile, 'bob'), { code: 'NO_ACCESS' });
+  endHold();
+  assert.equal((await ask(inFile)).name, 'hello');
+  const asked = inFile.findTool(tool('hello'), signal, { by: 'alice' });
+  now = tool('hallo');
+  await assert.rejects(asked, { code: 'TOOL_RENAMED' });
+  assert.deepEqual(begun, []);
+  await assert.rejects(ask(asks(null)), { code: 'TOOL_RENAMED' });
+  assert.equal((await ask(inFile)).name, 'hello');
+  assert.deepEqual(begun, ['hello']);
+});
+
 test('who maintains a renamed tool is told its new name, and everybody else gets the answer for a tool that never was', async () => {
   const renamed = new PreviewDirectory(
     directory,

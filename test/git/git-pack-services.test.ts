@@ -46,6 +46,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     tryOut: () => assert.fail('nothing is tried here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',
+    assertNamed: () => undefined,
     frozen: () => null,
     hints: () => ({ redeploy: '', follow: () => '' }),
     audit: () => undefined,

@@ -5,6 +5,8 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import { execa } from 'execa';
 import type { ToolName } from '../../src/core/names.ts';
 import { loadOrMakeSecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
@@ -122,8 +124,7 @@ test('a server that was killed while it renamed a tool finishes at its start, or
   await writeFile(data('renaming.json'), journal);
   const store = new SqliteStore(data(), loadOrMakeSecretsKey(join(server.folder, 'keys')));
   store.renameTool('killed' as ToolName, 'finished' as ToolName, Date.now());
-  // A push to the old name can have begun a new tool meanwhile.
-  store.setStopped('killed' as ToolName, true);
+  assert.throws(() => store.setStopped('killed' as ToolName, true), { code: 'TOOL_RENAMED' });
   store.close();
   await rename(data('artifacts/killed'), data('artifacts/finished'));
   await server.boot();
@@ -132,6 +133,40 @@ test('a server that was killed while it renamed a tool finishes at its start, or
   assert.match((await server.local('tool', 'list')).stdout, /finished/);
   const tree = await WorkTree.create(server, 'ssh', 'finished');
   passed(await tree.git('pull', '--quiet', 'toolforge', 'main'));
+});
+
+test('threat 100: what a command stores under the old name of a renamed tool is refused, and a new tool of this name begins empty', async () => {
+  const { tree } = await liveTool(server, 'raced', webTool('raced'));
+  // The command is let in by the old name, and its input comes after the rename.
+  const [host = '', port = ''] = server.ssh.split(':');
+  const ssh = (server.clientEnvironment['GIT_SSH_COMMAND'] ?? '').split(' ').slice(1);
+  const slow = execa(
+    'ssh',
+    [...ssh, '-p', port, `${server.user}@${host}`, 'config import raced - --no-restart'],
+    {
+      env: server.clientEnvironment,
+      reject: false,
+    },
+  );
+  await setTimeout(2000);
+  passed(await server.local('tool', 'rename', 'raced', 'raced-on'));
+  slow.stdin.end('SECRET=of-raced-on\n');
+  const { exitCode, stderr } = await slow;
+  assert.equal(exitCode, 1);
+  assert.match(stderr, /the tool raced is now called raced-on/i);
+  assert.match((await tree.git('push', 'toolforge', 'HEAD:refs/tags/late')).stderr, /now called raced-on/);
+  for (const folder of ['logs', 'repositories'])
+    assert.equal(
+      (await readdir(data(folder))).some((entry) => entry.replace('.git', '') === 'raced'),
+      false,
+    );
+
+  await server.addTool('raced');
+  assert.doesNotMatch((await server.command('config', 'list', 'raced', '--show-values')).stdout, /SECRET/);
+  assert.doesNotMatch((await server.command('config', 'history', 'raced')).stdout, /SECRET/);
+  passed(await server.command('config', 'set', 'raced', 'OWN=yes'));
+  assert.match((await server.command('config', 'list', 'raced', '--show-values')).stdout, /OWN\W+yes/);
+  assert.doesNotMatch((await server.get('raced')).body, /now called/);
 });
 
 test('a tool is not renamed to a taken or invalid name or while a deployment runs, and then works as before', async () => {

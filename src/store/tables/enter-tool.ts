@@ -19,7 +19,7 @@ export interface EnteredInto {
 /** Enters what another server had about a tool. Runs within the caller's transaction. */
 export function enterTool(tables: EnteredInto, tool: ToolName, entered: EnteredTool): void {
   const { tools, configChanges, previews } = tables;
-  tools.tool(tool);
+  tools.begin(tool);
   for (const release of entered.releases) enterRelease(tables, tool, release);
   tools.skipVersions(tool, Math.max(0, ...entered.releases.map(({ version }) => version)));
   const { configVars, by, at } = entered;

@@ -126,7 +126,11 @@ function rows(database: Database, sql: string, tool: ToolName): (Sealed & { read
   return database.all(sql, tool);
 }
 
-/** The new name of a tool that had this name. Null if no tool had it. */
+/** The new name of a tool that had this name. Null if no tool had it, and if another tool has begun with it. */
 export function renamedTo(database: Database, old: string): ToolName | null {
-  return database.get<{ name: ToolName }>('SELECT new AS name FROM renames WHERE old = ?', old)?.name ?? null;
+  const row = database.get<{ name: ToolName }>(
+    'SELECT new AS name FROM renames WHERE old = ? AND old NOT IN (SELECT name FROM tools)',
+    old,
+  );
+  return row?.name ?? null;
 }

@@ -1,9 +1,11 @@
+import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { ToolLimits } from '../../core/tool-limits.ts';
 import type { Replicas, Sizes } from '../../core/types.ts';
 import type { Database } from '../database.ts';
 import type { SecretsKey } from '../secrets.ts';
 import type { ToolRecord } from '../store.ts';
+import { renamedTo } from './rename-tool.ts';
 
 interface ToolRow {
   name: ToolName;
@@ -26,10 +28,32 @@ export class ToolsTable {
     this.#key = key;
   }
 
-  /** The tool's record, created at its first use. */
+  /** The tool's record, created at its first use. @throws DeployError `TOOL_RENAMED` as `assertNamed` does. */
   tool(name: ToolName): ToolRecord {
     const known = this.#find(name);
     if (known !== null) return known;
+    this.assertNamed(name);
+    return this.begin(name);
+  }
+
+  /**
+   * Refuses the name that a tool had before its rename. A command that was let in by this name would otherwise begin a
+   * new tool, and whoever got the name later would read what the command has stored.
+   *
+   * @throws DeployError `TOOL_RENAMED` unless another tool has begun with this name.
+   */
+  assertNamed(name: ToolName): void {
+    const now = renamedTo(this.#database, name);
+    if (now === null) return;
+    throw new DeployError(
+      'TOOL_RENAMED',
+      `the tool ${name} is now called ${now}`,
+      `Nothing was stored. Do it again with the name ${now}.`,
+    );
+  }
+
+  /** The tool's record, created if it is missing, also if an earlier tool had this name. */
+  begin(name: ToolName): ToolRecord {
     this.#database.run('INSERT INTO tools (name) VALUES (?) ON CONFLICT DO NOTHING', name);
     const made = this.#find(name);
     if (made === null) throw new Error(`The record of ${name} was not made.`);
@@ -84,7 +108,7 @@ export class ToolsTable {
       number,
       name,
     );
-    this.tool(name);
+    this.begin(name);
     return true;
   }
 
