@@ -10,6 +10,24 @@ export interface ToolLimits {
   readonly repository: number;
 }
 
+/** Those of `wanted` that are lower than the limits `all`. */
+export function lowerLimits(all: ToolLimits, wanted: Partial<ToolLimits>): Partial<ToolLimits> {
+  return chosen(wanted, (name, value) => value < all[name]);
+}
+
+/** Those of `wanted` that are higher than the limits `all`. */
+export function higherLimits(all: ToolLimits, wanted: Partial<ToolLimits>): Partial<ToolLimits> {
+  return chosen(wanted, (name, value) => value > all[name]);
+}
+
+function chosen(
+  limits: Partial<ToolLimits>,
+  isChosen: (name: keyof ToolLimits, value: number) => boolean,
+): Partial<ToolLimits> {
+  const entries = Object.entries(limits) as [keyof ToolLimits, number][];
+  return Object.fromEntries(entries.filter(([name, value]) => isChosen(name, value)));
+}
+
 /** The limits that apply to a tool: its own, and those of the settings for all others. */
 export function limitsOf(all: ToolLimits, own: Partial<ToolLimits>): ToolLimits {
   return { ...all, ...own };

@@ -251,6 +251,34 @@ async function unsealed(change: Parameters<typeof forged>[0]): Promise<string> {
   return await forged(change, { passphrase: '' });
 }
 
+test('threat 101: an import takes no limit above that of the server, says what to type for it, and starts no more processes than the server allows', async () => {
+  const limits = { replicas: 1000, memory: 2 ** 50, builds: 7, repository: 2 ** 40 };
+  const file = await forged(set({ replicas: { web: 9 }, limits }));
+  const name = 'greedy';
+  await to.addTool(name);
+  passed(await to.local('limit', name, 'repository=64Mi'));
+  const imported = await importing(file, '--as', name);
+  passed(imported);
+  assert.match(imported.stdout, /greedy has the limits of the other server: builds 7\. /);
+  assert.match(
+    imported.stdout,
+    /higher limits on the other server[^\n]* limit greedy memory=1048576Mi replicas=1000 repository=1048576Mi\n/,
+  );
+  const shown = JSON.parse((await to.local('limit', name, '--json')).stdout);
+  assert.deepEqual(
+    shown.map((one: { name: string; value: number; isOwn: boolean }) => [one.name, one.value, one.isOwn]),
+    [
+      ['memory', 512 * 2 ** 20, false],
+      ['builds', 7, true],
+      ['replicas', 4, false],
+      ['repository', 64 * 2 ** 20, true],
+    ],
+  );
+  const [web] = JSON.parse((await to.command('scale', name, '--json')).stdout);
+  assert.equal(web.running, 4);
+  passed(await to.local('limit', name, 'memory=1048576Mi', 'replicas=1000', 'repository=1048576Mi'));
+});
+
 /** Changes fields of the manifest. */
 function set(fields: Record<string, unknown>) {
   return async (_: unknown, manifest: Record<string, unknown>) => void Object.assign(manifest, fields);

@@ -5,7 +5,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import { newId, type ToolName } from '../../core/names.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
-import { limitsOf, type ToolLimits } from '../../core/tool-limits.ts';
+import { limitsOf, lowerLimits, type ToolLimits } from '../../core/tool-limits.ts';
 import { timely } from '../../git/archive/timely.ts';
 import { refNames } from '../../git/refs/ref-files.ts';
 import type { Repositories } from '../../git/repositories.ts';
@@ -58,6 +58,9 @@ export interface ImportedTool {
  * Takes what another server exported about a tool. Reads and checks everything first. Changes nothing if the file is
  * damaged, foreign, too new or changed, if the passphrase is wrong, or if this server has something about the tool already.
  *
+ * A limit of the file counts only if it is lower than that of this server, because the file may come from somebody who
+ * should not decide how much this server gives the tool.
+ *
  * The releases come without artifacts, so nothing is live afterwards, and the tool has no deploy branch. A push of the
  * live commit must follow.
  *
@@ -90,7 +93,11 @@ export async function importTool(
     assertUnused(store, tool, refs);
     store.enterTool(tool, {
       ...{ releases: manifest.releases, configVars, replicas: manifest.replicas, sizes: manifest.sizes },
-      ...{ paused: manifest.paused, limits: manifest.limits, sharedConfig: manifest.sharedConfig },
+      ...{
+        paused: manifest.paused,
+        limits: lowerLimits(options.limits, manifest.limits),
+        sharedConfig: manifest.sharedConfig,
+      },
       ...{ by, at: Date.now() },
     });
     const missingTags = await makeRefs(repositories, { tool, manifest, held, id, log });
@@ -125,9 +132,10 @@ async function receive(
 function assertRoomFor(
   { store, limits }: ImportOptions,
   tool: ToolName,
-  { pack, limits: own }: ToolManifest,
+  { pack, limits: ofFile }: ToolManifest,
 ): void {
-  const limit = limitsOf(limits, { ...own, ...store.ownLimits(tool) }).repository;
+  const own = { ...lowerLimits(limits, ofFile), ...store.ownLimits(tool) };
+  const limit = limitsOf(limits, own).repository;
   if (pack === null || pack.bytes <= limit) return;
   throw new DeployError(
     'REPOSITORY_FULL',

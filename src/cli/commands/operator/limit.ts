@@ -229,6 +229,15 @@ export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; 
   };
 }
 
+/** The words of `limit` that set these limits, such as `memory=2048Mi`. A value above the range of `limit` becomes its end. */
+export function wordsOfLimits(limits: Partial<ToolLimits>): string[] {
+  return NAMES.filter((name) => limits[name] !== undefined).map((name) => {
+    const { isBytes, max } = LIMITS[name];
+    const value = Math.min(limits[name] ?? 0, max);
+    return `${name}=${isBytes ? `${Math.ceil(value / MIB)}Mi` : value}`;
+  });
+}
+
 function shown(name: keyof ToolLimits, value: number): string {
   return LIMITS[name].isBytes ? mebibytes(value) : String(value);
 }

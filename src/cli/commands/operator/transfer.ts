@@ -2,13 +2,13 @@ import { DeployError } from '../../../core/errors.ts';
 import { type ToolName, toolName } from '../../../core/names.ts';
 import { oneLine } from '../../../core/progress.ts';
 import { counted } from '../../../core/text/counted.ts';
-import type { ToolLimits } from '../../../core/tool-limits.ts';
+import { higherLimits, limitsOf, type ToolLimits } from '../../../core/tool-limits.ts';
 import { commandsToDeploy } from '../../../deploy/release/live-release.ts';
 import type { ImportedTool } from '../../../recovery/archive/import-tool.ts';
 import { assertMay } from '../../assert-may.ts';
 import type { CommandContext, LoginCommand } from '../../command.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
-import { ownLimitsInWords } from './limit.ts';
+import { ownLimitsInWords, wordsOfLimits } from './limit.ts';
 
 const MAX_PASSPHRASE_BYTES = 1024;
 
@@ -110,11 +110,16 @@ async function deploy(
   await out(
     `Took ${came.join(', ')} of ${manifest.tool} into ${tool}. Deploy tokens, logs and previews are not in the file.\n`,
   );
-  // The file may come from somebody who should not decide how much this server gives the tool.
   const { limits, resets } = ownLimitsInWords(takenLimits(context, tool, manifest.limits));
   if (limits.length > 0)
     await out(
       `${tool} has the limits of the other server: ${limits.join(', ')}. To use those of this server: ${context.typed(`limit ${tool} ${resets.join(' ')}`)}\n`,
+    );
+  const now = limitsOf(services.limits, services.store.ownLimits(tool));
+  const higher = wordsOfLimits(higherLimits(now, manifest.limits));
+  if (higher.length > 0)
+    await out(
+      `${tool} had higher limits on the other server. They do not count here. To give it these limits: ${context.typed(`limit ${tool} ${higher.join(' ')}`)}\n`,
     );
   if (missingTags !== null)
     await out(
