@@ -181,6 +181,8 @@ const wordsFor: Record<string, string[]> = {
   'config set': ['NAME=value'],
   'config unset': ['NAME'],
   'config unshare': ['NAME'],
+  'maintainer add': ['carol'],
+  'maintainer remove': ['carol'],
   'previews end': ['NAME'],
   promote: ['hello'],
   run: ['true'],
