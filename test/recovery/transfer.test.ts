@@ -11,6 +11,7 @@ import type { ToolName } from '../../src/core/names.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { makeRefs } from '../../src/recovery/archive/import-objects.ts';
 import { importTool } from '../../src/recovery/archive/import-tool.ts';
+import { noteTags } from '../../src/recovery/archive/imported-tags.ts';
 import { sealText } from '../../src/recovery/archive/passphrase.ts';
 import { Sealing } from '../../src/recovery/archive/sealed-file.ts';
 import type { ToolManifest } from '../../src/recovery/archive/tool-manifest.ts';
@@ -143,8 +144,12 @@ test('a tool that is exported in the middle of a push is live on another server 
   assert.doesNotMatch(told, /s3cret|correct horse/);
 });
 
-test('after the server was killed and started, the imported tool is complete, and its maintainer can push to it', async () => {
+test('threat 82: after the server was killed and started, the imported tool is complete, also if it was killed before it had made the tags, and its maintainer can push to it', async () => {
   await to.kill();
+  const transfers = join(to.folder, 'data/run/transfers/import-killed');
+  const tag = await to.inRepository('moved', 'rev-parse', 'refs/tags/v1.0');
+  await to.inRepository('moved', 'update-ref', '-d', 'refs/tags/v1.0');
+  await noteTags(transfers, { tool: 'moved', tags: [{ ref: 'refs/tags/v1.0', id: tag.trim() }] });
   const whole = await to.local('doctor');
   assert.match(whole.stdout, /is whole/);
   await to.boot();

@@ -11,6 +11,7 @@ import { refNames } from '../../git/refs/ref-files.ts';
 import type { Repositories } from '../../git/repositories.ts';
 import type { Store } from '../../store/store.ts';
 import { copyObjects, type MissingTags, makeRefs, takePack } from './import-objects.ts';
+import { noteTags } from './imported-tags.ts';
 import { badExport, MAX_OTHER_BYTES, openExport } from './read-export.ts';
 import type { ToolManifest } from './tool-manifest.ts';
 
@@ -87,6 +88,7 @@ export async function importTool(
     await takePack(repositories, { entries, manifest, folder }, signal);
     const id = newId(new Date(), randomBytes(10));
     const held = await copyObjects(repositories, { tool, folder, manifest, id }, signal);
+    await noteTags(stage, { tool, tags: manifest.tags });
     const refs = await refsOf(repositories, tool);
     signal.throwIfAborted();
     // Nothing else runs between this check and the change of the store. From here on, the import is not undone.
