@@ -75,6 +75,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
     isBusy: (tool) => line.isBusy(tool) || packServices.isBusy(tool),
     hold: (names) => directory.hold(names),
+    room: state.room,
     forgetName: (tool) => packServices.forgetName(tool),
     isKnown: async (tool) =>
       (await directory.findTool(tool, AbortSignal.timeout(DIRECTORY_MS), { isFresh: true })) !== null,

@@ -7,6 +7,8 @@ import type { ToolName } from '../core/names.ts';
  */
 const MAX_PUSHES_OF_PERSON = 40;
 const MAX_PUSHES_OF_TOOL = 30;
+/** How many of the pushes to one tool may be of one person, so that the other maintainers can push too. */
+const MAX_PUSHES_OF_PERSON_TO_TOOL = 20;
 
 /**
  * Counts the pushes that use each repository, and lets work that would disturb them, such as merging packs, wait until no
@@ -14,6 +16,7 @@ const MAX_PUSHES_OF_TOOL = 30;
  */
 export class RepositoryTurns {
   readonly #pushes = new Map<ToolName, number>();
+  /** By the keys of `keysOf`. */
   readonly #pushesOfPersons = new Map<string, number>();
   readonly #work = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
@@ -28,14 +31,16 @@ export class RepositoryTurns {
     while (this.#work.has(tool)) await this.#work.get(tool);
     this.#assertPlace(tool, uid);
     this.#pushes.set(tool, this.#count(tool) + 1);
-    this.#pushesOfPersons.set(uid, (this.#pushesOfPersons.get(uid) ?? 0) + 1);
+    for (const key of keysOf(tool, uid)) this.#pushesOfPersons.set(key, this.#countOf(key) + 1);
   }
 
   /** Gives back a place. @returns true if no other push is using the repository */
   leave(tool: ToolName, uid: string): boolean {
-    const leftOfPerson = (this.#pushesOfPersons.get(uid) ?? 1) - 1;
-    if (leftOfPerson > 0) this.#pushesOfPersons.set(uid, leftOfPerson);
-    else this.#pushesOfPersons.delete(uid);
+    for (const key of keysOf(tool, uid)) {
+      const leftOfPerson = this.#countOf(key) - 1;
+      if (leftOfPerson > 0) this.#pushesOfPersons.set(key, leftOfPerson);
+      else this.#pushesOfPersons.delete(key);
+    }
     const left = (this.#pushes.get(tool) ?? 1) - 1;
     this.#pushes.set(tool, left);
     if (left > 0) return false;
@@ -73,15 +78,29 @@ export class RepositoryTurns {
     });
   }
 
-  #assertPlace(tool: ToolName, uid: string): void {
-    const isPersonFull = (this.#pushesOfPersons.get(uid) ?? 0) >= MAX_PUSHES_OF_PERSON;
-    if (!isPersonFull && this.#count(tool) < MAX_PUSHES_OF_TOOL) return;
-    throw new DeployError(
-      'TOO_MANY_PUSHES',
-      isPersonFull
-        ? `the user ${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already`
-        : `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already`,
-      'Wait until some pushes have ended, and push again.',
-    );
+  #countOf(key: string): number {
+    return this.#pushesOfPersons.get(key) ?? 0;
   }
+
+  #assertPlace(tool: ToolName, uid: string): void {
+    const why = this.#whyFull(tool, uid);
+    if (why === null) return;
+    throw new DeployError('TOO_MANY_PUSHES', why, 'Wait until some pushes have ended, and push again.');
+  }
+
+  #whyFull(tool: ToolName, uid: string): string | null {
+    const [all, here] = keysOf(tool, uid).map((key) => this.#countOf(key));
+    if ((all ?? 0) >= MAX_PUSHES_OF_PERSON)
+      return `the user ${uid} has ${MAX_PUSHES_OF_PERSON} pushes under way already`;
+    if ((here ?? 0) >= MAX_PUSHES_OF_PERSON_TO_TOOL)
+      return `the user ${uid} has ${MAX_PUSHES_OF_PERSON_TO_TOOL} pushes to ${tool} under way already`;
+    if (this.#count(tool) >= MAX_PUSHES_OF_TOOL)
+      return `${MAX_PUSHES_OF_TOOL} pushes to ${tool} are under way already`;
+    return null;
+  }
+}
+
+/** The keys under which a push counts for its person: all pushes, and those to this tool. */
+function keysOf(tool: ToolName, uid: string): readonly string[] {
+  return [uid, `${uid} ${tool}`];
 }

@@ -4,8 +4,8 @@ import { networkOf } from '../core/network/ip-address.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
-/** With this weight, one person alone gets a fifth of the places. */
-const WEIGHT_OF_PERSON = 0.25;
+/** With this weight, one person alone gets an eleventh of the places, as over SSH. */
+const WEIGHT_OF_PERSON = 0.1;
 
 /** Either the request is admitted until `leave` is called, or it is refused with a sentence. */
 export type Admitted =

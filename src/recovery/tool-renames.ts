@@ -4,6 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import type { CleanUpHold } from '../core/concurrency/clean-up-hold.ts';
 import { ConcurrencyLimit } from '../core/concurrency/concurrency-limit.ts';
+import type { DiskRoom } from '../core/disk/disk-space.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
@@ -43,6 +44,7 @@ export interface ToolRenamesOptions {
   readonly forgetName: (tool: ToolName) => void;
   /** True if the user directory has the tool. @throws DeployError if the directory does not answer. */
   readonly isKnown: (tool: ToolName) => Promise<boolean>;
+  readonly room: Pick<DiskRoom, 'assertRoom'>;
   readonly log: Log;
 }
 
@@ -84,6 +86,8 @@ export class ToolRenames {
   async #rename(renaming: Renaming): Promise<void> {
     const { config, store, letGo, resume, hold, forgetName, log } = this.#options;
     const { from, to } = renaming;
+    // On a full disk, the tool could not start again.
+    await this.#options.room.assertRoom();
     await this.#assertDirectory(renaming);
     this.#assertFree(renaming, await this.#refsOf(to));
     const endHold = hold([from, to]);

@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { execa } from 'execa';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
+import { UPLOAD_PACK } from '../../src/git/git-environment.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { wikibot } from '../support/store-records.ts';
 
@@ -44,6 +54,47 @@ test('threat 87: a start of the server removes half-made repositories, but no ot
     mkdirSync(join(root, name), { recursive: true });
   await repositories.cleanUp(new SetAside(folder));
   assert.deepEqual(readdirSync(root), ['wikibot.git.new']);
+});
+
+test('threat 35: git packs the objects of a clone with low priority, so that the server and the tools go first', async () => {
+  const root = join(folder, 'nice');
+  const tools = join(folder, 'nice-bin');
+  mkdirSync(tools);
+  const said = join(folder, 'nice-said');
+  writeFileSync(join(tools, 'nice'), `#!/bin/sh\necho "$@" >>'${said}'\nexec /usr/bin/nice "$@"\n`, {
+    mode: 0o755,
+  });
+  const path = `${tools}:${process.env['PATH'] ?? ''}`;
+  const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });
+  const from = await repositories.ensure(wikibot);
+  const tree = await repositories.git(wikibot, ['mktree'], { input: '' });
+  const identity = {
+    GIT_AUTHOR_NAME: 'a',
+    GIT_AUTHOR_EMAIL: 'a',
+    GIT_COMMITTER_NAME: 'a',
+    GIT_COMMITTER_EMAIL: 'a',
+  };
+  const commit = await repositories.git(wikibot, ['commit-tree', tree, '-m', 'x'], { more: identity });
+  await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
+  const env = repositories.environment();
+  // git gives none of its settings to an upload-pack that it starts itself, so they are arguments here.
+  await execa(
+    'git',
+    [
+      'clone',
+      '--quiet',
+      '--bare',
+      '--no-local',
+      `--upload-pack=${UPLOAD_PACK}`,
+      from,
+      join(folder, 'nice-clone'),
+    ],
+    {
+      env,
+      extendEnv: false,
+    },
+  );
+  assert.match(readFileSync(said, 'utf8'), /^-n 15 git pack-objects /);
 });
 
 test('git of the server runs no hook of a repository, which a hostile backup can bring', async () => {

@@ -1,8 +1,14 @@
 import { DeployError } from '../errors.ts';
 import { MAX_CONFIG_VARS } from '../names.ts';
+import { MAX_CONFIG_VAR_BYTES } from './config-changes.ts';
 
 const NAME = /[A-Za-z_][A-Za-z0-9_]*/y;
 const SPACE = /[ \t]*/y;
+const BLANK = /[ \t\n]*/y;
+/** A file with more comments is refused, because reading them would take too long. */
+const MAX_COMMENTS = 10_000;
+/** The most characters of a value between quotes: each may be an escape of two. */
+const MAX_RAW = 2 * MAX_CONFIG_VAR_BYTES;
 const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
@@ -43,11 +49,14 @@ class EnvFile {
 
   read(): Record<string, string> {
     const vars: [string, string][] = [];
-    for (; this.#at < this.#text.length; this.#at += 1) {
-      this.#take(SPACE);
-      const first = this.#text[this.#at];
-      if (first === '#') this.#at = this.#endOfLine();
-      else if (first !== undefined && first !== '\n') vars.push(this.#variable());
+    let comments = 0;
+    for (this.#take(BLANK); this.#at < this.#text.length; this.#take(BLANK)) {
+      if (this.#text[this.#at] === '#') {
+        this.#at = this.#endOfLine();
+        comments += 1;
+      } else vars.push(this.#variable());
+      if (comments > MAX_COMMENTS)
+        throw bad(`it has more than ${MAX_COMMENTS} comments`, 'Leave out comments.');
       if (vars.length > MAX_CONFIG_VARS)
         throw bad(
           `it has more than ${MAX_CONFIG_VARS} variables`,
@@ -93,20 +102,22 @@ class EnvFile {
   }
 
   #quoted(quote: string, line: number): string {
-    let value = '';
-    for (this.#at += 1; this.#text[this.#at] !== quote; this.#at += 1) {
-      const letter = this.#text[this.#at];
-      if (letter === undefined) {
-        throw bad(
-          `the value that begins in line ${line} has no closing ${quote}`,
-          `Close the value with ${quote}.`,
-        );
-      }
-      const escaped = quote === '"' && letter === '\\' ? ESCAPES[this.#text[this.#at + 1] ?? ''] : undefined;
-      value += escaped ?? letter;
-      if (escaped !== undefined) this.#at += 1;
-    }
-    this.#at += 1;
+    const begin = this.#at + 1;
+    const end = this.#closing(quote, begin);
+    if (end < 0)
+      throw bad(
+        `the value that begins in line ${line} has no closing ${quote}`,
+        `Close the value with ${quote}.`,
+      );
+    const raw = this.#text.slice(begin, end);
+    if (raw.length > MAX_RAW)
+      throw bad(
+        `the value that begins in line ${line} is longer than ${MAX_CONFIG_VAR_BYTES} bytes`,
+        'Put large data into a file of the repository.',
+      );
+    const value =
+      quote === '"' ? raw.replace(/\\([\s\S])/g, (both, letter: string) => ESCAPES[letter] ?? both) : raw;
+    this.#at = end + 1;
     REST.lastIndex = this.#at;
     if (!REST.test(this.#text)) {
       throw bad(
@@ -116,6 +127,17 @@ class EnvFile {
     }
     this.#at = this.#endOfLine();
     return value;
+  }
+
+  /** The place of the closing quote. A double quote after an odd number of backslashes is escaped. -1 if there is none. */
+  #closing(quote: string, begin: number): number {
+    for (let at = this.#text.indexOf(quote, begin); at >= 0; at = this.#text.indexOf(quote, at + 1)) {
+      let backslashes = 0;
+      if (quote === '"')
+        while (at - backslashes > begin && this.#text[at - backslashes - 1] === '\\') backslashes += 1;
+      if (backslashes % 2 === 0) return at;
+    }
+    return -1;
   }
 
   /** Returns what the pattern, which must be sticky, matches here, and goes behind it. */

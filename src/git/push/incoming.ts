@@ -8,6 +8,8 @@ export type Rewritten = Buffer | null;
 
 // How long the server reads and drops the rest of a refused push that git never saw.
 const DISCARD_MS = 60_000;
+/** How long the command list may take from its first byte. A push holds a place of its tool and person meanwhile. */
+const LIST_MS = 60_000;
 
 /**
  * Client → receive-pack. Reads the command list, lets `decide` rewrite it, and passes the new list and then the
@@ -78,9 +80,11 @@ export class Incoming extends Transform {
    * the beginning of the pack. Null if the list is not complete yet, or if the push is refused.
    */
   #readList(chunk: Buffer): Buffer | null {
+    this.#timer ??= setTimeout(() => this.destroy(tooMuch('took too long')), LIST_MS).unref();
     try {
       const list = this.#reader.push(chunk);
       if (list === null) return null;
+      clearTimeout(this.#timer);
       const rewritten = this.#decide(list);
       if (rewritten !== null) {
         this.#mode = 'pass';
@@ -117,6 +121,7 @@ export class Incoming extends Transform {
   #endForGit(): void {
     this.#mode = 'discard';
     this.push(null);
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.destroy(tooMuch('took too long')), DISCARD_MS);
     this.#timer.unref();
   }

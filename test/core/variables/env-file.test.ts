@@ -54,6 +54,27 @@ test('threat 60: a value of a megabyte of spaces does not block the server', () 
   assert.ok(performance.now() - begun < 3000);
 });
 
+test('threat 60: a megabyte of empty lines, escapes, quotes or comments does not block the server', () => {
+  for (const text of [
+    '\n'.repeat(2 ** 20),
+    `A="${'\\n'.repeat(2 ** 19)}"`,
+    `A="${'\\"'.repeat(2 ** 19)}"`,
+    `A="${'x'.repeat(2 ** 20)}`,
+    '#\n'.repeat(2 ** 19),
+  ]) {
+    const begun = process.cpuUsage();
+    try {
+      parseEnvFile(text);
+    } catch (error) {
+      assert.match(String(error), /no closing|comments|longer than/);
+    }
+    assert.ok(
+      process.cpuUsage(begun).user < 150_000,
+      `${text.slice(0, 10)}: ${process.cpuUsage(begun).user} µs`,
+    );
+  }
+});
+
 test('every value is read back exactly, and by Node too unless the value has all kinds of quotes, an escape or a carriage return', () => {
   const letters = [...`'"\`\\$#=\n\r\t nré`];
   for (let number = 0; number < letters.length ** 4; number += 7) {
