@@ -61,7 +61,7 @@ test('threat 35: git packs the objects of a clone with low priority, so that the
   const tools = join(folder, 'nice-bin');
   mkdirSync(tools);
   const said = join(folder, 'nice-said');
-  writeFileSync(join(tools, 'nice'), `#!/bin/sh\necho "$@" >>'${said}'\nexec /usr/bin/nice "$@"\n`, {
+  writeFileSync(join(tools, 'nice'), `#!/bin/sh\nprintf '%s ' "$@" >>'${said}'\nexec /usr/bin/nice "$@"\n`, {
     mode: 0o755,
   });
   const path = `${tools}:${process.env['PATH'] ?? ''}`;

@@ -199,6 +199,28 @@ for (const { file, constant, row } of [
     row: /client that sends an archive +\| 60 s /,
   },
   { file: 'store/audit-file.ts', constant: 'MAX_REFUSED_FILES = 1', row: /64 MiB, and 1 full file/ },
+  {
+    file: 'git/repository-turns.ts',
+    constant: 'MAX_PUSHES_OF_PERSON_TO_TOOL = 20',
+    row: /one person to one tool under way +\| 20 /,
+  },
+  { file: 'git/push/incoming.ts', constant: 'LIST_MS = 60_000', row: /whole list of refs +\| 60 s / },
+  {
+    file: 'sandbox/disk/hidden-disk-use.ts',
+    constant: 'MAX_DESCRIPTORS = 65_536',
+    row: /all processes of one sandbox may have open.*\| 65,536 /,
+  },
+  {
+    file: 'builder/local/shared-files.ts',
+    constant: 'MAX_ENTRIES = 20_000',
+    row: /of one build that can be shared +\| 20,000 files and 1 GiB /,
+  },
+  { file: 'http/request-shares.ts', constant: 'WEIGHT_OF_PERSON = 0.1', row: /so 45 +\|/ },
+  {
+    file: 'http/serve-command.ts',
+    constant: 'FIRST_LINE_MS = 10_000',
+    row: /line of a command has arrived +\| 10 s /,
+  },
   { file: 'core/names.ts', constant: 'MAX_CONFIG_VARS = 200', row: /config vars +\| 200 / },
   {
     file: 'core/variables/config-changes.ts',
