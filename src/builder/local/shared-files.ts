@@ -96,8 +96,12 @@ export class SharedFiles {
     await Promise.all(Array.from({ length: AT_ONCE }, work));
   }
 
-  /** Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour. */
+  /**
+   * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour. Copies of
+   * earlier servers, which may belong to a tool, become those of the server.
+   */
   async sweep(): Promise<void> {
+    const { uid, gid } = serverUser();
     await mapWithLimit(await namesIn(this.#folder), AT_ONCE, async (name) => {
       const path = join(this.#folder, name);
       const status = await lstatOrNull(path);
@@ -105,6 +109,7 @@ export class SharedFiles {
       const isHalf = name.startsWith(HALF);
       const isNeeded = isHalf ? Date.now() - status.ctimeMs < HALF_MS : status.nlink > 1;
       if (!isNeeded) await rm(path, { force: true });
+      else if (!isHalf && status.uid !== uid) await chown(path, uid, gid);
     });
   }
 
@@ -134,7 +139,8 @@ export class SharedFiles {
     const half = join(this.#folder, HALF + createHash('sha256').update(file).digest('hex'));
     await copyFile(file, half);
     // If the server is root, the copy belongs to the owner of the file: libuv's uv_fs_copyfile.
-    await chown(half, process.getuid?.() ?? 0, process.getgid?.() ?? 0);
+    const { uid, gid } = serverUser();
+    await chown(half, uid, gid);
     await utimes(half, mtime, mtime);
     await chmod(half, isProgram ? 0o555 : 0o444);
     await rename(half, kept);
@@ -264,6 +270,10 @@ async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
   if (other === null || !other.isFile() || other.nlink === 1) return false;
   return one.size === other.size && one.mtimeMs === other.mtimeMs && one.mode === other.mode;
+}
+
+function serverUser(): { readonly uid: number; readonly gid: number } {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
 
 async function lstatOrNull(path: string): Promise<Stats | null> {
