@@ -64,17 +64,17 @@ install_project() { install_packages --no-deps -e .; }
 
 # save_venv KEY: writes the files of the layers. A later build can use the environment again if it has an equal key.
 save_venv() {
-  add_setuptools
   forget_times
   uv cache prune -q 2>&1 | indent || true
-  # The next build cannot write to files of this one: see `linked` below.
-  rm -f "$venv/.lock"
   save_layers "$1"
 }
 
-# save_layers KEY: writes the files of the layers only
+# save_layers KEY: the same for an environment in which nothing was installed since the last build
 save_layers() {
   local version
+  add_setuptools
+  # The next build cannot write to files of this one: see `linked` below.
+  rm -f "$venv/.lock"
   mkdir -p "$downloads"
   printf '[types]\ncache = true\n' >"$downloads.toml"
   version=$(uv --version | cut -d' ' -f2)

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { appendFile, cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { execa } from 'execa';
+import { ABuilder, fixtures, productBuildpacks, registryEnvironment } from '../../support/a-builder.ts';
+import { ASource } from '../run-buildpack.ts';
+
+const pyproject = `[project]
+name = "greeter"
+version = "0.1.0"
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+`;
+const lock = '[[package]]\nname = "greeter"\nsource = { editable = "." }\n';
+const files = { 'pyproject.toml': pyproject, 'uv.lock': lock, 'greeter.py': 'x = 1\n' };
+
+/** The key of a source, or null if uv must look at the source in each build. */
+async function keyOf(source: ASource): Promise<string | null> {
+  const script = 'source lib/project_key.sh; cd "$0"; project_key';
+  const options = { cwd: join(productBuildpacks, 'uv'), reject: false } as const;
+  const { exitCode, stdout } = await execa(
+    'bash',
+    ['-euo', 'pipefail', '-c', script, source.folder],
+    options,
+  );
+  return exitCode === 0 ? stdout : null;
+}
+
+for (const { name, change, isSame } of [
+  {
+    name: 'the content of a module',
+    change: (folder: string) => appendFile(join(folder, 'greeter.py'), 'y = 2\n'),
+    isSame: true,
+  },
+  {
+    name: 'a new module',
+    change: (folder: string) => writeFile(join(folder, 'more.py'), ''),
+    isSame: false,
+  },
+  {
+    name: 'pyproject.toml',
+    change: (folder: string) => appendFile(join(folder, 'pyproject.toml'), '# more\n'),
+    isSame: false,
+  },
+  { name: 'uv.lock', change: (folder: string) => appendFile(join(folder, 'uv.lock'), '\n'), isSame: false },
+  {
+    name: 'uv.toml',
+    change: (folder: string) => writeFile(join(folder, 'uv.toml'), 'index-strategy = "first-index"\n'),
+    isSame: false,
+  },
+]) {
+  test(`after a change of ${name}, the uv buildpack ${isSame ? 'installs nothing' : 'runs uv again'}`, async () => {
+    await using source = await ASource.of(files);
+    const before = await keyOf(source);
+    assert.match(before ?? '', /^[0-9a-f]{64}$/);
+    await change(source.folder);
+    assert.equal((await keyOf(source)) === before, isSame);
+  });
+}
+
+for (const { name, changed } of [
+  { name: 'it has a setup.py, which may compile modules', changed: { 'setup.py': '' } },
+  {
+    name: 'its version comes from its source',
+    changed: { 'pyproject.toml': pyproject.replace('version = "0.1.0"', 'dynamic = ["version"]') },
+  },
+  {
+    name: 'its build backend is not known',
+    changed: { 'pyproject.toml': pyproject.replace('hatchling.build', 'maturin') },
+  },
+  {
+    name: 'another folder of the repository is a package too',
+    changed: { 'uv.lock': `${lock}[[package]]\nname = "lib"\nsource = { editable = "lib" }\n` },
+  },
+]) {
+  test(`the uv buildpack runs uv in each build of a tool if ${name}`, async () => {
+    await using source = await ASource.of({ ...files, ...changed });
+    assert.equal(await keyOf(source), null);
+  });
+}
+
+test('a tool that is a package runs its new source after a build in which uv installed nothing', async () => {
+  await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
+  const build = async (text: string) => {
+    const { reference } = await builder.build('uv-flask', {
+      checkOut: async (folder) => {
+        await cp(join(fixtures, 'uv-flask'), folder, { recursive: true });
+        await appendFile(join(folder, 'src/greeter/__init__.py'), text);
+      },
+    });
+    return readFile(join(reference, 'workspace/src/greeter/__init__.py'), 'utf8');
+  };
+  await build('');
+  assert.match(builder.said, /\+ greeter==0\.1\.0/);
+  assert.match(await build('\n# new\n'), /# new$/m);
+  assert.match(builder.said, /Nothing to install/);
+  assert.doesNotMatch(builder.said, /greeter==/);
+  await build('\nimport pkg_resources\n');
+  assert.match(builder.said, /Nothing to install[\s\S]*setuptools is installed too/);
+});
