@@ -79,7 +79,7 @@ export class PreviewDirectory implements Directory {
       this.#reuse(name);
       return true;
     }
-    // Only a rename and an import ask for nobody.
+    // Without `by`, nobody is let in: a rename, an import or the check of a preview's name asks.
     return options?.by === undefined;
   }
 

@@ -26,7 +26,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
 export function tooManyOpenFiles(limit: number): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `the programs of the build held more than ${limit} files open`,
+    `the programs of the build made room for more than ${limit} open files together`,
     'Let the build run fewer programs at the same time, or close files when they have been read.',
   );
 }
@@ -111,7 +111,7 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
-/** After a refusal that asks for something of the operator, or names something else to do. */
+/** After a refusal that names the operator. */
 const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;

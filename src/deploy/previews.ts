@@ -260,7 +260,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
         `the tool ${tool} has ${others.length} previews, and a tool can have ${limit} (previews)`,
         oldest === undefined
           ? 'Ask the operators of this server.'
-          : `End one, such as the one that was pushed longest ago: git push toolforge :preview/${previewName(oldest.name)}`,
+          : `End one, such as the one that was pushed longest ago: git push toolforge :${previewBranch(oldest.name)}`,
       );
     // A new preview is followed by a build, so it must not be made if no build is left.
     assertBuildsLeft(this.#options, tool, Date.now());

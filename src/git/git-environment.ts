@@ -7,6 +7,8 @@ export type GitSettings = readonly (readonly [key: string, value: string])[];
 // can ask for gigabytes. git needs no such piece for a large file that is not a delta, because it streams the file.
 const MAX_AT_ONCE = '128m';
 
+const PACK_FOR_CLIENTS = ['uploadpack.packObjectsHook', 'nice -n 15'] as const;
+
 /** The settings of every git process of this server; the repositories' own configuration files have none of them. */
 const baseSettings: GitSettings = [
   ['safe.directory', '*'],
@@ -18,8 +20,8 @@ const baseSettings: GitSettings = [
   ['core.protectNTFS', 'true'],
   ['core.bigFileThreshold', '32m'],
   ['pack.threads', '2'],
-  // A clone can take minutes of processor time. It gets what the server and the tools leave. Pushes are not affected.
-  ['uploadpack.packObjectsHook', 'nice -n 15'],
+  // A clone can take minutes of processor time. It gets what the server and the tools leave.
+  PACK_FOR_CLIENTS,
   // While git looks for deltas, each thread keeps up to ten files and their indexes in memory.
   ['pack.windowMemory', '16m'],
   ['pack.deltaCacheSize', '16m'],
@@ -35,7 +37,9 @@ export const LIMITED_GIT = join(import.meta.dirname, 'limited');
  */
 export const UPLOAD_PACK = [
   'git',
-  ...baseSettings.map(([key, value]) => `-c '${key}=${value}'`),
+  ...baseSettings
+    .filter((setting) => setting !== PACK_FOR_CLIENTS)
+    .map(([key, value]) => `-c '${key}=${value}'`),
   'upload-pack',
 ].join(' ');
 

@@ -103,6 +103,8 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       return;
     }
     const rest = connections.occupy(request.socket);
+    // A connection with only a page on its way may be closed to make room.
+    if (admitted === FREE) rest();
     const leave = () => {
       admitted.leave();
       rest();
@@ -231,12 +233,19 @@ function createOwnHost(
         if (login.kind === 'expired') return askForLogin(exchange, expired(login, services.addresses));
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
+        // The check of a password ends even if the client has left.
+        if (signal.aborted) return;
         const admitted = shares.enterAs(login.principal.uid);
         if (admitted.kind === 'refused')
           return answerText(exchange, 429, `${admitted.sentence}\nTry again when some of them have ended.\n`);
         exchange.response.once('close', admitted.leave);
-        if (route.kind === 'command') await serveCommand(exchange, login.principal, options);
-        else await serveGit(exchange, route, login.principal, { ...options, advertisements });
+        const leave = () => {
+          admitted.leave();
+          exchange.leave();
+        };
+        const inside = { ...exchange, leave };
+        if (route.kind === 'command') await serveCommand(inside, login.principal, options);
+        else await serveGit(inside, route, login.principal, { ...options, advertisements });
         return;
       }
       default:

@@ -10,9 +10,10 @@ const NAMES = ['pods', 'count/pods'];
 
 /**
  * Checks that the quotas of a namespace have room for so many more pods. A dry run cannot check this, because it asks for one
- * pod at a time. Skips quotas with a scope, which may not count these pods.
+ * pod at a time.
  *
- * @returns false if this server may not read quotas.
+ * @returns false if this cannot be known: this server may not read quotas, or one that limits pods has a scope, so it may not
+ * count these.
  * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
  */
 export async function assertPodsLeft(
@@ -29,13 +30,26 @@ export async function assertPodsLeft(
     const refusal = countRefusal(quota, pods);
     if (refusal !== null) throw refusal;
   }
-  return quotas !== null;
+  return quotas?.items.every((quota) => !hasScope(quota) || isOfOthers(quota) || !limitsPods(quota)) === true;
+}
+
+/** Whether the quota never counts the pods of this server, which have limits of memory and no time after which they end. */
+function isOfOthers({ spec }: V1ResourceQuota): boolean {
+  return spec?.scopes?.some((scope) => scope === 'BestEffort' || scope === 'Terminating') === true;
+}
+
+function hasScope({ spec }: V1ResourceQuota): boolean {
+  return (spec?.scopes ?? []).length > 0 || spec?.scopeSelector !== undefined;
+}
+
+function limitsPods({ status }: V1ResourceQuota): boolean {
+  return NAMES.some((name) => status?.hard?.[name] !== undefined);
 }
 
 /** The refusal that the cluster would give if it was asked for all these pods at once. Null if they fit. */
-function countRefusal({ metadata, spec, status }: V1ResourceQuota, pods: number): DeployError | null {
-  const hasScope = (spec?.scopes ?? []).length > 0 || spec?.scopeSelector !== undefined;
-  if (hasScope) return null;
+function countRefusal(quota: V1ResourceQuota, pods: number): DeployError | null {
+  if (hasScope(quota)) return null;
+  const { metadata, status } = quota;
   for (const name of NAMES) {
     const most = status?.hard?.[name];
     if (most === undefined) continue;

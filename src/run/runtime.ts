@@ -205,7 +205,7 @@ export interface OneOffEnd {
 
 /** A rollout that is only tried. The version of its release and the digest of its image may be unknown. */
 export interface ToTry extends Pick<RollOut, 'release' | 'toolNumber' | 'replicas' | 'signal'> {
-  /** The tool that the preview belongs to of which this would be the rollout. The preview may not exist yet. Null for tools. */
+  /** If this is a rollout of a preview, the tool of the preview. The preview may not exist yet. Otherwise null. */
   readonly previewOf: ToolName | null;
 }
 

@@ -143,7 +143,7 @@ export interface Store {
   /** The present name of the tool that was once called `old`. Null if there is none, or if `old` is a tool again. */
   renamedTo(old: string): ToolName | null;
   /**
-   * Every method that would begin a tool calls this, except `reuseName` and `enterTool`.
+   * Every method that would begin a tool calls this, except `reuseName`, `enterTool` and the reading of copies of releases.
    *
    * @throws DeployError `TOOL_RENAMED` if `renamedTo` returns a name.
    */

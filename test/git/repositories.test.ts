@@ -13,7 +13,6 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { execa } from 'execa';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
-import { UPLOAD_PACK } from '../../src/git/git-environment.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { wikibot } from '../support/store-records.ts';
 
@@ -77,7 +76,8 @@ test('threat 35: git packs the objects of a clone with low priority, so that the
   const commit = await repositories.git(wikibot, ['commit-tree', tree, '-m', 'x'], { more: identity });
   await repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
   const env = repositories.environment();
-  // git gives none of its settings to an upload-pack that it starts itself, so they are arguments here.
+  // git gives none of its settings to an upload-pack that it starts itself, but the server starts it with them.
+  const settings = Object.entries(env).map(([name, value]) => `${name}='${value}'`);
   await execa(
     'git',
     [
@@ -85,7 +85,7 @@ test('threat 35: git packs the objects of a clone with low priority, so that the
       '--quiet',
       '--bare',
       '--no-local',
-      `--upload-pack=${UPLOAD_PACK}`,
+      `--upload-pack=env ${settings.join(' ')} git upload-pack`,
       from,
       join(folder, 'nice-clone'),
     ],

@@ -208,7 +208,7 @@ for (const { file, constant, row } of [
   {
     file: 'sandbox/disk/hidden-disk-use.ts',
     constant: 'MAX_DESCRIPTORS = 65_536',
-    row: /all processes of one sandbox may have open.*\| 65,536 /,
+    row: /open files for which all processes of one sandbox have room.*\| 65,536 /,
   },
   {
     file: 'builder/local/shared-files.ts',

@@ -64,18 +64,40 @@ test('threat 26: a stranger whose request was refused has no place any more, eve
     begin(context, door.port, number, '').on('data', (chunk: Buffer) => {
       if (/^HTTP\/1\.1 401 /.test(chunk.toString())) refused += 1;
     });
-  await seen();
+  for (const end = Date.now() + 20_000; refused < 80 && Date.now() < end; ) await seen();
   assert.equal(refused, 80);
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
+});
+
+test('threat 26: a client that leaves while its password is checked takes no place of its person', async (context) => {
+  const door = await openSmallDoor(context);
+  const check = door.directory.identifyByPassword.bind(door.directory);
+  let checked = 0;
+  door.directory.identifyByPassword = async (login, password) => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    checked += 1;
+    return await check(login, password);
+  };
+  for (let number = 0; number < 10; number += 1) {
+    const socket = begin(context, door.port, number, `Authorization: ${basic()}\r\n`);
+    setTimeout(() => socket.destroy(), 20);
+  }
+  for (const end = Date.now() + 20_000; checked === 0 && Date.now() < end; ) await seen();
+  await seen();
+  assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 200);
 });
 
 test('threat 26: health checks and pages are answered while all places are taken', async (context) => {
   const door = await openSmallDoor(context);
   // A login that is being checked has a place already.
   door.directory.identifyByPassword = () => new Promise(() => {});
+  let refused = 0;
   for (let number = 0; number < 60; number += 1)
-    begin(context, door.port, number, `Authorization: ${basic()}\r\n`);
-  await seen();
+    begin(context, door.port, number, `Authorization: ${basic()}\r\n`).on('data', (chunk: Buffer) => {
+      if (/^HTTP\/1\.1 503 /.test(chunk.toString())) refused += 1;
+    });
+  for (const end = Date.now() + 20_000; refused < 20 && Date.now() < end; ) await seen();
+  assert.equal(refused, 20);
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 503);
   for (const path of ['/livez', '/readyz', '/healthz', '/', '/-/style.css'])
     assert.equal(await statusOf(door.port, path), 200, path);

@@ -158,6 +158,12 @@ export class DirectoryFile {
           `there is no user ${uid}`,
           'Check the name. Somebody who has no account on this server yet can get one from the operator.',
         );
+      if (users.get(uid)?.isDisabled === true)
+        throw refusal(
+          'NO_USER',
+          `the user ${uid} is disabled`,
+          'Only the operator can let the user log in again.',
+        );
       maintainersOf(document, tool).add(document.createNode(uid));
       return true;
     });

@@ -81,6 +81,7 @@ export class LocalBuilder implements Builder {
   readonly #artifacts: Artifacts;
   readonly #sharedFiles: SharedFiles;
   #store: Promise<BuildpackStore> | null = null;
+  #swept: Promise<void> | null = null;
 
   constructor(options: LocalBuilderOptions) {
     this.#options = options;
@@ -276,7 +277,10 @@ export class LocalBuilder implements Builder {
    * an interrupted build has left.
    */
   async resumable(): Promise<ReadonlySet<string>> {
-    await this.#sharedFiles.sweep();
+    this.#swept ??= this.#sharedFiles
+      .sweep()
+      .catch((err: unknown) => this.#options.log.error({ err }, 'cannot sweep the shared files'));
+    await this.#swept;
     return new Set();
   }
 
@@ -411,7 +415,7 @@ export class LocalBuilder implements Builder {
         try {
           await this.#sharedFiles.share(folder, { ...of, earlier, budget });
         } catch (error) {
-          await this.#sharedFiles.sweep();
+          await this.#sharedFiles.sweep().catch(() => undefined);
           throw error;
         }
       }

@@ -16,9 +16,12 @@ const AT_ONCE = 4;
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /** The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000. */
 const MAX_ENTRIES = 20_000;
-/** So many bytes of one build's layers are read at most. */
+/** The server reads at most this many bytes of one build's layers. */
 const MAX_BYTES = 1024 ** 3;
-/** A file with more bytes than this that are not on the disk has holes. A copy of it would not have them. */
+/**
+ * A file with more bytes than this that are not on the disk has holes, or the file system compresses it. Neither is shared,
+ * because a copy would not have the holes.
+ */
 const MAX_HOLES = 4096;
 /** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
 const MAX_PATH_BYTES = 1024;
@@ -93,7 +96,9 @@ export class SharedFiles {
         if (kept !== null) await this.#replaceByLink(path, kept);
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    // The caller removes the layer after a failure, so all work must have ended.
+    const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, work));
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
   }
 
   /**

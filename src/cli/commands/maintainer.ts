@@ -13,8 +13,8 @@ const list: ToolCommand = {
   action: 'read',
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
-  async run({ services, tool, flags, signal, out }) {
-    const found = await services.directory.findTool(tool, signal, { isFresh: true });
+  async run({ services, principal, tool, flags, signal, out }) {
+    const found = await services.directory.findTool(tool, signal, { isFresh: true, by: principal.uid });
     const names = [...(found?.maintainers ?? [])].sort();
     if (flags['json'] === true) await out(json(names.map((name) => ({ name }))));
     else if (names.length === 0) await out(`Nobody maintains ${tool}.\n`);
@@ -30,7 +30,7 @@ const add: ToolCommand = {
   examples: ['maintainer add wikibot bob'],
   details: [
     'A maintainer can do everything with the tool: deploy it, read its config vars, and add and remove maintainers.',
-    'USER is the user name of somebody who has an account on this server. With LDAP, maintainers are changed there.',
+    'USER is the user name of somebody who has an account on this server. If the users are in LDAP, change the maintainers in LDAP.',
   ],
   action: 'manage',
   options: {},
@@ -54,7 +54,7 @@ const remove: ToolCommand = {
   details: [
     'It counts at once. The deploy tokens that the user made for the tool are revoked.',
     'What the user knows stays known: to be safe, make new secrets, and set them with config set.',
-    'The last maintainer cannot be removed. With LDAP, maintainers are changed there.',
+    'The last maintainer cannot be removed. If the users are in LDAP, change the maintainers in LDAP.',
   ],
   action: 'manage',
   options: {},

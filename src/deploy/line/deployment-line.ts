@@ -216,9 +216,14 @@ export class DeploymentLine implements Deployments {
   async setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
     const { store, runtime, log } = this.#options;
     let hasOwnPage = false;
+    // What is recorded is never a page that may not be there: a start repairs both other orders.
     if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), store.tool(tool).number);
-    else await runtime.endMaintenance(tool);
     store.setMaintenance(tool, isOn);
+    if (!isOn)
+      await runtime.endMaintenance(tool).catch((error: unknown) => {
+        store.setMaintenance(tool, true);
+        throw error;
+      });
     log.info({ tool, isOn, by: principal.uid }, 'maintenance mode of a tool changed');
     return hasOwnPage;
   }

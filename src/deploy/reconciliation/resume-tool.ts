@@ -45,8 +45,10 @@ async function resumeOnce(context: DeployContext, name: ToolName): Promise<void>
   const { store, runtime } = context;
   const tool = store.tool(name);
   const release = tool.liveVersion === null ? null : store.release(name, tool.liveVersion);
-  if (release !== null && tool.isStopped) await runtime.stop(name);
-  else if (release !== null) {
+  if (release !== null && tool.isStopped) {
+    await runtime.stop(name);
+    if (tool.isInMaintenance) await runtime.beginMaintenance(release, tool.number);
+  } else if (release !== null) {
     const running = withOutside(release, await outsideVarsOf(context, name));
     await runtime.resume(running, tool.number, plannedReplicas(context, release));
   }

@@ -80,7 +80,7 @@ export class Incoming extends Transform {
    * the beginning of the pack. Null if the list is not complete yet, or if the push is refused.
    */
   #readList(chunk: Buffer): Buffer | null {
-    this.#timer ??= setTimeout(() => this.destroy(tooMuch('took too long')), LIST_MS).unref();
+    this.#timer ??= setTimeout(() => this.destroy(slowList()), LIST_MS).unref();
     try {
       const list = this.#reader.push(chunk);
       if (list === null) return null;
@@ -130,6 +130,11 @@ export class Incoming extends Transform {
     this.#discarded += chunk.length;
     return this.#discarded > this.#maxDiscardBytes ? tooMuch('was too large') : null;
   }
+}
+
+function slowList(): DeployError {
+  const words = `the list of refs of this push took longer than ${LIST_MS / 1000} s to arrive`;
+  return new DeployError('BROKEN_BODY', words, 'Push again.');
 }
 
 function tooMuch(tookTooLongOrWasTooLarge: 'took too long' | 'was too large'): DeployError {

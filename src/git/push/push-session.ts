@@ -77,7 +77,8 @@ export interface PushContext {
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
   /**
-   * `redeploy` is the notice after a push of no ref, for this moment. `follow` returns the command that follows a detached deployment.
+   * `redeploy` is the notice after a push of no ref. It is made when it is read. `follow` returns the command that follows a
+   * detached deployment.
    */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;

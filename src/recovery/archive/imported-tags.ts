@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { noneIfGone } from '../../core/errors.ts';
@@ -28,7 +28,7 @@ export async function noteTags(stage: string, noted: z.infer<typeof note>): Prom
 
 /**
  * Makes the tags of imports whose server was killed after they had changed the store. Call this at a start, before anybody
- * can push. An import that has not changed the store is forgotten.
+ * can push. An import that has not changed the store is forgotten. The next import deletes the notes.
  *
  * @param run - The folder for temporary files of imports.
  */
@@ -43,20 +43,22 @@ export async function finishTags(
     try {
       const read = note.parse(JSON.parse(text));
       const tool = toolName(read.tool);
-      if (tool !== null && store.releases(tool, 1).length > 0) {
+      if (tool !== null && store.tools().some(({ name }) => name === tool)) {
         const there = new Set(await refNames(repositories, tool, ['refs/tags']));
         const missing = read.tags.filter(({ ref }) => !there.has(ref));
-        if (missing.length > 0)
-          await updateRefs(
-            repositories,
-            tool,
-            missing.map(({ ref, id }) => `create ${ref} ${id}`),
-          );
+        if (missing.length === 0) continue;
+        await updateRefs(
+          repositories,
+          tool,
+          missing.map(({ ref, id }) => `create ${ref} ${id}`),
+        );
         log.warn({ tool, tags: missing.length }, 'the tags of an import that was interrupted have been made');
       }
     } catch (err) {
-      log.error({ err, path }, 'cannot make the tags of an import that was interrupted');
+      log.error(
+        { err, tags: text.slice(0, 10_000) },
+        'cannot make the tags of an import that was interrupted',
+      );
     }
-    await rm(path, { force: true });
   }
 }

@@ -31,7 +31,7 @@ function diskWords(end: DiskEnd): string {
     case 'entries-of-tool':
       return `the processes of this tool made more than ${end.limit} files and folders together`;
     case 'open-files':
-      return `it held more than ${end.limit} files open`;
+      return `its processes made room for more than ${end.limit} open files together`;
     case 'room':
       return 'the disk of this server is nearly full, and it was filling it';
   }
@@ -49,7 +49,7 @@ function diskHint(end: DiskEnd): string {
     case 'entries-of-tool':
       return 'Write fewer files to /tmp, /workspace and home: this is a quarter of what the disk of this server can hold.';
     case 'open-files':
-      return 'Close files and connections that the process needs no more, or let it start fewer child processes.';
+      return 'Close files and connections that the process no longer needs, or let it start fewer child processes.';
     case 'room':
       return 'Write less to /tmp, /workspace and home, and tell the operator that the disk is nearly full.';
   }

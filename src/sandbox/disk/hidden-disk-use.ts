@@ -31,8 +31,8 @@ const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$n
   awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;
 
 /**
- * The most descriptors of all processes in one sandbox, of those that have more than `FEW_DESCRIPTORS`. Looking at each
- * takes a microsecond or two. A tool with more could hide deleted files behind them until the time of a measurement is over.
+ * The most open files for which the processes of one sandbox have room together, if one counts those with room for more than
+ * `FEW_DESCRIPTORS`. The room grows by doubling, and does not shrink. Looking at each open file takes a microsecond or two. A tool with more could hide deleted files behind them until the time of a measurement is over.
  */
 export const MAX_DESCRIPTORS = 65_536;
 const FEW_DESCRIPTORS = 1024;
@@ -48,9 +48,11 @@ const CROWDED = 'crowded';
 const SCRIPT = `device=$1 seconds=$2; shift 2
 ${LEADERLESS}
 owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
-crowded=$(printf '%s\\n' "$owners" | awk -F '[/:]' '$3 != "" && !seen[$3]++ { print $3, $6 }' | while read -r pid name; do
-    echo "$name $(sed -n 's/^FDSize:[[:space:]]*//p' "/proc/$pid/status" 2>/dev/null)"
-  done | awk '$2 > ${FEW_DESCRIPTORS} { sum[$1] += $2 } END { for (name in sum) if (sum[name] > ${MAX_DESCRIPTORS}) print name }')
+crowded=$({ printf '%s\\n' "$owners"
+  grep -H '^FDSize:' /dev/null $(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/status" }') 2>/dev/null
+} | awk -F '[/:]' '$4 == "mountinfo" && !($3 in of) { of[$3] = $6 }
+  $5 == "FDSize" && $6 + 0 > ${FEW_DESCRIPTORS} { sum[of[$3]] += $6 }
+  END { for (name in sum) if (sum[name] > ${MAX_DESCRIPTORS}) print name }')
 for name in $crowded; do
   echo "${CROWDED} $name"
   owners=$(printf '%s\\n' "$owners" | grep -vF "/$name/")

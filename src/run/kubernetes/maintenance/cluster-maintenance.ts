@@ -10,7 +10,14 @@ import { pageTooLarge } from '../../words/maintenance-words.ts';
 import { CONTAINER, maintenanceLabels, maintenanceName, NO_ROLLOUT } from '../manifests/object-names.ts';
 import { NamespaceEvents } from '../pods/namespace-events.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
-import { endpointsOf, makeWay, serviceNow, stopTraffic, switchTraffic } from '../rollout/service-traffic.ts';
+import {
+  endpointsOf,
+  makeWay,
+  serviceNow,
+  stopTraffic,
+  switchTraffic,
+  trafficOf,
+} from '../rollout/service-traffic.ts';
 import type { ObjectParts } from '../rollout-objects.ts';
 import { type MaintenancePage, maintenanceDeployment } from './maintenance-manifests.ts';
 
@@ -28,7 +35,7 @@ const AGAIN = 'Type the command again. If it fails again, tell the operator.';
 
 /**
  * Knows which tools are in maintenance. The Service of such a tool selects a pod that shows the page
- * (maintenance-manifests.ts) instead of its rollout, so rollouts go on behind it, and nothing of it depends on this server.
+ * (maintenance-manifests.ts) instead of its rollout, so rollouts go on behind it. The page stays while this server is away.
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();
@@ -87,7 +94,8 @@ export class ClusterMaintenance {
    * Sends the visitors to the live rollout again, and then removes the pod with the page. Does nothing if the tool is not in
    * maintenance.
    *
-   * @throws DeployError the cluster's refusal. The tool then counts as in maintenance.
+   * @throws DeployError the cluster's refusal. The tool then counts as in maintenance, although its visitors may get its
+   * processes already.
    */
   async end(live: LiveRollouts, place: Place): Promise<void> {
     const { tool } = place;
@@ -107,7 +115,10 @@ export class ClusterMaintenance {
   async cleanUp(live: LiveRollouts, place: Place): Promise<void> {
     const { parts } = live;
     const work = async () => {
-      if (!this.#on.has(place.tool)) await removePage(parts, place);
+      if (this.#on.has(place.tool)) return;
+      // If the Service still selects the page, because the switch has failed, the next start cleans up.
+      const traffic = await trafficOf(parts, place.tool, place.namespace, parts.closing);
+      if (traffic?.isPage !== true || live.of(place.tool) === null) await removePage(parts, place);
     };
     await this.#turns.run(place.tool, work, parts.closing);
   }

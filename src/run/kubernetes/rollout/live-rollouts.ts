@@ -191,7 +191,10 @@ export class LiveRollouts {
       await switchTraffic(parts, rollout, parts.closing);
       if (parts.isInMaintenance?.(tool) === true) {
         const page = maintenanceDeployment({ ...rollout, toolNumber, config: parts.config });
-        await applyObject(parts.cluster, page, { signal: parts.closing });
+        // The old page serves on. If it is missing, the repair of missing objects makes it.
+        await applyObject(parts.cluster, page, { signal: parts.closing }).catch((error: unknown) =>
+          logFailure(log, { error, message: 'cannot renew the page about maintenance', facts: { tool } }),
+        );
       }
       await markLive(parts, rollout, parts.closing);
       // List the rollouts before `setSchedules` moves each CronJob to the new rollout. Otherwise an old rollout that

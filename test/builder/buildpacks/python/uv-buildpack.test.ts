@@ -67,6 +67,17 @@ for (const { name, changed } of [
     changed: { 'pyproject.toml': pyproject.replace('version = "0.1.0"', 'dynamic = ["version"]') },
   },
   {
+    name: 'its package has copies of files',
+    changed: {
+      'pyproject.toml': `${pyproject}[tool.hatch.build.targets.wheel.force-include]\n"data.json" = "greeter.json"\n`,
+    },
+  },
+  { name: 'hatch.toml says how to build it', changed: { 'hatch.toml': '' } },
+  {
+    name: 'its version comes from its source, with a dotted key',
+    changed: { 'pyproject.toml': `project.dynamic = ["version"]\n${pyproject}` },
+  },
+  {
     name: 'its build backend is not known',
     changed: { 'pyproject.toml': pyproject.replace('hatchling.build', 'maturin') },
   },

@@ -107,6 +107,12 @@ for (const { title, processes, quotas, expected } of [
     expected: 'has-room',
   },
   {
+    title: 'a quota that may count these pods',
+    processes: [worker],
+    quotas: [quota({ pods: '4' }, { pods: '4' }, { scopes: ['NotTerminating'] })],
+    expected: null,
+  },
+  {
     title: 'a quota of no pods',
     processes: [worker],
     quotas: [quota({ 'count/pods': '0' }, { 'count/pods': '0' })],
