@@ -3,7 +3,7 @@ import type { Process, ProcessSize, Release, Replicas, Schedule, Sizes } from '.
 /** The process type that runs once, before a release gets any requests. */
 export const RELEASE_TYPE = 'release';
 
-/** The process type of a one-off command that names no process type of the Procfile. */
+/** The process type in the names of all one-off commands, such as `run.1`, even if the command names another type. */
 export const ONE_OFF_TYPE = 'run';
 
 /** The process that runs once before a release gets any requests, if it has one. */

@@ -20,8 +20,7 @@ export interface RollOut {
    */
   readonly beforeSwitch: () => Promise<void>;
   /**
-   * How many processes of each type run. A type that is missing here runs once, or `web` as often as service.template
-   * or toolforge.yaml says.
+   * How many processes of each type run. For a type that is missing here, the release gives the number: see `replicasOf`.
    */
   readonly replicas: Replicas;
   /** The process type that `restart TOOL TYPE` restarts. `Runtime.scale` replaces its running processes by new ones. */

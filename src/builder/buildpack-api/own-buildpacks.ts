@@ -238,7 +238,7 @@ function idTaken(id: string): DeployError {
   return new DeployError(
     'BAD_BUILDPACK',
     `the file ${FILE} names a buildpack with the id ${id}, but this server has a buildpack of this id`,
-    'Choose another id in its buildpack.toml.',
+    'Choose another id in the buildpack.toml of your buildpack.',
   );
 }
 

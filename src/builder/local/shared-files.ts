@@ -166,7 +166,7 @@ export class SharedFiles {
       if (!['EMLINK', 'EPERM', 'EXDEV', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'].includes(systemCode(error) ?? ''))
         throw error;
     }
-    // If `file` is already a link to the copy, rename does nothing and leaves the new link: see rename(2).
+    // If `file` is already a hard link to the copy, rename(2) does nothing, and `half` remains.
     await rm(half, { force: true });
   }
 }

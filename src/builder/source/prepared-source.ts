@@ -24,7 +24,7 @@ export interface PreparedSource extends ProcessRequests {
   readonly leftOut: string | null;
   /** The build's variables from app.json and project.toml. A config var of the same name, if it is set, counts instead. */
   readonly buildVariables: Readonly<Record<string, string>>;
-  /** The buildpacks in the source that project.toml names. */
+  /** The repository's own buildpacks, which project.toml names. */
   readonly own: OwnBuildpacks;
   /** Sentences for the person who pushes, with config vars masked. */
   readonly warnings: readonly string[];

@@ -81,7 +81,7 @@ async function* inputOf(socket: Duplex, rest: Uint8Array): AsyncGenerator<Uint8A
   yield* socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
 }
 
-/** Resolves when the client has taken the bytes, or has left. */
+/** Sends a frame. Resolves when the socket has room for more, or when the client has left. */
 async function send(socket: Duplex, kind: FrameKind, payload: Uint8Array, gone: AbortSignal): Promise<void> {
   if (gone.aborted || socket.writableEnded || socket.destroyed) return;
   if (socket.write(encodeFrames(kind, payload))) return;

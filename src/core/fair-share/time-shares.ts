@@ -5,7 +5,7 @@ interface Work {
 }
 
 const MAX_AHEAD_MS = 20;
-/** Work counts as recent until later work has taken about this many milliseconds by the clock. Idle time does not count. */
+/** Shares are reckoned from about the last 100 ms of work. Idle time between pieces of work does not count. */
 const RECENT_MS = 100;
 
 export interface TimeSharesOptions {

@@ -92,7 +92,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
   /**
-   * The problem that the newest look found before the time limit. Null if that look sent no request, because the
+   * What was wrong at the last check that ended before the time limit. Null if that check sent no request, because the
    * process did not listen on PORT.
    */
   let answered: Seen | null = null;

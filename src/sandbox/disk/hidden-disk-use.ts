@@ -31,8 +31,9 @@ const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$n
   awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;
 
 /**
- * The most open files for which the processes of one sandbox have room together, if one counts those with room for more than
- * `FEW_DESCRIPTORS`. The room grows by doubling, and does not shrink. Looking at each open file takes a microsecond or two. A tool with more could hide deleted files behind them until the time of a measurement is over.
+ * The most slots that the tables of descriptors in one sandbox may have together. A sandbox with more must end, because a
+ * measurement could run out of time before it finds the deleted files. Tables of at most `FEW_DESCRIPTORS` slots do not count.
+ * A table doubles when it is full, and never shrinks.
  */
 export const MAX_DESCRIPTORS = 65_536;
 const FEW_DESCRIPTORS = 1024;

@@ -188,17 +188,17 @@ test('an ASGI application without a server is refused with the package to add', 
 
 for (const { name, files, said } of [
   {
-    name: 'without a file that names packages',
+    name: 'but has no file that names packages',
     files: { 'www/python/src/app.py': 'import re, pymysql\ndef app(environ, start_response):\n  "\\d"\n' },
     said: / ! {5}www\/python\/src\/app\.py line 1 imports pymysql, but no file names the packages to install\. Make a file www\/python\/src\/requirements\.txt with pymysql and your other packages, one on each line\.$/m,
   },
   {
-    name: 'that requirements.txt lacks',
+    name: 'that requirements.txt does not name',
     files: { 'app.py': `${FLASK}import MySQLdb\n`, 'requirements.txt': 'flask\n' },
     said: / ! {5}app\.py line 3 imports MySQLdb, but requirements\.txt does not name its package\. Add mysqlclient\.$/m,
   },
 ]) {
-  test(`a web application that imports a package ${name} is refused`, async () => {
+  test(`a web application is refused if it imports a package ${name}`, async () => {
     const { code, output } = await webOf(files, []);
     assert.equal(code, 1);
     assert.match(output, said);
