@@ -118,7 +118,9 @@ test('a disposed network leaves no process and no descriptor', async () => {
   });
   for (let count = 0; count < 100 && now().children > before.children; count += 1) await wait(20);
   await wait(50);
-  assert.deepEqual(now(), before);
+  // Descriptors of the test itself may have closed meanwhile.
+  assert.equal(now().children, before.children);
+  assert.ok(now().files <= before.files, `${now().files} of ${before.files}`);
 });
 
 test('a held network ends with a server that is killed', async () => {
