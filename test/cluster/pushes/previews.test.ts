@@ -227,7 +227,7 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     const before = await objects();
     const tried = passed(await tree.push('-o', 'dry-run', 'toolforge', 'HEAD:preview/full'));
     assert.match(tried.stderr, /The preview would leave no room for the next rollout of base: .*memory/);
-    assert.match(tried.stderr, /created: .*Deployment web.*\n.*changed: none\n.*removed: none/);
+    assert.match(tried.stderr, /created: .*Deployment web.*\n.*changed: none *\n.*removed: none/);
     assert.deepEqual((await objects()).length, before.length);
     const full = await tree.push('toolforge', 'HEAD:preview/full');
     assert.match(full.stderr, /the preview would leave no room for the next rollout of base: .*memory/);
