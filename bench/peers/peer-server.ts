@@ -1,8 +1,9 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, untilListening } from './free-port.ts';
+import { freePort } from '../../test/support/http/free-port.ts';
 import { PeerProcess } from './peer-process.ts';
+import { untilListening } from './until-listening.ts';
 
 export interface PeerWanted {
   /** The server's name in errors, such as `sshd`. */

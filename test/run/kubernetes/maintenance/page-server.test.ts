@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { PAGE_SERVER } from '../../../../src/run/kubernetes/maintenance/page-server.ts';
+import { freePort } from '../../../support/http/free-port.ts';
 
 const HEAD = 'HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/html';
 const folder = await mkdtemp(join(tmpdir(), 'toolforge-push-page-'));
@@ -48,15 +49,6 @@ async function serverOf(name: string, files: Readonly<Record<string, string>>) {
     return { said: String(line).trim(), port };
   };
   return { root, start };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Sends bytes, and reads until the server closes the connection. */
