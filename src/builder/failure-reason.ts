@@ -82,8 +82,8 @@ export function failureReason(lines: readonly string[]): string | null {
 }
 
 /**
- * The sentence with which a buildpack itself says why it failed, at most 1,000 characters of it. Null if the last line with
- * words is no such sentence.
+ * The buildpack's own sentence about why it failed, cut to 1,000 characters. Null if the last line that has words is not such
+ * a sentence.
  */
 export function refusalIn(lines: readonly string[]): string | null {
   const last = lines.map((line) => line.slice(0, MAX_LINE)).findLast((line) => HAS_WORDS.test(line)) ?? '';

@@ -46,19 +46,22 @@ export async function copyFolder(from: string, to: string): Promise<void> {
 export async function takeFiles(folders: readonly string[]): Promise<void> {
   if (folders.length === 0) return;
   const open = ['-perm', '-o=r', '(', '!', '-perm', '/u=x', '-o', '-perm', '-o=x', ')'];
-  const take = ['chown', '-h', `${serverUid()}:${serverUid()}`, '--', '{}', '+'];
-  const files = [...folders, '-type', 'f', '!', '-uid', serverUid(), ...open];
-  await run('find', [...files, '-exec', ...take]);
+  const { uid, gid } = serverUser();
+  const take = ['chown', '-h', `${uid}:${gid}`, '--', '{}', '+'];
+  const files = [...folders, '-type', 'f', '!', '-uid', `${uid}`, ...open];
+  // A path may be too long for chown. Its file stays with the tool, so the next build gets a copy of the layer.
+  await run('find', [...files, '-exec', ...take]).catch(() => {});
 }
 
 /** Whether all files in a folder belong to the server's user, and nobody may write to them. */
 export async function isTaken(folder: string): Promise<boolean> {
-  const files = [folder, '-type', 'f', '(', '!', '-uid', serverUid(), '-o', '-perm', '/222', ')'];
+  const files = [folder, '-type', 'f', '(', '!', '-uid', `${serverUser().uid}`, '-o', '-perm', '/222', ')'];
   return (await run('find', [...files, '-print', '-quit'])) === '';
 }
 
-function serverUid(): string {
-  return String(process.getuid?.());
+/** The user and the group of this server. */
+export function serverUser(): { readonly uid: number; readonly gid: number } {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
 
 /**

@@ -8,7 +8,7 @@ import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { Layer } from '../buildpack-api/layers.ts';
-import { makeFolder } from '../folders.ts';
+import { makeFolder, serverUser } from '../folders.ts';
 
 /** How many files are read or linked at the same time. */
 const AT_ONCE = 4;
@@ -275,10 +275,6 @@ async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
   if (other === null || !other.isFile() || other.nlink === 1) return false;
   return one.size === other.size && one.mtimeMs === other.mtimeMs && one.mode === other.mode;
-}
-
-function serverUser(): { readonly uid: number; readonly gid: number } {
-  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
 }
 
 async function lstatOrNull(path: string): Promise<Stats | null> {

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { lstat, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isTaken } from '../../../src/builder/folders.ts';
 import { ABuilder } from '../support/a-builder.ts';
+import { tool } from '../support/build-request.ts';
 import { SampleBuildpacks, webProcess } from '../support/sample-buildpacks.ts';
 import { aSource } from '../support/with-builder.ts';
 
@@ -66,6 +68,23 @@ test('threat 64: a build cannot change a file of the live artifact through a lin
     assert.notEqual((await lstat(join(first, 'content'))).mtimeMs, 0);
     assert.equal((await lstat(join(first, 'content'))).mode & 0o222, 0);
   });
+});
+
+test('threat 65: a linked layer whose paths are too long for chown does not fail the build, and stays with the tool', async () => {
+  const deep = `python3 -c "
+import os
+os.chdir('l')
+for _ in range(20): os.mkdir('x' * 240); os.chdir('x' * 240)
+open('deep', 'w').close()"`;
+  await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  try {
+    const { reference } = await builder.build(source.folder, { id: 'deep', configVars: { FIRST: deep } });
+    assert.equal(await text(join(reference, 'layers/sample_one/l'), 'content'), 'first\n');
+    assert.equal(await isTaken(join(reference, 'layers/sample_one/l')), !isRoot);
+  } finally {
+    await builder.builder.remove(tool('wikibot'), 'deep');
+  }
 });
 
 test('a layer with a file that only its owner may read is copied for the next build, and stays readable for the tool', async () => {
