@@ -240,6 +240,13 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     await answers(TOOL, 'four');
     passed(await tree.push('toolforge', ':refs/heads/preview/full'));
     assert.ok(await isGone('full--base'));
+    // The pods of the release before have ended when only the one of the live release is left.
+    const pods = async () => (await objects()).filter(({ kind }) => kind === 'Pod');
+    await until(async () => (await pods()).length === 1, 'one pod is left', LIMIT_MS);
+    await quota({ pods: '2' });
+    const crowded = await tree.push('toolforge', 'HEAD:preview/crowded');
+    assert.match(crowded.stderr, /the preview would leave no room for the next rollout of base: .*pods/);
+    await command('previews', 'end', TOOL, 'crowded');
     await kubectl('-n', namespace(), 'delete', 'resourcequota', 'tight');
   });
 

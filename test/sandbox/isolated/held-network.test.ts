@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -104,23 +104,38 @@ test('without a ready network, a command gets a network of its own', async () =>
   assert.notEqual(early.output, late.output);
 });
 
+/** The open descriptors of this process, each with what it refers to. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [`${fd} ${readlinkSync(`/proc/self/fd/${fd}`)}`];
+    } catch {
+      // The descriptor with which the folder was read is closed again.
+      return [];
+    }
+  });
+}
+
 test('a disposed network leaves no process and no descriptor', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
-  const before = { children: childrenOf(process.pid).length, files: readdirSync('/proc/self/fd').length };
-  {
-    using _ = await readyNetwork(sandbox);
-    assert(childrenOf(process.pid).length > before.children);
-  }
-  const now = () => ({
-    children: childrenOf(process.pid).length,
-    files: readdirSync('/proc/self/fd').length,
-  });
-  for (let count = 0; count < 100 && now().children > before.children; count += 1) await wait(20);
+  // Earlier tests of this file may still start and end processes, so the test looks at those of this network only.
+  const now = () => ({ children: childrenOf(process.pid), files: openFiles() });
+  const before = now();
+  const network = await readyNetwork(sandbox);
+  const during = now();
+  const children = during.children.filter((pid) => !before.children.includes(pid));
+  const files = during.files.filter((file) => !before.files.includes(file));
+  assert.ok(children.length > 0 && files.length > 0);
+  network[Symbol.dispose]();
+  for (let count = 0; count < 100 && children.some(isRunning); count += 1) await wait(20);
   await wait(50);
-  // Descriptors of the test itself may have closed meanwhile.
-  assert.equal(now().children, before.children);
-  assert.ok(now().files <= before.files, `${now().files} of ${before.files}`);
+  assert.deepEqual(children.filter(isRunning), []);
+  const left = openFiles();
+  assert.deepEqual(
+    files.filter((file) => left.includes(file)),
+    [],
+  );
 });
 
 test('a held network ends with a server that is killed', async () => {
