@@ -103,7 +103,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       return;
     }
     const rest = connections.occupy(request.socket);
-    // A connection with only a page on its way may be closed to make room.
+    // If there are too many connections, one that only sends a page may be closed.
     if (admitted === FREE) rest();
     const leave = () => {
       admitted.leave();

@@ -107,7 +107,7 @@ export interface LogLine {
   readonly at: string;
   /** The name of the process, such as `web.1`. `push` for what this server says. */
   readonly process: string;
-  /** The release of the process. Null if there is none, or if a server wrote the line that did not store it yet. */
+  /** The release of the process. Null if the line belongs to no release, or if an older version of this server wrote it. */
   readonly version: number | null;
   readonly text: string;
 }

@@ -140,7 +140,7 @@ export interface Store {
    * The copies of its releases outside the store are then out of date. Delete them, and call `copyReleases`.
    */
   renameTool(from: ToolName, to: ToolName, at: number): void;
-  /** The present name of the tool that was once called `old`. Null if there is none, or if `old` is a tool again. */
+  /** The present name of the tool whose name was once `old`. Null if no tool had this name, or if a tool has it now. */
   renamedTo(old: string): ToolName | null;
   /**
    * Every method that would begin a tool calls this, except `reuseName`, `enterTool` and the reading of copies of releases.

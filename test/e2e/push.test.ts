@@ -121,7 +121,10 @@ for (const door of ['ssh', 'http'] as const) {
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push('toolforge', 'main:fix');
       assert.notEqual(pushed.exitCode, 0);
-      assert.match(pushed.stderr, /! \[remote rejected\] main -> fix \(.*git push toolforge fix:main, or .*: git push toolforge fix:preview\/fix\)/);
+      assert.match(
+        pushed.stderr,
+        /! \[remote rejected\] main -> fix \(.*git push toolforge fix:main, or .*: git push toolforge fix:preview\/fix\)/,
+      );
       assert.match(pushed.stderr, /remote: .*Nothing was deployed; nothing is live yet/);
       assert.equal(await server.inRepository(name, 'for-each-ref'), '');
     });

@@ -83,7 +83,10 @@ export function upToDate(
   return `${liveNow}\n${toDeployOther}\n${keepsOthers}\n${previews}`;
 }
 
-/** A line for each preview that has not been live. git sends no deletion of its branch, because there is none. */
+/**
+ * A line with the command that ends it, for each preview that was never live. `git push toolforge :preview/NAME` cannot end it,
+ * because git deletes no branch that does not exist.
+ */
 function withoutBranch(store: Store, tool: ToolName, typed: (command: string) => string): string {
   const previews = store
     .previews()

@@ -37,8 +37,8 @@ export class ToolsTable {
   }
 
   /**
-   * Refuses the name that a tool had before its rename. A command that was let in by this name would otherwise begin a
-   * new tool, and whoever got the name later would read what the command has stored.
+   * Refuses the name that a tool had before its rename. Otherwise a command that began before the rename could make a new
+   * tool with this name and store something in it, which the next owner of the name could read.
    *
    * @throws DeployError `TOOL_RENAMED` unless another tool has begun with this name.
    */

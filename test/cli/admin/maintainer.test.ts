@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DeployError } from '../../src/core/errors.ts';
-import type { ToolName } from '../../src/core/names.ts';
-import { Desk } from '../support/cli-services.ts';
-import { wikibot } from '../support/store-records.ts';
+import { DeployError } from '../../../src/core/errors.ts';
+import type { ToolName } from '../../../src/core/names.ts';
+import { Desk } from '../../support/cli-services.ts';
+import { wikibot } from '../../support/store-records.ts';
 
 /** A desk whose directory alice can change. */
 function memberDesk() {
@@ -17,7 +17,12 @@ function memberDesk() {
       return true;
     },
     async removeMaintainer(_tool, user) {
-      if (!names.delete(user)) throw new DeployError('NOT_A_MAINTAINER', `${user} is none`, 'See who is.');
+      if (!names.delete(user))
+        throw new DeployError(
+          'NOT_A_MAINTAINER',
+          `the user ${user} does not maintain it`,
+          'Name a maintainer.',
+        );
     },
   };
   const type = (line: string, uid = 'alice') =>

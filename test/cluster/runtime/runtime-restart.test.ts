@@ -66,7 +66,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'two');
   });
 
-  test('a maintenance goes on without a server and after its restart; what a killed server left of one that it was beginning is changed back', async () => {
+  test('a tool stays in maintenance while the server is away and after its restart; if the server was killed while it began a maintenance, the next server undoes this', async () => {
     const tool = 'mended' as ToolName;
     const one = releaseOf(
       tool,

@@ -148,7 +148,7 @@ export class ClusterMaintenance {
       const rollout = live.of(tool);
       if (rollout !== null) await switchTraffic(parts, rollout, parts.closing);
       else await stopTraffic(parts, tool, namespace, parts.closing);
-      // Visitors do not get the page any more, so the next start of the server may remove what is left of it.
+      // If this fails, it is enough that the next start of the server removes the page: visitors already get the tool.
       await removePage(parts, place).catch((error: unknown) => {
         logFailure(log, { error, message: 'cannot remove the page about maintenance', facts: { tool } });
       });
