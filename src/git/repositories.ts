@@ -10,6 +10,7 @@ import { noneIfGone } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment, LIMITED_GIT } from './git-environment.ts';
 import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
+import { measureObjects } from './object-files.ts';
 import { refNames } from './refs/ref-files.ts';
 import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
 import { writeAttributes } from './repository-settings.ts';
@@ -26,7 +27,7 @@ const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
 
 /** Commands of git that need little, whatever clients have pushed. All others run with limits, because they walk objects. */
-const FRUGAL: ReadonlySet<string> = new Set(['count-objects', 'for-each-ref', 'pack-refs', 'update-ref']);
+const FRUGAL: ReadonlySet<string> = new Set(['for-each-ref', 'pack-refs', 'update-ref']);
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
@@ -39,7 +40,7 @@ const SHALLOW_BYTES = 41;
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** The bytes of its objects and useless files (git-count-objects(1)), and the most bytes that its tags can take. */
+  /** The bytes of all files of its objects, and the most bytes that its tags can take. */
   readonly bytes: number;
   readonly tags: number;
   readonly packs: number;
@@ -235,15 +236,14 @@ export class Repositories {
   }
 
   async size(tool: ToolName): Promise<RepositorySize> {
-    const [text, tags] = await Promise.all([
-      this.git(tool, ['count-objects', '-v']),
+    const [objects, tags] = await Promise.all([
+      measureObjects(this.folder(tool)),
       refNames(this, tool, ['refs/tags']),
     ]);
-    const count = (name: string) => Number(new RegExp(`^${name}: (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
     const parents = [...new Set(tags.map(dirname))];
     const folders = parents.reduce((sum, parent) => sum + parent.split('/').length - 2, 0);
-    const objects = (count('size') + count('size-pack') + count('size-garbage')) * 1024;
-    return { bytes: objects + (tags.length + folders) * REF_BYTES, tags: tags.length, packs: count('packs') };
+    const bytes = objects.bytes + (tags.length + folders) * REF_BYTES;
+    return { bytes, tags: tags.length, packs: objects.packs };
   }
 
   /** The number of commits at which the tool's history ends, because pushes from shallow clones have cut it off. */

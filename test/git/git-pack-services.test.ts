@@ -96,7 +96,7 @@ test('a push to a full repository waits for running maintenance, and the reposit
   });
   const waiting = services.receive(push);
   // These five calls take longer than the server needs to measure the repository.
-  for (let count = 0; count < 5; count += 1) await repositories.git(wikibot, ['count-objects', '-v']);
+  for (let count = 0; count < 5; count += 1) await repositories.git(wikibot, ['for-each-ref']);
   may.resolve();
   await maintained;
   assert.doesNotMatch(await answerOf(await waiting), /the repository has/);

@@ -91,7 +91,7 @@ export class Turns {
   }
 
   #next(): void {
-    for (const entry of this.#inRotation()) {
+    for (const entry of this.#mayAnyStart() ? this.#inRotation() : []) {
       if (!this.#mayStart(entry)) continue;
       const { tool } = entry.deployment;
       this.#waiting = this.#waiting.filter((other) => other !== entry);
@@ -107,6 +107,11 @@ export class Turns {
     }
     if (this.#waiting.length === 0) this.#endedAt.clear();
     this.#tellPlaces();
+  }
+
+  /** False if no entry can start, whichever is first. */
+  #mayAnyStart(): boolean {
+    return this.#running.size < this.#limit || this.#waiting.some(({ isResumed }) => isResumed);
   }
 
   #mayStart(entry: Entry): boolean {
@@ -132,16 +137,17 @@ export class Turns {
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);
-    const rank = (entry: Entry) => [
-      this.#runningOf(personKey(entry)),
-      endedAt.get(personKey(entry)) ?? 0,
-      endedAt.get(toolKey(entry)) ?? 0,
+    const running = Map.groupBy(this.#running.values(), personKey);
+    const rank = (head: Entry) => [
+      running.get(personKey(head))?.length ?? 0,
+      endedAt.get(personKey(head)) ?? 0,
+      endedAt.get(toolKey(head)) ?? 0,
     ];
     const ordered: Entry[] = [];
     const queues = Map.groupBy(this.#waiting, toolKey);
     while (queues.size > 0) {
-      const heads = [...queues.values()].flatMap(([head]) => head ?? []);
-      const first = heads.reduce((best, head) => (isBefore(rank(head), rank(best)) ? head : best));
+      const heads = [...queues.values()].flatMap(([head]) => (head ? [{ head, rank: rank(head) }] : []));
+      const first = heads.reduce((best, other) => (isBefore(other.rank, best.rank) ? other : best)).head;
       ordered.push(first);
       const queue = queues.get(toolKey(first)) ?? [];
       queue.shift();

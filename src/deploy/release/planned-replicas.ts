@@ -17,7 +17,8 @@ const STAYS_UP = /bot|celery|clock|consum|daemon|listen|queue|sidekiq|stream|wor
  */
 export function plannedReplicas(context: Limited, release: Release): Replicas {
   const replicas = askedReplicas(context, release);
-  return { ...replicas, ...Object.fromEntries(beyondLimit(context, release).map((type) => [type, 0])) };
+  const beyond = beyondLimit(context, release, replicas);
+  return { ...replicas, ...Object.fromEntries(beyond.map((type) => [type, 0])) };
 }
 
 /** The most processes of one type of this tool: its own limit, or else the setting of the server. */
@@ -36,8 +37,11 @@ function askedReplicas(context: Limited, release: Release): Replicas {
  * `scale` refuses to exceed this limit. But it stores its numbers for ever, also for a type that a release lacks, so a
  * later release that has the type can exceed the limit.
  */
-export function beyondLimit(context: Limited, release: Release): string[] {
-  const replicas = askedReplicas(context, release);
+export function beyondLimit(
+  context: Limited,
+  release: Release,
+  replicas: Replicas = askedReplicas(context, release),
+): string[] {
   const isRunning = (type: string) => (countOf(replicas, type) ?? 0) > 0;
   const named = namedCommands(release).map(({ type }) => type);
   const others = Object.keys(replicas).filter((type) => !named.includes(type) && isRunning(type));
