@@ -135,8 +135,11 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
   }
 }
 
+/** Sends the page in place of an answer of the tool, of which the response may have the header fields and the status already. */
 export function sendPage(page: Page, response: ServerResponse): void {
   const body = htmlOf(page);
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+  response.statusMessage = '';
   response.writeHead(page.status, { ...headersOf(page), 'content-length': Buffer.byteLength(body) });
   response.end(body);
 }

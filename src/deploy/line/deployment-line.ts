@@ -78,6 +78,8 @@ export class DeploymentLine implements Deployments {
    * so two such decisions at the same time could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
+  /** Changes the maintenance mode of one tool for one person at a time. */
+  readonly #maintaining = new PerToolQueue();
   /**
    * For an entry that was next in its tool's queue when a deployment ended: the id of that deployment, and when it
    * ended (`performance.now()`). A cancelled deployment is not recorded here.
@@ -213,12 +215,22 @@ export class DeploymentLine implements Deployments {
     return this.#turns.running(tool) !== null || this.#turns.waiting(tool).length > 0;
   }
 
-  async setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
+  setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
+    return this.#maintaining.run(tool, () => this.#setMaintenance(tool, isOn, principal));
+  }
+
+  async #setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean> {
     const { store, runtime, log } = this.#options;
+    const { number, isInMaintenance: wasOn } = store.tool(tool);
     let hasOwnPage = false;
     // What is recorded is never a page that may not be there: a start repairs both other orders.
-    if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), store.tool(tool).number);
-    store.setMaintenance(tool, isOn);
+    if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), number);
+    try {
+      store.setMaintenance(tool, isOn);
+    } catch (error) {
+      if (isOn && !wasOn) await runtime.endMaintenance(tool).catch(() => {});
+      throw error;
+    }
     if (!isOn)
       await runtime.endMaintenance(tool).catch((error: unknown) => {
         store.setMaintenance(tool, true);

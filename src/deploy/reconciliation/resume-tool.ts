@@ -50,7 +50,10 @@ async function resumeOnce(context: DeployContext, name: ToolName): Promise<void>
     if (tool.isInMaintenance) await runtime.beginMaintenance(release, tool.number);
   } else if (release !== null) {
     const running = withOutside(release, await outsideVarsOf(context, name));
-    await runtime.resume(running, tool.number, plannedReplicas(context, release));
+    const now = store.tool(name);
+    // Meanwhile, another release may have gone live, or somebody may have stopped the tool. Then nothing is to be resumed.
+    const isStillMeant = now.liveVersion === tool.liveVersion && !now.isStopped;
+    if (isStillMeant) await runtime.resume(running, tool.number, plannedReplicas(context, release));
   }
   await runtime.cleanUp(name);
 }

@@ -397,6 +397,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
       for (const pod of this.#pods.of(fresh.release.tool)) this.#podLogs.pod(pod, true);
     };
     const { tool } = fresh.release;
+    // A rollout that began before `resume` was called may have gone live since.
+    if (this.#live.of(tool) !== null) return;
     try {
       const { later } = await resumeRollout(this.#live, { fresh, toolNumber, onKnown });
       if (later !== null) void this.#backgroundWork.own(later);

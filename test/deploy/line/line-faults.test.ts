@@ -3,6 +3,8 @@ import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { mock, test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { NullRuntime } from '../../../bench/null-back-ends.ts';
 import { stepFailed } from '../../../src/builder/build-failures.ts';
 import { registryUnavailable } from '../../../src/builder/registry/registry-requests.ts';
 import { DeployError } from '../../../src/core/errors.ts';
@@ -181,4 +183,56 @@ test('the log has one error for a failure that an operator must fix, and no erro
   const last = await line.submit(await place.park('p3'));
   assert.equal((await last.verdict).isLive, true);
   assert.deepEqual(told, ['registry does not answer', 'trouble is over']);
+});
+
+/** A runtime whose page about maintenance is there a moment after it was asked for. As in a cluster, its end waits for that. */
+class SlowPage extends NullRuntime {
+  isOn = false;
+  #beginning = Promise.resolve();
+
+  override async beginMaintenance(): Promise<boolean> {
+    this.#beginning = wait(20).then(() => {
+      this.isOn = true;
+    });
+    await this.#beginning;
+    return false;
+  }
+
+  override async endMaintenance(): Promise<void> {
+    await this.#beginning;
+    this.isOn = false;
+  }
+}
+
+async function live() {
+  const place = await Place.make();
+  const runtime = new SlowPage();
+  place.runtime = runtime;
+  const { line } = await place.start();
+  place.builder.may.resolve();
+  await (await line.submit(await place.park('p1'))).verdict;
+  return { place, line, runtime };
+}
+
+test('threat 119: if one person ends the maintenance mode while another begins it, the server remembers what visitors see', async () => {
+  const { place, line, runtime } = await live();
+  await using _place = place;
+  await Promise.all([line.setMaintenance(wikibot, true, alice), line.setMaintenance(wikibot, false, bob)]);
+  assert.equal(runtime.isOn, false);
+  assert.equal(place.store.tool(wikibot).isInMaintenance, false);
+});
+
+test('threat 119: if the maintenance mode cannot be recorded, visitors get the tool', async () => {
+  const { place, line, runtime } = await live();
+  await using _place = place;
+  const other = new DatabaseSync(join(place.folder, 'store.sqlite'));
+  other.exec(
+    `CREATE TRIGGER full BEFORE UPDATE OF is_in_maintenance ON tools BEGIN SELECT RAISE(ABORT, 'full'); END`,
+  );
+  await assert.rejects(line.setMaintenance(wikibot, true, alice), /full/);
+  assert.equal(runtime.isOn, false);
+  other.exec('DROP TRIGGER full');
+  other.close();
+  await line.setMaintenance(wikibot, true, alice);
+  assert.equal(runtime.isOn && place.store.tool(wikibot).isInMaintenance, true);
 });

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NullRuntime } from '../../../bench/null-back-ends.ts';
 import { createLog } from '../../../src/core/log/log.ts';
+import type { Release } from '../../../src/core/types.ts';
+import { NOTHING_OUTSIDE, type OutsideVars } from '../../../src/core/variables/outside-vars.ts';
 import { resumeTool } from '../../../src/deploy/reconciliation/resume-tool.ts';
 import { unreachable } from '../../../src/kubernetes/retry.ts';
+import { alice } from '../../support/alice.ts';
 import { wikibot } from '../../support/store-records.ts';
 import { Place } from '../place.ts';
 
@@ -62,4 +65,45 @@ test('threat 83: the server survives a store that cannot be read for a moment wh
   await resumeTool({ ...place.context, runtime }, wikibot, AbortSignal.timeout(20_000), 20);
   assert.equal(runtime.isClean, true);
   assert.equal(reads, 2);
+});
+
+/** A runtime that needs the time until `may` to read config vars from outside. */
+class SlowRuntime extends NullRuntime {
+  readonly asked = Promise.withResolvers<void>();
+  readonly may = Promise.withResolvers<void>();
+  readonly resumed: number[] = [];
+
+  override async outsideVars(): Promise<OutsideVars> {
+    this.asked.resolve();
+    await this.may.promise;
+    return NOTHING_OUTSIDE;
+  }
+
+  override async resume(release?: Release): Promise<void> {
+    this.resumed.push(release?.version ?? 0);
+  }
+}
+
+test('threat 118: what goes live or is stopped while a start reads config vars from outside is not replaced by the release that was live before', async () => {
+  await using place = await Place.make();
+  const { line } = await place.start();
+  place.builder.may.resolve();
+  const one = await place.park('p1');
+  await (await line.submit(one)).verdict;
+  const resumedDuring = async (change: () => Promise<unknown>): Promise<readonly number[]> => {
+    const runtime = new SlowRuntime();
+    const resuming = resumeTool({ ...place.context, runtime }, wikibot, AbortSignal.timeout(20_000));
+    await runtime.asked.promise;
+    await change();
+    runtime.may.resolve();
+    await resuming;
+    return runtime.resumed;
+  };
+  assert.deepEqual(await resumedDuring(async () => {}), [1]);
+  const push = async () => {
+    const two = await place.park('p2', { oldCommit: one.commit });
+    assert.deepEqual(await (await line.submit(two)).verdict, { isLive: true, version: 2 });
+  };
+  assert.deepEqual(await resumedDuring(push), []);
+  assert.deepEqual(await resumedDuring(() => line.stop(wikibot, alice)), []);
 });

@@ -51,6 +51,23 @@ describe('What tools answer', { concurrency: 1 }, () => {
     return socket;
   }
 
+  for (const fields of [
+    'Transfer-Encoding: chunked\r\nSet-Cookie: own=1',
+    'Transfer-Encoding: gzip, chunked\r\nTrailer: X-Sum',
+    'Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\nContent-Security-Policy: none',
+  ]) {
+    test(`threat 120: an answer with ${JSON.stringify(fields)} that breaks off at its first chunk becomes a page that has no field of it`, async () => {
+      const path = `/${hex(`HTTP/1.1 200 Own\r\n${fields}\r\n\r\nnonsense\r\n`)}`;
+      const socket = connect(bench.port, '127.0.0.1');
+      socket.write(
+        `POST ${path} HTTP/1.1\r\nHost: literal.localhost\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx`,
+      );
+      const answer = await text(socket);
+      assert.match(answer, /^HTTP\/1\.1 502 Bad Gateway\r\n.*\r\ncontent-length: \d+\r\n.*gave no answer/s);
+      assert.doesNotMatch(answer, /^(?:transfer-encoding|trailer|set-cookie|content-encoding):/im);
+    });
+  }
+
   for (const [line, expected] of [
     ['HTTP/1.1 099 X', /^HTTP\/1\.1 502 .*ok$/s],
     ['HTTP/1.1 000 X', /^HTTP\/1\.1 502 .*ok$/s],
