@@ -308,6 +308,22 @@ test('config list names the config vars that the live release does not have yet'
   ]);
 });
 
+test('threat 121: config vars are not stored if the person lost the right to the tool while they sent them, as when a preview ends', async () => {
+  for (const line of ['config import wikibot - --no-restart', 'config set wikibot A - --no-restart']) {
+    using desk = newDesk();
+    const find = desk.directory.findTool.bind(desk.directory);
+    let asked = 0;
+    desk.directory.findTool = async (name) => {
+      asked += 1;
+      return asked === 1 ? await find(name) : null;
+    };
+    const { status, err } = await desk.type(line.split(' '), { input: 'A=1\n' });
+    assert.equal(status, 1);
+    assert.match(err, /There is no tool wikibot that alice maintains/);
+    assert.deepEqual(desk.deployments.calls, []);
+  }
+});
+
 test('config import changes only config vars whose values differ, leaves PORT out, and changes nothing if the file has an error', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { SAME: 'x', OTHER: 'y' }, 'alice');

@@ -1,5 +1,6 @@
 import { DeployError } from '../../../core/errors.ts';
 import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
+import { assertMay } from '../../assert-may.ts';
 import type { ToolContext } from '../../command.ts';
 import { followTicket } from '../../follow-ticket.ts';
 
@@ -16,6 +17,8 @@ export async function configure(
   const { services, tool, principal, flags, typed, out } = context;
   await assertNotOutside(context, changes);
   const isStoredOnly = flags['no-restart'] === true;
+  // The client may have taken long to send the values, and a preview may have ended meanwhile.
+  await assertMay(context, tool, 'deploy', true);
   const ticket = services.deployments.configure(tool, changes, principal, { isStoredOnly });
   if (ticket !== null) return await followTicket(context, ticket);
   const isLive = services.store.tool(tool).liveVersion !== null;

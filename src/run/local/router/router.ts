@@ -176,7 +176,13 @@ export class Router {
     delete request.headers['transfer-encoding'];
 
     const proxy = new ProxyServer({ target: targetOf(route.port), agent: this.#agent });
-    proxy.on('proxyReqWs', (outgoing) => watchAnswer(outgoing, this.#options.answerMs));
+    let hasAnswer = false;
+    proxy.on('proxyReqWs', (outgoing) => {
+      watchAnswer(outgoing, this.#options.answerMs);
+      outgoing.once('response', () => {
+        hasAnswer = true;
+      });
+    });
     let isOpen = false;
     proxy.on('open', (toolSocket) => {
       isOpen = true;
@@ -191,6 +197,8 @@ export class Router {
       this.#options.log.debug({ tool, error: error.message }, 'tool upgrade failed');
       const obstacle = error instanceof NoAnswer ? this.#about(error) : this.#reason(tool);
       if (isOpen || socket.destroyed || !socket.writable) socket.destroy();
+      // A part of the answer has been sent, so a page would look like a second answer.
+      else if (hasAnswer) request.socket.destroySoon();
       else refuseUpgrade(this.#page(tool, obstacle), socket);
     });
     proxy.ws(request, socket as Socket, {}, head).catch((error: unknown) => {

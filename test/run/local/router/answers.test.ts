@@ -68,6 +68,17 @@ describe('What tools answer', { concurrency: 1 }, () => {
     });
   }
 
+  for (const [name, rest] of [
+    ['204 and then has a body', ' 204 No\r\nContent-Length: 4\r\n\r\nbody'],
+    ['200 and then breaks off', ' 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n'],
+  ] as const) {
+    test(`threat 120: a request for a WebSocket that a tool answers ${name} gets no second answer`, async () => {
+      const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
+      const answer = await text(open(`/${hex(`HTTP/1.1${rest}`)}`, fields));
+      assert.deepEqual(answer.match(/HTTP\/1\.1 \d+/g), [`HTTP/1.1 ${rest.slice(1, 4)}`]);
+    });
+  }
+
   for (const [line, expected] of [
     ['HTTP/1.1 099 X', /^HTTP\/1\.1 502 .*ok$/s],
     ['HTTP/1.1 000 X', /^HTTP\/1\.1 502 .*ok$/s],
