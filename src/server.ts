@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { authorizeAgain } from './auth/reauthorize.ts';
+import { watchRight } from './auth/right-watch.ts';
 import { type BackEnds, concurrentDeployments } from './choose-back-ends.ts';
 import { commands } from './cli/command-table.ts';
 import { asTyped, typedAt } from './cli/commands/help.ts';
@@ -202,6 +203,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
+    watchRight: (wish) => watchRight((signal) => authorizeAgain(directory, tokens, { ...wish, signal })),
     assertNamed: (tool) => store.assertNamed(tool),
     frozen: (tool) => {
       const whole = store.previewOf(tool);

@@ -1,3 +1,4 @@
+import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
 import { withoutToken } from '../core/masking/without-token.ts';
 import { type ToolName, toolName } from '../core/names.ts';
@@ -85,7 +86,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   };
   try {
     const status = await whileAllowed(context, { tool, action }, (still) =>
-      command.run({ ...context, tool, args, signal: still }),
+      command.run({ ...context, tool, args, signal: still, input: inputUntil(input, still) }),
     );
     note({ status });
     return status;
@@ -93,6 +94,26 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
     if (error instanceof DeployError) note({ refused: error.code });
     else if (line.signal.aborted) note({ status: leftStatus });
     throw error;
+  }
+}
+
+/** The input, until the signal fires. So nobody keeps a command open and ends its input after they have lost their right. */
+async function* inputUntil(
+  input: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const chunks = input[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await untilAborted(chunks.next(), signal);
+      signal.throwIfAborted();
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } finally {
+    const ended = chunks.return?.();
+    // A chunk that never comes would keep this from ending.
+    if (!signal.aborted) await ended;
   }
 }
 

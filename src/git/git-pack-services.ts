@@ -72,6 +72,12 @@ export interface GitPackServicesOptions {
   readonly whatIsLive: (tool: ToolName) => string;
   /** @throws DeployError `TOOL_RENAMED` if the tool has another name now. */
   readonly assertNamed: (tool: ToolName) => void;
+  /** Checks the person's right again and again until the watch is disposed of. `lost` fires with a DeployError if it is gone. */
+  readonly watchRight: (wish: {
+    readonly principal: Principal;
+    readonly tool: ToolName;
+    readonly action: 'deploy' | 'read';
+  }) => Disposable & { readonly lost: AbortSignal };
   /** Why an operator lets the tool accept no push, in one line. Null if it accepts pushes. */
   readonly frozen: (tool: ToolName) => string | null;
   readonly hints: (
@@ -130,6 +136,9 @@ export class GitPackServices implements PackServices {
     if (size.packs >= MANY_PACKS) this.#mergePacks(tool);
     const fullness = await this.#room.open(tool, size);
     const id = newId(new Date(), randomBytes(10));
+    const frozen = this.#options.frozen(tool);
+    const toolHints = hints(tool, principal.uid);
+    const watch = this.#options.watchRight({ tool, principal, action: 'deploy' });
     return new TruthfulPush({
       id,
       tool,
@@ -143,7 +152,7 @@ export class GitPackServices implements PackServices {
       maxPackBytes,
       maxRefs,
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
-      fullness: this.#options.frozen(tool) ?? fullness,
+      fullness: frozen ?? fullness,
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       previewRefusal: (name) => this.#options.previewRefusal(tool, name),
       endPreview: (preview) => this.#options.endPreview({ tool, principal, ...preview }),
@@ -151,13 +160,15 @@ export class GitPackServices implements PackServices {
       tryOut: (parked, trial) => this.#tryOut(parked, trial),
       follow,
       whatIsLive: () => whatIsLive(tool),
-      hints: hints(tool, principal.uid),
+      hints: toolHints,
+      lostRight: () => (watch.lost.aborted ? watch.lost.reason.message : null),
       mayUnpack: (received, signal) => this.#mayUnpack(principal.uid, received, signal),
       arrived: (bytes) => this.#room.arrived(tool, bytes),
       audit,
       log,
       onGitRefusal: () => void this.#suspects.add(tool),
       onClose: (wasKilled) => {
+        watch[Symbol.dispose]();
         if (!this.#pushes.delete(id)) return;
         this.#left({ tool, principal });
         if (wasKilled) this.#sweep(tool);
@@ -199,12 +210,19 @@ export class GitPackServices implements PackServices {
   }
 
   async upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession> {
-    const close = reader === null ? () => {} : this.#fetches.take(reader, tool);
+    const leave = reader === null ? () => {} : this.#fetches.take(reader, tool);
+    const watch =
+      reader === null ? null : this.#options.watchRight({ tool, principal: reader, action: 'read' });
+    const close = () => {
+      watch?.[Symbol.dispose]();
+      leave();
+    };
     try {
       if (reader !== null) this.#options.audit({ what: 'fetch', who: reader, tool });
       const folder = await this.#ensure(tool);
       const more = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-      return { folder, environment: this.#environment(hiddenRefs, more), close };
+      const environment = this.#environment(hiddenRefs, more);
+      return { folder, environment, lost: watch?.lost ?? null, close };
     } catch (error) {
       close();
       throw error;

@@ -55,6 +55,8 @@ export interface PushSession {
 export interface FetchSession {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Fires with a DeployError if the reader may no longer read the tool. The caller then ends git. Null without a reader. */
+  readonly lost: AbortSignal | null;
   /** Gives back the place of this clone or fetch. The caller calls this when git has ended, also after a failure. */
   close(): void;
 }

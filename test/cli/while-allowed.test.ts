@@ -6,6 +6,7 @@ import { credentialOf } from '../../src/auth/deploy-tokens.ts';
 import { tooManyLogins, unavailable } from '../../src/auth/directory-timeout.ts';
 import { CachedDirectory } from '../../src/auth/ldap/directory-cache.ts';
 import { assertMay } from '../../src/cli/assert-may.ts';
+import { runCommand } from '../../src/cli/run-command.ts';
 import { whileAllowed } from '../../src/cli/while-allowed.ts';
 import type { Principal } from '../../src/core/types.ts';
 import { Desk } from '../support/cli-services.ts';
@@ -94,4 +95,28 @@ test('an error of a running command itself is passed on unchanged', async () => 
     whileAllowed(context, may, () => Promise.reject(new Error('its own'))),
     /its own/,
   );
+});
+
+test('threat 8: a command that waits for its input changes nothing after its person has lost the right', async (context) => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  context.mock.timers.enable({ apis: ['setInterval'] });
+  const stays = Promise.withResolvers<never>();
+  async function* input(): AsyncGenerator<Uint8Array> {
+    yield Buffer.from('postgres://evil.example');
+    await stays.promise;
+  }
+  const said: string[] = [];
+  const running = runCommand({
+    ...{ argv: ['config', 'set', wikibot, 'DATABASE_URL', '-', '--no-restart'], input: input() },
+    ...{ services: desk.services, principal: desk.alice, signal: AbortSignal.timeout(10_000) },
+    out: async (line) => void said.push(String(line)),
+    err: async (line) => void said.push(String(line)),
+  });
+  await wait(50);
+  desk.maintain(wikibot, 'bob');
+  context.mock.timers.tick(20_000);
+  assert.equal(await running, 1);
+  assert.match(said.join(''), /There is no tool wikibot that alice maintains/);
+  assert.deepEqual(desk.store.configVars(wikibot), {});
 });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { execa } from 'execa';
 import { DiskRoom } from '../../src/core/disk/disk-space.ts';
 import { DeployError } from '../../src/core/errors.ts';
@@ -46,6 +47,7 @@ function open(name: string, change: Partial<GitPackServicesOptions> = {}) {
     tryOut: () => assert.fail('nothing is tried here'),
     follow: () => assert.fail('nothing is followed here'),
     whatIsLive: () => 'nothing is live yet',
+    watchRight: () => ({ lost: new AbortController().signal, [Symbol.dispose]: () => undefined }),
     assertNamed: () => undefined,
     frozen: () => null,
     hints: () => ({ redeploy: '', follow: () => '' }),
@@ -193,6 +195,32 @@ test('threat 21: one person may have 40 pushes at the same time, and one tool 30
   held.push(await openOne('tool-9', 'alice'));
   for (const session of held) session.close();
 });
+
+for (const state of ['its list of refs', 'its pack']) {
+  test(`threat 8: a push whose person loses the right before ${state} has arrived gives git no more, and says why`, async () => {
+    const right = new AbortController();
+    const { services } = open('right-lost', {
+      watchRight: () => ({ lost: right.signal, [Symbol.dispose]: () => undefined }),
+    });
+    const session = await services.receive(push);
+    const commands = [{ oldId: '1'.repeat(40), newId: '2'.repeat(40), ref: 'refs/tags/v1' }];
+    const list = encodeCommandList({
+      ...{ commands, shallow: [], pushOptions: [] },
+      capabilities: new Set(['report-status', 'side-band-64k']),
+    });
+    const forGit: Buffer[] = [];
+    session.incoming.on('data', (chunk: Buffer) => forGit.push(chunk));
+    if (state === 'its pack') session.incoming.write(list);
+    await setImmediate();
+    right.abort(new DeployError('NO_ACCESS', 'alice does not maintain wikibot', ''));
+    session.incoming.end(state === 'its pack' ? 'the end of the pack' : list);
+    session.outgoing.end();
+    assert.match(await text(session.outgoing), /alice does not maintain wikibot/);
+    assert.doesNotMatch(Buffer.concat(forGit).toString(), /the end of the pack/);
+    assert.equal(Buffer.concat(forGit).includes('refs/tags/v1'), state === 'its pack');
+    session.close();
+  });
+}
 
 test('promise 6: if the post-receive hook connects after its push was answered, it deploys nothing', async () => {
   let submitted = 0;

@@ -89,6 +89,8 @@ export interface PushContext {
    * @throws the signal's reason, if the signal fires before that.
    */
   readonly mayUnpack: (received: Promise<void>, signal: AbortSignal) => Promise<void>;
+  /** Why the person may no longer push to the tool, in one line. Null while they may. */
+  readonly lostRight: () => string | null;
   /** Counts bytes that git gets. Returns why git must get no more, in one line. Null if git may get more. */
   readonly arrived: (bytes: number) => string | null;
   /** Called if git itself refuses the push or one of its refs. */
@@ -160,7 +162,7 @@ export class TruthfulPush implements PushSession {
         this.#fatal = `this is not a push of git: ${error.message}`;
       },
       arrived: (bytes) => {
-        this.#fatal ??= context.arrived(bytes);
+        this.#fatal ??= context.lostRight() ?? context.arrived(bytes);
         return this.#fatal === null;
       },
       whenMayUnpack: () => context.mayUnpack(this.#received.promise, this.#closed.signal),
@@ -379,6 +381,8 @@ export class TruthfulPush implements PushSession {
   #decide(list: CommandList): Rewritten {
     this.#list = list;
     if (list.commands.length === 0) return encodeCommandList(list);
+    this.#fatal = this.#context.lostRight();
+    if (this.#fatal !== null) return null;
     if (!this.#has('report-status') && !this.#has('report-status-v2')) {
       this.#fatal = 'this client does not read the report of a push (report-status): use git 1.6 or newer';
       return null;

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import type { Transform } from 'node:stream';
 import { authorize } from '../../auth/authorize.ts';
 import type { Directory } from '../../auth/directory.ts';
@@ -156,6 +157,7 @@ async function upload(
     const outlet = outletFor(exchange, output, 'application/x-git-upload-pack-result');
     const git = served.run('upload-pack', output);
     response.once('close', () => git.kill());
+    using _ending = session.lost === null ? null : addAbortListener(session.lost, () => response.destroy());
     if (response.destroyed) git.kill();
     await converse(exchange, { outlet, git, stages: [...decoders, atMost(FETCH_BYTES)], notice: () => null });
     const exit = await git.exited;

@@ -91,14 +91,16 @@ export async function uploadPack(git: GitSession, protocol: string | null): Prom
   }
 }
 
-async function fetchFrom(git: GitSession, { folder, environment }: FetchSession): Promise<number> {
+async function fetchFrom(git: GitSession, { folder, environment, lost }: FetchSession): Promise<number> {
   const { client } = git;
   const args = ['upload-pack', '--strict', `--timeout=${UPLOAD_TIMEOUT_S}`, folder];
   const child = startGit(args, environment);
   using _killing = addAbortListener(client.gone, () => child.kill());
+  using _ending = lost === null ? null : addAbortListener(lost, () => child.kill());
   // The copy of the input is not awaited, because the client may keep its end open after git has ended.
   pump(client.input(), child.stdin).catch(() => undefined);
   const [status] = await Promise.all([child.status, forward(child.stdout, client)]);
+  lost?.throwIfAborted();
   const problem = report(git, child, status);
   if (problem !== null) await client.err(problem);
   return status ?? 1;

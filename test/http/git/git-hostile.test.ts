@@ -162,7 +162,7 @@ test('a large push to a repository whose folder is missing is answered 400, and 
   const gone = await openDoor(context, {
     packServices: (packs) => ({
       ...services,
-      upload: async () => ({ ...folder, folder: '/nowhere/hello.git', close: () => {} }),
+      upload: async () => ({ ...folder, folder: '/nowhere/hello.git', lost: null, close: () => {} }),
       receive: async (request) => ({ ...(await packs.receive(request)), folder: '/nowhere/hello.git' }),
     }),
   });

@@ -60,7 +60,12 @@ export class FakePackServices implements PackServices {
     if (this.error !== null) throw this.error;
     this.protocols.push(protocol);
     const version = protocol === null ? {} : { GIT_PROTOCOL: protocol };
-    return { folder: this.repository(tool), environment: { ...environment, ...version }, close: () => {} };
+    return {
+      folder: this.repository(tool),
+      environment: { ...environment, ...version },
+      lost: null,
+      close: () => {},
+    };
   }
 
   async advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }> {

@@ -63,7 +63,7 @@ export class HttpPackServices implements PackServices {
   async upload(tool: ToolName, protocol: string | null) {
     const more: Record<string, string> = protocol === null ? {} : { GIT_PROTOCOL: protocol };
     const folder = await this.#repository(tool);
-    return { folder, environment: { ...this.#environment, ...more }, close: () => {} };
+    return { folder, environment: { ...this.#environment, ...more }, lost: null, close: () => {} };
   }
 
   async advertise(tool: ToolName) {
