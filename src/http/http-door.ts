@@ -75,7 +75,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const { toolRequests } = limits;
   const ownRequests = limits.connections - toolRequests;
   const shares = new RequestShares({ toolRequests, ownRequests, log });
-  const serveOwn = createOwnHost(options, limits, shares);
+  const serveOwn = createOwnHost(options, limits, { shares, connections });
 
   // An error in one request ends only its connection.
   const guarded = (connection: { destroy(): unknown }, serve: () => void) => {
@@ -97,13 +97,15 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
     }
     const tool = gateway.toolOf(request.headers.host);
     const route = routeOf(request.method ?? '', request.url ?? '');
-    const admitted = tool === null && isPage(route) ? FREE : shares.enter(tool, peer.address);
+    // A request that needs a login takes its place after the login.
+    const isFree = tool === null && (isPage(route) || needsLogin(route));
+    const admitted = isFree ? FREE : shares.enter(tool, peer.address);
     if (admitted.kind === 'refused') {
       refuseForNow(response, admitted.sentence);
       return;
     }
     const rest = connections.occupy(request.socket);
-    // If there are too many connections, one that only sends a page may be closed.
+    // If there are too many connections, one that only sends a page, or waits for its login, may be closed.
     if (admitted === FREE) rest();
     const leave = () => {
       admitted.leave();
@@ -159,12 +161,16 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
-/** For requests that need no place. */
+/** For requests that need no place, or do not need it yet. */
 const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
 /** Whether the answer takes no work: a health check or a page. */
 function isPage({ kind }: Route): boolean {
   return ['live', 'ready', 'health', 'landing', 'style'].includes(kind);
+}
+
+function needsLogin({ kind }: Route): boolean {
+  return ['command', 'git', 'advertisement'].includes(kind);
 }
 
 /** Whether two programs could read different hosts from the request (RFC 9112 sections 3.2 and 3.2.2). */
@@ -178,7 +184,7 @@ function hasTwoHosts({ rawHeaders, headers, url = '' }: IncomingMessage): boolea
 function createOwnHost(
   options: HttpDoorOptions,
   limits: HttpLimits,
-  shares: RequestShares,
+  { shares, connections }: { readonly shares: RequestShares; readonly connections: Connections },
 ): (given: Pick<Exchange, 'request' | 'response' | 'leave'>, route: Route, peer: Peer) => void {
   const { services, log } = options;
   const logIn = createBasicAuth(options.directory, options.throttle, services);
@@ -235,14 +241,18 @@ function createOwnHost(
         onLogin(login.principal);
         // The check of a password ends even if the client has left.
         if (signal.aborted) return;
-        const admitted = shares.enterAs(login.principal.uid);
-        if (admitted.kind === 'refused')
-          return answerText(exchange, 429, `${admitted.sentence}\nTry again when some of them have ended.\n`);
-        exchange.response.once('close', admitted.leave);
+        const admitted = shares.enterAs(login.principal.uid, peer.address);
+        if (admitted.kind === 'refused') {
+          const text = `${admitted.sentence}\nTry again when some of them have ended.\n`;
+          return answerText(exchange, admitted.status ?? 503, text);
+        }
+        const rest = connections.occupy(request.socket);
         const leave = () => {
           admitted.leave();
+          rest();
           exchange.leave();
         };
+        exchange.response.once('close', leave);
         const inside = { ...exchange, leave };
         if (route.kind === 'command') await serveCommand(inside, login.principal, options);
         else await serveGit(inside, route, login.principal, { ...options, advertisements });
@@ -257,8 +267,7 @@ function createOwnHost(
     const startedAt = performance.now();
     const gone = new AbortController();
     const exchange = { request, response, log, signal: gone.signal, lingerMs: limits.lingerMs, leave };
-    const isLong = route.kind === 'command' || route.kind === 'git' || route.kind === 'advertisement';
-    watchReader(response, isLong ? limits.unreadMs : limits.shortUnreadMs);
+    watchReader(response, needsLogin(route) ? limits.unreadMs : limits.shortUnreadMs);
     let uid: string | null = null;
     response.once('close', () => {
       gone.abort();

@@ -7,10 +7,10 @@ const LOG_PAUSE_MS = 60_000;
 /** With this weight, one person alone gets an eleventh of the places, as over SSH. */
 const WEIGHT_OF_PERSON = 0.1;
 
-/** Either the request is admitted until `leave` is called, or it is refused with a sentence. */
+/** Either the request is admitted until `leave` is called, or it is refused with a sentence, and with status 503 or `status`. */
 export type Admitted =
   | { readonly kind: 'admitted'; readonly leave: () => void }
-  | { readonly kind: 'refused'; readonly sentence: string };
+  | { readonly kind: 'refused'; readonly status?: 429; readonly sentence: string };
 
 export interface RequestSharesOptions {
   /** The maximum number of requests in progress to tools. */
@@ -28,7 +28,6 @@ export interface RequestSharesOptions {
 export class RequestShares {
   readonly #tools: Shares;
   readonly #own: Shares;
-  readonly #persons: Shares;
   readonly #options: RequestSharesOptions;
   #loggedAt = -LOG_PAUSE_MS;
 
@@ -36,7 +35,6 @@ export class RequestShares {
     this.#options = options;
     this.#tools = new Shares(options.toolRequests);
     this.#own = new Shares(options.ownRequests);
-    this.#persons = new Shares(options.ownRequests);
   }
 
   /**
@@ -53,12 +51,17 @@ export class RequestShares {
     return { kind: 'refused', sentence: sentenceAbout(tool, taken.holder) };
   }
 
-  /** Takes a place for a person, who may come from many addresses. Call this after the login. */
-  enterAs(uid: string): Admitted {
-    const taken = this.#persons.take({ [`person ${uid}`]: WEIGHT_OF_PERSON });
+  /**
+   * Takes a place of git and commands for a person, who may come from many addresses. Call this after the login: strangers
+   * can begin thousands of logins, which wait in a queue of their own.
+   */
+  enterAs(uid: string, address: string): Admitted {
+    const person = `person ${uid}`;
+    const taken = this.#own.take({ [networkOf(address)]: 1, [person]: WEIGHT_OF_PERSON });
     if (taken.kind === 'taken') return { kind: 'admitted', leave: taken.giveBack };
     this.#tell(null, taken.holder);
-    return { kind: 'refused', sentence: `You (${uid}) have too many requests under way.` };
+    if (taken.holder !== person) return { kind: 'refused', sentence: sentenceAbout(null, taken.holder) };
+    return { kind: 'refused', status: 429, sentence: `You (${uid}) have too many requests under way.` };
   }
 
   #tell(tool: string | null, holder: string | null): void {

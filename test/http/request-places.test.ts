@@ -87,15 +87,28 @@ test('threat 26: a client that leaves while its password is checked takes no pla
   assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 200);
 });
 
+test('threats 9, 26: logins that wait for the check of their password take no place, so strangers keep nobody out', async (context) => {
+  const door = await openSmallDoor(context);
+  const check = door.directory.identifyByPassword.bind(door.directory);
+  door.directory.identifyByPassword = (login, password) =>
+    login === 'alice' ? new Promise(() => {}) : check(login, password);
+  for (let number = 0; number < 60; number += 1)
+    begin(context, door.port, number, `Authorization: ${basic()}\r\n`);
+  await seen();
+  assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
+});
+
 test('threat 26: health checks and pages are answered while all places are taken', async (context) => {
   const door = await openSmallDoor(context);
-  // A login that is being checked has a place already.
-  door.directory.identifyByPassword = () => new Promise(() => {});
+  door.directory.identifyByPassword = async (uid) => ({ uid, onlyTool: null });
   let refused = 0;
   for (let number = 0; number < 60; number += 1)
-    begin(context, door.port, number, `Authorization: ${basic()}\r\n`).on('data', (chunk: Buffer) => {
-      if (/^HTTP\/1\.1 503 /.test(chunk.toString())) refused += 1;
-    });
+    begin(context, door.port, number, `Authorization: ${basic(`person${number}`)}\r\n`).on(
+      'data',
+      (chunk: Buffer) => {
+        if (/^HTTP\/1\.1 503 /.test(chunk.toString())) refused += 1;
+      },
+    );
   for (const end = Date.now() + 20_000; refused < 20 && Date.now() < end; ) await seen();
   assert.equal(refused, 20);
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 503);
