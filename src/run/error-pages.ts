@@ -137,6 +137,7 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
 
 /** Sends the page in place of an answer of the tool, of which the response may have the header fields and the status already. */
 export function sendPage(page: Page, response: ServerResponse): void {
+  if (response.headersSent) return void response.destroy();
   const body = htmlOf(page);
   for (const name of response.getHeaderNames()) response.removeHeader(name);
   response.statusMessage = '';

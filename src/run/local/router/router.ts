@@ -98,9 +98,11 @@ export class Router {
       makeSendable(answer);
       // Send the head of the answer early, because the body may come much later, as with Server-Sent Events. A body
       // that came with the head is sent together with it.
-      setImmediate(() => {
-        if (!response.headersSent && !response.destroyed) response.flushHeaders();
-      });
+      setImmediate(() =>
+        this.#only(forwarding, () => {
+          if (!response.headersSent && !response.destroyed) response.flushHeaders();
+        }),
+      );
     });
     const fail = (error: Error): void => {
       this.#options.log.debug({ tool, error: error.message }, 'tool request failed');
@@ -112,14 +114,14 @@ export class Router {
       else if (error instanceof NoAnswer) sendPage(this.#page(tool, this.#about(error)), response);
       else this.#again({ ...forwarding, lostBy });
     };
-    proxy.on('error', fail);
+    proxy.on('error', (error) => this.#only(forwarding, () => fail(error)));
     // A tool that switches to another protocol without being asked will not answer.
     proxy.on('proxyReq', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
       passEarlyHints(outgoing, response);
       outgoing.once('upgrade', (_answer, socket) => {
         socket.destroy();
-        fail(new Error('101 without being asked'));
+        this.#only(forwarding, () => fail(new Error('101 without being asked')));
       });
     });
     // A request that may be repeated has an empty body. Send a new empty stream each time, because the request's own
@@ -144,14 +146,26 @@ export class Router {
       sendPage(this.#page(tool, this.#reason(tool)), response);
       return;
     }
-    setTimeout(() => {
-      if (response.destroyed) return;
+    const again = () => {
+      // If the connection failed behind a complete answer, this answer is on its way to the client.
+      if (response.destroyed || response.headersSent) return;
       const fate = lostBy?.fate() ?? 'leaving';
       const route = lostBy !== null && fate === 'up' ? lostBy : this.#options.routeOf(tool);
       if (fate === 'crashed') sendPage(this.#page(tool, this.#reason(tool)), response);
       else if (route.kind === 'up') this.#forward({ ...forwarding, pauses: later }, route);
       else sendPage(this.#page(tool, route), response);
-    }, pause);
+    };
+    setTimeout(() => this.#only(forwarding, again), pause);
+  }
+
+  /** Does a step of a request that nobody waits for. An error in it ends only the connection of the request. */
+  #only({ tool, response }: Pick<Forwarding, 'tool' | 'response'>, step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#options.log.error({ tool, err: error }, 'proxy failed');
+      response.destroy();
+    }
   }
 
   upgrade(tool: string, request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { createLog } from '../../../../src/core/log/log.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
+import { addressList } from '../../../../src/run/local/router/forwarded-headers.ts';
+import { OpenRequests } from '../../../../src/run/local/router/open-requests.ts';
+import { Router } from '../../../../src/run/local/router/router.ts';
 import { releaseOf, rollOut } from '../../contract-steps.ts';
 import { web, webTool } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
@@ -200,4 +204,35 @@ describe('What tools answer', { concurrency: 1 }, () => {
     const answer = await text(socket);
     assert.equal(answer.split('\r\n\r\n')[1]?.length, asked * 16_000);
   });
+});
+
+test('threat 120: an answer with a byte too many from a tool that then exits reaches the client, also behind another answer on the same connection', async () => {
+  const ended = Promise.withResolvers<void>();
+  const tool = createTcpServer((socket) =>
+    socket.once('data', (request) => {
+      if (/first/.test(String(request))) void ended.promise.then(() => socket.end(answer('first')));
+      else socket.end(`${answer('second')}!`);
+    }),
+  );
+  const answer = (body: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  tool.listen(0, '127.0.0.1');
+  await once(tool, 'listening');
+  const { port } = tool.address() as AddressInfo;
+  const router = new Router({
+    routeOf: () => ({ kind: 'up', port, traffic: new OpenRequests(), fate: () => 'crashed' }),
+    logsCommand: () => '',
+    trustedProxies: addressList([]),
+    answerMs: 10_000,
+    log: createLog('silent'),
+  });
+  const server = createServer((request, response) => router.serve('late', request, response));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const head = 'HTTP/1.1\r\nHost: late.localhost\r\n';
+  socket.write(`GET /first ${head}\r\nGET /second ${head}Connection: close\r\n\r\n`);
+  setTimeout(ended.resolve, 200);
+  assert.match(await text(socket), /first.*second$/s);
+  server.close();
+  tool.close();
 });
