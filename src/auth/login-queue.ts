@@ -39,8 +39,8 @@ interface Waiting {
  *
  * So guesses from many addresses slow each other down, and a first login from another address goes ahead of guesses.
  *
- * If too many logins wait, the newest login of the address with the most waiting logins is refused. If a single address
- * has too many waiting logins, its newest login is refused.
+ * If too many logins wait, the newest login of the address with the most waiting logins is refused, or the oldest if each
+ * address has one. If a single address has too many waiting logins, its newest login is refused.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
@@ -105,22 +105,24 @@ export class LoginQueue {
   }
 
   /**
-   * Refuses a login if too many wait, in total or from this address. The limit of an address does not count people who
-   * logged in lately, so that strangers behind the same address cannot push them out.
+   * Refuses a login if too many wait, in total or from this address. People who logged in lately are the last to be refused,
+   * so that strangers cannot push them out.
    */
   #makeRoom(address: string): void {
     const isFull = this.#waiting.length > MAX_WAITING;
-    const counted = isFull ? this.#waiting : this.#waiting.filter(({ isKnown }) => !isKnown);
+    const strangers = this.#waiting.filter(({ isKnown }) => !isKnown);
+    const counted = isFull && strangers.length === 0 ? this.#waiting : strangers;
     const counts = new Map<string, number>();
     for (const waiting of counted) counts.set(waiting.address, (counts.get(waiting.address) ?? 0) + 1);
     if (!isFull && (counts.get(address) ?? 0) <= MAX_WAITING_OF_ADDRESS) return;
     const most = Math.max(...counts.values());
-    const last = counted.findLast((waiting) =>
-      isFull ? counts.get(waiting.address) === most : waiting.address === address,
-    );
-    if (last === undefined) return;
-    this.#waiting = this.#waiting.filter((waiting) => waiting !== last);
-    last.refuse(tooManyLogins());
+    const isMeant = (waiting: Waiting) =>
+      isFull ? counts.get(waiting.address) === most : waiting.address === address;
+    // Among addresses with one login each, the oldest goes last anyway, by the third rule.
+    const refused = most === 1 ? counted.find(isMeant) : counted.findLast(isMeant);
+    if (refused === undefined) return;
+    this.#waiting = this.#waiting.filter((waiting) => waiting !== refused);
+    refused.refuse(tooManyLogins());
   }
 
   #startNext(): void {

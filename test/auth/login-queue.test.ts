@@ -24,3 +24,25 @@ test('threat 9: of 20 simultaneous guesses at one name, only two are checked at 
   mayEnd.resolve();
   await Promise.all(guesses);
 });
+
+test('threat 9: if the queue of logins is full of strangers, a new login takes the place of the oldest of them', async () => {
+  const queue = new LoginQueue();
+  const over = new AbortController();
+  const refused: number[] = [];
+  const strangers = Array.from({ length: 1006 }, async (_, index) => {
+    const address = `10.${index >> 8}.${index & 255}.1`;
+    const attempt = { login: `stranger${index}`, address, isKnown: false };
+    await queue
+      .run(attempt, () => new Promise<never>(() => {}), over.signal)
+      .catch(() => refused.push(index));
+  });
+  await new Promise(setImmediate);
+  assert.equal(refused.length, 0);
+  const bob = { login: 'bob', address: '198.51.100.1', isKnown: false };
+  void queue.run(bob, () => new Promise<never>(() => {}), over.signal).catch(() => refused.push(-1));
+  const alice = { login: 'alice', address: '198.51.100.2', isKnown: true };
+  assert.equal(await queue.run(alice, async () => 'checked', over.signal), 'checked');
+  assert.deepEqual(refused, [6]);
+  over.abort();
+  void strangers;
+});
