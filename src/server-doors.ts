@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { LoginThrottle } from './auth/login-throttle.ts';
 import type { Services } from './cli/command.ts';
 import { serveControl } from './cli/control/control-protocol.ts';
@@ -15,6 +14,7 @@ import { createHttpDoor } from './http/http-door.ts';
 import { createSourceListener } from './http/sources/source-listener.ts';
 import { type LocalConnection, LocalSocket } from './local-socket/local-socket.ts';
 import { serveHook } from './local-socket/serve-hook.ts';
+import { transfersFolder } from './recovery/archive/imported-tags.ts';
 import { ToolTransfers } from './recovery/archive/tool-transfers.ts';
 import { ServerHealth } from './server-health.ts';
 import { type ServerState, socketPathOf } from './server-state.ts';
@@ -69,7 +69,7 @@ export function makeDoors(
     renames,
     transfers: new ToolTransfers({
       ...{ store, repositories, packServices, limits, room, cleanUp, log },
-      run: join(config.data, 'run/transfers'),
+      run: transfersFolder(config.data),
     }),
     followers: new Followers(),
     limits,

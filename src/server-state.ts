@@ -18,7 +18,7 @@ import { reconcile } from './deploy/reconciliation/reconcile.ts';
 import { Repositories } from './git/repositories.ts';
 import { assertNobodyListens } from './local-socket/local-socket.ts';
 import { makeKeysFolder, openKeys } from './open-keys.ts';
-import { finishTags } from './recovery/archive/imported-tags.ts';
+import { finishTags, transfersFolder } from './recovery/archive/imported-tags.ts';
 import { isWhole, readDataFacts } from './recovery/data-facts.ts';
 import { assertStartable, examine, tellFindings } from './recovery/examine.ts';
 import { behind } from './recovery/expected-live.ts';
@@ -106,7 +106,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     mayBeDamaged: (tool) => !whole.has(tool),
     isBehind: (tool) => behind(facts, tool).length > 0,
   });
-  await finishTags({ store, repositories, log }, join(data, 'run/transfers'));
+  await finishTags({ store, repositories, log }, transfersFolder(data));
   const backEnds = await choosing;
   const { builder, runtime } = backEnds;
   const context: DeployContext = {

@@ -26,7 +26,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
 export function tooManyOpenFiles(limit: number): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `the programs of the build made room for more than ${limit} open files together`,
+    `the programs of the build made room for more than ${limit} open files together, or mapped far too many files`,
     'Let the build run fewer programs at the same time, or close files when they have been read.',
   );
 }

@@ -101,7 +101,7 @@ test('a backup that was made in the middle of a push restores to the release tha
   await until(async () => (await server.get(name)).body === 'one', 'the rollback');
 });
 
-test('a backup leaves out a build with too deep folders or with a device and says so, and keeps the holes of large files', async () => {
+test('threat 103: a backup leaves out a build with too deep folders, too long paths or a device and says so, and keeps the holes of large files', async () => {
   const data = join(server.folder, 'elsewhere/data');
   const artifacts = join(data, 'artifacts/kept');
   const [odd = '', good = ''] = await readdir(artifacts);
@@ -132,6 +132,16 @@ test('a backup leaves out a build with too deep folders or with a device and say
   assert.ok(holes.blocks < 1000);
   await rm(join(artifacts, good, 'holes'));
 
+  await execa('find', [join(artifacts, odd), '-name', 'a*', '-prune', '-exec', 'rm', '-r', '{}', '+']);
+  await execa(
+    'sh',
+    ['-c', `a=$(printf 'a%.0s' $(seq 250)); for i in $(seq 17); do mkdir $a && cd -P $a; done`],
+    {
+      cwd: join(artifacts, odd),
+    },
+  );
+  const long = await server.local('backup', '-');
+  assert.deepEqual(long.stderr.match(leftOut), [odd]);
   await execa('find', [join(artifacts, odd), '-name', 'a*', '-prune', '-exec', 'rm', '-r', '{}', '+']);
   const device = join(artifacts, odd, 'whiteout');
   await execa('mknod', [device, 'c', '0', '0']);

@@ -53,7 +53,7 @@ async function stateOf(server: TestServer): Promise<string> {
       async (name) => `${name} ${await server.inRepository(name.replace(/\.git$/, ''), 'for-each-ref')}`,
     ),
   );
-  const left = await readdir(join(data, 'run/transfers')).catch(() => []);
+  const left = await readdir(join(data, 'transfers')).catch(() => []);
   const releases = await Promise.all(
     JSON.parse(tools.stdout).map(
       async ({ name }: { name: string }) => (await server.command('releases', name, '--json')).stdout,
@@ -146,7 +146,7 @@ test('a tool that is exported in the middle of a push is live on another server 
 
 test('threat 82: after the server was killed and started, the imported tool is complete, also if it was killed before it had made the tags, and its maintainer can push to it', async () => {
   await to.kill();
-  const transfers = join(to.folder, 'data/run/transfers/import-killed');
+  const transfers = join(to.folder, 'data/transfers/import-killed');
   const tag = await to.inRepository('moved', 'rev-parse', 'refs/tags/v1.0');
   await to.inRepository('moved', 'update-ref', '-d', 'refs/tags/v1.0');
   await noteTags(transfers, { tool: 'moved', tags: [{ ref: 'refs/tags/v1.0', id: tag.trim() }] });

@@ -38,11 +38,13 @@ const HALF_MS = 3_600_000;
 export interface SharingBudget {
   entries: number;
   bytes: number;
+  /** What `shared` had when the first layer of the build was shared: to list it for each layer would take too long. */
+  copies: Copies | null;
 }
 
 /** The budget of a new build. */
 export function sharingBudget(): SharingBudget {
-  return { entries: MAX_ENTRIES, bytes: MAX_BYTES };
+  return { entries: MAX_ENTRIES, bytes: MAX_BYTES, copies: null };
 }
 
 /**
@@ -76,6 +78,7 @@ export class SharedFiles {
    */
   async share(layer: string, options: SharingOptions): Promise<void> {
     const { earlier, budget, signal } = options;
+    signal.throwIfAborted();
     await makeFolder(this.#folder, 0o711);
     // Counts before anything is linked. The paths of a hostile layer would fill the memory, so they are not collected.
     for await (const _ of entriesBelow(layer, null)) {
@@ -83,7 +86,8 @@ export class SharedFiles {
       budget.entries -= 1;
       if (budget.entries < 0) return;
     }
-    const copies = new Copies(await namesIn(this.#folder));
+    budget.copies ??= new Copies(await namesIn(this.#folder));
+    const { copies } = budget;
     const entries = entriesBelow(layer, earlier);
     const work = async () => {
       for await (const { path, before } of entries) {

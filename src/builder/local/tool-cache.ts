@@ -86,8 +86,7 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
     const layers = await readLayers(places.layers, buildpack);
     const launch = layers.filter((layer) => layer.isLaunch);
     for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
-    // The next build may change files in the cache, so none of them may be a hard link to a file of this artifact.
-    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer, moveApart);
+    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
     await removeOthers(places.layers, buildpack, launch);
   }
 }
@@ -157,15 +156,14 @@ function isForBuilds(layer: Layer): boolean {
   return layer.isCache && !layer.isLaunch && layer.hasFolder;
 }
 
-async function toCache(
-  places: LayerPlaces,
-  layer: Layer,
-  told: Layer,
-  move: typeof moveFolder = moveFolder,
-): Promise<void> {
+/**
+ * Moves a layer to the cache. The next build owns and may change the files there, so none of them may be a hard link to a file
+ * of an artifact: the build may have moved it here from a linked layer.
+ */
+async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
   const target = layerFolder(places.cache, layer);
   await removeTree(target);
-  await move(layerFolder(places.layers, layer), target);
+  await moveApart(layerFolder(places.layers, layer), target);
   const types = [`launch = ${told.isLaunch}`, `build = ${told.isBuild}`, `cache = ${told.isCache}`];
   const text = `[types]\n${types.join('\n')}\n\n${restoredLayerFile(told)}`;
   await writeFile(`${target}.toml`, text, { mode: 0o600 });

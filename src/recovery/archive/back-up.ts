@@ -35,7 +35,7 @@ import { Sealing } from './sealed-file.ts';
 
 /** The names of the data folder that a backup leaves out, because the server makes them again or only one machine needs them. */
 export const LEFT_OUT =
-  /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|lost\+found|restoring)$/;
+  /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|transfers|lost\+found|restoring)$/;
 /** The names that the backup has from its own folder instead of the data folder. */
 const STAGED = ['releases', 'keys'];
 export const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
@@ -49,6 +49,8 @@ export interface Manifest {
 
 /** No artifact of a real tool has folders this deep. tar needs memory for the square of the depth. */
 const MOST_DEPTH = 200;
+/** tar can write longer paths than 4095 bytes, but not unpack them. The path of the data folder counts here too. */
+const MOST_PATH_BYTES = 3500;
 /** A backup of millions of files needs much less address space. */
 const TAR_BYTES = 2 * 1024 ** 3;
 const PATH = { PATH: '/usr/bin:/bin' };
@@ -244,7 +246,7 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
         // folder stays, so that the restored server knows that only this artifact is lost.
         excludes.push(`${artifact}/*`);
         notes.push(
-          `A build of ${tool} is left out, because it has too deep folders, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
+          `A build of ${tool} is left out, because it has too deep folders, too long paths, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
         );
       }
     }
@@ -258,6 +260,7 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
 async function isHostile(artifact: string, wrapper: readonly string[]): Promise<boolean> {
   for (const test of [
     ['-mindepth', `${MOST_DEPTH}`],
+    ['-path', `${'?'.repeat(MOST_PATH_BYTES)}*`],
     ['(', '-type', 'b', '-o', '-type', 'c', ')'],
   ]) {
     const [program = 'find', ...words] = [...wrapper, 'find', artifact, ...test, '-print', '-quit'];

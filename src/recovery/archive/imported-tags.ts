@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { noneIfGone } from '../../core/errors.ts';
@@ -10,6 +10,15 @@ import type { Repositories } from '../../git/repositories.ts';
 import type { Store } from '../../store/store.ts';
 
 const NOTE = 'tags.json';
+
+/**
+ * The folder for temporary files of exports and imports. It is not in `run`, which the back ends delete at a start, perhaps
+ * before `finishTags` has read the notes.
+ */
+export function transfersFolder(data: string): string {
+  return join(data, 'transfers');
+}
+
 const note = z.strictObject({
   tool: z.string(),
   tags: z.array(z.strictObject({ ref: z.string(), id: z.string() })),
@@ -28,9 +37,9 @@ export async function noteTags(stage: string, noted: z.infer<typeof note>): Prom
 
 /**
  * Makes the tags of imports whose server was killed after they had changed the store. Call this at a start, before anybody
- * can push. An import that has not changed the store is forgotten. The next import deletes the notes.
+ * can push. An import that has not changed the store is forgotten. Then deletes what exports and imports have left.
  *
- * @param run - The folder for temporary files of imports.
+ * @param run - `transfersFolder`
  */
 export async function finishTags(
   { store, repositories, log }: { store: Store; repositories: Repositories; log: Log },
@@ -61,4 +70,5 @@ export async function finishTags(
       );
     }
   }
+  await rm(run, { recursive: true, force: true });
 }

@@ -8,19 +8,26 @@ import type { DiskUse } from './disk-use.ts';
 const REST = 4;
 const BLOCK_BYTES = 512;
 /**
- * How many seconds a measurement may take: usually, and at most. Each process of a tool can have thousands of
- * descriptors.
+ * How many seconds of processor time the search in one sandbox may take. A sandbox that needs more, for example because its
+ * processes have mapped millions of files, must end. Honest programs need a few hundredths of a second.
  */
-const [USUAL_SECONDS, MAX_SECONDS] = [2, 60];
-const CUT_SHORT = 'cut-short';
-/** The exit status of timeout(1) if it has ended the command because the time was over. */
-const TIMED_OUT = 124;
+const SEARCH_SECONDS = 2;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
-// If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
-const LEADERLESS = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
+// `owners` prints which process has which folder, and `by_sandbox` turns that into one line for each folder, with its processes.
+// A list of all processes can be too long for the arguments of one program. If the first thread of a process has ended, /proc
+// shows its files and mounts only below the id of another thread.
+const BY_SANDBOX = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
-done)`;
+done)
+folders=$*
+owners() {
+  printf '%s\\0' /proc/[0-9]*/mountinfo $leaderless | xargs -0 grep -oFH $folders -- 2>/dev/null
+}
+by_sandbox() {
+  awk -F '[/:]' '$3 != "" && !seen[$3]++ { pids[$6] = pids[$6] " " $3 } END { for (name in pids) print name pids[name] }'
+}
+each() { for one in $pids; do printf "/proc/$one/%s " "$@"; done; }`;
 
 /**
  * A shell command that prints the device number of the overlay (`Mount.writesTo`) whose changes lie below the folder
@@ -46,11 +53,12 @@ const CROWDED = 'crowded';
 // neither open nor mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even if
 // its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count. A file in an
 // overlay may have the inode number of a file of the release, so a number counts once for each folder.
-const SCRIPT = `device=$1 seconds=$2; shift 2
-${LEADERLESS}
-owners=$(grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null)
+const SCRIPT = `device=$1; shift
+${BY_SANDBOX}
+owners=$(owners)
 crowded=$({ printf '%s\\n' "$owners"
-  grep -H '^FDSize:' /dev/null $(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/status" }') 2>/dev/null
+  printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/status" }' |
+    xargs grep -H '^FDSize:' /dev/null 2>/dev/null
 } | awk -F '[/:]' '$4 == "mountinfo" && !($3 in of) { of[$3] = $6 }
   $5 == "FDSize" && $6 + 0 > ${FEW_DESCRIPTORS} { sum[of[$3]] += $6 }
   END { for (name in sum) if (sum[name] > ${MAX_DESCRIPTORS}) print name }')
@@ -58,23 +66,18 @@ for name in $crowded; do
   echo "${CROWDED} $name"
   owners=$(printf '%s\\n' "$owners" | grep -vF "/$name/")
 done
-places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/fd /proc/" $3 "/map_files /proc/" $3 "/exe" }')
-[ -n "$places" ] || exit 0
-{ printf '%s\\n' "$owners"
-  printf '%s\\n' "$owners" | awk -F '[/:]' '$3 != "" && !seen[$6]++ { print $3, $6 }' | while read -r pid name; do
-    echo "sockets $(grep -c ' /' "/proc/$pid/net/unix") $name"
-    echo "overlay $(${OVERLAY_DEVICE}) $name"
-  done
-  timeout "$seconds" find -L $places -maxdepth 1 -links 0 -printf '%D %i %b %p\\n' 2>/dev/null
-  [ $? = ${TIMED_OUT} ] && echo ${CUT_SHORT}
-} | awk -F '[ /:]' -v device="$device" '
-  $1 == "${CUT_SHORT}" { print; next }
-  $1 == "sockets" { sum[$3] += 0; count[$3] += $2; next }
-  $1 == "overlay" { overlay[$3] = $2; next }
-  $2 == "proc" { owner[$3] = $6; next }
-  !($6 in owner) { next }
-  { name = owner[$6] }
-  ($1 == device || $1 == overlay[name]) && !seen[name, $2]++ { sum[name] += $3; count[name]++ }
+printf '%s\\n' "$owners" | by_sandbox | while read -r name pids; do
+  pid=\${pids%% *}
+  echo "sockets $name $(grep -c ' /' "/proc/$pid/net/unix")"
+  echo "overlay $name $(${OVERLAY_DEVICE})"
+  ( ulimit -t ${SEARCH_SECONDS}
+    exec find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf "file $name %D %i %b\\n" ) 2>/dev/null
+  [ $? -gt 128 ] && echo "${CROWDED} $name"
+done | awk -v device="$device" '
+  $1 == "${CROWDED}" { print; next }
+  $1 == "sockets" { sum[$2] += 0; count[$2] += $3; next }
+  $1 == "overlay" { overlay[$2] = $3; next }
+  ($3 == device || $3 == overlay[$2]) && !seen[$2, $4]++ { sum[$2] += $5; count[$2]++ }
   END { for (name in sum) print sum[name], count[name], name }'`;
 
 /**
@@ -82,32 +85,29 @@ places=$(printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/
  * folder is mounted holds the file open or mapped. All folders must be on one disk. No two may have the same name,
  * because the script knows them only by the last part of their paths. Null if this cannot be measured now.
  */
-async function hiddenUseOf(folders: readonly string[], seconds: number): Promise<Look | null> {
+async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
   const [first] = folders;
-  if (first === undefined) return { found: new Map(), crowded: new Set(), isCutShort: false };
+  if (first === undefined) return { found: new Map(), crowded: new Set() };
   const { dev } = await stat(dirname(first));
   const byName = new Map(folders.map((folder) => [basename(folder), folder]));
   const found = new Map<string, DiskUse>();
   const crowded = new Set<string>();
-  const output = await outputOfShell(SCRIPT, [String(dev), String(seconds), ...wordsFor(folders)]);
+  const output = await outputOfShell(SCRIPT, [String(dev), ...wordsFor(folders)]);
   if (output === null) return null;
-  const lines = output.split('\n');
-  for (const line of lines) {
+  for (const line of output.split('\n')) {
     const [blocks, entries, name = ''] = line.split(' ');
     const folder = byName.get(blocks === CROWDED ? (entries ?? '') : name);
     if (folder !== undefined && blocks === CROWDED) crowded.add(folder);
     else if (folder !== undefined)
       found.set(folder, { bytes: Number(blocks) * BLOCK_BYTES, entries: Number(entries) });
   }
-  return { found, crowded, isCutShort: lines.includes(CUT_SHORT) };
+  return { found, crowded };
 }
 
 interface Look {
   readonly found: ReadonlyMap<string, DiskUse>;
-  /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`. They were not measured. */
+  /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`, or need more than `SEARCH_SECONDS`. */
   readonly crowded: ReadonlySet<string>;
-  /** True if the measurement ran out of time before it had read everything. */
-  readonly isCutShort: boolean;
 }
 
 // This script finds processes that may hide deleted files in one of four ways. Open files can wait in the queue of a
@@ -115,21 +115,20 @@ interface Look {
 // this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
 // descriptors to search in time.
 const HIDING = `device=$1; shift
-${LEADERLESS}
-grep -oFH "$@" -- /proc/[0-9]*/mountinfo $leaderless 2>/dev/null |
-awk -F '[/:]' '!seen[$3]++ { print $3, $6 }' | while read -r pid name; do
-  cd "/proc/$pid" || continue
-  if [ ! -r fd ] && [ -d fd ]; then
-    echo "$name"
-    continue
-  fi
-  timeout 1 grep -rqsE '^scm_fds:[[:space:]]*[1-9]' fdinfo
-  case $? in 0 | ${TIMED_OUT}) echo "$name" ;; *)
-    { timeout 1 find -L fd map_files -maxdepth 1 -links 0 -printf '%D %i\\n'; timeout 1 cat maps; } |
-      awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '
-        NF == 2 { if ($1 == device || $1 == overlay) counted[$2]; next }
-        $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }' ;;
-  esac
+${BY_SANDBOX}
+owners | by_sandbox | while read -r name pids; do
+  pid=\${pids%% *}
+  for one in $pids; do
+    if [ ! -r "/proc/$one/fd" ] && [ -d "/proc/$one/fd" ]; then echo "$name"; continue 2; fi
+  done
+  ( ulimit -t ${SEARCH_SECONDS}; exec grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
+  status=$?
+  if [ $status = 0 ] || [ $status -gt 128 ]; then echo "$name"; continue; fi
+  { ( ulimit -t ${SEARCH_SECONDS}; exec find -L $(each fd map_files) -maxdepth 1 -links 0 -printf '%D %i\\n' )
+    ( ulimit -t ${SEARCH_SECONDS}; exec cat $(each maps) )
+  } | awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '
+    NF == 2 { if ($1 == device || $1 == overlay) counted[$2]; next }
+    $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }'
 done 2>/dev/null`;
 
 /**
@@ -158,29 +157,24 @@ export class HiddenUse {
   #crowded: ReadonlySet<string> = new Set();
   /** When the next measurement may begin: `usual` normally, `soonest` while the disk fills or is nearly full. */
   #next = { usual: 0, soonest: 0 };
-  #seconds = USUAL_SECONDS;
 
   of(folder: string): DiskUse {
     return this.#found.get(folder) ?? NOTHING;
   }
 
-  /** Whether the sandbox has so many open files (`MAX_DESCRIPTORS`) that it cannot be measured, and must end. */
+  /** Whether the sandbox has so many open or mapped files that it cannot be measured, and must end. */
   isCrowded(folder: string): boolean {
     return this.#crowded.has(folder);
   }
 
-  /**
-   * Measures the folders if a measurement is due. If a measurement runs out of time, the next one may take twice as
-   * long.
-   */
+  /** Measures the folders if a measurement is due. */
   async look(folders: readonly string[], cause: LookCause): Promise<void> {
     const startedAt = performance.now();
     if (startedAt < this.#next[cause === 'pause' ? 'usual' : 'soonest']) return;
     this.#next = { usual: Infinity, soonest: Infinity };
-    const look = await hiddenUseOf(folders, this.#seconds).catch(() => null);
+    const look = await hiddenUseOf(folders).catch(() => null);
     this.#found = look?.found ?? new Map();
     this.#crowded = look?.crowded ?? new Set();
-    this.#seconds = look?.isCutShort ? Math.min(2 * this.#seconds, MAX_SECONDS) : USUAL_SECONDS;
     const now = performance.now();
     this.#next = { usual: now + REST * (now - startedAt), soonest: now + (now - startedAt) };
   }

@@ -36,6 +36,16 @@ export function environmentOf(pid: number): string[] {
   return read(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
+/**
+ * Whether the process was started with this `NAME=value`, if it is in the first MiB of its environment. A process can fill its
+ * environment with millions of empty entries, so they are not made into texts.
+ */
+export function wasStartedWith(pid: number, entry: string): boolean {
+  return Buffer.concat([NUL, bytesOf(`/proc/${pid}/environ`, 1024 * 1024)]).includes(`\0${entry}\0`);
+}
+
+const NUL = Buffer.alloc(1);
+
 /** Returns the id of the process in each process namespace, the outermost namespace first. */
 export function namespaceIds(pid: number): number[] {
   const line = /^NSpid:\s*(.*)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? '';
@@ -144,6 +154,10 @@ export async function untilGone(pids: readonly number[], limitMs: number): Promi
 }
 
 function read(path: string, mostBytes = MAX_BYTES): string {
+  return bytesOf(path, mostBytes).toString('utf8');
+}
+
+function bytesOf(path: string, mostBytes: number): Buffer {
   const chunks: Buffer[] = [];
   try {
     const file = openSync(path, 'r');
@@ -160,9 +174,9 @@ function read(path: string, mostBytes = MAX_BYTES): string {
     }
   } catch {
     // The process has ended, or belongs to another user.
-    return '';
+    return Buffer.alloc(0);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 function names(folder: string): string[] {

@@ -70,6 +70,23 @@ test('threat 64: a build cannot change a file of the live artifact through a lin
   });
 });
 
+test('threat 102: a failed build that moves files of a linked layer into its cache does not make the tool their owner', async () => {
+  await using buildpacks = await SampleBuildpacks.write({ one: { build } });
+  await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
+  const configVars = (again: string) => ({ configVars: { AGAIN: again } });
+  const { reference } = await builder.build(source.folder, configVars('false'));
+  const layer = join(reference, 'layers/sample_one/l');
+  const move = "mkdir c; mv l/content c; printf '[types]\\ncache = true\\n' >c.toml; false";
+  await assert.rejects(builder.build(source.folder, configVars(move)), { code: 'BUILD_FAILED' });
+  await builder.build(
+    source.folder,
+    configVars('cat c/content; chmod u+w c/content; echo changed >c/content'),
+  );
+  assert.match(builder.said, /first/);
+  assert.equal(await text(layer, 'content'), 'first\n');
+  assert.equal((await lstat(join(layer, 'content'))).uid, process.getuid?.());
+});
+
 test('threat 65: a linked layer whose paths are too long for chown does not fail the build, and stays with the tool', async () => {
   const deep = `python3 -c "
 import os

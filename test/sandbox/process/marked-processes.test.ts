@@ -2,7 +2,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { endMarked, PROCESS_VARIABLE } from '../../../src/sandbox/process/marked-processes.ts';
+import {
+  endMarked,
+  PROCESS_VARIABLE,
+  signalMarkedAmong,
+} from '../../../src/sandbox/process/marked-processes.ts';
 import { signal } from '../../../src/sandbox/process/process-table.ts';
 
 test('threat 60: while the server searches hundreds of processes for leftovers of a sandbox, it stays responsive', {
@@ -21,4 +25,34 @@ test('threat 60: while the server searches hundreds of processes for leftovers o
   clearImmediate(next);
   signal(-(crowd.pid ?? 0), 'SIGKILL');
   assert.ok(turns > 5, `${turns} turns`);
+});
+
+test('threat 105: a process that has filled its environment with NULs does not keep the server busy when marked processes get a signal', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  const filled = `
+import ctypes, os, resource, sys, time
+if len(sys.argv) == 2:
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    resource.setrlimit(resource.RLIMIT_STACK, (hard, hard))
+    large = {f'V{count}': 'x' * 131000 for count in range(45)}
+    os.execve('/usr/bin/python3', ['python3', '-c', sys.argv[1], sys.argv[1], 'again'], large)
+fields = open('/proc/self/stat').read().rsplit(') ', 1)[1].split()
+ctypes.memset(int(fields[47]), 0, int(fields[48]) - int(fields[47]))
+print('ready', flush=True)
+time.sleep(60)`;
+  const hostile = spawn('/usr/bin/python3', ['-c', filled, filled], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const marked = spawn('sleep', ['60'], { env: { ...process.env, MARK: 'of this test', LAST: '' } });
+  try {
+    await once(hostile.stdout, 'data');
+    const ended = once(marked, 'exit');
+    const before = performance.now();
+    await signalMarkedAmong([hostile.pid ?? 0, marked.pid ?? 0], ['MARK', 'of this test'], 'SIGTERM');
+    const tookMs = performance.now() - before;
+    assert.deepEqual(await ended, [null, 'SIGTERM']);
+    assert.equal(hostile.exitCode, null);
+    assert.ok(tookMs < 500, `${tookMs} ms`);
+  } finally {
+    for (const child of [hostile, marked]) child.kill('SIGKILL');
+  }
 });

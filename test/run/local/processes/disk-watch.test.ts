@@ -82,6 +82,21 @@ time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(crowding), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
 });
 
+test('threat 104: a process with so many mapped files that deleted ones cannot be found among them is ended', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const mapping = `
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+program = os.open('/usr/bin/env', os.O_RDONLY)
+for count in range(65000): libc.mmap(None, 4096, 1, 2, program, 0)
+for child in range(30):
+    if os.fork() == 0: break
+time.sleep(600)`;
+  assert.deepEqual(await endOf(0, python(mapping), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
+});
+
 for (const folder of ['/tmp', '/workspace'])
   test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that made itself undumpable, even if the server is not root`, {
     skip: SmallDisk.whyNot || (folder === '/workspace' && noOverlay),
