@@ -61,12 +61,20 @@ const shape = z
   .strictObject({ users: z.map(name, user).nullish(), tools: z.map(toolKey, tool).nullish() })
   .nullable();
 
+/** The last text that was read. A start, a login and a change often read the same text, which takes much time. */
+let last: { readonly text: string; readonly data: DirectoryData } | null = null;
+
 /**
  * Reads the text of a directory file.
  *
  * @throws DeployError `DIRECTORY_BROKEN`, which tells the operator the line and the error.
  */
 export function readDirectoryText(text: string): DirectoryData {
+  if (last?.text !== text) last = { text, data: parseText(text) };
+  return last.data;
+}
+
+function parseText(text: string): DirectoryData {
   const lines = new LineCounter();
   const document = parseDirectory(text, lines);
   const result = shape.safeParse(plainOrBroken(document));
