@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs tests: test/run.sh AT_ONCE FILE..., where AT_ONCE is how many files run at once.
+# Runs tests: test/run.sh AT_ONCE FILE..., where AT_ONCE is how many files run at once. node sorts the paths of the files. So
+# those that begin with / run first: give long files like that, or they run alone at the end.
 #
 # On a busy machine, a test may wait too short. If tests of at most two files failed, these files run once more, alone,
 # and the end of the output names them. What is broken fails again.
