@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { outputTime } from '../../core/fair-share/time-shares.ts';
 import {
   argumentsOf,
   environmentOf,
@@ -66,12 +67,13 @@ export async function signalMarkedAmong(
   pids: readonly number[],
   [variable, value]: readonly [string, string],
   name: NodeJS.Signals,
+  toolNumber: number,
 ): Promise<void> {
-  for (const pid of pids) {
-    // To read an environment takes a millisecond.
-    await nextTurn();
+  const look = (pid: number) => {
     if (wasStartedWith(pid, `${variable}=${value}`)) signal(pid, name);
-  }
+  };
+  // To read an environment takes a millisecond, which counts as time for output of the tool.
+  for (const pid of pids) await outputTime.run(String(toolNumber), () => look(pid));
 }
 
 /** Ends everything that an earlier server with this data folder left running: tools, builds, git. */

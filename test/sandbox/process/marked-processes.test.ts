@@ -47,7 +47,7 @@ time.sleep(60)`;
     await once(hostile.stdout, 'data');
     const ended = once(marked, 'exit');
     const before = performance.now();
-    await signalMarkedAmong([hostile.pid ?? 0, marked.pid ?? 0], ['MARK', 'of this test'], 'SIGTERM');
+    await signalMarkedAmong([hostile.pid ?? 0, marked.pid ?? 0], ['MARK', 'of this test'], 'SIGTERM', 1);
     const tookMs = performance.now() - before;
     assert.deepEqual(await ended, [null, 'SIGTERM']);
     assert.equal(hostile.exitCode, null);
