@@ -11,7 +11,11 @@ export function compilerErrors(lines: readonly string[]): string[] {
   return (found ?? []).map((text) => text.replaceAll(/(file:\/\/)?\/workspace\//g, '').replace(/:$/, ''));
 }
 
-/** https://doc.rust-lang.org/rustc/json.html shows the form of the errors. */
+/**
+ * Finds the error in the text that rustc or cargo prints.
+ *
+ * @see https://rustc-dev-guide.rust-lang.org/diagnostics.html
+ */
 function rust(lines: readonly string[]): string[] {
   for (const [index, line] of lines.entries()) {
     const [, text] = /^error(?:\[E\d+\])?: (.+)/.exec(line) ?? [];

@@ -137,8 +137,8 @@ export interface Deployments {
    * Cancels the deployment with this id. If the id is null, cancels the running deployment, or if none runs, the first
    * one that waits.
    *
-   * @throws DeployError `NO_DEPLOYMENT`. If the id is null, also if the deployment that the person may have meant has
-   * just ended.
+   * @throws DeployError `NO_DEPLOYMENT` if no such deployment runs or waits. If the id is null, also if the deployment that
+   * the person may have meant has just ended.
    */
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment;
   /**

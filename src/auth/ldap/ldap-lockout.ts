@@ -15,8 +15,8 @@ const CLOSED_SHELLS = new Set(['disabledtoolshell', 'false', 'nologin']);
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Whether an account is disabled: locked by the password policy, under Toolforge's policy `disabled`, without a login
- * shell, or expired.
+ * Whether an account is disabled: locked by the password policy, under Toolforge's policy `disabled`, with a login
+ * shell such as `nologin`, or expired.
  *
  * @param lockoutMs - How long `pwdAccountLockedTime` locks an account. 0: until the attribute is removed.
  * @see https://datatracker.ietf.org/doc/html/draft-behera-ldap-password-policy-11#section-5.3.3

@@ -110,7 +110,7 @@ test('files of two layers that differ in content, time or the right to run stay 
   assert.equal(await readFile(join(other, 'a'), 'utf8'), 'TEXT');
 });
 
-test('the next build of a tool shares the files of its last build again', async () => {
+test('the next build of a tool shares its unchanged files with the last build', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder);
   const before = await data.layer('before', { a: 'text', b: 'old' });

@@ -150,7 +150,7 @@ export async function feed({ input, terminal }: OneOff, attachment: ContainerAtt
     if (terminal === null) await attachment.end();
     else await attachment.write(CTRL_D);
   } catch {
-    // The client has disconnected, and its signal ends the command.
+    // The client has disconnected. The abort of `oneOff.signal` ends the command.
   }
 }
 

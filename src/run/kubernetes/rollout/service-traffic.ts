@@ -24,7 +24,7 @@ import type { ObjectParts } from '../rollout-objects.ts';
 const FOLLOW_MS = 30_000;
 const LOOK_MS = 50;
 
-/** What a tool's Service says. */
+/** Where a tool's Service sends requests. */
 export interface Traffic {
   /** The rollout that gets the requests, or would get them if the tool were not in maintenance. `NO_ROLLOUT` for none. */
   readonly rolloutId: string;
@@ -32,7 +32,7 @@ export interface Traffic {
   readonly isPage: boolean;
 }
 
-/** Returns what a tool's Service says. Null without a Service. */
+/** Returns where a tool's Service sends requests. Null if there is no Service, or if it names no rollout. */
 export async function trafficOf(
   { cluster }: ObjectParts,
   tool: string,
