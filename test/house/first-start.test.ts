@@ -13,7 +13,7 @@ for (const { keys, remote, command } of [
     command: "curl -u alice --data 'help' http://127.0.0.1:8080/-/command",
   },
 ]) {
-  test(`a first start with ${keys} SSH keys names a remote and a command that this user can use, and where npx works`, () => {
+  test(`a first start with ${keys} SSH keys names a remote and a command that this user can use, and the folder for npx`, () => {
     const text = tellStart({ ...first, keys }, addresses, {
       ...{ web: null, hostKey: 'SHA256:x', pod: null },
       data: '/srv/push',

@@ -65,10 +65,10 @@ export class SharedFiles {
 
   /**
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this copy
-   * if it does not exist yet. Files that are large or have holes stay as they are, and so do layers with too many files, and
-   * all files if the disk is nearly full. If `shared` is full, a new copy takes the place of a copy of the tool with the most
-   * copies. If that is this tool, the file stays as it is. The caller must make sure that no process can change the layer any
-   * more.
+   * if it does not exist yet. A file stays as it is if it is large or has holes. It also stays if it needs a new copy and the
+   * disk is nearly full. Once the build has too many files, this layer and all later ones stay as they are. If `shared` is
+   * full, a new copy replaces one of the tool with the most copies. If no tool has clearly more copies than this one, the file
+   * stays as it is. The caller must make sure that no process can change the layer any more.
    *
    * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an earlier
    *   artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file there becomes a

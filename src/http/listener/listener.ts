@@ -184,7 +184,7 @@ function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } 
   } catch (cause) {
     throw new DeployError(
       'BAD_SETTING',
-      `the files ${certificate} and ${key} cannot both be read`,
+      `the file ${certificate} or the file ${key} cannot be read`,
       'Check the settings tls_certificate and tls_key, and whether this server may read the two files.',
       { cause },
     );

@@ -154,10 +154,10 @@ function assertNotRenaming(data: string): void {
 }
 
 /**
- * The path of the new file that `target` means: this file, or one with the time in this folder.
+ * The path of the new file. If `target` is a folder, this is a file in it, with the time in its name. Otherwise it is `target`.
  *
  * @param name - How the name of a file in a folder begins.
- * @throws DeployError `FILE_EXISTS`, `NO_FOLDER`, or `FILE_IN_DATA`, because the next backup would contain this one.
+ * @throws DeployError `FILE_EXISTS`; `NO_FOLDER`; `FILE_IN_DATA` if the next backup would contain the file.
  */
 export async function fileFor(target: string, data: string, name: string): Promise<string> {
   const isFolder = (await stat(target).catch(() => null))?.isDirectory() === true;

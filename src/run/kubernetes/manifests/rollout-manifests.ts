@@ -205,7 +205,7 @@ export function releaseJob(
 export interface TrafficOptions {
   readonly tool: string;
   readonly namespace: string;
-  /** The rollout that gets the requests. Null if no rollout gets it. */
+  /** The id of the rollout that gets the requests. Null if no rollout gets them. */
   readonly rolloutId: string | null;
   /** True if visitors get the page about maintenance instead of the rollout. By default false. */
   readonly isInMaintenance?: boolean | undefined;
