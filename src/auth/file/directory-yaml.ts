@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Document, isMap, isScalar, isSeq, YAMLMap, YAMLSeq } from 'yaml';
+import { ConcurrencyLimit, KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { DeployError, systemCode } from '../../core/errors.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import { explain, type PublicKey, readKeyLine } from '../public-key.ts';
@@ -57,6 +59,10 @@ export interface ToolChanged {
 export class DirectoryFile {
   readonly #path: string;
   readonly #begin: () => Promise<boolean>;
+  /** Changes by maintainers: of one tool, and of all. Each reads the whole file, which blocks the server. */
+  readonly #changesOf = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyChanges });
+  readonly #changes = new ConcurrencyLimit(1);
+  #pause: Promise<unknown> = Promise.resolve();
 
   /**
    * @param begin - Makes the folder of the file before the first start of a server. Returns false if a server has
@@ -224,20 +230,30 @@ export class DirectoryFile {
   }
 
   /**
-   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file.
+   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. These changes together
+   * take at most a quarter of the time.
    *
-   * @throws DeployError `NO_TOOL`; `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
+   * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
    */
   async #editFor<T>(
     tool: ToolName,
     change: (document: Document, data: DirectoryData, entry: ToolEntry) => T,
   ): Promise<T> {
+    const edit = async () => {
+      await this.#pause;
+      const startedAt = performance.now();
+      try {
+        return await this.#edit((document, data) => {
+          const entry = data.tools.get(tool);
+          if (entry !== undefined) return change(document, data, entry);
+          throw refusal('NO_TOOL', `the user directory has no tool ${tool}`, 'Ask the operator to add it.');
+        });
+      } finally {
+        this.#pause = delay(3 * (performance.now() - startedAt), null, { ref: false });
+      }
+    };
     try {
-      return await this.#edit((document, data) => {
-        const entry = data.tools.get(tool);
-        if (entry !== undefined) return change(document, data, entry);
-        throw refusal('NO_TOOL', `the user directory has no tool ${tool}`, 'Ask the operator to add it.');
-      });
+      return await this.#changesOf.run(tool, () => this.#changes.run(edit), new AbortController().signal);
     } catch (error) {
       if (!(error instanceof DeployError) || !UNUSABLE.has(error.code)) throw error;
       throw new DeployError(
@@ -365,6 +381,14 @@ function removeFrom(list: YAMLSeq, uid: string): void {
 function remove(map: YAMLMap, key: string): void {
   map.items = map.items.filter(
     (item) => normalise(String(isScalar(item.key) ? item.key.value : item.key)) !== key,
+  );
+}
+
+function tooManyChanges(): DeployError {
+  return refusal(
+    'FILE_BUSY',
+    'other changes of the maintainers of this tool are waiting',
+    'Nothing has changed. Try again in a moment.',
   );
 }
 

@@ -15,6 +15,8 @@ export interface LdapQuestion {
 
 /** How many entries are requested at a time (RFC 2696). Many servers return at most 500. */
 const PAGE = 500;
+/** The smallest message has 7 bytes, and some hundreds of them in one piece do no harm. */
+const PIECE_BYTES = 4096;
 
 /**
  * Result codes with which a working server refuses a login: invalidCredentials, inappropriateAuthentication (the entry
@@ -39,6 +41,7 @@ export class LdapConnection {
   /** @param limitMs - The time limit that each search sends to the server. */
   constructor(socket: Socket, limitMs: number) {
     this.#socket = socket;
+    readInPieces(socket);
     this.#limitMs = limitMs;
     socket.once('close', () => {
       this.#isOpen = false;
@@ -120,6 +123,21 @@ export class LdapConnection {
     }
     return entries;
   }
+}
+
+/**
+ * Hands on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands of tiny messages in
+ * one chunk would use up the stack, and this error would end the server.
+ */
+function readInPieces(socket: Socket): void {
+  const push = socket.push.bind(socket);
+  socket.push = (chunk: Buffer | null) => {
+    if (chunk === null) return push(null);
+    let wantsMore = true;
+    for (let at = 0; at < chunk.length; at += PIECE_BYTES)
+      wantsMore = push(chunk.subarray(at, at + PIECE_BYTES));
+    return wantsMore;
+  };
 }
 
 function readAll(entries: readonly Entry[]): LdapEntry[] {

@@ -288,3 +288,30 @@ test('100 generated passwords are all different, and have no letters or digits t
   assert.equal(passwords.size, 100);
   for (const password of passwords) assert.match(password, /^([a-hjkmnp-z02-9]{5}-){3}[a-hjkmnp-z02-9]{5}$/);
 });
+
+test('threat 111: of ten simultaneous changes of the maintainers of one tool, seven are refused, and a change of another tool is made', async () => {
+  await file.addTool('hello', ['alice']);
+  await file.addTool('other', ['alice']);
+  await file.addUser({ name: 'bob', keyLines: [laptop] });
+  const changes = Array.from({ length: 10 }, () => file.addMaintainer(hello, 'bob'));
+  const ofAnother = file.addMaintainer('other' as ToolName, 'bob');
+  const results = await Promise.allSettled(changes);
+  const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.code] : []));
+  assert.deepEqual(refused, Array<string>(7).fill('FILE_BUSY'));
+  assert.equal(await ofAnother, true);
+});
+
+test('threat 111: changes of maintainers one after the other leave the server three quarters of the time', async () => {
+  await file.addTool('hello', ['alice']);
+  await file.addUser({ name: 'bob', keyLines: [laptop] });
+  const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');
+  await writeFile(path, (await readFile(path, 'utf8')).replace('users:\n', `users:\n${users}`));
+  const took: number[] = [];
+  for (let count = 0; count < 2; count += 1) {
+    const startedAt = performance.now();
+    await file.addMaintainer(hello, 'bob');
+    took.push(performance.now() - startedAt);
+  }
+  const [first = 0, second = 0] = took;
+  assert.ok(second > 2 * first, `${first} ms, then ${second} ms`);
+});

@@ -347,3 +347,19 @@ function operationOf(chunk: Buffer): number | null {
   reader.readInt();
   return reader.readSequence();
 }
+
+test('threat 110: an LDAP answer of 20,000 tiny messages does not end the server', async () => {
+  await using server = await startFakeLdap((socket, chunk) => {
+    const reader = new BerReader(chunk);
+    reader.readSequence();
+    const id = `0201${(reader.readInt() ?? 0).toString(16).padStart(2, '0')}`;
+    const entry = Buffer.from(`3009${id}640404003000`, 'hex');
+    const result = (operation: string) => Buffer.from(`300c${id}${operation}070a010004000400`, 'hex');
+    if (operationOf(chunk) === 0x60) socket.write(result('61'));
+    else socket.write(Buffer.concat([...Array.from({ length: 20_000 }, () => entry), result('65')]));
+  });
+  const settings = { ldap_servers: `ldap://127.0.0.1:${server.port}`, ldap_starttls: 'false' };
+  await directoryWith(settings, async (directory) => {
+    assert.deepEqual(await directory.toolsOf('alice', signal), []);
+  });
+});
