@@ -49,8 +49,11 @@ export interface Manifest {
 
 /** No artifact of a real tool has folders this deep. tar needs memory for the square of the depth. */
 const MOST_DEPTH = 200;
-/** tar can write longer paths than 4095 bytes, but not unpack them. The path of the data folder counts here too. */
-const MOST_PATH_BYTES = 3500;
+/**
+ * tar can write longer paths than 4095 bytes, but not unpack them. It also remembers the path of each file with several
+ * names. The path of the data folder counts here too.
+ */
+const MOST_PATH_BYTES = 1500;
 /** A backup of millions of files needs much less address space. */
 const TAR_BYTES = 2 * 1024 ** 3;
 const PATH = { PATH: '/usr/bin:/bin' };

@@ -30,6 +30,9 @@ export interface CgroupsOptions {
  */
 const WRAPPERS = 8;
 
+/** Without process ids, nothing on the machine can start a program. */
+const PART_OF_IDS = 1 / 8;
+
 /**
  * The resources that control groups limit. The `cpu` group of each tool has the default weight, however many processes
  * run in it. Without groups, each session would get as much processor time as this server (sched(7), autogroup), and a
@@ -66,7 +69,10 @@ export class Cgroups {
   create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
       const tool = join(base.folder, `${this.#prefix}tool-${toolNumber}`);
-      if (attempt(() => mkdirSync(tool))) passOn(base, tool);
+      if (attempt(() => mkdirSync(tool))) {
+        passOn(base, tool);
+        if (base.resources.includes('pids')) attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds()));
+      }
       const folder = join(tool, name);
       return attempt(() => mkdirSync(folder)) ? [limit(base, folder, limits)] : [];
     });
@@ -231,6 +237,12 @@ function limit(base: Base, folder: string, limits: Limits): string {
 
 function isWritable(folder: string): boolean {
   return attempt(() => accessSync(join(folder, 'cgroup.procs'), constants.W_OK));
+}
+
+/** How many processes and threads all commands of one tool together may have: a part of the machine's process ids. */
+function mostIds(): string {
+  const ids = Number(read('/proc/sys/kernel/pid_max'));
+  return ids > 0 ? String(Math.floor(ids * PART_OF_IDS)) : 'max';
 }
 
 /** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */

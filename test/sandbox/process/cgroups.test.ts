@@ -38,7 +38,7 @@ test('cgroup version 1: the server creates groups only in hierarchies whose root
   assert.deepEqual(await readdir(join(options.mount, 'pids')), ['cgroup.procs']);
 });
 
-test('cgroup version 2: the server uses a delegated folder, and moves itself into a child group', async () => {
+test('threat 106: cgroup version 2: the server uses a delegated folder, moves itself into a child group, and limits the process ids of a tool', async () => {
   await using data = await dataFolder();
   const options = await hierarchy(data.path, ['.', 'ours'], '0::/somebody/else\n');
   await writeFile(join(options.mount, 'cgroup.controllers'), 'memory pids\n');
@@ -51,6 +51,9 @@ test('cgroup version 2: the server uses a delegated folder, and moves itself int
   assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
   cgroups.create('web', 7, limits);
   assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
+  const mostIds = Number(await readFile('/proc/sys/kernel/pid_max', 'utf8'));
+  const ofTool = await readFile(join(delegated, 'toolforge-push-abc-tool-7/pids.max'), 'utf8');
+  assert.equal(ofTool, String(Math.floor(mostIds / 8)));
 });
 
 test('if the server may not use control groups, it works without groups, and nothing fails', async () => {
