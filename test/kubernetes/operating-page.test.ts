@@ -47,7 +47,7 @@ test('docs/operating.md shows how to create every file and Secret that its overl
   for (const name of overlay.secretGenerator[0].files)
     assert.match(commands, new RegExp(`[ >]${name}$`, 'm'), name);
   const ingress = parseAllDocuments(file('doors.yaml')).map((document) => document.toJS())[1];
-  // The page has a second such command for a renewed certificate. The first command must come before `apply`.
+  // The section "Removal" has a second such command. The first command must come before `apply`.
   const made = commands.indexOf(`create secret tls ${ingress.spec.tls[0].secretName} `);
   assert.ok(made >= 0 && made < commands.indexOf('kubectl apply -k .'));
   for (const [, name = ''] of commands.matchAll(/-f ([-a-z]+\.yaml)/g)) file(name);
