@@ -231,7 +231,7 @@ class Copies {
 
   #put(name: string): void {
     const [, tool = ''] = name.split('~');
-    // Two builds at the same time may have made two copies.
+    // Two files with this content may have been copied at the same time. Only one of the copies is listed and used again.
     if (this.#names.has(contentOf(name))) return;
     this.#names.set(contentOf(name), name);
     const names = this.#ofTools.get(tool) ?? new Set();

@@ -132,8 +132,8 @@ export class Turns {
   /**
    * Sorts the waiting entries in the order of their turns. The person with the fewest running deployments comes first.
    * Among such persons, the one whose last deployment ended longest ago comes first, and then the tool whose last
-   * deployment ended longest ago. For the order of the entries after it, each sorted
-   * entry counts as a deployment of its person and tool that has just ended.
+   * deployment ended longest ago. For the order of the entries after it, each sorted entry counts as a deployment of its
+   * person and tool that has just ended.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);

@@ -126,7 +126,7 @@ class LocalExec {
     const { pipes } = this.#parts;
     pipes.opened();
     terminal?.onResize((size) => pipes.resize(size));
-    // The terminal's size may have changed since the script was written.
+    // The agent's script for this command sets an earlier size of the terminal.
     if (terminal !== null) pipes.resize(terminal.size);
     // The input is not awaited, because a command may end before it has read its input.
     void feed(input, pipes.input);
