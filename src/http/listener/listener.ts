@@ -69,6 +69,8 @@ export interface Listener {
 /** Creates an HTTP/1.1 server with limits on everything that happens before a login. */
 export function createListener(options: ListenerOptions): Listener {
   const { tls, limits, connections, log } = options;
+  /** How many requests of a connection have no complete answer yet. */
+  const unanswered = new WeakMap<Socket, number>();
   const settings: ServerOptions = {
     insecureHTTPParser: false,
     maxHeaderSize: 16 * 1024,
@@ -79,8 +81,9 @@ export function createListener(options: ListenerOptions): Listener {
     keepAliveTimeout: 75_000,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-    // Without this callback, a request that offers HTTP/2 would become an upgrade event.
-    shouldUpgradeCallback: options.canUpgrade,
+    // Without this callback, a request that offers HTTP/2 would become an upgrade event. Node forgets the answers that
+    // still wait for their turn when a connection is upgraded: they would hold their places and the tool forever.
+    shouldUpgradeCallback: (request) => !unanswered.has(request.socket) && options.canUpgrade(request),
   };
   const tlsServer =
     tls === null
@@ -92,10 +95,20 @@ export function createListener(options: ListenerOptions): Listener {
           handshakeTimeout: limits.headersMs,
         });
   const server = tlsServer ?? createServer(settings);
-  server.on('request', options.onRequest);
+  const serve: RequestListener = (request, response) => {
+    const { socket } = request;
+    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1);
+    response.once('close', () => {
+      const left = (unanswered.get(socket) ?? 1) - 1;
+      if (left === 0) unanswered.delete(socket);
+      else unanswered.set(socket, left);
+    });
+    options.onRequest(request, response);
+  };
+  server.on('request', serve);
   server.on('checkContinue', (request, response) => {
     expectContinue(response);
-    options.onRequest(request, response);
+    serve(request, response);
   });
   server.on('upgrade', (request, socket, head) => {
     PacedReading.of(request.socket)?.becomeOpaque();

@@ -110,6 +110,21 @@ test('each pipelined request of a connection counts for the tool’s limit of re
   assert.equal(await again, 200);
 });
 
+test('threat 122: pipelined requests before a request for a WebSocket give back their places when the client leaves', async (context) => {
+  const { held, status, tools } = await openDoors(context);
+  const upgrade =
+    'GET / HTTP/1.1\r\nHost: slow.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  await held.open(1, { text: requestTo('slow.localhost', '/').repeat(SHARE_OF_TOOL - 1) + upgrade });
+  await until(() => tools.waiting.length + tools.upgraded === SHARE_OF_TOOL, 'the requests did not arrive');
+  held[Symbol.dispose]();
+  await until(() => tools.waiting.every(({ destroyed }) => destroyed), 'the requests did not end');
+  assert.equal(tools.upgraded, 0);
+  const again = status('slow.localhost');
+  await until(() => tools.waiting.length === SHARE_OF_TOOL + 1, 'the places did not come back');
+  tools.waiting.at(-1)?.end();
+  assert.equal(await again, 200);
+});
+
 test('silent HTTP connections of one address push out only each other', async (context) => {
   const { held, status, door } = await openDoors(context);
   const kept = connect(door.port, '127.0.0.1');
