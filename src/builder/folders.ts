@@ -49,7 +49,7 @@ export async function takeFiles(folders: readonly string[]): Promise<void> {
   const { uid, gid } = serverUser();
   const take = ['chown', '-h', `${uid}:${gid}`, '--', '{}', '+'];
   const files = [...folders, '-type', 'f', '!', '-uid', `${uid}`, ...open];
-  // A path may be too long for chown. Its file stays with the tool, so the next build gets a copy of the layer.
+  // A path may be too long for chown. The tool's user still owns such a file, so the next build gets a copy of the layer.
   await run('find', [...files, '-exec', ...take]).catch(() => {});
 }
 

@@ -150,7 +150,7 @@ export class Registry {
     if (begun.status !== 202 || place === null) throw unexpected(this.host, begun);
     const blob = await this.#pull('GET', from, `blobs/${digest}`, signal);
     if (!blob.ok || blob.body === null) throw unexpected(this.host, blob);
-    // The place may be a path or a whole address, with a query of its own.
+    // The `Location` may be a path or a whole URL, and may have a query.
     const url = new URL(place, 'http://registry');
     url.searchParams.set('digest', digest);
     const answer = await this.#requests.send({

@@ -30,7 +30,7 @@ export interface SentArchive {
   readonly host: string;
   /** The message of the commit. */
   readonly message: string;
-  /** The options of `git push -o`. */
+  /** Push options, as `git push -o` would send them. */
   readonly options: readonly string[];
   /** Gets the output for the person. Must not reject. */
   readonly say: (bytes: Uint8Array) => Promise<void>;

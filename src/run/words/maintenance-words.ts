@@ -5,7 +5,11 @@ import type { Release } from '../../core/types.ts';
 export const PAGE_PLACES: readonly string[] = ['maintenance.html', 'public/maintenance.html'];
 export const MAX_PAGE_BYTES = 256 * 1024;
 
-/** @param place - One of `PAGE_PLACES`. */
+/**
+ * The error if a release's own maintenance page is too large.
+ *
+ * @param place - The path of the page: one of `PAGE_PLACES`.
+ */
 export function pageTooLarge({ tool, version }: Release, place: string, cause?: unknown): DeployError {
   return new DeployError(
     'PAGE_TOO_LARGE',

@@ -82,8 +82,8 @@ done | awk -v device="$device" '
 
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
- * folder is mounted holds the file open or mapped. All folders must be on one disk. No two may have the same name,
- * because the script knows them only by the last part of their paths. Null if this cannot be measured now.
+ * folder is mounted holds the file open or mapped. All folders must be on one disk. The last parts of their
+ * paths must differ, because `SCRIPT` knows a folder only by that part. Null if this cannot be measured now.
  */
 async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
   const [first] = folders;

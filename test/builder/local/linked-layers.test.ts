@@ -87,7 +87,7 @@ test('threat 102: a failed build that moves files of a linked layer into its cac
   assert.equal((await lstat(join(layer, 'content'))).uid, process.getuid?.());
 });
 
-test('threat 65: a linked layer whose paths are too long for chown does not fail the build, and stays with the tool', async () => {
+test('threat 65: if the paths of a linked layer are too long for chown, the build succeeds, and the tool’s user still owns the files', async () => {
   const deep = `python3 -c "
 import os
 os.chdir('l')

@@ -112,8 +112,8 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all watched folders and ends processes that exceed a limit. If the disk's free bytes or free entries
-   * (inodes) fell quickly, measures only bytes or only entries.
+   * Measures all watched folders and ends processes that exceed a limit. If the cause is `bytes` or `entries` (inodes),
+   * measures only these.
    *
    * @returns how long measuring the folders took, in milliseconds
    */

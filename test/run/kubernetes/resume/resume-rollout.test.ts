@@ -19,10 +19,10 @@ for (const { whose, public_url, removed } of [
     public_url: 'https://wikibot.toolforge.org',
     removed: ['/apis/networking.k8s.io/v1/namespaces/tool-wikibot/ingresses/wikibot-subdomain'],
   },
-  { whose: "the tool's host", public_url: 'https://push.toolforge.org', removed: [] },
+  { whose: 'another host', public_url: 'https://push.toolforge.org', removed: [] },
 ]) {
-  const verb = removed.length > 0 ? 'removes' : 'keeps';
-  test(`a starting server removes a tool’s Ingress only from the server’s own host: it ${verb} an Ingress on ${whose}`, async () => {
+  const verb = removed.length > 0 ? 'deletes' : 'keeps';
+  test(`a starting server deletes a tool’s Ingress only if its host is the server’s own: it ${verb} an Ingress for ${whose}`, async () => {
     const deleted: string[] = [];
     const api = await fakeApi((url, response, { method }) => {
       if (method === 'DELETE') deleted.push(url.pathname);
