@@ -363,7 +363,7 @@ test('if no line is shown, logs says whether nothing was printed, nothing matche
   assert.equal(unmatched.out, 'No line in the log of web of wikibot matches.\n');
 });
 
-test('ps keeps its rows within 100 columns, and prints longer notes below the table', async () => {
+test('ps keeps its rows within 100 columns, and prints longer notes once below the table', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const process = {
@@ -377,12 +377,14 @@ test('ps keeps its rows within 100 columns, and prints longer notes below the ta
     'its Deployment was deleted outside of this server, and was restored at 2026-11-28T15:00:00Z';
   desk.runtime.statuses = [
     { ...process, name: 'web.1', state: 'up', detail },
+    { ...process, name: 'web.1', state: 'stopping', detail },
     { ...process, name: 'worker.1', state: 'stopping', command: null },
   ];
   assert.equal(
     (await desk.type(['ps', 'wikibot'])).out,
     `PROCESS   VERSION  STATE     STARTED  RESTARTS  MEMORY  COMMAND
 web.1     v1       up        7 s ago  0         -       python worker.py
+web.1     v1       stopping  7 s ago  0         -       python worker.py
 worker.1  v1       stopping  7 s ago  0         -
 web.1: ${detail}
 Deployment d3 (push of ccccccc by carol) is waiting.

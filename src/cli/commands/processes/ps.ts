@@ -76,7 +76,7 @@ const MAX_COLUMNS = 100;
 
 /**
  * Formats a table of processes. If a row would be too wide, the details of all processes follow in lines below the
- * table.
+ * table, each line once. Two pods of one process may have the same detail while one replaces the other.
  *
  * @param row - Returns the row of a process. The row includes the detail unless that is null.
  */
@@ -91,7 +91,7 @@ function table(
   const details = statuses.flatMap(({ name, detail }) =>
     detail === null ? [] : [`${name}: ${oneLine(detail)}\n`],
   );
-  return columns([headings, ...rows]) + details.join('');
+  return columns([headings, ...rows]) + [...new Set(details)].join('');
 }
 
 function processes(statuses: readonly ProcessStatus[]): string {
