@@ -198,6 +198,10 @@ export class Router {
       });
     });
     let isOpen = false;
+    // Without this, what the client has sent behind its request hides that it has left: the connection would never close.
+    socket.once('finish', () => {
+      if (!isOpen) socket.resume();
+    });
     proxy.on('open', (toolSocket) => {
       isOpen = true;
       route.traffic.hold(socket);

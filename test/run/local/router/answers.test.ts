@@ -236,3 +236,38 @@ test('threat 120: an answer with a byte too many from a tool that then exits rea
   server.close();
   tool.close();
 });
+
+test('threat 123: a connection closes once its client leaves if the tool has refused its WebSocket, also if the client has sent more', async (t) => {
+  const tool = createTcpServer((socket) =>
+    socket.once('data', () => socket.end('HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n')),
+  );
+  tool.listen(0, '127.0.0.1');
+  await once(tool, 'listening');
+  const { port } = tool.address() as AddressInfo;
+  const router = new Router({
+    routeOf: () => ({ kind: 'up', port, traffic: new OpenRequests(), fate: () => 'up' }),
+    logsCommand: () => '',
+    trustedProxies: addressList([]),
+    answerMs: 10_000,
+    log: createLog('silent'),
+  });
+  const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();
+  const server = createServer().on('upgrade', (request, socket, head) => {
+    resolve(socket);
+    router.upgrade('rude', request, socket, head);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.write('GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nmore');
+  const socket = await accepted;
+  t.after(() => {
+    socket.destroy();
+    server.close();
+    tool.close();
+  });
+  const closed = once(socket, 'close', { signal: AbortSignal.timeout(3_000) });
+  await once(client, 'data');
+  client.end();
+  await closed;
+});
