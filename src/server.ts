@@ -52,8 +52,8 @@ export interface RunningServer {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   // Buffers count as memory of the heap. For V8's own choice, a clone of 240 MiB makes it collect all garbage 43 times, which
-  // takes more time than the clone itself. With this flag, V8 collects when the heap has grown by 80 %.
-  setFlagsFromString('--heap-growing-percent=80');
+  // takes more time than the clone itself. With this flag, V8 collects when the heap has grown by 40 %.
+  setFlagsFromString('--heap-growing-percent=40');
   const { config, log, tell } = options;
   const { data } = config;
   const addresses = new ServerAddresses();
