@@ -110,8 +110,8 @@ export interface Builder {
    */
   remove(tool: ToolName, artifactId: string, isKept?: (id: string) => boolean): Promise<void>;
   /**
-   * Deletes all artifacts and caches of a tool that the server is deleting, and ends its builds. Does nothing if there are
-   * none.
+   * Deletes all artifacts, caches and build Jobs of a tool that the server is deleting. Its deployments must have ended.
+   * Images that the registry refuses to delete stay.
    *
    * @throws DeployError if a cluster or a registry does not answer. Call it again later.
    */

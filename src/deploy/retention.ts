@@ -20,8 +20,8 @@ export interface RetentionOptions extends DeployContext {
   /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
   /**
-   * How long, in milliseconds, the removal of artifacts and logs waits at most until this clean-up has tidied the
-   * repository, which begins only when no push of the tool is running. By default 60,000.
+   * Artifacts and logs are removed after the repository is tidied, which waits for open pushes. This is the longest wait, in
+   * milliseconds. By default 60,000.
    */
   readonly heldMs?: number;
   /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */

@@ -9,8 +9,8 @@ import type { Principal } from '../core/types.ts';
  */
 const MAX_FETCHES = 200;
 /**
- * The share of the free places that one credential (a key, password or token), one person and one tool may take. If no
- * others fetch, a credential gets 19 places, a person 40, and a tool 40.
+ * The weights in `Shares` of a credential (a key, password or token), a person and a tool. Of 200 places, a credential that
+ * fetches alone gets 19, a person 40 and a tool 40.
  */
 const WEIGHT_OF_CREDENTIAL = 0.1;
 const WEIGHT_OF_PERSON = 0.25;

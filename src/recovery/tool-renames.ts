@@ -149,7 +149,7 @@ export class ToolRenames {
       throw new DeployError(
         'RENAME_UNFINISHED',
         'an earlier renaming could not be finished; the log of the server says why',
-        'Nothing has changed. Start the server again, which finishes it, and type the command again.',
+        'Nothing has changed. Start the server again: the start finishes the earlier renaming. Then type the command again.',
       );
     assertFollowed(config, { from, to });
     await this.#options.readOutside(to);

@@ -32,7 +32,7 @@ export interface Component {
   readonly settings?: Partial<ServiceSettings>;
 }
 
-/** What the files of the source say about the processes of the build. */
+/** What the files of the source ask for: process types of the tool, and config vars (app.json). */
 export interface ProcessRequests {
   /** The components of toolforge.yaml or jobs.yaml. */
   readonly components: readonly Component[];

@@ -37,7 +37,7 @@ const SETTINGS: GitSettings = [
   ['fastimport.unpackLimit', '0'],
 ];
 
-/** How many bytes git may get until `mayGrow` is asked again. */
+/** `commitEntries` calls `mayGrow` each time that it has written this many bytes to git. */
 const LOOK_BYTES = 16 * 1024 ** 2;
 
 /**

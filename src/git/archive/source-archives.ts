@@ -177,7 +177,7 @@ export class SourceArchives {
     if (taken.kind === 'taken') return { [Symbol.dispose]: taken.giveBack };
     throw new DeployError(
       'TOO_MANY_ARCHIVES',
-      `${taken.holder === null ? 'this server' : `the user ${taken.holder}`} receives too many archives just now`,
+      `${taken.holder === null ? 'this server receives' : `the user ${taken.holder} sends`} too many archives just now`,
       'Wait until the others have been received, and try again.',
     );
   }

@@ -252,7 +252,11 @@ function readTimes(yaml: SettingsFile, entry: ComponentEntry, seed: string): Sch
   return { text, cron: read.cron, retry, timeoutSeconds: timeout === 0 ? null : timeout };
 }
 
-/** A number below `run`; 0 if it is absent. */
+/**
+ * The whole number that the key `key` of `run` has; 0 if the key is absent.
+ *
+ * @throws DeployError if it is no whole number from 0 to `most`.
+ */
 function count(yaml: SettingsFile, { place, path, run }: ComponentEntry, key: string, most: number): number {
   const value = run[key] ?? 0;
   if (isWhole(value, 0, most)) return value;

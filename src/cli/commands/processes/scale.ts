@@ -15,7 +15,7 @@ import { followTicket } from '../../follow-ticket.ts';
 const MAX_TYPES = 100;
 /** The highest value that the setting max_replicas can have. */
 const MAX_PROCESSES = 1000;
-/** Less memory is a forgotten unit: no interpreter starts in it. */
+/** Whoever types a smaller size has forgotten the unit, because no interpreter starts in so little memory. */
 const LEAST_MEMORY = 16 * 2 ** 20;
 
 export const scaleCommand: ToolCommand = {

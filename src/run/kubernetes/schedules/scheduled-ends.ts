@@ -20,7 +20,10 @@ export interface ScheduledEndsOptions {
   readonly say: (pod: ToolPod, texts: readonly string[]) => void;
 }
 
-/** How much later than its Job a pod may be created, in milliseconds. */
+/**
+ * A Job's time limit begins before its pod exists. A pod that is deleted up to this many milliseconds before its own limit
+ * counts as too slow.
+ */
 const APART_MS = 5000;
 
 /** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
