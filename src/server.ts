@@ -203,7 +203,8 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
-    watchRight: (wish) => watchRight((signal) => authorizeAgain(directory, tokens, { ...wish, signal })),
+    watchRight: (wish) =>
+      watchRight((signal) => authorizeAgain(directory, tokens, { ...wish, signal, isFresh: true })),
     assertNamed: (tool) => store.assertNamed(tool),
     frozen: (tool) => {
       const whole = store.previewOf(tool);

@@ -39,8 +39,8 @@ interface Waiting {
  *
  * So guesses from many addresses slow each other down, and a first login from another address goes ahead of guesses.
  *
- * If too many logins wait, the newest login of the address with the most waiting logins is refused, or the oldest if each
- * address has one. If a single address has too many waiting logins, its newest login is refused.
+ * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has one,
+ * the login whose turn would come last is refused. If a single address has too many waiting logins, its newest login is refused.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
@@ -118,9 +118,13 @@ export class LoginQueue {
     const most = Math.max(...counts.values());
     const isMeant = (waiting: Waiting) =>
       isFull ? counts.get(waiting.address) === most : waiting.address === address;
-    // Among addresses with one login each, the oldest goes last anyway, by the third rule.
-    const refused = most === 1 ? counted.find(isMeant) : counted.findLast(isMeant);
-    if (refused === undefined) return;
+    const meant = counted.filter(isMeant);
+    const [first] = meant;
+    if (first === undefined) return;
+    const refused =
+      most === 1
+        ? meant.reduce((last, other) => (this.#goesBefore(other, last) ? last : other), first)
+        : (meant.at(-1) ?? first);
     this.#waiting = this.#waiting.filter((waiting) => waiting !== refused);
     refused.refuse(tooManyLogins());
   }

@@ -25,14 +25,16 @@ export async function authorizeAgain(
     readonly signal?: AbortSignal;
     /** What the person must have the right to do. By default `deploy`. */
     readonly action?: 'deploy' | 'read';
+    /** True to ask the directory itself, and not its cache. By default false. */
+    readonly isFresh?: boolean;
   },
 ): Promise<void> {
-  const { principal, tool, action = 'deploy' } = wish;
+  const { principal, tool, action = 'deploy', isFresh = false } = wish;
   if (principal.isOperator) return;
   const limit = AbortSignal.timeout(LIMIT_MS);
   const signal = wish.signal === undefined ? limit : AbortSignal.any([wish.signal, limit]);
   await assertHolds(directory, tokens, principal, signal);
-  await authorize(directory, principal, tool, action, signal);
+  await authorize(directory, principal, tool, action, signal, isFresh);
 }
 
 /**

@@ -1,7 +1,7 @@
 import { DeployError } from '../core/errors.ts';
 import { isUnanswered } from './directory-timeout.ts';
 
-/** How often rights are checked again. The directory is asked, not its cache, so a lost right ends within 30 s. */
+/** How often rights are checked again. If `ask` does not use the cache of the directory, a lost right ends within 30 s. */
 const AGAIN_MS = 20_000;
 const LIMIT_MS = 10_000;
 

@@ -97,7 +97,10 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
   }
 }
 
-/** The input, until the signal fires. So nobody keeps a command open and ends its input after they have lost their right. */
+/**
+ * The input, until the signal fires. Otherwise somebody who has lost the right could end the input later, and the command would
+ * act on it.
+ */
 async function* inputUntil(
   input: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
@@ -113,7 +116,8 @@ async function* inputUntil(
   } finally {
     const ended = chunks.return?.();
     // A chunk that never comes would keep this from ending.
-    if (!signal.aborted) await ended;
+    if (signal.aborted) ended?.catch(() => undefined);
+    else await ended;
   }
 }
 

@@ -10,25 +10,28 @@ const BLOCK_BYTES = 4096;
 /** How many files are measured before other work of this process goes on. This takes about a millisecond. */
 const FILES_AT_ONCE = 250;
 
-/** What the objects of a repository take on disk. */
-export interface ObjectFiles {
-  readonly bytes: number;
-  readonly packs: number;
-}
-
 /**
  * Measures the folder `objects` of a repository (gitrepository-layout(5)): its packs, loose objects, and what a killed
  * git left. Does not start git, as git-count-objects(1) would, because that blocks this process for milliseconds.
+ *
+ * @returns what the files take on disk, and the number of packs.
  */
-export async function measureObjects(repository: string): Promise<ObjectFiles> {
-  const objects = join(repository, 'objects');
-  const entries = (await readdir(objects, { recursive: true, withFileTypes: true }).catch(noneIfGone)) ?? [];
-  const files = entries.filter((entry) => entry.isFile());
-  let bytes = 0;
-  for (const [index, { parentPath, name }] of files.entries()) {
-    if (index > 0 && index % FILES_AT_ONCE === 0) await otherWork();
-    const size = statSync(join(parentPath, name), { throwIfNoEntry: false })?.size ?? 0;
-    bytes += Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
+export async function measureObjects(repository: string): Promise<{ bytes: number; packs: number }> {
+  const size = { bytes: 0, packs: 0 };
+  const folders = [join(repository, 'objects')];
+  let count = 0;
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    // git may delete a folder meanwhile, for example that of another push. Then only this folder does not count.
+    for (const entry of (await readdir(folder, { withFileTypes: true }).catch(noneIfGone)) ?? []) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) folders.push(path);
+      if (!entry.isFile()) continue;
+      count += 1;
+      if (count % FILES_AT_ONCE === 0) await otherWork();
+      const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+      size.bytes += Math.ceil(bytes / BLOCK_BYTES) * BLOCK_BYTES;
+      if (entry.name.endsWith('.pack')) size.packs += 1;
+    }
   }
-  return { bytes, packs: files.filter(({ name }) => name.endsWith('.pack')).length };
+  return size;
 }

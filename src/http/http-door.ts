@@ -243,8 +243,9 @@ function createOwnHost(
         if (signal.aborted) return;
         const admitted = shares.enterAs(login.principal.uid, peer.address);
         if (admitted.kind === 'refused') {
-          const text = `${admitted.sentence}\nTry again when some of them have ended.\n`;
-          return answerText(exchange, admitted.status ?? 503, text);
+          const { sentence, status = 503 } = admitted;
+          const text = `${sentence}\nTry again when some requests have ended.\n`;
+          return answerText(exchange, status, text, status === 503 ? { 'Retry-After': '5' } : {});
         }
         const rest = connections.occupy(request.socket);
         const leave = () => {

@@ -152,7 +152,7 @@ test('schedule run starts a run of the live release, and is refused for an unkno
 test('schedule history lists ended runs, and schedule output prints the lines of one run', async () => {
   using desk = deskWithUpdate();
   const type = async (line: string) => await desk.type(line.split(' '));
-  assert.match((await type('schedule history wikibot')).out, /no such run has ended yet/);
+  assert.match((await type('schedule history wikibot')).out, /no scheduled run has ended yet/);
   assert.equal(
     (await type('schedule output wikibot update')).out,
     'no scheduled run of update has ended yet\n',

@@ -9,8 +9,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { execa } from 'execa';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
 import { Repositories } from '../../src/git/repositories.ts';
@@ -115,4 +116,35 @@ test('git of the server runs no hook of a repository, which a hostile backup can
     settings: [['core.hooksPath', hooks]],
   });
   assert(existsSync(ran));
+});
+
+test('the size of a repository counts all of its objects, also while pushes delete their folders', async () => {
+  const repositories = new Repositories({
+    folder: join(folder, 'size'),
+    path: process.env['PATH'] ?? '',
+    deployBranch: 'main',
+  });
+  const objects = join(await repositories.ensure(wikibot), 'objects');
+  for (const [path, bytes] of [
+    ['pack/pack-1.pack', 5000],
+    ['pack/pack-1.idx', 1],
+    ['ab/cd', 4096],
+  ] as const) {
+    mkdirSync(join(objects, dirname(path)), { recursive: true });
+    writeFileSync(join(objects, path), 'x'.repeat(bytes));
+  }
+  const isOver = new AbortController();
+  const pushes = async () => {
+    for (const path = join(objects, 'tmp_objdir-incoming-1/pack'); !isOver.signal.aborted; ) {
+      mkdirSync(path, { recursive: true });
+      await setImmediate();
+      rmSync(dirname(path), { recursive: true });
+      await setImmediate();
+    }
+  };
+  const pushing = pushes();
+  for (let count = 0; count < 200; count += 1)
+    assert.deepEqual(await repositories.size(wikibot), { bytes: 16_384, tags: 0, packs: 1 });
+  isOver.abort();
+  await pushing;
 });

@@ -63,6 +63,8 @@ export class DirectoryFile {
   readonly #changesOf = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyChanges });
   readonly #changes = new ConcurrencyLimit(1);
   #pause: Promise<unknown> = Promise.resolve();
+  /** How long the last change blocked this process, in milliseconds. */
+  #tookMs = 0;
 
   /**
    * @param begin - Makes the folder of the file before the first start of a server. Returns false if a server has
@@ -241,7 +243,6 @@ export class DirectoryFile {
   ): Promise<T> {
     const edit = async () => {
       await this.#pause;
-      const startedAt = performance.now();
       try {
         return await this.#edit((document, data) => {
           const entry = data.tools.get(tool);
@@ -249,7 +250,7 @@ export class DirectoryFile {
           throw refusal('NO_TOOL', `the user directory has no tool ${tool}`, 'Ask the operator to add it.');
         });
       } finally {
-        this.#pause = delay(3 * (performance.now() - startedAt), null, { ref: false });
+        this.#pause = delay(3 * this.#tookMs, null, { ref: false });
       }
     };
     try {
@@ -270,6 +271,14 @@ export class DirectoryFile {
     ifMissing: string | null = null,
   ): Promise<T> {
     const edit = (before: string) => {
+      const startedAt = performance.now();
+      try {
+        return editText(before);
+      } finally {
+        this.#tookMs = performance.now() - startedAt;
+      }
+    };
+    const editText = (before: string) => {
       const data = readDirectoryText(before);
       const document = withoutAliases(parseDirectory(before));
       const result = change(document, data);

@@ -15,8 +15,8 @@ export interface LdapQuestion {
 
 /** How many entries are requested at a time (RFC 2696). Many servers return at most 500. */
 const PAGE = 500;
-/** The smallest message has 7 bytes, and some hundreds of them in one piece do no harm. */
-const PIECE_BYTES = 4096;
+/** The smallest message has 7 bytes, and a thousand of them in one piece do no harm. */
+const PIECE_BYTES = 8192;
 
 /**
  * Result codes with which a working server refuses a login: invalidCredentials, inappropriateAuthentication (the entry

@@ -35,7 +35,6 @@ export async function* timely(
 
 /** @returns null if the time is over. */
 async function before<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<T | null> {
-  signal.throwIfAborted();
   const over = new AbortController();
   const late = delay(Math.max(0, ms), null, { signal: AbortSignal.any([signal, over.signal]), ref: false });
   try {

@@ -45,6 +45,7 @@ export async function finishTags(
   { store, repositories, log }: { store: Store; repositories: Repositories; log: Log },
   run: string,
 ): Promise<void> {
+  let isWhole = true;
   for (const folder of (await readdir(run).catch(noneIfGone)) ?? []) {
     const path = join(run, folder, NOTE);
     const text = await readFile(path, 'utf8').catch(noneIfGone);
@@ -64,11 +65,13 @@ export async function finishTags(
         log.warn({ tool, tags: missing.length }, 'the tags of an import that was interrupted have been made');
       }
     } catch (err) {
+      isWhole = false;
       log.error(
         { err, tags: text.slice(0, 10_000) },
         'cannot make the tags of an import that was interrupted',
       );
     }
   }
-  await rm(run, { recursive: true, force: true });
+  // If tags are missing, the next start tries again.
+  if (isWhole) await rm(run, { recursive: true, force: true });
 }

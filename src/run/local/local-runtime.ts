@@ -193,6 +193,8 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#backgroundWork.closing.throwIfAborted();
+    // A rollout that began before this may have gone live meanwhile.
+    if (this.#live.has(release.tool)) return;
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);

@@ -17,7 +17,7 @@ const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 // `owners` prints which process has which folder, and `by_sandbox` turns that into one line for each folder, with its processes.
 // A list of all processes can be too long for the arguments of one program. If the first thread of a process has ended, /proc
 // shows its files and mounts only below the id of another thread.
-const BY_SANDBOX = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
+const BY_SANDBOX = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)
 folders=$*
@@ -39,7 +39,7 @@ const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$n
 
 /**
  * The most slots that the tables of descriptors in one sandbox may have together. A sandbox with more must end, because a
- * measurement could run out of time before it finds the deleted files. Tables of at most `FEW_DESCRIPTORS` slots do not count.
+ * search in it could take too long. Tables of at most `FEW_DESCRIPTORS` slots do not count.
  * A table doubles when it is full, and never shrinks.
  */
 export const MAX_DESCRIPTORS = 65_536;
@@ -47,8 +47,8 @@ const FEW_DESCRIPTORS = 1024;
 const CROWDED = 'crowded';
 
 // `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small: proc_pid_status(5).
-// The last awk first reads which folder is mounted for which process, then the files of these processes, and prints
-// sums for each folder. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
+// The last awk gets the files of each folder's processes and prints sums for each folder. A search that is killed (`ulimit -t`)
+// or cannot be started ends with a status above 125. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
 // a file and then closed it, only root can find the file. A running program's own file (`exe`) counts even if it is
 // neither open nor mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even if
 // its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count. A file in an
@@ -72,7 +72,7 @@ printf '%s\\n' "$owners" | by_sandbox | while read -r name pids; do
   echo "overlay $name $(${OVERLAY_DEVICE})"
   ( ulimit -t ${SEARCH_SECONDS}
     exec find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf "file $name %D %i %b\\n" ) 2>/dev/null
-  [ $? -gt 128 ] && echo "${CROWDED} $name"
+  [ $? -gt 125 ] && echo "${CROWDED} $name"
 done | awk -v device="$device" '
   $1 == "${CROWDED}" { print; next }
   $1 == "sockets" { sum[$2] += 0; count[$2] += $3; next }
@@ -123,7 +123,7 @@ owners | by_sandbox | while read -r name pids; do
   done
   ( ulimit -t ${SEARCH_SECONDS}; exec grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
   status=$?
-  if [ $status = 0 ] || [ $status -gt 128 ]; then echo "$name"; continue; fi
+  if [ $status = 0 ] || [ $status -gt 125 ]; then echo "$name"; continue; fi
   { ( ulimit -t ${SEARCH_SECONDS}; exec find -L $(each fd map_files) -maxdepth 1 -links 0 -printf '%D %i\\n' )
     ( ulimit -t ${SEARCH_SECONDS}; exec cat $(each maps) )
   } | awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '

@@ -32,6 +32,8 @@ const WRAPPERS = 8;
 
 /** Without process ids, nothing on the machine can start a program. */
 const PART_OF_IDS = 1 / 8;
+/** So many a usual tool needs, also if the server's group may have few. */
+const LEAST_IDS = 512;
 
 /**
  * The resources that control groups limit. The `cpu` group of each tool has the default weight, however many processes
@@ -71,7 +73,8 @@ export class Cgroups {
       const tool = join(base.folder, `${this.#prefix}tool-${toolNumber}`);
       if (attempt(() => mkdirSync(tool))) {
         passOn(base, tool);
-        if (base.resources.includes('pids')) attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds()));
+        if (base.resources.includes('pids'))
+          attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds(base)));
       }
       const folder = join(tool, name);
       return attempt(() => mkdirSync(folder)) ? [limit(base, folder, limits)] : [];
@@ -239,10 +242,14 @@ function isWritable(folder: string): boolean {
   return attempt(() => accessSync(join(folder, 'cgroup.procs'), constants.W_OK));
 }
 
-/** How many processes and threads all commands of one tool together may have: a part of the machine's process ids. */
-function mostIds(): string {
-  const ids = Number(read('/proc/sys/kernel/pid_max'));
-  return ids > 0 ? String(Math.floor(ids * PART_OF_IDS)) : 'max';
+/**
+ * How many processes and threads all commands of one tool together may have: a part of what the machine and the server's
+ * group may have.
+ */
+function mostIds({ folder }: Base): string {
+  const files = ['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max', join(folder, 'pids.max')];
+  const most = Math.min(...files.map((file) => Number(read(file))).filter((limit) => limit > 0));
+  return Number.isFinite(most) ? String(Math.max(LEAST_IDS, Math.floor(most * PART_OF_IDS))) : 'max';
 }
 
 /** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */

@@ -51,9 +51,14 @@ test('threat 106: cgroup version 2: the server uses a delegated folder, moves it
   assert.equal(await readFile(join(delegated, 'server/cgroup.procs'), 'utf8'), String(process.pid));
   cgroups.create('web', 7, limits);
   assert.equal(await readFile(join(delegated, 'toolforge-push-abc-tool-7/web/pids.max'), 'utf8'), '18');
-  const mostIds = Number(await readFile('/proc/sys/kernel/pid_max', 'utf8'));
-  const ofTool = await readFile(join(delegated, 'toolforge-push-abc-tool-7/pids.max'), 'utf8');
-  assert.equal(ofTool, String(Math.floor(mostIds / 8)));
+  const mostOfTool = async (number: number) =>
+    await readFile(join(delegated, `toolforge-push-abc-tool-${number}/pids.max`), 'utf8');
+  const files = ['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max'];
+  const most = Math.min(...(await Promise.all(files.map((file) => readFile(file, 'utf8')))).map(Number));
+  assert.equal(await mostOfTool(7), String(Math.floor(most / 8)));
+  await writeFile(join(delegated, 'pids.max'), '9600');
+  cgroups.create('web', 8, limits);
+  assert.equal(await mostOfTool(8), '1200');
 });
 
 test('if the server may not use control groups, it works without groups, and nothing fails', async () => {

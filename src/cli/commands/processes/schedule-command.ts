@@ -152,7 +152,7 @@ const history: ToolCommand = {
         json(runs.map((one) => ({ ...one, startedAt: iso(one.startedAt), endedAt: iso(one.endedAt) }))),
       );
     } else if (runs.length === 0) {
-      await out('no such run has ended yet\n');
+      await out('no scheduled run has ended yet\n');
     } else {
       const row = ({ number, type, startedAt, endedAt, detail }: PastRun) => [
         String(number),
