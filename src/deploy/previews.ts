@@ -45,7 +45,7 @@ const COPIES_AT_ONCE = 2;
 
 /**
  * Makes and ends previews. The preview `fix` of the tool wikibot is a tool `fix--wikibot`, with a repository, releases,
- * config vars, a user and a host name of its own. The branch `preview/fix` of wikibot follows what is live on it.
+ * config vars, a user and a host name of its own. The branch `preview/fix` of wikibot follows what is live on the preview.
  */
 export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #options: ToolPreviewsOptions;

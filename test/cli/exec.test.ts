@@ -31,7 +31,7 @@ for (const { typed, command } of [
   { typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
   { typed: ['echo', '$(id)', '', ';'], command: ['echo', '$(id)', '', ';'] },
 ]) {
-  test(`exec passes all words after the process to the command: ${typed.join(' ')}`, async () => {
+  test(`the words after the process are the command of exec, without a leading --: ${typed.join(' ')}`, async () => {
     using desk = deskWithLive();
     assert.deepEqual(await desk.type(['exec', wikibot, 'web.1', ...typed]), {
       status: 0,

@@ -118,7 +118,7 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
-test('threat 46: the history of a push may be cut off at 1000 commits, and of a repository at 10,000; a push beyond one of these limits is refused', async () => {
+test('threat 46: a shallow push may have 1000 commits whose parents are missing, and a repository 10,000; a push beyond one of these limits is refused', async () => {
   const { repositories, services } = open('shallow');
   const file = join(await repositories.ensure(wikibot), 'shallow');
   const ends = (count: number) =>

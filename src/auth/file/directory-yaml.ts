@@ -232,10 +232,11 @@ export class DirectoryFile {
   }
 
   /**
-   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. These changes together
-   * take at most a quarter of the time.
+   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. A change blocks this
+   * process, so the next one waits three times as long as the last one took.
    *
-   * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
+   * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the file
+   * cannot be read or changed.
    */
   async #editFor<T>(
     tool: ToolName,

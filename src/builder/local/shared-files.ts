@@ -42,7 +42,7 @@ export interface SharingBudget {
   copies: Copies | null;
 }
 
-/** The budget of a new build. */
+/** How much a new build can share. */
 export function sharingBudget(): SharingBudget {
   return { entries: MAX_ENTRIES, bytes: MAX_BYTES, copies: null };
 }

@@ -39,7 +39,7 @@ export interface ProcessRequests {
   /** How many processes of a type run, from `formation` in app.json. */
   readonly formation: Replicas;
   readonly template: Pick<ServiceTemplate, 'settings' | 'command'>;
-  /** The values of config vars that are not set, from app.json. */
+  /** The default values of config vars, from app.json. A config var that is set replaces its default. */
   readonly variables?: Readonly<Record<string, string>>;
   /** The config vars that are to be random secrets, from app.json. */
   readonly secrets?: readonly string[];

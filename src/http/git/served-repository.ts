@@ -91,7 +91,7 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // `conversation` repeats the errors of `asked` and `output`, which the code that uses these two streams handles.
+    // `conversation` only repeats the errors of `asked` and `output`. The code that uses these two streams handles them.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;

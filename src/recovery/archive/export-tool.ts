@@ -28,8 +28,8 @@ export interface ExportOptions {
 }
 
 /**
- * Writes everything about one tool that another server needs into one sealed archive, also while somebody pushes. What is
- * live at the first moment decides: later releases are left out. The file has the history of releases, the commits and
+ * Writes everything about one tool that another server needs into one sealed archive, also while somebody pushes. Releases
+ * that are made after the first moment are left out. The file has the history of releases, the commits and
  * tags, and settings of the tool. The passphrase encrypts the config vars, and proves that nobody has changed the rest.
  *
  * @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW`, `BAD_PASSPHRASE`, `COMMIT_LOST`; the signal's reason.

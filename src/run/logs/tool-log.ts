@@ -135,7 +135,7 @@ export class ToolLog {
     }
   }
 
-  /** @param turn - Opens the files of one process while nothing is written to them. */
+  /** @param turn - Calls `open`, which opens the log files of one process, while nothing is written to them. */
   async #past(
     query: LogQuery,
     turn: (open: () => Promise<FileHandle[]>) => Promise<FileHandle[]>,

@@ -137,7 +137,10 @@ export async function markLive(
   }
 }
 
-/** Returns the Service that a tool is to have now: it selects the page if the tool is in maintenance. */
+/**
+ * Returns the Service that a tool is to have now: it selects the pods of the maintenance page if the tool is in
+ * maintenance.
+ */
 export function serviceNow(
   { isInMaintenance }: Pick<ObjectParts, 'isInMaintenance'>,
   options: TrafficOptions,
