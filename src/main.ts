@@ -6,7 +6,7 @@ import type { RunningServer } from './server.ts';
 import { accountName, defaultDataFolder, homeFolder, STARTED_BY, setStartedBy } from './settings/account.ts';
 
 // The variables that child processes may inherit if a library passes on the whole environment. None of them is a
-// secret, and none changes how node, git or a shell behave.
+// secret, and none makes node, git or a shell run other code.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
   // The server finds the cluster by these variables.

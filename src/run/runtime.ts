@@ -12,7 +12,7 @@ export interface RollOut {
   readonly release: Release;
   readonly toolNumber: number;
   readonly progress: Progress;
-  /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` was called. */
+  /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` has returned. */
   readonly signal: AbortSignal;
   /**
    * Called when all new processes are healthy, before the requests move to them. If this throws, the new processes are
@@ -220,8 +220,8 @@ export interface ObjectChange {
 export interface TriedRollout {
   readonly objects: readonly ObjectChange[];
   /**
-   * Whether the quota has room for the new processes beside those that run now; the error says why not. Null if the cluster
-   * could not be asked, or if nothing would be started.
+   * Whether the quota has room for the new processes beside those that run now; the error says why not. Null if this
+   * cannot be known, or if nothing would be started.
    */
   readonly quota: 'has-room' | DeployError | null;
 }

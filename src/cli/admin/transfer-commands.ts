@@ -43,7 +43,7 @@ const exportTool: TransferCommand = {
   details: [
     'The file has the commits and tags, the history of releases, the config vars, and what scale, schedule pause, config share, limit and maintenance have set. It has no deploy tokens, builds, logs, previews, freezes, config vars from outside or replica.my.cnf.',
     'The passphrase encrypts the config vars, and proves at the import that nobody has changed the file. The commits are not encrypted.',
-    'People may push meanwhile: what is live when the export begins counts.',
+    'People may push during the export: what is live when the export begins counts.',
     PASSPHRASE,
   ],
   options: { 'passphrase-file': { type: 'string' } },

@@ -1,6 +1,6 @@
 import { clean, oneLine, paint, progressTo } from '../../core/progress.ts';
 
-/** Makes a line of a tool's output safe for a terminal. Keeps its spaces. */
+/** Makes a line of a tool's output safe for a terminal. Keeps its spaces, except those at the end. */
 export function oneLineOfLog(text: string): string {
   return paint(clean(text), false).replaceAll('\n', ' ').trimEnd();
 }

@@ -127,7 +127,10 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
   }
 }
 
-/** @throws DeployError `NOT_THE_OPERATOR` if the folder belongs to another user, whose files would get the wrong owner. */
+/**
+ * @throws DeployError `NOT_THE_OPERATOR` if the folder belongs to another user, whose files would get the wrong owner;
+ * `NO_DATA` if there is no folder.
+ */
 export async function assertOwnFolder(data: string): Promise<void> {
   const { uid } = await stat(data).catch((cause: unknown) => {
     if (!isAbsent(cause)) throw cause;
@@ -372,7 +375,11 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
   }
 }
 
-/** The words before a command that may read the files of tools, if these belong to subordinate ids. */
+/**
+ * Words to put before a command, so that it can read files of tools that belong to subordinate ids.
+ *
+ * @throws DeployError `TOOL_USERS_LOST`
+ */
 async function namespaceOfTools(config: Config): Promise<readonly string[]> {
   if (process.getuid?.() === 0 || !existsSync(join(config.data, 'tool-users'))) return [];
   const users = await subordinateUsers(accountName(), config.sandbox_uid, config.data);

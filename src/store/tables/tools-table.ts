@@ -52,7 +52,7 @@ export class ToolsTable {
     );
   }
 
-  /** The tool's record, created if it is missing, also if an earlier tool had this name. */
+  /** The tool's record, created if it is missing. Unlike `tool`, also accepts the old name of a renamed tool. */
   begin(name: ToolName): ToolRecord {
     this.#database.run('INSERT INTO tools (name) VALUES (?) ON CONFLICT DO NOTHING', name);
     const made = this.#find(name);
