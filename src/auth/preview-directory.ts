@@ -79,7 +79,7 @@ export class PreviewDirectory implements Directory {
       this.#reuse(name);
       return true;
     }
-    // Without `by`, nobody is let in: a rename, an import or the check of a preview's name asks.
+    // Without `by`, the server asks whether the tool exists, for a rename, an import or a preview. The answer gives nobody access.
     return options?.by === undefined;
   }
 

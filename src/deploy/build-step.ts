@@ -92,7 +92,7 @@ export function assertBuildsLeft(
   );
 }
 
-/** The start times of the tool's builds in the last 24 hours, the oldest first. */
+/** The start times of the builds of a tool and its previews in the last 24 hours, the oldest first. */
 export function buildsInADay({ store }: Pick<DeployContext, 'store'>, tool: ToolName, now: number): number[] {
   // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
   return store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);

@@ -349,7 +349,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     // From here on, a start of the server continues the end.
     store.markEnding(preview);
     await line.cancelAll(preview, by);
-    // A deployment that could not be cancelled may have gone live.
+    // A deployment that could not be cancelled may have recorded a live release and config vars. This clears them again.
     store.markEnding(preview);
     // In a cluster, both may wait for minutes. If this server stops meanwhile, the next one begins again.
     const { signal } = this.#closing;
