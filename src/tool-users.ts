@@ -39,7 +39,7 @@ export async function giveToolsUsers(config: Config, environment: NodeJS.Process
     );
   if (typeof users === 'string') return;
   await openDataFolder(config.data);
-  // The lock is free again before the namespace begins, where this program takes it again.
+  // Released before `execve`, because the program that then starts in the user namespace takes this lock too.
   using lock = new DataLock(config.data);
   await assertNobodyListens(socketPathOf(config));
   // In its namespace, the server has no rights over processes that an earlier server left in another namespace.

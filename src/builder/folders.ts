@@ -108,8 +108,8 @@ export async function sweepFolder(folder: string): Promise<void> {
 }
 
 /**
- * Makes the files of a swept folder read-only for their owner too. Folders stay writable. Otherwise nobody could remove the
- * data folder with an ordinary rm.
+ * Takes the right to write files from their owner too; `sweepFolder` has taken it from all others. Folders stay writable, so
+ * that an ordinary rm can remove the data folder.
  */
 export async function protectFiles(folder: string): Promise<void> {
   const files = [folder, '-type', 'f'];

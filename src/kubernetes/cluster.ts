@@ -21,7 +21,7 @@ export interface Cluster {
   /** The name of the kubeconfig's context, or `in-cluster`. For people. */
   readonly name: string;
   readonly kubeConfig: KubeConfig;
-  /** The namespace of this server's pod, or null outside of a cluster. */
+  /** The namespace of this server's pod. Null unless the server uses its pod's service account. */
   readonly podNamespace: string | null;
   readonly core: CoreV1Api;
   readonly apps: AppsV1Api;

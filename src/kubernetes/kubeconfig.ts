@@ -18,7 +18,7 @@ export interface LoadedKubeConfig {
   readonly name: string;
   /** The address of the cluster's API server. */
   readonly server: string;
-  /** The namespace of this server's pod, or null outside of a cluster. */
+  /** The namespace of this server's pod. Null unless the server uses its pod's service account. */
   readonly podNamespace: string | null;
 }
 

@@ -97,7 +97,8 @@ export class ToolsTable {
   }
 
   /**
-   * Creates the record of a tool from a copy, with its old number unless that is taken.
+   * Creates the record of a tool whose release is read back from its copy. The tool gets its old number unless another tool has
+   * it.
    *
    * @returns false if the tool has a record already.
    */

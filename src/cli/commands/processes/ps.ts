@@ -120,7 +120,7 @@ function lastEnd(status: ProcessStatus): string {
   return `${name} ended ${ago(lastExit.at, Date.now())}: ${oneLine(words)}\n`;
 }
 
-/** True if the detail says again how the process ended, as that of a crashed process does. */
+/** True if the detail begins with the words of `lastExit`. The detail of a crashed process does. */
 function isSaidByEnd({ detail, lastExit }: ProcessStatus): boolean {
   return lastExit ? detail?.startsWith(lastExit.words) === true : false;
 }
