@@ -25,7 +25,7 @@ export async function authorizeAgain(
     readonly signal?: AbortSignal;
     /** What the person must have the right to do. By default `deploy`. */
     readonly action?: 'deploy' | 'read';
-    /** True to ask the directory itself, and not its cache. By default false. */
+    /** True to ask the directory itself about the tool, and not its cache. Keys may come from the cache. By default false. */
     readonly isFresh?: boolean;
   },
 ): Promise<void> {

@@ -1,3 +1,4 @@
+import { untilAborted } from '../core/concurrency/until-aborted.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Ticket } from '../deploy/deployments.ts';
 import type { ToolContext } from './command.ts';
@@ -23,24 +24,11 @@ export async function followTicket(context: ToolContext, ticket: Ticket): Promis
       for await (const text of texts) await place.write(out(text));
     }
   }
-  const verdict = await unlessAborted(ticket.verdict, signal);
+  const verdict = await untilAborted(ticket.verdict, signal);
   if (verdict.isLive) return 0;
   throw new DeployError(
     'NOT_LIVE',
     verdict.reason,
     `To see the log of this deployment again: \`logs ${tool} --build ${ticket.id}\``,
   );
-}
-
-async function unlessAborted<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  signal.throwIfAborted();
-  const over = new AbortController();
-  const left = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { signal: over.signal });
-  });
-  try {
-    return await Promise.race([promise, left]);
-  } finally {
-    over.abort();
-  }
 }

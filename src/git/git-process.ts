@@ -43,13 +43,17 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
   });
   // Ignore these errors: git closes its input when it has read enough. `pump` then drops the rest of the input.
   for (const stream of [child.stdin, child.stderr]) stream.on('error', () => {});
+  const status = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => resolve(code));
+  });
+  // Some callers await `status` only after the output. Until then, nothing else handles that git could not be started, and an
+  // unhandled failure ends the server.
+  status.catch(() => undefined);
   return {
     stdin: child.stdin,
     stdout: child.stdout,
-    status: new Promise((resolve, reject) => {
-      child.once('error', reject);
-      child.once('exit', (code) => resolve(code));
-    }),
+    status,
     signal: () => child.signalCode,
     stderr: () => Buffer.concat(kept).toString('utf8').trim(),
     kill: () => {

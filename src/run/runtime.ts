@@ -127,7 +127,7 @@ export interface LogQuery {
 export interface LogMatch {
   /** The earliest time of a line, in the form of `LogLine.at`. */
   readonly since: string | null;
-  /** The latest time of a line, in the same form. */
+  /** The latest time of a line, in the form of `LogLine.at`. */
   readonly until: string | null;
   /** A text that the line contains, in the same case. */
   readonly text: string | null;

@@ -59,8 +59,9 @@ export interface ToolChanged {
 export class DirectoryFile {
   readonly #path: string;
   readonly #begin: () => Promise<boolean>;
-  /** Changes by maintainers: of one tool, and of all. Each reads the whole file, which blocks the server. */
+  /** Of one tool, one change by a maintainer runs, and two may wait. */
   readonly #changesOf = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyChanges });
+  /** Of all tools, one change by a maintainer runs, because each blocks the server while it reads the file. */
   readonly #changes = new ConcurrencyLimit(1);
   #pause: Promise<unknown> = Promise.resolve();
   /** How long the last change blocked this process, in milliseconds. */
@@ -244,6 +245,7 @@ export class DirectoryFile {
   ): Promise<T> {
     const edit = async () => {
       await this.#pause;
+      this.#tookMs = 0;
       try {
         return await this.#edit((document, data) => {
           const entry = data.tools.get(tool);

@@ -78,7 +78,7 @@ async function withOtherRefs(
     await updateRefs(repositories, push.tool, [...push.withUpdates, parked]);
     return verdict;
   } catch {
-    // If there are no updates, only the push's temporary ref could not be deleted. `dropOldParked` deletes it later.
+    // Without updates, only the deletion of the push's temporary ref has failed. `dropOldParked` deletes the ref later.
     if (push.withUpdates.length === 0) return verdict;
     const reason = `v${verdict.version} is live, but the refs of this push could not be moved; push again`;
     return { isLive: false, reason };

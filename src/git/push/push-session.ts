@@ -240,6 +240,8 @@ export class TruthfulPush implements PushSession {
     }
     const submitted = this.#submit(deploy.command);
     this.#outcome = submitted.then(({ outcome }) => outcome);
+    // git's report, which waits for it, may come later.
+    this.#outcome.catch(() => undefined);
     const { ticket, refusal } = await submitted;
     if (refusal !== null) say.warn(refusal);
     if (ticket === null) return;

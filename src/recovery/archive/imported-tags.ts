@@ -45,33 +45,45 @@ export async function finishTags(
   { store, repositories, log }: { store: Store; repositories: Repositories; log: Log },
   run: string,
 ): Promise<void> {
-  let isWhole = true;
   for (const folder of (await readdir(run).catch(noneIfGone)) ?? []) {
-    const path = join(run, folder, NOTE);
-    const text = await readFile(path, 'utf8').catch(noneIfGone);
-    if (text === null) continue;
+    const path = join(run, folder);
+    const text = await readFile(join(path, NOTE), 'utf8').catch(noneIfGone);
     try {
-      const read = note.parse(JSON.parse(text));
-      const tool = toolName(read.tool);
-      if (tool !== null && store.tools().some(({ name }) => name === tool)) {
-        const there = new Set(await refNames(repositories, tool, ['refs/tags']));
-        const missing = read.tags.filter(({ ref }) => !there.has(ref));
-        if (missing.length === 0) continue;
-        await updateRefs(
-          repositories,
-          tool,
-          missing.map(({ ref, id }) => `create ${ref} ${id}`),
-        );
-        log.warn({ tool, tags: missing.length }, 'the tags of an import that was interrupted have been made');
-      }
+      if (text !== null) await makeNoted({ store, repositories, log }, text);
+      await rm(path, { recursive: true, force: true });
     } catch (err) {
-      isWhole = false;
+      // The folder stays, so the next start tries again.
       log.error(
-        { err, tags: text.slice(0, 10_000) },
+        { err, tags: text?.slice(0, 10_000) },
         'cannot make the tags of an import that was interrupted',
       );
     }
   }
-  // If tags are missing, the next start tries again.
-  if (isWhole) await rm(run, { recursive: true, force: true });
+}
+
+async function makeNoted(
+  { store, repositories, log }: { store: Store; repositories: Repositories; log: Log },
+  text: string,
+): Promise<void> {
+  const read = readNote(text);
+  const tool = toolName(read?.tool ?? '');
+  if (read === null || tool === null || !store.tools().some(({ name }) => name === tool)) return;
+  const there = new Set(await refNames(repositories, tool, ['refs/tags']));
+  const missing = read.tags.filter(({ ref }) => !there.has(ref));
+  if (missing.length === 0) return;
+  await updateRefs(
+    repositories,
+    tool,
+    missing.map(({ ref, id }) => `create ${ref} ${id}`),
+  );
+  log.warn({ tool, tags: missing.length }, 'the tags of an import that was interrupted have been made');
+}
+
+/** Null if a kill has cut the note short. The import has then not changed the store. */
+function readNote(text: string): z.infer<typeof note> | null {
+  try {
+    return note.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
 }

@@ -11,7 +11,7 @@ import { MAX_MANIFEST_BYTES, parsed, readManifest, secretsOf, type ToolManifest 
 
 /** How much the secrets of a file can take: the most config vars, as JSON. */
 const MAX_SECRETS_BYTES = 8 * 2 ** 20;
-/** What a file can have besides the objects of git: its other parts, and the blocks of tar. */
+/** The most bytes of an exported file besides the objects of git: its other parts, and the blocks of tar. */
 export const MAX_OTHER_BYTES = MAX_MANIFEST_BYTES + MAX_SECRETS_BYTES + 2 ** 20;
 /** What messages call the file, because the server does not know its name. */
 const NAME = 'of the import';

@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import type { CleanUpHold } from '../../core/concurrency/clean-up-hold.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
@@ -81,9 +81,7 @@ export class ToolTransfers {
 
   /** Makes the folder for temporary files anew, because a killed server may have left some there. */
   async #prepare(): Promise<void> {
-    const { run } = this.#options;
-    await rm(run, { recursive: true, force: true });
-    await mkdir(run, { recursive: true, mode: 0o700 });
+    await mkdir(this.#options.run, { recursive: true, mode: 0o700 });
   }
 
   /** Resolves when the folder for temporary files is there. */

@@ -195,9 +195,10 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#backgroundWork.closing.throwIfAborted();
     // A rollout that began before this may have gone live meanwhile.
     if (this.#live.has(release.tool)) return;
+    // This comes before the switch, because it can throw, and the next attempt must not find a live rollout then.
+    const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
-    const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     if (why === null) return next.keepUp();
     const detail = `${why}: build it again (${this.#options.redeployCommand(release.tool)})`;
     this.#options.log.warn({ tool: release.tool, version: release.version, why }, 'cannot start a tool');

@@ -17,6 +17,12 @@ const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 // `owners` prints which process has which folder, and `by_sandbox` turns that into one line for each folder, with its processes.
 // A list of all processes can be too long for the arguments of one program. If the first thread of a process has ended, /proc
 // shows its files and mounts only below the id of another thread.
+/**
+ * A shell condition: the search with this `status` was killed (`ulimit -t`), or not started (126), because `pids` are too many
+ * for the arguments of one program. The status 126 can also have other causes, such as too little memory.
+ */
+const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids} -gt 50000 ]; }; }`;
+
 const BY_SANDBOX = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)
@@ -47,8 +53,7 @@ const FEW_DESCRIPTORS = 1024;
 const CROWDED = 'crowded';
 
 // `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small: proc_pid_status(5).
-// The last awk gets the files of each folder's processes and prints sums for each folder. A search that is killed (`ulimit -t`)
-// or cannot be started ends with a status above 125. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
+// The last awk gets the files of each folder's processes and prints sums for each folder. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
 // a file and then closed it, only root can find the file. A running program's own file (`exe`) counts even if it is
 // neither open nor mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even if
 // its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count. A file in an
@@ -72,7 +77,8 @@ printf '%s\\n' "$owners" | by_sandbox | while read -r name pids; do
   echo "overlay $name $(${OVERLAY_DEVICE})"
   ( ulimit -t ${SEARCH_SECONDS}
     exec find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf "file $name %D %i %b\\n" ) 2>/dev/null
-  [ $? -gt 125 ] && echo "${CROWDED} $name"
+  status=$?
+  if ${IS_TOO_MUCH}; then echo "${CROWDED} $name"; fi
 done | awk -v device="$device" '
   $1 == "${CROWDED}" { print; next }
   $1 == "sockets" { sum[$2] += 0; count[$2] += $3; next }
@@ -123,7 +129,7 @@ owners | by_sandbox | while read -r name pids; do
   done
   ( ulimit -t ${SEARCH_SECONDS}; exec grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
   status=$?
-  if [ $status = 0 ] || [ $status -gt 125 ]; then echo "$name"; continue; fi
+  if [ $status = 0 ] || ${IS_TOO_MUCH}; then echo "$name"; continue; fi
   { ( ulimit -t ${SEARCH_SECONDS}; exec find -L $(each fd map_files) -maxdepth 1 -links 0 -printf '%D %i\\n' )
     ( ulimit -t ${SEARCH_SECONDS}; exec cat $(each maps) )
   } | awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '

@@ -32,7 +32,7 @@ const WRAPPERS = 8;
 
 /** Without process ids, nothing on the machine can start a program. */
 const PART_OF_IDS = 1 / 8;
-/** So many a usual tool needs, also if the server's group may have few. */
+/** So many a usual tool needs, also if the server's group may have few. But it never gets more than half of them. */
 const LEAST_IDS = 512;
 
 /**
@@ -71,11 +71,9 @@ export class Cgroups {
   create(name: string, toolNumber: number, limits: Limits): Cgroup {
     const folders = this.#bases.flatMap((base) => {
       const tool = join(base.folder, `${this.#prefix}tool-${toolNumber}`);
-      if (attempt(() => mkdirSync(tool))) {
-        passOn(base, tool);
-        if (base.resources.includes('pids'))
-          attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds(base)));
-      }
+      if (attempt(() => mkdirSync(tool))) passOn(base, tool);
+      if (base.resources.includes('pids'))
+        attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds(base)));
       const folder = join(tool, name);
       return attempt(() => mkdirSync(folder)) ? [limit(base, folder, limits)] : [];
     });
@@ -249,7 +247,8 @@ function isWritable(folder: string): boolean {
 function mostIds({ folder }: Base): string {
   const files = ['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max', join(folder, 'pids.max')];
   const most = Math.min(...files.map((file) => Number(read(file))).filter((limit) => limit > 0));
-  return Number.isFinite(most) ? String(Math.max(LEAST_IDS, Math.floor(most * PART_OF_IDS))) : 'max';
+  if (!Number.isFinite(most)) return 'max';
+  return String(Math.floor(Math.max(most * PART_OF_IDS, Math.min(LEAST_IDS, most / 2))));
 }
 
 /** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */

@@ -110,10 +110,10 @@ interface ProcessMemory {
 }
 
 // If the first thread of a process has ended, /proc shows the process's memory only below the id of another thread.
-const PROCESSES = `leaderless=$(grep -ls '^State:.Z' /proc/[0-9]*/status | while IFS=/ read -r _ _ pid _; do
+const PROCESSES = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/status"
 done)
-grep -hsE '^(Pid|PPid|RssAnon|VmSwap|VmPTE):' /proc/[0-9]*/status $leaderless | awk '
+printf '%s\\0' /proc/[0-9]*/status $leaderless | xargs -0 grep -hsE '^(Pid|PPid|RssAnon|VmSwap|VmPTE):' | awk '
   /^Pid:/ { if (pid) print pid, parent, bytes; pid = $2; bytes = 0 }
   /^PPid:/ { parent = $2 }
   /kB$/ { bytes += 1024 * $2 }

@@ -33,7 +33,7 @@ export class OpenRequests {
   /** Waits until no request is open or the signal fires. */
   async untilIdle(signal: AbortSignal): Promise<void> {
     if (this.#requests === 0 || signal.aborted) return;
-    // The wait rejects when the signal fires, which ends it too.
+    // If the signal fires, `once` rejects. That is no error here: the wait is over.
     await once(this.#events, 'idle', { signal }).catch(() => {});
   }
 
