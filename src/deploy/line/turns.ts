@@ -18,8 +18,8 @@ export class Turns {
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
   /**
-   * When the last deployment of each tool and each person ended: the value of `#endings`. The next turn goes to those
-   * who have waited longest. Cleared when no deployment waits.
+   * The count `#endings` when the last deployment of each tool and each person ended. A lower count comes earlier in the
+   * rotation (`#inRotation`). Cleared when no deployment waits.
    */
   readonly #endedAt = new Map<string, number>();
   /** How many deployments have ended since the server started. */

@@ -64,7 +64,7 @@ export async function withoutHome(
   return changed;
 }
 
-/** A command of service.template, changed as `withoutHome` changes commands. */
+/** Lets a command of service.template use files of the repository instead of the home folder, as `withoutHome` does. */
 export async function commandWithoutHome(source: string, command: string): Promise<string> {
   return inRepository(source, command, { left: MAX_LOOKS }, false);
 }
