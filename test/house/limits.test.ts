@@ -215,7 +215,7 @@ for (const { file, constant, row } of [
     constant: 'MAX_ENTRIES = 20_000',
     row: /of one build that can be shared +\| 20,000 files and 1 GiB /,
   },
-  { file: 'http/request-shares.ts', constant: 'WEIGHT_OF_PERSON = 0.1', row: /so 45 +\|/ },
+  { file: 'http/request-shares.ts', constant: 'WEIGHT_OF_PERSON = 0.1', row: /so 46 +\|/ },
   {
     file: 'http/serve-command.ts',
     constant: 'FIRST_LINE_MS = 10_000',

@@ -203,10 +203,9 @@ test('if the tool cannot be deployed on the other server, its history is there, 
   assert.match(imported.stderr, /the history of needy-there is here, but nothing of it is live: .*TOKEN/i);
   assert.equal(await to.inRepository(there, 'for-each-ref', 'refs/heads'), '');
   assert.equal(JSON.parse((await to.command('releases', there, '--json')).stdout).length, 3);
-  assert.equal(
-    await readFile(join(to.folder, `data/repositories/${there}.git/shallow`), 'utf8'),
-    `${start}\n`,
-  );
+  // git may write a commit twice.
+  const shallow = await readFile(join(to.folder, `data/repositories/${there}.git/shallow`), 'utf8');
+  assert.deepEqual(new Set(shallow.trimEnd().split('\n')), new Set([start]));
   // As if the server had been killed after it had entered the history, and before it had made the refs.
   await to.kill();
   await to.inRepository(there, 'update-ref', '-d', 'refs/releases/v3');
