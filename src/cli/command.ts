@@ -112,7 +112,7 @@ export interface CommandShape {
   readonly takesTerminal?: boolean;
 }
 
-/** What the exit status of every command means. */
+/** What the exit status of a command means, unless the command has an `exitStatus` of its own. */
 export const EXIT_STATUS =
   'Exit status: 0 if everything went well, 1 if the command is refused or fails, 2 if the command line is wrong.';
 
@@ -132,7 +132,7 @@ export interface ToolCommand extends CommandShape {
    * may be.
    */
   readonly isAfterTool?: (word: string) => boolean;
-  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1, or 2 for a UsageError. */
+  /** @returns the exit status. @throws DeployError (exit status 1) or UsageError (2). `runCommand` prints both. */
   run(context: ToolContext): Promise<number>;
 }
 
@@ -141,7 +141,7 @@ export interface LoginCommand extends CommandShape {
   readonly action: null;
   readonly isAfterTool?: undefined;
   readonly takesTwoTools?: undefined;
-  /** @returns the exit status. @throws DeployError, which `runCommand` prints; the exit status is then 1, or 2 for a UsageError. */
+  /** @returns the exit status. @throws DeployError (exit status 1) or UsageError (2). `runCommand` prints both. */
   run(context: CommandContext): Promise<number>;
 }
 

@@ -30,7 +30,7 @@ export interface ToolRenamesOptions {
   readonly repositories: Repositories;
   /** While a backup is made, nothing is renamed. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
-  /** As `Runtime.letGo`. */
+  /** Ends everything of a tool, so that nothing writes to its files any more: `Runtime.letGo`. */
   readonly letGo: (tool: ToolName) => Promise<void>;
   /** Reads the operator's config vars for a tool. @throws DeployError `OUTSIDE_CONFIG` if the file cannot be used. */
   readonly readOutside: (tool: ToolName) => Promise<unknown>;

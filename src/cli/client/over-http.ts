@@ -20,7 +20,7 @@ export interface HttpCall {
   readonly err: (bytes: Uint8Array) => Promise<void>;
 }
 
-/** How much of an answer that is no answer to a command is shown. */
+/** If an answer is not that of a command, so many bytes of it are shown. */
 const MAX_SHOWN_BYTES = 4096;
 
 /**

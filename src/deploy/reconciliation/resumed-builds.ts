@@ -91,9 +91,8 @@ async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, i
 }
 
 /**
- * True if the repository still has the deployment's commit. A temporary ref keeps a pushed commit until it is live. Any
- * other deployment builds the live commit. If another commit is live by now, for example in a restored store, returns
- * false.
+ * True if the deployment can still use its commit. For a push: if its temporary ref still names the commit. Any other
+ * deployment builds the live commit: true if this commit is still live. In a restored store, another one may be.
  */
 async function hasCommit(
   { repositories, store }: DeployContext,

@@ -447,7 +447,7 @@ export class TruthfulPush implements PushSession {
     const isAccepted = gitsReport?.refs.some(
       ({ ref, reason }) => ref === ended?.command.ref && reason === null,
     );
-    // The preview may have gone live while the client was pushing. Then it had a branch, and the hook has ended it.
+    // If the preview went live during this push, it had a branch. Then the hook has already ended the preview.
     if (ended === undefined || isAccepted !== true || this.#hasEnded) return '';
     const { isColoured } = this.#options;
     let told = '';
