@@ -77,6 +77,8 @@ describe('rollouts under load', { concurrency: 1 }, () => {
       return ['200 v1', '200 v2', `503 ${page}`].includes(what);
     });
     assert.equal(await bench.runtime.beginMaintenance(releaseOf(tool, 1, one), 1), true);
+    // Requests that began before may still be answered by the tool.
+    await wait(1000);
     const begun = seen.length;
     await rollOut(bench.runtime, releaseOf(tool, 2, two));
     await wait(3000);
@@ -174,6 +176,8 @@ describe('rollouts under load', { concurrency: 1 }, () => {
       const asking = ask().finally(() => open.delete(asking));
       open.add(asking);
     }, 1000 / REQUESTS_A_SECOND);
+    // A test that fails does not end its load. Then the load must not keep this process running for ever.
+    timer.unref();
     return {
       end: async () => {
         // Continue until the last old release has ended.
