@@ -7,7 +7,7 @@ import { noneIfGone } from '../core/errors.ts';
 /** A file takes whole blocks of this size on disk. */
 const BLOCK_BYTES = 4096;
 
-/** How many files are measured before other work of this process goes on. This takes about a millisecond. */
+/** After this many files, other work of this process gets a turn. To measure them takes about a millisecond. */
 const FILES_AT_ONCE = 250;
 
 /**

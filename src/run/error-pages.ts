@@ -135,7 +135,10 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
   }
 }
 
-/** Sends the page in place of an answer of the tool, of which the response may have the header fields and the status already. */
+/**
+ * Sends the page instead of the tool's answer. Removes the header fields and the status text that the response already has of
+ * this answer. If its head has been sent, ends the connection.
+ */
 export function sendPage(page: Page, response: ServerResponse): void {
   if (response.headersSent) return void response.destroy();
   const body = htmlOf(page);

@@ -57,7 +57,7 @@ test('threat 26: a person whose requests never send their command holds an eleve
   assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 429);
 });
 
-test('threat 26: the place of a stranger’s request is free once the request is refused, even if the stranger goes on sending', async (context) => {
+test('threat 26: a refused request of a stranger gives back its place at once, even if the stranger goes on sending', async (context) => {
   const door = await openSmallDoor(context);
   let refused = 0;
   for (let number = 0; number < 80; number += 1)

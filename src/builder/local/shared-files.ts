@@ -68,7 +68,7 @@ export class SharedFiles {
    * if it does not exist yet. A file stays as it is if it is large or has holes. It also stays if it needs a new copy and the
    * disk is nearly full. Once the build has too many files, this layer and all later ones stay as they are. If `shared` is
    * full, a new copy replaces one of the tool with the most copies. If no tool has clearly more copies than this one, the file
-   * stays as it is. The caller must make sure that no process can change the layer any more.
+   * stays as it is. Call this only when no process can change the layer any more.
    *
    * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an earlier
    *   artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file there becomes a

@@ -20,7 +20,7 @@ export interface HttpCall {
   readonly err: (bytes: Uint8Array) => Promise<void>;
 }
 
-/** If an answer is not that of a command, so many bytes of it are shown. */
+/** If an answer does not come from a command, at most this many bytes of it are shown. */
 const MAX_SHOWN_BYTES = 4096;
 
 /**

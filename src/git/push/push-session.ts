@@ -440,7 +440,7 @@ export class TruthfulPush implements PushSession {
    * Ends a preview that has no branch, because it has not been live. git accepts the deletion of a ref that does not exist,
    * but does not run the hook post-receive for it.
    *
-   * @returns what the client is told about how the preview ended.
+   * @returns the text for the client about the end of the preview.
    */
   async #endWithoutBranch(gitsReport: Report | null): Promise<string> {
     const ended = this.#fates.find(({ kind, command }) => kind === 'end-preview' && isZero(command.oldId));

@@ -147,7 +147,7 @@ export class Router {
       return;
     }
     const again = () => {
-      // If the connection failed behind a complete answer, this answer is on its way to the client.
+      // The connection may have failed after the tool's whole answer had arrived. The client is getting this answer.
       if (response.destroyed || response.headersSent) return;
       const fate = lostBy?.fate() ?? 'leaving';
       const route = lostBy !== null && fate === 'up' ? lostBy : this.#options.routeOf(tool);

@@ -60,7 +60,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     'Transfer-Encoding: gzip, chunked\r\nTrailer: X-Sum',
     'Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\nContent-Security-Policy: none',
   ]) {
-    test(`threat 120: an answer with ${JSON.stringify(fields)} that breaks off at its first chunk becomes a page that has no field of it`, async () => {
+    test(`threat 120: if an answer with ${JSON.stringify(fields)} breaks off at its first chunk, the visitor gets a page without its fields`, async () => {
       const path = `/${hex(`HTTP/1.1 200 Own\r\n${fields}\r\n\r\nnonsense\r\n`)}`;
       const socket = connect(bench.port, '127.0.0.1');
       socket.write(
@@ -218,13 +218,7 @@ test('threat 120: an answer with a byte too many from a tool that then exits rea
   tool.listen(0, '127.0.0.1');
   await once(tool, 'listening');
   const { port } = tool.address() as AddressInfo;
-  const router = new Router({
-    routeOf: () => ({ kind: 'up', port, traffic: new OpenRequests(), fate: () => 'crashed' }),
-    logsCommand: () => '',
-    trustedProxies: addressList([]),
-    answerMs: 10_000,
-    log: createLog('silent'),
-  });
+  const router = routerTo(port, 'crashed');
   const server = createServer((request, response) => router.serve('late', request, response));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -244,13 +238,7 @@ test('threat 123: a connection closes once its client leaves if the tool has ref
   tool.listen(0, '127.0.0.1');
   await once(tool, 'listening');
   const { port } = tool.address() as AddressInfo;
-  const router = new Router({
-    routeOf: () => ({ kind: 'up', port, traffic: new OpenRequests(), fate: () => 'up' }),
-    logsCommand: () => '',
-    trustedProxies: addressList([]),
-    answerMs: 10_000,
-    log: createLog('silent'),
-  });
+  const router = routerTo(port, 'up');
   const { promise: accepted, resolve } = Promise.withResolvers<Duplex>();
   const server = createServer().on('upgrade', (request, socket, head) => {
     resolve(socket);
@@ -271,3 +259,14 @@ test('threat 123: a connection closes once its client leaves if the tool has ref
   client.end();
   await closed;
 });
+
+/** A router whose only tool listens on `port`. `fate` is what it learns about a process that breaks off. */
+function routerTo(port: number, fate: 'crashed' | 'up'): Router {
+  return new Router({
+    routeOf: () => ({ kind: 'up', port, traffic: new OpenRequests(), fate: () => fate }),
+    logsCommand: () => '',
+    trustedProxies: addressList([]),
+    answerMs: 10_000,
+    log: createLog('silent'),
+  });
+}
