@@ -1,6 +1,12 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer, type IncomingMessage, type RequestListener, type ServerOptions } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -69,8 +75,8 @@ export interface Listener {
 /** Creates an HTTP/1.1 server with limits on everything that happens before a login. */
 export function createListener(options: ListenerOptions): Listener {
   const { tls, limits, connections, log } = options;
-  /** How many requests of a connection have no complete answer yet. */
-  const unanswered = new WeakMap<Socket, number>();
+  /** The responses of each connection that are not complete yet. */
+  const unanswered = new WeakMap<Socket, Set<ServerResponse>>();
   const settings: ServerOptions = {
     insecureHTTPParser: false,
     maxHeaderSize: 16 * 1024,
@@ -83,7 +89,7 @@ export function createListener(options: ListenerOptions): Listener {
     keepAliveInitialDelay: 60_000,
     // Without this callback, a request that offers HTTP/2 would become an upgrade event. Node forgets the answers that
     // still wait for their turn when a connection is upgraded: they would hold their places and the tool forever.
-    shouldUpgradeCallback: (request) => !unanswered.has(request.socket) && options.canUpgrade(request),
+    shouldUpgradeCallback: (request) => !unanswered.get(request.socket)?.size && options.canUpgrade(request),
   };
   const tlsServer =
     tls === null
@@ -95,14 +101,21 @@ export function createListener(options: ListenerOptions): Listener {
           handshakeTimeout: limits.headersMs,
         });
   const server = tlsServer ?? createServer(settings);
-  const serve: RequestListener = (request, response) => {
-    const { socket } = request;
-    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1);
-    response.once('close', () => {
-      const left = (unanswered.get(socket) ?? 1) - 1;
-      if (left === 0) unanswered.delete(socket);
-      else unanswered.set(socket, left);
+  const responsesOf = (socket: Socket): Set<ServerResponse> => {
+    const known = unanswered.get(socket);
+    if (known !== undefined) return known;
+    const responses = new Set<ServerResponse>();
+    unanswered.set(socket, responses);
+    // Node closes a connection that asks for CONNECT, but forgets its responses that still wait for their turn.
+    socket.once('close', () => {
+      for (const response of responses) response.destroy();
     });
+    return responses;
+  };
+  const serve: RequestListener = (request, response) => {
+    const responses = responsesOf(request.socket);
+    responses.add(response);
+    response.once('close', () => responses.delete(response));
     options.onRequest(request, response);
   };
   server.on('request', serve);

@@ -125,6 +125,19 @@ test('threat 122: pipelined requests before a request for a WebSocket give back 
   assert.equal(await again, 200);
 });
 
+test('threat 124: pipelined requests before CONNECT give back their places', async (context) => {
+  const { held, status, tools } = await openDoors(context);
+  const tunnel = 'CONNECT slow.localhost:80 HTTP/1.1\r\nHost: slow.localhost\r\n\r\n';
+  await held.open(1, { text: requestTo('slow.localhost', '/').repeat(SHARE_OF_TOOL) + tunnel });
+  await until(() => held.closed === 1, 'the connection stayed open');
+  await until(() => tools.waiting.every(({ destroyed }) => destroyed), 'the requests did not end');
+  const asked = tools.waiting.length;
+  const again = status('slow.localhost');
+  await until(() => tools.waiting.length === asked + 1, 'the places did not come back');
+  tools.waiting.at(-1)?.end();
+  assert.equal(await again, 200);
+});
+
 test('silent HTTP connections of one address push out only each other', async (context) => {
   const { held, status, door } = await openDoors(context);
   const kept = connect(door.port, '127.0.0.1');
