@@ -1,9 +1,13 @@
-/** Keeps track of the work of a runtime, which must end before a shutdown is complete. */
+/** Keeps track of a runtime's work, so that a shutdown can wait for the end of this work. */
 export class BackgroundWork {
   readonly #closing = new AbortController();
   readonly #works = new Set<Promise<void>>();
 
-  /** Waits until a piece of work ends. If `close` is called before, it waits for this work too. @throws the work’s error. */
+  /**
+   * Waits for a piece of work, and returns its result. A call of `close` waits for this work too.
+   *
+   * @throws the work’s error.
+   */
   async own<Result>(work: Promise<Result>): Promise<Result> {
     const settled = work.then(
       () => {},
@@ -20,12 +24,12 @@ export class BackgroundWork {
     return this.#closing.signal;
   }
 
-  /** Returns a signal that fires when `signal` fires, and when the runtime is being closed. */
+  /** Returns a signal that fires when `signal` fires, or when the runtime is being closed. */
   with(signal: AbortSignal): AbortSignal {
     return AbortSignal.any([signal, this.#closing.signal]);
   }
 
-  /** Fires `closing`, and resolves when all registered work has ended, even by an error. */
+  /** Fires `closing`, and resolves when all work given to `own` has ended, also if it failed. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#works);

@@ -9,16 +9,19 @@ import { type RunOneOff, shownCommand } from './one-offs.ts';
 import type { DetachedOneOff, OneOff, OneOffEnd } from './runtime.ts';
 
 export interface DetachedOneOffsOptions {
-  /** `OneOffs.run`. */
+  /** The method `OneOffs.run`. */
   readonly run: (oneOff: OneOff, start: RunOneOff) => Promise<OneOffEnd>;
   readonly toolLog: (tool: ToolName) => ToolLog;
   readonly log: Log;
 }
 
-/** Runs one-off commands for which no client waits. Their output, start and end go to the log of their tool. */
+/**
+ * Runs one-off commands for which no client waits. The tool's log gets the start, the output and the end of each
+ * command.
+ */
 export class DetachedOneOffs {
   readonly #options: DetachedOneOffsOptions;
-  /** What ends each running command, by tool and name. */
+  /** The controllers that end the running commands. The keys are made of the tool and the name of the command. */
   readonly #running = new Map<string, AbortController>();
   readonly #ends = new Set<Promise<void>>();
 
@@ -27,7 +30,7 @@ export class DetachedOneOffs {
   }
 
   /**
-   * Starts a command, and resolves with its name when it has a place among the tool's commands.
+   * Begins to start a command, and resolves with its name, such as `run.1`. The log reports a failure after that.
    *
    * @throws DeployError as `OneOffs.run` does, if it refuses the command.
    */
@@ -92,21 +95,21 @@ export class DetachedOneOffs {
       if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
     });
     this.#ends.add(all);
-    // Rejects if the command was refused before it had a name. All later failures are in the log.
+    // `all` rejects if the command was refused before it had a name. The tool's log has all later failures.
     return await Promise.race([begun.promise, all.then(() => name)]);
   }
 
-  /** Resolves when the ends of all commands are in the log. Call this after `OneOffs.close`. */
+  /** Resolves when the log says how each command ended. Call this after `OneOffs.close`. */
   async logged(): Promise<void> {
     await Promise.allSettled([...this.#ends]);
   }
 
-  /** Ends all commands of a tool. Does not wait for their ends. */
+  /** Begins to end all detached commands of a tool, and returns at once. */
   endAll(tool: ToolName): void {
     for (const [running, ending] of this.#running) if (running.startsWith(key(tool, ''))) ending.abort();
   }
 
-  /** Ends a command. @returns false if no such command runs. */
+  /** Begins to end a detached command, and returns at once. @returns false if no such command runs. */
   end(tool: ToolName, name: string): boolean {
     const ending = this.#running.get(key(tool, name));
     ending?.abort();

@@ -37,7 +37,7 @@ export interface Page {
   readonly title: string;
   readonly sentences: readonly string[];
   readonly retryAfterSeconds: number | null;
-  /** A page of the tool's own, in HTML, which browsers get instead of the title and the sentences. */
+  /** The tool's own page, in HTML, which browsers get instead of the title and the sentences. */
   readonly ownHtml?: string;
 }
 
@@ -110,7 +110,7 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
       return {
         status: 502,
         title: `${tool} gave no answer`,
-        sentences: ['The tool closed the connection before it answered.', maintainers],
+        sentences: ['The tool refused or closed the connection without an answer.', maintainers],
         retryAfterSeconds: null,
       };
     case 'too-late':
@@ -124,10 +124,7 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
       return {
         status: 502,
         title: `${tool} gave no answer`,
-        sentences: [
-          'The tool sent interim answers (status 1xx) again and again, and no answer.',
-          maintainers,
-        ],
+        sentences: ['The tool sent many interim answers (status 1xx), but no final answer.', maintainers],
         retryAfterSeconds: null,
       };
     default:
@@ -136,8 +133,8 @@ export function pageAbout(tool: string, obstacle: Obstacle, logsCommand: string)
 }
 
 /**
- * Sends the page instead of the tool's answer. Removes the header fields and the status text that the response already has of
- * this answer. If its head has been sent, ends the connection.
+ * Sends the page instead of the tool's answer. Removes the header fields and the status text of the tool's answer from
+ * the response. If the head of the response has been sent already, closes the connection and sends no page.
  */
 export function sendPage(page: Page, response: ServerResponse): void {
   if (response.headersSent) return void response.destroy();
@@ -153,12 +150,12 @@ export function htmlOf(page: Page): string {
   return page.ownHtml ?? html(page);
 }
 
-/** Returns the headers of the answer, without its length. */
+/** Returns the header fields for this page, except Content-Length. */
 export function headersOf(page: Page): Record<string, string> {
   const policy = `default-src 'none'; style-src '${STYLE_HASH}'; frame-ancestors 'none'`;
   return {
     'content-type': 'text/html; charset=utf-8',
-    // A page of the tool's own may do at the tool's address what the tool itself may do.
+    // The tool's own page has no policy, because it may do at the tool's address what the tool itself may do.
     ...(page.ownHtml === undefined ? { 'content-security-policy': policy } : {}),
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',

@@ -36,8 +36,8 @@ export function isOwnHost(host: string, url: string): boolean {
 }
 
 /**
- * Returns the tool's web address. Null if the tool's name cannot be a host name, or if `TOOL.domain` is the server's
- * own host.
+ * Returns the tool's web address. Null if `tool` is not a valid name of a tool or not a valid part of a host name, or
+ * if `TOOL.domain` is the server's own host.
  */
 export function addressOf(tool: string, options: HostNameOptions): string | null {
   if (!isHostLabel(tool) || toolName(tool) === null) return null;

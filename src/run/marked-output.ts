@@ -6,14 +6,14 @@ export function markBytes(mark: string): Uint8Array {
 }
 
 /**
- * Cuts a command's output out of a stream: passes on only the bytes after a first mark, up to a second mark or the end of
- * the stream.
+ * Cuts a command's output out of a stream: passes on only the bytes after a first mark, up to a second mark or the end
+ * of the stream.
  */
 export class MarkedOutput {
   readonly #mark: Buffer;
   #state: 'before' | 'between' | 'after';
   #after: Buffer = Buffer.alloc(0);
-  /** The last bytes of the stream, if a mark may begin with them. */
+  /** The newest bytes of the stream, if they may be the beginning of a mark. Otherwise empty. */
   #held: Buffer = Buffer.alloc(0);
 
   /** @param isOpen - True if the stream begins after the first mark. */
@@ -60,12 +60,16 @@ export class MarkedOutput {
     return bytes.subarray(0, 0);
   }
 
-  /** Returns the bytes that were held back because a mark could begin with them. Call it at the end of the stream. */
+  /** Returns the output that was held back, because a mark could begin with it. Call this at the end of the stream. */
   end(): Uint8Array {
     return this.#state === 'between' ? this.#held : Buffer.alloc(0);
   }
 
-  /** Holds back the longest end of the bytes that may begin a mark. @returns the bytes before it. */
+  /**
+   * Holds back the longest tail of `bytes` that may be the beginning of a mark.
+   *
+   * @returns the bytes before this tail.
+   */
   #hold(bytes: Buffer): Buffer {
     const longest = Math.min(bytes.length, this.#mark.length - 1);
     for (let length = longest; length > 0; length -= 1) {

@@ -56,8 +56,8 @@ export const SCRIPT = '/usr/bin/script';
 
 /**
  * A shell script that runs a command in a terminal. A loop beside the command reads terminal sizes from a pipe and sets
- * them; the kernel then sends SIGWINCH. When the pipe ends, the client has disconnected, and the loop sends SIGHUP. If the
- * command has already ended, its terminal is gone, and stty fails: another process may have got the id of the command.
+ * them; the kernel then sends SIGWINCH. When the pipe ends, the client has disconnected, and the loop sends SIGHUP to
+ * the command. If stty fails, the loop sends nothing: the command has ended, and another process may have got its id.
  */
 const IN_TERMINAL = `folder=$1 leader=$$
 stty rows "$2" cols "$3"

@@ -48,7 +48,7 @@ export class OneOffs {
    * Takes one of the tool's places for one-off commands, without waiting for a free place, and runs the command.
    *
    * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`; `ONE_OFF_FAILED` if the command was
-   * not started within `one_off_time`; the error of `start`.
+   * not started within `one_off_time`, or if the tool was ended or renamed before; the error of `start`.
    */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;
@@ -71,8 +71,8 @@ export class OneOffs {
         why: isLate ? tooLate(one_off_time) : this.#why(exit, mostMemory(oneOff.release, run_memory)),
       };
     } catch (error) {
-      // If the error is the reason of `signal`, the command was ended before it ran, so it has no exit status. If the caller
-      // ended it, the caller gets its own reason. Otherwise the server stops, or one_off_time is over.
+      // If `start` throws the reason of `signal`, the command was ended before it ran, so it has no exit status. If the
+      // caller ended the command, the caller gets the reason that it gave. Otherwise a DeployError gives the reason.
       if (error !== signal.reason || oneOff.signal.aborted) throw error;
       if (ending.signal.aborted)
         throw new DeployError('ONE_OFF_FAILED', 'the tool was ended or renamed', 'Run the command again.');

@@ -1,9 +1,9 @@
 const MAX_TOLD_CHARACTERS = 10 * 1024 * 1024;
 
 /**
- * Returns a function that passes the first 10 MiB of a release command's lines to a push, and then says once that the
- * push does not show the rest. Without this limit, the deployment log could grow without end, because it stores each
- * line of a push.
+ * Returns a function that passes a test or release command's lines to a push, up to 10 Mi characters, and then says
+ * once that the push does not show the rest. Without this limit, the deployment log, which stores each line of a push,
+ * could grow without end.
  */
 export function limitedOutput(line: (text: string) => void): (text: string) => void {
   let left = MAX_TOLD_CHARACTERS;

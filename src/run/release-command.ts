@@ -5,7 +5,7 @@ import type { Exit } from '../sandbox/sandbox.ts';
 import { exitWords } from './words/exit-words.ts';
 import { errorHint, lastError } from './words/last-error.ts';
 
-/** The error of a test or release command is searched in this many of its last lines. */
+/** How many of the last lines of a test or release command are searched for the error that made it fail. */
 const KEPT_LINES = 60;
 
 /**
@@ -48,7 +48,7 @@ export async function runReleaseCommand(
   );
 }
 
-/** The code of the error of a command that failed. */
+/** Returns the code of the DeployError about a test or release command that failed. */
 export function phaseFailed(step: PhaseStep): 'TEST_FAILED' | 'RELEASE_FAILED' {
   return step === 'test' ? 'TEST_FAILED' : 'RELEASE_FAILED';
 }
@@ -61,7 +61,7 @@ function hint(step: PhaseStep, { code }: Exit): string {
     : `The output of the ${step} command is above. Fix the error and push again.`;
 }
 
-/** The code of the error of a command that ran too long or did not start. */
+/** Returns the code of the DeployError about a test or release command that ran too long or did not start in time. */
 export function phaseTimedOut(step: PhaseStep): 'TEST_TIMED_OUT' | 'RELEASE_TIMED_OUT' {
   return step === 'test' ? 'TEST_TIMED_OUT' : 'RELEASE_TIMED_OUT';
 }

@@ -15,12 +15,13 @@ export interface RollOut {
   /** Fires when somebody cancels the deployment, and at shutdown. Has no effect after `beforeSwitch` has returned. */
   readonly signal: AbortSignal;
   /**
-   * Called when all new processes are healthy, before the requests move to them. If this throws, the new processes are
-   * stopped and the old processes continue.
+   * Called when all new processes are healthy, before the requests move to them (but see `scale` about a cluster). If
+   * this throws, the new processes are stopped and the old processes continue.
    */
   readonly beforeSwitch: () => Promise<void>;
   /**
-   * How many processes of each type run. For a type that is missing here, the release gives the number: see `replicasOf`.
+   * How many processes of each type run. For a type that is missing here, the release gives the number: see
+   * `replicasOf`.
    */
   readonly replicas: Replicas;
   /** The process type that `restart TOOL TYPE` restarts. `Runtime.scale` replaces its running processes by new ones. */
@@ -38,8 +39,8 @@ export interface ReleasePhase {
 }
 
 /**
- * The state of a process. `scheduled` means that the process does not run now, but will run when it is due. `off` means
- * that somebody other than this server has set its Deployment to run 0 times.
+ * The state of a process. `scheduled` means that the process does not run now, and runs when its schedule is due. `off`
+ * means that somebody other than this server has set the replicas of its Deployment to 0.
  */
 export type ProcessState = 'starting' | 'up' | 'crashed' | 'stopping' | 'scheduled' | 'off';
 
@@ -67,7 +68,7 @@ export interface ProcessStatus {
 }
 
 export interface LastExit {
-  /** Milliseconds since 1970. */
+  /** When the process ended, in milliseconds since 1970. */
   readonly at: number;
   /** Says how the process ended, for example `exited with code 1`. */
   readonly words: string;
@@ -94,7 +95,7 @@ export interface ScheduleStatus {
 
 export interface ScheduledRun {
   readonly startedAt: number;
-  /** When the run ended. Null while it lasts. Equals `startedAt` if this time is unknown. */
+  /** When the run ended. Null while it lasts. Equals `startedAt` if the time of the end is unknown. */
   readonly endedAt: number | null;
   /** The exit code of the run. Null while it runs, if a signal or a limit ended it, or if its result is unknown. */
   readonly exitCode: number | null;
@@ -107,7 +108,9 @@ export interface LogLine {
   readonly at: string;
   /** The name of the process, such as `web.1`. `push` for what this server says. */
   readonly process: string;
-  /** The release of the process. Null if the line belongs to no release, or if an older version of this server wrote it. */
+  /**
+   * The release of the process. Null if the line belongs to no release, or if an older version of this server wrote it.
+   */
   readonly version: number | null;
   readonly text: string;
 }
@@ -118,7 +121,7 @@ export interface LogQuery {
   /** How many of the newest lines to return, 1 to 10,000. */
   readonly lines: number;
   readonly follow: boolean;
-  /** If set, only lines that match count. */
+  /** If set, only lines that match are returned, and `lines` counts only these. */
   readonly match?: LogMatch;
   readonly signal: AbortSignal;
 }
@@ -167,16 +170,19 @@ export interface OneOff {
   readonly output: (chunk: Uint8Array) => Promise<void>;
   readonly errors: (chunk: Uint8Array) => Promise<void>;
   /**
-   * Fires when the client has disconnected or has lost its right to the command, or when the server stops. The process
-   * then gets SIGTERM. With a terminal, it gets SIGHUP, except for `run` in a cluster. After the grace time it gets
-   * SIGKILL.
+   * Fires when the command must end, for example because the client has disconnected or has lost its right to the
+   * command. The process then gets SIGTERM; with a terminal it gets SIGHUP instead, except for `run` in a cluster.
+   * After the grace time it gets SIGKILL.
    */
   readonly signal: AbortSignal;
   /** For `exec`: the name of the process beside which the command runs. */
   readonly beside?: string;
 }
 
-/** A command that runs beside a running process of the live release: with its files, environment, user and limits. */
+/**
+ * A command that runs beside a process of the live release: with the files, environment, user and limits of that
+ * process.
+ */
 export interface Exec extends Omit<OneOff, 'release'> {
   readonly tool: ToolName;
   /** The name of the process, such as `web.1`. */
@@ -186,8 +192,8 @@ export interface Exec extends Omit<OneOff, 'release'> {
 /** A one-off command whose client does not wait. It has no input and no terminal, and its output goes to the log. */
 export interface DetachedOneOff extends Pick<OneOff, 'release' | 'toolNumber' | 'command'> {
   /**
-   * Watches, while the command runs, whether the person who started it still has the right to run it. The signal fires
-   * at the end of the command. Resolves then, or rejects with the reason why the command must end.
+   * Watches, while the command runs, whether the person who started it still has the right to run it. Rejects with the
+   * reason if the command must end. Otherwise resolves when `ended` fires, at the end of the command.
    */
   readonly untilForbidden?: (ended: AbortSignal) => Promise<void>;
 }
@@ -196,8 +202,8 @@ export interface OneOffEnd {
   /** The exit status, 0 to 255: 128 + N if signal N ended the process. */
   readonly status: number;
   /**
-   * Why the command was ended, as a full sentence: too much memory, disk or time, or this server stops. Null in all
-   * other cases, also if the client disconnected.
+   * Why the command was ended, as a full sentence: it used too much memory, disk or time, or this server stops. Null in
+   * all other cases, also if the client disconnected.
    */
   readonly why: string | null;
 }
@@ -268,20 +274,20 @@ export interface Runtime {
    */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
   /**
-   * Ends all processes of the tool, but no one-off commands. Resolves when the processes have ended. In a cluster, waits
-   * at most 10 minutes for the pods of a rollout, and a minute for runs of schedules. A pod that still exists 30 s after its
-   * grace time is on a lost node, and is waited for no longer.
+   * Ends all processes of the tool and its detached commands, but no other one-off commands. Resolves when the
+   * processes have ended. In a cluster, waits at most 10 minutes for the pods of a rollout, and a minute for runs of
+   * schedules. Does not wait for a pod that still exists 30 s after its grace time: its node counts as lost.
    */
   stop(tool: ToolName): Promise<void>;
   /**
-   * Ends everything of a tool that the server is deleting, also its one-off commands and its maintenance mode, and deletes
-   * the output of its processes. Resolves when all of this has ended.
+   * Ends everything of a tool that the server is deleting, also its one-off commands and its maintenance mode, and
+   * deletes the output of its processes. Resolves when all of this has ended.
    */
   remove(tool: ToolName): Promise<void>;
   /**
-   * Ends everything of a tool that gets another name, also its one-off commands. Resolves when all of this has ended, and
-   * then nothing writes to the files of the tool any more. `resume` starts it under either name. A runtime of a cluster
-   * always throws, because it cannot rename a tool.
+   * Ends everything of a tool that gets another name, also its one-off commands. Resolves when all of this has ended,
+   * and then nothing writes to the files of the tool any more. `resume` starts it under either name. A runtime of a
+   * cluster always throws, because it cannot rename a tool.
    */
   letGo(tool: ToolName): Promise<void>;
   status(tool: ToolName): Promise<ProcessStatus[]>;
@@ -298,14 +304,14 @@ export interface Runtime {
    */
   beginMaintenance(live: Release, toolNumber: number): Promise<boolean>;
   /**
-   * Called at a start of the server for each tool in maintenance, before the server listens and before `resume`. The mode
-   * goes on from then on. On one machine, visitors get the plain page until the live release has been resumed.
+   * Called at a start of the server for each tool in maintenance, before the server listens and before `resume`. The
+   * mode goes on from then on. On one machine, visitors get the plain page until the live release has been resumed.
    */
   keepMaintenance(tool: ToolName): void;
   /**
    * Ends the maintenance mode of a tool, if it is on: visitors get the live release again, and no request is lost.
    *
-   * @throws DeployError the cluster's refusal. The tool is then still in maintenance.
+   * @throws DeployError the cluster's refusal. The tool then still counts as in maintenance.
    */
   endMaintenance(tool: ToolName): Promise<void>;
   /**
@@ -340,30 +346,31 @@ export interface Runtime {
   cleanUp(tool: ToolName): Promise<void>;
   /**
    * Runs a one-off command with the release's artifact and config vars, isolated like the tool's processes. `status`
-   * lists the command as `run.1`. Rollouts and `stop` do not end it. No log has its output.
+   * lists the command, for example as `run.1`. Rollouts and `stop` do not end it. No log has its output.
    *
    * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` if the command could not be started,
    * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
   /**
-   * Runs a command beside a running process, as `Exec` says. `status` lists it like a one-off command, and the limits of
-   * `run` apply. The command ends with the process. Processes that the command leaves in the background belong to the
-   * process of the tool from then on, but they get SIGKILL if the command itself had to be killed.
+   * Runs a command beside a running process, as `Exec` says. `status` lists it like a one-off command, and the limits
+   * of `run` apply. The command ends with the process. Processes that the command leaves in the background belong to
+   * the process of the tool from then on, but they get SIGKILL if the command itself had to be killed.
    *
    * @throws DeployError `NOT_RUNNING` if the process does not run, `PROCESS_ENDED` if it ends before the command,
    * `EXEC_FAILED` if the command could not be started; otherwise as `run` does.
    */
   exec(exec: Exec): Promise<OneOffEnd>;
   /**
-   * Starts a one-off command as `run` does, but does not wait for its end. Its output goes to the tool's log. The limits of
-   * `run` apply.
+   * Begins to start a one-off command as `run` does, and does not wait for its start or end. Its output goes to the
+   * tool's log. The limits of `run` apply, but `stop` ends the command.
    *
-   * @returns the name of the command in `status` and in the log, such as `run.1`. A later command may get the same name.
-   * @throws DeployError as `run` does, if the command could not be started.
+   * @returns the name of the command in `status` and in the log, such as `run.1`. A later command may get the same
+   * name.
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE` or `SHUTTING_DOWN`. The log reports a later failure.
    */
   runDetached(oneOff: DetachedOneOff): Promise<string>;
-  /** Ends a command that `runDetached` has started. @returns false if no such command runs. */
+  /** Begins to end a command that `runDetached` has started. @returns false if no such command runs. */
   endDetached(tool: ToolName, name: string): boolean;
   /**
    * Returns the ids of the artifacts that processes of the tool use and that must not be deleted. One-off commands and
@@ -371,8 +378,8 @@ export interface Runtime {
    */
   artifactsInUse(tool: ToolName): ReadonlySet<string>;
   /**
-   * Starts a run of a scheduled process of the live release now, even if its schedule is paused. Returns when the run has
-   * begun, or in a cluster when its Job exists.
+   * Starts a run of a scheduled process of the live release now, even if its schedule is paused. Returns when the run
+   * has begun, or in a cluster when its Job exists.
    *
    * @throws DeployError `NO_SCHEDULE` if no such process is running on a schedule, `RUN_UNDER_WAY` if the run would
    * break a limit; or the cluster's refusal.
@@ -390,8 +397,8 @@ export interface Runtime {
 /** Passes web requests to tools. The HTTP server asks the gateway before it serves a request itself. */
 export interface Gateway {
   /**
-   * Returns the part of a Host header before the domain of the tools. Null if nothing is before the domain, or if the
-   * header names the server itself.
+   * Returns the part of a Host header before the domain of the tools. Null if the host is not below that domain, or if
+   * it is the server's own.
    */
   toolOf(host: string | undefined): string | null;
   serve(tool: string, request: IncomingMessage, response: ServerResponse): void;

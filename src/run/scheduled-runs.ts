@@ -4,7 +4,7 @@ import type { ScheduledRun } from './runtime.ts';
 export interface ScheduleRecords {
   /** True if maintainers have paused the schedule of this process type. */
   isPaused(tool: string, type: string): boolean;
-  /** Records a run that has ended. May get the same run again. Never throws. */
+  /** Records a run that has ended. May be called again with the same run. Never throws. */
   ended(tool: string, type: string, run: ScheduledRun): void;
 }
 

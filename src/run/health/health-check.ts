@@ -11,14 +11,14 @@ export interface HealthCheck {
   readonly outsidePort: number;
   /** The value of the process's environment variable PORT. */
   readonly insidePort: number;
-  /** The health check path. If null, any status for `GET /` counts. */
+  /** The health check path. If null, the process is healthy with any status for `GET /`. */
   readonly path: string | null;
   /** The Host header that the health check sends. */
   readonly host: string;
   readonly timeoutMs: number;
   /**
-   * How many milliseconds the process may listen only on ports other than PORT before the check fails. `timeoutMs`
-   * limits this time too. 15,000 by default.
+   * How many milliseconds the process may listen only on ports other than PORT before the check fails, but at most
+   * `timeoutMs`. 15,000 by default.
    */
   readonly elsewhereMs?: number;
   /** After how many milliseconds an unchanged problem is reported again; 30,000 by default. */
@@ -57,8 +57,8 @@ export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
 
 const PAUSE_MS = 60;
 /**
- * The pause between two requests to the process after the first 5 s. It is longer than `PAUSE_MS`, because the tool may
- * log each request.
+ * The pause between two checks of the process after the first 5 s. It is longer than `PAUSE_MS`, because the tool may
+ * log the request of each check.
  */
 const LATER_PAUSE_MS = 500;
 const FIRST_SEEN_MS = 5000;
@@ -68,8 +68,8 @@ const ELSEWHERE_MS = 15_000;
 const MAX_INTERIM_ANSWERS = 16;
 
 /**
- * Waits until a web process is healthy or exits, or until `timeoutMs` is over. Only a complete HTTP head counts as an
- * answer; an open connection does not.
+ * Waits until a web process is healthy or exits, or until `timeoutMs` or `elsewhereMs` is over. Only a complete HTTP
+ * head counts as an answer; an open connection does not.
  *
  * @throws AbortError or the signal's reason when the signal fires.
  */

@@ -30,7 +30,8 @@ export class PatientQuestion<Answer> {
   }
 
   /**
-   * Asks the process, and waits up to 10 s for an answer. If the first question is still open, its answer counts too.
+   * Asks the process, and waits for an answer, by default up to 10 s. If the first question is still open, its answer
+   * counts too.
    *
    * @throws the error of `ask`, unless `ask` failed because a signal fired.
    */

@@ -4,22 +4,22 @@ import { systemCode } from '../../core/errors.ts';
 import type { SandboxProcess } from '../../sandbox/sandbox.ts';
 import type { Readiness } from './health-check.ts';
 
-/** The seconds between two checks of a running process. Toolforge waits as long. */
+/** How many seconds pass between two checks of a running process. Toolforge uses the same number. */
 export const SCRIPT_PERIOD_SECONDS = 10;
-/** After this many failed checks one after the other, the process is ended. The number is Toolforge's. */
+/** After this many failed checks one after the other, the process is ended. Toolforge uses the same number. */
 export const SCRIPT_FAILURES = 3;
-/** A script that runs longer has failed. */
+/** A health check script that runs for more seconds than this has failed. */
 export const SCRIPT_SECONDS = 5;
 const LOOK_MS = 200;
 
 /**
- * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see its
- * files, ports and processes. The first check that passes makes the file `mark`. After that, `SCRIPT_FAILURES` failed checks
- * one after the other end the process.
+ * Starts the checks in the background, then becomes the command. The checks run beside the process, so that they see
+ * its files, ports and processes. The first check that passes makes the file `mark`. After that, `SCRIPT_FAILURES`
+ * failed checks one after the other end the process.
  *
- * At most the last five lines of a failed check's output are told, from its last 4,000 bytes. A line that begins before
- * these bytes is left out, because a part of a config var would not be masked. The output goes into a file, because a pipe
- * would wait for the programs that the script leaves running.
+ * Of the output of a failed check, at most the last five lines of the last 4,000 bytes are printed. A line that begins
+ * before these bytes is left out, because half of a config var would not be masked. The script writes to a file,
+ * because the reader of a pipe would wait for the programs that the script leaves running.
  *
  * The arguments are the health check script, the path of the mark, and the command.
  */
@@ -57,7 +57,8 @@ exec "$@"
 /**
  * Returns a command that runs another command, and a health check script beside it.
  *
- * @param mark - The path, as the process sees it, of a file that does not exist yet. It exists once the script has passed.
+ * @param mark - The path, as the process sees it, of a file that does not exist yet. It exists once the script has
+ * passed.
  */
 export function withScript(argv: readonly string[], script: string, mark: string): string[] {
   return ['bash', '-c', WITH_CHECKS, 'bash', script, mark, ...argv];

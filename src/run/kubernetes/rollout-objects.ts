@@ -109,8 +109,8 @@ async function apiServerAddresses(cluster: Cluster, signal: AbortSignal): Promis
 }
 
 /**
- * Creates the Secret, the Deployments and the disruption budgets of a rollout. The cluster then creates the pods. Creates
- * nothing if the rollout has neither Deployments nor schedules.
+ * Creates the Secret, the Deployments and the disruption budgets of a rollout. The cluster then creates the pods.
+ * Creates nothing if the rollout has neither Deployments nor schedules.
  *
  * @param there - Deployments of the rollout that exist already, which stay as they are.
  */

@@ -28,7 +28,10 @@ export class LocalRollout {
   /** The processes that stay up. Scheduled processes are in `#timed`. */
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
-  /** Changes with each request, so that equally busy processes take turns. */
+  /**
+   * The index of the process that is asked first. It moves on with each request, so that equally busy processes take
+   * turns.
+   */
   #turn = 0;
   #isDown = false;
 
@@ -188,8 +191,7 @@ export class LocalRollout {
   }
 
   /**
-   * Makes sure that no process of the release starts. The status of each process gives the reason, as in `web.1 was
-   * built without isolation`.
+   * Makes sure that no process of the release starts. The status of each process then gives the reason.
    */
   async refuse(detail: string): Promise<void> {
     for (const process of this.#timed) process.refuse(detail);

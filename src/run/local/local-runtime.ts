@@ -90,15 +90,15 @@ export interface LocalRuntimeOptions {
   readonly redeployCommand: (tool: string) => string;
   readonly log: Log;
   /**
-   * Reads a tool's own page about maintenance, and its replica.my.cnf. Without this function, visitors get a plain page,
-   * and no tool gets a replica.my.cnf.
+   * Reads a tool's own page about maintenance, and its replica.my.cnf. Without this function, visitors get a plain
+   * page, and no tool gets a replica.my.cnf.
    */
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
   /** Returns the present name of the tool that was once called `tool`. Null if there is none, as by default. */
   readonly renamedTo?: (tool: string) => ToolName | null;
-  /** The pauses between restarts of a crashed process. */
+  /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */
   readonly pauses?: Pauses;
   /** The facts about schedules that outlive the server. By default, nothing is recorded. */
   readonly schedules?: ScheduleRecords;
@@ -151,8 +151,8 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   /**
-   * Creates a runtime with an empty folder for running processes. Call `endLeftovers` before, which ends the processes
-   * of an earlier server.
+   * Creates a runtime with an empty folder for running processes. Call `endLeftovers` first: it ends the processes of
+   * an earlier server.
    */
   static async open(options: LocalRuntimeOptions): Promise<LocalRuntime> {
     const folder = runFolder(options);
@@ -193,9 +193,9 @@ export class LocalRuntime implements Runtime, Gateway {
 
   async resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void> {
     this.#backgroundWork.closing.throwIfAborted();
-    // A rollout that began before this may have gone live meanwhile.
+    // A deployment may have made a rollout live before the call of `resume`.
     if (this.#live.has(release.tool)) return;
-    // This comes before the switch, because it can throw, and the next attempt must not find a live rollout then.
+    // These two calls can throw. They come before the switch, so that the next attempt finds no live rollout.
     const why = whyUnusable(release.artifact, this.#options.sandbox.mode);
     const next = this.#newRollout(release, toolNumber, replicas);
     this.#switchTo(next);
@@ -385,7 +385,7 @@ export class LocalRuntime implements Runtime, Gateway {
   }
 
   /**
-   * Sends the tool's requests to this rollout from now on.
+   * Sends the tool's requests to this rollout from now on, and begins to end the previous rollout.
    *
    * @returns the version of the previous rollout. Null if there was none.
    */

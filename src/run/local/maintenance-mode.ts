@@ -16,7 +16,7 @@ export type ReadPlainFile = (
 /** The tools in maintenance, with the pages that their visitors get. */
 export class Maintenance {
   readonly #read: ReadPlainFile;
-  /** For each tool in maintenance: its own page, or null. */
+  /** For each tool in maintenance: its own page, or null for the plain page. */
   readonly #pages = new Map<string, string | null>();
 
   constructor(read: ReadPlainFile) {
@@ -45,14 +45,17 @@ export class Maintenance {
     this.#pages.delete(tool);
   }
 
-  /** Shows the page of a release that has gone live, if its tool is in maintenance. A page that is too large is left out. */
+  /**
+   * Shows the page of a release that has gone live, if its tool is in maintenance. If that page cannot be read or is
+   * too large, shows the plain page.
+   */
   async follow(live: Release): Promise<void> {
     if (!this.#pages.has(live.tool)) return;
     const page = await this.#pageOf(live).catch(() => null);
     if (this.#pages.has(live.tool)) this.#pages.set(live.tool, page);
   }
 
-  /** The page of a tool in maintenance: null if it has none of its own. Undefined if the tool is not in maintenance. */
+  /** The tool's own page. Null for the plain page. Undefined if the tool is not in maintenance. */
   page(tool: string): string | null | undefined {
     return this.#pages.get(tool);
   }

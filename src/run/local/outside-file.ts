@@ -11,14 +11,16 @@ import {
   unusable,
 } from '../../core/variables/outside-vars.ts';
 
-/** All config vars of a tool have at most half as many bytes. Quotes, escapes and comments may double them. */
+/**
+ * Twice as many bytes as all config vars of a tool may have, because the file also has quotes, escapes and comments.
+ */
 const MAX_BYTES = 1024 * 1024;
 
 /**
  * Reads the config vars of a tool from `FOLDER/TOOL.env`, a file of the operator. A tool without a file has none.
  *
- * @throws DeployError `OUTSIDE_CONFIG` if the file is a link, is readable by all users of the machine, can be changed by a
- * group, or is malformed, with the number of the line; or if the folder is missing.
+ * @throws DeployError `OUTSIDE_CONFIG` if the folder is missing, or if the file is a link, can be read or changed by
+ * other users, can be changed by its group, is too large or is malformed.
  */
 export async function readOutsideFile(folder: string | null, tool: ToolName): Promise<OutsideVars> {
   if (folder === null || toolName(tool) === null) return NOTHING_OUTSIDE;
@@ -29,7 +31,7 @@ export async function readOutsideFile(folder: string | null, tool: ToolName): Pr
     const text = await textOf(file, source);
     return readOutsideVars(source, () => parseEnvFile(text));
   }
-  // A folder that is not mounted must not look like tools without config vars.
+  // If the folder is missing, for example because it is not mounted, a tool must not run without its config vars.
   if (!existsSync(folder)) throw unusable(source, 'its folder does not exist');
   return { source, vars: {} };
 }

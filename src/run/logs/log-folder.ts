@@ -29,14 +29,16 @@ export class ToolLogs {
     return made;
   }
 
-  /** Stops writing to the log of a tool that gets another name. Later lines of what has ended are dropped. */
+  /**
+   * Stops writing to the log of a tool that gets another name. Lines that its ended processes still add are dropped.
+   */
   async letGo(tool: string): Promise<void> {
     const log = this.of(tool);
     this.#logs.delete(tool);
     await log.end();
   }
 
-  /** Deletes the log of a tool. Lines that come later from what has ended are dropped. */
+  /** Deletes the log of a tool. Lines that its ended processes still add are dropped. */
   async remove(tool: string): Promise<void> {
     const log = this.of(tool);
     this.#logs.delete(tool);

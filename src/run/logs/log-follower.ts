@@ -12,8 +12,8 @@ export class LineRoom {
   #held = 0;
 
   /**
-   * Reserves memory for a line. One reader may hold an eighth of the memory that the other readers leave free. The more
-   * slow readers there are, the less each of them gets, but never nothing.
+   * Reserves memory for a line. One reader may hold an eighth of the memory that the other readers leave free, but
+   * always `MIN_CHARACTERS_OF_ONE`.
    *
    * @param own - How many characters this reader holds already.
    * @returns false if the reader may hold no more.

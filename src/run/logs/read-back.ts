@@ -3,10 +3,10 @@ import type { FileHandle } from 'node:fs/promises';
 export interface ReadBack {
   /** How many lines to return at most. */
   readonly count: number;
-  /** The largest size of all returned lines together, in characters. The line that passes it is the last. */
+  /** Once the lines found have more characters than this together, no earlier line is returned. */
   readonly maxCharacters: number;
   readonly isWanted: (line: string) => boolean;
-  /** True if no line before this one can be wanted. Asked with the first line of each block. */
+  /** True if no line before this one can be wanted. Called with the first whole line of each block that is read. */
   readonly isTooOld: (line: string) => boolean;
   /** Runs a short piece of work when it is its turn. */
   readonly inTurn: <Result>(work: () => Result) => Promise<Result>;
@@ -16,13 +16,13 @@ export interface ReadBack {
 const BLOCK_BYTES = 64 * 1024;
 
 /**
- * Reads a file from its end, and returns the last lines that are wanted, in their order in the file. A last line without
- * a newline is left out. When the signal fires, returns the lines found so far.
+ * Reads a file from its end, and returns the last lines that are wanted, in their order in the file. A last line
+ * without a newline is left out. When the signal fires, returns the lines found so far.
  */
 export async function lastLines(file: FileHandle, options: ReadBack): Promise<string[]> {
   const { count, maxCharacters, isWanted, isTooOld, inTurn, signal } = options;
   let position = (await file.stat()).size;
-  /** The end of a line that begins in the block before. */
+  /** The end of a line that begins earlier in the file, in a block that has not been read yet. */
   let rest = Buffer.alloc(0);
   const found: string[] = [];
   let characters = 0;

@@ -44,8 +44,8 @@ const MAX_PROCESSES = 200;
 /**
  * Stores the output of a tool's processes. `web.1.log` has lines of the form `TIMEvN TEXT`, where vN is the release, or
  * `TIME TEXT` without one. `web.1.log.1` is the previous file. Writing and opening the files takes turns. A reader who
- * follows the log also reads the older lines in one turn, so that it misses no line and gets none twice. Other readers read
- * after their turns, and delay no line of the tool.
+ * follows the log also reads the older lines in one turn, so that it misses no line and gets none twice. Other readers
+ * read after their turns, and delay no line of the tool.
  */
 export class ToolLog {
   readonly #options: ToolLogOptions;
@@ -61,15 +61,15 @@ export class ToolLog {
   }
 
   /**
-   * Adds lines of a process to its log. Resolves when the lines are written, or lost because the disk is full. Never
-   * rejects.
+   * Adds lines of a process to its log. Resolves when the lines are written, or lost, for example because the disk is
+   * full. Never rejects.
    */
   append(process: string, texts: readonly string[], version: number | null = null): Promise<void> {
     const at = new Date().toISOString();
     return this.appendLines(texts.map((text) => ({ at, process, version, text })));
   }
 
-  /** Adds lines of one process that already have a time. Never rejects: lines are lost if the disk is full. */
+  /** Adds lines of one process that already have a time. Never rejects: if the disk is full, the lines are lost. */
   appendLines(lines: readonly LogLine[]): Promise<void> {
     const process = lines[0]?.process;
     if (process === undefined) return Promise.resolve();
@@ -88,8 +88,8 @@ export class ToolLog {
   }
 
   /**
-   * Deletes each file whose newest line is from before this moment, in milliseconds since 1970. A file that only begins
-   * before becomes the previous file of its process, so a later call deletes it.
+   * Deletes each file whose newest line is from before this moment, in milliseconds since 1970. A current file whose
+   * oldest line is from before this moment becomes the previous file of its process, so that a later call deletes it.
    */
   async dropOld(before: number): Promise<void> {
     await this.#inTurn(async () => {
@@ -271,7 +271,7 @@ function written({ at, version, text }: LogLine): string {
   return `${at}${version === null ? '' : `v${version}`} ${text}\n`;
 }
 
-/** Reads a line of a file, also one without a release: earlier versions of this server wrote all lines so. */
+/** Reads a line of a file. Lines of earlier versions of this server have no release. */
 function parsedLine(process: string, line: string): LogLine {
   const [mark = '', number] = /^v(\d+)(?= )/.exec(line.slice(TIME_LENGTH, TIME_LENGTH + 20)) ?? [];
   return {

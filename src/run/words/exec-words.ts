@@ -1,7 +1,7 @@
 import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 
-/** The refusal of `exec` if the process has no run at this moment, for example because it was just restarted. */
+/** The refusal of `exec` if the process does not run at this moment, for example because it has crashed. */
 export function notRunning(tool: ToolName, process: string, why: string | null = null): DeployError {
   return new DeployError(
     'NOT_RUNNING',
@@ -10,7 +10,7 @@ export function notRunning(tool: ToolName, process: string, why: string | null =
   );
 }
 
-/** The error of `exec` if the process ended before the command did. The command has ended with it. */
+/** The error of `exec` if the process ended before the command, which then ended too. */
 export function processEnded(tool: ToolName, process: string): DeployError {
   return new DeployError(
     'PROCESS_ENDED',
@@ -19,7 +19,7 @@ export function processEnded(tool: ToolName, process: string): DeployError {
   );
 }
 
-/** The error of `exec` if the process does not take the command. */
+/** The error of `exec` if no agent in the sandbox of the process starts the command in time. */
 export function notTaken(tool: ToolName, process: string): DeployError {
   return new DeployError(
     'EXEC_FAILED',

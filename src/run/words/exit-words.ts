@@ -33,7 +33,7 @@ function diskWords(end: DiskEnd): string {
     case 'open-files':
       return `its processes made room for more than ${end.limit} open files together, or mapped far too many files`;
     case 'room':
-      return 'the disk of this server is nearly full, and it was filling it';
+      return 'it was filling the disk of this server, which is nearly full';
   }
   return end satisfies never;
 }

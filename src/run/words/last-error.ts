@@ -1,8 +1,10 @@
 const MAX_LENGTH = 160;
-/** At most this many characters of a line are searched, because the expressions scan the rest of the line at each word. */
+/**
+ * At most this many characters of a line are searched, because the expressions scan the rest of the line at each word.
+ */
 const MAX_LINE = 1000;
 
-/** Lines with which programs say why they end: exceptions of each language, and what shells print. */
+/** Match lines with which programs say why they end: exceptions of several languages, and messages of shells. */
 const ERRORS = [
   // Python, Node, Java, Ruby, .NET: the name of the exception begins the line.
   /^(?:Uncaught |Caused by: |Exception in thread "[^"]*" )?(?:[\w$]+(?:\.|::))*(?:[A-Z]\w*(?:Error|Exception|Exit|NotFound)|ImproperlyConfigured)(?: \[\w+\])?:/,
@@ -18,13 +20,13 @@ const ERRORS = [
   /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^error: +\S/i,
 ];
 
-/** A program could not write to a folder. Node says ENOENT if `recursive` is set. */
+/** Matches errors of a program that could not write to a folder. Node says ENOENT if `recursive` is set. */
 const READ_ONLY =
   /Read-only file system|\bEROFS\b|unable to open database file|readonly database|\bENOENT: .*, mkdir '(?!\/)/;
-/** A file that is missing in the folder of the tool. */
+/** Matches errors about a file that is missing in the tool's folder, and captures its name. */
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
 const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
-/** A variable that is not set, as Python, decouple and django-environ name it. */
+/** Matches errors of Python, decouple and django-environ about a variable that is not set, and captures its name. */
 const UNSET_VARIABLE =
   /^KeyError: '([A-Z][A-Z\d_]{2,})'$|UndefinedValueError: (\w+) not found|: Set the (\w+) environment variable/;
 
@@ -39,7 +41,7 @@ export function lastError(lines: readonly string[]): string | null {
 }
 
 /**
- * A sentence that says what to do about an error. Null if this function knows no advice for the error.
+ * Returns a hint that says what to do about an error. Null if this function knows no hint for the error.
  *
  * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
  */

@@ -1,7 +1,9 @@
 import { DeployError } from '../../core/errors.ts';
 import type { Release } from '../../core/types.ts';
 
-/** Where a release may have its own page about maintenance, below its source folder. The first file that exists counts. */
+/**
+ * Where a release may have its own page about maintenance, below its source folder. The first file that exists counts.
+ */
 export const PAGE_PLACES: readonly string[] = ['maintenance.html', 'public/maintenance.html'];
 export const MAX_PAGE_BYTES = 256 * 1024;
 

@@ -18,7 +18,7 @@ interface Named {
 /**
  * Says that a process has started: `web.1 started · healthy after 1.2 s`.
  *
- * @param startedAt - When the process started, by `performance.now()`.
+ * @param startedAt - When the process started, as `performance.now()` gave it.
  * @param remark - A problem of a process that counts as healthy. Null if the process has no problem.
  */
 export function startedWords({ name, type }: Named, startedAt: number, remark: string | null): string {
@@ -42,8 +42,8 @@ export function outputOf(name: string, line: string): string {
 }
 
 /**
- * The error of a rollout in which a process ended by itself or exceeded a limit. If the process exited by itself, and the
- * last lines of its output name an error, the message quotes this error.
+ * The error of a rollout in which a process ended by itself or exceeded a limit. If the process exited by itself, and
+ * the last lines of its output name an error, the message quotes this error.
  *
  * @param lastLines - The last output of the process, with config vars masked.
  * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.

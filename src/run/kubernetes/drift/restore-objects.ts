@@ -26,8 +26,8 @@ export interface Missing {
   readonly kind: string;
   readonly name: string;
   /**
-   * The type of the process that the object belongs to. Null if it belongs to the whole rollout. `maintenance.page`, which no
-   * process can have as its type, for what shows the page about maintenance.
+   * The type of the process that the object belongs to. Null if it belongs to the whole rollout. `maintenance.page`,
+   * which no process can have as its type, for what shows the page about maintenance.
    */
   readonly type: string | null;
 }

@@ -35,7 +35,8 @@ const AGAIN = 'Type the command again. If it fails again, tell the operator.';
 
 /**
  * Knows which tools are in maintenance. The Service of such a tool selects a pod that shows the page
- * (maintenance-manifests.ts) instead of its rollout, so rollouts go on behind it. The page stays while this server is away.
+ * (maintenance-manifests.ts) instead of its rollout, so rollouts go on behind it. The page stays while this server is
+ * away.
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();
@@ -60,8 +61,8 @@ export class ClusterMaintenance {
    * Starts the pod with the page, and sends the visitors to it. Resolves when they get the page.
    *
    * @returns true if it is the tool's own page.
-   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if the pod does not start; the cluster's refusal. What has been
-   * changed is then changed back.
+   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if the pod does not start; the cluster's refusal. What has
+   * been changed is then changed back.
    */
   async begin(live: LiveRollouts, page: MaintenancePage): Promise<boolean> {
     const { parts } = live;
@@ -91,11 +92,11 @@ export class ClusterMaintenance {
   }
 
   /**
-   * Sends the visitors to the live rollout again, and then removes the pod with the page. Does nothing if the tool is not in
-   * maintenance.
+   * Sends the visitors to the live rollout again, and then removes the pod with the page. Does nothing if the tool is
+   * not in maintenance.
    *
-   * @throws DeployError the cluster's refusal. The tool then counts as in maintenance, although its visitors may get its
-   * processes already.
+   * @throws DeployError the cluster's refusal. The tool then counts as in maintenance, although its visitors may get
+   * its processes already.
    */
   async end(live: LiveRollouts, place: Place): Promise<void> {
     const { tool } = place;

@@ -34,8 +34,8 @@ const RESOURCES = {
 };
 
 /**
- * Returns the Deployment that shows visitors the page about maintenance. Its pod runs the image of the release, which has
- * the page, but no process, config var or Secret of the tool. It belongs to no rollout, so that it outlives them.
+ * Returns the Deployment that shows visitors the page about maintenance. Its pod runs the image of the release, which
+ * has the page, but no process, config var or Secret of the tool. It belongs to no rollout, so that it outlives them.
  */
 export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployment> {
   const { release, namespace, config } = page;

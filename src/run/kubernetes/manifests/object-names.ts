@@ -38,8 +38,8 @@ export interface Rollout {
   readonly id: string;
   readonly namespace: string;
   /**
-   * The tool that the preview belongs to whose rollout this is. Its objects are in the namespace of this tool. Absent if the
-   * rollout belongs to no preview.
+   * The tool that the preview belongs to whose rollout this is. Its objects are in the namespace of this tool. Absent
+   * if the rollout belongs to no preview.
    */
   readonly previewOf?: ToolName;
   /** How many processes of each type were requested. `replicaCount` returns how many run. */
@@ -56,7 +56,8 @@ interface Owner {
 type RolloutName = Pick<Rollout, 'id'> & { readonly release: Pick<Release, 'version'> };
 
 /**
- * Returns the tool that a preview belongs to. Null if no preview has this name. Undefined while the store is not open yet.
+ * Returns the tool that a preview belongs to. Null if no preview has this name. Undefined while the store is not open
+ * yet.
  */
 export type PreviewOf = (name: ToolName) => ToolName | null | undefined;
 
@@ -114,8 +115,8 @@ export function configName(rollout: RolloutName): string {
 }
 
 /**
- * Returns the name of the Deployment that shows visitors the page about maintenance. The names of previews, which have the
- * same namespace as their tool, have a hash of the preview's name.
+ * Returns the name of the Deployment that shows visitors the page about maintenance. The names of previews, which have
+ * the same namespace as their tool, have a hash of the preview's name.
  */
 export function maintenanceName({ release, previewOf }: Pick<Rollout, 'previewOf'> & Owner): string {
   return previewOf === undefined

@@ -122,8 +122,8 @@ export function disruptionBudget(
 
 /**
  * Returns the owners of the Secret of a rollout: the cluster deletes the Secret together with the last of them. The
- * Deployment of a named command is no owner if there are schedules, because `scale` may remove this Deployment while the
- * schedules stay.
+ * Deployment of a named command is no owner if there are schedules, because `scale` may remove this Deployment while
+ * the schedules stay.
  */
 export function ownersOfConfig(
   { release }: Rollout,
@@ -255,7 +255,10 @@ export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' |
   return !isOwnHost(hostOf(tool, config), config.public_url);
 }
 
-/** Returns the name of the Secret that holds the certificate for the tool's Ingress, or an empty text without such a Secret. */
+/**
+ * Returns the name of the Secret that holds the certificate for the tool's Ingress, or an empty text without such a
+ * Secret.
+ */
 export function tlsSecretOf(tool: string, config: Pick<ManifestConfig, 'ingress_tls_secret'>): string {
   return config.ingress_tls_secret.replace('TOOL', tool);
 }

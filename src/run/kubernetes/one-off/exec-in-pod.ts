@@ -25,8 +25,8 @@ const KILLED_STATUS = 137;
 /**
  * Runs a command in the container of a running process.
  *
- * @throws DeployError `NOT_RUNNING`, `PROCESS_ENDED`, `EXEC_FAILED`, or the cluster's refusal; the signal's reason if the
- * signal fired before the command ran.
+ * @throws DeployError `NOT_RUNNING`, `PROCESS_ENDED`, `EXEC_FAILED`, or the cluster's refusal; the signal's reason if
+ * the signal fired before the command ran.
  */
 export async function execInPod(
   oneOff: OneOff & { readonly beside: string },

@@ -8,8 +8,8 @@ const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
 const MAX_LINE_CHARACTERS = 1000;
 
 /**
- * Reads the command from the first lines of the input: its words, quoted for a shell, in base64, up to an empty line. The
- * words are not in the arguments, because those are in the URL of the request, which the cluster's audit log keeps.
+ * Reads the command from the first lines of the input: its words, quoted for a shell, in base64, up to an empty line.
+ * The words are not in the arguments, because those are in the URL of the request, which the cluster's audit log keeps.
  */
 const READ_WORDS = `mark=$1
 coded=
@@ -17,9 +17,9 @@ while IFS= read -r line && [ -n "$line" ]; do coded+=$line; done
 eval "set -- $(printf %s "$coded" | base64 -d)"`;
 
 /**
- * The script that runs a command without a terminal. It prints the mark before the output of the command, and after it to
- * both outputs, with the exit status after the last mark. Without this, the connection would last as long as any background
- * process. The script catches signals, so that it can still tell the status.
+ * The script that runs a command without a terminal. It prints the mark before the output of the command, and after it
+ * to both outputs, with the exit status after the last mark. Without this, the connection would last as long as any
+ * background process. The script catches signals, so that it can still tell the status.
  */
 const PIPED = `${READ_WORDS}
 printf '\\0%s' "$mark"
@@ -30,8 +30,8 @@ printf '\\0%s' "$mark" >&2
 printf '\\0%s%s\\n' "$mark" "$status"`;
 
 /**
- * The script that runs a command in a terminal. The first line of its input has the size of the terminal. `exec` puts the
- * command in the place of the shell, because a key such as Ctrl-C would signal the shell too.
+ * The script that runs a command in a terminal. The first line of its input has the size of the terminal. `exec` puts
+ * the command in the place of the shell, because a key such as Ctrl-C would signal the shell too.
  */
 const IN_TERMINAL = `stty -echo
 read -r rows columns
@@ -40,14 +40,18 @@ stty echo rows "$rows" cols "$columns"
 printf '\\0%s' "$mark"
 exec "$@"`;
 
-/** Sends a signal to all processes of the container that were started with a variable: \`NAME=value\` and the signal. */
+/**
+ * Sends a signal to all processes of the container that were started with a variable: \`NAME=value\` and the signal.
+ */
 const SIGNAL = `for folder in /proc/[0-9]*; do
   while IFS= read -r -d '' pair; do
     if [ "$pair" = "$1" ]; then kill -s "$2" "\${folder#/proc/}"; break; fi
   done <"$folder/environ"
 done 2>/dev/null`;
 
-/** Returns the program that the container runs for a command of `exec`. It prints `markBytes(mark)` before the output. */
+/**
+ * Returns the program that the container runs for a command of `exec`. It prints `markBytes(mark)` before the output.
+ */
 export function execProgram(mark: string, type: string | null): string[] {
   const variables = [`${EXEC_VARIABLE}=${mark}`, ...(type === null ? [] : [`TERM=${type}`, 'SHELL=/bin/sh'])];
   const script = type === null ? PIPED : IN_TERMINAL;

@@ -81,8 +81,9 @@ export class OtherPorts {
     const answers = await Promise.all(
       ports.map((port) => askPod(cluster, pod, { port, path: '/', answerMs: ANSWER_MS }, signal)),
     );
-    // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its connection.
-    // If many answers are late, the node is busy, or a network policy drops all packets, and that says nothing.
+    // A port whose answer is late, or that cannot be reached, counts as open only if another port refused its
+    // connection. If many answers are late, the node is busy, or a network policy drops all packets, and that says
+    // nothing.
     const late = answers.filter((answer) => answer === 'late' || answer === 'unreached');
     const isLateOpen = answers.includes('refused') && late.length <= MAX_LATE;
     this.#ports = ports.filter((_, index) => {

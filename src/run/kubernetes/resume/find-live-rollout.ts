@@ -17,7 +17,8 @@ export interface FoundRollout {
  * needs. If the release needs none, a candidate needs every scheduled process. Among the candidates, the rollout that
  * gets the requests wins, then one that once got them, then the newest.
  *
- * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null without a Service.
+ * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null without a
+ * Service.
  */
 export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],

@@ -13,7 +13,9 @@ import type { LiveRollouts } from './live-rollouts.ts';
 import { grow, shrink } from './scale-rollout.ts';
 
 const MARK_MS = 30_000;
-/** The cluster ends pods with a lower cost first, if it removes pods of a Deployment. All other pods have the cost 0. */
+/**
+ * The cluster ends pods with a lower cost first, if it removes pods of a Deployment. All other pods have the cost 0.
+ */
 const OLD_COST = '-100';
 
 /**

@@ -26,7 +26,9 @@ const LOOK_MS = 50;
 
 /** Where a tool's Service sends requests. */
 export interface Traffic {
-  /** The rollout that gets the requests, or would get them if the tool were not in maintenance. `NO_ROLLOUT` for none. */
+  /**
+   * The rollout that gets the requests, or would get them if the tool were not in maintenance. `NO_ROLLOUT` for none.
+   */
   readonly rolloutId: string;
   /** True if the page about maintenance gets the requests. */
   readonly isPage: boolean;
@@ -78,8 +80,8 @@ export async function makeWay(
 /**
  * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
  * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout. If
- * the rollout has no web process, removes the tool's Service and Ingress instead. If the tool is in maintenance, visitors
- * still get the page, also if the rollout has no web process, and nothing is waited for.
+ * the rollout has no web process, removes the tool's Service and Ingress instead. If the tool is in maintenance,
+ * visitors still get the page, also if the rollout has no web process, and nothing is waited for.
  */
 export async function switchTraffic(
   parts: ObjectParts,
@@ -118,7 +120,9 @@ export async function stopTraffic(
   await wait(parts.config.ingress_time, null, { signal });
 }
 
-/** Gives Deployments of a rollout, by default all, the annotation `LIVE`: it says that the rollout has once been live. */
+/**
+ * Gives Deployments of a rollout, by default all, the annotation `LIVE`: it says that the rollout has once been live.
+ */
 export async function markLive(
   { cluster }: ObjectParts,
   rollout: Rollout,

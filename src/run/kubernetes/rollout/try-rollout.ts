@@ -25,10 +25,10 @@ import { serviceNow } from './service-traffic.ts';
 type Any = Applied<KubernetesObject>;
 
 /**
- * Asks the cluster by server-side dry runs which objects a rollout would create, change and remove, and whether the quota has
- * room for it. Changes nothing. The old rollout's objects count as removed, although they stay for the drain time. Those of
- * rollouts that drain already do not count. If the namespace does not exist yet, nothing can be asked, and all objects count as
- * created. A preview must also leave room for the next rollout of its tool.
+ * Asks the cluster by server-side dry runs which objects a rollout would create, change and remove, and whether the
+ * quota has room for it. Changes nothing. The old rollout's objects count as removed, although they stay for the drain
+ * time. Those of rollouts that drain already do not count. If the namespace does not exist yet, nothing can be asked,
+ * and all objects count as created. A preview must also leave room for the next rollout of its tool.
  *
  * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when it fires.
  */
@@ -98,7 +98,8 @@ async function changesOf(
 }
 
 /**
- * Checks that a preview leaves room in the quota for the next rollout of its tool. Checks nothing if that tool does not run.
+ * Checks that a preview leaves room in the quota for the next rollout of its tool. Checks nothing if that tool does not
+ * run.
  *
  * @param previewOf - The tool. Undefined for a rollout of a tool: then checks nothing.
  * @param beside - The rollout of the preview, if its new processes do not run yet.
@@ -125,8 +126,8 @@ export async function assertRoomForTool(
 }
 
 /**
- * Checks that the quotas of a namespace have room for all processes of these rollouts beside what runs there now: for their
- * number, and by a dry run for their CPU and memory.
+ * Checks that the quotas of a namespace have room for all processes of these rollouts beside what runs there now: for
+ * their number, and by a dry run for their CPU and memory.
  *
  * @returns false if this cannot be known before the processes start, or if the rollouts keep nothing running.
  * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.

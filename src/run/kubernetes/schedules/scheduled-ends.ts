@@ -21,8 +21,8 @@ export interface ScheduledEndsOptions {
 }
 
 /**
- * A Job's time limit begins before its pod exists. A pod that is deleted up to this many milliseconds before its own limit
- * counts as too slow.
+ * A Job's time limit begins before its pod exists. A pod that is deleted up to this many milliseconds before its own
+ * limit counts as too slow.
  */
 const APART_MS = 5000;
 

@@ -93,8 +93,8 @@ export async function setSchedules(
 }
 
 /**
- * Starts a run of a scheduled process now: creates a Job from its CronJob, as `kubectl create job --from` does. The policy
- * `Forbid` of the CronJob does not see this Job, so a run that is due meanwhile starts beside it.
+ * Starts a run of a scheduled process now: creates a Job from its CronJob, as `kubectl create job --from` does. The
+ * policy `Forbid` of the CronJob does not see this Job, so a run that is due meanwhile starts beside it.
  *
  * @throws DeployError `NO_SCHEDULE`, `RUN_UNDER_WAY`, or the cluster's refusal.
  */

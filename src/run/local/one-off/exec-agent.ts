@@ -7,16 +7,18 @@ import { inTerminal, OPENED, quoted } from '../../one-off-command.ts';
 import type { Terminal } from '../../runtime.ts';
 import type { OneOffPipes } from './one-off-pipes.ts';
 
-/** The environment variable that marks everything that one command of `exec` starts. */
+/**
+ * The environment variable that marks all processes that one `exec` command starts. Its value is the id of the command.
+ */
 export const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
 
 const REQUESTS = 'requests';
-/** The script of one command, in the folder with its pipes. */
+/** The name of the file with the script of one command. The file is in the folder with the command's pipes. */
 const SCRIPT_FILE = 'command';
 
 /**
- * Starts a loop in a session of its own, which waits for the names of folders and runs their scripts. Then becomes the
- * command of the process. The shell between them ends at once, so the loop is no child of that command.
+ * Starts a loop in a new session, then becomes the command of the process. The loop waits for the names of folders, and
+ * runs the script in each folder. The shell that starts the loop ends at once, so the loop is no child of the command.
  *
  * `env --default-signal` is needed because shells let background commands ignore Ctrl-C.
  */
@@ -28,9 +30,9 @@ done' sh "$folder" </dev/null >/dev/null 2>&1 8<>"$folder/${REQUESTS}" & )
 exec "$@"`;
 
 /**
- * The place of a process at which the server asks for commands beside the process. A program inside the sandbox, the
- * agent, starts the commands. The agent is a child of the same programs as the process. So everything that it starts has
- * the rights and limits of the process and cannot get more, whatever the tool does to the agent (decision 26).
+ * Starts commands beside one process, for `exec`. The server only asks: a program inside the sandbox, the agent, starts
+ * the commands. So each command has the rights and limits of the process and cannot get more, whatever the tool does to
+ * the agent (decision 26).
  */
 export class ExecAgent {
   /** Shows the folder to the process, which can neither add nor replace files there. */
@@ -66,12 +68,16 @@ export class ExecAgent {
    */
   async write(pipes: OneOffPipes, { toolNumber, sandbox, ...command }: ScriptOptions): Promise<void> {
     const path = join(pipes.folder, SCRIPT_FILE);
-    // The words may be secrets, and other users of this machine may pass through the folder.
+    // The words of the command may be secrets, and other users of this machine may pass through the folder.
     await writeFile(path, scriptOf(join(this.#inside, pipes.id), command), { mode: 0o400 });
     await sandbox.own([path], toolNumber);
   }
 
-  /** Asks the agent to run the script. @returns false if no agent waits: it has not started yet, or has been ended. */
+  /**
+   * Asks the agent to run the script.
+   *
+   * @returns false if the agent gets no request: it has not started yet, has been ended, or its pipe is full.
+   */
   request({ id }: OneOffPipes): boolean {
     try {
       // fifo(7): without a reader, this fails at once (ENXIO). The tool may have filled the pipe (EAGAIN).
@@ -99,9 +105,9 @@ interface ScriptOptions extends ScriptCommand {
 }
 
 /**
- * A script that connects a command's streams to the pipes in `folder`, and tells `OPENED`. After the end of the command,
- * it ends both outputs with the mark, because background processes may keep the outputs open, and tells the exit status.
- * It catches signals, so that it can still tell the status.
+ * Returns a script that connects a command's streams to the pipes in `folder`, and writes `OPENED` to the pipe
+ * `status`. After the end of the command, the script writes the mark to both outputs, because background processes may
+ * keep the outputs open, and the exit status to `status`. It catches signals, so that it lives long enough to do so.
  */
 function scriptOf(folder: string, { command, terminal, mark }: ScriptCommand): string {
   const pipe = (name: string) => quoted(join(folder, name));

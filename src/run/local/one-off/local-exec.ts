@@ -15,17 +15,17 @@ import { OneOffPipes } from './one-off-pipes.ts';
 
 /** How long the agent of a process may take to start a command. */
 const START_MS = 6000;
-/** How long the server waits for an agent. A process that has only just started has none yet. */
+/** How long the server waits for an agent. A process that has only just started has no agent yet. */
 const AGENT_MS = 3000;
 const AGAIN_MS = 50;
-/** How long the server waits for the end of a process after a command beside it has ended without a status. */
+/** How long the server waits for the last output, and for news of the process, after a command was killed. */
 const END_MS = 2000;
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };
-/** `opened` and an exit status are shorter. A tool can write more, and the rest is not read. */
+/** `OPENED` and an exit status are shorter. If a tool writes more to the pipe `status`, the command is killed. */
 const MAX_STATUS_CHARACTERS = 32;
 
 /**
- * Runs a command beside a running process, in its sandbox.
+ * Runs a command beside a running process, in the sandbox of that process.
  *
  * @throws DeployError `NO_TERMINAL`, `EXEC_FAILED`, `PROCESS_ENDED`; the signal's reason if it fired before the command
  * ran.
@@ -56,7 +56,7 @@ interface ExecParts {
 class LocalExec {
   readonly #oneOff: OneOff & { readonly beside: string };
   readonly #parts: ExecParts;
-  /** Fires when the command has ended, when it could not be started, and when its process has ended. */
+  /** Fires when the command has ended or could not be started, or when the process beside it has ended. */
   readonly #over = new AbortController();
   #hasOpened = false;
   #taken: Promise<unknown> = Promise.resolve();
@@ -69,7 +69,7 @@ class LocalExec {
   async untilEnded(): Promise<Exit> {
     const { release, beside, signal } = this.#oneOff;
     const { running } = this.#parts;
-    // A process may live for years, so it must not keep the listeners of its commands.
+    // Remove the listener afterwards: a process may live for years, and have many commands.
     using _listening = addAbortListener(running.over, () => this.#over.abort());
     void this.#endWith(signal);
     void this.#request();
@@ -89,7 +89,7 @@ class LocalExec {
     return status === null ? KILLED : { ...fromStatus(status), isOutOfMemory: false };
   }
 
-  /** Asks the agent for the command. Gives up if no agent takes it in time. */
+  /** Asks the agent to start the command. Gives up if the command has not started in time. */
   async #request(): Promise<void> {
     const { running, pipes } = this.#parts;
     const limit = AbortSignal.any([this.#over.signal, AbortSignal.timeout(START_MS)]);
@@ -104,9 +104,10 @@ class LocalExec {
   }
 
   /**
-   * Connects the client's streams when the command runs, and waits for its end. The tool can write to this pipe too.
+   * Reads the pipe `status`, to which the tool can write too. Connects the client's streams when the command has
+   * started, and waits for its exit status.
    *
-   * @returns the exit status. Null if there is none, because the command was killed or its process has ended.
+   * @returns the exit status. Null if the pipe ends without one, for example because the command was killed.
    */
   async #readStatus(): Promise<number | null> {
     let told = '';
@@ -174,7 +175,7 @@ class LocalExec {
     await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     await this.#signal('SIGKILL');
-    // The tool may hold the pipe open through which the command would tell its end.
+    // The end of the pipe `status` would tell that the command has ended, but the tool may hold that pipe open.
     await wait(END_MS, null, { ref: false });
     this.#over.abort();
   }

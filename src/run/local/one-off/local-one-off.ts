@@ -23,7 +23,7 @@ import { OneOffPipes } from './one-off-pipes.ts';
 const MAX_WORDS_CHARACTERS = 4096;
 
 /**
- * Runs a one-off command in a sandbox with new empty folders, like the processes of the tool.
+ * Runs a one-off command in a sandbox with new folders, like the processes of the tool.
  *
  * @param name - The name of the process, such as `run.1`.
  * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`; the signal's reason if it fired before the command ran.
@@ -134,7 +134,8 @@ class LocalOneOff {
   }
 
   /**
-   * Waits until the script that `onPipes` puts around the command has opened the pipes, then connects the client's streams.
+   * Waits until the script that `onPipes` puts around the command has opened the pipes, then connects the client's
+   * streams.
    *
    * @returns the first output of the script: `OPENED`, or the reason why the command could not be started.
    */
@@ -176,7 +177,7 @@ async function drain(source: Readable, take: (chunk: Uint8Array) => Promise<void
   for await (const chunk of source) await take(chunk as Uint8Array);
 }
 
-/** Passes the client's input on to the command, as fast as the command reads. */
+/** Passes the client's input on to the command, as fast as the command reads. Never rejects. */
 export async function feed(input: AsyncIterable<Uint8Array>, writer: Writable): Promise<void> {
   try {
     for await (const chunk of input) {

@@ -9,22 +9,22 @@ import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
 
 /**
- * The names of the pipes in the folder. In the sandbox, the scripts that `onPipes` and `inTerminal` put around the command
- * open them. Only `exec` uses `status`.
+ * The names of the pipes in the folder. In the sandbox, the scripts of `onPipes`, `inTerminal` and `ExecAgent` open
+ * them. Only `exec` uses `status`.
  */
 const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
- * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only. A command of
- * `run` has the folder alone, and a command of `exec` shares it with the process of the tool. The command does not get
- * the standard streams of the sandbox, because the script that wraps it prints to them.
+ * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only. A command
+ * of `run` has the folder alone, and a command of `exec` shares it with the process of the tool. A command of `run`
+ * does not get the standard streams of its sandbox, because the script that wraps the command prints to them.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
   readonly input: Socket;
   readonly output: Socket;
   readonly errors: Socket;
-  /** A pipe in which a command of `exec` tells its start and its exit status. */
+  /** The pipe to which the script of an `exec` command writes that the command starts, and its exit status. */
   readonly status: Socket;
   readonly #sizes: Socket;
   /**
@@ -39,7 +39,7 @@ export class OneOffPipes implements AsyncDisposable {
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
 
-  /** Opens all pipes in the folder. Must run before the command starts. For `exec`, the tool can open them too. */
+  /** Opens all pipes in the folder. Must run before the command starts. For `exec`, the tool can open the pipes too. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
     const { keepers, ends } = openAll(folder);
@@ -81,7 +81,7 @@ export class OneOffPipes implements AsyncDisposable {
   }
 
   /**
-   * Closes the descriptors that held all pipes except `size` open. Call this when the command has opened these pipes.
+   * Closes the keepers of all pipes except `size`. Call this when the command has opened these pipes.
    * From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still held
    * open, because its reader may not have opened it yet.
    */

@@ -23,8 +23,8 @@ const MAX_ENTRIES_PART = 0.25;
 /** How many files or bytes a folder must gain between two checks to count as growing fast. */
 const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
 /**
- * On a nearly full disk, only fast growth ends a process. But if no process was ended to make room for this many
- * milliseconds, slow growth of a large folder is enough.
+ * On a nearly full disk, a process whose large folder grows slowly is ended only if no process was ended to make room
+ * for this many milliseconds.
  */
 const SLOW_MS = 10_000;
 /**
@@ -53,8 +53,7 @@ interface Watched extends WatchedFolder {
 /**
  * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
  * quickly. Deleted files count if a process in a sandbox still holds them open. Ends processes that exceed a limit. If
- * the disk is nearly full, ends the process with the largest folder that grows fast. If no folder grows fast, ends a
- * process that may hide deleted files from this server.
+ * the disk is nearly full, ends a process that fills it (`#makeRoom`).
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
@@ -71,7 +70,8 @@ export class DiskWatch {
 
   /**
    * Watches a folder. Calls `onOver` once if its process must end, because the folder exceeds a limit, the tool has too
-   * many files, or the disk is nearly full. Disposing the result ends the watch.
+   * many files, its processes can hold too many files open, or the disk is nearly full. Disposing the result ends the
+   * watch.
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
@@ -169,9 +169,9 @@ export class DiskWatch {
   }
 
   /**
-   * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If none grows
-   * fast, ends a process that may hide deleted files from this server. If there is none either, and none was ended to make
-   * room for `SLOW_MS`, ends the process with the largest folder that grows slowly, for example by a log.
+   * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If no folder
+   * grows fast, ends a process that may hide deleted files from this server. If there is no such process, and none was
+   * ended to make room for `SLOW_MS`, ends the process with the largest folder that grows slowly, for example by a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const [largest] = this.#growing('fast', measure);
@@ -180,8 +180,8 @@ export class DiskWatch {
   }
 
   /**
-   * Ends one process that may hide deleted files from this server. Spares processes that did not do so at the previous
-   * search. If no process may hide files, ends one with a large folder that grows slowly.
+   * Searches for processes that may hide deleted files from this server, and ends one that the previous search found
+   * too. If the search finds none, ends a process with a large folder that grows slowly, at most one in `SLOW_MS`.
    */
   async #endSecretive(measure: 'bytes' | 'entries'): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;

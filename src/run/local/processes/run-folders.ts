@@ -20,14 +20,17 @@ export interface RunFolders {
   readonly variables: Readonly<Record<string, string>>;
   /** Takes what the process writes to the folder of its release. See `Mount.writesTo`. */
   readonly writesTo: string;
-  /** Returns the first names in the folder of the release that the process has changed or whose files it has changed. */
+  /**
+   * Returns up to five names at the top of the release's folder: files that the process has changed or deleted, and
+   * folders with such files.
+   */
   changed(): Promise<string[]>;
   remove(): Promise<void>;
 }
 
 /**
- * Creates /tmp and home on disk, and folders for changes to the release's files, owned by the tool's user. They are empty,
- * but `replica` is in the home.
+ * Creates /tmp, the home folder and folders for changes to the release's files, owned by the tool's user. All are
+ * empty, except that the home folder has the file `replica`, if the tool has one.
  */
 export async function makeRunFolders(
   parent: string,
@@ -65,7 +68,7 @@ export async function makeRunFolders(
   };
 }
 
-// Python writes its compiled modules there, which nobody misses.
+// Leaves out `__pycache__`, where Python writes compiled modules, because nobody misses them.
 const CHANGED = `find "$1" -name __pycache__ -prune -o ! -type d -printf '%P\\n' | cut -d / -f 1 | sort -u | head -n 5`;
 
 async function changedNames(changes: string): Promise<string[]> {

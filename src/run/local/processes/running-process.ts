@@ -62,7 +62,10 @@ export interface Start {
   readonly toolLog: ToolLog;
   /** Called with each line of output, with config vars and the replica password masked. */
   readonly onLine?: (text: string) => void;
-  /** Called at the end of the process with `RunFolders.changed`, if it changed anything, with secrets masked. */
+  /**
+   * Called at the end of the process if it has changed files of its release, with the masked names from
+   * `RunFolders.changed`.
+   */
   readonly onChanged?: (names: readonly string[]) => void;
 }
 
@@ -71,7 +74,9 @@ export interface Running {
   readonly process: SandboxProcess;
   /** The port at 127.0.0.1 (`outside`) and the value of PORT (`inside`). Null for a process without a port. */
   readonly port: { readonly outside: number; readonly inside: number } | null;
-  /** The path, on this machine, of the file that exists once the health check script has passed. Null without a script. */
+  /**
+   * The path, on this machine, of the file that exists once the health check script has passed. Null without a script.
+   */
   readonly mark: string | null;
   /** Starts commands beside the process. */
   readonly agent: ExecAgent;
@@ -92,7 +97,7 @@ const KEPT_LINES = 20;
 /** The file in /tmp that says that a health check script has passed. */
 const MARK = '.toolforge-push-healthy';
 
-/** Starts a process of a release in a sandbox, with new empty folders, and with a port if it is a `web` process. */
+/** Starts a process of a release in a sandbox, with new folders, and with a port if it is a `web` process. */
 export async function startRun(start: Start, parts: RunParts): Promise<Running> {
   const replica = (await parts.replicaFile?.(start.release.tool)) ?? null;
   const place = await makeRunFolders(parts.folder, start.toolNumber, parts, replica);
@@ -159,7 +164,7 @@ async function startIn(
   return { process, port, mark, agent, over: over.signal, lastLines: () => output.lastLines(), finished };
 }
 
-/** Kills the process if it writes too much to disk. Its exit then gives this reason. */
+/** Returns the process with a watch that kills it if it writes too much to disk. Its exit then gives this reason. */
 export function withinDisk(
   process: SandboxProcess,
   { folder, toolNumber }: RunFolders,
@@ -247,7 +252,7 @@ function withoutHalves(text: string, longest: number): string {
   return text.slice(0, Math.max(0, Math.min(Math.floor((text.length * 3) / 4), text.length - longest))) + CUT;
 }
 
-/** Sends SIGTERM, and SIGKILL after the grace time. Resolves when the process is gone. */
+/** Sends SIGTERM to a process, and SIGKILL after the grace time. Resolves when the process has ended. */
 export async function endGracefully(
   { name, toolLog, release }: Start,
   { process, finished }: Running,
@@ -281,9 +286,10 @@ export function artifactMounts(
 }
 
 /**
- * Returns all environment variables of a process: the server's defaults, `releaseVariables`, those of replica.my.cnf, the setting `build_environment`, the variables
- * that the artifact's buildpack layers set, the values from app.json, the config vars and PORT. If two have the same name,
- * the later one in this list counts, unless a layer only sets a default.
+ * Returns all environment variables of a process: the server's defaults, `releaseVariables`, those of replica.my.cnf
+ * and of the server's certificates, the setting `build_environment`, those of the artifact's buildpack layers, those of
+ * app.json, the config vars and PORT. If two have the same name, the later one in this list counts, unless a layer only
+ * sets a default.
  */
 export async function environment(
   { release, process }: Pick<Start, 'release' | 'process'>,

@@ -21,7 +21,7 @@ export interface TimedProcessParts extends RunParts {
   readonly clock: Clock;
   /**
    * The newest run of each scheduled process. All releases share this object, because a run of an earlier release may
-   * still be running.
+   * not have ended.
    */
   readonly runs: ScheduledRuns;
 }
@@ -35,8 +35,8 @@ const MAX_RUNS_AT_ONCE = 20;
 type End = { readonly exit: Exit | null; readonly words: string };
 
 /**
- * One scheduled process of a release, such as `update.1`. It starts when it is due and has one run at a time. A run lasts
- * until it ends or its time is over.
+ * One scheduled process of a release, such as `update.1`. It starts when it is due and has one run at a time. A run
+ * lasts until it ends or its time is over.
  */
 export class TimedProcess {
   readonly #start: TimedStart;
@@ -96,8 +96,8 @@ export class TimedProcess {
   }
 
   /**
-   * Starts a run when the schedule is due and not paused, until `retire` is called. Skips a run, and says so in the tool's
-   * log, if the earlier run has not ended or the tool has too many scheduled runs under way.
+   * Starts a run when the schedule is due and not paused, until `retire` is called. Skips a run, and says so in the
+   * tool's log, if the earlier run has not ended or the tool has too many scheduled runs under way.
    */
   keepUp(): void {
     const { clock, log } = this.#parts;
@@ -173,7 +173,8 @@ export class TimedProcess {
     const { runs, config } = this.#parts;
     const last = runs.last(release.tool, process.type);
     if (last !== null && last.endedAt === null) return `its run of ${moment(last.startedAt)} has not ended`;
-    // A tool could give its scheduled processes new names with each push. The runs of old releases would pile up.
+    // Count the runs of all releases: otherwise, if a tool renamed its scheduled processes with each push, their runs
+    // would pile up.
     const underWay = runs.underWay(release.tool);
     if (underWay < Math.min(config.scheduled_processes, MAX_RUNS_AT_ONCE)) return null;
     return `${underWay} scheduled runs of ${release.tool} have not ended, and no more are allowed`;

@@ -26,14 +26,15 @@ export interface ToolProcessParts extends RunParts {
   readonly pauses: Pauses;
   /** The Host header that health checks send. */
   readonly host: string;
-  /** Called at each end of a live process that is not asked to end. Must not throw. */
+  /** Called each time a live process ends or cannot be restarted, unless the server ends it. Must not throw. */
   readonly onCrash: (crash: Crash) => void;
 }
 
 /** The result of one attempt to start a process, with the last output of the process. */
 export type Attempt = Readiness & Pick<Running, 'lastLines'>;
 /**
- * The state of a process's run. `crashed` means that the run ended by itself, `leaving` that the server is ending it.
+ * What has happened to a run of a process. `crashed` means that the run has ended, although the server did not retire
+ * the process; `leaving` means that the server is ending the process.
  */
 export type Fate = 'up' | 'crashed' | 'leaving';
 export type Ended = Extract<Attempt, { kind: 'exited' }>;

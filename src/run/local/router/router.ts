@@ -48,7 +48,7 @@ interface Forwarding {
   readonly lostBy: WayIn | null;
 }
 
-// Many tools have a short queue for connections, so a refused connection may succeed a moment later.
+// Many tools have a short queue for connections. So after a refusal, a new connection may succeed a moment later.
 const RETRY_PAUSES_MS = [20, 100, 400];
 
 /**
@@ -135,9 +135,10 @@ export class Router {
   }
 
   /**
-   * Retries a request whose connection ended before an answer came, if repeating is harmless. After a pause, the
-   * request goes to the same process if that is still up. If the server is ending that process, the request goes to a
-   * live process. If the request may have crashed a process, no other process gets it.
+   * Retries a request whose connection was refused or ended before an answer came, if repeating is harmless. A process
+   * that has got the request gets it again after a pause, if it is still up. If that process has crashed, no other
+   * process gets the request. If the server is ending that process, or no process has got the request, a live process
+   * gets it.
    */
   #again(forwarding: Forwarding): void {
     const { tool, response, pauses, lostBy } = forwarding;
@@ -158,7 +159,7 @@ export class Router {
     setTimeout(() => this.#only(forwarding, again), pause);
   }
 
-  /** Does a step of a request that nobody waits for. An error in it ends only the connection of the request. */
+  /** Does a step of a request that nobody waits for. If the step throws, only the connection of this request ends. */
   #only({ tool, response }: Pick<Forwarding, 'tool' | 'response'>, step: () => void): void {
     try {
       step();
@@ -198,7 +199,8 @@ export class Router {
       });
     });
     let isOpen = false;
-    // Without this, what the client has sent behind its request hides that it has left: the connection would never close.
+    // If the client gets a page instead of a WebSocket, read and drop what it still sends. Otherwise the server would
+    // not notice that the client has left, and the connection would never close.
     socket.once('finish', () => {
       if (!isOpen) socket.resume();
     });
@@ -225,12 +227,15 @@ export class Router {
     });
   }
 
-  /** Changes the header fields and the path of a request, whether for a WebSocket or not, to those that the tool gets. */
+  /**
+   * Changes the header fields and the path of a request, whether for a WebSocket or not, to those that the tool gets.
+   */
   #prepare(request: IncomingMessage): void {
     // Strip these fields before the server sets its own, because a client can remove any field by naming it in
     // Connection.
     stripHopByHop(request.headers);
-    // Expect asks this server, not the tool. If the request has a body, this server has already answered “100 Continue”.
+    // Expect asks this server, not the tool. If the request has a body, this server has already answered “100
+    // Continue”.
     delete request.headers.expect;
     keepPlainNames(request.headers);
     setForwarded(request, this.#options.trustedProxies);
@@ -238,7 +243,9 @@ export class Router {
     request.url = (request.url ?? '/').replace(/^[a-z][-+.a-z0-9]*:\/\/[^/?#]*/i, '') || '/';
   }
 
-  /** Returns why a tool gave no answer: why no process gets requests now, such as a crash, or else `no-answer`. */
+  /**
+   * Returns the reason why no process of the tool gets requests now, such as a crash. If one does, returns `no-answer`.
+   */
   #reason(tool: string): Obstacle {
     const route = this.#options.routeOf(tool);
     return route.kind === 'up' ? { kind: 'no-answer' } : route;
