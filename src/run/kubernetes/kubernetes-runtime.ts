@@ -75,7 +75,7 @@ export interface KubernetesRuntimeOptions {
   readonly httpOrigin: () => string;
   /** The facts about schedules that outlive the server. By default, nothing is recorded. */
   readonly schedules?: ScheduleRecords;
-  /** The objects of a preview are in the namespace of its tool. By default, there are no previews. */
+  /** Returns the tool of a preview: its namespace has the objects of the preview. By default, there are no previews. */
   readonly previewOf?: PreviewOf;
   readonly log: Log;
   /** Called at each crash of a live process. Must not throw. */
@@ -172,7 +172,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { release } = phase;
     const found = phaseProcess(release, phase.step);
     if (found === undefined) return;
-    // The objects of the test command have the labels of a release command, so that they never count as a process.
+    // The objects of a test command have the labels of a release command, so that they never count as a process.
     const launchedAs = found.launchedAs === undefined ? found.type : found.launchedAs;
     const process = { ...found, type: RELEASE_TYPE, launchedAs };
     const command = { rollout: this.#rollout(release, {}), process, toolLog: this.#logs.of(release.tool) };
@@ -370,7 +370,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     socket.end('HTTP/1.1 421 Misdirected Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   }
 
-  /** Waits until the tool's pods are known and its live release has been resumed. */
+  /** Waits until the tool's pods are known, and until the tool is not being resumed. */
   async #untilKnown(tool: ToolName, signal: AbortSignal): Promise<void> {
     const whole = this.#backgroundWork.with(signal);
     await this.#pods.known(whole, KNOWN_MS);
@@ -425,7 +425,10 @@ export class KubernetesRuntime implements Runtime, Gateway {
     }
   }
 
-  /** False if the tool's name cannot be part of a namespace's name. The tool then has nothing in the cluster. */
+  /**
+   * False if no namespace can have the name of the tool or, for a preview, of its tool. Then the cluster has nothing of
+   * it.
+   */
   #canRun(tool: ToolName): boolean {
     return hasNamespace(this.#previewOf(tool) ?? tool, this.#options.config.tool_namespace_prefix);
   }

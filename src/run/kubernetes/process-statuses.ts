@@ -71,8 +71,7 @@ async function objectsOf(
       deploymentsOf(parts, tool, namespace, parts.closing),
       cronJobsOf(parts, tool, namespace, parts.closing),
     ]);
-    // An empty list may mean that the namespace is missing: a server with rights in all namespaces gets no error for
-    // it.
+    // Empty lists may mean that the namespace is missing: a server with rights in all namespaces then gets no error.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
     return { deployments, schedules };
   } catch (error) {

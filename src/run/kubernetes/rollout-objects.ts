@@ -42,8 +42,8 @@ const OVERDUE_MS = 30_000;
 
 /**
  * With the setting `make_namespaces`, creates the tool's namespace if it is missing, and sets its NetworkPolicy. Sets a
- * quota only in a namespace that this server created, and keeps a quota that somebody else has changed. A preview never
- * changes the quota of its tool.
+ * quota only in a namespace that this server created, and keeps a quota that somebody else has changed. A rollout of a
+ * preview changes no existing quota.
  */
 export async function ensureNamespace(
   parts: ObjectParts,
@@ -57,7 +57,7 @@ export async function ensureNamespace(
   for (const one of policies) await applyObject(cluster, one, { signal });
 }
 
-/** The objects that a rollout needs around its own, and that this server makes. */
+/** The namespace of a tool and the objects that all rollouts in it share, as far as this server makes them. */
 export interface NamespaceObjects {
   /** The namespace. Null if it exists, if this server may not list namespaces, or if it makes none. */
   readonly namespace: Applied<V1Namespace> | null;
@@ -162,16 +162,16 @@ export interface Removal {
   /** `now` sends SIGKILL after a second; `gracefully` gives the pods their grace time. */
   readonly how: 'now' | 'gracefully';
   /**
-   * The process types whose objects are removed. Null stands for all types, and
-   * also removes the Secret with the config vars, unless scheduled runs still use it.
+   * The process types whose objects are removed. Null removes the objects of all types and the Secret with the config
+   * vars. With `gracefully`, the Secret stays as long as scheduled runs use it.
    */
   readonly types: readonly string[] | null;
 }
 
 /**
- * Removes the objects of a rollout, except the runs of its schedules. Resolves when the rollout's pods no longer exist
- * or are on lost nodes, at the latest after 10 minutes. If this server stops, resolves as soon as the cluster has
- * accepted the deletion.
+ * Removes Deployments of a rollout with their pods, and perhaps its Secret. Keeps its CronJobs and their runs. Resolves
+ * when the pods no longer exist or are on lost nodes, at the latest after 10 minutes. If this server stops, resolves as
+ * soon as the cluster has accepted the deletion.
  *
  * @returns the names of pods that stay because their nodes are lost. The cluster deletes such pods when it deletes the
  * node.

@@ -14,8 +14,8 @@ const RIGHTS: readonly Right[] = [
  * Checks, before anything is built, that this server has its rights in the tool's namespace, and that the server does
  * not use this namespace itself. A missing namespace is accepted if the server makes namespaces (`make_namespaces`).
  *
- * @throws DeployError `NO_NAMESPACE` if the server uses this namespace itself, or if no namespace can have the tool's
- * name; `NAMESPACE_MISSING`, `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
+ * @throws DeployError `NO_NAMESPACE` if the server uses this namespace itself; `NAMESPACE_MISSING`,
+ * `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
  */
 export async function assertToolNamespace(
   {

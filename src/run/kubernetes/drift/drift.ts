@@ -24,7 +24,7 @@ export interface DriftNote {
   readonly text: string;
 }
 
-/** What the drift check knows about one live rollout. */
+/** What `Drift` knows about one live rollout. */
 interface ToolDrift {
   readonly rolloutId: string;
   notes: readonly (DriftNote & { readonly at: number })[];
@@ -51,8 +51,8 @@ interface Change {
 
 // How long the check waits after a deletion: objects that belong to a deleted object disappear a moment later.
 const SETTLE_MS = 1000;
-// The shortest duration of a pass, in which each tool is checked once. A release that has just gone live is checked
-// within two passes.
+// How long a pass over a few tools takes. A pass checks each tool once, so it checks a release that has just gone live
+// in this pass or the next.
 const PASS_MS = 10_000;
 const NOBODY_MS = 1000;
 // The shortest pause between the checks of two tools. Each check of a tool makes at least one request, for its Secret,
@@ -62,10 +62,10 @@ const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
 
 /**
- * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log. Also restores
- * the NetworkPolicy of a namespace that this server has created. Changes by others are kept, and reported too. Nothing
- * is restored during a rollout or a stop, or in a namespace that is being deleted. If a namespace is created again, the
- * live release is started in it.
+ * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log. If this server
+ * makes namespaces, also restores their NetworkPolicy. Changes by others are kept, and reported too. Nothing is
+ * restored while the tool's requests are moved to another rollout or stopped, or in a namespace that is being deleted.
+ * If a namespace is created again, the live release is started in it.
  *
  * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
  * every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If a pod
@@ -265,7 +265,9 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
   return { type, text: `its ${kind} was deleted outside of this server, and ${text}`, at: Date.now() };
 }
 
-/** Returns a remark for each process of the rollout: the reason why the process does not run. */
+/**
+ * Returns a remark for each process type of the rollout that should run or has a schedule: the reason why it does not.
+ */
 function lostNotes(rollout: Rollout, text: string): DriftNote[] {
   const staying = scalable(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));

@@ -8,7 +8,7 @@ import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 
 const LOOK_MS = 10_000;
 
-/** Keeps track of live releases whose namespace others have deleted. Each such namespace is logged once. */
+/** Keeps track of live releases whose namespace others have deleted. Each loss of a namespace is logged once. */
 export class LostNamespaces {
   readonly #live: LiveRollouts;
   readonly #namespaceOf: (tool: string) => string;

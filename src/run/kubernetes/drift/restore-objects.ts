@@ -26,8 +26,9 @@ export interface Missing {
   readonly kind: string;
   readonly name: string;
   /**
-   * The type of the process that the object belongs to. Null if it belongs to the whole rollout. `maintenance.page`,
-   * which no process can have as its type, for what shows the page about maintenance.
+   * The type of the process that the object belongs to: `web` for the Service and the Ingress. Null if the object
+   * belongs to the whole rollout. `maintenance.page`, which is no valid process type, for the Deployment of the
+   * maintenance page.
    */
   readonly type: string | null;
 }
@@ -53,7 +54,8 @@ export class Gaps {
   }
 
   /**
-   * Looks for each object of the rollout in the cluster. An object that is being deleted counts as existing.
+   * Looks in the cluster for each object that the rollout needs, except disruption budgets. An object that is being
+   * deleted counts as existing.
    *
    * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
    */
@@ -74,8 +76,8 @@ export class Gaps {
   }
 
   /**
-   * Creates the missing objects and leaves the other objects as they are, except the Secret: it is written again if a
-   * Deployment was missing.
+   * Creates the missing objects and missing disruption budgets. Leaves other objects of the rollout as they are, except
+   * the Secret: it is written again if a Deployment was missing.
    *
    * @throws DeployError if the API refuses the call or does not answer; the reason of the call's signal.
    */

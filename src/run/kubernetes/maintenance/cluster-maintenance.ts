@@ -27,7 +27,7 @@ interface Place {
 }
 
 const LOOK_MS = 200;
-/** How long a fault of the pod may last that can pass by itself, such as a node without room. */
+/** How long the server waits for a fault of the pod to pass by itself, such as a lack of room on the nodes. */
 const FAULT_MS = 20_000;
 const FOLLOW_MS = 30_000;
 const LOG_MS = 3000;
@@ -61,8 +61,8 @@ export class ClusterMaintenance {
    * Starts the pod with the page, and sends the visitors to it. Resolves when they get the page.
    *
    * @returns true if it is the tool's own page.
-   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if the pod does not start; the cluster's refusal. What has
-   * been changed is then changed back.
+   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if the pod does not start; the cluster's refusal. Unless the
+   * tool was in maintenance before, all changes are then undone.
    */
   async begin(live: LiveRollouts, page: MaintenancePage): Promise<boolean> {
     const { parts } = live;
@@ -82,7 +82,7 @@ export class ClusterMaintenance {
           return kind === 'own';
         } catch (error) {
           const undo = () => (this.#on.has(tool) ? this.#leave(live, place) : removePage(parts, place));
-          // If this fails too, the next start of the server changes it back.
+          // If this fails too, the next start of the server undoes the changes.
           if (!wasOn) await undo().catch(() => {});
           throw error;
         }
@@ -149,7 +149,7 @@ export class ClusterMaintenance {
       const rollout = live.of(tool);
       if (rollout !== null) await switchTraffic(parts, rollout, parts.closing);
       else await stopTraffic(parts, tool, namespace, parts.closing);
-      // If this fails, it is enough that the next start of the server removes the page: visitors already get the tool.
+      // If this fails, the next start of the server removes the page. Visitors already get the tool.
       await removePage(parts, place).catch((error: unknown) => {
         logFailure(log, { error, message: 'cannot remove the page about maintenance', facts: { tool } });
       });
@@ -225,7 +225,7 @@ function isReady({ status }: V1Pod): boolean {
   return status?.conditions?.find(({ type }) => type === 'Ready')?.status === 'True';
 }
 
-/** Returns the line that `PAGE_SERVER` prints. An empty text if the cluster does not have it after 3 s. */
+/** Returns the line that `PAGE_SERVER` prints, or an empty text if the pod's log has no line after 3 s. */
 async function firstLine({ cluster, closing }: ObjectParts, namespace: string, pod: string): Promise<string> {
   const call = { name: pod, namespace, container: CONTAINER, limitBytes: 200 };
   for (const end = performance.now() + LOG_MS; ; ) {
@@ -238,7 +238,7 @@ async function firstLine({ cluster, closing }: ObjectParts, namespace: string, p
 /**
  * Waits until the cluster sends the tool's requests only to pods with its page.
  *
- * @throws DeployError `CLUSTER_UNREACHABLE` if it does not do so within 30 s.
+ * @throws DeployError `CLUSTER_UNREACHABLE` if requests still go elsewhere after 30 s.
  */
 async function endpointsFollow(parts: ObjectParts, page: MaintenancePage): Promise<void> {
   const { closing: signal } = parts;

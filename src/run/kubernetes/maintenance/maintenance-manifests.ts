@@ -21,7 +21,7 @@ import {
 } from '../manifests/pod-manifest.ts';
 import { PAGE_SERVER } from './page-server.ts';
 
-/** The release whose page visitors get, and where. */
+/** The release whose page visitors get, with the facts that the Deployment of the page needs. */
 export interface MaintenancePage extends Pick<Rollout, 'release' | 'namespace' | 'previewOf'> {
   readonly toolNumber: number;
   readonly config: ManifestConfig;
@@ -35,7 +35,8 @@ const RESOURCES = {
 
 /**
  * Returns the Deployment that shows visitors the page about maintenance. Its pod runs the image of the release, which
- * has the page, but no process, config var or Secret of the tool. It belongs to no rollout, so that it outlives them.
+ * has the page, but no process, config var or Secret of the tool. The Deployment belongs to no rollout, so that it
+ * outlives rollouts.
  */
 export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployment> {
   const { release, namespace, config } = page;
@@ -49,7 +50,7 @@ export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployme
     spec: {
       replicas: 1,
       revisionHistoryLimit: 0,
-      // The page of a new release replaces the old one without a gap.
+      // The page of a new release replaces the page of the old release without a gap.
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
       selector: { matchLabels: maintenanceLabels(tool) },
       template: {
@@ -83,7 +84,7 @@ export function maintenanceDeployment(page: MaintenancePage): Applied<V1Deployme
   };
 }
 
-/** The variables of `PAGE_SERVER`. */
+/** Returns the environment variables that `PAGE_SERVER` reads. */
 function answersFor(tool: string): Record<string, string> {
   const plain = pageAbout(tool, { kind: 'maintenance', page: null }, '');
   const own = pageAbout(tool, { kind: 'maintenance', page: '' }, '');

@@ -1,10 +1,11 @@
 /**
  * A Perl program that answers every HTTP request with the page about maintenance. Its arguments are the source folder
- * of the tool, the port, the largest size of a page in bytes, and the places where the tool may have its own page. The
- * variables PLAIN_HEAD, PLAIN_BODY and OWN_HEAD are the status line and headers of both pages, and the plain page.
+ * of the tool, the port, the largest size of a page in bytes, and the paths where the tool may have its own page. The
+ * variables PLAIN_HEAD and OWN_HEAD are the status line and headers for the plain page and for the tool's own page.
+ * PLAIN_BODY is the plain page.
  *
- * It prints one line when it listens: `own`, `plain`, or `large` and the place of a page that is too large. Like
- * `LocalRuntime`, it follows no links. Eight processes answer, so that a slow client does not hold up the others.
+ * It prints one line when it listens: `own`, `plain`, or `large` and the path of a page that is too large. Like
+ * `LocalRuntime`, it follows no links. Eight processes answer, so that a slow client does not hold up other clients.
  */
 export const PAGE_SERVER = `
 use strict;

@@ -4,7 +4,7 @@ import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
 import { milliCores } from './pod-resources.ts';
 
 /**
- * The label of a namespace that this server created. Only in such a namespace does the server set a quota, unless
+ * The label of a namespace that this server created. The server sets a quota only in such a namespace, and none if
  * `namespace_pods` is 0. The next rollout adapts the quota to changed settings, unless somebody else has changed it.
  */
 const LIMITS = 'push.toolforge.org/limits';
@@ -33,8 +33,8 @@ export function toolNamespace(tool: string, namespace: string): Applied<V1Namesp
 }
 
 /**
- * True if this server created the namespace together with a quota, which it keeps up to date. False if the platform or
- * an older version of this server created the namespace. This server then sets no quota, because the tool may use more.
+ * True if this server created the namespace and may set a quota in it. False if the platform or an older version of
+ * this server created the namespace. This server then sets no quota, because the tool may use more.
  */
 export function hasOwnLimits({ metadata }: V1Namespace): boolean {
   return metadata?.labels?.[LIMITS] === 'true';

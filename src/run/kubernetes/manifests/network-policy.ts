@@ -13,7 +13,7 @@ const INSIDE_4 = [
   '172.16.0.0/12',
   '192.168.0.0/16',
 ];
-// The last two contain IPv4 addresses: NAT64 (RFC 6052) and 6to4 (RFC 3056).
+// The addresses of the last two networks contain IPv4 addresses: NAT64 (RFC 6052) and 6to4 (RFC 3056).
 const INSIDE_6 = ['fc00::/7', 'fe80::/10', '64:ff9b::/96', '2002::/16'];
 
 export interface NetworkPolicyOptions {

@@ -5,7 +5,7 @@ import type { Release, Replicas } from '../../../core/types.ts';
 
 // This file gives the names and labels of the objects that this server creates in a tool's namespace.
 
-/** The Service of a tool without a live release selects the rollout of this name. No rollout has it. */
+/** The Service of a tool without a live release selects the rollout with this id. No rollout has this id. */
 export const NO_ROLLOUT = 'none';
 
 /** The value of the label app.kubernetes.io/managed-by for all objects of this server. */
@@ -15,7 +15,7 @@ export const LABELS = {
   tool: 'push.toolforge.org/tool',
   /** The label with the version of the release: 42 for v42. */
   version: 'push.toolforge.org/version',
-  /** The label with the id of the rollout. Each restart of a release is a new rollout. */
+  /** The label with the id of the rollout. A restart of all processes of a release is a new rollout. */
   rollout: 'push.toolforge.org/rollout',
   /** The label with the type of process, in the form that `labelValue` returns. */
   process: 'push.toolforge.org/process',
@@ -38,11 +38,11 @@ export interface Rollout {
   readonly id: string;
   readonly namespace: string;
   /**
-   * The tool that the preview belongs to whose rollout this is. Its objects are in the namespace of this tool. Absent
-   * if the rollout belongs to no preview.
+   * If this is a rollout of a preview, the tool of the preview. The rollout's objects are then in the namespace of that
+   * tool. Otherwise absent.
    */
   readonly previewOf?: ToolName;
-  /** How many processes of each type were requested. `replicaCount` returns how many run. */
+  /** How many processes of each type were requested. `replicaCount` returns how many the rollout is to have. */
   readonly replicas: Replicas;
   /** True if maintainers have paused the schedule of this process type. Absent if no schedule is paused. */
   readonly isPaused?: (type: string) => boolean;
@@ -97,8 +97,8 @@ export function objectName(type: string, { release, id }: RolloutName): string {
 
 /**
  * Returns the name of a scheduled process's CronJob, for example `push-update`. The CronJob outlives releases, so that
- * two runs never overlap. The CronJobs of a preview are in the namespace of its tool, so their names have a hash of the
- * preview's name. Kubernetes allows 52 characters.
+ * the schedules of two releases never start overlapping runs. The CronJobs of a preview are in the namespace of its
+ * tool, so their names have a hash of the preview's name. Kubernetes allows 52 characters.
  */
 export function cronJobName(
   type: string,

@@ -133,7 +133,7 @@ export function podTemplate(options: PodOptions, restartPolicy: 'Always' | 'Neve
   const { rollout, process, config } = options;
   const labels =
     process.schedule === undefined ? labelsOf(rollout, process.type) : scheduledLabels(rollout, process.type);
-  // The Secrets in the namespace belong to the tool. A preview gets only the values that the tool shares with it.
+  // The Secret `replica_secret` in the namespace belongs to the tool, so a preview does not get it.
   const own = rollout.previewOf === undefined ? config : { ...config, replica_secret: '' };
   return { metadata: { labels }, spec: podSpec({ ...options, config: own }, restartPolicy) };
 }
@@ -161,7 +161,7 @@ function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodS
   };
 }
 
-/** Returns the fields of a pod that give the tool no rights in the cluster, and let it pull its image. */
+/** Returns the fields of a pod that keep rights in the cluster from the tool, and let the cluster pull its image. */
 export function confinement({
   toolNumber,
   config: { pod_uid, image_pull_secrets },
@@ -280,8 +280,8 @@ function probes(
     // A process may load the tool at its first request. So the first answer may take up to 30 s.
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
-    // This probe sends no request, because a busy process answers none while its kernel still accepts connections. A
-    // process is restarted only if it accepts no connection for a quarter of an hour.
+    // This probe only opens a connection, which the kernel accepts even while the process is too busy to answer. So a
+    // process is restarted only if its port is closed for a quarter of an hour.
     livenessProbe: { tcpSocket: { port }, periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 15 },
     ...ofScript,
   };

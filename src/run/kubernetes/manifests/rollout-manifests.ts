@@ -37,7 +37,7 @@ export interface ReleaseOptions {
 
 /** The Secret and the Deployments of one rollout. */
 export interface RolloutObjects {
-  /** Null if nothing uses it, because the rollout has neither Deployments nor schedules. */
+  /** The Secret. Null if nothing would use it, because the rollout has neither Deployments nor schedules. */
   readonly config: Applied<V1Secret> | null;
   readonly deployments: readonly Applied<V1Deployment>[];
 }
@@ -177,7 +177,7 @@ function deployment(
   };
 }
 
-/** Returns the Job that runs the release command once, without retries. */
+/** Returns the Job that runs the test or release command once, without retries. */
 export function releaseJob(
   { rollout, toolNumber, config }: ReleaseOptions,
   process: Process,
@@ -213,7 +213,7 @@ export interface TrafficOptions {
 
 /**
  * Returns the tool's Service. The Service's selector decides which rollout gets the requests. During a maintenance, it
- * selects the page, and an annotation names the rollout.
+ * selects the pod with the page instead, and an annotation names the rollout.
  */
 export function service({
   tool,
@@ -256,8 +256,7 @@ export function hasAddress(tool: string, config: Pick<ManifestConfig, 'domain' |
 }
 
 /**
- * Returns the name of the Secret that holds the certificate for the tool's Ingress, or an empty text without such a
- * Secret.
+ * Returns the name of the Secret with the certificate for the tool's Ingress. Empty if `ingress_tls_secret` is empty.
  */
 export function tlsSecretOf(tool: string, config: Pick<ManifestConfig, 'ingress_tls_secret'>): string {
   return config.ingress_tls_secret.replace('TOOL', tool);

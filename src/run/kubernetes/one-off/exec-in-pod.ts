@@ -19,7 +19,7 @@ const CONNECT_MS = 30_000;
 const END_MS = 6000;
 const LOOK_MS = 500;
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };
-/** The exit status of a command that ends with its container. */
+/** The exit status that the cluster reports for a command that was killed, for example together with its container. */
 const KILLED_STATUS = 137;
 
 /**
@@ -95,7 +95,7 @@ class RunningContainer {
     );
   }
 
-  /** Waits a moment for the news that the container has ended. */
+  /** Waits up to 6 s for the news that the container has ended. @returns false if no such news came. */
   async hasEnded(): Promise<boolean> {
     const { pods, closing } = this.#parts;
     const end = performance.now() + END_MS;
@@ -146,7 +146,7 @@ class TakenOutput {
     }
   }
 
-  /** How the cluster says that the command ended. Null if it has not said it. */
+  /** How the command ended, as the cluster reports it. Null if the cluster has not reported the end. */
   get commandEnd(): CommandEnd | null {
     return this.#attachment.commandEnd;
   }
@@ -160,7 +160,7 @@ interface Ending {
   readonly attachment: ContainerAttachment;
 }
 
-/** Ends the command when its signal fires. The cluster would let it run on without a client. */
+/** Ends the command when its signal fires. Otherwise the cluster would let the command run on without a client. */
 async function endWith(
   { signal, terminal }: OneOff,
   { over, kill, graceMs, attachment }: Ending,
@@ -176,7 +176,7 @@ async function endWith(
   attachment[Symbol.dispose]();
 }
 
-/** Runs a program in the container that sends a signal. If that fails, the connection to the command still ends. */
+/** Runs a program in the container that sends a signal to the command. Never rejects. */
 async function sendSignal(
   { cluster, closing }: ObjectParts,
   place: Parameters<typeof ContainerAttachment.open>[1],

@@ -2,7 +2,7 @@ import { quoted } from '../../one-off-command.ts';
 import type { TerminalSize } from '../../runtime.ts';
 import { LAUNCHER } from './one-off-pod.ts';
 
-/** The environment variable that marks everything that one command of `exec` starts. */
+/** The environment variable that marks all processes that one `exec` command starts. Its value is the random mark. */
 const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
 /** A terminal passes on lines of up to 4,095 characters: termios(3), canonical mode. */
 const MAX_LINE_CHARACTERS = 1000;
@@ -41,7 +41,8 @@ printf '\\0%s' "$mark"
 exec "$@"`;
 
 /**
- * Sends a signal to all processes of the container that were started with a variable: \`NAME=value\` and the signal.
+ * A script that sends a signal to all processes of the container that were started with an environment variable. Its
+ * arguments are `NAME=value` and the signal.
  */
 const SIGNAL = `for folder in /proc/[0-9]*; do
   while IFS= read -r -d '' pair; do

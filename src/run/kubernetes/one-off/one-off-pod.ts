@@ -14,7 +14,7 @@ import { configSecret } from '../manifests/rollout-manifests.ts';
 export const ONE_OFF_LABEL = 'push.toolforge.org/one-off';
 
 export interface OneOffPodOptions {
-  /** A rollout of its own, whose id is in the names of the command's pod and Secret. */
+  /** A rollout that exists only for this command. Its id is in the names of the command's pod and Secret. */
   readonly rollout: Rollout;
   readonly oneOff: OneOff;
   readonly config: ManifestConfig;

@@ -12,7 +12,7 @@ const ANSWER_MS = 3000;
 
 /**
  * Returns the memory that each pod of a tool uses, in bytes, by the name of the pod. The numbers are up to a minute
- * old. Returns none if the cluster has no metrics server, or if this server may not ask it: `ps` then shows no memory.
+ * old. The map is empty if the cluster has no metrics server, or if that server refuses or does not answer in 3 s.
  *
  * @see https://kubernetes.io/docs/tasks/debug/debug-cluster/resource-metrics-pipeline/
  */

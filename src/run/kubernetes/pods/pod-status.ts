@@ -24,8 +24,8 @@ export interface StatusParts {
 }
 
 /**
- * Returns the statuses that people see: one for each pod of a tool, and one for each process that should run but has no
- * pod.
+ * Returns the statuses that people see: one for each pod of a tool, and one for each Deployment that should have a pod
+ * but has none.
  */
 export function toolStatus(
   pods: readonly ToolPod[],
@@ -41,7 +41,8 @@ export function toolStatus(
     (deployment) =>
       !parts.isDraining(deployment.metadata?.labels?.[LABELS.rollout] ?? '') &&
       !pods.some((pod) => ofPod(pod) === deployment) &&
-      // A process that its maintainers scaled to 0 is not shown. If somebody else scaled it to 0, the status says so.
+      // A process that was scaled to 0 by this server is not shown. If somebody else scaled it to 0, the status says
+      // so.
       !(deployment.spec?.replicas === 0 && foreignChange(deployment) === null),
   );
   return [
@@ -68,7 +69,7 @@ export function podStatus(pod: ToolPod, deployment: V1Deployment | null, parts: 
   };
 }
 
-/** Returns the status that people see of a process that should run but has no pod. */
+/** Returns the status that people see of a Deployment that has no pod. */
 export function missingStatus(deployment: V1Deployment, parts: StatusParts): ProcessStatus {
   const { labels = {}, creationTimestamp } = deployment.metadata ?? {};
   const type = labels[LABELS.process] ?? '';

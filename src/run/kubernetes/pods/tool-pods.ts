@@ -38,7 +38,7 @@ export interface ToolPod {
    * terminating.
    */
   readonly terminatingSince: number | null;
-  /** True if a schedule started the pod. Such a pod stays until its Job is deleted. */
+  /** True if the pod belongs to a run of a scheduled process. Such a pod stays until its Job is deleted. */
   readonly isScheduled: boolean;
   /** True if the pod has ended for good. */
   readonly isOver: boolean;
@@ -213,7 +213,7 @@ export class ToolPods {
     const isWhole = namespace === `${this.#prefix}${whole}`;
     if (!isOwn && !isWhole) return false;
     const previewOf = this.#knownPreviewOf(tool as ToolName);
-    // Until the store is open, it is not known whether the name is that of a preview.
+    // Before the store is open, the tool may or may not be a preview, so both namespaces count.
     return previewOf === undefined || (previewOf === null ? isOwn : isWhole);
   }
 

@@ -14,8 +14,8 @@ export interface FoundRollout {
 
 /**
  * Chooses the rollout to resume. A rollout of this release is a candidate if it has every Deployment that the release
- * needs. If the release needs none, a candidate needs every scheduled process. Among the candidates, the rollout that
- * gets the requests wins, then one that once got them, then the newest.
+ * needs. If the release needs no Deployment, a candidate must have every CronJob. Of the candidates, the rollout that
+ * gets the requests is chosen; if none gets them, a rollout that was once live; otherwise the newest.
  *
  * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null without a
  * Service.

@@ -11,7 +11,7 @@ import { assertRoomForTool } from './try-rollout.ts';
 /**
  * Starts a rollout beside the old rollout, records it as live, and moves the requests to it.
  *
- * @returns `later`, which resolves when the server no longer retries to move the requests. Null if it moved at once.
+ * @returns `later`, which resolves when the server no longer retries to move the requests. Null if they moved at once.
  * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason
  * when the signal fires. The rollout has then been removed.
  */

@@ -52,7 +52,7 @@ const MAX_PROBE_CHARACTERS = 200;
 const PROBE_HINT =
   'The cluster asks the health check path again and again. The tool must answer within 10 s each time.';
 
-/** Waits until one pod of a rollout is healthy, and shows the push what happens during this wait. */
+/** Waits until the pod of one process of a rollout is healthy, and shows the push what happens meanwhile. */
 export class InstanceStart {
   readonly #parts: InstanceParts;
   readonly #instance: Instance;

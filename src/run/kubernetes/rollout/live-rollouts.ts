@@ -105,7 +105,7 @@ export class LiveRollouts {
   }
 
   /**
-   * Returns the rollouts of a tool that this server has begun or resumed, or is ending. All other rollouts are
+   * Returns the ids of a tool's rollouts that this server has begun or resumed, or is ending. All other rollouts are
    * leftovers.
    */
   knownOf(tool: string): Set<string> {
@@ -148,8 +148,9 @@ export class LiveRollouts {
   }
 
   /**
-   * Sends the requests to the rollout that is recorded as live, sets its schedules, and ends all other rollouts.
-   * Failures are retried until another rollout goes live, the tool is stopped, or this server stops.
+   * Sends the requests to the rollout that is recorded as live, sets its schedules, and begins to end all other
+   * rollouts except those that are starting. Failures are retried until another rollout goes live, the tool is stopped,
+   * or this server stops.
    *
    * @returns `later`, which resolves when the retries have ended. Null if the traffic moved at the first attempt.
    */
@@ -191,7 +192,7 @@ export class LiveRollouts {
       await switchTraffic(parts, rollout, parts.closing);
       if (parts.isInMaintenance?.(tool) === true) {
         const page = maintenanceDeployment({ ...rollout, toolNumber, config: parts.config });
-        // The old page serves on. If it is missing, the repair of missing objects makes it.
+        // If this fails, the old page stays. If there is no old page, `Drift` restores the missing Deployment later.
         await applyObject(parts.cluster, page, { signal: parts.closing }).catch((error: unknown) =>
           logFailure(log, { error, message: 'cannot renew the page about maintenance', facts: { tool } }),
         );

@@ -107,7 +107,7 @@ class ReleaseRun {
     }
   }
 
-  /** Returns how the command ended. Null if it has not ended. @throws DeployError if it cannot start. */
+  /** Returns how the command ended. Null if it has not ended. @throws DeployError if the command cannot start. */
   async #exitOf(pod: ToolPod): Promise<Exit | null> {
     const { state } = pod.container ?? {};
     if (state?.running !== undefined || state?.terminated !== undefined) {

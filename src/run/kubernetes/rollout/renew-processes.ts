@@ -45,7 +45,7 @@ export async function renewProcesses(
     whole.throwIfAborted();
     await beforeSwitch();
   });
-  // Once the end of the deployment has been recorded, nothing here may throw.
+  // After `beforeSwitch`, the deployment counts as done, so nothing from here on may throw.
   await shrink(parts, rollout, parts.closing).catch((error: unknown) => {
     logFailure(log, {
       error,

@@ -26,9 +26,10 @@ type Any = Applied<KubernetesObject>;
 
 /**
  * Asks the cluster by server-side dry runs which objects a rollout would create, change and remove, and whether the
- * quota has room for it. Changes nothing. The old rollout's objects count as removed, although they stay for the drain
- * time. Those of rollouts that drain already do not count. If the namespace does not exist yet, nothing can be asked,
- * and all objects count as created. A preview must also leave room for the next rollout of its tool.
+ * quota has room for the new processes. Changes nothing. Objects of the old rollout count as removed, although they
+ * stay for the drain time. Objects of rollouts that already drain do not count. If the namespace does not exist yet,
+ * nothing can be asked, and all objects count as created. A preview must also leave room for the next rollout of its
+ * tool.
  *
  * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when it fires.
  */
@@ -101,7 +102,7 @@ async function changesOf(
  * Checks that a preview leaves room in the quota for the next rollout of its tool. Checks nothing if that tool does not
  * run.
  *
- * @param previewOf - The tool. Undefined for a rollout of a tool: then checks nothing.
+ * @param previewOf - The tool of the preview. If undefined, the rollout is not of a preview, and nothing is checked.
  * @param beside - The rollout of the preview, if its new processes do not run yet.
  * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
  */
@@ -150,7 +151,7 @@ async function assertQuotaLeft(
     await applyObject(cluster, pod, { signal, isDryRun: true });
     return isCounted;
   } catch (error) {
-    // Another refusal is about a pod of this size, which nobody wants to start.
+    // Any other refusal is about the size of this pod, but this pod only stands for several smaller pods.
     const isOther =
       error instanceof DeployError && !/^(QUOTA_EXCEEDED|CLUSTER_UNREACHABLE)$/.test(error.code);
     if (!isOther) throw error;
@@ -225,7 +226,7 @@ function wantedOf(parts: ObjectParts, options: ReleaseOptions): Any[] {
   ];
 }
 
-/** The disruption budget of a Deployment that does not exist yet, and so cannot own it. */
+/** Returns the disruption budget of a Deployment that does not exist yet, and therefore cannot be the owner. */
 function budgetOf(deployment: Applied<V1Deployment>): Any {
   const { metadata, spec } = deployment as V1Deployment & Applied<V1Deployment>;
   return {
@@ -260,7 +261,7 @@ function hasWay({ isInMaintenance }: ObjectParts, { rollout: { release } }: Rele
   return isInMaintenance?.(release.tool) === true || scalable(release).some(({ type }) => type === 'web');
 }
 
-/** What people see of an object: objects that each rollout makes anew are named by their process. */
+/** Returns an object as people see it: objects that each rollout makes anew have the name of their process type. */
 function named({ kind, metadata }: Any): { kind: string; name: string } {
   const { labels } = metadata as { readonly labels?: Record<string, string> };
   if (kind === 'Secret') return { kind, name: 'config' };
@@ -276,7 +277,7 @@ function partsOfDeployment({ metadata }: V1Deployment): { kind: string; name: st
   ];
 }
 
-/** What a person would see as a change of an object. */
+/** Returns the parts of an object whose change counts as a change of the object. */
 function contentOf(object: KubernetesObject): object {
   const { metadata, status: _, ...rest } = object as KubernetesObject & { status?: unknown };
   return { ...rest, labels: metadata?.labels ?? {}, annotations: metadata?.annotations ?? {} };

@@ -26,7 +26,7 @@ export interface ScheduledEndsOptions {
  */
 const APART_MS = 5000;
 
-/** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run. */
+/** Writes the end of each scheduled run to the tool's log, once, and remembers the newest run of each process type. */
 export class ScheduledEnds {
   readonly #options: ScheduledEndsOptions;
   readonly #runs: ScheduledRuns;

@@ -117,7 +117,7 @@ export async function startRunNow(
   await retrying(() => cluster.batch.createNamespacedJob({ namespace, body: jobFrom(cronJob) }), { signal });
 }
 
-/** The Job of one run of a CronJob, outside of its schedule. */
+/** Returns the Job for one run of a CronJob outside of its schedule. */
 export function jobFrom({ metadata, spec }: V1CronJob): V1Job {
   const { labels, annotations } = spec?.jobTemplate.metadata ?? {};
   const name = metadata?.name ?? '';
@@ -170,7 +170,8 @@ export async function leaveConfigToRuns(
   const { items } = await cluster.batch
     .listNamespacedJob({ namespace, labelSelector })
     .catch((error: unknown) => {
-      // The role that lets this server create CronJobs also lets it list Jobs. So here it has created no schedule.
+      // The role that lets this server create CronJobs also lets it list Jobs. So without this right, no schedule
+      // exists.
       if (error instanceof ApiException && error.code === 403) return { items: [] };
       throw error;
     });
