@@ -161,7 +161,7 @@ function podSpec(options: PodOptions, restartPolicy: 'Always' | 'Never'): V1PodS
   };
 }
 
-/** Returns the fields of a pod that keep rights in the cluster from the tool, and let the cluster pull its image. */
+/** Returns the fields of a pod that let the cluster pull the image, and give the tool no rights in the cluster. */
 export function confinement({
   toolNumber,
   config: { pod_uid, image_pull_secrets },
@@ -280,8 +280,8 @@ function probes(
     // A process may load the tool at its first request. So the first answer may take up to 30 s.
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
-    // This probe only opens a connection, which the kernel accepts even while the process is too busy to answer. So a
-    // process is restarted only if its port is closed for a quarter of an hour.
+    // This probe only opens a connection, which the kernel accepts even while the process is too busy to answer. So the
+    // probe restarts a process only if no connection succeeds for a quarter of an hour.
     livenessProbe: { tcpSocket: { port }, periodSeconds: 60, timeoutSeconds: 30, failureThreshold: 15 },
     ...ofScript,
   };
