@@ -26,7 +26,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
 export function tooManyOpenFiles(limit: number): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `the programs of the build made room for more than ${limit} open files together, or mapped far too many files`,
+    `the programs of the build could hold more than ${limit} files open together, or have mapped far too many files`,
     'Let the build run fewer programs at the same time, or close files when they have been read.',
   );
 }
@@ -35,7 +35,7 @@ export function outOfFiles(limit: number, largest: string): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
     `the build made more than its limit of ${limit} files and folders (build_files). Most of them are in: ${largest}`,
-    'Leave out files that the build does not need, or ask the operator to raise build_files. The build cache was emptied, so if it had the most files, just push again.',
+    'Leave out files that the build does not need, or ask the operator to raise build_files. If the build cache had the most files, just push again: the cache has been emptied.',
   );
 }
 
@@ -43,7 +43,7 @@ export function filledTheDisk(): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
     'the build was ended because it was filling the disk of this server, which is nearly full',
-    'Tell the operator, and push again later. The build cache was emptied.',
+    'Tell the operator, and push again later.',
   );
 }
 
@@ -90,10 +90,10 @@ function outOfProcesses(limit: number | null, name: string): DeployError {
   );
 }
 
-/** The limits of a build. `processes` is null in a cluster, because the kubelet limits them there. */
+/** The limits of a build. `processes` is null in a cluster, because the kubelet limits the processes of a pod. */
 export type StepLimits = Omit<Limits, 'processes'> & { readonly processes: number | null };
 
-/** How a step of a build failed: a buildpack, a detection or a phase. */
+/** A failed step of a build: a buildpack, a detection or a phase. */
 export interface FailedStep {
   /** The name of the step, such as `pip` or `the detection`. */
   readonly name: string;
@@ -111,14 +111,14 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
-/** After a refusal that names the operator. */
+/** The hint for a refusal of a buildpack that already names the operator. */
 const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
 
 /**
- * Whether a line says that a process or thread could not start. Searches in two steps, because a single regular expression
- * would scan the rest of the line after each `fork`.
+ * Whether a line says that a process or thread could not start. Searches in two steps, because a single regular
+ * expression would scan the rest of the line after each `fork`.
  */
 function lacksProcess(line: string): boolean {
   if (line.includes("can't start new thread")) return true;
@@ -151,8 +151,9 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
 }
 
 /**
- * A buildpack that refuses says itself what to do. Lines above, such as those of a failed download, would give advice that
- * contradicts it. Only the name of a missing library adds to it.
+ * The hint for a failed step. If the last line is a buildpack's own sentence about its failure, known causes are looked
+ * for in this sentence alone, because the lines above it, such as those of a failed download, could give contrary
+ * advice. Only a missing library is looked for in all lines.
  */
 function hintOf({ lastLines }: FailedStep, text: string): string {
   const refusal = refusalIn(lastLines);
@@ -171,7 +172,8 @@ export function brokenBuildpack(id: string, why: string, options?: ErrorOptions)
 }
 
 /**
- * The error if the `bin/detect` of a buildpack that somebody named exited with 100.
+ * The error if the `bin/detect` of a buildpack exited with 100, although project.toml or `buildpack try` names this
+ * buildpack.
  *
  * @param said - The last line that the detection printed. Undefined if it printed nothing.
  */
@@ -183,7 +185,10 @@ export function notDetected(id: string, said: string | undefined): DeployError {
   );
 }
 
-/** The error if no group of buildpacks fits, although the detection of every named buildpack passed. */
+/**
+ * The error if no group of buildpacks fits, although each buildpack that project.toml or `buildpack try` names has
+ * passed its detection.
+ */
 export function planUnresolved(ids: readonly string[]): DeployError {
   return new DeployError(
     'BUILD_FAILED',
@@ -225,8 +230,8 @@ export function noProcess(): DeployError {
 }
 
 /**
- * The error of a tool with too many process types that run all the time. Their number is limited, because each starts at
- * least one process.
+ * The error of a tool with too many process types that run all the time. Their number is limited, because each starts
+ * at least one process.
  */
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(

@@ -83,7 +83,7 @@ export class BuildLimits implements AsyncDisposable {
     this.#heardAt = this.#stepAt;
   }
 
-  /** Counts output, and aborts the build if there is too much. */
+  /** Counts bytes of the build's output, and aborts the build if they are more than `build_output`. */
   hear(bytes: number): void {
     this.#heardAt = performance.now();
     this.#outputBytes += bytes;

@@ -1,6 +1,6 @@
 import type { Config } from '../config.ts';
 
-/** The settings that every builder reads. */
+/** The settings that both builders get. Only LocalBuilder uses `build_processes`. */
 export type BuildSettings = Pick<
   Config,
   | 'data'

@@ -6,18 +6,18 @@ export interface BuildRequest {
   /** The id of the build, and of the artifact that it makes. */
   readonly id: string;
   readonly tool: ToolName;
-  /** A number that belongs to this tool, 1 or more. The tool's uid in the sandbox is computed from it. */
+  /** The number of this tool, 1 or more. If each tool has a uid of its own, the sandbox computes the uid from it. */
   readonly toolNumber: number;
   readonly commit: CommitId;
   readonly configVars: Readonly<Record<string, string>>;
   /** False if the build must not use anything from an earlier build (`-o no-cache`). */
   readonly useCache: boolean;
   /**
-   * The artifact whose Debian system the builder replaces by the newest, without building the commit. Absent if the commit
-   * must be built.
+   * The artifact whose Debian system the builder replaces by the newest, without building the commit. Absent if the
+   * commit must be built.
    */
   readonly rebaseOf?: Artifact;
-  /** Writes the files of the commit into this empty folder. Called once. */
+  /** Writes the files of the commit into the empty folder `folder`. Called once. */
   readonly checkOut: (folder: string) => Promise<void>;
 }
 
@@ -39,9 +39,9 @@ export class BuildResumesLater extends Error {
 }
 
 /**
- * Decides what happens to an artifact that exists when the server starts. A finished artifact that the store does not know
- * is set aside, because the store may have been restored from a backup that is older than the artifact. A builder that
- * cannot move an artifact leaves it where it is.
+ * Decides what happens to an artifact that exists when the server starts. A finished artifact that the store does not
+ * know is set aside, because the store may have been restored from a backup that is older than the artifact. A builder
+ * that cannot move an artifact leaves it where it is.
  *
  * @param isFinished - False if the build did not finish.
  */
@@ -55,23 +55,24 @@ export interface AdoptRequest extends Pick<BuildRequest, 'id' | 'tool' | 'toolNu
 /** What is known about a commit before its build. */
 export interface Inspection {
   /**
-   * The processes that the files of the source name. A build can add others, such as the `web` of a Python tool without a
-   * Procfile.
+   * The processes that the files of the source name. A build can add others, such as the `web` of a Python tool without
+   * a Procfile.
    */
   readonly processes: readonly Process[];
   readonly service: ServiceSettings;
   /** The name that the image of a build would have, without its digest. Absent if builds make no images. */
   readonly reference?: string;
-  /** The default values of config vars, and the config vars that are to be random secrets, from app.json. */
+  /** The default values of config vars, from app.json. */
   readonly variables: Readonly<Record<string, string>>;
+  /** The names of the config vars that are to be random secrets, from app.json. */
   readonly secrets: readonly string[];
 }
 
 /** Turns the source of a tool into an artifact. */
 export interface Builder {
   /**
-   * Builds one commit. Output goes to `progress` line by line. A build that fails leaves no files and no processes
-   * behind, unless it throws BuildResumesLater.
+   * Builds one commit. Output goes to `progress` line by line. A build that fails leaves no processes behind, and no
+   * files except those of the build cache, unless it throws BuildResumesLater.
    *
    * @throws DeployError that says why the build failed, for example `NO_BUILDPACK`, `NO_PROCESS`, `BUILD_FAILED`,
    * `BUILD_TIMED_OUT`, `BUILD_OUT_OF_DISK` or `BUILD_TOO_LARGE`.
@@ -105,13 +106,13 @@ export interface Builder {
   /**
    * Deletes an artifact that no release will run again.
    *
-   * @param isKept - Whether the artifact of another build is needed. Builds may share one image, for example two promotions
-   *   of one release. By default, every other artifact counts as needed.
+   * @param isKept - Whether the artifact of another build is needed. Builds may share one image, for example two
+   *   promotions of one release. By default, every other artifact counts as needed.
    */
   remove(tool: ToolName, artifactId: string, isKept?: (id: string) => boolean): Promise<void>;
   /**
-   * Deletes all artifacts, caches and build Jobs of a tool that the server is deleting. Its deployments must have ended.
-   * Images that the registry refuses to delete stay.
+   * Deletes all artifacts, caches and build Jobs of a tool that the server is deleting. Its deployments must have
+   * ended. Images that the registry refuses to delete stay.
    *
    * @throws DeployError if a cluster or a registry does not answer. Call it again later.
    */

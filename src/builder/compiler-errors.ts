@@ -1,7 +1,7 @@
 /**
  * Returns the first error that a compiler or package manager of Rust, Go, Java or a related language printed, because
- * later errors often follow from it. The list has several wordings of this error: the best first, then mostly shorter
- * ones, in case the best is too long. Empty if no line has an error that this function knows.
+ * later errors often follow from it. The list has one or more wordings of this error: the best first, then mostly
+ * shorter ones, in case the best is too long. Empty if no line has an error that this function knows.
  *
  * @param lines - The output of a failed step.
  */
@@ -72,7 +72,7 @@ function javac(lines: readonly string[]): string[] {
   return [];
 }
 
-/** javac names the unknown symbol in a line of its own. */
+/** Adds the name of the symbol that javac cannot find, which javac prints in a later line. */
 function withSymbol(text: string, lines: readonly string[]): string {
   if (text !== 'cannot find symbol') return text;
   const symbol = lines.map((line) => /^symbol:\s+(.+)/.exec(line)?.[1]).find((found) => found !== undefined);

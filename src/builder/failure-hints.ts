@@ -28,9 +28,9 @@ const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No modul
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
- * Says what to do about a failed step, if its output shows a known cause that is not in the tool's own code: something is
- * missing (a library, a header, a program, a module), a certificate, the network, or a package that does not exist, excludes
- * another, or differs from the lock file. Otherwise null.
+ * Says what to do about a failed step, if its output shows a known cause that is not in the tool's own code: something
+ * is missing (a library, a header, a program, a module), a certificate, the network, or a package that does not exist,
+ * excludes another, or differs from the lock file. Otherwise null.
  *
  * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */
@@ -38,11 +38,14 @@ export function failureHint(text: string): string | null {
   return libraryHint(text) ?? otherHint(text);
 }
 
-/** Says which Debian packages have a library or header that was missing when a package was compiled. Otherwise null. */
+/**
+ * Says what to install if a library or header was missing when a package was compiled: its Debian packages, or an
+ * unknown Debian package with the header of this name. Null if the text names no missing library or header.
+ */
 export function libraryHint(text: string): string | null {
   const packages = DEBIAN_PACKAGES.find(([missing]) => missing.test(text))?.[1];
   if (packages !== undefined)
-    return `A package is compiled and needs a library. Name ${packages} in a file Aptfile, or ask for a version that has a wheel, and push again.`;
+    return `A package is compiled and needs a library. Name ${packages} in a file Aptfile, or (for Python) ask for a version that has a wheel, and push again.`;
   const header = HEADER.exec(text)?.[1];
   if (header !== undefined)
     return `A package is compiled and needs ${header}. Name the Debian package (its name ends in -dev) that has this file in a file Aptfile, and push again.`;

@@ -1,8 +1,8 @@
 import { compilerErrors } from './compiler-errors.ts';
 
 /**
- * The reason why a step failed is searched in this many of its last lines. After the first line of an error, npm prints
- * up to 30 more lines, and uv up to 100.
+ * The reason why a step failed is looked for in this many of its last lines. After the first line of an error, npm
+ * prints up to 30 more lines, and uv up to 100.
  */
 const KEPT_LINES = 120;
 
@@ -28,12 +28,14 @@ export class LastLines {
 const MAX_LENGTH = 160;
 /** A refusal of a buildpack also says what to do, so it may be longer. */
 const MAX_REFUSAL_LENGTH = 400;
-/** At most this many characters of a line are searched, because the expressions scan the rest of the line at each word. */
+/**
+ * At most this many characters of a line are searched, because the expressions scan the rest of the line at each word.
+ */
 const MAX_LINE = 1000;
 const REFUSAL = /^ !\s+/;
 const CAUSE = /^\s*(?:[├╰]─▶|cause:)\s*/i;
 const HAS_WORDS = /[\p{L}\p{N}]/u;
-/** Lines that name the error, as the tools of each language print them. */
+/** Matches the lines in which compilers, package managers and language runtimes name an error. */
 const ERRORS = [
   // uv, cargo, git, pip, yarn 1: the line begins with `error` or `fatal`. Vite's `error during build:` gives no reason.
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
@@ -47,7 +49,7 @@ const ERRORS = [
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
   // TypeScript, Go and C compilers: the line begins with the place in the file.
   /^\S+?[:(]\d+[,:]\d+\)?:? .*\b(error|undefined|cannot|not|missing|imported)\b/,
-  // Go, if a module is not the one in go.sum.
+  // Go, if the checksum of a module differs from the one in go.sum.
   /^(\S+: )?verifying \S+: checksum mismatch$/,
   // Exceptions of JavaScript, Python, Ruby and Java.
   /^(Uncaught )?([\w.]+\.)?([A-Z]\w*)?(Error|Exception)\b(?: \[\w+\])?:/,
@@ -68,12 +70,12 @@ const NPM_FACT = /^(code|errno|syscall|path|dest|command|signal|workspace|locati
 const LABEL = /^(notarget|network)$/;
 
 /**
- * Why a step failed, in one line of at most 160 characters, or 400 for a sentence of a buildpack. The line is taken from the
- * last lines of the step's output. Null if no line has words.
+ * Why a step failed, in one line of at most 160 characters, or 400 for a sentence of a buildpack. The line is taken
+ * from the last lines of the step's output. Null if no line has words.
  *
- * If the last line begins with ` ! `, the buildpack itself says why it failed, and that line is the reason. An earlier
- * line with ` ! ` was only a warning. Otherwise the reason is the error that a known program printed, with its last
- * cause. Without such an error, it is the last line that has words.
+ * If the last line that has words begins with ` ! `, the buildpack itself says why it failed, and that line is the
+ * reason. An earlier line with ` ! ` was only a warning. Otherwise the reason is the error that a known program
+ * printed, with its last cause. If no known program printed an error, the reason is the last line that has words.
  */
 export function failureReason(lines: readonly string[]): string | null {
   const found = candidates(lines).filter((text) => text !== '');
@@ -82,15 +84,18 @@ export function failureReason(lines: readonly string[]): string | null {
 }
 
 /**
- * The buildpack's own sentence about why it failed, cut to 1,000 characters. Null if the last line that has words is not such
- * a sentence.
+ * The buildpack's own sentence about why it failed, cut to 1,000 characters. Null if the last line that has words is
+ * not such a sentence.
  */
 export function refusalIn(lines: readonly string[]): string | null {
   const last = lines.map((line) => line.slice(0, MAX_LINE)).findLast((line) => HAS_WORDS.test(line)) ?? '';
   return REFUSAL.test(last) ? last.replace(REFUSAL, '').trim() : null;
 }
 
-/** As many of the first sentences as fit into `most` characters, or else the first characters. Null if the text is empty. */
+/**
+ * As many of the first sentences as fit into `most` characters, or else the first characters. Null if the text is
+ * empty.
+ */
 function beginning(text: string, most: number): string | null {
   if (text === '') return null;
   const end = text.slice(0, most).lastIndexOf('. ');
@@ -114,8 +119,8 @@ function candidates(lines: readonly string[]): string[] {
   const index = lastError(others);
   const error = textOf(others[index]);
   if (npm !== null) {
-    // If a script failed, npm names only the script, and the script's output says why. npm may put `npm error` before each
-    // line of that output.
+    // If a script failed, npm names only the script, and the script's output says why. npm may put `npm error` before
+    // each line of that output.
     const said = telling.map((line) => line.trim().replace(NPM, '$1'));
     const inScript = error ?? textOf(said[lastError(said)]);
     return [...(npm.isScript && inScript !== null ? [inScript] : []), npm.reason, withoutEnd(npm.reason)];
@@ -127,7 +132,10 @@ function candidates(lines: readonly string[]): string[] {
   return [`${error.replace(/:$/, '')}: ${causeText}`, causeText, error];
 }
 
-/** The index of the last line that names an error. Lines of `CONSEQUENCE` count only if there is no other. Else -1. */
+/**
+ * The index of the last line that names an error, or -1. A line that matches `CONSEQUENCE` counts only if no other
+ * does.
+ */
 function lastError(lines: readonly string[]): number {
   const isError = (line: string) => ERRORS.some((error) => error.test(line.trim()));
   const index = lines.findLastIndex((line) => isError(line) && !CONSEQUENCE.test(line.trim()));
@@ -163,15 +171,15 @@ function withoutEnd(text: string): string {
 }
 
 /**
- * The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. If a script
- * failed, its command and exit status instead. Null if npm printed no error.
+ * The code and the first sentence of an npm error, for instance `ERESOLVE: unable to resolve dependency tree`. If a
+ * script failed, its command and exit status instead. Null if npm printed no error.
  */
 function npmReason(lines: readonly string[]): { reason: string; isScript: boolean } | null {
   const said = lines.flatMap((line) => NPM.exec(line.trim())?.[1]?.trim() || []);
   const code = said.map((line) => /^code (\S+)$/.exec(line)?.[1]).find((found) => found !== undefined);
   if (code === undefined)
     return said[0] === undefined ? null : { reason: firstSentence(said[0]), isScript: false };
-  // If a script failed, npm prints the script's exit status instead of an error code.
+  // If a script failed, npm prints the script's exit status or ELIFECYCLE instead of another error code.
   if (/^(\d+|ELIFECYCLE)$/.test(code)) {
     const command = said
       .map((line) => /^command (?!failed$)(.+)$/.exec(line)?.[1])

@@ -40,8 +40,8 @@ export async function copyFolder(from: string, to: string): Promise<void> {
 }
 
 /**
- * Makes the server's user the owner of the files in these folders, unless other users could then no longer read or run a
- * file. Nobody else can change these files then. The folders keep their owner, who can replace files.
+ * Makes the server's user the owner of the files in these folders, so that no tool can change them. A file keeps its
+ * owner if other users could otherwise no longer read or run it. The folders keep their owner, who can replace files.
  */
 export async function takeFiles(folders: readonly string[]): Promise<void> {
   if (folders.length === 0) return;
@@ -49,7 +49,8 @@ export async function takeFiles(folders: readonly string[]): Promise<void> {
   const { uid, gid } = serverUser();
   const take = ['chown', '-h', `${uid}:${gid}`, '--', '{}', '+'];
   const files = [...folders, '-type', 'f', '!', '-uid', `${uid}`, ...open];
-  // A path may be too long for chown. The tool's user still owns such a file, so the next build gets a copy of the layer.
+  // A path may be too long for chown. The tool's user still owns such a file, so the next build gets a copy of the
+  // layer.
   await run('find', [...files, '-exec', ...take]).catch(() => {});
 }
 
@@ -65,8 +66,8 @@ export function serverUser(): { readonly uid: number; readonly gid: number } {
 }
 
 /**
- * Makes the folders of a folder again, with the same owners, and hard links to its files. `to` must not exist. Copies the
- * folder if the file system refuses a link: see link(2), EMLINK and EXDEV.
+ * Copies a folder and the folders in it, with their owners, but makes hard links to the files. `to` must not exist. If
+ * the file system refuses a link (link(2), EMLINK and EXDEV), copies the files too.
  */
 export async function linkFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });
@@ -96,8 +97,8 @@ export async function moveApart(from: string, to: string): Promise<void> {
 }
 
 /**
- * Deletes everything except folders, plain files and symbolic links. Removes set-user and set-group bits, and the right
- * of everyone but the owner to write. No process may be using the folder.
+ * Deletes everything except folders, plain files and symbolic links. Removes set-user and set-group bits, and the write
+ * permission of everyone but the owner. No process may be using the folder.
  */
 export async function sweepFolder(folder: string): Promise<void> {
   const special = ['-type', 'b', '-o', '-type', 'c', '-o', '-type', 'p', '-o', '-type', 's'];
@@ -108,8 +109,8 @@ export async function sweepFolder(folder: string): Promise<void> {
 }
 
 /**
- * Takes the right to write files from their owner too; `sweepFolder` has taken it from all others. Folders stay writable, so
- * that an ordinary rm can remove the data folder.
+ * Takes the write permission of files from their owner too; `sweepFolder` has taken it from everyone else. Folders stay
+ * writable, so that an ordinary rm can remove the data folder.
  */
 export async function protectFiles(folder: string): Promise<void> {
   const files = [folder, '-type', 'f'];

@@ -2,8 +2,8 @@ import { mebibytes } from '../core/text/mebibytes.ts';
 import { du } from '../sandbox/disk/disk-use.ts';
 
 /**
- * The three folders of a build with the most bytes or the most files, with the paths that the build's code sees:
- * `/workspace/data (900 MiB), …`.
+ * The three folders (or files) of a build with the most bytes, or the three with the most files, with the paths that
+ * the build's code sees: `/workspace/data (900 MiB), …`.
  */
 export async function largestFolders(
   folder: string,
@@ -27,8 +27,9 @@ export async function largestFolders(
 }
 
 /**
- * Whether an error may name this folder as one of the largest. Such a folder shows people what to make smaller: it is
- * one level below /workspace, two levels below /layers, the build's folder for temporary files, or its home folder.
+ * Whether an error may name this folder or file as one of the largest, to show people what to make smaller. True one
+ * level below /workspace, two levels below /layers, for the build's folder for temporary files, and for its home
+ * folder.
  */
 function isPlace(path: string): boolean {
   return /^\/(workspace\/[^/]+|layers\/[^/]+\/[^/]+|scratch\/(tmp|home))$/.test(path);

@@ -6,7 +6,7 @@ export interface OtherLanguage {
 
 /**
  * Languages that no buildpack builds, and the names of the files at the top of a source that show them. The languages
- * with a manifest of their own come first, because their tools often also have scripts in other languages.
+ * with a manifest of their own come first, because tools in these languages often also have scripts in other languages.
  */
 const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] = [
   ['Clojure', /^(project\.clj|deps\.edn|build\.boot|shadow-cljs\.edn)$/],

@@ -1,9 +1,9 @@
-/** How many bytes of a line are shown. The rest of the line is dropped. */
+/** At most this many bytes of a line are shown. The rest of the line is dropped. */
 export const MAX_LINE_BYTES = 16 * 1024;
 const CUT = ' … (line cut)';
 /**
- * How many bytes of an unfinished line are kept. More bytes are kept than shown, because a secret is masked only if the
- * whole secret was kept.
+ * At most this many bytes of an unfinished line are kept. They are more than the bytes that are shown, because a secret
+ * is masked only if the whole secret was kept.
  */
 const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 

@@ -221,15 +221,15 @@ export const serverSettings = {
     'The number of a tool’s newest released builds whose artifacts are kept for rollbacks. Config changes and rollbacks do not count, because they build nothing.',
   ],
   keep_history: [
-    // Not less than the logs of deployments that are kept: without its deployment, a log would never be deleted.
+    // At least as many as the logs of deployments that are kept. Without its deployment, a log would never be deleted.
     wholeNumber(200, 100_000),
     '1000',
-    'The number of the newest deployments, builds, releases, changes of config vars and scheduled runs of a tool that the server remembers, of each. Builds and releases that can run, and those of the last two days, are always kept.',
+    'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds and releases that can run, and those of the last two days, are always kept.',
   ],
   log_days: [
     wholeNumber(0, 3650),
     '0',
-    'The number of days that logs of deployments and of processes are kept at most. A log of a process that prints all the time may have lines of twice this age, and the log of a build stays as long as its artifact. 0: only the number and size of logs are limited.',
+    'The maximum number of days that logs of deployments and of processes are kept. A log of a process that prints all the time may have lines of twice this age, and the log of a build stays as long as its artifact. 0: only the number and size of logs are limited.',
   ],
   ssh_grace_time: [
     seconds(1, 600),

@@ -15,7 +15,7 @@ const LEFT_OUT = ['doc/*', 'info/*', 'lintian/*', 'locale/*', 'man/*'];
 const KEPT = ['doc/*/copyright', 'locale/locale.alias'];
 /** Files in /etc over which a sandbox mounts its own. bwrap can mount a file only over a plain file. */
 const COVERED = ['resolv.conf', 'hosts', 'passwd', 'group', 'ssl/certs/ca-certificates.crt'];
-/** Folders whose content only a running system needs. */
+/** Folders that are empty in a finished tree: no sandbox needs their content. */
 const EMPTY = [
   'boot',
   'dev',
@@ -39,8 +39,8 @@ export interface TreeOptions {
 }
 
 /**
- * Makes a Debian tree in the new folder `target`. The tree belongs to the user of this process. It has no device files and
- * no programs that run with other rights than their caller's. If this function fails, `target` does not exist.
+ * Makes a Debian tree in the new folder `target`. The tree belongs to the user of this process, and has neither device
+ * files nor setuid or setgid programs. If this function fails, `target` does not exist.
  *
  * @throws DeployError `STACK_NOT_MADE`
  */
@@ -54,8 +54,8 @@ export async function makeTree(target: string, options: TreeOptions): Promise<vo
 }
 
 /**
- * A plain user cannot own a tree that mmdebstrap makes with the user ids of a namespace. So mmdebstrap makes an archive,
- * and tar unpacks it with the ids of this user.
+ * A plain user cannot own a tree that mmdebstrap makes with the user ids of a namespace. So mmdebstrap makes an
+ * archive, and tar unpacks it with the ids of this user.
  */
 async function unpackInto(folder: string, options: TreeOptions): Promise<void> {
   await mkdir(folder);
@@ -78,8 +78,8 @@ async function run(
   target: string,
   archive: NodeJS.WritableStream | null = null,
 ): Promise<void> {
-  // `unshare` puts root's mmdebstrap into namespaces. If mmdebstrap is killed, its mounts and processes end with them. A
-  // plain user's mmdebstrap makes namespaces itself. It needs a temporary folder that all users may enter, on a disk:
+  // `unshare` puts root's mmdebstrap into namespaces. If mmdebstrap is killed, its mounts and processes end with them.
+  // A plain user's mmdebstrap makes namespaces itself. It needs a temporary folder that all users may enter, on a disk:
   // /tmp is often in memory.
   const wrapper =
     process.getuid?.() === 0
@@ -128,8 +128,8 @@ async function run(
 }
 
 /**
- * Removes what only a running system needs. Clears the setuid and setgid bits of files. Makes the files over which a
- * sandbox mounts its own.
+ * Empties the folders of `EMPTY`. Clears the setuid and setgid bits of files. Makes the files over which a sandbox
+ * mounts its own.
  */
 async function finish(tree: string): Promise<void> {
   for (const folder of EMPTY)

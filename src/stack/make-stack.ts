@@ -28,8 +28,8 @@ const FRESH_MS = 24 * 60 * 60 * 1000;
 const TREES: readonly TreeName[] = ['run', 'build'];
 
 /**
- * Makes a new stack. New builds use it at once. If the call is interrupted, there is no new stack, and the next call
- * continues with the packages and trees that are finished.
+ * Makes a new stack. New builds use it at once. If the call is interrupted, there is no new stack. A call within the
+ * next day continues with the packages and trees that are finished.
  *
  * @throws DeployError `STACK_NOT_MADE`
  */
@@ -59,8 +59,8 @@ export async function makeStack(options: MakeOptions): Promise<Stack> {
 }
 
 /**
- * Makes both trees of the newest stack again, with the security updates of Debian. A process of a tool gets the new tree
- * when it starts again.
+ * Makes both trees of the newest stack again, with the security updates of Debian. A process of a tool gets the new
+ * tree when it starts again.
  *
  * @throws DeployError `STACK_NOT_MADE`, also if there is no stack or if the list of packages has changed.
  */
@@ -133,14 +133,14 @@ async function keepFresh(folder: string, trees: string, key: string): Promise<vo
 }
 
 /**
- * Makes sure that only one process at a time works in a folder. A lock of a process that has ended does not count, even if
- * another process has its number, as in a container that was started again.
+ * Makes sure that only one process at a time works in a folder. A lock of a process that has ended does not count, even
+ * if another process has the same number now, as in a container that was started again.
  */
 async function onlyOne(folder: string): Promise<AsyncDisposable> {
   const file = join(folder, 'pid');
   const [holder, started] = ((await readFile(file, 'utf8').catch(noneIfGone)) ?? '').split(' ');
   if (started !== undefined && (await startOf(Number(holder))) === started)
-    throw stackNotMade(`process ${holder} is making one`, 'Wait until that process has ended.');
+    throw stackNotMade(`process ${holder} is already making a stack`, 'Wait until that process has ended.');
   await rm(file, { force: true });
   await writeFile(file, `${process.pid} ${await startOf(process.pid)}`, { flag: 'wx' });
   return { [Symbol.asyncDispose]: () => rm(file, { force: true }) };

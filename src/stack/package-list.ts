@@ -16,8 +16,8 @@ export interface PackageList {
 const NAME = /^[a-z0-9][a-z0-9+.-]+$/;
 
 /**
- * Reads a list of packages, which has the format of `deploy/builder/packages`: each line begins with `suite`, `release`,
- * `run` or `build`.
+ * Reads a list of packages, which has the format of `deploy/builder/packages`: each line begins with `suite`,
+ * `release`, `run` or `build`.
  *
  * @throws DeployError `NO_FILE`, `BAD_PACKAGE_LIST`
  */

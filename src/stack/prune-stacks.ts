@@ -19,8 +19,9 @@ export async function pruneStacks(data: string): Promise<string[]> {
 }
 
 /**
- * Removes trees that nothing will use again: those that an update has replaced, and the trees for builds of older stacks.
- * Call this only while no process of a tool and no build runs, because a process may still use one of these trees.
+ * Removes trees that nothing will use again: those that an update has replaced, and the trees for builds of older
+ * stacks. Call this only while no process of a tool and no build runs, because a process may still use one of these
+ * trees.
  */
 export async function pruneTrees(data: string): Promise<void> {
   const [newest, ...older] = await listStacks(data);
@@ -34,7 +35,7 @@ export async function pruneTrees(data: string): Promise<void> {
   for (const { id } of older) await removeTree(treeOf(data, id, 'build'));
 }
 
-/** The number of trees: 2 for `trees-2`. NaN for other names. */
+/** The number in the name of a folder with trees: 2 for `trees-2`. NaN for other names. */
 function numberOf(name: string | null): number {
   return Number(/^trees-(\d+)$/.exec(name ?? '')?.[1] ?? Number.NaN);
 }

@@ -1,6 +1,8 @@
 import { DeployError } from '../core/errors.ts';
 
-/** How programs of Debian are run: in English and without questions. They inherit all other variables of this process. */
+/**
+ * How programs of Debian are run: in English and without questions. They inherit all other variables of this process.
+ */
 export const PROGRAMS = {
   env: {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -55,7 +57,7 @@ export function explainApt(output: string, { mirror, suite }: Origin): DeployErr
       `Debian’s packages at ${mirror} cannot be reached`,
       `Check the network and the proxy in /etc/apt/apt.conf.d, or name another mirror with --mirror. ${AGAIN}`,
     );
-  return stackNotMade(`apt-get failed: ${lastError(output)}`, AGAIN);
+  return stackNotMade(`apt-get failed: ${lastError(output)}`, `Remove the cause of this error. ${AGAIN}`);
 }
 
 /** Turns the output of a failed mmdebstrap into an error. @param log - The file with the whole output. */
@@ -69,7 +71,7 @@ export function explainMmdebstrap(output: string, log: string): DeployError {
     );
   return stackNotMade(
     `mmdebstrap failed: ${lastError(output)}`,
-    `The file ${log} has the whole output. ${AGAIN}`,
+    `The file ${log} has the whole output. Remove the cause of this error. ${AGAIN}`,
   );
 }
 

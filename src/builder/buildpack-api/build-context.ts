@@ -27,13 +27,15 @@ export interface BuildContext {
   /** Variables that describe the machine on which the artifact will run: CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
   /**
-   * The operator's variables for builds, the variables of app.json, those of project.toml, and the tool's config vars. If
-   * two have the same name, the later one in this list counts. They are also the files in /platform/env.
+   * The operator's variables for builds, the variables of app.json, those of project.toml, and the tool's config vars.
+   * If two have the same name, the later one in this list counts. Each variable is also a file in /platform/env.
    */
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** Go's names of processors, which the Buildpack API uses, by the names that Node.js uses. Other names are equal. */
+/**
+ * Go's names of processors, which the Buildpack API uses, by the names of Node.js. Other names are passed on unchanged.
+ */
 const goNames: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
 /**

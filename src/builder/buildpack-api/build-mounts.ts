@@ -22,7 +22,7 @@ const targets = {
   platform: '/platform',
   /** A folder for each detection, which writes its build plan and its output there. */
   detected: '/cnb/detected',
-  /** Build plans that the server writes during the build. So the code of the build can only read them. */
+  /** Build plans, which the server writes during the build. The code of the build can only read them. */
   plans: '/cnb/plans',
   tmp: '/tmp',
   home: '/home/tool',

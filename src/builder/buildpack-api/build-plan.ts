@@ -40,7 +40,7 @@ interface Option {
 
 /** How many combinations of the buildpacks' alternatives are tried. During a trial, the server does nothing else. */
 const MAX_TRIALS = 1000;
-/** How many provisions and requirements are looked at in all trials together. A tool may bring hostile buildpacks. */
+/** How many provisions and requirements are looked at in all trials together. Hostile buildpacks may have far more. */
 const MAX_LOOKS = 100_000;
 
 /** How many trials and looks are left of `MAX_TRIALS` and `MAX_LOOKS`. */
@@ -50,10 +50,10 @@ interface Left {
 }
 
 /**
- * Tries the alternatives of all buildpacks in combination, and returns the first combination that works. There, each
- * buildpack requires only what an earlier buildpack or the buildpack itself provides, and everything that is provided
- * is required. An optional buildpack is dropped only after its last alternative has failed, as in the buildpacks
- * lifecycle. Null if none of the combinations that are tried works.
+ * Tries the alternatives of all buildpacks in combination, and returns the first combination that works. A combination
+ * works if each buildpack requires only what an earlier buildpack or the buildpack itself provides, and if everything
+ * that is provided is required. An optional buildpack is dropped only after its last alternative has failed, as in the
+ * buildpacks lifecycle. Null if none of the combinations that are tried works.
  *
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#phase-1-detection
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/detector.go (runTrials, runTrial)

@@ -10,7 +10,7 @@ export const buildpackApi = z
   .string('its version of the Buildpack API is missing: api = "0.11"')
   .regex(/^0\.(8|9|10|11|12)$/, 'the Buildpack API must be 0.8 to 0.12, such as api = "0.11"');
 
-/** Ids that would be the names of other files of the lifecycle: "buildpack ID" in buildpack.md of the specification. */
+/** Ids that no buildpack may have: see "buildpack ID" in buildpack.md of the specification. */
 const RESERVED: ReadonlySet<string> = new Set([
   'app',
   'build',
@@ -50,8 +50,8 @@ export interface DescribedBuildpack {
 }
 
 /**
- * Reads the buildpack in a folder that anybody may have made, and checks that its programs can be started. Follows no
- * symbolic link below `root`, except that `bin/detect` and `bin/build` may be links.
+ * Reads the buildpack in a folder that anybody may have made. Checks that `bin/detect` and `bin/build` are executable
+ * files. Follows no symbolic link below `root`: if one of these programs is a link, its target is not checked.
  *
  * @param parts - The path of the buildpack's folder below `root`.
  * @param shown - The path of the buildpack's folder as messages show it.

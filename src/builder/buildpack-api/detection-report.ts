@@ -22,13 +22,14 @@ export type DetectedSource = Pick<PreparedSource, 'files' | 'overlooked' | 'warn
 /** How many lines of one detection's output are kept. */
 export const MAX_LINES = 100;
 /**
- * Detections begin a line with this to say why a file was ignored. These lines are shown even if the detection fails.
+ * A detection begins a line with `note: ` to say why a file was ignored. Such a line is shown whether or not the
+ * buildpack takes part.
  */
 const NOTE = 'note: ';
 
 /**
- * Prints two lines. The first says what the chosen buildpacks found. The second names these buildpacks, and the command
- * of `web` in the Procfile. Then prints all notes, and a warning and the output of each broken detection.
+ * Prints two lines. The first says what the chosen buildpacks found. The second names these buildpacks and, if the
+ * Procfile has a `web` line, its command. Then prints all notes, and a warning and the output of each broken detection.
  */
 export function sayDetected(
   progress: Progress,
@@ -62,8 +63,8 @@ export function sayBuilding(progress: Progress, { warnings }: PreparedSource, li
  * Prints what each language needs, the output of all detections and the warnings about the source, because no group of
  * buildpacks fits.
  *
- * @throws DeployError If a detection broke, the error of `stepFailed`, such as `BUILD_FAILED`. Otherwise `BUILD_FAILED` if
- *   the tool's repository brings a buildpack of its own or `buildpack try` tries one. Otherwise `NO_BUILDPACK`.
+ * @throws DeployError If a detection broke, the error of `stepFailed`, such as `BUILD_FAILED`. Otherwise `BUILD_FAILED`
+ *   if the tool's repository brings a buildpack of its own or `buildpack try` tries one. Otherwise `NO_BUILDPACK`.
  */
 export function failDetection(
   progress: Progress,

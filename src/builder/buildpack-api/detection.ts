@@ -42,8 +42,9 @@ const FAIL = 100;
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
- * Runs detections: the groups one after the other, and the buildpacks of one group at the same time. Takes the first
- * group in which every required buildpack passes and whose plan can be resolved.
+ * Runs the detections of buildpacks group by group, each detection once. The detections of a group run at the same
+ * time, but those of buildpacks with `clear-env` run after the others. Takes the first group in which every required
+ * buildpack passes and whose plan can be resolved.
  *
  * @throws DeployError if no group fits: see `failDetection`.
  */
@@ -171,7 +172,7 @@ interface EndedDetection {
   readonly name: string;
   /** The exit status. Null if the sandbox ended before the detection. */
   readonly status: number | null;
-  /** How the sandbox ended in which this and other detections ran, and what it printed beside exit statuses. */
+  /** The end of the sandbox that ran this and other detections, and the lines that it printed besides exit statuses. */
   readonly whole: StepEnd;
 }
 

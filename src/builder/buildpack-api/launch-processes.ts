@@ -45,7 +45,11 @@ export interface DefinedProcess {
   readonly 'working-dir'?: string | undefined;
 }
 
-/** Checks a process that a buildpack defined. @throws DeployError `BUILD_FAILED` if its type is invalid. */
+/**
+ * Returns the process that a buildpack defined.
+ *
+ * @throws DeployError `BUILD_FAILED` if the type of the process is invalid.
+ */
 export function definedProcess(buildpack: string, process: DefinedProcess, isDefault: boolean): Process {
   const { type, 'working-dir': folder } = process;
   if (!processType.test(type)) {
@@ -59,7 +63,7 @@ export function definedProcess(buildpack: string, process: DefinedProcess, isDef
   return { type, command: folder === undefined ? command : startedIn(folder, command), isDefault };
 }
 
-/** A command that starts another one in a folder. `$0` is the folder, and the other arguments are the command. */
+/** Returns a command that starts `command` in a folder. The shell gets the folder as `$0`, and `command` as `$@`. */
 function startedIn(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
 }

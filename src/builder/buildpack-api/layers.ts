@@ -34,7 +34,7 @@ const layerFile = z.object({
 /** The maximum size of the files `NAME.toml` of all layers of one buildpack together. */
 const MAX_BYTES = 1024 * 1024;
 
-/** The most layers of one buildpack. Each costs time at every start of a process. */
+/** The most layers of one buildpack. Each layer takes time at every start of a process. */
 const MAX_LAYERS = 100;
 
 /** TOML files in the folder of a buildpack's layers that do not describe a layer. */

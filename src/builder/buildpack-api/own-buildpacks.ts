@@ -23,19 +23,19 @@ export interface OwnBuildpacks {
   /** The buildpacks of `pre.group`, which build before all others. */
   readonly first: readonly OwnBuildpack[];
   /**
-   * The buildpacks of `group`. They build directly before the server's buildpack `procfile`, or after all buildpacks of the
-   * server if a group has no `procfile`.
+   * The buildpacks of `group`. They build directly before the server's buildpack `procfile`, or after all buildpacks of
+   * the server if a group has no `procfile`.
    */
   readonly beforeProcfile: readonly OwnBuildpack[];
   /** The buildpacks of `post.group`, which build after all others. */
   readonly last: readonly OwnBuildpack[];
-  /** One sentence about the names of buildpacks in project.toml that have no effect. Empty if all have an effect. */
+  /** A warning about the names of buildpacks in project.toml that have no effect. Empty if all have an effect. */
   readonly warnings: readonly string[];
 }
 
 /**
- * The id of the buildpack that checks the commands of the Procfile. All programs must be installed before this buildpack
- * builds.
+ * The id of the buildpack that checks the commands of the Procfile. All programs must be installed before this
+ * buildpack builds.
  */
 export const PROCFILE = 'toolforge/procfile';
 
@@ -61,7 +61,8 @@ type Entry = z.output<typeof entries>[number];
  * Reads each buildpack that project.toml names and that is a folder of the repository. Other names have no effect,
  * because the files of a tool decide which buildpacks of the server take part.
  *
- * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used; `BAD_BUILDPACK` if a buildpack cannot be used.
+ * @throws DeployError `BUILD_PROJECT_TOML` if project.toml cannot be used; `BAD_BUILDPACK` if a buildpack cannot be
+ *   used.
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */
 export async function readOwnBuildpacks(source: string): Promise<OwnBuildpacks> {
@@ -197,10 +198,12 @@ function readDescriptor(text: string): z.output<typeof descriptor> {
 }
 
 /**
- * The path of a buildpack below the top of the source. Null if the entry has no `uri`, or if its `uri` is the address or
- * name of another buildpack. A bare name is a path only if the repository has a folder of this name with a buildpack.toml.
+ * The path of a buildpack below the top of the source. Null if the entry has no `uri`, or if its `uri` is the address
+ * or name of another buildpack. A bare name is a path only if the repository has a folder of this name with a
+ * buildpack.toml.
  *
- * @throws DeployError `BUILD_PROJECT_TOML` if the entry has an inline script, or a path that cannot be in the repository.
+ * @throws DeployError `BUILD_PROJECT_TOML` if the entry has an inline script, or a path that cannot be in the
+ *   repository.
  */
 async function pathOf(source: string, { id, uri, script }: Entry): Promise<string | null> {
   if (script !== undefined)
@@ -212,7 +215,7 @@ async function pathOf(source: string, { id, uri, script }: Entry): Promise<strin
   const name = uri.replace(/^file:(\/\/)?/, '');
   const path = posix.normalize(name).replace(/\/+$/, '').replace(/^\.$/, '');
   const isPath = name !== uri || /^\.{0,2}\/|^\.{1,2}$/.test(name);
-  // The lifecycle gets the path as a line of text, so a control character could end the path early.
+  // Node.js throws an ordinary error if a path has a NUL. No honest path has other control characters.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these characters are the ones to refuse
   const hasControls = /[\x00-\x1f]/.test(path);
   const isThere = async () =>

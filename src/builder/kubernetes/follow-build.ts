@@ -26,7 +26,7 @@ export interface Following {
   readonly cluster: Cluster;
   readonly config: KubernetesBuilderConfig;
   readonly log: Log;
-  /** How many milliseconds a build waits for a fault that can pass by itself, such as a full node. */
+  /** How many milliseconds a build waits for the end of a fault that can pass by itself, such as a full node. */
   readonly patienceMs: number;
   /** A build may wait for room in its namespace's quota only until it has used this many milliseconds of its time. */
   readonly roomMs: number;

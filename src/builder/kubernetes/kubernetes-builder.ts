@@ -73,8 +73,8 @@ export class KubernetesBuilder implements Builder {
   readonly #images: ToolImages;
   readonly #login: RegistryLogin;
   /**
-   * The last error of a cluster that did not answer, or null if there was none. Until `untilMs`, `cleanUp` and
-   * `resumable` throw this error for every tool and do not ask the cluster.
+   * The last error of the cluster, or null if there was none. Until `untilMs`, `cleanUp`, `resumable` and `forget`
+   * throw this error for every tool and do not ask the cluster.
    */
   #away: { readonly error: unknown; readonly untilMs: number } | null = null;
 
@@ -131,7 +131,7 @@ export class KubernetesBuilder implements Builder {
   }
 
   async adopt({ id, tool, from }: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact> {
-    // Harbor: makes the project of the tool if it is new, and checks that its quota has room.
+    // If Harbor is set up, this makes the tool's project if necessary, and checks that its quota has room.
     await using _login = await this.#login.open(this.#images.repositories(tool), id, signal);
     return await this.#images.adopt({ id, tool, from }, artifact, signal);
   }
@@ -355,7 +355,7 @@ export class KubernetesBuilder implements Builder {
   }
 
   /**
-   * Asks the cluster. If asking for one tool has failed, throws the same error for all tools during the next minute.
+   * Asks the cluster. After a failure for one tool, throws the same error for all tools during the next minute.
    */
   async #ifClusterAnswers<Result>(ask: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
     if (this.#away !== null && performance.now() < this.#away.untilMs) throw this.#away.error;
@@ -368,8 +368,8 @@ export class KubernetesBuilder implements Builder {
   }
 
   /**
-   * Deletes something in the registry. If the registry refuses or does not answer, this is only logged, because what is left
-   * there only takes space.
+   * Deletes something in the registry. If the registry refuses or does not answer, only logs the error, because what is
+   * left in the registry only takes space.
    */
   async #ifRegistryAnswers(tool: ToolName, what: string, action: () => Promise<void>): Promise<void> {
     try {

@@ -16,8 +16,8 @@ const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 
 /**
  * The folders of artifacts, `artifacts/TOOL/ID`, and of build caches, `cache/TOOL`, in the data folder. Every user can
- * pass through the folders above an artifact, but only the server can list them. Only the server can enter `cache`. An
- * artifact belongs to its tool's uid.
+ * pass through the folders above an artifact, but only the server can list them. Only the server can enter `cache`. If
+ * each tool has a uid of its own, an artifact belongs to the uid of its tool.
  */
 export class Artifacts {
   readonly #data: string;
@@ -65,8 +65,8 @@ export class Artifacts {
   }
 
   /**
-   * Copies a finished artifact into the folder `to`, without the mark that it is finished. The files of the copy are new
-   * files, because they will belong to another user.
+   * Copies a finished artifact into the folder `to`, without the mark that it is finished. The files of the copy are
+   * new files, because they will belong to another user.
    *
    * @returns false if the artifact does not exist.
    */
@@ -76,7 +76,7 @@ export class Artifacts {
     const entries = (await namesIn(folder)).filter((name) => name !== MARK);
     const paths = entries.map((name) => join(folder, name));
     await execa('cp', ['--archive', '--reflink=auto', '--', ...paths, to], { cancelSignal: signal });
-    // The artifact may have been deleted meanwhile. Its mark goes with it, so a copy with gaps is recognised.
+    // If the artifact has been deleted during the copy, its mark is gone, and the copy may lack files.
     return this.has(tool, id);
   }
 

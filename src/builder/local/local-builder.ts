@@ -61,8 +61,8 @@ export interface LocalBuilderOptions {
   /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
   readonly quietMs?: number;
   /**
-   * Set to try one buildpack. The build then fails if this buildpack does not take part. The processes of the build are not
-   * checked, so a build without processes is no error.
+   * Set to try one buildpack. The build then fails if this buildpack does not take part. The processes of the build are
+   * not checked, so a build without processes is no error.
    */
   readonly trial?: {
     readonly id: string;
@@ -72,8 +72,8 @@ export interface LocalBuilderOptions {
 }
 
 /**
- * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle, which is their
- * usual program. Makes each artifact at its final place, `artifacts/TOOL/ID` in the data folder, as the folders
+ * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle, which is the usual
+ * program for this. Makes each artifact at its final place, `artifacts/TOOL/ID` in the data folder, as the folders
  * `workspace` and `layers`.
  */
 export class LocalBuilder implements Builder {
@@ -152,7 +152,10 @@ export class LocalBuilder implements Builder {
     }
   }
 
-  /** Returns the stack of new builds. Null without isolation: builds and tools then see this machine's own /usr. */
+  /**
+   * Returns the stack of new builds. Null without isolation, or if there is no stack: builds and tools then see this
+   * machine's own /usr.
+   */
   async #stack(): Promise<Stack | null> {
     const { config, sandbox } = this.#options;
     return sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
@@ -167,7 +170,7 @@ export class LocalBuilder implements Builder {
     return new BuildLimits({ limits: config, folder: folders.artifact, progress, signal, quietMs });
   }
 
-  /** Makes the folders of a build or an inspection, and returns its context, without the variables of its source. */
+  /** Makes the folders of a build or an inspection, and returns its context. `#detect` adds the variables. */
   async #open(
     { tool, toolNumber, configVars }: BuildRequest,
     opened: Pick<BuildContext, 'guard' | 'progress' | 'network'> & {
@@ -273,8 +276,8 @@ export class LocalBuilder implements Builder {
   }
 
   /**
-   * Returns no builds, because local builds are child processes of the server and end with it. Deletes shared files that
-   * an interrupted build has left.
+   * Returns no builds, because local builds are child processes of the server and end with it. The first call also
+   * deletes the shared files that interrupted builds have left.
    */
   async resumable(): Promise<ReadonlySet<string>> {
     this.#swept ??= this.#sharedFiles
@@ -323,7 +326,7 @@ export class LocalBuilder implements Builder {
     return { source, context, detection };
   }
 
-  /** One build, from the commit to the finished folder. */
+  /** Runs one build, from the commit to the finished artifact. */
   async #make(
     request: BuildRequest,
     withoutVariables: BuildContext,
@@ -374,7 +377,7 @@ export class LocalBuilder implements Builder {
       if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
     };
     const work = [removeTree(folders.scratch), finishLayers(), finishWorkspace()];
-    // A failed build may be removed only when all this work has ended.
+    // If one part of this work fails, the caller deletes the folder. So wait until all parts have ended.
     for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
     const { signal } = context.guard;
     await this.#share(layerPlaces, group, { toolNumber: request.toolNumber, signal });
@@ -422,7 +425,10 @@ export class LocalBuilder implements Builder {
     }
   }
 
-  /** Deletes the files of a failed build, and moves cached layers back to the cache. */
+  /**
+   * Deletes the files of a failed build, and moves cached layers back to the cache. But if the build failed with
+   * `BUILD_OUT_OF_DISK`, deletes the cache too.
+   */
   async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
     const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
     try {
@@ -461,7 +467,7 @@ function notInCluster(tool: ToolName): DeployError {
   return new DeployError(
     'NO_REBASE',
     'only images in a cluster can be rebased',
-    `On one machine, a restart is enough after stack update: restart ${tool}`,
+    `Without a cluster, a tool gets a newer Debian system when it restarts after \`stack update\`: restart ${tool}`,
   );
 }
 

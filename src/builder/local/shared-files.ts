@@ -14,13 +14,15 @@ import { makeFolder, serverUser } from '../folders.ts';
 const AT_ONCE = 4;
 /** A larger file is not shared, because the server reads every shared file. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-/** The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000. */
+/**
+ * The shared layers of one build may have this many files and folders together. A Python with its modules has 5,000.
+ */
 const MAX_ENTRIES = 20_000;
 /** The server reads at most this many bytes of one build's layers. */
 const MAX_BYTES = 1024 ** 3;
 /**
- * A file with more bytes than this that are not on the disk has holes, or the file system compresses it. Neither is shared,
- * because a copy would not have the holes.
+ * A file of which more bytes than this are not on the disk has holes, or the file system compresses it. Such a file is
+ * not shared, because a copy would not have the holes.
  */
 const MAX_HOLES = 4096;
 /** A file with a longer path is not shared, because the paths of all folders of a layer are held in memory. */
@@ -28,8 +30,8 @@ const MAX_PATH_BYTES = 1024;
 /** No more copies are kept than this, because the server looks at each of them when it removes an artifact. */
 const MAX_COPIES = 100_000;
 /**
- * The names of unfinished copies and links begin with this. None takes longer than an hour, so an older one is left over
- * from a server that ended.
+ * The names of unfinished copies and links begin with this. No copy takes an hour, so an older unfinished copy was left
+ * by a server that ended.
  */
 const HALF = 'half-';
 const HALF_MS = 3_600_000;
@@ -38,7 +40,7 @@ const HALF_MS = 3_600_000;
 export interface SharingBudget {
   entries: number;
   bytes: number;
-  /** What `shared` had when the first layer of the build was shared: to list it for each layer would take too long. */
+  /** The copies in the folder `shared`, listed when the build shares its first layer. Null before that. */
   copies: Copies | null;
 }
 
@@ -50,7 +52,7 @@ export function sharingBudget(): SharingBudget {
 /**
  * Files that many artifacts have, such as those of one version of Python. The folder `shared` of the data folder keeps
  * one copy of each, and artifacts have hard links to it. The copies belong to the server, so no tool can change a file
- * of another tool. Every build works on copies of its own.
+ * of another tool. A build gets no such links: it works on its own copies of the files.
  */
 export class SharedFiles {
   readonly #folder: string;
@@ -64,16 +66,16 @@ export class SharedFiles {
   }
 
   /**
-   * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this copy
-   * if it does not exist yet. A file stays as it is if it is large or has holes. It also stays if it needs a new copy and the
-   * disk is nearly full. Once the build has too many files, this layer and all later ones stay as they are. If `shared` is
-   * full, a new copy replaces one of the tool with the most copies. If no tool has clearly more copies than this one, the file
-   * stays as it is. Call this only when no process can change the layer any more.
+   * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this
+   * copy if it does not exist yet. A file stays as it is if it is large or has holes. It also stays if it needs a new
+   * copy and the disk is nearly full. Once the build has too many files, this layer and all later ones stay as they
+   * are. If `shared` is full, a new copy replaces one of the tool with the most copies. If no tool has clearly more
+   * copies than this one, the file stays as it is. Call this only when no process can change the layer any more.
    *
-   * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an earlier
-   *   artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file there becomes a
-   *   link to that file, without being read. Symbolic links in the earlier layer are not followed. `budget`: what is left for
-   *   all layers of this build.
+   * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an
+   *   earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file
+   *   there becomes a link to that file, without being read. Symbolic links in the earlier layer are not followed.
+   *   `budget`: what is left for all layers of this build.
    * @throws the reason of the signal. Copies that nothing links to may then be left: see `sweep`.
    */
   async share(layer: string, options: SharingOptions): Promise<void> {
@@ -106,8 +108,8 @@ export class SharedFiles {
   }
 
   /**
-   * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour. Copies of
-   * earlier servers, which may belong to a tool, become those of the server.
+   * Deletes the copies to which no artifact has a link any more, and unfinished copies that are older than an hour.
+   * Makes the server the owner of all other copies, because earlier versions of the server left some to a tool.
    */
   async sweep(): Promise<void> {
     const { uid, gid } = serverUser();
@@ -123,8 +125,8 @@ export class SharedFiles {
   }
 
   /**
-   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large, or if
-   * there is no room for another copy of this tool.
+   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large or
+   * has holes, or if there is no room for another copy of this tool.
    */
   async #keep(
     file: string,
@@ -158,8 +160,8 @@ export class SharedFiles {
   }
 
   /**
-   * Replaces a file by a hard link to the server's copy. Leaves the file as it is if the file system cannot make the link,
-   * or if the copy no longer exists.
+   * Replaces a file by a hard link to the server's copy. Leaves the file as it is if the file system cannot make the
+   * link, or if the copy no longer exists.
    */
   async #replaceByLink(file: string, kept: string): Promise<void> {
     const half = join(this.#folder, HALF + randomUUID());
@@ -183,8 +185,8 @@ export interface SharingOptions {
 }
 
 /**
- * The names of the copies in `shared`. A name says the content, the time and the mode of the file, and after `~` the number
- * of the tool that was the first to share the file. Servers before this rule made names without a number.
+ * The names of the copies in `shared`. A name says the content, the time and the mode of the file, and after `~` the
+ * number of the tool that was the first to share the file. Earlier versions of the server made names without a number.
  */
 class Copies {
   readonly #names = new Map<string, string>();
@@ -202,9 +204,9 @@ class Copies {
   }
 
   /**
-   * Makes room for one more copy of a tool. `add` must follow.
+   * Makes room for one more copy of a tool. When the copy is made, the caller must call `add`.
    *
-   * @returns the names of copies to delete. Null if there is no room and no other tool has more copies than this tool.
+   * @returns the names of copies to delete. Null if there is no room and no other tool has at least two copies more.
    */
   makeRoom(toolNumber: number, most: number): string[] | null {
     const removed: string[] = [];
@@ -231,7 +233,8 @@ class Copies {
 
   #put(name: string): void {
     const [, tool = ''] = name.split('~');
-    // Two files with this content may have been copied at the same time. Only one of the copies is listed and used again.
+    // Two files with this content may have been copied at the same time. Only one of the copies is listed and used
+    // again.
     if (this.#names.has(contentOf(name))) return;
     this.#names.set(contentOf(name), name);
     const names = this.#ofTools.get(tool) ?? new Set();
@@ -252,10 +255,11 @@ interface Entry {
 }
 
 /**
- * Lists everything below a folder that untrusted code has made. A folder whose path is too long or whose name is not UTF-8
- * is listed, but not entered.
+ * Lists everything below a folder that untrusted code has made. A folder whose path is too long or whose name is not
+ * UTF-8 is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact, or null. `before` of each entry is a path in it.
+ * @param earlier - The folder of the same layer in an earlier artifact, or null. `before` of each entry is a path in
+ *   it.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];
@@ -274,7 +278,10 @@ async function* entriesBelow(layer: string, earlier: string | null): AsyncGenera
   }
 }
 
-/** Whether `before` is a shared file, and `file` has its size, time and mode. Then their content is probably equal too. */
+/**
+ * Whether `before` is a shared file and `file` has the same size, time and mode, so that both probably have one
+ * content.
+ */
 async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);
   if (other === null || !other.isFile() || other.nlink === 1) return false;
@@ -291,8 +298,9 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
 }
 
 /**
- * Whether a layer has the content of an earlier layer, by their metadata: they are equal, and hold more than `shared`. Sizes
- * and times of files alone do not prove it, because archives and buildpacks give all versions of a file the same time.
+ * Whether a layer has the content of an earlier layer, judged by their metadata: these are equal, and have more keys
+ * than `shared`. Sizes and times of files prove too little, because archives and buildpacks give all versions of a file
+ * one time.
  */
 export function saysSame(metadata: Layer['metadata'], earlier: Layer['metadata']): boolean {
   return Object.keys(metadata).some((key) => key !== 'shared') && isDeepStrictEqual(metadata, earlier);

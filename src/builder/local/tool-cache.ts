@@ -27,13 +27,14 @@ export type Progressed = 'not started' | 'failed' | 'built';
  * need them, they are not restored. Layers that only builds need are moved out of the cache. The table `types` of a
  * layer is never restored.
  *
- * A layer whose metadata has `linked = true` is not copied: the build gets hard links to its files, which it can delete and
- * replace, but not change. This needs files that belong to the server, and a build that runs as another user.
+ * If the metadata of a layer have `linked = true`, its files belong to the server, and the build runs as another user,
+ * the layer is not copied. Instead, the build gets hard links to the files, which it can delete and replace, but not
+ * change.
  *
  * @param canLink - Whether builds run as another user than the server.
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/internal/layer/metadata_restorer.go
- * @returns the layers that were moved, as an argument for {@link giveBack}, and a function that makes the hard links. The
- *   caller must first make the tool the owner of the restored files.
+ * @returns the layers that were moved, as an argument for {@link giveBack}, and a function that makes the hard links.
+ *   The caller must first make the tool the owner of the restored files.
  */
 export async function restoreLayers(
   places: LayerPlaces,
@@ -157,8 +158,8 @@ function isForBuilds(layer: Layer): boolean {
 }
 
 /**
- * Moves a layer to the cache. The next build owns and may change the files there, so none of them may be a hard link to a file
- * of an artifact: the build may have moved it here from a linked layer.
+ * Moves a layer to the cache. The next build owns and may change the files there, so none of them may be a hard link to
+ * a file of an artifact: the build may have moved it here from a linked layer.
  */
 async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
   const target = layerFolder(places.cache, layer);

@@ -33,19 +33,21 @@ export interface Trial {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** The tool of a trial. A server counts its tools from 1, so its tools hardly reach this number and the uid of the trial. */
+/**
+ * The tool of a trial. A server numbers its tools from 1, so hardly any tool has this number, and the uid of the trial.
+ */
 const TOOL = 'buildpack-try';
 const TOOL_NUMBER = 50_000;
 const PATH = '/usr/local/bin:/usr/bin:/bin';
 
 /**
- * Builds a copy of a tool's source, without its .git, with one more buildpack than those of the server. If a buildpack of
- * the server has the same id, the tried buildpack replaces it. Otherwise the tried buildpack builds after all buildpacks
- * of the server except `procfile`. Builds on the newest stack of the data folder, but keeps no artifact.
+ * Builds a copy of a tool's source, without its .git, with one more buildpack than those of the server. If a buildpack
+ * of the server has the same id, the tried buildpack replaces it. Otherwise the tried buildpack builds after all
+ * buildpacks of the server except `procfile`. Builds on the newest stack of the data folder, but keeps no artifact.
  *
  * @param options.openSandbox - Makes the sandbox for a temporary data folder.
- * @throws DeployError that says why the buildpack cannot be used or failed; `BAD_BUILDPACK` if a symbolic link in its folder
- *   leads neither into this folder nor into the server's buildpacks.
+ * @throws DeployError that says why the buildpack cannot be used or failed; `BAD_BUILDPACK` if a symbolic link in its
+ *   folder leads neither into this folder nor into the server's buildpacks.
  */
 export async function tryBuildpack(options: {
   readonly buildpack: string;
@@ -89,8 +91,8 @@ export async function tryBuildpack(options: {
 }
 
 /**
- * Copies the server's buildpacks, and puts the tried one into each group of their order. It replaces a buildpack of the
- * server with the same id.
+ * Copies the server's buildpacks, and puts the tried one into each group of their order. If a buildpack of the server
+ * has the same id, the tried one replaces it.
  */
 async function addBuildpack(
   from: string,
@@ -120,8 +122,8 @@ async function addBuildpack(
 }
 
 /**
- * Checks that a link leads into one of the folders. The tried buildpack may be of anybody: the file behind a link to a key
- * of this machine would be copied, and the buildpack would see it in the sandbox.
+ * If a path is a link, checks that it leads into one of the folders. Anybody may have written the tried buildpack:
+ * without this check, a link could bring a copy of a key of this machine into the sandbox.
  *
  * @throws DeployError `BAD_BUILDPACK`
  */

@@ -40,7 +40,11 @@ export class Harbor {
     this.#options = options;
   }
 
-  /** Makes the project if it does not exist. The project is public, like Toolforge's projects. @returns the id of the project. */
+  /**
+   * Makes the project if it does not exist. The project is public, like Toolforge's projects.
+   *
+   * @returns the id of the project.
+   */
   async ensureProject(name: string, signal: AbortSignal): Promise<number> {
     const known = await this.#projectId(name, signal);
     if (known !== null) return known;
@@ -107,8 +111,8 @@ export class Harbor {
   }
 
   /**
-   * Deletes a project, and its repositories first, because Harbor deletes only empty projects. Does nothing if the project
-   * does not exist.
+   * Deletes a project, and its repositories first, because Harbor deletes only empty projects. Does nothing if the
+   * project does not exist.
    *
    * @param repositories - The full names of the repositories, such as `tool-x/cache`.
    */
@@ -178,7 +182,7 @@ export class Harbor {
   }
 }
 
-/** The error of a build for which the quota of the project has no room left. */
+/** The error of a build if the quota of its Harbor project has too little room left. */
 export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
   return new DeployError(
     'REGISTRY_FULL',

@@ -77,7 +77,7 @@ export class RegistryRequests {
         await answer.body?.cancel();
       } catch (error) {
         call.signal.throwIfAborted();
-        // A retry does not help against a certificate that is not trusted.
+        // A certificate that is not trusted stays so. So the last attempt follows without a pause.
         if (/CERT|SELF_SIGNED/.test(codeOf(error) ?? '')) break;
       }
       await sleep(pauseMs, undefined, { signal: call.signal });
@@ -175,7 +175,9 @@ function whyOf(error: unknown): string {
   return codeOf(error) ?? (error.cause instanceof Error ? error.cause.message : error.message);
 }
 
-/** The code of an error of `fetch`, which hides the error of the system in `cause`. Null if the cause has no code. */
+/**
+ * The system code of an error of `fetch`, such as ECONNREFUSED. `fetch` hides it in `cause`. Null if there is no code.
+ */
 function codeOf(error: unknown): string | null {
   if (error instanceof Error && error.name === 'TimeoutError') return null;
   return systemCode(error) ?? (error instanceof Error ? systemCode(error.cause) : null);

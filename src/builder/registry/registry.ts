@@ -108,8 +108,8 @@ export class Registry {
   }
 
   /**
-   * Copies an image into another repository of this registry, with a tag. The registry copies the layers itself if it can
-   * (`mount` of the distribution specification). Otherwise, they go through this server.
+   * Copies an image into another repository of this registry, with a tag. The registry copies the layers itself if it
+   * can (`mount` of the distribution specification). Otherwise, they go through this server.
    *
    * @returns false if the image does not exist.
    */

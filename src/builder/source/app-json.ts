@@ -51,8 +51,8 @@ export interface AppJson {
 }
 
 /**
- * Reads Heroku's app.json. Other programs have files of this name too. So a file that is too large, is not valid JSON or
- * holds no object is no error.
+ * Reads Heroku's app.json. Other programs have files of this name too. So a file that is too large, is not valid JSON
+ * or holds no object is no error.
  *
  * @throws DeployError `BUILD_APP_JSON` if `formation` or `env` cannot be used.
  * @see https://devcenter.heroku.com/articles/app-json-schema
@@ -151,7 +151,8 @@ interface Variable {
 }
 
 /**
- * Returns the variables of `env`. A variable whose name a config var cannot have is left out, and its name is in `unusable`.
+ * Returns the variables of `env`. A variable whose name a config var cannot have is left out, and its name is in
+ * `unusable`.
  *
  * @throws DeployError if a value cannot be used, or if there are too many variables or they are too large.
  */
@@ -162,7 +163,7 @@ function readEnv(
   const { usable = [], unusable = [] } = Object.groupBy(entriesOf(content, 'env'), ([name]) =>
     CONFIG_VAR_NAME.test(name) && !RESERVED_VARIABLE.test(name) ? 'usable' : 'unusable',
   );
-  // Before they are read, because a file can have tens of thousands.
+  // Checked before the variables are read, because a file can have tens of thousands of them.
   if (usable.length > MAX_VARIABLES) throw tooMany();
   const env = usable.map(([name, given]) => {
     const { success, data } = variable.safeParse(given);

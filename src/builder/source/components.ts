@@ -46,8 +46,8 @@ export interface ProcessRequests {
   /** The config vars that must be set, from app.json. */
   readonly required?: readonly RequiredVar[];
   /**
-   * The test command, from app.json: a process type of the build, or a command line for a shell. Absent or null if there
-   * is none.
+   * The test command, from app.json: a process type of the build, or a command line for a shell. Absent or null if
+   * there is none.
    */
   readonly test?: string | null;
 }
@@ -116,7 +116,7 @@ export function requestedProcesses(
 
 /**
  * Returns the process that runs before the release as a test: the process whose type is the command, otherwise a shell
- * with the command. The shell gets a process type that no other process has.
+ * with the command. The shell gets the process type `test`, or `app-json-test` if the tool has a process type `test`.
  */
 function testOf(command: string, byType: ReadonlyMap<string, Process>): Process {
   const meant = byType.get(command);
@@ -148,7 +148,9 @@ function withSettings(process: Process, settings: Partial<ServiceSettings> = {})
   return process.type === 'web' || Object.keys(own).length === 0 ? process : { ...process, settings: own };
 }
 
-/** Sets how many processes run. Leaves `web` and `release` as they are, because other rules say how many of them run. */
+/**
+ * Sets how many processes run. Leaves `web` and `release` as they are, because other rules say how many of them run.
+ */
 function withReplicas(process: Process, replicas: number): Process {
   return process.type === 'web' || process.type === RELEASE_TYPE ? process : { ...process, replicas };
 }
@@ -169,7 +171,10 @@ function requested(component: Component, meant: Process | undefined): Process {
   return withReplicas(meant, replicas);
 }
 
-/** The most bytes of the commands and health check scripts of all processes together. The store keeps them with each release. */
+/**
+ * The most bytes of the commands and health check scripts of all processes together. The store keeps them with each
+ * release.
+ */
 const MAX_COMMAND_BYTES = 32 * 1024;
 /** The most process types, including named commands and scheduled processes. */
 const MAX_TYPES = 200;

@@ -1,6 +1,9 @@
 import { listPlainFolder } from './safe-files.ts';
 
-/** The files that say what a tool is made of, by language. One of them at the top of the source is enough for the language. */
+/**
+ * The files that say what a tool is made of, by language. One of them at the top of the source is enough for the
+ * language.
+ */
 const MANIFESTS: readonly (readonly string[])[] = [
   ['requirements.txt', 'pyproject.toml', 'Pipfile', 'setup.py', 'poetry.lock', 'uv.lock'],
   ['package.json'],
@@ -62,8 +65,8 @@ const OTHER_PLATFORMS = new RegExp(
 );
 
 /**
- * Files by which a folder probably holds a tool, even without a manifest of a language. Only the first one that a folder has
- * is named.
+ * If a folder has one of these files, it probably holds a tool, even without a manifest of a language. Warnings name
+ * only the first of these files that a folder has.
  */
 const ENTRIES = [
   'Procfile',
@@ -95,8 +98,8 @@ const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
 ];
 
 /**
- * A heading, and one line for each language: the files that its buildpack looks for. Empty if none of these buildpacks is
- * for a language.
+ * A heading, and a line for each of these buildpacks that is in `LOOKED_FOR`: the files that it looks for. Empty if
+ * none of them is.
  */
 export function lookedFor(buildpacks: ReadonlySet<string>): string[] {
   const lines = LOOKED_FOR.filter(([buildpack]) => buildpacks.has(buildpack)).map(([, text]) => `  ${text}`);
@@ -116,7 +119,8 @@ const MAX_NAME = 60;
 
 /**
  * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
- * These are files with a misspelt or similar name, manifests in a folder, and files of other platforms. Reads only names.
+ * These are files with a misspelt or similar name, manifests in a folder, and files of other platforms. Reads only
+ * names.
  *
  * @param source - The folder of the source.
  * @param files - The names at the top of the source.
@@ -189,8 +193,8 @@ function insteadOf(file: string, there: ReadonlySet<string>): string | null {
 }
 
 /**
- * Sentences about manifests in a folder at the top of the source, if the top has no manifest of their language. If the top
- * has no manifest and no program, other files with which a tool begins count too, such as app.py.
+ * Sentences about manifests in a folder at the top of the source, if the top has no manifest of their language. If the
+ * top has no manifest and no program, the files in `ENTRIES` count too, except in a folder for the files of a web site.
  */
 async function inFolders(
   source: string,

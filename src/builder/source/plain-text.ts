@@ -12,9 +12,9 @@ const MAX_SCRIPTS = 200;
 const SCRIPT = /^[^.]+$|\.(sh|bash|py|pl|cgi|rb|php)$/;
 
 /**
- * Rewrites files that are UTF-16 or have a byte order mark as UTF-8 without this mark. Does so only for files at the top
- * of the source that builds read. PowerShell's `>` writes UTF-16, which few programs understand. A file that cannot be
- * decoded, or has 1 MiB or more, stays as it is.
+ * Rewrites files that are UTF-16 or have a byte order mark as UTF-8 without this mark. Does so only for files at the
+ * top of the source that builds read. PowerShell's `>` writes UTF-16, which few programs understand. A file that cannot
+ * be decoded, or has 1 MiB or more, stays as it is.
  *
  * @returns a sentence for each file that was UTF-16.
  * @throws DeployError `BUILD_CONFLICT` if a file has the marks of a conflict that git could not merge.
@@ -44,7 +44,7 @@ export async function rewriteAsUtf8(source: string, files: readonly string[]): P
 }
 
 function assertMerged(name: string, bytes: Buffer): void {
-  // Not split into lines, because a million empty lines would block the server.
+  // The text is not split into lines, because a million empty lines would block the server.
   const text = bytes.toString('latin1');
   const first = /^<<<<<<< /m.exec(text)?.index;
   if (first === undefined || !/^>>>>>>> /m.test(text.slice(first))) return;
@@ -63,7 +63,7 @@ function encodingOf(bytes: Buffer): 'utf-8' | 'utf-16le' | 'utf-16be' | null {
   if (first === 0xef && second === 0xbb && third === 0xbf) return 'utf-8';
   if (first === 0xff && second === 0xfe) return 'utf-16le';
   if (first === 0xfe && second === 0xff) return 'utf-16be';
-  // Without a byte order mark: each Latin letter has a NUL beside it.
+  // UTF-16 without a byte order mark is recognised by the NUL beside each Latin letter.
   if (bytes.length < 4 || bytes.length % 2 !== 0) return null;
   if (first !== 0 && second === 0 && bytes[3] === 0) return 'utf-16le';
   return first === 0 && second !== 0 && third === 0 ? 'utf-16be' : null;
@@ -78,8 +78,8 @@ function decoded(bytes: Buffer, encoding: string): string | null {
 }
 
 /**
- * Sentences about scripts, at the top of the source or in bin/, whose first line names a program and ends with CR LF, as on
- * Windows. Linux takes the CR for a part of the program's name.
+ * Sentences about scripts, at the top of the source or in bin/, whose first line names a program and ends with CR LF,
+ * as on Windows. Linux takes the CR for a part of the program's name.
  */
 export async function windowsScripts(source: string): Promise<string[]> {
   const warnings: string[] = [];

@@ -22,7 +22,9 @@ export interface PreparedSource extends ProcessRequests {
   readonly folder: string;
   /** A line for people about the files that .slugignore and project.toml removed. Null if neither names files. */
   readonly leftOut: string | null;
-  /** The build's variables from app.json and project.toml. A config var of the same name, if it is set, counts instead. */
+  /**
+   * The build's variables from app.json and project.toml. A config var of the same name, if it is set, counts instead.
+   */
   readonly buildVariables: Readonly<Record<string, string>>;
   /** The repository's own buildpacks, which project.toml names. */
   readonly own: OwnBuildpacks;
@@ -35,8 +37,8 @@ export interface PreparedSource extends ProcessRequests {
   /** The commands of the Procfile by process type. */
   readonly procfile: ReadonlyMap<string, string>;
   /**
-   * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack reads.
-   * Config vars are masked.
+   * Sentences, without their full stops, about files that were probably meant for the build but that no buildpack
+   * reads. Config vars are masked.
    */
   readonly overlooked: readonly string[];
 }
@@ -47,8 +49,9 @@ const MAX_WARNINGS = 100;
 const MAX_CHARACTERS = 1000;
 
 /**
- * Writes the files of a commit into a new folder. Rewrites UTF-16 as UTF-8, and removes the files that .slugignore and
- * project.toml name. Then reads service.template, toolforge.yaml or jobs.yaml, app.json, the Procfile and project.toml.
+ * Writes the files of a commit into a new folder. Rewrites UTF-16 as UTF-8, reads project.toml, and removes the files
+ * that .slugignore and project.toml name. Then reads service.template, toolforge.yaml or jobs.yaml, app.json and the
+ * Procfile.
  *
  * @throws DeployError `BUILD_CONFLICT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
  *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`, `CONFIG_MISSING`

@@ -19,8 +19,8 @@ export interface ProjectToml {
 
 /**
  * Reads what a project descriptor says about builds: `exclude` and the variables, in the present form
- * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack `apt` reads `[apt]`, and `readOwnBuildpacks` reads the
- * groups of buildpacks.
+ * (`[io.buildpacks]`) and the earlier one (`[build]`). The buildpack `apt` reads `[apt]`, and `readOwnBuildpacks` reads
+ * the groups of buildpacks.
  *
  * @see https://github.com/buildpacks/spec/blob/main/extensions/project-descriptor.md
  */

@@ -8,8 +8,8 @@ import { systemCode } from '../../core/errors.ts';
 const MAX_FILE_BYTES = 1024 * 1024;
 
 /**
- * The most bytes of a TOML file that a buildpack wrote. A larger file is refused unread. To parse it, or to try all
- * alternatives of a build plan in it, would block the server.
+ * The most bytes of a buildpack.toml, or of a TOML file that a buildpack wrote. A larger file is refused unread. To
+ * parse it, or to try all alternatives of a build plan in it, would block the server.
  */
 export const MAX_TOML_BYTES = 64 * 1024;
 
@@ -109,7 +109,9 @@ export async function readIfSmall(...file: Parameters<typeof readPlainFile>): Pr
   }
 }
 
-/** Whether each of the parts below `root` is a folder and not a symbolic link. False for a path that leads out by `..`. */
+/**
+ * Whether each of the parts below `root` is a folder and not a symbolic link. False for a path that leads out by `..`.
+ */
 export async function isPlainFolder(root: string, parts: readonly string[]): Promise<boolean> {
   if (parts.includes('..')) return false;
   for (let depth = 1; depth <= parts.length; depth += 1) {
@@ -120,8 +122,8 @@ export async function isPlainFolder(root: string, parts: readonly string[]): Pro
 }
 
 /**
- * Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link, and for a
- * path that leads out by `..`.
+ * Whether anything of this name exists, even a symbolic link. False if a folder on the way is a symbolic link, and for
+ * a path that leads out by `..`.
  */
 export async function hasEntry(root: string, parts: readonly string[]): Promise<boolean> {
   const isInside = parts.at(-1) !== '..' && (await isPlainFolder(root, parts.slice(0, -1)));

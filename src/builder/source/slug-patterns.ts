@@ -2,7 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 
 const MAX_PATTERNS = 200;
 const MAX_PATTERN_LENGTH = 256;
-/** The most comparisons for one .slugignore. They take a few seconds. */
+/** The most comparisons for all patterns of a source. So many comparisons take a few seconds. */
 const MAX_STEPS = 100_000_000;
 /** After this many comparisons, which take a few milliseconds, the server should serve others. */
 const stepsOfTurn = 200_000;
@@ -18,8 +18,8 @@ export interface Pattern {
 }
 
 /**
- * Reads patterns, one a line. Returns a warning for each line that is not used. If there are too many patterns, one warning
- * is for all further lines.
+ * Reads patterns, one a line. Returns a warning for each line that is not used. If there are too many patterns, one
+ * warning is for all further lines.
  *
  * @param file - Where the patterns are from, for the warnings.
  */
@@ -150,8 +150,8 @@ export class Matcher {
     if (this.#steps <= MAX_STEPS) return;
     throw new DeployError(
       'BUILD_SLUGIGNORE',
-      `matching the patterns of .slugignore against all files of the repository takes too long`,
-      'Use fewer patterns in .slugignore and fewer wildcards in each pattern, and push again.',
+      'matching the patterns of .slugignore, or of exclude in project.toml, against all files of the repository takes too long',
+      'Use fewer patterns and fewer wildcards in each pattern, and push again.',
     );
   }
 }

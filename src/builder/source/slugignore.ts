@@ -8,7 +8,7 @@ import { Matcher, type Pattern, readPatterns } from './slug-patterns.ts';
 const file = '.slugignore';
 const MAX_BYTES = 64 * 1024;
 
-/** Files that say how the tool is built and run. No pattern removes them. */
+/** Files that say how the tool is built and run. At the top of the source, no pattern removes them. */
 const kept: ReadonlySet<string> = new Set([
   'Procfile',
   'service.template',

@@ -33,7 +33,7 @@ const layersLabel = z.object({
     .nullish(),
 });
 
-/** The most buildpacks of an image, and characters of each, that are kept. A build can write any labels. */
+/** How many buildpacks of an image are kept, and how many characters of each. A build can write any labels. */
 const MAX_BUILDPACKS = 50;
 const MAX_BUILDPACK_CHARACTERS = 200;
 

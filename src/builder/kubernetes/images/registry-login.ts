@@ -64,8 +64,8 @@ export class RegistryLogin {
   }
 
   /**
-   * The login of a build that an earlier server started. Disposing of the login deletes this Harbor account. `account`
-   * is null if the build has no Harbor account: then disposing does nothing.
+   * The login of a build that an earlier server started. Disposing of the login deletes the Harbor account with the id
+   * `account`. If the build has no Harbor account (null), disposing does nothing.
    */
   known(account: number | null): AsyncDisposable {
     return {
@@ -77,8 +77,8 @@ export class RegistryLogin {
   }
 
   /**
-   * Deletes the Harbor project of a tool that the server is deleting. Does nothing without Harbor, or if all tools share
-   * one project.
+   * Deletes the Harbor project of a tool that the server is deleting. Does nothing without Harbor, or if all tools
+   * share one project.
    *
    * @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
    */

@@ -26,8 +26,8 @@ export interface ImagesOptions {
 }
 
 /**
- * The images of tools in the registry. Each build has one image, named by its digest. People and this server find it by
- * its tags: the build's id, the release's `vN`, and `latest`.
+ * The images of tools in the registry. Each build has one image, named by its digest. People and this server find the
+ * image by its tags: the id of the build, `vN` for the release vN, and `latest` for the tool's newest image.
  */
 export class ToolImages {
   readonly #options: ImagesOptions;
@@ -83,8 +83,8 @@ export class ToolImages {
   }
 
   /**
-   * Copies the image of an artifact of the tool `from` into the repository of `tool`, with the tag `id`. The copy has the
-   * same digest.
+   * Copies the image of an artifact of the tool `from` into the repository of `tool`, with the tag `id`. The copy has
+   * the same digest.
    *
    * @throws DeployError `ARTIFACT_GONE`
    */
@@ -108,8 +108,9 @@ export class ToolImages {
   }
 
   /**
-   * Deletes the image of a build with all its tags. Does nothing if the image does not exist, or if it is also the image of
-   * another build that is kept: two rebases onto one run image make the same image, and so do two promotions of a release.
+   * Deletes the image of a build with all its tags. Does nothing if the image does not exist, or if it is also the
+   * image of another build that is kept: two rebases onto one run image make the same image, and so do two promotions
+   * of a release.
    */
   async remove(
     tool: ToolName,

@@ -33,8 +33,8 @@ export interface BuildJob {
   /** The image to make, with the build's id as its tag. */
   readonly image: string;
   /**
-   * The tag of the tool's newest image. A build reuses the layers of this image if `useCache` is true. At its end, the build
-   * or rebase moves the tag to its own image.
+   * The tag of the tool's newest image. A build reuses the layers of this image if `useCache` is true. At its end, the
+   * build or rebase moves the tag to its own image.
    */
   readonly newestImage: string;
   readonly cacheImage: string;
@@ -227,8 +227,8 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
 }
 
 /**
- * Puts an image onto the run image that the first argument names, or onto the one that the builder image names. `-force`
- * allows a run image of another name.
+ * Puts an image onto the run image that the first argument names. If this argument is empty, uses the run image that
+ * the builder image names. `-force` allows a run image of another name.
  */
 const REBASE = `
 run=$1

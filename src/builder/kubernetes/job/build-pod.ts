@@ -32,7 +32,7 @@ interface Waiter {
 }
 
 /**
- * Watches the pod of one build's Job, and the events that say why there is no pod. This object may be created before
+ * Watches the Job of one build, its pod, and the events that say why there is no pod. This object may be created before
  * the pod exists. When the build has ended, the owner of this object must dispose it.
  */
 export class BuildPod implements AsyncDisposable {

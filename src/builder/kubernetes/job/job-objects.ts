@@ -14,7 +14,9 @@ import { makeInRoom, type Room } from './quota-wait.ts';
 /** The content of a build's Secrets. */
 export interface BuildSecrets {
   readonly token: string;
-  /** The operator's variables for builds and the tool's config vars, which buildpacks can read. */
+  /**
+   * The variables that buildpacks can read: the operator's for builds, those of the source, and the tool's config vars.
+   */
   readonly variables: Readonly<Record<string, string>>;
   readonly request: Pick<BuildRequest, 'id' | 'commit'>;
   /** A docker configuration with a registry login for this build alone. Null if the build has no login of its own. */

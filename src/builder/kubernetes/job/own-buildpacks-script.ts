@@ -6,10 +6,10 @@ const FOLDER = '/detected/buildpacks';
 const ORDER = '/detected/order.toml';
 
 /**
- * Makes a folder with links to the buildpacks of the image and of the tool, and an order file. In the order, one buildpack
- * stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is moved from there
- * into the order file, because buildpacks of the tool build between the others and `procfile`. Exits with 1 if a buildpack
- * of the tool has the id of a buildpack of the image.
+ * Makes a folder with links to the buildpacks of the image and of the tool, and an order file. In the order, one
+ * buildpack stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is moved
+ * from there into the order file, because buildpacks of the tool build between the others and `procfile`. Exits with 1
+ * if a buildpack of the tool has the id of a buildpack of the image.
  *
  * The arguments are the order. Each buildpack of the tool is three words: its id, version and path. `.image` stands for
  * the buildpacks of the image, and `.procfile` for `procfile`. Then follow `--` and the command line of the detector.
@@ -48,8 +48,8 @@ shift
 exec "$@"`;
 
 /**
- * The options that tell the lifecycle where `SCRIPT` has put the buildpacks: the folder with those of the image and of the
- * tool and, for the detector only, the order file. Empty if the tool brings no buildpacks.
+ * The options that tell the lifecycle where `SCRIPT` has put the buildpacks: the folder with those of the image and of
+ * the tool and, for the detector only, the order file. Empty if the tool brings no buildpacks.
  */
 export function ownBuildpackOptions(own: OwnBuildpacks, phase: 'detect' | 'build'): string[] {
   if (isEmpty(own)) return [];

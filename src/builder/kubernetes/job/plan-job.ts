@@ -27,8 +27,8 @@ export function planJob(options: {
   readonly builder: BuilderImage;
   readonly repositories: ToolRepositories;
   /**
-   * The name of the Secret with the registry's login. Null if the registry needs no login. Empty if the Secret is made for
-   * this build.
+   * The name of the Secret with the registry's login. Null if the registry needs no login. Empty if the Secret is made
+   * for this build.
    */
   readonly registrySecret: string | null;
   readonly sourceUrl: string;

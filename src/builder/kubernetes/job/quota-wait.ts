@@ -21,10 +21,10 @@ export interface Room {
 }
 
 const AGAIN_MS = 2000;
-/** In this part of its time, a build may wait for room in the quota. The remaining time is for the build itself. */
+/** A build may use up this part of its time while it waits for room in the quota. The rest is for the build itself. */
 export const ROOM_SHARE = 0.5;
 
-/** Tells the push why the build waits. @param words - Continue the line `waiting: the build …`. */
+/** Tells the person who pushes why the build waits. @param words - Continue the line `waiting: the build …`. */
 export function sayWaiting(progress: Progress, words: string): void {
   progress.line(`waiting: the build ${words}`);
 }

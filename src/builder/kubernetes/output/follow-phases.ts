@@ -19,13 +19,13 @@ export interface PhasesOptions {
   readonly mask: (text: string) => string;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };
   /**
-   * How many milliseconds a build waits for faults that can pass by themselves: a full node, a registry that does not
-   * answer.
+   * How many milliseconds a build waits for the end of a fault that can pass by itself: a full node, or a registry that
+   * does not answer.
    */
   readonly patienceMs: number;
   /** A build may wait for room in its namespace's quota only until it has used this many milliseconds of its time. */
   readonly roomMs: number;
-  /** Called when a phase must wait for a fault to pass, with the words of the fault. */
+  /** Called once in a phase that must wait for the end of a fault, with the words of the fault. */
   readonly waiting: (words: string) => void;
   /** Called with each line of each phase, in order. Secrets are masked. */
   readonly line: (phase: Phase, text: string) => void;
@@ -62,7 +62,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
       if (!guard.signal.aborted) options.line(phase, text);
     },
   });
-  // Ends the reading of the log and the wait for the end of the container, if one of them fails or the other has ended.
+  // Aborting this ends both the reading of the log and the wait for the end of the container.
   const given = new AbortController();
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
@@ -99,8 +99,8 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
 }
 
 /**
- * Waits until the container runs. If there is a fault that can pass by itself, waits for a limited time until it has
- * passed.
+ * Waits until the container runs. If a fault that can pass by itself keeps the container from running, waits for the
+ * end of the fault, but only for a limited time.
  */
 async function untilStarted(phase: Phase, options: PhasesOptions): Promise<void> {
   const { pod, guard } = options;

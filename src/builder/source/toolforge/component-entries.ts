@@ -34,13 +34,16 @@ type Kind = 'continuous' | 'scheduled' | 'command';
 export interface ComponentEntry {
   readonly name: string;
   readonly kind: Kind;
-  /** For sentences: `update in toolforge.yaml`. */
+  /** The name and the file, as messages show them: `update in toolforge.yaml`. */
   readonly place: string;
   /** The path of `run`, or of the job, in the file. */
   readonly path: readonly (string | number)[];
   /** The keys below `run` of toolforge.yaml, or the keys of a job by their names in toolforge.yaml. */
   readonly run: Readonly<Record<string, unknown>>;
-  /** True if Toolforge starts the command in the tool's home folder: the job names a ready-made image, such as `python3.11`. */
+  /**
+   * True if Toolforge starts the command in the tool's home folder: the job names a ready-made image, such as
+   * `python3.11`.
+   */
   readonly startsInHome?: boolean;
   /** How the file spells a key of `run`. */
   readonly spelled: (key: string) => string;
@@ -99,7 +102,7 @@ export function readComponents(
   if (twice !== undefined)
     throw yaml.refusal(
       twice.path,
-      `${twice.place} has the name of another one`,
+      `${twice.place} has the name of another component`,
       'Give one of them another name, and push again.',
     );
   const published = onlyPublished(yaml, entries);
@@ -160,8 +163,8 @@ function readComponent(
 }
 
 /**
- * The continuous component that gets the requests to the tool: the one with `publish`, the name `web` or the command `web`.
- * Undefined if there is no component of this kind.
+ * The continuous component that gets the requests to the tool: the one with `publish`, the name `web` or the command
+ * `web`. Undefined if there is no component of this kind.
  *
  * @throws DeployError if there are several.
  */

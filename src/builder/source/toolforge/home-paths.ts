@@ -4,24 +4,27 @@ import type { SettingsFile } from '../yaml/settings-file.ts';
 
 /** Matches a path in a tool's home folder on Toolforge, into which its maintainers clone their repository. */
 const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)+/g;
-/** Matches a program in a folder that may be a virtual environment that the maintainer made by hand. */
+/** Matches a program of what may be a virtual environment, which the maintainer made by hand: `venv/bin/python3`. */
 const venvProgram = /(?<=^|[\s"'])([\w.@+~$/-]+)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
-/** Matches a `cd` into the home folder or a folder in it, before `&&` or `;`. The first group is `cd` and the spaces after it. */
+/**
+ * Matches a `cd` into the home folder or a folder in it, before `&&` or `;`. The first group is `cd` and the spaces
+ * after it.
+ */
 const intoHome =
   /(?<=^|[\s"'(;&])(cd\s+)(?:\/data\/project\/[\w.-]+|~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)*\/?(?=\s*(?:&&|;))/g;
 /** Matches a path with a folder, without a slash at its beginning. */
 const relativePath = /(?<=^|[\s"';&])(?:\.\/)?[\w@+-][\w.@+-]*(?:\/[\w.@+-]+)+/g;
 
-/** At most this many paths are looked up for one file, because hostile commands may name thousands. */
+/** At most this many paths are looked up for the commands of one file, because hostile commands may name thousands. */
 const MAX_LOOKS = 1000;
 /** Of a path with more parts, only this many at its end are looked up. */
 const MAX_DEPTH = 32;
 
 /**
- * Lets commands and health-check scripts use the files of the repository and the programs of the build. On Toolforge, they
- * use files in the tool's home folder, which is empty here. For example, `/data/project/bot/code/run.sh` becomes `./run.sh`
- * if the repository has this file.
+ * Lets commands and health-check scripts use the files of the repository and the programs of the build. On Toolforge,
+ * they use files in the tool's home folder, which is empty here. For example, `/data/project/bot/code/run.sh` becomes
+ * `./run.sh` if the repository has this file.
  *
  * @param startInHome - The names of the components whose commands start in the home folder on Toolforge.
  */
@@ -87,8 +90,8 @@ async function inRepository(
     if (!isInSource) text = text.replace(path, () => program);
   }
   /**
-   * Leaves out parts at the beginning of a path, at least one and as few as possible, until the repository has the rest.
-   * Returns `./` and the rest. Null if the repository has no rest of the path.
+   * Leaves out parts at the beginning of a path, at least one and as few as possible, until the repository has the
+   * rest. Returns `./` and the rest. Null if the repository has no rest of the path.
    */
   const endInSource = async (parts: readonly string[]) => {
     for (let index = Math.max(1, parts.length - MAX_DEPTH); index < parts.length; index += 1) {
@@ -104,8 +107,9 @@ async function inRepository(
     const found = await endInSource(parts);
     if (found !== null) text = text.replace(path, () => found);
   }
-  // On Toolforge, these commands start in the home folder, so the first folder of a relative path may be the maintainer's
-  // clone. Here they start in the repository. That folder is left out if the repository has only the rest of the path.
+  // On Toolforge, these commands start in the home folder, so the first folder of a relative path may be the
+  // maintainer's clone. Here they start in the repository. That folder is left out if the repository has only the rest
+  // of the path.
   for (const [path] of startsInHome ? text.matchAll(relativePath) : []) {
     if (looks.left <= 0) break;
     const parts = path.replace(/^\.\//, '').split('/');

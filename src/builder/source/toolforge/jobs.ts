@@ -8,9 +8,9 @@ const builtImage = /^(?:[\w.:-]+\/)?(tool-[a-z0-9._-]+)\/([a-z0-9._-]+)(?:[:@].*
 const spelling: Readonly<Record<string, string>> = { memory: 'mem' };
 
 /**
- * The jobs of a file for `toolforge jobs load` as components. A job that neither has a schedule nor is continuous becomes
- * a named command. A job whose image is built from another source is left out. Other programs have files of this name too,
- * so a file without jobs has no entries.
+ * The jobs of a file for `toolforge jobs load` as components. A job that neither has a schedule nor is continuous
+ * becomes a named command. A job whose image is built from another source is left out. Other programs have files of
+ * this name too, so a file without jobs has no entries.
  */
 export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] {
   const jobs = Array.isArray(yaml.content) ? yaml.content.filter(isMapping) : [];
@@ -65,9 +65,9 @@ function builtName(image: string): string {
 }
 
 /**
- * Of the built images that the jobs name, the image that counts as built from this repository. If the jobs name one built
- * image, it is that image. If they name several, it is the first image of this tool (`tool-TOOL/…`), or else the first with
- * a default name, `tool-NAME/tool-NAME`. Otherwise undefined.
+ * Of the built images that the jobs name, the image that counts as built from this repository. If the jobs name one
+ * built image, it is that image. If they name several, it is the first image of this tool (`tool-TOOL/…`), or else the
+ * first with a default name, `tool-NAME/tool-NAME`. Otherwise undefined.
  */
 function ownImage(jobs: readonly Readonly<Record<string, unknown>>[], tool: ToolName): string | undefined {
   const images = jobs.flatMap(({ image }) =>

@@ -17,8 +17,8 @@ const file = 'service.template';
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 
 /**
- * The keys of service.template, each with the function that reads its value. Null if the value has no effect here, and for
- * `extra_args`, which `commandOf` reads.
+ * The keys of service.template, each with the function that reads its value. Null if the value has no effect here, and
+ * for `extra_args`, which `commandOf` reads.
  */
 const keys: Readonly<Record<string, Reader | null>> = {
   type: readType,
@@ -88,8 +88,8 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
 }
 
 /**
- * The command line in `extra_args`, or null. Only the types without a web server of their own run `extra_args`. The other
- * types pass these words to their server.
+ * The command line in `extra_args`, or null. Only the types without a web server of their own run `extra_args`. The
+ * other types pass these words to their server.
  */
 function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>>): string | null {
   const hasServer =

@@ -50,12 +50,12 @@ export function readScript(value: unknown): Read {
 }
 
 /**
- * The command line in a value. Null if the value is no command line that can be used. Drops the first word `launcher`, which
- * commands on Toolforge need in an image that buildpacks made. Also drops the folders of Heroku's buildpacks, because the
- * programs of a build are in PATH.
+ * The command line in a value. Null if the value is no command line that can be used. Drops the first word `launcher`,
+ * which commands on Toolforge need in an image that buildpacks made. Also drops the folders of Heroku's buildpacks,
+ * because the programs of a build are in PATH.
  */
 export function readCommandLine(value: unknown): string | null {
-  // Before the expressions below, whose time grows with the square of the length.
+  // The length is checked first, because the time of the expressions below grows with the square of the length.
   if (typeof value !== 'string' || value.length > MAX_CHARACTERS) return null;
   const command = value
     .trim()

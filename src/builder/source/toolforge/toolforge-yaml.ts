@@ -26,8 +26,8 @@ export interface ToolforgeYaml {
 }
 
 /**
- * Reads the components of toolforge.yaml. If there is no toolforge.yaml, reads the first file of jobs that exists, such as
- * jobs.yaml. Its jobs become components too. A file of jobs that can only be of another program is not used.
+ * Reads the components of toolforge.yaml. If there is no toolforge.yaml, reads the first file of jobs that exists, such
+ * as jobs.yaml. Its jobs become components too. A file of jobs that can only be of another program is not used.
  *
  * @throws DeployError `BUILD_TOOLFORGE_YAML` or `BUILD_JOBS_YAML` if the file or one of its components cannot be used.
  * @see https://wikitech.wikimedia.org/wiki/Help:Toolforge/Deploy_your_tool
@@ -117,8 +117,8 @@ function componentEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[] 
 }
 
 /**
- * The repository whose components are built here. Null if no component names one. If the components name several, this is
- * the one that holds the file of `source_url`, or else the one with the name of the tool.
+ * The repository whose components are built here. Null if no component names one. If the components name several, this
+ * is the one that holds the file of `source_url`, or else the one with the name of the tool.
  *
  * @throws DeployError if the components name several and neither rule finds one.
  */

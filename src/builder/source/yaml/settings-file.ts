@@ -6,7 +6,8 @@ import { type ParsedYaml, parseYaml } from './parse-yaml.ts';
 /** A larger file is refused. A hostile YAML file of 64 kB would keep the parser busy for a second. */
 const MAX_BYTES = 16 * 1024;
 /**
- * The longest text that is parsed without a thread. Even if it is hostile, that takes less time than to start a thread.
+ * The longest text that is parsed without a thread. Even if the text is hostile, to parse it takes less time than to
+ * start a thread.
  */
 const MAX_CHARACTERS_HERE = 1024;
 
