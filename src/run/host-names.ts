@@ -30,7 +30,7 @@ export function toolOfHost(host: string | undefined, options: HostNameOptions): 
   return name.slice(0, -suffix.length);
 }
 
-/** True if `host` is the server's own host. @param url - The setting `public_url`. If empty, no host is its own. */
+/** True if `host` is the server's own host. @param url - The setting `public_url`. If empty, returns false. */
 export function isOwnHost(host: string, url: string): boolean {
   return url !== '' && host.toLowerCase() === new URL(url).hostname;
 }

@@ -4,7 +4,7 @@ import { ONE_OFF_TYPE } from '../core/replicas.ts';
 import type { Process, Release } from '../core/types.ts';
 import type { TerminalSize } from './runtime.ts';
 
-/** How many milliseconds a client that does not read its output can delay the end of a killed command. */
+/** How many milliseconds a client that does not read the output can delay the end of a killed command. */
 const LAST_OUTPUT_MS = 5000;
 
 /**

@@ -27,7 +27,7 @@ interface Entry {
   readonly number: number;
   readonly startedAt: number;
   readonly gone: Promise<unknown>;
-  /** Ends this command. */
+  /** Aborting this controller ends the command. */
   readonly ending: AbortController;
   isEnding: boolean;
 }

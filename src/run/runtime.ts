@@ -61,7 +61,7 @@ export interface ProcessStatus {
   readonly detail: string | null;
   /** The memory in use, in bytes. Null or missing if it is unknown. */
   readonly memoryBytes?: number | null;
-  /** How the process ended before its last restart. Null or missing if it has not been restarted. */
+  /** How the process ended the last time, even if it has been restarted since. Null or missing if it has not ended. */
   readonly lastExit?: LastExit | null;
   /** Set for a scheduled process: when it runs. */
   readonly schedule?: ScheduleStatus;
@@ -87,7 +87,9 @@ export interface ScheduleStatus {
   readonly text: string;
   /** The schedule as five cron fields, in UTC. */
   readonly cron: string;
-  /** When the process runs next, in milliseconds since 1970. Null if never, or if its schedule is suspended. */
+  /**
+   * When the process runs next, in milliseconds since 1970. Null if never, or if its schedule is paused or suspended.
+   */
   readonly nextAt: number | null;
   /** The newest known run of the scheduled process. Null if no run is known. */
   readonly lastRun: ScheduledRun | null;
@@ -97,7 +99,9 @@ export interface ScheduledRun {
   readonly startedAt: number;
   /** When the run ended. Null while it lasts. Equals `startedAt` if the time of the end is unknown. */
   readonly endedAt: number | null;
-  /** The exit code of the run. Null while it runs, if a signal or a limit ended it, or if its result is unknown. */
+  /**
+   * The exit code of the run. Null if there is none, because the run lasts or was ended, or if its result is unknown.
+   */
   readonly exitCode: number | null;
   /** Says how the run ended, for example `exited with code 1`. Null while it runs. */
   readonly detail: string | null;
@@ -151,7 +155,9 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
-/** A one-off command: one run of a command beside the tool's processes. The client who started it waits for its end. */
+/**
+ * A one-off command: one run of a command beside the tool's processes. The client that started it waits for its end.
+ */
 export interface OneOff {
   readonly release: Release;
   readonly toolNumber: number;
@@ -249,17 +255,20 @@ export interface Runtime {
   outsideVars(tool: ToolName): Promise<OutsideVars>;
   /**
    * Runs the release's test command, or its process of type `release`, to its end, if the release has such a process.
-   * Must run before the rollout. The output goes to `progress`.
+   * Must run before the rollout. The output goes to `progress` and to the tool's log.
    *
-   * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`.
+   * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the cluster's
+   * refusal.
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
    * Starts the processes of a release, waits until they are healthy, moves the requests, and drains and stops the old
-   * processes. Returns when the requests have moved, before draining ends.
+   * processes. Returns when the requests have moved, before draining ends. If a cluster does not move them at once,
+   * warns `progress`, returns, and keeps trying.
    *
-   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The old release then still serves,
-   * and no process of the new release runs. The last log lines went to `progress`.
+   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, or the reason why the cluster cannot start a process;
+   * the error of `beforeSwitch`; the signal's reason when the signal fires. The old release then still serves, and no
+   * process of the new release runs. If a process failed, `progress` got its last output.
    */
   rollOut(rollOut: RollOut): Promise<void>;
   /**
@@ -270,7 +279,7 @@ export interface Runtime {
   tryOut(rollOut: ToTry): Promise<TriedRollout | null>;
   /**
    * Makes a live release run again after a start of the server. Keeps processes that still run in a cluster. May return
-   * before the processes are healthy. Processes that end are restarted.
+   * before the processes are healthy. From then on, processes that end are restarted.
    */
   resume(release: Release, toolNumber: number, replicas: Replicas): Promise<void>;
   /**
@@ -285,8 +294,8 @@ export interface Runtime {
    */
   remove(tool: ToolName): Promise<void>;
   /**
-   * Ends everything of a tool that gets another name, also its one-off commands. Resolves when all of this has ended,
-   * and then nothing writes to the files of the tool any more. `resume` starts it under either name. A runtime of a
+   * Ends everything of a tool that gets another name, also its one-off commands. When this has resolved, nothing writes
+   * to the files of the tool any more, and `resume` can start the tool under its new or its old name. A runtime of a
    * cluster always throws, because it cannot rename a tool.
    */
   letGo(tool: ToolName): Promise<void>;
@@ -335,8 +344,7 @@ export interface Runtime {
    * out. With `renewed`, starts new processes of this type beside the old ones, and then drains and ends the old ones.
    * The new processes get the free names, such as `web.2`, because the old ones still have theirs.
    *
-   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, `ROLLOUT_UNHEALTHY`. The numbers of processes then stay
-   * as they were.
+   * @throws as `rollOut` does. The numbers of processes then stay as they were.
    */
   scale(rollOut: RollOut): Promise<void>;
   /**

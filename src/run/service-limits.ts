@@ -24,7 +24,9 @@ export function mostMemory({ mostMemoryBytes }: Release, runMemory: number): num
   return mostMemoryBytes ?? runMemory;
 }
 
-/** Returns a sentence for memory, and one for cpu, if the tool asks for more than its processes get on this machine. */
+/**
+ * Returns warnings: if the tool asks for more memory than its processes get, and if it asks for cpu on this machine.
+ */
 export function unfulfilled(release: Release, runMemory: number): string[] {
   const types = typesThat(release, ({ cpuCores }) => cpuCores !== undefined);
   return [
@@ -35,7 +37,7 @@ export function unfulfilled(release: Release, runMemory: number): string[] {
   ];
 }
 
-/** Returns one sentence if the tool asks for more memory than the operator allows. Otherwise returns none. */
+/** Returns one warning if the tool asks for more memory than the operator allows. Otherwise returns none. */
 export function tooMuchMemory(release: Release, runMemory: number): string[] {
   const most = mostMemory(release, runMemory);
   const types = typesThat(release, ({ memoryBytes = 0 }) => memoryBytes > most);
@@ -46,7 +48,7 @@ export function tooMuchMemory(release: Release, runMemory: number): string[] {
   ];
 }
 
-/** The process types of a release whose settings meet a condition. */
+/** Returns the process types of a release whose settings meet a condition. */
 export function typesThat(release: Release, meets: (settings: ProcessSettings) => boolean): string[] {
   return release.artifact.processes
     .map(({ type }) => type)

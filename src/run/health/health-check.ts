@@ -52,7 +52,7 @@ export type Readiness =
   | { readonly kind: 'exited'; readonly exit: Exit }
   | { readonly kind: 'timed-out'; readonly seen: Seen; readonly waitedMs: number };
 
-/** The status of the process's answer, or the reason why there was no answer. */
+/** The HTTP status of the process's answer, or the reason why there was no answer. */
 export type WebAnswer = number | 'closed' | 'not HTTP' | 'too late';
 
 const PAUSE_MS = 60;
@@ -105,7 +105,7 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
     const now = performance.now();
     const leftMs = start + timeoutMs - now;
     elsewhereAt = isElsewhere ? (elsewhereAt ?? now) : null;
-    // The time limit may have ended the last request too early, so the result of the request before it says more.
+    // The time limit may have ended the last request too early, so the result of the earlier request says more.
     if (leftMs <= 0) return { kind: 'timed-out', seen: answered ?? seen, waitedMs: timeoutMs };
     answered = found.wasAsked ? seen : null;
     if (elsewhereAt !== null && now - elsewhereAt > elsewhereMs)

@@ -426,8 +426,8 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   /**
-   * False if no namespace can have the name of the tool or, for a preview, of its tool. Then the tool has nothing in the
-   * cluster.
+   * False if no namespace can have the name of the tool or, for a preview, of its tool. Then the tool has nothing in
+   * the cluster.
    */
   #canRun(tool: ToolName): boolean {
     return hasNamespace(this.#previewOf(tool) ?? tool, this.#options.config.tool_namespace_prefix);

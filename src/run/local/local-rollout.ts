@@ -29,8 +29,7 @@ export class LocalRollout {
   #processes: ToolProcess[];
   readonly #timed: readonly TimedProcess[];
   /**
-   * The index of the process that is asked first. It moves on with each request, so that equally busy processes take
-   * turns.
+   * The index of the web process that gets the next request if all are equally busy. It moves on with each request.
    */
   #turn = 0;
   #isDown = false;

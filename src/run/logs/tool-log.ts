@@ -21,7 +21,7 @@ import { lastLines } from './read-back.ts';
 export interface ToolLogOptions {
   /** The tool's own log folder. It is created when the first line is written. */
   readonly folder: string;
-  /** The largest size of a log file. Each process has two files: the current file and the previous one. */
+  /** The largest size of a log file. Each process has at most two files: the current file and the previous one. */
   readonly sizeBytes: number;
   readonly log: Log;
   /** The memory for lines that wait for readers. Several logs may share it. */
@@ -93,7 +93,7 @@ export class ToolLog {
    */
   async dropOld(before: number): Promise<void> {
     await this.#inTurn(async () => {
-      // The previous file comes before the current one.
+      // `#files` lists the previous file of a process before its current file.
       for (const { name, process } of await this.#files()) {
         const path = join(this.#options.folder, name);
         if ((await writtenAt(path)) < before) await rm(path, { force: true });

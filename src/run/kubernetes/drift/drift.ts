@@ -266,7 +266,7 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
 }
 
 /**
- * Returns a remark for each process type of the rollout that should run or has a schedule: the reason why it does not.
+ * Returns a remark for each process type of the rollout that should run or has a schedule: why it does not run.
  */
 function lostNotes(rollout: Rollout, text: string): DriftNote[] {
   const staying = scalable(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);

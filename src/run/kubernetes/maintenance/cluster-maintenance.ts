@@ -117,7 +117,7 @@ export class ClusterMaintenance {
     const { parts } = live;
     const work = async () => {
       if (this.#on.has(place.tool)) return;
-      // If the Service still selects the page, because the switch has failed, the next start cleans up.
+      // If moving the requests has failed, the Service still selects the page. Then keep it until the next start.
       const traffic = await trafficOf(parts, place.tool, place.namespace, parts.closing);
       if (traffic?.isPage !== true || live.of(place.tool) === null) await removePage(parts, place);
     };
@@ -131,7 +131,7 @@ export class ClusterMaintenance {
     const { tool } = release;
     this.#on.add(tool);
     const now = live.optionsOf(tool);
-    // A rollout may have gone live since the pod was started.
+    // A rollout may have gone live since the pod was started, so apply the page of the rollout that is live now.
     if (now !== null)
       await applyObject(cluster, maintenanceDeployment({ ...now.rollout, ...now }), { signal });
     await makeWay(parts, tool, namespace, signal);

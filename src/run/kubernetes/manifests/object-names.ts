@@ -23,13 +23,13 @@ export const LABELS = {
 /** Toolforge's label for the kind of process. `SCHEDULED` is its value for scheduled processes. */
 export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
-/** The value of the label `COMPONENT` for what shows visitors the page about maintenance. */
+/** The value of the label `COMPONENT` for the Deployment and the pod that show visitors the page about maintenance. */
 export const MAINTENANCE = 'maintenance';
 /** The annotation of a CronJob that holds the schedule as the tool wrote it. */
 export const SCHEDULE = 'push.toolforge.org/schedule';
 /** The annotation of a Deployment: `true` if its rollout has once been live. */
 export const LIVE = 'push.toolforge.org/live';
-/** The name of each pod's container. The pods of Toolforge's jobs have the same. */
+/** The name of each pod's container. The containers of Toolforge's jobs have the same name. */
 export const CONTAINER = 'job';
 
 export interface Rollout {
@@ -124,7 +124,7 @@ export function maintenanceName({ release, previewOf }: Pick<Rollout, 'previewOf
     : `preview-${hashOf(release.tool, 10)}-${MAINTENANCE}`;
 }
 
-/** Returns the labels by which the pods with the page about maintenance of a tool are selected. */
+/** Returns the labels that select the pods with a tool's page about maintenance. */
 export function maintenanceLabels(tool: string): Record<string, string> {
   return { toolforge: 'tool', [LABELS.tool]: tool, [COMPONENT]: MAINTENANCE };
 }

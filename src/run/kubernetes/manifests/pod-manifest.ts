@@ -97,8 +97,8 @@ export function labelsOf(rollout: Rollout, type: string): Record<string, string>
 }
 
 /**
- * Returns the labels of a scheduled process. Only the kind of process (`COMPONENT`) differs from the labels of other
- * processes. Toolforge gives its scheduled jobs the same kind.
+ * Returns the labels of a scheduled process. Only the label `COMPONENT` differs from the labels of other processes. Its
+ * value is the same as for Toolforge's scheduled jobs.
  */
 export function scheduledLabels(rollout: Rollout, type: string): Record<string, string> {
   return { ...labelsOf(rollout, type), [COMPONENT]: SCHEDULED };

@@ -121,7 +121,7 @@ export function disruptionBudget(
 }
 
 /**
- * Returns the owners of the Secret of a rollout: the cluster deletes the Secret together with the last of them. The
+ * Returns the owners of the Secret of a rollout: the cluster deletes the Secret together with its last owner. The
  * Deployment of a named command is no owner if there are schedules, because `scale` may remove this Deployment while
  * the schedules stay.
  */

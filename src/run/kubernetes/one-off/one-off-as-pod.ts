@@ -129,8 +129,8 @@ async function take(oneOff: OneOff, attachment: ContainerAttachment, mark: strin
   for await (const { stream, bytes } of attachment.chunks()) {
     const shown = outputs[stream].pass(bytes);
     if (terminal !== null && outputs.output.hasBegun) {
-      // The script in the pod has set its terminal to the size at the time of attaching. The client's terminal may have
-      // another size by now.
+      // The script in the pod has set the size that the client's terminal had at the start. The client's terminal may
+      // have another size by now.
       await attachment.resize(terminal.size);
       terminal = null;
     }

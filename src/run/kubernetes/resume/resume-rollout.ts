@@ -67,7 +67,7 @@ export async function resumeRollout(
 export class Resuming {
   readonly #byTool = new Map<ToolName, Promise<void>>();
 
-  /** Runs `work`, which resumes a tool, and remembers it until it ends. @throws the error of `work`. */
+  /** Runs `work`, which resumes a tool, so that `ended` can wait for its end. @throws the error of `work`. */
   async run(tool: ToolName, work: () => Promise<void>): Promise<void> {
     const resuming = work();
     this.#byTool.set(

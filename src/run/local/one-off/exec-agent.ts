@@ -35,7 +35,7 @@ exec "$@"`;
  * the agent (decision 26).
  */
 export class ExecAgent {
-  /** Shows the folder to the process, which can neither add nor replace files there. */
+  /** Shows the folder of the agent to the process, which can neither add nor replace files there. */
   readonly mount: Mount;
   readonly #inside: string;
 

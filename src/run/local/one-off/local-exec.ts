@@ -170,7 +170,8 @@ class LocalExec {
     if (!signal.aborted) await once(signal, 'abort', { signal: ended }).catch(() => {});
     if (ended.aborted) return;
     this.#parts.pipes.hangUp();
-    // At a terminal, the command gets SIGHUP. SIGTERM would reach script(1), which gives the command only two seconds.
+    // With a terminal, the command gets SIGHUP. SIGTERM would reach script(1), which gives the command only two
+    // seconds.
     if (this.#oneOff.terminal === null || !this.#hasOpened) await this.#signal('SIGTERM');
     await wait(this.#parts.graceMs, null, { signal: ended }).catch(() => {});
     if (ended.aborted) return;

@@ -30,7 +30,7 @@ export interface RunFolders {
 
 /**
  * Creates /tmp, the home folder and folders for changes to the release's files, owned by the tool's user. All are
- * empty, except that the home folder has the file `replica`, if the tool has one.
+ * empty, except that the home folder has `replica.my.cnf`, if the tool has this file.
  */
 export async function makeRunFolders(
   parent: string,

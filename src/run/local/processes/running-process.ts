@@ -182,7 +182,9 @@ export function withinDisk(
   return { ...process, exited };
 }
 
-/** The texts that no push may show, with the names that are shown instead. No config var has the name of a file. */
+/**
+ * The texts that no push may show, by the names that are shown instead. No config var can be named `replica.my.cnf`.
+ */
 function secretsOf({ release }: Start, { variables }: RunFolders): Record<string, string> {
   const password = variables['TOOL_REPLICA_PASSWORD'];
   return { ...(password === undefined ? {} : { [REPLICA_FILE]: password }), ...release.configVars };

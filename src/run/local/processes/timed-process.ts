@@ -28,7 +28,7 @@ export interface TimedProcessParts extends RunParts {
 
 export type TimedStart = Start & { readonly process: ScheduledProcess };
 
-/** The most runs of a tool at once, because the tools share the memory of the machine. */
+/** The most scheduled runs of one tool at once, because the tools share the memory of the machine. */
 const MAX_RUNS_AT_ONCE = 20;
 
 /** How a run of a scheduled process ended. `exit` is null if the run took too long or could not be started. */

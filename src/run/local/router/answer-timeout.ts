@@ -4,7 +4,7 @@ import { AnswerFirstAgent } from './answer-first-agent.ts';
 /** How many interim answers a tool may send before its answer. */
 const MAX_INTERIM_ANSWERS = 16;
 
-/** The error with which a request to a tool is ended before the tool's answer begins. */
+/** The error that ends a request to a tool if the tool's final answer does not begin. `reason` says why. */
 export class NoAnswer extends Error {
   override readonly name = 'NoAnswer';
   readonly reason: 'too-late' | 'only-interim';
