@@ -155,7 +155,7 @@ export class BuildLimits implements AsyncDisposable {
 
   async #watchDisk(): Promise<void> {
     // A walk over many files is expensive. Unless the disk fills up, walks take at most a tenth of the time.
-    const pace = new DiskPace({ room: this.#room, pauseMs: 1000, rest: 9 });
+    const pace = new DiskPace({ room: this.#room, pauseMs: () => 2000, rest: 9 });
     let why: LookCause = 'pause';
     while (!this.#ended.signal.aborted && !this.signal.aborted) {
       const startedAt = performance.now();

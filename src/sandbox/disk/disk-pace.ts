@@ -10,7 +10,7 @@ export type LookCause = 'pause' | 'bytes' | 'entries';
 export interface PaceOptions {
   readonly room: DiskRoom;
   /** The shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
-  readonly pauseMs: number;
+  readonly pauseMs: () => number;
   /** The pause after a measurement is at least this many times the duration of that measurement. */
   readonly rest: number;
 }
@@ -47,12 +47,12 @@ export class DiskPace {
     const { room, pauseMs, rest } = this.#options;
     const startedAt = performance.now();
     for (;;) {
-      await wait(Math.min(TICK_MS, pauseMs), null, { ref: false, ...(signal && { signal }) });
+      await wait(Math.min(TICK_MS, pauseMs()), null, { ref: false, ...(signal && { signal }) });
       const space = await room.space();
       this.#before ??= space;
       const waitedMs = performance.now() - startedAt;
       const fell = waitedMs < SHORT_REST * tookMs ? null : fellFast(this.#before, space);
-      const isDue = waitedMs >= Math.max(pauseMs, rest * tookMs);
+      const isDue = waitedMs >= Math.max(pauseMs(), rest * tookMs);
       if (!isDue && fell === null) continue;
       this.#before = space;
       return { ...space, cause: isDue ? 'pause' : (fell ?? 'pause') };

@@ -1,14 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { outputOfShell } from './shell.ts';
+import { watchPauseMs } from './watch-pause.ts';
 
 /** The interval at which the free memory is read, which costs almost nothing. */
 const TICK_MS = 100;
-/**
- * The shortest pause between two looks at the processes, unless the free memory fell by `FAST_BYTES` since the last
- * look.
- */
-const PAUSE_MS = 2000;
+/** If the free memory fell by this much since the last look at the processes, the next look comes earlier. */
 const FAST_BYTES = 256 * 1024 * 1024;
 /**
  * The pause after a look at the processes is at least `REST` times as long as that look, or `SHORT_REST` times if the
@@ -19,6 +16,7 @@ const [REST, SHORT_REST] = [19, 4];
 interface Watched {
   readonly limitBytes: number;
   readonly onOver: () => void;
+  readonly startedAt: number;
   /** The shared memory of the whole machine when the sandbox started. */
   sharedAtStart: number | null;
   /** True if files in memory may have waited in a socket at the last look. Nobody can measure such files. */
@@ -40,13 +38,21 @@ export class MemoryWatch {
    * ends the watch.
    */
   watch(pid: number, limitBytes: number, onOver: () => void): Disposable {
-    this.#watched.set(pid, { limitBytes, onOver, sharedAtStart: null, isHiding: false, bytes: null });
+    const startedAt = performance.now();
+    this.#watched.set(pid, {
+      limitBytes,
+      onOver,
+      startedAt,
+      sharedAtStart: null,
+      isHiding: false,
+      bytes: null,
+    });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
   }
 
   /**
-   * The memory of the descendants of a watched process at the last look, at most a few seconds ago, in bytes. Memory that
+   * The memory of the descendants of a watched process at the last look, usually at most ten seconds ago, in bytes. Memory that
    * they share does not count. Null if it is unknown.
    */
   bytesOf(pid: number): number | null {
@@ -64,7 +70,8 @@ export class MemoryWatch {
       const startedAt = performance.now();
       const restedMs = startedAt - endedAt;
       const isFast = most - availableBytes > FAST_BYTES && restedMs > SHORT_REST * tookMs;
-      if (!isFast && restedMs < Math.max(PAUSE_MS, REST * tookMs)) continue;
+      const pauseMs = watchPauseMs([...this.#watched.values()].map((watched) => watched.startedAt));
+      if (!isFast && restedMs < Math.max(pauseMs, REST * tookMs)) continue;
       await this.#weigh(sharedBytes);
       most = availableBytes;
       endedAt = performance.now();

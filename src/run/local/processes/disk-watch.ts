@@ -4,24 +4,23 @@ import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
+import { watchPauseMs } from '../../../sandbox/process/watch-pause.ts';
 import type { DiskEnd } from '../../../sandbox/sandbox.ts';
 
 export interface DiskWatchOptions {
   /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /**
-   * The shortest pause between two checks, in milliseconds, unless the disk fills quickly or is nearly full. Default
-   * 2000.
-   */
-  readonly pauseMs?: number;
   readonly log: Log;
 }
 
 /** One tool may have at most this part of all files that the file system can hold. */
 const MAX_ENTRIES_PART = 0.25;
-/** How many files or bytes a folder must gain between two checks to count as growing fast. */
-const [GROWN_ENTRIES, GROWN_BYTES] = [500, 8 * 1024 * 1024];
+/**
+ * A folder grows fast if it gains more than this many files or bytes between two checks. If the checks are more than
+ * `GROWN_MS` apart, it must gain this much in each `GROWN_MS`.
+ */
+const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
  * On a nearly full disk, a process whose large folder grows slowly is ended only if no process was ended to make room
  * for this many milliseconds.
@@ -37,6 +36,9 @@ const SECRETS_MS = 2000;
  */
 const REST = 19;
 
+/** The pause after a check that failed. */
+const RETRY_MS = 2000;
+
 /** The folder that one process writes to. */
 export interface WatchedFolder {
   readonly folder: string;
@@ -47,6 +49,9 @@ interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
   /** The disk use that the last check of the folder measured. */
   use: DiskUse;
+  /** When the watch began, and when `use` was measured (`performance.now()`). */
+  readonly startedAt: number;
+  measuredAt: number;
   grew: 'fast' | 'slowly' | 'not';
 }
 
@@ -75,16 +80,18 @@ export class DiskWatch {
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
-    this.#watched.set(place.folder, { ...place, onOver, use, grew: 'not' });
+    const startedAt = performance.now();
+    this.#watched.set(place.folder, { ...place, onOver, use, startedAt, measuredAt: startedAt, grew: 'not' });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
 
   async #look(): Promise<void> {
-    const { room, pauseMs = 2000, log } = this.#options;
+    const { room, log } = this.#options;
     this.#isLooking = true;
     // Walking over many files is expensive, so it takes at most a twentieth of the time. It may take more if the disk
     // fills quickly or is nearly full.
+    const pauseMs = (): number => watchPauseMs([...this.#watched.values()].map(({ startedAt }) => startedAt));
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
@@ -99,7 +106,7 @@ export class DiskWatch {
         // If the last process has ended, measuring fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
         // Wait, because the error may occur again at once.
-        await wait(pauseMs, null, { ref: false });
+        await wait(RETRY_MS, null, { ref: false });
         tookMs = 0;
       }
     }
@@ -136,8 +143,9 @@ export class DiskWatch {
         bytes: named.bytes === undefined ? use.bytes : named.bytes + hidden.bytes,
         entries: named.entries === undefined ? use.entries : named.entries + hidden.entries,
       };
-      watched.grew = growth(use, now);
+      watched.grew = growth(use, now, startedAt - watched.measuredAt);
       watched.use = now;
+      watched.measuredAt = startedAt;
       const end: DiskEnd | null = this.#hidden.isCrowded(folder)
         ? { kind: 'open-files', limit: MAX_DESCRIPTORS }
         : this.#passed(now);
@@ -211,9 +219,10 @@ export class DiskWatch {
   }
 }
 
-function growth(before: DiskUse, now: DiskUse): Watched['grew'] {
+function growth(before: DiskUse, now: DiskUse, afterMs: number): Watched['grew'] {
   const [bytes, entries] = [now.bytes - before.bytes, now.entries - before.entries];
-  if (isMuch({ bytes, entries })) return 'fast';
+  const spans = Math.max(1, afterMs / GROWN_MS);
+  if (isMuch({ bytes: bytes / spans, entries: entries / spans })) return 'fast';
   return bytes > 0 || entries > 0 ? 'slowly' : 'not';
 }
 
