@@ -21,11 +21,13 @@ import { assertTrustedUse } from './trusted-mode.ts';
 export interface BackEnds {
   readonly builder: Builder;
   readonly runtime: Runtime & Gateway;
-  /** Gives their source to builds in a cluster. Null if builds run on this machine, or in a back end from a caller. */
+  /**
+   * Gives builds in a cluster their source. Null if builds run on this machine, or if the caller gave the back ends.
+   */
   readonly sources: Sources | null;
   /** How tools are isolated, for the log. `given` means that the caller has chosen the back ends in code. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
-  /** Why the setting `sandbox: auto` found no isolation. Null if it found isolation, was not used, or is not `auto`. */
+  /** Why the setting `sandbox: auto` found no isolation. Null in all other cases. */
   readonly whyTrusted: string | null;
 }
 
@@ -39,7 +41,9 @@ export interface BackEndOptions {
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
   /** The facts about schedules that outlive the server. Asked only after the store is open. */
   readonly schedules: ScheduleRecords;
-  /** Returns the tool that a preview belongs to. Null if there is no such preview, undefined until the store is open. */
+  /**
+   * Returns the tool that a preview belongs to. Null if there is no such preview, undefined until the store is open.
+   */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   readonly log: Log;
   /** Returns the present name of the tool that was once called `tool`. Null if there is none. Must not throw. */

@@ -7,7 +7,9 @@ import { settings } from './settings/settings-table.ts';
 
 type Settings = typeof settings;
 
-/** Variables of the server's own environment that builds and tools get unless `build_environment` is set. */
+/**
+ * Matches the variables of the server's own environment that builds and tools get unless `build_environment` is set.
+ */
 const passedOn =
   /^(https?_proxy|no_proxy|ssl_cert_(file|dir)|node_extra_ca_certs|pip_cert|pip_index_url|pip_extra_index_url|pip_trusted_host|uv_(default_index|index|index_url|extra_index_url|insecure_host|python_install_mirror|python_downloads_json_url)|requests_ca_bundle|curl_ca_bundle|git_ssl_cainfo|npm_config_registry|goproxy)$/i;
 

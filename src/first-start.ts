@@ -10,7 +10,7 @@ import { type Addresses, httpCommand, httpRemote, sshCommand, sshRemote } from '
 export interface FirstStart {
   readonly uid: string;
   readonly tool: string;
-  /** Shown once. Only its hash is stored. */
+  /** The password of the user. It is shown once, and only its hash is stored. */
   readonly password: string;
   readonly keys: number;
   readonly leftOut: readonly string[];

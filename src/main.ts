@@ -57,7 +57,7 @@ export async function main(): Promise<void> {
       path: process.env['PATH'] ?? '/usr/bin:/bin',
       tell,
     });
-    // Listens before `ready` is logged: a signal that comes at that moment, or before, ends the server cleanly too.
+    // The signals are handled before the server has started, so a signal during the start also ends the server cleanly.
     const stop = (signal: NodeJS.Signals): void => {
       // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. A second one changes nothing.
       if (isStopping) return;

@@ -3,7 +3,11 @@ import { DeployError, systemCode } from './core/errors.ts';
 import { loadOrMakeHostKeys } from './ssh/protocol/host-keys.ts';
 import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 
-/** Makes the folder for the server’s own keys (the setting `keys`) if it does not exist. @throws DeployError `KEYS_FOLDER` */
+/**
+ * Makes the folder for the server’s own keys (the setting `keys`) if it does not exist.
+ *
+ * @throws DeployError `KEYS_FOLDER`
+ */
 export async function makeKeysFolder(folder: string): Promise<void> {
   await inFolder(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));
 }
@@ -11,8 +15,8 @@ export async function makeKeysFolder(folder: string): Promise<void> {
 /**
  * Reads secrets.key and the SSH host keys. Makes those that do not exist.
  *
- * @throws DeployError `KEYS_FOLDER` if the folder or a file in it cannot be made, read or written; another DeployError if a
- * key is broken or if other users can read it.
+ * @throws DeployError `KEYS_FOLDER` if the folder or a file in it cannot be made, read or written; another DeployError
+ * if a key is broken or if other users can read it.
  */
 export async function openKeys(folder: string): Promise<{ secretsKey: SecretsKey; hostKeys: Buffer[] }> {
   return await inFolder(folder, async () => ({

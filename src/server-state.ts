@@ -129,7 +129,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
     audit: auditFile(data, log),
     room: new DiskRoom(data),
     cleanUp: new CleanUpHold(),
-    /** The builds that an earlier server started and that still run. */
+    /** The deployments of an earlier server whose builds this server resumes. */
     resumed: await reconcile(context, logs),
   };
 }
@@ -145,7 +145,7 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
   }
 }
 
-/** The name that a tool of this name has now, for visitors. A store that cannot be read must not end their request. */
+/** Returns the present name of the tool that was once called `tool`. Null if there is none, or if the store fails. */
 function earlierName(store: SqliteStore | null, tool: string, log: Log): ToolName | null {
   try {
     return store?.renamedTo(tool) ?? null;
@@ -156,8 +156,8 @@ function earlierName(store: SqliteStore | null, tool: string, log: Log): ToolNam
 }
 
 /**
- * Keeps in the store which schedules are paused, and the scheduled runs that have ended. The schedules of a preview count as
- * paused.
+ * Keeps in the store which schedules are paused, and the scheduled runs that have ended. The schedules of a preview
+ * count as paused.
  */
 export function storedSchedules(
   store: () => Pick<Store, 'previewOf' | 'pausedSchedules' | 'addScheduledRun'> | null,
@@ -187,7 +187,10 @@ export function storedSchedules(
   };
 }
 
-/** Deletes the folders of a tool in the data folder that no back end deletes: its repository, logs, and copies of releases. */
+/**
+ * Deletes the folders of a tool in the data folder that no back end deletes: its repository, logs, and copies of
+ * releases.
+ */
 export async function removeToolFolders(data: string, tool: ToolName): Promise<void> {
   for (const name of ['deployments', 'logs', 'releases']) await removeTree(join(data, name, tool));
   await removeTree(join(data, 'repositories', `${tool}.git`));

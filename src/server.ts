@@ -51,8 +51,8 @@ export interface RunningServer {
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  // Buffers count as memory of the heap. For V8's own choice, a clone of 240 MiB makes it collect all garbage 43 times, which
-  // takes more time than the clone itself. With this flag, V8 collects when the heap has grown by 40 %.
+  // Buffers count as memory of the heap. For V8's own choice, a clone of 240 MiB makes it collect all garbage 43 times,
+  // which takes more time than the clone itself. With this flag, V8 collects when the heap has grown by 40 %.
   setFlagsFromString('--heap-growing-percent=40');
   const { config, log, tell } = options;
   const { data } = config;
@@ -228,7 +228,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
   return { line, previews, packServices };
 }
 
-/** How long the user directory may take to say whether a preview would have the name of a tool. */
+/** How long the user directory may take to say whether it has a tool. */
 const DIRECTORY_MS = 10_000;
 
 /** Says if tools are not isolated, and why. */

@@ -17,14 +17,14 @@ import { DataLock } from './store/data-lock.ts';
 const MARK = 'tool-users';
 
 /**
- * Gives each tool a system user of its own if the server is not root but has subordinate ids (subuid(5)). The kernel then
- * counts for each tool apart what it limits by user, such as watches of epoll.
+ * Gives each tool a system user of its own if the server is not root but has subordinate ids (subuid(5)). The kernel
+ * then counts for each tool apart what it limits by user, such as watches of epoll.
  *
  * To do so, replaces this process by one that runs the same program as root of a user namespace. Call this before the
  * program opens files that must stay open. Returns without a change if tools cannot have users of their own.
  *
- * @throws DeployError `TOOL_USERS_LOST` if the files of tools belong to subordinate ids that the server cannot use any more;
- * other errors of the data folder.
+ * @throws DeployError `TOOL_USERS_LOST` if the files of tools belong to subordinate ids that the server cannot use any
+ * more; other errors of the data folder.
  */
 export async function giveToolsUsers(config: Config, environment: NodeJS.ProcessEnv): Promise<void> {
   if (process.getuid?.() === 0 || (config.builder !== 'local' && config.runtime !== 'local')) return;

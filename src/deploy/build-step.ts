@@ -70,7 +70,8 @@ export function recordStart(context: DeployContext, { deployment: { tool, id }, 
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Checks that fewer than `buildsADay` builds of the tool have started in the last 24 hours.
+ * Checks that one more build of the tool may start. The builds of a tool and of its previews in the last 24 hours count
+ * together. The limit is the tool's own, or else `buildsADay`.
  *
  * @throws DeployError `BUILD_LIMIT`, which says when the next build may start.
  */
@@ -92,7 +93,7 @@ export function assertBuildsLeft(
   );
 }
 
-/** The start times of the builds of a tool and its previews in the last 24 hours, the oldest first. */
+/** Returns when the builds of a tool and of its previews started in the last 24 hours, the oldest first. */
 export function buildsInADay({ store }: Pick<DeployContext, 'store'>, tool: ToolName, now: number): number[] {
   // The filter skips builds that seem to start in the future: the server's clock was wrong when they started.
   return store.buildStarts(tool, now - DAY_MS).filter((at) => at <= now);

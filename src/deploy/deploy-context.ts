@@ -13,11 +13,11 @@ export interface DeployContext {
   readonly repositories: Repositories;
   readonly builder: Builder;
   readonly runtime: Runtime;
-  /** The most builds of one tool in 24 hours. */
+  /** The most builds of one tool in 24 hours, unless the tool has a limit of its own. */
   readonly buildsADay: number;
-  /** The largest repository of a tool, in bytes. */
+  /** The largest repository of a tool, in bytes, unless the tool has a limit of its own. */
   readonly repositorySize: number;
-  /** The most processes of one type of a tool. */
+  /** The most processes of one type of a tool, unless the tool has a limit of its own. */
   readonly maxReplicas: number;
   /** The most process types of a tool that are kept running. */
   readonly processTypes: number;
@@ -29,22 +29,22 @@ export interface DeployPlan {
   readonly deployment: Deployment;
   readonly commit: CommitId;
   readonly description: string;
-  /** The config vars of the new release, as it is stored. */
+  /** The config vars of the new release, without random secrets that the release may add. */
   readonly configVars: Readonly<Record<string, string>>;
-  /** The config vars that the build and the processes get instead of or beside `configVars`. They are not stored. */
+  /** The config vars from outside. The build and the processes get them too, and they win over `configVars`. */
   readonly outside: OutsideVars;
-  /** The artifact of an earlier build to run again. Null if the commit must be built. */
+  /** The artifact of an earlier build to run again. Null if the deployment must build or copy one. */
   readonly artifact: Artifact | null;
   /** The release of another tool whose artifact becomes that of the new release. Null for all but promotions. */
   readonly promotedFrom: Release | null;
   readonly useCache: boolean;
-  /** The artifact to put onto the newest Debian system. Null if the commit must be built. */
+  /** The artifact to put onto the newest Debian system. Null if the deployment is no rebase. */
   readonly rebaseOf: Artifact | null;
   /** The release to restart. Null if the deployment makes a new release. */
   readonly restartOf: Release | null;
   /** The numbers and sizes of processes that are stored when the deployment goes live. Null if they stay the same. */
   readonly scaled: { readonly asked: Replicas; readonly sizes: Sizes } | null;
-  /** The branch that moves to the release's commit. Null means the branch that deploys when the move is prepared. */
+  /** The branch that moves to the release's commit. Null means the deploy branch at the time of the move. */
   readonly branchRef: string | null;
   /** Further lines for `git update-ref --stdin`, which run in the transaction that moves the branch. */
   readonly withUpdates: readonly string[];

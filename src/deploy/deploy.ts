@@ -33,13 +33,12 @@ export interface Deployed {
 }
 
 /**
- * Runs one deployment: builds the commit, makes a release, runs its test command and its `release` process, starts its other processes, and
- * moves the branch. If the plan has an artifact, builds nothing. If the plan restarts a release, makes none. Each state
- * is stored before its step begins. The old release stays live until `goLive` has recorded the new one.
+ * Runs one deployment: builds the commit, makes a release, runs its test command and its `release` process, starts its
+ * other processes, and moves the branch. If the plan has an artifact, builds nothing. If the plan restarts a release,
+ * only starts its processes. The old release stays live until `goLive` has recorded the new one.
  *
- * @throws DeployError if a step fails; AbortError if the signal fires before the release is live; BuildResumesLater if
- * the signal's reason is `ResumeLater` and the build continues or has just ended. In the last case, the next server
- * continues the deployment.
+ * @throws DeployError if a step fails; the signal's reason if it fires before the release is live. If the reason is
+ * `ResumeLater` and the build continues or has just ended, throws BuildResumesLater, and the next server continues.
  */
 export async function deploy(
   context: DeployContext,
@@ -76,7 +75,7 @@ export async function deploy(
   const { store, runtime } = context;
   if (plan.restartOf === null) {
     const phase = { release, toolNumber: store.tool(tool).number, progress, signal };
-    // Only these kinds make an artifact. A rollback or a change of config vars must be quick, and runs a tested one.
+    // The other kinds must be quick, and their commit was tested before it first went live.
     const isTested = plan.deployment.kind === 'push' || plan.deployment.kind === 'redeploy';
     if (isTested) await runtime.runReleasePhase({ ...phase, step: 'test' });
     await runtime.runReleasePhase({ ...phase, step: 'release' });
@@ -196,9 +195,9 @@ function createRelease(
 }
 
 /**
- * Starts the processes, records the release as live, sends the requests to them and moves the branch, in this order. The ref
- * transaction is prepared before the release is recorded as live. Once `goLive` has recorded the release, nothing here
- * throws.
+ * Starts the processes, records the release as live, sends requests to these processes and moves the branch, in this
+ * order. The ref transaction is prepared before the release is recorded as live. Once `goLive` has recorded the
+ * release, nothing here throws.
  *
  * @returns true if the branch has moved too.
  */
@@ -216,8 +215,8 @@ async function rollOut(
   warnOfTooMany(context, release, progress);
   if (MAY_CHANGE_TYPES.has(plan.deployment.kind)) sayNamedCommands(context, release, progress);
   let ref = plan.branchRef;
-  // The lines contain the branch's old commit, so they are made only when no other change of refs can run. If the branch is
-  // behind the live release, the server may move it (`BranchFollowers`) while the processes start.
+  // The lines contain the branch's old commit, so they are made in the turn of the update (`takeRefs`). If the branch
+  // is behind the live release, `BranchFollowers` may move the branch while the processes start.
   const lines = async (): Promise<string[]> => {
     const branch = await readDeployBranch(repositories, tool);
     ref ??= branch.ref;

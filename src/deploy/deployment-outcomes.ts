@@ -19,7 +19,7 @@ export interface DeploymentOutcomesOptions {
   readonly runtime: Runtime;
   readonly logs: DeploymentLogs;
   readonly log: Log;
-  /** Called after each deployment that has ended, live or not. Not if the next server resumes it. */
+  /** Called after each deployment that has ended, live or not. Not called if the next server resumes the deployment. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
   /** Replaces the commands in a hint by the lines that this person can type. By default, the hint stays as it is. */
   readonly typed?: (hint: string, principal: Principal) => string;

@@ -10,7 +10,7 @@ export type Verdict =
   /** `reason` is one line for the client's report: `build failed: pip exited 1; v41 is still live`. */
   | { readonly isLive: false; readonly reason: string };
 
-/** A push whose commit git has stored under the temporary ref `refs/deployments/ID`. */
+/** A push whose commit has the temporary ref `refs/deployments/ID`, or for a dry run is in git's quarantine. */
 export interface ParkedPush {
   readonly id: string;
   readonly tool: ToolName;
@@ -26,8 +26,8 @@ export interface ParkedPush {
    */
   readonly withUpdates: readonly string[];
   /**
-   * The full name of the branch that the push moves: that of the setting `deploy_branch`, such as `refs/heads/main`. Or
-   * `refs/heads/master` if the tool does not have the branch of the setting.
+   * The full name of the pushed branch: that of the setting `deploy_branch`, such as `refs/heads/main`;
+   * `refs/heads/master` if the tool lacks that branch; or `refs/heads/preview/NAME` for a push to a preview.
    */
   readonly branchRef: string;
   /** True if a person has sent files, of which the server has made the commit. Only messages depend on it. */
@@ -38,7 +38,7 @@ export interface ParkedPush {
   readonly previewBranch?: string;
 }
 
-/** A place in the queue of deployments. */
+/** What a person who asked for a deployment gets while it waits and runs. */
 export interface Ticket {
   /**
    * The id of the deployment. If this push joined another push of the same commit, the id of that push's deployment.
@@ -49,9 +49,9 @@ export interface Ticket {
   readonly verdict: Promise<Verdict>;
 }
 
-/** Previews: tools of their own that pushes to `preview/NAME` make. */
+/** The previews of tools. A push to `preview/NAME` makes a preview, which is a tool of its own. */
 export interface Previews {
-  /** A preview ends so many days after its newest deployment. */
+  /** How many days after its newest deployment a preview ends. */
   readonly days: number;
   /**
    * Ends a preview: cancels its deployments, ends its processes, and deletes its data.
@@ -67,7 +67,7 @@ export interface Previews {
  *
  * Callers authorise the principal first. The server authorises each new deployment once more when its turn comes.
  * Methods that need a live release throw DeployError `NOTHING_LIVE`. Methods that queue a deployment throw `LINE_FULL`
- * if too many wait, and `SHUTTING_DOWN`.
+ * if too many deployments wait, `FROZEN`, `PREVIEW_ENDING` and `SHUTTING_DOWN`.
  */
 export interface Deployments {
   /**
@@ -79,7 +79,7 @@ export interface Deployments {
   submit(push: ParkedPush): Promise<Ticket>;
   /**
    * Makes a release with the artifact and config vars of an old release. If `version` is null, the old release is the
-   * newest one that was live before the live release.
+   * newest earlier one that was live and has another artifact or other config vars than the live release.
    *
    * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`
    */
@@ -92,8 +92,8 @@ export interface Deployments {
    */
   promote(source: ToolName, target: ToolName, isForced: boolean, principal: Principal): Ticket;
   /**
-   * Builds the live commit again and deploys it as a new release. With `isRebase`, builds nothing: the new release has the
-   * live artifact on the newest Debian system.
+   * Builds the live commit again and deploys it as a new release. With `isRebase`, builds nothing: the new release has
+   * the live artifact on the newest Debian system.
    */
   redeploy(
     tool: ToolName,
@@ -102,8 +102,8 @@ export interface Deployments {
   ): Ticket;
   /**
    * Changes config vars in a new release: a text sets a variable, null unsets it. If nothing is live yet, and no
-   * deployment runs or waits, only stores the config vars and returns null. With `isStoredOnly`, always does so, and the
-   * next deployment that makes a release has the config vars.
+   * deployment runs or waits, only stores the config vars and returns null. With `isStoredOnly`, always does so, and
+   * the next deployment that makes a release has the config vars.
    *
    * @throws DeployError `BAD_CONFIG_VAR`; with `isStoredOnly`, `DEPLOYMENT_RUNNING` if a deployment runs or waits.
    */
@@ -121,7 +121,7 @@ export interface Deployments {
    */
   restart(tool: ToolName, principal: Principal, type?: string | null): Ticket;
   /**
-   * Ends the tool's processes until a restart or a new release goes live. The live release stays the same.
+   * Ends the tool's processes until a restart, or until a new release goes live. The live release stays the same.
    *
    * @throws DeployError `DEPLOYMENT_RUNNING`
    */
@@ -137,8 +137,8 @@ export interface Deployments {
    * Cancels the deployment with this id. If the id is null, cancels the running deployment, or if none runs, the first
    * one that waits.
    *
-   * @throws DeployError `NO_DEPLOYMENT` if no such deployment runs or waits. If the id is null, also if the deployment that
-   * the person may have meant has just ended.
+   * @throws DeployError `NO_DEPLOYMENT` if no such deployment runs or waits. If the id is null, also if the deployment
+   * that the person may have meant has just ended.
    */
   cancel(tool: ToolName, id: string | null, principal: Principal): Deployment;
   /**
@@ -152,8 +152,8 @@ export interface Deployments {
   /**
    * Changes how many processes of each named type the live release runs. Makes no new release.
    *
-   * @param sizes - The new sizes of process types. If a size changes, all processes of the release are replaced, without
-   * an interruption. The size `{}` is the one of the tool's files.
+   * @param sizes - The new sizes of process types. If a size changes, all processes of the release are replaced,
+   * without an interruption. The size `{}` is the one of the tool's files.
    * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`, `ARTIFACT_UNUSABLE`
    */
   scale(tool: ToolName, changes: Replicas, principal: Principal, sizes?: Sizes): Ticket;

@@ -23,7 +23,7 @@ export interface DryRunContext extends DeployContext {
 
 /**
  * Tells `progress` what a push would do: what is detected, how many builds are left, and what the rollout would change.
- * Makes all checks that the real push would pass before its build, and changes nothing.
+ * Makes the checks that come before the build of the real push, and changes nothing.
  *
  * @param context - Its `repositories` must have the objects of the push.
  * @throws DeployError if the real push would be refused or would fail before the first buildpack runs; AbortError when
@@ -60,7 +60,11 @@ export async function dryRun(
   await tryRollout(context, plan, next, { progress, signal });
 }
 
-/** In a cluster, tells `progress` what the rollout would change there. @throws DeployError if the cluster would refuse it. */
+/**
+ * In a cluster, tells `progress` what the rollout would change there.
+ *
+ * @throws DeployError if the cluster would refuse it.
+ */
 async function tryRollout(
   context: DeployContext,
   plan: DeployPlan,
@@ -93,7 +97,7 @@ async function tryRollout(
 }
 
 /**
- * Detects the buildpacks of a commit that must be built. For a push to a preview, does so in the place of the tool that the
+ * Detects the buildpacks of a commit that must be built. For a push to a preview, detects them for the tool that the
  * preview belongs to, because the preview may not exist yet, or may end meanwhile.
  *
  * @throws DeployError `BUILD_LIMIT`; the errors of `inspect`.
@@ -193,7 +197,7 @@ function variablesOf(release: Release | null): Record<string, string> {
   return release === null ? {} : { ...release.artifact.variables, ...release.configVars };
 }
 
-/** Like `variablesOf`. A random secret that `live` has stays as it is. */
+/** The config vars that processes of `after` would see. A random secret that `live` has keeps its value. */
 function variablesAfter(live: Release | null, after: Release): Record<string, string> {
   const before = variablesOf(live);
   const secrets = (after.artifact.secrets ?? []).map((name) => [name, before[name] ?? ''] as const);

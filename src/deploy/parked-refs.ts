@@ -7,8 +7,8 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 const PARKED_DAYS = 14;
 
 /**
- * Deletes the temporary refs of pushes that are older than 14 days. For that time, git keeps the commits, so a client
- * can push them again without an upload.
+ * Deletes the temporary refs of pushes that are older than 14 days. Until then, git keeps the commits of these pushes,
+ * so a client can push them again without an upload.
  */
 export async function dropOldParked(
   { repositories, log }: Pick<DeployContext, 'repositories' | 'log'>,

@@ -41,7 +41,7 @@ type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 
  * @throws DeployError `OUTSIDE_CONFIG` if config vars from outside cannot be used. For a push: `MOVED_ON` or
  * `OTHER_HISTORY` if it neither builds upon the live commit nor is forced over it; `OTHER_BRANCH` if the pushed branch
  * no longer deploys. For other kinds: as the methods of `Deployments` throw, because the live release may be another
- * one now; `COMMIT_LOST` for a redeploy.
+ * one now; `COMMIT_LOST` for a redeploy; for a promotion, `CONFIG_MISSING` and the errors of `takePromoted`.
  */
 export async function planDeployment(
   context: Pick<
@@ -121,7 +121,7 @@ export async function planDeployment(
       );
       const { artifact, configVars } = target;
       const changes = changesInWords(changedNames(base.configVars, configVars));
-      // A change of `config set --no-restart` is in no release, so no rollback brings it back.
+      // A change by `config set --no-restart` may be in no release. Then no rollback brings it back.
       const isInRelease = changesInWords(changedNames(current.configVars, base.configVars)) === null;
       const undo = isInRelease ? `; to undo this: rollback ${tool} v${current.version}` : '';
       if (changes !== null) entry.log.progress.line(`config vars: ${changes}${undo}`);
@@ -223,9 +223,9 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
 }
 
 /**
- * Refuses a push that would undo a release which its author may not know. A push passes if the commit that it replaces on
- * its branch is the live commit, or if it builds upon the live commit. Any push passes if no release is live, or if the
- * repository has lost the live commit.
+ * Refuses a push that would undo a release which its author may not know. A push passes if the commit that it replaces
+ * on its branch is the live commit, or if it builds upon the live commit. Any push passes if no release is live, or if
+ * the repository has lost the live commit.
  *
  * @throws DeployError `OTHER_HISTORY`, `MOVED_ON`
  */

@@ -45,11 +45,12 @@ const COPIES_AT_ONCE = 2;
 
 /**
  * Makes and ends previews. The preview `fix` of the tool wikibot is a tool `fix--wikibot`, with a repository, releases,
- * config vars, a user and a host name of its own. The branch `preview/fix` of wikibot follows what is live on the preview.
+ * config vars, a user and a host name of its own. The branch `preview/fix` of wikibot follows what is live on the
+ * preview.
  */
 export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #options: ToolPreviewsOptions;
-  /** A preview is made, gets a commit and ends in turns. */
+  /** Makes the pushes to a preview and its end wait for each other. */
   readonly #turns = new PerToolQueue();
   /** The clean-ups that run after deployments of previews. */
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
@@ -71,8 +72,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /**
    * Queues a push to a preview, whose `branchRef` is the branch of the preview. Makes the preview if there is none.
    *
-   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS`, `COPY_TIME`; the errors of
-   * `Deployments.submit`.
+   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS`, `BUILD_LIMIT`, `COPY_TIME`;
+   * the errors of `Deployments.submit`.
    */
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, line } = this.#options;
@@ -150,7 +151,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       assertMay,
     }: { readonly by: string; readonly hadBranch: boolean; readonly assertMay: () => Promise<void> },
   ): Promise<void> {
-    // The branch may be left from a preview that has ended.
+    // Without a preview, the deleted branch was left over from a preview that has ended.
     if (hadBranch && this.#options.store.previewOf(preview) === null) return;
     try {
       await assertMay();
@@ -179,9 +180,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 
   /**
-   * Ends the previews that an earlier server had begun to end, and those whose time is over, and moves the branches of the
-   * others to what is live on them. Then looks each hour which previews must end, until this object is disposed. If a preview
-   * could not be ended, looks again after a minute.
+   * Ends the previews whose end has begun or is due, and moves the branch of each other preview to what is live on it.
+   * Does so again every hour, until this object is disposed, and a minute after the end of a preview has failed.
    */
   start(): void {
     this.#lookIn(HOUR_MS);
@@ -267,12 +267,12 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     return true;
   }
 
-  /** The previews of a tool, with those that are ending. */
+  /** The previews of a tool, including those that are ending. */
   #previewsOf(tool: ToolName): Preview[] {
     return this.#options.store.previews().filter((one) => one.tool === tool);
   }
 
-  /** The push as a push to the deploy branch of the preview. */
+  /** Turns a push to `preview/NAME` of a tool into a push to the deploy branch of the preview. */
   #asOfPreview(push: ParkedPush, preview: ToolName): ParkedPush {
     const { repositories, days } = this.#options;
     const branch = `preview/${previewName(preview)}`;
@@ -286,7 +286,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     };
   }
 
-  /** True if the server has data of a tool of this name, which the user directory may have lost. */
+  /** True if the server has a repository or a live release of this name. The user directory may have lost the tool. */
   #wasDeployed(name: ToolName): boolean {
     const { store, repositories } = this.#options;
     return (
@@ -308,7 +308,9 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     return this.#options.store.previews().some(({ name, isEnding }) => name === preview && isEnding);
   }
 
-  /** The verdict for a push: the commit is live only if the branch of the preview and the tags of the push have moved. */
+  /**
+   * The verdict for a push: the commit is live only if the branch of the preview and the tags of the push have moved.
+   */
   async #withRefs(push: ParkedPush, preview: ToolName, verdict: Verdict): Promise<Verdict> {
     if (!verdict.isLive) return verdict;
     try {
@@ -349,9 +351,11 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     // From here on, a start of the server continues the end.
     store.markEnding(preview);
     await line.cancelAll(preview, by);
-    // A deployment that could not be cancelled may have recorded a live release and config vars. This clears them again.
+    // A deployment that could not be cancelled may have recorded a live release and config vars. This clears them
+    // again.
     store.markEnding(preview);
-    // In a cluster, both may wait for minutes. If this server stops meanwhile, the next one begins again.
+    // In a cluster, `remove` and `forget` may wait for minutes. If this server stops meanwhile, the next one begins
+    // again.
     const { signal } = this.#closing;
     signal.throwIfAborted();
     await untilAborted(runtime.remove(preview), signal);
@@ -374,8 +378,8 @@ function previewOfPush({ tool, branchRef }: ParkedPush): ToolName {
 }
 
 /**
- * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. The preview has
- * the number of its tool, because only `addPreview` gives it one of its own.
+ * Returns the store as it would be after `addPreview`, for the methods that a dry run calls. Changes nothing. The
+ * preview has the number of its tool, because only `addPreview` gives it one of its own.
  */
 function withPreview(
   store: Store,

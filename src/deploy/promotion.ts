@@ -26,8 +26,8 @@ const COPY_MS = 10 * 60_000;
  * Returns the release to promote, after its commit and history were copied into the repository of `tool`. The temporary
  * ref of the deployment `id` holds the commit there.
  *
- * @throws DeployError `ARTIFACT_GONE`; `COPY_TIME` if the copy takes too long; `REPOSITORY_FULL`; `OTHER_HISTORY` if the live commit of `tool`
- * would be replaced by a commit that does not contain it; the signal's reason.
+ * @throws DeployError `ARTIFACT_GONE`; `IS_PREVIEW`; `COPY_TIME` if the copy takes too long; `REPOSITORY_FULL`;
+ * `OTHER_HISTORY` if the promoted commit does not contain the live commit of `tool`; the signal's reason.
  */
 export async function takePromoted(
   { store, repositories, repositorySize }: Pick<DeployContext, 'store' | 'repositories' | 'repositorySize'>,
@@ -43,7 +43,7 @@ export async function takePromoted(
       `Promote what is live on ${source} now: \`promote ${source} ${tool}\``,
     );
   }
-  // The branch of a preview is in the repository of its tool, which lacks the promoted commit.
+  // The branch of a preview is in the repository of the tool that it belongs to, which lacks the promoted commit.
   if (store.previewOf(tool) !== null)
     throw new DeployError(
       'IS_PREVIEW',
@@ -80,8 +80,8 @@ async function assertRoom(
 }
 
 /**
- * Copies a commit and its history into the repository of another tool, where the temporary ref of the deployment `id` holds
- * it.
+ * Copies a commit and its history into the repository of another tool, where the temporary ref of the deployment `id`
+ * holds it.
  *
  * @throws DeployError `COPY_TIME` if the copy takes too long; the signal's reason.
  */
@@ -134,7 +134,7 @@ export async function adoptArtifact(
   const { store, builder, runtime } = context;
   const { tool, id } = plan.deployment;
   await runtime.assertReady(tool, signal);
-  // A promotion counts as a build, because the tool gets an artifact.
+  // A promotion counts as a build of the tool, because the tool gets an artifact.
   recordStart(context, plan);
   try {
     const toolNumber = store.tool(tool).number;

@@ -20,8 +20,8 @@ export interface RetentionOptions extends DeployContext {
   /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
   /**
-   * Artifacts and logs are removed after the repository is tidied, which waits for open pushes. This is the longest wait, in
-   * milliseconds. By default 60,000.
+   * Artifacts and logs are removed after the repository is tidied, which waits for open pushes. This is the longest
+   * wait, in milliseconds. By default 60,000.
    */
   readonly heldMs?: number;
   /** Deletes the temporary refs of a push's tags and, if `withCommit`, the temporary ref of its commit too. */
@@ -35,9 +35,9 @@ const LOOSE_OBJECTS = 2000;
 const PACKS = 50;
 const HELD_MS = 60_000;
 /**
- * Cleans up after each deployment. Removes old artifacts, logs, copies of releases and temporary refs, and the shallow
- * boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs. All work on the
- * repository waits until no push of the tool is running.
+ * Cleans up after a deployment. Removes old artifacts, logs, rows of the store, copies of releases and temporary refs,
+ * and the shallow boundaries of a failed shallow push. Lets git pack a repository with many loose objects or packs. All
+ * work on the repository waits until no push of the tool is running.
  */
 export async function applyRetention(options: RetentionOptions, deployment: Deployment): Promise<void> {
   const { tool } = deployment;
@@ -60,8 +60,8 @@ export async function applyRetention(options: RetentionOptions, deployment: Depl
 }
 
 /**
- * Deletes old copies of releases, old logs and old rows of the store. Keeps the log of a build whose artifact is kept, of a
- * deployment that has not ended, and of a deployment that the store does not know.
+ * Deletes old copies of releases, old logs and old rows of the store. Keeps the log of a build whose artifact is kept,
+ * of a deployment that has not ended, and of a deployment that the store does not know.
  */
 async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName): Promise<void> {
   store.dropOldCopies(tool);
@@ -69,7 +69,10 @@ async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName)
   store.dropOldRows(tool, Date.now());
 }
 
-/** False for the log of a build whose artifact is kept, and of a deployment that has not ended or that the store does not know. */
+/**
+ * False for the log of a build whose artifact is kept, and of a deployment that has not ended or that the store does
+ * not know.
+ */
 export function mayLogGo(store: Store, tool: ToolName, id: string): boolean {
   const deployment = store.deployment(id);
   return deployment?.tool === tool && deployment.endedAt !== null && !store.build(id)?.artifact;
@@ -82,7 +85,7 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
   if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
   await dropOldParked(options, tool);
-  // The failed shallow push left shallow boundaries. git-prune(1) removes only those of unreachable commits.
+  // A failed shallow push leaves shallow boundaries. git-prune(1) removes only those of unreachable commits.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
   await mergePacks(repositories, tool);
 }
@@ -97,8 +100,8 @@ export async function mergePacks(repositories: Repositories, tool: ToolName): Pr
     ['gc.auto', String(LOOSE_OBJECTS)],
     ['gc.autoDetach', 'false'],
     ['gc.packRefs', 'false'],
-    // Without it, git writes each object that no ref needs into a file of its own, whole: a pack of a few megabytes, with
-    // objects that are deltas, would fill the disk. git does so by default from version 2.41 on.
+    // Without this setting, git writes each object that no ref needs into a file of its own, whole: a pack of a few
+    // megabytes, with objects that are deltas, would fill the disk. git does so by default from version 2.41 on.
     ['gc.cruftPacks', 'true'],
   ] as const;
   await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings, signal: AbortSignal.timeout(GC_MS) });
@@ -109,8 +112,8 @@ export async function mergePacks(repositories: Repositories, tool: ToolName): Pr
 const PACKING_MS = 2 * 60 * 1000;
 
 /**
- * Packs the tool's refs. Meanwhile, `takeRefs` keeps other changes of refs waiting. Otherwise, such a change could
- * delete the lock file of `git pack-refs`, because the file looks like one that a killed git left.
+ * Packs the tool's refs. Meanwhile, `takeRefs` keeps the server's own changes of refs waiting. Otherwise, such a change
+ * could delete the lock file of `git pack-refs`, because the file looks like one that a killed git left.
  */
 async function packRefs(repositories: Repositories, tool: ToolName): Promise<void> {
   const letGo = await repositories.takeRefs(tool);

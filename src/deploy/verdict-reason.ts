@@ -10,10 +10,10 @@ export interface Failure {
 }
 
 /**
- * Explains to the person who pushed why the deployment failed.
+ * Explains to the person who asked for a deployment why it failed.
  *
  * @param whatIsLive - The words at the end of `reason` and `text`, such as `v41 is still live`.
- * @param typed - Replaces the commands in a hint by the lines that the person who pushed can type.
+ * @param typed - Replaces the commands in a hint by the lines that this person can type.
  * @param bugId - An id that `reason` and `text` name if the server itself failed. The operator's log has the same id.
  */
 export function explainFailure(
@@ -26,7 +26,7 @@ export function explainFailure(
     const serverFault = `${faultOf(error)} (${bugId})`;
     return {
       reason: `${serverFault}; ${whatIsLive}`,
-      text: `${sentence(serverFault)}\nPush again; if it happens again, tell the operators this id.\n${sentence(whatIsLive)}`,
+      text: `${sentence(serverFault)}\nTry again; if it happens again, tell the operators this id.\n${sentence(whatIsLive)}`,
     };
   }
   const whatFailed = `${stage(error.code)}${error.message}`;

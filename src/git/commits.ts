@@ -62,8 +62,8 @@ export async function inspectCommit(
 async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitId): Promise<string | null> {
   const packed = await packedSubject(repositories, tool, id);
   if (packed !== null) return packed;
-  // `git show` would walk the whole tree of a first commit. For a tag object, `git log` prints the id of the commit.
-  // For other objects, it prints nothing. git cuts the subject, because a subject may be as large as a push.
+  // `git show` would walk the whole tree of a root commit. For a tag object, `git log` prints the id of the tagged
+  // commit; for a tree or a blob, it prints nothing. git cuts the subject, because it may be as large as a push.
   const text = await repositories.git(tool, ['log', '--max-count=1', '--format=%H%n%<(400,trunc)%s', id]);
   const [commit, subject = ''] = text.split('\n');
   return commit === id ? subject.trimEnd() : null;
@@ -105,7 +105,6 @@ async function measureTree(
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
     count.push(chunk);
     excess = count.excess(limits);
-    // Leaving the loop closes the pipe. With unread output in the pipe, git might never end.
     if (excess !== null) break;
   }
   if (excess !== null) {
@@ -125,7 +124,7 @@ async function measureTree(
   return count;
 }
 
-// These limits stay well below PATH_MAX of Linux, because a checkout adds the path of its own folder.
+// This limit is well below PATH_MAX of Linux (4096), because a checkout puts the path of its folder before each path.
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
 

@@ -4,15 +4,15 @@ import { join } from 'node:path';
 export type GitSettings = readonly (readonly [key: string, value: string])[];
 
 // The most memory that git may allocate in one piece (`GIT_ALLOC_LIMIT` in git's wrapper.c). A delta of a few kilobytes
-// can ask for gigabytes. git needs no such piece for a large file that is not a delta, because it streams the file.
+// can ask for gigabytes. A large file that is not a delta needs no large piece, because git streams the file.
 const MAX_AT_ONCE = '128m';
 
 const PACK_FOR_CLIENTS = ['uploadpack.packObjectsHook', 'nice -n 15'] as const;
 
-/** The settings of every git process of this server; the repositories' own configuration files have none of them. */
+/** The settings of each git process of this server. The configuration files of the repositories do not have them. */
 const baseSettings: GitSettings = [
   ['safe.directory', '*'],
-  // No repository of this server has hooks. A restored backup of somebody else could bring some.
+  // Without this, git would run the hooks that a restored backup may have put into a repository.
   ['core.hooksPath', devNull],
   ['core.fsync', 'committed,reference'],
   ['gc.auto', '0'],
@@ -20,7 +20,7 @@ const baseSettings: GitSettings = [
   ['core.protectNTFS', 'true'],
   ['core.bigFileThreshold', '32m'],
   ['pack.threads', '2'],
-  // A clone can take minutes of processor time. It gets what the server and the tools leave.
+  // Making the pack for a clone can take minutes of processor time, so the server and the tools go first.
   PACK_FOR_CLIENTS,
   // While git looks for deltas, each thread keeps up to ten files and their indexes in memory.
   ['pack.windowMemory', '16m'],
@@ -28,12 +28,12 @@ const baseSettings: GitSettings = [
   ['advice.detachedHead', 'false'],
 ];
 
-/** A folder with the programs of git that serve a client. They start git with limits on memory and processor time. */
+/** A folder for the front of PATH: its `git` starts the real git with limits on memory and processor time. */
 export const LIMITED_GIT = join(import.meta.dirname, 'limited');
 
 /**
- * The command that sends objects to a `git fetch` from a folder of this server. git gives this command none of the
- * settings of its environment, so they are arguments.
+ * The `--upload-pack` of a `git fetch` from one repository of this server into another. `git fetch` removes its
+ * settings from the environment of this command, so the command has the settings as arguments.
  */
 export const UPLOAD_PACK = [
   'git',
@@ -44,8 +44,8 @@ export const UPLOAD_PACK = [
 ].join(' ');
 
 /**
- * Hides the server's own refs from every fetch and push. These refs hold the commits of pushes that wait for their
- * deployment, and commits that a repair moved off a branch.
+ * Hides the server's own refs from clients. `refs/deployments` and `refs/parked` hold what pushes brought until their
+ * deployment ends, or longer. `refs/set-aside` holds commits that a repair took off a branch or a release.
  */
 export const hiddenRefs: GitSettings = [
   ['transfer.hideRefs', 'refs/deployments'],

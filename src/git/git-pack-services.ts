@@ -26,8 +26,8 @@ const MAX_UNPACKING_OF_PERSON = 4;
 /** How many tags a tool may have. Each push reads the names of all refs, which blocks this process. */
 const MAX_TAGS = 10_000;
 /**
- * Each push that brings objects makes a pack, and each git opens all packs. At this number, git merges them when no push
- * is running.
+ * At this number of packs, git merges the packs of a repository when no push is running. Each push that brings objects
+ * makes a pack, and each git opens all packs.
  */
 const MANY_PACKS = 100;
 /**
@@ -39,9 +39,9 @@ const MAX_SHALLOW = 10_000;
 
 export interface GitPackServicesOptions {
   readonly repositories: Repositories;
-  /** The folder with the post-receive hook. */
+  /** The folder with the hooks pre-receive and post-receive. */
   readonly hooksFolder: string;
-  /** The path of the local socket that the post-receive hook connects to. */
+  /** The path of the local socket that the hooks connect to. */
   readonly socketPath: string;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
@@ -50,11 +50,11 @@ export interface GitPackServicesOptions {
   readonly room: DiskRoom;
   /** Repairs a repository whose refs or settings files were damaged while the server runs. */
   readonly repair: (tool: ToolName) => Promise<void>;
-  /** Lets git merge the packs of a repository. Called while no push is using it. */
+  /** Lets git merge the packs of a repository. Called while no push is using the repository. */
   readonly mergePacks: (tool: ToolName) => Promise<void>;
-  /** Why a push to `preview/NAME` of the tool makes no preview, in one line. Null if it may. */
+  /** Why a push to `preview/NAME` of the tool must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (tool: ToolName, name: string) => string | null;
-  /** Ends a preview of `tool`, as `PushContext` says. @throws DeployError */
+  /** Ends a preview of `tool`, as `PushContext.endPreview` describes. @throws DeployError */
   readonly endPreview: (preview: {
     readonly tool: ToolName;
     readonly branchRef: string;
@@ -72,13 +72,19 @@ export interface GitPackServicesOptions {
   readonly whatIsLive: (tool: ToolName) => string;
   /** @throws DeployError `TOOL_RENAMED` if the tool has another name now. */
   readonly assertNamed: (tool: ToolName) => void;
-  /** Checks the person's right again and again until the watch is disposed of. `lost` fires with a DeployError if it is gone. */
+  /**
+   * Checks the person's right again and again until the result is disposed. If the right is gone, `lost` fires with a
+   * DeployError.
+   */
   readonly watchRight: (wish: {
     readonly principal: Principal;
     readonly tool: ToolName;
     readonly action: 'deploy' | 'read';
   }) => Disposable & { readonly lost: AbortSignal };
-  /** Why an operator lets the tool accept no push, in one line. Null if it accepts pushes. */
+  /**
+   * Why the tool accepts no push, in one line: an operator has frozen it, or it is a preview. Null if it accepts
+   * pushes.
+   */
   readonly frozen: (tool: ToolName) => string | null;
   readonly hints: (
     tool: ToolName,
@@ -97,7 +103,7 @@ export class GitPackServices implements PackServices {
   readonly #fetches = new FetchPlaces();
   readonly #unpacking = new KeyedConcurrencyLimit(MAX_UNPACKING_OF_PERSON);
 
-  /** The tools whose packs will be merged when no push is running. */
+  /** The tools whose packs are being merged, or will be as soon as no push is running. */
   readonly #merging = new Set<ToolName>();
 
   /** The tools for which git refused a push, perhaps because of a damaged ref. Their next use checks all refs. */
@@ -113,7 +119,7 @@ export class GitPackServices implements PackServices {
     const folder = await this.#ensure(tool);
     await this.#turns.enter(tool, principal.uid);
     try {
-      // The tool may have been renamed before the push took its place. From here on, it is not renamed.
+      // The tool may have been renamed before `enter` returned. Now that the push has a place, a rename is refused.
       this.#options.assertNamed(tool);
       const push = await this.#open(request, folder);
       this.#pushes.set(push.id, push);
@@ -187,7 +193,7 @@ export class GitPackServices implements PackServices {
 
   /**
    * Writes the commits at which the history ends into a file in the quarantine: those of the repository and those of a
-   * push from a shallow clone. Null if the push has none.
+   * push from a shallow clone. Returns the path of the file, or null if the client's clone is not shallow.
    */
   async #shallowFile(tool: ToolName, quarantine: string, shallow: readonly string[]): Promise<string | null> {
     if (shallow.length === 0) return null;
@@ -239,7 +245,7 @@ export class GitPackServices implements PackServices {
     return this.#pushes.get(id) ?? null;
   }
 
-  /** True while a push, or work that waits for pushes, uses the tool's repository. */
+  /** True while a push, or the work of `whileIdle`, uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
     return this.#turns.isBusy(tool);
   }
@@ -268,7 +274,7 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Deletes the temporary refs of a push that was refused at once, then throws the refusal. Such a push makes no
+   * Deletes the temporary refs of a push that `submit` refused, then throws the refusal. Such a push makes no
    * deployment, so nothing needs these refs.
    */
   async #refused(tool: ToolName, id: string, error: unknown): Promise<never> {
@@ -291,8 +297,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Merges the packs of the tool's repository as soon as no push is running, and returns at once. Does nothing if a merge
-   * is already waiting or running.
+   * Merges the packs of the tool's repository as soon as no push is running, and returns at once. Does nothing if a
+   * merge is already waiting or running.
    */
   #mergePacks(tool: ToolName): void {
     if (this.#merging.has(tool)) return;
@@ -304,13 +310,16 @@ export class GitPackServices implements PackServices {
       .finally(() => this.#merging.delete(tool));
   }
 
-  /** Forgets what is known about the repository of a tool, because the tool has got or had this name. */
+  /** Forgets what is known about the repository of this name, after a rename has given or taken the name. */
   forgetName(tool: ToolName): void {
     this.#room.forget(tool);
     this.#suspects.delete(tool);
   }
 
-  /** The size of a tool's repository at the end of the last push, in bytes. */
+  /**
+   * Returns the size of a tool's repository in bytes, which may lack what a running push has brought. 0 without a
+   * repository.
+   */
   async bytesOf(tool: ToolName): Promise<number> {
     if (!this.#options.repositories.exists(tool)) return 0;
     return (await this.#room.sizeOf(tool)).bytes;
@@ -319,8 +328,8 @@ export class GitPackServices implements PackServices {
   /**
    * Returns the folder of the tool's repository, after creating or repairing the repository if necessary.
    *
-   * @throws DeployError `TOOL_RENAMED`; `DISK_NEARLY_FULL` if this fails and the disk is nearly full; otherwise the error
-   * itself.
+   * @throws DeployError `TOOL_RENAMED`; `DISK_NEARLY_FULL` if the repository cannot be created or repaired and the disk
+   * is nearly full; otherwise the error of the creation or the repair.
    */
   async #ensure(tool: ToolName): Promise<string> {
     const { repositories, repair, assertNamed } = this.#options;

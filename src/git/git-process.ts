@@ -1,4 +1,4 @@
-// This file uses child_process instead of execa, because it copies the three pipes itself and nothing may be buffered.
+// child_process instead of execa, because callers read and write git's pipes themselves, and nothing may buffer them.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
@@ -8,8 +8,8 @@ import { SMALL_CHUNK_BYTES } from '../core/fair-share/paced-reading.ts';
 
 const KEPT_STDERR_BYTES = 8192;
 /**
- * `pump` waits if its target holds more bytes than this. It waits seldom, because a wait costs more than a write. After a
- * small chunk, it waits as soon as its target is full.
+ * After a large chunk, `pump` waits only if its target holds more bytes than this, because a wait costs more than a
+ * write. After a small chunk, `pump` waits as soon as its target is full.
  */
 const MAX_WAITING_BYTES = 1024 * 1024;
 
@@ -19,11 +19,11 @@ export interface GitProcess {
   readonly stdout: Readable;
   /** Resolves with git's exit status, or null if a signal killed git. Rejects if git could not be started. */
   readonly status: Promise<number | null>;
-  /** Returns the signal that killed git. Null while git runs, and if none did. */
+  /** Returns the signal that killed git. Null while git runs, and if git exited by itself. */
   signal(): NodeJS.Signals | null;
-  /** Returns the first 8 kB of git's standard error, for the log. */
+  /** Returns what git has written to standard error so far, at most the first 8 KiB. */
   stderr(): string;
-  /** Ends git and its children. */
+  /** Sends SIGTERM to git and its children. Does nothing if git has exited by itself. */
   kill(): void;
 }
 
@@ -47,8 +47,8 @@ export function startGit(args: readonly string[], environment: Readonly<Record<s
     child.once('error', reject);
     child.once('exit', (code) => resolve(code));
   });
-  // Some callers await `status` only after the output. Until then, nothing else handles that git could not be started, and an
-  // unhandled failure ends the server.
+  // Some callers await `status` only after git's output. Without this handler, a git that could not be started would be
+  // an unhandled rejection until then, which ends the server.
   status.catch(() => undefined);
   return {
     stdin: child.stdin,

@@ -23,7 +23,7 @@ export async function makeFolders(folder: string): Promise<void> {
 /**
  * True if a repository has lost objects that every push needs: the commit of the deploy branch or of the newest
  * release. Clients send only what these commits lack, so git refuses every push. If the repository has neither a deploy
- * branch nor a release, true if all commits of its branches are lost.
+ * branch nor a release, true if it has lost the commits of all its branches.
  *
  * @param torn - The names of damaged refs, which are ignored.
  * @param names - The names of all refs, if the caller has them.
@@ -53,7 +53,7 @@ function releaseNumber(name: string): number {
   return Number.isSafeInteger(number) ? number : 0;
 }
 
-/** False if a repository certainly lacks this commit: the commit is neither a loose object nor in a pack. */
+/** False if the repository `folder` certainly lacks this commit: the commit is neither a loose object nor in a pack. */
 export function mayHave(folder: string, commit: CommitId): boolean {
   const objects = join(folder, 'objects');
   const loose = statSync(join(objects, commit.slice(0, 2), commit.slice(2)), { throwIfNoEntry: false });

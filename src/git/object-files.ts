@@ -7,12 +7,12 @@ import { noneIfGone } from '../core/errors.ts';
 /** A file takes whole blocks of this size on disk. */
 const BLOCK_BYTES = 4096;
 
-/** After this many files, other work of this process gets a turn. To measure them takes about a millisecond. */
+/** After this many files, other work of this process gets a turn. Measuring so many takes about a millisecond. */
 const FILES_AT_ONCE = 250;
 
 /**
  * Measures the folder `objects` of a repository (gitrepository-layout(5)): its packs, loose objects, and what a killed
- * git left. Does not start git, as git-count-objects(1) would, because that blocks this process for milliseconds.
+ * git left. Does not use git-count-objects(1), because starting git blocks this process for milliseconds.
  *
  * @returns what the files take on disk, and the number of packs.
  */
@@ -21,7 +21,7 @@ export async function measureObjects(repository: string): Promise<{ bytes: numbe
   const folders = [join(repository, 'objects')];
   let count = 0;
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    // git may delete a folder meanwhile, for example that of another push. Then only this folder does not count.
+    // git may delete a folder meanwhile, for example the quarantine of a push. A deleted folder does not count.
     for (const entry of (await readdir(folder, { withFileTypes: true }).catch(noneIfGone)) ?? []) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) folders.push(path);

@@ -5,7 +5,10 @@ import type { Principal } from '../core/types.ts';
 export interface ReceiveRequest {
   readonly tool: ToolName;
   readonly principal: Principal;
-  /** True over SSH: git first sends the ref advertisement. False over HTTP, where an earlier request got it. */
+  /**
+   * True over SSH, where git first sends the ref advertisement. False over HTTP, where an earlier request got it, and
+   * for an archive.
+   */
   readonly hasAdvertisement: boolean;
   /** True if the server itself pushes a commit of files that a person has sent without git. */
   readonly isArchive?: true;
@@ -17,8 +20,8 @@ export interface ReceiveRequest {
  * client.
  *
  * After an early refusal, `incoming` keeps reading, limited in bytes and time, so that the client gets its answer. Over
- * HTTP, the answer is sent when the body has been read. `outgoing` ends when git's output has ended and the
- * deployment's result is known. If the client is gone, the caller keeps reading from `outgoing`.
+ * HTTP, this answer is sent when the body has been read. `outgoing` ends when git's output has ended and the answer to
+ * the client is complete. If the client is gone, the caller keeps reading from `outgoing`.
  */
 export interface PushSession {
   readonly id: string;
@@ -27,19 +30,18 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * Why this push will be refused, whatever its content, in one line: the tool is frozen, or there is no room. Null if it may
-   * be accepted.
+   * Why this push will be refused, whatever its content, in one line: for example, the tool is frozen or the disk is
+   * full. Null if the push may be accepted.
    */
   readonly fullness: string | null;
   /**
-   * Returns the text about this push that SSH writes to standard error after git has ended. Null if there is no such text.
-   * Callers must wait until `outgoing` has ended.
+   * Returns the text about this push that SSH writes to standard error after git has ended. Null if there is no such
+   * text. Callers must wait until `outgoing` has ended.
    */
   readonly notice: () => string | null;
   /**
-   * Returns the exit status that SSH reports instead of git's own: 0 if the answer to the client says that everything
-   * was done, otherwise 1. Null if the client got no answer, for example to a push of no ref: git's own status then
-   * counts.
+   * Returns the exit status that SSH reports instead of git's own: 0 if the answer to the client refuses nothing,
+   * otherwise 1. Null if the client got no answer, for example to a push of no ref: git's own status then counts.
    */
   readonly exitStatus: () => 0 | 1 | null;
   /**
@@ -55,7 +57,10 @@ export interface PushSession {
 export interface FetchSession {
   readonly folder: string;
   readonly environment: Readonly<Record<string, string>>;
-  /** Fires with a DeployError if the reader may no longer read the tool. The caller then ends git. Null without a reader. */
+  /**
+   * Fires with a DeployError if the reader may no longer read the tool. The caller then ends git. Null without a
+   * reader.
+   */
   readonly lost: AbortSignal | null;
   /** Gives back the place of this clone or fetch. The caller calls this when git has ended, also after a failure. */
   close(): void;
@@ -63,14 +68,18 @@ export interface FetchSession {
 
 /** Opens git pushes and fetches for the SSH and HTTP servers. Callers must have authorised the principal. */
 export interface PackServices {
-  /** Opens a push, and creates the tool's repository first if needed. @throws DeployError `TOO_MANY_PUSHES` */
+  /**
+   * Opens a push, and creates the tool's repository first if needed.
+   *
+   * @throws DeployError `TOO_MANY_PUSHES`, `TOOL_RENAMED`, `DISK_NEARLY_FULL`
+   */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
    * Opens a clone or fetch. `protocol` is the client's GIT_PROTOCOL, already checked. `reader` is null for a request
    * over HTTP that asks only for the advertisement: the fetch itself is a second request, which takes a place and is
    * audited. If nobody has pushed to the tool, the repository is empty.
    *
-   * @throws DeployError `TOO_MANY_FETCHES`
+   * @throws DeployError `TOO_MANY_FETCHES`, `TOOL_RENAMED`, `DISK_NEARLY_FULL`
    */
   upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession>;
   /**

@@ -45,7 +45,10 @@ export async function packedSubject(
     .join(' ');
 }
 
-/** The packs of each folder that were there at the last call, so that only newer packs are looked at. */
+/**
+ * The packs that `headOfNewestPack` found in each folder at its last call. If there are new packs, it looks only at
+ * them.
+ */
 const knownPacks = new Map<string, ReadonlySet<string>>();
 
 /** Returns the first bytes of the pack that was written last. */

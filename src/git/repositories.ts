@@ -22,17 +22,18 @@ import { writeAttributes } from './repository-settings.ts';
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
 /**
- * Matches files that a killed server or git leaves at the top of a repository: locks, checkouts and temporary files.
+ * Matches what a killed server or git leaves at the top of a repository: locks, folders of checkouts and temporary
+ * files.
  */
 const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
 
-/** Commands of git that need little, whatever clients have pushed. All others run with limits, because they walk objects. */
+/** The commands that `Repositories.git` runs without limits, because they need little, whatever clients have pushed. */
 const FRUGAL: ReadonlySet<string> = new Set(['for-each-ref', 'pack-refs', 'update-ref']);
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** The space that a tag, or a folder of its name, takes on disk at most: even a short file fills a whole block. */
+/** The disk space of a tag, and of each folder that its name makes: even a short file fills a whole block. */
 const REF_BYTES = 4096;
 
 /** The length of one line in git's file `shallow`: an object id and a line feed. */
@@ -40,7 +41,7 @@ const SHALLOW_BYTES = 41;
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** The bytes of all files of its objects, and the most bytes that its tags can take. */
+  /** The disk space of its objects, plus the most that its tags can take. */
   readonly bytes: number;
   readonly tags: number;
   readonly packs: number;
@@ -57,9 +58,8 @@ export class Repositories {
 
   /**
    * @param path - PATH for git and its child processes.
-   * @param marks - Variables by which the next start recognises the processes of this server.
-   * @param shared - The tool `name` has no repository of its own, but that of `tool`. Null, the default, if there is no such
-   * tool.
+   * @param marks - Environment variables of each git, by which the next start recognises the processes of this server.
+   * @param shared - The tool `name` uses the repository of `tool`. Null, the default, if each tool has its own.
    */
   constructor(options: {
     readonly folder: string;
@@ -80,8 +80,8 @@ export class Repositories {
   }
 
   /**
-   * Waits for the turn to change the tool's refs. Changes run one at a time, so that the server knows whose lock files
-   * it finds.
+   * Waits for the turn to change the tool's refs. The server's own changes run one at a time, so that the server knows
+   * whose lock files it finds. The git of a push takes no turn.
    *
    * @returns a function that ends the turn.
    */
@@ -101,8 +101,8 @@ export class Repositories {
   }
 
   /**
-   * Returns the same repositories, but with that of `tool` as the repository of `name` too. So a push to a preview can be
-   * tried out before the preview has the commit, or exists.
+   * Returns the same repositories, except that `name` uses the repository of `tool`. So a dry run of a push to the
+   * preview `name` finds the commit, which only the repository of `tool` has.
    */
   sharing(name: ToolName, tool: ToolName): Repositories {
     return new Repositories({
@@ -112,12 +112,12 @@ export class Repositories {
   }
 
   /**
-   * Returns the repositories as git sees them while it receives a push to `tool`: with the objects of the push, which are
-   * not stored yet.
+   * Returns the repositories as git sees them while it receives a push to `tool`: with the objects of the push, which
+   * are not stored yet.
    *
    * @param quarantine - The folder with these objects.
-   * @param shallowFile - A file in the form of `shallow` of gitrepository-layout(5), which replaces that file. Null if the
-   * push has no shallow commits.
+   * @param shallowFile - A file in the form of `shallow` of gitrepository-layout(5), which replaces that file. Null if
+   * the push has no shallow commits.
    * @see "Quarantine Environment" in git-receive-pack(1)
    */
   during(tool: ToolName, quarantine: string, shallowFile: string | null): Repositories {
@@ -212,8 +212,8 @@ export class Repositories {
   /**
    * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
    * half-made repositories of a killed server. Moves damaged ref and settings files to `setAside`, because git changes
-   * no ref beside a damaged ref file. Also moves repositories that have lost objects to `setAside`. `readBackReleases`
-   * must run first, because it needs the names of the damaged refs.
+   * no ref of a repository with a damaged ref file. Also moves repositories that have lost objects to `setAside`.
+   * `readBackReleases` must run first, because it needs the names of the damaged refs.
    *
    * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects; by default all.
    * @returns what was moved.

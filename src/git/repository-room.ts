@@ -4,7 +4,7 @@ import type { ToolName } from '../core/names.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
 import type { Repositories, RepositorySize } from './repositories.ts';
 
-/** How many bytes of packs may arrive until the free space of the disk is looked at again. */
+/** How many bytes of packs may arrive, over all pushes, until the free space of the disk is checked again. */
 const LOOK_BYTES = 16 * 1024 ** 2;
 
 /** How many packs a repository may have. At this number, pushes are refused until git has merged the packs. */
@@ -19,9 +19,9 @@ export interface RepositoryRoomOptions {
   readonly log: Log;
 }
 
-/** What has arrived for a tool since a time at which no push to the tool was running. */
+/** The bytes of packs that have arrived for a tool since no push to the tool was running. */
 interface Arriving {
-  /** The size of the repository at that time, in bytes. */
+  /** The size of the repository before these packs, in bytes. */
   readonly before: number;
   readonly limit: number;
   bytes: number;
@@ -32,7 +32,7 @@ export class RepositoryRoom {
   readonly #options: RepositoryRoomOptions;
   readonly #sizes = new Map<ToolName, RepositorySize>();
   readonly #arriving = new Map<ToolName, Arriving>();
-  /** Why the disk takes no more, when it was last looked at. Null if it takes more. */
+  /** Why the disk had no room when it was last checked. Null if it had room. */
   #fullDisk: string | null = null;
   #bytesSinceLook = 0;
 
@@ -40,7 +40,7 @@ export class RepositoryRoom {
     this.#options = options;
   }
 
-  /** Returns the size of a repository. Measures it if a push has ended since the last time. */
+  /** Returns the size of a repository. Measures it if it was not measured since the last push ended. */
   async sizeOf(tool: ToolName): Promise<RepositorySize> {
     return this.#sizes.get(tool) ?? (await this.weigh(tool));
   }
@@ -58,9 +58,9 @@ export class RepositoryRoom {
   }
 
   /**
-   * Prepares to count what a push brings.
+   * Prepares to count the bytes of a push.
    *
-   * @returns why the repository takes no push, in one line. Null if it takes one.
+   * @returns why the repository accepts no push, in one line. Null if it accepts the push.
    */
   async open(tool: ToolName, { bytes, packs }: RepositorySize): Promise<string | null> {
     this.#fullDisk = await this.#options.room.complaint();
@@ -74,8 +74,8 @@ export class RepositoryRoom {
   }
 
   /**
-   * Counts bytes of a pack. Returns why the pack must not continue, in one line. Several pushes at the same time may
-   * together add one pack to a repository that is not full yet, not each of them one.
+   * Counts bytes of a pack. Returns why git must get no more of the pack, in one line, or null if it may. The pushes
+   * that run at the same time may together exceed the limit of the repository by at most the size of one pack.
    */
   arrived(tool: ToolName, bytes: number): string | null {
     this.#bytesSinceLook += bytes;
@@ -89,7 +89,7 @@ export class RepositoryRoom {
     return this.#fullDisk === null ? null : fullDiskWords(this.#fullDisk);
   }
 
-  /** @param isLast - True if no other push to the tool is running. */
+  /** Records that a push to the tool has ended. `isLast`: no other push to the tool is running. */
   ended(tool: ToolName, isLast: boolean): void {
     // Every push changes the repository's size: even a push of tags, or a push that is refused late, leaves objects.
     this.#sizes.delete(tool);

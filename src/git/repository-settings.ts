@@ -7,8 +7,8 @@ import { join } from 'node:path';
  */
 export const CONFIG = '[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n';
 
-// The content of info/attributes. This file takes precedence over a tool's own .gitattributes (gitattributes(5)), so a
-// tool's attributes change no checkout.
+// The content of info/attributes. This file takes precedence over the .gitattributes of a commit (gitattributes(5)), so
+// the attributes of a commit change no file of a checkout.
 const ATTRIBUTES = '* -text -eol -ident -filter -working-tree-encoding -export-subst -export-ignore\n';
 
 /** Writes the attributes of a new repository. */
@@ -17,7 +17,7 @@ export async function writeAttributes(folder: string): Promise<void> {
   await writeFile(join(folder, 'info/attributes'), ATTRIBUTES);
 }
 
-/** Gives a repository the settings and attributes of a new one, whatever is there. */
+/** Replaces the file `config` and the folder `info` of a repository by those of a new repository. */
 export async function resetSettings(folder: string): Promise<void> {
   for (const name of ['config', 'info']) await rm(join(folder, name), { recursive: true, force: true });
   await writeFile(join(folder, 'config'), CONFIG, { mode: 0o600 });

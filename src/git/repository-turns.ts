@@ -11,19 +11,19 @@ const MAX_PUSHES_OF_TOOL = 30;
 const MAX_PUSHES_OF_PERSON_TO_TOOL = 20;
 
 /**
- * Counts the pushes that use each repository, and lets work that would disturb them, such as merging packs, wait until no
- * push runs.
+ * Counts the pushes that use each repository. Work that would disturb these pushes, such as merging packs, waits until
+ * no push to the repository runs.
  */
 export class RepositoryTurns {
   readonly #pushes = new Map<ToolName, number>();
-  /** By the keys of `keysOf`. */
+  /** How many pushes of each person run, in all and to each tool. `keysOf` makes the keys. */
   readonly #pushesOfPersons = new Map<string, number>();
   readonly #work = new Map<ToolName, Promise<void>>();
   readonly #whenIdle = new Map<ToolName, (() => void)[]>();
 
   /**
-   * Takes a place for a push of the person `uid`, as soon as no work is using the repository. No work begins until
-   * `leave` gives the place back.
+   * Takes a place for a push of the person `uid`, as soon as no work of `whileIdle` is using the repository. No such
+   * work begins until `leave` gives the place back.
    *
    * @throws DeployError `TOO_MANY_PUSHES`
    */
@@ -34,7 +34,7 @@ export class RepositoryTurns {
     for (const key of keysOf(tool, uid)) this.#pushesOfPersons.set(key, this.#countOf(key) + 1);
   }
 
-  /** Gives back a place. @returns true if no other push is using the repository */
+  /** Gives back the place of a push. @returns true if no other push is using the repository. */
   leave(tool: ToolName, uid: string): boolean {
     for (const key of keysOf(tool, uid)) {
       const leftOfPerson = this.#countOf(key) - 1;
@@ -52,12 +52,14 @@ export class RepositoryTurns {
     return true;
   }
 
-  /** True while a push, or work that waits for pushes, uses the tool's repository. */
+  /** True while a push, or the work of `whileIdle`, uses the tool's repository. */
   isBusy(tool: ToolName): boolean {
     return this.#count(tool) > 0 || this.#work.has(tool);
   }
 
-  /** Runs `work` while no push uses the repository. `work` waits for running pushes to end; new pushes wait for `work`. */
+  /**
+   * Runs `work` while no push uses the repository. `work` waits for running pushes to end; new pushes wait for `work`.
+   */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while (this.isBusy(tool)) await (this.#work.get(tool) ?? this.#idle(tool));
     const done = work().finally(() => this.#work.delete(tool));
@@ -100,7 +102,7 @@ export class RepositoryTurns {
   }
 }
 
-/** The keys under which a push counts for its person: all pushes, and those to this tool. */
+/** The two keys under which `RepositoryTurns` counts a push for its person: to all tools, and to this tool. */
 function keysOf(tool: ToolName, uid: string): readonly string[] {
   return [uid, `${uid} ${tool}`];
 }

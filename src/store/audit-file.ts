@@ -4,11 +4,13 @@ import type { Audit, AuditEvent } from '../core/log/audit.ts';
 import type { Log } from '../core/log/log.ts';
 import { withoutToken } from '../core/masking/without-token.ts';
 
-/** A log file of audit events. When it is full, it is renamed after the time, and the oldest of these files go. */
+/**
+ * The limits of a log file of audit events. A full file gets the time in its name; the oldest such files are deleted.
+ */
 export interface AuditLimits {
   readonly name: string;
   readonly fileBytes: number;
-  /** How many full files are kept. */
+  /** How many full files are kept, in addition to the present file. */
   readonly kept: number;
 }
 
@@ -16,34 +18,34 @@ const MAX_AUDIT_BYTES = 256 * 1024 * 1024;
 const MAX_AUDIT_FILES = 7;
 const MAX_REFUSED_BYTES = 64 * 1024 * 1024;
 const MAX_REFUSED_FILES = 1;
-/** How many people it takes at least to fill `audit.log`. What a person did beyond that share goes to `excess.log`. */
+/** One person may fill an eighth of `audit.log`. Further events of this person go to `excess.log`. */
 const SHARES = 8;
 
 /** What people and tokens did. */
 export const ACTIONS: AuditLimits = { name: 'audit', fileBytes: MAX_AUDIT_BYTES, kept: MAX_AUDIT_FILES };
-/** Refused logins. They have a file of their own, so that strangers cannot push out what people did. */
+/** Refused logins. They have a file of their own, so that strangers cannot make the server delete what people did. */
 export const REFUSALS: AuditLimits = {
   name: 'refused',
   fileBytes: MAX_REFUSED_BYTES,
   kept: MAX_REFUSED_FILES,
 };
 /**
- * The events of people who have filled their share of `audit.log`. They have a file of their own, so that nobody can push
- * out what others did.
+ * The events of people who have filled their share of `audit.log`. They have a file of their own, so that nobody can
+ * make the server delete what others did.
  */
 export const EXCESS: AuditLimits = { name: 'excess', fileBytes: MAX_REFUSED_BYTES, kept: MAX_REFUSED_FILES };
 
 /**
- * Appends events to the audit log, `audit.log` in the data folder, one JSON line each, refused logins to
- * `refused.log`, and the events of people who have filled their share of `audit.log` to `excess.log`. A file is opened for
- * each line, so that logrotate can move it at any time.
+ * Appends events to the audit log, `audit.log` in the data folder, one JSON line each, refused logins to `refused.log`,
+ * and the events of people who have filled their share of `audit.log` to `excess.log`. A file is opened for each line,
+ * so that logrotate can move it at any time.
  */
 export function auditFile(
   dataFolder: string,
   log: Pick<Log, 'error'>,
   { actions, refusals, excess } = { actions: ACTIONS, refusals: REFUSALS, excess: EXCESS },
 ): Audit {
-  /** How many bytes of the present `audit.log` are of each person. */
+  /** How many bytes this process has written to the present `audit.log` for each person. */
   const shares = new Map<string, number>();
   const toActions = appender(dataFolder, log, actions, () => shares.clear());
   const toRefusals = appender(dataFolder, log, refusals);
@@ -107,7 +109,7 @@ function leaveToServer(path: string, dataFolder: string): void {
   chownSync(path, uid, gid);
 }
 
-/** The most characters of one text. People choose names and words. */
+/** The most characters of one text in an event. People choose some of these texts. */
 const MAX_TEXT = 300;
 
 /** Hides the secrets of deploy tokens, and shortens long texts. */
@@ -117,7 +119,10 @@ function safe(_key: string, value: unknown): unknown {
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 1)}…` : text;
 }
 
-/** Writes JSON of `safe` texts that also escapes DEL, C1 and direction marks, because these could control a reader's terminal. */
+/**
+ * Writes JSON of `safe` texts that also escapes DEL, C1 and direction marks, because these could control a reader's
+ * terminal.
+ */
 function plainJson(value: object): string {
   return JSON.stringify(value, safe).replace(
     /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,

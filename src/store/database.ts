@@ -109,7 +109,7 @@ export class Database {
   }
 
   /**
-   * Reads and checks the whole file, and checks that nobody has deleted or replaced it or its write-ahead log.
+   * Reads and checks the whole file, and checks that nobody has deleted or replaced the file or its write-ahead log.
    *
    * @throws DeployError `STORE_DAMAGED`
    */

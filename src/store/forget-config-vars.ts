@@ -4,8 +4,8 @@ import { migrate } from './migrate.ts';
 import type { SecretsKey } from './secrets.ts';
 
 /**
- * Empties the config vars of every tool and release, and their history, because their encryption key is lost. Makes `key` the store's
- * key. The caller holds the lock of the data folder and has copied the store.
+ * Empties the config vars of every tool and release, and deletes the history of config vars, because their encryption
+ * key is lost. Makes `key` the store's key. The caller holds the lock of the data folder and has copied the store.
  */
 export function forgetConfigVars(data: string, key: SecretsKey): void {
   const database = new Database(join(data, 'store.sqlite'));

@@ -17,22 +17,24 @@ import type {
 
 export interface ToolRecord {
   readonly name: ToolName;
-  /** The number of the tool: at least 1, never used twice. */
+  /** The number of the tool, at least 1. Only a preview can have a number again that an ended preview had. */
   readonly number: number;
   /** The version of the live release. Null if no release is live. */
   readonly liveVersion: number | null;
-  /** True after `stop`, until the next deployment or restart. */
+  /** True after `stop`, until a restart or until a release goes live. */
   readonly isStopped: boolean;
   /** True if visitors of the tool get a page about maintenance instead of the tool. */
   readonly isInMaintenance: boolean;
 }
 
-/** A preview of a tool: a tool of its own that belongs to another, and that the server deletes when it ends. */
+/** A preview: a tool that belongs to another tool. When the preview ends, the server deletes it. */
 export interface Preview {
   readonly name: ToolName;
   /** The tool that the preview belongs to. */
   readonly tool: ToolName;
-  /** When the newest deployment of the preview was requested, in milliseconds since 1970. */
+  /**
+   * When the preview was made or its newest deployment was requested, the later of both, in milliseconds since 1970.
+   */
   readonly usedAt: number;
   readonly liveVersion: number | null;
   /** True if `markEnding` was called. */
@@ -91,14 +93,14 @@ export interface EnteredTool {
 export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
 
 /**
- * Keeps all data that must outlive the process. Calls are synchronous. Config vars are encrypted at rest. Rows are
- * ordered by a sequence, never by the clock.
+ * Keeps the records that must outlive the process. Calls are synchronous. Config vars are encrypted at rest. "The
+ * newest" are the rows that were added last, whatever the clock said.
  *
- * @throws DeployError `STORE_FULL` if the disk is full. At opening, `STORE_NEWER` if a later version of this server
- * wrote the store, and `STORE_KEY` if another key encrypted it.
+ * @throws DeployError `STORE_FULL` if the disk is full; `STORE_DAMAGED`. At opening, `STORE_NEWER` if a later version
+ * of this server wrote the store, and `STORE_KEY` if another key encrypted it.
  */
 export interface Store {
-  /** The tool's record, made at its first use. */
+  /** The tool's record, made at its first use. @throws DeployError `TOOL_RENAMED` as `assertNamed` does. */
   tool(name: ToolName): ToolRecord;
   tools(): ToolRecord[];
   setStopped(tool: ToolName, isStopped: boolean): void;
@@ -106,7 +108,7 @@ export interface Store {
 
   /** The tool that a preview belongs to. Null if there is no preview `name`. */
   previewOf(name: ToolName): ToolName | null;
-  /** All previews, sorted by name, with those that are ending. */
+  /** All previews, sorted by name, including those that are ending. */
   previews(): Preview[];
   /** Makes a preview of `tool`, with the values of the tool's shared config vars and with limits of its own. */
   addPreview(
@@ -129,13 +131,13 @@ export interface Store {
 
   /**
    * Enters what another server had about a tool, in one transaction. The store must have nothing about the tool, except
-   * limits, which stay. The releases that were live count as replaced, and nothing is live.
+   * limits, which stay. The releases that were live on the other server count as replaced, and nothing is live here.
    */
   enterTool(tool: ToolName, entered: EnteredTool): void;
 
   /**
-   * Gives a tool another name, in one transaction, with everything that the store has about it. The tool keeps its number.
-   * The store must have nothing of a tool `to`, except an empty record.
+   * Gives a tool another name, in one transaction, with everything that the store has about it. The tool keeps its
+   * number. The store must have nothing of a tool `to`, except an empty record.
    *
    * The copies of its releases outside the store are then out of date. Delete them, and call `copyReleases`.
    */
@@ -143,21 +145,26 @@ export interface Store {
   /** The present name of the tool whose name was once `old`. Null if no tool had this name, or if a tool has it now. */
   renamedTo(old: string): ToolName | null;
   /**
-   * Every method that would begin a tool calls this, except `reuseName`, `enterTool` and the reading of copies of releases.
+   * Every method that makes the record of a tool calls this, except `reuseName`, `enterTool` and `readBack`.
    *
    * @throws DeployError `TOOL_RENAMED` if `renamedTo` returns a name.
    */
   assertNamed(tool: ToolName): void;
-  /** Begins another tool with the name that a tool had before its rename. */
+  /** Makes the record of another tool with the name that a tool had before its rename. */
   reuseName(tool: ToolName): void;
 
   /** Freezes a tool, or changes the reason. @param tool - Null means all tools, also those that will be added later. */
   freeze(tool: ToolName | null, reason: string, at: number): void;
-  /** @param tool - Null ends the freeze of all tools; tools that are frozen by name stay so. @returns false if there was no such freeze. */
+  /**
+   * Ends the freeze of one tool, or if `tool` is null, the freeze of all tools. Tools that are frozen by name then stay
+   * frozen.
+   *
+   * @returns false if there was no such freeze.
+   */
   unfreeze(tool: ToolName | null): boolean;
   /**
-   * The freeze of the tool itself, for a preview else that of the tool that it belongs to, or else the freeze of all tools.
-   * Null if there is none.
+   * The freeze of the tool itself. If there is none: for a preview, the freeze of the tool that it belongs to, or else
+   * the freeze of all tools. Null if there is none of these.
    */
   freezeOf(tool: ToolName): Freeze | null;
 
@@ -169,7 +176,7 @@ export interface Store {
   deployments(tool: ToolName, limit: number): Deployment[];
   /** The deployments of all tools that have not ended, the oldest first. */
   unfinishedDeployments(): Deployment[];
-  /** The request that was added with the deployment. Null if none was, for example by an earlier version. */
+  /** The request that was added with the deployment. Null if it was added without one. */
   requestOf(deploymentId: string): DeploymentRequest | null;
 
   addBuild(build: Build): void;
@@ -179,7 +186,10 @@ export interface Store {
   builds(tool: ToolName, limit: number): Build[];
   /** The ids of the builds that still have their artifact, the newest first. */
   buildsWithArtifact(tool: ToolName): string[];
-  /** The start times after `at` of all builds of a tool and of its previews, the oldest first. The same for each of them. */
+  /**
+   * The start times after `at` of all builds of a tool and of its previews, the oldest first. For a preview, those of
+   * the tool that it belongs to.
+   */
   buildStarts(tool: ToolName, at: number): number[];
   /** The newest successful build of the commit that still has its artifact. Null if there is no such build. */
   newestBuildOf(tool: ToolName, commit: CommitId): Build | null;
@@ -188,7 +198,7 @@ export interface Store {
 
   /** Adds a release with the next version, in state `created`. */
   addRelease(release: Omit<Release, 'version'>): Release;
-  /** With the memory limit that the tool has now. */
+  /** The release, with the memory limit and the sizes that the tool has now. Null if the store lacks the release. */
   release(tool: ToolName, version: number): ReleaseRecord | null;
   /**
    * The newest first, without config vars.
@@ -235,8 +245,9 @@ export interface Store {
    */
   dropOldCopies(tool: ToolName): void;
   /**
-   * Deletes rows of deployments, builds, releases and changes of config vars beyond the newest 1,000 of the tool. Keeps what is live, what a
-   * rollback can run, what has not ended, and what limits of a day count.
+   * Deletes rows of deployments, builds, releases and changes of config vars beyond the newest of the tool, by default
+   * 1,000 of each (`keep_history`). Keeps what is live, what a rollback can run, what has not ended, and what limits of
+   * a day count.
    */
   dropOldRows(tool: ToolName, now: number): void;
   /**
@@ -254,11 +265,11 @@ export interface Store {
   /** The config vars that the tool's next release gets. */
   configVars(tool: ToolName): Record<string, string>;
   /**
-   * Stores the config vars for the tool's next release, and who changed them. Call this only if no deployment of the tool
-   * is under way, because its `goLive` would replace them.
+   * Stores the config vars for the tool's next release, and who changed them. Call this only if no deployment of the
+   * tool is under way, because its `goLive` would replace them.
    */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>, by: string): void;
-  /** The changes that `setConfigVars` and `goLive` made, the newest first. */
+  /** The changes of the config vars that the tool's next release gets, the newest first. */
   configChanges(tool: ToolName, limit: number): ConfigChange[];
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */
@@ -272,7 +283,10 @@ export interface Store {
 
   /** The sizes of processes that `scale` has set. */
   sizes(tool: ToolName): Sizes;
-  /** The numbers of processes that `scale` or `goLive` set. For a type without a number, the number in the release counts. */
+  /**
+   * The numbers of processes that `scale` or `goLive` set. For a type without a number, the number in the release
+   * counts.
+   */
   replicas(tool: ToolName): Replicas;
   /**
    * In one transaction: sets the numbers of processes, and makes the deployment `live`. With `sizes`, also stores the
@@ -283,7 +297,10 @@ export interface Store {
   /** The process types whose schedules maintainers have paused, sorted. */
   pausedSchedules(tool: ToolName): readonly string[];
   setPaused(tool: ToolName, type: string, isPaused: boolean): void;
-  /** Records a scheduled run that has ended, unless a run with the same start is there. Keeps the newest 1,000 of a tool. */
+  /**
+   * Records a scheduled run that has ended, unless the store has a run of this type with the same start. Keeps the
+   * newest runs of a tool, by default 1,000 (`keep_history`).
+   */
   addScheduledRun(tool: ToolName, run: Omit<PastRun, 'number'>): void;
   /** The newest first. If `type` is null, the runs of all process types. */
   scheduledRuns(tool: ToolName, type: string | null, limit: number): PastRun[];

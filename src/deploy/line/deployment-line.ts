@@ -53,7 +53,7 @@ export interface DeploymentLineOptions extends DeployContext, DeploymentOutcomes
   ) => Promise<void>;
 }
 
-/** What a dry run sees in place of the server's own, and who hears about it. */
+/** The repositories and the store that a dry run uses instead of the server's, and the output for its client. */
 export interface PushTrial
   extends Pick<DeployContext, 'repositories'>,
     Partial<Pick<DeployContext, 'store'>> {
@@ -63,7 +63,7 @@ export interface PushTrial
 
 /** How long after the end of a deployment a cancel without an id may still be meant for that deployment. */
 const JUST_NOW_MS = 5000;
-/** How many dry runs detect at the same time, and how long one may take. They run beside the builds. */
+/** How many dry runs may run at the same time, beside the deployments, and how long one may take. */
 const MAX_DRY_RUNS = 2;
 const DRY_RUN_MS = 5 * 60_000;
 
@@ -78,7 +78,7 @@ export class DeploymentLine implements Deployments {
    * so two such decisions at the same time could contradict each other.
    */
   readonly #submitting = new PerToolQueue();
-  /** Changes the maintenance mode of one tool for one person at a time. */
+  /** Makes the changes of a tool's maintenance mode wait for each other. */
   readonly #maintaining = new PerToolQueue();
   /**
    * For an entry that was next in its tool's queue when a deployment ended: the id of that deployment, and when it
@@ -118,7 +118,7 @@ export class DeploymentLine implements Deployments {
     assertNotFrozen(store, tool, 'push');
     this.#turns.assertRoom(tool, principal.uid);
     const before = this.#turns.waiting(tool).length + (this.#turns.running(tool) === null ? 0 : 1);
-    if (before > 0) progress.line(`deployments of ${tool} before this one: ${before}`);
+    if (before > 0) progress.line(`deployments of ${tool} that run or wait now: ${before}`);
     const context = { ...this.#options, repositories, store };
     const run = async () => {
       const inTime = AbortSignal.timeout(DRY_RUN_MS);
@@ -223,7 +223,8 @@ export class DeploymentLine implements Deployments {
     const { store, runtime, log } = this.#options;
     const { number, isInMaintenance: wasOn } = store.tool(tool);
     let hasOwnPage = false;
-    // What is recorded is never a page that may not be there: a start repairs both other orders.
+    // The page is shown before the store records that the mode begins, and ends after the store records that it ends.
+    // If the server is killed in between, the next start removes the page.
     if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), number);
     try {
       store.setMaintenance(tool, isOn);
@@ -267,8 +268,8 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Queues the deployments whose builds continued without a server. Call this before the server listens, so that pushes
-   * of the same commits can join these deployments.
+   * Queues the deployments whose builds continued without a server, or had just ended. Call this before the server
+   * listens, so that pushes of the same commits can join these deployments.
    *
    * @returns a function that lets these deployments continue. Call it once the server has begun to start the live
    * releases.
@@ -441,8 +442,8 @@ export class DeploymentLine implements Deployments {
   }
 
   /**
-   * Checks once more, when the turn comes, that the person may deploy the tool, and read the tool to promote, because they may have lost the right
-   * while they waited.
+   * Checks once more, when the turn comes, that the person may deploy the tool. For a promotion, also checks that they
+   * may read its source. They may have lost the right while they waited.
    */
   async #assertStillMay(entry: Entry): Promise<void> {
     const { principal, deployment, cancelling } = entry;

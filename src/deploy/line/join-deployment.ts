@@ -8,8 +8,8 @@ import type { Entry } from './line-entry.ts';
 
 /**
  * Returns the deployment of the same commit that a push may join. Null if no deployment builds this commit, if the
- * deployment is being cancelled or moves another branch, or if a later entry may make a commit live that does not contain
- * the pushed commit.
+ * deployment is being cancelled or moves another branch, or if a later entry may make a commit live that does not
+ * contain the pushed commit.
  *
  * @param line - The running entry, then the waiting entries, in the order of their turns.
  */
@@ -33,8 +33,8 @@ export async function joinable(
       case 'rollback':
       case 'promote':
         return null;
-      // A redeploy, a change of config vars, a restart and a scale keep the commit that is live when their turn comes. So
-      // the push may still join an entry that stands before such an entry in the queue.
+      // A redeploy, a change of config vars, a restart and a scale keep the commit that is live when their turn comes.
+      // So the push may still join an entry that stands before such an entry in the queue.
       case 'redeploy':
       case 'config':
       case 'restart':
@@ -63,9 +63,9 @@ export async function joinedVerdict(
 }
 
 /**
- * Returns the result for a push whose commit another deployment deploys. If the commit is live, deletes the push's
- * temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If these updates fail,
- * the push is refused.
+ * Returns the result for a push whose commit another deployment deploys or has deployed. If the commit is live, deletes
+ * the push's temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If
+ * `withUpdates` fail, the push is refused.
  */
 async function withOtherRefs(
   repositories: Repositories,

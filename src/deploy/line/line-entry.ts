@@ -97,8 +97,8 @@ export class Entry {
 }
 
 /**
- * Writes the first lines of a push's log: who pushed which commit and, if `warnsOfLicence` is true, a warning if the commit
- * has no licence file. A file `.env` causes a warning too.
+ * Writes the first lines of a push's log: who pushed which commit and, if `warnsOfLicence` is true, a warning if the
+ * commit has no licence file. A file `.env` causes a warning too.
  */
 export function introducePush(
   { principal, tool, commit, note }: ParkedPush,
@@ -145,7 +145,7 @@ export function newDeployment(asked: {
   };
 }
 
-/** The name under which the shares of a person are counted. All tool accounts have the same. */
+/** The name under which the shares of a person are counted. All tool accounts have the same name. */
 export function personOf({ uid }: Pick<Principal, 'uid'>): string {
   return uid.startsWith('tools.') ? 'tools' : uid;
 }

@@ -19,7 +19,7 @@ export function endedJustNow(tool: ToolName, ended: string, next: string | null)
   return new DeployError('NO_DEPLOYMENT', `the deployment ${ended} of ${tool} has just ended`, hint);
 }
 
-/** Returns the refusal of a `stop` command while a deployment is running. */
+/** Returns the refusal of a command that cannot run beside a deployment, such as `stop`. */
 export function deploymentRunning(tool: ToolName): DeployError {
   const hint = `Wait until the deployment has ended, or cancel it: \`cancel ${tool}\``;
   return new DeployError('DEPLOYMENT_RUNNING', `a deployment of ${tool} is under way`, hint);
@@ -62,7 +62,7 @@ export function frozenWords(tool: ToolName, { reason, isOfAll }: Freeze): string
 }
 
 export function shuttingDown(): DeployError {
-  return new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Push again in a minute.');
+  return new DeployError('SHUTTING_DOWN', 'the server is being stopped', 'Try again in a minute.');
 }
 
 /**
@@ -86,7 +86,7 @@ export function tooManyDryRuns(): DeployError {
   );
 }
 
-/** Returns the error of a dry run whose detection takes longer than `limitMs`. */
+/** Returns the error of a dry run that takes longer than `limitMs`. */
 export function dryRunTooLong(limitMs: number): DeployError {
   return new DeployError(
     'DRY_RUN_TIME',

@@ -18,11 +18,11 @@ export class Turns {
   readonly #places: WaitingPlaces;
   readonly #running = new Map<ToolName, Entry>();
   /**
-   * The count `#endings` when the last deployment of each tool and each person ended. A lower count comes earlier in the
-   * rotation (`#inRotation`). Cleared when no deployment waits.
+   * The count `#endings` when the last deployment of each tool and each person ended. A lower count comes earlier in
+   * the rotation (`#inRotation`). Cleared when no deployment waits.
    */
   readonly #endedAt = new Map<string, number>();
-  /** How many deployments have ended since the server started. */
+  /** How many deployments have ended since this server started. */
   #endings = 0;
   #waiting: Entry[] = [];
 
@@ -109,7 +109,7 @@ export class Turns {
     this.#tellPlaces();
   }
 
-  /** False if no entry can start, whichever is first. */
+  /** False if certainly no waiting entry can start now. */
   #mayAnyStart(): boolean {
     return this.#running.size < this.#limit || this.#waiting.some(({ isResumed }) => isResumed);
   }
@@ -132,8 +132,8 @@ export class Turns {
   /**
    * Sorts the waiting entries in the order of their turns. The person with the fewest running deployments comes first.
    * Among such persons, the one whose last deployment ended longest ago comes first, and then the tool whose last
-   * deployment ended longest ago. For the order of the entries after it, each sorted entry counts as a deployment of its
-   * person and tool that has just ended.
+   * deployment ended longest ago. For the order of the entries after it, each sorted entry counts as a deployment of
+   * its person and tool that has just ended.
    */
   #inRotation(): readonly Entry[] {
     const endedAt = new Map(this.#endedAt);

@@ -79,7 +79,7 @@ export class WaitingPlaces {
       const turnIsKept = 'the last free turn is kept for people who have no deployment running';
       const has = isOfSame(own, entry)
         ? `you have ${this.#named(own).replace(/,$/, '')}`
-        : `all tools that push by themselves count as one person, who has one since ${this.#time(own)}`;
+        : `all tools that push by themselves count as one person, who has had one running for ${this.#time(own)}`;
       return { key: `kept ${own.id}`, text: `${turnIsKept}; ${has}` };
     }
     const [first] = running;
@@ -99,7 +99,7 @@ export class WaitingPlaces {
   }
 }
 
-/** True if the same account asked for both. Accounts of tools differ, although they count as one person. */
+/** True if the same account asked for both deployments. Accounts of tools differ, although they count as one person. */
 function isOfSame(one: Entry, other: Entry): boolean {
   return one.principal.uid === other.principal.uid;
 }

@@ -26,8 +26,8 @@ export async function followLive(context: DeployContext, name: ToolName): Promis
 }
 
 /**
- * Returns the commands that make the refs agree with the live release. Null if they agree already, if nothing is live,
- * or if the refs must not change. The last case is logged.
+ * Returns the commands that make the refs agree with the live release. Null if the refs agree already, if nothing is
+ * live, or if the refs must not change. The last case is logged.
  */
 async function findBehind(
   { store, repositories, log }: DeployContext,
@@ -68,7 +68,7 @@ async function findBehind(
   return { live, branch, lines };
 }
 
-/** True if the repository lacks the commit, for example because it is new, or if the tool has no repository. */
+/** True if the tool has no repository, or if its repository lacks the commit, for example because it was made anew. */
 export async function isLost(
   repositories: Repositories,
   { tool, commit }: Pick<Release, 'tool' | 'commit'>,

@@ -20,8 +20,8 @@ export function versionOf(ref: string): number {
 }
 
 /**
- * The versions that have a release ref in a tool's repository, and the damaged files of this repository. Both lists are empty
- * if the tool has no repository.
+ * The versions that have a release ref in a tool's repository, and the damaged files of this repository. Both lists are
+ * empty if the tool has no repository.
  */
 export interface ReleaseRefs {
   /** The versions of the releases that have a ref, even if the ref's file is damaged. */
@@ -53,7 +53,7 @@ export interface Suspects {
    * checked.
    */
   readonly mayBeDamaged?: (tool: ToolName) => boolean;
-  /** True if the store lacks releases of the tool that went live. By default, no tool's. */
+  /** True if the store lacks releases of the tool that went live. By default, false for every tool. */
   readonly isBehind?: (tool: ToolName) => boolean;
 }
 

@@ -16,10 +16,11 @@ import { findResumedBuilds, type ResumedBuild } from './resumed-builds.ts';
 
 /**
  * Makes everything that a killed server left agree with the live releases. Runs at start, after `mendRepositories` and
- * before the server listens. Unfinished deployments count as interrupted. If `goLive` was recorded for a release, the
- * branch is moved to its commit. Artifacts that the store does not know are set aside, not deleted.
+ * before the server listens. Unfinished deployments count as interrupted, except those that are returned. If `goLive`
+ * was recorded for a release, the branch is moved to its commit. Finished artifacts that the store does not know are
+ * set aside, not deleted.
  *
- * @returns the deployments whose builds continued without a server. These stay unchanged, and the queue resumes them.
+ * @returns the deployments whose builds continued without a server, or had just ended. The queue resumes them.
  */
 export async function reconcile(context: DeployContext, logs: DeploymentLogs): Promise<ResumedBuild[]> {
   const resumed = await findResumedBuilds(context);

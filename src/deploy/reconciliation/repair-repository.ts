@@ -6,8 +6,8 @@ import { followLive } from './follow-live.ts';
 import { restoreReleaseRefs } from './read-back-releases.ts';
 
 /**
- * Repairs a repository whose refs or settings files were damaged while the server runs. Moves the damaged files to
- * `setAside`. Then creates the deploy branch and the refs of releases again from the store.
+ * Repairs a repository whose refs or settings files were damaged while the server runs. Moves or copies the damaged
+ * files to `setAside`. Then creates the deploy branch and the refs of releases again from the store, if they are lost.
  */
 export async function repairRepository(
   context: DeployContext,

@@ -47,9 +47,9 @@ export async function findResumedBuilds(context: DeployContext): Promise<Resumed
     const request = store.requestOf(deployment.id);
     const build = deployment.state === 'building' ? store.build(deployment.id) : null;
     if (request === null || build === null) continue;
-    // A build that does not run any more may have ended while the earlier server was being stopped. Its deployment continues
-    // if the build made an artifact, and if that server set the deployment's `reason` to `HANDED_OVER`. An artifact alone is
-    // no proof: a deployment that failed after its build has one too.
+    // A build that does not run any more may have ended while the earlier server was being stopped. Its deployment
+    // continues if the build made an artifact, and if that server set the deployment's `reason` to `HANDED_OVER`. An
+    // artifact alone is no proof: a deployment that failed after its build has one too.
     const isRunning = build.state === 'BUILD_RUNNING';
     if (!isRunning && (build.artifact === null || deployment.reason !== HANDED_OVER)) continue;
     if (isRunning && !(await mayBeResumable(context, deployment.tool, deployment.id))) continue;
@@ -92,7 +92,8 @@ async function mayBeResumable({ builder, log }: DeployContext, tool: ToolName, i
 
 /**
  * True if the deployment can still use its commit. For a push: if its temporary ref still names the commit. Any other
- * deployment builds the live commit: true if this commit is still live. In a restored store, another one may be.
+ * deployment builds the live commit: true if this commit is still live. In a restored store, another commit may be
+ * live.
  */
 async function hasCommit(
   { repositories, store }: DeployContext,

@@ -14,9 +14,9 @@ const MAX_RELEASE_BYTES_A_DAY = 64 * 1024 * 1024;
 const DAY_MS = 24 * 3600_000;
 
 /**
- * Gives a secret to each config var of `names` that has no value. This is the secret in the newest release that asks for the
- * config var, even if that release failed or was rolled back. If that release has no value for the config var, or if no
- * release asks for it, the secret is random.
+ * Gives a secret to each config var of `names` that is neither in `vars` nor stored. The secret is the value in the
+ * newest release that asks for the config var, even if that release failed or was rolled back. If that release has no
+ * value, if no release asks for the config var, or if a maintainer has unset it, the secret is random.
  *
  * @returns `vars` with the secrets, and the names of the random ones.
  */
@@ -42,7 +42,9 @@ export function withSecrets(
   return { vars: changeConfigVars(vars, Object.fromEntries(secrets)), made };
 }
 
-/** The secret in the newest release that asks for it. Null if no release does, or if that release has none. */
+/**
+ * The value of `name` in the newest release that asks for this secret. Null if no release does, or if it has no value.
+ */
 function earlierSecret(store: Store, tool: ToolName, name: string): string | null {
   const last = store
     .releases(tool, MAX_SEARCHED)
@@ -51,8 +53,8 @@ function earlierSecret(store: Store, tool: ToolName, name: string): string | nul
 }
 
 /**
- * Checks that a tool's releases have not stored too many bytes in the last 24 hours. The bytes are limited, because each
- * release keeps its own config vars and commands for ever.
+ * Checks that a tool's releases have not stored too many bytes in the last 24 hours. The bytes are limited, because
+ * each release stores its own copy of the config vars and commands.
  *
  * @throws DeployError `RELEASE_LIMIT`
  */

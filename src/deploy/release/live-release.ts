@@ -84,8 +84,8 @@ export function upToDate(
 }
 
 /**
- * A line with the command that ends it, for each preview that was never live. `git push toolforge :preview/NAME` cannot end it,
- * because git deletes no branch that does not exist.
+ * For each preview of the tool that was never live: a line with the command that ends the preview. `git push toolforge
+ * :preview/NAME` cannot end such a preview, because git deletes no branch that does not exist.
  */
 function withoutBranch(store: Store, tool: ToolName, typed: (command: string) => string): string {
   const previews = store
@@ -100,7 +100,8 @@ function withoutBranch(store: Store, tool: ToolName, typed: (command: string) =>
 }
 
 /**
- * Returns the commands for git that deploy the commit of a release. They also work if the server does not have the deploy branch.
+ * Returns the commands for git that deploy the commit of a release. They also work if the server does not have the
+ * deploy branch.
  */
 export function commandsToDeploy(version: number, deployBranch: string): string {
   return `git fetch --update-shallow toolforge 'refs/releases/*:refs/releases/*' && git push -f toolforge 'releases/v${version}^{}:refs/heads/${deployBranch}'`;

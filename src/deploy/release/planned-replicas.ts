@@ -12,8 +12,8 @@ const STAYS_UP = /bot|celery|clock|consum|daemon|listen|queue|sidekiq|stream|wor
 
 /**
  * Returns how many processes of each type a release must run: the numbers that `scale` stored, or the release's own,
- * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A process type without a number of its own
- * runs if a release of an earlier server version ran it.
+ * and at most `maxReplicas`. Named commands beyond `processTypes` do not run. A process type without a number of its
+ * own runs if a release of an earlier server version ran it.
  */
 export function plannedReplicas(context: Limited, release: Release): Replicas {
   const replicas = askedReplicas(context, release);

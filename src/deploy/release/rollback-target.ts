@@ -43,7 +43,10 @@ export function rollbackTarget(
   return found;
 }
 
-/** After a rollback, an older release is the same as the live one. A second rollback skips it. */
+/**
+ * Returns the newest older release that is not the same as the live one. After a rollback, older releases can be the
+ * same.
+ */
 function newestOther(store: Store, live: Release): ReturnType<Store['release']> {
   const older = [...store.releaseCommits(live.tool).keys()].filter((version) => version < live.version);
   for (const version of older.sort((a, b) => b - a)) {

@@ -7,8 +7,8 @@ import { outsideVarsOf } from './live-release.ts';
 import { askedAfter, mostReplicas, plannedReplicas, replicaChanges } from './planned-replicas.ts';
 
 /**
- * A change of how many processes the live release runs. The plan is made when the deployment's turn comes, for the
- * release that is live then.
+ * A change of how many processes the live release runs, or a restart of one process type. The plan is made when the
+ * deployment's turn comes, for the release that is live then.
  */
 export interface ScalePlan {
   readonly deployment: Deployment;
@@ -16,9 +16,9 @@ export interface ScalePlan {
   readonly release: Release;
   /** The new number of processes for each changed process type. The numbers of other types stay the same. */
   readonly changes: Replicas;
-  /** The sizes to store. The tool is then stopped. Absent if they stay the same. */
+  /** The sizes to store, only given for a tool that is stopped. Absent if the sizes stay the same. */
   readonly sizes?: Sizes;
-  /** The process type whose processes are replaced by new ones. */
+  /** The process type whose processes are replaced by new ones. Absent if none are. */
   readonly renewed?: string;
 }
 

@@ -11,16 +11,16 @@ export type SourceEntry =
       readonly path: string;
       readonly isExecutable: boolean;
       readonly bytes: number;
-      /** Exactly `bytes` bytes. Must be read to its end before the next entry comes. */
+      /** Exactly `bytes` bytes. Read them before asking for the next entry, because bytes that are left are skipped. */
       readonly content: AsyncIterable<Uint8Array>;
     }
   | { readonly kind: 'link'; readonly path: string; readonly target: string }
-  /** A hard link: the same file as the earlier entry `of`. */
+  /** A hard link: the same file as the earlier entry with the path `of`. */
   | { readonly kind: 'copy'; readonly path: string; readonly of: string };
 
 /**
- * How much more an archive may have than the files of a commit, in bytes and in entries: headers, folders, and the `.git`
- * that is left out.
+ * An archive may have this many times the bytes and the files that a commit may have, because headers, folders and the
+ * `.git` that is left out need room too.
  */
 const SLACK = 4;
 const MIN_SLACK_BYTES = 16 * 1024 ** 2;
@@ -28,13 +28,13 @@ const MIN_SLACK_BYTES = 16 * 1024 ** 2;
 const HEADERS_OF_ENTRY = 3;
 
 /**
- * Reads a tar that a person has sent, and yields what belongs into a commit. Leaves out `.git`, and drops owners, times,
- * set-user bits and empty folders. If a file comes twice, the later one counts.
+ * Reads a tar that a person has sent, and yields what belongs into a commit. Leaves out `.git`, and drops owners,
+ * times, set-user bits and empty folders. If two entries have the same path, yields both, and the later one counts.
  *
  * @param limits - The limits of a commit.
- * @throws DeployError `NOT_AN_ARCHIVE`, `ARCHIVE_TOO_LARGE`; `TREE_TOO_LARGE`; `PATH_TOO_LONG`; `BAD_ARCHIVE` for a path or
- * a link that leaves the folder, a device or pipe, a sparse file, and a path that is both a file and a folder; the errors
- * of `sent`.
+ * @throws DeployError `NOT_AN_ARCHIVE`, `ARCHIVE_TOO_LARGE`; `TREE_TOO_LARGE`; `PATH_TOO_LONG`; `BAD_ARCHIVE`, for
+ * example for a path or a link that leaves the folder, a device, a sparse file, or a path that is both a file and a
+ * folder; the errors of `sent`.
  */
 export async function* sourceEntries(
   sent: AsyncIterable<Uint8Array>,
@@ -56,7 +56,7 @@ export async function* sourceEntries(
   }
 }
 
-/** @returns null for a folder, because git stores none. */
+/** @returns null for a folder, because git stores only files and links. */
 function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPaths): SourceEntry | null {
   const { type, size, mode, target } = header;
   if (type === 'sparse') throw badEntry(path, 'is a sparse file', 'Make the archive without --sparse.');
@@ -77,8 +77,12 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
       const of = treePath(target);
       const original = seen.file(of);
       if (original === null)
-        throw badEntry(path, 'is a hard link to a file that the archive does not have before it', HARD_LINKS);
-      // A link of the same text leads elsewhere from another folder.
+        throw badEntry(
+          path,
+          'is a hard link to a file that does not come before it in the archive',
+          HARD_LINKS,
+        );
+      // `original` may be a symbolic link. In another folder, the same target leads elsewhere.
       if (original.target !== null) assertInTree(path, original.target);
       seen.addFile(path, original.bytes, original.target);
       return { kind: 'copy', path, of };
@@ -113,7 +117,7 @@ class SeenPaths {
     const end = path.lastIndexOf('/');
     if (end > 0) this.addFolder(path.slice(0, end));
     this.#files.set(path, { bytes, target });
-    // The bytes of a file that comes twice count twice, because git stores both.
+    // If two entries have the same path, the bytes of both count, because git stores both.
     this.#bytes += bytes;
     if (this.#files.size > this.#limits.files) throw tooLarge(`${this.#limits.files} files`);
     if (this.#bytes > this.#limits.bytes) throw tooLarge(`${mebibytes(this.#limits.bytes)} of files`);
@@ -135,7 +139,7 @@ class SeenPaths {
 function isBoth(path: string): DeployError {
   return badEntry(
     path,
-    'is a file or link, and also a folder with files',
+    'is a file or link, and also a folder',
     'Make the archive in one go, from one folder.',
   );
 }

@@ -5,21 +5,25 @@ import { oneLine } from '../../core/progress.ts';
 /** The same limits as for a pushed commit (`PATH_TOO_LONG` of `inspectCommit`). */
 const MAX_PATH_BYTES = 1024;
 const MAX_NAME_BYTES = 255;
-/** PATH_MAX of Linux. */
+/** PATH_MAX of Linux, without the NUL at the end of a path. */
 const MAX_TARGET_BYTES = 4095;
 
 /** Characters that HFS+ ignores in names (`next_hfs_char` in git's utf8.c). */
 const HFS_IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
 
-/** A NUL would end a name early for git and the disk, behind what was checked. No honest name has the others. */
+/**
+ * A NUL would end the name for git and the disk, which would get a shorter name than the one that was checked. No
+ * honest name has another of these characters.
+ */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for.
 const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f]/;
 
 /**
- * Returns the path of an entry in the tree of a commit: without `./`, and without slashes at its ends. Empty for the top
- * folder.
+ * Returns the path of an entry in the tree of a commit: without `./`, and without slashes at its ends. Empty for the
+ * top folder.
  *
- * @throws DeployError `BAD_ARCHIVE` if the path is absolute, has a part `..` or a control character, or is not UTF-8; `PATH_TOO_LONG`.
+ * @throws DeployError `BAD_ARCHIVE` if the path is absolute, has a part `..` or a control character, or is not UTF-8;
+ * `PATH_TOO_LONG`.
  */
 export function treePath(name: string): string {
   if (name.startsWith('/')) throw badEntry(name, 'has an absolute path', RELATIVE);
@@ -44,20 +48,20 @@ export function treePath(name: string): string {
 }
 
 /**
- * True if a part of the path is `.git`, or if a file system of macOS or Windows takes it for `.git`. git refuses a commit
- * with such a part.
+ * True if a part of the path is `.git`, or if a file system of macOS or Windows takes a part for `.git`. git refuses a
+ * commit with such a part.
  */
 export function isInGitFolder(path: string): boolean {
   return path.split('/').some((part) => {
     const plain = part.replace(HFS_IGNORED, '').toLowerCase();
-    // NTFS ignores spaces and full stops at the end, and what follows a colon. A backslash separates folders there.
+    // In names, NTFS ignores spaces and full stops at the end, and what follows a colon. A backslash separates folders.
     return plain.split('\\').some((name) => /^(\.git|git~1)[ .]*(:|$)/.test(name));
   });
 }
 
 /**
- * Checks the target of a symbolic link at `path`. A target may begin with `../` while it stays in the tree, and may have no
- * other `..`. So a link through other links stays in the tree, too.
+ * Checks the target of a symbolic link at `path`. A target may begin with `../` if it stays in the tree, and may have
+ * `..` nowhere else. So a link whose target passes through other links stays in the tree, too.
  *
  * @throws DeployError `BAD_ARCHIVE`
  */

@@ -1,14 +1,14 @@
 /** Reads a stream of bytes in pieces of the sizes that its reader wants. */
 export class ByteReader implements AsyncDisposable {
   readonly #chunks: AsyncIterator<Uint8Array>;
-  /** What was received and not yet taken. */
+  /** The received bytes that `take`, `some` or `rest` has not returned yet. */
   #held: Buffer = Buffer.alloc(0);
 
   constructor(chunks: AsyncIterable<Uint8Array>) {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** @returns exactly `length` bytes. Null if the stream ends before. */
+  /** @returns exactly `length` bytes. Null if the stream has fewer left. */
   async take(length: number): Promise<Buffer | null> {
     const parts: Buffer[] = [];
     for (let left = length; left > 0; ) {

@@ -8,21 +8,21 @@ import { type GitProcess, startGit } from '../git-process.ts';
 import type { Repositories } from '../repositories.ts';
 import type { SourceEntry } from './archive-entries.ts';
 
-/** Who a commit is from, and what it says. */
+/** The author and the message of a commit. */
 export interface CommitWords {
   readonly name: string;
   readonly email: string;
   readonly message: string;
 }
 
-/** A commit whose objects are only in `pack`, and in the repository of its parent. */
+/** A commit that the tool's repository does not have yet. Its objects are in `pack` or already in that repository. */
 export interface PackedCommit extends AsyncDisposable {
   readonly commit: CommitId;
-  /** The id of its tree. */
+  /** The id of the commit's tree. */
   readonly tree: string;
   /**
-   * The file with the objects that the repository lacks. The end of this value deletes it. Null if the repository has all
-   * objects, because somebody sent the same files in the same second.
+   * The file with the objects that the repository lacks. Disposal of the commit deletes the file. Null if the
+   * repository has all objects, because the same person sent the same files in the same second.
    */
   readonly pack: string | null;
   readonly files: number;
@@ -41,12 +41,12 @@ const SETTINGS: GitSettings = [
 const LOOK_BYTES = 16 * 1024 ** 2;
 
 /**
- * Makes a commit of `entries` alone, without a file on disk for any of them. Changes nothing in the tool's repository: the
- * new objects are in a temporary repository beside it, which borrows the objects of the tool.
+ * Makes a commit of `entries` alone, without a file on disk for any of them. Adds no object and no ref to the tool's
+ * repository: the new objects are in a temporary repository inside its folder, which borrows the objects of the tool.
  *
  * @param parent - A commit of the tool's repository. Null for a commit without a parent.
- * @param mayGrow - Called before the first entry is read, and then each time that git has got 16 MiB of files. Gets the size
- * of the new pack so far. Throws if it must not become larger.
+ * @param mayGrow - Called before the first entry is read, and then each time that git has got 16 MiB more. Gets the
+ * size of the new pack so far. Throws if the pack must not become larger.
  * @throws DeployError `EMPTY_ARCHIVE` if there are no entries; `GIT_LIMIT`; the errors of `entries` and `mayGrow`; the
  * signal's reason.
  */
@@ -70,7 +70,7 @@ export async function commitEntries(
     const environment = repositories.environment(SETTINGS, { GIT_DIR: folder });
     const git = startGit(['fast-import', '--quiet', '--done', '--date-format=raw'], {
       ...environment,
-      // The sender chooses what git reads here, as in a push.
+      // The sender of the archive chooses what git reads, so git gets the same limits as for a push.
       PATH: `${LIMITED_GIT}:${environment['PATH']}`,
     });
     const look = async () => await mayGrow(await bytesIn(join(folder, 'objects/pack')));
@@ -96,7 +96,7 @@ export async function commitEntries(
   }
 }
 
-/** Makes an empty repository that reads the objects of another one (gitrepository-layout(5)). */
+/** Makes an empty repository that reads the objects of another repository too (gitrepository-layout(5)). */
 async function makeBorrower(folder: string, objects: string): Promise<void> {
   for (const part of ['refs', 'objects/info', 'objects/pack'])
     await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
@@ -110,7 +110,7 @@ async function bytesIn(folder: string): Promise<number> {
   return sizes.reduce((sum, found) => sum + (found?.size ?? 0), 0);
 }
 
-/** Writes the commit to git fast-import, and waits until git has it. @returns the number of files. */
+/** Writes the commit to git fast-import, and waits until git has stored it. @returns the number of entries. */
 async function feed(
   git: GitProcess,
   {
@@ -143,7 +143,7 @@ async function feed(
     await once(git.stdin, 'drain', { signal: over });
     git.stdin.cork();
   };
-  // Small writes wait until there are many, because each costs a system call.
+  // Small writes are collected, because each write to the pipe costs a system call.
   git.stdin.cork();
   try {
     await write(head(parent, words));
@@ -214,8 +214,8 @@ function quoted(path: string): string {
 }
 
 /**
- * The error of a git fast-import that failed. The kernel ends git by SIGKILL at the limit of processor time, because the
- * hard limit is the same, and also if the machine has no memory left.
+ * Returns the error of a git fast-import that failed. The kernel ends git by SIGKILL at the limit of processor time,
+ * because the soft and the hard limit are equal, and also if the machine has no memory left.
  */
 function failed(status: number | null, signal: NodeJS.Signals | null, complaint: string): Error {
   const cause = new Error(`git fast-import ended with ${signal ?? status}: ${complaint}`);

@@ -4,14 +4,14 @@ import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 
-/** How many more bytes may go into a decoder than come out. Some wait in buffers. */
+/** How many more bytes may go into a decoder than come out of it, because some wait in its buffers. */
 const MAX_AHEAD_BYTES = 2 * 1024 ** 2;
 /** How many bytes are needed to recognise a compression. */
 const MAGIC_BYTES = 6;
-/** The largest window of zstd, as a power of two: 16 MiB. The levels 1 to 19 of zstd need less. */
+/** The largest window of zstd that is accepted, as a power of two: 16 MiB. The levels 1 to 19 of zstd need less. */
 const ZSTD_WINDOW = 24;
 
-/** The compressions that begin with these bytes. `decoder` is null for those that this server does not read. */
+/** Compressions, by the bytes that compressed data begins with. `decoder` is null if this server does not read it. */
 const COMPRESSIONS: readonly {
   readonly magic: Buffer;
   readonly name: string;
@@ -32,8 +32,8 @@ const COMPRESSIONS: readonly {
  * Yields what the sent bytes unpack to, or the bytes themselves if they are not compressed.
  *
  * @param maxBytes - The most bytes that may be sent, and the most that they may unpack to.
- * @throws DeployError `NOT_AN_ARCHIVE` if nothing was sent, if it is damaged, or for a compression that this server does
- * not read; `ARCHIVE_TOO_LARGE`; the error of `sent`.
+ * @throws DeployError `NOT_AN_ARCHIVE` if nothing was sent, if the bytes are damaged, or for a compression that this
+ * server does not read; `ARCHIVE_TOO_LARGE`; the error of `sent`.
  */
 export async function* unpacked(
   sent: AsyncIterable<Uint8Array>,
@@ -51,7 +51,7 @@ export async function* unpacked(
 class Source {
   readonly #sent: AsyncIterable<Uint8Array>;
   #unpackedBytes = 0;
-  /** The error of the client's bytes, as opposed to an error of the decoder. */
+  /** The error with which the client's bytes ended, as opposed to an error of the decoder. Null if there was none. */
   failure: unknown = null;
 
   constructor(sent: AsyncIterable<Uint8Array>, maxBytes: number) {
@@ -86,7 +86,7 @@ class Source {
     await feeding;
   }
 
-  /** Yields the bytes for a decoder. @throws DeployError `NOT_AN_ARCHIVE` if they unpack to less than they are. */
+  /** Yields the bytes for a decoder. @throws DeployError `NOT_AN_ARCHIVE` if they unpack to far fewer bytes. */
   async *#ahead(
     name: string,
     head: Uint8Array,

@@ -17,17 +17,18 @@ export interface OwnPush {
 }
 
 /**
- * The capabilities of a git client, without those that only a real client needs. `quiet` keeps git's counting of objects out
- * of the output.
+ * The capabilities of a git client, without those that only a real client needs. `quiet` keeps git's counting of
+ * objects out of the output.
  */
 const CAPABILITIES = ['report-status-v2', 'side-band-64k', 'push-options', 'quiet', 'object-format=sha1'];
 
 /**
- * Makes a push as a git client does over HTTP, so that it passes every check of a push.
+ * Makes a push as a git client does over HTTP, so that every check of a push applies to it.
  *
  * @param say - Gets the output for the person who pushes. Must not reject.
- * @param onSent - Called when git no longer needs the pack. Must not reject.
- * @returns null if the commit is live; otherwise the reason, in one line.
+ * @param onSent - Called when the pack has been read, so that its file may be deleted. Must not reject.
+ * @returns why the push was refused, in one line. Null if it was not: the commit is live, or the options do not ask for
+ * that (`detach`, `dry-run`).
  */
 export async function pushPack(
   session: PushSession,
@@ -82,7 +83,9 @@ function emptyPack(): Buffer {
   return Buffer.concat([head, createHash('sha1').update(head).digest()]);
 }
 
-/** Reads what git would print: band 2 for the person, band 1 with the report, band 3 if everything failed. */
+/**
+ * Reads the answer in place of a git client: band 1 has the report, band 2 texts for the person, band 3 a fatal error.
+ */
 async function readAnswer(
   outgoing: AsyncIterable<Buffer>,
   say: (bytes: Uint8Array) => Promise<void>,

@@ -5,10 +5,10 @@ import { ByteReader } from './byte-reader.ts';
 import { notAnArchive, unpacked } from './decompress.ts';
 import { BLOCK_BYTES, type BlockHeader, LongNames, readHeader } from './tar-headers.ts';
 
-/** One entry of a tar as it stands there. Nothing about its names was checked. */
+/** One entry of a tar. Its name and the target of its link are not checked. */
 export interface TarEntry {
   readonly header: BlockHeader;
-  /** If the reader asks for the next entry, the rest of these bytes is skipped. */
+  /** The bytes of the entry. Bytes that are left when the caller asks for the next entry are skipped. */
   readonly content: AsyncIterable<Uint8Array>;
 }
 
@@ -20,20 +20,20 @@ export interface TarLimits {
 }
 
 /**
- * The largest header that only names something, and all of these headers together. They are read in the main loop, and
- * their names are kept. PATH_MAX of Linux is 4 KiB.
+ * The most bytes of one header of type `long`, and of all such headers of a tar. The reader has each whole header in
+ * memory, and the names are kept. PATH_MAX of Linux is 4 KiB.
  */
 const MAX_LONG_HEADER_BYTES = 64 * 1024;
 const MAX_LONG_HEADERS_BYTES = 64 * 1024 ** 2;
-/** How long the reader works until everything else in this process has its turn. */
+/** How long the reader works until it lets other work of this process go on. */
 const WORK_MS = 10;
 
 /**
- * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so its
- * headers have limits of their own, and this process does other work while they are read.
+ * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so
+ * its headers have limits of their own, and this process does other work while they are read.
  *
- * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE`; the error of
- * `sent`.
+ * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE`; the error
+ * of `sent`.
  */
 export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimits): AsyncGenerator<TarEntry> {
   const turn = turns();
@@ -81,12 +81,12 @@ function isZero(bytes: Buffer): boolean {
   return bytes[0] === 0 && bytes.subarray(1).equals(bytes.subarray(0, -1));
 }
 
-/** How many bytes fill the last block of an entry. */
+/** How many bytes of padding follow the content of an entry, to fill its last block. */
 function padding(size: number): number {
   return (BLOCK_BYTES - (size % BLOCK_BYTES)) % BLOCK_BYTES;
 }
 
-/** The bytes of an entry. A second reading continues the first one. */
+/** The bytes of an entry. A second iteration continues where the first one stopped. */
 class Content implements AsyncIterable<Uint8Array> {
   readonly #bytes: ByteReader;
   #left: number;
@@ -105,7 +105,7 @@ class Content implements AsyncIterable<Uint8Array> {
   }
 }
 
-/** A function that lets other work of this process go on if the caller has worked for long enough. */
+/** Returns a function that lets other work of this process go on if it last did so more than `WORK_MS` ago. */
 function turns(): () => Promise<void> {
   let since = performance.now();
   return async () => {

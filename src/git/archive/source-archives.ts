@@ -24,7 +24,7 @@ export interface SentArchive {
   readonly principal: Principal;
   /** The tar: plain, or compressed by gzip or zstd. */
   readonly bytes: AsyncIterable<Uint8Array>;
-  /** The live commit, which becomes the parent of the new one. Null if nothing is live. */
+  /** The live commit, which becomes the parent of the new commit if the repository has it. Null if nothing is live. */
   readonly live: CommitId | null;
   /** The name of this server in the address of the author: `alice@HOST`. */
   readonly host: string;
@@ -38,7 +38,7 @@ export interface SentArchive {
   readonly signal: AbortSignal;
 }
 
-/** What became of an archive. `reason` is one line. */
+/** The result of an archive. `unchanged`: its files are those of the live commit. `reason` is one line. */
 export type ArchiveOutcome =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'unchanged' }
@@ -60,7 +60,7 @@ export interface SourceArchivesOptions {
   readonly log: Log;
 }
 
-/** Deploys and sends the files of tools as tars, for people without git. */
+/** For people without git: deploys the files of a tool from a tar, and sends them as a tar. */
 export class SourceArchives {
   readonly #options: SourceArchivesOptions;
   readonly #places = new Shares(MAX_ARCHIVES);
@@ -70,24 +70,24 @@ export class SourceArchives {
   }
 
   /**
-   * Commits the files of a tar on top of the live commit, and pushes the commit to the deploy branch. The push is like one
-   * of a git client: the same checks, limits, queue and records. Callers must have authorised the principal.
+   * Commits the files of a tar on top of the live commit, and pushes the commit to the deploy branch. The push is like
+   * one of a git client: the same checks, limits, queue and records. Callers must have authorised the principal.
    *
-   * @throws DeployError `TOO_MANY_ARCHIVES`, `TOO_MANY_PUSHES`, `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`, `TREE_TOO_LARGE`,
-   * `GIT_LIMIT`; as `sourceEntries` throws; the signal's reason if it fires before the archive is complete.
+   * @throws DeployError `TOO_MANY_ARCHIVES`, `ARCHIVE_STALLED`, `TREE_TOO_LARGE`; the errors of `PackServices.receive`,
+   * `sourceEntries` and `commitEntries`; the signal's reason if it fires before the archive is complete.
    */
   async deploy(sent: SentArchive): Promise<ArchiveOutcome> {
     const { repositories, packServices, treeLimits, log } = this.#options;
     const { tool, principal, signal, say } = sent;
     using place = this.#takePlace(principal);
-    // The open push keeps the repository from being cleaned up meanwhile, and creates it if the tool is new.
+    // While this push is open, nothing cleans up the repository. If the tool is new, opening the push creates it.
     const session = await packServices.receive({ tool, principal, hasAdvertisement: false, isArchive: true });
     try {
       if (session.fullness !== null) return { kind: 'refused', reason: session.fullness };
       const branch = await readDeployBranch(repositories, tool);
       const base = sent.live ?? branch.commit;
       const liveTree = base === null ? null : await this.#treeOf(tool, base);
-      // A repository that has lost the live commit accepts any commit.
+      // If the repository has lost the live commit, the server accepts any commit, so this one needs no parent.
       const parent = liveTree === null ? null : base;
       const { uid } = principal;
       const words = { name: uid, email: `${uid}@${sent.host}`, message: sent.message };
@@ -114,7 +114,7 @@ export class SourceArchives {
   /**
    * Writes the files of a commit to `out` as a tar. Callers must have authorised the principal.
    *
-   * @throws DeployError `COMMIT_LOST`, `TOO_MANY_FETCHES`; the signal's reason.
+   * @throws DeployError `COMMIT_LOST`; the errors of `PackServices.upload`; the signal's reason.
    */
   async download(
     wanted: { readonly tool: ToolName; readonly commit: CommitId; readonly principal: Principal },
@@ -159,7 +159,7 @@ export class SourceArchives {
     }
   }
 
-  /** @throws DeployError `DISK_NEARLY_FULL`; `TREE_TOO_LARGE` for a pack that a push may not have. */
+  /** @throws DeployError `DISK_NEARLY_FULL`; `TREE_TOO_LARGE` if the pack exceeds the limit of one push. */
   async #assertMayGrow(packBytes: number): Promise<void> {
     const { room, maxPackBytes } = this.#options;
     await room.assertRoom();

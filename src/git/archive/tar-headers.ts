@@ -5,10 +5,13 @@ import { notAnArchive } from './decompress.ts';
 /** tar(5): a tar is made of blocks of this size. Each entry begins with a block that is its header. */
 export const BLOCK_BYTES = 512;
 
-/** The header of an entry, or the header of a long name, `long`, that only tells about the next entry. */
+/**
+ * The header of an entry. A header of type `long` is no entry: its content describes the next entry, such as a long
+ * name.
+ */
 export interface BlockHeader {
   readonly type: 'file' | 'folder' | 'symlink' | 'hard-link' | 'device' | 'sparse' | 'unknown' | 'long';
-  /** The letter of its type in the tar. */
+  /** The character that stands for the type in the tar. */
   readonly flag: string;
   readonly name: string;
   /** The target of a link. */
@@ -40,7 +43,10 @@ export function readHeader(block: Buffer): BlockHeader | null {
   return { type: TYPES[flag] ?? 'unknown', flag, name, target: text(block, 157, 100), mode, size };
 }
 
-/** What the headers of long names say about the next entry. Only a path, the target of a link and a size count. */
+/**
+ * Collects what headers of type `long` say about the next entry: its path, its link target, its size, and if it is
+ * sparse.
+ */
 export class LongNames {
   #path: string | null = null;
   #target: string | null = null;
@@ -48,8 +54,8 @@ export class LongNames {
   #isSparse = false;
 
   /**
-   * @throws DeployError `BAD_ARCHIVE` for names and sizes that are to count for all entries; `NOT_AN_ARCHIVE` for a damaged
-   * header.
+   * @throws DeployError `BAD_ARCHIVE` if the header sets a name or a size for all entries; `NOT_AN_ARCHIVE` if it is
+   * damaged.
    */
   take({ flag, name }: BlockHeader, content: Buffer): void {
     switch (flag) {
@@ -61,7 +67,7 @@ export class LongNames {
         this.#target = text(content, 0, content.length);
         return;
       case 'g':
-        // git archive writes one with a comment. No archive of a folder has one with names.
+        // git archive writes a header for all entries, which has only a comment. No tar of a folder sets names in one.
         for (const [key] of paxRecords(content))
           if (/^(path|linkpath|size|GNU\.sparse\..*)$/.test(key))
             throw badEntry(name, `sets ${key} for all entries`, 'Make the archive by: tar cz .');
@@ -76,7 +82,7 @@ export class LongNames {
     }
   }
 
-  /** Puts the names into the header of their entry, and forgets them. @throws DeployError `NOT_AN_ARCHIVE` */
+  /** Puts what was collected into the header of the entry, and forgets it. @throws DeployError `NOT_AN_ARCHIVE` */
   apply(header: BlockHeader): BlockHeader {
     const name = this.#path ?? header.name;
     const target = this.#target ?? header.target;
@@ -93,7 +99,7 @@ export class LongNames {
 }
 
 /**
- * Yields the records of a pax header that this server heeds. A header is made of lines `LENGTH KEY=VALUE`.
+ * Yields those records of a pax header whose keys are in `HEEDED`. The header is made of lines `LENGTH KEY=VALUE`.
  *
  * @throws DeployError `NOT_AN_ARCHIVE` if a line has another form.
  */
@@ -107,7 +113,7 @@ function* paxRecords(content: Buffer): Generator<readonly [key: string, value: s
     }
     const end = from + length - 1;
     if (end <= at || content[end] !== LINE_FEED) throw damaged();
-    // Text is made only of the records that count, because a hostile header has thousands of others.
+    // Decodes only the records that count, because a hostile header may have thousands of others.
     if (isHeeded(content, at + 1)) {
       const record = content.toString('utf8', at + 1, end);
       const [key = ''] = record.split('=', 1);
@@ -118,20 +124,20 @@ function* paxRecords(content: Buffer): Generator<readonly [key: string, value: s
 }
 
 const [SPACE, ZERO, LINE_FEED] = [0x20, 0x30, 0x0a];
-/** How the keys begin that `LongNames` knows. */
+/** The beginnings of the records that `LongNames` uses. */
 const HEEDED = ['path=', 'linkpath=', 'size=', 'GNU.sparse.'].map((key) => Buffer.from(key));
 
 function isHeeded(content: Buffer, at: number): boolean {
   return HEEDED.some((key) => key[0] === content[at] && content.subarray(at, at + key.length).equals(key));
 }
 
-/** A text up to its first NUL. Bytes that are not UTF-8 become U+FFFD. */
+/** Decodes a text up to its first NUL. Bytes that are not UTF-8 become U+FFFD. */
 function text(block: Buffer, from: number, length: number): string {
   const end = block.subarray(from, from + length).indexOf(0);
   return block.toString('utf8', from, from + (end < 0 ? length : end));
 }
 
-/** An octal number or, if it is large, a binary one of GNU tar. Null if it is neither, or negative. */
+/** Reads an octal number, or a binary number of GNU tar. Null if it is neither, negative or too large. */
 function number(block: Buffer, from: number, length: number): number | null {
   if (block[from] === 0x80) {
     const value = BigInt(`0x${block.toString('hex', from + 1, from + length)}`);
@@ -149,7 +155,7 @@ function damaged(): DeployError {
   return notAnArchive('a header is damaged');
 }
 
-/** The sum of all bytes. Those of the sum itself count as spaces. */
+/** Returns the sum of all bytes of a header. The eight bytes that hold the checksum count as spaces. */
 function checksum(block: Buffer): number {
   let sum = 8 * 0x20;
   for (let at = 0; at < BLOCK_BYTES; at += 1) if (at < 148 || at >= 156) sum += block[at] ?? 0;

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeployError } from '../../core/errors.ts';
 
-/** How long a client may send nothing while its archive is incomplete, and how long it may take for all of it. */
+/**
+ * How long a client may send nothing while its archive is incomplete, and how long it may take for the whole archive.
+ */
 const SILENCE_MS = 60_000;
 const WHOLE_MS = 60 * 60_000;
 const SEND_IT = 'Send it on standard input: tar cz . | ssh … deploy TOOL. Nothing was deployed.';
@@ -33,7 +35,7 @@ export async function* timely(
   }
 }
 
-/** @returns null if the time is over. */
+/** Waits for `work`, at most `ms`. @returns null if the time is over. @throws the signal's reason. */
 async function before<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<T | null> {
   const over = new AbortController();
   const late = delay(Math.max(0, ms), null, { signal: AbortSignal.any([signal, over.signal]), ref: false });

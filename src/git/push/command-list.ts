@@ -1,6 +1,8 @@
 import { flushPacket, PacketReader, pktLine } from './pkt-line.ts';
 
-/** One line of a push: move this ref from `oldId` to `newId`. Zeros as `oldId` create the ref, as `newId` delete it. */
+/**
+ * One command of a push: move this ref from `oldId` to `newId`. Zeros as `oldId` create the ref, as `newId` delete it.
+ */
 export interface RefCommand {
   readonly oldId: string;
   readonly newId: string;
@@ -11,8 +13,8 @@ export interface RefCommand {
 export interface CommandList {
   readonly commands: readonly RefCommand[];
   /**
-   * Those of the client's capabilities that this server knows, with their values, for example `agent=git/2.39.5`. git gets no
-   * others, so it never does what the server does not expect.
+   * Those of the client's capabilities that this server knows, with their values, for example `agent=git/2.39.5`. git
+   * gets only these, so it never does what the server does not expect.
    */
   readonly capabilities: ReadonlySet<string>;
   /** The commits at which the client's shallow clone ends. */
@@ -34,8 +36,8 @@ const COMMAND = /^([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) ([^\0\
 const MAX_BYTES = 1024 * 1024;
 
 /**
- * The capabilities of a push (gitprotocol-capabilities(5)), without `push-cert`, which is refused. git itself also takes
- * `side-band-64k=1` for `side-band-64k`.
+ * The capabilities of a push (gitprotocol-capabilities(5)), without `push-cert`, which is refused. git itself also
+ * takes `side-band-64k=1` for `side-band-64k`.
  */
 const CAPABILITY =
   /^(report-status|report-status-v2|side-band-64k|atomic|push-options|quiet|ofs-delta|delete-refs|(object-format|agent|session-id)=[!-~]+)$/;
@@ -70,7 +72,7 @@ export class CommandListReader {
     return null;
   }
 
-  /** The bytes after the list: the beginning of the pack. */
+  /** The bytes that arrived after the complete list: the beginning of the pack. */
   get rest(): Buffer {
     return this.#packets.rest;
   }

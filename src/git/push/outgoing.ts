@@ -3,15 +3,18 @@ import { flushPacket, PacketReader, sideBand } from './pkt-line.ts';
 import { encodeReport, parseReport, type Report } from './report-status.ts';
 
 /**
- * The answer to a push: usually a report. A fatal message if the client's bytes are no push, or if the client reads no
- * report. Nothing if the client pushed no ref.
+ * The answer to a push: usually a report. A fatal message if the push ends before git can report, for example because
+ * the client's bytes are no push or the disk is full. Nothing if the client pushed no ref.
  */
 export type Answer =
   | { readonly kind: 'report'; readonly report: Report; readonly progress: string }
   | { readonly kind: 'fatal'; readonly message: string }
   | { readonly kind: 'none' };
 
-/** The longest report of git that is held. It has a line for each ref of the command list, whose limit is 1 MiB. */
+/**
+ * The longest report of git that is accepted. A report has a line for each ref of the command list, which has at most 1
+ * MiB.
+ */
 const MAX_REPORT_BYTES = 4 * 1024 * 1024;
 
 /**

@@ -1,6 +1,6 @@
 import { clean } from '../../core/progress.ts';
 
-/** The options that `git push -o` accepts. */
+/** The options of one push (`git push -o`). */
 export interface PushOptions {
   /** True if the client wants its answer when the server accepts the push, instead of when the commit is live. */
   readonly isDetached: boolean;

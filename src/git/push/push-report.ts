@@ -1,12 +1,11 @@
 import type { Fate } from './ref-policy.ts';
 import type { RefStatus, Report } from './report-status.ts';
 
-/**
- * The result of a push: the commit is live or the preview has ended, the push was refused, or the client does not wait for
- * the deployment.
- */
+/** The result of a push for its client. */
 export type PushOutcome =
+  /** The commit is live, or the preview that the push was to end has ended. */
   | { readonly kind: 'live' }
+  /** The client does not wait for the deployment `id`. */
   | { readonly kind: 'detached'; readonly id: string }
   /** A dry run: the push would pass, as far as the server can tell before the build. Nothing was stored. */
   | { readonly kind: 'would-pass' }
@@ -58,8 +57,8 @@ function statusOf(fate: Fate, index: number, input: ReportInput): RefStatus {
 }
 
 /**
- * The name that the report of a dry run gives to a ref: `refs/dry-run/main`. No such ref exists. A client records a move
- * of the ref that the report names, so the report must not name the branch itself.
+ * The name that the report of a dry run gives to a ref: `refs/dry-run/main`. No such ref exists. A client records a
+ * move of the ref that the report names, so the report must not name the branch itself.
  */
 function dryRunRef(ref: string): string {
   return ref.replace(/^refs\/(heads\/)?/, 'refs/dry-run/');

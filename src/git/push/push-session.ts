@@ -24,9 +24,11 @@ import { type PushOutcome, pushReport } from './push-report.ts';
 import { type Fate, judgeRefs, refusalOfAll } from './ref-policy.ts';
 import type { Report } from './report-status.ts';
 
-/** Where the objects of a dry run are, and who hears about it. */
+/** A dry run of a push: the place of its objects, and the output for its client. */
 export interface Trial {
-  /** The folder with the objects of the push, which git deletes when its hook pre-receive ends (git-receive-pack(1)). */
+  /**
+   * The folder with the objects of the push, which git deletes when its hook pre-receive ends (git-receive-pack(1)).
+   */
   readonly quarantine: string;
   /** The commits at which the client's shallow clone ends. */
   readonly shallow: readonly string[];
@@ -48,18 +50,20 @@ export interface PushContext {
   readonly isArchive: boolean;
   readonly maxPackBytes: number;
   readonly maxRefs: number;
-  /** The maximum number of commits at which the history of this push ends, if the client's clone is shallow. */
+  /** The maximum number of commits at which the history of this push may end, if the client's clone is shallow. */
   readonly maxShallow: number;
   /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
   readonly fullness: string | null;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
-  /** Why a push to `preview/NAME` makes no preview, in one line. Null if it may. */
+  /** Why a push to `preview/NAME` must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (name: string) => string | null;
   /**
-   * Ends a preview. A push has just deleted its branch, unless `hadBranch` is false because the preview has not been live.
+   * Ends a preview. A push has just deleted its branch, unless `hadBranch` is false because the preview has not been
+   * live.
    *
-   * @throws DeployError if it may not, or cannot, be ended now; `NO_PREVIEW` if there was neither a preview nor a branch.
+   * @throws DeployError if the preview may not or cannot be ended now; `NO_PREVIEW` if there was neither a preview nor
+   * a branch.
    */
   readonly endPreview: (preview: {
     readonly branchRef: string;
@@ -68,7 +72,7 @@ export interface PushContext {
   /** Checks the pushed commit and queues its deployment. @throws DeployError if the commit may not be deployed. */
   readonly submit: (push: ParkedPush) => Promise<Ticket>;
   /**
-   * Tells `progress` what the push would do. Its new objects are only in the quarantine of the waiting git.
+   * Tells `trial.progress` what the push would do. The new objects of the push are only in `trial.quarantine`.
    *
    * @throws DeployError if the push would be refused or would fail before its build.
    */
@@ -77,8 +81,8 @@ export interface PushContext {
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
   /**
-   * `redeploy` is the notice after a push of no ref. It is made when it is read. `follow` returns the command that follows a
-   * detached deployment.
+   * `redeploy` is the notice after a push of no ref, a getter that says what is live at that time. `follow` returns the
+   * command that follows a detached deployment.
    */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;
@@ -93,7 +97,7 @@ export interface PushContext {
   readonly lostRight: () => string | null;
   /** Counts bytes that git gets. Returns why git must get no more, in one line. Null if git may get more. */
   readonly arrived: (bytes: number) => string | null;
-  /** Called if git itself refuses the push or one of its refs. */
+  /** Called if git itself refuses the push or one of its refs, or ends without a report. */
   readonly onGitRefusal: () => void;
   /** Called when git has ended. May be called more than once, because each call of `close` calls it. */
   readonly onClose: (wasKilled: boolean) => void;
@@ -122,8 +126,8 @@ export function parkedFolder(id: string): string {
 }
 
 /**
- * One push. git stores the pushed commit under a temporary ref instead of the deploy branch. The report to the client
- * nevertheless names the deploy branch, and says whether the commit is live.
+ * One push. git stores the pushed commit under a temporary ref instead of the deploy branch. Unless the client asks for
+ * `detach` or `dry-run`, the report names the deploy branch all the same, and says whether the commit is live.
  */
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;
@@ -131,7 +135,7 @@ export class TruthfulPush implements PushSession {
   readonly fullness: string | null;
   readonly #context: PushContext;
   readonly #bodyEnd: Promise<void>;
-  /** Resolves when git has stored the pack, and when the push ends. */
+  /** Resolves when git has received the pack, or when the push ends. */
   readonly #received = Promise.withResolvers<void>();
   readonly #closed = new AbortController();
   #list: CommandList | null = null;
@@ -240,7 +244,7 @@ export class TruthfulPush implements PushSession {
     }
     const submitted = this.#submit(deploy.command);
     this.#outcome = submitted.then(({ outcome }) => outcome);
-    // git's report, which waits for it, may come later.
+    // `#answer` awaits the outcome only when git has ended. Until then, nothing else would handle a rejection.
     this.#outcome.catch(() => undefined);
     const { ticket, refusal } = await submitted;
     if (refusal !== null) say.warn(refusal);
@@ -437,8 +441,8 @@ export class TruthfulPush implements PushSession {
   }
 
   /**
-   * Ends a preview that has no branch, because it has not been live. git accepts the deletion of a ref that does not exist,
-   * but does not run the hook post-receive for it.
+   * Ends a preview that has no branch, because it has not been live. git accepts the deletion of a ref that does not
+   * exist, but does not run the hook post-receive for it.
    *
    * @returns the text for the client about the end of the preview.
    */
@@ -460,8 +464,9 @@ export class TruthfulPush implements PushSession {
   }
 
   /**
-   * Writes the old id, the new id and the refusal of each of the first `MAX_NOTED` refs to the audit log, but of at most
-   * `MAX_REFUSALS_NOTED` refused refs. Of all others, writes only their number. The two ids show whether a push was forced.
+   * Writes the old id, the new id and the refusal of each of the first `MAX_NOTED` refs to the audit log, but of at
+   * most `MAX_REFUSALS_NOTED` refused refs. Of all others, writes only their number. The two ids show whether a push
+   * was forced.
    */
   #note({ unpack, refs }: Report): void {
     const { audit, principal, tool, id } = this.#context;

@@ -16,7 +16,7 @@ export interface PolicyInput {
   readonly hasDeployBranch: boolean;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
-  /** Why a push to `preview/NAME` makes no preview, in one line. Null if it may. */
+  /** Why a push to `preview/NAME` must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (name: string) => string | null;
   /** True if the push only asks what it would do. */
   readonly isDryRun?: boolean;
@@ -28,8 +28,8 @@ const MAX_NAME_BYTES = 255;
 const MAX_NAME_PARTS = 8;
 
 /**
- * Decides for each ref of a push, before git reads the pack, whether it deploys, is stored or is refused. The content
- * is checked after unpacking. With `--atomic`, one refusal refuses all refs.
+ * Decides for each ref of a push, before git reads the pack, whether it deploys, ends a preview, is stored or is
+ * refused. The content is checked after unpacking. With `--atomic`, one refusal refuses all refs.
  */
 export function judgeRefs(input: PolicyInput): Fate[] {
   const { list } = input;
@@ -75,7 +75,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
       );
     if (mostTags !== null && isZero(command.oldId))
       return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
-    // A client would print that the tag was deleted.
+    // After such a dry run, the client would print that the tag was deleted.
     if (input.isDryRun === true && isDelete) return refuse('a delete cannot be part of a dry run');
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
     return { kind: 'store', command };
@@ -85,7 +85,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
 
 function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate {
   const refuse = (reason: string): Fate => ({ kind: 'refuse', command, reason });
-  // A preview may be ended even if this server offers none any more.
+  // A preview may be ended even if this server makes no previews any more.
   if (isZero(command.newId)) {
     if (input.isDryRun === true) return refuse('a delete cannot be part of a dry run');
     if (isAtomic) return refuse('a delete cannot be part of an atomic push');
@@ -93,7 +93,7 @@ function judgePreview(command: RefCommand, input: PolicyInput, isAtomic: boolean
   }
   const reason = input.previewRefusal(command.ref.slice(PREVIEW_BRANCHES.length));
   if (reason !== null) return refuse(reason);
-  // The end of the history would stay in the repository of the tool, and cut off the history of its main.
+  // git stores the ends of a shallow history for the whole repository, so they would also cut off the deploy branch.
   if (input.list.shallow.length > 0)
     return refuse('a preview cannot be pushed from a shallow clone; first: git fetch --unshallow');
   return { kind: 'deploy', command };
@@ -140,9 +140,9 @@ function namespace(ref: string): string {
 
 /**
  * Returns the reason to refuse the whole push. Null if the push may go on. The number of refs is limited, because each
- * ref costs git a process or two. The number of commits at which shallow histories end is limited, because the repository
- * keeps their list for ever, and each git reads the whole list. A full repository accepts no push, because all tools share
- * its disk.
+ * ref costs git a process or two. The number of commits at which shallow histories end is limited, because the
+ * repository keeps their list for ever, and each git reads the whole list. A full repository accepts no push, because
+ * all tools share its disk.
  */
 export function refusalOfAll(
   { commands, shallow }: CommandList,

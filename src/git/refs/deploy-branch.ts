@@ -35,8 +35,8 @@ export async function readDeployBranch(repositories: Repositories, tool: ToolNam
 }
 
 /**
- * True if `ancestor` can be reached from `descendant`. False if the repository lacks either commit, or the history
- * between them because a push was shallow.
+ * True if `ancestor` can be reached from `descendant`. Otherwise false, also if the repository lacks either commit, or
+ * the history between them because a push was shallow.
  */
 export async function isAncestor(
   repositories: Repositories,

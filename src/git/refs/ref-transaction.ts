@@ -6,7 +6,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
 import { remaining, removeDeadLocks } from './stale-locks.ts';
 
-/** The pauses before each retry of a ref update, if git was killed or found the lock file of a killed git. */
+/** The pauses before each retry of a ref update. */
 const PAUSES_MS = [20, 100, 400, 1500];
 
 /**
@@ -16,8 +16,8 @@ const PAUSES_MS = [20, 100, 400, 1500];
 const PATIENCE_MS = 120_000;
 
 /**
- * Commands for git-update-ref(1) `--stdin`. A function is called when no other change of the tool's refs can run, so
- * that no ref moves before the update.
+ * Commands for git-update-ref(1) `--stdin`. A function returns them when it is this update's turn (`takeRefs`), so that
+ * no other update by the server comes between the function and the update.
  */
 export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
 
@@ -59,8 +59,8 @@ export class RefTransaction implements AsyncDisposable {
   }
 
   /**
-   * Locks the refs and prepares their update, without moving any ref. All other changes of the tool's refs wait until
-   * this transaction is disposed.
+   * Locks the refs and prepares their update, without moving any ref. All other updates of the tool's refs by the
+   * server wait until this transaction is disposed.
    *
    * @param patienceMs - How long git may be silent.
    * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
@@ -105,7 +105,7 @@ export class RefTransaction implements AsyncDisposable {
     }
   }
 
-  /** Ends git, which undoes an uncommitted update, and lets the next change of the tool's refs begin. */
+  /** Ends git, which undoes an uncommitted update, and lets the server's next update of the tool's refs begin. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#git.end();
     this.#letGo();

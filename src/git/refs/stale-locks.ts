@@ -12,13 +12,16 @@ interface Command {
   readonly value: string;
 }
 
-/** Matches the refs that only this server changes, one change at a time (`Repositories.takeRefs`). */
+/**
+ * Matches the refs that this server changes one at a time (`Repositories.takeRefs`). The git of a push only creates
+ * such refs with the id of the push, or deletes the branch of a preview.
+ */
 const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
 
 /**
  * Removes the lock files that a killed `git update-ref` left. If the process held all its locks, removes all of them.
- * Otherwise, removes the locks of refs that only this server changes, and other locks only if no other git was running
- * in the repository. Call this when the process has ended, and within a turn of `Repositories.takeRefs`.
+ * Otherwise, removes the locks of refs that match `OWN`, and other locks only if no other git was running in the
+ * repository. Call this when the process has ended, and within a turn of `Repositories.takeRefs`.
  *
  * @param lines - The commands of the killed process.
  * @param hadAll - Whether the process had reported that it held every lock.
@@ -51,8 +54,8 @@ export async function removeDeadLocks(
 }
 
 /**
- * Returns those of the commands of `git update-ref --stdin` that have not been carried out yet. A git that was killed while
- * it committed its transaction may have moved only some of the refs.
+ * Returns those of the commands of `git update-ref --stdin` that have not been carried out yet. A git that was killed
+ * while it committed its transaction may have moved only some of the refs.
  */
 export async function remaining(
   repositories: Repositories,
@@ -87,7 +90,7 @@ async function inodes(folder: string, names: readonly string[]): Promise<Map<str
 
 /**
  * True if no git process is running in the repository. A receive-pack that waits for its hook does not count, because
- * it has released its locks. False if the system has no proc(5).
+ * it holds no locks then. False if the system has no proc(5).
  */
 async function isAlone(folder: string): Promise<boolean> {
   const place = await realpath(folder);

@@ -107,8 +107,8 @@ function isTorn(name: string, text: string): boolean {
 }
 
 /**
- * Moves damaged ref and settings files to `setAside`. Replaces a damaged HEAD or `config` by a new file. Replaces a
- * damaged `packed-refs` or `shallow` by a file with its undamaged lines.
+ * Moves or copies damaged ref and settings files to `setAside`. Replaces a damaged HEAD or `config` by a new file.
+ * Replaces a damaged `packed-refs` or `shallow` by a file with its undamaged lines.
  */
 export async function setTornAside(
   repositories: Repositories,

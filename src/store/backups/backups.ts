@@ -46,7 +46,10 @@ export class Backups {
     return inOrder.map((name) => join(this.#folder, name));
   }
 
-  /** The age of the newest store backup in milliseconds. Infinity if there is no backup, or if its date is in the future. */
+  /**
+   * The age of the newest store backup in milliseconds. Infinity if there is no backup, or if its date is in the
+   * future.
+   */
   async ageOfNewest(now: number): Promise<number> {
     const [newest] = await this.list('store', now);
     if (newest === undefined) return Number.POSITIVE_INFINITY;
@@ -148,10 +151,10 @@ export interface BackupClockOptions {
 }
 
 /**
- * Backs up the store and the user directory (directory.yaml) every hour until it is closed. The first backup is due when
- * the newest one is an hour old, so that a server that restarts often keeps a whole day of backups. The first release
- * that goes live is backed up within a minute. A backup is also due if the user directory is good and has no backup yet.
- * A failed backup is logged as an error.
+ * Backs up the store and the user directory (directory.yaml) every hour until it is closed. The first backup is due
+ * when the newest one is an hour old, so that a server that restarts often keeps a whole day of backups. The first
+ * release that goes live is backed up within a minute. A backup is also due if the user directory is good and has no
+ * backup yet. A failed backup is logged as an error.
  */
 export class BackupClock implements AsyncDisposable {
   readonly #options: BackupClockOptions;

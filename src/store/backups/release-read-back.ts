@@ -11,8 +11,8 @@ import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
 /**
- * How many of a tool's newest releases that went live keep their copies, files from which a store that lacks the release can
- * read it back. Of the older releases, only those keep their copies that can still run.
+ * How many of a tool's newest releases that went live keep their copies, files from which a store that lacks the
+ * release can read it back. Of the older releases, only those keep their copies that can still run.
  */
 const MAX_COPIES = 100;
 
@@ -65,8 +65,8 @@ export class ReadBack {
   }
 
   /**
-   * Of the tool's releases that went live, copies those of the newest 100 that have no copy. Replaces a torn copy only for
-   * the newest of them.
+   * Of the tool's releases that went live, copies those of the newest 100 that have no copy. Replaces a torn copy only
+   * for the newest of them.
    */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));

@@ -1,4 +1,4 @@
-/** The tools that accept no deployments. The empty name means all tools. */
+/** The freezes: tools that accept no deployment that may change what is live. The empty name means all tools. */
 export const freezes = `
 CREATE TABLE freezes (
   tool TEXT PRIMARY KEY,

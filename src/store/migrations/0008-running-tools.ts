@@ -1,6 +1,6 @@
 /**
- * The crashes of live processes, one row for each process of a release, and the maintenance mode of tools. A crash has no
- * reference to `releases`, so that a crash that is recorded late never fails.
+ * The crashes of live processes, one row for each process of a release, and the maintenance mode of tools. A crash has
+ * no reference to `releases`, so that a crash that is recorded late never fails.
  */
 export const runningTools = `
 ALTER TABLE tools ADD COLUMN is_in_maintenance INTEGER NOT NULL DEFAULT 0;

@@ -1,4 +1,4 @@
-/** The earlier names of tools, so that people who still use one are told the new one. */
+/** The earlier names of tools, so that people who still use an earlier name are told the present name. */
 export const renames = `
 CREATE TABLE renames (
   old TEXT PRIMARY KEY,

@@ -48,7 +48,9 @@ export class BuildsTable {
     return this.#rows('WHERE id = ?', id)[0] ?? null;
   }
 
-  /** The ids of the builds that have an artifact, the newest first. Reads only an index, because artifacts can be large. */
+  /**
+   * The ids of the builds that have an artifact, the newest first. Reads only an index, because artifacts can be large.
+   */
   withArtifact(tool: ToolName): string[] {
     const rows = this.#database.all<{ id: string }>(
       `SELECT id FROM builds INDEXED BY builds_with_artifact

@@ -13,7 +13,9 @@ export class ConfigChangesTable {
   readonly #key: SecretsKey;
   readonly #kept: number;
 
-  /** @param kept - How many changes a tool keeps. Changes that are only stored need no deployment, so they need a limit. */
+  /**
+   * @param kept - How many changes a tool keeps. Changes that are only stored need no deployment, so they need a limit.
+   */
   constructor(database: Database, key: SecretsKey, kept: number) {
     this.#database = database;
     this.#key = key;

@@ -47,7 +47,9 @@ function enterRelease(
   releases.add(added, isFailed ? 'failed' : 'replaced');
 }
 
-/** The artifact of a release that was built on another server. No build has its id, so the release counts as deleted. */
+/**
+ * The artifact of a release that was built on another server. No build has its id, so the artifact counts as deleted.
+ */
 function withoutFiles(id: string): Artifact {
   const service = { healthCheckPath: null };
   return { id, kind: 'slug', reference: '', processes: [], buildpacks: [], service, bytes: 0 };

@@ -1,7 +1,7 @@
 import type { ToolName } from '../../core/names.ts';
 import type { Database } from '../database.ts';
 
-/** How many of a tool's newest deployments, builds and releases the store keeps, without `keep_history`. */
+/** How many of a tool's newest deployments, builds and releases the store keeps, if no other number is given. */
 export const MAX_ROWS = 1000;
 /** No value of `keep_history` is smaller. */
 const MIN_ROWS = 100;
@@ -11,9 +11,9 @@ const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
 const AT_ONCE = 500;
 
 /**
- * Deletes old rows of a tool. Keeps the live release, the releases that a rollback can run, builds with an artifact, and
- * every deployment that has not ended or has a build or release in the store. Of the changes of config vars, keeps the newest
- * `kept`.
+ * Deletes rows of a tool beyond the newest `kept` of each table. Of the older rows, keeps the live release, the
+ * releases that a rollback can run, builds with an artifact, and every deployment that has not ended or has a build or
+ * release in the store.
  */
 export function dropOldRows(
   database: Database,
@@ -63,9 +63,9 @@ export function dropOldRows(
 }
 
 /**
- * Returns the version below which `dropOldRows` may have deleted releases that went live. If such a release is missing,
- * the store is not older than the repositories. Assumes that the store has kept as few as possible, because the setting may
- * have been smaller once.
+ * Returns the version below which `dropOldRows` may have deleted releases that went live. So a missing release below
+ * this version does not show that the store is older than the repositories. Assumes the smallest value of
+ * `keep_history`, because the setting may have been smaller once.
  *
  * @param wereLive - The versions in the store that are or were live.
  */

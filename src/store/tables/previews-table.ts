@@ -57,8 +57,8 @@ export class PreviewsTable {
   }
 
   /**
-   * Makes `name` a preview. A new preview gets the number of one that has ended, if there is one: nothing of the ended preview
-   * is left, and the numbers of system users are limited. Runs within the caller's transaction.
+   * Makes `name` a preview. A new preview gets the number of one that has ended, if there is one: nothing of the ended
+   * preview is left, and the numbers of system users are limited. Runs within the caller's transaction.
    */
   add(name: ToolName, tool: ToolName, limits: Partial<ToolLimits>, at: number): void {
     this.#database.run(

@@ -12,7 +12,7 @@ const listed = `tool, version, state, "commit", artifact, description, "by",
   credential, deployment_id AS deploymentId, created_at AS createdAt, promoted_to AS promotedTo`;
 const selected = `${listed}, config_vars AS sealed`;
 
-/** The releases. Once added, only their state changes, unless `enter` repairs them. */
+/** The releases. Once added, a release changes only its state and `promotedTo`, unless `enter` repairs it. */
 export class ReleasesTable {
   readonly #database: Database;
   readonly #key: SecretsKey;
@@ -61,7 +61,10 @@ export class ReleasesTable {
     };
   }
 
-  /** The state and the artifact's id of each release, the newest first. Reads only an index, because artifacts can be large. */
+  /**
+   * The state and the artifact's id of each release, the newest first. Reads only an index, because artifacts can be
+   * large.
+   */
   artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[] {
     return this.#database.all(
       `SELECT version, state, artifact ->> '$.id' AS artifact FROM releases INDEXED BY releases_artifacts

@@ -21,9 +21,9 @@ const TABLES = [
 ] as const;
 
 /**
- * Gives a tool another name, with everything that the store has about it. The tool keeps its number. Encrypted values are
- * encrypted again, because each is bound to the name. Runs within the caller's transaction. The store must have nothing of
- * a tool `to` but an empty record.
+ * Gives a tool another name, with everything that the store has about it. The tool keeps its number. Encrypted values
+ * are encrypted again, because each is bound to the name. Runs within the caller's transaction. The store must have
+ * nothing of a tool `to` except an empty record.
  *
  * @param artifacts - The folder with the artifacts of all tools.
  */
@@ -74,7 +74,7 @@ export function renameTool(
       to,
     );
   renamePromotions(database, { from, to });
-  // Who still uses a name from before an earlier rename is told the newest one.
+  // People who still use a name from before an earlier rename are told the newest name.
   database.run('UPDATE renames SET new = ?, at = ? WHERE new = ?', to, at, from);
   database.run('DELETE FROM renames WHERE old = ?', to);
   database.run(
@@ -101,7 +101,8 @@ function renamePromotions(database: Database, { from, to }: Renaming): void {
       .map((one) => (one.startsWith(`${from} v`) ? `${to}${one.slice(from.length)}` : one));
     database.run('UPDATE releases SET promoted_to = ? WHERE rowid = ?', names.join(', '), id);
   }
-  // Promotions of the tool. A release is found by its number, because a search would read the config vars of all releases.
+  // Promotions of the tool. A release is found by its number, because a search would read the config vars of all
+  // releases.
   const end = ` of ${from}`;
   const promotions = database.all<{ id: string; tool: ToolName; version: number | null; message: string }>(
     `SELECT id, tool, version, message FROM deployments WHERE kind = 'promote' AND substr(message, -?) = ?`,
@@ -126,7 +127,9 @@ function rows(database: Database, sql: string, tool: ToolName): (Sealed & { read
   return database.all(sql, tool);
 }
 
-/** The new name of a tool that had this name. Null if no tool had it, and if another tool has begun with it. */
+/**
+ * Returns the present name of the tool that had the name `old`. Null if no tool had it, or if another tool has it now.
+ */
 export function renamedTo(database: Database, old: string): ToolName | null {
   const row = database.get<{ name: ToolName }>(
     'SELECT new AS name FROM renames WHERE old = ? AND old NOT IN (SELECT name FROM tools)',

@@ -15,7 +15,7 @@ export class ScheduledRunsTable {
     this.#kept = kept;
   }
 
-  /** Adds a run, unless it is there already. Keeps only the newest `kept` runs of the tool. */
+  /** Adds a run, unless the table has it already. Keeps only the newest `kept` runs of the tool. */
   add(tool: ToolName, { type, startedAt, endedAt, exitCode, detail }: Omit<PastRun, 'number'>): void {
     this.#database.run(
       `INSERT INTO scheduled_runs (tool, type, started_at, ended_at, exit_code, detail)

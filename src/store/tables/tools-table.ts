@@ -37,8 +37,8 @@ export class ToolsTable {
   }
 
   /**
-   * Refuses the name that a tool had before its rename. Otherwise a command that began before the rename could make a new
-   * tool with this name and store something in it, which the next owner of the name could read.
+   * Refuses the name that a tool had before its rename. Otherwise, a command that began before the rename could store
+   * something under the old name, which the next tool of that name could read.
    *
    * @throws DeployError `TOOL_RENAMED` unless another tool has begun with this name.
    */
@@ -97,8 +97,8 @@ export class ToolsTable {
   }
 
   /**
-   * Creates the record of a tool whose release is read back from its copy. The tool gets its old number unless another tool has
-   * it.
+   * Creates the record of a tool whose release is read back from its copy. The tool gets its old number unless another
+   * tool has it.
    *
    * @returns false if the tool has a record already.
    */
@@ -113,7 +113,9 @@ export class ToolsTable {
     return true;
   }
 
-  /** The highest version that a release of the tool was given, or that was skipped. 0 if the tool has had no release. */
+  /**
+   * The highest version that a release of the tool was given, or that was skipped. 0 if the tool has had no release.
+   */
   lastVersion(name: ToolName): number {
     const row = this.#database.get<{ version: number }>(
       'SELECT last_version AS version FROM tools WHERE name = ?',

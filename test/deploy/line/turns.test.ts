@@ -194,7 +194,10 @@ test('the line about the queue names no other tool to a tool account, although a
   const line = new Line(2);
   line.enter('tools.x:a1', 'tools.y:b1', 'bob:c1', 'tools.z:d1');
   const told = [...(await line.told('b1')), ...(await line.told('d1'))].join();
-  assert.match(told, /; all tools that push by themselves count as one person, who has one since N s/);
+  assert.match(
+    told,
+    /; all tools that push by themselves count as one person, who has had one running for N s/,
+  );
   assert.doesNotMatch(told, /tool-/);
 });
 
