@@ -3,15 +3,16 @@
 # has_web_line: tells whether the Procfile has a web process
 has_web_line() { [[ -f Procfile ]] && LC_ALL=C tr -d '\000' <Procfile | LC_ALL=C grep -E $'^(\xef\xbb\xbf)?[[:space:]]*web:' >/dev/null; }
 
-# may_serve SUFFIX SIGNS: tells whether the tool may wait for requests. A tool with a Procfile, toolforge.yaml or jobs.yaml
-# may only if one of its files *.SUFFIX matches SIGNS, an extended regular expression. Every other tool may.
+# may_serve SUFFIX SIGNS: tells whether the tool may wait for requests. A tool with a Procfile, toolforge.yaml or
+# jobs.yaml may only if one of its files *.SUFFIX matches SIGNS, an extended regular expression. Every other tool may.
 may_serve() {
   [[ ! -f Procfile && ! -f toolforge.yaml && ! -f jobs.yaml ]] ||
     grep -rqsE --include="*.$1" --exclude-dir={vendor,node_modules,target,.git} "$2" .
 }
 
 # choose_web FOLDER NAME…: defines the web process, unless the Procfile does. FOLDER has the commands. If there are
-# several, the first NAME that is a command counts, or else a command named web or server. Warns if no command counts.
+# several, the first NAME that is a command counts, or else a command named web or server. Warns if no command counts
+# and there is no Procfile.
 choose_web() {
   local folder=$1 name web='' commands
   shift

@@ -14,8 +14,8 @@ reason() { sed -nE "$1" "$errors" | head -n 1; }
 # has_error PATTERN: tells whether $errors matches an extended regular expression
 has_error() { grep -qE "$1" "$errors"; }
 
-# keep_folders FOLDER…: makes layers that only the next build gets. A builder keeps a layer only if its file exists. So call
-# this before the compiler starts, and downloads are kept even if the compiler fails. Layers without metadata are kept then.
+# keep_folders FOLDER…: makes layers that only the next build gets, such as one for downloads. Call this before the
+# compiler starts: if the compiler fails, the builder keeps only layers that have a TOML file without metadata.
 keep_folders() {
   local folder
   for folder in "$@"; do

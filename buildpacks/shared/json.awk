@@ -1,7 +1,7 @@
 # Prints a JSON file as lines of PATH<TAB>VALUE, one for each string, number, true, false and null. PATH is the keys and
 # list positions that lead to the value, joined by `|`. Positions count from 0. Use this only for small files:
-# package.json, and the npm registry's answer about one version.
-# Works with any POSIX awk. If the text is not JSON, prints the line of the first error and the reason to standard error.
+# package.json, and the npm registry's answer about one version. Works with any POSIX awk. If the text is not JSON,
+# prints the line of the first error and the reason to standard error.
 
 function fail(why,    line) {
   line = NR - gsub(/\n/, "", json) + 1

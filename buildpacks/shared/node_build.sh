@@ -124,9 +124,9 @@ build_tool() {
   define_web
 }
 
-# node_serves: sets $server, and tells whether it is the web process of the tool. A `web` line in the Procfile ($web) comes
-# first. Beside another language, or beside files that name processes but no web process, Node must look like a server.
-# There, `npm start` may also run a bot or a development server.
+# node_serves: sets $server, and tells whether it is the web process of the tool. A `web` line in the Procfile ($web)
+# comes first. Beside another language, or beside files that name processes but no web process, Node must look like a
+# server, because `npm start` may also run a bot or a development server.
 node_serves() {
   local word frameworks='^(express|fastify|koa|@hapi/hapi|next|nuxt|@nestjs/core|@sveltejs/kit|@remix-run/serve|astro|hono|polka|restify|socket.io|ws|serve|http-server|json-server)$'
   server_of "$lines"
@@ -140,8 +140,8 @@ node_serves() {
   return 1
 }
 
-# check_start_script SCRIPT: ends the build if the script is `node FILE` and FILE does not exist. Does not check a script
-# that uses shell syntax, or that has a `prestart` script, which may make FILE.
+# check_start_script SCRIPT: ends the build if the script is `node FILE` and FILE does not exist. Does not check a
+# script that uses shell syntax, or that has a `prestart` script, which may make FILE.
 check_start_script() {
   local word words missing=''
   has "$lines" 'scripts|prestart' && return 0

@@ -37,7 +37,8 @@ development_tools='@babel/|@commitlint/|@eslint/|@types/|@typescript-eslint/|@pl
 # has_dependencies LINES: tells whether the tool depends on more than development tools
 has_dependencies() { awk -F '[|\t]' -v tools="^($development_tools)" '$1 == "dependencies" && NF > 2 && $2 !~ tools { found = 1; exit } END { exit !found }' <<<"$1"; }
 
-# build_script LINES: prints the name of the script that builds, or nothing. Heroku runs heroku-postbuild in place of build
+# build_script LINES: prints the name of the script that builds, or nothing. Heroku runs heroku-postbuild in place of
+# build
 build_script() { for script in heroku-postbuild build; do has "$1" "scripts|$script" && echo "$script" && return; done; }
 
 # Tells whether a command of the tool runs Node, or whether service.template asks for it
@@ -167,8 +168,8 @@ write_process() {
 # web_line: prints the command of `web` in the Procfile, or nothing
 web_line() { [[ ! -f $top/Procfile ]] || LC_ALL=C tr -d '\000\r' <"$top/Procfile" | sed -nE "s/^$bom"'[[:space:]]*web:[[:space:]]*(.*)/\2/p' | tail -n 1; }
 
-# The buildpacks work in www/js, where Toolforge's `webservice` starts Node, if package.json is only there. They also do so
-# if the package.json at the top is only for linters: without a start script, a build script and other packages.
+# The buildpacks work in www/js, where Toolforge's `webservice` starts Node, if package.json is only there. They also do
+# so if the package.json at the top is only for linters: without a start script, a build script and other packages.
 if [[ -f www/js/package.json ]]; then
   if [[ ! -f package.json ]]; then
     cd www/js

@@ -1,5 +1,5 @@
-# Makes the virtual environment of a Python tool. Sourced by the buildpacks that install packages. They all use uv, which
-# the buildpack python puts into PATH.
+# Makes the virtual environment of a Python tool. Sourced by the buildpacks that install packages. They all use uv,
+# which the buildpack python puts into PATH.
 
 # shellcheck source=text.sh
 source "$CNB_BUILDPACK_DIR/lib/text.sh"
@@ -9,7 +9,8 @@ python=$(readlink -f "$(command -v python3)")
 
 # Makes builds reproducible: the same input gives the same bytes. ZIP files cannot have times before 1980.
 export SOURCE_DATE_EPOCH=315532801
-# Compiled packages have no debugging information. It takes room, and names temporary folders, so no two builds are equal.
+# Compiled packages have no debugging information. It takes room, and names temporary folders, so no two builds are
+# equal.
 export CFLAGS=${CFLAGS--O2 -g0} CXXFLAGS=${CXXFLAGS--O2 -g0}
 export UV_CACHE_DIR=$downloads UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_PYTHON_PREFERENCE=system UV_COMPILE_BYTECODE=1
 # The reason of a failure must stay in one line.
@@ -46,8 +47,8 @@ can_reuse() { [[ -x $venv/bin/python ]] && grep -qsF "\"$1\"" "$venv.toml" && "$
 
 # Makes a new, empty environment
 new_venv() {
-  # A builder keeps a layer only if its file exists. So the file is written first, and downloads are kept even if the
-  # installation fails.
+  # A builder keeps a layer only if its TOML file exists. So this file is written first: then downloads are kept even if
+  # the installation fails.
   mkdir -p "$downloads"
   printf '[types]\ncache = true\n' >"$downloads.toml"
   rm -rf "$venv" "$venv.toml"
@@ -69,11 +70,11 @@ save_venv() {
   save_layers "$1"
 }
 
-# save_layers KEY: the same for an environment in which nothing was installed since the last build
+# save_layers KEY: writes the files of the layers for an environment in which nothing was installed since the last build
 save_layers() {
   local version
   add_setuptools
-  # The next build cannot write to files of this one: see `linked` below.
+  # If the layer has `linked = true`, the next build cannot write to its files. So the lock file must not stay.
   rm -f "$venv/.lock"
   mkdir -p "$downloads"
   printf '[types]\ncache = true\n' >"$downloads.toml"
@@ -84,9 +85,9 @@ save_layers() {
   printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nversion = "%s"\nkey = "%s"\nlinked = true\n' "$version" "$1" >"$venv.toml"
 }
 
-# If the tool itself is installed as a package, uv writes the times (or the inode numbers) of its source into the environment.
-# They differ in each build, so this function replaces them by 0. uv then installs the tool again in the next build, as it
-# does after every change of the source.
+# If the tool itself is installed as a package, uv writes the times (or the inode numbers) of its source into the
+# environment. They differ in each build, so this function replaces them by 0. uv then installs the tool again in the
+# next build, as it does after every change of the source.
 forget_times() {
   local file
   for file in "$venv"/lib/python3*/site-packages/*.dist-info/uv_cache.json; do
@@ -97,7 +98,8 @@ forget_times() {
   done
 }
 
-# Many old packages import pkg_resources without naming setuptools, which environments had until Python 3.11.
+# Installs setuptools if something imports pkg_resources. Many old packages do so without requiring setuptools, because
+# environments had it until Python 3.11.
 add_setuptools() {
   local site
   site=$(echo "$venv"/lib/python3*/site-packages)

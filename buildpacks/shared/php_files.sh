@@ -13,8 +13,8 @@ has_php() {
   return 1
 }
 
-# has_manifest_of_another FILE…: tells whether a file says that the tool is written in another language. FILE adds names to
-# the usual ones.
+# has_manifest_of_another FILE…: tells whether a file says that the tool is written in another language. FILE adds names
+# to the usual ones.
 has_manifest_of_another() {
   local file
   for file in requirements.txt pyproject.toml Pipfile go.mod Cargo.toml pom.xml Gemfile cpanfile "$@"; do [[ -f $file ]] && return 0; done
@@ -33,8 +33,8 @@ is_php() {
   [[ -f composer.json ]] && ! has_manifest_of_another package.json
 }
 
-# document_root: prints the folder whose files are served. If the tool names a folder that does not exist or is not in the
-# repository, prints its name and fails.
+# document_root: prints the folder whose files are served. If the tool names a folder that does not exist or is not in
+# the repository, prints its name and fails.
 document_root() {
   local folder
   folder=${BP_PHP_WEB_DIR:-}

@@ -1,7 +1,7 @@
-# Prints the newest of the versions on standard input that an npm range allows, or nothing if it allows none. Exits with 2
-# if the text is not a range. If `prefer` is a major version, the newest version of this major comes first. Then comes the
-# newest version of an even major, because these releases of Node have long-term support. Follows the grammar of npm's
-# semver, without prerelease versions. Works with any POSIX awk.
+# Prints the newest of the versions on standard input that an npm range allows, or nothing if it allows none. Exits with
+# 2 if the text is not a range. If `prefer` is a major version, the newest version of this major comes first. Then comes
+# the newest version of an even major, because these releases of Node have long-term support. Follows the grammar of
+# npm's semver, without prerelease versions. Works with any POSIX awk.
 #   awk -v range='>=18 <21' -v prefer=24 -f semver.awk
 
 function key(major, minor, patch) { return (major * 100000 + minor) * 100000 + patch }

@@ -21,15 +21,15 @@ runs() {
   return 1
 }
 
-# first_line FILE: prints the first line of a file without NUL and CR, at most 300 bytes. Prints nothing if the file cannot
-# be read.
+# first_line FILE: prints the first line of a file without NUL and CR, at most 300 bytes. Prints nothing if the file
+# cannot be read.
 first_line() { LC_ALL=C head -c 300 "$1" 2>/dev/null | tr -d '\000\r' | sed -n 1p; }
 
 # is_plain FILE: tells whether FILE exists and its name needs no quotes in a command
 is_plain() { [[ -f $1 && $1 =~ ^[A-Za-z0-9_./+-]+$ ]]; }
 
-# has_other_manifest OWN: tells whether the source has a manifest or programs of a language, or is a web site. A file whose
-# path matches the extended pattern OWN does not count.
+# has_other_manifest OWN: tells whether the source has a manifest or programs of a language, or is a web site. A file
+# whose path matches the extended pattern OWN does not count.
 has_other_manifest() {
   local file
   for file in package.json composer.json requirements.txt pyproject.toml Pipfile setup.py go.mod Cargo.toml pom.xml \

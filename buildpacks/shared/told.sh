@@ -1,4 +1,5 @@
-# Reads what a helper program of a buildpack has said, in $said: lines with a key, a tab and a value. Sourced by buildpacks.
+# Reads what a helper program of a buildpack has said, in $said: lines with a key, a tab and a value. Sourced by
+# buildpacks.
 
 # told KEY: prints the first value of this key. Prints nothing if the program has not said it.
 told() {

@@ -93,7 +93,7 @@ export interface Builder {
    */
   whyUnusable(artifact: Artifact): string | null;
   /**
-   * Makes a copy of another tool's artifact that belongs to `tool` alone, without a build.
+   * Copies an artifact of another tool, without a build. The copy belongs to `tool` alone.
    *
    * @throws DeployError `ARTIFACT_GONE` if the artifact was deleted; AbortError when the signal fires.
    */

@@ -145,7 +145,7 @@ function lastError(lines: readonly string[]): number {
 /**
  * The reasons that uv gives, the best first.
  *
- * @param lines - The lines from the headline of the error on.
+ * @param lines - The headline of the error, and all lines below it.
  */
 function uvReasons([first = '', ...below]: readonly string[]): string[] {
   const headline = first.replace(HEADLINE, '').replace(/:$/, '').trim();

@@ -1,6 +1,6 @@
-# Prints the links that update-alternatives in a maintainer script would make, as PRIORITY<TAB>LINK<TAB>PATH. The script is
-# read, never run. This parser knows the shell syntax that such scripts use: comments, continued lines, assignments and
-# `for … in … do`. It skips commands with any other syntax in their words.
+# Prints the links that update-alternatives in a maintainer script would make, as PRIORITY<TAB>LINK<TAB>PATH. The script
+# is read, never run. This parser knows the shell syntax that such scripts use: comments, continued lines, assignments
+# and `for … in … do`. It skips commands with any other syntax in their words.
 {
   sub(/\r$/, "")
   if (sub(/\\$/, "")) { held = held $0 " "; next }

@@ -3,8 +3,8 @@
 
 triplet=$(uname -m)-linux-gnu
 
-# Unpacks the packages that $work/plan lists into an empty layer. All links in the layer are relative, so that it can be
-# copied.
+# Unpacks the packages that $work/plan lists into an empty layer. Links to files of the layer become relative, so that
+# the layer can be copied.
 make_layer() {
   rm -rf "$layer"
   mkdir -p "$layer" "$work/links"
@@ -30,9 +30,9 @@ link_alternatives() {
   done < <(find "$work/links" -type f -exec cat {} + | LC_ALL=C sort -s -k 1,1nr)
 }
 
-# A package of the layer may link to a file of a package that the machine has already, so that it is not in the layer:
-# libmariadb.so of libmariadb-dev to libmariadb.so.3 of libmariadb3. These links lead to the machine's file. Without them, a
-# linker takes the static library, without the libraries that it needs.
+# A link of a package may lead to a file that is not in the layer, because the machine already has its package:
+# libmariadb.so of libmariadb-dev leads to libmariadb.so.3 of libmariadb3. Lets such links lead to the machine's file.
+# Otherwise a linker would take the static library, without the libraries that it needs.
 link_to_machine() {
   local link target there
   while IFS= read -r -d '' link; do
@@ -113,8 +113,8 @@ write_environment() {
   point TESSDATA_PREFIX "$usr"/share/tesseract-ocr/*/tessdata
   point FIGLET_FONTDIR "$usr/share/figlet"
   [[ -n $java ]] && point JAVA_HOME "$java"
-  # XDG_DATA_DIRS is for fonts and icons. If it is not set, programs use /usr/local/share and /usr/share. So the variable
-  # must name these two folders too.
+  # XDG_DATA_DIRS is for fonts and icons. If it is not set, programs use /usr/local/share and /usr/share. So the
+  # variable must name these two folders too.
   join XDG_DATA_DIRS env "$usr/share"
   [[ -f $layer/env/XDG_DATA_DIRS.prepend ]] && printf /usr/local/share:/usr/share >"$layer/env/XDG_DATA_DIRS.default"
   [[ -f /etc/fonts/fonts.conf ]] || point FONTCONFIG_PATH "$layer/etc/fonts"

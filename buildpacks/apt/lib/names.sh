@@ -22,8 +22,8 @@ expand_patterns() {
 }
 
 # nearest NAME: prints up to three packages whose names are like NAME, the likeliest first. First come names that differ
-# only in numbers, such as libicu72 and libicu76. Then comes NAME with lib before it, or with up to four characters after
-# it. Last come names in which few letters differ.
+# only in numbers, such as libicu72 and libicu76. Then comes NAME with lib before it, or with up to four characters
+# after it. Last come names in which few letters differ.
 nearest() {
   known_packages | awk -v name="$1" '
     function stem(text) { sub(/t64$/, "", text); gsub(/[0-9.]+/, "#", text); sub(/#$/, "", text); return text }

@@ -46,7 +46,7 @@ read_packages() {
       add_package "$word" "Line $number of project.toml"
     done < <(LC_ALL=C awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
   fi
-  # The build plan has the packages that later buildpacks require. The builder has written it, each list on one line.
+  # The build plan has the packages that later buildpacks require. The builder writes each list in it on one line.
   while IFS= read -r word; do
     add_package "$word" 'A package of the build plan'
   done < <(sed -nE 's/^[[:space:]]*packages = \[(.*)\]$/\1/p' "$CNB_BP_PLAN_PATH" | tr , '\n' | sed -nE 's/^ *"([^"]*)" *$/\1/p')

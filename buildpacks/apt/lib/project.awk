@@ -1,6 +1,6 @@
-# Prints the strings of `packages = [ … ]` in the table [apt] of a project.toml, as LINE<TAB>STRING, or LINE<TAB>! if the
-# value is not a list of strings. Parses a subset of https://toml.io/en/v1.0.0 that is enough for names: no escapes, and no
-# line breaks within a string.
+# Prints the strings of `packages = [ … ]` in the table [apt] of a project.toml, as LINE<TAB>STRING, or LINE<TAB>! if
+# the value is not a list of strings. Parses a subset of https://toml.io/en/v1.0.0 that is enough for names: no escapes,
+# and no line breaks within a string.
 NR == 1 { sub(/^\357\273\277/, "") }
 /^[[:space:]]*\[/ && !inside { in_apt = $0 ~ /^[[:space:]]*\[[[:space:]]*apt[[:space:]]*\][[:space:]]*(#.*)?$/; next }
 !in_apt { next }

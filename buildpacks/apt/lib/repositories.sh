@@ -1,6 +1,6 @@
 # Runs apt without root. apt uses the machine's sources, keys, pins, proxies and certificates, and keeps its own files
-# in the layer `state`. Sourced by bin/build. No pipe here ends in `head`, because `head` may end before the program that
-# writes to it. This program would then fail, and the build would fail without a reason.
+# in the layer `state`. Sourced by bin/build. No pipe here ends in `head`: if `head` ended first, the program before it
+# would fail, and the build would fail without a reason.
 
 # The lists of packages are not fetched again for this many seconds.
 day=86400
@@ -57,8 +57,8 @@ Dir::State::status "$status";
 C
 }
 
-# add_release RELEASE: if the machine has no source for the release, adds one. But fails if the release is missing and is
-# not the backports of this Debian.
+# add_release RELEASE: if the machine has no source for the release, adds one if the release is the backports of this
+# Debian, and fails otherwise
 add_release() {
   local release=$1 codename
   cat_sources | awk -v release="$release" -f "$CNB_BUILDPACK_DIR/lib/has_release.awk" && return
@@ -99,7 +99,8 @@ lists_are_fresh() {
   [[ $of == "$sources_key" ]] && (($(date +%s) - at < day))
 }
 
-# Fetches the lists of packages. If some cannot be fetched, uses the lists that are there.
+# Fetches the lists of packages. If some cannot be fetched, uses the lists of earlier builds, or fails if there are
+# none.
 refresh_lists() {
   local file has_lists=''
   echo "-----> Fetching Debian's lists of packages"
@@ -136,8 +137,8 @@ resolve() {
   # apt gets an empty folder for downloads, because it prints no URI for a package that it finds there.
   mkdir -p "$work/none/partial"
   apt install -q -y --print-uris -o Dir::Cache::archives="$work/none" -- "${wanted[@]}" >"$work/resolve" 2>&1 || return 1
-  # Packages of the libc and of the base itself are left out. The libc and its loader belong together, so a layer must not
-  # have another libc.
+  # Packages of the libc and of the base itself are left out. The libc and its loader belong together, so a layer must
+  # not have another libc.
   sed -nE "s/^'([^']+)' ([^ ]+) ([0-9]+) SHA256:([0-9a-f]{64})\$/\1 \2 \3 \4/p" "$work/resolve" |
     { grep -vE ' (libc6|libc-bin|base-files|dpkg)_[^ ]* ' || true; } | LC_ALL=C sort -k 2 >"$work/plan"
   [[ $(grep -cE "^'[^']+' " "$work/resolve") -eq $(grep -cE ' SHA256:[0-9a-f]{64}$' "$work/resolve") ]] ||
@@ -180,7 +181,7 @@ explain() {
 # Downloads the packages in $work/plan and checks them. Returns 1 if that fails; $work/download then says why.
 download() {
   apt install -q -y -d -- "${wanted[@]}" >"$work/download" 2>&1 || return 1
-  # The base has all packages already. sha256sum refuses an empty list.
+  # If the plan is empty, the base already has all packages. sha256sum would refuse an empty list.
   [[ -s $work/plan ]] || return 0
   (cd "$state/archives" && awk '{ print $4 "  " $2 }' "$work/plan" | sha256sum -c --quiet --strict >>"$work/download" 2>&1)
 }

@@ -9,8 +9,8 @@ cgi_folder() {
   return 0
 }
 
-# is_script FILE: tells whether a file is a script. Either its name ends in .cgi, .pl, .py, .sh or .rb, or its first line
-# names an interpreter.
+# is_script FILE: tells whether a file is a script. Either its name ends in .cgi, .pl, .py, .sh or .rb, or its first
+# line names an interpreter.
 is_script() {
   [[ -f $1 ]] || return 1
   case $1 in *.cgi | *.pl | *.py | *.sh | *.rb) return 0 ;; esac

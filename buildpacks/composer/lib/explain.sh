@@ -19,7 +19,7 @@ explain() {
     /curl error [0-9]+ while downloading/ && !cause {
       sub(/.*curl error [0-9]+ while downloading /, ""); cause = "Composer cannot download " $0
     }
-    # The next line after the number of a problem says what it is.
+    # The line after the number of a problem says what the problem is.
     in_problem && /^ *- / && !cause { sub(/^ *- /, ""); cause = $0 }
     { in_problem = /^ *Problem [0-9]+$/ }
     /Script .* handling the .* event returned with error code [0-9]+/ && !cause {

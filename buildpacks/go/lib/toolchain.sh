@@ -6,8 +6,8 @@ oldest_minor=21
 bootstrap=1.25.5
 bootstrap_sha256=8cea6783dab64d68b38f5b81ecd38d45155a3c06638991acc6af19e0fca80edb
 
-# find_go: sets $go to the path of a Go compiler. If the system has none that is new enough, downloads one into the layer
-# $toolchain.
+# find_go: sets $go to the path of a Go compiler. If the system has none that is new enough, downloads one into the
+# layer $toolchain.
 find_go() {
   local minor
   for go in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go/bin/go; do

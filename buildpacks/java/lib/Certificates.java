@@ -4,7 +4,9 @@ import java.security.KeyStore;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 
-/** Writes the certificates of a PEM file into a key store, because Java reads no PEM: java Certificates.java PEM STORE */
+/**
+ * Writes the certificates of a PEM file into a key store, because Java reads no PEM: java Certificates.java PEM STORE
+ */
 class Certificates {
   public static void main(String[] files) throws Exception {
     // Without a password, equal certificates give equal bytes, and Java needs no setting to read the store.

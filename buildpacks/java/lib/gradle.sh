@@ -8,8 +8,8 @@ gradle_file() {
   done
 }
 
-# run_gradle: sets $output to the folder in which each module has its jars. Only the wrapper of the tool knows which
-# Gradle the tool needs.
+# run_gradle: builds the tool with its own gradlew, because only gradlew knows which Gradle the tool needs. Sets $output
+# to the folder in which each module has its jars.
 run_gradle() {
   local home=$CNB_LAYERS_DIR/gradle errors=${TMPDIR:-/tmp}/gradle.txt url
   local -a tasks

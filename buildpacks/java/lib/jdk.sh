@@ -1,6 +1,7 @@
 # Finds the JDK that fits a tool. Sourced by bin/detect and bin/build.
 
-# wanted_java: sets $wanted, the Java version that the source asks for, such as 21 (empty = any), and $said_by, the file.
+# wanted_java: sets $wanted, the Java version that the source asks for, such as 21 (empty = any), and $said_by, the
+# file.
 wanted_java() {
   local key
   said_by=system.properties wanted=''
@@ -34,8 +35,8 @@ jdks() {
   done | sort -n
 }
 
-# choose_jdk: sets $jdk to the folder of the oldest JDK that is new enough, and $chosen to its version. Both are empty if
-# there is none. Newer JDKs compile and run older code.
+# choose_jdk: sets $jdk to the folder of the oldest JDK that is new enough, and $chosen to its version. Both are empty
+# if there is none. Newer JDKs compile and run older code.
 choose_jdk() {
   read -r chosen jdk < <(jdks | awk -v least="${wanted:-17}" '$1 >= least { print; exit }') || true
 }

@@ -1,6 +1,6 @@
 # Runs Maven. Sourced by bin/build.
 
-# run_maven: sets $output to the folder in which each module has its jar
+# run_maven: builds the tool, and sets $output to the folder in which each module has its jar
 run_maven() {
   local repository=$CNB_LAYERS_DIR/repository file=${MAVEN_SETTINGS_PATH:-settings.xml}
   local -a settings=() options goals

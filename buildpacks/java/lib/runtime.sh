@@ -17,7 +17,8 @@ find_certificates() {
   certificates=$layer/cacerts
 }
 
-# make_runtime: makes a runtime from the JDK $jdk in the layer $runtime, or keeps that of the last build
+# make_runtime: makes a Java runtime from the JDK $jdk in the layer $runtime, or keeps the runtime of the last build if
+# it has the same version
 make_runtime() {
   local modules=java.se,jdk.crypto.ec,jdk.unsupported,jdk.zipfs,jdk.management,jdk.httpserver,jdk.localedata,jdk.charsets,jdk.naming.dns
   if [[ ! -x $runtime/bin/java-program ]] || ! grep -qsF "\"$version\"" "$runtime.toml"; then

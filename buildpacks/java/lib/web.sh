@@ -9,8 +9,8 @@ archives() {
     -not -name '*-javadoc.jar' -not -name '*-tests.jar' -not -name '*-plain.*' -not -name 'original-*' -print | sed 's|^\./||' | sort
 }
 
-# choose_program: sets $web to the program that serves, and $another to another executable archive. Of several modules, one
-# with a name such as web or api counts.
+# choose_program: sets $web to the program that serves, and $another to another executable archive, if there is one. Of
+# several archives, one with a word such as web or api in its path counts.
 choose_program() {
   local archive file serves='(^|[^a-z])(web|server|api|app)'
   web='' another=''

@@ -26,8 +26,8 @@ node_range() {
 # is_range TEXT: tells whether npm understands the range
 is_range() { [[ $1 == newest ]] || awk -v range="$1" -f "$CNB_BUILDPACK_DIR/lib/semver.awk" </dev/null; }
 
-# version_in FILE LINES: prints NUMBER<TAB>VERSION for the line that names a version, or nothing if there is none. LINES are
-# the values of package.json.
+# version_in FILE LINES: prints NUMBER<TAB>VERSION for the line that names a version, or nothing if there is none. LINES
+# are the values of package.json.
 version_in() {
   if [[ $1 == package.json ]]; then
     if has "$2" 'volta|node'; then printf '%s\t%s\n' "$(line_of package.json volta node)" "$(field "$2" 'volta|node')"; fi

@@ -1,7 +1,7 @@
 # Installs the modules that a Perl tool requires. Sourced by bin/build.
 
-# cpanm also installs what a cpanfile requires only for tests and development. This Perl code, put before the text of the
-# cpanfile, leaves these requirements out.
+# cpanm also installs what a cpanfile requires only for tests and development. This Perl code, put before the text of
+# the cpanfile, leaves these requirements out.
 without_tests='BEGIN { my $on = \&on; *on = sub { $on->(@_) unless $_[0] =~ /^(test|develop)$/ }; *test_requires = *author_requires = sub {} }'
 
 # install_modules: fills the layer $modules with what cpanfile, Makefile.PL or Build.PL requires and Perl does not have
@@ -19,8 +19,8 @@ install_modules() {
   mkdir -p "$modules/lib/perl5"
   echo "-----> Installing the modules of $manifest"
   export PERL_CPANM_HOME=${TMPDIR:-/tmp}/cpanm PERL_MM_USE_DEFAULT=1 NONINTERACTIVE_TESTING=1
-  # Perl puts the keys of a hash into another order in each run. cpanm and Makefile.PL write hashes into files, which would
-  # differ in each build.
+  # Perl puts the keys of a hash into another order in each run. cpanm and Makefile.PL write hashes into files, which
+  # would differ in each build.
   export PERL_HASH_SEED=0
   log=$(mktemp) index=$(mktemp)
   # `carton bundle` puts archives of the modules into vendor/cache.
@@ -43,8 +43,9 @@ install_modules() {
   keep_modules "$key"
 }
 
-# keep_modules KEY: keeps the layer for this release. Each build must say that again, because it gets the layer back
-# without its types: https://github.com/buildpacks/spec/blob/main/buildpack.md#layer-types
+# keep_modules KEY: keeps the layer for this release and the next build. Each build must write the types of the layer
+# again, because it gets the layer back without them:
+# https://github.com/buildpacks/spec/blob/main/buildpack.md#layer-types
 keep_modules() {
   printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nkey = "%s"\n' "$1" >"$modules.toml"
 }

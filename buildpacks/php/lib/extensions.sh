@@ -1,5 +1,5 @@
-# Enables the extensions of Debian packages in the layer of the buildpack apt, such as php-mongodb of an Aptfile. dpkg -x
-# runs no maintainer script, which would have enabled them. Sourced by bin/build.
+# Enables the extensions of Debian packages in the layer of the buildpack apt, such as php-mongodb of an Aptfile. dpkg
+# -x runs no maintainer script, which would have enabled them. Sourced by bin/build.
 
 enable_extensions() {
   local apt=${CNB_LAYERS_DIR%/*}/toolforge_apt/apt api file name order found=()

@@ -1,6 +1,6 @@
 <?php
-// Compares the PHP versions and extensions that composer.json and composer.lock require with this PHP. Prints one sentence
-// for each requirement that this PHP does not meet, and then exits with 1.
+// Compares the PHP versions and extensions that composer.json and composer.lock require with this PHP. Prints one
+// sentence for each requirement that this PHP does not meet, and then exits with 1.
 
 $text = preg_replace('/^\xEF\xBB\xBF/', '', file_get_contents('composer.json'));
 $root = json_decode($text, true);

@@ -37,8 +37,9 @@ version_in() {
     $0 != "" { print NR "\t" $0; exit }'
 }
 
-# check_version HERE: ends the build if PHP HERE (such as 8.4) cannot replace the version that a version file asks for. It
-# can if it has the same major version and is not older. requirements.php checks the range of composer.json.
+# check_version HERE: ends the build if PHP HERE (such as 8.4) cannot replace the version that a version file asks for.
+# PHP HERE can replace a version that has the same major number and is not newer. requirements.php checks the range of
+# composer.json.
 check_version() {
   local major minor
   [[ -z $trouble ]] || fail "$trouble"

@@ -1,5 +1,5 @@
-# Finds the programs that commands of the Procfile start. A program counts as found unless it is certainly missing, because
-# a wrong refusal would be worse than a late error.
+# Finds the programs that commands of the Procfile start. A program counts as found unless it is certainly missing,
+# because a wrong refusal would be worse than a late error.
 
 # Prints the folders of PATH at run time. Fails if they cannot be known, because a reused layer has no files here.
 launch_path() {

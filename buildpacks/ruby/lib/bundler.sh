@@ -48,8 +48,9 @@ install_gems() {
   keep_gems "$key"
 }
 
-# keep_gems KEY: keeps the layer for this release. Each build must say that again, because it gets the layer back without
-# its types: https://github.com/buildpacks/spec/blob/main/buildpack.md#layer-types
+# keep_gems KEY: keeps the layer for this release and the next build. Each build must write the types of the layer
+# again, because it gets the layer back without them:
+# https://github.com/buildpacks/spec/blob/main/buildpack.md#layer-types
 keep_gems() {
   printf '[types]\nlaunch = true\nbuild = true\ncache = true\n\n[metadata]\nkey = "%s"\n' "$1" >"$gems.toml"
 }

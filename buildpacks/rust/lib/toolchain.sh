@@ -26,13 +26,13 @@ rustup_install() {
   export PATH=$rustup/cargo/bin:$PATH
 }
 
-# find_rust: chooses the system's Rust if it fits, or else installs a Rust with rustup. If that fails, takes a newer Rust of
-# the system. Sets $version, or ends the build.
+# find_rust: chooses the system's Rust if it fits, or else installs a Rust with rustup. If that fails, takes a newer
+# Rust of the system. Sets $version, or ends the build.
 find_rust() {
   local system channel=''
   wanted_rust
-  # A rustc that belongs to a rustup of the system prints no version here, because its compilers are in the home folder of
-  # another user. So it does not count as the system's Rust.
+  # A rustc that belongs to a rustup of the system prints no version here, because its compilers are in the home folder
+  # of another user. So it does not count as the system's Rust.
   system=$(command -v rustc >/dev/null && rustc --version 2>/dev/null | sed -nE 's/^rustc ([0-9.]+).*/\1/p' || true)
   if [[ -n $wanted && ! $wanted =~ ^(stable|beta|nightly|[0-9]+\.[0-9]+(\.[0-9]+)?)(-.*)?$ ]]; then
     echo " !     $said_by asks for Rust \"$wanted\", which is not a version: write channel = \"${system:-1.85}\" or channel = \"stable\"."

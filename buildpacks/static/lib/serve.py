@@ -151,8 +151,8 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def __getattr__(self, name):
-        # Without this, http.server would answer 501 to other methods than GET and HEAD. 405 says which methods there
-        # are.
+        # Without this, http.server would answer 501 to other methods than GET and HEAD. 405 names the methods that are
+        # allowed.
         if name.startswith("do_"):
             return lambda: self.empty(HTTPStatus.METHOD_NOT_ALLOWED, {"Allow": "GET, HEAD", "Connection": "close"})
         raise AttributeError(name)
@@ -204,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
         self.head(status, headers if status == HTTPStatus.NOT_MODIFIED else {**headers, "Content-Length": "0"})
 
     def head(self, status, headers):
-        # The body of a request is not read. So the connection is closed after a request that has one.
+        # The body of a request is not read. So the connection is closed after a request that has a body.
         has_body = self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers
         if self.server.is_stopping or has_body:
             headers = {**headers, "Connection": "close"}

@@ -13,7 +13,7 @@ export interface BuildContext {
   readonly name: string;
   readonly toolNumber: number;
   readonly sandbox: Sandbox;
-  /** The network of the detection and of all phases. */
+  /** The network that all detections and buildpacks of the build share. */
   readonly network: SharedNetwork;
   readonly places: BuildPlaces;
   /** The root folder of the Debian tree for builds. Null if builds see this machine's own /usr. */

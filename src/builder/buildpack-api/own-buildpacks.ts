@@ -158,7 +158,7 @@ async function ownOf(
   return own;
 }
 
-/** Adds to the error of a buildpack's folder where project.toml names the buildpack. */
+/** Adds to an error about a buildpack's folder in which line project.toml names the buildpack. */
 function namedBy(text: string, { uri = '' }: Entry, error: DeployError): DeployError {
   const values = [`"${uri}"`, `'${uri}'`];
   const index = text

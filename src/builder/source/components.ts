@@ -140,8 +140,8 @@ function serviceOf(published: Component | undefined, template: Partial<ServiceSe
 }
 
 /**
- * Adds the settings of a component to its process, without those that only the process with the requests can have. The
- * process `web` gets no settings here, because the settings of the service apply to it.
+ * Adds the settings of a component to its process, except those that count only for the process that gets the requests.
+ * The process `web` gets no settings here, because the settings of the service apply to it.
  */
 function withSettings(process: Process, settings: Partial<ServiceSettings> = {}): Process {
   const { port: _, healthCheckPath: __, ...own } = settings;

@@ -39,7 +39,7 @@ export function isReadByBuilds(name: string): boolean {
   return READ.has(name) || /^requirements.*\.txt$/.test(name);
 }
 
-/** Files with the purpose of a file that builds read (`wanted`), and what to do with them. */
+/** Files that are meant for the same purpose as a file that builds read (`wanted`), and what to do with them. */
 const INSTEAD: readonly (readonly [file: RegExp, wanted: string, advice: string])[] = [
   [/^(apt|apt-packages|apt-requirements)\.txt$/i, 'Aptfile', 'rename it to Aptfile'],
   [

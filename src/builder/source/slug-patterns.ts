@@ -7,7 +7,7 @@ const MAX_STEPS = 100_000_000;
 /** After this many comparisons, which take a few milliseconds, the server should serve others. */
 const stepsOfTurn = 200_000;
 
-/** Tests one character, which costs `steps` comparisons. Null stands for `*`, any number of characters. */
+/** Tests one character of a path, at a cost of `steps` comparisons. Null stands for `*`: any number of characters. */
 type Token = { readonly fits: (character: string) => boolean; readonly steps: number } | null;
 
 /** One line of a .slugignore. */
@@ -115,8 +115,8 @@ export class Matcher {
   }
 
   /**
-   * Whether a list of tests matches a list of items. A null in the list of tests matches any number of items.
-   * Backtracks to the last null only, so the cost is at most the product of both lengths.
+   * Whether `pattern` matches `items`, which are the parts of a path or the characters of a part. A null in `pattern`
+   * matches any number of items. Backtracks only to the last null, so the cost is at most the product of both lengths.
    */
   #matchRuns<Token, Item>(
     pattern: readonly (Token | null)[],

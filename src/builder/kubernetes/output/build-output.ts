@@ -22,7 +22,7 @@ const BUILDPACK_FAILED = 51;
 
 /**
  * Reads the debug output of the builder, a program of the buildpacks lifecycle. Passes on the lines of buildpacks,
- * remembers which one runs, and drops the lifecycle's own lines.
+ * remembers which buildpack runs, and drops the lifecycle's own lines.
  */
 export class BuildOutput {
   readonly #progress: Progress;
