@@ -114,11 +114,12 @@ export async function startRunNow(
     signal,
   });
   if (pods.of(tool).some(isRun) || jobs.items.some(isRunning)) throw runUnderWay(`${labelValue(type)}.1`);
-  await retrying(() => cluster.batch.createNamespacedJob({ namespace, body: jobFrom(cronJob) }), { signal });
+  // `applyObject` retries with the same Job, so a lost answer does not start a second run.
+  await applyObject(cluster, jobFrom(cronJob), { signal });
 }
 
 /** Returns the Job for one run of a CronJob outside of its schedule. */
-export function jobFrom({ metadata, spec }: V1CronJob): V1Job {
+export function jobFrom({ metadata, spec }: V1CronJob): Applied<V1Job> {
   const { labels, annotations } = spec?.jobTemplate.metadata ?? {};
   const name = metadata?.name ?? '';
   return {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { json } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import type { V1CronJob, V1Pod } from '@kubernetes/client-node';
 import type { Process, Schedule } from '../../../../src/core/types.ts';
@@ -6,12 +7,13 @@ import { cronJobs } from '../../../../src/run/kubernetes/manifests/cron-job-mani
 import { LABELS } from '../../../../src/run/kubernetes/manifests/object-names.ts';
 import type { ManifestConfig } from '../../../../src/run/kubernetes/manifests/pod-manifest.ts';
 import { rolloutObjects } from '../../../../src/run/kubernetes/manifests/rollout-manifests.ts';
-import type { ToolPod } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
+import { type ToolPod, ToolPods } from '../../../../src/run/kubernetes/pods/tool-pods.ts';
 import { findLiveRollout } from '../../../../src/run/kubernetes/resume/find-live-rollout.ts';
 import { scheduleStatuses } from '../../../../src/run/kubernetes/schedules/schedule-status.ts';
 import { ScheduledEnds } from '../../../../src/run/kubernetes/schedules/scheduled-ends.ts';
-import { areSet, jobFrom } from '../../../../src/run/kubernetes/schedules/schedules.ts';
+import { areSet, jobFrom, startRunNow } from '../../../../src/run/kubernetes/schedules/schedules.ts';
 import type { ScheduledRun } from '../../../../src/run/runtime.ts';
+import { answerJson, answerKinds, fakeApi } from '../../../kubernetes/fake-api.ts';
 import { web } from '../../tool-sources.ts';
 import { rolloutOf } from '../a-rollout.ts';
 import { manifestConfig } from '../manifests/manifest-config.ts';
@@ -353,6 +355,33 @@ describe('the status of a schedule', () => {
       { apiVersion: 'batch/v1', kind: 'CronJob', name: 'push-update', uid: 'u1', controller: true },
     ]);
     assert.deepEqual(spec, job.spec?.jobTemplate.spec);
+  });
+
+  test('a run by hand whose answer is lost is started only once', async () => {
+    const names = new Set<string>();
+    let calls = 0;
+    const api = await fakeApi((url, response, request) => {
+      if (answerKinds(url, response)) return;
+      if (request.method === 'GET') {
+        const items = url.pathname.endsWith('/cronjobs') ? [cronJob()] : [];
+        return answerJson(response, { items, metadata: {} });
+      }
+      void json(request).then((body) => {
+        const { metadata } = body as { metadata: { name: string } };
+        names.add(metadata.name);
+        calls += 1;
+        if (calls === 1) response.destroy();
+        else answerJson(response, body);
+      });
+    });
+    try {
+      const closing = AbortSignal.timeout(20_000);
+      const place = { tool: 'wikibot', namespace: 'tool-wikibot' };
+      await startRunNow({ cluster: api.cluster, pods: new ToolPods('tool-'), closing }, place, 'update');
+      assert.deepEqual([calls, names.size], [2, 1]);
+    } finally {
+      await api.close();
+    }
   });
 
   test('if a schedule was deleted, the status shows its current run until the run ends', () => {
