@@ -52,6 +52,8 @@ test('the audit log has the process and the program of exec, but not its argumen
   );
   await desk.type(['exec', wikibot, 'mysql', '-psecret']);
   assert.deepEqual(desk.events[1]?.facts, { words: ['mysql', '…'], refused: 'NO_SUCH_PROCESS' });
+  await desk.type(['exec', wikibot, 'web.1', '--', 'psql', 'secret']);
+  assert.deepEqual(desk.events[2]?.facts, { words: ['web.1', 'psql', '…'], status: 0 });
 });
 
 for (const { words, message } of [

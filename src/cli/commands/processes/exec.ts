@@ -19,15 +19,18 @@ export const execCommand: ToolCommand = {
     'PROCESS is the name of a running process, such as web.1. ps lists them.',
     'The command has the files, environment, network, user and limits of the process. run TOOL COMMAND has files of its own.',
     'COMMAND is a program with its arguments and flags. It runs without a shell. To use a shell: exec TOOL web.1 bash -c "one | two"',
+    'Over SSH, your own shell removes one pair of quotes, so add another pair: exec TOOL web.1 "bash -c \'one | two\'"',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
-    'The command ends when the process ends. What the command needs counts toward the memory limit of the process.',
+    'The command ends when the process ends. The memory of the command counts toward the limit of the process.',
     'The code of the tool runs as the same user, so it can see what you type.',
   ],
-  exitStatus: 'Exit status: that of COMMAND; 126 or 127 if it cannot be started or does not exist.',
+  exitStatus:
+    'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if exec is refused, 2 if the command line is wrong.',
   action: 'deploy',
-  // The audit log keeps the process and the program, but not its arguments, because people type passwords there.
-  // If the process is missing, the second word is an argument.
-  audited: ([...words]) => {
+  // The audit log keeps the process and the program, but not its arguments, because people type passwords there. If the
+  // person has forgotten the process, the first word is the program, and the second is an argument.
+  audited: (args) => {
+    const words = withoutDashes(args);
     const kept = PROCESS_NAME.test(words[0] ?? '') ? 2 : 1;
     return [...words.slice(0, kept), ...(words.length > kept ? ['…'] : [])];
   },
@@ -38,8 +41,7 @@ export const execCommand: ToolCommand = {
   takesTerminal: true,
   async run(context) {
     const { services, tool, args, terminal, input, out, err, signal } = context;
-    const [process = '', ...words] = args;
-    const command = words[0] === '--' ? words.slice(1) : words;
+    const [process = '', ...command] = withoutDashes(args);
     if (command.length === 0)
       throw new UsageError(`exec needs ${args.length === 0 ? 'PROCESS' : 'COMMAND'}.`);
     checkProgram(command);
@@ -52,8 +54,9 @@ export const execCommand: ToolCommand = {
         `Start it with: \`restart ${tool}\``,
       );
     assertRuns(tool, process, await services.runtime.status(tool));
-    // Shells take such a word for a flag of their own.
-    if (command[0]?.startsWith('-')) throw new UsageError('The command of exec begins with a program.');
+    // The shell that starts the command would take such a word for a flag of its own.
+    if (command[0]?.startsWith('-'))
+      throw new UsageError('The command of exec must begin with a program, not with a flag.');
     const { status, why } = await services.runtime.exec({
       ...{ tool, process, toolNumber: number, command, terminal, input, signal },
       output: out,
@@ -65,6 +68,11 @@ export const execCommand: ToolCommand = {
 };
 
 const PROCESS_NAME = /^[^.]+\.\d+$/;
+
+/** The words after the tool, without a `--` between the process and the command. */
+function withoutDashes(args: readonly string[]): readonly string[] {
+  return args[1] === '--' ? args.toSpliced(1, 1) : args;
+}
 
 /** @throws DeployError `NO_SUCH_PROCESS` if there is no such process, `NOT_RUNNING` if it does not run now. */
 function assertRuns(tool: ToolName, name: string, statuses: readonly ProcessStatus[]): void {
