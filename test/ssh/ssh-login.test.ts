@@ -39,7 +39,7 @@ for (const [type, ...args] of [
   ['ecdsa-521', '-t', 'ecdsa', '-b', '521'],
   ['rsa-2048', '-t', 'rsa', '-b', '2048'],
 ] as const) {
-  test(`a person can log in over SSH with an ${type} key, and the greeting has their name`, async () => {
+  test(`a person can log in over SSH with an ${type} key, and the greeting has their name and the deploy branch`, async () => {
     bench.makeKey(type, ...args);
     bench.writeDirectory([type]);
     const { code, stdout, stderr } = await bench.ssh('alice', type, []);
@@ -48,7 +48,7 @@ for (const [type, ...args] of [
     const kind = type.split('-', 1)[0]?.toUpperCase();
     assert.match(stdout, new RegExp(`^Hello alice, you are logged in with ssh ${kind} SHA256:\\S{43}\\.\n`));
     assert.match(stdout, /Your tools: frozen, hello, wikibot\./);
-    assert.match(stdout, /git push ssh:\/\/alice@push\.example\.org:2222\/frozen\.git main/);
+    assert.match(stdout, /git push ssh:\/\/alice@push\.example\.org:2222\/frozen\.git trunk/);
     assert.match(stdout, /ssh -p 2222 alice@push\.example\.org help/);
   });
 }

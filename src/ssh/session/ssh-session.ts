@@ -52,8 +52,8 @@ export interface SessionContext extends SessionServices {
 }
 
 /**
- * Serves one SSH session: a single command, or the greeting for a plain `ssh HOST`. Only the command `run` gets a
- * terminal. All other requests (subsystem, agent, X11) have no listener here, so ssh2 refuses them.
+ * Serves one SSH session: a single command, or the greeting for a plain `ssh HOST`. Only the commands `run` and `exec`
+ * get a terminal. Requests for a subsystem, an agent or X11 have no listener here, so ssh2 refuses them.
  */
 export function serveSession(session: Session, context: SessionContext): void {
   let protocol: string | null = null;
@@ -113,7 +113,7 @@ async function answer(
   // The connection may have outlived the key.
   await assertKey(directory, principal, signal);
   if (command === null) {
-    await client.out(await greeting(directory, principal, services.addresses.ssh, signal));
+    await client.out(await greeting(context, signal));
     return 0;
   }
   const request = parseExec(command);
@@ -190,11 +190,10 @@ function canUseTerminal(command: string): boolean {
  * Returns the answer to `ssh HOST` without a command. It names the user, the user's tools, and the commands to type.
  */
 async function greeting(
-  directory: Directory,
-  principal: Principal,
-  address: string,
+  { directory, principal, services }: SessionContext,
   signal: AbortSignal,
 ): Promise<string> {
+  const address = services.addresses.ssh;
   const tools = await directory.toolsOf(principal.uid, signal);
   const { host, port } = new URL(address.includes('://') ? address : `ssh://${address}`);
   const bare = port === '' ? host : host.slice(0, -port.length - 1);
@@ -204,7 +203,7 @@ async function greeting(
     tools.length === 0 ? 'You maintain no tool here.' : `Your tools: ${tools.join(', ')}.`,
     '',
     'There is no shell here. To deploy a tool:',
-    `    git push ssh://${principal.uid}@${host}/${tools[0] ?? 'TOOL'}.git main`,
+    `    git push ssh://${principal.uid}@${host}/${tools[0] ?? 'TOOL'}.git ${services.deployBranch}`,
     'All commands:',
     `    ${ssh} help`,
     '',

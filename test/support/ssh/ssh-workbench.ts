@@ -56,6 +56,7 @@ export class SshWorkbench {
     const services = {
       directory,
       audit: () => {},
+      deployBranch: 'trunk',
       addresses: { ssh: 'ssh://push.example.org:2222', http: 'http://push.example.org' },
     } as unknown as Services;
     const log = pino(
