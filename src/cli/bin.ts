@@ -32,18 +32,18 @@ import { holdCleanUp } from './control/clean-up-client.ts';
 import { callControl } from './control/control-client.ts';
 import { unknownCommand } from './run-command.ts';
 
-/** The exit status if the reader has closed the pipe. A shell reports the same for SIGPIPE. */
+/** The exit status if the reader of the output has closed the pipe. A shell reports this status for SIGPIPE. */
 const closedPipeStatus = 141;
 
 /**
- * The program `toolforge-push`. It runs `start`, `completion` and the commands of `families` itself. All other commands are
- * run by a server: that of the same data folder, or that of a git remote (`chooseServer`).
+ * The program `toolforge-push`. It runs `help` and the commands of `families` itself. All other commands run in a
+ * server: in the server of the data folder, or in the server of a git remote (`chooseServer`).
  *
  * @returns the exit status. After `start`, the process continues to run.
  */
 async function runBinary(program: Program): Promise<number> {
   const { argv, err } = program;
-  // Without a listener, an error of these streams would end the process with a stack. Writing reports the same error.
+  // Without a listener, an error of these streams would end the process with a stack trace. `write` throws the error.
   program.out.on('error', () => undefined);
   err.on('error', () => undefined);
   try {
@@ -75,7 +75,7 @@ const startCommand: CommandShape = {
   usage: '',
   summary: 'start the server',
   details: [
-    'The settings come from the environment or from the file that TOOLFORGE_PUSH_CONFIG names. Ctrl-C ends the server.',
+    'The settings come from the environment and from the file that TOOLFORGE_PUSH_CONFIG names. Ctrl-C ends the server.',
   ],
   examples: ['start'],
   options: {},
@@ -89,7 +89,7 @@ interface Family {
   readonly isAnywhere?: true;
 }
 
-/** The commands that this program runs itself. All other commands are run by a server. */
+/** The commands that this program runs itself, besides `help`. All other commands run in a server. */
 const families: readonly Family[] = [
   { family: [startCommand], run: start, isAnywhere: true },
   { family: [completionCommand], run: complete, isAnywhere: true },
@@ -125,7 +125,7 @@ async function start({ argv, err }: Program): Promise<number> {
     await write(
       err,
       warning(
-        'The command start takes no arguments: its settings come from the environment or the configuration file.',
+        'The command start takes no arguments: its settings come from the environment and the configuration file.',
         `Usage: ${typedHere('start')}`,
       ),
     );
@@ -147,7 +147,9 @@ async function complete({ argv, out, err }: Program): Promise<number> {
   );
 }
 
-/** The commands that a command line asks to explain; none means all. Null if the line does not ask for help. */
+/**
+ * The name of the command that a line asks to explain, as words. No words: all commands. Null: no help is asked for.
+ */
 function helpWords(argv: readonly string[]): readonly string[] | null {
   const [first] = argv;
   if (first === undefined || first === '--help' || first === '-h') return [];
@@ -265,22 +267,22 @@ async function buildpack({ argv, environment, out, err }: Program): Promise<numb
   });
 }
 
-/** Lets the command clean up at the first Ctrl-C. The second ends the process. */
+/** Returns a signal that the first Ctrl-C fires, so that the command can clean up. The second ends the process. */
 function interruption(): AbortSignal {
   const ended = new AbortController();
   const end = () => {
     if (ended.signal.aborted) process.exit(1);
     ended.abort(new DeployError('INTERRUPTED', 'the command was interrupted', 'Type it again.'));
   };
-  // Not `once`: while execa has children, it ends this process at a signal for which it finds no other listener.
+  // Not `once`: while execa has children, it ends this process at a signal if it finds no other listener.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, end);
   return ended.signal;
 }
 
 /**
- * Revokes the deploy tokens of the tool in the running server: all, or those that the user `by` made.
+ * Revokes the deploy tokens of the tool in the running server: all, or only those that the user `by` made.
  *
- * @returns the text of the server, or null if no server is running.
+ * @returns the text of the server, empty if `by` has made no token of the tool; null if no server is running.
  * @throws DeployError if the server refuses.
  */
 async function revokeTokens(socketPath: string, tool: string, by?: string): Promise<string | null> {
@@ -296,7 +298,7 @@ async function revokeTokens(socketPath: string, tool: string, by?: string): Prom
 }
 
 /**
- * Runs a command in the server, and returns its text.
+ * Runs a command in the server of this machine, and returns what the command prints.
  *
  * @throws DeployError `NOT_DONE` if the command fails; `NO_SERVER` if no server runs; `NOT_THE_OPERATOR`;
  * `SERVER_GONE` if the server ends before it has answered.

@@ -29,7 +29,9 @@ import { rollbackCommand } from './commands/rollback.ts';
 import { tokenCommands } from './commands/token.ts';
 import { toolsCommand } from './commands/tools.ts';
 
-/** All commands, in the order in which `help` lists them. SSH, HTTP and the local socket have the same commands. */
+/**
+ * All commands of the server, in the order in which `help` lists them. SSH, HTTP and the local socket share the table.
+ */
 export const commands: readonly Command[] = [
   helpCommand((principal) => commandsFor(principal)),
   toolsCommand,

@@ -31,12 +31,12 @@ export interface Services {
   readonly audit: Audit;
   readonly followers: Followers;
   readonly cleanUp: CleanUpHold;
-  /** The limits of tools without limits of their own. */
+  /** The limits of a tool for which the operator has set no other limits. */
   readonly limits: ToolLimits;
   readonly repositoryBytes: (tool: ToolName) => Promise<number>;
   /** The branch whose pushes are deployed, such as `main`. */
   readonly deployBranch: string;
-  /** The space on the disk of the data folder. */
+  /** Checks the free space on the disk of the data folder. */
   readonly room: Pick<DiskRoom, 'assertRoom'>;
   /** The addresses in hints, as people reach them: `ssh://HOST:PORT` and `http://HOST:PORT`. */
   readonly addresses: { readonly ssh: string; readonly http: string };
@@ -69,7 +69,7 @@ export interface CommandContext {
 }
 
 export interface ToolContext extends CommandContext {
-  /** The tool of the command. The person has the right to it. */
+  /** The tool of the command. The person has the right that the command needs (`action`, `actionOf`). */
   readonly tool: ToolName;
 }
 
@@ -85,7 +85,7 @@ export interface CommandShape {
   readonly details?: readonly string[];
   /** Correct command lines, with `wikibot` as the tool. `help COMMAND` shows them. */
   readonly examples: readonly string[];
-  /** What the exit status means, if `EXIT_STATUS` does not say it all. */
+  /** A line that says what the exit status means, if `EXIT_STATUS` is not true for this command. */
   readonly exitStatus?: string;
   readonly options: ParseArgsOptionsConfig;
   /** How many words the command takes, without flags and the tool. */
@@ -97,16 +97,16 @@ export interface CommandShape {
   /** True if only the operator of this server has the command. */
   readonly isForOperator?: boolean;
   /**
-   * True if the last word names a file of the caller, or is `-`. The local binary replaces the name by `-`, and sends the
-   * file as standard input.
+   * True if the second word, after the tool, names a file of the caller, or is `-`. The local binary replaces the name
+   * by `-`, and sends the file as standard input.
    */
   readonly takesFile?: boolean;
   /**
-   * True if the second word names a folder of the caller, or is `-`. The local binary replaces the name by `-`, and sends
-   * the files of the folder as a tar.
+   * True if the second word, after the tool, names a folder of the caller, or is `-`. The local binary replaces the
+   * name by `-`, and sends the files of the folder as a tar.
    */
   readonly takesFolder?: boolean;
-  /** True if the output is no text. The local binary does not print it to a terminal. */
+  /** True if the output is not text. The local binary refuses to print such output to a terminal. */
   readonly isBinary?: boolean;
   /** True if the command can use a terminal. */
   readonly takesTerminal?: boolean;
@@ -125,11 +125,11 @@ export interface ToolCommand extends CommandShape {
   readonly actionOf?: (args: readonly string[]) => Action;
   /** Returns the words that the audit log keeps. If not set, the log keeps all words after the tool, but no flags. */
   readonly audited?: (args: readonly string[], flags: ToolContext['flags']) => readonly string[];
-  /** True if the second word is another tool, so that `toolforge-push` fills in none. */
+  /** True if the command takes two tools. The local binary then never fills in the tool of the git remote. */
   readonly takesTwoTools?: true;
   /**
-   * Whether the word can be the first one after the tool, if that tells it from the name of a tool. If not set, any word
-   * may be.
+   * Whether the word can stand right after the tool. Set only if such a word differs from the name of a tool. If not
+   * set, any word can stand there.
    */
   readonly isAfterTool?: (word: string) => boolean;
   /** @returns the exit status. @throws DeployError (exit status 1) or UsageError (2). `runCommand` prints both. */

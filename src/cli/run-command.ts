@@ -15,16 +15,16 @@ import { commands, commandsFor } from './command-table.ts';
 import { asTyped, describeCommand, typedAt } from './commands/help.ts';
 import { whileAllowed } from './while-allowed.ts';
 
-/** The exit status if the reader has left. A shell reports the same for Ctrl-C. */
+/** The exit status if the client has left. A shell reports this status for Ctrl-C. */
 const leftStatus = 130;
-/** How many characters of a command's words the audit log has. A command may have 64 kB. */
+/** The audit log keeps only so many characters of a command's words, because a command may have 64 kB. */
 const MAX_NOTED_CHARACTERS = 2000;
 
 /**
  * Runs a command line of a person who has logged in, over SSH, HTTP or the local socket.
  *
- * @returns the exit status: 1 after a DeployError, 2 for a wrong command line, 130 if the signal has ended the command.
- * Rejects only for bugs of this server.
+ * @returns the exit status: 1 after a DeployError, 2 for a wrong command line, 130 if the signal has ended the command,
+ * otherwise that of the command. Rejects only for bugs of this server.
  */
 export async function runCommand(line: CommandLine): Promise<number> {
   const { argv, principal, services } = line;
@@ -98,8 +98,8 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
 }
 
 /**
- * The input, until the signal fires. Otherwise somebody who has lost the right could end the input later, and the command would
- * act on it.
+ * The input, until the signal fires. Otherwise somebody who has lost the right could end the input later, and the
+ * command would act on it.
  */
 async function* inputUntil(
   input: AsyncIterable<Uint8Array>,
@@ -115,7 +115,7 @@ async function* inputUntil(
     }
   } finally {
     const ended = chunks.return?.();
-    // A chunk that never comes would keep this from ending.
+    // `return` waits for the chunk that was asked for, which may never come.
     if (signal.aborted) ended?.catch(() => undefined);
     else await ended;
   }
@@ -141,7 +141,7 @@ function toolAndArgs(command: Command, { positionals }: Words): { tool: ToolName
   const [first, ...args] = positionals;
   if (first === undefined) throw new UsageError(`${command.name} needs the name of a tool.`);
   const tool = toolName(first.replace(/^\//, '').replace(/\.git$/, ''));
-  // If the tool was forgotten, this is the first config var.
+  // If the person forgot the tool, the first word may be NAME=value, so its value is hidden.
   const word = oneLine(first.replace(/=.*/s, '=…')).slice(0, 80);
   if (tool === null) throw new UsageError(`“${word}” cannot be the name of a tool.`);
   checkCount(command, args);
@@ -152,7 +152,7 @@ function usageLine({ name, usage }: Command, typed: Typed): string {
   return `Usage: ${typed(`${name} ${usage}`.trimEnd())}`;
 }
 
-/** Refuses `config TOOL WORD`, because TOOL is not a command of the family. @throws UsageError */
+/** Refuses a line such as `config TOOL WORD`, because there is no command `config TOOL`. @throws UsageError */
 function assertNoMember({ name }: Command, words: readonly string[]): void {
   const [member = '', ...more] = words.filter((word) => !word.startsWith('-'));
   if (more.length === 0) return;

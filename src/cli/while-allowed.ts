@@ -6,12 +6,12 @@ import { assertMay } from './assert-may.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * Does long work, such as a shell or following a log, and checks the person's rights, and their token or key, again every
- * 20 s until it ends. If one is gone, the work's signal fires, and the refusal is thrown after the work has ended. If the
- * directory does not answer, the work continues.
+ * Does long work, such as a shell or following a log. Until the work ends, checks every 20 s whether the person still
+ * has the right, and whether their token or key is still valid. If not, the work's signal fires, and the refusal is
+ * thrown after the work has ended. If the directory does not answer, the work continues.
  *
- * @throws DeployError `TOKEN_OVER`, `KEY_GONE`, `NO_ACCESS`, `TOKEN_SCOPE` or `TOOL_DISABLED` if the right is gone; any
- * error of the work.
+ * @throws DeployError `TOKEN_OVER`, `KEY_GONE`, `NO_ACCESS`, `TOOL_RENAMED`, `TOKEN_SCOPE` or `TOOL_DISABLED` if a
+ * check fails; any error of the work.
  */
 export async function whileAllowed<Result>(
   context: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

@@ -14,7 +14,7 @@ export interface Exchange {
   readonly signal: AbortSignal;
   /** How long a refused client may continue to send. */
   readonly lingerMs: number;
-  /** Gives back the place of the request. Called when the answer is written, even if the client still sends. */
+  /** Gives back the place of the request. `answerText` calls it after the answer, even if the client still sends. */
   readonly leave: () => void;
 }
 
@@ -58,8 +58,8 @@ export function statusOf({ code }: Pick<DeployError, 'code'>): number {
 }
 
 /**
- * Answers with plain text. Git shows it to its user as lines that begin with `remote: `. If an answer has begun, closes
- * the connection instead.
+ * Answers with plain text. git shows the text to its user as lines that begin with `remote: `. If an answer has begun,
+ * closes the connection instead.
  */
 export function answerText(
   exchange: Exchange,
@@ -120,8 +120,9 @@ function owesBody({ complete, headers }: IncomingMessage): boolean {
 }
 
 /**
- * Calls `done` after it has read a little of the remaining body, for a short time. If the server closed the connection
- * at once, the connection would be reset, and the client would never see its answer (RFC 9112 section 9.6).
+ * Reads at most `LINGER_BYTES` of the remaining body, for at most `lingerMs`, and then calls `done`. If the server
+ * closed the connection at once, the connection would be reset, and the client might not see its answer (RFC 9112
+ * section 9.6).
  */
 function linger({ request, response, lingerMs }: Exchange, done: () => void): void {
   if (!owesBody(request) || request.destroyed || isHoldingBack(response)) {

@@ -20,7 +20,7 @@ export type Login =
   | { readonly kind: 'principal'; readonly principal: Principal }
   /** Missing, malformed or wrong credentials. The client is not told which. */
   | { readonly kind: 'unknown' }
-  /** A valid deploy token that has expired. */
+  /** A deploy token that is right but has expired. */
   | { readonly kind: 'expired'; readonly token: string; readonly at: number }
   | { readonly kind: 'throttled'; readonly waitMs: number };
 
@@ -102,7 +102,7 @@ async function byPassword(
   return { kind: 'grant', grant: { ...identity, credential: 'password', scope: 'manage' } };
 }
 
-/** The normalized user name and the password of a Basic header; null for anything else. */
+/** The normalized user name and the password of a Basic header. Null if one is empty, or for any other header. */
 export function readBasic(authorization: string | undefined): { login: string; password: string } | null {
   const token = /^basic +([A-Za-z0-9+/]+={0,2})$/i.exec(authorization ?? '')?.[1];
   if (token === undefined) return null;
@@ -149,7 +149,7 @@ export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string):
   );
 }
 
-/** True if the Origin is this server's, or missing, as from programs and in a browser's plain GET. */
+/** True if the Origin is this server's, or if there is none: programs, and browsers with a plain GET, send none. */
 function isOwn(origin: string | undefined, publicUrl: string): boolean {
   return origin === undefined || origin === URL.parse(publicUrl)?.origin;
 }

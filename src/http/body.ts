@@ -102,7 +102,7 @@ export function atMost(bytes: number): Transform {
 
 /**
  * Ends the connection of a client that takes no byte of its answer for `idleMs`. Without this limit, the client could
- * hold a place for ever. The time does not count while all bytes of the answer are on their way.
+ * hold a place for ever. The limit applies only while bytes of the answer wait in this process.
  */
 export function watchReader(response: ServerResponse, idleMs: number): void {
   response.setTimeout(idleMs, () => {

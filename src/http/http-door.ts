@@ -61,7 +61,8 @@ export interface HttpDoor {
 }
 
 /**
- * Creates the HTTP server. It serves the tools' web addresses, git's smart protocol, and commands of logged-in users.
+ * Creates the HTTP server. It serves the tools' web addresses, git's smart protocol, commands of logged-in users,
+ * health checks and the landing page.
  *
  * @throws DeployError `PLAIN_HTTP`, `BAD_SETTING`
  */
@@ -132,14 +133,13 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       request.socket.destroySoon();
       return;
     }
-    // The function that would mark the connection as idle again is not called: the connection of a WebSocket stays busy until
-    // it closes.
+    // Do not call the function that `occupy` returns, because the connection of a WebSocket stays busy until it closes.
     connections.occupy(request.socket);
     socket.once('close', admitted.leave);
     gateway.upgrade(tool, request, socket, head);
   };
-  // Only requests for a WebSocket to a tool are upgraded. Requests that offer another protocol, such as HTTP/2, or that ask
-  // this server itself for a WebSocket, are served as ordinary requests.
+  // Only requests for a WebSocket to a tool are upgraded. Requests that offer another protocol, such as HTTP/2, or that
+  // ask this server itself for a WebSocket, are served as ordinary requests.
   const canUpgrade = ({ headers }: IncomingMessage) =>
     headers.upgrade?.toLowerCase() === 'websocket' && gateway.toolOf(headers.host) !== null;
   const listener = createListener({
@@ -239,7 +239,7 @@ function createOwnHost(
         if (login.kind === 'expired') return askForLogin(exchange, expired(login, services.addresses));
         if (login.kind === 'unknown') return askForLogin(exchange);
         onLogin(login.principal);
-        // The check of a password ends even if the client has left.
+        // The client may have left while its password was checked.
         if (signal.aborted) return;
         const admitted = shares.enterAs(login.principal.uid, peer.address);
         if (admitted.kind === 'refused') {

@@ -4,10 +4,13 @@ import { networkOf } from '../core/network/ip-address.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
-/** With this weight, one person alone gets an eleventh of the places, as over SSH. */
+/** With this weight, a person who is alone gets an eleventh of the places, as over SSH. */
 const WEIGHT_OF_PERSON = 0.1;
 
-/** Either the request is admitted until `leave` is called, or it is refused with a sentence, and with status 503 or `status`. */
+/**
+ * Either the request is admitted until `leave` is called, or it is refused with a sentence, and with status 503 or
+ * `status`.
+ */
 export type Admitted =
   | { readonly kind: 'admitted'; readonly leave: () => void }
   | { readonly kind: 'refused'; readonly status?: 429; readonly sentence: string };
@@ -22,8 +25,8 @@ export interface RequestSharesOptions {
 
 /**
  * Limits the requests in progress over all connections. Requests to tools have places of their own, so they never take
- * the places of git and commands. Each tool, each client address and each person has a share of the places. Health checks
- * and pages of the server need no place.
+ * the places of git and commands. Each tool, each network of clients and each person has a share of the places. Health
+ * checks and pages of the server need no place.
  */
 export class RequestShares {
   readonly #tools: Shares;
@@ -38,6 +41,8 @@ export class RequestShares {
   }
 
   /**
+   * Takes a place for a request that needs no login.
+   *
    * @param tool - Null if the request is for the server itself.
    * @param address - The client's address, or the proxy's address if the proxy does not name the client.
    */
@@ -52,8 +57,8 @@ export class RequestShares {
   }
 
   /**
-   * Takes a place of git and commands for a person, who may come from many addresses. Call this after the login: strangers
-   * can begin thousands of logins, which wait in a queue of their own.
+   * Takes a place of git and commands for a person, who may come from many addresses. Call this after the login:
+   * strangers can begin thousands of logins, which wait in a queue of their own.
    */
   enterAs(uid: string, address: string): Admitted {
     const person = `person ${uid}`;

@@ -8,7 +8,7 @@ import { DeployError, systemCode } from '../core/errors.ts';
 import { alarm, calm } from '../core/log/alarms.ts';
 import type { Log } from '../core/log/log.ts';
 
-/** A connection to the server's own socket, after its first line was read. */
+/** A connection to the local socket, after its first line was read. */
 export interface LocalConnection {
   readonly socket: Socket;
   /** Without the newline. */
@@ -23,7 +23,7 @@ export interface LocalSocketOptions {
   readonly serve: (connection: LocalConnection) => Promise<void>;
 }
 
-// sun_path of unix(7) has 108 bytes with its NUL.
+// sun_path of unix(7) has 108 bytes, of which the last is a NUL.
 const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
 /** How often it is checked that the file of the socket is there. */
@@ -32,7 +32,7 @@ const LOOK_MS = 2000;
 const TROUBLE = 'LOCAL_SOCKET';
 
 /**
- * The socket in the data folder, for hooks/post-receive and the local binary. Only the server's own user can connect.
+ * The socket in the data folder, for git hooks and the local binary. Only the server's own user, and root, can connect.
  */
 export class LocalSocket {
   readonly #options: LocalSocketOptions;
@@ -105,9 +105,9 @@ export class LocalSocket {
     await mkdir(dirname(path), { recursive: true, mode: 0o711 });
     if (this.#isClosed) return;
     await rm(path, { force: true });
-    // A closed server must not listen again: nobody would close it, and the path may belong to the next server.
+    // After `close`, nobody would close a socket that listens again, and the next server may already use the path.
     if (this.#isClosed) return;
-    // The socket is bound within this call, so this mask applies to no other file.
+    // `listen` creates the file of the socket before it returns, so this mask applies to no other file.
     const mask = process.umask(0o177);
     this.#server.listen(path);
     process.umask(mask);

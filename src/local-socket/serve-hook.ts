@@ -6,10 +6,10 @@ import type { LocalConnection } from './local-socket.ts';
 const END = '\0';
 
 /**
- * Serves one hook of a push. The first line of a post-receive hook is `hook ID`: passes the updated refs to the push. The
- * first line of the pre-receive hook of a dry run is `dry-run ID FOLDER`: passes on the folder with the objects of the
- * push. Sends the output for the client back. If the hook dies because its client left, the deployment continues, but a
- * dry run ends.
+ * Serves one hook of a push, which sends a first line. The post-receive hook sends `hook ID`: tells the push which refs
+ * were updated. The pre-receive hook of a dry run sends `dry-run ID FOLDER`: tells the push the folder with its
+ * objects. Sends the output for the client back to the hook. If the hook dies because its client left, the deployment
+ * continues, but a dry run ends.
  */
 export async function serveHook(
   connection: LocalConnection,

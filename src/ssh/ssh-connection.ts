@@ -11,14 +11,14 @@ import { Login, type LoginOptions } from './ssh-login.ts';
 /** The most sessions of one connection: the default of OpenSSH's MaxSessions. */
 const MAX_SESSIONS = 10;
 /**
- * How many received bytes of one session may wait because the server has not read them yet. If there are more, the server
- * ends the connection. ssh2 does not enforce its window, which is 2 MiB. The answers of the whole connection that wait
- * because the client does not read them have the same limit.
+ * How many received bytes of one session may wait because the server has not read them yet. If there are more, the
+ * server ends the connection. ssh2 does not enforce its window, which is 2 MiB. The answers of the whole connection
+ * that wait because the client does not read them have the same limit.
  */
 const MAX_UNREAD_BYTES = 8 * 1024 * 1024;
 /**
- * How many received bytes may wait in all sessions of a connection together. Honest clients reach 20 MiB, the windows of
- * ten sessions.
+ * How many received bytes may wait in all sessions of a connection together. Honest clients reach at most 20 MiB: the
+ * windows of ten sessions.
  */
 const MAX_UNREAD_BYTES_OF_ALL = 24 * 1024 * 1024;
 /**

@@ -104,8 +104,8 @@ export class Login {
 
   /**
    * Asks the directory whose key was offered. A login that still waits for its turn leaves the queue if the client
-   * disconnects. Once the directory is asked, the login keeps its place among the running checks until the directory answers,
-   * even if the client has disconnected.
+   * disconnects. Once the directory is asked, the login keeps its place among the running checks until the directory
+   * answers, even if the client has disconnected.
    */
   async #identify(username: string, key: OfferedKey): Promise<Identity | null> {
     const { address, directory, gone, throttle, turns } = this.#options;
@@ -139,7 +139,7 @@ export class Login {
     this.#failures += 1;
     const { throttle, address } = this.#options;
     const waitMs = throttle.check(context.username, address);
-    // A client that offers the right key first is never stopped: only here, after a wrong key, the throttle counts.
+    // The throttle is asked only after a wrong key, so it never stops a client that offers the right key first.
     if (waitMs > 0) {
       this.#end(
         'Too many logins from your address have failed.',
@@ -169,7 +169,7 @@ export class Login {
     );
   }
 
-  /** Ends the login if the directory cannot answer, without saying that the key is wrong. */
+  /** Ends the login after an error, such as a directory that does not answer. Does not say that the key is wrong. */
   #refuseAll(error: unknown): void {
     if (this.#options.gone.aborted) return;
     const answer = answerTo(error);

@@ -7,10 +7,10 @@ export interface AdminContext {
   /** The addresses of a tool for `git remote add`, over SSH and over HTTP: `ssh://alice@127.0.0.1:2222/hello.git`. */
   readonly remotes: (uid: string, tool: string) => readonly string[];
   /**
-   * Ends every deploy token of a tool, or those that one user made, in the running server.
+   * Revokes the deploy tokens of a tool in the running server: all, or only those that the user `by` made.
    *
-   * @returns the server's text, empty if that user had made none; null if no server is running.
-   * @throws DeployError if the tokens could not be ended.
+   * @returns the server's text, empty if `by` has made no token of the tool; null if no server is running.
+   * @throws DeployError if the tokens could not be revoked.
    */
   readonly revokeTokens: (tool: string, by?: string) => Promise<string | null>;
   readonly args: readonly string[];
@@ -22,9 +22,7 @@ export interface AdminContext {
 /** Reports the part of a command that could not be done. The rest of the command has been done. */
 export class LeftUndone extends DeployError {}
 
-/**
- * A command that reads or changes the file of the embedded directory. Only people who may access that file can use it.
- */
+/** A command that reads or changes `directory.yaml`. Only people who may access this file can use the command. */
 export interface AdminCommand extends CommandShape {
   /** @throws DeployError, UsageError */
   run(context: AdminContext): Promise<void>;

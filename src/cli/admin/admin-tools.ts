@@ -64,7 +64,7 @@ const remove: AdminCommand = {
   examples: ['tool remove wikibot'],
   details: [
     'The processes of the tool continue to run. To end them, before or after the removal: npx toolforge-push stop NAME',
-    'The deploy tokens of the tool are revoked. If the name is given to somebody again, they get its repository, releases and config vars.',
+    'A running server revokes the deploy tokens of the tool. If a tool of the same name is added again, its maintainers get the repository, the releases and the config vars.',
   ],
   options: {},
   words: { min: 1, max: 1 },

@@ -74,7 +74,7 @@ const remove: AdminCommand = {
   summary: 'remove a user, who can then neither log in nor push',
   examples: ['user remove bob'],
   details: [
-    'The deploy tokens that the user made are revoked. A later user of the same name does not get them back.',
+    'A running server revokes the deploy tokens that the user made, so that a later user of the same name does not get them back.',
   ],
   options: {},
   words: { min: 1, max: 1 },
@@ -86,8 +86,8 @@ const remove: AdminCommand = {
     await out(
       `Removed ${normalise(name)}${theirs.length === 0 ? '' : `, also as a maintainer of ${theirs.join(', ')}`}.\n`,
     );
-    // Tokens for tools that the user no longer maintains end too. Otherwise a new user of the same name would revive
-    // them.
+    // The user may have made tokens for tools that they no longer maintained. These tokens are revoked too. Otherwise
+    // they would work again if a new user of the same name maintained the tools.
     const left: string[] = [];
     for (const tool of tools.keys()) {
       const revoked = await revokeTokens(tool, normalise(name)).catch((error: unknown) => {
@@ -141,7 +141,7 @@ function named({ algorithm, blob, comment }: PublicKey): string {
   return `${keyKind(algorithm)} ${fingerprint(blob)} ${oneLine(comment)}`.trimEnd();
 }
 
-/** The lines of all key files, or null if no file was named. @throws DeployError */
+/** The lines of all key files, without empty lines. Null if the command names no file. @throws DeployError */
 async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[] | null> {
   if (!Array.isArray(files)) return null;
   const texts = await Promise.all(files.map((file) => readKeyFile(String(file))));
@@ -170,7 +170,7 @@ async function readKeyFile(file: string): Promise<string> {
 /** @throws DeployError `BAD_PASSWORD` */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
   const password = (await readText(input, MAX_PASSWORD_BYTES))?.replace(/\r?\n$/, '');
-  // RFC 7617 section 2: no client can send a password with a control character.
+  // RFC 7617 section 2: no client may send a password with a control character.
   if (password !== undefined && !/\p{Cc}/u.test(password)) return password;
   throw new DeployError(
     'BAD_PASSWORD',

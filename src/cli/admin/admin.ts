@@ -7,7 +7,7 @@ import { toolAdminCommands } from './admin-tools.ts';
 import { userAdminCommands } from './admin-users.ts';
 import { OPERATOR, type OperatorLine, runOperatorCommand } from './operator-command.ts';
 
-/** The commands that administer the embedded directory. They work whether the server is running or not. */
+/** The commands on the users and tools in `directory.yaml`. They need no running server, except to revoke tokens. */
 export const adminCommands: readonly AdminCommand[] = [...userAdminCommands, ...toolAdminCommands];
 
 export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'>, OperatorLine {

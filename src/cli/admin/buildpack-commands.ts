@@ -14,7 +14,7 @@ const tryCommand: CommandShape = {
   details: [
     'FOLDER has buildpack.toml, bin/detect and bin/build. SOURCE is a folder with the files of a tool; the command works on a copy.',
     'The buildpacks of the server take part as in a push, so the buildpack may require what they provide.',
-    'Builds in the sandbox, on the newest stack if there is one. Needs no running server, deploys nothing, and keeps no files.',
+    'Builds in the sandbox of this machine, on the newest stack if there is one. Needs no running server, deploys nothing, and keeps no files.',
   ],
   options: {},
   words: { min: 2, max: 2 },

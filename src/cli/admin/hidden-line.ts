@@ -4,10 +4,11 @@ import type { ReadStream } from 'node:tty';
 import { DeployError } from '../../core/errors.ts';
 
 /**
- * Asks the person at the terminal for a secret, such as `password`, and yields it as one line, which the terminal does not
- * show. Asks only when a command begins to read the line.
+ * Asks the person at the terminal for a secret, and yields what they type as one line. The terminal does not show the
+ * line. The question appears only when the caller begins to read.
  *
- * @throws DeployError `NO_PASSWORD`
+ * @param secret - The name of the secret for the question, such as `password`.
+ * @throws DeployError `NO_PASSWORD` if the person types no line, for example because of Ctrl-C.
  */
 export async function* hiddenLine(
   terminal: ReadStream,

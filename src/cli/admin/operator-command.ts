@@ -16,10 +16,11 @@ export interface OperatorLine {
 }
 
 /**
- * Finds the command of a line and checks its words, or prints its help.
+ * Finds the command of a line, checks the words after its name, and calls `run`. With `--help`, prints the help of the
+ * command instead.
  *
- * @returns the exit status: that of `run`, or 2 for a wrong command line. Rejects with the errors of `run`, except
- * UsageError.
+ * @returns the exit status: that of `run`, 0 after help, or 2 after a UsageError. Rejects with all other errors of
+ * `run`.
  */
 export async function runOperatorCommand<Shape extends CommandShape>(
   commands: readonly Shape[],

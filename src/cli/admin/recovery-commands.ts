@@ -25,9 +25,12 @@ interface RecoveryContext {
   readonly stdout: Writable;
   /** Error output. `backup -` writes there what its archive does not contain. */
   readonly err: (text: string) => Promise<void>;
-  /** As in `BackUpOptions`. */
+  /**
+   * Stops the running server from deleting and merging files until the returned function is called. Null if no server
+   * runs.
+   */
   readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
-  /** From the call on, Ctrl-C fires the signal and does not end the process. */
+  /** Returns a signal that the first Ctrl-C fires. From this call on, only the second Ctrl-C ends the process. */
   readonly interruption: () => AbortSignal;
 }
 
@@ -38,7 +41,7 @@ const doctor: RecoveryCommand = {
   examples: ['doctor'],
   details: [
     'Compares the store, the repositories, the artifacts, the user directory and the keys with each other. Changes nothing. The server may run or not.',
-    'The exit status is 0 if the data folder is whole or the server repairs it itself at its next start, otherwise 1.',
+    'The exit status is 0 if the data folder is whole, or if the next start of the server repairs it. Otherwise it is 1.',
   ],
   options: {},
   words: { min: 0, max: 0 },
@@ -69,7 +72,7 @@ const backup: RecoveryCommand = {
   examples: ['backup /srv/backups/'],
   details: [
     'The file has the store, the repositories, the artifacts, the logs, the user directory and the keys, so also all config vars: keep it where only you can read it. Your settings are not in it, and in a cluster the images are not, because they are in the registry.',
-    'A push that runs during the backup is in it as if the server had crashed when the backup began.',
+    'The backup has a push that is under way in the state in which a crash at the beginning of the backup would have left it.',
     'In a FOLDER, the file gets a name with the time. With -, the archive goes to standard output. It is a tar archive with a checksum at its end.',
   ],
   options: {},
@@ -92,7 +95,7 @@ const restore: RecoveryCommand = {
   details: [
     'BACKUP is a file that backup has written. It is restored into an empty data folder, on this machine or another, while no server uses that folder. A damaged file changes nothing.',
     'Restore only backups of your own: whoever made or changed the file controls the server, because its checksum proves only that it is whole.',
-    'store and directory restore only this part. Without FILE, this uses the newest good backup in the data folder (backups/), which the server makes every hour. The present store or user directory is set aside, not deleted.',
+    'restore store and restore directory restore only this part: from FILE, or from the newest good copy in the folder backups of the data folder, where the server makes a copy every hour. The present store or user directory is set aside, not deleted.',
     'Stop the server before you restore the store. Its next start reads releases that are newer than the backup from their copies.',
   ],
   options: {},
@@ -149,7 +152,7 @@ export async function runRecovery(
   }
 }
 
-/** Finds a backup by the name that `doctor` prints, or else a file in the working folder. */
+/** The path of `backups/NAME`, as `doctor` prints it, in the data folder. Any other relative path stays as it is. */
 function found(data: string, file: string): string {
   return dirname(file) === 'backups' ? join(data, file) : file;
 }

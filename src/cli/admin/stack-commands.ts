@@ -22,7 +22,10 @@ interface StackContext {
 export interface ServerCalls {
   /** Returns what a command prints. @throws DeployError if the command fails or no server runs. */
   readonly ask: (argv: readonly string[]) => Promise<string>;
-  /** Passes on what a command prints. @returns the exit status. @throws DeployError `NO_SERVER` */
+  /**
+   * Passes on what a command prints. @returns the exit status. @throws DeployError `NO_SERVER`, `NOT_THE_OPERATOR`,
+   * `SERVER_GONE`
+   */
   readonly run: (argv: readonly string[]) => Promise<number>;
 }
 
@@ -31,7 +34,7 @@ interface StackCommand extends CommandShape {
   run(context: StackContext): Promise<number>;
 }
 
-/** The file with the default list of packages. The images for a cluster are made from this list too. */
+/** The file with the packages of a stack, unless `--packages` names another. The images for a cluster use it too. */
 const PACKAGES = resolve(import.meta.dirname, '../../../deploy/builder/packages');
 const MIRROR = 'http://deb.debian.org/debian';
 const MAKING = {
@@ -50,7 +53,7 @@ const make: StackCommand = {
   examples: ['stack make'],
   details: [
     'Builds and tools then see the files of this system, but no program of this machine.',
-    'New builds use the new stack. Releases keep the stack on which they were built. stack move builds the live commit of each tool again.',
+    'New builds use the new stack. Releases keep the stack on which they were built. stack move builds the tools of old stacks again.',
     'Needs the package mmdebstrap, and 5 GB of free disk. An interrupted command continues when it is typed again.',
     ...FLAGS,
   ],

@@ -18,7 +18,7 @@ export interface TransferContext extends OperatorLine {
   readonly stdout: Writable;
   /** Runs a command in the server of the data folder. */
   readonly call: (line: Omit<ControlCall, 'socketPath'>) => Promise<number>;
-  /** Returns a signal that fires at Ctrl-C. */
+  /** Returns a signal that the first Ctrl-C fires. From this call on, only the second Ctrl-C ends the process. */
   readonly interruption: () => AbortSignal;
 }
 
@@ -30,7 +30,7 @@ type Flags = Readonly<Record<string, FlagValue>>;
 
 const MAX_PASSPHRASE_BYTES = 1024;
 const PASSPHRASE =
-  'The passphrase is asked for, or read from --passphrase-file, or is the first line of standard input. It has at least 12 characters.';
+  'Without --passphrase-file, the passphrase is the first line of standard input; at a terminal, the command asks for it. It has at least 12 characters.';
 
 const exportTool: TransferCommand = {
   name: 'tool export',
@@ -43,7 +43,7 @@ const exportTool: TransferCommand = {
   details: [
     'The file has the commits and tags, the history of releases, the config vars, and what scale, schedule pause, config share, limit and maintenance have set. It has no deploy tokens, builds, logs, previews, freezes, config vars from outside or replica.my.cnf.',
     'The passphrase encrypts the config vars, and proves at the import that nobody has changed the file. The commits are not encrypted.',
-    'People may push during the export: what is live when the export begins counts.',
+    'People may push during the export. The file has what was live when the export began.',
     PASSPHRASE,
   ],
   options: { 'passphrase-file': { type: 'string' } },
@@ -149,7 +149,9 @@ const renameTool: TransferCommand = {
   },
 };
 
-/** The commands that move a tool to another server or another name. Only people who may write the data folder can use them. */
+/**
+ * The commands that move a tool to another server or rename it. Only people who may write the data folder can use them.
+ */
 export const transferCommands: readonly TransferCommand[] = [exportTool, importTool, renameTool];
 
 /** @returns the exit status. @throws DeployError */
@@ -159,7 +161,7 @@ export async function runTransfer(context: TransferContext): Promise<number> {
   );
 }
 
-/** @param isNew - True to ask twice, because nobody could open a file with a mistyped passphrase. */
+/** @param isNew - True to ask twice at a terminal, because nobody could open a file with a mistyped passphrase. */
 async function readPassphrase(
   { input, err }: TransferContext,
   flags: Flags,

@@ -27,8 +27,9 @@ function isOperators(environment: NodeJS.ProcessEnv): boolean {
 }
 
 /**
- * Refuses a command that works only on the machine of the server, if it was meant for another machine: with `--remote`, or
- * in a folder with the git remote `toolforge` on a machine without a data folder.
+ * Refuses a command that works only on the machine of the server, if the person means another machine: with `--remote`;
+ * or in a folder with the git remote `toolforge`, unless `--local`, TOOLFORGE_PUSH_DATA, TOOLFORGE_PUSH_CONFIG or a
+ * data folder on this machine shows that they mean this machine.
  *
  * @throws DeployError `ONLY_LOCAL`
  */
@@ -53,8 +54,8 @@ export async function assertHere(
 }
 
 /**
- * Adds to the error that no server runs here which git remotes of the current folder lead to servers. Every other error
- * stays as it is.
+ * Adds to the error `NO_SERVER` a hint that names one git remote of the current folder, if the remote may lead to a
+ * server. Returns every other error as it is.
  */
 export async function withRemotes(error: unknown, environment: NodeJS.ProcessEnv): Promise<unknown> {
   if (!(error instanceof DeployError) || error.code !== 'NO_SERVER') return error;

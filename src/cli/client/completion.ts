@@ -63,14 +63,14 @@ function families(entries: readonly Entry[]): string[] {
   ];
 }
 
-/** A text as one word of a POSIX shell and of zsh. */
+/** Quotes a text, so that it is one word for a POSIX shell and for zsh. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /**
- * The start of the functions for bash and zsh: the array `names` gets the words before the cursor that are neither flags nor
- * the value of `--remote` or `--tool`.
+ * The body of the functions `__toolforge_push_names` for bash and zsh. Of the words before the cursor, the array
+ * `names` gets those that are neither flags nor the value of `--remote` or `--tool`.
  */
 const NAMES = `  local one skip=
   for one in "$@"; do
@@ -160,7 +160,7 @@ compdef _toolforge_push toolforge-push
 }
 
 function fishScript(entries: readonly Entry[]): string {
-  // fish unescapes only \\' and \\\\ between single quotes.
+  // Between single quotes, fish unescapes only \' and \\.
   const text = (words: string) => `'${words.replace(/['\\]/g, '\\$&')}'`;
   const complete = (condition: string, rest: string) =>
     `complete -c toolforge-push -n ${text(condition)} ${rest}\n`;

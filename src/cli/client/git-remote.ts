@@ -2,7 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 import { type ToolName, toolName } from '../../core/names.ts';
 import { oneLine } from '../../core/progress.ts';
 
-/** The remote that `toolforge-push` uses if nothing else is asked for. */
+/** The git remote that `toolforge-push` uses if the command line names no other. */
 export const USUAL_REMOTE = 'toolforge';
 
 interface Named {
@@ -10,7 +10,7 @@ interface Named {
   readonly remote: string;
   /** The address of the remote for people, without a password. */
   readonly address: string;
-  /** The tool whose repository the remote is. */
+  /** The tool to whose repository the remote leads. */
   readonly tool: ToolName;
 }
 
@@ -31,19 +31,20 @@ export interface HttpServer extends Named {
   readonly password: string | null;
 }
 
-/** A server of this project somewhere else, as a git remote of the current folder names it. */
+/** Another toolforge-push server, as a git remote of the current folder names it. */
 export type RemoteServer = SshServer | HttpServer;
 
-/** ASCII letters and digits first, so that neither can be an option of ssh: CVE-2017-1000117. */
+/** A host or user must not begin with a dash, because ssh would take it for an option: CVE-2017-1000117. */
 const HOST = /^\w[\w.-]*$/;
 const IPV6 = /^[0-9a-f:.]+$/i;
 const USER = /^\w[\w.+-]*$/;
 
 /**
- * Reads the address of a remote: `ssh://USER@HOST:PORT/TOOL.git`, `USER@HOST:TOOL.git`, or `https://USER@HOST/TOOL.git`.
+ * Reads the address of a remote: `ssh://USER@HOST:PORT/TOOL.git`, `USER@HOST:TOOL.git`, or
+ * `https://USER@HOST/TOOL.git`.
  *
- * @returns null if this cannot be the address of a tool, for example because its path has several parts, or if its host
- * or user is not safe to pass to ssh.
+ * @returns null if this cannot be the address of a tool, for example because its last part is no name of a tool, or if
+ * its host or user is not safe to pass to ssh.
  */
 export function serverAt(remote: string, address: string): RemoteServer | null {
   if (/[\p{Cc}\s]/u.test(address)) return null;
@@ -86,7 +87,10 @@ function sshServer(
   };
 }
 
-/** The text without percent-encoding. Null if it has control characters, which would end a line of `git credential`. */
+/**
+ * Decodes percent-encoding. Null if the encoding is wrong, or if the result has control characters: these could end a
+ * line of `git credential`.
+ */
 function decoded(text: string): string | null {
   try {
     const plain = decodeURIComponent(text);
@@ -102,7 +106,7 @@ async function addressOf(environment: NodeJS.ProcessEnv, remote: string): Promis
 }
 
 /**
- * The server of the usual remote.
+ * The server of the git remote `toolforge`.
  *
  * @returns null if the current folder has no such remote.
  * @throws DeployError `BAD_REMOTE`
@@ -112,7 +116,7 @@ export async function usualServer(environment: NodeJS.ProcessEnv): Promise<Remot
   return address === null ? null : (serverAt(USUAL_REMOTE, address) ?? refuse(USUAL_REMOTE, address));
 }
 
-/** The server of the remote with this name. @throws DeployError `NO_REMOTE`, `BAD_REMOTE` */
+/** The server of the git remote with this name. @throws DeployError `NO_REMOTE`, `BAD_REMOTE` */
 export async function namedServer(environment: NodeJS.ProcessEnv, remote: string): Promise<RemoteServer> {
   const address = await addressOf(environment, remote);
   if (address !== null) return serverAt(remote, address) ?? refuse(remote, address);
@@ -137,7 +141,7 @@ function refuse(remote: string, address: string): never {
   const shown = oneLine(address.replace(/\/\/[^/@]*@/, '//')).slice(0, 200);
   throw new DeployError(
     'BAD_REMOTE',
-    `the git remote ${oneLine(remote).slice(0, 80)} (${shown}) is not the address of a tool on a server of this kind`,
+    `the git remote ${oneLine(remote).slice(0, 80)} (${shown}) is not the address of a tool on a toolforge-push server`,
     'Such an address is ssh://USER@HOST:PORT/TOOL.git or https://USER@HOST/TOOL.git. --remote NAME uses another remote, and --local the server of this machine.',
   );
 }

@@ -14,19 +14,20 @@ import { git, type HttpServer } from './git-remote.ts';
 export interface HttpCall {
   readonly environment: NodeJS.ProcessEnv;
   readonly argv: readonly string[];
-  /** Standard input for the command. Null if it has none. */
+  /** Standard input for the command. Null if the command has none. */
   readonly input: AsyncIterable<Uint8Array> | null;
   readonly out: (bytes: Uint8Array) => Promise<void>;
   readonly err: (bytes: Uint8Array) => Promise<void>;
 }
 
-/** If an answer does not come from a command, at most this many bytes of it are shown. */
+/** At most this many bytes are shown of an answer that does not come from the command. */
 const MAX_SHOWN_BYTES = 4096;
 
 /**
- * Runs a command on another server over HTTP, with the password that git has for its address, or asks the person for.
+ * Runs a command on another server over HTTP. The user and password come from the address, or from `git credential`,
+ * which may ask the person.
  *
- * @returns the exit status of the command.
+ * @returns the exit status of the command, or 1 if the server refuses the request.
  * @throws DeployError `NO_CREDENTIALS`, `NO_ANSWER`, `SERVER_GONE`.
  */
 export async function runOverHttp(server: HttpServer, call: HttpCall): Promise<number> {
@@ -49,7 +50,7 @@ async function readFrames(response: IncomingMessage, server: HttpServer, call: H
       await (kind === 'out' ? call.out(payload) : call.err(payload));
     }
   } catch (cause) {
-    // Only a broken connection is a fault of the server; a closed pipe of the reader is not.
+    // Errors that are not of the connection are thrown as they are, for example if the reader has closed the output.
     if (response.errored !== cause) throw cause;
   }
   throw new DeployError(
@@ -59,7 +60,7 @@ async function readFrames(response: IncomingMessage, server: HttpServer, call: H
   );
 }
 
-/** The lines of an answer that did not come from the command, such as a failed login. */
+/** The lines to show for an answer that did not come from the command, such as the refusal of a password. */
 async function refusalOf(response: IncomingMessage, server: HttpServer): Promise<string[]> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -72,7 +73,7 @@ async function refusalOf(response: IncomingMessage, server: HttpServer): Promise
   const text = isText ? clean(Buffer.concat(chunks).toString().slice(0, MAX_SHOWN_BYTES)).trim() : '';
   if (text !== '') return text.split('\n').map((line) => line.replace(/^ ! {5}/, ''));
   return [
-    `${server.url.host} answered with status ${response.statusCode}, and not as a server of this kind does.`,
+    `${server.url.host} answered with status ${response.statusCode}, and not as a toolforge-push server does.`,
     `The command was sent to ${server.address}, the git remote ${server.remote} of this folder.`,
   ];
 }
@@ -96,7 +97,7 @@ async function ask(server: HttpServer, login: Login, { argv, input }: HttpCall):
     // The input is not awaited, because the server may answer without reading it.
     void sendInput(input, asked).catch(() => undefined);
     const [response] = await answered;
-    // The server may close its side while input is still sent. The answer says how the command ended.
+    // The server may close the connection while input is still sent. The answer says how the command ended.
     asked.on('error', () => undefined);
     return response;
   } catch (cause) {
@@ -121,7 +122,9 @@ interface Login {
   readonly tell: (verdict: 'approve' | 'reject') => Promise<void>;
 }
 
-/** The user and password in the address, or those that git's credential helpers know. @throws DeployError `NO_CREDENTIALS` */
+/**
+ * The user and password in the address, or those that `git credential` returns. @throws DeployError `NO_CREDENTIALS`
+ */
 async function loginFor(server: HttpServer, environment: NodeJS.ProcessEnv): Promise<Login> {
   const { user, password, url } = server;
   if (user !== null && password !== null) return { user, password, tell: async () => undefined };

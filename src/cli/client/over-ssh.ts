@@ -14,9 +14,10 @@ export interface Connected {
 
 /**
  * Runs a command on another server with the person's own ssh, with the settings that git uses: GIT_SSH_COMMAND,
- * `core.sshCommand`, GIT_SSH. The output goes to this process's own. At Ctrl-C, ssh ends, and with it the command.
+ * `core.sshCommand`, GIT_SSH. ssh writes to the standard output and error output of this process. If the command has no
+ * terminal, Ctrl-C ends ssh and so the command.
  *
- * @returns the exit status of the command, or 255 if ssh failed.
+ * @returns the exit status of the command; 255 if ssh failed; 128 and the number of the signal if a signal ended ssh.
  * @throws DeployError `NO_SSH`
  */
 export async function runOverSsh(
@@ -48,7 +49,9 @@ export async function runOverSsh(
   }
 }
 
-/** The program and its first arguments. A command line in a setting runs in a shell, as git does it. */
+/**
+ * The program for SSH and its first arguments. A setting that is a command line runs in a shell, as it does for git.
+ */
 async function sshProgram(environment: NodeJS.ProcessEnv): Promise<[string, ...string[]]> {
   const line =
     environment['GIT_SSH_COMMAND'] || (await git(environment, ['config', '--get', 'core.sshCommand']));
@@ -68,7 +71,7 @@ function notStarted(cause: unknown): DeployError {
   );
 }
 
-/** The words as one text, from which the server makes the same words again. A POSIX shell would, too. */
+/** Quotes the words into one text. The server splits this text into the same words, as a POSIX shell would. */
 export function commandText(argv: readonly string[]): string {
   return argv.map(quoteWord).join(' ');
 }

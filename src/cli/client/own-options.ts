@@ -6,7 +6,9 @@ import { findCommand } from '../command-line/find-command.ts';
 import { parseWords, placeOfTool } from '../command-line/parse-words.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
-/** The options of the program `toolforge-push` itself. Servers never see them. No command may have one of these. */
+/**
+ * The options of the program `toolforge-push` itself. Servers never see them, and no command may have the same names.
+ */
 export const OWN_OPTIONS = {
   local: { type: 'boolean' },
   remote: { type: 'string' },
@@ -22,8 +24,8 @@ export interface OwnLine {
 }
 
 /**
- * Takes the program's own options out of a command line. They may stand before the command or after it, but not among the
- * words that belong to the command of `run`.
+ * Takes `--local`, `--remote` and `--tool` out of a command line. They may stand anywhere in the line, but those after
+ * the tool in `run` and `exec` belong to the program that runs.
  *
  * @throws UsageError
  */
@@ -83,8 +85,8 @@ function lineOf(argv: readonly string[], parts: readonly Taken[]): OwnLine {
 export interface Filled {
   readonly argv: readonly string[];
   /**
-   * The first word after the command, if it might also have been meant as the tool. Null if there is no doubt, or if the
-   * line has not changed.
+   * The first word after the name of the command, if the person may have meant this word as the tool. Null if there is
+   * no doubt, or if the line has not changed.
    */
   readonly doubtful: string | null;
 }
@@ -92,8 +94,9 @@ export interface Filled {
 /**
  * Fills in the tool if the command needs one and the line has none.
  *
- * A tool that stands in the line counts. If the line can be read both ways, as in `restart web`, the first word is the
- * tool only if it is `tool` itself, or if it cannot be what follows the tool (`isAfterTool`).
+ * A tool in the line is not replaced. In a line such as `restart web`, the first word may be the tool or what follows
+ * the tool. Then the word is the tool only if it is equal to `tool`, or if `isAfterTool` says that it cannot follow a
+ * tool.
  */
 export function fillTool(commands: readonly Command[], argv: readonly string[], tool: ToolName): Filled {
   const found = findCommand(commands, argv);
@@ -108,12 +111,12 @@ export function fillTool(commands: readonly Command[], argv: readonly string[], 
   return { argv: insertTool(found, tool), doubtful: reading === 'doubtful' ? (first ?? null) : null };
 }
 
-/** Puts the tool of `--tool` into the line. @throws UsageError if the command takes no tool, or two. */
+/** Puts the tool of `--tool` into the line. @throws UsageError if the command is unknown, or takes no tool or two. */
 export function withTool(commands: readonly Command[], argv: readonly string[], tool: ToolName): string[] {
   const found = findCommand(commands, argv);
   if (found === null || !takesOneTool(found.command))
     throw new UsageError(
-      `--tool is for commands on one tool, and ${found?.command.name ?? 'this'} is not one.`,
+      `--tool is only for a command that takes one tool, unlike ${found?.command.name ?? 'this one'}.`,
     );
   return insertTool(found, tool);
 }

@@ -7,7 +7,7 @@ import type { CommandShape } from '../command.ts';
 import { findCommand } from '../command-line/find-command.ts';
 import { folderToDeploy } from '../control/folder-archive.ts';
 
-/** The words, the environment and the streams of the process that somebody has started. */
+/** The arguments, the environment and the streams with which somebody has started `toolforge-push`. */
 export interface Program {
   readonly argv: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
@@ -16,7 +16,7 @@ export interface Program {
   readonly err: Writable;
 }
 
-/** Writes to a stream. If its buffer is full, waits until the reader has taken what it holds. */
+/** Writes to a stream. If the buffer of the stream is full, waits until the reader has emptied it. */
 export async function write(stream: Writable, data: string | Uint8Array): Promise<void> {
   if (stream.errored !== null) throw stream.errored;
   if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
@@ -25,15 +25,16 @@ export async function write(stream: Writable, data: string | Uint8Array): Promis
 /** A command line as it goes to the server, and what its standard input is. */
 export interface WithInput {
   readonly argv: readonly string[];
-  /** This process's own input, none, or the content of the file that the line named. */
+  /** This process's own input, none, or the content of the file or folder that the line names. */
   readonly input: 'own' | 'none' | AsyncIterable<Uint8Array>;
-  /** The error that reading a folder ended with, or null. The server then sees only that the connection ended. */
+  /** Returns the error that ended the reading of a folder, or null. The server sees only that the connection ended. */
   readonly readError: () => unknown;
 }
 
 /**
- * Reads the file or folder of a command that takes one, and finds out whether the command may need standard input. Other commands
- * must not get it. Otherwise a command inside a shell's `while read` loop would read the input of the loop.
+ * Reads the file or folder of a command that takes one, and finds out whether the command may need standard input.
+ * Other commands must not get it. Otherwise a command inside a shell's `while read` loop would read the input of the
+ * loop.
  *
  * @throws DeployError `NO_FILE`, `OUTPUT_TO_TERMINAL`, and those of `folderToDeploy`.
  */

@@ -9,14 +9,14 @@ import { runOverSsh } from './over-ssh.ts';
 import { fillTool, type OwnLine, withTool } from './own-options.ts';
 import { type Program, type WithInput, withInput, write } from './program.ts';
 
-/** The status with which ssh ends if it fails itself. */
+/** The exit status of ssh if ssh itself fails. */
 const SSH_FAILED = 255;
-/** The statuses of `run` if there is no such program, or if it cannot be started. */
+/** The exit statuses of `run` and `exec` if the program cannot be started, or does not exist. */
 const NO_PROGRAM = [126, 127];
 
 /**
- * Runs a command on the server of a git remote, with its input, output and exit status. The tool of the remote is filled in
- * if the command needs a tool and the line has none.
+ * Runs a command on the server of a git remote, with its input, output and exit status. Puts the tool of `--tool` into
+ * the line, or the tool of the remote if the command needs a tool and the line has none.
  *
  * @throws UsageError; DeployError `NO_FILE`, and those of `runOverSsh` and `runOverHttp`.
  */

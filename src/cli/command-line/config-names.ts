@@ -2,7 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import { oneLine } from '../../core/progress.ts';
 
-/** Checks that these config vars are set. @throws DeployError `NO_CONFIG_VAR` */
+/** Checks that `vars`, the config vars of the tool, has all `names`. @throws DeployError `NO_CONFIG_VAR` */
 export function assertSet(tool: ToolName, vars: Record<string, string>, names: readonly string[]): void {
   const missing = names.filter((name) => !Object.hasOwn(vars, name));
   if (missing.length === 0) return;
@@ -13,7 +13,7 @@ export function assertSet(tool: ToolName, vars: Record<string, string>, names: r
   );
 }
 
-/** Hides values in the words for the audit log, because people also type `config unset TOOL NAME=value`. */
+/** Hides the values in words for the audit log, because some people type `config unset TOOL NAME=value`. */
 export function namesOf(args: readonly string[]): string[] {
   return args.map((word) => word.replace(/=.*/s, '=…'));
 }

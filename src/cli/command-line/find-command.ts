@@ -1,6 +1,9 @@
 import type { CommandShape } from '../command.ts';
 
-/** Finds the command whose name begins the line, as one or two words. @returns it and the words after it, or null. */
+/**
+ * Finds the command whose name, of one or two words, begins the line. @returns the command and the words after its
+ * name.
+ */
 export function findCommand<Shape extends CommandShape>(
   commands: readonly Shape[],
   argv: readonly string[],

@@ -8,13 +8,13 @@ import { columns, json } from './printing.ts';
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
   /** The word for one item of the list: `build`. */
   readonly one: string;
-  /** Yields the items in pieces. Each piece is read in a turn of its own, because it blocks the server. */
+  /** Yields the items in pieces, because reading one blocks the server. `outputTime` spreads the pieces over time. */
   readonly items: (
     store: Services['store'],
     tool: ToolName,
     limit: number,
   ) => Iterator<readonly Item[], unknown, undefined>;
-  /** The text for a tool without items. By default, it names the first push, which makes the first item. */
+  /** Returns the text for a tool without items. By default, it shows the `git push` that makes the first item. */
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
@@ -24,7 +24,7 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly fields: (items: readonly Item[], context: ToolContext) => Promise<object[]> | object[];
 }
 
-/** The command that prints a list as a table, or as JSON. */
+/** Makes a command that prints a list as a table, or with `--json` as JSON. */
 export function listCommand<Item>({
   one,
   none,

@@ -6,8 +6,8 @@ const MAX_CHARACTERS = 16 * 1024;
 const OVER = Symbol('the turn is over');
 
 /**
- * Joins texts that are available at the same time, because each write to a client costs much more than a line. Other
- * work gets a turn between two batches.
+ * Joins texts that are available at the same time into batches, because each write to a client costs much more than a
+ * line. Other work of the server can run between two batches.
  */
 export async function* inBatches(texts: AsyncIterable<string>): AsyncGenerator<string> {
   const iterator = texts[Symbol.asyncIterator]();

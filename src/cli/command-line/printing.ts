@@ -20,17 +20,17 @@ export function columns(rows: readonly (readonly string[])[]): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** The width of a line on a terminal, in characters. */
+/** The width of a line on a terminal, if each character has the same width. */
 export function width(text: string): number {
   return [...text].length;
 }
 
-/** A list as one JSON array. */
+/** Formats a list as one JSON array, with a newline at the end. */
 export function json(items: readonly object[]): string {
   return `${quoted(items)}\n`;
 }
 
-/** JSON that also escapes the control characters that JSON allows (DEL and C1). */
+/** Formats a value as JSON that also escapes characters which JSON allows: DEL, C1, U+2028 and U+2029. */
 export function quoted(value: unknown): string {
   return JSON.stringify(value, null, 2).replace(
     /[\u007f-\u009f\u2028\u2029]/g,
@@ -48,7 +48,7 @@ export function warning(...lines: readonly string[]): string {
   return text;
 }
 
-/** A time for people: `3 min ago`; after a month, the date. */
+/** Formats a time for people: `3 min ago`. After 30 days, returns the date. */
 export function ago(at: number, now: number): string {
   const seconds = Math.floor((now - at) / 1000);
   if (seconds < 5) return 'just now';
@@ -60,7 +60,7 @@ export function ago(at: number, now: number): string {
   return new Date(at).toISOString().slice(0, 10);
 }
 
-/** ISO 8601 for JSON; null stays null. */
+/** Formats a time as ISO 8601, for JSON. Null stays null. */
 export function iso(at: number | null): string | null {
   return at === null ? null : new Date(at).toISOString();
 }

@@ -1,6 +1,6 @@
 /**
- * Reads an input to its end and returns it as text. Returns null if the text is not UTF-8, and stops and returns null as
- * soon as the input exceeds `maxBytes`.
+ * Reads an input to its end and returns it as text. Returns null if the text is not UTF-8, and stops and returns null
+ * as soon as the input exceeds `maxBytes`.
  */
 export async function readText(input: AsyncIterable<Uint8Array>, maxBytes: number): Promise<string | null> {
   const chunks: Uint8Array[] = [];

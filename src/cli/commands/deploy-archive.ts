@@ -25,7 +25,7 @@ export const deployArchiveCommand: ToolCommand = {
     '--dry-run, --detach, --no-cache: as for git push -o.',
   ],
   action: 'deploy',
-  // A single word without a slash or a full stop is the tool.
+  // A folder is a word with a slash or a full stop. Any other single word is the tool.
   isAfterTool: (word) => /[./]/.test(word),
   audited: () => [],
   options: {
@@ -96,7 +96,7 @@ function unchanged({ services, tool, typed }: ToolContext, version: number | nul
 /** Passes the output of a deployment on. A reader that takes nothing does not hold the deployment up. */
 class Reader implements Disposable {
   readonly #context: ToolContext;
-  /** The place among those who follow logs. Undefined before the first output; null if none was free. */
+  /** The place among the followers of logs. Undefined before the first output; null if no place was free. */
   #place: FollowerPlace | null | undefined;
   #stalled: unknown = null;
 
@@ -132,7 +132,7 @@ class Reader implements Disposable {
 function messageOf(flag: FlagValue): string | null {
   if (typeof flag !== 'string' || flag.trim() === '') return null;
   if (flag.length > MAX_MESSAGE_CHARACTERS)
-    throw new UsageError(`A message can have ${MAX_MESSAGE_CHARACTERS} characters.`);
+    throw new UsageError(`A message can have at most ${MAX_MESSAGE_CHARACTERS} characters.`);
   return clean(flag).trim();
 }
 

@@ -4,7 +4,7 @@ import { type CommandShape, EXIT_STATUS, type LoginCommand, type Typed } from '.
 import { columns } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
-/** The command `help` for a table of commands that contains it. */
+/** Makes the command `help`, which explains the commands that `all` returns for a person. */
 export function helpCommand(all: (principal: Principal) => readonly CommandShape[]): LoginCommand {
   return {
     name: 'help',
@@ -37,7 +37,7 @@ export function typedAt(principal: Principal, addresses: Addresses): Typed {
   }
 }
 
-/** How commands are typed on the server itself. */
+/** Returns how people type commands on the machine of the server. */
 export const typedHere: Typed = (words) => `npx toolforge-push ${words}`;
 
 /**
@@ -66,7 +66,7 @@ function withoutFlags(usage: string): string {
   return usage.replace(/ ?\[-[^\]]*\]…?/g, '').trimStart();
 }
 
-/** The usage of one command. */
+/** The help about one command: usage, summary, details, examples and exit status. */
 export function describeCommand(command: CommandShape, typed: Typed): string {
   const usage = `Usage: ${typed(`${command.name} ${command.usage}`.trimEnd())}`;
   const { summary, details = [], examples, exitStatus = EXIT_STATUS } = command;

@@ -52,7 +52,7 @@ const remove: ToolCommand = {
   summary: 'let a user no longer maintain a tool',
   examples: ['maintainer remove wikibot bob'],
   details: [
-    'It counts at once. The deploy tokens that the user made for the tool are revoked.',
+    'The user loses the right at once. The deploy tokens that the user made for the tool are revoked.',
     'What the user knows stays known: to be safe, make new secrets, and set them with config set.',
     'The last maintainer cannot be removed. If the users are in LDAP, change the maintainers in LDAP.',
   ],

@@ -12,8 +12,8 @@ export const promoteCommand: ToolCommand = {
   summary: 'release what is live on one tool as a release of another tool',
   examples: ['promote wikibot-beta wikibot', 'promote wikibot-beta wikibot --version v41'],
   details: [
-    'Builds nothing: TARGET gets the very artifact of SOURCE, with its own config vars. The commit is copied into the repository of TARGET, and its deploy branch moves to it.',
-    'It needs the right to read SOURCE and to deploy TARGET.',
+    'Builds nothing: TARGET gets the same artifact as SOURCE, with the config vars of TARGET. The commit is copied into the repository of TARGET, whose deploy branch moves to the commit.',
+    'You need the right to read SOURCE and to deploy TARGET.',
     '--version: the release that you have tried. If another release is live on SOURCE by now, nothing is promoted.',
     '--force replaces a live commit of TARGET that is not in the history of the promoted commit.',
   ],
@@ -25,7 +25,7 @@ export const promoteCommand: ToolCommand = {
   async run(context) {
     const { services, tool: source, principal, args, flags } = context;
     const target = toolName(args[0] ?? '');
-    if (target === null) throw new UsageError('The second word must be the name of a tool.');
+    if (target === null) throw new UsageError('TARGET must be the name of a tool.');
     if (target === source) throw new UsageError('SOURCE and TARGET must be two tools.');
     await assertMay(context, target, 'deploy');
     assertLive(context, source);
@@ -37,7 +37,10 @@ export const promoteCommand: ToolCommand = {
   },
 };
 
-/** Refuses a promotion if not the release of `--version` is live on the source. @throws DeployError `OTHER_VERSION` */
+/**
+ * Refuses a promotion if `--version` names a release that is not live on the source. @throws DeployError
+ * `OTHER_VERSION`
+ */
 function assertLive({ services, flags, typed }: ToolContext, source: ToolName): void {
   const { version } = flags;
   const { liveVersion } = services.store.tool(source);

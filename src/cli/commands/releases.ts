@@ -18,7 +18,7 @@ export const releasesCommand = listCommand<ListedRelease>({
     '--json: version, state (created, live, replaced or failed), commit, description, promotedTo, by, credential, deployment, build, configVars (names), crashes (process, count, firstAt, lastAt, reason), createdAt.',
   ],
   one: 'release',
-  // A release can have an artifact of 100 kB, so a thousand releases are read in pieces.
+  // The record of a release can have 100 kB about its artifact, so a thousand releases are read in pieces.
   *items(store, tool, limit) {
     let before = Number.MAX_SAFE_INTEGER;
     for (let left = limit; left > 0; left -= PIECE) {
@@ -46,7 +46,7 @@ export const releasesCommand = listCommand<ListedRelease>({
   fields: allFields,
 });
 
-/** Reads the releases one after the other, because the config vars of a thousand may be hundreds of megabytes. */
+/** Reads the config vars of one release at a time, because those of a thousand may have hundreds of megabytes. */
 async function allFields(
   releases: readonly ListedRelease[],
   { services, tool, signal }: ToolContext,

@@ -7,8 +7,8 @@ import { columns, json } from '../command-line/printing.ts';
 
 /**
  * The state of a tool. `new` and `failed` mean that nothing is live yet. `down` means that no process of the live
- * release runs. `commands` means that none runs because the live release consists of named commands that nobody keeps
- * running.
+ * release runs. `commands` also means that no process runs, but only because the live release consists of named
+ * commands that nobody keeps running.
  */
 export type ToolState = 'new' | 'failed' | 'stopped' | 'up' | 'starting' | 'crashed' | 'down' | 'commands';
 
@@ -112,8 +112,10 @@ async function namesFor(context: CommandContext, used: ToolName[]): Promise<Tool
 }
 
 /**
- * The state of a tool. If a release is live and not stopped: `crashed` or `starting` if one of its processes is so;
- * `up` if one process is up or scheduled; in all other cases `down`.
+ * The state of a tool. If a release is live and not stopped: `crashed` if one of its processes is crashed; otherwise
+ * `starting` if one is starting; otherwise `up` if one is up or scheduled; otherwise `down`.
+ *
+ * @param hasFailed - True if the last deployment has ended. Only used if nothing is live.
  */
 export function stateOf(
   record: ToolRecord | undefined,

@@ -3,10 +3,10 @@ import { DeployError } from '../../core/errors.ts';
 import { callControl } from './control-client.ts';
 
 /**
- * Lets the running server delete and merge no files, until the returned function is called.
+ * Stops the running server from deleting and merging files until the returned function is called.
  *
- * @returns null if no server runs. The function throws DeployError `SERVER_GONE` if the server has ended
- * meanwhile, or `NOT_HELD` if it no longer keeps its files.
+ * @returns null if no server runs. The function throws DeployError `SERVER_GONE` if the server has ended meanwhile, or
+ * `NOT_HELD` if the server has deleted files again after a day.
  * @throws DeployError `NOT_THE_OPERATOR`, `NOT_HELD`
  */
 export async function holdCleanUp(socketPath: string): Promise<(() => Promise<void>) | null> {
@@ -47,7 +47,7 @@ function notHeld(told: string): DeployError {
 function endedEarly(): DeployError {
   return new DeployError(
     'NOT_HELD',
-    'the server did not keep its files until the backup was complete, because it took longer than a day',
+    'the server did not keep its files until the backup was complete, because the backup took longer than a day',
     'Look for what made it slow, such as the disk of the target, and make the backup again.',
   );
 }

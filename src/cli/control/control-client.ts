@@ -9,11 +9,11 @@ export interface ControlCall {
   /** `run/server.sock` in the data folder. */
   readonly socketPath: string;
   readonly argv: readonly string[];
-  /** Standard input for the command. Null if it has none. */
+  /** Standard input for the command. Null if the command has none. */
   readonly input: AsyncIterable<Uint8Array> | null;
   readonly out: (bytes: Uint8Array) => Promise<void>;
   readonly err: (bytes: Uint8Array) => Promise<void>;
-  /** Ends the connection. The server then ends the command, unless it has gone too far. */
+  /** Ends the connection when it fires. The server then ends the command if it still can. */
   readonly signal?: AbortSignal;
 }
 

@@ -6,7 +6,7 @@ import { encodeFrames, type FrameKind } from './frames.ts';
 
 const request = z.strictObject({ argv: z.array(z.string()) });
 
-/** The first line of a control connection. */
+/** The first line of a command on the local socket, or over HTTP for an answer in frames. Ends in a newline. */
 export function requestLine(argv: readonly string[]): string {
   return `${JSON.stringify({ argv })}\n`;
 }
@@ -21,11 +21,11 @@ export function readRequest(firstLine: string): string[] | null {
 }
 
 /**
- * Serves one command over the server's own socket. The client sends a line of JSON `{"argv":[…]}`, then the command's
+ * Serves one command over the local socket. The client sends a line of JSON `{"argv":[…]}`, then the command's
  * standard input, and then half-closes the connection. The client gets frames (frames.ts), of which the last is `exit`.
  * The command's signal fires when the client has disconnected.
  *
- * Rejects if `run` rejects, after telling the client.
+ * Rejects if `run` rejects, but tells the client before.
  *
  * @param rest - The bytes that have already arrived after the first line.
  * @param heartbeatMs - How often an empty frame is sent, to notice that the client of a quiet command has left.

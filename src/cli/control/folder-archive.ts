@@ -10,18 +10,18 @@ import type { CommandShape } from '../command.ts';
 import { parseWords } from '../command-line/parse-words.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 
-/** npx needs this as the folder of the terminal, so nobody who names no folder means it. */
+/** The folder of toolforge-push itself. People type `npx toolforge-push` there, and may forget to name their own. */
 const OWN_FOLDER = resolve(import.meta.dirname, '../../..');
 
 /** What is left out of a folder without git. */
 const UNWANTED = new Set(['.git', 'node_modules', '__pycache__', '.venv', 'venv']);
 
 /**
- * Reads `deploy [TOOL] [FOLDER] [-m MESSAGE]`. Without TOOL, the remote `toolforge` of the folder's git repository names the
- * tool. A single word with a slash or a full stop is the folder; the folder of the terminal is the default.
+ * Reads `deploy [TOOL] [FOLDER] [-m MESSAGE]`. Without TOOL, the remote `toolforge` of the folder's git repository
+ * names the tool. A single word with a slash or a full stop is the folder; the folder of the terminal is the default.
  *
- * @returns the words for the server, and the files of the folder as a tar. Null if the server gets its input from standard
- * input, or if the words are wrong, so that the server explains them.
+ * @returns the words for the server, and the files of the folder as a tar. Null if the server gets its input from
+ * standard input, or if the words are wrong, so that the server explains them.
  * @throws DeployError `NO_FOLDER`, `OWN_FOLDER`, `NO_REMOTE`
  */
 export async function folderToDeploy(
@@ -36,11 +36,7 @@ export async function folderToDeploy(
   const folder = resolve((isFolder ? first : second) ?? '.');
   const isThere = (await lstatOf(folder))?.isDirectory() === true || (await isLinkToFolder(folder));
   if (!isThere)
-    throw new DeployError(
-      'NO_FOLDER',
-      `the folder ${folder} does not exist`,
-      'Check the name of the folder.',
-    );
+    throw new DeployError('NO_FOLDER', `there is no folder ${folder}`, 'Check the name of the folder.');
   if (folder === OWN_FOLDER)
     throw new DeployError(
       'OWN_FOLDER',
@@ -69,7 +65,7 @@ async function* folderArchive(folder: string): AsyncGenerator<Uint8Array> {
   const tar = pack();
   const paths = (await filesOfGit(folder)) ?? filesBelow(folder, '');
   const filling = fill(tar, folder, paths);
-  // The loop throws the same error.
+  // An error of `fill` ends `tar`, so that `yield*` throws it.
   filling.catch((error: Error) => tar.destroy(error));
   yield* tar as AsyncIterable<Uint8Array>;
   await filling;
@@ -82,7 +78,7 @@ async function fill(
 ): Promise<void> {
   const folders = new RealFolders(folder);
   for await (const path of paths) {
-    // An index that somebody else made can name files behind a link, outside of the folder.
+    // A git index that somebody else made can name files behind a symbolic link that leads out of the folder.
     if (!(await folders.has(dirname(path)))) continue;
     if (path.includes('\ufffd')) throw badFolder(`a file has a name that is not UTF-8: ${path}`);
     await addTo(tar, path, join(folder, path)).catch((error: unknown) => {
@@ -107,7 +103,7 @@ async function addTo(tar: Pack, name: string, path: string): Promise<void> {
   else await pipeline(createReadStream(path, { end: size - 1 }), tar.entry(header));
 }
 
-/** The files of a git work tree that are not ignored. Null if the folder is in none. */
+/** The files of a git work tree that are not ignored. Null if git fails, for example in a folder without git. */
 async function filesOfGit(folder: string): Promise<Set<string> | null> {
   const listed = await git(folder, ['ls-files', '-z', '--cached', '--others', '--exclude-standard']);
   return listed === null ? null : new Set(listed.split('\0').filter((path) => path !== ''));
@@ -130,7 +126,7 @@ async function git(folder: string, args: readonly string[]): Promise<string | nu
   return exitCode === 0 ? stdout : null;
 }
 
-/** The folders below a folder that are no links. */
+/** Finds out which folders below `top` can be reached without a symbolic link. */
 class RealFolders {
   readonly #top: string;
   readonly #known = new Map<string, boolean>([['.', true]]);

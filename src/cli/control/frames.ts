@@ -15,12 +15,12 @@ const KINDS: ReadonlyMap<string, FrameKind> = new Map(
 );
 
 const headBytes = 5;
-/** A longer text is sent as several frames. */
+/** A longer output is sent as several frames. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
 /**
- * Encodes a text as frames. Each frame has one byte for the kind, four bytes for the length (big-endian), and the
- * payload. An empty text is one frame.
+ * Encodes bytes as frames. Each frame has one byte for the kind, four bytes for the length (big-endian), and the
+ * payload. No bytes are one frame with an empty payload.
  */
 export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   const parts: Uint8Array[] = [];
@@ -51,16 +51,13 @@ function wholeLength(bytes: Buffer): number | null {
   if (bytes.length < headBytes) return null;
   kindOf(bytes);
   const length = bytes.readUInt32BE(1);
-  if (length > MAX_PAYLOAD_BYTES)
-    throw new Error(`A frame of the local socket with ${length} bytes is too long.`);
+  if (length > MAX_PAYLOAD_BYTES) throw new Error(`A frame with ${length} bytes is too long.`);
   return bytes.length >= headBytes + length ? headBytes + length : null;
 }
 
 function kindOf(bytes: Buffer): FrameKind {
   const kind = KINDS.get(bytes.toString('latin1', 0, 1));
   if (kind === undefined)
-    throw new Error(
-      `A frame of the local socket begins with the byte ${bytes[0]}, which stands for no kind of frame.`,
-    );
+    throw new Error(`A frame begins with the byte ${bytes[0]}, which stands for no kind of frame.`);
   return kind;
 }

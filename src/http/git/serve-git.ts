@@ -29,7 +29,7 @@ const MAX_ADVERTISEMENTS = 4;
 /** How many requests for `info/refs` may wait for one password or token. More are refused. */
 const MAX_ADVERTISEMENTS_WAITING = 40;
 
-/** The most simultaneous and waiting answers for one person, who may have many tokens: 50 for each tool. */
+/** The most simultaneous answers for one person, who may have many tokens, and the most answers that may wait. */
 const MAX_ADVERTISEMENTS_OF_PERSON = 16;
 const MAX_ADVERTISEMENTS_WAITING_OF_PERSON = 160;
 
@@ -47,8 +47,8 @@ export class Advertisements {
   /**
    * Does the work, or waits for a place.
    *
-   * @throws DeployError `TOO_MANY_FETCHES` if too many wait; the signal's reason if the signal fires before the work has
-   * begun.
+   * @throws DeployError `TOO_MANY_FETCHES` if too many wait; the signal's reason if the signal fires before the work
+   * has begun.
    */
   run({ uid, credential }: Principal, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const asPerson = () => this.#persons.run(uid, work, signal);

@@ -91,7 +91,8 @@ export class ServedRepository extends Git {
       asked,
       output as unknown as ServerResponse,
     );
-    // `conversation` only repeats the errors of `asked` and `output`. The code that uses these two streams handles them.
+    // `conversation` only repeats the errors of `asked` and `output`. The code that uses these two streams handles
+    // them.
     conversation.on('error', () => {});
     let child: ChildProcess | null = null;
     let isKilled = false;
@@ -166,8 +167,8 @@ class FirstByteAlone extends Transform {
 }
 
 /**
- * Stands in for the HTTP response. node-git-server writes the beginning of the answer before it starts git. This holds
- * the beginning back until git has printed something.
+ * Stands in for the HTTP response. node-git-server writes the beginning of the answer before it starts git. This stream
+ * holds the beginning back until git has printed something.
  */
 class Advertisement extends Transform {
   #preamble: Buffer[] | null = [];

@@ -25,7 +25,7 @@ export interface HttpLimits {
   readonly headersMs: number;
   /** The longest pause of a client that is sending a body. */
   readonly bodyIdleMs: number;
-  /** How long a client may take no byte of an answer that has begun: of a tool, of git or of a command. */
+  /** How long a client may take no byte of an answer that has begun, from a tool, from git or from a command. */
   readonly unreadMs: number;
   /** As `unreadMs`, for all other answers, which are short. */
   readonly shortUnreadMs: number;
@@ -87,8 +87,9 @@ export function createListener(options: ListenerOptions): Listener {
     keepAliveTimeout: 75_000,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-    // Without this callback, a request that offers HTTP/2 would become an upgrade event. Node forgets the answers that
-    // still wait for their turn when a connection is upgraded: they would hold their places and the tool forever.
+    // Without this callback, a request that offers HTTP/2 would become an upgrade event. When a connection is upgraded,
+    // Node forgets the earlier requests without a complete answer: they would hold their places, and keep the tool
+    // busy, for ever.
     shouldUpgradeCallback: (request) => !unanswered.get(request.socket)?.size && options.canUpgrade(request),
   };
   const tlsServer =

@@ -8,7 +8,7 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 export interface Peer {
   /** Without the port. IPv4 addresses are not in their IPv6 form. */
   readonly address: string;
-  /** Whether passwords may be sent: over TLS to us or to a trusted proxy, or from this machine. */
+  /** Whether passwords may be sent: over TLS to this server or to a trusted proxy, or directly from this machine. */
   readonly isConfidential: boolean;
 }
 
@@ -40,8 +40,9 @@ export function createPeerReader(trustedProxies: TrustedProxies): (request: Inco
 }
 
 /**
- * The rightmost address in X-Forwarded-For that is no trusted proxy. The client may have written any to its left. If
- * there is none, the farthest trusted proxy: reading from the right ends at an entry that is no address.
+ * Reads the addresses in X-Forwarded-For from the right, up to the first that is no trusted proxy. Everything to the
+ * left of it may be invented. If all are trusted proxies, or an entry is no address, returns the last address that was
+ * read, or `proxy` if there was none.
  */
 function clientBehind(
   headers: IncomingHttpHeaders,

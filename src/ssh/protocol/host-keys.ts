@@ -7,7 +7,7 @@ import { DeployError, systemCode } from '../../core/errors.ts';
 
 const FILES = [
   { name: 'ssh_host_ed25519_key', make: () => ssh2.utils.generateKeyPairSync('ed25519') },
-  // This key is for clients without ed25519. Every client since 2011 supports ECDSA (RFC 5656).
+  // This key is for clients without ed25519. OpenSSH has supported ECDSA since 2011 (RFC 5656).
   { name: 'ssh_host_ecdsa_key', make: () => ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }) },
 ] as const;
 

@@ -76,8 +76,8 @@ export function isExchangingKeys(client: Connection): boolean {
 }
 
 /**
- * Returns the socket of a connection. The remote address and port do not identify a connection if the server has
- * several addresses. Null if another version of ssh2 lacks the private field.
+ * Returns the socket of a connection, which identifies the connection. The remote address and port do not, if the
+ * server has several addresses. Null if another version of ssh2 lacks the private field.
  */
 export function socketOf(client: Connection): Socket | null {
   return (client as unknown as { readonly _sock?: Socket })._sock ?? null;
@@ -85,8 +85,8 @@ export function socketOf(client: Connection): Socket | null {
 
 /**
  * Returns the size in bytes of the largest data packet that the client accepts in this session (RFC 4254 section 5.1).
- * If the client asks for 0, the caller must end the connection, because ssh2 would loop for ever. Also returns 0 if another
- * version of ssh2 lacks the private field.
+ * If the client asks for 0, the caller must end the connection, because ssh2 would loop for ever. Also returns 0 if
+ * another version of ssh2 lacks the private field.
  */
 export function largestPacketOf(session: Session): number {
   const inner = session as unknown as { readonly _chanInfo?: { readonly outgoing: { packetSize: number } } };

@@ -21,9 +21,9 @@ interface Inner {
 /**
  * The standard input, output and error of one exec or shell request. Every write can be awaited.
  *
- * ssh2's channel never calls back after the client has disconnected. It also sends parts of standard output twice if
- * the window is full when standard error is written. So this class writes one piece after the other. When the client
- * disconnects, this class ends every wait, and then drops everything that is written.
+ * After the client has disconnected, ssh2's channel never reports that a write has ended. It also sends parts of
+ * standard output twice if the window is full when standard error is written. So this class writes one piece after the
+ * other. When the client disconnects, this class ends every wait, and drops everything that is written later.
  */
 export class ClientStreams {
   readonly #channel: ServerChannel;

@@ -101,7 +101,7 @@ const set: ToolCommand = {
   words: { min: 1, max: anyNumber },
   async run(context) {
     const changes = await changesOf(context);
-    // `config unset` does not check for free disk space, because it makes a release smaller.
+    // `config unset` does not check the free disk space, because fewer config vars make a release smaller.
     await context.services.room.assertRoom();
     return await configure(context, changes);
   },
@@ -166,7 +166,9 @@ export const configCommands: readonly ToolCommand[] = [
   },
 ];
 
-/** The config vars from outside. If they cannot be used, says why and returns none, so that the others can be listed. */
+/**
+ * The config vars from outside. If they cannot be used, says why and returns none, so that the others can be listed.
+ */
 async function outsideOrWarning({ services, tool, err }: ToolContext): Promise<OutsideVars> {
   try {
     return await outsideVarsOf(services, tool);

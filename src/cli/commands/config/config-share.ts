@@ -6,8 +6,8 @@ const share: ToolCommand = {
   usage: 'TOOL [NAME …]',
   summary: 'let new previews of a tool begin with the values of these config vars',
   details: [
-    'A preview has config vars of its own. Without this mark, it gets no value of its tool. A preview that exists already gets nothing.',
-    'Without NAME, lists the marked config vars.',
+    'A preview has config vars of its own. When it is made, it gets the values only of the config vars that are shared. A preview that exists already gets nothing.',
+    'Without NAME, lists the shared config vars.',
   ],
   isAfterTool: (word) => /^[A-Z_]/.test(word),
   examples: ['config share wikibot', 'config share wikibot LOCALE API_URL'],

@@ -31,8 +31,8 @@ export async function configure(
 }
 
 /**
- * Refuses values for config vars that come from outside, because they would not count. A stored config var of the same
- * name can be unset.
+ * Refuses new values for config vars that come from outside, because the value from outside would win. A stored config
+ * var of the same name can be unset.
  *
  * @throws DeployError `OUTSIDE_CONFIG`
  */

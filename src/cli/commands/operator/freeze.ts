@@ -13,9 +13,9 @@ const freeze: LoginCommand = {
   summary: 'refuse pushes and other deployments of a tool, and tell people why',
   examples: ['freeze wikibot moving the database until 17:00 UTC', 'freeze --all maintenance of the disks'],
   details: [
-    'Refuses pushes, rollbacks, redeploys and changes of config vars. What is live keeps running, and logs, ps, restart, scale and stop still work.',
-    'A deployment that runs already ends as it would have. Those that wait for their turn are refused.',
-    `REASON is one line of at most ${MAX_REASON} characters, which everybody sees who is refused. --all freezes all tools, also later ones.`,
+    'Refuses pushes, rollbacks, promotions, redeploys and changes of config vars. What is live keeps running, and logs, ps, restart, scale and stop still work.',
+    'The freeze does not change a deployment that already runs. Deployments that wait in the line are refused.',
+    `REASON is one line of at most ${MAX_REASON} characters, which everybody sees who is refused. --all freezes all tools, also tools that are added later.`,
   ],
   isForOperator: true,
   action: null,
@@ -27,7 +27,9 @@ const freeze: LoginCommand = {
     const reason = oneLine(rest.join(' ')).trim();
     if (reason === '') throw new UsageError('freeze needs a REASON, which pushers see.');
     if (reason.length > MAX_REASON)
-      throw new UsageError(`The REASON has ${reason.length} characters, and it can have ${MAX_REASON}.`);
+      throw new UsageError(
+        `The REASON has ${reason.length} characters, but at most ${MAX_REASON} are allowed.`,
+      );
     services.store.freeze(tool, reason, Date.now());
     note(context, 'freeze', { tool, reason });
     const again = typed(`unfreeze ${tool ?? '--all'}`);

@@ -1,12 +1,12 @@
 import type { LoginCommand } from '../../command.ts';
 
-/** A backup that hangs must not keep the server from cleaning up for ever. */
+/** How long one backup may keep the server from deleting files, because a backup that hangs must not do so for ever. */
 const LIMIT_MS = 24 * 60 * 60 * 1000;
 
 /**
- * The command with which `backup` asks the running server to delete and merge no files. Prints `held` when this is so.
- * The hold ends with the input of the command, and then the exit status is 0. If it ends earlier, after a day, the status
- * is 1.
+ * The command with which `backup` stops the running server from deleting and merging files. Prints `held` once the
+ * server has stopped. When the input of the command ends, the server goes on, and the exit status is 0. If a day passes
+ * or the client leaves before that, the server also goes on, and the status is 1.
  */
 export const holdCleanUpCommand: LoginCommand = {
   name: 'hold-clean-up',

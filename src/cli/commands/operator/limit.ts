@@ -88,7 +88,7 @@ export const quotaCommand: ToolCommand = {
   examples: ['quota wikibot'],
   details: [
     'During a rollout, the old and the new release run beside each other, so a tool needs twice its processes and memory.',
-    'Processes that are ending, such as those of the last release, are not in use any more: they have a column of their own.',
+    'Processes that are ending, such as those of the release before, do not count as used: they have a column of their own.',
     '--json: name, used, ending (null if nothing of this kind can end), duringRollout (null if a rollout needs no more), limit (null if there is none), unit.',
   ],
   action: 'read',
@@ -120,7 +120,7 @@ export const quotaCommand: ToolCommand = {
 interface Row {
   readonly name: string;
   readonly used: number;
-  /** How much processes use that are ending. Null if no process uses any of this. */
+  /** What the processes that are ending still use. Null in a row that is not about processes. */
   readonly ending: number | null;
   readonly duringRollout: number | null;
   readonly limit: number | null;
@@ -141,7 +141,7 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
     live === null ? limits.memory : memoryLimit(live, type, services.limits.memory);
   const uses = [...byType].map(([type, processes]) => {
     const kept = processes.filter(({ state }) => state !== 'stopping');
-    // While a rollout runs, its processes are beside those of the live release already.
+    // If a rollout runs now, `kept` also has its processes. Only those of the live release have to be doubled.
     const needed = liveVersion === null ? kept : kept.filter(({ version }) => version === liveVersion);
     // A rollout does not start one-off commands again.
     const more = type === ONE_OFF_TYPE ? 0 : needed.length;
@@ -218,8 +218,8 @@ function parsed(name: keyof ToolLimits, text: string): number {
 }
 
 /**
- * Words for the limits that a tool has of its own, such as `memory 2048 MiB`, and the words that reset them. Both are empty
- * if it has none.
+ * Words for the limits that the operator has set for one tool, such as `memory 2048 MiB`, and the words of `limit` that
+ * reset them. Both are empty if no limit is set.
  */
 export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; resets: string[] } {
   const names = NAMES.filter((name) => own[name] !== undefined);
@@ -229,7 +229,9 @@ export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; 
   };
 }
 
-/** The words of `limit` that set these limits, such as `memory=2048Mi`. A value above the range of `limit` becomes its end. */
+/**
+ * The words of `limit` that set these limits, such as `memory=2048Mi`. A value that is too high becomes the highest.
+ */
 export function wordsOfLimits(limits: Partial<ToolLimits>): string[] {
   return NAMES.filter((name) => limits[name] !== undefined).map((name) => {
     const { isBytes, max } = LIMITS[name];

@@ -95,7 +95,7 @@ const renameTool: LoginCommand = {
 
 export const transferCommands: readonly LoginCommand[] = [exportTool, importTool, renameTool];
 
-/** Tells what came, and deploys the commit that was live on the other server. */
+/** Tells the operator what was imported, and deploys the commit that was live on the other server. */
 async function deploy(
   context: CommandContext,
   { tool, manifest, configVars, missingTags }: ImportedTool,
@@ -130,14 +130,14 @@ async function deploy(
   const commit = releases.find(({ version }) => version === live)?.commit;
   if (live === null || commit === undefined) {
     await out(
-      `Nothing of ${tool} was live on the other server, so nothing is live here. Push its ${services.deployBranch}.\n`,
+      `Nothing of ${tool} was live on the other server, so nothing is live here. Push its branch ${services.deployBranch}.\n`,
     );
     return 0;
   }
   await out(`v${live} was live on the other server. Its commit is built again:\n`);
   const say = async (bytes: Uint8Array) => await out(bytes).catch(() => undefined);
   const reason = await services.transfers.deploy({ tool, commit, principal }, say);
-  // Before the client may turn out to be gone, because visitors reach the tool from now on.
+  // The maintenance begins even if the client has left, because visitors already reach the tool.
   const maintenance =
     reason === null && manifest.isInMaintenance ? await beginMaintenance(context, tool) : null;
   signal.throwIfAborted();
@@ -157,21 +157,23 @@ async function deploy(
   return 0;
 }
 
-/** The limits of the file that count now. A limit that an operator of this server has set already stays. */
+/** The limits of the file that the tool has now. The import keeps a limit that an operator here had set before. */
 function takenLimits({ services }: CommandContext, tool: ToolName, ofFile: Partial<ToolLimits>) {
   const own = services.store.ownLimits(tool);
   const names = (Object.keys(ofFile) as (keyof ToolLimits)[]).filter((name) => own[name] === ofFile[name]);
   return Object.fromEntries(names.map((name) => [name, own[name]]));
 }
 
-/** Shows visitors the page about maintenance, as the other server did. @returns a line for the operator. */
+/**
+ * Shows visitors the page about maintenance, as the other server did. @returns a line that says whether this worked.
+ */
 async function beginMaintenance({ services, principal }: CommandContext, tool: ToolName): Promise<string> {
   try {
     await services.deployments.setMaintenance(tool, true, principal);
     return `${tool} is in maintenance, as on the other server. To end this: \`maintenance off ${tool}\`\n`;
   } catch (error) {
     if (!(error instanceof DeployError)) throw error;
-    return `${tool} was in maintenance on the other server, and is not here: ${error.message}.\n`;
+    return `${tool} was in maintenance on the other server, but is not in maintenance here: ${error.message}.\n`;
   }
 }
 
@@ -182,7 +184,7 @@ async function assertKnown(context: CommandContext, tool: ToolName): Promise<voi
   throw new DeployError(
     'NO_TOOL',
     `the user directory of this server has no tool ${tool}`,
-    `Nothing has changed. Add it with its maintainers, and import again. If people are kept in a file: npx toolforge-push tool add ${tool} --maintainer USER`,
+    `Nothing has changed. Add the tool with its maintainers, and import it again. If the user directory is a file: npx toolforge-push tool add ${tool} --maintainer USER`,
   );
 }
 
@@ -193,7 +195,10 @@ function nameOf(text: string): ToolName {
   return tool;
 }
 
-/** The first line of the input, without its end, and the bytes after it. @throws UsageError for a longer line. */
+/**
+ * The first line of the input, without its newline, and the bytes after it. @throws UsageError if there is no such
+ * line.
+ */
 async function lineAndRest(
   input: AsyncIterable<Uint8Array>,
 ): Promise<{ readonly line: string; readonly rest: AsyncIterable<Uint8Array> }> {

@@ -19,12 +19,12 @@ export const logsCommand: ToolCommand = {
   details: [
     '-f also shows new lines until you press Ctrl-C. -n: how many lines, 100 by default, at most 10000.',
     '-p takes a process type (web) or one process (web.1).',
-    'The log goes on over restarts and releases. It also has the output of releases that failed to start.',
+    'The log continues across restarts and releases. It also has the output of releases that failed to start.',
     '--since and --until: a time ago (30m, 2h, 1d) or a time in UTC (2026-11-29, 2026-11-29T18:30). Both include the time itself.',
     '--grep shows only lines that contain TEXT. TEXT is not a pattern, and upper and lower case differ.',
     'Over SSH, your own shell removes one pair of quotes, so write a TEXT with spaces as: --grep "\'no luck\'"',
-    '--build takes the id of a build or deployment and shows its log until it ends.',
-    'Each line has its time in UTC, the release, and the process that printed it. The process push is this server.',
+    '--build takes the id of a build or deployment, and shows the log of the deployment until the deployment ends.',
+    'Each line has its time in UTC, the release, and the process that printed it. Lines of the process push are from this server.',
     '--json: at, process, version (null for lines that belong to no release), text.',
   ],
   action: 'read',
@@ -114,7 +114,7 @@ function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<Lo
   });
 }
 
-/** Which lines the flags ask for. Null if they ask for all lines. @throws UsageError */
+/** Which lines match `--since`, `--until` and `--grep`. Null if none of these flags is given. @throws UsageError */
 function matchOf(flags: ToolContext['flags']): LogMatch | null {
   const now = Date.now();
   const [since, until] = [timeOf(flags, 'since', now), timeOf(flags, 'until', now)];

@@ -33,7 +33,7 @@ export const psCommand: ToolCommand = {
     await out(manyCrashes(context));
     if (services.store.tool(tool).isInMaintenance)
       await out(`${tool} is in maintenance. End this with: ${context.typed(`maintenance off ${tool}`)}\n`);
-    // A note that applies to all processes is printed once.
+    // All processes have the same detail if the namespace is lost, so the warning above says it once.
     const shown = lost === '' ? statuses : statuses.map((status) => ({ ...status, detail: null }));
     const scheduled = shown.filter(({ schedule }) => schedule !== undefined);
     const others = shown.filter(({ schedule }) => schedule === undefined);
@@ -112,7 +112,7 @@ function processes(statuses: readonly ProcessStatus[]): string {
   return rows + statuses.map(lastEnd).join('');
 }
 
-/** A line that says when and how the process ended before its last restart. Empty if it has not been restarted. */
+/** A line that says when and how the process last ended. Empty if it has never ended. */
 function lastEnd(status: ProcessStatus): string {
   const { name, detail, lastExit } = status;
   if (!lastExit) return '';
@@ -120,7 +120,7 @@ function lastEnd(status: ProcessStatus): string {
   return `${name} ended ${ago(lastExit.at, Date.now())}: ${oneLine(words)}\n`;
 }
 
-/** True if the detail begins with the words of `lastExit`. The detail of a crashed process does. */
+/** True if the detail begins with the words of `lastExit`, as the detail of a crashed process does. */
 function isSaidByEnd({ detail, lastExit }: ProcessStatus): boolean {
   return lastExit ? detail?.startsWith(lastExit.words) === true : false;
 }
@@ -152,7 +152,7 @@ function lostNamespace({ services, tool }: ToolContext): string {
   return warning(`v${liveVersion} does not run: ${lostWords(lost)}.`, lostHint(lost, liveVersion));
 }
 
-/** A warning for each process of the live release that crashes again and again. Otherwise empty. */
+/** A warning for each process of the live release that has crashed at least `MANY_CRASHES` times, or an empty text. */
 function manyCrashes({ services, tool }: ToolContext): string {
   const { liveVersion } = services.store.tool(tool);
   return services.store
@@ -199,7 +199,7 @@ function frozen({ services, tool }: ToolContext): string {
   return `${freeze.isOfAll ? 'All tools are' : `${tool} is`} frozen (${since}), so nothing can be deployed: ${freeze.reason}\n`;
 }
 
-/** A line for each deployment that has not ended, the oldest first. The deployments run in this order. */
+/** A line for each deployment of the tool that has not ended, or an empty text. */
 function underWay({ services, tool }: ToolContext): string {
   const unfinished = services.store.unfinishedDeployments().filter((deployment) => deployment.tool === tool);
   return unfinished

@@ -30,7 +30,8 @@ export const runOneOffCommand: ToolCommand = {
     'run --end run.1 TOOL ends a command that was started with --detach.',
     'Files that the command writes are deleted when it ends. The release does not change.',
   ],
-  exitStatus: 'Exit status: that of COMMAND; 126 or 127 if it cannot be started or does not exist.',
+  exitStatus:
+    'Exit status: that of COMMAND; 126 if it cannot be started, 127 if it does not exist. 1 if run is refused, 2 if the command line is wrong.',
   action: 'deploy',
   // The audit log keeps the flags and the program, but not its arguments, because people type passwords there.
   audited: ([...words], { detach, list, end }) => [

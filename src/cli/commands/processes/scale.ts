@@ -15,7 +15,7 @@ import { followTicket } from '../../follow-ticket.ts';
 const MAX_TYPES = 100;
 /** The highest value that the setting max_replicas can have. */
 const MAX_PROCESSES = 1000;
-/** Whoever types a smaller size has forgotten the unit, because no interpreter starts in so little memory. */
+/** The least memory of a process, in bytes. In less, no interpreter starts, so a smaller size lacks its unit. */
 const LEAST_MEMORY = 16 * 2 ** 20;
 
 export const scaleCommand: ToolCommand = {
@@ -27,7 +27,7 @@ export const scaleCommand: ToolCommand = {
     'scale TOOL web=2 worker=1 starts missing processes and ends surplus processes. It makes no new release, and interrupts no other process.',
     'Only web starts by itself. Any other process type, such as worker, runs all the time only if you scale it, or if toolforge.yaml or app.json asks for it.',
     'If new processes do not become healthy, the number stays as before. Later deployments keep the numbers.',
-    'scale TOOL web=2:1Gi:500m also gives each web process 1 GiB of memory and half a processor core. web=2:default gives back what the files of the tool say. A new size replaces the processes without an interruption.',
+    'scale TOOL web=2:1Gi:500m also gives each web process 1 GiB of memory and, in a cluster, half a processor core. web=2:default resets the size to what the files of the tool say. A new size replaces the processes without an interruption.',
     'Without TYPE=COUNT, scale lists the process types. --json: type, running, asked, memoryBytes, cpuCores (null if nothing is asked).',
   ],
   action: 'read',
@@ -123,7 +123,7 @@ interface Row {
   /** How many processes of this type in the live release are up. */
   readonly running: number;
   readonly asked: number;
-  /** The most memory of one process, in bytes. */
+  /** How much memory one process may use, in bytes. */
   readonly memoryBytes: number;
   /** The processor cores that one process asks for. Null if it asks for none. */
   readonly cpuCores: number | null;

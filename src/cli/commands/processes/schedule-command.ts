@@ -13,7 +13,7 @@ import { assertMayReadOutput } from './logs.ts';
 
 /** The most lines of one run that `schedule output` prints. */
 const MAX_LINES = 10_000;
-/** A line that a process printed just before its end may be written a moment later. */
+/** How long after the end of a process its last lines may still reach the log. */
 const LATE_MS = 1500;
 
 const list: ToolCommand = {
@@ -232,7 +232,7 @@ async function setPaused(context: ToolContext, isPaused: boolean): Promise<numbe
     );
   const wasPaused = services.store.pausedSchedules(tool).includes(type);
   services.store.setPaused(tool, type, isPaused);
-  // The pause is applied again even if nothing has changed, because the last attempt may have failed.
+  // Apply the pauses even if nothing has changed in the store, because the last attempt may have failed.
   await services.runtime.applyPauses(tool);
   const already = wasPaused === isPaused ? 'already ' : '';
   await out(
@@ -243,7 +243,10 @@ async function setPaused(context: ToolContext, isPaused: boolean): Promise<numbe
   return 0;
 }
 
-/** The scheduled process of the live release that the first word names. @throws DeployError `NOTHING_LIVE`, `NO_SCHEDULE` */
+/**
+ * The scheduled process of the live release that the first word names. @throws DeployError `NOTHING_LIVE`,
+ * `NO_SCHEDULE`
+ */
 function processOf({ services, tool, args }: ToolContext): ScheduledProcess {
   const type = typeIn(args) ?? '';
   const process = scheduledIn(liveRelease(services.store, tool)).find((one) => one.type === type);
