@@ -88,8 +88,8 @@ export function createListener(options: ListenerOptions): Listener {
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
     // Without this callback, a request that offers HTTP/2 would become an upgrade event. When a connection is upgraded,
-    // Node forgets the earlier requests without a complete answer: they would hold their places, and keep the tool
-    // busy, for ever.
+    // Node forgets the earlier requests without a complete answer: they would hold their places until the connection
+    // ends.
     shouldUpgradeCallback: (request) => !unanswered.get(request.socket)?.size && options.canUpgrade(request),
   };
   const tlsServer =
