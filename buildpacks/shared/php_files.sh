@@ -29,7 +29,7 @@ is_php() {
   has_line Procfile "^[A-Za-z0-9_-]+:.*(^|[[:space:];&|/'\"])(php[0-9.]*|heroku-php-(apache2|nginx)|composer|[^[:space:]]+\.php)([[:space:]]|$)" && return 0
   has_manifest_of_another && return 1
   for folder in $usual_roots; do has_php "$folder" && return 0; done
-  # Beside a package.json, a composer.json without pages only brings tools for developers.
+  # Beside a package.json, a composer.json without pages only brings programs for developers.
   [[ -f composer.json ]] && ! has_manifest_of_another package.json
 }
 

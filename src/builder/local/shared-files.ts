@@ -125,8 +125,8 @@ export class SharedFiles {
   }
 
   /**
-   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file is too large or
-   * has holes, or if there is no room for another copy of this tool.
+   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file has holes or
+   * passes a limit of bytes, or if there is no room for another copy of this tool.
    */
   async #keep(
     file: string,
@@ -279,8 +279,8 @@ async function* entriesBelow(layer: string, earlier: string | null): AsyncGenera
 }
 
 /**
- * Whether `before` is a shared file and `file` has the same size, time and mode, so that both probably have one
- * content.
+ * Whether `before` is a shared file and `file` has the same size, time and mode, so that their contents are probably
+ * equal.
  */
 async function looksEqual(file: string, before: string): Promise<boolean> {
   const [one, other] = await Promise.all([lstat(file), lstatOrNull(before)]);

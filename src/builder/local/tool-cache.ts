@@ -158,8 +158,8 @@ function isForBuilds(layer: Layer): boolean {
 }
 
 /**
- * Moves a layer to the cache. The next build owns and may change the files there, so none of them may be a hard link to
- * a file of an artifact: the build may have moved it here from a linked layer.
+ * Moves a layer to the cache. The next build may change files of the cache, so none of them may be a hard link to a
+ * file of an artifact. Code of this build may have moved such a link out of a linked layer.
  */
 async function toCache(places: LayerPlaces, layer: Layer, told: Layer): Promise<void> {
   const target = layerFolder(places.cache, layer);

@@ -122,8 +122,8 @@ async function addBuildpack(
 }
 
 /**
- * If a path is a link, checks that it leads into one of the folders. Anybody may have written the tried buildpack:
- * without this check, a link could bring a copy of a key of this machine into the sandbox.
+ * If a path is a link, checks that the link leads into one of the folders. Anybody may have written the tried
+ * buildpack: without this check, a link could bring a copy of a key of this machine into the sandbox.
  *
  * @throws DeployError `BAD_BUILDPACK`
  */

@@ -13,7 +13,7 @@ export interface HarborOptions {
   readonly timeoutMs?: number;
 }
 
-/** An account that may only push to one project, pull from it and list it. */
+/** An account that may only push images to one project, pull images from it and list its repositories. */
 export interface HarborRobot extends Credentials {
   readonly id: number;
 }

@@ -14,7 +14,7 @@ export function inspectSource(source: PreparedSource, mostTypes: number): Inspec
     command: ['bash', '-c', command],
     isDefault: false,
   }));
-  // The build warns about components whose command it does not know. Before the build, that is not known.
+  // Drops the warnings about components, because some depend on the processes that only the build will define.
   const { processes, service } = requestedProcesses(named, source, () => undefined);
   if (processes.length > 0) assertRunnable(processes, mostTypes);
   return { processes, service, variables: source.variables ?? {}, secrets: source.secrets ?? [] };

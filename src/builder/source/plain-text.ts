@@ -53,7 +53,7 @@ function assertMerged(name: string, bytes: Buffer): void {
   throw new DeployError(
     'BUILD_CONFLICT',
     `${name} line ${line} has the marks of a merge conflict`,
-    `Edit ${name}: between <<<<<<< and >>>>>>>, keep the lines that are right. Delete the other lines and the lines with these marks. Commit and push again. If ${name} is a lock file, make it again with its tool.`,
+    `Edit ${name}: between <<<<<<< and >>>>>>>, keep the lines that are right. Delete the other lines and the lines with these marks. Commit and push again. If ${name} is a lock file, make it again with its package manager.`,
   );
 }
 

@@ -18,8 +18,8 @@ export interface Pattern {
 }
 
 /**
- * Reads patterns, one a line. Returns a warning for each line that is not used. If there are too many patterns, one
- * warning is for all further lines.
+ * Reads patterns, one a line. Returns a warning for each line that is not used. If there are too many patterns, the
+ * last warning stands for all lines after the last allowed pattern.
  *
  * @param file - Where the patterns are from, for the warnings.
  */
@@ -74,8 +74,8 @@ function tokenOf(text: string): Token {
 }
 
 /**
- * Compiles a character set, such as `[a-z]`, once. If every comparison read a long set again, it would be a hundred
- * times slower.
+ * Compiles a character set, such as `[a-z]`, once. If every comparison read a long set again, comparisons would be a
+ * hundred times slower.
  */
 function setOf(set: string, isNegated: boolean): Token {
   const members = [...set.matchAll(/(.)-(.)|(.)/gsu)];

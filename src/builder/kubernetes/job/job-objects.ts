@@ -32,7 +32,7 @@ const MAX_SECRET_BYTES = 1024 * 1024;
 /**
  * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so they are deleted with it.
  *
- * @throws DeployError `CONFIG_TOO_LARGE` if the config vars do not fit into a Secret; `BUILD_QUOTA` if the namespace
+ * @throws DeployError `CONFIG_TOO_LARGE` if the variables do not fit into a Secret; `BUILD_QUOTA` if the namespace
  * has no room; `BUILD_NAMESPACE` if there is no such namespace; another code if the cluster refuses or does not answer.
  */
 export async function startJob(

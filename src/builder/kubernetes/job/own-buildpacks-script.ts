@@ -2,14 +2,14 @@ import { type OwnBuildpack, type OwnBuildpacks, ownIds } from '../../buildpack-a
 
 /** The folder in which the lifecycle finds the buildpacks of a build if the tool brings some of its own. */
 const FOLDER = '/detected/buildpacks';
-/** The file with the order of these buildpacks. */
+/** The file with the order of the buildpacks in `FOLDER`. */
 const ORDER = '/detected/order.toml';
 
 /**
  * Makes a folder with links to the buildpacks of the image and of the tool, and an order file. In the order, one
  * buildpack stands for the buildpacks of the image: its buildpack.toml has the image's order. Only `procfile` is moved
- * from there into the order file, because buildpacks of the tool build between the others and `procfile`. Exits with 1
- * if a buildpack of the tool has the id of a buildpack of the image.
+ * from the image's order into the order file, because those of the tool's buildpacks that are not in `pre` or `post`
+ * build directly before `procfile`. Exits with 1 if a buildpack of the tool has the id of a buildpack of the image.
  *
  * The arguments are the order. Each buildpack of the tool is three words: its id, version and path. `.image` stands for
  * the buildpacks of the image, and `.procfile` for `procfile`. Then follow `--` and the command line of the detector.
