@@ -62,7 +62,7 @@ function decide(found: DirectoryTool | null, { principal, tool, action }: Wish):
   // A credential of a tool also opens the previews of the tool.
   const whole = found?.previewOf ?? tool;
   if (onlyTool !== null && onlyTool !== tool && onlyTool !== whole) return opensAnother(principal, onlyTool);
-  // The principal is the tool's own account, such as `tools.hello`. No person can have that user name.
+  // True if the principal is the tool's own account, such as `tools.hello`. No person can have that user name.
   const isItself = onlyTool === whole && principal.uid === toolLogin(whole);
   const isMaintainer =
     found !== null && (principal.isOperator || isItself || found.maintainers.has(principal.uid));

@@ -90,7 +90,9 @@ export function credentialOf({ name, id }: Pick<DeployToken, 'name' | 'id'>): st
   return `token ${name} (${id})`;
 }
 
-/** The id if the password has the form of a deploy token, otherwise null. No directory is asked about a token. */
+/**
+ * The id if the password has the form of a deploy token, otherwise null. No directory is asked about such a password.
+ */
 export function tokenId(password: string): string | null {
   return FORM.exec(password)?.[1] ?? null;
 }

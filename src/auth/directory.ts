@@ -6,7 +6,7 @@ export interface OfferedKey {
   readonly blob: Buffer;
 }
 
-/** The owner of a login and a credential. */
+/** The person or tool that has logged in, and what the credential gives access to. */
 export interface Identity {
   /** The user name of the person or of the tool's own account, normalised: lower case, no surrounding space. */
   readonly uid: string;

@@ -17,7 +17,7 @@ const MAX_REMEMBERED = 10_000;
 export interface LoginAttempt {
   readonly login: string;
   readonly address: string;
-  /** This login has succeeded from this address lately. */
+  /** True if this login has succeeded from this address lately. */
   readonly isKnown: boolean;
 }
 
@@ -39,8 +39,9 @@ interface Waiting {
  *
  * So guesses from many addresses slow each other down, and a first login from another address goes ahead of guesses.
  *
- * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has one,
- * the login whose turn would come last is refused. If a single address has too many waiting logins, its newest login is refused.
+ * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has
+ * one, the login whose turn would come last is refused. If a single address has too many waiting logins, its newest
+ * login is refused. People who logged in lately are refused only if nobody else waits.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
@@ -105,8 +106,8 @@ export class LoginQueue {
   }
 
   /**
-   * Refuses a login if too many wait, in total or from this address. People who logged in lately are the last to be refused,
-   * so that strangers cannot push them out.
+   * Refuses a login if too many wait, in total or from this address. People who logged in lately are the last to be
+   * refused, so that strangers cannot push them out.
    */
   #makeRoom(address: string): void {
     const isFull = this.#waiting.length > MAX_WAITING;

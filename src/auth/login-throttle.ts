@@ -28,7 +28,7 @@ interface Failures {
  * together delay names that have not logged in from the address within a week, by at most 30 s. So nobody is locked out
  * by a neighbour.
  *
- * The memory is limited: when there are 10,000 entries, the oldest is dropped.
+ * The memory is limited: each table keeps at most 10,000 entries, and drops the oldest.
  */
 export class LoginThrottle {
   readonly #pairs = new RecentMap<Failures>(MAX_ENTRIES);

@@ -8,7 +8,8 @@ export interface Maintainers {
    * Adds a maintainer to a tool.
    *
    * @returns false if the user maintains the tool already.
-   * @throws DeployError `NO_USER`, `BAD_USER_NAME`, `NO_TOOL`; `KEPT_IN_LDAP` if this server cannot change the directory.
+   * @throws DeployError `NO_USER`, `BAD_USER_NAME`, `NO_TOOL`; `KEPT_IN_LDAP` if this server cannot change the
+   * directory.
    */
   addMaintainer(tool: ToolName, user: string): Promise<boolean>;
   /**

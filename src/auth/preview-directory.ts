@@ -3,8 +3,8 @@ import type { ToolName } from '../core/names.ts';
 import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from './directory.ts';
 
 /**
- * Adds to a user directory what the store knows about names. Who may do something to a tool may do it to its previews. Who
- * maintains a tool and uses its earlier name is told the new one.
+ * A user directory that also knows previews and earlier names of tools, which are in the store. Rights to a tool are
+ * also rights to its previews. A maintainer who uses the earlier name of a tool is told its present name.
  */
 export class PreviewDirectory implements Directory {
   readonly #directory: Directory;
@@ -18,8 +18,8 @@ export class PreviewDirectory implements Directory {
   /**
    * @param previewOf - Returns the tool that a preview belongs to. Null if the name is that of no preview.
    * @param renamedTo - Returns the present name of the tool that was once called `name`. Null if there is none.
-   * @param reuse - Begins another tool with a name for which `renamedTo` returns one. Null if the user directory keeps the
-   * old names of tools, as LDAP does: then only an import begins a tool with such a name.
+   * @param reuse - Forgets that a tool of this name was renamed, so that a new tool can have the name. Null if the user
+   * directory keeps the old names of tools, as LDAP does: then only an import begins a tool with such a name.
    */
   constructor(
     directory: Directory,
@@ -50,8 +50,8 @@ export class PreviewDirectory implements Directory {
   }
 
   /**
-   * @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; `TOOL_BUSY` to a maintainer while the
-   * tool is being renamed; the errors of the directory.
+   * @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; `TOOL_BUSY` to a maintainer
+   * while the tool is being renamed; the errors of the directory.
    */
   async findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null> {
     // A tool that the directory has got under the name of a preview counts only after the preview has ended. Otherwise
@@ -79,7 +79,8 @@ export class PreviewDirectory implements Directory {
       this.#reuse(name);
       return true;
     }
-    // Without `by`, the server asks whether the tool exists, for a rename, an import or a preview. The answer gives nobody access.
+    // Without `by`, the server asks whether the tool exists, for a rename, an import or a preview. The answer gives
+    // nobody access.
     return options?.by === undefined;
   }
 
@@ -87,7 +88,7 @@ export class PreviewDirectory implements Directory {
     const now = this.#renamedTo(name);
     if (now === null) return;
     const tool = await this.#directory.findTool(now, signal, options);
-    // Strangers get the same answer as for a tool that never was.
+    // Strangers get the same answer as for a tool that never existed.
     if (options?.by === undefined || tool?.maintainers.has(options.by) !== true) return;
     throw renamed(name, now);
   }

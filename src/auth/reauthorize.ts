@@ -5,13 +5,13 @@ import { authorize } from './authorize.ts';
 import type { DeployTokens } from './deploy-tokens.ts';
 import type { Directory } from './directory.ts';
 
-/** How long the directory may take. It is asked at most twice, and each time it gives up after 5 s. */
+/** How long all questions to the directory may take together: at most one about the key, and two about the tool. */
 const LIMIT_MS = 10_000;
 
 /**
  * Authorizes a deployment again when its push has arrived, and when its turn has come. Otherwise somebody who loses the
- * right to deploy, or their key, during a slow push or while the deployment waits, could still deploy. Operators are not
- * checked again, because they may also act on tools that the directory no longer knows.
+ * right to deploy, or their key, during a slow push or while the deployment waits, could still deploy. Operators are
+ * not checked again, because they may also act on tools that the directory no longer knows.
  *
  * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; `KEY_GONE` if the key was removed;
  * the refusals of `authorize`, such as `NO_ACCESS`.
@@ -25,7 +25,10 @@ export async function authorizeAgain(
     readonly signal?: AbortSignal;
     /** What the person must have the right to do. By default `deploy`. */
     readonly action?: 'deploy' | 'read';
-    /** True to ask the directory itself about the tool, and not its cache. Keys may come from the cache. By default false. */
+    /**
+     * True to ask the directory itself about the tool, and not its cache. Keys may come from the cache. By default
+     * false.
+     */
     readonly isFresh?: boolean;
   },
 ): Promise<void> {

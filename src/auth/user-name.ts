@@ -1,6 +1,8 @@
 import { type ToolName, toolName } from '../core/names.ts';
 
-/** Whom a login name means: a person (`alice`), any maintainer of a tool (`tools.hello`), or a key's owner (`git`). */
+/**
+ * Whom a login name means: a person (`alice`), a tool or its maintainers (`tools.hello`), or the key's owner (`git`).
+ */
 export type Login =
   | { readonly kind: 'person'; readonly uid: string }
   | { readonly kind: 'tool'; readonly tool: ToolName }

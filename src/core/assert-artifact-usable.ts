@@ -4,7 +4,7 @@ import type { Release } from './types.ts';
 /**
  * Checks that the artifact of an existing release can run with the present settings of this server.
  *
- * @param why - Why it cannot run, as the back end says. The message puts this text after `v3 of TOOL`. Null if it can.
+ * @param why - Why the artifact cannot run, as the back end says: the text after `v3 of TOOL`. Null if it can run.
  * @param hint - Tells the person how to build the release again. The default is right only for the live release.
  * @throws DeployError `ARTIFACT_UNUSABLE`
  */

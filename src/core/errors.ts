@@ -1,6 +1,7 @@
 /**
  * An error that a person can fix. Its three parts are shown to that person, the message as a sentence, so none of them
- * may contain a secret, a path of the server or a stack. Any other error is a bug of this server.
+ * may contain a secret or a stack. Only errors for an operator may contain a path of the server. Any error that is not
+ * a DeployError is a bug of this server.
  */
 export class DeployError extends Error {
   override readonly name = 'DeployError';
@@ -10,8 +11,8 @@ export class DeployError extends Error {
   readonly hint: string;
 
   /**
-   * @param message - What happened, with no capital and no full stop (see `sentence`). It does not begin with the name of a
-   * tool or a setting, because such a name can look like a plain word: `the tool demo is disabled`.
+   * @param message - What happened, with no capital and no full stop (see `sentence`). It does not begin with the name
+   * of a tool or a setting, because such a name can look like a plain word: `the tool demo is disabled`.
    */
   constructor(code: string, message: string, hint: string, options?: ErrorOptions) {
     super(message, options);
@@ -20,7 +21,7 @@ export class DeployError extends Error {
   }
 }
 
-/** The code of a Node error, such as `ENOENT`, or null. */
+/** The code of a Node error, such as `ENOENT`. Null if the error has none. */
 export function systemCode(error: unknown): string | null {
   const code = error instanceof Error && 'code' in error ? error.code : null;
   return typeof code === 'string' ? code : null;

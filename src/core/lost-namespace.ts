@@ -1,11 +1,11 @@
-/** The namespace of a live release, if somebody else has deleted it. The live release does not run then. */
+/** The namespace of a live release, if somebody other than this server deleted it, so that the release does not run. */
 export interface LostNamespace {
   readonly namespace: string;
   /** `empty` means that the namespace exists again, but the live release does not run in it yet. */
   readonly state: 'leaving' | 'gone' | 'empty';
 }
 
-/** `its namespace tool-wikibot was deleted` */
+/** Says why the live release does not run: `its namespace tool-wikibot was deleted`. */
 export function lostWords({ namespace, state }: LostNamespace): string {
   switch (state) {
     case 'leaving':

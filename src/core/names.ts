@@ -29,7 +29,7 @@ export function commitId(text: string): CommitId | null {
   return COMMIT_ID.test(text) && !/^0+$/.test(text) ? (text as CommitId) : null;
 }
 
-/** The variables that tell a process which release it belongs to. A config var of the same name counts instead. */
+/** The variables that tell a process which release it belongs to. A config var of the same name replaces a variable. */
 export function releaseVariables(release: {
   readonly commit: CommitId;
   readonly version: number;

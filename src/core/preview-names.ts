@@ -1,9 +1,9 @@
 import type { ToolName } from './names.ts';
 
-/** The full names of the branches whose pushes make previews begin with this. */
+/** A push to a branch whose full name begins with this makes a preview. */
 export const PREVIEW_BRANCHES = 'refs/heads/preview/';
 
-// One hyphen at a time, so that the first two hyphens in a row in `NAME--TOOL` end the name.
+// Only single hyphens, so that the first `--` in `NAME--TOOL` ends the name.
 const NAME = /^[a-z][a-z0-9]*(-[a-z0-9]+)*$/;
 /** The longest label of a host name (RFC 1123 section 2.1), and the longest name of a tool. */
 const MAX_LABEL = 63;
@@ -23,10 +23,12 @@ export function previewName(preview: ToolName): string {
   return preview.slice(0, preview.indexOf('--'));
 }
 
-/** The longest name that the server makes of a branch. */
+/** The longest name of a preview that `previewNameOf` makes, in characters. */
 const MAX_MADE = 30;
 
-/** Makes a name for a preview of the name of a branch: `fix-login` of `Fix/login`. Null if no letter can begin it. */
+/**
+ * Makes the name of a preview from the name of a branch: `fix-login` from `Fix/login`. Null if it has no letter a to z.
+ */
 export function previewNameOf(branch: string): string | null {
   const words = branch.toLowerCase().replace(/[^a-z0-9]+/g, '-');
   const name = words
@@ -36,7 +38,9 @@ export function previewNameOf(branch: string): string | null {
   return name === '' ? null : name;
 }
 
-/** Splits `NAME--TOOL`. Null if the name cannot be that of a preview. A tool may have such a name too. */
+/**
+ * Splits `NAME--TOOL`. Null if the text does not have this form. A tool that is no preview may have such a name too.
+ */
 export function partsOfPreview(name: string): { readonly name: string; readonly tool: string } | null {
   const at = name.indexOf('--');
   return at < 1 ? null : { name: name.slice(0, at), tool: name.slice(at + 2) };
@@ -53,8 +57,8 @@ export function previewRefusal(tool: ToolName, name: string): string | null {
     return `${tool} can have no previews, because NAME--${tool} would be too long for a host name`;
   if (!NAME.test(name))
     return 'the name of a preview consists of lower-case letters, digits and single hyphens, and begins with a letter: git push toolforge HEAD:preview/fix-login';
-  // Host names with hyphens in the third and fourth place are reserved, and `xn--` begins one in another script: RFC 5890
-  // section 2.3.1.
+  // Host names with hyphens in the third and fourth place are reserved, and `xn--` begins one in another script: RFC
+  // 5890 section 2.3.1.
   if (name.length === 2)
     return `the name of a preview cannot have two characters, because host names that begin like ${name}-- are reserved; choose another name`;
   if (name.length > most)

@@ -15,7 +15,7 @@ export interface Progress {
 
 const PREFIX = { step: '-----> ', line: '       ', warn: ' !     ', result: '=====> ' } as const;
 
-/** A Progress that passes its text to `write`, made harmless by `clean`. Every line ends in `\n`. */
+/** Returns a Progress that passes its text to `write` after `clean` has made it harmless. Every line ends in `\n`. */
 export function progressTo(write: (text: string) => void): Progress {
   const say = (kind: keyof typeof PREFIX) => (text: string) => write(prefixed(PREFIX[kind], text));
   return { step: say('step'), line: say('line'), warn: say('warn'), result: say('result') };
@@ -47,9 +47,9 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
-// The escape character of a control string that another sequence interrupts. If the character stayed,
-// stripVTControlCharacters would search the whole rest of the text for the end of the string. An untrusted program can
-// print many such strings.
+// Matches the escape character of each `ESC ]` that STRINGS has left, because another sequence interrupts its string.
+// If it stayed, stripVTControlCharacters would search the whole rest of the text for the end of the string. An
+// untrusted program can print many such strings.
 const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 

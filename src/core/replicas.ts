@@ -6,15 +6,15 @@ export const RELEASE_TYPE = 'release';
 /** The process type in the names of all one-off commands, such as `run.1`, even if the command names another type. */
 export const ONE_OFF_TYPE = 'run';
 
-/** The process that runs once before a release gets any requests, if it has one. */
+/** The process of type `release`, which runs once before the release gets any requests. Undefined if there is none. */
 export function releaseProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
   return artifact.processes.find(({ type }) => type === RELEASE_TYPE);
 }
 
-/** The process type that runs once in the finished artifact, before the release command. */
+/** The type of the test process if app.json has a command line as its test, and no other process has this type. */
 export const TEST_TYPE = 'test';
 
-/** The test command of a release: a process of the type `test` for which the tool asked. */
+/** The process of a release that app.json names as its test. It may have any type. Undefined if there is none. */
 export function testProcess({ artifact }: Pick<Release, 'artifact'>): Process | undefined {
   return artifact.processes.find(({ isTest }) => isTest === true);
 }
@@ -65,7 +65,9 @@ function replicasByDefault({ artifact }: Pick<Release, 'artifact'>, { type, repl
   return replicas ?? (type === 'web' ? (artifact.service.replicas ?? 1) : 1);
 }
 
-/** The named commands of a release: the processes that start only by `run` or `scale`. */
+/**
+ * The named commands of a release: processes that do not start by themselves, but by `run`, by `scale` or as the test.
+ */
 export function namedCommands(release: Pick<Release, 'artifact'>): readonly Process[] {
   return scalable(release).filter(({ replicas }) => replicas === 0);
 }
@@ -99,7 +101,7 @@ export function freeNames(type: string, taken: ReadonlySet<string>, count: numbe
     .slice(0, count);
 }
 
-/** `web=2 worker=1`, with new sizes `web=2:512Mi:0.5 worker=1:default` */
+/** Writes the numbers of processes as `web=2 worker=1`, and with new sizes as `web=2:512Mi:0.5 worker=1:default`. */
 export function replicasLine(replicas: Replicas, sizes: Sizes = {}): string {
   return Object.entries(replicas)
     .map(

@@ -3,13 +3,16 @@ import { Cron } from 'croner';
 import { DeployError } from './errors.ts';
 
 /**
- * Words that stand for a schedule. The exact moment is computed from the names of the tool and the process, as Toolforge's jobs do.
+ * Words that stand for a schedule. The exact moment is computed from the names of the tool and the process, as
+ * Toolforge's jobs do.
  */
 export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yearly'] as const;
-/** A run that could not start for this many milliseconds is skipped. The time is Toolforge's. */
+/** A scheduled run that cannot start within this time is skipped. Toolforge has the same limit. */
 export const START_DEADLINE_MS = 30_000;
 
-/** A list of all minutes, hours, days and months has fewer characters. A longer text would take long at each run. */
+/**
+ * The longest schedule. A list of all minutes, hours, days and months is shorter. A longer text would take much time.
+ */
 const MAX_CHARACTERS = 500;
 
 interface Field {

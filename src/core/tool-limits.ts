@@ -28,7 +28,7 @@ function chosen(
   return Object.fromEntries(entries.filter(([name, value]) => isChosen(name, value)));
 }
 
-/** The limits that apply to a tool: its own, and those of the settings for all others. */
+/** The limits that apply to a tool: its own limits, and those of the settings if it has no such limit of its own. */
 export function limitsOf(all: ToolLimits, own: Partial<ToolLimits>): ToolLimits {
   return { ...all, ...own };
 }

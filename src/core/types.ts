@@ -11,7 +11,8 @@ export interface Principal {
   /** The address of the client, without the port. Empty for `npx toolforge-push`. */
   readonly address: string;
   /**
-   * The only tool that the credential gives access to (a tool's own key or password, or a deploy token). Null for all.
+   * The only tool that the credential gives access to (a tool's own key or password, or a deploy token). Null if the
+   * credential has no such limit.
    */
   readonly onlyTool: ToolName | null;
   /** The most that the credential allows. `manage` for a person's own key or password. */
@@ -57,7 +58,7 @@ export interface DeployToken {
   readonly lastUsedAt: number | null;
 }
 
-/** A process that a tool can run, from a line of the Procfile, from launch.toml or from toolforge.yaml. */
+/** A process that a tool can run, from launch.toml or from a file of its source, such as the Procfile. */
 export interface Process {
   /** Lower-case letters, digits, `-` and `_`; `web` gets PORT and the tool's address. */
   readonly type: string;
@@ -69,19 +70,22 @@ export interface Process {
   /**
    * How many processes of this type run unless `scale` sets a number. 0 for a named command, which does not start by
    * itself. Absent for `release` and for a scheduled process. `web` has a number only from app.json; if it has none,
-   * `replicas` of the artifact's `service` counts. In releases of earlier server versions, this is always absent, and one
-   * process of each type runs.
+   * `replicas` of the artifact's `service` counts. In releases of earlier server versions, this is always absent, and
+   * one process of each type runs.
    */
   readonly replicas?: number;
   /**
    * Buildpacks can set environment variables for one process type. This is the type whose variables this process gets.
-   * Null for a command line from a file of the source such as toolforge.yaml, which gets none of these variables. Absent if
-   * it is the process's own type.
+   * Null for a command line from a file of the source such as toolforge.yaml, which gets none of these variables.
+   * Absent if it is the process's own type.
    */
   readonly launchedAs?: string | null;
-  /** True if this process runs once in the finished artifact, before the release. Absent otherwise. */
+  /** True if this process runs as a test in the finished artifact, before the release command. Absent otherwise. */
   readonly isTest?: true;
-  /** What the tool asks for. Absent if it asks for nothing, and for `web`, whose settings are in the artifact's `service`. */
+  /**
+   * What the tool asks for. Absent if it asks for nothing, and for `web`, whose settings are in the artifact's
+   * `service`.
+   */
   readonly settings?: ProcessSettings;
 }
 
@@ -142,7 +146,10 @@ export interface Artifact {
   readonly service: ServiceSettings;
   /** The default values of config vars, from `env` of app.json. A config var that is set replaces its default. */
   readonly variables?: Readonly<Record<string, string>>;
-  /** The config vars that are to be random secrets if they are not set, from `env` of app.json. Absent if there are none. */
+  /**
+   * The config vars that are to be random secrets if they are not set, from `env` of app.json. Absent if there are
+   * none.
+   */
   readonly secrets?: readonly string[];
   /** The config vars that must be set before a release, from `env` of app.json. Absent if there are none. */
   readonly required?: readonly RequiredVar[];

@@ -23,8 +23,8 @@ export interface ApiStream {
  * Sends a GET request whose answer may be endless, such as a watch or a log. The Kubernetes library has functions for
  * watches and logs, but they end the process when a connection breaks, and do not tell why a request was refused.
  *
- * @throws ApiException if the answer is not 2xx; the system's error if the connection fails; AbortError when the
- * signal fires.
+ * @throws ApiException if the answer is not 2xx, unless `takesAny` is set; the system's error if the connection fails;
+ * AbortError when the signal fires.
  */
 export async function openApiStream(cluster: Cluster, stream: ApiStream): Promise<IncomingMessage> {
   const url = new URL(`${cluster.kubeConfig.getCurrentCluster()?.server}${stream.path}`);

@@ -42,8 +42,7 @@ export async function applyObject<Kind extends KubernetesObject>(
  * Creates or updates an object by server-side apply. Changes nothing if somebody else has set one of the object's
  * fields to another value. A dry run changes nothing at all.
  *
- * @returns the object. Null if somebody else has set one of its fields.
- *
+ * @returns the object. Null if somebody else has set one of its fields to another value.
  * @throws DeployError if the API refuses or does not answer in time; the reason of the signal when it fires.
  */
 export async function applyUnlessChanged<Kind extends KubernetesObject>(

@@ -23,8 +23,8 @@ export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
     await Promise.race([kubeConfig.applyToHTTPSOptions({}), wait(WAIT_MS, null, { ref: false })]);
   } catch (cause) {
     const code = systemCode(cause);
-    // Without a system error code, the credentials program ran but failed. It may succeed later. Until then, each call to the
-    // cluster reports the failure.
+    // Without a system error code, the credentials program ran but failed. It may succeed later. Until then, each call
+    // to the cluster reports the failure.
     if (code === null) return;
     throw isOfProgram(cause)
       ? badCluster(

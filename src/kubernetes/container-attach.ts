@@ -21,7 +21,10 @@ export interface Attaching {
   readonly timeoutMs: number;
   /** Ends the attempt to connect. Has no effect on an open connection. */
   readonly signal: AbortSignal;
-  /** The program with its arguments that the container is to run beside its process. If not set, attaches to its process. */
+  /**
+   * The program with its arguments that the container is to run beside its process. If not set, attaches to its
+   * process.
+   */
   readonly command?: readonly string[];
 }
 

@@ -51,9 +51,9 @@ const MAX_LAST_BYTES = 256 * 1024;
 const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
 
 /**
- * Passes on every line of a container once, in order. Waits until the container starts, follows it over its restarts,
- * and survives any outage of the API. Resolves when the container has ended for good, its pod no longer exists, or the
- * signal fires.
+ * Passes on the lines of a container, each once and in order. Waits until the container starts, follows it over its
+ * restarts, and survives any outage of the API. Resolves when the container has ended for good, its pod no longer
+ * exists, or the signal fires.
  *
  * @throws DeployError if the API refuses for good.
  */

@@ -25,8 +25,8 @@ export interface LoadedKubeConfig {
 const SERVICE_ACCOUNT_TOKEN = 'var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /**
- * Loads the configuration of the cluster. If `options` name neither a context nor a file, and this server runs in a
- * cluster and has a service account's token, uses that cluster. Otherwise uses the named file, or KUBECONFIG or
+ * Loads the configuration of the cluster. If `options` name neither a context nor a file, and this server runs in a pod
+ * with a service account's token, uses the cluster of the pod. Otherwise uses the named file, or KUBECONFIG or
  * ~/.kube/config. Checks the configuration as far as possible without a request.
  *
  * @throws DeployError `BAD_CLUSTER` if there is no configuration, if it cannot be used, or if it lacks the named

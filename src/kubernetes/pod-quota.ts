@@ -9,11 +9,11 @@ import { retrying } from './retry.ts';
 const NAMES = ['pods', 'count/pods'];
 
 /**
- * Checks that the quotas of a namespace have room for so many more pods. A dry run cannot check this, because it asks for one
- * pod at a time.
+ * Checks that the quotas of a namespace have room for `pods` more pods. A dry run cannot check this, because it asks
+ * for one pod at a time.
  *
- * @returns false if this cannot be known: this server may not read quotas, or one that limits pods has a scope, so it may not
- * count these.
+ * @returns false if this cannot be known: this server may not read quotas, or one that limits pods has a scope, so it
+ * may not count these.
  * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
  */
 export async function assertPodsLeft(
@@ -33,7 +33,9 @@ export async function assertPodsLeft(
   return quotas?.items.every((quota) => !hasScope(quota) || isOfOthers(quota) || !limitsPods(quota)) === true;
 }
 
-/** Whether the quota never counts the pods of this server, which have limits of memory and no time after which they end. */
+/**
+ * Whether the quota never counts the pods of this server, which have limits of memory and no time after which they end.
+ */
 function isOfOthers({ spec }: V1ResourceQuota): boolean {
   return spec?.scopes?.some((scope) => scope === 'BestEffort' || scope === 'Terminating') === true;
 }

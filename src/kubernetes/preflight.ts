@@ -50,8 +50,9 @@ async function assertNamespace(cluster: Cluster, namespace: string, signal: Abor
   try {
     await applyObject<V1Secret>(cluster, secret, { signal, isDryRun: true });
   } catch (error) {
-    // Only a namespace that is missing or being deleted, or an API that does not answer, fails the check. Any other refusal
-    // passes, because a quota or a policy may refuse this trial Secret but accept the objects that this server will create.
+    // Only a namespace that is missing or being deleted, or an API that does not answer, fails the check. Any other
+    // refusal passes, because a quota or a policy may refuse this trial Secret but accept the objects that this server
+    // will create.
     const isRefused = error instanceof DeployError && error.code !== 'CLUSTER_UNREACHABLE';
     if (!isRefused || isNoNamespace(error)) throw error;
   }

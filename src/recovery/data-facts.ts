@@ -19,10 +19,10 @@ import { readStoreFacts, type StoreFacts } from '../store/store-facts.ts';
 
 export type DataConfig = Pick<Config, 'data' | 'keys' | 'runtime' | 'directory' | 'deploy_branch'>;
 
-/** The state of a repository, read from its files without running git. */
+/** The state of a repository, read from its files. */
 export interface RepositoryFacts extends ReleaseRefs {
   readonly tool: ToolName;
-  /** True if the repository has lost objects that every push needs. */
+  /** True if the repository has lost commits that every push needs: see `isHollow` in hollow-repository.ts. */
   readonly isHollow: boolean;
 }
 
@@ -45,16 +45,16 @@ export interface DataFacts {
   readonly copies: ReleaseCopies;
   /** For each tool with copies, the versions that have a copy, intact or torn. */
   readonly copied: ReadonlyMap<ToolName, readonly number[]>;
-  /** The id of the secrets key. Null if secrets.key is missing or is not a key; `unreadable` as in `secretsKeyId`. */
+  /** The id of the secrets key. Null if secrets.key is missing or not a key. `unreadable`: see `secretsKeyId`. */
   readonly keyId: string | 'unreadable' | null;
   /**
-   * The newest backup of the store that is intact and has a tool: a path in the data folder. Null if no backup is so, or if
-   * the store itself is intact and has a tool.
+   * The newest backup of the store that is intact and has a tool, as a path relative to the data folder. Null if there
+   * is no such backup, or if the store itself is intact and has a tool.
    */
   readonly storeBackup: string | null;
   /**
-   * The newest good backup of the user directory: a path in the data folder. Null if no backup is good, or if the
-   * directory is whole and contains every tool of the store.
+   * The newest good backup of the user directory, as a path relative to the data folder. Null if no backup is good, if
+   * the user directory is in LDAP, or if it is whole and contains every tool of the store.
    */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];

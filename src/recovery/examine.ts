@@ -19,7 +19,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
 export interface Finding {
   /**
    * `refuses`: the server does not start. `act`: the server starts, and somebody must act. `repaired`: the server
-   * repairs the problem by itself when it starts.
+   * repairs the problem by itself, at its start or at the next push.
    */
   readonly kind: 'refuses' | 'act' | 'repaired';
   /** The problem, in the form of an error message: without a full stop at its end. */
@@ -289,7 +289,7 @@ function toolFindings(facts: DataFacts): Finding[] {
   });
 }
 
-/** True if a folder belongs to a tool's system user. Only root and the server can look into it. */
+/** True if a tool's system user owns the folder, and this process may not look into it. */
 function isClosed(folder: string): boolean {
   const stat = statSync(folder, { throwIfNoEntry: false });
   return stat !== undefined && (stat.mode & 0o001) === 0 && ![0, stat.uid].includes(process.getuid?.() ?? 0);

@@ -29,8 +29,8 @@ export function toolsIn(facts: DataFacts): ToolName[] {
 }
 
 /**
- * The versions that went live and that the store lacks, in ascending order. The next start finds the same versions and
- * reads them back. Empty if the store cannot be read.
+ * The versions that went live and that the store lacks, in ascending order. The next start of the server finds the same
+ * versions, and reads them back from their copies. Empty if the store cannot be read.
  */
 export function behind(facts: DataFacts, tool: ToolName): number[] {
   if (facts.store.state !== 'whole') return [];

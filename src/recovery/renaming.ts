@@ -24,12 +24,12 @@ export interface Renaming {
   readonly to: ToolName;
 }
 
-/** The folders of the data folder with a folder of each tool. */
+/** Folders in the data folder that have one folder for each tool, which a renaming moves. */
 const FOLDERS = ['artifacts', 'cache', 'deployments', 'logs'];
 
 /**
- * The file `renaming.json` in the data folder, which is there while a tool is renamed. The store decides: if it has the new
- * name, a start of the server finishes what is left, and otherwise nothing was done.
+ * The path of `renaming.json`, a file that exists while a tool is renamed. If a start of the server finds the file, the
+ * store decides: the server finishes the renaming if the store has the new name, and forgets it otherwise.
  */
 function journalOf(data: string): string {
   return join(data, 'renaming.json');
@@ -37,7 +37,7 @@ function journalOf(data: string): string {
 
 const journal = z.strictObject({ from: z.string(), to: z.string() });
 
-/** Notes durably that a tool is being renamed. */
+/** Writes to the disk that a tool is being renamed. */
 export function beginRenaming(data: string, { from, to }: Renaming): void {
   const draft = `${journalOf(data)}.new`;
   const file = openSync(draft, 'w', 0o600);
@@ -51,7 +51,7 @@ export function beginRenaming(data: string, { from, to }: Renaming): void {
   syncFolder(data);
 }
 
-/** True while a renaming is noted. */
+/** True if a renaming runs, or was interrupted and is not finished. */
 export function isRenaming(data: string): boolean {
   return existsSync(journalOf(data));
 }
@@ -62,14 +62,14 @@ export function endRenaming(data: string): void {
   syncFolder(data);
 }
 
-/** Deletes what there may be of a tool that the store has nothing of: an empty repository, or empty folders. */
+/** Deletes the repository and the folders of a tool. Call this only if the store has nothing of the tool. */
 export function clearFolders(data: string, tool: ToolName): void {
   for (const path of pathsOf(data, tool)) rmSync(path, { recursive: true, force: true });
 }
 
 /**
- * Moves the folders of a tool whose name the store has changed. Deletes the copies of its releases, which a start of the
- * server or `copyReleases` makes again. Does what an interrupted call has left undone, and nothing that is done.
+ * Moves the folders of a tool whose name the store has changed. Deletes the copies of its releases, which a start of
+ * the server or `copyReleases` makes again. After an interruption, another call moves only the rest.
  */
 export function moveFolders(data: string, { from, to }: Renaming): void {
   const targets = pathsOf(data, to);
@@ -95,8 +95,8 @@ export async function renameInDirectory(
 }
 
 /**
- * Finishes or forgets a renaming that a killed server has begun. Call this at a start, before the parts of the data folder
- * are compared, and before the store is opened.
+ * Finishes or forgets a renaming that a killed server has begun. Call this at a start, before the parts of the data
+ * folder are compared, and before the store is opened.
  */
 export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>, log: Log): Promise<void> {
   const { data } = config;
@@ -106,7 +106,7 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   const named = (tool: ToolName) =>
     store.state === 'whole' ? store.tools.find(({ name }) => name === tool) : undefined;
   const to = named(renaming.to);
-  // A push to the old name may have begun a new tool of this name, if directory.yaml could not be changed.
+  // The store may have both names: if directory.yaml kept the old name, a push may have begun a new tool under it.
   const isDone = to !== undefined && (named(renaming.from) === undefined || to.lastVersion > 0);
   // If the store cannot be read, the journal stays for the start after its repair.
   if (store.state !== 'whole') return;

@@ -51,7 +51,7 @@ export async function restoreStore({ data }: DataConfig, file: string | null): P
   ];
 }
 
-/** Warns that an older store undoes three changes: revoked tokens, `stop`, and removed config vars. */
+/** Warns of changes that an older store undoes: revoked tokens, `stop`, `freeze` and removed config vars. */
 function olderThanIsSafe(tools: readonly StoredTool[]): string[] {
   const withTokens = tools.filter(({ tokens }) => tokens > 0).map(({ name }) => name);
   return [
@@ -99,7 +99,7 @@ export async function restoreDirectory({ data }: DataConfig, file: string | null
  * Replaces the user directory by a new file, and sets the present file aside. If the new file cannot be written, for
  * example because the disk is full, the present file stays.
  *
- * @param make - Makes the new file.
+ * @param make - Writes the new file at the path `draft`.
  */
 export async function replaceDirectory<Made>(
   data: string,
@@ -128,8 +128,8 @@ function noBackup(part: string, otherwise: string): DeployError {
 }
 
 /**
- * Saves the new file names in the data folder to disk, so that a power cut does not undo them. If root runs this
- * process, gives `made` and the files that were set aside to the server's account.
+ * Saves the names of new files in the data folder to the disk, so that a power cut does not undo them. If root runs
+ * this process, gives the files `made` and the files that were set aside to the server's account.
  */
 export async function finish(data: string, ...made: readonly string[]): Promise<void> {
   {

@@ -40,7 +40,7 @@ async function startOverStore(config: DataConfig, path: string): Promise<string[
   if (secretsKeyId(keys) === null) {
     throw new DeployError(
       'STORE_KEY',
-      'not only the store but also the key of the config vars, secrets.key, is missing',
+      'the key of the config vars, secrets.key, is missing or is not a key',
       'First restore secrets.key from the backup of the keys folder. If there is no backup: npx toolforge-push start-over config-vars',
     );
   }

@@ -21,24 +21,27 @@ import {
   renameInDirectory,
 } from './renaming.ts';
 
-/** How long a renaming waits for the tool to start under its new name. */
+/** How long `rename` waits at its end for the tool to start. */
 const START_MS = 30_000;
 
 export interface ToolRenamesOptions {
   readonly config: Pick<Config, 'data' | 'directory' | 'runtime' | 'config_vars_folder' | 'replica_folder'>;
   readonly store: Store;
   readonly repositories: Repositories;
-  /** While a backup is made, nothing is renamed. */
+  /** While a backup or an export is made, nothing is renamed. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Ends everything of a tool, so that nothing writes to its files any more: `Runtime.letGo`. */
   readonly letGo: (tool: ToolName) => Promise<void>;
   /** Reads the operator's config vars for a tool. @throws DeployError `OUTSIDE_CONFIG` if the file cannot be used. */
   readonly readOutside: (tool: ToolName) => Promise<unknown>;
-  /** Starts the live release of a tool, and its maintenance mode if it is on. Tries again until it starts. Must not reject. */
+  /**
+   * Starts the live release of a tool, and its maintenance mode if it is on. Tries again until it starts. Must not
+   * reject.
+   */
   readonly resume: (tool: ToolName) => Promise<void>;
   /** True while a deployment or a push of the tool is under way. */
   readonly isBusy: (tool: ToolName) => boolean;
-  /** Refuses these names to everybody until the returned function is called. */
+  /** Makes the user directory refuse tools of these names until the returned function is called. */
   readonly hold: (names: readonly ToolName[]) => () => void;
   /** Forgets what the server remembers of the repository of a tool. */
   readonly forgetName: (tool: ToolName) => void;
@@ -50,8 +53,8 @@ export interface ToolRenamesOptions {
 
 /**
  * Gives tools other names. The processes of the tool end, its rows in the store, its folders and its entry in the user
- * directory get the new name, and it starts again. The transaction of the store is the point of no return: a server
- * that is killed before it has changed nothing, and after it, the next start finishes the rest.
+ * directory get the new name, and it starts again. If the server is killed before the transaction of the store, nothing
+ * has changed. If it is killed later, the next start finishes the renaming.
  */
 export class ToolRenames {
   readonly #options: ToolRenamesOptions;
@@ -63,9 +66,9 @@ export class ToolRenames {
   }
 
   /**
-   * @throws DeployError `SAME_NAME`, `TOOL_IN_USE` if there is a tool `to`, `NO_TOOL` if LDAP lacks it, `TOOL_BUSY` if a
-   * deployment or push of `from` is under way, `HAS_PREVIEWS`, `IS_PREVIEW`, `BACKUP_RUNNING`, `RENAME_UNFINISHED`,
-   * `OUTSIDE_CONFIG` if a file of the operator has only the old name; `NO_RENAME` in a cluster.
+   * @throws DeployError `SAME_NAME`, `TOOL_IN_USE` if there is a tool `to`, `NO_TOOL` if LDAP lacks `to`, `TOOL_BUSY`
+   * if a deployment or push of `from` or `to` is under way, `HAS_PREVIEWS`, `IS_PREVIEW`, `BACKUP_RUNNING`,
+   * `RENAME_UNFINISHED`, `OUTSIDE_CONFIG` if a file of the operator has only the old name; `NO_RENAME` in a cluster.
    */
   async rename(renaming: Renaming): Promise<void> {
     let isDone = false;
@@ -116,7 +119,7 @@ export class ToolRenames {
       log.warn({ from, to }, 'tool renamed');
     } finally {
       endHold();
-      // If directory.yaml still has the old name, nobody may use this name until a start has finished the renaming.
+      // If the renaming failed, directory.yaml may have the old name, which nobody may use until a start has finished.
       if (isRenamed && isRenaming(config.data)) hold([from]);
       // If the tool cannot start, the server tries again, and `ps` says why. The next renaming need not wait for that.
       await Promise.race([resume(isRenamed ? to : from), wait(START_MS, null, { ref: false })]);
@@ -124,8 +127,8 @@ export class ToolRenames {
   }
 
   /**
-   * Ends what a command has begun under the old name while the tool was renamed, and deletes what it has left, so that
-   * nobody who gets the name later can read it.
+   * Ends what a command has begun under the old name while the tool was renamed, and deletes the files that are left
+   * under that name, so that nobody who gets the name later can read them.
    */
   async #clear(from: ToolName): Promise<void> {
     await this.#options.letGo(from);
@@ -207,7 +210,8 @@ export class ToolRenames {
 }
 
 /**
- * Asserts that the tool keeps what the operator's folders have for it: their files have its name, and it starts at once.
+ * Checks that each file that the operator's folders have for the old name exists for the new name too. The tool starts
+ * under its new name at once, and would start without these files.
  *
  * @throws DeployError `OUTSIDE_CONFIG`
  */

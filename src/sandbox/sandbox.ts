@@ -9,8 +9,8 @@ export interface Mount {
   readonly isWritable: boolean;
   /**
    * A folder of this machine in which the sandbox puts the files that the command changes below `target`. The files of
-   * `source` do not change. The folder must have the folders `changes`, `work` and `view`, owned by the tool's user. If the
-   * kernel cannot do this, or without isolation, `isWritable` alone decides.
+   * `source` do not change. The folder must have the folders `changes`, `work` and `view`, owned by the tool's user. If
+   * the kernel cannot do this, or without isolation, `isWritable` alone decides.
    */
   readonly writesTo?: string;
 }
@@ -40,8 +40,8 @@ export interface SandboxCommand {
   readonly cwd: string;
   readonly mounts: readonly Mount[];
   /**
-   * The root folder of the Debian tree whose /usr, /etc and /var the command sees. Null shows it this machine's /usr and a
-   * part of its /etc. Without isolation, a command always sees this machine's files.
+   * The root folder of the Debian tree whose /usr, /etc and /var the command sees. Null shows it this machine's /usr
+   * and a part of its /etc. Without isolation, a command always sees this machine's files.
    */
   readonly tree: string | null;
   /** The number of the tool, at least 1. If tools have users of their own, each number has its own unprivileged uid. */
@@ -53,15 +53,16 @@ export interface SandboxCommand {
    */
   readonly publish: { readonly outside: number; readonly inside: number } | null;
   /**
-   * The network of the command, which must not publish a port then. If it is missing or not ready, the command gets a
-   * network of its own.
+   * A network that the command shares with others. Such a command must not publish a port. If no network is given, or
+   * it is not ready, the command gets a network of its own.
    */
   readonly network?: SharedNetwork;
 }
 
 /**
  * A network for commands of one tool that run one after another, such as the phases of a build. So no command waits for
- * a pasta of its own, which takes longer to start and end than all the rest. Disposing it ends the network.
+ * a pasta of its own, which takes longer to start and end than the rest of a sandbox. Disposing the object ends the
+ * network.
  */
 export interface SharedNetwork extends Disposable {}
 
@@ -69,7 +70,7 @@ export interface Exit {
   /** The exit code. Null if a signal killed the process. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** True if the process was killed because it reached its memory limit. */
+  /** True if the process was killed because it reached its memory limit, or because the machine ran out of memory. */
   readonly isOutOfMemory: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
@@ -77,8 +78,8 @@ export interface Exit {
 
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
- * too many files, or the disk was nearly full. `open-files`: it held so many files open that its deleted ones could not be
- * found.
+ * too many files, or the disk was nearly full. `open-files`: it held so many files open that its deleted ones could not
+ * be found.
  */
 export type DiskEnd =
   | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool' | 'open-files'; readonly limit: number }
@@ -102,7 +103,7 @@ export interface SandboxProcess {
    * PORT.
    */
   listeningPorts(): Promise<number[]>;
-  /** The memory that the command and everything it started use now, in bytes. Null if it is unknown or has ended. */
+  /** The memory that the command and everything it started use now, in bytes. Null if this is unknown. */
   memoryBytes(): number | null;
 }
 
@@ -112,9 +113,9 @@ export interface Sandbox {
    * In the mode `trusted`, commands run without isolation and see real paths, so the mode suits one trusted user only.
    */
   readonly mode: 'isolated' | 'trusted';
-  /** Why `Mount.writesTo` has no effect here, so that a tool cannot write to the folder of its release. Null if it has. */
+  /** Why `Mount.writesTo` has no effect in this sandbox, as a text for people. Null if it has an effect. */
   readonly whyNoChanges: string | null;
-  /** Whether each tool has a uid of its own. Otherwise tools run as the user of the server, and can change its files. */
+  /** Whether each tool has a uid of its own. Otherwise all tools run as the user of the server. */
   readonly hasUsers: boolean;
   /**
    * Returns the path at which a command sees a mounted folder: the mount's `target`, or its `source` without isolation.

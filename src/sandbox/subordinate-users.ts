@@ -14,13 +14,15 @@ interface Range {
 export interface SubordinateUsers {
   /** Words that start a command as root of a user namespace, in which tool number N has the uid `baseUid` + N. */
   readonly wrapper: readonly string[];
-  /** A text that is the same as long as the files of a tool's user stay the files of that user. */
+  /**
+   * Identifies the mapping of uids. If it changes, the files of tools on the disk belong to other users than before.
+   */
   readonly id: string;
 }
 
 /**
  * Finds out how a server that is not root can give each tool a user of its own: by a user namespace with the server's
- * user as root, and with the user's subordinate ids (subuid(5)). Tries it.
+ * user as root, and with the user's subordinate ids (subuid(5)). Starts a process in such a namespace as a test.
  *
  * @returns a text that continues `because`, if it is not possible.
  */
@@ -33,7 +35,7 @@ export async function subordinateUsers(
   const groups = rangeIn(read('/etc/subgid'), user);
   if (users === null || groups === null)
     return `/etc/subuid or /etc/subgid gives the user ${user} no subordinate ids`;
-  // Such a right, for example to listen on port 22, does not exist in the namespace.
+  // A capability, for example to listen on port 22, has no effect in the namespace.
   if (!/^CapEff:\s*0+$/m.test(read('/proc/self/status'))) return 'this server was started with capabilities';
   const closed = await checkReach(existing(dirname(data))).catch((error: Error) => error.message);
   if (closed !== undefined) return closed;
@@ -49,7 +51,10 @@ export async function subordinateUsers(
     : 'newuidmap (apt-get install uidmap) or user namespaces do not work here';
 }
 
-/** Finds the largest range of subordinate ids that the lines of subuid(5) give to a user. Null if no line names the user. */
+/**
+ * Finds the largest range of subordinate ids that the lines of subuid(5) give to a user. Null if no line names the
+ * user.
+ */
 export function rangeIn(text: string, user: string): Range | null {
   const ranges = text.split('\n').flatMap((line) => {
     const [owner = '', start, count] = line.split(':');

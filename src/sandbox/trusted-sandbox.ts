@@ -59,7 +59,7 @@ export class TrustedSandbox implements Sandbox {
     return mount.source;
   }
 
-  /** Returns nothing to share: all commands use this machine's network. */
+  /** Starts nothing, because all commands use this machine's network. */
   shareNetwork(): SharedNetwork {
     return { [Symbol.dispose]: () => {} };
   }

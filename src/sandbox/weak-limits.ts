@@ -6,8 +6,8 @@ const BTRFS = 0x9123683e;
 const ENOUGH_WATCHES = 2 ** 31 - 1;
 
 /**
- * Returns why, on this machine, one isolated tool could harm others, with what the operator can do. The kernel gives
- * the server no way to prevent it.
+ * Returns why one isolated tool could harm others on this machine, with advice for the operator. The kernel gives the
+ * server no way to prevent such harm.
  *
  * @see docs/sandbox.md, “What the sandbox does not promise”
  */

@@ -67,7 +67,7 @@ async function writeBeside(path: string, text: string): Promise<string> {
   await using file = await open(temporary, 'wx', 0o600);
   try {
     if (process.getuid?.() === 0) {
-      // If root changes the file, it keeps its owner. If root creates the file, it belongs to the owner of its folder.
+      // If root changes the file, the file keeps its owner. If root creates the file, the owner of its folder gets it.
       const owner = await stat(path).catch(() => stat(dirname(path)));
       const made = await file.stat();
       // Some network disks refuse even a chown(2) that changes nothing.

@@ -61,7 +61,9 @@ const shape = z
   .strictObject({ users: z.map(name, user).nullish(), tools: z.map(toolKey, tool).nullish() })
   .nullable();
 
-/** The last text that was read. A start, a login and a change often read the same text, which takes much time. */
+/**
+ * The last text that was parsed. A start, a login and a change often read the same text, and to parse it takes long.
+ */
 let last: { readonly text: string; readonly data: DirectoryData } | null = null;
 
 /**

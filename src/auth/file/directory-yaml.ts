@@ -29,7 +29,7 @@ export const HEADER = ` The users of this server, and the tools with their maint
  To disable a user or a tool, add the line \`disabled: true\`.`;
 const NEW_DIRECTORY = `${HEADER.replace(/^/gm, '#')}\n\nusers:\ntools:\n`;
 
-/** The errors of a file that is missing, damaged or read-only. */
+/** The codes of errors of a file that is missing, damaged or read-only. */
 const UNUSABLE: ReadonlySet<string> = new Set(['NO_DIRECTORY', 'DIRECTORY_BROKEN', 'DIRECTORY_FILE']);
 
 /** NIST SP 800-63B, 5.1.1.2: at least eight characters, of any kind. */
@@ -59,9 +59,11 @@ export interface ToolChanged {
 export class DirectoryFile {
   readonly #path: string;
   readonly #begin: () => Promise<boolean>;
-  /** Of one tool, one change by a maintainer runs, and two may wait. */
+  /** Lets one change by the maintainers of each tool run, and two wait. */
   readonly #changesOf = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyChanges });
-  /** Of all tools, one change by a maintainer runs, because each blocks the server while it reads the file. */
+  /**
+   * Lets one change by the maintainers of all tools run, because a change blocks the server while it parses the file.
+   */
   readonly #changes = new ConcurrencyLimit(1);
   #pause: Promise<unknown> = Promise.resolve();
   /** How long the last change blocked this process, in milliseconds. */
@@ -207,7 +209,7 @@ export class DirectoryFile {
         throw refusal(
           'NO_TOOL',
           `there is no tool ${tool}`,
-          'See which there are with: npx toolforge-push tool list',
+          'See all tools with: npx toolforge-push tool list',
         );
       }
       remove(tableOf(document, 'tools'), tool);
@@ -233,11 +235,11 @@ export class DirectoryFile {
   }
 
   /**
-   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. A change blocks this
-   * process, so the next one waits three times as long as the last one took.
+   * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. A change blocks
+   * this process, so after each change, the next change waits three times as long as it took.
    *
-   * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the file
-   * cannot be read or changed.
+   * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the
+   * file cannot be read or changed.
    */
   async #editFor<T>(
     tool: ToolName,
@@ -360,8 +362,8 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
 }
 
 /**
- * Returns the map that `map` has under this key. Compares the key with what `spelling` makes of each key of `map`. If there
- * is no such key, or its value is not a map, puts an empty map there.
+ * Returns the map that `map` has under this key. Compares the key with what `spelling` makes of each key of `map`. If
+ * there is no such key, or its value is not a map, puts an empty map there.
  */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
@@ -408,7 +410,7 @@ function unknownUser(uid: string): DeployError {
   return refusal(
     'NO_USER',
     `there is no user ${uid}`,
-    `Add them first: npx toolforge-push user add ${uid}; who there is: npx toolforge-push user list`,
+    `Add them first: npx toolforge-push user add ${uid}. To see all users: npx toolforge-push user list`,
   );
 }
 

@@ -10,7 +10,7 @@ export interface FirstDirectory {
   /** The lines of the .pub files in the user's ~/.ssh. Lines that are not usable keys are left out. */
   readonly keyLines: readonly string[];
   readonly password: string;
-  /** The first tool, which the user maintains; null = no tool. */
+  /** The name of a tool that the user maintains. Null if the file gets no tool. */
   readonly toolName: string | null;
 }
 

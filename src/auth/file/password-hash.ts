@@ -17,7 +17,7 @@ const FORM =
 // 32 characters, five bits each. Without i, l, o and 1, because they look like others.
 const ALPHABET = 'abcdefghjkmnpqrstuvwxyz023456789';
 
-/** The form in which a password is stored. @throws RangeError for an empty password. */
+/** Returns the text that is stored for a password. @throws RangeError for an empty password. */
 export async function hashPassword(password: string): Promise<string> {
   if (password === '') throw new RangeError('an empty password');
   const salt = randomBytes(16);
@@ -43,7 +43,7 @@ export function readPasswordHash(text: string): PasswordHash | null {
   };
 }
 
-/** A stored password for users that do not exist. A check takes as long as any other, and always fails. */
+/** Makes a stored password for users that do not exist. A check of it takes as long as any other, and always fails. */
 export function decoy(): PasswordHash {
   return { ...COST, salt: randomBytes(16), hash: randomBytes(HASH_BYTES) };
 }

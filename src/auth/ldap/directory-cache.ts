@@ -26,16 +26,16 @@ interface Question<T> {
 }
 
 export interface CacheTimes {
-  /** How long an answer is remembered after its question was asked; 0 = not at all. */
+  /** For how many milliseconds after its question an answer is remembered. 0 if answers are not remembered. */
   readonly cacheMs: number;
   readonly limitMs: number;
 }
 
 /**
- * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while, but never that nothing
- * was found, so a new key counts at once. A remembered tool may lack a new maintainer, so `authorize` asks again with
- * `isFresh` before it refuses. If several callers ask the same question for the
- * same person at a time, the directory is asked once.
+ * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while, but never that
+ * nothing was found, so a new key counts at once. A remembered tool may lack a new maintainer, so `authorize` asks
+ * again with `isFresh` before it refuses. If several callers ask the same question for the same person at a time, the
+ * directory is asked once.
  */
 export class CachedDirectory implements Directory {
   readonly #directory: Directory;

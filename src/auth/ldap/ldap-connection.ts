@@ -82,7 +82,7 @@ export class LdapConnection {
   }
 
   /**
-   * Whether the server accepts the password. If so, the connection has the rights of that entry from then on.
+   * Whether the server accepts this password of the entry `dn`. If it does, the connection has the rights of the entry.
    *
    * @throws RangeError for an empty name or password, which a server accepts from anybody (RFC 4513 section 5.1.2).
    */
@@ -126,8 +126,8 @@ export class LdapConnection {
 }
 
 /**
- * Hands on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands of tiny messages in
- * one chunk would use up the stack, and this error would end the server.
+ * Hands on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands of tiny
+ * messages in one chunk would use up the stack, and this error would end the server.
  */
 function readInPieces(socket: Socket): void {
   const push = socket.push.bind(socket);

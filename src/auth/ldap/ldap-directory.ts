@@ -39,9 +39,9 @@ export async function warnWhereSilent(directory: Directory, log: Log): Promise<v
 }
 
 /**
- * People and tools from LDAP with Toolforge's schema: `uid=NAME,ou=people`, `cn=tools.NAME,ou=servicegroups`.
- * Keeps no answers, because the cache in front of this class keeps them, with their age. Keeps only an index of keys. If
- * the index names an owner, asks LDAP whether the key is still theirs.
+ * People and tools from LDAP with Toolforge's schema: `uid=NAME,ou=people`, `cn=tools.NAME,ou=servicegroups`. Keeps no
+ * answers, because the cache in front of this class keeps them, with their age. Keeps only an index of keys. If the
+ * index names an owner, asks LDAP whether the key is still theirs.
  */
 export class LdapDirectory implements Directory {
   readonly #servers: LdapServers;

@@ -14,7 +14,7 @@ export class LdapEntry {
     }
   }
 
-  /** Returns all values. None if the attribute is missing or hidden. */
+  /** Returns all values of an attribute. The list is empty if the attribute is missing or hidden. */
   values(attribute: string): readonly string[] {
     return this.#values.get(attribute.toLowerCase()) ?? [];
   }

@@ -16,7 +16,9 @@ interface Index {
   readonly at: number;
 }
 
-/** An unknown key makes the server list all keys again, but at most this often, because strangers may offer many. */
+/**
+ * An unknown key makes the server list all keys again, but not within this time, because strangers may offer many keys.
+ */
 const LEAST_AGE_MS = 5000;
 
 /**

@@ -31,7 +31,7 @@ export function isLocked(entry: LdapEntry, lockoutMs: number, now = Date.now()):
 }
 
 /**
- * True if the account is still locked.
+ * True if an account that was locked at `time` is still locked.
  *
  * @param time - When the account was locked. A text that is not a time, such as `000001010000Z`, locks it permanently.
  */

@@ -76,7 +76,7 @@ async function readAccount(config: LdapConfig): Promise<LdapSettings['account']>
   if (dn === '' && passwordFile === null) return null;
   if (dn === '' || passwordFile === null) {
     throw bad(
-      'of the settings ldap_bind_dn and ldap_bind_password_file only one is there',
+      'only one of the settings ldap_bind_dn and ldap_bind_password_file is set',
       'Set both, or none to search anonymously.',
     );
   }
@@ -101,7 +101,7 @@ function readServer(text: string, config: LdapConfig): LdapServer {
   if (isLoopback(host) || config.ldap_plain) return { host, port, security: 'plain' };
   throw bad(
     `passwords would go unencrypted to ${text}`,
-    'Use ldaps:// or ldap_starttls: true; where you really mean it, set ldap_plain: true.',
+    'Use ldaps:// or ldap_starttls: true. If passwords may go unencrypted, set ldap_plain: true.',
   );
 }
 

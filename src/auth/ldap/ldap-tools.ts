@@ -111,8 +111,8 @@ export class LdapTools {
   }
 
   /**
-   * Removes the prefix, such as `tools.`, from the name of an entry. Null without the prefix, or if the rest is not a
-   * valid tool name. So no other text ever becomes a path.
+   * Removes the prefix, such as `tools.`, from the name of an entry. Null if the name has no such prefix, or if the
+   * rest is not a valid tool name. So no other text ever becomes a path.
    */
   #toolIn(text: string | null): ToolName | null {
     const { prefix } = this.#settings.tools;

@@ -1,6 +1,6 @@
 /**
- * Does `work` for all items at the same time, and waits until all have ended. The first error aborts the others and is
- * the one that is thrown.
+ * Does `work` for all items at the same time, and waits until the work for all of them has ended. The first error
+ * aborts the work for the other items.
  *
  * @throws the first error, or the reason of the signal.
  */

@@ -1,9 +1,9 @@
-/** Lets a backup or an export hold back the work that deletes or merges files, because it is reading these files. */
+/** Lets a backup or an export hold back work that deletes, merges or renames files, because it reads these files. */
 export class CleanUpHold {
   readonly #running = new Set<Promise<unknown>>();
   #holders = 0;
 
-  /** Runs `work`, or skips it while somebody holds it back. The next clean-up does what was skipped. */
+  /** Runs `work`, but not while a backup or an export holds it back. Work that was skipped is not run later. */
   async unlessHeld(work: () => Promise<void>): Promise<void> {
     if (this.#holders > 0) return;
     const running = work();
@@ -15,7 +15,9 @@ export class CleanUpHold {
     }
   }
 
-  /** Holds work back from now on, and waits until the work that runs has ended. @returns a function that ends the hold. */
+  /**
+   * Holds work back from now on, and waits until the work that runs has ended. @returns a function that ends the hold.
+   */
   async hold(): Promise<() => void> {
     this.#holders += 1;
     await Promise.allSettled(this.#running);

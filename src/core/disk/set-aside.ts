@@ -17,8 +17,8 @@ export function timeStamp(now: number): string {
 }
 
 /**
- * The folder `set-aside` of the data folder. The server moves files here if it does not know them, instead of deleting
- * them. `set-aside/TIME/` holds each file under the path that the file had in the data folder.
+ * The folder `set-aside` of the data folder. The server moves files here if it does not know or cannot use them,
+ * instead of deleting them. `set-aside/TIME/` holds each file under the path that the file had in the data folder.
  */
 export class SetAside {
   readonly #data: string;

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import { readingTime } from './reading-time.ts';
 
 /**
- * How many bytes are read at once outside the body of an HTTP message. Few, because a larger piece could hold the heads
- * of many small messages.
+ * How many bytes are read at once outside the body of an HTTP message. The number is small, because a larger piece
+ * could hold the heads of many small messages.
  */
 const HEAD_BYTES = 1024;
 /**
@@ -15,8 +15,8 @@ const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
 /**
- * Each chunk costs time and memory. So chunks that are smaller than this on average are joined, and a program that passes
- * such chunks on waits sooner.
+ * Each chunk costs time and memory. So chunks that are smaller than this on average are joined, and a program that
+ * passes such chunks on waits sooner.
  */
 export const SMALL_CHUNK_BYTES = 1024;
 
@@ -29,14 +29,14 @@ interface Body {
   /** Parsed chunks that the readers of the message have not got yet. */
   chunks: Buffer[];
   readonly push: (chunk: Buffer | null) => boolean;
-  /** How many of the next bytes to read as a part of this body. The bytes after them may be other requests. */
+  /** At most this many of the next bytes are read as part of this body. The bytes after them may be other requests. */
   most: number;
 }
 
 /**
  * Reads an HTTP connection in pieces, so that no packet blocks the server. A key, such as the client's network, pays
  * for each piece (`ReadingTime`). If a piece was expensive, the rest waits until its key has paid. Small chunks of a
- * body that arrived together are joined, so readers of the body pay nothing for chunks of one byte.
+ * body that arrived together are joined, so that the readers of the body do not handle each byte as a chunk.
  */
 export class PacedReading {
   static readonly #all = new WeakMap<Socket, PacedReading>();
@@ -222,7 +222,8 @@ export class PacedReading {
 
 /**
  * The most bytes to read next as part of a body: its Content-Length, if it has one. Otherwise, an answer has no limit,
- * because nothing follows it on its connection. A request is read in small pieces, because another request may follow it.
+ * because no other answer comes before the next request. A request is read in small pieces, because another request may
+ * follow it.
  */
 function mostOf({ statusCode, headers }: IncomingMessage): number {
   const length = headers['content-length'];

@@ -11,7 +11,7 @@ const USUAL_MS_A_KIB = 0.05;
 const USUAL_MS = 1;
 /** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */
 const FREE_MS = 10;
-/** A time beyond the allowance that is shorter than this was not spent by other programs. */
+/** If a key used less than this beyond its allowance, no other program had the processor: slices of time are longer. */
 const SLICE_MS = 1;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
@@ -58,8 +58,8 @@ export class ReadingTime {
   }
 
   /**
-   * How many milliseconds the next bytes of this key (the network of a client, or a process of a tool) must wait before they
-   * are read. 0 if they may be read now.
+   * How many milliseconds the next bytes of this key (the network of a client, or a process of a tool) must wait before
+   * they are read. 0 if they may be read now.
    */
   waitMs(key: string): number {
     if (this.#debts.size === 0) return 0;
@@ -110,8 +110,8 @@ export class ReadingTime {
     round.spentMs += spentMs;
     if (round.spentMs <= round.usualMs) return;
     const beyondMs = round.spentMs - round.usualMs;
-    // On a busy machine, the clock also counts the time of other programs, in slices of milliseconds. The processor time
-    // does not, but to measure it takes 0.1 ms.
+    // On a busy machine, the clock also counts the time of other programs, in slices of milliseconds. The processor
+    // time does not, but to measure it takes 0.1 ms.
     const tooMuchMs = beyondMs < SLICE_MS ? beyondMs : Math.min(beyondMs, this.#usedMs(), MAX_MS);
     round.usualMs = round.spentMs;
     this.#go();
@@ -129,8 +129,8 @@ export class ReadingTime {
   }
 
   /**
-   * Lets each key that owes time pay with the part `#pace()` of the time that has passed. Forgets the keys that have paid,
-   * and counts the keys that have to wait.
+   * Lets each key that owes time pay with the part `#pace()` of the time that has passed. Forgets the keys that have
+   * paid, and counts the keys that have to wait.
    */
   #go(): void {
     const now = performance.now();

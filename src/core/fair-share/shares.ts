@@ -6,7 +6,7 @@ export type Taken =
 /**
  * A number of places that holders share, such as requests in progress. A holder gets another place only while it has
  * fewer places than its weight times the number of free ones. With weight 1, one holder alone gets half of all places,
- * two get a third each, and something is always left for the next one. With weight 0.25, one holder alone gets a fifth.
+ * two get a third each, and some places stay free for the next holder. With weight 0.25, one holder alone gets a fifth.
  *
  * @see https://doi.org/10.1109/90.664262 Choudhury and Hahne, dynamic queue length thresholds
  */

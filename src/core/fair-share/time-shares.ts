@@ -5,7 +5,7 @@ interface Work {
 }
 
 const MAX_AHEAD_MS = 20;
-/** Shares are reckoned from about the last 100 ms of work. Idle time between pieces of work does not count. */
+/** `#processorPart` considers about the last 100 ms of work. Idle time between pieces of work does not count. */
 const RECENT_MS = 100;
 
 export interface TimeSharesOptions {
@@ -23,7 +23,7 @@ export class TimeShares {
   readonly #options: TimeSharesOptions;
   /** The waiting work of each key. */
   readonly #waiting = new Map<string, Work[]>();
-  /** The time that the work of each key has taken since work began to wait. */
+  /** How many milliseconds the work of each key has taken since work last began to wait. */
   readonly #usedMs = new Map<string, number>();
   /** How many more milliseconds of work were done than the allowed part of the time. Falls as time passes. */
   #debtMs = 0;

@@ -2,8 +2,8 @@ import { DeployError, systemCode } from '../errors.ts';
 import type { Log } from './log.ts';
 
 /**
- * The failures that only an operator can end. Maps the code of the DeployError to the message of the log line. Failures
- * that the person who pushes can fix are not in this table.
+ * The failures that only an operator can end. Maps the code of a failure to the message of the log line. Failures that
+ * the person who pushes can fix are not in this table.
  */
 const OPERATOR_FAULTS: Readonly<Record<string, string>> = {
   BUILDER_IMAGE: 'builder image cannot be used',

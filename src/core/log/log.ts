@@ -4,8 +4,8 @@ import { errorFacts } from './error-facts.ts';
 export type Log = Logger;
 
 /**
- * The operator's log: one JSON line per event on standard output, with a fixed message and the facts as fields. It
- * never contains a secret: the value of every field that `redact` names is replaced.
+ * The operator's log: one JSON line per event, with a fixed message and the facts as fields, on standard output unless
+ * there is a `destination`. The log must contain no secrets, so the fields that `redact` names lose their values.
  */
 export function createLog(level: string, destination?: DestinationStream): Log {
   const options = {

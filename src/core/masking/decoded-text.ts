@@ -10,7 +10,9 @@ export interface Decoded {
 
 const [PERCENT, PLUS, SPACE, BACKSLASH] = [0x25, 0x2b, 0x20, 0x5c];
 
-/** Decodes the escapes of URLs (RFC 3986), and with `isForm` `+` as a space. Null if there is nothing to decode. */
+/**
+ * Decodes the escapes of URLs (RFC 3986), and turns `+` into a space if `isForm`. Null if there is nothing to decode.
+ */
 export function withoutPercents(text: Uint8Array, isForm: boolean): Decoded | null {
   const hasForm = isForm && text.includes(PLUS);
   if (!text.includes(PERCENT) && !hasForm) return null;

@@ -135,7 +135,7 @@ interface SecretsParts {
   readonly blocks: readonly Block[];
   /** Finds blocks of values in a text. The label of a match is an index of `blocks`. */
   readonly blockSearch: ByteSearch;
-  /** The length in bytes of the shortest value or line of a value that is masked. */
+  /** The length in bytes of the shortest pattern of `search`. */
   readonly leastBytes: number;
 }
 

@@ -83,5 +83,5 @@ export function httpRemote(addresses: Addresses, uid: string, tool: string): str
   return `${addresses.http.replace('://', `://${uid}@`)}/${tool}.git`;
 }
 
-/** The path at which the HTTP server hands out the source of a build that runs elsewhere. */
+/** The path at which builds in a cluster fetch their source from this server. */
 export const SOURCE_PATH = '/-/source';

@@ -1,9 +1,12 @@
 import type { Crashes } from '../types.ts';
 
-/** From this number of crashes on, a process crashes again and again. */
+/** A process that has crashed this often counts as one that crashes again and again. */
 export const MANY_CRASHES = 3;
 
-/** Says how often a process crashed: `web.1 of v12 has crashed 5 times, the last time at 2026-11-29 18:40 UTC: exited with code 1`. */
+/**
+ * Says how often a process crashed: `web.1 of v12 has crashed 5 times, the last time at 2026-11-29 18:40 UTC: exited
+ * with code 1`.
+ */
 export function crashWords({ version, process, count, lastAt, words }: Crashes): string {
   const times = count === 1 ? 'once,' : `${count} times, the last time`;
   return `${process} of v${version} has crashed ${times} at ${minute(lastAt)} UTC: ${words}`;

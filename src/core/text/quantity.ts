@@ -13,7 +13,8 @@ const FACTORS: Readonly<Record<string, number>> = {
 };
 
 /**
- * The number that a Kubernetes quantity means (`512Mi` bytes, `500m` cores), or null if the value is not a quantity.
+ * The number that a Kubernetes quantity means (`512Mi` bytes, `500m` cores), or null if the value is not a
+ * positive quantity with one of the suffixes in `FACTORS`.
  *
  * @see https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
  */

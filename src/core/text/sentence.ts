@@ -1,6 +1,6 @@
 /**
- * Shows a message, such as that of a DeployError, as a sentence: adds a capital letter and a full stop. A first word that
- * is not a plain word, such as `v41`, `web.1` or `secrets.key`, stays as it is.
+ * Shows a message, such as that of a DeployError, as a sentence: adds a capital letter and a full stop. A first word
+ * that is not a plain word, such as `v41`, `web.1` or `secrets.key`, stays as it is.
  */
 export function sentence(message: string): string {
   const text = message.trim();

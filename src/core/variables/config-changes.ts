@@ -76,7 +76,7 @@ export function changeConfigVars(
   changes: Readonly<Record<string, string | null>>,
 ): Record<string, string> {
   const vars = new Map(Object.entries(current));
-  // Before the checks, because a request can have hundreds of thousands of names.
+  // This check comes first, because a request can have hundreds of thousands of names.
   if (Object.values(changes).filter((value) => value !== null).length > MAX_CONFIG_VARS) throw tooMany();
   for (const [name, value] of Object.entries(changes)) {
     if (value === null) {

@@ -12,7 +12,7 @@ const MAX_RAW = 2 * MAX_CONFIG_VAR_BYTES;
 const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
 const REST = /[ \t]*(?:#[^\n]*)?(?=\n|$)/y;
-/** What a backslash and a letter mean between double quotes. A backslash before any other letter stays as it is. */
+/** What a backslash and a character mean between double quotes. A backslash before other characters stays as it is. */
 const ESCAPES: Readonly<Record<string, string>> = {
   n: '\n',
   r: '\r',
@@ -30,7 +30,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
  * Node's `util.parseEnv` has no escape for a quote, drops carriage returns, and skips lines that it cannot read. So it
  * cannot read back every value.
  *
- * @throws DeployError `BAD_ENV_FILE` with the number of the line. The error never contains text of the file except names.
+ * @throws DeployError `BAD_ENV_FILE` with the number of the line. The error never contains text of the file except
+ * names.
  */
 export function parseEnvFile(text: string): Record<string, string> {
   return new EnvFile(text.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n')).read();
@@ -92,7 +93,7 @@ class EnvFile {
     return [name, this.#quoted(quote, line)];
   }
 
-  /** A value without quotes ends at the end of its line, or before a `#` that follows a space. */
+  /** A value without quotes ends at the end of its line, or before a `#` that follows a space or begins the value. */
   #plain(): string {
     const end = this.#endOfLine();
     const line = this.#text.slice(this.#at, end);
@@ -129,7 +130,9 @@ class EnvFile {
     return value;
   }
 
-  /** The place of the closing quote. A double quote after an odd number of backslashes is escaped. -1 if there is none. */
+  /**
+   * The place of the closing quote. A double quote after an odd number of backslashes is escaped. -1 if there is none.
+   */
   #closing(quote: string, begin: number): number {
     for (let at = this.#text.indexOf(quote, begin); at >= 0; at = this.#text.indexOf(quote, at + 1)) {
       let backslashes = 0;
@@ -161,8 +164,8 @@ class EnvFile {
 }
 
 /**
- * Writes config vars as a .env file, which `parseEnvFile` reads back exactly. A POSIX shell reads the same values, unless
- * one has a carriage return.
+ * Writes config vars as a .env file, which `parseEnvFile` reads back exactly. A POSIX shell reads the same values,
+ * unless one has a carriage return.
  */
 export function formatEnvFile(vars: Readonly<Record<string, string>>): string {
   return Object.entries(vars)

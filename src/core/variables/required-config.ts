@@ -5,8 +5,8 @@ import type { RequiredVar } from '../types.ts';
 /**
  * Checks that the config vars that app.json requires are set.
  *
- * @throws DeployError `CONFIG_MISSING` with the name and description of each missing config var, and the command that sets
- * them.
+ * @throws DeployError `CONFIG_MISSING` with the name and description of each missing config var, and the command that
+ * sets them.
  */
 export function assertConfigured(
   tool: ToolName,

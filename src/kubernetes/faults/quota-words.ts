@@ -12,7 +12,8 @@ export interface QuotaRefusal {
 /**
  * Parses the API's message about an exceeded quota. Null if the message is about something else.
  *
- * @see https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go
+ * @see
+ * https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go
  */
 export function quotaRefusal(message: string): QuotaRefusal | null {
   const match = /exceeded quota: (\S+), requested: (.*), used: (.*), limited: ([^)\n]*)/s.exec(message);

@@ -33,10 +33,12 @@ import { readStoreFacts, type StoredTool, type StoreFacts } from '../../store/st
 import { repositoriesOf } from '../data-facts.ts';
 import { Sealing } from './sealed-file.ts';
 
-/** The names of the data folder that a backup leaves out, because the server makes them again or only one machine needs them. */
+/**
+ * Names in the data folder that a backup leaves out. It gets a copy of the store instead, and needs none of the others.
+ */
 export const LEFT_OUT =
   /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|transfers|lost\+found|restoring)$/;
-/** The names that the backup has from its own folder instead of the data folder. */
+/** The backup takes these folders from its scratch folder (`fillStage`), not from the data folder. */
 const STAGED = ['releases', 'keys'];
 export const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
 
@@ -47,14 +49,14 @@ export interface Manifest {
   readonly runtime: Config['runtime'];
 }
 
-/** No artifact of a real tool has folders this deep. tar needs memory for the square of the depth. */
+/** No artifact of a real tool has folders this deep. The memory that tar needs grows with the square of the depth. */
 const MOST_DEPTH = 200;
 /**
- * tar can write longer paths than 4095 bytes, but not unpack them. It also remembers the path of each file with several
- * names. The path of the data folder counts here too.
+ * tar cannot unpack paths of more than 4095 bytes. It also keeps in memory the path of each file that has several hard
+ * links. The length includes the path of the data folder.
  */
 const MOST_PATH_BYTES = 1500;
-/** A backup of millions of files needs much less address space. */
+/** The limit of tar's address space, 2 GiB. A backup of millions of files needs much less. */
 const TAR_BYTES = 2 * 1024 ** 3;
 const PATH = { PATH: '/usr/bin:/bin' };
 
@@ -66,21 +68,20 @@ export interface BackUpOptions {
   readonly target: string;
   readonly out: Writable;
   /**
-   * Lets the running server delete and merge no files until the returned function is called, which throws if the server
-   * has ended meanwhile. Null if no server runs.
+   * Keeps the running server from deleting and merging files until the returned function is called. That function
+   * throws if the server has ended before, or no longer keeps its files. Null if no server runs.
    */
   readonly holdCleanUp: () => Promise<(() => Promise<void>) | null>;
-  /** Ends the backup. Its reason is the error of the command. */
+  /** Ends the backup, which then throws the signal's reason. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Writes everything of a data folder, and the keys, into one sealed archive, also while a server runs.
+ * Writes the keys, and all that a restore needs of the data folder, into one sealed archive, also while a server runs.
  *
- * The store is copied first, and decides what the backup contains: refs and copies of releases that went live after that
- * are left out. git objects and artifacts are copied last; they are only ever added, so those of the store's releases are
- * there. Thus the backup is the data folder as a crash at the moment of the copy would have left it, which every start of
- * the server repairs.
+ * Copies the store first, and leaves out refs and copies of releases that went live after that. Copies git objects and
+ * artifacts last: the server only adds some meanwhile, so those of the store's releases are still there. A restored
+ * data folder is therefore like one after a crash, which the start of a server repairs.
  *
  * @returns lines for the operator. @throws DeployError
  */
@@ -89,7 +90,7 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
   await assertOwnFolder(config.data);
   const file = target === '-' ? null : await fileFor(target, config.data, 'toolforge-push');
   const release = await options.holdCleanUp();
-  // Without a server, the lock keeps one from starting meanwhile.
+  // If no server runs, the lock keeps a server from starting before the backup ends.
   using _lock = release === null ? new DataLock(config.data) : null;
   if (release === null) assertNotRenaming(config.data);
   const stage = await makeStage(join(config.data, 'run'));
@@ -149,21 +150,25 @@ export async function assertOwnFolder(data: string): Promise<void> {
   );
 }
 
-/** @throws DeployError `HALF_RENAMED` if a killed server has left a tool half renamed. */
+/**
+ * @throws DeployError `HALF_RENAMED` if the renaming of a tool was interrupted, so that the parts of the data disagree.
+ */
 function assertNotRenaming(data: string): void {
   if (!existsSync(join(data, 'renaming.json'))) return;
   throw new DeployError(
     'HALF_RENAMED',
-    'a server was killed while it renamed a tool',
-    'Start the server, which finishes this. Then make the backup.',
+    'the renaming of a tool was interrupted',
+    'Start the server, which finishes the renaming. Then make the backup.',
   );
 }
 
 /**
- * The path of the new file. If `target` is a folder, this is a file in it, with the time in its name. Otherwise it is `target`.
+ * Returns the path for a new file: `target`, or, if `target` is a folder, a file in this folder with the time in its
+ * name.
  *
- * @param name - How the name of a file in a folder begins.
- * @throws DeployError `FILE_EXISTS`; `NO_FOLDER`; `FILE_IN_DATA` if the next backup would contain the file.
+ * @param name - How the name with the time begins.
+ * @throws DeployError `FILE_EXISTS`; `NO_FOLDER`; `FILE_IN_DATA` if the file would be in the data folder outside
+ * `backups`.
  */
 export async function fileFor(target: string, data: string, name: string): Promise<string> {
   const isFolder = (await stat(target).catch(() => null))?.isDirectory() === true;
@@ -176,7 +181,7 @@ export async function fileFor(target: string, data: string, name: string): Promi
   if (place !== null && place.split('/')[0] !== 'backups')
     throw new DeployError(
       'FILE_IN_DATA',
-      `the file ${file} would be in the data folder, and so in the next backup`,
+      `the file ${file} would be in the data folder, and perhaps in the next backup`,
       `Name a file outside ${data}, or in ${join(data, 'backups')}.`,
     );
   const [taken] = [file, `${file}.new`].filter((one) => existsSync(one));
@@ -197,7 +202,7 @@ function inside(folder: string, path: string): string | null {
   return way === '..' || way.startsWith('../') || isAbsolute(way) ? null : way;
 }
 
-/** Makes a folder that only this user can read. Removes those of backups that were killed, because they contain keys. */
+/** Makes a scratch folder that only this user can read. Removes those of killed backups, because they contain keys. */
 async function makeStage(run: string): Promise<string> {
   await mkdir(run, { recursive: true, mode: 0o700 });
   for (const name of await readdir(run)) {
@@ -208,7 +213,7 @@ async function makeStage(run: string): Promise<string> {
   return await mkdtemp(join(run, `backup-${process.pid}-`));
 }
 
-/** Writes into the folder `stage` what must fit together: the store, the keys, the refs, and the copies of releases. */
+/** Writes into the folder `stage` the parts that must fit together: the store, keys, refs, and copies of releases. */
 async function fillStage({ config, path, signal }: BackUpOptions, stage: string) {
   const { data, keys } = config;
   const store = join(stage, 'store.sqlite');
@@ -248,15 +253,15 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
       const artifact = `artifacts/${tool}/${id}`;
       if (known.get(tool as StoredTool['name'])?.has(id) !== true) excludes.push(artifact);
       else if (await isHostile(join(data, artifact), wrapper)) {
-        // The names of the tool's own files do not go into the list, because they may contain line breaks. The empty
-        // folder stays, so that the restored server knows that only this artifact is lost.
+        // A pattern excludes the tool's files, because their names may contain line breaks. The empty folder stays, so
+        // that the restored server knows that only this artifact is lost.
         excludes.push(`${artifact}/*`);
         notes.push(
           `A build of ${tool} is left out, because it has too deep folders, too long paths, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
         );
       }
     }
-  // If the keys folder is in the data folder, the backup has only the copy of the keys.
+  // If the keys folder is in the data folder, tar leaves it out, because `stage` has a copy of the keys.
   const keysInside = inside(data, keys);
   if (keysInside !== null) excludes.push(keysInside);
   return { tools: facts.tools.length, excludes, notes };
@@ -310,8 +315,9 @@ async function stageCopies(tools: readonly StoredTool[], data: string, stage: st
 }
 
 /**
- * The file `packed-refs` with the refs as they fit the store: without releases that the store does not know as live, and
- * with the live commit as the commit of the deploy branch. Without a live release, the tool has no branch.
+ * Returns the text of `packed-refs` that fits the store. Leaves out the refs of releases that the store does not know
+ * as live. The deploy branch gets the live commit, or is left out if nothing is live. If the store lacks the tool or
+ * its live release, the branch stays as it is.
  */
 function packedRefs(commits: ReadonlyMap<string, string>, tool: StoredTool | null): string {
   const lines = [...commits].flatMap(([ref, commit]) => {
@@ -321,7 +327,7 @@ function packedRefs(commits: ReadonlyMap<string, string>, tool: StoredTool | nul
       return [`${commit} ${ref}`];
     return tool.live === null ? [] : [`${tool.live.commit} ${ref}`];
   });
-  // git wants the lines in the order of the names of the refs.
+  // git wants the lines sorted by the names of the refs.
   const name = (line: string) => line.slice(line.indexOf(' ') + 1);
   lines.sort((a, b) => (name(a) < name(b) ? -1 : 1));
   return ['# pack-refs with: sorted ', ...lines, ''].join('\n');
@@ -340,7 +346,7 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
   const { stage, excludes, to, beforeSeal, signal } = options;
   const { data } = config;
   const list = join(stage, 'excludes');
-  // tar applies the list to all files. It begins the names of staged files with `./`, so no line matches one of them.
+  // tar applies the list to all files. The names of staged files begin with `./`, so no line of the list matches them.
   const staged = (await readdir(stage)).sort().map((name) => `./${name}`);
   await writeFile(list, excludes.map((line) => `${line}\n`).join(''));
   const names = (await readdir(data)).filter((name) => !LEFT_OUT.test(name) && !STAGED.includes(name));
@@ -351,7 +357,7 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
     program,
     [
       ...words,
-      // The restored server needs no set-user bits, and `restore` refuses them.
+      // The restored server needs no set-user-ID bits, and `restore` refuses files that have them.
       ...['--create', '--file=-', '--sparse', '--mode=ug-s', '--numeric-owner', ...owner],
       ...['--anchored', `--exclude-from=${list}`],
       ...['-C', stage, ...staged],

@@ -28,11 +28,12 @@ export interface ExportOptions {
 }
 
 /**
- * Writes everything about one tool that another server needs into one sealed archive, also while somebody pushes. Releases
- * that are made after the first moment are left out. The file has the history of releases, the commits and
- * tags, and settings of the tool. The passphrase encrypts the config vars, and proves that nobody has changed the rest.
+ * Writes one tool into one sealed archive, also while somebody pushes. The archive has the releases, commits, tags,
+ * settings and config vars of the tool, but no release that is made after the call. The passphrase encrypts the config
+ * vars, and proves that nobody has changed the rest.
  *
- * @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW`, `BAD_PASSPHRASE`, `COMMIT_LOST`; the signal's reason.
+ * @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW`, `BAD_PASSPHRASE`, `COMMIT_LOST`; AbortError if the signal
+ * fires.
  */
 export async function exportTool(
   { store, repositories, run }: ExportOptions,
@@ -74,7 +75,7 @@ export async function exportTool(
   }
 }
 
-/** What the store has about the tool at this moment. */
+/** What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW` */
 function storedOf(store: Store, tool: ToolName) {
   if (store.previewOf(tool) !== null)
     throw new DeployError(
@@ -115,7 +116,7 @@ function storedOf(store: Store, tool: ToolName) {
   return { manifest, secrets: { configVars } };
 }
 
-/** Puts the live release in the place of the oldest of `newest`, if so many releases have failed since it went live. */
+/** Adds the live release to `newest` if it is older than all of them. Returns at most `MAX_RELEASES` releases. */
 function withLive(
   store: Store,
   record: ToolRecord | undefined,
@@ -149,7 +150,7 @@ async function tagsOf(repositories: Repositories, tool: ToolName): Promise<ToolM
   return [...tags].map(([ref, id]) => ({ ref, id }));
 }
 
-/** Leaves out the objects that the repository has lost. */
+/** Returns those of `ids` whose objects the repository still has. */
 async function present(
   repositories: Repositories,
   tool: ToolName,
@@ -166,7 +167,7 @@ async function shallowOf(repositories: Repositories, tool: ToolName): Promise<To
   return (text ?? '').split('\n').filter((id) => id !== '') as ToolManifest['shallow'];
 }
 
-/** Writes the objects that these ids reach into a file. */
+/** Writes a pack with the objects `ids` and all objects that they refer to. */
 async function writePack(
   repositories: Repositories,
   { tool, ids, file }: { readonly tool: ToolName; readonly ids: readonly string[]; readonly file: string },

@@ -15,14 +15,15 @@ import { PARTS } from './export-tool.ts';
 import { assertEnd, badExport, damaged, nextOf } from './read-export.ts';
 import type { ToolManifest } from './tool-manifest.ts';
 
-/** How long git may work on the objects of one file, in each of its steps. */
+/** How long each git command may take that reads, checks or copies the objects of an import. */
 const GIT_MS = 10 * 60_000;
 
 /**
- * Puts the objects of an exported file into a new repository in `folder`. git checks them as in a push, and they must have
- * all that the manifest names. The maker of the file may be hostile, so git has the limits that it has for clients.
+ * Puts the objects of an exported file into a new repository in `folder`. git checks them as in a push. The live commit
+ * and all tags of the manifest must be among them. The maker of the file may be hostile, so git has the same limits as
+ * for clients.
  *
- * @throws DeployError `BAD_ARCHIVE`; the signal's reason.
+ * @throws DeployError `BAD_ARCHIVE`; an error if the signal fires.
  */
 export async function takePack(
   repositories: Repositories,
@@ -81,7 +82,7 @@ async function indexPack(
   if (hash.digest('hex') !== pack.sha256) throw badExport('its repository is not that of its manifest');
 }
 
-/** Waits until git has read everything. @throws DeployError `BAD_ARCHIVE` if git refuses it. */
+/** Waits until git has read and checked the objects. @throws DeployError `BAD_ARCHIVE` if git refuses them. */
 async function ended(git: GitProcess, feeding: Promise<void>, signal: AbortSignal): Promise<void> {
   const over = AbortSignal.any([signal, AbortSignal.timeout(GIT_MS)]);
   const kill = () => git.kill();
@@ -100,7 +101,7 @@ async function ended(git: GitProcess, feeding: Promise<void>, signal: AbortSigna
 /**
  * Copies the checked objects into the repository of the tool, where temporary refs below `parkedFolder(id)` hold them.
  *
- * @returns the ids of the manifest whose objects are there.
+ * @returns the ids of those commits and tags of the manifest whose objects are now in the repository.
  */
 export async function copyObjects(
   repositories: Repositories,
@@ -139,10 +140,10 @@ export async function copyObjects(
 export type MissingTags = 'pushed meanwhile' | 'git failed';
 
 /**
- * Makes the refs of the releases and then the tags, and ends the temporary refs of `copyObjects`.
+ * Makes the refs of the releases and then the tags, and deletes the temporary refs of `copyObjects`.
  *
- * @returns why no tag could be made: somebody has pushed one of the same name meanwhile, or git failed, which is logged. Null
- * if all tags were made.
+ * @returns why no tag could be made: somebody pushed a tag whose name conflicts with one of them, or git failed, which
+ * is logged. Null if all tags were made.
  */
 export async function makeRefs(
   repositories: Repositories,
@@ -184,7 +185,7 @@ export async function makeRefs(
   }
 }
 
-/** A repository in which git runs with the limits that it has for clients. */
+/** A repository folder in which git runs with the same limits as for clients. */
 interface GitIn {
   readonly repositories: Repositories;
   readonly folder: string;

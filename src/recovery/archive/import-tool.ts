@@ -15,11 +15,14 @@ import { noteTags } from './imported-tags.ts';
 import { badExport, MAX_OTHER_BYTES, openExport } from './read-export.ts';
 import type { ToolManifest } from './tool-manifest.ts';
 
-/** How many bytes may arrive until the free space of the disk is looked at again. */
+/** After this many bytes of a file, the server checks the free space of its disk again. */
 const LOOK_BYTES = 16 * 2 ** 20;
 const SEND_AGAIN =
   'Nothing has changed. Import the file again, over a faster connection if it took too long: npx toolforge-push tool import FILE';
-/** An import may always have this many bytes of objects, because an operator may raise the limit for the tool. */
+/**
+ * Files of this size are received even if the setting `repository_size` is less, because the tool may have a higher
+ * limit.
+ */
 const MIN_REPOSITORY_BYTES = 8 * 2 ** 30;
 
 export interface ImportOptions {
@@ -37,11 +40,11 @@ export interface ImportRequest {
   /** The exported file. */
   readonly bytes: AsyncIterable<Uint8Array>;
   readonly passphrase: string;
-  /** The name that the tool gets here. Null for the name that it had. */
+  /** The name that the tool gets on this server. Null for its name in the file. */
   readonly as: ToolName | null;
   /** @throws DeployError if the directory of this server does not have the tool. */
   readonly assertKnown: (tool: ToolName) => Promise<void>;
-  /** Who imports. */
+  /** The user name of the person who imports the tool. */
   readonly by: string;
 }
 
@@ -56,11 +59,11 @@ export interface ImportedTool {
 }
 
 /**
- * Takes what another server exported about a tool. Reads and checks everything first. Changes nothing if the file is
- * damaged, foreign, too new or changed, if the passphrase is wrong, or if this server has something about the tool already.
+ * Imports a tool from the file that another server exported. Checks the whole file first. The store stays as it is if
+ * the file is damaged, foreign, too new or changed, if the passphrase is wrong, or if this server has the tool already.
  *
- * A limit of the file counts only if it is lower than that of this server, because the file may come from somebody who
- * should not decide how much this server gives the tool.
+ * A limit in the file counts only if it is lower than the limit of this server, because whoever made the file should
+ * not decide how much this server gives the tool.
  *
  * The releases come without artifacts, so nothing is live afterwards, and the tool has no deploy branch. A push of the
  * live commit must follow.
@@ -91,7 +94,7 @@ export async function importTool(
     await noteTags(stage, { tool, tags: manifest.tags });
     const refs = await refsOf(repositories, tool);
     signal.throwIfAborted();
-    // Nothing else runs between this check and the change of the store. From here on, the import is not undone.
+    // No other code of the server runs between this check and the change of the store. Nothing undoes that change.
     assertUnused(store, tool, refs);
     store.enterTool(tool, {
       ...{ releases: manifest.releases, configVars, replicas: manifest.replicas, sizes: manifest.sizes },
@@ -109,7 +112,7 @@ export async function importTool(
   }
 }
 
-/** Writes what is sent to a file, with a limit. */
+/** Writes `sent` to `file`. @throws DeployError `BAD_ARCHIVE` if it is too long, `DISK_NEARLY_FULL` */
 async function receive(
   sent: AsyncIterable<Uint8Array>,
   file: string,
@@ -151,7 +154,7 @@ async function refsOf(repositories: Repositories, tool: ToolName): Promise<strin
   return await refNames(repositories, tool, ['refs/heads', 'refs/tags', 'refs/releases']);
 }
 
-/** @throws DeployError `TOOL_IN_USE` if this server has anything about the tool; `TOOL_FROZEN` */
+/** @throws DeployError `TOOL_IN_USE` if the tool has deployments, config vars, previews or refs here; `TOOL_FROZEN` */
 function assertUnused(store: Store, tool: ToolName, refs: readonly string[]): void {
   const hasRun = store.deployments(tool, 1).length > 0 || store.releases(tool, 1).length > 0;
   const [reason] = [

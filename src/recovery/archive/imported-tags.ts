@@ -12,8 +12,8 @@ import type { Store } from '../../store/store.ts';
 const NOTE = 'tags.json';
 
 /**
- * The folder for temporary files of exports and imports. It is not in `run`, which the back ends delete at a start, perhaps
- * before `finishTags` has read the notes.
+ * The folder for temporary files of exports and imports. It is not in `run`, which the back ends delete at a start,
+ * perhaps before `finishTags` has read the notes.
  */
 export function transfersFolder(data: string): string {
   return join(data, 'transfers');
@@ -25,8 +25,8 @@ const note = z.strictObject({
 });
 
 /**
- * Notes durably, in the folder of an import, which tags it will make, before it changes the store. The folder is deleted
- * when the import ends.
+ * Writes to the disk, in the scratch folder of an import, which tags the import will make. If the server is killed
+ * after the import has changed the store, `finishTags` makes them. Call this before the import changes the store.
  */
 export async function noteTags(stage: string, noted: z.infer<typeof note>): Promise<void> {
   await mkdir(stage, { recursive: true, mode: 0o700 });
@@ -36,8 +36,8 @@ export async function noteTags(stage: string, noted: z.infer<typeof note>): Prom
 }
 
 /**
- * Makes the tags of imports whose server was killed after they had changed the store. Call this at a start, before anybody
- * can push. An import that has not changed the store is forgotten. Then deletes what exports and imports have left.
+ * Makes the tags of each import that had changed the store when the server was killed. Call this at a start, before
+ * anybody can push. Deletes the scratch folders of exports and imports, except a folder whose tags could not be made.
  *
  * @param run - `transfersFolder`
  */
@@ -79,7 +79,7 @@ async function makeNoted(
   log.warn({ tool, tags: missing.length }, 'the tags of an import that was interrupted have been made');
 }
 
-/** Null if a kill has cut the note short. The import has then not changed the store. */
+/** Null if the note is not complete, because the server was killed before the import changed the store. */
 function readNote(text: string): z.infer<typeof note> | null {
   try {
     return note.parse(JSON.parse(text));

@@ -3,8 +3,8 @@ import { DeployError } from '../../core/errors.ts';
 
 /** A passphrase guards a file that may lie anywhere for years, so somebody may try many passphrases. */
 const MIN_CHARACTERS = 12;
-// The first choice for scrypt of OWASP's Password Storage Cheat Sheet. It needs 128 MiB for a moment. It belongs to the
-// format of the file: a file cannot ask for more.
+// The first settings for scrypt in OWASP's Password Storage Cheat Sheet. They need 128 MiB for a moment. The file does
+// not contain them, so a hostile file cannot ask for more.
 const COST = { cost: 2 ** 17, blockSize: 8, parallelization: 1, maxmem: 160 * 2 ** 20 } as const;
 const [SALT_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES] = [16, 32, 12, 16];
 
@@ -22,7 +22,7 @@ export function assertStrong(passphrase: string): void {
 /**
  * Encrypts a text under a passphrase (scrypt, then AES-256-GCM).
  *
- * @param bound - Bytes that are not encrypted, and without which the text cannot be opened.
+ * @param bound - Bytes that are not encrypted. `openText` needs the same bytes.
  */
 export async function sealText(text: string, bound: Uint8Array, passphrase: string): Promise<Buffer> {
   const [salt, nonce] = [randomBytes(SALT_BYTES), randomBytes(NONCE_BYTES)];
@@ -32,7 +32,7 @@ export async function sealText(text: string, bound: Uint8Array, passphrase: stri
   return Buffer.concat([salt, nonce, encrypted, cipher.getAuthTag()]);
 }
 
-/** The text that `sealText` encrypted. Null if the passphrase is another one, or if `sealed` or `bound` has changed. */
+/** The text that `sealText` encrypted. Null if the passphrase is wrong, or if `sealed` or `bound` has changed. */
 export async function openText(
   sealed: Buffer,
   bound: Uint8Array,
@@ -54,7 +54,7 @@ export async function openText(
   }
 }
 
-/** People type the same character in different forms, so the passphrase is normalised. */
+/** Keyboards produce one character as different Unicode sequences, so the passphrase is normalised. */
 function keyOf(passphrase: string, salt: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     scrypt(passphrase.normalize('NFC'), salt, KEY_BYTES, COST, (error, key) =>

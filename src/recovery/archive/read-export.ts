@@ -9,14 +9,16 @@ import { openText } from './passphrase.ts';
 import { assertSealed, badArchive, SEAL_BYTES } from './sealed-file.ts';
 import { MAX_MANIFEST_BYTES, parsed, readManifest, secretsOf, type ToolManifest } from './tool-manifest.ts';
 
-/** How much the secrets of a file can take: the most config vars, as JSON. */
+/** The most bytes of `secrets.sealed`. The largest config vars that the server accepts need less, even as JSON. */
 const MAX_SECRETS_BYTES = 8 * 2 ** 20;
-/** The most bytes of an exported file besides the objects of git: its other parts, and the blocks of tar. */
+/** The most bytes of an exported file without the objects of git: its other parts, and the blocks of tar. */
 export const MAX_OTHER_BYTES = MAX_MANIFEST_BYTES + MAX_SECRETS_BYTES + 2 ** 20;
 /** What messages call the file, because the server does not know its name. */
 const NAME = 'of the import';
 
-/** The parts of an exported file that the passphrase has proved, and its other entries. */
+/**
+ * The manifest and config vars of an exported file, both proved by the passphrase, and the entries that follow them.
+ */
 export interface OpenedExport {
   readonly manifest: ToolManifest;
   readonly configVars: Readonly<Record<string, string>>;
@@ -51,7 +53,7 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   return { manifest, configVars: allowed(secrets.configVars), entries };
 }
 
-/** The maker of the file may be hostile, so the limits and reserved names of `config set` count. */
+/** The maker of the file may be hostile, so the limits and reserved names of `config set` apply. */
 function allowed(configVars: Readonly<Record<string, string>>): Record<string, string> {
   try {
     return changeConfigVars({}, configVars);
@@ -68,7 +70,7 @@ async function bytesOfNext(entries: AsyncGenerator<TarEntry>, name: string, most
   return Buffer.concat(chunks);
 }
 
-/** The next entry, which must be a file of this name. Nothing is ever written under a name of the archive. */
+/** Returns the next entry, which must be a file named `name`. @throws DeployError `BAD_ARCHIVE` if it is not. */
 export async function nextOf(entries: AsyncGenerator<TarEntry>, name: string): Promise<TarEntry> {
   const { value, done } = await entries.next().catch(damaged);
   if (done !== true && value.header.type === 'file' && value.header.name === name) return value;
@@ -81,7 +83,7 @@ export async function assertEnd(entries: AsyncGenerator<TarEntry>): Promise<void
   if (done !== true) throw badExport('it has more files than an export');
 }
 
-/** Turns an error of the reader of tars into that of this file. */
+/** Rethrows a DeployError of the tar reader as `BAD_ARCHIVE`. Rethrows every other error unchanged. */
 export function damaged(error: unknown): never {
   throw error instanceof DeployError && error.code !== 'BAD_ARCHIVE' ? badExport(error.message) : error;
 }

@@ -22,7 +22,7 @@ import { assertSealed, badArchive } from './sealed-file.ts';
 const DRAFT = 'restoring';
 const PATH = { PATH: '/usr/bin:/bin' };
 
-/** The names that an empty data folder may have. */
+/** A data folder that has only these entries counts as empty. */
 const EMPTY = new Set(['server.lock', 'server.lock-journal', 'lost+found', DRAFT]);
 
 const manifestOf = z.strictObject({
@@ -32,11 +32,12 @@ const manifestOf = z.strictObject({
 }) satisfies z.ZodType<Manifest>;
 
 /**
- * Restores a backup of `backUp` into an empty data folder, and its keys into the keys folder. First reads the whole
- * backup and compares it with its seal, and changes nothing if it cannot be used.
+ * Restores a backup that `backUp` made into an empty data folder, and its keys into the keys folder. First reads the
+ * whole backup and compares it with its seal. If the backup cannot be used, the data folder stays empty.
  *
  * @returns lines for the operator.
- * @throws DeployError `BAD_ARCHIVE`, `NO_FILE`, `DATA_IN_USE`, `NOT_EMPTY`, `OTHER_KEYS`, `OTHER_RUNTIME`, `NOT_THE_OPERATOR`
+ * @throws DeployError `BAD_ARCHIVE`, `NO_FILE`, `DATA_IN_USE`, `NOT_EMPTY`, `OTHER_KEYS`, `OTHER_RUNTIME`,
+ * `NOT_RESTORED`, `NOT_THE_OPERATOR`
  */
 export async function restoreBackup(config: Config, given: string): Promise<string[]> {
   const { data, keys } = config;
@@ -50,7 +51,7 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
       `Nothing has changed. Set builder and runtime to ${manifest.runtime}.`,
     );
   if (existsSync(data)) await assertOwnFolder(data);
-  // A running server holds the lock. Its folder is not empty either, but this error says more.
+  // If a server runs, it holds the lock. `DATA_IN_USE` says more than `NOT_EMPTY`.
   if (existsSync(join(data, 'server.lock'))) new DataLock(data)[Symbol.dispose]();
   const there = (await namesIn(data)).filter((name) => !EMPTY.has(name));
   if (there.length > 0) throw notEmpty(data);
@@ -72,7 +73,7 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
     return [
       `Restored ${tools.length} ${tools.length === 1 ? 'tool' : 'tools'} from the backup of ${new Date(manifest.madeAt).toISOString()}. The keys are in ${keys}.`,
       'Before you start the server, make sure that the server of the backup no longer runs.',
-      'Whatever changed since the backup is undone: deploy tokens that were revoked are VALID AGAIN, users and keys that were removed are back, stopped tools run, and frozen tools are frozen only if they were so then.',
+      'Whatever changed since the backup is undone: deploy tokens that were revoked are VALID AGAIN, users and keys that were removed are back, tools that were stopped run again, and tools are frozen only if they were frozen then.',
       ...tools
         .filter(({ tokens }) => tokens > 0)
         .map(({ name }) => `    npx toolforge-push token list ${name}`),
@@ -110,13 +111,13 @@ async function unpack(file: string, folder: string): Promise<void> {
 }
 
 /**
- * Checks that the unpacked archive has only what `backUp` writes. Call this before anything of the archive is used.
+ * Refuses an unpacked archive with entries that `backUp` never writes, such as devices. Call this before any use.
  *
  * @throws DeployError `BAD_ARCHIVE`
  */
 async function assertPlain(draft: string, file: string): Promise<void> {
   const odd = ['(', '-type', 'b', '-o', '-type', 'c', '-o', '-type', 'f', '-perm', '/6000', ')'];
-  // find fails at a folder that a tool has closed, which only root can read.
+  // The exit status of find does not count, because a tool may have made a folder unreadable.
   const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
   const { stdout } = await execa('find', [draft, ...odd, '-print', '-quit'], options);
   if (stdout !== '') throw notFromBackup(file);
@@ -134,8 +135,8 @@ async function assertPlain(draft: string, file: string): Promise<void> {
 }
 
 /**
- * Gives each repository the settings of a new one. An archive that somebody else made could have settings or hooks that make
- * git run programs, or the path of another repository whose objects git would read: see gitrepository-layout(5).
+ * Gives each repository the settings of a new one. An archive that somebody else made could have settings or hooks that
+ * make git run programs, or the path of another repository whose objects git would read: see gitrepository-layout(5).
  */
 async function resetRepositories(repositories: string): Promise<void> {
   for (const name of (await namesIn(repositories)).filter((name) => name.endsWith('.git'))) {
@@ -162,7 +163,7 @@ async function tar(...words: string[]) {
   return await execa('tar', words, options);
 }
 
-/** Checks what a start of the server would check. @throws DeployError `BAD_ARCHIVE` */
+/** Compares the restored parts as a start does. @throws DeployError `BAD_ARCHIVE` if a server would refuse to start. */
 async function assertWhole(config: Config, file: string) {
   const facts = await readDataFacts(config);
   const [fault] = examine(facts).filter(({ kind }) => kind === 'refuses');
@@ -170,7 +171,7 @@ async function assertWhole(config: Config, file: string) {
   return storedTools(facts);
 }
 
-/** @throws DeployError `OTHER_KEYS` if the keys folder has another key for config vars. */
+/** @throws DeployError `OTHER_KEYS` if the keys folder has a secrets.key that is not the key of the backup. */
 async function assertKeysFit(restored: string, keys: string): Promise<void> {
   const present = secretsKeyId(keys);
   if (!existsSync(join(keys, 'secrets.key')) || present === secretsKeyId(restored)) return;

@@ -4,21 +4,25 @@ import { open, stat } from 'node:fs/promises';
 import { Transform, type TransformCallback } from 'node:stream';
 import { DeployError, systemCode } from '../../core/errors.ts';
 
-/** The seal takes one block of tar. Tar stops reading at the end of the archive, so it does not see the seal. */
+/**
+ * The seal takes one block of tar. tar stops reading at the end of its archive, so it does not see the seal behind it.
+ */
 export const SEAL_BYTES = 512;
 const SEAL = /^toolforge-push archive\nkind ([a-z]+)\nsha256 ([0-9a-f]{64})\nbytes (\d{1,15})\n\0*$/;
 
 /** `backup`: everything of a server. `tool`: one tool. */
 export type ArchiveKind = 'backup' | 'tool';
 
-/** Passes an archive on and adds its seal: one block with the number of bytes and the SHA-256 of all bytes before it. */
+/**
+ * Passes an archive on and adds its seal: one block with the number of bytes and the SHA-256 of all bytes before it.
+ */
 export class Sealing extends Transform {
   readonly #kind: ArchiveKind;
   readonly #beforeSeal: () => Promise<void>;
   readonly #hash: Hash = createHash('sha256');
   bytes = 0;
 
-  /** @param beforeSeal - Throws if the archive is not whole. Then the archive gets no seal. */
+  /** @param beforeSeal - Rejects if the archive is not complete. Then the archive gets no seal. */
   constructor(kind: ArchiveKind, beforeSeal: () => Promise<void>) {
     super();
     this.#kind = kind;

@@ -9,14 +9,16 @@ import {
 } from '../../core/names.ts';
 import { isRefName } from '../../git/push/ref-policy.ts';
 
-/** The version of the file's format. A server reads its own and all earlier ones. */
+/** The version of the file's format. */
 export const FORMAT = 1;
 /** The most releases in a file: the newest ones, and always the live one. */
 export const MAX_RELEASES = 1000;
-/** The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories. */
+/**
+ * The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories.
+ */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_REFS = 10_000;
-/** The most process types for which a file has a number, a size or a pause. */
+/** The most process types that can have a number in `replicas`, a size or a pause. */
 const MAX_TYPES = 1000;
 /** Smaller than the largest that the name of a ref can hold (release-refs), so that later releases have names too. */
 const MAX_VERSION = 99_999_999;
@@ -79,7 +81,7 @@ export const manifestOf = z.strictObject({
     .max(MAX_REFS),
   /** The commits at which the history ends, because a push from a shallow clone has cut it off. */
   shallow: z.array(commit).max(MAX_REFS),
-  /** The objects of git. Null if there are none. */
+  /** The size and checksum of `repository.pack`, the objects of git. Null if the file has no such part. */
   pack: z.strictObject({ bytes: z.int().min(1), sha256: z.string().regex(/^[0-9a-f]{64}$/) }).nullable(),
   replicas: z.record(type, z.int().min(0).max(1000)).refine(isShort),
   sizes: z
@@ -97,7 +99,7 @@ export const manifestOf = z.strictObject({
 
 export type ToolManifest = Readonly<z.infer<typeof manifestOf>>;
 
-/** What is encrypted: the config vars that the tool's next release gets. */
+/** The text that `secrets.sealed` encrypts: the config vars that the tool's next release gets. */
 export const secretsOf = z.strictObject({ configVars: z.record(varName, z.string()) });
 
 /** Reads a manifest. Returns `newer` if a later version of this server wrote it, null if the text is not a manifest. */

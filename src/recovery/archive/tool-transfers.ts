@@ -16,7 +16,7 @@ export interface ToolTransfersOptions extends ImportOptions {
   readonly log: Log;
 }
 
-/** Moves one tool from a server to another: by a file with its history, which the other server takes and then deploys. */
+/** Exports a tool to a file on one server. On another server, imports the file and deploys the tool. */
 export class ToolTransfers {
   readonly #options: ToolTransfersOptions;
   #prepared: Promise<void> | null = null;
@@ -52,8 +52,8 @@ export class ToolTransfers {
   }
 
   /**
-   * Builds the commit that was live on the other server, and makes it live as the next release, by a push that passes every
-   * check of a push.
+   * Deploys the commit that was live on the other server, as the next release. It is pushed to the deploy branch, so it
+   * passes every check of a push.
    *
    * @param say - Gets the output of the push. Must not reject.
    * @returns null if the commit is live; otherwise the reason, in one line.
@@ -79,7 +79,6 @@ export class ToolTransfers {
     }
   }
 
-  /** Makes the folder for temporary files anew, because a killed server may have left some there. */
   async #prepare(): Promise<void> {
     await mkdir(this.#options.run, { recursive: true, mode: 0o700 });
   }

@@ -4,25 +4,25 @@ import { outputOfShell } from '../process/shell.ts';
 import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
-/** The pause after a measurement is this many times its duration, or only once its duration while the disk fills. */
+/** The pause after a measurement is this many times as long as the measurement, or as long while the disk fills. */
 const REST = 4;
 const BLOCK_BYTES = 512;
 /**
- * How many seconds of processor time the search in one sandbox may take. A sandbox that needs more, for example because its
- * processes have mapped millions of files, must end. Honest programs need a few hundredths of a second.
+ * How many seconds of processor time the search in one sandbox may take. A sandbox that needs more, for example because
+ * its processes have mapped millions of files, must end. Honest programs need a few hundredths of a second.
  */
 const SEARCH_SECONDS = 2;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
-// `owners` prints which process has which folder, and `by_sandbox` turns that into one line for each folder, with its processes.
-// A list of all processes can be too long for the arguments of one program. If the first thread of a process has ended, /proc
-// shows its files and mounts only below the id of another thread.
 /**
- * A shell condition: the search with this `status` was killed (`ulimit -t`), or not started (126), because `pids` are too many
- * for the arguments of one program. The status 126 can also have other causes, such as too little memory.
+ * A shell condition: the search with this `status` was killed (`ulimit -t`), or not started (126), because `pids` are
+ * too many for the arguments of one program. The status 126 can also have other causes, such as too little memory.
  */
 const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids} -gt 50000 ]; }; }`;
 
+// Shell functions: `owners` prints which process sees which folder, and `by_sandbox` turns that into one line for each
+// folder, with its processes. A list of all processes can be too long for the arguments of one program, so xargs splits
+// it. If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
 const BY_SANDBOX = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)
@@ -37,27 +37,28 @@ each() { for one in $pids; do printf "/proc/$one/%s " "$@"; done; }`;
 
 /**
  * A shell command that prints the device number of the overlay (`Mount.writesTo`) whose changes lie below the folder
- * `$name`. The process $pid must see the overlay. Files in an overlay have its device number, not the disk's. The number
- * is made of the two numbers in mountinfo as stat(2) does.
+ * `$name`. The process $pid must see the overlay. Files in an overlay have its device number, not the disk's. The
+ * number is computed from the minor number in mountinfo as for stat(2). The major number is 0.
  */
 const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$name/.*#\\1#p" "/proc/$pid/mountinfo" 2>/dev/null |
   awk 'NR == 1 { print $1 % 256 + int($1 / 256) * 1048576 }'`;
 
 /**
- * The most slots that the tables of descriptors in one sandbox may have together. A sandbox with more must end, because a
- * search in it could take too long. Tables of at most `FEW_DESCRIPTORS` slots do not count.
- * A table doubles when it is full, and never shrinks.
+ * The most slots that the tables of descriptors in one sandbox may have together. A sandbox with more must end, because
+ * a search in it could take too long. Tables of at most `FEW_DESCRIPTORS` slots do not count. A table doubles when it
+ * is full, and never shrinks.
  */
 export const MAX_DESCRIPTORS = 65_536;
 const FEW_DESCRIPTORS = 1024;
 const CROWDED = 'crowded';
 
-// `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small: proc_pid_status(5).
-// The last awk gets the files of each folder's processes and prints sums for each folder. Files in memory (memfd_create) are on another device and do not count. If a process has mapped
-// a file and then closed it, only root can find the file. A running program's own file (`exe`) counts even if it is
-// neither open nor mapped. A Unix socket that was bound to a path holds an inode until the socket is closed, even if
-// its name was deleted. Each sandbox has its own network namespace, so all sockets in that namespace count. A file in an
-// overlay may have the inode number of a file of the release, so a number counts once for each folder.
+// `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
+// proc_pid_status(5). The last awk gets the files of each folder's processes and prints sums for each folder. Files in
+// memory (memfd_create) are on another device and do not count. If a process has mapped a file and then closed it, only
+// root can find the file. A running program's own file (`exe`) counts even if it is neither open nor mapped. A Unix
+// socket that was bound to a path holds an inode until the socket is closed, even if its name was deleted. Each sandbox
+// has its own network namespace, so all sockets in that namespace count. A file in an overlay may have the inode number
+// of a file of the release, so a number counts once for each folder.
 const SCRIPT = `device=$1; shift
 ${BY_SANDBOX}
 owners=$(owners)

@@ -83,7 +83,8 @@ export function routeFiles(folder: string): [whole: string, withoutIpv6: string]
  * Writes the two route files, whose paths `routeFiles` returns, into an existing folder.
  *
  * @param networks - The networks whose addresses sandboxes treat as their own.
- * @param exception - An IPv4 address that stays reachable although it is in one of the networks. Null if no address does.
+ * @param exception - An IPv4 address that stays reachable although it is in one of the networks. Null if no address
+ * does.
  */
 export async function writeRoutes(folder: string, networks: readonly string[], exception: string | null) {
   const text = (some: readonly string[]) => {

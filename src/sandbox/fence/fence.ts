@@ -62,7 +62,8 @@ export class Fence {
   /**
    * Writes the routes for future sandboxes, and updates all sandboxes when the addresses of this machine change.
    *
-   * @param exception - The address at which pasta answers DNS queries. It must stay reachable. Null if pasta answers none.
+   * @param exception - The address at which pasta answers DNS queries. It must stay reachable. Null if pasta answers
+   * none.
    */
   async watch(exception: string | null): Promise<void> {
     this.#exception = exception;

@@ -10,7 +10,9 @@ import { overlayOptions } from './overlay.ts';
 
 export interface NetworkIsolation {
   readonly hostFiles: HostFiles;
-  /** The command's uid outside the sandbox. Null means the server's own uid, because tools have no users of their own. */
+  /**
+   * The command's uid outside the sandbox. Null means the server's own uid, because tools have no users of their own.
+   */
   readonly uid: number | null;
   readonly fence: Pick<Fence, 'files'>;
 }
@@ -40,9 +42,10 @@ const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 
 /**
  * Returns the whole argument list. setpriv (if tools have users of their own) starts pasta, which makes a network
- * namespace without this machine's loopback. In this namespace, a shell sets the routes of the fence, and makes the overlay
- * of a mount with `writesTo`. Then bwrap makes the file system and the process namespace, and starts prlimit, the wrapper
- * and the command.
+ * namespace without this machine's loopback. In this namespace, a shell sets the routes of the fence, and makes the
+ * overlay of a mount with `writesTo`. Then bwrap makes the file system and the process namespace, and starts prlimit,
+ * the wrapper and the command. For a command in a `HeldNetwork`, nsenter enters a network with these routes in place of
+ * pasta.
  *
  * pasta comes before bwrap because pasta does not run inside bwrap. setpriv does not get the option --no-new-privs,
  * because then the uid map could not be set. bwrap sets no_new_privs itself.
@@ -77,9 +80,9 @@ export function secretArguments(command: SandboxCommand): string {
 }
 
 /**
- * Returns a shell command that gives the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD, their real names
- * again. It runs after prlimit has set the limits. Otherwise a library of the tool could run inside prlimit. The values do
- * not become arguments, because other variables begin with LD_ too: LD_SDK_KEY may be a secret.
+ * Returns a shell command that gives the variables of the dynamic loader (ld.so(8)), such as LD_PRELOAD, their real
+ * names again. It runs after prlimit has set the limits. Otherwise a library of the tool could run inside prlimit. The
+ * values do not become arguments, because other variables begin with LD_ too: LD_SDK_KEY may be a secret.
  */
 function withLoaderVariables({ env }: SandboxCommand): string[] {
   const names = Object.keys(env).filter(isForLoader);
@@ -125,9 +128,9 @@ function network(publish: SandboxCommand['publish'], hostFiles: HostFiles): stri
 }
 
 /**
- * Returns a shell command that sets the routes of the sandbox and then starts bwrap. bwrap could not set them itself,
- * because it drops the right to change routes. The shell also opens the seccomp filter, because pasta, which starts the
- * shell, closes unknown descriptors.
+ * Returns a shell command that sets the routes of the sandbox, unless its network has them already, and then starts
+ * bwrap. bwrap could not set them itself, because it drops the right to change routes. The shell also opens the seccomp
+ * filter, because pasta, which starts the shell, closes unknown descriptors.
  *
  * The shell moves bwrap's secret arguments from descriptor 0 to another one, because bwrap closes that descriptor after
  * reading them. If descriptor 0 became free, bwrap would open this machine's /proc as descriptor 0. bwrap passes
@@ -151,9 +154,9 @@ function changeable({ mounts }: SandboxCommand): Mount | undefined {
 
 /**
  * A part of a shell script that lays a writable folder over a mount's source (overlayfs), and gives bwrap the result as
- * its first arguments. The user namespace of pasta and a mount namespace of its own make that possible without root. The
- * overlay ends with the process. If the kernel cannot make the overlay, the mount is read-only. A comma or a colon in a
- * path would change the options of the overlay.
+ * its first arguments. The user namespace of pasta and a mount namespace of its own make that possible without root.
+ * The overlay ends with the process. If the kernel cannot make the overlay, the mount is read-only. A comma or a colon
+ * in a path would change the options of the overlay.
  */
 const LAY_OVER = `
 how=--ro-bind from=$1

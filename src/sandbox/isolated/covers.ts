@@ -59,8 +59,8 @@ export class Covers {
 }
 
 /**
- * Returns `path`, and if it is a link, also each link that it leads to and the file at the end. Links among the folders of
- * these paths are resolved, not returned.
+ * Returns `path`, and if it is a link, also each link that it leads to and the file at the end. Links among the folders
+ * of these paths are resolved, not returned.
  */
 function placesOf(path: string): string[] {
   const place = placeOf(path);
@@ -74,8 +74,8 @@ function placeOf(path: string): string {
 }
 
 /**
- * True if tools can reach the entries of a folder. Always true if the server is not root. If it is root, of whatever
- * namespace, tools run as other users, so every folder of the path must let other users enter.
+ * True if tools can reach the entries of a folder. Always true if the server is not root. If it is root, even if
+ * only in a user namespace, tools run as other users, so every folder of the path must let other users enter.
  */
 function canPass(folder: string): boolean {
   if (process.getuid?.() !== 0) return true;

@@ -15,7 +15,7 @@ export interface NetworkHolder {
 
 /**
  * A network that pasta keeps until it is disposed. Commands enter its namespaces through open descriptors. So no
- * command waits for a pasta of its own, which takes longer to start and end than all the rest.
+ * command waits for a pasta of its own, which takes longer to start and end than the rest of a sandbox.
  */
 export class HeldNetwork implements SharedNetwork {
   readonly #holder: NetworkHolder;

@@ -7,8 +7,8 @@ import { Covers } from './covers.ts';
 export interface HostFiles {
   readonly bwrap: readonly string[];
   /**
-   * bwrap's arguments that lay files over the /etc of a Debian tree: the sandbox's own accounts, and this machine's name
-   * servers, host names and certificate authorities.
+   * bwrap's arguments that lay files over the /etc of a Debian tree: the sandbox's own accounts, and this machine's
+   * name servers, host names and certificate authorities.
    */
   readonly overTree: readonly string[];
   /** Hides files of the server in further mounts that show folders of this machine. */
@@ -28,8 +28,8 @@ export interface HostFilesOptions {
 }
 
 /**
- * The names in /etc that programs need for libraries, name lookups, time, certificates and fonts, and for Maven to start.
- * Accounts and secrets are not among them.
+ * The names in /etc that programs need for libraries, name lookups, time, certificates and fonts, and for Maven to
+ * start. Accounts and secrets are not among them.
  */
 const SHOWN_OF_ETC =
   /^(hosts|host\.conf|gai\.conf|nsswitch\.conf|protocols|services|mime\.types|localtime|timezone|os-release|debian_version|ca-certificates(\.conf)?|alternatives|ld\.so\.(cache|conf|conf\.d)|fonts|dpkg|python3.*|perl|java-.*|maven|locale\.alias|magic|magic\.mime|terminfo|xml|sgml|ImageMagick-\d+|php|ruby.*)$/;

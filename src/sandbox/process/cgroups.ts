@@ -30,9 +30,9 @@ export interface CgroupsOptions {
  */
 const WRAPPERS = 8;
 
-/** Without process ids, nothing on the machine can start a program. */
+/** All processes of one tool may have this part of the process ids. Without free ids, nothing can start a program. */
 const PART_OF_IDS = 1 / 8;
-/** So many a usual tool needs, also if the server's group may have few. But it never gets more than half of them. */
+/** A tool may have this many process ids even if `PART_OF_IDS` gives it fewer, but at most half of all ids. */
 const LEAST_IDS = 512;
 
 /**
@@ -45,8 +45,8 @@ const RESOURCES = ['cpu', 'memory', 'pids'] as const;
 /**
  * Puts commands into control groups if this server may create them. Never writes to a folder that another program
  * (systemd, a container runtime) manages, unless that program has delegated the folder to this server. In version 1 of
- * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses this server's own group:
- * as root if it is the root group, as another user if that user owns the group's folder.
+ * control groups, uses a hierarchy only if this server is in its root group. In version 2, uses this server's own
+ * group: as root if it is the root group, as another user if that user owns the group's folder.
  *
  * @see https://systemd.io/CGROUP_DELEGATION/
  */
@@ -117,7 +117,7 @@ export class Cgroup {
     return this.#folders.length > 0 && this.entrances.every((file) => existsSync(file) && read(file) === '');
   }
 
-  /** True if the kernel killed a process of the group because of the memory limit. */
+  /** True if the kernel killed a process of the group because the group or the machine had no memory left. */
   isOutOfMemory(): boolean {
     const counts = this.#folders.flatMap((folder) => [
       read(join(folder, 'memory.events')),
@@ -241,8 +241,8 @@ function isWritable(folder: string): boolean {
 }
 
 /**
- * How many processes and threads all commands of one tool together may have: a part of what the machine and the server's
- * group may have.
+ * How many processes and threads all commands of one tool together may have: a part of what the machine and the
+ * server's group may have.
  */
 function mostIds({ folder }: Base): string {
   const files = ['/proc/sys/kernel/pid_max', '/proc/sys/kernel/threads-max', join(folder, 'pids.max')];

@@ -37,8 +37,8 @@ export function environmentOf(pid: number): string[] {
 }
 
 /**
- * Whether the process was started with this `NAME=value`, if it is in the first MiB of its environment. A process can fill its
- * environment with millions of empty entries, so they are not made into texts.
+ * Whether the process was started with this `NAME=value`, if it is in the first MiB of its environment. A process can
+ * fill its environment with millions of empty entries, so they are not made into texts.
  */
 export function wasStartedWith(pid: number, entry: string): boolean {
   return Buffer.concat([NUL, bytesOf(`/proc/${pid}/environ`, 1024 * 1024)]).includes(`\0${entry}\0`);
@@ -130,9 +130,9 @@ export function holdersOf(linkEnding: string): number[] {
 }
 
 /**
- * Sends a signal to a process, or to a process group if `pid` is negative. Does nothing if it has already ended, and for 0,
- * 1 and -1: with these, kill(2) means the caller's own group, init, or every process. `cgroup.procs` lists a process of
- * another PID namespace as 0 (cgroups(7)).
+ * Sends a signal to a process, or to a process group if `pid` is negative. Does nothing if it has already ended, and
+ * for 0, 1 and -1: with these, kill(2) means the caller's own group, init, or every process. `cgroup.procs` lists a
+ * process of another PID namespace as 0 (cgroups(7)).
  */
 export function signal(pid: number, name: NodeJS.Signals): void {
   if (Math.abs(pid) <= 1) return;

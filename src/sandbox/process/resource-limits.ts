@@ -6,8 +6,8 @@ const RESERVED_BYTES = 768 * 1024 * 1024;
 /** How many files a process may have open. With more, a tool could make the search for its deleted files endless. */
 const MAX_OPEN_FILES = 16_384;
 /**
- * How many signals and POSIX timers (timer_create(2)) may be pending in a sandbox. If the server is not root, the kernel
- * also counts them for all tools together.
+ * How many signals and POSIX timers (timer_create(2)) may be pending in a sandbox. If the server is not root, the
+ * kernel also counts them for all tools together.
  */
 const MAX_PENDING = 2048;
 
@@ -26,8 +26,8 @@ export function resourceLimits({ memoryBytes, fileBytes }: Limits): string[] {
 }
 
 /**
- * Returns the smaller of `most` and the server's own hard limit in proc_pid_limits(5). Tools inherit this limit, and prlimit
- * has no right to raise it.
+ * Returns the smaller of `most` and the server's own hard limit in proc_pid_limits(5). Tools inherit this limit, and
+ * prlimit has no right to raise it.
  */
 function ownLimit(name: string, most: number): number {
   try {

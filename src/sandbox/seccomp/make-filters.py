@@ -54,9 +54,9 @@ PR_SET_DUMPABLE = 4
 BTRFS, KIND, NUMBER = 0x9400, 0xFF00, 0xFFFFFFFF
 FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 
-# While a program holds a lease on a file, others wait up to 45 s to open it. If tools have no users of their
-# own, some files belong to the user of all sandboxes, /etc/passwd for example. F_SETDELEG does the same for folders, and differs in one
-# bit. Both fail with the error of a kernel without leases.
+# While a program holds a lease on a file, others wait up to 45 s to open the file. If tools have no users of their own,
+# some files belong to the user of all sandboxes, /etc/passwd for example. F_SETDELEG does the same for folders, and its
+# number differs in one bit. Both commands fail with the error of a kernel without leases.
 F_SETLEASE, F_SETDELEG = 1024, 1040
 
 # These system calls fail as on a kernel that lacks them. The whole machine shares one number of contexts for

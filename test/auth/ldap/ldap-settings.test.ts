@@ -76,12 +76,12 @@ for (const [name, given, message] of [
   [
     'ldap_bind_dn without ldap_bind_password_file',
     { ...ldaps, ldap_bind_dn: 'cn=reader,dc=x' },
-    /only one is there/,
+    /only one of the settings/,
   ],
   [
     'ldap_bind_password_file without ldap_bind_dn',
     { ...ldaps, ldap_bind_password_file: 'FOLDER/secret' },
-    /only one is there/,
+    /only one of the settings/,
   ],
   [
     'threat 1: an empty password for ldap_bind_dn',
