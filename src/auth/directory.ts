@@ -6,7 +6,7 @@ export interface OfferedKey {
   readonly blob: Buffer;
 }
 
-/** The person or tool that has logged in, and what the credential gives access to. */
+/** Whom a login name and a credential stand for, and which tools the credential opens. */
 export interface Identity {
   /** The user name of the person or of the tool's own account, normalised: lower case, no surrounding space. */
   readonly uid: string;
@@ -33,8 +33,9 @@ export interface FindOptions {
 /**
  * Knows the people, the tools, and who maintains which tool. Every back end passes test/contracts/directory.ts.
  *
- * Every method ends within 5 s or when the signal aborts. If the directory cannot answer, the method throws DeployError
- * `DIRECTORY_UNAVAILABLE`, or `DIRECTORY_BUSY` if too many questions wait. It never returns null for these reasons.
+ * Each question to the directory ends within 5 s or when the signal aborts. If the directory cannot answer, the method
+ * throws DeployError `DIRECTORY_UNAVAILABLE`, or `DIRECTORY_BUSY` if too many questions wait. It never returns null for
+ * these reasons.
  */
 export interface Directory {
   /**

@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs';
 
-/** The kernel ends processes with a high score first. Tools have 500, the server 0: proc_pid_oom_score_adj(5). */
+/**
+ * The kernel ends processes with a high score first. Tools have 500, the server usually 0: proc_pid_oom_score_adj(5).
+ */
 const SCORE = '600';
 
 /**

@@ -28,7 +28,9 @@ function chosen(
   return Object.fromEntries(entries.filter(([name, value]) => isChosen(name, value)));
 }
 
-/** The limits that apply to a tool: its own limits, and those of the settings if it has no such limit of its own. */
+/**
+ * The limits that apply to a tool: for each limit, the value that the tool has of its own, or else that of the setting.
+ */
 export function limitsOf(all: ToolLimits, own: Partial<ToolLimits>): ToolLimits {
   return { ...all, ...own };
 }

@@ -97,7 +97,7 @@ export interface ProcessSize {
   readonly cpuCores?: number;
 }
 
-/** The sizes that `scale` has set, by process type. They win over those of the files. */
+/** The sizes that `scale` has set, by process type. They replace the sizes that files of the source ask for. */
 export type Sizes = Readonly<Record<string, ProcessSize>>;
 
 /** How a process is checked, and which resources it asks for. */

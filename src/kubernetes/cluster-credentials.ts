@@ -58,7 +58,7 @@ function assertInTime({ name }: User, { validFromDate, validToDate }: X509Certif
   const certificate = `the client certificate of ${name} in the kubeconfig`;
   if (validToDate.getTime() < now)
     throw badCluster(
-      `${certificate} ended on ${day(validToDate)}`,
+      `${certificate} expired on ${day(validToDate)}`,
       'you get a new certificate from the cluster’s operator',
     );
   if (validFromDate.getTime() > now)

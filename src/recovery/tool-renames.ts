@@ -82,7 +82,7 @@ export class ToolRenames {
     throw new DeployError(
       'BACKUP_RUNNING',
       'nothing can be renamed now, because a backup or an export is being made',
-      'Type the command again when it has ended.',
+      'Type the command again when the backup or export has ended.',
     );
   }
 
@@ -119,7 +119,8 @@ export class ToolRenames {
       log.warn({ from, to }, 'tool renamed');
     } finally {
       endHold();
-      // If the renaming failed, directory.yaml may have the old name, which nobody may use until a start has finished.
+      // If the renaming failed, directory.yaml may have the old name. Nobody may use that name until a start finishes
+      // it.
       if (isRenamed && isRenaming(config.data)) hold([from]);
       // If the tool cannot start, the server tries again, and `ps` says why. The next renaming need not wait for that.
       await Promise.race([resume(isRenamed ? to : from), wait(START_MS, null, { ref: false })]);
@@ -179,19 +180,19 @@ export class ToolRenames {
       throw new DeployError(
         'IS_PREVIEW',
         `the tool ${from} is a preview`,
-        'Rename the tool that it belongs to.',
+        'Rename the tool that the preview belongs to.',
       );
     if (store.previews().some(({ tool }) => tool === from))
       throw new DeployError(
         'HAS_PREVIEWS',
-        `the tool ${from} has previews, whose names have its name in them`,
-        `Nothing has changed. End them first: \`previews ${from}\` lists them.`,
+        `the tool ${from} has previews, whose names contain the name of the tool`,
+        `Nothing has changed. End the previews first: \`previews ${from}\` lists them.`,
       );
     if (isBusy(from) || isBusy(to))
       throw new DeployError(
         'TOOL_BUSY',
         `a deployment or a push of the tool ${isBusy(from) ? from : to} is under way`,
-        `Nothing has changed. Type the command again when it has ended: \`ps ${from}\``,
+        `Nothing has changed. Type the command again when the deployment or push has ended: \`ps ${from}\``,
       );
     const hasAnything =
       store.previewOf(to) !== null ||

@@ -157,7 +157,7 @@ describe('bad credentials are reported at the start', () => {
     const path = await certificate('20200101', '20210203');
     const user = { 'client-certificate': path, 'client-key': join(folder, 'client.key') };
     const { message } = await refusal(async () => assertCredentials(await withUser(user)));
-    assert.equal(message, 'the client certificate of someone in the kubeconfig ended on 2021-02-03');
+    assert.equal(message, 'the client certificate of someone in the kubeconfig expired on 2021-02-03');
   });
 
   test('at the start, a client certificate that is not valid yet is reported', async () => {

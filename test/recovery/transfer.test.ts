@@ -376,7 +376,7 @@ test('a torn, changed, foreign or newer file, a wrong passphrase, hostile object
     [
       'another passphrase',
       await forged(async () => {}, { passphrase: 'somebody else’s phrase' }),
-      /the passphrase is not the one of the file/i,
+      /the passphrase is wrong, or somebody has changed the file/i,
     ],
     ['newer', await unsealed(set({ format: 2 })), /a later version of this server made it/],
     ['an odd manifest', await unsealed(set({ more: 1 })), /no manifest that this server can read/],

@@ -236,7 +236,7 @@ export class DirectoryFile {
 
   /**
    * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. A change blocks
-   * this process, so after each change, the next change waits three times as long as it took.
+   * this process, so the next change waits three times as long as the last change took.
    *
    * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the
    * file cannot be read or changed.

@@ -4,7 +4,7 @@ export interface Waiting {
   readonly refusal: () => Error;
 }
 
-/** Limits how many pieces of work run at the same time. The others wait, in order. */
+/** Limits how many pieces of work run at the same time. Further work waits, in order. */
 export class ConcurrencyLimit {
   readonly #atOnce: number;
   readonly #limit: Waiting | null;
@@ -60,7 +60,7 @@ export class ConcurrencyLimit {
   }
 }
 
-/** Limits how many pieces of work of each key run at the same time. The others of the key wait, in order. */
+/** Limits how many pieces of work of each key run at the same time. Further work of the key waits, in order. */
 export class KeyedConcurrencyLimit {
   readonly #atOnce: number;
   readonly #limit: Waiting | null;

@@ -11,7 +11,7 @@ export async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** True for the error of a path that does not exist, or that leads through something else than folders. */
+/** True for the error of a path that does not exist, or that has a file in the place of a folder. */
 export function isAbsent(error: unknown): boolean {
   return ['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '');
 }

@@ -42,7 +42,7 @@ export class Followers {
     const shares = sharesOf(principal, tool);
     const full = shares.find((share) => this.#isFull(share));
     if (full !== undefined && !principal.isOperator) {
-      const message = `${full.who} ${full.limit} logs already`;
+      const message = `${full.who} ${full.limit} logs${full.where} already`;
       throw new DeployError('TOO_MANY_FOLLOWERS', message, 'End a command that follows logs, and try again.');
     }
     const place = shares.map(({ key }) => key);
@@ -80,14 +80,18 @@ interface Share {
   readonly key: string;
   readonly limit: number;
   readonly who: string;
+  readonly where: string;
 }
 
 function sharesOf({ uid, credential }: Principal, tool: ToolName): readonly Share[] {
   return [
-    { key: `credential ${uid} ${credential}`, limit: MAX_OF_CREDENTIAL, who: `the ${credential} follows` },
-    { key: `person ${uid}`, limit: MAX_OF_PERSON, who: `the user ${uid} follows` },
-    { key: `tool ${tool}`, limit: MAX_OF_TOOL, who: `of ${tool}, people and tokens follow` },
-    { key: 'all', limit: MAX_OF_ALL, who: 'on this server, people follow' },
+    {
+      ...{ key: `credential ${uid} ${credential}`, limit: MAX_OF_CREDENTIAL },
+      ...{ who: `the ${credential} follows`, where: '' },
+    },
+    { key: `person ${uid}`, limit: MAX_OF_PERSON, who: `the user ${uid} follows`, where: '' },
+    { key: `tool ${tool}`, limit: MAX_OF_TOOL, who: 'people and tokens follow', where: ` of ${tool}` },
+    { key: 'all', limit: MAX_OF_ALL, who: 'people and tokens follow', where: ' on this server' },
   ];
 }
 

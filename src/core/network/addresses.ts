@@ -47,7 +47,10 @@ export class ServerAddresses implements Addresses {
     return this.#people.http;
   }
 
-  /** Where builds in a cluster get their source if `source_url` is not set: `http://HOST:PORT`. */
+  /**
+   * The address at which builds in a cluster get their source if `source_url` is not set, such as
+   * `http://10.0.0.5:8081`.
+   */
   get sources(): string {
     return this.#sources;
   }

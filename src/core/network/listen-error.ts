@@ -22,12 +22,12 @@ function reason(code: string | null): { readonly why: string; readonly mend: str
     case 'EADDRINUSE':
       return {
         why: 'another program listens there',
-        mend: 'Stop it (ss -ltnp shows which), or choose another address:',
+        mend: 'Stop that program (ss -ltnp shows it), or choose another address:',
       };
     case 'EACCES':
       return { why: 'ports below 1024 are for root', mend: 'Choose another port:' };
     case 'EADDRNOTAVAIL':
-      return { why: 'this machine does not have that address', mend: 'Choose one that it has:' };
+      return { why: 'this machine does not have that address', mend: 'Choose an address that it has:' };
     default:
       return { why: code ?? 'unknown error', mend: 'Choose another address:' };
   }

@@ -7,7 +7,7 @@ const SPACE = /[ \t]*/y;
 const BLANK = /[ \t\n]*/y;
 /** A file with more comments is refused, because reading them would take too long. */
 const MAX_COMMENTS = 10_000;
-/** The most characters of a value between quotes: each may be an escape of two. */
+/** The most characters between two quotes. An escape of two characters may stand for each byte of the value. */
 const MAX_RAW = 2 * MAX_CONFIG_VAR_BYTES;
 const EXPORT = /export[ \t]+/y;
 /** What may follow a closing quote on its line. */
@@ -40,7 +40,7 @@ export function parseEnvFile(text: string): Record<string, string> {
 class EnvFile {
   readonly #text: string;
   readonly #lines = new Map<string, number>();
-  /** The place up to which the lines have been counted, so that a long file is counted only once. */
+  /** The index up to which the lines have been counted, so that the lines of a long file are counted only once. */
   readonly #counted = { at: 0, line: 1 };
   #at = 0;
 
@@ -143,7 +143,7 @@ class EnvFile {
     return -1;
   }
 
-  /** Returns what the pattern, which must be sticky, matches here, and goes behind it. */
+  /** Returns the text that a sticky pattern matches at `#at`, and moves `#at` behind this text. */
   #take(pattern: RegExp): string {
     pattern.lastIndex = this.#at;
     const [found = ''] = pattern.exec(this.#text) ?? [];

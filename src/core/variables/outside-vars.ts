@@ -8,7 +8,7 @@ import { changeConfigVars } from './config-changes.ts';
  * names.
  */
 export interface OutsideVars {
-  /** Where they come from, for people, such as `the operator’s file wikibot.env`. */
+  /** Where the config vars come from, for people, such as `the operator’s file wikibot.env`. */
   readonly source: string;
   readonly vars: Readonly<Record<string, string>>;
 }
@@ -34,7 +34,7 @@ export function unusable(source: string, why: string, cause?: unknown): DeployEr
   return new DeployError(
     'OUTSIDE_CONFIG',
     `${source}, from which config vars come, cannot be used: ${why}`,
-    'Ask the operator of this server to correct it, and try again.',
+    'Ask the operator of this server to correct this, and try again.',
     { cause },
   );
 }

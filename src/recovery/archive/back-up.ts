@@ -34,7 +34,8 @@ import { repositoriesOf } from '../data-facts.ts';
 import { Sealing } from './sealed-file.ts';
 
 /**
- * Names in the data folder that a backup leaves out. It gets a copy of the store instead, and needs none of the others.
+ * Names in the data folder that tar leaves out. The backup gets its store from `stageStore`, and needs none of the
+ * others.
  */
 export const LEFT_OUT =
   /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|transfers|lost\+found|restoring)$/;
@@ -129,8 +130,8 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
 }
 
 /**
- * @throws DeployError `NOT_THE_OPERATOR` if the folder belongs to another user, whose files would get the wrong owner;
- * `NO_DATA` if there is no folder.
+ * @throws DeployError `NOT_THE_OPERATOR` if the folder belongs to another user, because new files in it would get the
+ * wrong owner; `NO_DATA` if there is no folder.
  */
 export async function assertOwnFolder(data: string): Promise<void> {
   const { uid } = await stat(data).catch((cause: unknown) => {
@@ -166,7 +167,7 @@ function assertNotRenaming(data: string): void {
  * Returns the path for a new file: `target`, or, if `target` is a folder, a file in this folder with the time in its
  * name.
  *
- * @param name - How the name with the time begins.
+ * @param name - The beginning of the file's name, before the time.
  * @throws DeployError `FILE_EXISTS`; `NO_FOLDER`; `FILE_IN_DATA` if the file would be in the data folder outside
  * `backups`.
  */
@@ -191,7 +192,7 @@ export async function fileFor(target: string, data: string, name: string): Promi
       `the file ${taken} exists already`,
       taken === file
         ? 'Name another file, or a folder.'
-        : 'Another backup or export is writing it, or was killed. If none runs, delete it, because it may contain keys.',
+        : 'Another backup or export is writing this file, or was killed. If none runs, delete the file, because it may contain keys.',
     );
   return file;
 }

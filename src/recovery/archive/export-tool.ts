@@ -81,7 +81,7 @@ function storedOf(store: Store, tool: ToolName) {
     throw new DeployError(
       'IS_PREVIEW',
       `the tool ${tool} is a preview, and previews are not exported`,
-      'Export the tool that it belongs to.',
+      'Export the tool that the preview belongs to.',
     );
   const record = store.tools().find(({ name }) => name === tool);
   const configVars = store.configVars(tool);
@@ -91,7 +91,7 @@ function storedOf(store: Store, tool: ToolName) {
     throw new DeployError(
       'NOTHING_TO_EXPORT',
       `the tool ${tool} has no releases and no config vars`,
-      'Deploy it on the other server: git push toolforge main',
+      'There is nothing to move. Deploy the tool on the other server: git push toolforge main',
     );
   const { liveVersion, isStopped, isInMaintenance } = record;
   const manifest = {

@@ -20,8 +20,8 @@ const LOOK_BYTES = 16 * 2 ** 20;
 const SEND_AGAIN =
   'Nothing has changed. Import the file again, over a faster connection if it took too long: npx toolforge-push tool import FILE';
 /**
- * Files of this size are received even if the setting `repository_size` is less, because the tool may have a higher
- * limit.
+ * Files of up to this size are received even if the setting `repository_size` is less, because the tool may have a
+ * higher limit.
  */
 const MIN_REPOSITORY_BYTES = 8 * 2 ** 30;
 
@@ -69,7 +69,8 @@ export interface ImportedTool {
  * live commit must follow.
  *
  * @throws DeployError `BAD_ARCHIVE`, `BAD_PASSPHRASE`, `TOOL_IN_USE`, `TOOL_FROZEN`, `REPOSITORY_FULL`,
- * `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`; the errors of `assertKnown`; the signal's reason.
+ * `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`; the errors of `assertKnown`; an error if the
+ * signal fires.
  */
 export async function importTool(
   options: ImportOptions,
@@ -168,7 +169,7 @@ function assertUnused(store: Store, tool: ToolName, refs: readonly string[]): vo
     throw new DeployError(
       'TOOL_IN_USE',
       `the tool ${tool} ${reason} on this server already`,
-      'Nothing has changed. To import it under another name, add --as NAME.',
+      'Nothing has changed. To import the tool under another name, add --as NAME.',
     );
   const freeze = store.freezeOf(tool);
   if (freeze === null) return;

@@ -39,7 +39,7 @@ export async function noteTags(stage: string, noted: z.infer<typeof note>): Prom
  * Makes the tags of each import that had changed the store when the server was killed. Call this at a start, before
  * anybody can push. Deletes the scratch folders of exports and imports, except a folder whose tags could not be made.
  *
- * @param run - `transfersFolder`
+ * @param run - The folder that `transfersFolder` returns.
  */
 export async function finishTags(
   { store, repositories, log }: { store: Store; repositories: Repositories; log: Log },

@@ -45,7 +45,7 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   if (text === null)
     throw new DeployError(
       'BAD_PASSPHRASE',
-      'the passphrase is not the one of the file, or somebody has changed the file',
+      'the passphrase is wrong, or somebody has changed the file',
       'Nothing has changed. Type the passphrase again, or use another copy of the file.',
     );
   const secrets = secretsOf.safeParse(parsed(text)).data;

@@ -20,7 +20,7 @@ export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_REFS = 10_000;
 /** The most process types that can have a number in `replicas`, a size or a pause. */
 const MAX_TYPES = 1000;
-/** Smaller than the largest that the name of a ref can hold (release-refs), so that later releases have names too. */
+/** The highest version in a file. Refs can have higher versions (`versionOf`), so later releases can have refs too. */
 const MAX_VERSION = 99_999_999;
 const [MAX_WORDS, LATEST] = [2000, Date.UTC(2200)];
 

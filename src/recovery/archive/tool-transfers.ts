@@ -52,8 +52,8 @@ export class ToolTransfers {
   }
 
   /**
-   * Deploys the commit that was live on the other server, as the next release. It is pushed to the deploy branch, so it
-   * passes every check of a push.
+   * Deploys the commit that was live on the other server, as the next release. The commit is pushed to the deploy
+   * branch, so it passes every check of a push.
    *
    * @param say - Gets the output of the push. Must not reject.
    * @returns null if the commit is live; otherwise the reason, in one line.

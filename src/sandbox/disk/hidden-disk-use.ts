@@ -4,7 +4,7 @@ import { outputOfShell } from '../process/shell.ts';
 import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
-/** The pause after a measurement is this many times as long as the measurement, or as long while the disk fills. */
+/** The pause after a measurement is this many times as long as the measurement. While the disk fills, it is as long. */
 const REST = 4;
 const BLOCK_BYTES = 512;
 /**

@@ -36,7 +36,7 @@ const HOME = '/home/tool';
 // A shell opens these two descriptors by redirection, which works only for numbers of one digit.
 const FILTER_DESCRIPTOR = '9';
 const ARGUMENTS_DESCRIPTOR = '8';
-/** The prefix of a variable of the dynamic loader until the limits are set. */
+/** The names of variables of the dynamic loader have this prefix until the limits are set. */
 const LATER = 'TOOLFORGE_PUSH_LATER_';
 const MEMORY_FOLDER_BYTES = String(64 * 1024 * 1024);
 

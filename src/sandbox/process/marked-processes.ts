@@ -84,7 +84,8 @@ export async function endLeftovers(dataFolder: string): Promise<void> {
 /**
  * Kills all processes with this mark, and repeats until none is left, because a process may be forking.
  *
- * @returns the ids of processes that still run after 5 s, which happens only if the kernel is stuck.
+ * @returns an empty list if no process is left. Otherwise, after 5 s, the ids of the last processes that were found.
+ * Only a stuck kernel causes this.
  */
 export async function endMarked(name: string, value: string): Promise<number[]> {
   const end = performance.now() + 5000;
