@@ -9,7 +9,7 @@ export type LookCause = 'pause' | 'bytes' | 'entries';
 
 export interface PaceOptions {
   readonly room: DiskRoom;
-  /** The shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
+  /** Returns the shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
   readonly pauseMs: () => number;
   /** The pause after a measurement is at least this many times the duration of that measurement. */
   readonly rest: number;

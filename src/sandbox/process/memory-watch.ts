@@ -52,8 +52,8 @@ export class MemoryWatch {
   }
 
   /**
-   * The memory of the descendants of a watched process at the last look, usually at most ten seconds ago, in bytes. Memory that
-   * they share does not count. Null if it is unknown.
+   * The memory of the descendants of a watched process at the last look, usually at most ten seconds ago, in bytes.
+   * Memory that they share does not count. Null before the first look.
    */
   bytesOf(pid: number): number | null {
     return this.#watched.get(pid)?.bytes ?? null;
@@ -90,8 +90,8 @@ export class MemoryWatch {
       watched.bytes = family.reduce((total, { bytes }) => total + bytes, 0);
       // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
       if (watched.bytes + sharedBytes <= limitBytes) continue;
-      // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory that
-      // this machine has gained since the start counts.
+      // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory
+      // that this machine has gained since the start counts.
       const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
       const use = await exactUse(family, { sharedBytes, hiddenBytes });
       if (use === null) continue;
@@ -184,8 +184,8 @@ for last; do :; done
  * Measures how many bytes the processes of a sandbox use together, and whether files in memory may wait in one of their
  * sockets.
  *
- * @param machine - `sharedBytes` is the shared memory of the whole machine. It counts in place of the files in memory if
- * the search for them takes too long. If files may wait in a socket, the files count as at least `hiddenBytes`.
+ * @param machine - `sharedBytes` is the shared memory of the whole machine. It counts in place of the files in memory
+ * if the search for them takes too long. If files may wait in a socket, the files count as at least `hiddenBytes`.
  * @returns null if this cannot be measured now.
  */
 async function exactUse(
