@@ -12,7 +12,8 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * refusal because of the directory's answer, the directory is asked again without its cache, so that an old answer
  * never refuses anybody.
  *
- * @param isFresh - True: the cache is never used, so that an old answer does not let anybody in either.
+ * @param isFresh - True if the person already does what they need the right for. The cache is never used, so that an old
+ * answer does not let anybody go on, and other questions of the person do not delay this one.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
  * that the credential does not open. The rights to a preview are those to its tool. `TOOL_RENAMED` if the principal
@@ -34,7 +35,8 @@ export async function authorize(
     throw opensAnother(principal, onlyTool);
   const wish = { principal, tool, action };
   const by = principal.uid;
-  const decision = decide(await directory.findTool(tool, signal, { isFresh, by }), wish);
+  const options = { isFresh, by, isWatch: isFresh };
+  const decision = decide(await directory.findTool(tool, signal, options), wish);
   if (!(decision instanceof DeployError)) return decision;
   if (isFresh) throw decision;
   const again = decide(await directory.findTool(tool, signal, { isFresh: true, by }), wish);

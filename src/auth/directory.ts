@@ -28,6 +28,8 @@ export interface FindOptions {
   readonly isFresh?: boolean;
   /** The person on whose behalf the caller asks. Only a few questions for the same person run at once. */
   readonly by?: string | undefined;
+  /** True: the person already does what they need the right for. So the question does not wait for their other questions. */
+  readonly isWatch?: boolean;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import { setTimeout as wait } from 'node:timers/promises';
 import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import type { ToolName } from '../../core/names.ts';
@@ -11,6 +12,12 @@ const MAX_REMEMBERED = 10_000;
 /** How many questions about tools run at once for one person. Otherwise one person could fill the queue for all. */
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
+/**
+ * After a question of a person, its place stays taken for this many times as long as the server has worked meanwhile, but at
+ * most for `MAX_REST_MS`. So one person who asks about tools with many members leaves the server most of its time.
+ */
+const REST = 11;
+const MAX_REST_MS = 1000;
 
 interface Remembered {
   readonly value: unknown;
@@ -19,7 +26,7 @@ interface Remembered {
 
 interface Question<T> {
   readonly name: string;
-  /** The person on whose behalf the server asks. Not set before a login. */
+  /** Whose turn the question needs: that of the person on whose behalf the server asks. Not set before a login. */
   readonly by?: string | undefined;
   readonly isWorthIt: (value: T) => boolean;
   readonly ask: (limit: AbortSignal) => Promise<T>;
@@ -76,11 +83,11 @@ export class CachedDirectory implements Directory {
   async findTool(
     name: ToolName,
     signal: AbortSignal,
-    { isFresh = false, by }: FindOptions = {},
+    { isFresh = false, by, isWatch = false }: FindOptions = {},
   ): Promise<DirectoryTool | null> {
     const question: Question<DirectoryTool | null> = {
       name: `tool ${name}`,
-      by,
+      by: isWatch && by !== undefined ? `watch ${by}` : by,
       isWorthIt: isSomething,
       ask: (limit) => this.#directory.findTool(name, limit),
     };
@@ -123,11 +130,25 @@ export class CachedDirectory implements Directory {
   async #ask<T>({ name, by, isWorthIt, ask }: Question<T>): Promise<T> {
     const until = this.#now() + this.#times.cacheMs;
     const value = await inTime(new AbortController().signal, this.#times.limitMs, (limit) =>
-      by === undefined ? ask(limit) : this.#turns.run(by, () => ask(limit), limit),
+      by === undefined ? ask(limit) : this.#inTurn(by, () => ask(limit), limit),
     );
     if (isWorthIt(value) && until > this.#now()) this.#remembered.set(name, { value, until });
     else this.#remembered.delete(name);
     return value;
+  }
+
+  /** Asks when it is the turn of `by`. The answer does not wait for the rest after it. */
+  #inTurn<T>(by: string, ask: () => Promise<T>, limit: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const turn = async (): Promise<void> => {
+        const before = process.threadCpuUsage();
+        await ask().then(resolve, reject);
+        const { user, system } = process.threadCpuUsage(before);
+        const restMs = Math.min(MAX_REST_MS, (REST * (user + system)) / 1000);
+        await wait(restMs, undefined, { ref: false });
+      };
+      this.#turns.run(by, turn, limit).catch(reject);
+    });
   }
 
   /** A keyed hash under a secret of this process, so that no password stays in memory longer than necessary. */

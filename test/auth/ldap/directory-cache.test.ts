@@ -215,3 +215,42 @@ test('threat 6: LDAP gets at most four questions of one person about tools at on
   gate.resolve();
   assert.equal((await alices).name, hello);
 });
+
+test('threat 130: however many questions a person asks, whether they still have a right is asked at once', async () => {
+  const { slow, directory } = cached();
+  const gate = Promise.withResolvers<void>();
+  slow.gate = gate.promise;
+  const mallory = { ...principal, uid: 'mallory' };
+  const tools = Array.from({ length: 100 }, (_, index) => toolName(`tool${index}`) ?? assert.fail());
+  const asking = tools.map((tool) => authorize(directory, mallory, tool, 'read', signal));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(slow.asked, 4);
+  const watch = authorize(directory, mallory, hello, 'read', signal, true);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(slow.asked, 5);
+  gate.resolve();
+  await assert.rejects(watch, { code: 'NO_ACCESS' });
+  await Promise.allSettled(asking);
+});
+
+test('threat 131: after an answer that has cost the server time, the next question of the person waits', async () => {
+  const { slow, directory } = cached(0);
+  const begun: number[] = [];
+  let ended = 0;
+  slow.findTool = async () => {
+    begun.push(performance.now());
+    const before = process.threadCpuUsage();
+    while (process.threadCpuUsage(before).user < 20_000);
+    ended = Math.max(ended, performance.now());
+    return null;
+  };
+  const tools = Array.from({ length: 4 }, (_, index) => toolName(`tool${index}`) ?? assert.fail());
+  const ask = (tool: ToolName) => directory.findTool(tool, signal, { by: 'mallory' });
+  await Promise.all(tools.map(ask));
+  const endOfFour = ended;
+  await directory.findTool(hello, signal, { by: 'alice' });
+  await ask(hello);
+  const [alices = 0, fifth = 0] = begun.slice(4);
+  assert.ok(alices - endOfFour < 100, `alice waited ${alices - endOfFour} ms`);
+  assert.ok(fifth - endOfFour > 200, `mallory waited ${fifth - endOfFour} ms`);
+});
