@@ -163,7 +163,9 @@ export function headersOf(page: Page): Record<string, string> {
   };
 }
 
-/** Sends the error page as plain text to a client that asked for a WebSocket, and closes the connection. */
+/**
+ * Sends the page as plain text to a client that asked for a WebSocket or another protocol, and closes the connection.
+ */
 export function refuseUpgrade(page: Page, socket: Duplex): void {
   const body = `${[page.title, ...page.sentences].join('\n')}\n`;
   const head = [

@@ -31,7 +31,7 @@ export interface ObjectParts {
   readonly config: ManifestConfig;
   /** True if visitors of the tool get the page about maintenance. By default, no tool is in maintenance. */
   readonly isInMaintenance?: (tool: string) => boolean;
-  /** Fires when this server stops. After that, nothing waits for the cluster any more. */
+  /** Fires when this server stops. Waits for pods and for answers of the cluster then end. */
   readonly closing: AbortSignal;
 }
 

@@ -22,7 +22,7 @@ export class LocalRetirement {
     return [...this.#retiring.keys()].filter(({ release }) => release.tool === tool);
   }
 
-  /** Ends a rollout when its requests are done or the drain time is over. Returns at once. */
+  /** Begins to end a rollout: its processes end when their requests are done, at the latest after the drain time. */
   add(rollout: LocalRollout): void {
     const hurry = new AbortController();
     const limit = AbortSignal.any([hurry.signal, AbortSignal.timeout(this.#drainMs)]);

@@ -60,7 +60,7 @@ export class ClusterMaintenance {
   /**
    * Starts the pod with the page, and sends the visitors to it. Resolves when they get the page.
    *
-   * @returns true if it is the tool's own page.
+   * @returns true if visitors get the tool's own page.
    * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if the pod does not start; the cluster's refusal. Unless the
    * tool was in maintenance before, all changes are then undone.
    */

@@ -277,7 +277,7 @@ function probes(
           httpGet: { path, port, httpHeaders: [{ name: 'Host', value: `${release.tool}.${config.domain}` }] },
         };
   return {
-    // A process may load the tool at its first request. So the first answer may take up to 30 s.
+    // A process may load the tool at its first request. So an answer may take up to 30 s until the process is up.
     startupProbe: { ...look, periodSeconds: 1, timeoutSeconds: 30, failureThreshold },
     readinessProbe: { ...look, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 3 },
     // This probe only opens a connection, which the kernel accepts even while the process is too busy to answer. So the

@@ -4,7 +4,7 @@ import { LABELS, LIVE, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 import { deployed } from '../manifests/rollout-manifests.ts';
 
-/** Says which of the rollouts of a tool that an earlier server has left in the cluster runs the live release. */
+/** The rollouts of a tool that earlier servers have left in the cluster. */
 export interface FoundRollout {
   /** The complete rollout of the live release. Null if the cluster has none: the server must then create one. */
   readonly rolloutId: string | null;

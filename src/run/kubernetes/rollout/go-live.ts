@@ -43,7 +43,7 @@ export async function goLive(
   const { later } = await live.switchTo(rollout, toolNumber);
   if (later !== null) {
     progress.warn(
-      'Requests do not reach the new processes yet, because the cluster does not answer. The server keeps trying.',
+      'Requests do not reach the new processes yet, because the cluster has not moved them. The server keeps trying.',
     );
   }
   sayDraining(progress, before, release);
@@ -75,7 +75,7 @@ export async function applyScale(
     const facts = { tool: rollout.release.tool };
     logFailure(log, { error, message: 'cannot end surplus processes', facts });
     progress.warn(
-      'Surplus processes still run: the cluster does not answer. The next command `scale`, or the next start of this server, ends them.',
+      'The cluster could not end the surplus processes yet. The next command `scale`, or the next start of this server, ends them.',
     );
   });
 }

@@ -53,7 +53,7 @@ export async function renewProcesses(
       facts: { tool: rollout.release.tool },
     });
     progress.warn(
-      'Old processes still run: the cluster does not answer. The next command `scale`, or the next start of this server, ends them.',
+      'The cluster could not end the old processes yet. The next command `scale`, or the next start of this server, ends them.',
     );
   });
 }

@@ -18,7 +18,7 @@ export interface DiskWatchOptions {
 const MAX_ENTRIES_PART = 0.25;
 /**
  * A folder grows fast if it gains more than this many files or bytes between two checks. If the checks are more than
- * `GROWN_MS` apart, it must gain this much in each `GROWN_MS`.
+ * `GROWN_MS` apart, it must gain more than this on average in `GROWN_MS`.
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
@@ -49,8 +49,9 @@ interface Watched extends WatchedFolder {
   readonly onOver: (end: DiskEnd) => void;
   /** The disk use that the last check of the folder measured. */
   use: DiskUse;
-  /** When the watch began, and when `use` was measured (`performance.now()`). */
+  /** When the watch began, as `performance.now()` gave it. */
   readonly startedAt: number;
+  /** When `use` was measured, as `performance.now()` gave it. */
   measuredAt: number;
   grew: 'fast' | 'slowly' | 'not';
 }
@@ -89,9 +90,9 @@ export class DiskWatch {
   async #look(): Promise<void> {
     const { room, log } = this.#options;
     this.#isLooking = true;
+    const pauseMs = (): number => watchPauseMs([...this.#watched.values()].map(({ startedAt }) => startedAt));
     // Walking over many files is expensive, so it takes at most a twentieth of the time. It may take more if the disk
     // fills quickly or is nearly full.
-    const pauseMs = (): number => watchPauseMs([...this.#watched.values()].map(({ startedAt }) => startedAt));
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
