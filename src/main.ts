@@ -87,7 +87,7 @@ export async function main(): Promise<void> {
   }
 }
 
-/** A start that fails ends the process by itself. */
+/** Does nothing, because a start that fails ends the process by itself. */
 function waitForTheFault(): void {}
 
 /**

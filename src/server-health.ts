@@ -15,8 +15,8 @@ const LOOK_MS = 10_000;
 /**
  * Finds out whether this server is well, for `/readyz`, `/healthz` and the log.
  *
- * A full disk does not make the server unready. Pages, fetches and commands still work, and a push is refused with the
- * reason.
+ * A disk that is nearly full does not make the server unready: pages, fetches and commands still work, and a push is
+ * refused with the reason. If the store cannot be written, the server is not ready.
  */
 export class ServerHealth implements HealthQuestions {
   readonly #parts: ServerHealthParts;

@@ -72,7 +72,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   // A killed server may have left processes running. Lock files of its git processes can be deleted only after the
   // processes have ended.
   await endLeftovers(data);
-  // No process runs before the store is open.
+  // Until the store is open, the functions below work without it.
   const opened: { store: SqliteStore | null } = { store: null };
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
   const schedules = storedSchedules(() => opened.store, log);
@@ -171,7 +171,7 @@ export function storedSchedules(
         const name = tool as ToolName;
         return open.previewOf(name) !== null || open.pausedSchedules(name).includes(type);
       } catch (err) {
-        // A paused schedule must not run, and one run less does less harm.
+        // A paused schedule must not run, so a schedule counts as paused if the store cannot be read.
         log.error({ err, tool, type }, 'cannot read whether a schedule is paused: it counts as paused now');
         return true;
       }

@@ -35,7 +35,7 @@ export interface DeployPlan {
   readonly outside: OutsideVars;
   /** The artifact of an earlier build to run again. Null if the deployment must build or copy one. */
   readonly artifact: Artifact | null;
-  /** The release of another tool whose artifact becomes that of the new release. Null for all but promotions. */
+  /** The release of another tool, of whose artifact the new release gets a copy. Null for all but promotions. */
   readonly promotedFrom: Release | null;
   readonly useCache: boolean;
   /** The artifact to put onto the newest Debian system. Null if the deployment is no rebase. */

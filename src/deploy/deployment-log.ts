@@ -62,7 +62,7 @@ export class DeploymentLog {
     this.#changes.emit('change');
   }
 
-  /** Resolves when the log is longer than `bytes`, or has ended. @throws AbortError if the signal fires before. */
+  /** Resolves when the log is longer than `bytes`, or has ended. @throws AbortError if the signal fires first. */
   async moreThan(bytes: number, signal: AbortSignal): Promise<void> {
     while (!this.#isEnded && this.#bytes <= bytes) await once(this.#changes, 'change', { signal });
   }

@@ -21,9 +21,9 @@ export interface DeploymentOutcomesOptions {
   readonly log: Log;
   /** Called after each deployment that has ended, live or not. Not called if the next server resumes the deployment. */
   readonly afterEach: (deployment: Deployment) => Promise<void>;
-  /** Replaces the commands in a hint by the lines that this person can type. By default, the hint stays as it is. */
+  /** Replaces the commands in a hint by the lines that `principal` can type. By default, the hint stays as it is. */
   readonly typed?: (hint: string, principal: Principal) => string;
-  /** If the end of a deployment cannot be stored: the pause before each retry in milliseconds, by default 10,000. */
+  /** The pause before each retry to store the end of a deployment, in milliseconds. By default 10,000. */
   readonly recordAgainMs?: number;
 }
 
@@ -42,7 +42,7 @@ export class DeploymentOutcomes {
   /**
    * Ends a deployment after a step threw an error. The deployment counts as cancelled or interrupted if
    * `entry.cancelling` was aborted before, and otherwise as failed. If its build continues without this server, leaves
-   * it to the next server process.
+   * the deployment to the next server process.
    */
   fail(entry: Entry, error: unknown): void {
     const { store, runtime, log } = this.#options;

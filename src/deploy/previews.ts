@@ -56,7 +56,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   readonly #cleanUps = new Map<ToolName, Promise<unknown>>();
   readonly #closing = new AbortController();
   readonly #copying = new ConcurrencyLimit(COPIES_AT_ONCE);
-  /** One copy of a person at a time, so that nobody waits behind all previews of somebody else. */
+  /** Lets each person have one copy at a time, so that nobody waits behind all previews of somebody else. */
   readonly #copyingOf = new KeyedConcurrencyLimit(1);
   #timer: NodeJS.Timeout | null = null;
   #ending: Promise<void> = Promise.resolve();
@@ -140,7 +140,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /**
    * Ends a preview because a push deletes its branch. If the preview cannot be ended, its branch comes back.
    *
-   * @param hadBranch - True if there was a branch, which git has deleted. A preview that has not been live has none.
+   * @param hadBranch - True if git has deleted the branch. A preview that has not been live has no branch.
    * @param assertMay - Checks that the person may still deploy the tool. @throws DeployError if not.
    */
   async endPushed(

@@ -15,7 +15,10 @@ export interface RetentionOptions extends DeployContext {
   readonly logs: DeploymentLogs;
   /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
-  /** Skips the clean-up while a backup is made. The clean-up after the tool's next deployment does what was skipped. */
+  /**
+   * Skips the clean-up while a backup or an export is made. The clean-up after the tool's next deployment does what was
+   * skipped.
+   */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Runs `work` while no push of the tool is running, because a push may need objects that `work` removes. */
   readonly whileIdle: (tool: ToolName, work: () => Promise<void>) => Promise<void>;
@@ -90,7 +93,9 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   await mergePacks(repositories, tool);
 }
 
-/** `git gc` is killed after this time. A backup waits for it, and a hostile repository can make it take hours. */
+/**
+ * `git gc` is killed after this time, because a backup waits for it, and a hostile repository can make it take hours.
+ */
 const GC_MS = 15 * 60 * 1000;
 
 /** Lets git pack the repository if it has many packs or loose objects. Call this only while no push is running. */
@@ -108,7 +113,7 @@ export async function mergePacks(repositories: Repositories, tool: ToolName): Pr
   await packRefs(repositories, tool);
 }
 
-/** `git pack-refs` is killed after this time, because nothing else can change the tool's refs while it runs. */
+/** `git pack-refs` is killed after this time, because the server cannot change the tool's refs while it runs. */
 const PACKING_MS = 2 * 60 * 1000;
 
 /**

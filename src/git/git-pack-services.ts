@@ -106,7 +106,10 @@ export class GitPackServices implements PackServices {
   /** The tools whose packs are being merged, or will be as soon as no push is running. */
   readonly #merging = new Set<ToolName>();
 
-  /** The tools for which git refused a push, perhaps because of a damaged ref. Their next use checks all refs. */
+  /**
+   * The tools for which git refused a push, perhaps because of a damaged ref. The next push or clone checks all their
+   * refs.
+   */
   readonly #suspects = new Set<ToolName>();
 
   constructor(options: GitPackServicesOptions) {

@@ -6,8 +6,8 @@ export interface ReceiveRequest {
   readonly tool: ToolName;
   readonly principal: Principal;
   /**
-   * True over SSH, where git first sends the ref advertisement. False over HTTP, where an earlier request got it, and
-   * for an archive.
+   * True over SSH, where git first sends the ref advertisement. False over HTTP, where an earlier request got the
+   * advertisement, and if `isArchive`.
    */
   readonly hasAdvertisement: boolean;
   /** True if the server itself pushes a commit of files that a person has sent without git. */

@@ -211,9 +211,9 @@ export class Repositories {
 
   /**
    * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
-   * half-made repositories of a killed server. Moves damaged ref and settings files to `setAside`, because git changes
-   * no ref of a repository with a damaged ref file. Also moves repositories that have lost objects to `setAside`.
-   * `readBackReleases` must run first, because it needs the names of the damaged refs.
+   * half-made repositories of a killed server. Moves damaged ref and settings files to `setAside`, because git refuses
+   * every push that brings objects to a repository with a damaged ref file. Also moves repositories that have lost
+   * objects to `setAside`. `readBackReleases` must run first, because it needs the names of the damaged refs.
    *
    * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects; by default all.
    * @returns what was moved.

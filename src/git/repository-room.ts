@@ -19,9 +19,9 @@ export interface RepositoryRoomOptions {
   readonly log: Log;
 }
 
-/** The bytes of packs that have arrived for a tool since no push to the tool was running. */
+/** What the running pushes to a tool have brought: begun by the first push, and deleted when the last push ends. */
 interface Arriving {
-  /** The size of the repository before these packs, in bytes. */
+  /** The size of the repository when the first of these pushes began, in bytes. */
   readonly before: number;
   readonly limit: number;
   bytes: number;

@@ -21,17 +21,17 @@ const MAX_REFUSED_FILES = 1;
 /** One person may fill an eighth of `audit.log`. Further events of this person go to `excess.log`. */
 const SHARES = 8;
 
-/** What people and tokens did. */
+/** The limits of `audit.log`, which says what people and deploy tokens did. */
 export const ACTIONS: AuditLimits = { name: 'audit', fileBytes: MAX_AUDIT_BYTES, kept: MAX_AUDIT_FILES };
-/** Refused logins. They have a file of their own, so that strangers cannot make the server delete what people did. */
+/** The limits of `refused.log`. Refused logins have a file of their own, so that they never fill `audit.log`. */
 export const REFUSALS: AuditLimits = {
   name: 'refused',
   fileBytes: MAX_REFUSED_BYTES,
   kept: MAX_REFUSED_FILES,
 };
 /**
- * The events of people who have filled their share of `audit.log`. They have a file of their own, so that nobody can
- * make the server delete what others did.
+ * The limits of `excess.log`. People who have filled their share of `audit.log` get this file, so that they never fill
+ * the whole `audit.log`.
  */
 export const EXCESS: AuditLimits = { name: 'excess', fileBytes: MAX_REFUSED_BYTES, kept: MAX_REFUSED_FILES };
 
@@ -93,7 +93,7 @@ function appender(
   };
 }
 
-/** Renames a full file, and deletes the oldest such files. */
+/** Renames a full file, and deletes the oldest renamed files, so that `kept` are left. */
 function moveAway(folder: string, name: string, kept: number): void {
   const time = new Date().toISOString().replaceAll(/[-:]/g, '');
   renameSync(join(folder, `${name}.log`), join(folder, `${name}-${time}.log`));

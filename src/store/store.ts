@@ -43,7 +43,7 @@ export interface Preview {
 
 /** An operator's decision that a tool, or all tools, accept no deployments that change what is live. */
 export interface Freeze {
-  /** One line that pushers see. */
+  /** Why the operator froze the tool, in one line. People who push see it. */
   readonly reason: string;
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -208,7 +208,7 @@ export interface Store {
   releases(tool: ToolName, limit: number, before?: number): ListedRelease[];
   /** The state and the artifact's id of every release of the tool, the newest first. */
   artifactIds(tool: ToolName): { version: number; state: ReleaseRecord['state']; artifact: string }[];
-  /** Records on a release that a promotion made the release `to` of it, such as `wikibot v12`. */
+  /** Records that a promotion made of this release the release `to` of another tool, such as `wikibot v12`. */
   notePromotion(tool: ToolName, version: number, to: string): void;
   failRelease(tool: ToolName, version: number): void;
   /** For each release in state `created`: its version, and the id of the deployment that made it. */

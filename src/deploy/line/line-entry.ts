@@ -12,7 +12,7 @@ export type Request =
   | { readonly kind: 'redeploy'; readonly useCache: boolean; readonly isRebase?: boolean }
   | { readonly kind: 'rollback'; readonly version: number }
   | { readonly kind: 'config'; readonly changes: Readonly<Record<string, string | null>> }
-  /** `type`: the process type to restart. Null restarts all. */
+  /** `type`: the process type to restart. Null restarts all processes. */
   | { readonly kind: 'restart'; readonly type: string | null }
   | ({ readonly kind: 'promote' } & Promotion)
   | { readonly kind: 'scale'; readonly changes: Replicas; readonly sizes: Sizes };

@@ -8,8 +8,8 @@ const MAX_WAITING_OF_PERSON = 40;
 
 /**
  * Decides which deployments run and which wait. The deployments of one tool run one at a time, in the order of arrival.
- * Over all tools, at most `limit` deployments run, in rotation over people and tools; resumed ones may exceed the
- * limit. The last of several turns is kept for a person who has nothing running, so that one person never holds all
+ * Over all tools, at most `limit` deployments run, in rotation over people and tools; resumed deployments may exceed
+ * the limit. The last of several turns is kept for a person who has nothing running, so that one person never holds all
  * turns.
  */
 export class Turns {

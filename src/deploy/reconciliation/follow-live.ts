@@ -90,8 +90,8 @@ function keepUnknown(branch: DeployBranch, live: Release, known: ReadonlySet<str
 
 /**
  * Moves the branch and the release's ref together with the tags of an atomic push. If git refuses this, moves only the
- * branch and the release's ref. The commands are computed once no other change of refs can run, because another
- * deployment may go live before that moment.
+ * branch and the release's ref. The commands are made in the turn of the update (`takeRefs`), because another
+ * deployment may go live before that turn.
  */
 async function moveRefs(context: DeployContext, { tool, deploymentId }: Release): Promise<void> {
   const { store, repositories, log } = context;

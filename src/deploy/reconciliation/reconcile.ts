@@ -77,7 +77,7 @@ async function reconcileTool(
 }
 
 function fateOf(build: Build | null, isFinished: boolean): ReturnType<FateOf> {
-  // An unknown artifact that is not finished is what a killed dry run left, with config vars in clear.
+  // A killed dry run leaves an unfinished artifact that no build has, with unencrypted config vars.
   if (build === null) return isFinished ? 'set-aside' : 'remove';
   if (build.artifact !== null) return 'keep';
   // After a crash, or if the store was restored from a backup, the store may lack the end of a build. So a finished

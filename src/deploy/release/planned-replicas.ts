@@ -75,8 +75,8 @@ export function warnOfTooMany(context: Limited, release: Release, progress: Prog
 }
 
 /**
- * Tells the push which process types do not start by themselves, and how to start them. Also names those that go on
- * running only because a release of an earlier server version ran them.
+ * Prints which process types do not start by themselves, and how to start them. Also names those that go on running
+ * only because a release of an earlier server version ran them.
  */
 export function sayNamedCommands(context: Limited, release: Release, progress: Progress): void {
   const { store } = context;

@@ -21,7 +21,7 @@ export interface PackedCommit extends AsyncDisposable {
   /** The id of the commit's tree. */
   readonly tree: string;
   /**
-   * The file with the objects that the repository lacks. Disposal of the commit deletes the file. Null if the
+   * The file with the objects that the repository lacks. Disposal of this object deletes the file. Null if the
    * repository has all objects, because the same person sent the same files in the same second.
    */
   readonly pack: string | null;
@@ -62,7 +62,7 @@ export async function commitEntries(
   signal: AbortSignal,
 ): Promise<PackedCommit> {
   await mayGrow(0);
-  // A start of the server deletes what a killed server leaves under this name.
+  // If the server is killed, its next start deletes this folder, because of the folder's name.
   const folder = await mkdtemp(join(repositories.folder(tool), 'checkout-'));
   const remove = () => rm(folder, { recursive: true, force: true });
   try {
@@ -156,7 +156,7 @@ async function feed(
       throw new DeployError(
         'EMPTY_ARCHIVE',
         'the archive has no files',
-        'Make it in the folder of the tool: tar cz .',
+        'Make the archive in the folder of the tool: tar cz .',
       );
     await write('done\n');
     git.stdin.end();
@@ -208,7 +208,9 @@ async function writeEntry(
   }
 }
 
-/** A path between quotes. Otherwise, git could take a character of the path for the end of the path or of the line. */
+/**
+ * Puts a path between quotes, because git could take a character of the path for the end of the path or of the line.
+ */
 function quoted(path: string): string {
   return `"${path.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }

@@ -120,7 +120,7 @@ async function* atMost(chunks: AsyncIterable<Uint8Array>, maxBytes: number): Asy
     if (bytes > maxBytes)
       throw new DeployError(
         'ARCHIVE_TOO_LARGE',
-        `the archive has more than ${mebibytes(maxBytes)}, with the files that would be left out`,
+        `the archive has more than ${mebibytes(maxBytes)}, counting the files that would be left out`,
         'Leave out what the tool does not need, such as tar cz --exclude=.git --exclude=node_modules . Nothing was deployed.',
       );
     yield chunk;

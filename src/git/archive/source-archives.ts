@@ -46,7 +46,7 @@ export type ArchiveOutcome =
 
 /**
  * How many archives are received at the same time. Each takes disk space and a process of git. One person alone gets 4
- * places, because a person gets another one only while they hold less than a quarter of the free ones.
+ * places, because a person gets another place only while they hold fewer than a quarter of the number of free places.
  */
 const MAX_ARCHIVES = 20;
 const WEIGHT_OF_PERSON = 0.25;
@@ -178,7 +178,7 @@ export class SourceArchives {
     throw new DeployError(
       'TOO_MANY_ARCHIVES',
       `${taken.holder === null ? 'this server receives' : `the user ${taken.holder} sends`} too many archives just now`,
-      'Wait until the others have been received, and try again.',
+      'Wait until some archives have been received, and try again.',
     );
   }
 }

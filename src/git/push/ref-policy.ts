@@ -75,7 +75,7 @@ function judge(command: RefCommand, input: PolicyInput, isAtomic: boolean): Fate
       );
     if (mostTags !== null && isZero(command.oldId))
       return refuse(`a tool can have ${mostTags} tags; delete some: git push toolforge --delete TAG`);
-    // After such a dry run, the client would print that the tag was deleted.
+    // If the server accepted a delete in a dry run, the client would print that the tag was deleted.
     if (input.isDryRun === true && isDelete) return refuse('a delete cannot be part of a dry run');
     if (isAtomic && isDelete) return refuse('a delete cannot be part of an atomic push');
     return { kind: 'store', command };

@@ -134,7 +134,7 @@ export class ReadBack {
   #enterOne({ toolNumber, previewOf, release, deployment, build, buildDeployment }: ReleaseCopy): void {
     const { tools, builds, releases, previews } = this.#options;
     const isNew = tools.enter(release.tool, toolNumber);
-    // A preview stays one, so that it has the rights and the end of a preview.
+    // A tool that was a preview becomes one again, so that it has the rights and the end of a preview.
     if (isNew && previewOf !== undefined)
       previews.mark(release.tool, previewOf, { replicas: 1 }, deployment.createdAt);
     this.#enterDeployment(deployment);
@@ -150,7 +150,7 @@ export class ReadBack {
     else deployments.update(deployment.id, deployment);
   }
 
-  /** Returns the encrypted config vars of a copy. Returns empty ones if a key that is lost encrypted them. */
+  /** Returns the encrypted config vars of a copy. Returns empty ones if another key encrypted them. */
   #openable({ tool, version, sealed }: ReleaseCopy['release']): string {
     const context = [tool, `v${version}`];
     try {

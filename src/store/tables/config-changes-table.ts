@@ -14,7 +14,8 @@ export class ConfigChangesTable {
   readonly #kept: number;
 
   /**
-   * @param kept - How many changes a tool keeps. Changes that are only stored need no deployment, so they need a limit.
+   * @param kept - How many changes of a tool stay in the table. No limit of deployments applies to changes that are
+   * only stored.
    */
   constructor(database: Database, key: SecretsKey, kept: number) {
     this.#database = database;

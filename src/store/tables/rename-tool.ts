@@ -33,7 +33,7 @@ export function renameTool(
   { from, to }: Renaming,
   { artifacts, at }: { readonly artifacts: string; readonly at: number },
 ): void {
-  // The rows of the tool refer to its name, which changes before they do.
+  // Rows of other tables refer to the tool's name in `tools`, which is changed before these rows.
   database.script('PRAGMA defer_foreign_keys = ON');
   for (const { number, sealed } of rows(
     database,
