@@ -59,7 +59,7 @@ export interface CommandContext {
   readonly flags: Readonly<Record<string, FlagValue>>;
   /** Standard input, for commands such as `config set NAME -`. Other commands do not read it. */
   readonly input: AsyncIterable<Uint8Array>;
-  /** Resolves when the reader has taken the text. Await it, so that a slow reader slows the command down. */
+  /** Resolves when the client can take more. Await it, so that a slow client slows the command down. */
   readonly out: (text: Output) => Promise<void>;
   readonly err: (text: Output) => Promise<void>;
   /** The terminal of the client, or null. */
@@ -92,7 +92,7 @@ export interface CommandShape {
   readonly words: { readonly min: number; readonly max: number };
   /** True for a second name of a command. `help` does not list it. */
   readonly isAlias?: boolean;
-  /** True if all words after the tool belong to the command, even those that begin with a dash. */
+  /** True if the words after the tool are never flags of the command, even if they begin with a dash, as for `run`. */
   readonly isVerbatim?: boolean;
   /** True if only the operator of this server has the command. */
   readonly isForOperator?: boolean;
@@ -121,7 +121,7 @@ export interface ToolCommand extends CommandShape {
   readonly action: Action;
   /** True if the audit log keeps the command although `action` is `read`. */
   readonly isAudited?: true;
-  /** The right that the command needs with these words after the tool, if that is more than `action`. */
+  /** Returns the right that the command needs with these words after the tool. If not set, it needs `action`. */
   readonly actionOf?: (args: readonly string[]) => Action;
   /** Returns the words that the audit log keeps. If not set, the log keeps all words after the tool, but no flags. */
   readonly audited?: (args: readonly string[], flags: ToolContext['flags']) => readonly string[];

@@ -26,7 +26,7 @@ export interface LocalSocketOptions {
 // sun_path of unix(7) has 108 bytes, of which the last is a NUL.
 const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
-/** How often it is checked that the file of the socket is there. */
+/** How often the server checks that the file of the socket is there. */
 const LOOK_MS = 2000;
 /** The key of the alarm for a socket that does not work. */
 const TROUBLE = 'LOCAL_SOCKET';

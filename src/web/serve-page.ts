@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type LandingFacts, landingHtml, landingText } from './landing-page.ts';
 import { STYLE } from './style-sheet.ts';
 
-/** Allows only our own style sheet. No script, no frame, no form. */
+/** Allows only the style sheet of this server: no script, no frame, no form. */
 const CONTENT_SECURITY_POLICY =
   "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -51,7 +51,7 @@ test('over SSH, help lists every command as an ssh command', async () => {
   deployments TOOL                            list the deployments of a tool and how they ended, the newest first
   cancel TOOL [ID]                            end the running deployment of a tool, or the deployment with this id
   config list TOOL                            list the names of the config vars
-  config get TOOL NAME                        print the value of one config var exactly as it is stored
+  config get TOOL NAME                        print the value of one config var
   config set TOOL NAME=value … | TOOL NAME -  set config vars, and start a new release that has them
   config unset TOOL NAME …                    remove config vars, and start a new release without them
   config import TOOL FILE|-                   set the config vars of a .env file, in a new release

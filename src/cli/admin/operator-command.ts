@@ -5,7 +5,7 @@ import { warning } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
 import { describeCommand, typedHere } from '../commands/help.ts';
 
-/** Who runs the commands of this folder, for the audit log. */
+/** Who runs the commands of src/cli/admin, as the audit log names them. */
 export const OPERATOR = { uid: 'operator', door: 'local', credential: 'local', address: '' } as const;
 
 /** A command line that an operator types on the server's machine. */

@@ -72,7 +72,7 @@ const backup: RecoveryCommand = {
   examples: ['backup /srv/backups/'],
   details: [
     'The file has the store, the repositories, the artifacts, the logs, the user directory and the keys, so also all config vars: keep it where only you can read it. Your settings are not in it, and in a cluster the images are not, because they are in the registry.',
-    'The backup has a push that is under way in the state in which a crash at the beginning of the backup would have left it.',
+    'If a push is under way, the restored server treats it as if the server had crashed when the backup began.',
     'In a FOLDER, the file gets a name with the time. With -, the archive goes to standard output. It is a tar archive with a checksum at its end.',
   ],
   options: {},

@@ -156,7 +156,7 @@ const move: StackCommand = {
       throw new DeployError(
         'NOT_MOVED',
         `${failed.join(', ')} could not be moved to ${newest.id}`,
-        'The live releases run as before. Tell the maintainers: each of them can correct the tool and push it again.',
+        'The live releases run as before. Tell the maintainers, who can correct each tool and push it again.',
       );
     return 0;
   },

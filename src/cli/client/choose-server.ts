@@ -65,7 +65,7 @@ export async function withRemotes(error: unknown, environment: NodeJS.ProcessEnv
   return new DeployError(
     error.code,
     error.message,
-    `${error.hint}\nTo ask the server of the git remote ${remote} (${address}), add --remote ${remote}.${remote === USUAL_REMOTE ? '' : ` To always ask it here: git remote rename ${remote} ${USUAL_REMOTE}`}`,
+    `${error.hint}\nTo ask the server of the git remote ${remote} (${address}), add --remote ${remote}.${remote === USUAL_REMOTE ? '' : ` To ask it by default in this folder: git remote rename ${remote} ${USUAL_REMOTE}`}`,
     { cause: error },
   );
 }

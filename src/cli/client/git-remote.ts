@@ -100,7 +100,7 @@ function decoded(text: string): string | null {
   }
 }
 
-/** The address to which `git push REMOTE` pushes, or null if the current folder has no such remote, or no git. */
+/** The address to which `git push REMOTE` pushes. Null if the current folder has no such remote, or git is missing. */
 async function addressOf(environment: NodeJS.ProcessEnv, remote: string): Promise<string | null> {
   return await git(environment, ['remote', 'get-url', '--push', '--', remote]);
 }

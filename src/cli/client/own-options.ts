@@ -81,7 +81,7 @@ function lineOf(argv: readonly string[], parts: readonly Taken[]): OwnLine {
   return { argv, isLocal: local !== undefined, remote: remote ?? null, tool: name };
 }
 
-/** A command line with its tool. */
+/** A command line after `fillTool`. */
 export interface Filled {
   readonly argv: readonly string[];
   /**

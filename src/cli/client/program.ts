@@ -22,7 +22,7 @@ export async function write(stream: Writable, data: string | Uint8Array): Promis
   if (data.length > 0 && !stream.write(data)) await once(stream, 'drain');
 }
 
-/** A command line as it goes to the server, and what its standard input is. */
+/** A command line as the server gets it, and the standard input of the command. */
 export interface WithInput {
   readonly argv: readonly string[];
   /** This process's own input, none, or the content of the file or folder that the line names. */

@@ -1,7 +1,7 @@
 import { DeployError } from '../../core/errors.ts';
 import { UsageError } from './usage-error.ts';
 
-// MAX_ARG_STRLEN of execve(2) is 128 KiB, and a quoted word may be four times as long.
+// MAX_ARG_STRLEN of execve(2) is 128 KiB, and quotes may make the words four times as long.
 const MAX_WORDS_BYTES = 24 * 1024;
 
 /**

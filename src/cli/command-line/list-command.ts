@@ -4,7 +4,7 @@ import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, json } from './printing.ts';
 
-/** A command that lists the newest builds, deployments or releases of a tool. */
+/** A command that lists the newest things of one kind that a tool has, such as its builds. */
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
   /** The word for one item of the list: `build`. */
   readonly one: string;

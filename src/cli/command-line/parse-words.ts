@@ -45,7 +45,7 @@ function assertShort({ name }: CommandShape, words: readonly string[]): void {
     throw new UsageError(`${name} has no flag that is so long.`);
 }
 
-/** Flags come before the tool. All words after the tool belong to the command, except a `--` right after the tool. */
+/** Parses the words of `run` or `exec`: flags only before the tool. Removes a `--` right after the tool. */
 function parseVerbatim(command: CommandShape, words: readonly string[]): Words {
   const at = placeOfTool(command, words);
   const { flags } = parseWords({ ...command, isVerbatim: false }, words.slice(0, at));

@@ -63,7 +63,7 @@ const remove: ToolCommand = {
     const { services, tool, out } = context;
     const user = userIn(context);
     await services.maintainers.removeMaintainer(tool, user);
-    // The tokens do not work any more, but would work again if the user maintained the tool again.
+    // The deploy tokens of this user no longer work, but would work again if the user maintained the tool again.
     const previews = services.store.previews().filter((preview) => preview.tool === tool);
     const tokens = [tool, ...previews.map(({ name }) => name)].flatMap((one) => services.tokens.list(one));
     const theirs = tokens.filter(({ by }) => by === user);

@@ -35,7 +35,7 @@ export interface HttpLimits {
   readonly drainMs: number;
   /** The maximum number of connections. */
   readonly connections: number;
-  /** How many requests to tools may be in progress. Git, commands and health checks get the rest of `connections`. */
+  /** How many requests to tools may be in progress. Git and commands get the rest of `connections`. */
   readonly toolRequests: number;
   /** How often the TLS files are checked for changes. */
   readonly tlsCheckMs: number;
@@ -107,7 +107,7 @@ export function createListener(options: ListenerOptions): Listener {
     if (known !== undefined) return known;
     const responses = new Set<ServerResponse>();
     unanswered.set(socket, responses);
-    // Node closes a connection that asks for CONNECT, but forgets its responses that still wait for their turn.
+    // Node closes a connection that asks for CONNECT, but forgets the responses that it has not sent there yet.
     socket.once('close', () => {
       for (const response of responses) response.destroy();
     });

@@ -67,7 +67,7 @@ const list: ToolCommand = {
 const get: ToolCommand = {
   name: 'config get',
   usage: 'TOOL NAME',
-  summary: 'print the value of one config var exactly as it is stored',
+  summary: 'print the value of one config var',
   examples: ['config get wikibot API_KEY'],
   action: 'deploy',
   audited: namesOf,
@@ -186,7 +186,9 @@ function notYetLive({ services, tool }: ToolContext): string | null {
   if (live === null) return null;
   const changes = changesInWords(changedNames(live.configVars, services.store.configVars(tool)));
   if (changes === null) return null;
-  return warning(`${changes} since v${live.version}: the next deployment makes this live.`);
+  return warning(
+    `${changes} since v${live.version}: the next push, redeploy or config command makes this live.`,
+  );
 }
 
 /** A value on one line. Quoted if it has newlines or other control characters. */

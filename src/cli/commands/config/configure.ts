@@ -24,7 +24,7 @@ export async function configure(
   const isLive = services.store.tool(tool).liveVersion !== null;
   await out(
     isLive
-      ? `The change is stored. The next deployment of ${tool} will have it, for example: ${typed(`redeploy ${tool}`)}\n`
+      ? `The change is stored. The next push, redeploy or config command makes it live, for example: ${typed(`redeploy ${tool}`)}\n`
       : `The config vars are stored. The first deployment of ${tool} will have them.\n`,
   );
   return 0;

@@ -18,7 +18,7 @@ interface Limit {
 
 const MIB = 2 ** 20;
 
-/** The limits of `ToolLimits`, with the same ranges as their settings. */
+/** For each limit of `ToolLimits`: what it is called, its setting, and its range, which is that of the setting. */
 const LIMITS: Readonly<Record<keyof ToolLimits, Limit>> = {
   memory: {
     what: 'memory of a process',

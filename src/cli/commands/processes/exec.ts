@@ -78,7 +78,7 @@ function withoutDashes(args: readonly string[]): readonly string[] {
 function assertRuns(tool: ToolName, name: string, statuses: readonly ProcessStatus[]): void {
   const processes = statuses.filter((status) => !status.name.startsWith(`${ONE_OFF_TYPE}.`));
   const named = processes.filter((status) => status.name === name);
-  // While a release drains, it may have a process of the same name.
+  // A release that drains may still have a process of the same name.
   const status = named.find(({ state }) => state !== 'stopping') ?? named[0];
   if (status === undefined) {
     const names = new Set(processes.filter(isRunning).map((one) => one.name));

@@ -15,7 +15,7 @@ import { followTicket } from '../../follow-ticket.ts';
 const MAX_TYPES = 100;
 /** The highest value that the setting max_replicas can have. */
 const MAX_PROCESSES = 1000;
-/** The least memory of a process, in bytes. In less, no interpreter starts, so a smaller size lacks its unit. */
+/** The least memory of a process, in bytes. No interpreter starts in less, so a smaller size must lack its unit. */
 const LEAST_MEMORY = 16 * 2 ** 20;
 
 export const scaleCommand: ToolCommand = {
