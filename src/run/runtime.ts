@@ -318,7 +318,8 @@ export interface Runtime {
    */
   keepMaintenance(tool: ToolName): void;
   /**
-   * Ends the maintenance mode of a tool, if it is on: visitors get the live release again, and no request is lost.
+   * Ends the maintenance mode of a tool, if it is on: visitors get the live release again, unless the tool is stopped.
+   * No request is lost.
    *
    * @throws DeployError the cluster's refusal. The tool then still counts as in maintenance.
    */

@@ -151,8 +151,8 @@ export class LocalRollout {
   }
 
   /**
-   * Starts every process and waits until all are healthy. If a process fails or the signal fires, kills all of them and
-   * throws the reason.
+   * Starts the processes that stay up, and waits until all are healthy. If a process fails or the signal fires, kills
+   * all of them and throws the reason.
    */
   async start(progress: Progress, signal: AbortSignal): Promise<void> {
     try {

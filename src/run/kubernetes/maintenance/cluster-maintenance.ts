@@ -92,8 +92,8 @@ export class ClusterMaintenance {
   }
 
   /**
-   * Sends the visitors to the live rollout again, and then removes the pod with the page. Does nothing if the tool is
-   * not in maintenance.
+   * Sends the visitors to the live rollout again, if the tool has one, and then removes the pod with the page. Does
+   * nothing if the tool is not in maintenance.
    *
    * @throws DeployError the cluster's refusal. The tool then counts as in maintenance, although its visitors may get
    * its processes already.

@@ -57,9 +57,9 @@ interface Watched extends WatchedFolder {
 }
 
 /**
- * Measures the bytes and files in the folders of all running processes at intervals, and at once if the disk fills
- * quickly. Deleted files count if a process in a sandbox still holds them open. Ends processes that exceed a limit. If
- * the disk is nearly full, ends a process that fills it (`#makeRoom`).
+ * Measures the bytes and files in the folders of all running processes at intervals, and more often while the disk
+ * fills quickly. Deleted files count if a process in a sandbox still holds them open. Ends processes that exceed a
+ * limit. If the disk is nearly full, ends a process that fills it (`#makeRoom`).
  */
 export class DiskWatch {
   readonly #options: DiskWatchOptions;
