@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { toolName } from '../../src/core/names.ts';
 import { Desk } from '../support/cli-services.ts';
 import { wikibot } from '../support/store-records.ts';
 
@@ -30,6 +31,25 @@ test('token create shows the new token and a git remote that uses it; token list
   );
   assert.doesNotMatch(table, new RegExp(secret.slice(-32)));
   assert.equal((await desk.type(['token', 'revoke', 'wikibot', token.id])).status, 0);
+  assert.deepEqual(await list(), []);
+});
+
+test('threat 132: token list shows the tokens of previews too, and --all revokes them', async () => {
+  const { desk, list } = office();
+  using _ = desk;
+  const preview = toolName('fix--wikibot') ?? assert.fail();
+  desk.store.addPreview(preview, wikibot, { limits: {}, by: 'alice', at: 1 });
+  desk.maintain(preview, 'alice');
+  await desk.type(['token', 'create', 'wikibot', 'ci']);
+  await desk.type(['token', 'create', 'fix--wikibot', 'of-preview']);
+  assert.match(
+    (await desk.type(['token', 'wikibot'])).out,
+    /^TOKEN +TOOL +NAME .*\n\S+ +wikibot +ci .*\n\S+ +fix--wikibot +of-preview .*\n$/,
+  );
+  assert.match(
+    (await desk.type(['token', 'revoke', 'wikibot', '--all'])).out,
+    /^Revoked ci .*, of-preview .*: these/,
+  );
   assert.deepEqual(await list(), []);
 });
 

@@ -3,6 +3,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { ToolCommand, ToolContext } from '../command.ts';
 import { json } from '../command-line/printing.ts';
+import { tokensOf } from './token.ts';
 
 const list: ToolCommand = {
   name: 'maintainer list',
@@ -64,9 +65,7 @@ const remove: ToolCommand = {
     const user = userIn(context);
     await services.maintainers.removeMaintainer(tool, user);
     // The deploy tokens of this user no longer work, but would work again if the user maintained the tool again.
-    const previews = services.store.previews().filter((preview) => preview.tool === tool);
-    const tokens = [tool, ...previews.map(({ name }) => name)].flatMap((one) => services.tokens.list(one));
-    const theirs = tokens.filter(({ by }) => by === user);
+    const theirs = tokensOf(services, tool).filter(({ by }) => by === user);
     for (const { tool: of, id } of theirs) services.tokens.revoke(of, id);
     const names = theirs.map(({ name, id }) => `${name} (${id})`).join(', ');
     await out(`${user} no longer maintains ${tool}.\n`);

@@ -4,7 +4,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import { oneLine } from '../../core/progress.ts';
 import type { DeployToken } from '../../core/types.ts';
-import type { ToolCommand } from '../command.ts';
+import type { ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from '../command-line/parse-words.ts';
 import { ago, columns, iso, json } from '../command-line/printing.ts';
 import { UsageError } from '../command-line/usage-error.ts';
@@ -18,12 +18,16 @@ const list: ToolCommand = {
   usage: 'TOOL [--json]',
   summary: 'list the deploy tokens of a tool, the newest first',
   examples: ['token list wikibot'],
-  details: ['--json: id, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.'],
+  details: [
+    'The tokens of the previews of the tool are listed too.',
+    '--json: id, tool, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.',
+  ],
   action: 'read',
   options: { json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run({ services, tool, flags, typed, out }) {
-    const tokens = services.tokens.list(tool);
+    const tokens = tokensOf(services, tool);
+    const isOfPreviews = tokens.some((token) => token.tool !== tool);
     if (flags['json'] === true) await out(json(tokens.map(asFields)));
     else if (tokens.length === 0)
       await out(
@@ -31,7 +35,10 @@ const list: ToolCommand = {
       );
     else
       await out(
-        columns([['TOKEN', 'NAME', 'MAY', 'BY', 'MADE', 'EXPIRES', 'LAST USED'], ...tokens.map(asRow)]),
+        columns([
+          ['TOKEN', ...(isOfPreviews ? ['TOOL'] : []), 'NAME', 'MAY', 'BY', 'MADE', 'EXPIRES', 'LAST USED'],
+          ...tokens.map(({ id, ...token }) => [id, ...(isOfPreviews ? [token.tool] : []), ...asCells(token)]),
+        ]),
       );
     return 0;
   },
@@ -91,7 +98,7 @@ const revoke: ToolCommand = {
   examples: ['token revoke wikibot ci', 'token revoke wikibot --by bob'],
   details: [
     'If several tokens have the same name, give the id. `token list TOOL` shows the ids. If a token has leaked, you can give the token itself.',
-    '--by revokes the tokens that USER made. --all revokes all tokens of the tool.',
+    '--by revokes the tokens that USER made. --all revokes all tokens of the tool. Both count for the previews of the tool too.',
   ],
   action: 'manage',
   options: { all: { type: 'boolean' }, by: { type: 'string' } },
@@ -104,10 +111,10 @@ const revoke: ToolCommand = {
         'token revoke takes the name or the id of one token, a token itself, or --all, or --by USER.',
       );
     }
-    const tokens = services.tokens.list(tool).filter((token) => by === null || token.by === by);
+    const tokens = tokensOf(services, tool).filter((token) => by === null || token.by === by);
     if (by !== null && tokens.length === 0) throw noneBy(tool, by);
     const ended = named === undefined ? tokens : [meantToken(tool, tokens, tokenId(named) ?? named)];
-    for (const { id } of ended) services.tokens.revoke(tool, id);
+    for (const { tool: of, id } of ended) services.tokens.revoke(of, id);
     const endedTokens = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
     await out(
       ended.length === 0
@@ -117,6 +124,15 @@ const revoke: ToolCommand = {
     return 0;
   },
 };
+
+/** The deploy tokens of a tool and of its previews. */
+export function tokensOf(
+  { tokens, store }: Pick<ToolContext['services'], 'tokens' | 'store'>,
+  tool: ToolName,
+): DeployToken[] {
+  const previews = store.previews().filter((preview) => preview.tool === tool);
+  return [tool, ...previews.map(({ name }) => name)].flatMap((one) => tokens.list(one));
+}
 
 /** The token with this id, or the only one with this name. @throws DeployError `NO_TOKEN`, `WHICH_TOKEN` */
 function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: string): DeployToken {
@@ -155,16 +171,23 @@ export const tokenCommands: readonly ToolCommand[] = [
 ];
 
 function asFields(token: DeployToken): object {
-  const { id, name, scope, by, createdAt, expiresAt, lastUsedAt } = token;
+  const { id, tool, name, scope, by, createdAt, expiresAt, lastUsedAt } = token;
   const times = { createdAt: iso(createdAt), expiresAt: iso(expiresAt), lastUsedAt: iso(lastUsedAt) };
-  return { id, name, scope, by, ...times, isExpired: expiresAt <= Date.now() };
+  return { id, tool, name, scope, by, ...times, isExpired: expiresAt <= Date.now() };
 }
 
-function asRow({ id, name, scope, by, createdAt, expiresAt, lastUsedAt }: DeployToken): string[] {
+function asCells({
+  name,
+  scope,
+  by,
+  createdAt,
+  expiresAt,
+  lastUsedAt,
+}: Omit<DeployToken, 'id' | 'tool'>): string[] {
   const now = Date.now();
   const expires = expiresAt <= now ? `expired ${dayOf(expiresAt)}` : dayOf(expiresAt);
   const used = lastUsedAt === null ? 'never' : ago(lastUsedAt, now);
-  return [id, name, scope, by, ago(createdAt, now), expires, used];
+  return [name, scope, by, ago(createdAt, now), expires, used];
 }
 
 function dayOf(at: number): string {
