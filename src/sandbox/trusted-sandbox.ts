@@ -126,7 +126,7 @@ export class TrustedSandbox implements Sandbox {
         if (!hasEnded) killAll();
       },
       signalMarked: async (variable, value, name) => {
-        if (!hasEnded) await signalMarkedAmong(members(), [variable, value], name, command.toolNumber);
+        if (!hasEnded) await signalMarkedAmong(members(), [variable, value], name);
       },
       listeningPorts: async () => {
         if (pid === null || hasEnded) return [];

@@ -162,7 +162,7 @@ export class IsolatedSandbox implements Sandbox {
       kill,
       signalMarked: async (variable, value, name) => {
         if (child.pid === undefined || hasEnded) return;
-        await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name, command.toolNumber);
+        await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name);
       },
       listeningPorts: async () => {
         const inside = hasEnded ? null : commandOf(outerBwraps());

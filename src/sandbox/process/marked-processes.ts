@@ -1,16 +1,8 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { outputTime } from '../../core/fair-share/time-shares.ts';
-import {
-  argumentsOf,
-  environmentOf,
-  namespaceIds,
-  processIds,
-  signal,
-  untilGone,
-  wasStartedWith,
-} from './process-table.ts';
+import { argumentsOf, environmentOf, namespaceIds, processIds, signal, untilGone } from './process-table.ts';
+import { outputOfShell } from './shell.ts';
 
 /** The environment variable that marks all processes of servers with the same data folder. */
 export const INSTANCE_VARIABLE = 'TOOLFORGE_PUSH_INSTANCE';
@@ -59,21 +51,25 @@ function isMarked(pid: number, name: string, value: string): boolean {
   return isInArguments || environmentOf(pid).includes(`${name}=${value}`);
 }
 
+// `timeout` sends SIGTERM, which also ends a grep that waits for a lock of the process. With SIGKILL, it would end itself
+// too, and xargs would stop.
+const SIGNAL_MARKED = `entry=$1 name=$2; shift 2
+printf '/proc/%s/environ\\0' "$@" | xargs -0 -n 4 -P 8 timeout 2 grep -lzsFx --line-buffered -e "$entry" |
+  while IFS=/ read -r _ _ pid _; do kill -s "$name" "$pid"; done`;
+
 /**
- * Sends a signal to those of the processes `pids` that were started with this environment variable, in short turns. The
- * processes may run a tool's code, so give only processes to which the tool itself may send signals.
+ * Sends a signal to those of the processes `pids` that were started with this environment variable. The processes may run
+ * a tool's code, so give only processes to which the tool itself may send signals. The kernel reads the environment of a
+ * process under a lock that the process can hold for minutes, so other programs read it. Processes that cannot be read in
+ * time, and a few others that are read with them, get no signal.
  */
 export async function signalMarkedAmong(
   pids: readonly number[],
   [variable, value]: readonly [string, string],
   name: NodeJS.Signals,
-  toolNumber: number,
 ): Promise<void> {
-  const look = (pid: number) => {
-    if (wasStartedWith(pid, `${variable}=${value}`)) signal(pid, name);
-  };
-  // To read an environment takes a millisecond, which counts as time for output of the tool.
-  for (const pid of pids) await outputTime.run(String(toolNumber), () => look(pid));
+  if (pids.length === 0) return;
+  await outputOfShell(SIGNAL_MARKED, [`${variable}=${value}`, name.slice('SIG'.length), ...pids.map(String)]);
 }
 
 /** Ends everything that an earlier server with this data folder left running: tools, builds, git. */

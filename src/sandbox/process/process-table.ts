@@ -36,16 +36,6 @@ export function environmentOf(pid: number): string[] {
   return read(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
-/**
- * Whether the process was started with this `NAME=value`, if it is in the first MiB of its environment. A process can
- * fill its environment with millions of empty entries, so they are not made into texts.
- */
-export function wasStartedWith(pid: number, entry: string): boolean {
-  return Buffer.concat([NUL, bytesOf(`/proc/${pid}/environ`, 1024 * 1024)]).includes(`\0${entry}\0`);
-}
-
-const NUL = Buffer.alloc(1);
-
 /** Returns the id of the process in each process namespace, the outermost namespace first. */
 export function namespaceIds(pid: number): number[] {
   const line = /^NSpid:\s*(.*)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? '';

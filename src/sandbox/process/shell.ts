@@ -1,12 +1,12 @@
 import { execa } from 'execa';
 
 /**
- * Runs a shell script that measures other processes, and returns what it prints, whatever its exit code. Such scripts
+ * Runs a shell script that looks at other processes, and returns what it prints, whatever its exit code. Such scripts
  * read many files of /proc, which would block the server.
  *
  * @param argv - The arguments of the script, from `$1` on.
  * @returns null if the shell cannot be started or is killed, for example because this machine has no process, file
- * descriptor or memory left. Then nothing was measured, and callers try again at their next turn.
+ * descriptor or memory left. Then nothing was measured, and callers that measure try again at their next turn.
  */
 export async function outputOfShell(script: string, argv: readonly string[]): Promise<string | null> {
   const { stdout, exitCode } = await execa('/bin/sh', ['-c', script, 'sh', ...argv], {
