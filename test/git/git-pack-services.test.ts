@@ -73,7 +73,7 @@ async function answerOf(
   return answer;
 }
 
-test('if a push could not be opened, maintenance of the repository does not wait for it', {
+test('if a push could not be opened, work that waits for the end of pushes does not wait for it', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
@@ -85,7 +85,7 @@ test('if a push could not be opened, maintenance of the repository does not wait
   assert.ok(isDone);
 });
 
-test('a push to a full repository waits for running maintenance, and the repository’s new size decides', async () => {
+test('a push to a full repository waits while the repository is being tidied, and its new size decides', async () => {
   const { repositories, services } = open('full');
   await repositories.ensure(wikibot);
   const large = randomBytes(2 * 1024 * 1024).toString('latin1');

@@ -84,7 +84,7 @@ test('threat 83: after a line of audit.log that a full disk cut short, the next 
   assert.match(JSON.stringify(errors), /ENOSPC/);
 });
 
-test('threat 83: a long text of a person fills audit.log with 300 characters at most', () => {
+test('threat 83: audit.log gets at most 300 characters of a long text', () => {
   const inner = mkdtempSync(join(folder, 'long-'));
   const words = ['x'.repeat(60_000)];
   auditFile(inner, log)({ ...event, facts: { words, updates: [{ ref: `refs/x/${words[0]}` }] } });
@@ -98,7 +98,7 @@ test('if audit.log cannot be written, the operator’s log has the event', () =>
   assert.match(JSON.stringify(errors), /ENOENT.*rollback/s);
 });
 
-test('threat 83: audit.log does not grow for ever, and refused logins of strangers do not push out what people did', () => {
+test('threat 83: audit.log does not grow for ever, and refused logins of strangers do not fill it', () => {
   const inner = mkdtempSync(join(folder, 'full-'));
   const limits = (name: string) => ({ name, fileBytes: 2000, kept: 2 });
   const audit = auditFile(inner, log, {
@@ -115,7 +115,7 @@ test('threat 83: audit.log does not grow for ever, and refused logins of strange
   for (const file of files) assert.ok(statSync(join(inner, file)).size < 2500);
 });
 
-test('threat 83: a person who sends commands all day does not push out of audit.log what others did', () => {
+test('threat 83: a person who sends commands all day cannot fill audit.log, so it keeps what others did', () => {
   const inner = mkdtempSync(join(folder, 'flood-'));
   const limits = (name: string) => ({ name, fileBytes: 8000, kept: 2 });
   const audit = auditFile(inner, log, {

@@ -95,7 +95,7 @@ describe('archives', { concurrency: 2 }, () => {
     assert.deepEqual(files, ['100644 .gitignore', '100644 .gitx/y', '100644 a/digit']);
   });
 
-  test('set-user bits are dropped, and of a file that comes twice the later one counts', async () => {
+  test('an archive loses its set-user bits, and if two entries have the same path, the later entry counts', async () => {
     const { tree, files } = await place.commit(
       await pythonTar("f('a', b'one', mode=0o6644)\nf('./b//c', mode=0o6710)\nf('a', b'two')"),
     );
@@ -198,7 +198,7 @@ describe('archives', { concurrency: 2 }, () => {
     }
   });
 
-  test('threat 97: an archive that was cut anywhere is refused, also between two files', async () => {
+  test('threat 97: an archive that is cut off anywhere is refused, also between two files', async () => {
     const whole = await pythonTar("f('a', bytes(2048))\nf('b' * 200, b'x')\nf('c')");
     assert.equal((await place.commit(whole)).files.length, 3);
     const ends = Array.from({ length: whole.length / 512 }, (_, index) => index * 512);
@@ -210,7 +210,7 @@ describe('archives', { concurrency: 2 }, () => {
     await assert.rejects(place.commit(gzipped.subarray(0, gzipped.length - 20)), { code: 'NOT_AN_ARCHIVE' });
   });
 
-  test('what is no tar is refused: nothing, text, a zip, xz, a damaged gzip, a damaged header', async () => {
+  test('bytes that are not a tar are refused: no bytes, text, a zip, xz, a damaged gzip, a damaged header', async () => {
     const whole = await pythonTar("f('a')");
     const damaged = Buffer.from(whole);
     damaged[10] = 1;
@@ -304,7 +304,7 @@ describe('archives', { concurrency: 2 }, () => {
     }
   });
 
-  test('a client that sends no more of its archive is refused after a time, and one that sends too slowly, too', async () => {
+  test('a client that stops sending its archive, or sends it too slowly, is refused after a time', async () => {
     const stalled = timely(slowly(60_000), new AbortController().signal, { silenceMs: 30 });
     await assert.rejects(drain(stalled), { code: 'ARCHIVE_STALLED' });
     const slow = timely(slowly(5), new AbortController().signal, { wholeMs: 100 });

@@ -71,14 +71,14 @@ test('threat 96: a small archive that becomes a large pack is refused when the d
   assert.deepEqual(leftovers(), []);
 });
 
-test('threat 96: a small archive that becomes a pack larger than a push may be is refused on the way', async () => {
+test('threat 96: a small archive whose pack exceeds the limit of a push is refused before it is read to its end', async () => {
   maxPackBytes = 8 * 2 ** 20;
   await assert.rejects(deploy(repeated()), { code: 'TREE_TOO_LARGE', message: /limit for one push/ });
   assert.equal(asked, 2);
   assert.deepEqual(leftovers(), []);
 });
 
-test('nothing is read of an archive if the tool accepts no push or if the disk has no room', async () => {
+test('no byte of an archive is read if the tool accepts no push or if the disk has no room', async () => {
   let isRead = false;
   async function* bytes(): AsyncGenerator<Uint8Array> {
     isRead = true;
@@ -92,7 +92,7 @@ test('nothing is read of an archive if the tool accepts no push or if the disk h
   assert.equal(isRead, false);
 });
 
-test('if a signal ends git, the limit is named only for the signals of limits', async () => {
+test('if SIGXCPU or SIGKILL ends git, the error names git’s limit; if SIGTERM ends git, it does not', async () => {
   const programs = join(folder, 'programs');
   mkdirSync(programs);
   const path = `${programs}:${process.env['PATH']}`;

@@ -120,7 +120,7 @@ test('a user directory without a backup is backed up at the start, even if the s
   assert.equal((await backups.list('store')).length, 2, 'not again');
 });
 
-test('threat 84: new backups count as newer than backups with a time in the future, and push these out', async (t) => {
+test('threat 84: new backups count as newer than backups with a time in the future, which are deleted first', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));
