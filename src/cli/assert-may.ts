@@ -4,8 +4,8 @@ import type { Action } from '../core/types.ts';
 import type { CommandContext } from './command.ts';
 
 /**
- * Checks that the person may do the action to the tool. The operator may act on every tool that the store has, even if
- * the directory no longer has the tool, because the tool's processes may have to be stopped.
+ * Checks that the person may do the action to the tool. The operator may do everything to every tool that the store has,
+ * even if the directory no longer has the tool, because somebody must be able to stop its processes.
  *
  * @param isFresh - True to ask the directory itself and not its cache.
  * @throws DeployError `NO_ACCESS`, `TOOL_RENAMED`, `TOKEN_SCOPE`, `TOOL_DISABLED`, `DIRECTORY_UNAVAILABLE`,

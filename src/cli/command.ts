@@ -97,13 +97,13 @@ export interface CommandShape {
   /** True if only the operator of this server has the command. */
   readonly isForOperator?: boolean;
   /**
-   * True if the second word, after the tool, names a file of the caller, or is `-`. The local binary replaces the name
-   * by `-`, and sends the file as standard input.
+   * True if the command takes a file of the caller, or `-`, right after the tool. The local binary replaces the name of
+   * the file by `-`, and sends the file as standard input.
    */
   readonly takesFile?: boolean;
   /**
-   * True if the second word, after the tool, names a folder of the caller, or is `-`. The local binary replaces the
-   * name by `-`, and sends the files of the folder as a tar.
+   * True if the command takes a folder of the caller, or `-`. The local binary replaces the name of the folder by `-`,
+   * and sends the files of the folder as a tar.
    */
   readonly takesFolder?: boolean;
   /** True if the output is not text. The local binary refuses to print such output to a terminal. */

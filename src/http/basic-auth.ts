@@ -10,7 +10,7 @@ import type { Principal } from '../core/types.ts';
 /** Slows down password guessing. `check` returns the milliseconds that this login must wait, or 0. */
 export interface LoginThrottle {
   check(login: string, address: string): number;
-  /** Whether this login has recently succeeded from this address. */
+  /** Whether this login has succeeded from this address within the last week. */
   isKnown(login: string, address: string): boolean;
   failed(login: string, address: string): void;
   succeeded(login: string, address: string): void;
