@@ -12,8 +12,8 @@ const NAMES = ['pods', 'count/pods'];
  * Checks that the quotas of a namespace have room for `pods` more pods. A dry run cannot check this, because it asks
  * for one pod at a time.
  *
- * @returns false if this cannot be known: this server may not read quotas, or one that limits pods has a scope, so it
- * may not count these.
+ * @returns false if this cannot be known: this server may not read quotas, or a quota that limits pods has a scope, so
+ * it may not count these.
  * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
  */
 export async function assertPodsLeft(
