@@ -12,6 +12,13 @@ const MAX_WAITING = 1000;
 const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
+/**
+ * A check of a login that is not known costs much if the server has worked for more than `MUCH_MS` meanwhile. An example is the
+ * key of a tool with thousands of maintainers in LDAP. Then its place stays taken for `REST` times as long, at most `MAX_REST_MS`.
+ */
+const MUCH_MS = 50;
+const REST = 3;
+const MAX_REST_MS = 3000;
 
 /** A login that waits until its password or key is checked. */
 export interface LoginAttempt {
@@ -67,12 +74,20 @@ export class LoginQueue {
       AbortSignal.any([signal, AbortSignal.timeout(MAX_WAIT_MS)]),
       signal,
     );
+    const before = process.threadCpuUsage();
     try {
       return await check();
     } finally {
-      this.#running.delete(place);
-      this.#startNext();
+      const { user, system } = process.threadCpuUsage(before);
+      const workedMs = (user + system) / 1000;
+      if (attempt.isKnown || workedMs < MUCH_MS) this.#leave(place);
+      else setTimeout(() => this.#leave(place), Math.min(MAX_REST_MS, REST * workedMs)).unref();
     }
+  }
+
+  #leave(place: Waiting): void {
+    this.#running.delete(place);
+    this.#startNext();
   }
 
   #enter(

@@ -46,3 +46,25 @@ test('threat 9: if the queue of logins is full of strangers, a new login takes t
   over.abort();
   void strangers;
 });
+
+test('threat 133: after checks of strangers that have cost the server much time, the next stranger waits, and a person who logged in lately does not', async () => {
+  const queue = new LoginQueue();
+  const { signal } = new AbortController();
+  let ended = 0;
+  const work = async () => {
+    const before = process.threadCpuUsage();
+    while (process.threadCpuUsage(before).user < 100_000);
+    ended = performance.now();
+  };
+  const login = (index: number, isKnown = false) => ({
+    login: `user${index}`,
+    address: `192.0.2.${index}`,
+    isKnown,
+  });
+  await Promise.all(Array.from({ length: 6 }, (_, index) => queue.run(login(index), work, signal)));
+  const waited = async () => performance.now() - ended;
+  const known = queue.run(login(7, true), waited, signal);
+  const stranger = queue.run(login(8), waited, signal);
+  assert.ok((await known) < 150, `the known person waited ${await known} ms`);
+  assert.ok((await stranger) > 200, `the stranger waited ${await stranger} ms`);
+});
