@@ -19,7 +19,7 @@ const list: ToolCommand = {
   summary: 'list the deploy tokens of a tool, the newest first',
   examples: ['token list wikibot'],
   details: [
-    'The tokens of the previews of the tool are listed too.',
+    'The list has the tokens of the tool, and after them those of its previews.',
     '--json: id, tool, name, scope (read or deploy), by, createdAt, expiresAt, lastUsedAt, isExpired.',
   ],
   action: 'read',
@@ -98,7 +98,7 @@ const revoke: ToolCommand = {
   examples: ['token revoke wikibot ci', 'token revoke wikibot --by bob'],
   details: [
     'If several tokens have the same name, give the id. `token list TOOL` shows the ids. If a token has leaked, you can give the token itself.',
-    '--by revokes the tokens that USER made. --all revokes all tokens of the tool. Both count for the previews of the tool too.',
+    '--by revokes the tokens that USER made. --all revokes all tokens of the tool. Both also revoke tokens of the previews of the tool.',
   ],
   action: 'manage',
   options: { all: { type: 'boolean' }, by: { type: 'string' } },
