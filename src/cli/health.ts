@@ -1,8 +1,8 @@
 import { once } from 'node:events';
-import { type IncomingMessage, request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { readConfig } from '../config.ts';
+import { request, requestTls } from '../core/network/node-http.ts';
 
 const MAX_WAIT_MS = 2000;
 
@@ -17,7 +17,7 @@ export async function askHealth(
   path: '/healthz' | '/livez' = '/healthz',
 ): Promise<string | null> {
   const { http, tls_certificate } = readConfig(environment);
-  const ask = tls_certificate === null ? requestHttp : requestHttps;
+  const ask = tls_certificate === null ? request : requestTls;
   // The certificate is for the name that people use, not for 127.0.0.1.
   const options = { ...http, path, rejectUnauthorized: false, signal: AbortSignal.timeout(MAX_WAIT_MS) };
   try {

@@ -1,41 +1,6 @@
 import { DeployError } from '../core/errors.ts';
 import type { Database } from './database.ts';
-import { first } from './migrations/0001-first.ts';
-import { deployTokens } from './migrations/0002-deploy-tokens.ts';
-import { requests } from './migrations/0003-requests.ts';
-import { replicas } from './migrations/0004-replicas.ts';
-import { deploymentIndexes } from './migrations/0005-deployment-indexes.ts';
-import { freezes } from './migrations/0006-freezes.ts';
-import { configChanges } from './migrations/0007-config-changes.ts';
-import { runningTools } from './migrations/0008-running-tools.ts';
-import { schedules } from './migrations/0009-schedules.ts';
-import { promotions } from './migrations/0010-promotions.ts';
-import { toolLimits } from './migrations/0011-tool-limits.ts';
-import { sizes } from './migrations/0012-sizes.ts';
-import { previews } from './migrations/0013-previews.ts';
-import { renames } from './migrations/0014-renames.ts';
-import { freeNumbers } from './migrations/0015-free-numbers.ts';
-import { artifactIds } from './migrations/0016-artifact-ids.ts';
-
-/** Entry N, counted from 1, brings a store from schema N-1 to schema N. Never change or remove an entry. */
-export const migrations: readonly string[] = [
-  first,
-  deployTokens,
-  requests,
-  replicas,
-  deploymentIndexes,
-  freezes,
-  configChanges,
-  runningTools,
-  schedules,
-  promotions,
-  toolLimits,
-  sizes,
-  previews,
-  renames,
-  freeNumbers,
-  artifactIds,
-];
+import { migrations } from './migrations.ts';
 
 /** The error for a store that a later version of this server has used. */
 export function storeNewer(schema: number, known: number = migrations.length): DeployError {

@@ -4,7 +4,7 @@ import { systemCode } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import type { Artifact } from '../core/types.ts';
 import { explain, isDamage, needsWriting } from './database.ts';
-import { migrations } from './migrate.ts';
+import { migrations } from './migrations.ts';
 
 /** The facts that a store records about one tool. */
 export interface StoredTool {

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Database } from '../../src/store/database.ts';
-import { migrate, migrations } from '../../src/store/migrate.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { migrations } from '../../src/store/migrations.ts';
 import { DeploymentsTable } from '../../src/store/tables/deployments-table.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'migrate-'));

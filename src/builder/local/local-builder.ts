@@ -1,56 +1,17 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { SetAside } from '../../core/disk/set-aside.ts';
-import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
-import { masking } from '../../core/masking/masking.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
-import { isBuiltFor, markBuiltFor, whyUnusable } from '../../sandbox/build-mode.ts';
-import { certificateVariables } from '../../sandbox/certificate-variables.ts';
-import { diskUse } from '../../sandbox/disk/disk-use.ts';
-import { removeTree } from '../../sandbox/disk/remove-tree.ts';
-import type { Limits, Sandbox, SharedNetwork } from '../../sandbox/sandbox.ts';
+import { whyUnusable } from '../../sandbox/build-mode.ts';
+import type { Sandbox } from '../../sandbox/sandbox.ts';
 import { pruneStacks } from '../../stack/prune-stacks.ts';
-import {
-  markStack,
-  nameOfStack,
-  newestStack,
-  type Stack,
-  stackOf,
-  type TreeName,
-  treeOf,
-} from '../../stack/stacks.ts';
-import { artifactTooLarge, promotedGone } from '../build-failures.ts';
-import { BuildLimits } from '../build-limits.ts';
 import type { BuildSettings } from '../build-settings.ts';
 import type { AdoptRequest, Builder, BuildRequest, FateOf, Inspection } from '../builder.ts';
-import { type BuildContext, targetVariables } from '../buildpack-api/build-context.ts';
-import {
-  type BuildFolders,
-  buildPlaces,
-  foldersOf,
-  makePlaces,
-  platformVariables,
-  writeVariables,
-} from '../buildpack-api/build-mounts.ts';
-import { buildAll } from '../buildpack-api/build-phase.ts';
-import { type BuildpackStore, copyBuildpacks, readBuildpacks } from '../buildpack-api/buildpack-store.ts';
-import { type Detection, detect } from '../buildpack-api/detection.ts';
-import { sayBuilding } from '../buildpack-api/detection-report.ts';
-import { escapeId } from '../buildpack-api/layer-environment.ts';
-import { type Layer, layerFolder, readLayers } from '../buildpack-api/layers.ts';
-import { withOwnBuildpacks, withoutOwn } from '../buildpack-api/own-buildpacks.ts';
-import { makeFolder, protectFiles, sweepFolder, takeFiles } from '../folders.ts';
-import { largestFolders } from '../largest-folders.ts';
-import { assertRunnable, requestedProcesses } from '../source/components.ts';
-import { inspectSource } from '../source/inspect-source.ts';
-import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
+import type { Detection } from '../buildpack-api/detection.ts';
 import { Artifacts } from './artifact-folders.ts';
-import { SharedFiles, saysSame, sharingBudget } from './shared-files.ts';
-import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
+import type { LocalBuilds } from './local-builds.ts';
+import { SharedFiles } from './shared-files.ts';
 
 export interface LocalBuilderOptions {
   readonly config: BuildSettings;
@@ -80,7 +41,7 @@ export class LocalBuilder implements Builder {
   readonly #options: LocalBuilderOptions;
   readonly #artifacts: Artifacts;
   readonly #sharedFiles: SharedFiles;
-  #store: Promise<BuildpackStore> | null = null;
+  #builds: Promise<LocalBuilds> | null = null;
   #swept: Promise<void> | null = null;
 
   constructor(options: LocalBuilderOptions) {
@@ -90,166 +51,31 @@ export class LocalBuilder implements Builder {
   }
 
   async build(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Artifact> {
-    signal.throwIfAborted();
-    const { config, sandbox, log } = this.#options;
-    const { tool } = request;
-    if (request.rebaseOf !== undefined) throw notInCluster(tool);
-    await new DiskRoom(config.data).assertRoom();
-    await this.#artifacts.prepare(tool);
-    const store = await this.#buildpacks();
-    const stack = await this.#stack();
-    const newest = request.useCache ? await this.#artifacts.newest(tool) : null;
-    // The newest artifact may be of another kind of sandbox or another Debian release. Then its layers, and the layers
-    // in the cache, may need files that do not exist in this sandbox.
-    const isOther =
-      newest !== null &&
-      (!isBuiltFor(newest, sandbox.mode) || nameOfStack(stackOf(newest)) !== (stack?.name ?? null));
-    const previous = isOther ? null : newest;
-    const folders = foldersOf(this.#artifacts.folder(tool, request.id));
-    const layerPlaces: LayerPlaces = {
-      layers: folders.layers,
-      cache: this.#artifacts.cache(tool),
-      previous: previous === null ? null : foldersOf(previous).layers,
-    };
-    if (!request.useCache || isOther) await removeTree(layerPlaces.cache);
-    const state: BuildState = { moved: [], reached: new Map() };
-    // Fails if the folder exists, because a build never overwrites an artifact.
-    await mkdir(folders.artifact, { mode: 0o700 });
-    try {
-      // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
-      if (stack !== null) await markStack(folders.artifact, stack.id);
-      await using guard = this.#guard(folders, progress, signal);
-      using network = this.#network(request.toolNumber);
-      const context = await this.#open(request, { folders, store, stack, guard, progress, network });
-      const artifact = await this.#make(request, context, store, layerPlaces, state);
-      log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
-      return artifact;
-    } catch (error) {
-      await this.#clear(folders.artifact, layerPlaces, state, error);
-      throw error;
-    }
+    return await (await this.#loaded()).build(request, progress, signal);
   }
 
   async inspect(request: BuildRequest, progress: Progress, signal: AbortSignal): Promise<Inspection> {
-    signal.throwIfAborted();
-    const { config } = this.#options;
-    await new DiskRoom(config.data).assertRoom();
-    await this.#artifacts.prepare(request.tool);
-    const store = await this.#buildpacks();
-    const stack = await this.#stack();
-    const folders = foldersOf(this.#artifacts.folder(request.tool, request.id));
-    await mkdir(folders.artifact, { mode: 0o700 });
-    try {
-      if (stack !== null) await markStack(folders.artifact, stack.id);
-      await using guard = this.#guard(folders, progress, signal);
-      using network = this.#network(request.toolNumber);
-      const context = await this.#open(request, { folders, store, stack, guard, progress, network });
-      const { source } = await this.#detect(request, context, store);
-      for (const warning of source.warnings) progress.warn(warning);
-      return inspectSource(source, config.process_types);
-    } finally {
-      await removeTree(folders.artifact);
-    }
+    return await (await this.#loaded()).inspect(request, progress, signal);
   }
 
-  /**
-   * Returns the stack of new builds. Null without isolation, or if there is no stack: builds and tools then see this
-   * machine's own /usr.
-   */
-  async #stack(): Promise<Stack | null> {
-    const { config, sandbox } = this.#options;
-    return sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
+  async adopt(request: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact> {
+    return await (await this.#loaded()).adopt(request, artifact, signal);
   }
 
-  #network(toolNumber: number): SharedNetwork {
-    return this.#options.sandbox.shareNetwork(toolNumber, sandboxLimits(this.#options.config));
-  }
-
-  #guard(folders: BuildFolders, progress: Progress, signal: AbortSignal): BuildLimits {
-    const { config, quietMs = 30_000 } = this.#options;
-    return new BuildLimits({ limits: config, folder: folders.artifact, progress, signal, quietMs });
-  }
-
-  /** Makes the folders of a build or an inspection, and returns its context. `#detect` adds the variables. */
-  async #open(
-    { tool, toolNumber, configVars }: BuildRequest,
-    opened: Pick<BuildContext, 'guard' | 'progress' | 'network'> & {
-      readonly folders: BuildFolders;
-      readonly store: BuildpackStore;
-      readonly stack: Stack | null;
-    },
-  ): Promise<BuildContext> {
-    const { config, sandbox } = this.#options;
-    const { folders, store, stack, guard, progress, network } = opened;
-    const treeNamed = (name: TreeName) => (stack === null ? null : treeOf(config.data, stack.id, name));
-    const places = buildPlaces(folders, store.folder, {
-      sandbox,
-      runTree: treeNamed('run'),
-      operator: config.build_environment,
+  /** Loads the code of builds at the first build, because the 45 modules would make each start of the server slower. */
+  #loaded(): Promise<LocalBuilds> {
+    this.#builds ??= import('./local-builds.ts').then(
+      ({ LocalBuilds }) => new LocalBuilds(this.#options, this.#artifacts, this.#sharedFiles),
+    );
+    // The next build tries again, for example if this machine had no file descriptor left.
+    this.#builds.catch(() => {
+      this.#builds = null;
     });
-    const context: BuildContext = {
-      name: tool,
-      toolNumber,
-      sandbox,
-      network,
-      places,
-      tree: treeNamed('build'),
-      guard,
-      limits: sandboxLimits(config),
-      progress,
-      mask: await masking(configVars),
-      environment: {
-        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
-        HOME: places.path('home'),
-        TMPDIR: places.path('tmp'),
-        LANG: 'C.UTF-8',
-        ...certificateVariables(),
-        // `none` tells buildpacks that there is no stack. If a program is missing, their message can then say that a
-        // stack has the program (buildpacks/shared/stack.sh).
-        ...(stack === null && sandbox.mode === 'isolated' ? { TOOLFORGE_STACK: 'none' } : {}),
-      },
-      target: await targetVariables(join(treeNamed('run') ?? '/', 'etc/os-release')),
-      variables: {},
-    };
-    await makePlaces(places);
-    return context;
+    return this.#builds;
   }
 
   whyUnusable(artifact: Artifact): string | null {
     return whyUnusable(artifact, this.#options.sandbox.mode);
-  }
-
-  async adopt(
-    { id, tool, toolNumber, from }: AdoptRequest,
-    artifact: Artifact,
-    signal: AbortSignal,
-  ): Promise<Artifact> {
-    const { config, sandbox } = this.#options;
-    signal.throwIfAborted();
-    if (sandbox.mode === 'trusted')
-      throw new DeployError(
-        'NO_PROMOTION',
-        'without isolation, an artifact works only in the folder of its own tool',
-        `Push the commit to ${tool} instead. Operators: with the packages for isolation, tools can be promoted.`,
-      );
-    await new DiskRoom(config.data).assertRoom();
-    await this.#artifacts.prepare(tool);
-    const folders = foldersOf(this.#artifacts.folder(tool, id));
-    await mkdir(folders.artifact, { mode: 0o700 });
-    try {
-      if (!(await this.#artifacts.copy(from, artifact.id, folders.artifact, signal)))
-        throw promotedGone(from, tool);
-      await sandbox.own([folders.artifact], toolNumber);
-      const places = { layers: folders.layers, cache: this.#artifacts.cache(tool), previous: null };
-      const group = artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
-      await this.#share(places, group, { toolNumber, signal });
-      signal.throwIfAborted();
-      await this.#artifacts.finish(tool, id);
-      return { ...artifact, id, reference: folders.artifact };
-    } catch (error) {
-      await removeTree(folders.artifact);
-      throw error;
-    }
   }
 
   /** Does nothing, because an artifact in a folder has no tags. */
@@ -290,189 +116,4 @@ export class LocalBuilder implements Builder {
   async resume({ id }: BuildRequest): Promise<never> {
     throw new Error(`build ${id} ended with the server that ran it`);
   }
-
-  /** Reads the files of the commit and detects its buildpacks. */
-  async #detect(
-    request: BuildRequest,
-    withoutVariables: BuildContext,
-    store: BuildpackStore,
-  ): Promise<{ source: PreparedSource; context: BuildContext; detection: Detection }> {
-    const { sandbox, guard, progress, places } = withoutVariables;
-    const { folders } = places;
-    const mostScheduled = this.#options.config.scheduled_processes;
-    const source = await prepareSource(
-      { ...request, mostScheduled },
-      folders.workspace,
-      progress,
-      guard.signal,
-    );
-    if (source.leftOut !== null) progress.line(source.leftOut);
-    const { build_environment } = this.#options.config;
-    const variables = platformVariables({
-      ...build_environment,
-      ...source.buildVariables,
-      ...request.configVars,
-    });
-    const context = { ...withoutVariables, variables };
-    await writeVariables(places, variables);
-    await sandbox.own([folders.artifact], request.toolNumber);
-    const { trial } = this.#options;
-    const wanted =
-      trial === undefined
-        ? withOwnBuildpacks(store, source.own)
-        : withOwnBuildpacks({ ...store, named: [trial.id] }, withoutOwn(source.own, trial.id));
-    const detection = await detect(context, wanted, source);
-    trial?.onDetected(detection);
-    return { source, context, detection };
-  }
-
-  /** Runs one build, from the commit to the finished artifact. */
-  async #make(
-    request: BuildRequest,
-    withoutVariables: BuildContext,
-    store: BuildpackStore,
-    layerPlaces: LayerPlaces,
-    state: BuildState,
-  ): Promise<Artifact> {
-    const { source, context, detection } = await this.#detect(request, withoutVariables, store);
-    const { sandbox, guard, progress, places } = context;
-    const { folders } = places;
-    const { trial } = this.#options;
-    sayBuilding(progress, source, this.#options.config.build_time);
-    for (const id of detection.group) {
-      state.reached.set(id, 'not started');
-      await makeFolder(join(folders.layers, escapeId(id)), 0o755);
-    }
-    const restored = await restoreLayers(layerPlaces, detection.group, { canLink: sandbox.hasUsers });
-    state.moved = restored.moved;
-    await sandbox.own([folders.layers], request.toolNumber);
-    await restored.link();
-    const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
-    await guard.weigh();
-    const requested = requestedProcesses(built.processes, source, (text) => progress.warn(text));
-    if (trial === undefined) assertRunnable(requested.processes, this.#options.config.process_types);
-    return await this.#finish(request, context, layerPlaces, {
-      ...requested,
-      buildpacks: built.buildpacks,
-    });
-  }
-
-  async #finish(
-    request: BuildRequest,
-    context: BuildContext,
-    layerPlaces: LayerPlaces,
-    made: Omit<Artifact, 'id' | 'kind' | 'reference' | 'bytes'>,
-  ): Promise<Artifact> {
-    const { folders } = context.places;
-    const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
-    const finishLayers = async () => {
-      await sweepFolder(folders.layers);
-      await keepLayers(layerPlaces, group);
-      await protectFiles(folders.layers);
-      if (this.#options.sandbox.hasUsers) await this.#takeLinked(layerPlaces, group);
-    };
-    const finishWorkspace = async () => {
-      await sweepFolder(folders.workspace);
-      // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
-      if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
-    };
-    const work = [removeTree(folders.scratch), finishLayers(), finishWorkspace()];
-    // If one part of this work fails, the caller deletes the folder. So wait until all parts have ended.
-    for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
-    const { signal } = context.guard;
-    await this.#share(layerPlaces, group, { toolNumber: request.toolNumber, signal });
-    const { bytes } = await diskUse(folders.artifact, context.guard.signal);
-    const limit = this.#options.config.artifact_size;
-    if (bytes > limit)
-      throw artifactTooLarge(limit, bytes, await largestFolders(folders.artifact, context.guard.signal));
-    context.guard.signal.throwIfAborted();
-    await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
-    await this.#artifacts.finish(request.tool, request.id);
-    return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
-  }
-
-  /** Makes the server the owner of files to which the next build may get hard links. */
-  async #takeLinked({ layers }: LayerPlaces, group: readonly string[]): Promise<void> {
-    const all = await Promise.all(group.map((buildpack) => readLayers(layers, buildpack)));
-    const linked = all.flat().filter(({ metadata }) => metadata['linked'] === true);
-    await takeFiles(linked.map((layer) => layerFolder(layers, layer)));
-  }
-
-  /** Shares the files of layers whose metadata has `shared = true`, because many tools have equal files there. */
-  async #share(
-    places: LayerPlaces,
-    group: readonly string[],
-    of: { readonly toolNumber: number; readonly signal: AbortSignal },
-  ): Promise<void> {
-    const { previous } = places;
-    const budget = sharingBudget();
-    for (const buildpack of group) {
-      const before = previous === null ? [] : await readLayers(previous, buildpack);
-      for (const layer of await readLayers(places.layers, buildpack)) {
-        if (layer.metadata['shared'] !== true) continue;
-        const isSame = before.some(
-          ({ name, metadata }) => name === layer.name && saysSame(layer.metadata, metadata),
-        );
-        const earlier = previous !== null && isSame ? layerFolder(previous, layer) : null;
-        const folder = layerFolder(places.layers, layer);
-        try {
-          await this.#sharedFiles.share(folder, { ...of, earlier, budget });
-        } catch (error) {
-          await this.#sharedFiles.sweep().catch(() => undefined);
-          throw error;
-        }
-      }
-    }
-  }
-
-  /**
-   * Deletes the files of a failed build, and moves cached layers back to the cache. But if the build failed with
-   * `BUILD_OUT_OF_DISK`, deletes the cache too.
-   */
-  async #clear(folder: string, places: LayerPlaces, state: BuildState, error: unknown): Promise<void> {
-    const isFull = error instanceof DeployError && error.code === 'BUILD_OUT_OF_DISK';
-    try {
-      // If the cache filled the disk in this build, it would fill the disk in every later build.
-      if (isFull) await removeTree(places.cache);
-      else await giveBack(places, state.moved, state.reached);
-    } catch (cause) {
-      this.#options.log.error({ err: cause }, 'the build cache of a tool is lost');
-      await removeTree(places.cache);
-    } finally {
-      await removeTree(folder);
-    }
-  }
-
-  async #buildpacks(): Promise<BuildpackStore> {
-    const { buildpacksFolder, config } = this.#options;
-    this.#store ??= copyBuildpacks(buildpacksFolder, join(config.data, 'buildpacks')).then(readBuildpacks);
-    try {
-      return await this.#store;
-    } catch (error) {
-      this.#store = null;
-      throw error;
-    }
-  }
-}
-
-function sandboxLimits(config: BuildSettings): Limits {
-  return {
-    processes: config.build_processes,
-    memoryBytes: config.build_memory,
-    fileBytes: config.build_disk,
-  };
-}
-
-function notInCluster(tool: ToolName): DeployError {
-  return new DeployError(
-    'NO_REBASE',
-    'only images in a cluster can be rebased',
-    `Without a cluster, a tool gets a newer Debian system when it restarts after \`stack update\`: restart ${tool}`,
-  );
-}
-
-/** The state of a running build, for the cleanup if it fails. */
-interface BuildState {
-  moved: readonly Layer[];
-  readonly reached: Map<string, Progressed>;
 }

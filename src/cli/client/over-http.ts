@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { type IncomingMessage, type OutgoingHttpHeaders, request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { getCACertificates } from 'node:tls';
 import { DeployError, systemCode } from '../../core/errors.ts';
+import { request, requestTls } from '../../core/network/node-http.ts';
 import { clean } from '../../core/progress.ts';
 import { warning } from '../command-line/printing.ts';
 import { requestLine } from '../control/control-protocol.ts';
@@ -89,8 +89,8 @@ async function ask(server: HttpServer, login: Login, { argv, input }: HttpCall):
   // The certificates of this machine count too, as they do for git.
   const asked =
     server.url.protocol === 'https:'
-      ? requestHttps(server.url, { ...options, ca: [...getCACertificates(), ...getCACertificates('system')] })
-      : requestHttp(server.url, options);
+      ? requestTls(server.url, { ...options, ca: [...getCACertificates(), ...getCACertificates('system')] })
+      : request(server.url, options);
   try {
     const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
     asked.write(requestLine(argv));

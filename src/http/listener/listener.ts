@@ -1,13 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import {
-  createServer,
-  type IncomingMessage,
-  type RequestListener,
-  type ServerOptions,
-  type ServerResponse,
-} from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import type { IncomingMessage, RequestListener, ServerOptions, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DeployError } from '../../core/errors.ts';
@@ -16,6 +9,7 @@ import { alarm, calm } from '../../core/log/alarms.ts';
 import type { Log } from '../../core/log/log.ts';
 import { networkOf } from '../../core/network/ip-address.ts';
 import { cannotListen } from '../../core/network/listen-error.ts';
+import { createServer, createTlsServer } from '../../core/network/node-http.ts';
 import { expectContinue } from '../body.ts';
 import type { Connections } from './connections.ts';
 import type { TlsFiles } from './safe-listener.ts';

@@ -1,6 +1,6 @@
-import { request } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import { systemCode } from '../../core/errors.ts';
+import { request } from '../../core/network/node-http.ts';
 import type { Exit, SandboxProcess } from '../../sandbox/sandbox.ts';
 import { PatientQuestion } from './patient-question.ts';
 

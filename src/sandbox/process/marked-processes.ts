@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { argumentsOf, environmentOf, namespaceIds, processIds, signal, untilGone } from './process-table.ts';
+import {
+  argumentsOf,
+  environmentOf,
+  mentions,
+  namespaceIds,
+  processIds,
+  signal,
+  untilGone,
+} from './process-table.ts';
 import { outputOfShell } from './shell.ts';
 
 /** The environment variable that marks all processes of servers with the same data folder. */
@@ -40,6 +48,8 @@ async function markedInTurns(name: string, value: string): Promise<number[]> {
 const PROCESSES_A_TURN = 50;
 
 function isMarked(pid: number, name: string, value: string): boolean {
+  // Most processes have no mark, and this is the cheapest way to find out.
+  if (!mentions(pid, value)) return false;
   const ids = namespaceIds(pid);
   // In a sandbox, only the mark of the first process counts. Other processes run a tool's code, which could fake a
   // mark.

@@ -36,6 +36,14 @@ export function environmentOf(pid: number): string[] {
   return read(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).split('\0').slice(0, -1);
 }
 
+/** Whether the text occurs in the arguments of the process, or in the environment that it was started with. */
+export function mentions(pid: number, text: string): boolean {
+  return (
+    bytesOf(`/proc/${pid}/environ`, MAX_ENVIRONMENT_BYTES).includes(text) ||
+    bytesOf(`/proc/${pid}/cmdline`, MAX_BYTES).includes(text)
+  );
+}
+
 /** Returns the id of the process in each process namespace, the outermost namespace first. */
 export function namespaceIds(pid: number): number[] {
   const line = /^NSpid:\s*(.*)$/m.exec(read(`/proc/${pid}/status`))?.[1] ?? '';
@@ -147,16 +155,18 @@ function read(path: string, mostBytes = MAX_BYTES): string {
   return bytesOf(path, mostBytes).toString('utf8');
 }
 
+// All reads use one buffer, because many buffers of this size would make V8 collect garbage often.
+const piece = Buffer.allocUnsafe(MAX_BYTES);
+
 function bytesOf(path: string, mostBytes: number): Buffer {
   const chunks: Buffer[] = [];
   try {
     const file = openSync(path, 'r');
     try {
       for (let left = mostBytes; left > 0; ) {
-        const chunk = Buffer.allocUnsafe(Math.min(left, MAX_BYTES));
-        const count = readSync(file, chunk);
+        const count = readSync(file, piece, 0, Math.min(left, piece.length), null);
         if (count === 0) break;
-        chunks.push(chunk.subarray(0, count));
+        chunks.push(Buffer.from(piece.subarray(0, count)));
         left -= count;
       }
     } finally {

@@ -1,7 +1,8 @@
-import { Agent, type AgentOptions, type ClientRequest } from 'node:http';
+import type { AgentOptions, ClientRequest } from 'node:http';
 import { Socket, type TcpNetConnectOpts } from 'node:net';
 import { systemCode } from '../../../core/errors.ts';
 import { PacedReading } from '../../../core/fair-share/paced-reading.ts';
+import { Agent } from '../../../core/network/node-http.ts';
 
 /**
  * Opens a new connection to a tool for each request. A tool may answer and close the connection before it has read the

@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
 import type { BlockList, Socket } from 'node:net';
 import { type Duplex, Readable } from 'node:stream';
-import { ProxyServer } from 'httpxy';
+import type * as Httpxy from 'httpxy';
 import { systemCode } from '../../../core/errors.ts';
 import type { Log } from '../../../core/log/log.ts';
 import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '../../error-pages.ts';
@@ -89,7 +90,7 @@ export class Router {
     // Count the request before anything waits, so that draining waits for this request.
     const leave = traffic.enter();
     response.once('close', leave);
-    const proxy = new ProxyServer({ target: targetOf(port), agent: this.#agent });
+    const proxy = proxyTo(port, this.#agent);
     proxy.on('proxyRes', (answer) => {
       const { trailer } = answer.headers;
       stripHopByHop(answer.headers);
@@ -190,7 +191,7 @@ export class Router {
     delete request.headers['content-length'];
     delete request.headers['transfer-encoding'];
 
-    const proxy = new ProxyServer({ target: targetOf(route.port), agent: this.#agent });
+    const proxy = proxyTo(route.port, this.#agent);
     let hasAnswer = false;
     proxy.on('proxyReqWs', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
@@ -302,6 +303,10 @@ function makeSendable(answer: IncomingMessage): void {
     delete answer.headers['transfer-encoding'];
 }
 
-function targetOf(port: number) {
-  return { protocol: 'http:', host: '127.0.0.1', port };
+const load = createRequire(import.meta.url);
+
+/** Loads httpxy at the first request, because this takes 60 ms, and a start does not need it. */
+function proxyTo(port: number, agent: AnswerFirstAgent): Httpxy.ProxyServer {
+  const { ProxyServer } = load('httpxy') as typeof Httpxy;
+  return new ProxyServer({ target: { protocol: 'http:', host: '127.0.0.1', port }, agent });
 }
