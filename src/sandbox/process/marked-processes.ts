@@ -48,12 +48,12 @@ async function markedInTurns(name: string, value: string): Promise<number[]> {
 const PROCESSES_A_TURN = 50;
 
 function isMarked(pid: number, name: string, value: string): boolean {
-  // Most processes have no mark, and this is the cheapest way to find out.
-  if (!mentions(pid, value)) return false;
   const ids = namespaceIds(pid);
   // In a sandbox, only the mark of the first process counts. Other processes run a tool's code, which could fake a
-  // mark.
+  // mark, or hold the lock under which the kernel reads their arguments and environment.
   if (ids.length > 1 && ids.at(-1) !== 1) return false;
+  // Most processes have no mark, and this is the quickest way to find out.
+  if (!mentions(pid, value)) return false;
   const argv = argumentsOf(pid);
   const isInArguments = argv.some(
     (word, index) => word === '--setenv' && argv[index + 1] === name && argv[index + 2] === value,
