@@ -20,6 +20,17 @@ export function higherLimits(all: ToolLimits, wanted: Partial<ToolLimits>): Part
   return chosen(wanted, (name, value) => value > all[name]);
 }
 
+/**
+ * Those limits of a tool that are lower than the limits `own` of its preview, or that the preview does not have. Leaves out
+ * `replicas`, because a preview always has a limit of its own.
+ */
+export function lowest(own: Partial<ToolLimits>, ofTool: Partial<ToolLimits>): Partial<ToolLimits> {
+  return chosen(
+    ofTool,
+    (name, value) => name !== 'replicas' && value < (own[name] ?? Number.POSITIVE_INFINITY),
+  );
+}
+
 function chosen(
   limits: Partial<ToolLimits>,
   isChosen: (name: keyof ToolLimits, value: number) => boolean,

@@ -213,7 +213,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       try {
         // A preview that was read back into an older store has no limits.
         const own = store.ownLimits(name);
-        if (own.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...own });
+        if (own.replicas === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...own });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
         else await this.#follow(name);
       } catch (err) {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { replicasKept } from '../core/replicas.ts';
-import type { ToolLimits } from '../core/tool-limits.ts';
+import { lowest, type ToolLimits } from '../core/tool-limits.ts';
 import type {
   Artifact,
   Build,
@@ -178,7 +178,9 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   ownLimits(tool: ToolName): Partial<ToolLimits> {
-    return this.#tools.ownLimits(tool);
+    const own = this.#tools.ownLimits(tool);
+    const whole = this.previewOf(tool);
+    return whole === null ? own : { ...own, ...lowest(own, this.#tools.ownLimits(whole)) };
   }
 
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void {
@@ -308,7 +310,7 @@ export class SqliteStore implements Store, CheckedStore {
   }
 
   #limited<Given extends Release>(release: Given): Given {
-    const { memory } = this.#tools.ownLimits(release.tool);
+    const { memory } = this.ownLimits(release.tool);
     const sizes = this.#tools.sizes(release.tool);
     return {
       ...release,

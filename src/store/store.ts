@@ -124,7 +124,10 @@ export interface Store {
   sharedConfig(tool: ToolName): readonly string[];
   setSharedConfig(tool: ToolName, names: readonly string[]): void;
 
-  /** The limits that an operator has set for this tool. Empty if the settings of the server apply. */
+  /**
+   * The limits that an operator has set for this tool. Empty if the settings of the server apply. A preview has
+   * those of its tool if they are lower than its own, except `replicas`.
+   */
   ownLimits(tool: ToolName): Partial<ToolLimits>;
   /** Replaces the limits of the tool. The memory limit applies to processes that start later. */
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void;

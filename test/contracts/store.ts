@@ -164,6 +164,16 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal('mostMemoryBytes' in (store.release(wikibot, 1) ?? {}), false);
     });
 
+    test('threat 134: a lower limit of a tool also counts for the previews that it has already', () => {
+      const preview = nameOf('fix--wikibot');
+      goLive('d1');
+      store.addPreview(preview, wikibot, { limits: { memory: 100, replicas: 1 }, by: 'alice', at: 7 });
+      store.setOwnLimits(wikibot, { memory: 50, builds: 3, replicas: 5, repository: 2000 });
+      assert.deepEqual(store.ownLimits(preview), { memory: 50, builds: 3, replicas: 1, repository: 2000 });
+      store.setOwnLimits(wikibot, { memory: 200 });
+      assert.deepEqual(store.ownLimits(preview), { memory: 100, replicas: 1 });
+    });
+
     test('the store returns nothing for a tool, a deployment or a build that it does not know', () => {
       assert.deepEqual(store.deployments(wikibot, 10), []);
       assert.deepEqual(store.builds(wikibot, 10), []);
