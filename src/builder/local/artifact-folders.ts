@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { namesIn } from '../../core/disk/names-in.ts';
@@ -81,7 +81,7 @@ export class Artifacts {
   }
 
   async remove(tool: ToolName, id: string): Promise<void> {
-    await removeTree(this.folder(tool, id));
+    await removeArtifact(this.folder(tool, id));
   }
 
   /** Deletes all artifacts and the cache of a tool. */
@@ -101,7 +101,7 @@ export class Artifacts {
     for (const id of await namesIn(this.#toolFolder(tool))) {
       const folder = join(this.#toolFolder(tool), id);
       const fate = fateOf(id, finished.has(id));
-      if (fate === 'remove') await removeTree(folder);
+      if (fate === 'remove') await removeArtifact(folder);
       if (fate === 'set-aside') moved.push((await setAside.move(folder)) ?? folder);
     }
     return moved;
@@ -125,6 +125,12 @@ export class Artifacts {
     }
     return found.sort((a, b) => a.number - b.number);
   }
+}
+
+/** Deletes the mark first: if the server is killed meanwhile, the rest of the artifact does not count as finished. */
+async function removeArtifact(folder: string): Promise<void> {
+  await rm(join(folder, MARK), { force: true }).catch(() => undefined);
+  await removeTree(folder);
 }
 
 async function numberOf(mark: string): Promise<number | null> {
