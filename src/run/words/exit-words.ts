@@ -31,7 +31,7 @@ function diskWords(end: DiskEnd): string {
     case 'entries-of-tool':
       return `the processes of this tool made more than ${end.limit} files and folders together`;
     case 'open-files':
-      return `its processes made room for more than ${end.limit} open files together, or mapped far too many files`;
+      return `its processes made room for more than ${end.limit} open files together, mapped far too many files, or kept others from seeing which files it has mapped`;
     case 'room':
       return 'it was filling the disk of this server, which is nearly full';
   }

@@ -12,6 +12,14 @@ const BLOCK_BYTES = 512;
  * its processes have mapped millions of files, must end. Honest programs need a few hundredths of a second.
  */
 const SEARCH_SECONDS = 2;
+/**
+ * A search in one sandbox also ends after this many seconds, and is cut then. Whoever looks at the mapped files of a
+ * process waits until no thread of it changes its memory (mmap_lock), and a tool can make that wait endless, without
+ * processor time. A sandbox whose search is cut two times in a row must end.
+ */
+const WAIT_SECONDS = 5;
+/** How many sandboxes are searched at the same time. */
+const AT_ONCE = 16;
 const NOTHING: DiskUse = { bytes: 0, entries: 0 };
 
 /**
@@ -20,9 +28,14 @@ const NOTHING: DiskUse = { bytes: 0, entries: 0 };
  */
 const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids} -gt 50000 ]; }; }`;
 
+/** The words before a program that end it with status 124 after `WAIT_SECONDS`, and kill it after `SEARCH_SECONDS`. */
+const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
+
 // Shell functions: `owners` prints which process sees which folder, and `by_sandbox` turns that into one line for each
 // folder, with its processes. A list of all processes can be too long for the arguments of one program, so xargs splits
 // it. If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
+// `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and `$pid`. What
+// such a function prints must be one short line, because the lines of several go into one pipe.
 const BY_SANDBOX = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
   thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
 done)
@@ -33,7 +46,19 @@ owners() {
 by_sandbox() {
   awk -F '[/:]' '$3 != "" && !seen[$3]++ { pids[$6] = pids[$6] " " $3 } END { for (name in pids) print name pids[name] }'
 }
-each() { for one in $pids; do printf "/proc/$one/%s " "$@"; done; }`;
+each() { for one in $pids; do printf "/proc/$one/%s " "$@"; done; }
+in_each_sandbox() {
+  by_sandbox | {
+    count=0
+    while read -r name pids; do
+      pid=\${pids%% *}
+      "$1" &
+      count=$((count + 1))
+      [ $((count % ${AT_ONCE})) = 0 ] && wait
+    done
+    wait
+  }
+}`;
 
 /**
  * A shell command that prints the device number of the overlay (`Mount.writesTo`) whose changes lie below the folder
@@ -51,6 +76,7 @@ const OVERLAY_DEVICE = `sed -nE "s#^[0-9]+ [0-9]+ 0:([0-9]+) .*upperdir=[^ ]*/$n
 export const MAX_DESCRIPTORS = 65_536;
 const FEW_DESCRIPTORS = 1024;
 const CROWDED = 'crowded';
+const CUT = 'cut';
 
 // `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
 // proc_pid_status(5). The last awk gets the files of each folder's processes and prints sums for each folder. Files in
@@ -72,20 +98,21 @@ for name in $crowded; do
   echo "${CROWDED} $name"
   owners=$(printf '%s\\n' "$owners" | grep -vF "/$name/")
 done
-printf '%s\\n' "$owners" | by_sandbox | while read -r name pids; do
-  pid=\${pids%% *}
-  echo "sockets $name $(grep -c ' /' "/proc/$pid/net/unix")"
-  echo "overlay $name $(${OVERLAY_DEVICE})"
-  ( ulimit -t ${SEARCH_SECONDS}
-    exec find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf "file $name %D %i %b\\n" ) 2>/dev/null
-  status=$?
-  if ${IS_TOO_MUCH}; then echo "${CROWDED} $name"; fi
-done | awk -v device="$device" '
-  $1 == "${CROWDED}" { print; next }
-  $1 == "sockets" { sum[$2] += 0; count[$2] += $3; next }
-  $1 == "overlay" { overlay[$2] = $3; next }
-  ($3 == device || $3 == overlay[$2]) && !seen[$2, $4]++ { sum[$2] += $5; count[$2]++ }
-  END { for (name in sum) print sum[name], count[name], name }'`;
+weigh() {
+  { echo "sockets $(grep -c ' /' "/proc/$pid/net/unix")"
+    echo "overlay $(${OVERLAY_DEVICE})"
+    ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
+    status=$?
+    [ $status = 124 ] && echo ${CUT}
+    if ${IS_TOO_MUCH}; then echo ${CROWDED}; fi
+  } | awk -v name="$name" -v device="$device" '
+    $1 == "${CUT}" || $1 == "${CROWDED}" { why = $1 }
+    $1 == "sockets" { count += $2 }
+    $1 == "overlay" { overlay = $2 }
+    $1 == "file" && ($2 == device || $2 == overlay) && !seen[$3]++ { sum += $4; count++ }
+    END { if (why != "") print why, name; else print sum + 0, count + 0, name }'
+}
+printf '%s\\n' "$owners" | in_each_sandbox weigh`;
 
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
@@ -94,49 +121,53 @@ done | awk -v device="$device" '
  */
 async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
   const [first] = folders;
-  if (first === undefined) return { found: new Map(), crowded: new Set() };
+  if (first === undefined) return { found: new Map(), crowded: new Set(), cut: new Set() };
   const { dev } = await stat(dirname(first));
   const byName = new Map(folders.map((folder) => [basename(folder), folder]));
   const found = new Map<string, DiskUse>();
-  const crowded = new Set<string>();
+  const without = { [CROWDED]: new Set<string>(), [CUT]: new Set<string>() };
   const output = await outputOfShell(SCRIPT, [String(dev), ...wordsFor(folders)]);
   if (output === null) return null;
   for (const line of output.split('\n')) {
     const [blocks, entries, name = ''] = line.split(' ');
-    const folder = byName.get(blocks === CROWDED ? (entries ?? '') : name);
-    if (folder !== undefined && blocks === CROWDED) crowded.add(folder);
-    else if (folder !== undefined)
-      found.set(folder, { bytes: Number(blocks) * BLOCK_BYTES, entries: Number(entries) });
+    const isWithout = blocks === CROWDED || blocks === CUT;
+    const folder = byName.get(isWithout ? (entries ?? '') : name);
+    if (folder === undefined) continue;
+    if (isWithout) without[blocks].add(folder);
+    else found.set(folder, { bytes: Number(blocks) * BLOCK_BYTES, entries: Number(entries) });
   }
-  return { found, crowded };
+  return { found, crowded: without[CROWDED], cut: without[CUT] };
 }
 
 interface Look {
   readonly found: ReadonlyMap<string, DiskUse>;
   /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`, or need more than `SEARCH_SECONDS`. */
   readonly crowded: ReadonlySet<string>;
+  /** The folders whose sandboxes could not be searched within `WAIT_SECONDS`. */
+  readonly cut: ReadonlySet<string>;
 }
 
-// This script finds processes that may hide deleted files in one of four ways. Open files can wait in the queue of a
+// This script finds processes that may hide deleted files in one of five ways. Open files can wait in the queue of a
 // socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
 // this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
-// descriptors to search in time.
+// descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files.
 const HIDING = `device=$1; shift
 ${BY_SANDBOX}
-owners | by_sandbox | while read -r name pids; do
-  pid=\${pids%% *}
+search() {
   for one in $pids; do
-    if [ ! -r "/proc/$one/fd" ] && [ -d "/proc/$one/fd" ]; then echo "$name"; continue 2; fi
+    if [ ! -r "/proc/$one/fd" ] && [ -d "/proc/$one/fd" ]; then echo "$name"; return; fi
   done
-  ( ulimit -t ${SEARCH_SECONDS}; exec grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
+  ( ${LIMITED} grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
   status=$?
-  if [ $status = 0 ] || ${IS_TOO_MUCH}; then echo "$name"; continue; fi
-  { ( ulimit -t ${SEARCH_SECONDS}; exec find -L $(each fd map_files) -maxdepth 1 -links 0 -printf '%D %i\\n' )
-    ( ulimit -t ${SEARCH_SECONDS}; exec cat $(each maps) )
+  if [ $status = 0 ] || [ $status = 124 ] || ${IS_TOO_MUCH}; then echo "$name"; return; fi
+  { ( ${LIMITED} find -L $(each fd map_files) -maxdepth 1 -links 0 -printf '%D %i\\n' ) || [ $? -lt 124 ] || echo ${CUT}
+    ( ${LIMITED} cat $(each maps) ) || [ $? -lt 124 ] || echo ${CUT}
   } | awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '
+    $1 == "${CUT}" { print name; exit }
     NF == 2 { if ($1 == device || $1 == overlay) counted[$2]; next }
     $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }'
-done 2>/dev/null`;
+}
+owners | in_each_sandbox search 2>/dev/null`;
 
 /**
  * Returns those of `folders` whose processes may hide deleted files from this server, for example in the queue of a
@@ -162,6 +193,7 @@ function wordsFor(folders: readonly string[]): string[] {
 export class HiddenUse {
   #found: ReadonlyMap<string, DiskUse> = new Map();
   #crowded: ReadonlySet<string> = new Set();
+  #cut: ReadonlySet<string> = new Set();
   /** When the next measurement may begin: `usual` normally, `soonest` while the disk fills or is nearly full. */
   #next = { usual: 0, soonest: 0 };
 
@@ -181,8 +213,12 @@ export class HiddenUse {
     this.#next = { usual: Infinity, soonest: Infinity };
     const look = await hiddenUseOf(folders).catch(() => null);
     this.#found = look?.found ?? new Map();
-    this.#crowded = look?.crowded ?? new Set();
+    const cut = look?.cut ?? new Set();
+    this.#crowded = (look?.crowded ?? new Set()).union(cut.intersection(this.#cut));
+    this.#cut = cut;
     const now = performance.now();
-    this.#next = { usual: now + REST * (now - startedAt), soonest: now + (now - startedAt) };
+    // A search that was cut has mostly waited, and is soon tried again.
+    const rest = cut.size > 0 ? 1 : REST;
+    this.#next = { usual: now + rest * (now - startedAt), soonest: now + (now - startedAt) };
   }
 }

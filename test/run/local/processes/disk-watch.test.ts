@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { noOverlay } from '../../../support/overlay.ts';
+import { changingMemory } from '../../../support/programs/changing-memory.ts';
 import { SmallDisk } from '../../../support/small-disk.ts';
 
 const child = join(import.meta.dirname, 'disk-watch-child.ts');
@@ -95,6 +96,13 @@ for child in range(30):
     if os.fork() == 0: break
 time.sleep(600)`;
   assert.deepEqual(await endOf(0, python(mapping), 1024 * MIB), { kind: 'open-files', limit: 65_536 });
+});
+
+test('threat 137: a process that changes its memory all the time, so that deleted files cannot be found, is ended', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const end = await endOf(0, python(changingMemory(24)), 1024 * MIB);
+  assert.deepEqual(end, { kind: 'open-files', limit: 65_536 });
 });
 
 for (const folder of ['/tmp', '/workspace'])
