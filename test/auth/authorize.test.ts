@@ -121,7 +121,7 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
   ['an operator deploys a disabled tool', { uid: 'operator', isOperator: true }, 'old', 'deploy', null],
 ];
 for (const [name, who, what, action, code] of cases) {
-  test(`authorize: ${name}`, async () => {
+  test(`whether a person or token may do something with a tool: ${name}`, async () => {
     const decision = authorize(directory, { ...alice, ...who }, tool(what), action, signal);
     if (code === null) assert.equal((await decision).name, what);
     else await assert.rejects(decision, { name: 'DeployError', code });
@@ -171,7 +171,7 @@ test('threat 99: the rights to a preview are those to its tool, and a credential
   assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });
 
-test('threat 100: a name is refused while its tool is renamed, and an old name begins another tool only in a directory that renames', async () => {
+test('threat 100: a name is refused while its tool is renamed; later, another tool gets it only if the user directory does not keep old names', async () => {
   let now: ToolName | null = null;
   const begun: ToolName[] = [];
   const asks = (reuse: ((name: ToolName) => void) | null) =>
@@ -198,7 +198,7 @@ test('threat 100: a name is refused while its tool is renamed, and an old name b
   assert.deepEqual(begun, ['hello']);
 });
 
-test('who maintains a renamed tool is told its new name, and everybody else gets the answer for a tool that never was', async () => {
+test('a maintainer of a renamed tool is told the new name, and everybody else gets the answer for a tool that never existed', async () => {
   const renamed = new PreviewDirectory(
     directory,
     () => null,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LoginQueue } from '../../src/auth/login-queue.ts';
 
-test('threat 9: of 20 simultaneous guesses at one name, only two are checked at once, and another person’s login is checked too', async () => {
+test('threat 9: of 20 simultaneous logins with one name, only two are checked at once, and another person’s login is checked too', async () => {
   const queue = new LoginQueue();
   const { signal } = new AbortController();
   const mayEnd = Promise.withResolvers<void>();
@@ -25,7 +25,7 @@ test('threat 9: of 20 simultaneous guesses at one name, only two are checked at 
   await Promise.all(guesses);
 });
 
-test('threat 9: if the queue of logins is full of strangers, a new login takes the place of the oldest of them', async () => {
+test('threat 9: if the queue of logins is full of strangers, a new login replaces the stranger who has waited longest', async () => {
   const queue = new LoginQueue();
   const over = new AbortController();
   const refused: number[] = [];

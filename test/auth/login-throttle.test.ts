@@ -34,7 +34,7 @@ test('threat 9: five failed logins of a name cause no wait; after that, the wait
   assert.equal(throttle.check('alice', NAT), 300_000);
 });
 
-test('threat 9: failed logins with both spellings of a tool’s login name count together', () => {
+test('threat 9: failed logins as tools.hello and as tool.hello count together', () => {
   const { throttle, fail } = throttleAt();
   fail(20, 'tools.hello');
   assert.ok(throttle.check('Tool.hello', NAT) > 1000);
@@ -72,7 +72,7 @@ test('threat 9: a successful login clears the failed logins of its name at its a
   assert.equal(throttle.check('alice', NAT), 0);
 });
 
-test('threat 9: all addresses of an IPv6 /64 count as one, and so do an IPv4 address and its ::ffff: form', () => {
+test('threat 9: all addresses of an IPv6 /64 count as one address, and so do an IPv4 address and its ::ffff: form', () => {
   const { throttle, fail } = throttleAt();
   fail(10, 'alice', '2001:db8:1:2::1');
   assert.ok(throttle.check('alice', '2001:db8:1:2:ffff::9') > 0);

@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if an error line and its cause have more than 160 characters together, the reason is the one that fits; a longer line without a cause is cut', () => {
+test('if an error line and its cause have over 160 characters together, the reason is whichever of them fits; a longer line without a cause is cut', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -23,7 +23,7 @@ test('if an error line and its cause have more than 160 characters together, the
   assert.equal(why(`error: ${long}${long}`), `pip exited 1: error: ${'x'.repeat(152)}…`);
 });
 
-test('without an error line, the reason is the last line with words; a ` !` line of the buildpack at the end wins over an error line', () => {
+test('without an error line, the reason of a failed build step is the last line with words; a final ` !` line of the buildpack wins over an error line', () => {
   assert.equal(why('one', 'two', '---'), 'pip exited 1: two');
   assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
 });
@@ -47,7 +47,7 @@ test('a long ` !` sentence of a buildpack is not cut, because it says what to do
   assert.equal(hint, 'Correct this, commit and push again.');
 });
 
-test('the hint of a refusal does not contradict it: it comes from no line above, except the name of a missing library', () => {
+test('if a buildpack refuses a tool with a ` !` line, the hint is not taken from the lines above, unless they name a missing library', () => {
   const hint = (...lastLines: string[]) =>
     stepFailed({ name: 'python', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).hint;
   const dns =

@@ -213,7 +213,7 @@ test('config list hides values without --show-values, and config TOOL is the sam
   });
 });
 
-test('config vars from outside are listed with a mark, are read with rights, cannot be set, and are not exported', async () => {
+test('config vars from outside are listed with a mark and shown by config get, but cannot be set and are not exported', async () => {
   using desk = newDesk();
   desk.runtime.outside = {
     source: 'the operator’s file wikibot.env',
@@ -370,7 +370,7 @@ test('config import reads what config export prints, exactly', async () => {
   assert.deepEqual(desk.deployments.calls[0], ['configure', 'wikibot', vars]);
 });
 
-test('config export is refused to a person who may only read, and the audit log has it', async () => {
+test('config export is refused to a person who may only read, and the audit log has each export', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { KEY: 's3cret' }, 'alice');
   const principal = { ...desk.alice, scope: 'read' } as const;

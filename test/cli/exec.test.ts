@@ -72,7 +72,7 @@ for (const { words, message } of [
     message: /The process nightly\.1 of wikibot does not run now: it waits for its schedule/,
   },
 ]) {
-  test(`exec is refused beside ${words[0]}, with the reason`, async () => {
+  test(`exec is refused for the process ${words[0]}, with the reason`, async () => {
     using desk = deskWithLive();
     const { status, err } = await desk.type(['exec', wikibot, ...words]);
     assert.equal(status, 1);
@@ -95,7 +95,7 @@ for (const words of [
   });
 }
 
-test('exec is refused for a tool that is stopped, and for one that has nothing live', async () => {
+test('exec is refused for a tool that is stopped, and for a tool that has nothing live', async () => {
   using desk = deskWithLive();
   desk.store.setStopped(wikibot, true);
   const stopped = await desk.type(['exec', wikibot, 'web.1', 'ls']);

@@ -13,7 +13,7 @@ import { describeCommand } from '../../src/cli/commands/help.ts';
 import { Desk } from '../support/cli-services.ts';
 import { deploymentOf, releaseOf, wikibot } from '../support/store-records.ts';
 
-test('over SSH, help lists every command as an ssh command', async () => {
+test('over SSH, help lists the commands of maintainers, and shows them as ssh commands', async () => {
   using desk = new Desk();
   const { status, out, err } = await desk.type(['help']);
   assert.equal(status, 0);
@@ -170,7 +170,7 @@ for (const command of everyCommand) {
 const listing = /^(list|show) (?!visitors)/;
 
 for (const command of commands.filter(({ name, summary }) => name !== 'help' && listing.test(summary))) {
-  test(`${command.name} lists something, and prints it as valid JSON with --json`, async () => {
+  test(`the command ${command.name} prints its list as valid JSON with --json`, async () => {
     assert.ok('json' in command.options);
     using desk = new Desk();
     desk.maintain(wikibot, 'alice');
@@ -191,7 +191,7 @@ test('every command that lists something on the machine of the server has --json
       assert.ok('json' in options, name);
 });
 
-test('run --list --json prints valid JSON, and --json alone is refused', async () => {
+test('run --list --json prints valid JSON, and run --json without --list is refused', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const listed = await desk.type(['run', '--list', '--json', 'wikibot']);

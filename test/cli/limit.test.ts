@@ -75,7 +75,7 @@ memory that processes may use  300 MiB  600 MiB           -
   );
 });
 
-test('quota counts processes that are ending apart, and does not double them or one-off commands for a rollout', async () => {
+test('quota counts ending processes separately, and does not double them or one-off commands for a rollout', async () => {
   const { desk } = limitDesk();
   using _ = desk;
   for (const [id, version] of [

@@ -275,7 +275,7 @@ test('logs prints each line with its time, release and process, and asks for the
   ]);
 });
 
-test('logs --since, --until and --grep ask for lines of a time or with a text, and refuse a time that is none', async () => {
+test('logs --since, --until and --grep ask for lines of a time or with a text, and a text that is not a time is refused', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text: 'seen' }];

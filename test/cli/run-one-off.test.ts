@@ -45,7 +45,7 @@ test('flags before the name of the tool belong to run itself', async () => {
   assert.match(wrong.err, /run has no flag -x/);
 });
 
-test('run --detach prints the name of the command, --list lists the commands, and --end ends one', async () => {
+test('run --detach prints the name of the command, --list lists the commands, and --end ends a command', async () => {
   using desk = deskWithLive();
   const { status, out } = await desk.type(['run', '--detach', wikibot, 'python3', '--version']);
   assert.equal(status, 0);
@@ -75,7 +75,7 @@ test('run --detach prints the name of the command, --list lists the commands, an
     assert.equal((await desk.type(['run', ...words])).status, 2, words.join(' '));
 });
 
-test('threat 8: a detached command must end when its person no longer maintains the tool', async (context) => {
+test('threat 8: a detached command must end when the person who started it no longer maintains the tool', async (context) => {
   using desk = deskWithLive();
   await desk.type(['run', '--detach', wikibot, 'sleep', '1000']);
   const [detached] = desk.runtime.detached;

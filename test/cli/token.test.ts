@@ -34,7 +34,7 @@ test('token create shows the new token and a git remote that uses it; token list
   assert.deepEqual(await list(), []);
 });
 
-test('threat 132: token list shows the tokens of previews too, and --all revokes them', async () => {
+test('threat 132: token list shows the tokens of previews too, and token revoke --all revokes them', async () => {
   const { desk, list } = office();
   using _ = desk;
   const preview = toolName('fix--wikibot') ?? assert.fail();
@@ -176,7 +176,7 @@ test('only the operator can use commands on a tool that was removed from the use
   assert.match(unused.err, /There is no tool never/);
 });
 
-test('threat 15: token revoke takes the secret itself, and no warning repeats the secret of a token', async () => {
+test('threat 15: token revoke accepts the secret of a token in place of its name, and no error repeats the secret of a token', async () => {
   const { desk, list } = office();
   using _ = desk;
   const secretOf = async () =>

@@ -25,7 +25,7 @@ function start(desk: Desk, principal: Principal = desk.alice, limitMs = 2000): P
   return whileAllowed({ services: desk.services, principal, signal }, may, endless);
 }
 
-test('threat 8: a running command ends when its person no longer maintains the tool', async () => {
+test('threat 8: a running command ends when the person who runs it no longer maintains the tool', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const running = start(desk);
@@ -58,7 +58,7 @@ test('a running command of a deploy token ends when the token is revoked', async
   await assert.rejects(running, { code: 'TOKEN_OVER' });
 });
 
-test('threat 8: a running command over SSH ends when the key of its person is removed', async () => {
+test('threat 8: a running command over SSH ends when the key of the person who runs it is removed', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   let owner: { uid: string; onlyTool: null } | null = { uid: 'alice', onlyTool: null };
@@ -97,7 +97,7 @@ test('an error of a running command itself is passed on unchanged', async () => 
   );
 });
 
-test('threat 8: a command that waits for its input changes nothing after its person has lost the right', async (context) => {
+test('threat 8: a command that waits for its input changes nothing after the person who runs it has lost the right', async (context) => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   context.mock.timers.enable({ apis: ['setInterval'] });

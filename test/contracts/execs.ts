@@ -49,21 +49,21 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
     const exec = (beside: string, command: readonly string[], steps = {}) =>
       oneOff(runtime, release, command, { beside, ...steps });
 
-    test('a command has the user, rights, namespaces, limits, control group, environment and folder of its process', async () => {
+    test('a command of exec has the user, rights, namespaces, limits, control group, environment and folder of its process', async () => {
       const facts = await exec('worker.1', ['sh', '-c', `cat "${TEMPORARY}/facts"`]);
       const own = await exec('worker.1', ['python3', '-u', 'worker.py']);
       assert.match(facts.out, /KEY=value 1/);
       assert.equal(own.out, facts.out, own.err);
     });
 
-    test('a command reaches the port of its process at 127.0.0.1', async () => {
+    test('a command of exec reaches the port of its process at 127.0.0.1', async () => {
       const script =
         'import os, urllib.request as r; print(r.urlopen("http://127.0.0.1:" + os.environ["PORT"]).read())';
       const { out, err, status } = await exec('web.1', ['python3', '-c', script]);
       assert.deepEqual([out, status], ["b'one'\n", 0], err);
     });
 
-    test('the client of a command gets standard output, standard error and the exit status, and the end of its input is passed on', async () => {
+    test('the client of a command of exec gets standard output, standard error and the exit status, and the end of its input is passed on', async () => {
       const script = 'echo first; cat; echo wrong >&2; exit 7';
       const { status, why, out, err } = await exec('web.1', ['sh', '-c', script], { input: 'typed\n' });
       assert.deepEqual([status, why, out, err], [7, null, 'first\ntyped\n', 'wrong\n']);
@@ -100,7 +100,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       assert.equal(shown.out, expected.out.replaceAll('\n', '\r\n'));
     });
 
-    test('10 MB of a command’s output arrive, also if it does not read its input', async () => {
+    test('10 MB of output of a command of exec arrive, even if the command does not read its input', async () => {
       const running = startOneOff(runtime, release, ['head', '-c', '10000000', '/dev/zero'], {
         beside: 'web.1',
         input: 'unread\n'.repeat(100_000),
@@ -155,7 +155,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       });
     }
 
-    test('a command does not wait for a process that it leaves in the background, and that process continues', async () => {
+    test('a command of exec does not wait for a process that it leaves in the background, and that process continues', async () => {
       const begun = performance.now();
       const { status } = await exec('worker.1', ['sh', '-c', `sleep 7103 & echo $! >"${TEMPORARY}/left"`]);
       assert.equal(status, 0);
@@ -185,7 +185,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       await assert.rejects(oneOff(runtime, stopped, ['true'], { beside: 'web.1' }), { code: 'NOT_RUNNING' });
     });
 
-    test('if the process ends, the command ends with it, and its client learns why', async () => {
+    test('if a process ends, a command of exec beside this process ends too, and the client of the command learns why', async () => {
       const ending = startOneOff(runtime, release, ['sh', '-c', 'echo up; sleep 1000'], {
         beside: 'web.1',
         input: new Keyboard().keys,

@@ -12,7 +12,7 @@ export function maintenanceContract(benchNow: () => RuntimeBench): void {
     return `${status} ${/is in maintenance/.test(body) ? 'plain page' : body}`;
   };
 
-  test('in maintenance, visitors get 503 and a page, the processes go on, and a release goes live behind the page, which is then its own page', async () => {
+  test('in maintenance, visitors get 503 and a page, the processes go on, and a release that goes live brings its own page', async () => {
     const { runtime, artifact } = benchNow();
     const tool = 'mended' as ToolName;
     const files = { 'web.py': webTool('one') };
@@ -39,7 +39,7 @@ export function maintenanceContract(benchNow: () => RuntimeBench): void {
     assert.equal(await shown(tool), '200 two');
   });
 
-  test('if its page is too large, the maintenance mode is refused and visitors get the tool; a later release with such a page shows a plain page', async () => {
+  test('the maintenance mode is refused if the release’s page is too large; if such a release goes live later, visitors get a plain page', async () => {
     const { runtime, artifact } = benchNow();
     const tool = 'verbose' as ToolName;
     const large = { 'web.py': webTool('large'), 'maintenance.html': 'x'.repeat(256 * 1024 + 1) };
@@ -60,7 +60,7 @@ export function maintenanceContract(benchNow: () => RuntimeBench): void {
     assert.equal(await shown(tool), '200 large');
   });
 
-  test('a tool without a web process, and a stopped tool, can be in maintenance, and the removal of the tool ends it', async () => {
+  test('a tool without a web process, and a stopped tool, can be in maintenance, and the removal of the tool ends the maintenance', async () => {
     const { runtime, artifact } = benchNow();
     const tool = 'resting' as ToolName;
     const files = { 'web.py': webTool('rested'), 'worker.py': 'import time\ntime.sleep(1000)' };

@@ -87,7 +87,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(status?.detail, null);
     });
 
-    test('requests go to a new release only after beforeSwitch has returned, and stay with the old release if beforeSwitch throws', async () => {
+    test('requests go to a new release only after it was recorded as live, and stay with the old release if this fails', async () => {
       const tool = 'switch' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const next = await webArtifact('new');
@@ -107,7 +107,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'new');
     });
 
-    test('if a process crashes at its start, the rollout fails with its exit code and last lines, which the log keeps with the release, and the old release still serves', async () => {
+    test('if a process crashes at its start, the rollout fails with its exit code and last lines, the log keeps them, and the old release still serves', async () => {
       const tool = 'crash' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
@@ -166,7 +166,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
         printed: /web\.1 \| listening/,
       },
     ]) {
-      test(`promise 2: a web process that ${name} does not replace one that works`, async () => {
+      test(`promise 2: a web process that ${name} does not replace a working release`, async () => {
         await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
         const broken = await bench.artifact({ 'web.py': source }, [web()]);
         const { error, seen } = await failingRollOut(runtime, releaseOf(tool, 2, broken));
@@ -473,7 +473,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'back');
     });
 
-    test('a scheduled process runs when due, and the log has its output and exit; a failed rollout keeps its schedule, and a release without the process removes it', async () => {
+    test('a scheduled process runs when due, and the log has its output and exit; a failed rollout keeps the schedule, a release without the process removes it', async () => {
       const tool = 'timed' as ToolName;
       const script = 'import os, sys; print("updated", os.environ.get("PORT")); sys.exit(3)';
       const files = { 'update.py': script, 'worker.py': politeWorker };
@@ -518,7 +518,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       await runtime.stop(tool);
     });
 
-    test('a run of a scheduled process can be started at once, one at a time, also if its schedule is paused, and a paused schedule has no next run', async () => {
+    test('a run of a scheduled process can be started by hand, one at a time, even if the schedule is paused; a paused schedule has no next run', async () => {
       const tool = 'paused' as ToolName;
       const script = 'import time; print("by hand"); time.sleep(2)';
       const yearly = everyMinute('update.py', { text: '@yearly', cron: '0 0 1 1 *' });

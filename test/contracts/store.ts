@@ -149,7 +149,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       }
     });
 
-    test('limits of a tool outlive a restart, and its releases have its memory limit of now', () => {
+    test('limits of a tool survive a restart of the server, and all releases of the tool get its present memory limit', () => {
       goLive('d1');
       assert.equal('mostMemoryBytes' in (store.release(wikibot, 1) ?? {}), false);
       store.setOwnLimits(wikibot, { memory: 100, builds: 3 });
@@ -301,7 +301,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.endBuild('none', 'BUILD_FAILURE', null, 7), /no build none/);
     });
 
-    test('buildStarts returns the start times of one tool’s builds after a moment, in order', () => {
+    test('the store returns the start times of one tool’s builds after a given moment, in order', () => {
       for (const [index, tool] of [wikibot, wikibot, otherTool, wikibot].entries()) {
         store.addDeployment(deploymentOf(`d${index}`, { tool }));
         store.addBuild(buildOf(`b${index}`, `d${index}`, { tool, startedAt: 100 + index }));
@@ -310,7 +310,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.buildStarts(wikibot, 200), []);
     });
 
-    test('newestBuildOf skips failed builds, other tools, other commits and forgotten artifacts', () => {
+    test('the newest build of a commit is found without failed builds, other tools, other commits and forgotten artifacts', () => {
       store.addDeployment(deploymentOf('d1'));
       for (const [id, change] of [
         ['b1', {}],
@@ -390,7 +390,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.addRelease(releaseOf('d1')).version, 1);
     });
 
-    test('goLive changes release, tool, config vars and deployment together', () => {
+    test('when a release goes live, the store changes the release, the tool, the config vars and the deployment together', () => {
       store.setConfigVars(wikibot, { OLD: 'x' }, 'alice');
       assert.equal(goLive('d1', { A: '1' }), 1);
       store.setStopped(wikibot, true);
@@ -409,7 +409,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual({ state, version, endedAt }, { state: 'live', version: 2, endedAt: 5 });
     });
 
-    test('a goLive that fails changes nothing', () => {
+    test('if the store cannot record a release as live, it changes nothing', () => {
       goLive('d1', { A: '1' });
       store.addDeployment(deploymentOf('d2'));
       store.addRelease(releaseOf('d2', { configVars: { A: '2' } }));
@@ -434,7 +434,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.goLive(wikibot, 1, 'd3', 7));
     });
 
-    test('setReplicas also ends the deployment that scales, and later releases keep the numbers of processes', () => {
+    test('the store ends the deployment that scales when it records the numbers of processes, and later releases keep these numbers', () => {
       goLive('d1');
       assert.deepEqual(store.replicas(wikibot), {});
       store.addDeployment(deploymentOf('d2', { kind: 'scale' }));

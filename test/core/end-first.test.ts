@@ -16,16 +16,14 @@ for (const name of ['git', 'git-receive-pack'])
     mode: 0o755,
   });
 const environment = { PATH: `${folder}:${process.env['PATH']}` };
-const title =
-  'git runs with oom_score_adj 600, so that the kernel ends git before the tools if memory runs out';
 
-test(`threat 35: ${title}, over SSH`, async () => {
+test('threat 35: over SSH, git runs with oom_score_adj 600, so that the kernel ends git before the tools if memory runs out', async () => {
   const git = startGit(['receive-pack'], environment);
   git.stdin.end('a push\n');
   assert.equal(await text(git.stdout), '600\n', git.stderr());
 });
 
-test(`threat 35: ${title}, over HTTP`, async () => {
+test('threat 35: over HTTP, git runs with oom_score_adj 600, so that the kernel ends git before the tools if memory runs out', async () => {
   const output = new PassThrough();
   const git = ServedRepository.open({ folder, environment }).run('receive-pack', output);
   git.input.end('a push\n');

@@ -212,7 +212,7 @@ function mainThreadMs(): number {
   return Number(ran) / 1e6;
 }
 
-test('`keepArtifacts` counts builds, not releases, and an older artifact stays while a one-off uses it', async (context) => {
+test('keep_artifacts counts builds, not releases, and an older artifact stays while a one-off uses it', async (context) => {
   const { store, builder, inUse, options } = await tidied(context);
   let serial = 0;
   const release = (build: string, isNew: boolean): void => {

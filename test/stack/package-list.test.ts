@@ -17,7 +17,7 @@ function listOf(text: string): string {
   return path;
 }
 
-test('the tree for builds has the packages of the tree for tools too', async () => {
+test('the tree of a stack for builds also has the packages of the tree for tools', async () => {
   const list = await readPackageList(
     listOf('# a comment\nsuite trixie # Debian 13\n\nrun file jq\nbuild gcc\nrun less\n'),
   );

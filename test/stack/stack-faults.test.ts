@@ -50,7 +50,7 @@ test('if the machine forbids user namespaces, the message says to run stack make
   assert.match(error.hint, /as root/);
 });
 
-test('any other failure of mmdebstrap is reported with its first error, and the hint names the file with its output', () => {
+test('an unknown failure of mmdebstrap is reported with its first error, and the hint names the file with its output', () => {
   const error = explainMmdebstrap(
     'I: installing\nE: setup failed: odd\nE: mmdebstrap failed to run\n',
     '/x/log',

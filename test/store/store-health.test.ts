@@ -60,7 +60,7 @@ test('a thousand health checks at once test the store only once', () => {
   assert.equal(count, 2);
 });
 
-test('threat 83: a check of the whole store that took 2 s on a busy disk is made again a minute later', (context) => {
+test('threat 83: a check of the whole store that took 2 s on a busy disk is made again after a minute, and not earlier', (context) => {
   let now = 1000;
   context.mock.method(performance, 'now', () => now);
   let count = 0;

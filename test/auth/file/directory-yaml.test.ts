@@ -85,7 +85,7 @@ test('adding an existing user again adds new keys, each only once, and changes t
   assert.equal((await file.list()).users.get('alice')?.keys.length, 2);
 });
 
-test('a maintainer is added and removed, and comments of the file stay', async () => {
+test('adding and removing a maintainer in directory.yaml keeps the comments of the file', async () => {
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   await file.addTool('hello', ['alice']);
   const directory = new FileDirectory(path);
@@ -116,7 +116,7 @@ test('the last maintainer who can log in cannot be removed, not even if two remo
   assert.deepEqual([...((await file.list()).tools.get(hello)?.maintainers ?? [])], [left]);
 });
 
-test('a wrong change of maintainers says what is wrong, names no path of the server, and changes nothing', async () => {
+test('a wrong change of maintainers changes nothing in directory.yaml, and the error for a broken file names no path of the server', async () => {
   await file.addTool('hello', ['alice']);
   const before = await readFile(path, 'utf8');
   for (const [change, code] of [
@@ -301,7 +301,7 @@ test('threat 111: of ten simultaneous changes of the maintainers of one tool, se
   assert.equal(await ofAnother, true);
 });
 
-test('threat 111: changes of maintainers one after the other leave the server three quarters of the time', async () => {
+test('threat 111: a change of maintainers right after another one waits, so that it takes more than twice as long', async () => {
   await file.addTool('hello', ['alice']);
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');

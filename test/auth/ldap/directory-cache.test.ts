@@ -216,7 +216,7 @@ test('threat 6: LDAP gets at most four questions of one person about tools at on
   assert.equal((await alices).name, hello);
 });
 
-test('threat 130: however many questions a person asks, whether they still have a right is asked at once', async () => {
+test('threat 130: while 100 questions of a person wait for LDAP, the check whether this person still has a right does not wait', async () => {
   const { slow, directory } = cached();
   const gate = Promise.withResolvers<void>();
   slow.gate = gate.promise;
@@ -233,7 +233,7 @@ test('threat 130: however many questions a person asks, whether they still have 
   await Promise.allSettled(asking);
 });
 
-test('threat 131: after an answer that has cost the server time, the next question of the person waits', async () => {
+test('threat 131: after LDAP answers for a person cost the server much time, this person’s next question waits, and another person’s does not', async () => {
   const { slow, directory } = cached(0);
   const begun: number[] = [];
   let ended = 0;

@@ -97,7 +97,7 @@ test('threat 4: nobody can log in with the second user name of an LDAP entry', a
   assert.equal(await byPassword('mallory', 'mine'), 'mallory');
 });
 
-test('threat 4: if two LDAP groups have the name of one tool, there is no such tool', async () => {
+test('threat 4: a tool is not found if two LDAP groups have its name', async () => {
   await alice();
   await addTool(slapd, 'hello', [personDn('alice')]);
   await slapd.add(`cn=TOOLS.other,ou=servicegroups,${BASE}`, {
@@ -219,7 +219,7 @@ for (const [name, attributes] of [
   ['never expires', { shadowExpire: '-1' }],
   ['has another policy', { pwdPolicySubentry: `cn=default,ou=ppolicies,${BASE}` }],
 ] as const) {
-  test(`a person whose LDAP account ${name} can log in`, async () => {
+  test(`a person can log in if their LDAP account ${name}`, async () => {
     await alice(attributes);
     assert.equal(await byKey('alice'), 'alice');
     assert.equal(await byPassword('alice'), 'alice');

@@ -34,7 +34,7 @@ async function environmentOf(
   }
 }
 
-test('bin and lib of layers come first in PATH and LD_LIBRARY_PATH, those of the last buildpack before the others', async () => {
+test('the folders bin and lib of layers come first in PATH and LD_LIBRARY_PATH, those of the last buildpack before the others', async () => {
   const environment = await environmentOf(
     {
       'x_a/one/bin/x': '',
@@ -119,7 +119,7 @@ test('variables of a process come from env, env.launch and the folder of its typ
   assert.deepEqual(environment, { A: 'env', B: 'launch', C: 'web' });
 });
 
-test('layers of buildpacks that took no part in the build do not change the environment', async () => {
+test('layers of buildpacks that took no part in the build do not change the environment of a process', async () => {
   assert.deepEqual(await environmentOf({ 'x_c/l/env/A': '1' }, { B: '2' }, ['x/a']), { B: '2' });
 });
 

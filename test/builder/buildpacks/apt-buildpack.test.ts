@@ -143,7 +143,7 @@ test('on a system that is not Debian, the apt buildpack fails and says that it n
   assert.match(output, /only be installed on a server with Debian, but this server has fedora/);
 });
 
-test('update-alternatives in maintainer scripts is read from plain lines, with loops and variables, and nothing is run', async () => {
+test('calls of update-alternatives in the scripts of Debian packages are read, also in loops and with variables, and no script is run', async () => {
   const script = `#!/bin/sh
 base=/usr/lib/jvm
 tools='java jar'
@@ -348,7 +348,7 @@ test('an Aptfile may name several packages on a line, and packages by patterns',
   assert.match(builder.said, /figl\?t means figlet\n {7}toilet-fo\* means toilet-fonts\n/);
 });
 
-test('the nearest packages to a wrong name have another number, another suffix or one other letter', async () => {
+test('the packages that are suggested for a wrong name differ in the number, the suffix or one letter', async () => {
   const names =
     'libicu76 libicu-dev libicu4j-java libasound2t64 imagemagick imagemagick-doc libpq5 libpq-dev libssl3t64 openjdk-21-jre openjdk-25-jre';
   for (const [name, nearest] of [

@@ -37,7 +37,7 @@ test('the procfile buildpack takes part without a Procfile if the tool has only 
   assert.equal((await bot.run('procfile', 'detect')).code, 100);
 });
 
-test('folders of Heroku’s buildpacks in a Procfile are left out, because their programs are in PATH', async () => {
+test('paths of Heroku’s buildpacks are removed from commands of a Procfile, because the programs are in PATH', async () => {
   await using source = await ASource.of({
     Procfile:
       'web: env A=1 /layers/heroku_go/go_target/bin/webserver --port $PORT\nproxy: /layers/heroku_deb-packages/packages/usr/sbin/haproxy\n',

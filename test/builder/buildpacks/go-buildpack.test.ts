@@ -44,7 +44,7 @@ test('go: the only command of a module is the web process, and a Procfile may na
   assert.equal(await readlink(join(source.folder, 'bin/wikibot')), command);
 });
 
-test('go: of several commands, server is the web process; if there is no server, the push asks for a Procfile', async () => {
+test('go: of several commands, the one named server is the web process; if none has this name, the build asks for a Procfile', async () => {
   const files = { 'go.mod': 'module example.org/bots\n\ngo 1.21\n', 'cmd/update/main.go': main };
   await using with_ = await aSource({ ...files, 'cmd/server/main.go': main });
   assert.equal((await with_.run('go', 'build', proxy)).code, 0);

@@ -54,7 +54,7 @@ const path = 'src/main/java/org/example/Main.java';
 const release =
   '<maven.compiler.source>11</maven.compiler.source><maven.compiler.target>11</maven.compiler.target>';
 
-test('java: an executable jar is the web process. Its Java knows the port, the certificates and the memory', {
+test('java: an executable jar is the web process, and its Java knows the port, the certificates and the memory limit', {
   skip,
 }, async () => {
   await using source = await aSource({ 'pom.xml': pom(release), [path]: main });
@@ -109,7 +109,7 @@ cp "$JAVA_HOME/lib/jrt-fs.jar" build/libs/wikibot-plain.jar
 printf 'Main-Class: Main\\n' >manifest.txt && "$JAVA_HOME/bin/jar" cfm build/libs/wikibot.jar manifest.txt manifest.txt
 `;
 
-test('java: Gradle builds a tool by the wrapper of the tool. A wrapper that lacks or cannot download Gradle says so', {
+test('java: the tool’s own Gradle wrapper builds it; if the wrapper is missing or cannot download Gradle, the build says so', {
   skip,
 }, async () => {
   const build =

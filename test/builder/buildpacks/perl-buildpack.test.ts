@@ -108,7 +108,7 @@ test('perl: a module need not be installed if only a here-document, documentatio
   assert.equal(built.code, 0, built.output);
 });
 
-test('cgi: if one of several scripts lacks a module, the build only warns', async () => {
+test('cgi: if one of several CGI scripts lacks a Perl module, the build only warns', async () => {
   await using source = await ASource.of({
     'cgi-bin/good.pl': script,
     'cgi-bin/old.pl': '#!/usr/bin/perl\nuse No::Such;\n',

@@ -110,7 +110,7 @@ test('php: a tool without pages has no web process', { skip }, async () => {
   assert.equal(existsSync(join(source.layers, 'launch.toml')), false);
 });
 
-test('php: if a version file asks for an older minor version, the newer one is used with a warning', {
+test('php: if a version file asks for an older minor version, the newer PHP of the server is used with a warning', {
   skip,
 }, async () => {
   await using source = await ASource.of({ 'index.php': page, '.php-version': '8.0\n' });

@@ -37,7 +37,7 @@ const wikibot = {
   'src/main.rs': program('one'),
 };
 
-test('rust: the only program is the web process, a Procfile may name target/release, and a changed source is compiled', {
+test('rust: the only program is the web process, is linked in target/release, and is compiled again after a change of its source', {
   skip,
 }, async () => {
   await using source = await ASource.of(wikibot);

@@ -179,7 +179,7 @@ for (const { range, status, body } of [
   });
 }
 
-test('if a file has changed, a request for a range of its old version gets the whole file', async () => {
+test('the static server answers a request for a range of an old version of a file with the whole file', async () => {
   const answer = await get('/numbers.txt', { headers: { range: 'bytes=0-1', 'if-range': '"other"' } });
   assert.deepEqual([answer.status, answer.body.length], [200, 10]);
 });

@@ -41,7 +41,7 @@ async function buildTwice(
 const text = (layer: string, name: string) => readFile(join(layer, name), 'utf8');
 const inode = async (layer: string, name: string) => (await lstat(join(layer, name))).ino;
 
-test('if tools have uids, the next build gets hard links to the files of a linked layer, and can delete and replace them', async () => {
+test('if the server is root, the next build gets hard links to the files of a linked layer, and can delete and replace them', async () => {
   const again = 'rm l/other; echo second >l/other; echo new >l/new';
   await buildTwice({ again }, async ({ first, second }) => {
     assert.equal((await inode(first, 'content')) === (await inode(second, 'content')), isRoot);

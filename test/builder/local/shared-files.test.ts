@@ -78,7 +78,7 @@ test('equal files of two layers are one file on the disk, which nobody may write
   assert.equal((await stat(join(other, 'lib/os.py'))).mtimeMs, 1_000_000);
 });
 
-test('threat 39: a shared copy belongs to the server, not to the tool that came first', {
+test('threat 39: a shared copy of a file belongs to the server, not to the tool that had the file first', {
   skip: process.getuid?.() !== 0,
 }, async () => {
   await using data = await Data.make();
@@ -123,7 +123,7 @@ test('the next build of a tool shares its unchanged files with the last build', 
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
 });
 
-test('threat 40: a layer counts as that of the last build only if both have equal metadata with more than the key shared', () => {
+test('threat 40: a layer counts as that of the last build only if the metadata of both is equal and has more than the key shared', () => {
   assert.ok(saysSame({ shared: true, version: '3.12.1' }, { version: '3.12.1', shared: true }));
   assert.ok(!saysSame({ shared: true, version: '3.12.2' }, { shared: true, version: '3.12.1' }));
   assert.ok(!saysSame({ shared: true }, { shared: true }));
@@ -187,7 +187,7 @@ test('threat 60: all layers of a build share at most 20,000 files and 1 GiB, and
   assert.equal((await stat(join(layer, 'e'))).nlink, 1);
 });
 
-test('threat 60: if one tool has filled the folder of shared files, files of other tools are shared in place of its own', async () => {
+test('threat 60: if one tool has filled the folder of shared files, files of other tools are shared instead of files of this tool', async () => {
   await using data = await Data.make();
   const shared = new SharedFiles(data.folder, 12);
   const filesOf = (name: string, count: number) =>

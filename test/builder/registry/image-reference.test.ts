@@ -13,7 +13,7 @@ for (const [text, host, name, tag, isByDigest] of [
   [`registry.example.org/a@${digest}`, 'registry.example.org', 'a', null, true],
   [`registry.example.org/a:v1@${digest}`, 'registry.example.org', 'a', 'v1', true],
 ] as const) {
-  test(`the image reference ${text} is parsed`, () => {
+  test(`the image reference ${text} is parsed into its host, name, tag and digest`, () => {
     assert.deepEqual(parseReference(text), { host, name, tag, digest: isByDigest ? digest : null });
   });
 }

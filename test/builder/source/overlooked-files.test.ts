@@ -113,7 +113,7 @@ test('all files of other platforms are reported in one sentence', async () => {
   ]);
 });
 
-test('a manifest in a folder is reported if the top has no manifest of its language; if the top has no tool, advice follows', async () => {
+test('a manifest in a folder is reported if the top of the repository has none of its language; if the top has no tool, advice follows', async () => {
   await using one = await Source.of({ Procfile: '', 'src/requirements.txt': '', 'src/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
     'src/requirements.txt is not used, because builds read only files at the top of the repository',
@@ -125,7 +125,7 @@ test('a manifest in a folder is reported if the top has no manifest of its langu
   );
 });
 
-test('an ordinary source has no overlooked files', async () => {
+test('no file of an ordinary source is reported as a file that builds do not use', async () => {
   await using source = await Source.of({
     ...{ 'README.md': '', LICENSE: '', Makefile: '', 'setup.cfg': '', 'tox.ini': '', '.gitignore': '' },
     ...{ 'app.py': '', 'requirements.txt': '', 'requirements-dev.txt': '', 'package.json': '', Rakefile: '' },

@@ -22,13 +22,13 @@ function processesWith(types: readonly string[], command: string): readonly Proc
 
 const testOf = (processes: readonly Process[]) => testProcess({ artifact: { processes } } as never);
 
-test('a test command that is the name of a process type runs that process, which stays a named command', () => {
+test('a test command of app.json that is the name of a process type runs this process type, which stays a named command', () => {
   const processes = processesWith(['web', 'test'], 'test');
   assert.deepEqual(testOf(processes), { ...processOf('test'), replicas: 0, isTest: true });
   assert.equal(processes.length, 2);
 });
 
-test('a test command line runs in a shell, and replaces no process of the build', () => {
+test('a test command line of app.json runs in a shell, and replaces no process of the build', () => {
   assert.deepEqual(testOf(processesWith(['web'], 'npm test'))?.command, ['bash', '-c', 'npm test']);
   const processes = processesWith(['web', 'test'], 'npm test');
   assert.equal(testOf(processes)?.type, 'app-json-test');
@@ -47,7 +47,7 @@ test('a test command of app.json that is longer than 4096 bytes is refused', asy
   await assert.rejects(read(context, { environments }), { code: 'BUILD_APP_JSON', message: /4096 bytes/ });
 });
 
-test('environments without a test command have no effect, and the push says so', async (context) => {
+test('environments in app.json without a test command have no effect, and the push says so', async (context) => {
   const { test: command, warnings } = await read(context, { environments: { review: {} } });
   assert.equal(command, null);
   assert.match(warnings.join(), /environments has no effect here/);

@@ -288,7 +288,7 @@ describe('the processes of an artifact', () => {
     return { processes, service, warnings, types: processes.map(({ type }) => type), counts };
   };
 
-  test('a component’s command that is not a process type runs in a shell', () => {
+  test('the command of a component in toolforge.yaml runs in a shell if it is not a process type', () => {
     const { processes, warnings } = merge([], [component('update', 'python3 update.py && echo done')]);
     assert.deepEqual(warnings, []);
     assert.deepEqual(processes, [
@@ -403,20 +403,20 @@ describe('the processes of an artifact', () => {
     });
   }
 
-  test('a type in formation that the tool does not have causes a warning', () => {
+  test('a process type in formation of app.json that the tool does not have causes a warning', () => {
     const { warnings } = merge(['web', 'worker'], [], { formation: { workr: 1 } });
     assert.deepEqual(warnings, [
       'formation in app.json: workr is not used, because the build has no process type of this name that can be kept running (it has web, worker).',
     ]);
   });
 
-  test('the command of a published component is the web process', () => {
+  test('the command of the component that toolforge.yaml publishes is the web process', () => {
     const published = { ...component('site', 'gunicorn app:app', false), isPublished: true };
     const { processes } = merge([], [published]);
     assert.deepEqual([processes[0]?.type, processes[0]?.schedule], ['web', undefined]);
   });
 
-  test('a component’s command of one word that is not a process type causes a warning', () => {
+  test('a command of one word in toolforge.yaml that is not a process type of the build causes a warning', () => {
     const { warnings } = merge(['web', 'sync'], [component('nightly', 'snyc')]);
     assert.match(
       warnings.join('\n'),

@@ -84,7 +84,7 @@ test('a stranger and a deploy token cannot change maintainers', async () => {
   assert.deepEqual([...names], ['alice', 'bob']);
 });
 
-test('with LDAP, maintainers are listed, and a change names the group that has them', async () => {
+test('with LDAP, maintainers are listed, and a change of maintainers is refused with the name of the LDAP group to change', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   assert.equal((await desk.type(['maintainer', 'list', 'wikibot'])).out, 'alice\n');
@@ -99,7 +99,7 @@ test('with LDAP, maintainers are listed, and a change names the group that has t
   }
 });
 
-test('a preview has the maintainers of its tool, and its own cannot be changed', async () => {
+test('a change of the maintainers of a preview is refused, because a preview has the maintainers of its tool', async () => {
   const { desk, type } = memberDesk();
   using _ = desk;
   const preview = 'fix--wikibot' as ToolName;

@@ -45,7 +45,7 @@ _toolforge_push; printf '%s\\n' "\${COMPREPLY[@]+\${COMPREPLY[@]}}"; complete -p
   }
 });
 
-test('threat 33: the name of a git remote is no shell code when bash completes it', async () => {
+test('threat 33: the name of a git remote is not run as shell code when bash completes it', async () => {
   const file = await scriptFor('bash');
   await run('git', ['init', '--quiet', root]);
   const name = '$(touch $PWD/hacked)';

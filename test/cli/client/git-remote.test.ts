@@ -80,7 +80,7 @@ for (const part of ['alice%0aurl=https%3A%2F%2Fother.example', 'alice:a%0duserna
   });
 }
 
-test('the server makes the same words of the text that goes over SSH, whatever is in them', () => {
+test('the server reads the words of a command that comes over SSH unchanged, whatever characters they have', () => {
   const words = [
     ...['run', 'wikibot', '', ' ', "it's", '"quoted"', `'"`, '$HOME', '$(id)', '`id`', '\\', '\\n', '*', '~'],
     ...['-la', '--', 'two\nlines', '\ttab\t', 'a;b&c|d>e', '#none', 'wörds\u00a0', '{a,b}', '!1', 'A=b c'],

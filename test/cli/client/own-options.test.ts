@@ -23,7 +23,7 @@ for (const { typed, argv, own } of [
   { typed: 'unknown --remote beta', argv: 'unknown --remote beta', own: {} },
   { typed: 'ps -- --local', argv: 'ps -- --local', own: {} },
 ]) {
-  test(`the program’s own options of “${typed}” do not reach the server`, () => {
+  test(`options of the local binary itself in “${typed}” do not reach the server`, () => {
     const expected = { isLocal: false, remote: null, tool: null, ...own, argv: words(argv) };
     assert.deepEqual(ownLine(words(typed), commands), expected);
   });
@@ -35,7 +35,7 @@ for (const typed of ['ps --remote', 'ps --tool', 'ps --tool Wikibot', '--local -
   });
 }
 
-test('no command has an option with the name of one of the program’s own options', () => {
+test('no command has an option with the name of an option of the local binary itself', () => {
   for (const { name, options } of commands)
     assert.deepEqual(
       Object.keys(options).filter((option) => Object.hasOwn(OWN_OPTIONS, option)),
@@ -87,7 +87,7 @@ for (const { typed, sent } of [
   { typed: 'ps --wrong', sent: 'ps --wrong' },
   { typed: 'fly', sent: 'fly' },
 ]) {
-  test(`in a folder of wikibot, “${typed}” is sent as “${sent}”, without a doubt`, () => {
+  test(`in a folder of the tool wikibot, “${typed}” is sent as “${sent}”, and no word of it is ambiguous`, () => {
     assert.deepEqual(fillTool(commands, words(typed), wikibot), { argv: words(sent), doubtful: null });
   });
 }
@@ -100,7 +100,7 @@ for (const { typed, sent } of [
   { typed: 'run bash', sent: 'run wikibot bash' },
   { typed: 'run --detach ls -la', sent: 'run --detach wikibot ls -la' },
 ]) {
-  test(`in a folder of wikibot, “${typed}” is sent as “${sent}”, and the caller knows that the first word may be a tool`, () => {
+  test(`in a folder of the tool wikibot, “${typed}” is sent as “${sent}”, and the word that may also be the name of a tool is reported`, () => {
     const { argv, doubtful } = fillTool(commands, words(typed), wikibot);
     assert.deepEqual([argv, words(typed).includes(doubtful ?? '')], [words(sent), true]);
   });

@@ -143,7 +143,7 @@ before(async () => {
 after(async () => trees?.[Symbol.asyncDispose]());
 
 for (const { name, buildpacks, order: text } of cases) {
-  test(`the lifecycle and the embedded builder agree: ${name}`, async () => {
+  test(`the lifecycle and the embedded builder get the same result from the same buildpacks: ${name}`, async () => {
     await using samples = await SampleBuildpacks.write(buildpacks, order(text));
     await using source = await ASource.of({ 'file.txt': '' });
     const variables = { V_USER: 'of the user', PATH: '/first' };

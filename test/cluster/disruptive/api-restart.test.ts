@@ -83,7 +83,7 @@ describe('threat 75: the API server is restarted during a push', { concurrency: 
     assert.deepEqual(items, [], 'a build was left');
   }
 
-  test('if the API server restarts during a build, the build continues, its output is complete, and the release goes live', async () => {
+  test('if the cluster’s API server restarts during a build, the build continues, its output is complete, and the release goes live', async () => {
     await tree.commit(
       'two',
       webTool('two', 'echo begun; for i in $(seq 20); do sleep 1; echo "step $i"; done'),
@@ -101,7 +101,7 @@ describe('threat 75: the API server is restarted during a push', { concurrency: 
     );
   });
 
-  test('if the API server restarts during a rollout, the rollout continues, and the release goes live', async () => {
+  test('if the cluster’s API server restarts during a rollout, the rollout continues, and the release goes live', async () => {
     const { 'server.py': server = '', ...files } = webTool('three');
     await tree.commit('three', { ...files, 'server.py': `import time\ntime.sleep(15)\n${server}` });
     const namespace = `${there.prefix}${TOOL}`;

@@ -110,7 +110,7 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     await rm(folder, { recursive: true });
   });
 
-  test('threat 99: a preview runs in the namespace of its tool, gets no secret of the tool, and neither can be taken for the other', async () => {
+  test('threat 99: a preview runs in the namespace of its tool and gets no secret of the tool; commands on the tool do not change its previews', async () => {
     await tree.commit('two', shopTool('two'));
     const pushed = await push('HEAD:preview/fix');
     assert.match(pushed.stderr, /\[new branch\] +HEAD -> preview\/fix/);
@@ -193,7 +193,7 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     assert.deepEqual((await pods()).sort(), ran);
   });
 
-  test('the end of a preview deletes all its objects, images and Secrets and nothing else, also if it was interrupted by a kill', async () => {
+  test('the end of a preview deletes all its objects, images and Secrets and nothing else, even if the server was killed meanwhile', async () => {
     for (const name of ['fix--base-tls', 'web--base-tls', 'base-tls'])
       await kubectl('-n', namespace(), 'create', 'secret', 'generic', name);
     await command('run', '--detach', 'fix--base', 'sleep', '1000');

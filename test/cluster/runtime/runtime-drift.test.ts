@@ -158,7 +158,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.equal((await bench.request(tool, '/')).body, 'two');
   });
 
-  test('the Secret and the budget of a release are deleted with its Deployments, also while no server runs', async () => {
+  test('the Secret and the PodDisruptionBudget of a release are deleted with its Deployments, also while no server runs', async () => {
     const tool = 'owned' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('x') }, [web()]);
     const server = bench.startAnother(tool);
@@ -170,7 +170,7 @@ describe('drift', { concurrency: 1 }, () => {
     await until(async () => (await left()).length === 0, 'both to be gone', BACK_SECONDS);
   });
 
-  test('the objects of a release have one manager, so that an operator sees who else has changed them', async () => {
+  test('each object of a release has one field manager, so that an operator sees who else has changed the object', async () => {
     const tool = 'managed' as ToolName;
     const artifacts = await Promise.all(
       ['one', 'two'].map((word) => bench.artifact({ 'web.py': webTool(word) }, [web()])),

@@ -66,7 +66,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     assert.equal(await ask(tool), 'two');
   });
 
-  test('a tool stays in maintenance while the server is away and after its restart; if the server was killed while it began a maintenance, the next server undoes this', async () => {
+  test('a tool stays in maintenance while the server is away; after a restart, the tool is in maintenance if and only if the store says so', async () => {
     const tool = 'mended' as ToolName;
     const one = releaseOf(
       tool,
@@ -132,7 +132,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('if the server is killed during a rollout, the next server resumes the old release and removes the new one', async () => {
+  test('if the server is killed during a rollout, the next server resumes the old release and removes the new release', async () => {
     const tool = 'midway' as ToolName;
     const old = releaseOf(tool, 1, await webArtifact('old'));
     const first = bench.startAnother(tool);

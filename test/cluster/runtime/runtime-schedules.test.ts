@@ -143,7 +143,7 @@ describe('schedules on a cluster', { concurrency: 1 }, () => {
     assert.equal(await textOf(runtime, tool, 'by-type'), 'said type hello $(WORD)');
   });
 
-  test('a restarted server finds a tool’s schedules, and the runs that happened in the meantime', async () => {
+  test('a restarted server finds a tool’s schedules, and the runs that happened while no server ran', async () => {
     const tool = 'away' as ToolName;
     const artifact = await bench.artifact({ 'update.py': 'print("hello")' }, [
       everyMinute('update.py', yearly),

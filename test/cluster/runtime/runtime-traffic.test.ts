@@ -47,7 +47,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.equal((await bench.request(tool, '/')).body, `v${version}`);
   }
 
-  test(`no request of ${REQUESTS_A_SECOND} a second fails during ${ROLLOUTS} rollouts in a row`, async (t) => {
+  test(`no request fails during ${ROLLOUTS} rollouts in a row, at ${REQUESTS_A_SECOND} requests a second`, async (t) => {
     const tool = 'steady' as ToolName;
     const [first, ...others] = await artifacts(ROLLOUTS + 1);
     assert.ok(first !== undefined);
@@ -60,7 +60,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.ok(answers > ROLLOUTS * 2 * REQUESTS_A_SECOND, `only ${answers} requests`);
   });
 
-  test('while a maintenance begins, a release goes live behind it and it ends, each request gets the tool or its page', async (t) => {
+  test('while a maintenance begins, a release goes live during it and the maintenance ends, each request gets the tool or the maintenance page', async (t) => {
     const tool = 'mended' as ToolName;
     const page = '<h1>Back at noon</h1>';
     const [one, two] = await Promise.all(
@@ -92,7 +92,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.equal(seen.length, ended, seen.join());
   });
 
-  test('the drain of a node moves the pods of a tool one after the other, and no request fails', async (t) => {
+  test('the drain of a node evicts all three pods of a tool, and no request fails', async (t) => {
     const tool = 'drained' as ToolName;
     const [artifact] = await artifacts(1);
     assert.ok(artifact !== undefined);

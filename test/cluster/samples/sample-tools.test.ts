@@ -64,7 +64,7 @@ describe('sample tools in a cluster', { concurrency: 2 }, () => {
   after(async () => there[Symbol.asyncDispose]());
 
   for (const [fixture, page] of Object.entries(pages)) {
-    test(`the sample tool ${fixture} is built and answers`, {
+    test(`in a cluster, the sample tool ${fixture} is built and answers`, {
       skip: !always.has(fixture) && skip,
     }, async () => {
       await pushFixture(there.server, fixture, once);

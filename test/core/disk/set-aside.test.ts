@@ -16,7 +16,7 @@ import { type TestContext, test } from 'node:test';
 import { SetAside, timeStamp } from '../../../src/core/disk/set-aside.ts';
 import { SmallDisk } from '../../support/small-disk.ts';
 
-test('threat 87: a folder on another disk is also moved to set-aside, and not left in its place', {
+test('threat 87: a folder on another disk is moved to set-aside too, and nothing of it is left in its old place', {
   skip: SmallDisk.whyNot,
 }, async (t) => {
   using disk = new SmallDisk({ mebibytes: 8, entries: 100 });

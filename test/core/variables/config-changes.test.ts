@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeInShort } from '../../../src/core/variables/config-changes.ts';
 
-test('a change of config vars is described by at most ten names that it sets and ten that it unsets, without values', () => {
+test('a change of config vars is described by the names that it sets and unsets, without values; of twelve names, ten are shown', () => {
   const many = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`V${index}`, 'x']));
   assert.equal(changeInShort({ A: 'value', B: 'value' }), 'Set A, B');
   assert.equal(changeInShort({ A: null }), 'Unset A');

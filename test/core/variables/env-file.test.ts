@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseEnv } from 'node:util';
 import { formatEnvFile, parseEnvFile } from '../../../src/core/variables/env-file.ts';
 
-test('a .env file has comments, export, quotes and values of several lines', () => {
+test('comments, export, quotes and values of several lines in a .env file are read', () => {
   const text = `\uFEFF# settings\r
 A=1 # one
  export B = two words \r
@@ -46,7 +46,7 @@ for (const { text, says } of [
   });
 }
 
-test('threat 60: a value of a megabyte of spaces does not block the server', () => {
+test('threat 60: a value of a megabyte of spaces in a .env file does not block the server', () => {
   const begun = performance.now();
   assert.deepEqual(parseEnvFile(`A=x${' '.repeat(2 ** 20)}y # not part of it`), {
     A: `x${' '.repeat(2 ** 20)}y`,
@@ -54,7 +54,7 @@ test('threat 60: a value of a megabyte of spaces does not block the server', () 
   assert.ok(performance.now() - begun < 3000);
 });
 
-test('threat 60: a megabyte of empty lines, escapes, quotes or comments does not block the server', () => {
+test('threat 60: a megabyte of empty lines, escapes, quotes or comments in a .env file does not block the server', () => {
   for (const text of [
     '\n'.repeat(2 ** 20),
     `A="${'\\n'.repeat(2 ** 19)}"`,
@@ -75,7 +75,7 @@ test('threat 60: a megabyte of empty lines, escapes, quotes or comments does not
   }
 });
 
-test('every value is read back exactly, and by Node too unless the value has all kinds of quotes, an escape or a carriage return', () => {
+test('a value that is written to a .env file is read back exactly, and also by Node unless it has a single quote or a carriage return', () => {
   const letters = [...`'"\`\\$#=\n\r\t nré`];
   for (let number = 0; number < letters.length ** 4; number += 7) {
     const value = [0, 1, 2, 3]
@@ -87,7 +87,7 @@ test('every value is read back exactly, and by Node too unless the value has all
   }
 });
 
-test('threat 35: a file with more than 200 variables is refused at the first one that is too many', () => {
+test('threat 35: a .env file with more than 200 variables is refused at the first variable that is too many', () => {
   const lines = (count: number) => Array.from({ length: count }, (_, index) => `V${index}=x`).join('\n');
   assert.equal(Object.keys(parseEnvFile(lines(200))).length, 200);
   // A reader that went on would find the line that is wrong.

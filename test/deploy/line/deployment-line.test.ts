@@ -31,7 +31,7 @@ function lose(place: Place, uid: string): void {
   };
 }
 
-test('rights at the turn: a person who lost the right to deploy while waiting deploys nothing, and the next deployment runs', async () => {
+test('a person who lost the right to deploy while their deployments waited deploys nothing, and the next deployment runs', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const waiting = [
@@ -59,7 +59,7 @@ test('rights at the turn: a person who lost the right to deploy while waiting de
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('rights at the turn: a push that is already building goes live although its author has lost the right to deploy', async () => {
+test('a push that is already building goes live although its author has lost the right to deploy', async () => {
   const { place, running } = await building();
   await using _place = place;
   lose(place, 'alice');
@@ -67,7 +67,7 @@ test('rights at the turn: a push that is already building goes live although its
   assert.deepEqual(await running.verdict, { isLive: true, version: 3 });
 });
 
-test('rights at the turn: if a push is refused, a person who joined it sees that they must push again', async () => {
+test('if a waiting push is refused because its author lost the right to deploy, a person who joined the push is told to push again', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
@@ -84,7 +84,7 @@ test('rights at the turn: if a push is refused, a person who joined it sees that
   assert.deepEqual(await again.verdict, { isLive: true, version: 4 });
 });
 
-test('rights at the turn: nothing goes live while the user directory does not answer, and the verdict says why', async () => {
+test('a waiting rollback does not go live if the user directory does not answer when its turn comes, and the verdict says why', async () => {
   const { place, line } = await building();
   await using _place = place;
   const waiting = line.rollback(wikibot, 1, alice);
@@ -100,7 +100,7 @@ for (const { name, heeds } of [
   { name: 'ends at once', heeds: true },
   { name: 'ends even if the check then succeeds', heeds: false },
 ]) {
-  test(`rights at the turn: a deployment that is cancelled while its author’s rights are checked ${name}, and every client sees this`, async () => {
+  test(`a deployment that is cancelled while its author’s rights are checked ${name}, and every client sees this`, async () => {
     const { place, line, running, commits } = await building();
     await using _place = place;
     const four = await place.park('p4', { oldCommit: commits.three });
@@ -123,7 +123,7 @@ for (const { name, heeds } of [
   });
 }
 
-test('join order: if a rollback waits, a later push of the commit that is building does not join it, and goes live last', async () => {
+test('if a rollback waits, a later push of the commit that is building does not join the first push, and goes live last', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);
@@ -142,7 +142,7 @@ test('join order: if a rollback waits, a later push of the commit that is buildi
   assert.equal(place.builder.builds, 3);
 });
 
-test('join order: if a waiting rollback is cancelled, the push behind the rollback finds its commit live', async () => {
+test('if a waiting rollback is cancelled, the push behind the rollback finds its commit live', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);
@@ -155,7 +155,7 @@ test('join order: if a waiting rollback is cancelled, the push behind the rollba
   assert.equal(await place.ref('refs/deployments'), '');
 });
 
-test('join order: if a push of another commit waits, a later push of the commit that is building becomes its own deployment', async () => {
+test('if a push of another commit waits, a later push of the commit that is building becomes its own deployment', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const other = await line.submit(await place.park('p4', { oldCommit: commits.two }));
@@ -167,7 +167,7 @@ test('join order: if a push of another commit waits, a later push of the commit 
   assert.deepEqual(await again.verdict, { isLive: true, version: 3 });
 });
 
-test('a config var that is stored without a restart is refused during a deployment, survives a restart, and comes with the next release', async () => {
+test('config vars that are set without a restart are refused during a deployment; later, a restart does not use them, but the next release does', async () => {
   const { place, line, running } = await building();
   await using _place = place;
   const store = () => line.configure(wikibot, { A: '1' }, bob, { isStoredOnly: true });
@@ -188,7 +188,7 @@ test('a config var that is stored without a restart is refused during a deployme
   ]);
 });
 
-test('join order: a push may join an earlier deployment of its commit if only a redeploy, config set, restart and scale wait in between', async () => {
+test('a push may join an earlier deployment of its commit if only a redeploy, config set, restart and scale wait in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const behind = [
@@ -205,7 +205,7 @@ test('join order: a push may join an earlier deployment of its commit if only a 
   assert.equal(await place.ref('refs/heads/main'), commits.three);
 });
 
-test('join order: a push may join an earlier deployment of its commit if a push of a descendant waits in between', async () => {
+test('a push may join an earlier deployment of its commit if a push of a descendant waits in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three });

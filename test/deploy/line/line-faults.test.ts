@@ -158,7 +158,7 @@ test('a cancel without an id ends only the deployment that the person saw runnin
   assert.deepEqual(verdict, { isLive: false, reason: 'cancelled by bob; v1 is still live' });
 });
 
-test('the log has one error for a failure that an operator must fix, and no error for a failure of a tool', async () => {
+test('the server’s log has one error for a repeated failure that an operator must fix, and no error for a failed build of a tool', async () => {
   await using place = await Place.make();
   place.buildsADay = 9;
   const told: string[] = [];

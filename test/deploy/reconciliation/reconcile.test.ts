@@ -56,7 +56,7 @@ test('after a crash, a release that only changes config vars gets its ref too', 
   assert.equal(await place.ref('refs/releases/v2'), one.commit);
 });
 
-test('at a start, an unknown artifact that is finished is set aside, and one that a killed dry run left is removed', async () => {
+test('at a start, an unknown artifact is set aside if it is finished, and removed if it is not finished', async () => {
   await using place = await Place.make();
   place.store.tool(wikibot);
   await place.start();

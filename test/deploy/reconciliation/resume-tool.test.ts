@@ -84,7 +84,7 @@ class SlowRuntime extends NullRuntime {
   }
 }
 
-test('threat 118: what goes live or is stopped while a start reads config vars from outside is not replaced by the release that was live before', async () => {
+test('threat 118: if a release goes live or the tool is stopped while a start reads config vars from outside, the earlier release is not resumed', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

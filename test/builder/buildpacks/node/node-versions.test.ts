@@ -49,7 +49,7 @@ for (const [range, version] of Object.entries({
   '<10': '',
   '^0.10': '',
 })) {
-  test(`the range ${JSON.stringify(range)} chooses ${version === '' ? 'no version of Node' : `Node ${version}`}`, async () => {
+  test(`the range ${JSON.stringify(range)} of Node versions chooses this version, or none: ${version}`, async () => {
     assert.equal(await chosen(range), version);
   });
 }
@@ -59,7 +59,7 @@ test('the newest version of Node in the range is chosen if no release is preferr
 });
 
 for (const range of ['twenty', '$(touch hacked)', '18,20', '>=18 | 20', '1.2.3.4', '^', '20.']) {
-  test(`the range ${JSON.stringify(range)} is refused, because npm does not understand this range`, async () => {
+  test(`the range of Node versions ${JSON.stringify(range)} is refused, because npm does not understand this range`, async () => {
     await assert.rejects(chosen(range), { exitCode: 2 });
   });
 }
@@ -118,7 +118,7 @@ for (const { what, files, says } of [
     says: '24.22.3',
   },
 ]) {
-  test(`the version of Node is chosen from all files that name one: ${what}`, async () => {
+  test(`the version of Node is chosen from all files that ask for a version: ${what}`, async () => {
     assert.equal(await resolved(files), says);
   });
 }
@@ -155,7 +155,7 @@ for (const text of [
   });
 }
 
-test('the line of the first error in a JSON file is named', async () => {
+test('the error about a JSON file that is not valid names the line of the first mistake', async () => {
   const { stderr } = await execa('awk', ['-f', jsonAwk], {
     input: '{\n "a": 1,\n "b" 2\n}\n',
     reject: false,

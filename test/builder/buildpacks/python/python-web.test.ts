@@ -180,7 +180,7 @@ for (const { name, files, programs, web } of [
   });
 }
 
-test('an ASGI application without a server is refused with the package to add', async () => {
+test('an ASGI application without a server is refused, and the error names a package to add', async () => {
   const { code, output } = await webOf({ 'main.py': FASTAPI }, ['gunicorn']);
   assert.equal(code, 1);
   assert.match(output, /main\.py is an ASGI application, which needs a server\. Add uvicorn/);

@@ -92,7 +92,7 @@ for (const { name, changed } of [
   });
 }
 
-test('a tool that is a package runs its new source after a build in which uv installed nothing', async () => {
+test('the artifact of a tool that is a Python package has the new source, even if uv installed nothing in the build', async () => {
   await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
   const build = async (text: string) => {
     const { reference } = await builder.build('uv-flask', {

@@ -95,7 +95,7 @@ for (const [phase, allowed] of [
   });
 }
 
-test('each build phase sees the volumes of the files in which the lifecycle passes its decisions on', () => {
+test('each build phase mounts the volumes of the files analyzed.toml, group.toml and plan.toml that its command names', () => {
   for (const [phase, { command = [], volumeMounts = [] }] of containersOf()) {
     const paths = command.filter((word) => /^\/.*\/(analyzed|group|plan)\.toml$/.test(word));
     for (const path of paths) {
@@ -159,7 +159,7 @@ test('if the registry needs no login, no credential is mounted in a build', () =
   assert.ok(!spec?.volumes?.some(({ name }) => name === 'registry'));
 });
 
-test('an inspection fetches the source and detects, and has no phase that runs a build or makes an image', () => {
+test('the Job that only inspects a source fetches it and detects buildpacks, and has no phase that builds or makes an image', () => {
   const { spec } = buildJob({ ...job, isInspection: true }).spec.template;
   const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }) => name);
   assert.deepEqual(names, ['fetch', 'analyze', 'detect']);
