@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
+import { outputTime } from '../core/fair-share/time-shares.ts';
 import { assertPassable } from './process/argument-limits.ts';
 import type { Cgroups } from './process/cgroups.ts';
 import {
@@ -130,7 +131,8 @@ export class TrustedSandbox implements Sandbox {
       },
       listeningPorts: async () => {
         if (pid === null || hasEnded) return [];
-        if (existsSync('/proc/self/net/tcp')) return portsOf(members());
+        if (existsSync('/proc/self/net/tcp'))
+          return await outputTime.run(String(command.toolNumber), () => portsOf(members()));
         const port = command.publish?.outside;
         return port !== undefined && (await isOpen(port)) ? [port] : [];
       },

@@ -3,6 +3,7 @@ import { closeSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
+import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import { Fence } from '../fence/fence.ts';
 import { assertPassable } from '../process/argument-limits.ts';
@@ -164,11 +165,12 @@ export class IsolatedSandbox implements Sandbox {
         if (child.pid === undefined || hasEnded) return;
         await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name);
       },
-      listeningPorts: async () => {
-        const inside = hasEnded ? null : commandOf(outerBwraps());
-        if (inside === null) return [];
-        return [...new Set(listenersAround(inside).map(({ port }) => port))];
-      },
+      // A tool can have thousands of sockets, so reading their list counts as time for output of the tool.
+      listeningPorts: async () =>
+        await outputTime.run(String(command.toolNumber), () => {
+          const inside = hasEnded ? null : commandOf(outerBwraps());
+          return inside === null ? [] : [...new Set(listenersAround(inside).map(({ port }) => port))];
+        }),
       memoryBytes: () =>
         child.pid === undefined || hasEnded
           ? null

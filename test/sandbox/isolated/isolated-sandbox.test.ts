@@ -248,6 +248,31 @@ test('a port that a sandbox publishes can be reached at 127.0.0.1, but not at an
   await child.exited;
 });
 
+test('threat 126: health checks of a tool with thousands of sockets leave time for other work', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const script = `
+import os, socket, time
+for child in range(3):
+    if os.fork() == 0: break
+kept = [socket.create_server(('127.0.0.1', 0)) for count in range(900)]
+print('ready')
+time.sleep(60)`;
+  const child = startIn(sandbox, ['python3', '-u', '-c', script]);
+  await lineOf(child, /ready/);
+  while ((await child.listeningPorts()).length < 1700) await new Promise((go) => setTimeout(go, 50));
+  const end = performance.now() + 1500;
+  const before = performance.eventLoopUtilization();
+  const ask = async () => {
+    while (performance.now() < end) await child.listeningPorts();
+  };
+  await Promise.all([ask(), ask(), ask(), ask()]);
+  const { utilization } = performance.eventLoopUtilization(before);
+  child.kill();
+  await child.exited;
+  assert.ok(utilization < 0.7, `${utilization}`);
+});
+
 test('a sandbox has a control group while it runs, and the group is removed when the sandbox ends', {
   skip: !isRoot,
 }, async (context) => {
