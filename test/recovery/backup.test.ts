@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { after, before, test } from 'node:test';
@@ -274,4 +285,28 @@ test('threat 39: a restored repository has no hooks and no settings of the archi
     assert.equal(existsSync(join(restored, name)), false, name);
   const { stdout } = await execa('git', ['--git-dir', restored, 'rev-parse', '--verify', 'main']);
   assert.match(stdout, /^[0-9a-f]{40}$/);
+});
+
+test('threat 107: a restore of 40,000 symbolic links that lead out of the folder, and as many hard links, takes tar less than 6 s of processor time', {
+  skip: (await execa('bwrap', ['--ro-bind', '/', '/', 'true'], { reject: false })).exitCode !== 0,
+}, async () => {
+  const [tar, odd] = [join(server.folder, 'many.tar'), join(server.folder, 'many-seal.tar')];
+  assert.equal((await server.local('backup', tar)).exitCode, 0);
+  const more = join(server.folder, 'artifacts/none/1');
+  const links = `use strict; for (1 .. 40_000) { symlink "/none/$_", "a$_"; link "b", "b$_" or die }`;
+  await mkdir(more, { recursive: true });
+  await writeFile(join(more, 'b'), '');
+  // ext4 allows 65,000 names of a file.
+  await execa('perl', ['-e', links], { cwd: more });
+  await execa('tar', ['-rf', tar, '-C', server.folder, './artifacts/none']);
+  await pipeline(createReadStream(tar), new Sealing('backup', async () => undefined), createWriteStream(odd));
+  const to = join(server.folder, 'sixth');
+  const bin = join(import.meta.dirname, '../../src/cli/bin.ts');
+  const { exitCode, stderr } = await execa('prlimit', ['--cpu=6', process.execPath, bin, 'restore', odd], {
+    env: { ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` },
+    extendEnv: false,
+    reject: false,
+  });
+  assert.equal(exitCode, 0, stderr);
+  assert.equal(await readlink(join(to, 'artifacts/none/1/a7')), '/none/7');
 });

@@ -99,15 +99,38 @@ async function readManifest(file: string): Promise<Manifest> {
 }
 
 async function unpack(file: string, folder: string): Promise<void> {
-  const { exitCode, stderr } = await tar(
-    ...['--extract', `--file=${file}`, '-C', folder, '--preserve-permissions', '--numeric-owner'],
-  );
+  const extract = ['--extract', `--file=${file}`, '-C', folder, '--preserve-permissions', '--numeric-owner'];
+  const fence = await fenceAround(folder);
+  const { exitCode, stderr } =
+    fence === null ? await tar(...extract) : await run([...fence, 'tar', ...extract, '--absolute-names']);
   if (exitCode === 0) return;
   throw new DeployError(
     'NOT_RESTORED',
     `the backup cannot be unpacked: ${stderr.split('\n')[0]}`,
     'Nothing has changed. Look at the free space of the data folder (df -h, df -i).',
   );
+}
+
+/**
+ * Words to put before `tar --extract --absolute-names`, so that it can write only into `folder`. Without that option, tar
+ * makes symbolic links that lead out of `folder` last, and compares each hard link with all of them: a tool with 100,000
+ * of both would keep a restore busy for hours. Null if bwrap does not work here.
+ */
+async function fenceAround(folder: string): Promise<string[] | null> {
+  const fence = [
+    'bwrap',
+    '--ro-bind',
+    '/',
+    '/',
+    '--bind',
+    folder,
+    folder,
+    '--cap-add',
+    'ALL',
+    '--die-with-parent',
+  ];
+  const { exitCode } = await run([...fence, 'true']);
+  return exitCode === 0 ? fence : null;
 }
 
 /**
@@ -159,8 +182,12 @@ function notFromBackup(file: string): DeployError {
 }
 
 async function tar(...words: string[]) {
+  return await run(['tar', ...words]);
+}
+
+async function run([program = '', ...words]: readonly string[]) {
   const options = { env: PATH, extendEnv: false, stdin: 'ignore', reject: false } as const;
-  return await execa('tar', words, options);
+  return await execa(program, words, options);
 }
 
 /** Compares the restored parts as a start does. @throws DeployError `BAD_ARCHIVE` if a server would refuse to start. */
