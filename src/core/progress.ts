@@ -47,9 +47,9 @@ const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const STRINGS =
   /(?:\u001b[\]PX^_]|[\u009d\u0090\u0098\u009e\u009f])[^\u0007\u001b\u009c\n\u0090\u0098\u009d-\u009f]*(?:\u0007|\u001b\\|\u009c|(?=\n)|$)/g;
 
-// Matches the escape character of each `ESC ]` that STRINGS has left, because another sequence interrupts its string.
-// If it stayed, stripVTControlCharacters would search the whole rest of the text for the end of the string. An
-// untrusted program can print many such strings.
+// Matches the escape character of each `ESC ]` that is still there after STRINGS, because another sequence interrupts the
+// string. For each of them, stripVTControlCharacters would search the whole rest of the text for the end of the string.
+// An untrusted program can print many of them.
 const OPENINGS = /\u001b(?=\])/g;
 const RETURNS = /\r+\n?/g;
 

@@ -40,7 +40,7 @@ export class FileDirectory implements Directory {
       if (wanted.kind === 'person') return uid === wanted.uid;
       return wanted.kind === 'anyone' || (tools.get(wanted.tool)?.maintainers.has(uid) ?? false);
     });
-    // If two people share a key, only their own user names tell them apart.
+    // A shared key is refused if the login (git, or that of a tool) leaves more than one person.
     const [uid, ...others] = candidates;
     if (uid === undefined || others.length > 0 || !users.has(uid)) return null;
     return { uid, onlyTool: null };

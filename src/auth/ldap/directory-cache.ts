@@ -41,8 +41,8 @@ export interface CacheTimes {
 /**
  * A cache in front of a slow Directory. It remembers people, tools and lists of tools for a while, but never that
  * nothing was found, so a new key counts at once. A remembered tool may lack a new maintainer, so `authorize` asks
- * again with `isFresh` before it refuses. If several callers ask the same question for the same person at a time, the
- * directory is asked once.
+ * again with `isFresh` before it refuses. If several callers ask the same question on behalf of one person at a time,
+ * the directory is asked once.
  */
 export class CachedDirectory implements Directory {
   readonly #directory: Directory;
@@ -116,8 +116,8 @@ export class CachedDirectory implements Directory {
   }
 
   async #askOnce<T>(signal: AbortSignal, question: Question<T>): Promise<T> {
-    // Callers share a question under way only if they ask for the same person. So nobody waits behind the questions of
-    // others.
+    // Callers share a question under way only if they ask it on behalf of the same person. So nobody waits for another
+    // person's turn.
     const key = `${question.by ?? ''} ${question.name}`;
     return await inTime(signal, this.#times.limitMs, async (limit) => {
       const asked = this.#asked.get(key) ?? this.#ask(question).finally(() => this.#asked.delete(key));

@@ -5,8 +5,8 @@ const PART_OF_ALL = 0.25;
 /** The milliseconds that a key may use for each KiB without owing them. Usual reading takes 0.005 ms for each KiB. */
 const USUAL_MS_A_KIB = 0.05;
 /**
- * The milliseconds that a key may use in each round of the event loop without owing them. It may use as many more for
- * each piece of bytes in which requests begin.
+ * A key may use this many milliseconds in each round of the event loop without owing them. Each piece of bytes in which
+ * a request begins allows it the same time again.
  */
 const USUAL_MS = 1;
 /** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */

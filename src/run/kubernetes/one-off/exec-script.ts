@@ -17,9 +17,10 @@ while IFS= read -r line && [ -n "$line" ]; do coded+=$line; done
 eval "set -- $(printf %s "$coded" | base64 -d)"`;
 
 /**
- * The script that runs a command without a terminal. It prints the mark before the output of the command, and after it
- * to both outputs, with the exit status after the last mark. Without the marks, the connection would last as long as
- * any background process. The script catches signals, so that it can still tell the status.
+ * The script that runs a command without a terminal. It prints the mark to standard output before the command starts.
+ * When the command has ended, it prints the mark to standard error, then the mark and the exit status to standard
+ * output. Without the marks, the connection would last as long as any background process. The script catches signals,
+ * so that it can still tell the status.
  */
 const PIPED = `${READ_WORDS}
 printf '\\0%s' "$mark"

@@ -145,7 +145,7 @@ export class ToolProcess {
     await this.#say(`${this.name} ${detail}`);
   }
 
-  /** Makes sure that the process is not restarted any more. The process runs until `stop` is called. */
+  /** Makes sure that the process is not started again. If it is up, it runs until `stop` is called. */
   retire(): void {
     this.#retiring.abort();
     if (this.#state === 'up') this.#state = 'stopping';
