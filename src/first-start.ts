@@ -29,6 +29,8 @@ export interface StartFacts {
   readonly hostKey: string;
   /** The data folder, if it is not the default one. Otherwise null. */
   readonly data: string | null;
+  /** The deploy branch, such as `main`. */
+  readonly branch: string;
   /** The pod of the server. Null if the server does not run in a pod. */
   readonly pod: ServerPod | null;
 }
@@ -93,16 +95,16 @@ async function keyText(path: string): Promise<string> {
 /** The text that a start prints. @param first - Null if the user directory existed before. */
 export function tellStart(first: FirstStart | null, addresses: Addresses, facts: StartFacts): string {
   if (facts.pod !== null) return first === null ? '' : welcomeInPod(first, facts.pod, facts);
-  return first === null ? running(addresses) : welcome(first, addresses, facts);
+  return first === null ? running(addresses, facts.branch) : welcome(first, addresses, facts);
 }
 
 /** The text that every start outside a pod prints, except the first. */
-function running(addresses: Addresses): string {
+function running(addresses: Addresses, branch: string): string {
   const lines = [
     'Running. To deploy a tool, and to look after it:',
     '',
     `    git remote add toolforge ${sshRemote(addresses, 'USER', 'TOOL')}`,
-    '    git push toolforge main',
+    `    git push toolforge ${branch}`,
     `    ${sshCommand(addresses, 'USER', 'help')}`,
     '',
     `Over HTTP the remote is ${httpRemote(addresses, 'USER', 'TOOL')}`,
@@ -131,7 +133,11 @@ function welcomeInPod(
 }
 
 /** The text of the first start: what to type next. */
-function welcome(first: FirstStart, addresses: Addresses, { web, hostKey, data }: StartFacts): string {
+function welcome(
+  first: FirstStart,
+  addresses: Addresses,
+  { web, hostKey, data, branch }: StartFacts,
+): string {
   const npx = `${data === null ? '' : `TOOLFORGE_PUSH_DATA=${data} `}npx toolforge-push`;
   const { uid, tool, password, keys } = first;
   const overSsh = sshRemote(addresses, uid, tool);
@@ -147,7 +153,7 @@ function welcome(first: FirstStart, addresses: Addresses, { web, hostKey, data }
     'In a repository with a Procfile, requirements.txt, package.json or index.html:',
     '',
     `    git remote add toolforge ${keys > 0 ? overSsh : overHttp}`,
-    '    git push toolforge main',
+    `    git push toolforge ${branch}`,
     '',
     keys > 0
       ? `Over HTTP:      git remote add toolforge ${overHttp}`

@@ -98,7 +98,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const web = first === null ? null : runtime.address(first.tool as ToolName);
   const hostKey = hostKeyFingerprint(hostKeys);
   const { pod = null } = options;
-  tell(tellStart(first, addresses, { web, hostKey, pod, data: data === defaultDataFolder() ? null : data }));
+  tell(
+    tellStart(first, addresses, {
+      ...{ web, hostKey, pod, branch: config.deploy_branch },
+      data: data === defaultDataFolder() ? null : data,
+    }),
+  );
   const { ssh, http, sources } = listening;
   const places = {
     ssh: hostPort(ssh),

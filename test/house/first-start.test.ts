@@ -13,12 +13,13 @@ for (const { keys, remote, command } of [
     command: "curl -u alice --data 'help' http://127.0.0.1:8080/-/command",
   },
 ]) {
-  test(`a first start with ${keys} SSH keys names a remote and a command that this user can use, and the folder for npx`, () => {
+  test(`a first start with ${keys} SSH keys names a remote, the deploy branch and a command that this user can use, and the folder for npx`, () => {
     const text = tellStart({ ...first, keys }, addresses, {
-      ...{ web: null, hostKey: 'SHA256:x', pod: null },
+      ...{ web: null, hostKey: 'SHA256:x', pod: null, branch: 'live' },
       data: '/srv/push',
     });
     assert.ok(text.includes(`\n      git remote add toolforge ${remote}\n`), text);
+    assert.ok(text.includes('\n      git push toolforge live\n'), text);
     assert.ok(text.includes(`Commands:       ${command}\n`), text);
     // In another folder, npx would ask the registry for a package named toolforge-push.
     assert.match(
@@ -33,6 +34,7 @@ test('a start in a pod names commands for an operator, and no address of the pod
     web: null,
     hostKey: 'SHA256:x',
     data: null,
+    branch: 'main',
     pod: { namespace: 'push', name: 'toolforge-push-0' },
   };
   const text = tellStart({ ...first, keys: 0 }, addresses, facts);
