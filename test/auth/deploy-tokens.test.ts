@@ -14,7 +14,7 @@ function bench() {
   return { desk, clock, tokens: new DeployTokens(desk.store, () => clock.now) };
 }
 
-test('a token is identified by its secret until it expires', () => {
+test('a secret identifies its deploy token until the token expires', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -26,7 +26,7 @@ test('a token is identified by its secret until it expires', () => {
   assert.equal(tokens.identify(secret).kind, 'expired');
 });
 
-test('the secret of a token is not stored', () => {
+test('the secret of a deploy token is not stored', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -35,7 +35,7 @@ test('the secret of a token is not stored', () => {
   assert.doesNotMatch(JSON.stringify(kept), new RegExp(secret.slice(-32)));
 });
 
-test('the last use of a token is recorded, at most once a minute', () => {
+test('the last use of a deploy token is recorded, at most once a minute', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const { secret } = tokens.create(wanted);
@@ -51,7 +51,7 @@ test('the last use of a token is recorded, at most once a minute', () => {
   assert.equal(lastUse(), clock.now);
 });
 
-test('a token’s secret with a wrong letter, with another token’s id, or in another form identifies nobody', () => {
+test('a deploy token’s secret with a wrong letter, with another token’s id, or in another form identifies nobody', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { secret } = tokens.create(wanted);
@@ -63,7 +63,7 @@ test('a token’s secret with a wrong letter, with another token’s id, or in a
   }
 });
 
-test('a revoked token gives no access, and one tool cannot revoke another tool’s token', () => {
+test('a revoked deploy token gives no access, and one tool cannot revoke another tool’s token', () => {
   const { desk, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -75,7 +75,7 @@ test('a revoked token gives no access, and one tool cannot revoke another tool�
   assert.deepEqual(tokens.list(wikibot), []);
 });
 
-test('threat 8: `DeployTokens.holds` is true for a token until the token is revoked or expires, and always true for keys and passwords', () => {
+test('threat 8: a login by a token holds until the token is revoked or expires; a login by a key or password always holds', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];

@@ -50,7 +50,7 @@ test('threat 9: the wait after failed logins ends, and the failures are forgotte
   assert.equal(throttle.check('alice', NAT), 0);
 });
 
-test('threat 9: after 1,000 failed logins of one name, other people at its address can log in, at the latest after 30 s', () => {
+test('threat 9: after 1,000 failed logins of one name, other people at the same address can log in after at most 30 s', () => {
   const { throttle, fail } = throttleAt();
   throttle.succeeded('bob', NAT);
   fail(1000, 'alice');

@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if an error line and its cause have over 160 characters together, the reason is whichever of them fits; a longer line without a cause is cut', () => {
+test('if the error line and the cause of a failed build step have over 160 characters together, the reason is the one that fits; a long line alone is cut', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -82,7 +82,7 @@ test('threat 55: the reason of a failed build step is found in 20 lines of 16,00
   assert.ok(performance.now() - began < 500);
 });
 
-test('threat 55: long last lines of quotes, or of one repeated word, take the server less than a second of processor time', () => {
+test('threat 55: long last lines of a failed build step, of quotes or of one repeated word, take the server less than a second of processor time', () => {
   const quotes = `thread '${"' ".repeat(8000)}`;
   const before = process.threadCpuUsage();
   const lines = Array.from({ length: 8 }, () => ['error: no', 'x', quotes]).flat();

@@ -31,7 +31,7 @@ async function gather(buildpacks: Readonly<Record<string, string>>) {
   }
 }
 
-test('the builder image has each buildpack where the lifecycle looks, even if buildpack.toml has indented lines or apostrophes for quotes', async () => {
+test('the builder image has each buildpack where the CNB lifecycle looks, even if buildpack.toml has indented lines or apostrophes for quotes', async () => {
   const { files } = await gather({
     ours: 'api = "0.10"\n\n[buildpack]\nid = "toolforge/pip"\nversion = "0.1.0"\n',
     indented:

@@ -209,7 +209,7 @@ test('a Python version that is not available is refused before anything is insta
   assert.doesNotMatch(builder.said, /figlet|flask/i);
 });
 
-test('a Flask tool is built without isolation too, and its second build reuses the installed packages', async () => {
+test('a Flask tool can also be built without isolation, and its second build reuses the installed packages', async () => {
   await using builder = await ABuilder.open({
     sandbox: 'trusted',
     limits: { build_environment: registryEnvironment },

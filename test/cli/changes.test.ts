@@ -24,14 +24,14 @@ for (const { line, call } of [
   { line: 'scale wikibot web=2 worker=0', call: ['scale', 'wikibot', { web: 2, worker: 0 }] },
   { line: 'config set wikibot A=1 B=x=y C=', call: ['configure', 'wikibot', { A: '1', B: 'x=y', C: '' }] },
 ]) {
-  test(`${line} prints the log of its deployment, and exits with 0 when the deployment is live`, async () => {
+  test(`the command ${line} prints the log of its deployment, and exits with 0 when the deployment is live`, async () => {
     using desk = newDesk();
     const { status, out, err } = await desk.type(line.split(' '));
     assert.deepEqual(desk.deployments.calls, [call, ['follow', 'd9', false]]);
     assert.deepEqual({ status, out, err }, { status: 0, out: desk.deployments.log.join(''), err: '' });
   });
 
-  test(`${line} prints the reason and exits with 1 if its deployment did not go live`, async () => {
+  test(`the command ${line} prints the reason and exits with 1 if its deployment did not go live`, async () => {
     using desk = newDesk();
     desk.deployments.verdict = { isLive: false, reason: 'web.1 exited with code 1; v1 is still live' };
     const { status, out, err } = await desk.type(line.split(' '));
@@ -43,7 +43,7 @@ for (const { line, call } of [
     );
   });
 
-  test(`${line} exits with 130 if its client leaves, and does not cancel its deployment`, async () => {
+  test(`the command ${line} exits with 130 if its client leaves, and does not cancel its deployment`, async () => {
     using desk = newDesk();
     desk.deployments.isEndless = true;
     const leaving = new AbortController();
@@ -56,7 +56,7 @@ for (const { line, call } of [
     assert.deepEqual(desk.deployments.calls, [call, ['follow', 'd9', false]]);
   });
 
-  test(`${line} prints the refusal if its deployment is refused`, async () => {
+  test(`the command ${line} prints the refusal if its deployment is refused`, async () => {
     using desk = newDesk();
     desk.deployments.refusal = new DeployError('NOTHING_LIVE', 'nothing is live', 'Push first.');
     const { status, err } = await desk.type(line.split(' '));

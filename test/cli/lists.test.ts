@@ -331,7 +331,7 @@ test('threat 63: a read token cannot read the output of processes, which may con
   assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
-test('logs --build takes the id of a deployment or build, but not of another tool', async () => {
+test('logs --build takes the id of a deployment or build of the tool, but no id of another tool', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));

@@ -198,7 +198,7 @@ const ofMaintainers = commands.filter(
   ({ action, isForOperator }) => action !== null && isForOperator !== true,
 );
 for (const command of ofMaintainers) {
-  test(`threat 29: ${command.name} answers the same for an unknown tool and for somebody else’s tool`, async () => {
+  test(`threat 29: the command ${command.name} answers the same for an unknown tool and for somebody else’s tool`, async () => {
     using desk = new Desk();
     desk.maintain(otherTool, 'bob');
     const words = wordsFor[command.name] ?? [];
@@ -215,7 +215,7 @@ for (const command of ofMaintainers) {
   // The first needs the right to a second tool, the second a live release.
   if (['promote', 'download'].includes(command.name)) continue;
 
-  test(`${command.name} on a disabled tool is ${command.action === 'read' ? 'allowed' : 'refused'}`, async () => {
+  test(`the command ${command.name} on a disabled tool is ${command.action === 'read' ? 'allowed' : 'refused'}`, async () => {
     using desk = new Desk();
     desk.maintain(wikibot, 'alice', true);
     const { status, err } = await desk.type([
@@ -229,7 +229,7 @@ for (const command of ofMaintainers) {
   });
 }
 
-test('promote needs the right to deploy the second tool, and is in the audit log of both tools', async () => {
+test('promote needs the right to deploy the target tool, and is in the audit log of both tools', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.maintain(otherTool, 'bob');

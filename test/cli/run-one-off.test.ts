@@ -34,7 +34,7 @@ for (const { name, typed, command } of [
   });
 }
 
-test('flags before the name of the tool belong to run itself', async () => {
+test('for the command run, flags before the name of the tool belong to run itself', async () => {
   using desk = deskWithLive();
   assert.match(
     (await desk.type(['run', '--help'])).out,

@@ -108,7 +108,7 @@ for (const { name, line, change, status, says } of [
   });
 }
 
-test('a tool has at most fifty tokens', async () => {
+test('a tool has at most fifty deploy tokens', async () => {
   const { desk, list } = office();
   using _ = desk;
   for (let count = 0; count < 50; count++) await desk.type(['token', 'create', 'wikibot', `ci-${count}`]);

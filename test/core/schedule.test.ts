@@ -20,7 +20,7 @@ describe('schedules that can be read', () => {
     { text: '0 0 29 2 *', cron: '0 0 29 2 *' },
     { text: '07 09 * * *', cron: '7 9 * * *' },
   ]) {
-    test(`“${text}” is the schedule ${cron}`, () =>
+    test(`“${text}” is read as the schedule ${cron}`, () =>
       assert.deepEqual(readSchedule(text, 'wikibot update'), { cron }));
   }
 });

@@ -38,7 +38,7 @@ function makeKey(name: string, ...type: string[]): string {
   return execFileSync('cat', [join(folder, `${name}.pub`)], { encoding: 'utf8' }).trim();
 }
 
-test('a new user with a key and a password logs in with both', async () => {
+test('a new user with a key and a password can log in with each of them', async () => {
   const changed = await file.addUser({
     name: 'Bob',
     keyLines: ['# mine', '', laptop],
@@ -54,7 +54,7 @@ test('a new user with a key and a password logs in with both', async () => {
   assert.equal((await directory.identifyByPassword('bob', 'open sesame', signal))?.uid, 'bob');
 });
 
-test('an open FileDirectory sees an edit of directory.yaml, and the edit keeps comments and the file mode', async () => {
+test('a user directory that is open sees an edit of directory.yaml, and the edit keeps comments and the file mode', async () => {
   const directory = new FileDirectory(path);
   assert.deepEqual(await directory.toolsOf('alice', signal), []);
   await file.addTool('hello', ['alice']);
@@ -98,7 +98,7 @@ test('adding and removing a maintainer in directory.yaml keeps the comments of t
   assert.match(await readFile(path, 'utf8'), /^# who may push\n/);
 });
 
-test('the last maintainer who can log in cannot be removed, not even if two remove each other at once', async () => {
+test('the last maintainer of a tool who can log in cannot be removed, not even if two maintainers are removed at once', async () => {
   for (const name of ['bob', 'carol']) await file.addUser({ name, keyLines: [laptop] });
   await file.addTool('hello', ['alice', 'bob']);
   const both = await Promise.allSettled([
@@ -301,7 +301,7 @@ test('threat 111: of ten simultaneous changes of the maintainers of one tool, se
   assert.equal(await ofAnother, true);
 });
 
-test('threat 111: a change of maintainers right after another one waits, so that it takes more than twice as long', async () => {
+test('threat 111: a second change of maintainers waits before it begins, so that it takes more than twice as long as the first change', async () => {
   await file.addTool('hello', ['alice']);
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');

@@ -70,7 +70,7 @@ test('tools that are members of each other do not cause an endless search', asyn
   assert.deepEqual(await directory.toolsOf('alice', signal), ['a', 'b', 'c']);
 });
 
-test('a maintainer counts through seven tools that are each a member of the next tool, but not through twelve', async () => {
+test('in a chain of tools that are each a member of the next tool, a maintainer counts over seven steps, but not over twelve', async () => {
   const last = 12;
   for (let at = 0; at < last; at += 1) await addTool(slapd, `t${at}`, [accountDn(`t${at + 1}`)]);
   await addTool(slapd, `t${last}`, [personDn('alice')]);
@@ -78,7 +78,7 @@ test('a maintainer counts through seven tools that are each a member of the next
   assert.deepEqual(await maintainers('t0'), []);
 });
 
-test('threat 12: if a disabled tool is a member of another tool, its maintainers do not maintain the other tool', async () => {
+test('threat 12: the maintainers of a disabled tool do not maintain a tool of which the disabled tool is a member', async () => {
   await addTool(slapd, 'outer', [accountDn('inner')]);
   await addTool(slapd, 'inner', [personDn('bob')]);
   await addAccount(slapd, 'inner', { loginShell: '/bin/disabledtoolshell' });
@@ -128,7 +128,7 @@ test('a key that a tool shares with a maintainer counts as the maintainer’s ke
   assert.deepEqual(await byKey('git', alices), { uid: 'alice', onlyTool: null });
 });
 
-test('a key of two tools cannot log in as git, but can log in with the login name of a tool', async () => {
+test('a key of two tools cannot log in as git, but can log in with the login name of one of the tools', async () => {
   for (const name of ['one', 'two']) {
     await addTool(slapd, name, [personDn('alice')]);
     await addAccount(slapd, name, { keys: [tools] });
@@ -203,7 +203,7 @@ test('the key of a removed person cannot log in as git, even if the server’s i
   await remembering.close();
 });
 
-test('toolsOf and findTool agree: a maintainer counts through eight tools that are each a member of the next, but not through nine', async () => {
+test('the tools of a person and the maintainers of a tool agree: in a chain of member tools, a maintainer counts over eight steps, not over nine', async () => {
   const chain = Array.from({ length: 10 }, (_, step) => `step${step}`);
   for (const [step, name] of chain.entries()) {
     const inner = chain[step + 1];
@@ -217,7 +217,7 @@ test('toolsOf and findTool agree: a maintainer counts through eight tools that a
   }
 });
 
-test('settings adapt to another LDAP tree: bases, filters, login attribute and an empty prefix', async () => {
+test('LDAP settings can describe another LDAP tree: bases, filters, login attribute and an empty prefix', async () => {
   await slapd.add(`ou=staff,${BASE}`, { objectClass: 'organizationalUnit', ou: 'staff' });
   await slapd.add(`ou=projects,${BASE}`, { objectClass: 'organizationalUnit', ou: 'projects' });
   const carol = `cn=Carol,ou=staff,${BASE}`;

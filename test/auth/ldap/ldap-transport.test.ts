@@ -59,7 +59,7 @@ describe('certificates of LDAP servers', () => {
       ['of an unknown authority', 'other', 'IP:127.0.0.1'],
       ['for another host', 'ca', 'DNS:ldap.example.org,IP:127.0.0.2'],
     ] as const) {
-      test(`threat 7: ${name}: no password is sent to an LDAP server with a certificate ${fault}`, async () => {
+      test(`threat 7: over ${name}, no password is sent to an LDAP server with a certificate ${fault}`, async () => {
         const authority = await TestAuthority.create(slapd.folder, `${ca}-${name}`);
         const { certificate, key } = await authority.issue(`bad-${ca}-${name}`, names);
         let said = 0;
@@ -180,7 +180,7 @@ describe('StartTLS', () => {
     ['that is never answered', () => undefined],
   ];
   for (const [name, answer] of answers) {
-    test(`threat 7: StartTLS ${name}: no password is sent, and the login fails within the time limit`, async () => {
+    test(`threat 7: after a StartTLS ${name}, no password is sent, and the login fails within the time limit`, async () => {
       await using server = await startFakeLdap((socket, chunk) => {
         if (chunk[0] === 0x30) answer(socket);
       });

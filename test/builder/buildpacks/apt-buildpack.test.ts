@@ -277,7 +277,7 @@ for (const { name, text, isAdded } of [
     isAdded: true,
   },
 ]) {
-  test(`a package source for backports is ${isAdded ? '' : 'not '}added if the machine’s own list ${name}`, async () => {
+  test(`if the machine’s own list of package sources ${name}, a source for backports is added: ${isAdded}`, async () => {
     const line = text.startsWith('\n') ? '' : text;
     await withSources(`deb http://127.0.0.1:9/debian bookworm main\n${line}`, async (etc) => {
       await mkdir(join(etc, 'sources.list.d'));

@@ -29,7 +29,7 @@ async function aSource(files: Readonly<Record<string, string>>): Promise<ASource
   return source;
 }
 
-test('go: the only command of a module is the web process, and a Procfile may name the command with or without bin', async () => {
+test('go: the only command of a module is the web process, and a Procfile may name the command with or without the folder bin', async () => {
   await using source = await aSource({
     'go.mod': 'module example.org/wikibot/v2\n\ngo 1.21\n',
     'main.go': main,

@@ -86,7 +86,7 @@ test('java: an executable jar is the web process, and its Java knows the port, t
   assert.match(withHeap.stdout, /MaxHeapSize += 81788928/);
 });
 
-test('java: without an executable jar, the push says how to name a command, or what a war needs', {
+test('java: without an executable jar, the push says how to name a command, or what a war file needs', {
   skip,
 }, async () => {
   await using source = await aSource({ 'pom.xml': pom(release, false), [path]: main });
@@ -109,7 +109,7 @@ cp "$JAVA_HOME/lib/jrt-fs.jar" build/libs/wikibot-plain.jar
 printf 'Main-Class: Main\\n' >manifest.txt && "$JAVA_HOME/bin/jar" cfm build/libs/wikibot.jar manifest.txt manifest.txt
 `;
 
-test('java: the tool’s own Gradle wrapper builds it; if the wrapper is missing or cannot download Gradle, the build says so', {
+test('java: the tool’s own Gradle wrapper builds the tool; if the wrapper is missing or cannot download Gradle, the build says so', {
   skip,
 }, async () => {
   const build =

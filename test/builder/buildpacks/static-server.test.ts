@@ -236,7 +236,7 @@ test('for a single-page application, the static server answers every path withou
   }
 });
 
-test('if a build made the site, browsers keep only the files in folders for assets that have a hash in their names', async () => {
+test('if a build made the site, the static server lets browsers keep only files in asset folders that have a hash in their names', async () => {
   const kept = [
     'assets/index-B3dq9xYz.js',
     'static/js/main.8f3a9b2c.chunk.js',

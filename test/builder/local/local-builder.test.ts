@@ -212,7 +212,7 @@ test('a process with working-dir starts in this folder, and its args follow the 
   });
 });
 
-test('if a required bin/detect fails, the next group is tried, and the failure is shown', async () => {
+test('if a required bin/detect fails, the next group of buildpacks is tried, and the failure is shown', async () => {
   const order =
     '[[order]]\n[[order.group]]\nid = "sample/broken"\n[[order]]\n[[order.group]]\nid = "sample/good"\n';
   await using buildpacks = await SampleBuildpacks.write(

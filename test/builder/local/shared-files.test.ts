@@ -123,7 +123,7 @@ test('the next build of a tool shares its unchanged files with the last build', 
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
 });
 
-test('threat 40: a layer counts as that of the last build only if the metadata of both is equal and has more than the key shared', () => {
+test('threat 40: a layer counts as that of the last build only if the metadata of both is equal and has a key besides shared', () => {
   assert.ok(saysSame({ shared: true, version: '3.12.1' }, { version: '3.12.1', shared: true }));
   assert.ok(!saysSame({ shared: true, version: '3.12.2' }, { shared: true, version: '3.12.1' }));
   assert.ok(!saysSame({ shared: true }, { shared: true }));
@@ -225,7 +225,7 @@ test('threat 39: a link in the earlier layer of a tool does not give the tool a 
   }
 });
 
-test('threat 88: a layer with 30,000 files and long paths takes less than 48 MiB of additional memory of the server', async () => {
+test('threat 88: sharing a layer with 30,000 files and long paths takes less than 48 MiB of additional memory of the server', async () => {
   await using data = await Data.make();
   const script = `import os
 os.mkdir('deep'); os.chdir('deep')

@@ -140,7 +140,7 @@ test('a cached layer that one build does not use is no longer there for the next
   });
 });
 
-test('threat 64: with no-cache, a build uses nothing of an earlier build, and the cache is emptied', async () => {
+test('threat 64: a build with no-cache uses nothing of an earlier build, and the cache is emptied', async () => {
   for (const types of ['cache', 'launch cache']) {
     await withBuilder(async (builder) => {
       await builder.build(source.folder, { configVars: firstVars(types) });

@@ -256,7 +256,7 @@ test('tags of an image are read from all pages of the registry’s list', async 
   );
 });
 
-test('registry credentials are read again from the docker configuration file each time', async () => {
+test('registry credentials are read again from the docker configuration file at each use', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'docker-'));
   const path = join(folder, 'config.json');
   const find = credentialsIn(path);

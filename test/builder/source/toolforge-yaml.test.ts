@@ -125,7 +125,7 @@ components:
   });
 });
 
-test('replicas of a continuous component that is not published are the number of its processes', async () => {
+test('replicas of a continuous component in toolforge.yaml that is not published are the number of its processes', async () => {
   const { components } = await read(one('command: ./work, replicas: 2', 'continuous', 'work'));
   assert.deepEqual([components[0]?.replicas, components[0]?.isPublished], [2, false]);
 });
@@ -395,7 +395,7 @@ describe('the processes of an artifact', () => {
       counts: 'web=- worker=1',
     },
   ]) {
-    test(`how many processes run: ${name}`, () => {
+    test(`how many processes of each type run: ${name}`, () => {
       const settings = replicas === undefined ? {} : { replicas };
       const merged = merge(built, components, { formation, template: { settings, command: null } });
       assert.equal(merged.counts, counts);

@@ -12,7 +12,7 @@ for (const { address, user, host, port } of [
   { address: 'alice@push:/wikibot', user: 'alice', host: 'push', port: null },
   { address: 'alice@[::1]:wikibot.git', user: 'alice', host: '::1', port: null },
 ]) {
-  test(`the remote ${address} is a server over SSH`, () => {
+  test(`the git remote ${address} is understood as a server over SSH`, () => {
     const server = serverAt('toolforge', address);
     assert.ok(server?.door === 'ssh');
     assert.deepEqual([server.tool, server.user, server.host, server.port], ['wikibot', user, host, port]);
@@ -31,7 +31,7 @@ for (const { address, url, shown } of [
     shown: 'http://ci@127.0.0.1:8080/push/wikibot.git',
   },
 ]) {
-  test(`the remote ${address} is a server over HTTP, and its address for people has no password`, () => {
+  test(`the git remote ${address} is understood as a server over HTTP, and the address that is shown to people has no password`, () => {
     const server = serverAt('toolforge', address);
     assert.ok(server?.door === 'http');
     assert.deepEqual([server.url.href, server.address, server.tool], [url, shown, 'wikibot']);
@@ -49,7 +49,7 @@ for (const address of [
   'http://%ff@host/wikibot.git',
   '',
 ]) {
-  test(`the remote “${address}” is not the address of a tool`, () => {
+  test(`the git remote “${address}” is not the address of a tool`, () => {
     assert.equal(serverAt('origin', address), null);
   });
 }

@@ -30,7 +30,7 @@ for (const { typed, argv, own } of [
 }
 
 for (const typed of ['ps --remote', 'ps --tool', 'ps --tool Wikibot', '--local --remote beta ps']) {
-  test(`“${typed}” is a wrong command line`, () => {
+  test(`“${typed}” is a wrong command line of the local binary`, () => {
     assert.throws(() => ownLine(words(typed), commands), UsageError);
   });
 }
@@ -106,7 +106,7 @@ for (const { typed, sent } of [
   });
 }
 
-test('--tool names the tool of every command on one tool, and no other command takes it', () => {
+test('the option --tool names the tool of a command on one tool, and other commands refuse the option', () => {
   assert.deepEqual(withTool(commands, ['run', '--detach', 'ls'], wikibot), [
     'run',
     '--detach',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inBatches } from '../../../src/cli/command-line/output-batches.ts';
 
-test('output lines before a failure of their source are all printed', async () => {
+test('if the source of output lines fails, all lines before the failure are printed', async () => {
   async function* source() {
     for (const line of ['one\n', 'two\n', 'three\n']) yield line;
     throw new Error('the source broke');

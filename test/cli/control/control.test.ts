@@ -90,7 +90,7 @@ test('a command on the local socket can answer without reading all of its input'
   assert.equal((await call(['a', '-'], endless())).status, 4);
 });
 
-test('if the client of a local command is gone, the abort signal of the command fires, and its writes end', {
+test('if the client of a command on the local socket is gone, the command gets an abort signal, and its writes end', {
   timeout: 20_000,
 }, async () => {
   const ended = Promise.withResolvers<boolean>();

@@ -157,7 +157,7 @@ describe('previews and dry runs in a cluster', { concurrency: 1 }, () => {
     assert.match(third.stderr, /a tool can have 2 \(previews\)/);
   });
 
-  test('objects of a preview that others deleted are restored, and a preview outlives the server', async () => {
+  test('deleted objects of a preview are restored, and the pods of a preview keep running when the server is killed', async () => {
     await kubectl('-n', namespace(), 'delete', 'service', 'fix--base');
     await kubectl(
       '-n',

@@ -107,14 +107,14 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.match(await main.text(), /^No sources of builds are handed out here/);
   });
 
-  test('a push to a cluster names the reason: a requirement that does not exist', async () => {
+  test('a failing push to a cluster names the reason: a requirement that does not exist', async () => {
     await commitOnFirst({ 'requirements.txt': 'flask==999.0\n', 'app.py': '' }, ['build.sh']);
     const { reason, pushed } = await refused();
     assert.match(reason, /^build failed: pip exited \d+: /);
     assert.match(pushed.stderr, /flask==999\.0/);
   });
 
-  test('a push to a cluster names the reason: a build that needs too much memory', async () => {
+  test('a failing push to a cluster names the reason: a build that needs too much memory', async () => {
     await commitOnFirst(webTool('new', `python3 -c "${hungry}"`));
     assert.match(
       (await refused()).reason,
@@ -122,27 +122,27 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     );
   });
 
-  test('a push to a cluster names the reason: a process that needs too much memory', async () => {
+  test('a failing push to a cluster names the reason: a process that needs too much memory', async () => {
     await commitOnFirst(running(hungry));
     const { reason, pushed } = await refused();
     assert.match(reason, /^rollout failed: web\.1 was ended because it needed more than 128 MiB of memory/);
     assert.match(pushed.stderr, /mem in service\.template/);
   });
 
-  test('a push to a cluster names the reason: a process that crashes at every start', async () => {
+  test('a failing push to a cluster names the reason: a process that crashes at every start', async () => {
     await commitOnFirst(running("raise SystemExit('no database here')"));
     const { reason, pushed } = await refused();
     assert.match(reason, /^rollout failed: web\.1 exited with code 1/);
     assert.match(pushed.stderr, /web\.1 \| no database here/);
   });
 
-  test('a push to a cluster names the reason: the web process never opens a port', async () => {
+  test('a failing push to a cluster names the reason: the web process never opens a port', async () => {
     await commitOnFirst(running('import time\ntime.sleep(600)'));
     const { reason } = await refused();
     assert.match(reason, /^rollout failed: web\.1 never opened a port that others can reach; waited 20 s/);
   });
 
-  test('a push to a cluster names the reason within 17 s: the web process listens on another port than PORT', async () => {
+  test('a failing push to a cluster names the reason within 17 s: the web process listens on another port than PORT', async () => {
     await commitOnFirst(running(elsewhere));
     const { reason, pushed } = await refused();
     const [, seconds = ''] =
@@ -151,12 +151,12 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.match(pushed.stderr, /not on PORT \(8000\); the push waits until it listens on PORT/);
   });
 
-  test('a push to a cluster names the reason: the health check path answers 500', async () => {
+  test('a failing push to a cluster names the reason: the health check path answers 500', async () => {
     await commitOnFirst({ ...running(ill), 'service.template': 'health-check-path: /health\n' });
     assert.match((await refused()).reason, /^rollout failed: GET \/health answered 500; waited 20 s/);
   });
 
-  test('a push to a cluster names the reason: the tool’s namespace is missing', async () => {
+  test('a failing push to a cluster names the reason: the tool’s namespace is missing', async () => {
     await there.server.addTool('nowhere');
     const other = await WorkTree.create(there.server, 'ssh', 'nowhere');
     await other.commit('one', webTool('nowhere'));
@@ -170,7 +170,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     assert.doesNotMatch(pushed.stderr, /Detecting|Building/, 'a build ran although it cannot be started');
   });
 
-  test('a push to a cluster names the reason: the quota of the tool’s namespace is used up', async () => {
+  test('a failing push to a cluster names the reason: the quota of the tool’s namespace is used up', async () => {
     await applyObject(
       there.cluster,
       {
@@ -193,7 +193,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
   });
 
   // The next two tests build nothing, because they push the commit of the test above again.
-  test('a push to a cluster names the reason: no node has room for the process', async () => {
+  test('a failing push to a cluster names the reason: no node has room for the process', async () => {
     await restart({ TOOLFORGE_PUSH_POD_CPU: '500', TOOLFORGE_PUSH_POD_CPU_RESERVED: '400' });
     const { reason, pushed } = await refused();
     assert.match(pushed.stderr, /Using the earlier build of /);
@@ -205,7 +205,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     await restart(usual);
   });
 
-  test('a push to a cluster names the reason: the registry has lost the image', async () => {
+  test('a failing push to a cluster names the reason: the registry has lost the image', async () => {
     const repository = `${there.prefix}images/tool-${TOOL}/tool-${TOOL}`;
     const digest = await registry.digestOf(repository, NEWEST, signal);
     await registry.delete(repository, digest ?? '', signal);
@@ -216,7 +216,7 @@ describe('a failing push on a cluster gives the reason, and the old release stil
     );
   });
 
-  test('a push to a cluster names the reason: the registry does not answer', async () => {
+  test('a failing push to a cluster names the reason: the registry does not answer', async () => {
     await restart({ TOOLFORGE_PUSH_REGISTRY: '127.0.0.1:59999/none' });
     await commitOnFirst(webTool('newer'));
     assert.match((await refused()).reason, /127\.0\.0\.1:59999 .*ECONNREFUSED/);

@@ -146,7 +146,7 @@ const PEOPLES: readonly { name: string; error: unknown }[] = [
 
 describe('alarms for an operator', () => {
   for (const { name, error, message } of OPERATORS) {
-    test(`a trouble is logged once, with a fixed message and no secret: ${name}`, () => {
+    test(`a fault that an operator must fix is logged once, with a fixed message and no secret: ${name}`, () => {
       const { log, lines, text } = listeningLog();
       for (const tool of ['one', 'two', 'three']) assert.equal(alarmAbout(log, error, { tool }), true);
       assert.deepEqual(
@@ -160,14 +160,14 @@ describe('alarms for an operator', () => {
   }
 
   for (const { name, error } of PEOPLES) {
-    test(`an error that a maintainer can fix is not logged as a trouble: ${name}`, () => {
+    test(`an error that a maintainer can fix is not logged as a fault for the operator: ${name}`, () => {
       const { log, lines } = listeningLog();
       assert.equal(alarmAbout(log, error, { tool: 'wikibot' }), false);
       assert.deepEqual(lines, []);
     });
   }
 
-  test('a trouble that lasts is logged again after ten minutes with its count, and once when it is over', () => {
+  test('a fault that lasts is logged again after ten minutes with its count, and once when it is over', () => {
     const { log, lines } = listeningLog();
     const minute = 60_000;
     const raise = (now: number) =>
@@ -188,7 +188,7 @@ describe('alarms for an operator', () => {
     assert.equal(lines[2]?.['seconds'], 15 * 60);
   });
 
-  test('a missing right in one namespace is not over when a tool in another namespace goes live', () => {
+  test('a missing right in one namespace is not reported as over when a tool in another namespace goes live', () => {
     const { log, lines } = listeningLog();
     const lacking = (tool: string, verb = 'create') =>
       refusalOf(

@@ -161,7 +161,7 @@ for (const { name, value } of [
   { name: 'one long line', value: PRIVATE_KEY.replaceAll('\n', '') },
 ]) {
   for (const before of ['', 'KEY=', 'a longer beginning of ']) {
-    test(`threat 63: base64 over several lines shows no part of a value of ${name} after “${before}”`, async () => {
+    test(`threat 63: base64 of “${before}” and a secret of ${name}, printed over several lines, shows no part of the secret`, async () => {
       const mask = await masking({ KEY: value, OTHER: 'other secret' });
       const lines = Buffer.from(before + value)
         .toString('base64')

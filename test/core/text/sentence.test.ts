@@ -14,7 +14,7 @@ for (const { message, shown } of [
   { message: 'the server says why:', shown: 'The server says why:' },
   { message: 'no file. See https://example.org/a', shown: 'No file. See https://example.org/a' },
 ]) {
-  test(`a person reads “${message}” as “${shown}”`, () => {
+  test(`the message “${message}” is shown to people as “${shown}”`, () => {
     assert.equal(sentence(message), shown);
   });
 }

@@ -123,7 +123,7 @@ for (const { name, heeds } of [
   });
 }
 
-test('if a rollback waits, a later push of the commit that is building does not join the first push, and goes live last', async () => {
+test('if a rollback waits, a later push of the commit that is building becomes its own deployment, and goes live last', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const rollback = line.rollback(wikibot, 1, alice);

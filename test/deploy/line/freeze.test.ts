@@ -6,7 +6,7 @@ import { Place } from '../place.ts';
 
 const frozen = { code: 'FROZEN', message: 'the tool wikibot is frozen: the database moves' };
 
-test('a freeze refuses the push that waits when its turn comes, and the push that is building goes live', async () => {
+test('a freeze of a tool refuses a waiting push when its turn comes, and the push that is building goes live', async () => {
   await using place = await Place.make();
   place.buildsADay = 9;
   const { line } = await place.start();

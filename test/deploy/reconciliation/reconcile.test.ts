@@ -43,7 +43,7 @@ test('after a crash, main moves to the live commit even if the tag of the atomic
   assert.equal(await place.ref('refs/tags/two'), one);
 });
 
-test('after a crash, a release that only changes config vars gets its ref too', async () => {
+test('after a crash, the next start makes the missing ref of a release that only changes config vars', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

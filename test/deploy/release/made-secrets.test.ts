@@ -54,7 +54,7 @@ test('a secret that app.json asks for stays the same for later releases that ask
   assert.notEqual(another.vars['KEY'], first.vars['KEY']);
 });
 
-test('a secret of the live release that was unset without a restart gets another value', () => {
+test('a secret that app.json asks for gets another value in the next release if it was unset without a restart', () => {
   const first = release(asking);
   const { KEY: _, ...others } = store.configVars(wikibot);
   store.setConfigVars(wikibot, others, 'alice');

@@ -51,7 +51,7 @@ for (const { type, isStopped, code, message } of [
   },
   { type: 'worker0', isStopped: true, code: 'NOT_RUNNING', message: /v1 of wikibot is stopped/ },
 ]) {
-  test(`a restart of the type ${type} is refused with ${code}${isStopped ? ' if the tool is stopped' : ''}`, () => {
+  test(`a restart of the process type ${type} is refused with ${code}${isStopped ? ' if the tool is stopped' : ''}`, () => {
     const tool = () => ({ liveVersion: null, isStopped });
     const store = { replicas: () => ({}), ownLimits: () => ({}), tool } as unknown as Store;
     const context = { store, maxReplicas: 4, processTypes: 5 };

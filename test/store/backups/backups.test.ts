@@ -104,7 +104,7 @@ test('threat 87: the store is backed up every hour, and not more often', async (
   }
 });
 
-test('a user directory without a backup is backed up at the start, even if the store’s backup is new', async (t) => {
+test('a user directory without a backup is backed up at the start of the server, even if the store’s backup is new', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'backups-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const store = new SqliteStore(folder, new SecretsKey(Buffer.alloc(32, 1)));

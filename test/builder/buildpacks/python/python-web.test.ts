@@ -198,7 +198,7 @@ for (const { name, files, said } of [
     said: / ! {5}app\.py line 3 imports MySQLdb, but requirements\.txt does not name its package\. Add mysqlclient\.$/m,
   },
 ]) {
-  test(`a web application is refused if it imports a package ${name}`, async () => {
+  test(`a Python web application is refused if it imports a package ${name}`, async () => {
     const { code, output } = await webOf(files, []);
     assert.equal(code, 1);
     assert.match(output, said);
@@ -206,7 +206,7 @@ for (const { name, files, said } of [
   });
 }
 
-test('an import needs no package if the tool has the module itself, or catches the ImportError', async () => {
+test('a Python import needs no package if the tool has the module itself, or catches the ImportError', async () => {
   const tries = 'try:\n  import simplejson as json\nexcept ImportError:\n  import json\n';
   const files = {
     'app.py': `import helpers\n${FLASK}${tries}`,
@@ -217,7 +217,7 @@ test('an import needs no package if the tool has the module itself, or catches t
   assert.equal(code, 0, output);
 });
 
-test('threat 66: the search for a web process runs no module of the tool', async () => {
+test('threat 66: the search for the web process of a Python tool runs no module of the tool', async () => {
   await using source = await ASource.of({
     'app.py': 'open("hacked", "w")\napp = 1\n',
     'ast.py': 'open("hacked", "w")\n',

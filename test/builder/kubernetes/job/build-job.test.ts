@@ -34,7 +34,7 @@ function containersOf(change: Partial<BuildJob> = {}): Map<string, V1Container> 
 const seesVolume = (container: V1Container | undefined, name: string) =>
   container?.volumeMounts?.some((mount) => mount.name === name) ?? false;
 
-test('each phase of a build runs in its own container, in order', () => {
+test('each phase of a build in the cluster runs in its own container, in order', () => {
   const { spec } = buildJob(job).spec.template;
   assert.deepEqual([...containersOf().keys()], [...PHASES]);
   assert.equal(spec?.containers.length, 1);
@@ -136,7 +136,7 @@ test('the Job of a build ends by itself without a server, is not retried, and is
   assert.ok((spec.ttlSecondsAfterFinished ?? 0) > 0);
 });
 
-test('with no-cache, a build reads nothing of an earlier build, but still writes the cache', () => {
+test('a build with no-cache reads nothing of an earlier build, but still writes the cache', () => {
   const containers = containersOf({ useCache: false });
   const words = (phase: string) => containers.get(phase)?.command ?? [];
   for (const phase of ['analyze', 'restore']) assert.ok(words(phase).includes('-skip-layers'));
