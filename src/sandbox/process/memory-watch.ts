@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
+import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
 import { outputOfShell } from './shell.ts';
 import { watchPauseMs } from './watch-pause.ts';
 
@@ -12,6 +13,13 @@ const FAST_BYTES = 256 * 1024 * 1024;
  * free memory falls quickly.
  */
 const [REST, SHORT_REST] = [19, 4];
+/** How many exact sums are made at the same time. */
+const AT_ONCE = 8;
+/**
+ * A look waits at most this long for exact sums. A tool can make the sum of its own processes take many seconds, and those
+ * of others must not wait for it.
+ */
+const EXACT_MS = 1000;
 
 interface Watched {
   readonly limitBytes: number;
@@ -21,6 +29,8 @@ interface Watched {
   sharedAtStart: number | null;
   /** True if files in memory may have waited in a socket at the last look. Nobody can measure such files. */
   isHiding: boolean;
+  /** Whether the exact sum is being made. */
+  isBeingSummed: boolean;
   /** The memory at the last look, without shared memory. Null before the first look. */
   bytes: number | null;
 }
@@ -31,6 +41,7 @@ interface Watched {
  */
 export class MemoryWatch {
   readonly #watched = new Map<number, Watched>();
+  readonly #sums = new ConcurrencyLimit(AT_ONCE);
   #isLooking = false;
 
   /**
@@ -45,6 +56,7 @@ export class MemoryWatch {
       startedAt,
       sharedAtStart: null,
       isHiding: false,
+      isBeingSummed: false,
       bytes: null,
     });
     if (!this.#isLooking) void this.#look();
@@ -84,21 +96,32 @@ export class MemoryWatch {
     const all = await processes();
     if (all === null) return;
     const children = Map.groupBy(all, ({ parent }) => parent);
+    const sums: Promise<void>[] = [];
     for (const [pid, watched] of this.#watched) {
-      const { limitBytes, onOver, sharedAtStart } = watched;
       const family = descendants(pid, children);
       watched.bytes = family.reduce((total, { bytes }) => total + bytes, 0);
       // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
-      if (watched.bytes + sharedBytes <= limitBytes) continue;
-      // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory
-      // that this machine has gained since the start counts.
-      const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
-      const use = await exactUse(family, { sharedBytes, hiddenBytes });
-      if (use === null) continue;
-      watched.isHiding = use.isHiding;
-      if (use.bytes <= limitBytes) continue;
-      if (this.#watched.delete(pid)) onOver();
+      if (watched.bytes + sharedBytes <= watched.limitBytes || watched.isBeingSummed) continue;
+      watched.isBeingSummed = true;
+      sums.push(this.#sums.run(() => this.#sum(pid, family, sharedBytes)));
     }
+    await Promise.race([Promise.all(sums), wait(EXACT_MS, null, { ref: false })]);
+  }
+
+  async #sum(pid: number, family: readonly ProcessMemory[], sharedBytes: number): Promise<void> {
+    const watched = this.#watched.get(pid);
+    if (watched === undefined) return;
+    const { limitBytes, onOver, sharedAtStart } = watched;
+    // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory
+    // that this machine has gained since the start counts.
+    const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
+    const use = await exactUse(family, { sharedBytes, hiddenBytes });
+    watched.isBeingSummed = false;
+    if (use === null) return;
+    watched.isHiding = use.isHiding;
+    if (use.bytes <= limitBytes || this.#watched.get(pid) !== watched) return;
+    this.#watched.delete(pid);
+    onOver();
   }
 }
 

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { freemem } from 'node:os';
 import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { MemoryWatch } from '../../../src/sandbox/process/memory-watch.ts';
+import { signal } from '../../../src/sandbox/process/process-table.ts';
+import { changingMemory } from '../../support/programs/changing-memory.ts';
 import { dataFolder, runIn, sandboxIn } from '../sandbox-bench.ts';
 
 const MIB = 1024 * 1024;
@@ -129,4 +135,36 @@ print('done')`;
   const exit = await runIn(sandbox, ['/usr/bin/python3', '-c', code], { limits });
   assert.equal(exit.isOutOfMemory, false);
   assert.equal(exit.output, 'done\n');
+});
+
+test('threat 138: processes that change their memory all the time do not delay the measurement of others', async () => {
+  const started: ChildProcess[] = [];
+  const start = (program: string) => {
+    const argv = ['-c', 'python3 -c "$0" & wait', program];
+    const child = spawn('sh', argv, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+    started.push(child);
+    return child;
+  };
+  const watch = new MemoryWatch();
+  try {
+    for (let count = 0; count < 2; count += 1) {
+      const changing = start(changingMemory(24));
+      await once(changing.stdout, 'data');
+      watch.watch(changing.pid ?? 0, 16 * MIB, () => {});
+    }
+    // The watch looks at the two.
+    await wait(3000);
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const taking = start(
+      `import time; held = b'x' * ${200 * MIB}; print('held', flush=True); time.sleep(600)`,
+    );
+    await once(taking.stdout, 'data');
+    const before = performance.now();
+    watch.watch(taking.pid ?? 0, 100 * MIB, resolve);
+    await Promise.race([over, wait(60_000, null, { ref: false })]);
+    const tookMs = performance.now() - before;
+    assert.ok(tookMs < 25_000, `${tookMs} ms`);
+  } finally {
+    for (const { pid = 0 } of started) signal(-pid, 'SIGKILL');
+  }
 });
