@@ -290,7 +290,7 @@ test('config set --no-restart, config unset --no-restart and config import --no-
   }
 });
 
-test('config list names the config vars that the live release does not have yet', async () => {
+test('config list names the changes of config vars that the live release does not have yet', async () => {
   using desk = newDesk();
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addRelease(releaseOf('d1', { configVars: { A: '1', B: '2' } }));
