@@ -64,7 +64,7 @@ const dryRun = (tree: WorkTree, ...args: string[]) =>
   tree.push('-o', 'dry-run', ...(args.length === 0 ? ['toolforge', 'main'] : args));
 
 for (const door of ['ssh', 'http'] as const) {
-  test(`${door}: a dry run of a first push exits with 0 and stores nothing, and the push then goes live`, async () => {
+  test(`over ${door}, a dry run of a first push exits with 0 and stores nothing, and the push then goes live`, async () => {
     const name = `first-${door}`;
     await server.addTool(name);
     const tree = await WorkTree.create(server, door, name);
@@ -202,7 +202,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-test('twenty commits: a dry run passes if the push passes, fails with the same reason if not, and stores nothing', async () => {
+test('for each of twenty commits, a dry run passes if the push passes, fails with the same reason if the push fails, and stores nothing', async () => {
   const { name, tree, first } = await liveTool(server, 'twenty');
   const reasonOf = (text: string) =>
     /\[remote rejected\] [^(]*\((?:dry run: )?(.*?)(?:; v\d+ is still live)?\)/.exec(text)?.[1];
@@ -246,7 +246,7 @@ test('if the test command of app.json fails, the push fails with its error and t
   assert.match(passed.stderr, /Running the test command[\s\S]*all well[\s\S]*Running the release command/);
 });
 
-test('a push of a commit with a file .env warns of the secrets in it', async () => {
+test('a dry run of a commit with a file .env warns that the file may have secrets', async () => {
   const { name, tree } = await liveTool(server, 'leaky');
   assert.doesNotMatch((await dryRun(tree)).stderr, /has the file \.env/);
   await tree.commit('two', { '.env': 'API_KEY=s3cret\n' });
@@ -291,7 +291,7 @@ test('promote releases the artifact and the commit of one tool on another tool, 
   assert.deepEqual(await server.get('bot'), { status: 200, body: 'from beta' });
 });
 
-test('promote is refused if its commit does not contain what is live, unless it is forced', async () => {
+test('without --force, promote is refused if the promoted commit does not contain the live commit of the other tool', async () => {
   const { name: source, first } = await liveTool(server, 'source', webTool('source'));
   const { name: target, first: other } = await liveTool(server, 'target', webTool('target'));
   const refused = await server.command('promote', source, target);
@@ -327,7 +327,7 @@ async function foldersOf(tool: string): Promise<string[]> {
   return names.flat().filter((name) => name === tool || name === `${tool}.git`);
 }
 
-test('threat 99: a preview has releases, config vars and an address of its own, gets no secret of its tool, and leaves nothing behind', async () => {
+test('threat 99: a preview has releases, config vars and an address of its own, gets only shared config vars of its tool, and leaves nothing when it ends', async () => {
   const name = 'shop';
   await mkdir(join(replicaFolder, name));
   await writeFile(join(replicaFolder, name, 'replica.my.cnf'), '[client]\nuser=u\npassword=pw\n');
@@ -493,7 +493,7 @@ test('a dry run of a push to a preview says what the push would do, and makes an
   assert.match((await server.command('previews', name)).stdout, /^x +v1/m);
 });
 
-test('config vars from a file of the operator reach builds and processes, count as set, are masked, and are stored nowhere', async () => {
+test('config vars from a file of the operator reach builds and processes, count as set, are masked, and are not stored in the data folder', async () => {
   const name = 'outside';
   await server.addTool(name);
   const secret = `s3cret-${randomBytes(8).toString('hex')}`;
@@ -548,7 +548,7 @@ test('config vars from a file of the operator reach builds and processes, count 
   assert.equal(found.stdout, '');
 });
 
-test('a tool has at most so many previews as the setting says, and none with the name of another tool', async () => {
+test('a tool can have at most as many previews as the setting previews says, and none with the name of another tool', async () => {
   const { name, tree } = await liveTool(server, 'crowd');
   await server.addTool('taken--crowd');
   const taken = await tree.push('toolforge', 'HEAD:preview/taken');
@@ -597,7 +597,7 @@ test('a preview can lack config vars until they are set, runs no schedules, and 
   assert.equal(await bodyOf(name), 'two');
 });
 
-test('after a restart of the server, previews are up again; an end that was interrupted goes on, and old previews end', async () => {
+test('after a kill and a start of the server, a preview is up again, a preview whose end was interrupted ends, and so does an old preview', async () => {
   const { name, tree } = await liveTool(server, 'restarted', webTool('main'));
   await tree.push('toolforge', 'HEAD:preview/kept', '-q');
   const other = await liveTool(server, 'other', webTool('other'));
@@ -626,7 +626,7 @@ test('after a restart of the server, previews are up again; an end that was inte
   assert.ok(!server.lines.some((line) => /^(the user directory|the repositor)/.test(String(line['what']))));
 });
 
-test('threat 37: promote is refused if the history of the promoted commit would pass the limit of the repository', async () => {
+test('threat 37: promote is refused if the history of the promoted commit would exceed the limit of the other tool’s repository', async () => {
   const data = randomBytes(1_500_000).toString('base64');
   const { name: source } = await liveTool(server, 'heavy', { ...webTool('heavy'), 'data.txt': data });
   const { name: target, first } = await liveTool(server, 'light');

@@ -162,7 +162,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('in maintenance, visitors get 503 and the tool’s own page or a plain one, also after a push, until it ends', async () => {
+  test('until maintenance ends, visitors of the tool get 503 and the tool’s own page or a plain one, also after a push', async () => {
     const { name, tree } = await newTool();
     const on = await server.command('maintenance', 'on', name);
     assert.match(on.stdout, /get a plain page now/);

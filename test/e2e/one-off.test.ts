@@ -146,7 +146,7 @@ describe('run', { concurrency: 2 }, () => {
     await useTerminal('run bot bash terminal.sh');
   });
 
-  test('exec works beside a process at a real terminal, over HTTP and by the local binary, and names the processes that run', async () => {
+  test('exec runs a command beside web.1 at a terminal, over HTTP and by the local binary; for an unknown process, it names those that run', async () => {
     await useTerminal('exec bot web.1 bash terminal.sh');
     const asked = await fetch(`http://${server.http}/-/command`, {
       method: 'POST',

@@ -36,7 +36,7 @@ async function liveTool(
 
 for (const door of ['ssh', 'http'] as const) {
   describe(door, { concurrency: 4 }, () => {
-    test(`${door}: when git reports that a push succeeded, its commit is live, and the output names the release and its address`, async () => {
+    test(`over ${door}, when git reports that a push succeeded, its commit is live, and the output names the release and its address`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('Say hello', webTool('hello'));
       const pushed = await tree.push();
@@ -48,7 +48,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.deepEqual(await server.get(name), { status: 200, body: 'hello' });
     });
 
-    test(`${door}: a push whose build fails is rejected with the reason, and the live release stays`, async () => {
+    test(`over ${door}, a push whose build fails is rejected with the reason, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'echo working; exit 3'));
       const pushed = await tree.push();
@@ -63,7 +63,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await tree.git('rev-parse', 'toolforge/main')).stdout, first);
     });
 
-    test(`${door}: if the release command fails, the push is rejected and the old release stays live; if the command succeeds, the new release goes live`, async () => {
+    test(`over ${door}, if the release command fails, the push is rejected and the old release stays live; if the command succeeds, the new release goes live`, async () => {
       const { name, tree, first } = await liveTool(door);
       const withRelease = (command: string) => ({
         ...webTool('two'),
@@ -86,7 +86,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'two');
     });
 
-    test(`${door}: a push of a tool that crashes at its start is rejected with the tool’s output, and the live release stays`, async () => {
+    test(`over ${door}, a push of a tool that crashes at its start is rejected with the tool’s output, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', {
         ...webTool('two'),
@@ -103,7 +103,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: a push of a tool that does not open its port within health_time is rejected, and the live release stays`, async () => {
+    test(`over ${door}, a push of a tool that does not open its port within health_time is rejected, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', { ...webTool('two'), 'server.py': 'import time\ntime.sleep(60)\n' });
       const pushed = await tree.push();
@@ -116,7 +116,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: a push to a branch other than the deploy branch is refused with the command that would deploy it, and stores no ref`, async () => {
+    test(`over ${door}, a push to a branch other than the deploy branch is refused with the command that would deploy it, and stores no ref`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push('toolforge', 'main:fix');
@@ -129,7 +129,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref'), '');
     });
 
-    test(`${door}: threat 44: the deploy branch cannot be deleted`, async () => {
+    test(`threat 44: over ${door}, the deploy branch cannot be deleted`, async () => {
       const { name, tree, first } = await liveTool(door);
       const pushed = await tree.push('toolforge', ':main');
       assert.notEqual(pushed.exitCode, 0);
@@ -140,7 +140,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: threat 43: a commit of another history is refused without --force, and goes live with --force`, async () => {
+    test(`threat 43: over ${door}, a commit of another history is refused without --force, and goes live with --force`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.git('checkout', '--quiet', '--orphan', 'other');
       const other = await tree.commit('other', webTool('other'));
@@ -152,7 +152,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'other');
     });
 
-    test(`${door}: a forced push is refused if another commit goes live while the push waits`, async () => {
+    test(`over ${door}, a forced push is refused if another commit goes live while the push waits`, async () => {
       const { name, tree } = await liveTool(door);
       const slow = await tree.commit('slow', webTool('slow', 'echo go; sleep 3'));
       const [first, second] = await Promise.all([
@@ -180,7 +180,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), slow);
     });
 
-    test(`${door}: threat 45: a pushed tag is stored, deploys nothing, and can be deleted`, async () => {
+    test(`threat 45: over ${door}, a pushed tag is stored, deploys nothing, and can be deleted`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.git('tag', '-a', '-m', 'x', 'v1.0');
       const pushed = await tree.push('toolforge', 'v1.0');
@@ -191,7 +191,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/tags'), '');
     });
 
-    test(`${door}: a tag object that is pushed to the deploy branch is refused, and the live release stays`, async () => {
+    test(`over ${door}, a tag object that is pushed to the deploy branch is refused, and the live release stays`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.git('tag', '-a', '-m', 'x', 'v2.0');
@@ -202,7 +202,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), first);
     });
 
-    test(`${door}: a push with --atomic moves no ref if its deployment fails, and all refs if it succeeds`, async () => {
+    test(`over ${door}, a push with --atomic moves no ref if its deployment fails, and all refs if it succeeds`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two', 'exit 1'));
       await tree.git('tag', 'v2.0');
@@ -223,7 +223,7 @@ for (const door of ['ssh', 'http'] as const) {
       );
     });
 
-    test(`${door}: threat 49: several refs in one push get an answer each, and cause one deployment`, async () => {
+    test(`threat 49: over ${door}, several refs in one push get an answer each, and cause one deployment`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one'));
       await tree.git('tag', 'v1.0');
@@ -237,7 +237,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 46: a push from a shallow clone without the live commit is refused, and goes live with --force`, async () => {
+    test(`threat 46: over ${door}, a push from a shallow clone without the live commit is refused, and goes live with --force`, async () => {
       const { name, tree } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -253,7 +253,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'four');
     });
 
-    test(`${door}: threat 46: a failed push from a shallow clone does not leave the repository on the server shallow`, async () => {
+    test(`threat 46: over ${door}, a failed push from a shallow clone does not leave the repository on the server shallow`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       await tree.commit('three', webTool('three'));
@@ -270,7 +270,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await server.inRepository(name, 'for-each-ref', 'refs/deployments'), '');
     });
 
-    test(`${door}: threat 47: a push of the live commit says that everything is up to date, and makes no release`, async () => {
+    test(`threat 47: over ${door}, a push of the live commit says that everything is up to date, and makes no release`, async () => {
       const { name, tree } = await liveTool(door);
       const pushed = await tree.push();
       assert.equal(pushed.exitCode, 0);
@@ -285,7 +285,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: threat 47: a push of a commit without files is refused with this reason`, async () => {
+    test(`threat 47: over ${door}, a push of a commit without files is refused with this reason`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('nothing', {});
       const pushed = await tree.push();
@@ -294,7 +294,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
     });
 
-    test(`${door}: threat 48: an unknown push option is refused with a list of the known options`, async () => {
+    test(`threat 48: over ${door}, an unknown push option is refused with a list of the known options`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push('-o', 'fast', 'toolforge', 'main');
@@ -306,7 +306,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), '');
     });
 
-    test(`${door}: a push with -o detach ends before its commit is live, moves no remote-tracking branch, and goes live later`, async () => {
+    test(`over ${door}, a push with -o detach ends before its commit is live, moves no remote-tracking branch, and goes live later`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 1'));
       const pushed = await tree.push('-o', 'detach', 'toolforge', 'main');
@@ -317,7 +317,7 @@ for (const door of ['ssh', 'http'] as const) {
       await until(async () => (await live(name)) === commit, 'live');
     });
 
-    test(`${door}: a push with the options no-color and message goes live`, async () => {
+    test(`over ${door}, a push with the options no-color and message goes live`, async () => {
       const { name, tree } = await tool(door);
       await tree.commit('one', webTool('one'));
       const pushed = await tree.push(
@@ -335,7 +335,7 @@ for (const door of ['ssh', 'http'] as const) {
       );
     });
 
-    test(`${door}: Ctrl-C ends a push but not its deployment, and a second push of the same commit joins this deployment`, async () => {
+    test(`over ${door}, Ctrl-C ends a push but not its deployment, and a second push of the same commit joins this deployment`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',
@@ -359,7 +359,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
     });
 
-    test(`${door}: promise 5: a push goes live even if its client is killed during the build`, async () => {
+    test(`promise 5: over ${door}, a push goes live even if its client is killed during the build`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit(
         'one',
@@ -377,7 +377,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: promise 3: of two pushes of sibling commits, the first push goes live, and the second is refused with the reason`, async () => {
+    test(`promise 3: over ${door}, of two pushes of sibling commits, the first push goes live, and the second is refused with the reason`, async () => {
       const { name, tree } = await liveTool(door);
       const rival = await WorkTree.create(server, door, name);
       await rival.git('fetch', '--quiet', 'toolforge');
@@ -396,7 +396,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), one);
     });
 
-    test(`${door}: a waiting push is superseded by a push of a descendant of its commit`, async () => {
+    test(`over ${door}, a waiting push is superseded by a push of a descendant of its commit`, async () => {
       const { name, tree } = await liveTool(door);
       const one = await tree.commit('slow', webTool('slow', 'sleep 3'));
       const first = tree.push();
@@ -421,7 +421,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(await live(name), last);
     });
 
-    test(`${door}: a push of an older commit is deployed from its earlier build`, async () => {
+    test(`over ${door}, a push of an older commit is deployed from its earlier build`, async () => {
       const { name, tree, first } = await liveTool(door);
       await tree.commit('two', webTool('two'));
       assert.equal((await tree.push()).exitCode, 0);
@@ -432,7 +432,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`${door}: refs/releases/* can be fetched but not pushed, and main can be set back to a release`, async () => {
+    test(`over ${door}, refs/releases/* can be fetched but not pushed, and main can be set back to a release`, async () => {
       const { tree, first } = await liveTool(door);
       const two = await tree.commit('two', webTool('two'));
       assert.equal((await tree.push()).exitCode, 0);
@@ -446,7 +446,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal(back.exitCode, 0, back.stderr);
     });
 
-    test(`${door}: a clone during a deployment gets the live commit`, async () => {
+    test(`over ${door}, a clone during a deployment gets the live commit`, async () => {
       const { name, tree, first } = await liveTool(door);
       const two = await tree.commit('two', webTool('two', 'sleep 2'));
       const pushing = tree.push();
@@ -462,7 +462,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await pushing).exitCode, 0);
     });
 
-    test(`${door}: 10 MB of build output reach the client completely`, async () => {
+    test(`over ${door}, 10 MB of build output reach the client completely`, async () => {
       const { tree } = await tool(door);
       await tree.commit(
         'one',
@@ -477,7 +477,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.match(pushed.stderr, /the end/);
     });
 
-    test(`${door}: threat 56: a build that is silent for 60 s does not break the connection of its push`, async () => {
+    test(`threat 56: over ${door}, a build that is silent for 60 s does not break the connection of its push`, async () => {
       const { name, tree } = await tool(door);
       const commit = await tree.commit('one', webTool('one', 'sleep 60'));
       const pushed = await tree.push();

@@ -138,7 +138,7 @@ describe('scale', () => {
     assert.equal((await server.get(name)).body, 'one');
   });
 
-  test('a size that scale sets counts for new processes, over the sizes of the files, until web=1:default', async () => {
+  test('a memory or processor size that scale sets counts for new processes, also after a restart, until scale sets it back with web=1:default', async () => {
     const { name } = await newTool({
       ...withWorker('one'),
       // The limit of a process for its data is 768 MiB more than its memory.

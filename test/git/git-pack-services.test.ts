@@ -73,7 +73,7 @@ async function answerOf(
   return answer;
 }
 
-test('if a push could not be opened, work that waits for the end of pushes does not wait for it', {
+test('a push that could not be opened does not hold up work that waits until the tool has no push under way', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
@@ -85,7 +85,7 @@ test('if a push could not be opened, work that waits for the end of pushes does 
   assert.ok(isDone);
 });
 
-test('a push to a full repository waits while the repository is being tidied, and its new size decides', async () => {
+test('a push to a full repository waits while the repository is being tidied; the size after that decides whether the push is refused', async () => {
   const { repositories, services } = open('full');
   await repositories.ensure(wikibot);
   const large = randomBytes(2 * 1024 * 1024).toString('latin1');
@@ -135,7 +135,7 @@ test('threat 46: a shallow push may have 1000 commits whose parents are missing,
   assert.doesNotMatch(await pushFrom([]), refusal);
 });
 
-test('threat 37: packs of pushes that deploy nothing are merged when no push is running; at 1000 packs, pushes are refused', async () => {
+test('threat 37: 100 packs of a repository are merged when no push is running; at 1000 packs, a push is refused', async () => {
   const merged = Promise.withResolvers<void>();
   let asked = 0;
   const { repositories, services } = open('packs', {
@@ -197,7 +197,7 @@ test('threat 21: one person may have 40 pushes at the same time, and one tool 30
 });
 
 for (const state of ['its list of refs', 'its pack']) {
-  test(`threat 8: a push whose person loses the right before ${state} has arrived gives git no more, and says why`, async () => {
+  test(`threat 8: if the right to a push is lost before ${state} has arrived, git gets no more of this push, and the client is told why`, async () => {
     const right = new AbortController();
     const { services } = open('right-lost', {
       watchRight: () => ({ lost: right.signal, [Symbol.dispose]: () => undefined }),
@@ -299,7 +299,7 @@ test('threat 35: git needs less than 192 MiB of memory for a small pack of folde
   assert.match(stdout, /unpack ok\n[0-9a-f]{4}ok refs\/tags\/folders/, stderr);
 });
 
-test('threat 35: a small pack of large folders in one another, which would need 400 MiB of memory, is refused', async () => {
+test('threat 35: a small pack of large nested folders, for which git would need 400 MiB of memory, is refused', async () => {
   const { services } = open('nested', { maxPackBytes: 8 * 1024 ** 2 });
   const { folder: repository, environment } = await services.receive(push);
   const { pack, tree } = packOfNestedFolders(100);
@@ -312,7 +312,7 @@ test('threat 35: a small pack of large folders in one another, which would need 
   assert.match(stdout, /ng refs\/tags\/nested missing necessary objects/);
 });
 
-test('threat 37: pushes at the same time may together exceed the limit of a repository by one pack, and one that brings more is refused', async () => {
+test('threat 37: simultaneous pushes may together exceed the limit of a repository by the size limit of one pack; a push beyond that is refused', async () => {
   const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: () => 100_000 });
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);

@@ -38,7 +38,7 @@ for (const isFolderLeft of [false, true]) {
 }
 
 for (const missing of ['refs', 'HEAD']) {
-  test(`threat 87: a repository that lost its ${missing} is repaired, and loses no commit`, async () => {
+  test(`threat 87: a start of the server repairs a repository that lost its ${missing}; main and the release ref keep their commit`, async () => {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part(missing), { recursive: true });

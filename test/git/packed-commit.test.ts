@@ -34,7 +34,7 @@ for (const [name, bytes] of Object.entries({
   'other letters': `${head()}Šablona für 日本語\n`,
   'a signature': `${head('gpgsig -----BEGIN PGP SIGNATURE-----\n \n abc\n -----END PGP SIGNATURE-----\n')}Signed\n`,
 })) {
-  test(`the subject that is read from a pack is the one that git shows: ${name}`, async () => {
+  test(`the server reads the subject of a commit from a pack as git shows it, for a commit message with ${name}`, async () => {
     const id = await commit(bytes);
     const { stdout } = await execa('git', ['log', '-1', '--format=%s', id], {
       cwd: repositories.folder(wikibot),

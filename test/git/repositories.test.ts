@@ -32,7 +32,7 @@ test('if a repository cannot be created, the failed attempt leaves no files', as
   assert.deepEqual(readdirSync(root), []);
 });
 
-test('threat 35: git that walks objects has limits of memory and processor time, and ends before the tools if memory is short', async () => {
+test('threat 35: git commands that walk objects have limits of memory and processor time, and the kernel kills them first if memory is short', async () => {
   const told = join(folder, 'told');
   mkdirSync(told);
   const git = '#!/bin/sh\nsleep 0.3\necho "$(ulimit -d) $(ulimit -t) $(cat /proc/self/oom_score_adj)"\n';
@@ -98,7 +98,7 @@ test('threat 35: git packs the objects of a clone with low priority, so that the
   assert.match(readFileSync(said, 'utf8'), /^-n 15 git pack-objects /);
 });
 
-test('git of the server runs no hook of a repository, which a hostile backup can bring', async () => {
+test('the server’s git runs no hook that lies in a repository, because a hostile backup can bring such a hook', async () => {
   const [root, ran] = [join(folder, 'hooked'), join(folder, 'ran')];
   const repositories = new Repositories({
     folder: root,
@@ -118,7 +118,7 @@ test('git of the server runs no hook of a repository, which a hostile backup can
   assert(existsSync(ran));
 });
 
-test('the size of a repository counts all of its objects, also while pushes delete their folders', async () => {
+test('the size of a repository counts all of its stored objects, even while pushes make and delete temporary folders in it', async () => {
   const repositories = new Repositories({
     folder: join(folder, 'size'),
     path: process.env['PATH'] ?? '',

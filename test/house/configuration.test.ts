@@ -131,7 +131,7 @@ for (const { name, environment, expected } of [
     expected: /no setting domian\. Did you mean domain\?/,
   },
 ]) {
-  test(`${name} is refused as BAD_SETTING, with the reason`, () => {
+  test(`the configuration of the server is refused as BAD_SETTING, with the reason, because of ${name}`, () => {
     assert.throws(
       () => readConfig(environment),
       (error) =>

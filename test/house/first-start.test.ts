@@ -13,7 +13,7 @@ for (const { keys, remote, command } of [
     command: "curl -u alice --data 'help' http://127.0.0.1:8080/-/command",
   },
 ]) {
-  test(`a first start with ${keys} SSH keys names a remote, the deploy branch and a command that this user can use, and the folder for npx`, () => {
+  test(`the first start with a user who has ${keys} SSH keys prints a git remote, the deploy branch and a command for this user, and the folder for npx`, () => {
     const text = tellStart({ ...first, keys }, addresses, {
       ...{ web: null, hostKey: 'SHA256:x', pod: null, branch: 'live' },
       data: '/srv/push',
@@ -29,7 +29,7 @@ for (const { keys, remote, command } of [
   });
 }
 
-test('a start in a pod names commands for an operator, and no address of the pod', () => {
+test('the first start in a pod prints the password and a kubectl command for the operator, but no address and no git remote', () => {
   const facts = {
     web: null,
     hostKey: 'SHA256:x',

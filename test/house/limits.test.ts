@@ -22,7 +22,7 @@ const NO_LIMITS = [
   'pod_disk_reserved',
 ];
 
-test('docs/limits.md lists every numeric setting with its default', () => {
+test('docs/limits.md lists every numeric setting that is a limit, with its default', () => {
   const config = readConfig({});
   for (const [name, [, byDefault]] of Object.entries(settings)) {
     const value = config[name as keyof typeof config];

@@ -28,7 +28,7 @@ interface Maker {
   readonly path: string | null;
 }
 
-test('no message of a DeployError begins with a capital letter or ends with a full stop', () => {
+test('no message of a DeployError begins with a capitalized word, except a proper name, or ends with a full stop', () => {
   const wrong = messages().flatMap(({ place, literals }) =>
     literals.filter((literal) => !isFragment(literal)).map((literal) => `${place}: ${literal}`),
   );
@@ -42,7 +42,7 @@ test('no message of a DeployError begins with the bare name of a tool or person'
   assert.deepEqual(wrong, []);
 });
 
-test('the checks of this file find more than 200 messages of DeployErrors, also those that the code passes to a function that makes the error', () => {
+test('the search for messages of DeployErrors finds more than 200, also those that the code passes to a function that makes the error', () => {
   const found = messages().flatMap(({ literals }) => literals);
   assert.ok(found.length > 200, `only ${found.length} messages`);
   for (const known of ['the store is damaged or is not a store', 'the setting ldap_servers is empty'])

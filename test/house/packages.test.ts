@@ -18,7 +18,7 @@ const { allowScripts, dependencies, devDependencies, optionalDependencies } = aw
 const lock = (await read('package-lock.json')) as { packages: Record<string, Locked> };
 const locked = Object.entries(lock.packages).filter(([path]) => path !== '');
 
-test('supply chain: every package is locked by a hash, and named by an exact version', () => {
+test('supply chain: the lock file has a SHA-512 hash of every package, and package.json names exact versions', () => {
   assert.ok(locked.length > 100);
   assert.deepEqual(
     locked.filter(([, { integrity }]) => !integrity?.startsWith('sha512-')).map(([path]) => path),

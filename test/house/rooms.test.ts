@@ -93,7 +93,7 @@ test('no two files in src have the same name', async () => {
   assert.deepEqual(same, []);
 });
 
-test('only the entry points and process-environment.ts use process.env or process.exit', async () => {
+test('in src, only the entry points, install/ and process-environment.ts use process.env or process.exit', async () => {
   const files = (await readdir(source, { recursive: true })).filter((name) => name.endsWith('.ts'));
   const ways = /^(main|demo)\.ts$|^cli\/(bin|health)\.ts$|^install\/|^http\/git\/process-environment\.ts$/;
   const found = await Promise.all(

@@ -19,7 +19,7 @@ function names(source: string, number: number): boolean {
   );
 }
 
-test('docs/threats.md has every number once, in order', () => {
+test('docs/threats.md has no number twice, and its numbers ascend', () => {
   const numbers = rows.map(({ number }) => number);
   assert.deepEqual(
     numbers,
@@ -28,7 +28,7 @@ test('docs/threats.md has every number once, in order', () => {
   assert.ok(numbers.length > 100);
 });
 
-test('each test that docs/threats.md names for a threat carries its number', async () => {
+test('each test file that docs/threats.md names for a threat contains the number of this threat', async () => {
   for (const { number, tests } of rows) {
     if (tests.startsWith('none: ')) continue;
     const files = Array.from(tests.matchAll(/`([^`]+)`/g), ([, file = '']) => file);

@@ -188,7 +188,7 @@ test('over HTTP, a client that does not read slows its command down', {
   await stop;
 });
 
-test('over HTTP, toolforge-push gets frames: both outputs and the exit status apart, and any words', async (context) => {
+test('over HTTP, the local binary gets both outputs and the exit status in separate frames, and a word may contain a line break', async (context) => {
   const words = ['config', 'set', 'hello', 'A=two\nlines'];
   const run: Run = async ({ argv, input, out, err }) => {
     assert.deepEqual(argv, words);

@@ -10,7 +10,7 @@ import { basic, openDoor } from '../support/http/http-door.ts';
 
 const hello = toolName('hello') ?? assert.fail();
 
-test('threat 21: an HTTP client that asks for a log but reads nothing gets no more of the log, and the answer ends with the reason', async (context) => {
+test('threat 21: the server stops sending a log to an HTTP client that reads nothing, and ends the answer with the reason', async (context) => {
   using desk = new Desk(300);
   desk.maintain(hello, 'alice');
   desk.runtime.lines = Array.from({ length: 10_000 }, () => ({

@@ -21,7 +21,7 @@ for (const { name, header } of [
   { name: 'bytes that are not UTF-8', header: `Basic ${Buffer.from([0x61, 0x3a, 0xff]).toString('base64')}` },
   { name: 'two credentials', header: `${basic()}, ${basic()}` },
 ]) {
-  test(`threat 29: Authorization with ${name} is answered 401 without asking the user directory`, async (context) => {
+  test(`threat 29: an HTTP request whose Authorization header has ${name} is answered 401 without asking the user directory`, async (context) => {
     assert.equal(readBasic(header), null);
     const door = await openDoor(context);
     const headers: Record<string, string> = header === undefined ? {} : { authorization: header };

@@ -43,7 +43,7 @@ const ADVERTISEMENT = '/other.git/info/refs?service=git-upload-pack';
 /** Waits until the server has seen all requests that have begun. */
 const seen = () => new Promise((resolve) => setTimeout(resolve, 500));
 
-test('threat 26: a person whose requests never send their command holds an eleventh of the places, from however many addresses', async (context) => {
+test('threat 26: from 60 addresses, a person whose HTTP requests never send their command takes only 4 of 40 places for requests', async (context) => {
   const door = await openSmallDoor(context);
   const answers: string[] = [];
   for (let number = 0; number < 60; number += 1) {
@@ -57,7 +57,7 @@ test('threat 26: a person whose requests never send their command holds an eleve
   assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 429);
 });
 
-test('threat 26: a refused request of a stranger gives back its place at once, even if the stranger goes on sending', async (context) => {
+test('threat 26: a refused HTTP request without a login gives back its place at once, even if the client never sends its body', async (context) => {
   const door = await openSmallDoor(context);
   let refused = 0;
   for (let number = 0; number < 80; number += 1)
@@ -69,7 +69,7 @@ test('threat 26: a refused request of a stranger gives back its place at once, e
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
 });
 
-test('threat 26: a client that leaves while its password is checked takes no place of its person', async (context) => {
+test('threat 26: HTTP clients that disconnect while their password is checked do not count for their person’s limit of requests', async (context) => {
   const door = await openSmallDoor(context);
   const check = door.directory.identifyByPassword.bind(door.directory);
   let checked = 0;
@@ -87,7 +87,7 @@ test('threat 26: a client that leaves while its password is checked takes no pla
   assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 200);
 });
 
-test('threats 9, 26: logins that wait for the check of their password take no place, so strangers keep nobody out', async (context) => {
+test('threats 9, 26: HTTP logins that wait for the check of their password do not count for the limit of requests, so others are still served', async (context) => {
   const door = await openSmallDoor(context);
   const check = door.directory.identifyByPassword.bind(door.directory);
   door.directory.identifyByPassword = (login, password) =>
@@ -98,7 +98,7 @@ test('threats 9, 26: logins that wait for the check of their password take no pl
   assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
 });
 
-test('threat 26: health checks and pages are answered while all places are taken', async (context) => {
+test('threat 26: health checks and pages are answered even if the limit of simultaneous HTTP requests to the server is reached', async (context) => {
   const door = await openSmallDoor(context);
   door.directory.identifyByPassword = async (uid) => ({ uid, onlyTool: null });
   let refused = 0;

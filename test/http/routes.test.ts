@@ -28,7 +28,7 @@ for (const { method, target, route } of [
   { method: 'GET', target: '/-/command', route: { kind: 'wrong-method', allow: 'POST' } },
   { method: 'DELETE', target: '/', route: { kind: 'wrong-method', allow: 'GET, HEAD' } },
 ] satisfies { method: string; target: string; route: Route }[]) {
-  test(`${method} ${target} has the route ${route.kind}`, () =>
+  test(`an HTTP request ${method} ${target} has the route ${route.kind}`, () =>
     assert.deepEqual(routeOf(method, target), route));
 }
 
@@ -53,7 +53,7 @@ for (const target of [
   'hello.git/git-upload-pack',
   '',
 ]) {
-  test(`threat 28: ${target} has no route`, () => {
+  test(`threat 28: an HTTP request for ${target} has no route`, () => {
     for (const method of ['GET', 'POST', 'HEAD'])
       assert.deepEqual(routeOf(method, target), { kind: 'nothing' });
   });

@@ -22,7 +22,7 @@ function file(name: string): string {
 
 const overlay = parse(file('kustomization.yaml'));
 
-test('docs/operating.md shows one overlay, so that no list of patches replaces another', () => {
+test('docs/operating.md has only one list of Kustomize patches, so that no list replaces another', () => {
   assert.equal(page.match(/^patches:/gm)?.length, 1);
   assert.deepEqual(
     overlay.patches.map(({ target }: { target: { name: string } }) => target.name),

@@ -31,7 +31,7 @@ describe('retrying', () => {
     });
   }
 
-  test('a call that lacks a right is retried if the API server has just restarted, and otherwise refused', async () => {
+  test('a call to the cluster’s API that is forbidden is retried right after a lost connection, and otherwise fails', async () => {
     const answers = ['away', 'forbidden', 'well', 'forbidden'];
     const api = await fakeApi((_url, response) => {
       switch (answers.shift()) {

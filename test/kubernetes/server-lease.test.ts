@@ -147,7 +147,7 @@ test('while the cluster’s API does not answer, the server continues and keeps 
   assert.deepEqual(lost, []);
 });
 
-test('a server without the right to its Lease refuses to start, and `onLost` of a running server that loses the right is called', async () => {
+test('a server without the right to its Lease refuses to start, and a running server that loses the right gets the error NO_LEASE', async () => {
   const { lost } = await take('one-0');
   isForbidden = true;
   await assert.rejects(

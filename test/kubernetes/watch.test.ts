@@ -168,7 +168,7 @@ describe('threat 76: watchObjects', () => {
     );
   });
 
-  test('a watch with `onRefused` continues after any error, such as an error page of a proxy or a bug of a listener', async () => {
+  test('a watch of the cluster that reports its errors continues after an error page of a proxy and after a bug of its listener', async () => {
     const page: Step = (response) => void response.writeHead(200).end('<html>Maintenance</html>');
     let isBroken = true;
     const { log } = await told(
@@ -184,7 +184,7 @@ describe('threat 76: watchObjects', () => {
     assert.deepEqual(log, ['refused: true', 'a@3', 'b@6', 'refused: true', 'b@7']);
   });
 
-  test('a watch fails with an error of its listener, and does not take the error for a cut connection', async () => {
+  test('a watch of the cluster whose listener throws an error fails with this error', async () => {
     await assert.rejects(
       told([lists(5)], [stays(event('ADDED', thing('a', 6)))], () => {
         throw new Error('our own bug');

@@ -161,7 +161,7 @@ test('threat 103: a backup leaves out a build with too deep folders, too long pa
   await rm(device);
 });
 
-test('a backup that is interrupted leaves nothing behind, and the next one removes what a killed one left', async () => {
+test('an interrupted backup leaves no temporary files, and a new backup removes those of a backup that was killed', async () => {
   const { data } = readConfig(server.environment);
   const run = join(data, 'run');
   const filler = join(data, 'filler');
@@ -193,7 +193,7 @@ test('a backup that is interrupted leaves nothing behind, and the next one remov
   await rm(filler);
 });
 
-test('a backup is not written into the data folder, except into its folder backups, nor over a file', async () => {
+test('a backup is refused in the data folder outside of backups/, in a missing folder, and if its temporary file exists already', async () => {
   const { data } = readConfig(server.environment);
   const taken = join(server.folder, 'taken.tar');
   await writeFile(`${taken}.new`, 'mine');
@@ -211,7 +211,7 @@ test('a backup is not written into the data folder, except into its folder backu
   assert.equal((await server.local('backup', join(data, 'backups'))).exitCode, 0);
 });
 
-test('an archive with files that no backup has is refused, also with a right checksum', async () => {
+test('restore refuses an archive with files that no backup has, even if its checksum is right', async () => {
   const [tar, odd] = [join(server.folder, 'good.tar'), join(server.folder, 'odd-seal.tar')];
   const made = await server.local('backup', tar);
   assert.equal(made.exitCode, 0, made.stderr);
@@ -252,7 +252,7 @@ test('an archive with files that no backup has is refused, also with a right che
   assert.match((await restore()).join(), /Restored \d tool/);
 });
 
-test('threat 39: a restored repository has no hooks and no settings of the archive, so git runs no program of whoever made the archive', async () => {
+test('threat 39: a restored repository has no hooks and no settings of the archive, so git runs no program that the archive names', async () => {
   const [tar, odd] = [join(server.folder, 'whole.tar'), join(server.folder, 'hooks-seal.tar')];
   assert.equal((await server.local('backup', tar)).exitCode, 0);
   const draft = join(server.folder, 'draft-hooks');

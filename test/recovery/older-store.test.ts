@@ -206,7 +206,7 @@ test('threat 82: a start that is killed while it repairs the torn ref of a relea
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: restoreStore warns that deploy tokens that were revoked since the backup are valid again, and says how to revoke them', async () => {
+test('threat 87: `restore store` warns that deploy tokens that were revoked since the backup are valid again, and says how to revoke them', async () => {
   const left = await Left.make();
   const place = new Place(left.folder);
   const token = { tool: wikibot, name: 'ci', scope: 'deploy', by: 'alice', lastUsedAt: null } as const;
@@ -273,7 +273,7 @@ test('threat 87: a repository that was replaced by an empty repository is report
   assert.equal(place.store.tool(wikibot).liveVersion, 3);
 });
 
-test('threat 87: restoreStore sets the journal of a killed server aside, so that it is not applied to the restored store', async () => {
+test('threat 87: `restore store` sets the journal of a killed server aside, so that the journal is not applied to the restored store', async () => {
   const left = await Left.make();
   await writeFile(left.file('store.sqlite-journal'), 'of the store that was here');
   const told = (await restoreStore(left.config, left.backup)).join('\n');
@@ -283,7 +283,7 @@ test('threat 87: restoreStore sets the journal of a killed server aside, so that
 });
 
 for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
-  test(`threat 87: if the files config and shallow of a repository begin with ${JSON.stringify(garbage.slice(0, 12))}, examine names both files, and the start repairs them`, async () => {
+  test(`threat 87: if the files config and shallow of a repository begin with ${JSON.stringify(garbage.slice(0, 12))}, the check of the data names both, and the start repairs them`, async () => {
     const left = await Left.make();
     const file = (name: string) => left.file(`repositories/${wikibot}.git/${name}`);
     const config = await readFile(file('config'), 'utf8');
@@ -305,7 +305,7 @@ for (const garbage of ['\0'.repeat(60), 'garbage\n', '[core]\n\t= 1\n']) {
   });
 }
 
-test('threat 87: if a lost repository was made again without commits, examine reports that it lacks the live commit', async () => {
+test('threat 87: if a lost repository was made again without commits, the check of the data reports that it lacks the live commit', async () => {
   const left = await Left.make();
   await left.loseRepository();
   // Makes an empty repository, as the next fetch would do.

@@ -64,7 +64,7 @@ async function twoReleases(name: string): Promise<{ tree: WorkTree; first: strin
   return { tree, first };
 }
 
-test('a renamed tool keeps everything, its tokens work, and the old remote and the old address name the new one', async () => {
+test('a renamed tool keeps its releases, config vars, tags and tokens; its old git remote and old web address name the new name', async () => {
   const { tree, first } = await twoReleases('older');
   const token = await server.command('token', 'create', 'older', 'ci');
   passed(token);
@@ -111,7 +111,7 @@ test('a renamed tool keeps everything, its tokens work, and the old remote and t
   assert.match((await server.get('newer')).body, /newer is now called older/);
 });
 
-test('a server that was killed while it renamed a tool finishes at its start, or has changed nothing', async () => {
+test('after a kill of the server during the rename of a tool, its next start finishes the rename, or the tool keeps its old name', async () => {
   const { first } = await twoReleases('killed');
   await server.kill();
   const journal = JSON.stringify({ from: 'killed', to: 'finished' });

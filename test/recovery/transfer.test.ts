@@ -62,7 +62,7 @@ async function stateOf(server: TestServer): Promise<string> {
   return JSON.stringify([tools.stdout, refs, left, releases]);
 }
 
-test('a tool that is exported in the middle of a push is live on another server with its history, tags, config vars and settings', async () => {
+test('a tool that is exported in the middle of a push is live after its import on another server, with its history, tags, config vars and settings', async () => {
   const { name, tree, first: one } = await liveTool(from, 'moved', webTool('one'));
   first = one;
   for (const words of [
@@ -144,7 +144,7 @@ test('a tool that is exported in the middle of a push is live on another server 
   assert.doesNotMatch(told, /s3cret|correct horse/);
 });
 
-test('threat 82: after the server was killed and started, the imported tool is complete, also if it was killed before it had made the tags, and its maintainer can push to it', async () => {
+test('threat 82: if the server is killed before it has made the tags of an imported tool, its next start makes them, and a push to the tool goes live', async () => {
   await to.kill();
   const transfers = join(to.folder, 'data/transfers/import-killed');
   const tag = await to.inRepository('moved', 'rev-parse', 'refs/tags/v1.0');
@@ -164,7 +164,7 @@ test('threat 82: after the server was killed and started, the imported tool is c
   await until(async () => (await to.get('moved')).body === 'two', 'the rollback');
 });
 
-test('a tool that has something is not imported again, and nothing is imported while tools are frozen', async () => {
+test('an import into a tool that has deployments is refused, and so is an import while all tools are frozen', async () => {
   const before = await stateOf(to);
   assert.match(
     (await importing(exported)).stderr,
@@ -177,7 +177,7 @@ test('a tool that has something is not imported again, and nothing is imported w
   assert.equal(await stateOf(to), before);
 });
 
-test('if the tool cannot be deployed on the other server, its history is there, nothing is live, and a push makes it live', async () => {
+test('if an imported tool cannot be deployed on the other server, its history is there, nothing is live, and a later push makes it live', async () => {
   const name = 'needy';
   await from.addTool(name);
   const whole = await WorkTree.create(from, 'ssh', name);
@@ -255,7 +255,7 @@ async function unsealed(change: Parameters<typeof forged>[0]): Promise<string> {
   return await forged(change, { passphrase: '' });
 }
 
-test('threat 101: an import takes no limit above that of the server, says what to type for it, and starts no more processes than the server allows', async () => {
+test('threat 101: an import takes no limit above the server’s, says how to set such a limit, and starts no more processes than the server allows', async () => {
   const limits = { replicas: 1000, memory: 2 ** 50, builds: 7, repository: 2 ** 40 };
   const file = await forged(set({ replicas: { web: 9 }, limits }));
   const name = 'greedy';
@@ -298,7 +298,7 @@ async function withPack(
   manifest['pack'] = { bytes: pack.length, sha256: createHash('sha256').update(pack).digest('hex') };
 }
 
-test('a torn, changed, foreign or newer file, a wrong passphrase, hostile objects and config vars that config set refuses are refused, and change nothing', async () => {
+test('an import of a torn, changed or newer file, with a wrong passphrase, hostile git objects or invalid config vars is refused, and changes nothing', async () => {
   const place = await mkdtemp(join(folder, 'place-'));
   const run = join(place, 'run');
   await mkdir(run);
@@ -455,7 +455,7 @@ test('a torn, changed, foreign or newer file, a wrong passphrase, hostile object
   store.close();
 });
 
-test('an export refuses a short passphrase, an unknown tool, a preview’s name and a file that exists, and leaves nothing behind', async () => {
+test('an export refuses a short or missing passphrase, an unknown or empty tool, and a file that exists or is in the data folder', async () => {
   const [file, short] = [join(folder, 'new.tar'), join(folder, 'short')];
   await writeFile(short, 'short\n');
   for (const [words, says] of [
@@ -506,7 +506,7 @@ test('a passphrase that is typed at a terminal is not shown, and is typed twice 
   assert.doesNotMatch(other.seen + same.seen, /horse/);
 });
 
-test('the tags of an imported tool count as pushed meanwhile only if such a tag is there', async () => {
+test('an import reports that a tag was pushed meanwhile only if this tag, or a tag in its way, exists; otherwise it reports that git failed', async () => {
   const place = await mkdtemp(join(folder, 'tags-'));
   const repositories = new Repositories({
     folder: place,

@@ -18,7 +18,7 @@ test('the variables for certificate authorities name the certificate file for ea
   assert.deepEqual(certificateVariables('/nowhere/ca-certificates.crt'), {});
 });
 
-test('the image of tools in a cluster has the same variables for certificate authorities', async () => {
+test('the image in which tools run in a cluster has the same variables for certificate authorities as a sandbox', async () => {
   const file = resolve(import.meta.dirname, '../../deploy/builder/run.Dockerfile');
   const store = '/etc/ssl/certs/ca-certificates.crt';
   const set = (await readFile(file, 'utf8')).matchAll(/(\w+)=(\S+\.crt|1)(?: \\)?$/gm);

@@ -5,7 +5,7 @@ import { argumentsOf, processIds } from '../../src/sandbox/process/process-table
 import { TrustedSandbox } from '../../src/sandbox/trusted-sandbox.ts';
 import { dataFolder, runIn } from './sandbox-bench.ts';
 
-test('without control groups, a daemon that removes its marks from the environment still ends with its command', {
+test('without control groups, a daemon that clears its environment still ends with the command that started it', {
   timeout: 30_000,
 }, async () => {
   await using data = await dataFolder();

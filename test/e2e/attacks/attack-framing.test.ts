@@ -130,7 +130,7 @@ describe('threat 24: bytes that two HTTP parsers would split into requests diffe
     'the method CONNECT': 'CONNECT echo.localhost:80 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
     'control characters in the target': 'GET /\u0001 HTTP/1.1\r\nHost: echo.localhost\r\n\r\n',
   })) {
-    test(`a request with ${name} is refused, and reaches no tool`, async () => {
+    test(`an HTTP request with ${name} is refused, and reaches no tool`, async () => {
       const { statuses, seen } = await send(bytes);
       assert.deepEqual(seen, []);
       assert.ok(statuses.length === 0 || (statuses.length === 1 && statuses[0] === '400'), String(statuses));
@@ -186,7 +186,7 @@ describe('threat 24: bytes that two HTTP parsers would split into requests diffe
     },
     { name: 'a host with a dot at the end', bytes: 'GET /outer HTTP/1.1\r\nHost: echo.localhost.\r\n\r\n' },
   ]) {
-    test(`a request with ${name} reaches the tool once, with clear framing and the client’s real address, without forged fields`, async () => {
+    test(`an HTTP request with ${name} reaches the tool once, with at most one length field, the client’s real address and no forged fields`, async () => {
       const { seen, statuses } = await send(bytes);
       assert.deepEqual(statuses, ['200']);
       assert.equal(seen.length, 1, seen.join('\n---\n'));

@@ -96,7 +96,7 @@ describe('hand-made pushes', { concurrency: 4 }, () => {
     assert.equal(await main(tool.name), slow);
   });
 
-  test('threat 33: a push to ref names that git does not accept is refused before anything is built', async () => {
+  test('threat 33: an atomic push of main and a tag whose name git does not accept is refused before anything is built', async () => {
     const tool = await liveTool();
     const two = await tool.tree.commit('two', webTool('two'));
     for (const ref of [

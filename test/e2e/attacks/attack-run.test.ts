@@ -62,7 +62,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     // Two background processes, each in a session of its own. The first is forked twice and ignores SIGHUP.
     const daemons = `(setsid nohup sleep ${seconds} &); setsid sleep ${seconds} & disown`;
 
-    test(`${way}: background processes of a run command end with the command`, async () => {
+    test(`when a command of "run" ends, its background processes end too (${way})`, async () => {
       const client = await attacker();
       const { code } = await readAll(await start(client, `run bot bash -c "${daemons}; exit 3"`));
       assert.equal(code, 3);
@@ -70,7 +70,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
       client.destroy();
     });
 
-    test(`${way}: a run command that ignores signals ends when its client disconnects`, async () => {
+    test(`if the client of a command of "run" disconnects, the command ends although it ignores signals (${way})`, async () => {
       const client = await attacker();
       const deaf = `trap '' TERM HUP INT; ${daemons}; echo up; sleep ${seconds}1`;
       await shows(await start(client, `run bot bash -c "${deaf}"`), 'up');

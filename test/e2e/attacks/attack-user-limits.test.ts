@@ -50,7 +50,7 @@ test('doctor, run by the user of a server that is not root, reports that the dat
   assert.match(stdout, /is whole/);
 });
 
-test('threat 64: openArtifacts lets the tools’ users read an earlier artifact, but only the server’s user can list the folders above the artifact', async () => {
+test('threat 64: the tools’ users may read an artifact of an earlier server, but only the server’s user can list the folders above the artifact', async () => {
   const data = await mkdtemp(join(tmpdir(), 'earlier-'));
   const artifact = join(data, 'artifacts/hello/20260101-secret');
   await mkdir(artifact, { recursive: true });

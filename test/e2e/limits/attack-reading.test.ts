@@ -21,12 +21,12 @@ after(async () => server[Symbol.asyncDispose]());
 
 for (const { name, first, block } of [
   {
-    name: 'endless bodies in chunks of one byte, sent to a tool,',
+    name: 'endless bodies in chunks of one byte, sent to a tool',
     first: 'POST /in HTTP/1.1\r\nHost: reader.localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
     block: '1\r\na\r\n',
   },
   {
-    name: 'endless bodies in chunks of one byte, sent to the server without a login,',
+    name: 'endless bodies in chunks of one byte, sent to the server without a login',
     first: 'POST /-/command HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n',
     block: '1\r\na\r\n',
   },
@@ -41,7 +41,7 @@ for (const { name, first, block } of [
     block: `POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n${'x'.repeat(2_000)}${'GET /x HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000)}`,
   },
 ]) {
-  test(`threat 55: ${name} keep the server busy for less than 70 % of the time, and another tool and git still answer`, async (context) => {
+  test(`threat 55: this attack keeps the server busy for less than 70 % of the time, and another tool and git still answer: ${name}`, async (context) => {
     const attack = fork(join(import.meta.dirname, '../../support/hostile/flood.ts'), {
       env: {
         ...process.env,

@@ -28,7 +28,7 @@ function succeeded(run: Run): string {
   return run.stdout + run.stderr;
 }
 
-test('env of app.json gives values to config vars that are not set, makes a random secret that later pushes keep, and refuses a first push and a later push that lack a required config var', async () => {
+test('env of app.json gives values to config vars that are not set, makes a random secret that stays, and refuses pushes that lack a required config var', async () => {
   const tool = 'heroku';
   await server.addTool(tool);
   const tree = await WorkTree.create(server, 'ssh', tool);

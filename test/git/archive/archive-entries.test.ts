@@ -62,7 +62,7 @@ async function treeOfGit(folder: string): Promise<string> {
 }
 
 describe('archives', { concurrency: 2 }, () => {
-  test('a tar of GNU tar in each format and compression becomes the same tree that git makes of the folder', async () => {
+  test('an archive of GNU tar, in the gnu or posix format, plain or compressed, becomes the tree that git makes of the same folder', async () => {
     const folder = oddFolder();
     const wanted = await treeOfGit(folder);
     const tars = await Promise.all([
@@ -74,7 +74,7 @@ describe('archives', { concurrency: 2 }, () => {
     for (const tar of tars) assert.equal((await place.commit(tar)).tree, wanted);
   });
 
-  test('a tar of Python’s tarfile becomes the same tree that git makes of the folder', async () => {
+  test('a tar that Python’s tarfile writes becomes the tree that git makes of the same folder', async () => {
     const folder = oddFolder();
     const wanted = await treeOfGit(folder);
     const tars = await pythonTars(
@@ -85,7 +85,7 @@ describe('archives', { concurrency: 2 }, () => {
     for (const tar of tars) assert.equal((await place.commit(tar)).tree, wanted);
   });
 
-  test('threat 98: .git is left out at every depth, in every case, and by the names that macOS and Windows give it', async () => {
+  test('threat 98: a path of an archive that contains .git is left out, in any letter case, and in spellings that macOS or Windows take for .git', async () => {
     const names = ['.git/config', '.GIT/x', 'a/.Git/x', 'a/.git', '.git /x', '.git.../x', 'git~1/x', 'GIT~1'];
     const tricks = ['.g\u200cit/x', '.git::$INDEX_ALLOCATION/x', 'a\\.git\\x', '.git\\x', '.git:x'];
     const code = [...names, ...tricks].map((name) => `f(${JSON.stringify(name)})`).join('\n');
@@ -95,7 +95,7 @@ describe('archives', { concurrency: 2 }, () => {
     assert.deepEqual(files, ['100644 .gitignore', '100644 .gitx/y', '100644 a/digit']);
   });
 
-  test('an archive loses its set-user bits, and if two entries have the same path, the later entry counts', async () => {
+  test('files of an archive lose their set-user and set-group bits; of two entries with the same path, the later one counts', async () => {
     const { tree, files } = await place.commit(
       await pythonTar("f('a', b'one', mode=0o6644)\nf('./b//c', mode=0o6710)\nf('a', b'two')"),
     );
@@ -187,7 +187,7 @@ describe('archives', { concurrency: 2 }, () => {
     });
   }
 
-  test('threat 95: a sparse file of GNU tar is refused, because its content would be wrong', async () => {
+  test('threat 95: an archive with a sparse file, as GNU tar writes it, is refused, because the content of the file would be wrong', async () => {
     const folder = newFolder();
     writeFileSync(join(folder, 'holes'), 'begin');
     truncateSync(join(folder, 'holes'), 1024 ** 2);
@@ -198,7 +198,7 @@ describe('archives', { concurrency: 2 }, () => {
     }
   });
 
-  test('threat 97: an archive that is cut off anywhere is refused, also between two files', async () => {
+  test('threat 97: an archive that is cut off is refused, whether the cut is between two files, in a file or in the gzip data', async () => {
     const whole = await pythonTar("f('a', bytes(2048))\nf('b' * 200, b'x')\nf('c')");
     assert.equal((await place.commit(whole)).files.length, 3);
     const ends = Array.from({ length: whole.length / 512 }, (_, index) => index * 512);
@@ -272,7 +272,7 @@ describe('archives', { concurrency: 2 }, () => {
     assert.ok(made < 10_000, `${made} headers were read`);
   });
 
-  test('the archive of git with its comment for all entries is read, and one that sets a path for all is refused', async () => {
+  test('an archive of `git archive`, whose global header has a comment, is read; a global header with a path, link path or size is refused', async () => {
     const { repositories, tool } = place;
     const { tree } = await place.commit(await pythonTar("f('a')\nf('b' * 120)"));
     const env = { GIT_DIR: repositories.folder(tool), GIT_AUTHOR_NAME: 'a', GIT_COMMITTER_NAME: 'a' };
@@ -288,7 +288,7 @@ describe('archives', { concurrency: 2 }, () => {
     }
   });
 
-  test('threat 95: a control character in a path or in the target of a link is refused', async () => {
+  test('threat 95: an archive with a control character in a path or in the target of a link is refused', async () => {
     const end = Buffer.alloc(1024);
     const first = ustarHeader('first');
     for (const name of ['a\0b', 'd/..\0x', 'd/.git\0', '\0', 'd/\0', 'a\nb', 'a\rb', 'a\x1bb', 'a\x7f']) {

@@ -33,7 +33,7 @@ for (const { title, blocks } of manyHeaders)
     assert.ok(pause < 200, `a pause of ${pause} ms`);
   });
 
-test('the headers of an archive are refused at their limit before the rest of the archive is read', async () => {
+test('an archive with too many headers is refused at the limit, before the rest of the archive is read', async () => {
   let made = 0;
   async function* headers() {
     for (; made < 1_000_000; made += 100) yield Buffer.concat(Array(100).fill(pax('comment', '')));

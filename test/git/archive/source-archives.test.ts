@@ -92,7 +92,7 @@ test('no byte of an archive is read if the tool accepts no push or if the disk h
   assert.equal(isRead, false);
 });
 
-test('if SIGXCPU or SIGKILL ends git, the error names git’s limit; if SIGTERM ends git, it does not', async () => {
+test('if SIGXCPU or SIGKILL ends git while it stores an archive, the error is GIT_LIMIT; if SIGTERM ends git, the error says so', async () => {
   const programs = join(folder, 'programs');
   mkdirSync(programs);
   const path = `${programs}:${process.env['PATH']}`;

@@ -40,7 +40,7 @@ test('the command list of a push that the server encodes for git reads back the 
   assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);
 });
 
-test('threat 37: git gets only capabilities that the server knows, in the one form that it knows', () => {
+test('threat 37: of the capabilities that a client sends, git gets only those that the server knows, and only in the known form', () => {
   const odd =
     'side-band-64k=1 push-options=1\tatomic=1 report-status\vquiet\u00a0 side-band-64 agent= agent=a/1\x01 foo=bar';
   for (const [said, given] of [

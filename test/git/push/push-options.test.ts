@@ -11,7 +11,7 @@ for (const option of ['toString', 'constructor', '__proto__', 'Detach', 'detach 
   });
 }
 
-test('if a push has several messages, the last one counts, on one line and without control characters', () => {
+test('if a push has the option message several times, the last message counts, on one line and without control characters', () => {
   const read = readPushOptions(['message=one', 'message=t\u001b[2Jw\u0007o\nlines']);
   assert.deepEqual(read, {
     isDetached: false,

@@ -19,12 +19,12 @@ test('the report of a dry run that passes names another ref, so that no client r
   assert.deepEqual(dryRunReport({ kind: 'would-pass' }, true), [{ ref: command.ref, reason: null, options }]);
 });
 
-test('a client without report-status-v2 is told that the push would pass, as a refusal', () => {
+test('in a dry run, a client without report-status-v2 gets a refusal that says that the push would pass', () => {
   const [status] = dryRunReport({ kind: 'would-pass' }, false);
   assert.match(status?.reason ?? '', /^dry run: this push would pass/);
 });
 
-test('if git itself refuses a dry run, its report has the reason of git', () => {
+test('if git itself refuses the objects of a dry run, the report to the client has git’s reason', () => {
   const [status] = dryRunReport({ kind: 'would-pass' }, true, 'missing necessary objects');
   assert.equal(status?.reason, 'missing necessary objects');
 });

@@ -41,7 +41,7 @@ async function commit(message: string): Promise<CommitId> {
   ) as CommitId;
 }
 
-test('reading refs finds loose and packed refs, and a loose ref wins', async () => {
+test('the server reads loose and packed refs; if a ref is both loose and packed, the loose one wins', async () => {
   await open('found');
   const [first, second] = [await commit('first'), await commit('second')];
   await git('update-ref', 'refs/heads/main', first);

@@ -55,7 +55,7 @@ for (const version of ['0', '1', '2']) {
   });
 }
 
-test('a repository without a push can be cloned over HTTP and is empty', async (context) => {
+test('before the first push to a tool, its repository can be cloned over HTTP, and the clone is empty', async (context) => {
   const door = await openDoor(context);
   const clone = await runGit(door.root, ['clone', `${door.loggedIn}/hello.git`, 'copy']);
   assert.equal(clone.exitCode, 0, String(clone.all));
@@ -105,7 +105,7 @@ test('if the server refuses a large push early, git shows the refusal, not "up-t
   assert.equal(door.packs.closed, door.packs.sessions.length);
 });
 
-test('over HTTP, git shows why a push to a disabled tool is refused, and can still read the tool', async (context) => {
+test('over HTTP, git shows why a push to a disabled tool is refused, and can still list the refs of the tool', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'a.txt': 'a' });
   const push = await runGit(work, ['push', `${door.loggedIn}/frozen.git`, 'main']);

@@ -78,7 +78,7 @@ for (const { name, body } of [
   { name: 'a stream that is cut off', body: gzipSync(randomBytes(100_000)).subarray(0, 50_000) },
   { name: 'a wrong checksum', body: Buffer.concat([gzipSync(DELETE).subarray(0, -8), Buffer.alloc(8, 1)]) },
 ]) {
-  test(`threat 25: a gzip body of ${name} is answered 400`, async (context) => {
+  test(`threat 25: a git request over HTTP whose gzip body has ${name} is answered 400`, async (context) => {
     const door = await openDoor(context);
     for (const encoding of ['gzip', 'x-gzip']) {
       const answer = await post(door, '/hello.git/git-receive-pack', body, { 'content-encoding': encoding });
@@ -104,7 +104,7 @@ for (const { name, limit, status } of [
   { name: 'is refused at the limit of a push', limit: 10 * 1024 * 1024, status: 413 },
   { name: 'is read and discarded after git has given up', limit: 512 * 1024 * 1024, status: 400 },
 ]) {
-  test(`threat 25: a gzip bomb ${name}, and takes less than 60 MiB of memory`, {
+  test(`threat 25: a push over HTTP whose body is a gzip bomb of 100 MiB ${name}, and takes less than 60 MiB of memory`, {
     timeout: 60_000,
   }, async (context) => {
     const door = await openDoor(context);
@@ -134,7 +134,7 @@ test('a fetch request over HTTP that is larger than the limit is answered 413', 
   assert.equal((await post(door, '/hello.git/git-upload-pack', body, headers)).status, 413);
 });
 
-test('a client that disconnects during its upload ends only its own push, and the log has no error', async (context) => {
+test('if an HTTP client disconnects while it sends a push, the push ends, the server still answers, and the log has no error', async (context) => {
   const door = await openDoor(context);
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\n`;
   for (const encoding of ['', 'Content-Encoding: gzip\r\n']) {
@@ -327,13 +327,13 @@ test('threat 55: requests for refs with one password start at most four gits at 
   assert.equal(count.most, 4);
 });
 
-test('a fetch request with nonsense is answered 400', async (context) => {
+test('a fetch request over HTTP whose body is nonsense is answered 400', async (context) => {
   const door = await openDoor(context);
   const answer = await post(door, '/hello.git/git-upload-pack', 'nonsense', { 'content-type': UPLOAD });
   assert.equal(answer.status, 400);
 });
 
-test('a fetch whose client disconnects leaves no git behind', async (context) => {
+test('if the client of a fetch over HTTP disconnects, the git process of the fetch ends', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'big.bin': randomBytes(20_000_000) });
   await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);

@@ -110,7 +110,7 @@ test('each pipelined request of a connection counts for the tool’s limit of re
   assert.equal(await again, 200);
 });
 
-test('threat 122: pipelined requests before a request for a WebSocket give back their places when the client leaves', async (context) => {
+test('threat 122: if a client that has pipelined requests before a WebSocket request leaves, its requests no longer count for the tool’s limit', async (context) => {
   const { held, status, tools } = await openDoors(context);
   const upgrade =
     'GET / HTTP/1.1\r\nHost: slow.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
@@ -125,7 +125,7 @@ test('threat 122: pipelined requests before a request for a WebSocket give back 
   assert.equal(await again, 200);
 });
 
-test('threat 124: pipelined requests before CONNECT give back their places', async (context) => {
+test('threat 124: if the server closes a connection because of a CONNECT request, earlier pipelined requests no longer count for the tool’s limit', async (context) => {
   const { held, status, tools } = await openDoors(context);
   const tunnel = 'CONNECT slow.localhost:80 HTTP/1.1\r\nHost: slow.localhost\r\n\r\n';
   await held.open(1, { text: requestTo('slow.localhost', '/').repeat(SHARE_OF_TOOL) + tunnel });

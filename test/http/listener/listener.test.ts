@@ -138,7 +138,7 @@ test('threat 27: the Host header does not change the addresses on pages', async 
   }
 });
 
-test('no HTTP answer reveals the software of this server', async (context) => {
+test('the server’s HTTP answers do not name its software', async (context) => {
   const door = await openDoor(context);
   for (const path of ['/', '/nothing', '/hello.git/info/refs?service=git-upload-pack']) {
     const answer = await fetch(door.url + path);
@@ -149,7 +149,7 @@ test('no HTTP answer reveals the software of this server', async (context) => {
 });
 
 for (const question of ['ready', 'health'] as const) {
-  test(`/${question}z answers 200, or 503 with the reason, and /livez always answers 200`, async (context) => {
+  test(`/${question}z answers 200, or 503 with the reason if something is wrong; /livez answers 200 in both cases`, async (context) => {
     let complaint: string | null = null;
     const nothing = async () => null;
     const health = { ready: nothing, health: nothing, [question]: async () => complaint };
@@ -225,7 +225,7 @@ test('an upgraded HTTP connection does not delay the stop of the server', {
   await closed;
 });
 
-test('an error while serving a tool’s request ends only one connection', async (context) => {
+test('an error while serving a tool’s request ends only the connection of this request', async (context) => {
   const gateway: Gateway = { ...noGateway, toolOf: (host) => (host === 'wiki' ? 'wiki' : null) };
   const door = await openDoor(context, { gateway });
   for (const upgrade of ['', 'Connection: Upgrade\r\nUpgrade: websocket\r\n']) {

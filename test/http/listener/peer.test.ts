@@ -96,7 +96,7 @@ for (const { name, from, headers, encrypted, address, isConfidential } of [
     isConfidential: false,
   },
 ]) {
-  test(`threat 31: ${name}: the address is ${address}, and a password is ${isConfidential ? 'safe' : 'not safe'}`, () => {
+  test(`threat 31: for an HTTP request (${name}), the client’s address is ${address}, and a password counts as ${isConfidential ? 'safe' : 'not safe'}`, () => {
     const read = createPeerReader(new TrustedProxies(PROXIES));
     assert.deepEqual(read(requestFrom(from, headers, encrypted)), { address, isConfidential });
   });
@@ -123,7 +123,7 @@ for (const entry of [
   '10.0.0.0/8/8',
   '10.0.0.0/a',
 ]) {
-  test(`trusted_proxies refuses ${entry}`, () => {
+  test(`the setting trusted_proxies refuses ${entry}`, () => {
     assert.throws(() => new TrustedProxies([entry]), { code: 'BAD_SETTING' });
   });
 }

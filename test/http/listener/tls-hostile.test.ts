@@ -92,7 +92,7 @@ test('threat 24: plain HTTP, SSH and random bytes at the TLS port get no page an
 });
 
 for (const maxVersion of ['TLSv1', 'TLSv1.1'] as const) {
-  test(`threat 19: a client with at most ${maxVersion} is refused`, async (context) => {
+  test(`threat 19: an HTTPS client that offers at most the version ${maxVersion} is refused`, async (context) => {
     const door = await openTls(context);
     const weak = { minVersion: maxVersion, maxVersion, ciphers: 'DEFAULT@SECLEVEL=0' } as const;
     await assert.rejects(handshake(door.port, weak));

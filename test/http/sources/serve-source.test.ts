@@ -33,7 +33,7 @@ after(() => server.close());
 const get = (authorization?: string) =>
   fetch(url, { headers: authorization === undefined ? {} : { Authorization: authorization } });
 
-test('a request with a build’s token gets the archive of its source', async () => {
+test('a request with the token of a build gets an archive with the source of this build', async () => {
   const answer = await get(`Bearer ${token}`);
   assert.equal(answer.status, 200);
   assert.equal(answer.headers.get('content-type'), 'application/x-tar');

@@ -49,7 +49,7 @@ for (const { method = 'GET', path, authorization = login } of [
   { method: 'POST', path: '/-/source', authorization: `Bearer ${token}` },
   { path: '/-/source/', authorization: `Bearer ${token}` },
 ]) {
-  test(`at sources_listen, ${method} ${path} is answered 404 without asking for a password`, async () => {
+  test(`at the address of the setting sources_listen, ${method} ${path} is answered 404 without asking for a password`, async () => {
     taken.length = 0;
     const body = method === 'POST' ? { body: 'tools' } : {};
     const answer = await fetch(`${url}${path}`, {
@@ -63,7 +63,7 @@ for (const { method = 'GET', path, authorization = login } of [
   });
 }
 
-test('at sources_listen, no request or upgrade reaches a tool, whatever its Host header', async () => {
+test('at the address of the setting sources_listen, a WebSocket request with the host name of a tool is answered 404', async () => {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   socket.write(
     'GET / HTTP/1.1\r\nHost: hello.localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n\r\n',
@@ -73,7 +73,7 @@ test('at sources_listen, no request or upgrade reaches a tool, whatever its Host
   assert.match(said, /^HTTP\/1\.1 404 /);
 });
 
-test('with sources_listen, the HTTP server itself gives out no sources', async (context) => {
+test('if sources_listen is set, the HTTP server itself gives no build its source', async (context) => {
   const { url: main } = await openDoor(context, { sources: null });
   const answer = await fetch(`${main}/-/source`, { headers: { Authorization: `Bearer ${token}` } });
   assert.equal(answer.status, 404);

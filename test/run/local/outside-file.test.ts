@@ -21,7 +21,7 @@ async function write(tool: string, content: string | Buffer, mode = 0o600): Prom
 
 const read = (tool: string, from: string | null = folder) => readOutsideFile(from, tool as ToolName);
 
-test('a tool gets the config vars that its file has at that moment, and none if it has no file', async () => {
+test('a tool gets the config vars that the operator’s file for this tool has at that moment, and none without such a file', async () => {
   await write('wikibot', "# the operator's\nexport API_KEY='s3cret'\nNOTE=\"two\\nlines\"\n", 0o640);
   const first = await read('wikibot');
   assert.equal(first.source, 'the operator’s file wikibot.env');
@@ -32,7 +32,7 @@ test('a tool gets the config vars that its file has at that moment, and none if 
   assert.deepEqual((await read('wikibot', null)).vars, {});
 });
 
-test('a name that leaves the folder is no tool, so no file is read for it', async () => {
+test('if the name of a tool leads out of the folder of the operator’s files, no file is read', async () => {
   await write('wikibot', 'API_KEY=s3cret\n');
   for (const name of ['../wikibot', `../${folder.split('/').at(-1)}/wikibot`, './wikibot', 'Wikibot'])
     assert.deepEqual((await read(name)).vars, {}, name);
@@ -52,7 +52,7 @@ const MALFORMED: Readonly<Record<string, readonly [content: string | Buffer, why
 };
 
 for (const [name, [content, why]] of Object.entries(MALFORMED)) {
-  test(`a file with ${name} is refused with the file and the reason, but without a value`, async () => {
+  test(`an operator’s file of config vars with ${name} is refused; the error has the file and the reason, but no value`, async () => {
     await write('wrong', content);
     await assert.rejects(read('wrong'), (error) => {
       assert.ok(error instanceof DeployError);
@@ -66,7 +66,7 @@ for (const [name, [content, why]] of Object.entries(MALFORMED)) {
   });
 }
 
-test('a file that other users may read or change, a link, a folder and a pipe are refused', async () => {
+test('an operator’s file of config vars is refused if other users may read or change it, or if it is a link, a folder or a pipe', async () => {
   for (const mode of [0o604, 0o644, 0o602, 0o660]) {
     await write('open', 'A=1\n', mode);
     await assert.rejects(read('open'), /other users of the machine may read or change it/, mode.toString(8));
@@ -80,6 +80,6 @@ test('a file that other users may read or change, a link, a folder and a pipe ar
   await assert.rejects(read('pipe'), /it is not a plain file/);
 });
 
-test('if the folder is missing, each tool is refused, because its file may be there again later', async () => {
+test('if the folder of the operator’s files is missing, config vars cannot be read, because the file of a tool may be there again later', async () => {
   await assert.rejects(read('wikibot', join(folder, 'none')), /its folder does not exist/);
 });

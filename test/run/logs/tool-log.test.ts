@@ -31,7 +31,7 @@ const query = (lines: number, more: { follow?: boolean; signal?: AbortSignal } =
   signal: more.signal ?? new AbortController().signal,
 });
 
-test('a full log file becomes the previous file, and older lines are deleted', async () => {
+test('when the log file of a process is full, it becomes the previous file, and older lines are deleted', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     for (let number = 0; number < 1000; number += 1) await toolLog.append('web.1', [`line ${number}`]);
@@ -48,7 +48,7 @@ test('a full log file becomes the previous file, and older lines are deleted', a
   });
 });
 
-test('each line is read with its release, and the lines of an earlier server, which stored no release, without one', async () => {
+test('each line of a tool’s log is read with its release; lines of an earlier server version, which stored no release, have none', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     await mkdir(folder);
@@ -73,7 +73,7 @@ test('each line is read with its release, and the lines of an earlier server, wh
   });
 });
 
-test('old files of a log are deleted by their newest line, and a file that begins early becomes the previous one', async () => {
+test('a log file whose newest line is too old is deleted; a log file whose first line is too old becomes the previous file', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     const line = (process: string, day: number) =>
@@ -167,7 +167,7 @@ test('if the disk is full, a tool’s log loses new lines, but no old line, and 
   });
 });
 
-test('a reader gets the newest lines that have a time and a text, however far back they are, also while it follows', async () => {
+test('a reader of a log gets the newest lines within a time span and with a text, however old, and then new lines with the text', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 450_000, log });
     const at = (second: number) => new Date(1_800_000_000_000 + second * 1000).toISOString();
@@ -211,7 +211,7 @@ test('a reader gets the newest lines that have a time and a text, however far ba
   });
 });
 
-test('a search neither delays new lines nor loses lines if a full file becomes the previous one, and keeps only what it found', async () => {
+test('a search in a log does not delay new lines, loses no line when a full file becomes the previous file, and keeps only the lines found', async () => {
   await inFolder(async (folder) => {
     await mkdir(folder);
     const block = `2026-01-01T00:00:00.000Z a needle that is found\n${`2026-01-01T00:00:00.000Z ${'hay '.repeat(25)}\n`.repeat(520)}`;

@@ -23,7 +23,7 @@ print('ready', flush=True)
 time.sleep(60)`;
 
 for (const uid of [0, 65_534]) {
-  test(`an honest program does not count as a program that hides files, if the server runs with uid ${uid}`, {
+  test(`a program with temporary files and shared memory is not taken for a program that hides files (uid of the server: ${uid})`, {
     skip: !isRoot,
   }, async () => {
     await using data = await dataFolder();
@@ -51,7 +51,7 @@ await child.exited;`;
 }
 
 for (const mode of ['isolated', 'trusted'] as const) {
-  test(`threat 83: a process in ${mode} mode may open 16,384 files at most`, async () => {
+  test(`threat 83: a process in a sandbox of the mode ${mode} may open at most 16,384 files`, async () => {
     await using data = await dataFolder();
     const sandbox = await sandboxIn(data.path, mode);
     const { output } = await runIn(sandbox, ['sh', '-c', 'ulimit -Hn']);

@@ -25,7 +25,7 @@ async function readyNetwork(sandbox: Sandbox): Promise<HeldNetwork> {
   return network;
 }
 
-test('commands with one held network are in one network namespace, and others are not', async () => {
+test('sandboxed commands that share a network are in one network namespace, and a command that does not share it is in another', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   using network = await readyNetwork(sandbox);
@@ -39,7 +39,7 @@ test('commands with one held network are in one network namespace, and others ar
   assert.notEqual(first.output, own.output);
 });
 
-test('threat 62: a command in a held network reaches neither this machine nor a blocked network', async () => {
+test('threat 62: a sandboxed command in a shared network reaches neither this machine nor a blocked network', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated', ['10.0.0.0/8']);
   using network = await readyNetwork(sandbox);
@@ -54,7 +54,7 @@ for host in ['127.0.0.1', '10.1.2.3']:
   assert.equal(output, '127.0.0.1 ECONNREFUSED\n10.1.2.3 ECONNREFUSED\n');
 });
 
-test('promise 4: a command in a held network gets no descriptor of its namespaces, no right in them, and a filter', async () => {
+test('promise 4: a sandboxed command in a shared network has no file descriptor of its namespaces, no capabilities, and a seccomp filter', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   using network = await readyNetwork(sandbox);
@@ -68,7 +68,7 @@ test('promise 4: a command in a held network gets no descriptor of its namespace
   assert.match(facts(inHeld.output), /CapEff: 0+ .*NoNewPrivs: 1 Seccomp: 2/);
 });
 
-test('a process that a command leaves behind in a held network ends with the command', async () => {
+test('a background process of a sandboxed command in a shared network ends with the command', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   using network = await readyNetwork(sandbox);
@@ -82,7 +82,7 @@ test('a process that a command leaves behind in a held network ends with the com
   assert.match((await runIn(sandbox, ['python3', '-c', ask], { network })).output, /ConnectionRefused/);
 });
 
-test('a command in a held network can be ended, and its ports are known', async () => {
+test('a sandboxed command in a shared network can be ended, and the server finds the ports on which it listens', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   using network = await readyNetwork(sandbox);
@@ -93,7 +93,7 @@ test('a command in a held network can be ended, and its ports are known', async 
   assert.equal((await process.exited).signal, 'SIGTERM');
 });
 
-test('without a ready network, a command gets a network of its own', async () => {
+test('if the shared network of a sandbox is not ready or has ended, a command gets a network of its own', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const network: SharedNetwork = sandbox.shareNetwork(1, limits);
@@ -116,7 +116,7 @@ function openFiles(): string[] {
   });
 }
 
-test('a disposed network leaves no process and no descriptor', async () => {
+test('a shared network of sandboxes that has ended leaves no process and no open file', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   // Earlier tests of this file may still start and end processes, so the test looks at those of this network only.
@@ -138,7 +138,7 @@ test('a disposed network leaves no process and no descriptor', async () => {
   );
 });
 
-test('a held network ends with a server that is killed', async () => {
+test('if the server is killed, the processes that hold a shared network of sandboxes end', async () => {
   await using data = await dataFolder();
   const bench = join(import.meta.dirname, '../sandbox-bench.ts');
   const script = `

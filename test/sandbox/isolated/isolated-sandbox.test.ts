@@ -195,7 +195,7 @@ test('each tool runs as its own user, and cannot read a file that another tool h
   assert.match(read.output, /Permission denied/);
 });
 
-test('threat 53: no variable of a tool is in an argument, which every user of this machine can read', async () => {
+test('threat 53: no value of a tool’s variables is in the arguments of a process, which every user of this machine can read', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const env = {
@@ -323,7 +323,7 @@ test('threat 60: if a process claims a huge environment in its /proc/PID/environ
   await child.exited;
 });
 
-test('threat 60: if a shell runs code from a tool’s variables, the tool’s limits already apply', {
+test('threat 60: if the shell that starts a tool runs code from the tool’s variables, the tool’s limits already apply', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();

@@ -131,7 +131,7 @@ for (const packetSize of [0, 1]) {
   });
 }
 
-test('the server distinguishes two SSH connections from the same port to different addresses of the server', async () => {
+test('the server distinguishes two SSH connections from the same client port to different addresses of the server', async () => {
   const other = await SshWorkbench.open({
     config: {
       ssh: { host: '0.0.0.0', port: 0 },

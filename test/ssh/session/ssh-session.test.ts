@@ -213,7 +213,7 @@ test('threat 18: the SSH server refuses subsystems, terminals and X11; a client 
   client.end();
 });
 
-test('threat 18: the SSH server refuses every way of forwarding', async () => {
+test('threat 18: the SSH server refuses to forward TCP ports and Unix sockets, in both directions', async () => {
   const through = await bench.ssh('alice', 'alice', [], ['-W', `127.0.0.1:${bench.port}`]);
   assert.match(through.stderr, /administratively prohibited|stdio forwarding failed/);
   const remote = await bench.ssh(

@@ -60,7 +60,7 @@ async function answer(port: number, request: string): Promise<string> {
   return text;
 }
 
-test('the page server answers each method with 503 and the tool’s own page, and a large request body does not reset the connection', async () => {
+test('the server of the maintenance page answers GET, HEAD and POST with 503 and the tool’s own page, even if the request body is large', async () => {
   const { start } = await serverOf('own', { 'public/maintenance.html': 'bäck soon' });
   const { said, port } = await start();
   assert.equal(said, 'own');
@@ -72,7 +72,7 @@ test('the page server answers each method with 503 and the tool’s own page, an
   assert.equal(await answer(port, post), `${whole}bäck soon`);
 });
 
-test('the page server says which page is too large, and shows the plain page; it follows no links', async () => {
+test('the server of the maintenance page names a page that is too large, and shows the plain page; it follows no links', async () => {
   const large = await serverOf('large', {
     'maintenance.html': 'x'.repeat(21),
     'public/maintenance.html': 'small',
@@ -87,7 +87,7 @@ test('the page server says which page is too large, and shows the plain page; it
   assert.equal((await linked.start()).said, 'plain');
 });
 
-test('clients that send nothing, or half a request, do not hold up the page of others', async () => {
+test('clients that send half a request, or connect and leave, do not hold up the maintenance page of others', async () => {
   const { start } = await serverOf('slow', {});
   const { port } = await start();
   const slow = Array.from({ length: 7 }, () => connect(port, '127.0.0.1'));

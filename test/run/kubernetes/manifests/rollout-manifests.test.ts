@@ -219,7 +219,7 @@ describe('manifests', () => {
     });
   }
 
-  test('a web process that is busy for ten minutes is not restarted', () => {
+  test('the liveness probe of a web process only connects to its port, and fails only after more than ten minutes', () => {
     for (const path of [null, '/healthz']) {
       const { livenessProbe } = webPod({ service: { healthCheckPath: path } }).container;
       assert.deepEqual(livenessProbe?.tcpSocket, { port: 8000 });

@@ -87,7 +87,7 @@ describe('the state of a pod', () => {
       detail: null,
     },
   ]) {
-    test(`the state and the detail that the status shows for a pod: ${name}`, () => {
+    test(`the status shows the state of a pod with the right detail: ${name}`, () => {
       const status = podStatus(pod, null, parts);
       assert.equal(status.state, state);
       assert.equal(status.detail, detail);

@@ -47,7 +47,7 @@ test('threat 72: a pod that carries the labels of another tool’s rollout does 
   }
 });
 
-test('the pods of a preview are in the namespace of its tool, and those of a tool with such a name in its own', async () => {
+test('pods of a preview count only in the namespace of its tool, pods of a tool named a--b only in its own; until previews are known, both count', async () => {
   const items = [
     podOf('preview', 'tool-wikibot', 'fix--wikibot'),
     podOf('stray', 'tool-fix--wikibot', 'fix--wikibot'),

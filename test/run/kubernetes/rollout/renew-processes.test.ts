@@ -32,7 +32,7 @@ function podOf(uid: string): V1Pod {
   };
 }
 
-test('to renew a process, the cluster adds a pod, is told to end the old one first, and then removes a pod', async () => {
+test('to renew a process, the server adds a pod, marks the old pod as the first to remove, and then scales down again', async () => {
   const changes: unknown[] = [];
   let replicas = 1;
   let tell: (pod: V1Pod) => void = () => {};

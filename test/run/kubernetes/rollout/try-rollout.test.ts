@@ -71,7 +71,7 @@ const wanted = (processes: readonly Process[]) => ({
   config,
 });
 
-test('the Deployments of a rollout that drains already are not named among those that a rollout would remove', async () => {
+test('a dry run does not list the Deployments of a rollout that already drains among the objects that the push would remove', async () => {
   await using cluster = await aCluster({ deployments: ['draining', 'live'] });
   const { live } = cluster;
   live.resume(rolloutOf([worker], { id: 'draining', version: 41 }), 1);
@@ -119,7 +119,7 @@ for (const { title, processes, quotas, expected } of [
     expected: /pods: 1 more asked for, 0 of 0 in use/,
   },
 ]) {
-  test(`a dry run says that the quota has room only if the cluster was asked: ${title}`, async () => {
+  test(`a dry run says whether the quota of the namespace has room only if the server can tell: ${title}`, async () => {
     await using cluster = await aCluster({ quotas });
     const tried = await tryRollout(cluster.live, wanted(processes), signal);
     if (expected instanceof RegExp) {

@@ -247,7 +247,7 @@ describe('the end of a run', () => {
       text: ['update.1 was ended by the cluster'],
     },
   ]) {
-    test(`what the log says when a scheduled run ends: ${name}`, () => {
+    test(`when a scheduled run ends, the log has the right lines: ${name}`, () => {
       const { watching, said } = ends(schedule === undefined ? daily : schedule);
       watching.pod(pod, isOld ?? false);
       assert.deepEqual(said, text);
@@ -315,7 +315,7 @@ describe('the status of a schedule', () => {
       },
     },
   ]) {
-    test(`the status of a schedule ${name}`, () => {
+    test(`the status shows the state, the detail and the last run of a schedule ${name}`, () => {
       const [status] = scheduleStatuses([job], pods ?? [], { ...parts, lastRun: () => lastRun ?? null });
       assert.equal(status?.name, 'update.1');
       assert.equal(status?.version, 42);
@@ -345,7 +345,7 @@ describe('the status of a schedule', () => {
     assert.deepEqual([status?.detail, status?.schedule?.nextAt], ['paused', null]);
   });
 
-  test('a run by hand is a Job with the template of its CronJob, which owns the Job and is marked as kubectl marks it', () => {
+  test('a scheduled run that is started by hand is a Job with the template of its CronJob, which owns the Job', () => {
     const job = cronJob();
     const { metadata, spec } = jobFrom({ ...job, metadata: { ...job.metadata, uid: 'u1' } });
     assert.match(metadata?.name ?? '', /^push-update-[0-9a-f]{8}$/);
@@ -357,7 +357,7 @@ describe('the status of a schedule', () => {
     assert.deepEqual(spec, job.spec?.jobTemplate.spec);
   });
 
-  test('a run by hand whose answer is lost is started only once', async () => {
+  test('if the API’s answer to the start of a scheduled run by hand is lost, the second attempt makes no second Job', async () => {
     const names = new Set<string>();
     let calls = 0;
     const api = await fakeApi((url, response, request) => {

@@ -99,7 +99,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
     return { release, said, run };
   }
 
-  test('a tool cannot add, replace or change the files of exec, and its process sees no others', async () => {
+  test('a tool cannot change the files that the server makes for `exec`, and the command of `exec` sees no other files of the server', async () => {
     const { run, said } = await hostile('meddler', meddler);
     assert.equal((await run(['sh', '-c', 'echo still right; sleep 0.5'])).out, 'still right\n');
     await until(
@@ -123,7 +123,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
     );
   });
 
-  test('a tool that answers in the place of exec harms only its own command, and its server goes on', async () => {
+  test('if a tool answers the server in place of the program that starts commands of `exec`, only its own commands fail', async () => {
     const { run, release, said } = await hostile('impostor', impostor);
     // The impostor tells that the first command has begun, and then nothing; of the second one only endless nonsense.
     const gone = new AbortController();
@@ -139,7 +139,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
     assert.equal((await other.run(['echo', 'fine'])).out, 'fine\n');
   });
 
-  test('if a tool has ended the program that starts commands, exec says so, and what was made for the command is removed', async () => {
+  test('if a tool has ended the program that starts commands of `exec`, `exec` says so, and the files for the command are removed', async () => {
     const { run, release } = await hostile('killer', killer);
     const folder = join(bench.data, 'run');
     const before = (await readdir('/proc/self/fd')).length;
@@ -163,7 +163,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
     );
   });
 
-  test('if a tool steals the requests of exec, exec is refused after a limit', async () => {
+  test('if a tool steals the requests of `exec`, the command either fails with EXEC_FAILED or runs to its end', async () => {
     const { run } = await hostile('thief', thief);
     const outcome = await run(['true']).catch((error: Error & { code: string }) => error.code);
     assert.ok(
@@ -172,7 +172,7 @@ describe('commands beside hostile processes', { concurrency: 4 }, () => {
     );
   });
 
-  test('a command that outgrows the memory of its process ends with it, and not the server', async () => {
+  test('a command of `exec` that takes more memory than its process may use fails', async () => {
     const { run } = await hostile('hungry', `print('begun')\nimport time\ntime.sleep(1000)`);
     const script = 'held = []\nwhile True: held.append(bytearray(4 * 1024 * 1024))';
     const outcome = await run(['python3', '-c', script]).catch(

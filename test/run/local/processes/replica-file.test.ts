@@ -20,7 +20,7 @@ time.sleep(1000)
 `;
 
 for (const mode of ['trusted', 'isolated'] as const) {
-  test(`${mode}: a process gets its tool’s replica.my.cnf as a file and as variables, but a config var counts instead`, async () => {
+  test(`in the mode ${mode}, a process gets its tool’s replica.my.cnf as a file and as variables; a config var of the same name wins`, async () => {
     const bench = await localBench({ mode });
     try {
       const { runtime } = bench;

@@ -206,7 +206,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
   });
 });
 
-test('threat 120: an answer with a byte too many from a tool that then exits reaches the client, also behind another answer on the same connection', async () => {
+test('threat 120: if a tool sends one byte more than its Content-Length and exits, its answer reaches the client, even behind another answer', async () => {
   const ended = Promise.withResolvers<void>();
   const tool = createTcpServer((socket) =>
     socket.once('data', (request) => {
@@ -231,7 +231,7 @@ test('threat 120: an answer with a byte too many from a tool that then exits rea
   tool.close();
 });
 
-test('threat 123: a connection closes once its client leaves if the tool has refused its WebSocket, also if the client has sent more', async (t) => {
+test('threat 123: if a tool has refused a WebSocket and the client leaves, the server closes the connection, even if the client had sent more bytes', async (t) => {
   const tool = createTcpServer((socket) =>
     socket.once('data', () => socket.end('HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n')),
   );

@@ -87,7 +87,7 @@ for (const { name, lines } of [
   { name: 'Trailer', lines: ['Trailer: X-After', 'TE: trailers'] },
   { name: 'Expect', lines: ['Expect: 100-continue'] },
 ]) {
-  test(`threats 23 and 24: a request for a WebSocket with ${name} reaches the tool without this field and without hop-by-hop fields`, async () => {
+  test(`threats 23 and 24: a WebSocket request with ${name} reaches the tool without this field; of the hop-by-hop fields, only Connection and Upgrade stay`, async () => {
     const seen = await environOf(
       'Connection: Upgrade, X-Forwarded-For, X-Forwarded-Host, Host, X-Private',
       'X-Private: 1',
