@@ -181,7 +181,7 @@ test('threat 83: the audit log lists at most 20 refused refs of a push, because 
   assert.deepEqual([updates.length, more], [20, 30]);
 });
 
-test('threat 21: one person may have 40 pushes at the same time, and one tool 30; one more is refused with the reason', async () => {
+test('threat 21: one person may have 40 simultaneous pushes, and one tool 30; a further push is refused with the reason', async () => {
   const { services } = open('many');
   const openOne = (tool: string, uid: string) =>
     services.receive({ ...push, tool: nameOf(tool), principal: { ...alice, uid } });
@@ -381,7 +381,7 @@ test('threat 21: git unpacks four packs of one person at the same time; the next
   for (const { session } of [...ofAlice, ofBob]) session.close();
 });
 
-test('threat 21: a token, a person and a tool have a limit of simultaneous clones; one more is refused with the reason', async () => {
+test('threat 21: a token, a person and a tool each have a limit of simultaneous clones; a further clone is refused with the reason', async () => {
   const { services } = open('clones');
   const fetchAs = async (uid: string, credential: string, tool: string) =>
     await services.upload(nameOf(tool), null, { ...alice, uid, credential });

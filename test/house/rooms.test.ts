@@ -77,7 +77,7 @@ test('the TypeScript files that docs/architecture.md and CONTRIBUTING.md name ex
   }
 });
 
-test('each package that this file restricts, such as ssh2, is imported only by the files that may import it', async () => {
+test('each package that only some files of src may import, such as ssh2, is imported only by these files', async () => {
   const wrong = (await imports()).filter(({ file, target }) => {
     const wall = fences[target];
     return wall !== undefined && !wall.test(file);

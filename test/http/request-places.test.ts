@@ -57,7 +57,7 @@ test('threat 26: from 60 addresses, a person whose HTTP requests never send thei
   assert.equal(await statusOf(door.port, ADVERTISEMENT.replace('other', 'hello'), basic()), 429);
 });
 
-test('threat 26: a refused HTTP request without a login gives back its place at once, even if the client never sends its body', async (context) => {
+test('threat 26: a refused HTTP request without a login no longer counts for the limit of requests, even if the client never sends its body', async (context) => {
   const door = await openSmallDoor(context);
   let refused = 0;
   for (let number = 0; number < 80; number += 1)

@@ -13,7 +13,7 @@ async function silentCluster(t: TestContext) {
   return { cluster: api.cluster, closed };
 }
 
-test('when the signal fires, attaching to a container ends, even if the cluster does not answer', {
+test('when its abort signal fires, attaching to a container ends, even if the cluster does not answer', {
   timeout: 5000,
 }, async (t) => {
   const { cluster } = await silentCluster(t);

@@ -74,7 +74,7 @@ describe('retrying', () => {
     }
   });
 
-  test('when the signal fires, a call to the cluster’s API is not retried any more', async () => {
+  test('when its abort signal fires, a call to the cluster’s API is not retried any more', async () => {
     const api = await fakeApi((_url, response) => response.destroy());
     const stop = new AbortController();
     try {

@@ -53,7 +53,7 @@ test('threat 59: if a server closes the local socket while it makes the deleted 
   assert.deepEqual(lines, []);
 });
 
-test('threat 59: if the file of the local socket cannot be made again, the failure is logged once, and later its end once', async (t) => {
+test('threat 59: if the deleted file of the local socket cannot be made again, the server logs this once, and logs once that the file is back', async (t) => {
   const { path, lines, look } = await listening(t);
   const folder = dirname(path);
   rmSync(folder, { recursive: true });

@@ -36,7 +36,7 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
-test('a backup that was made in the middle of a push restores to the release that was live then, in another folder and after the data folder was wiped', async () => {
+test('a backup that was made during a push restores the release that was live then, after the data folder was wiped, into another folder', async () => {
   const { name, tree, first } = await liveTool(server, 'kept', webTool('one'));
   const set = await server.command('config', 'set', name, 'SECRET=s3cret');
   assert.equal(set.exitCode, 0, set.stderr);

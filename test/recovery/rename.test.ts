@@ -169,7 +169,7 @@ test('threat 100: what a command stores under the old name of a renamed tool is 
   assert.doesNotMatch((await server.get('raced')).body, /now called/);
 });
 
-test('a tool is not renamed to a taken or invalid name or while a deployment runs, and then works as before', async () => {
+test('renaming a tool to a taken or invalid name, or during a deployment, is refused, and the tool works as before', async () => {
   const { tree } = await liveTool(server, 'busy', webTool('busy'));
   await server.addTool('taken');
   for (const [to, says] of [
@@ -209,7 +209,7 @@ test('a tool is not renamed to a taken or invalid name or while a deployment run
   assert.equal((await server.get('busy')).body, 'busy');
 });
 
-test('after a rename, a new tool with the old name begins with an empty repository, as quota shows', async () => {
+test('after a rename, a new tool with the old name begins with an empty repository, as the command quota shows', async () => {
   const { tree } = await liveTool(server, 'sized', {
     ...webTool('sized'),
     'data.txt': randomBytes(1_500_000).toString('base64'),

@@ -74,7 +74,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       });
     }
 
-    test('a command that does not exist ends with code 127, and the output names the command', async () => {
+    test('in a sandbox, a command that does not exist ends with the exit code 127, and the output names the command', async () => {
       await using data = await dataFolder();
       const result = await runIn(await sandboxIn(data.path, mode), ['no-such-program']);
       assert.equal(result.code, 127);
@@ -96,7 +96,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.equal((await late.exited).code, 42);
     });
 
-    test('threat 61: everything that a command started ends with it, even a daemon', async () => {
+    test('threat 61: all processes that a command in a sandbox started end with the command, even a daemon', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const number = `9${process.pid}1${mode === 'isolated' ? 1 : 2}`;

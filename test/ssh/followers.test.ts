@@ -46,7 +46,7 @@ test('threat 21: the server disconnects an SSH client that asks for a log but re
   assert.match(await said, /Received disconnect from .*:11: This connection took no output for 1 s/);
 });
 
-test('threat 21: a person with one key may follow ten logs; the eleventh is refused with the reason, until another follower ends', async () => {
+test('threat 21: a person with one key may follow ten logs at once; an eleventh is refused with the reason until one of the ten ends', async () => {
   const held = Array.from({ length: 10 }, () => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello));
   assert.throws(() => desk.followers.enter({ ...desk.alice, uid: 'bob' }, hello), /follows 10 logs already/);
   held.pop()?.[Symbol.dispose]();

@@ -216,7 +216,7 @@ test('threat 6: if the user directory fails, nobody can log in over SSH, and no 
   await bench.waitForLog('login impossible');
 });
 
-test('threat 6: a login that is refused because too many other logins wait gets this reason, and the log has no alarm', async () => {
+test('threat 6: an SSH login that is refused because too many other logins wait gets this reason, and the log has no alarm', async () => {
   const busy = async (): Promise<never> => {
     throw tooManyLogins();
   };

@@ -112,7 +112,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.equal(noted.filter((what) => what === 'deploy').length, 3);
   });
 
-  test('a broken, cut off, refused or failing archive of the command deploy, and its dry run, change neither main nor the live release', async () => {
+  test('a failing, cut off or refused archive of the command deploy, or a dry run, changes neither main nor the live release', async () => {
     const { name, first, tree } = await liveTool(server, 'kept');
     const broken = await ssh(`deploy ${name}`, await tarOf(await folderWith(webTool('two', 'exit 7'))));
     assert.equal(broken.exitCode, 1);
@@ -169,7 +169,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.equal((await server.get(name)).body, 'slow');
   });
 
-  test('a deploy token deploys an archive over HTTP; a read token only downloads', async () => {
+  test('over HTTP, a deploy token can deploy an archive, and a read token can only download the files', async () => {
     const { name } = await liveTool(server, 'by-http');
     const tokens = await Promise.all(
       [[], ['--read']].map(async (flags, index) => {

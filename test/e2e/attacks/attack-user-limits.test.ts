@@ -40,7 +40,7 @@ test('threat 60: a tool that uses up the pipe buffers of its system user does no
   assert.equal(stdout, '65536');
 });
 
-test('doctor, run by the user of a server that is not root, reports that the data is whole, although tools have users of their own', {
+test('if the server is not root, its user can run the command doctor, which reports that the data is whole, although tools have users of their own', {
   skip,
 }, async () => {
   const user = ['--reuid', `${PLAIN_UID}`, '--regid', `${PLAIN_UID}`, '--clear-groups', '--'];

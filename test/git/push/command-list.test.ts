@@ -34,7 +34,7 @@ for (const size of [1, 3, 7, 64, 10_000]) {
   });
 }
 
-test('the command list of a push that the server encodes for git reads back the same', () => {
+test('if the server encodes the command list of a push for git and reads the result, it gets the same list', () => {
   const list = new CommandListReader().push(sample(['no-cache']));
   assert.ok(list !== null);
   assert.deepEqual(new CommandListReader().push(encodeCommandList(list)), list);

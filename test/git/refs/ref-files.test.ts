@@ -57,7 +57,7 @@ test('the server reads loose and packed refs; if a ref is both loose and packed,
   assert.deepEqual(Object.fromEntries(found), { 'refs/heads/main': second, 'refs/heads/master': first });
 });
 
-test('reading a symbolic ref returns the commit of the ref that it names', async () => {
+test('for a symbolic ref, the server reads the commit of the ref to which the symbolic ref points', async () => {
   await open('symbolic');
   const first = await commit('first');
   await git('update-ref', 'refs/heads/other', first);

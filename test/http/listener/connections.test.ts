@@ -57,7 +57,7 @@ async function until(check: () => boolean, what: string): Promise<void> {
 const refusedOf = (held: HeldConnections) =>
   held.answers.filter((answer) => answer.startsWith('HTTP/1.1 503 '));
 
-test('requests to a tool that does not answer leave places for other tools, /healthz and git', async (context) => {
+test('requests that a tool does not answer do not keep out requests to other tools, /healthz and git', async (context) => {
   const { held, status, tools } = await openDoors(context);
   await held.open(25, { text: requestTo('slow.localhost', '/') });
   await until(() => refusedOf(held).length === 25 - SHARE_OF_TOOL, 'the others were not refused');
@@ -138,7 +138,7 @@ test('threat 124: if the server closes a connection because of a CONNECT request
   assert.equal(await again, 200);
 });
 
-test('silent HTTP connections of one address push out only each other', async (context) => {
+test('if one address opens too many silent HTTP connections, the server closes only silent connections of this address', async (context) => {
   const { held, status, door } = await openDoors(context);
   const kept = connect(door.port, '127.0.0.1');
   kept.write(requestTo('kind.localhost', '/'));
@@ -162,7 +162,7 @@ test('silent HTTP connections of 60 addresses do not keep out new connections', 
   assert.equal(await status('kind.localhost'), 200);
 });
 
-test('an HTTP connection with a request in progress is not pushed out', async (context) => {
+test('when too many HTTP connections are open, the server does not close a connection with a request in progress', async (context) => {
   const { held, tools, door } = await openDoors(context);
   const busy = connect(door.port, '127.0.0.1');
   busy.write(requestTo('slow.localhost', '/'));

@@ -187,7 +187,7 @@ for (const { headers, isRefused } of [
   { headers: { 'sec-fetch-site': 'same-site' }, isRefused: true },
   { headers: { 'sec-fetch-site': 'cross-site' }, isRefused: true },
 ]) {
-  test(`threat 30: a request with the headers ${JSON.stringify(headers)} is ${isRefused ? 'refused' : 'accepted'}`, () => {
+  test(`threat 30: an HTTP request with the headers ${JSON.stringify(headers)} is ${isRefused ? 'refused' : 'accepted'}`, () => {
     const check = () => assertSameSite(headers, 'https://push.example.org/');
     if (isRefused)
       assert.throws(check, (error) => error instanceof DeployError && error.code === 'CROSS_SITE');

@@ -34,7 +34,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     until(async () => (await log(bench)).split(text).length > times, `${times} times: ${text}`);
   const release = (version: number, artifact: Artifact) => releaseOf(tool, version, artifact);
 
-  test('a scheduled process has one run at a time, even over releases: an old release’s run continues until it ends or is stopped', () =>
+  test('a scheduled process has one run at a time, even across releases: an old release’s run continues until it ends or is stopped', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({ 'update.py': slow }, [everyMinute()]);

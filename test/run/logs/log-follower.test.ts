@@ -27,7 +27,7 @@ test('threat 21: the waiting log lines of 300 stalled readers share one memory l
   assert.ok(held < 40, `${held} MiB wait`);
 });
 
-test('threat 21: a reader of a log gives its memory back when it reads or disconnects', async () => {
+test('threat 21: the memory of log lines that wait for a reader is released when the reader reads or disconnects', async () => {
   const room = new LineRoom();
   const one = new LogFollower(() => true, room);
   for (let count = 0; count < 1000; count += 1) one.push(line(long));

@@ -248,7 +248,7 @@ test('a port that a sandbox publishes can be reached at 127.0.0.1, but not at an
   await child.exited;
 });
 
-test('threat 126: health checks of a tool with thousands of sockets leave time for other work', async () => {
+test('threat 126: health checks of a tool with thousands of sockets keep the server busy for less than 70 % of the time', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
   const script = `

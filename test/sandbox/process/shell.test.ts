@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { outputOfShell } from '../../../src/sandbox/process/shell.ts';
 
-test('what a script of a measurement prints is returned even if the script fails', async () => {
+test('the output of a shell script that measures something is returned even if the script fails', async () => {
   assert.equal(await outputOfShell('echo "$1"; exit 3', ['5']), '5');
 });
 

@@ -28,7 +28,7 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     '/..%5c..%5c..%5csecrets',
     '/a%2f.%2e%2f%2e.%2fsecrets',
   ]) {
-    test(`threat 72: a health check path with \`..\` leads to no other pod and no API object: ${path}`, async () => {
+    test(`threat 72: a health check path with “..” leads to no other pod and no API object: ${path}`, async () => {
       const { asked } = await ask(path, (response) => response.end());
       const [raw = ''] = asked;
       assert.ok(raw.startsWith(`${proxy}/`), raw);

@@ -21,7 +21,7 @@ function kept(cron: string, clock: SetClock) {
   };
 }
 
-test('a schedule calls for a run once at each due moment, beginning with the next moment', async () => {
+test('a schedule starts one run at each due time, beginning with the next due time', async () => {
   const clock = new SetClock('2026-01-01T00:10:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.pass(25 * 60);
@@ -41,7 +41,7 @@ test('if the machine sleeps while several runs of a schedule are due, only the f
   await end();
 });
 
-test('a schedule’s moment that passed 29 s ago still starts a run', async () => {
+test('a scheduled run that was due 29 s ago is still started', async () => {
   const clock = new SetClock('2026-01-01T00:09:00');
   const { said, end } = kept('*/10 * * * *', clock);
   await clock.set('2026-01-01T00:10:29');
