@@ -41,7 +41,7 @@ export class PreviewDirectory implements Directory {
     return this.#directory.identifyByPassword(login, password, signal);
   }
 
-  /** Refuses these names to everybody until the returned function is called, because the tool is being renamed. */
+  /** Refuses the old and the new name of a tool that is being renamed to everybody, until the returned function is called. */
   hold(names: readonly ToolName[]): () => void {
     for (const name of names) this.#held.add(name);
     return () => {

@@ -11,8 +11,8 @@ export class DeployError extends Error {
   readonly hint: string;
 
   /**
-   * @param message - What happened, with no capital and no full stop (see `sentence`). It does not begin with the name
-   * of a tool or a setting, because such a name can look like a plain word: `the tool demo is disabled`.
+   * @param message - What happened, with no capital and no full stop (see `sentence`). Before the name of a tool or a
+   * setting comes its kind, because the name can look like a plain word: `the tool demo is disabled`.
    */
   constructor(code: string, message: string, hint: string, options?: ErrorOptions) {
     super(message, options);

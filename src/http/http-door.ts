@@ -106,7 +106,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
       return;
     }
     const rest = connections.occupy(request.socket);
-    // If there are too many connections, one that only sends a page, or waits for its login, may be closed.
+    // This connection only gets a page, or waits for a login. So it may be closed if there are too many connections.
     if (admitted === FREE) rest();
     const leave = () => {
       admitted.leave();

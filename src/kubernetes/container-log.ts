@@ -55,7 +55,8 @@ const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*$/;
  * restarts, and survives any outage of the API. Resolves when the container has ended for good, its pod no longer
  * exists, or the signal fires.
  *
- * @throws DeployError if the API refuses for good.
+ * @throws DeployError if the API refuses to read the pod. If it refuses to read the log, this tries again until the signal
+ * fires.
  */
 export async function followContainerLog(
   cluster: Cluster,

@@ -295,8 +295,8 @@ export class KubernetesBuilder implements Builder {
     const jobs = await resumableJobs(cluster, config.build_namespace, tool, signal);
     const known = jobs.find((job) => job.build === id && job.commit === commit);
     if (known === undefined) throw buildGone('the time without this server');
-    // If the build ended in time, this server still needs READING_MS to read its result, even if the server started
-    // late. A build that takes too long is ended by the cluster.
+    // Leaves at least READING_MS of `build_time` to read the result, however late the server started. The cluster itself
+    // ends a build that takes too long.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
     const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>

@@ -258,8 +258,7 @@ interface Entry {
  * Lists everything below a folder that untrusted code has made. A folder whose path is too long or whose name is not
  * UTF-8 is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact, or null. `before` of each entry is a path in
- *   it.
+ * @param earlier - The folder of the same layer in an earlier artifact. If it is null, so is `before` of each entry.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];

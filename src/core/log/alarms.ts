@@ -45,7 +45,7 @@ interface Trouble {
   readonly key: string;
   /** True if the trouble concerns one tool or one namespace. Success of another tool does not end such a trouble. */
   readonly isNarrow: boolean;
-  /** The tools that have met the trouble. */
+  /** The tools with which the trouble was seen. */
   readonly tools: Set<string>;
   readonly since: number;
   toldAt: number;
@@ -126,8 +126,8 @@ export function logFailure(
  * Logs that troubles are over, and forgets them. Logs nothing if there were none.
  *
  * @param keys - The names of the troubles, as `alarm` got them.
- * @param options - `tool` is the tool that has succeeded. A trouble of one tool or namespace continues if only other
- * tools have met it.
+ * @param options - `tool` is the tool that has succeeded. If a trouble of one tool or
+ * namespace was seen only with other tools, it continues.
  */
 export function calm(
   log: Log,

@@ -71,7 +71,8 @@ async function objectsOf(
       deploymentsOf(parts, tool, namespace, parts.closing),
       cronJobsOf(parts, tool, namespace, parts.closing),
     ]);
-    // Empty lists may mean that the namespace is missing: a server with rights in all namespaces then gets no error.
+    // If the namespace is missing, a server with rights in all namespaces gets empty lists and no error. So find out
+    // whether it exists.
     if (deployments.length + schedules.length === 0 && live.of(tool) !== null) await lost.look(tool);
     return { deployments, schedules };
   } catch (error) {

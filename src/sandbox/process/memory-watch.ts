@@ -27,7 +27,7 @@ interface Watched {
   readonly startedAt: number;
   /** The shared memory of the whole machine when the sandbox started. */
   sharedAtStart: number | null;
-  /** True if files in memory may have waited in a socket at the last look. Nobody can measure such files. */
+  /** True if, at the last look, a socket may have held unreceived descriptors of files in memory. The size of such files cannot be read. */
   isHiding: boolean;
   /** Whether the exact sum is being made. */
   isBeingSummed: boolean;

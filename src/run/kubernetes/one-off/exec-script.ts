@@ -60,7 +60,7 @@ export function execProgram(mark: string, type: string | null): string[] {
   return [...LAUNCHER, 'env', ...variables, '/bin/bash', '-c', script, 'bash', mark];
 }
 
-/** Returns the program that sends a signal to everything that the command with this mark has started. */
+/** Returns the program that sends a signal to the command with this mark and to everything that it has started. */
 export function signalProgram(mark: string, name: 'TERM' | 'HUP' | 'KILL'): string[] {
   return ['/bin/bash', '-c', SIGNAL, 'bash', `${EXEC_VARIABLE}=${mark}`, name];
 }

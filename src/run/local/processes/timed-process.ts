@@ -145,7 +145,7 @@ export class TimedProcess {
   /**
    * Starts a run now, whatever the schedule says.
    *
-   * @throws DeployError `NO_SCHEDULE` if the process cannot run, `RUN_UNDER_WAY` if a limit forbids the run.
+   * @throws DeployError `NO_SCHEDULE` if the process cannot run, `RUN_UNDER_WAY` if its last run has not ended or the tool has too many runs.
    */
   runNow(): void {
     if (this.#refusal !== null) {
