@@ -96,7 +96,7 @@ class Source {
     let sentBytes = head.length;
     for await (const chunk of chunks) {
       sentBytes += chunk.length;
-      // Millions of empty pieces would keep a decoder busy for hours.
+      // Millions of gzip members or zstd frames that unpack to nothing would keep a decoder busy for hours.
       if (sentBytes > this.#unpackedBytes * 1.01 + MAX_AHEAD_BYTES)
         throw notAnArchive(`its ${name} is larger than what it unpacks to`);
       yield chunk;

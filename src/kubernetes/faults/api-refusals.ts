@@ -45,8 +45,9 @@ export function refusalOf(error: unknown): DeployError | null {
 }
 
 /**
- * Explains to people why the cluster creates no pod. The message comes from the API or a controller (the condition
- * ReplicaFailure, the event FailedCreate). Null if the message is about something else.
+ * Explains to people why the cluster refuses an object, such as a pod or a Secret. The message comes from the API or a
+ * controller (the condition ReplicaFailure, the event FailedCreate). Null if the message has no reason that is known
+ * here.
  */
 export function refusalIn(message: string, cause?: unknown): DeployError | null {
   return (

@@ -28,7 +28,7 @@ test('a test command of app.json that is the name of a process type runs this pr
   assert.equal(processes.length, 2);
 });
 
-test('a test command line of app.json runs in a shell, and replaces no process of the build', () => {
+test('a test command line of app.json runs in a shell, and a process type `test` of the build keeps its command', () => {
   assert.deepEqual(testOf(processesWith(['web'], 'npm test'))?.command, ['bash', '-c', 'npm test']);
   const processes = processesWith(['web', 'test'], 'npm test');
   assert.equal(testOf(processes)?.type, 'app-json-test');
