@@ -156,8 +156,8 @@ function earlierName(store: SqliteStore | null, tool: string, log: Log): ToolNam
 }
 
 /**
- * Keeps in the store which schedules are paused, and the scheduled runs that have ended. The schedules of a preview
- * count as paused.
+ * Reads from the store which schedules are paused, and records scheduled runs that have ended. The schedules of a
+ * preview count as paused.
  */
 export function storedSchedules(
   store: () => Pick<Store, 'previewOf' | 'pausedSchedules' | 'addScheduledRun'> | null,

@@ -107,7 +107,7 @@ async function* rest(left: Buffer, chunks: AsyncGenerator<Buffer>): AsyncGenerat
 /** The answer to a command. The HTTP status is chosen at the first output. */
 class CommandOutput {
   readonly #exchange: Exchange;
-  /** The error messages before the first output. They are held back, because they may still set the HTTP status. */
+  /** The error messages before the first output. They are held back, because the HTTP status is not chosen yet. */
   #complaints = '';
   /** The HTTP status of a refusal. Null if the command has not been refused. */
   #refusal: number | null = null;
@@ -124,7 +124,7 @@ class CommandOutput {
     await send(this.#exchange, text);
   }
 
-  /** Bytes come from a process and are sent at once. Text is this server's error message, which may set the status. */
+  /** Sends bytes, which come from a process, at once. Holds this server's error messages back until the first output. */
   async complain(text: Output): Promise<void> {
     if (typeof text !== 'string' || this.#exchange.response.headersSent) return this.say(text);
     this.#complaints += text;

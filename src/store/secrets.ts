@@ -23,8 +23,8 @@ const format = 1;
 
 /**
  * The key that encrypts config vars at rest (AES-256-GCM). A sealed value consists of one format byte, the key's id,
- * the nonce, the tag and the ciphertext. The tag also authenticates the format byte, the id, and the names of the tool
- * and release that own the value (`context`).
+ * the nonce, the tag and the ciphertext. The tag also authenticates the format byte, the id, and the names of the
+ * value's owner (`context`), such as its tool and release.
  */
 export class SecretsKey {
   readonly #key: Buffer;

@@ -13,8 +13,8 @@ const MAX_REMEMBERED = 10_000;
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
 /**
- * After a question of a person, its place stays taken for this many times as long as the server has worked meanwhile, but at
- * most for `MAX_REST_MS`. So one person who asks about tools with many members leaves the server most of its time.
+ * After the answer to a question on behalf of a person, its place stays taken for this many times the processor time that
+ * the server spent on it, but at most for `MAX_REST_MS`. So one person who asks about tools with many members leaves the server most of its time.
  */
 const REST = 11;
 const MAX_REST_MS = 1000;
