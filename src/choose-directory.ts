@@ -13,7 +13,10 @@ export interface ChosenDirectory {
    * first password is shown, so that a start that fails earlier leaves no directory behind.
    */
   makeFirst(): Promise<FirstStart | null>;
-  /** How many users the directory has: 1 before `makeFirst`, and `'many'` for LDAP, whose users are not counted. */
+  /**
+   * How many users the directory has. While the file is missing, 1: the user that `makeFirst` makes. For LDAP `'many'`,
+   * because its users are not counted.
+   */
   countPeople(): Promise<number | 'many'>;
 }
 

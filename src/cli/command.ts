@@ -48,7 +48,7 @@ export type Typed = (words: string) => string;
 /** The value of a flag. Undefined if it was not given; a list if it may be repeated. */
 export type FlagValue = string | boolean | readonly string[] | undefined;
 
-/** Text, or the bytes that a process of the tool printed. */
+/** Text, or bytes that are sent unchanged, such as a tar or the output of a process. */
 export type Output = string | Uint8Array;
 
 export interface CommandContext {

@@ -161,7 +161,7 @@ export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   };
 }
 
-/** For requests that need no place, or do not need it yet. */
+/** For requests that take no place in RequestShares, or take it only after the login. */
 const FREE: Admitted = { kind: 'admitted', leave: () => {} };
 
 /** Whether the answer takes no work: a health check or a page. */

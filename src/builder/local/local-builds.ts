@@ -200,7 +200,7 @@ export class LocalBuilds {
       throw new DeployError(
         'NO_PROMOTION',
         'without isolation, an artifact works only in the folder of its own tool',
-        `Push the commit to ${tool} instead. Operators: with the packages for isolation, tools can be promoted.`,
+        `Push the commit to ${tool} instead. Operators: promotions need isolation (the setting sandbox).`,
       );
     await new DiskRoom(config.data).assertRoom();
     await this.#artifacts.prepare(tool);

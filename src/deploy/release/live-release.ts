@@ -8,7 +8,8 @@ import type { Runtime } from '../../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
 
 /**
- * Returns the words that end every failure message, such as `v41 is still live`. Never throws, even if the store fails.
+ * Says what is live, such as `v41 is still live`, for the end of each message that a push or deployment did not succeed.
+ * Never throws, even if the store fails.
  */
 export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostNamespace'>, tool: ToolName): string {
   const record = recordOf(store, tool);

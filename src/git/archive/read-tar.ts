@@ -128,7 +128,7 @@ async function* withTurns(
 function tooManyHeaders(limit: string): DeployError {
   return new DeployError(
     'ARCHIVE_TOO_LARGE',
-    `the headers of the archive have more than ${limit}`,
+    `the archive has more than ${limit}`,
     'Make the archive again, with the files of the tool alone: tar cz . Nothing was deployed.',
   );
 }

@@ -80,7 +80,7 @@ export class SourceArchives {
     const { repositories, packServices, treeLimits, log } = this.#options;
     const { tool, principal, signal, say } = sent;
     using place = this.#takePlace(principal);
-    // While this push is open, nothing cleans up the repository. If the tool is new, opening the push creates it.
+    // While this push is open, nothing cleans up the repository. For a new tool, opening the push creates the repository.
     const session = await packServices.receive({ tool, principal, hasAdvertisement: false, isArchive: true });
     try {
       if (session.fullness !== null) return { kind: 'refused', reason: session.fullness };

@@ -83,8 +83,8 @@ const CUT = 'cut';
 // memory (memfd_create) are on another device and do not count. If a process has mapped a file and then closed it, only
 // root can find the file. A running program's own file (`exe`) counts even if it is neither open nor mapped. A Unix
 // socket that was bound to a path holds an inode until the socket is closed, even if its name was deleted. Each sandbox
-// has its own network namespace, so all sockets in that namespace count. A file in an overlay may have the inode number
-// of a file of the release, so a number counts once for each folder.
+// has its own network namespace, so all sockets with a path in that namespace count. For each folder, an inode number
+// counts once, also if a file of its overlay and a file of the release have the same number.
 const SCRIPT = `device=$1; shift
 ${BY_SANDBOX}
 owners=$(owners)

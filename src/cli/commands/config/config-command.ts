@@ -86,7 +86,7 @@ const get: ToolCommand = {
 
 const set: ToolCommand = {
   name: 'config set',
-  usage: 'TOOL NAME=value … | TOOL NAME - [--no-restart]',
+  usage: 'TOOL NAME=value … [--no-restart] | TOOL NAME - [--no-restart]',
   summary: 'set config vars, and start a new release that has them',
   examples: ['config set wikibot LANGUAGE=en DEBUG=0', 'config set wikibot API_KEY -'],
   details: [

@@ -62,8 +62,8 @@ async function removeAll(live: LiveRollouts, tool: string, namespace: string): P
 }
 
 /**
- * Returns and logs the rollouts of a tool that went live, although no release of the tool is live according to the
- * store.
+ * Returns and logs those rollouts of a tool that went live. Call this only if the store has no live release of the
+ * tool.
  */
 async function wentLive(
   live: LiveRollouts,
