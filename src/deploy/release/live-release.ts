@@ -8,7 +8,7 @@ import type { Runtime } from '../../run/runtime.ts';
 import type { ReleaseRecord, Store, ToolRecord } from '../../store/store.ts';
 
 /**
- * Says what is live, such as `v41 is still live`, for the end of each message that a push or deployment did not succeed.
+ * Says what is live, such as `v41 is still live`, for the end of each message that a push or deployment has failed.
  * Never throws, even if the store fails.
  */
 export function whatIsLive(store: Store, runtime: Pick<Runtime, 'lostNamespace'>, tool: ToolName): string {
