@@ -44,9 +44,9 @@ export function page(
   const { machine, commit, date, load } = facts;
   return `# ${title}
 
-Made by \`npm run bench -- --markdown\`; [bench/README.md](../bench/README.md) says how each figure is measured.
+\`npm run bench -- --markdown\` writes this page. [bench/README.md](../bench/README.md) says how each figure is measured.
 
-The figures on this page were measured on this day, commit and machine:
+The figures on this page were measured on this day, at this commit and on this machine:
 - ${date}, commit ${commit}
 - ${machine.processor}, ${machine.memory}, ${machine.kernel}
 - ${machine.versions}

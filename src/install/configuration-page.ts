@@ -16,16 +16,16 @@ export function configurationPage(): string {
   });
   return `# Settings
 
-Set each setting in the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names, or in the environment. The environment wins. The server
-does not start if a value is wrong or the file has an unknown setting, and says which setting is wrong and why. For an unknown
-\`TOOLFORGE_PUSH_…\` variable in the environment, the server only logs a warning: Kubernetes sets such variables for a Service
-named \`toolforge-push\`.
+Set each setting in the YAML file that the variable \`TOOLFORGE_PUSH_CONFIG\` names, or in the environment. If both have the
+setting, the environment wins. The server does not start if a value is wrong or the file has an unknown setting, and says which
+setting is wrong and why. For an unknown variable \`TOOLFORGE_PUSH_…\` in the environment, the server only logs a warning, because
+Kubernetes sets such variables for a Service named \`toolforge-push\`.
 
 | setting | environment | default | what it does |
 | --- | --- | --- | --- |
 ${rows.join('\n')}
 
-An example of a file:
+An example of the YAML file that \`TOOLFORGE_PUSH_CONFIG\` names:
 
 \`\`\`yaml
 http: 0.0.0.0:443
