@@ -95,7 +95,8 @@ export interface Builder {
   /**
    * Copies an artifact of another tool, without a build. The copy belongs to `tool` alone.
    *
-   * @throws DeployError `ARTIFACT_GONE` if the artifact was deleted; AbortError when the signal fires.
+   * @throws DeployError `ARTIFACT_GONE` if the artifact was deleted, `NO_PROMOTION` if builds here have no isolation;
+   * AbortError when the signal fires.
    */
   adopt(request: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact>;
   /**

@@ -150,7 +150,7 @@ export interface Deployments {
     options: { readonly isColoured: boolean; readonly signal: AbortSignal },
   ): AsyncIterable<string>;
   /**
-   * Changes how many processes of each named type the live release runs. Makes no new release.
+   * Changes how many processes of each type in `changes` the live release runs. Makes no new release.
    *
    * @param sizes - The new sizes of process types. If a size changes, all processes of the release are replaced,
    * without an interruption. The size `{}` is the one of the tool's files.

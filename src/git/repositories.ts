@@ -59,7 +59,7 @@ export class Repositories {
   /**
    * @param path - PATH for git and its child processes.
    * @param marks - Environment variables of each git, by which the next start recognises the processes of this server.
-   * @param shared - The tool `name` uses the repository of `tool`. Null, the default, if each tool has its own.
+   * @param shared - A pair of tools: `name` uses the repository of `tool`. Null, the default, if each tool has its own.
    */
   constructor(options: {
     readonly folder: string;

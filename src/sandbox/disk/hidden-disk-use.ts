@@ -4,7 +4,10 @@ import { outputOfShell } from '../process/shell.ts';
 import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
-/** The pause after a measurement is this many times as long as the measurement. While the disk fills, it is as long. */
+/**
+ * The pause after a measurement takes this many times the time of the measurement. While the disk fills, it takes the
+ * same time.
+ */
 const REST = 4;
 const BLOCK_BYTES = 512;
 /**

@@ -11,8 +11,8 @@ import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
 /**
- * How many of a tool's newest releases that went live keep their copies, files from which a store that lacks the
- * release can read it back. Of the older releases, only those keep their copies that can still run.
+ * A copy is a file from which a store that lacks a release can read it back. This many of a tool's newest releases that
+ * went live keep their copies. An older release keeps its copy only if it can still run.
  */
 const MAX_COPIES = 100;
 

@@ -103,8 +103,8 @@ async function attached(oneOff: OneOff, { parts, watched, mark }: Attaching): Pr
   void feed(oneOff, attachment);
   const ended = watched.untilEnded(new AbortController().signal);
   await Promise.race([take(oneOff, attachment, mark), untilGivenUp(ended, signal)]);
-  // Detach from the pod. Without a terminal, the script in the pod reads and drops input until the server detaches, and
-  // only then ends.
+  // Detach from the pod. Without a terminal, the script in the pod drops further input after the command's end, and ends
+  // when the server detaches.
   attachment[Symbol.dispose]();
   await watched.untilEnded(AbortSignal.timeout(END_MS));
   return signal.aborted ? exitOrTerm(watched) : watched.exit();
