@@ -254,8 +254,8 @@ export class GitPackServices implements PackServices {
   }
 
   /**
-   * Runs `work` while no push is using the tool's repository. `work` waits for running pushes to end; new pushes wait
-   * for `work`.
+   * Runs `work` once no push uses the tool's repository. Pushes that come while `work` waits go first; while it runs,
+   * they wait.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     await this.#turns.whileIdle(tool, async () => {

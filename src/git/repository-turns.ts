@@ -58,7 +58,7 @@ export class RepositoryTurns {
   }
 
   /**
-   * Runs `work` while no push uses the repository. `work` waits for running pushes to end; new pushes wait for `work`.
+   * Runs `work` once no push uses the repository. Pushes that come while `work` waits go first; while it runs, they wait.
    */
   async whileIdle(tool: ToolName, work: () => Promise<void>): Promise<void> {
     while (this.isBusy(tool)) await (this.#work.get(tool) ?? this.#idle(tool));

@@ -221,7 +221,8 @@ export const serverSettings = {
     'The number of a tool’s newest released builds whose artifacts are kept for rollbacks. Config changes and rollbacks do not count, because they build nothing.',
   ],
   keep_history: [
-    // At least as many as the logs of deployments that are kept. Without its deployment, a log would never be deleted.
+    // The minimum is the number of deployment logs that are kept (`MAX_LOGS`): a log without its deployment is never
+    // deleted.
     wholeNumber(200, 100_000),
     '1000',
     'The server remembers this many of a tool’s newest deployments, and as many builds, releases, changes of config vars and scheduled runs. Builds and releases that can run, and those of the last two days, are always kept.',

@@ -44,7 +44,7 @@ export async function removeDeadLocks(
   if (hadAll) return;
   const before = await inodes(folder, shared);
   if (before.size === 0 || !(await isAlone(folder))) return;
-  // `isAlone` has just found that no git runs. A lock file with the same inode as before that check existed during the
+  // `isAlone` has just found that no git runs. If a lock file has kept its inode, it was there during that
   // check, so no git holds it.
   const now = await inodes(folder, shared);
   await removeFiles(
