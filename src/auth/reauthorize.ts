@@ -9,9 +9,9 @@ import type { Directory } from './directory.ts';
 const LIMIT_MS = 10_000;
 
 /**
- * Authorizes a deployment again when its push has arrived, and when its turn has come. Otherwise somebody who loses the
- * right to deploy, or their key, during a slow push or while the deployment waits, could still deploy. Operators are
- * not checked again, because they may also act on tools that the directory no longer knows.
+ * Checks again whether somebody may deploy or read a tool: when a push has arrived, when a deployment's turn has come,
+ * and while a push or fetch runs. They may have lost the right, or their key, meanwhile. Operators are not checked
+ * again, because they may also act on tools that the directory no longer knows.
  *
  * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; `KEY_GONE` if the key was removed;
  * the refusals of `authorize`, such as `NO_ACCESS`.

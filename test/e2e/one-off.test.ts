@@ -142,7 +142,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(digest(run.stdout), digest(sent));
   });
 
-  test('at a terminal, the program that the command run starts gets the size of the terminal, Ctrl-C and a resize', async () => {
+  test('at a terminal, the program of the command `run` gets the size of the terminal, Ctrl-C and a resize', async () => {
     await useTerminal('run bot bash terminal.sh');
   });
 
@@ -200,7 +200,7 @@ describe('run', { concurrency: 2 }, () => {
     });
   }
 
-  test('a program that the command run started and that takes longer than one_off_time is ended with a message', async () => {
+  test('a program of the command `run` that takes longer than one_off_time is ended with a message', async () => {
     const { exitCode, stderr } = await ended(['run', 'bot', 'sleep', '1000']);
     assert.equal(exitCode, 143);
     assert.match(stderr, /^ ! {5}The command took longer than 20 s and was ended/m);
@@ -250,7 +250,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal((await ended(['run', 'idle', 'echo', 'still'])).stdout, 'still\n');
   });
 
-  test('the command ps lists a program that the command run started; neither the audit log nor the server’s log has its arguments', async () => {
+  test('the command ps lists a program of the command `run`; neither the audit log nor the server’s log has its arguments', async () => {
     const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; read x # s3cret-argument'"]);
     await run.shows(/up/);
     assert.ok((await processes()).some((name) => name.startsWith('run.')));
@@ -262,7 +262,7 @@ describe('run', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 86: a server that is stopped ends a program that the command run started, and tells the client the reason', async () => {
+test('threat 86: a server that is stopped ends a program of the command `run`, and tells the client the reason', async () => {
   const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; sleep 1000'"]);
   await run.shows(/up/);
   await server.kill('SIGTERM');

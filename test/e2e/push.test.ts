@@ -530,7 +530,7 @@ test('if master is live, a push of another history to main is refused, and the c
   assert.equal(renamed.exitCode, 0, renamed.stderr);
   assert.match(
     renamed.stderr,
-    /v2 is live already\s*\nremote: {8}The branch main replaces the branch master/,
+    /v2 is live already\s*\nremote: {8}The server now has the branch main instead of master/,
   );
   assert.match(renamed.stderr, /\* \[new branch\] +main -> main/);
   const head = await tree.head();

@@ -107,6 +107,6 @@ export async function alreadyLive(
   const verdict = await withOtherRefs(repositories, { ...push, withUpdates }, live);
   if (!verdict.isLive) return verdict;
   await pointHead(repositories, tool, branchRef);
-  progress.line(`The branch ${branchName(branchRef)} replaces the branch ${branchName(ref)}`);
+  progress.line(`The server now has the branch ${branchName(branchRef)} instead of ${branchName(ref)}`);
   return verdict;
 }

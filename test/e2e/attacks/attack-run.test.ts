@@ -62,7 +62,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     // Two background processes, each in a session of its own. The first is forked twice and ignores SIGHUP.
     const daemons = `(setsid nohup sleep ${seconds} &); setsid sleep ${seconds} & disown`;
 
-    test(`when a program that the command run started ends, its background processes end too (${way})`, async () => {
+    test(`when a program of the command run ends, its background processes end too (${way})`, async () => {
       const client = await attacker();
       const { code } = await readAll(await start(client, `run bot bash -c "${daemons}; exit 3"`));
       assert.equal(code, 3);
@@ -131,7 +131,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     await until(async () => !(await runs('sleep 71236')), 'nothing is left');
   });
 
-  test('a program that the command run starts sees no processes of others, no settings of the server, and not the server’s folder', async () => {
+  test('a program of the command `run` sees no processes of others, no settings of the server, and not the server’s folder', async () => {
     const client = await attacker();
     const channel = await exec(client, 'run bot bash -c "echo up; read -r secret; echo done"');
     await shows(channel, 'up');
@@ -146,7 +146,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
   });
 });
 
-test('threat 8: a program that the command run started at a terminal ends within 60 s after its tool is removed from directory.yaml', async () => {
+test('threat 8: a program of the command `run` at a terminal ends within 60 s after its tool is removed from directory.yaml', async () => {
   const client = await attacker();
   const channel = await execAtTerminal(client, 'run held bash -c "echo up; sleep 51236"');
   const ended = readAll(channel);

@@ -19,7 +19,7 @@ const USUAL = [80, 3000, 3838, 4000, 4567, 5000, 5173, 8080, 8081, 8443, 8501, 8
 const MAX_ASKED = 32;
 const ANSWER_MS = 2000;
 const AGAIN_MS = 5000;
-/** If more ports than this answer late, none of them counts as open, because a process listens on few ports. */
+/** If more ports than this give no answer, none of these counts as open: the node is busy, or a policy drops packets. */
 const MAX_LATE = 2;
 /**
  * Matches a port in a line of output: `0.0.0.0:5000`, `*:5000`, `[::]:5000`, `http://host:5000`, `port 5000`; but not a
