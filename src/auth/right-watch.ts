@@ -3,7 +3,7 @@ import { isUnanswered } from './directory-timeout.ts';
 
 /**
  * How often rights are checked again. If `ask` does not use the cache of the directory, a lost right ends within 30 s.
- * Keys come from the cache, so a removed key counts for up to twice `ldap_cache_time` longer.
+ * Keys come from the cache, so a removed key counts for up to `ldap_cache_time` longer.
  */
 const AGAIN_MS = 20_000;
 const LIMIT_MS = 10_000;

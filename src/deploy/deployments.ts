@@ -86,7 +86,7 @@ export interface Deployments {
   rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
   /**
    * Releases the artifact and the commit that are live on `source` as a release of `target`, with the config vars of
-   * `target`.
+   * `target`. With `isForced`, the commit need not contain the live commit of `target`.
    *
    * @throws DeployError `ARTIFACT_UNUSABLE`
    */

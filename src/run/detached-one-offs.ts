@@ -30,7 +30,7 @@ export class DetachedOneOffs {
   }
 
   /**
-   * Begins to start a command, and resolves with its name, such as `run.1`. The log reports a failure after that.
+   * Begins to start a command, and resolves with its name, such as `run.1`. The tool's log reports a later failure.
    *
    * @throws DeployError as `OneOffs.run` does, if it refuses the command.
    */

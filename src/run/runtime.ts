@@ -376,7 +376,8 @@ export interface Runtime {
    *
    * @returns the name of the command in `status` and in the log, such as `run.1`. A later command may get the same
    * name.
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE` or `SHUTTING_DOWN`. The log reports a later failure.
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE` or `SHUTTING_DOWN`. The tool's log reports a later
+   * failure.
    */
   runDetached(oneOff: DetachedOneOff): Promise<string>;
   /** Begins to end a command that `runDetached` has started. @returns false if no such command runs. */
