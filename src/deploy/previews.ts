@@ -211,9 +211,9 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     for (const { name, tool, usedAt, isEnding } of store.previews()) {
       if (this.#closing.signal.aborted) return;
       try {
-        // A preview that was read back into an older store has no limits.
-        const own = store.ownLimits(name);
-        if (own.replicas === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...own });
+        // A preview that was read back into an older store has no limit of memory.
+        const stored = store.storedLimits(name);
+        if (stored.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...stored });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
         else await this.#follow(name);
       } catch (err) {

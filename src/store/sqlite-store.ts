@@ -183,6 +183,10 @@ export class SqliteStore implements Store, CheckedStore {
     return whole === null ? own : { ...own, ...lowest(own, this.#tools.ownLimits(whole)) };
   }
 
+  storedLimits(tool: ToolName): Partial<ToolLimits> {
+    return this.#tools.ownLimits(tool);
+  }
+
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void {
     this.#tools.setOwnLimits(tool, limits);
   }

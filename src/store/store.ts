@@ -129,6 +129,8 @@ export interface Store {
    * those of its tool if they are lower than its own, except `replicas`.
    */
   ownLimits(tool: ToolName): Partial<ToolLimits>;
+  /** As `ownLimits`, but for a preview only those that were set for the preview itself. */
+  storedLimits(tool: ToolName): Partial<ToolLimits>;
   /** Replaces the limits of the tool. The memory limit applies to processes that start later. */
   setOwnLimits(tool: ToolName, limits: Partial<ToolLimits>): void;
 

@@ -310,3 +310,33 @@ test('threat 107: a restore of 40,000 symbolic links that lead out of the folder
   assert.equal(exitCode, 0, stderr);
   assert.equal(await readlink(join(to, 'artifacts/none/1/a7')), '/none/7');
 });
+
+test('threat 107: names in an archive that lead out of the data folder, also by /proc, write nothing there', async () => {
+  const [good, bad] = [join(server.folder, 'names.tar'), join(server.folder, 'names-seal.tar')];
+  const outside = join(server.folder, 'outside');
+  await mkdir(outside);
+  await writeFile(join(server.folder, 'evil'), 'evil');
+  // A process of the same user, outside the fence around tar.
+  const other = execa('sleep', ['60'], { reject: false });
+  for (const name of [`${outside}/evil`, `/proc/${other.pid}/root${outside}/evil`, '../../outside/evil']) {
+    await rm(good, { force: true });
+    assert.equal((await server.local('backup', good)).exitCode, 0);
+    const words = ['-rPf', good, `--transform=s,^evil$,${name},`, '-C', server.folder, 'evil'];
+    await execa('tar', words);
+    await pipeline(
+      createReadStream(good),
+      new Sealing('backup', async () => undefined),
+      createWriteStream(bad),
+    );
+    const to = join(server.folder, 'seventh');
+    await restoreBackup(
+      readConfig({ ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` }),
+      bad,
+    ).catch((error: unknown) => assert.match(String(error), /cannot be unpacked/, name));
+    assert.deepEqual(await readdir(outside), [], name);
+    await removeTree(to);
+    await removeTree(`${to}-keys`);
+  }
+  other.kill();
+  await other;
+});

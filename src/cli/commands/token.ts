@@ -134,10 +134,16 @@ export function tokensOf(
   return [tool, ...previews.map(({ name }) => name)].flatMap((one) => tokens.list(one));
 }
 
-/** The token with this id, or the only one with this name. @throws DeployError `NO_TOKEN`, `WHICH_TOKEN` */
+/**
+ * The token with this id, or the only one with this name: of the tool, or else of its previews.
+ *
+ * @throws DeployError `NO_TOKEN`, `WHICH_TOKEN`
+ */
 function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: string): DeployToken {
   const byId = tokens.find(({ id }) => id === named);
-  const byName = tokens.filter(({ name }) => name === named);
+  const withName = tokens.filter(({ name }) => name === named);
+  const ofTool = withName.filter((token) => token.tool === tool);
+  const byName = ofTool.length > 0 ? ofTool : withName;
   const [first] = byName;
   if (byId !== undefined) return byId;
   if (first !== undefined && byName.length === 1) return first;

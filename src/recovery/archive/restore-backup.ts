@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, lstat, mkdir, readdir, rename } from 'node:fs/promises';
+import { chmod, copyFile, lstat, mkdir, readdir, realpath, rename } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { z } from 'zod';
@@ -98,7 +98,9 @@ async function readManifest(file: string): Promise<Manifest> {
   }
 }
 
-async function unpack(file: string, folder: string): Promise<void> {
+async function unpack(file: string, draft: string): Promise<void> {
+  // bwrap finds no folder by an absolute symbolic link.
+  const folder = await realpath(draft);
   const extract = ['--extract', `--file=${file}`, '-C', folder, '--preserve-permissions', '--numeric-owner'];
   const fence = await fenceAround(folder);
   const { exitCode, stderr } =
@@ -117,17 +119,12 @@ async function unpack(file: string, folder: string): Promise<void> {
  * of both would keep a restore busy for hours. Null if bwrap does not work here.
  */
 async function fenceAround(folder: string): Promise<string[] | null> {
+  const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'MKNOD'];
   const fence = [
-    'bwrap',
-    '--ro-bind',
-    '/',
-    '/',
-    '--bind',
-    folder,
-    folder,
-    '--cap-add',
-    'ALL',
-    '--die-with-parent',
+    ...['bwrap', '--ro-bind', '/', '/', '--bind', folder, folder, '--die-with-parent'],
+    // In the /proc of this machine, /proc/PID/root leads root to places that can be written.
+    ...['--unshare-pid', '--proc', '/proc', '--cap-drop', 'ALL'],
+    ...rights.flatMap((right) => ['--cap-add', `CAP_${right}`]),
   ];
   const { exitCode } = await run([...fence, 'true']);
   return exitCode === 0 ? fence : null;

@@ -81,7 +81,7 @@ export class MemoryWatch {
       most = Math.max(most, availableBytes);
       const startedAt = performance.now();
       const restedMs = startedAt - endedAt;
-      const isFast = most - availableBytes > FAST_BYTES && restedMs > SHORT_REST * tookMs;
+      const isFast = most - availableBytes > Math.min(FAST_BYTES, most / 4) && restedMs > SHORT_REST * tookMs;
       const pauseMs = watchPauseMs([...this.#watched.values()].map((watched) => watched.startedAt));
       if (!isFast && restedMs < Math.max(pauseMs, REST * tookMs)) continue;
       await this.#weigh(sharedBytes);
@@ -125,11 +125,11 @@ export class MemoryWatch {
   }
 }
 
-/** Returns the free and the shared memory of this machine. Both are 0 if no file descriptor is left to read them. */
+/** Returns the free memory, with free swap space, and the shared memory of this machine. Both are 0 if no file descriptor is left to read them. */
 async function memoryOfMachine(): Promise<{ availableBytes: number; sharedBytes: number }> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
   const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(text)?.[1] ?? 0);
-  return { availableBytes: bytes('MemAvailable'), sharedBytes: bytes('Shmem') };
+  return { availableBytes: bytes('MemAvailable') + bytes('SwapFree'), sharedBytes: bytes('Shmem') };
 }
 
 interface ProcessMemory {

@@ -59,7 +59,7 @@ export const limitCommand: ToolCommand = {
   words: { min: 0, max: NAMES.length },
   async run(context) {
     const { services, tool, args, flags, out } = context;
-    if (args.length > 0) services.store.setOwnLimits(tool, changed(services.store.ownLimits(tool), args));
+    if (args.length > 0) services.store.setOwnLimits(tool, changed(services.store.storedLimits(tool), args));
     const own = services.store.ownLimits(tool);
     const limits = limitsOf(services.limits, own);
     if (flags['json'] === true) {
