@@ -239,7 +239,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
-  // In a dry run of a push to a preview, `ref` is a branch of the preview's tool, whose name may differ.
+  // In a dry run of a push to a preview, `ref` is the deploy branch of the preview's tool, for example master.
   if (name !== liveName && previewBranch === undefined) {
     // The pushed branch is new. A push of a new branch looks the same with and without force, so the server refuses it.
     throw new DeployError(

@@ -157,7 +157,7 @@ for (const { fixture, seen, processes, again, look, prints } of [
     prints: /site\.css/,
   },
 ]) {
-  test(`two builds of the sample tool ${fixture} with the real registries give the same processes and programs that run`, async () => {
+  test(`two builds of the sample tool ${fixture} with the real registries give the same processes, and a program runs after each build`, async () => {
     await using builder = await ABuilder.open({ limits: { build_environment: registryEnvironment } });
     const artifact = await builder.build(join(fixtures, fixture));
     // The exact Python depends on the machine.

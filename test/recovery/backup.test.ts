@@ -311,13 +311,14 @@ test('threat 107: a restore of 40,000 symbolic links that lead out of the folder
   assert.equal(await readlink(join(to, 'artifacts/none/1/a7')), '/none/7');
 });
 
-test('threat 107: names in an archive that lead out of the data folder, also by /proc, write nothing there', async () => {
+test('threat 107: names in an archive that lead out of the data folder, also by /proc, write nothing there', async (t) => {
   const [good, bad] = [join(server.folder, 'names.tar'), join(server.folder, 'names-seal.tar')];
   const outside = join(server.folder, 'outside');
   await mkdir(outside);
   await writeFile(join(server.folder, 'evil'), 'evil');
   // A process of the same user, outside the fence around tar.
   const other = execa('sleep', ['60'], { reject: false });
+  t.after(() => other.kill());
   for (const name of [`${outside}/evil`, `/proc/${other.pid}/root${outside}/evil`, '../../outside/evil']) {
     await rm(good, { force: true });
     assert.equal((await server.local('backup', good)).exitCode, 0);
@@ -337,6 +338,4 @@ test('threat 107: names in an archive that lead out of the data folder, also by 
     await removeTree(to);
     await removeTree(`${to}-keys`);
   }
-  other.kill();
-  await other;
 });

@@ -59,8 +59,8 @@ export interface PushContext {
   /** Why a push to `preview/NAME` must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (name: string) => string | null;
   /**
-   * Ends a preview. A push has just deleted its branch, unless `hadBranch` is false because the preview has not been
-   * live.
+   * Ends a preview, because a push deletes its branch. `hadBranch` is false if there was no branch: a preview that has
+   * not been live has none.
    *
    * @throws DeployError if the preview may not or cannot be ended now; `NO_PREVIEW` if there was neither a preview nor
    * a branch.

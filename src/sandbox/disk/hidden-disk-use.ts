@@ -80,6 +80,7 @@ export const MAX_DESCRIPTORS = 65_536;
 const FEW_DESCRIPTORS = 1024;
 const CROWDED = 'crowded';
 const CUT = 'cut';
+const SLOW = 'slow';
 
 // `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
 // proc_pid_status(5). The last awk gets the files of each folder's processes and prints sums for each folder. Files in
@@ -115,7 +116,9 @@ weigh() {
     $1 == "file" && ($2 == device || $2 == overlay) && !seen[$3]++ { sum += $4; count++ }
     END { if (why != "") print why, name; else print sum + 0, count + 0, name }'
 }
-printf '%s\\n' "$owners" | in_each_sandbox weigh`;
+( timeout 1 find -L /proc/self/fd /proc/self/map_files -maxdepth 1 -links 0 >/dev/null 2>&1; [ $? = 124 ] && echo ${SLOW} ) &
+printf '%s\\n' "$owners" | in_each_sandbox weigh
+wait`;
 
 /**
  * Measures for each folder how much disk deleted files still use. A deleted file counts if a process for which the
@@ -124,14 +127,15 @@ printf '%s\\n' "$owners" | in_each_sandbox weigh`;
  */
 async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
   const [first] = folders;
-  if (first === undefined) return { found: new Map(), crowded: new Set(), cut: new Set() };
+  if (first === undefined) return { found: new Map(), crowded: new Set(), cut: new Set(), isSlow: false };
   const { dev } = await stat(dirname(first));
   const byName = new Map(folders.map((folder) => [basename(folder), folder]));
   const found = new Map<string, DiskUse>();
   const without = { [CROWDED]: new Set<string>(), [CUT]: new Set<string>() };
   const output = await outputOfShell(SCRIPT, [String(dev), ...wordsFor(folders)]);
   if (output === null) return null;
-  for (const line of output.split('\n')) {
+  const lines = output.split('\n');
+  for (const line of lines) {
     const [blocks, entries, name = ''] = line.split(' ');
     const isWithout = blocks === CROWDED || blocks === CUT;
     const folder = byName.get(isWithout ? (entries ?? '') : name);
@@ -139,7 +143,7 @@ async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
     if (isWithout) without[blocks].add(folder);
     else found.set(folder, { bytes: Number(blocks) * BLOCK_BYTES, entries: Number(entries) });
   }
-  return { found, crowded: without[CROWDED], cut: without[CUT] };
+  return { found, crowded: without[CROWDED], cut: without[CUT], isSlow: lines.includes(SLOW) };
 }
 
 interface Look {
@@ -148,6 +152,8 @@ interface Look {
   readonly crowded: ReadonlySet<string>;
   /** The folders whose sandboxes could not be searched within `WAIT_SECONDS`. */
   readonly cut: ReadonlySet<string>;
+  /** True if a search in a process of this server also took too long, so that no sandbox is to blame. */
+  readonly isSlow: boolean;
 }
 
 // This script finds processes that may hide deleted files in one of five ways. Open files can wait in the queue of a
@@ -215,8 +221,10 @@ export class HiddenUse {
     if (startedAt < this.#next[cause === 'pause' ? 'usual' : 'soonest']) return;
     this.#next = { usual: Infinity, soonest: Infinity };
     const look = await hiddenUseOf(folders).catch(() => null);
-    this.#found = look?.found ?? new Map();
-    const cut = look?.cut ?? new Set();
+    const cut: ReadonlySet<string> = look === null || look.isSlow ? new Set() : look.cut;
+    // The last known use of a sandbox that could not be searched is better than none.
+    const known = [...(look?.cut ?? [])].map((folder) => [folder, this.of(folder)] as const);
+    this.#found = new Map([...(look?.found ?? []), ...known]);
     this.#crowded = (look?.crowded ?? new Set()).union(cut.intersection(this.#cut));
     this.#cut = cut;
     const now = performance.now();

@@ -64,14 +64,14 @@ function isMarked(pid: number, name: string, value: string): boolean {
 // `timeout` sends SIGTERM, which also ends a grep that waits for a lock of the process. With SIGKILL, it would end itself
 // too, and xargs would stop.
 const SIGNAL_MARKED = `entry=$1 name=$2; shift 2
-printf '/proc/%s/environ\\0' "$@" | xargs -0 -n 4 -P 8 timeout 2 grep -lzsFx --line-buffered -e "$entry" |
+printf '/proc/%s/environ\\0' "$@" | xargs -0 -n 1 -P 8 timeout 2 grep -lzsFx --line-buffered -e "$entry" |
   while IFS=/ read -r _ _ pid _; do kill -s "$name" "$pid"; done`;
 
 /**
  * Sends a signal to those of the processes `pids` that were started with this environment variable. The processes may run
  * a tool's code, so give only processes to which the tool itself may send signals. The kernel reads the environment of a
  * process under a lock that the process can hold for minutes, so other programs read it. Processes that cannot be read in
- * time, and a few others that are read with them, get no signal.
+ * time get no signal.
  */
 export async function signalMarkedAmong(
   pids: readonly number[],

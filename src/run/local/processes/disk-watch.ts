@@ -17,8 +17,8 @@ export interface DiskWatchOptions {
 /** One tool may have at most this part of all files that the file system can hold. */
 const MAX_ENTRIES_PART = 0.25;
 /**
- * A folder grows fast if it gains more than this many files or bytes between two checks. If the checks are more than
- * `GROWN_MS` apart, it must gain more than this on average in `GROWN_MS`.
+ * A folder grows fast if it has gained more than this many files or bytes since a check at most `GROWN_MS` ago. If there
+ * was none, it must have gained more than this on average in each `GROWN_MS` since the last check.
  */
 const [GROWN_ENTRIES, GROWN_BYTES, GROWN_MS] = [500, 8 * 1024 * 1024, 2000];
 /**
@@ -51,9 +51,15 @@ interface Watched extends WatchedFolder {
   use: DiskUse;
   /** When the watch began, as `performance.now()` gave it. */
   readonly startedAt: number;
-  /** When `use` was measured, as `performance.now()` gave it. */
-  measuredAt: number;
+  /** The disk use with which the next check compares: of a check at most `GROWN_MS` ago, otherwise of the last check. */
+  readonly before: Record<keyof DiskUse, Sample>;
   grew: 'fast' | 'slowly' | 'not';
+}
+
+interface Sample {
+  readonly value: number;
+  /** When the value was measured, as `performance.now()` gave it. */
+  readonly at: number;
 }
 
 /**
@@ -82,7 +88,9 @@ export class DiskWatch {
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
     const startedAt = performance.now();
-    this.#watched.set(place.folder, { ...place, onOver, use, startedAt, measuredAt: startedAt, grew: 'not' });
+    const nothing: Sample = { value: 0, at: startedAt };
+    const before = { bytes: nothing, entries: nothing };
+    this.#watched.set(place.folder, { ...place, onOver, use, startedAt, before, grew: 'not' });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
@@ -144,9 +152,11 @@ export class DiskWatch {
         bytes: named.bytes === undefined ? use.bytes : named.bytes + hidden.bytes,
         entries: named.entries === undefined ? use.entries : named.entries + hidden.entries,
       };
-      watched.grew = growth(use, now, startedAt - watched.measuredAt);
+      watched.grew = growth(watched.before, now, startedAt);
+      for (const measure of ['bytes', 'entries'] as const)
+        if (named[measure] !== undefined && startedAt - watched.before[measure].at >= GROWN_MS)
+          watched.before[measure] = { value: now[measure], at: startedAt };
       watched.use = now;
-      watched.measuredAt = startedAt;
       const end: DiskEnd | null = this.#hidden.isCrowded(folder)
         ? { kind: 'open-files', limit: MAX_DESCRIPTORS }
         : this.#passed(now);
@@ -220,10 +230,13 @@ export class DiskWatch {
   }
 }
 
-function growth(before: DiskUse, now: DiskUse, afterMs: number): Watched['grew'] {
-  const [bytes, entries] = [now.bytes - before.bytes, now.entries - before.entries];
-  const spans = Math.max(1, afterMs / GROWN_MS);
-  if (isMuch({ bytes: bytes / spans, entries: entries / spans })) return 'fast';
+function growth(before: Watched['before'], now: DiskUse, at: number): Watched['grew'] {
+  const grown = (measure: keyof DiskUse): number => {
+    const spans = Math.max(1, (at - before[measure].at) / GROWN_MS);
+    return (now[measure] - before[measure].value) / spans;
+  };
+  const [bytes, entries] = [grown('bytes'), grown('entries')];
+  if (isMuch({ bytes, entries })) return 'fast';
   return bytes > 0 || entries > 0 ? 'slowly' : 'not';
 }
 
