@@ -238,7 +238,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.match(older.stdout, /static/);
     const nowhere = await local(server.folder, 'deploy', name, './missing');
     assert.equal(nowhere.exitCode, 1);
-    assert.match(nowhere.stderr, /missing does not exist/);
+    assert.match(nowhere.stderr, /There is no folder .*missing/);
     const own = await local(resolve(bin, '../../..'), 'deploy', name);
     assert.match(own.stderr, /is that of toolforge-push itself/);
   });
