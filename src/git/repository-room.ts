@@ -19,7 +19,7 @@ export interface RepositoryRoomOptions {
   readonly log: Log;
 }
 
-/** What the running pushes to a tool have brought: begun by the first push, and deleted when the last push ends. */
+/** How many bytes the running pushes to a tool have brought. Made by the first push, deleted when the last push ends. */
 interface Arriving {
   /** The size of the repository when the first of these pushes began, in bytes. */
   readonly before: number;

@@ -173,7 +173,7 @@ class CommandOutput {
   }
 }
 
-/** The answer to a command for the program `toolforge-push`: frames. */
+/** The answer, in frames, to a command that the program `toolforge-push` has sent. */
 class FramedOutput {
   readonly #exchange: Exchange;
 

@@ -104,7 +104,7 @@ const restore: RecoveryCommand = {
     const { restoreDirectory, restoreStore } = await import('../../recovery/restore.ts');
     if (what !== 'store' && what !== 'directory') {
       if (what === undefined || file !== undefined || !/[./]/.test(what))
-        throw new UsageError('restore takes a file of backup, or store or directory.');
+        throw new UsageError('restore takes a backup file, or the word store or directory.');
       const { restoreBackup } = await import('../../recovery/archive/restore-backup.ts');
       return { status: 0, lines: (await restoreBackup(config, what)).map((line) => `${line}\n`) };
     }

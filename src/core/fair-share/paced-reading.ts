@@ -126,7 +126,7 @@ export class PacedReading {
 
   /**
    * Passes on the bytes that wait. Stops if their key must pay first, if the socket is paused, or if several requests
-   * were read, so that the server answers them. True if more bytes may be read.
+   * were read, so that their work is charged first. True if more bytes may be read.
    */
   #pass(): boolean {
     let wantsMore = true;
@@ -149,7 +149,8 @@ export class PacedReading {
       const chunks = this.#body?.chunks.length ?? 0;
       wantsMore = this.#count(piece.length, () => this.#push(piece));
       this.#adapt(piece.length, (this.#body?.chunks.length ?? 0) - chunks);
-      // If several requests began in this piece, they are answered before the next piece is passed on.
+      // If several requests began in this piece, the next piece waits for the next round of the event loop: the work
+      // for them is charged to their key first.
       if (this.#messages > before + 1) this.#passSoon();
       if (this.#isWaiting) break;
     }

@@ -88,9 +88,10 @@ export interface PushContext {
   readonly audit: Audit;
   readonly log: Log;
   /**
-   * Resolves when git may read the pack. Until `received` resolves, this push counts as one that git unpacks.
+   * Waits until git may read the pack: git unpacks only a few packs of one person at once. This push counts as one of
+   * them until `received` resolves.
    *
-   * @throws the signal's reason, if the signal fires before that.
+   * @throws the signal's reason, if the signal fires during this wait.
    */
   readonly mayUnpack: (received: Promise<void>, signal: AbortSignal) => Promise<void>;
   /** Why the person may no longer push to the tool, in one line. Null while they may. */

@@ -61,8 +61,8 @@ function isMarked(pid: number, name: string, value: string): boolean {
   return isInArguments || environmentOf(pid).includes(`${name}=${value}`);
 }
 
-// `timeout` sends SIGTERM, which also ends a grep that waits for a lock of the process. With SIGKILL, it would end itself
-// too, and xargs would stop.
+// `timeout` sends SIGTERM. This also ends a grep that waits for a lock of the process whose environment it reads. With
+// SIGKILL, `timeout` would also kill itself, and xargs would stop.
 const SIGNAL_MARKED = `entry=$1 name=$2; shift 2
 printf '/proc/%s/environ\\0' "$@" | xargs -0 -n 1 -P 8 timeout 2 grep -lzsFx --line-buffered -e "$entry" |
   while IFS=/ read -r _ _ pid _; do kill -s "$name" "$pid"; done`;

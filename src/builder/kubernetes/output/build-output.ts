@@ -77,8 +77,8 @@ export class BuildOutput {
   }
 
   /**
-   * Must be called after the last line. If the beginning of the log is missing, all lines count as output of a
-   * buildpack.
+   * Must be called after the last line. If the beginning of the log is missing, passes on the lines that were held
+   * back, as output of a buildpack.
    */
   end(): void {
     if (this.#before === null) return;
