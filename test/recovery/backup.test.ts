@@ -36,6 +36,24 @@ before(async () => {
 });
 after(async () => server[Symbol.asyncDispose]());
 
+/** Writes a copy of a tar with the seal of a backup. */
+async function seal(tar: string, sealed: string): Promise<void> {
+  await pipeline(
+    createReadStream(tar),
+    new Sealing('backup', async () => undefined),
+    createWriteStream(sealed),
+  );
+}
+
+/** The settings of the server with another data folder and other keys. */
+function configFor(data: string) {
+  return readConfig({
+    ...server.environment,
+    TOOLFORGE_PUSH_DATA: data,
+    TOOLFORGE_PUSH_KEYS: `${data}-keys`,
+  });
+}
+
 test('a backup that was made during a push restores the release that was live then, after the data folder was wiped, into another folder', async () => {
   const { name, tree, first } = await liveTool(server, 'kept', webTool('one'));
   const set = await server.command('config', 'set', name, 'SECRET=s3cret');
@@ -133,10 +151,7 @@ test('threat 103: a backup leaves out a build with too deep folders, too long pa
   assert.ok((await stat(file)).size < 100_000_000);
 
   const to = join(server.folder, 'third');
-  await restoreBackup(
-    readConfig({ ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` }),
-    file,
-  );
+  await restoreBackup(configFor(to), file);
   assert.deepEqual(await readdir(join(to, 'artifacts/kept', odd)), []);
   const holes = await stat(join(to, 'artifacts/kept', good, 'holes'));
   assert.deepEqual([holes.size, holes.mode & 0o7777], [300_000_000, 0o755]);
@@ -219,19 +234,11 @@ test('restore refuses an archive with files that no backup has, even if its chec
   await mkdir(draft);
   await execa('tar', ['-xf', tar, '-C', draft]);
   const to = join(server.folder, 'fourth');
-  const config = readConfig({
-    ...server.environment,
-    TOOLFORGE_PUSH_DATA: to,
-    TOOLFORGE_PUSH_KEYS: `${to}-keys`,
-  });
+  const config = configFor(to);
   const restore = async () => {
     const plain = join(server.folder, 'plain.tar');
     await execa('tar', ['-cf', plain, '-C', draft, ...(await readdir(draft)).map((name) => `./${name}`)]);
-    await pipeline(
-      createReadStream(plain),
-      new Sealing('backup', async () => undefined),
-      createWriteStream(odd),
-    );
+    await seal(plain, odd);
     return await restoreBackup(config, odd);
   };
   for (const [name, add] of [
@@ -269,16 +276,9 @@ test('threat 39: a restored repository has no hooks and no settings of the archi
   await writeFile(join(made, 'objects/info/alternates'), '/srv/other.git/objects\n');
   const plain = join(server.folder, 'plain-hooks.tar');
   await execa('tar', ['-cf', plain, '-C', draft, ...(await readdir(draft)).map((name) => `./${name}`)]);
-  await pipeline(
-    createReadStream(plain),
-    new Sealing('backup', async () => undefined),
-    createWriteStream(odd),
-  );
+  await seal(plain, odd);
   const to = join(server.folder, 'fifth');
-  await restoreBackup(
-    readConfig({ ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` }),
-    odd,
-  );
+  await restoreBackup(configFor(to), odd);
   const restored = join(to, 'repositories', repository ?? '');
   assert.doesNotMatch(await readFile(join(restored, 'config'), 'utf8'), /fsmonitor|gc/);
   for (const name of ['hooks', 'objects/info/alternates'])
@@ -299,7 +299,7 @@ test('threat 107: a restore of 40,000 symbolic links that lead out of the folder
   // ext4 allows 65,000 names of a file.
   await execa('perl', ['-e', links], { cwd: more });
   await execa('tar', ['-rf', tar, '-C', server.folder, './artifacts/none']);
-  await pipeline(createReadStream(tar), new Sealing('backup', async () => undefined), createWriteStream(odd));
+  await seal(tar, odd);
   const to = join(server.folder, 'sixth');
   const bin = join(import.meta.dirname, '../../src/cli/bin.ts');
   const { exitCode, stderr } = await execa('prlimit', ['--cpu=6', process.execPath, bin, 'restore', odd], {
@@ -324,16 +324,11 @@ test('threat 107: names in an archive that lead out of the data folder, also by 
     assert.equal((await server.local('backup', good)).exitCode, 0);
     const words = ['-rPf', good, `--transform=s,^evil$,${name},`, '-C', server.folder, 'evil'];
     await execa('tar', words);
-    await pipeline(
-      createReadStream(good),
-      new Sealing('backup', async () => undefined),
-      createWriteStream(bad),
-    );
+    await seal(good, bad);
     const to = join(server.folder, 'seventh');
-    await restoreBackup(
-      readConfig({ ...server.environment, TOOLFORGE_PUSH_DATA: to, TOOLFORGE_PUSH_KEYS: `${to}-keys` }),
-      bad,
-    ).catch((error: unknown) => assert.match(String(error), /cannot be unpacked/, name));
+    await restoreBackup(configFor(to), bad).catch((error: unknown) =>
+      assert.match(String(error), /cannot be unpacked/, name),
+    );
     assert.deepEqual(await readdir(outside), [], name);
     await removeTree(to);
     await removeTree(`${to}-keys`);
