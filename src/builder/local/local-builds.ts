@@ -10,7 +10,7 @@ import { isBuiltFor, markBuiltFor } from '../../sandbox/build-mode.ts';
 import { certificateVariables } from '../../sandbox/certificate-variables.ts';
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
-import type { Limits, SharedNetwork } from '../../sandbox/sandbox.ts';
+import type { Limits } from '../../sandbox/sandbox.ts';
 import {
   markStack,
   nameOfStack,
@@ -90,14 +90,11 @@ export class LocalBuilds {
     // Fails if the folder exists, because a build never overwrites an artifact.
     await mkdir(folders.artifact, { mode: 0o700 });
     try {
-      // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
-      if (stack !== null) await markStack(folders.artifact, stack.id);
-      await using guard = this.#guard(folders, progress, signal);
-      using network = this.#network(request.toolNumber);
-      const context = await this.#open(request, { folders, store, stack, guard, progress, network });
-      const artifact = await this.#make(request, context, store, layerPlaces, state);
-      log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
-      return artifact;
+      return await this.#inContext(request, { folders, store, stack, progress, signal }, async (context) => {
+        const artifact = await this.#make(request, context, store, layerPlaces, state);
+        log.info({ tool, build: request.id, bytes: artifact.bytes }, 'artifact built');
+        return artifact;
+      });
     } catch (error) {
       await this.#clear(folders.artifact, layerPlaces, state, error);
       throw error;
@@ -114,16 +111,41 @@ export class LocalBuilds {
     const folders = foldersOf(this.#artifacts.folder(request.tool, request.id));
     await mkdir(folders.artifact, { mode: 0o700 });
     try {
-      if (stack !== null) await markStack(folders.artifact, stack.id);
-      await using guard = this.#guard(folders, progress, signal);
-      using network = this.#network(request.toolNumber);
-      const context = await this.#open(request, { folders, store, stack, guard, progress, network });
-      const { source } = await this.#detect(request, context, store);
-      for (const warning of source.warnings) progress.warn(warning);
-      return inspectSource(source, config.process_types);
+      return await this.#inContext(request, { folders, store, stack, progress, signal }, async (context) => {
+        const { source } = await this.#detect(request, context, store);
+        for (const warning of source.warnings) progress.warn(warning);
+        return inspectSource(source, config.process_types);
+      });
     } finally {
       await removeTree(folders.artifact);
     }
+  }
+
+  /** Does the work of a build or an inspection in its context: with its folders, limits and network. */
+  async #inContext<T>(
+    request: BuildRequest,
+    opened: {
+      readonly folders: BuildFolders;
+      readonly store: BuildpackStore;
+      readonly stack: Stack | null;
+      readonly progress: Progress;
+      readonly signal: AbortSignal;
+    },
+    work: (context: BuildContext) => Promise<T>,
+  ): Promise<T> {
+    const { config, sandbox, quietMs = 30_000 } = this.#options;
+    const { folders, stack, progress, signal } = opened;
+    // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
+    if (stack !== null) await markStack(folders.artifact, stack.id);
+    await using guard = new BuildLimits({
+      limits: config,
+      folder: folders.artifact,
+      progress,
+      signal,
+      quietMs,
+    });
+    using network = sandbox.shareNetwork(request.toolNumber, sandboxLimits(config));
+    return await work(await this.#open(request, { ...opened, guard, network }));
   }
 
   /**
@@ -133,15 +155,6 @@ export class LocalBuilds {
   async #stack(): Promise<Stack | null> {
     const { config, sandbox } = this.#options;
     return sandbox.mode === 'isolated' ? await newestStack(config.data) : null;
-  }
-
-  #network(toolNumber: number): SharedNetwork {
-    return this.#options.sandbox.shareNetwork(toolNumber, sandboxLimits(this.#options.config));
-  }
-
-  #guard(folders: BuildFolders, progress: Progress, signal: AbortSignal): BuildLimits {
-    const { config, quietMs = 30_000 } = this.#options;
-    return new BuildLimits({ limits: config, folder: folders.artifact, progress, signal, quietMs });
   }
 
   /** Makes the folders of a build or an inspection, and returns its context. `#detect` adds the variables. */
