@@ -46,7 +46,7 @@ export interface BackEndOptions {
    */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   readonly log: Log;
-  /** Returns the present name of the tool that was once called `tool`. Null if there is none. Must not throw. */
+  /** Returns the new name of a tool whose old name is `tool`. Null if there is none. Must not throw. */
   readonly renamedTo: (tool: string) => ToolName | null;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash: (crash: Crash) => void;

@@ -76,7 +76,7 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const opened: { store: SqliteStore | null } = { store: null };
   const onCrash = (crash: Crash) => noteCrash(opened.store, crash, log);
   const schedules = storedSchedules(() => opened.store, log);
-  const renamedTo = (tool: string) => earlierName(opened.store, tool, log);
+  const renamedTo = (tool: string) => newName(opened.store, tool, log);
   const previewOf = (name: ToolName) => (opened.store === null ? undefined : opened.store.previewOf(name));
   const choosing = chooseBackEnds({
     ...{ config, addresses, countPeople, log, given },
@@ -145,8 +145,8 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
   }
 }
 
-/** Returns the present name of the tool that was once called `tool`. Null if there is none, or if the store fails. */
-function earlierName(store: SqliteStore | null, tool: string, log: Log): ToolName | null {
+/** Returns the new name of a tool whose old name is `tool`. Null if there is none, or if the store fails. */
+function newName(store: SqliteStore | null, tool: string, log: Log): ToolName | null {
   try {
     return store?.renamedTo(tool) ?? null;
   } catch (err) {

@@ -3,8 +3,9 @@ import type { ToolName } from '../core/names.ts';
 import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from './directory.ts';
 
 /**
- * A user directory that also knows previews and earlier names of tools, which are in the store. Rights to a tool are
- * also rights to its previews. A maintainer who uses the earlier name of a tool is told its present name.
+ * A user directory that also knows previews and earlier names of tools, which are in the store. Whoever
+ * has a right to a tool has it to the tool's previews, too. If a maintainer uses a tool's old name, an error names the new
+ * one.
  */
 export class PreviewDirectory implements Directory {
   readonly #directory: Directory;
@@ -17,7 +18,7 @@ export class PreviewDirectory implements Directory {
 
   /**
    * @param previewOf - Returns the tool that a preview belongs to. Null if the name is that of no preview.
-   * @param renamedTo - Returns the present name of the tool that was once called `name`. Null if there is none.
+   * @param renamedTo - Returns the new name of a tool whose old name is `name`. Null if there is none.
    * @param reuse - Forgets that a tool of this name was renamed, so that a new tool can have the name. Null if the user
    * directory keeps the old names of tools, as LDAP does: then only an import begins a tool with such a name.
    */

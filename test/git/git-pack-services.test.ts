@@ -197,7 +197,7 @@ test('threat 21: one person may have 40 simultaneous pushes, and one tool 30; a 
 });
 
 for (const state of ['its list of refs', 'its pack']) {
-  test(`threat 8: if the right to a push is lost before ${state} has arrived, git gets no more of this push, and the client is told why`, async () => {
+  test(`threat 8: if somebody loses the right to push before ${state} has arrived, git gets no more of the push, and the client gets the reason`, async () => {
     const right = new AbortController();
     const { services } = open('right-lost', {
       watchRight: () => ({ lost: right.signal, [Symbol.dispose]: () => undefined }),

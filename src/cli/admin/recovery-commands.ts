@@ -152,7 +152,7 @@ export async function runRecovery(
   }
 }
 
-/** The path of `backups/NAME`, as `doctor` prints it, in the data folder. Any other relative path stays as it is. */
+/** Adds the data folder to a path `backups/NAME`, which `doctor` prints. Returns every other path unchanged. */
 function found(data: string, file: string): string {
   return dirname(file) === 'backups' ? join(data, file) : file;
 }

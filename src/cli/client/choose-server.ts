@@ -55,7 +55,7 @@ export async function assertHere(
 
 /**
  * Adds to the error `NO_SERVER` a hint that names one git remote of the current folder, if the remote may lead to a
- * server. Returns every other error as it is.
+ * server. Returns every other error unchanged.
  */
 export async function withRemotes(error: unknown, environment: NodeJS.ProcessEnv): Promise<unknown> {
   if (!(error instanceof DeployError) || error.code !== 'NO_SERVER') return error;

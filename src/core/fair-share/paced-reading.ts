@@ -216,7 +216,7 @@ export class PacedReading {
     const isSmall = bytes < chunks.length * SMALL_CHUNK_BYTES && chunks.length > 1;
     let wantsMore = true;
     for (const chunk of isSmall ? [Buffer.concat(chunks, bytes)] : chunks) wantsMore = body.push(chunk);
-    // Node's own parser, too, pauses the socket if the reader of the body wants no more bytes for now.
+    // Node's own parser also pauses the socket while the reader of the body wants no more bytes.
     if (!wantsMore) this.#socket.pause();
   }
 }

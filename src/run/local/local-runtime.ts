@@ -96,7 +96,7 @@ export interface LocalRuntimeOptions {
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
-  /** Returns the present name of the tool that was once called `tool`. Null if there is none, as by default. */
+  /** Returns the new name of a tool whose old name is `tool`. Null if there is none, as by default. */
   readonly renamedTo?: (tool: string) => ToolName | null;
   /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */
   readonly pauses?: Pauses;

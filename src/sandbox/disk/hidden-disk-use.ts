@@ -181,7 +181,7 @@ owners | in_each_sandbox search 2>/dev/null`;
 /**
  * Returns those of `folders` whose processes may hide deleted files from this server, for example in the queue of a
  * socket. The server cannot measure how much disk such files use. Honest programs hide files rarely, or only for a
- * moment. Empty if this cannot be searched for now.
+ * moment. Empty if the search fails now.
  */
 export async function foldersWithSecrets(folders: readonly string[]): Promise<Set<string>> {
   const [first] = folders;

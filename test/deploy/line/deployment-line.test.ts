@@ -67,7 +67,7 @@ test('a push that is already building goes live although its author has lost the
   assert.deepEqual(await running.verdict, { isLive: true, version: 3 });
 });
 
-test('if a waiting push is refused because its author lost the right to deploy, a person who joined the push is told to push again', async () => {
+test('if the author of a waiting push loses the right to deploy, another person who has pushed the same commit is told to push again', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
   const four = await place.park('p4', { oldCommit: commits.three, principal: bob });
