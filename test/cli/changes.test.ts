@@ -165,7 +165,10 @@ for (const words of [
     const { status, out, err } = await desk.type(['config', 'set', 'wikibot', ...words]);
     assert.equal(status, 2);
     assert.equal(out, '');
-    assert.match(err, /Usage: ssh -p 2222 alice@127\.0\.0\.1 config set TOOL NAME=value … \| TOOL NAME -/);
+    assert.match(
+      err,
+      /Usage: ssh -p 2222 alice@127\.0\.0\.1 config set TOOL NAME=value … \[--no-restart\] \| TOOL NAME - \[--no-restart\]/,
+    );
     assert.ok(!err.includes('s3cret'));
     assert.deepEqual(desk.deployments.calls, []);
   });
