@@ -66,8 +66,8 @@ export class Admission {
   }
 
   /**
-   * Gives a new connection a place at the first step of the login, and ends another connection if necessary. The new
-   * connection ends too, if it has not logged in within `graceMs`.
+   * Gives a new connection a place at the step `silent`. If too many connections are at this step, another one of them
+   * ends. The new connection ends if it has not logged in within `graceMs`.
    */
   admit(socket: Socket): void {
     if (socket.remoteAddress === undefined) return void socket.destroy();
@@ -83,7 +83,10 @@ export class Admission {
     this.reach(socket, 'silent');
   }
 
-  /** Gives a connection a place at the step of the login that it has reached, and ends another one if necessary. */
+  /**
+   * Gives a connection a place at the step of the login that it has reached. If too many connections are at this step,
+   * another one of them ends.
+   */
   reach(socket: Socket, step: Step): void {
     // A connection without a grace timer has logged in or is being ended. Its key exchanges are not steps of a login.
     if (!this.#graces.has(socket)) return;

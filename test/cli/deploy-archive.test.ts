@@ -34,7 +34,7 @@ test('deploy exits with 1 and the reason if the commit does not go live', async 
   assert.match(err, /Build failed: no/);
 });
 
-test('deploy exits with 130 if its client leaves, and waits until the deployment has ended', async () => {
+test('deploy exits with 130, without an error message, if its client leaves while the server handles the archive', async () => {
   using desk = newDesk();
   const leaving = new AbortController();
   const onOut = () => leaving.abort();

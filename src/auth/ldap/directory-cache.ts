@@ -7,6 +7,7 @@ import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from
 import { busy, inTime } from '../directory-timeout.ts';
 import { RecentMap } from '../recent-map.ts';
 import { normalise } from '../user-name.ts';
+import { countValues } from './values-read.ts';
 
 const MAX_REMEMBERED = 10_000;
 /** How many questions about tools run at once for one person. Otherwise one person could fill the queue for all. */
@@ -18,6 +19,11 @@ const MAX_WAITING_OF_PERSON = 100;
  */
 const REST = 11;
 const MAX_REST_MS = 1000;
+/**
+ * During a question, the server also works for others. So a question counts as at most this many milliseconds for each
+ * LDAP value that it read. A value costs less: a maintainer with one key, three values, costs about 0.05 ms.
+ */
+const MAX_MS_OF_VALUE = 0.1;
 
 interface Remembered {
   readonly value: unknown;
@@ -142,10 +148,11 @@ export class CachedDirectory implements Directory {
     return new Promise((resolve, reject) => {
       const turn = async (): Promise<void> => {
         const before = process.threadCpuUsage();
-        await ask().then(resolve, reject);
+        const read = { values: 0 };
+        await countValues(read, ask).then(resolve, reject);
         const { user, system } = process.threadCpuUsage(before);
-        const restMs = Math.min(MAX_REST_MS, (REST * (user + system)) / 1000);
-        await wait(restMs, undefined, { ref: false });
+        const workedMs = Math.min((user + system) / 1000, read.values * MAX_MS_OF_VALUE);
+        await wait(Math.min(MAX_REST_MS, REST * workedMs), undefined, { ref: false });
       };
       this.#turns.run(by, turn, limit).catch(reject);
     });

@@ -2,6 +2,7 @@ import type { connect, Socket } from 'node:net';
 import { Client, type Entry, type Filter, ResultCodeError, type SearchOptions } from 'ldapts';
 import { untilAborted } from '../../core/concurrency/until-aborted.ts';
 import { LdapEntry } from './ldap-entry.ts';
+import { valuesRead } from './values-read.ts';
 
 /** A search among the entries directly below the entry `base`. */
 export interface LdapQuestion {
@@ -77,6 +78,7 @@ export class LdapConnection {
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     this.#usedAt = performance.now();
     const entries = await untilAborted(this.#pages(question, signal), signal);
+    valuesRead(entries.reduce((sum, { size }) => sum + size, 0));
     this.#usedAt = performance.now();
     return entries;
   }

@@ -14,6 +14,11 @@ export class LdapEntry {
     }
   }
 
+  /** How many values the entry has. Its name counts as one. */
+  get size(): number {
+    return [...this.#values.values()].reduce((sum, values) => sum + values.length, 1);
+  }
+
   /** Returns all values of an attribute. The list is empty if the attribute is missing or hidden. */
   values(attribute: string): readonly string[] {
     return this.#values.get(attribute.toLowerCase()) ?? [];

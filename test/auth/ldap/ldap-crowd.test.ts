@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { Directory } from '../../../src/auth/directory.ts';
+import { countValues } from '../../../src/auth/ldap/values-read.ts';
 import { toolName } from '../../../src/core/names.ts';
 import { makeKey, offered, openOn } from '../../support/slapd/directory.ts';
 import { addPerson, addTool, personDn } from '../../support/slapd/people.ts';
@@ -37,4 +38,8 @@ test('threat 6: while LDAP is searched for the members of four tools with 10,000
   const logins = Array.from({ length: 20 }, () => directory.identifyByKey('alice', offered(key), signal));
   for (const identity of await Promise.all(logins)) assert.equal(identity?.uid, 'alice');
   for (const crowd of await Promise.all(crowds)) assert.deepEqual([...(crowd?.maintainers ?? [])], ['alice']);
+  // Threat 131: a person’s next question waits for a time that depends on how many values were read.
+  const read = { values: 0 };
+  await countValues(read, () => directory.findTool(tool('crowd-one'), signal));
+  assert.ok(read.values > 10_000, `${read.values} values`);
 });

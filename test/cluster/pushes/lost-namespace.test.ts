@@ -112,7 +112,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     );
   });
 
-  test('when a deleted namespace is created again with the server’s rights, the live release is back within 30 s', async (t) => {
+  test('when an operator has created a deleted namespace again and given the server its rights there, the live release is back within 30 s', async (t) => {
     const from = there.server.lines.length;
     await makeNamespace();
     await until(

@@ -23,7 +23,7 @@ export const runOneOffCommand: ToolCommand = {
   details: [
     'COMMAND is a program with its arguments and flags. It runs without a shell. To use a shell: run TOOL bash -c "one | two"',
     'Over SSH, your own shell removes one pair of quotes, so add another pair: run TOOL "bash -c \'one | two\'"',
-    'If the first word is a process type of the Procfile, its command runs, with the other words as arguments.',
+    'If the first word is a process type of the tool, the command of this type runs, with the other words as arguments.',
     'You are connected to the command’s standard input, output and error, and get its exit status. For a terminal: ssh -t',
     '--detach does not wait: it prints the name of the command, such as run.1. Its output is in: logs TOOL -p run.1',
     'run --list TOOL shows the commands of run and exec that run now. With --json: name, version, startedAt, command.',
