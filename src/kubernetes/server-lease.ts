@@ -54,7 +54,7 @@ export class ServerLease {
    * Takes the Lease and renews it until `release` is called. If a killed server with the same pod name holds the Lease,
    * takes it at once. If another pod holds it, takes it only when it has expired without renewal.
    *
-   * @throws DeployError `NOT_FIRST` in any pod but the first of a StatefulSet; `ANOTHER_SERVER` if another server
+   * @throws DeployError `NOT_FIRST` in a pod of a StatefulSet that is not its first; `ANOTHER_SERVER` if another server
    * renews the Lease; `NO_LEASE` if this server has no right to the Lease.
    */
   static async take(options: ServerLeaseOptions): Promise<ServerLease> {

@@ -251,8 +251,8 @@ export interface Store {
   dropOldCopies(tool: ToolName): void;
   /**
    * Deletes rows of deployments, builds, releases and changes of config vars beyond the newest of the tool, by default
-   * 1,000 of each (`keep_history`). Keeps what is live, what a rollback can run, what has not ended, and what limits of
-   * a day count.
+   * 1,000 of each (`keep_history`). Keeps what is live, what a rollback can run, and what has not ended. Keeps the builds
+   * and releases of the last two days, too, because daily limits count them.
    */
   dropOldRows(tool: ToolName, now: number): void;
   /**

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DeployError } from '../../src/core/errors.ts';
+import type { ToolName } from '../../src/core/names.ts';
 import { Desk } from '../support/cli-services.ts';
 import { deploymentOf, otherTool, releaseOf, wikibot } from '../support/store-records.ts';
 
@@ -98,6 +99,24 @@ test('stop prints the command that starts the tool again', async () => {
   assert.equal(status, 0);
   assert.equal(out, 'wikibot is stopped. Start it with: ssh -p 2222 alice@127.0.0.1 restart wikibot\n');
   assert.deepEqual(desk.deployments.calls, [['stop', 'wikibot']]);
+});
+
+test('stop names the previews of the tool that still run', async () => {
+  using desk = newDesk();
+  for (const name of ['fix', 'stopped', 'never-live']) {
+    const preview = `${name}--wikibot` as ToolName;
+    desk.store.addPreview(preview, wikibot, { limits: {}, by: 'alice', at: 1 });
+    if (name === 'never-live') continue;
+    desk.store.addDeployment(deploymentOf(name, { tool: preview }));
+    const { version } = desk.store.addRelease(releaseOf(name, { tool: preview }));
+    desk.store.goLive(preview, version, name, 2);
+    desk.store.setStopped(preview, name === 'stopped');
+  }
+  const { out } = await desk.type(['stop', 'wikibot']);
+  assert.match(
+    out,
+    /^Its previews still run: fix\. To end one: ssh -p 2222 alice@127\.0\.0\.1 previews end wikibot NAME$/m,
+  );
 });
 
 test('cancel ends the running deployment of a tool, or its deployment with the given id, but no deployment of another tool', async () => {

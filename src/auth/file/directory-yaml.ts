@@ -59,10 +59,11 @@ export interface ToolChanged {
 export class DirectoryFile {
   readonly #path: string;
   readonly #begin: () => Promise<boolean>;
-  /** Lets one change by the maintainers of each tool run, and two wait. */
+  /** For each tool, one change by a maintainer runs at a time, and two may wait. */
   readonly #changesOf = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyChanges });
   /**
-   * Lets one change by the maintainers of all tools run, because a change blocks the server while it parses the file.
+   * Over all tools, one change by a maintainer runs at a time, because the server does nothing else while it parses the
+   * file.
    */
   readonly #changes = new ConcurrencyLimit(1);
   #pause: Promise<unknown> = Promise.resolve();

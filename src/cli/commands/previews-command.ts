@@ -70,7 +70,8 @@ const end: ToolCommand = {
 
 export const previewCommands: readonly ToolCommand[] = [list, end];
 
-function previewsOf({ services, tool }: ToolContext): Preview[] {
+/** The previews of the tool. Previews that are being ended are left out. */
+export function previewsOf({ services, tool }: ToolContext): Preview[] {
   return services.store.previews().filter((preview) => preview.tool === tool && !preview.isEnding);
 }
 

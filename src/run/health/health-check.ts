@@ -66,6 +66,8 @@ const AGAIN_MS = 30_000;
 const ELSEWHERE_MS = 15_000;
 /** How many interim answers, such as `102 Processing`, may come before the final answer. */
 const MAX_INTERIM_ANSWERS = 16;
+/** A message names at most this many ports. */
+const MAX_NAMED_PORTS = 5;
 
 /**
  * Waits until a web process is healthy or exits, or until `timeoutMs` or `elsewhereMs` is over. Only a complete HTTP
@@ -247,7 +249,9 @@ export function wrongPort({ name, insidePort }: Port, ports: readonly number[]):
   if (ports.length === 0) {
     return { message: `${name} never opened a port`, hint, soFar: `${name} has not opened a port yet` };
   }
-  const which = `port${ports.length === 1 ? '' : 's'} ${ports.join(', ')}`;
+  const more = ports.length - MAX_NAMED_PORTS;
+  const named = ports.slice(0, MAX_NAMED_PORTS).join(', ');
+  const which = `port${ports.length === 1 ? '' : 's'} ${named}${more > 0 ? ` and ${more} more` : ''}`;
   const message = `${name} listens on ${which}, not on PORT (${insidePort})`;
   return { message, hint, soFar: `${message}; the push waits until it listens on PORT` };
 }

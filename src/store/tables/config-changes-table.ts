@@ -14,8 +14,8 @@ export class ConfigChangesTable {
   readonly #kept: number;
 
   /**
-   * @param kept - How many changes of a tool stay in the table. No limit of deployments applies to changes that are
-   * only stored.
+   * @param kept - How many changes of a tool stay in the table. `add` deletes older ones, because nothing else limits
+   * the changes that are stored without a deployment.
    */
   constructor(database: Database, key: SecretsKey, kept: number) {
     this.#database = database;

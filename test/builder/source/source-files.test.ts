@@ -160,6 +160,7 @@ for (const { name, text, why } of [
     text: `a0: &a0 [x]\n${Array.from({ length: 40 }, (_, n) => `a${n + 1}: &a${n + 1} [*a${n},*a${n},*a${n}]`).join('\n')}\n`,
     why: /uses too many YAML aliases/,
   },
+  { name: 'lists in 5,000 lists', text: `a: ${'['.repeat(5000)}\n`, why: /line 1 is nested too deeply/ },
   { name: 'a file of 70 kB', text: `type: ${'x'.repeat(70_000)}\n`, why: /larger than 16 kB/ },
 ]) {
   test(`threat 66: a service.template that cannot be used is refused: ${name}`, async () => {

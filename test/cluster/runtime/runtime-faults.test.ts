@@ -3,6 +3,7 @@ import { after, before, describe, test } from 'node:test';
 import type { ToolName } from '../../../src/core/names.ts';
 import type { Artifact } from '../../../src/core/types.ts';
 import { applyObject } from '../../../src/kubernetes/apply.ts';
+import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
 import { failingRollOut, releaseOf, rollOut } from '../../run/contract-steps.ts';
 import { web, webTool } from '../../run/tool-sources.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
@@ -128,5 +129,56 @@ describe('each fault of a cluster has a message, and the old release still serve
       headers: { accept },
     });
     return `${registry}/library/debian@${response.headers.get('docker-content-digest')}`;
+  }
+});
+
+/** The cluster for a user who may do everything but read the logs of pods. */
+async function withoutLogs(): Promise<Cluster> {
+  const name = 'toolforge-push-test-no-logs';
+  const cluster = connectCluster({ context: '' });
+  const group = 'rbac.authorization.k8s.io';
+  const core = [
+    'namespaces',
+    'pods',
+    'secrets',
+    'events',
+    'services',
+    'configmaps',
+    'resourcequotas',
+    'limitranges',
+  ];
+  const groups = ['apps', 'batch', 'networking.k8s.io', 'events.k8s.io', 'policy', 'discovery.k8s.io', group];
+  await applyObject(
+    cluster,
+    {
+      ...{ apiVersion: `${group}/v1`, kind: 'ClusterRole', metadata: { name } },
+      rules: [
+        { apiGroups: [''], resources: core, verbs: ['*'] },
+        { apiGroups: groups, resources: ['*'], verbs: ['*'] },
+      ],
+    },
+    { signal },
+  );
+  const binding = {
+    ...{ apiVersion: `${group}/v1`, kind: 'ClusterRoleBinding', metadata: { name } },
+    roleRef: { apiGroup: group, kind: 'ClusterRole', name },
+    subjects: [{ kind: 'User', apiGroup: group, name }],
+  };
+  await applyObject(cluster, binding, { signal });
+  const user = cluster.kubeConfig.getCurrentUser();
+  if (user !== null) Object.assign(user, { impersonateUser: name });
+  return cluster;
+}
+
+test('if the API refuses to read logs, a release command still ends, and its release goes live', async () => {
+  const bench = await clusterBench({ cluster: await withoutLogs() });
+  try {
+    const tool = 'silent' as ToolName;
+    const release = { ...web(), type: 'release', command: ['true'], isDefault: false };
+    const artifact = await bench.artifact({ 'web.py': webTool('silent') }, [web(), release]);
+    await rollOut(bench.runtime, releaseOf(tool, 1, artifact), { signal: AbortSignal.timeout(90_000) });
+    assert.deepEqual(await bench.request(tool, '/'), { status: 200, body: 'silent' });
+  } finally {
+    await bench.close();
   }
 });

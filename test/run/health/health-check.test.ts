@@ -9,6 +9,7 @@ import {
   judge,
   type Readiness,
   untilHealthy,
+  wrongPort,
 } from '../../../src/run/health/health-check.ts';
 import type { SandboxProcess } from '../../../src/sandbox/sandbox.ts';
 
@@ -76,6 +77,14 @@ test('threat 79: a web process that listens only on another port than PORT is re
   assert.ok(readiness.kind === 'timed-out');
   assert.equal(readiness.waitedMs, 300);
   assert.equal(readiness.seen.message, 'web.1 listens on port 5000, not on PORT (8000)');
+});
+
+test('the message about a web process with 3,000 wrong ports names five of them, and says how many more there are', () => {
+  const ports = Array.from({ length: 3000 }, (_, index) => 10_000 + index);
+  assert.equal(
+    wrongPort({ name: 'web.1', insidePort: 8000 }, ports).message,
+    'web.1 listens on ports 10000, 10001, 10002, 10003, 10004 and 2995 more, not on PORT (8000)',
+  );
 });
 
 test('threat 79: a web process that listens briefly on another port than PORT, and then on no port, is refused only after health_time', async () => {

@@ -24,6 +24,10 @@ export function parseYaml(text: string): ParsedYaml {
   });
   const lineOf = (offset: number) => lineCounter.linePos(offset).line;
   const [error] = document.errors;
+  // The parser calls itself for each level, and reports the end of V8's stack as an error of the text.
+  if (error?.message.includes('call stack')) {
+    return { why: `cannot be read, because line ${lineOf(error.pos[0])} is nested too deeply` };
+  }
   if (error !== undefined)
     return { why: `is not valid YAML (line ${lineOf(error.pos[0])}: ${error.message})` };
   const lines = new Map<string, number>();

@@ -1,4 +1,6 @@
+import { previewName } from '../../../core/preview-names.ts';
 import type { ToolCommand } from '../../command.ts';
+import { previewsOf } from '../previews-command.ts';
 
 export const stopCommand: ToolCommand = {
   name: 'stop',
@@ -8,9 +10,16 @@ export const stopCommand: ToolCommand = {
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },
-  async run({ services, tool, principal, typed, out }) {
+  async run(context) {
+    const { services, tool, principal, typed, out } = context;
     await services.deployments.stop(tool, principal);
     await out(`${tool} is stopped. Start it with: ${typed(`restart ${tool}`)}\n`);
+    const running = previewsOf(context).filter(
+      ({ name, liveVersion }) => liveVersion !== null && !services.store.tool(name).isStopped,
+    );
+    const names = running.map(({ name }) => previewName(name)).join(', ');
+    if (names !== '')
+      await out(`Its previews still run: ${names}. To end one: ${typed(`previews end ${tool} NAME`)}\n`);
     return 0;
   },
 };

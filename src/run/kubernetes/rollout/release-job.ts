@@ -28,6 +28,11 @@ interface ReleaseCommand {
 }
 
 const TICK_MS = 200;
+/**
+ * After the command has ended, its output is read until no line has come for this long. The rest of the output may
+ * never come: the server may have no right to read logs, or the pod's node may be lost.
+ */
+const LAST_LINES_MS = 10_000;
 
 /**
  * Runs the test or release command as a Job to its end. The output goes to the push and to the tool's log. When the
@@ -84,7 +89,9 @@ class ReleaseRun {
   readonly #phase: ShownPhase;
   readonly #events = new NamespaceEvents(() => {});
   readonly #startedAt = performance.now();
+  readonly #reading = new AbortController();
   #output: Promise<void> | null = null;
+  #lineAt = 0;
   #runningSince: number | null = null;
 
   constructor(parts: ObjectParts, command: ReleaseCommand, phase: ShownPhase, ended: AbortSignal) {
@@ -129,8 +136,20 @@ class ReleaseRun {
         );
       return null;
     }
-    await this.#output;
+    await this.#restOfOutput();
     return exitOf(end);
+  }
+
+  async #restOfOutput(): Promise<void> {
+    this.#lineAt = performance.now();
+    const timer = setInterval(() => {
+      if (performance.now() - this.#lineAt > LAST_LINES_MS) this.#reading.abort();
+    }, TICK_MS).unref();
+    try {
+      await this.#output;
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   async #follow({ namespace, podName }: ToolPod): Promise<void> {
@@ -147,8 +166,9 @@ class ReleaseRun {
       (line) => {
         tell(mask(line.text));
         lines.add(line);
+        this.#lineAt = performance.now();
       },
-      signal,
+      AbortSignal.any([signal, this.#reading.signal]),
     );
     await lines.flush();
   }
