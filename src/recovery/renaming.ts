@@ -113,6 +113,8 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   if (isDone) {
     moveFolders(data, renaming);
     await renameInDirectory(config, renaming);
+    // A process that still ran under the old name may have made its folders again after they had moved.
+    if (named(renaming.from) === undefined) clearFolders(data, renaming.from);
   }
   endRenaming(data);
   log.warn({ ...renaming, isDone }, 'a renaming that was interrupted has been settled');

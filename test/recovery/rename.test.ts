@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -127,7 +127,11 @@ test('after a kill of the server during the rename of a tool, its next start fin
   assert.throws(() => store.setStopped('killed' as ToolName, true), { code: 'TOOL_RENAMED' });
   store.close();
   await rename(data('artifacts/killed'), data('artifacts/finished'));
+  // A process that ran on under the old name after the folders had moved.
+  await mkdir(data('artifacts/killed'));
+  await writeFile(data('artifacts/killed/left'), 'of the old tool');
   await server.boot();
+  assert.equal(existsSync(data('artifacts/killed')), false);
   await worksAs('finished', 'killed', first);
   assert.match(await readFile(data('directory.yaml'), 'utf8'), /finished:/);
   assert.match((await server.local('tool', 'list')).stdout, /finished/);
