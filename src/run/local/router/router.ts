@@ -9,6 +9,7 @@ import { type Obstacle, type Page, pageAbout, refuseUpgrade, sendPage } from '..
 import type { Fate } from '../processes/tool-process.ts';
 import { AnswerFirstAgent } from './answer-first-agent.ts';
 import { NoAnswer, watchAnswer } from './answer-timeout.ts';
+import { endIfClientLeaves } from './client-leaves.ts';
 import { keepPlainNames, setForwarded, stripHopByHop } from './forwarded-headers.ts';
 import { passEarlyHints, passTrailers } from './hints-and-trailers.ts';
 import type { OpenRequests } from './open-requests.ts';
@@ -195,6 +196,7 @@ export class Router {
     let hasAnswer = false;
     proxy.on('proxyReqWs', (outgoing) => {
       watchAnswer(outgoing, this.#options.answerMs);
+      endIfClientLeaves(socket, outgoing);
       outgoing.once('response', () => {
         hasAnswer = true;
       });

@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net';
+import {
+  type AddressInfo,
+  connect,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+} from 'node:net';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { after, before, describe, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createLog } from '../../../../src/core/log/log.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
@@ -235,6 +241,58 @@ test('threat 123: if a tool has refused a WebSocket and the client leaves, the s
   const tool = createTcpServer((socket) =>
     socket.once('data', () => socket.end('HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n')),
   );
+  const { client, accepted } = await askWebSocket(t, tool, 'more');
+  const socket = await accepted;
+  const closed = once(socket, 'close', { signal: AbortSignal.timeout(3_000) });
+  await once(client, 'data');
+  client.end();
+  await closed;
+});
+
+test('if a client leaves before the tool has answered its request for a WebSocket, the router ends its request to the tool', async (t) => {
+  const asked = Promise.withResolvers<Socket>();
+  const tool = createTcpServer((socket) =>
+    socket.on('error', () => {}).once('data', () => asked.resolve(socket)),
+  );
+  const { client } = await askWebSocket(t, tool, 'more');
+  const socket = await asked.promise;
+  const closed = once(socket, 'close', { signal: AbortSignal.timeout(5_000) });
+  client.end();
+  await closed;
+});
+
+test('what a client sends before its WebSocket opens reaches the tool, in order and once', async (t) => {
+  const tool = createTcpServer((socket) => {
+    socket.once('data', (head) => {
+      const [, first = ''] = String(head).split('\r\n\r\n');
+      setTimeout(() => {
+        socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+        socket.write(first);
+        socket.pipe(socket);
+      }, 500);
+    });
+  });
+  const { client } = await askWebSocket(t, tool, 'one ');
+  const large = 'x'.repeat(200_000);
+  for (const part of ['two ', large, ' end']) {
+    client.write(part);
+    await wait(50);
+  }
+  let got = '';
+  client.setEncoding('utf8').on('data', (chunk: string) => {
+    got += chunk;
+    if (got.endsWith(' end')) client.end();
+  });
+  await once(client, 'close', { signal: AbortSignal.timeout(10_000) });
+  assert.equal(got.slice(got.indexOf('\r\n\r\n') + 4), `one two ${large} end`);
+});
+
+/** A client that asks the tool for a WebSocket through a router, and the router’s connection with the client. */
+async function askWebSocket(
+  t: TestContext,
+  tool: Server,
+  early = '',
+): Promise<{ client: Socket; accepted: Promise<Duplex> }> {
   tool.listen(0, '127.0.0.1');
   await once(tool, 'listening');
   const { port } = tool.address() as AddressInfo;
@@ -247,18 +305,15 @@ test('threat 123: if a tool has refused a WebSocket and the client leaves, the s
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
-  client.write('GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nmore');
-  const socket = await accepted;
+  client.write(`GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n${early}`);
   t.after(() => {
-    socket.destroy();
+    client.destroy();
+    void accepted.then((socket) => socket.destroy());
     server.close();
     tool.close();
   });
-  const closed = once(socket, 'close', { signal: AbortSignal.timeout(3_000) });
-  await once(client, 'data');
-  client.end();
-  await closed;
-});
+  return { client, accepted };
+}
 
 /** A router whose only tool listens on `port`. `fate` is what it learns about a process that breaks off. */
 function routerTo(port: number, fate: 'crashed' | 'up'): Router {

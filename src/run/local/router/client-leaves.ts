@@ -1,0 +1,29 @@
+import type { ClientRequest } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+/** A client waits for the answer before it sends more. So if this many bytes came, the server stops reading. */
+const MAX_EARLY_BYTES = 16 * 1024;
+
+/**
+ * Ends a request for a WebSocket if its client leaves before the tool has answered. Only reading shows that a client
+ * has left. So this reads what the client sends, and gives it back to the connection when the WebSocket opens.
+ */
+export function endIfClientLeaves(client: Duplex, outgoing: ClientRequest): void {
+  const early: Buffer[] = [];
+  let bytes = 0;
+  const keep = (chunk: Buffer): void => {
+    early.push(chunk);
+    bytes += chunk.length;
+    if (bytes > MAX_EARLY_BYTES) client.pause();
+  };
+  const leave = (): void => void client.destroy();
+  client.on('data', keep).once('end', leave);
+  client.once('close', () => outgoing.destroy());
+  outgoing.once('upgrade', () => {
+    client.off('data', keep).off('end', leave).pause();
+    if (bytes > 0) client.unshift(Buffer.concat(early));
+  });
+  // The tool refuses the WebSocket or fails, so nobody gets what the client sends.
+  const drop = (): void => void client.off('data', keep).resume();
+  outgoing.once('response', drop).once('error', drop);
+}
