@@ -4,7 +4,7 @@ import type { ToolName } from '../../../src/core/names.ts';
 import type { Artifact } from '../../../src/core/types.ts';
 import { applyObject } from '../../../src/kubernetes/apply.ts';
 import { type Cluster, connectCluster } from '../../../src/kubernetes/cluster.ts';
-import { failingRollOut, releaseOf, rollOut } from '../../run/contract-steps.ts';
+import { failingRollOut, releaseOf, releasePhase, rollOut } from '../../run/contract-steps.ts';
 import { web, webTool } from '../../run/tool-sources.ts';
 import { type ClusterBench, clusterBench } from './runtime-bench.ts';
 
@@ -170,14 +170,16 @@ async function withoutLogs(): Promise<Cluster> {
   return cluster;
 }
 
-test('if the API refuses to read logs, a release command still ends, and its release goes live', async () => {
+test('if the API refuses to read logs, a release command ends within 30 s, and its exit code is known', async () => {
   const bench = await clusterBench({ cluster: await withoutLogs() });
   try {
     const tool = 'silent' as ToolName;
-    const release = { ...web(), type: 'release', command: ['true'], isDefault: false };
+    const release = { ...web(), type: 'release', command: ['sh', '-c', 'exit 7'], isDefault: false };
     const artifact = await bench.artifact({ 'web.py': webTool('silent') }, [web(), release]);
-    await rollOut(bench.runtime, releaseOf(tool, 1, artifact), { signal: AbortSignal.timeout(90_000) });
-    assert.deepEqual(await bench.request(tool, '/'), { status: 200, body: 'silent' });
+    const ends = releasePhase(bench.runtime, releaseOf(tool, 1, artifact), {
+      signal: AbortSignal.timeout(30_000),
+    });
+    await assert.rejects(ends, { code: 'RELEASE_FAILED', message: /7/ });
   } finally {
     await bench.close();
   }
