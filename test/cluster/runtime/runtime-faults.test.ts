@@ -176,10 +176,10 @@ test('if the API refuses to read logs, a release command ends within 30 s, and i
     const tool = 'silent' as ToolName;
     const release = { ...web(), type: 'release', command: ['sh', '-c', 'exit 7'], isDefault: false };
     const artifact = await bench.artifact({ 'web.py': webTool('silent') }, [web(), release]);
-    const ends = releasePhase(bench.runtime, releaseOf(tool, 1, artifact), {
-      signal: AbortSignal.timeout(30_000),
-    });
+    const inTime = AbortSignal.timeout(30_000);
+    const ends = releasePhase(bench.runtime, releaseOf(tool, 1, artifact), { signal: inTime });
     await assert.rejects(ends, { code: 'RELEASE_FAILED', message: /7/ });
+    assert.ok(!inTime.aborted, 'it ended only with its signal');
   } finally {
     await bench.close();
   }
