@@ -156,14 +156,14 @@ export class BuildLimits implements AsyncDisposable {
   async #watchDisk(): Promise<void> {
     // A walk over many files is expensive. Unless the disk fills up, walks take at most a tenth of the time.
     const pace = new DiskPace({ room: this.#room, pauseMs: () => 2000, rest: 9 });
-    let why: LookCause = 'pause';
+    let tookMs = 0;
     while (!this.#ended.signal.aborted && !this.signal.aborted) {
-      const startedAt = performance.now();
       try {
+        const { low, cause } = await pace.next(tookMs, this.#ended.signal);
+        const startedAt = performance.now();
         const before = this.#use;
-        await this.#weighAll(why);
-        const { low, cause } = await pace.next(performance.now() - startedAt, this.#ended.signal);
-        why = cause;
+        await this.#weighAll(cause);
+        tookMs = performance.now() - startedAt;
         const isFull = low !== null;
         if (isFull && (isFilling(before, this.#use) || (this.#isPuzzled && (await this.#hasSecrets()))))
           this.#limit.abort(filledTheDisk());

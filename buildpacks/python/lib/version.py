@@ -265,6 +265,9 @@ def installed():
 
 
 def full_version(path):
+    # To start another Python takes longer than all the rest here.
+    if os.path.realpath(path) == os.path.realpath(sys.executable):
+        return Version("%d.%d.%d" % sys.version_info[:3])
     said = subprocess.run([path, "-I", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], capture_output=True, text=True)
     return Version(said.stdout.strip() or "0")
 

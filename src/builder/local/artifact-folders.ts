@@ -53,15 +53,19 @@ export class Artifacts {
   /**
    * Marks an artifact as finished and as the newest. Writes its files to the disk first. Otherwise, the files of a live
    * release could be empty after a loss of power.
+   *
+   * @param check - Runs while the files are written. If it throws, the artifact does not become finished.
+   * @returns what `check` returns.
    */
-  async finish(tool: ToolName, id: string): Promise<void> {
-    await syncDisk(this.folder(tool, id));
+  async finish<Result>(tool: ToolName, id: string, check: () => Promise<Result>): Promise<Result> {
+    const [result] = await Promise.all([check(), syncDisk(this.folder(tool, id))]);
     const last = (await this.#finished(tool)).at(-1)?.number ?? 0;
     await writeFile(join(this.folder(tool, id), MARK), `${last + 1}\n`, {
       mode: 0o600,
       flag: 'wx',
       flush: true,
     });
+    return result;
   }
 
   /**

@@ -226,8 +226,7 @@ export class LocalBuilds {
       const places = { layers: folders.layers, cache: this.#artifacts.cache(tool), previous: null };
       const group = artifact.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
       await this.#share(places, group, { toolNumber, signal });
-      signal.throwIfAborted();
-      await this.#artifacts.finish(tool, id);
+      await this.#artifacts.finish(tool, id, async () => signal.throwIfAborted());
       return { ...artifact, id, reference: folders.artifact };
     } catch (error) {
       await removeTree(folders.artifact);
@@ -279,7 +278,7 @@ export class LocalBuilds {
     state: BuildState,
   ): Promise<Artifact> {
     const { source, context, detection } = await this.#detect(request, withoutVariables, store);
-    const { sandbox, guard, progress, places } = context;
+    const { sandbox, progress, places } = context;
     const { folders } = places;
     const { trial } = this.#options;
     sayBuilding(progress, source, this.#options.config.build_time);
@@ -292,7 +291,6 @@ export class LocalBuilds {
     await sandbox.own([folders.layers], request.toolNumber);
     await restored.link();
     const built = await buildAll(context, detection, (id, reached) => state.reached.set(id, reached));
-    await guard.weigh();
     const requested = requestedProcesses(built.processes, source, (text) => progress.warn(text));
     if (trial === undefined) assertRunnable(requested.processes, this.#options.config.process_types);
     return await this.#finish(request, context, layerPlaces, {
@@ -309,29 +307,29 @@ export class LocalBuilds {
   ): Promise<Artifact> {
     const { folders } = context.places;
     const group = made.buildpacks.map((entry) => entry.split(' ')[0] ?? '');
+    const { guard } = context;
+    const { signal } = guard;
+    await allEnded([guard.weigh(), sweepFolder(folders.layers), sweepFolder(folders.workspace)]);
     const finishLayers = async () => {
-      await sweepFolder(folders.layers);
       await keepLayers(layerPlaces, group);
       await protectFiles(folders.layers);
       if (this.#options.sandbox.hasUsers) await this.#takeLinked(layerPlaces, group);
     };
     const finishWorkspace = async () => {
-      await sweepFolder(folders.workspace);
       // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
       if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
     };
-    const work = [removeTree(folders.scratch), finishLayers(), finishWorkspace()];
-    // If one part of this work fails, the caller deletes the folder. So wait until all parts have ended.
-    for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
-    const { signal } = context.guard;
+    await allEnded([removeTree(folders.scratch), finishLayers(), finishWorkspace()]);
     await this.#share(layerPlaces, group, { toolNumber: request.toolNumber, signal });
-    const { bytes } = await diskUse(folders.artifact, context.guard.signal);
-    const limit = this.#options.config.artifact_size;
-    if (bytes > limit)
-      throw artifactTooLarge(limit, bytes, await largestFolders(folders.artifact, context.guard.signal));
-    context.guard.signal.throwIfAborted();
     await markBuiltFor(folders.artifact, this.#options.sandbox.mode);
-    await this.#artifacts.finish(request.tool, request.id);
+    const bytes = await this.#artifacts.finish(request.tool, request.id, async () => {
+      const use = await diskUse(folders.artifact, signal);
+      const limit = this.#options.config.artifact_size;
+      if (use.bytes > limit)
+        throw artifactTooLarge(limit, use.bytes, await largestFolders(folders.artifact, signal));
+      signal.throwIfAborted();
+      return use.bytes;
+    });
     return { id: request.id, kind: 'slug', reference: folders.artifact, bytes, ...made };
   }
 
@@ -397,6 +395,15 @@ export class LocalBuilds {
       throw error;
     }
   }
+}
+
+/**
+ * Waits until all parts of the work have ended, even if one fails: the caller then deletes the folder that they work on.
+ *
+ * @throws the first reason of a part that failed.
+ */
+async function allEnded(work: readonly Promise<unknown>[]): Promise<void> {
+  for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
 }
 
 function sandboxLimits(config: BuildSettings): Limits {

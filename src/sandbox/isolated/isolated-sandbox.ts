@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync, readdirSync, readFileSync } from 'node:fs';
+import { lchown, lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -232,11 +233,33 @@ function commandOf(outerBwraps: readonly number[]): number | null {
  * symbolic links themselves, not their targets.
  */
 async function chownTrees(folders: readonly string[], uid: number): Promise<void> {
-  await execa('chown', ['-hRP', `${uid}:${uid}`, '--', ...folders], {
+  const large: string[] = [];
+  for (const folder of folders) if (!(await chownFew(folder, uid))) large.push(folder);
+  if (large.length === 0) return;
+  await execa('chown', ['-hRP', `${uid}:${uid}`, '--', ...large], {
     env: WRAPPER_ENVIRONMENT,
     extendEnv: false,
     stdin: 'ignore',
   });
+}
+
+const MAX_FEW = 20;
+
+/**
+ * Does the work of `chownTrees` for a file, and for a folder that holds only a few files: to start a program takes
+ * longer.
+ *
+ * @returns false if the folder holds more, and nothing has changed.
+ */
+async function chownFew(path: string, uid: number): Promise<boolean> {
+  const isFolder = (await lstat(path)).isDirectory();
+  const entries = isFolder ? await readdir(path, { withFileTypes: true }) : [];
+  // A string cannot express a name that is not UTF-8. Node puts U+FFFD into such a name.
+  const isFew = entries.length <= MAX_FEW && !entries.some(({ name }) => name.includes('\uFFFD'));
+  if (!isFew || entries.some((entry) => entry.isDirectory())) return false;
+  for (const { name } of entries) await lchown(join(path, name), uid, uid);
+  await lchown(path, uid, uid);
+  return true;
 }
 
 /**

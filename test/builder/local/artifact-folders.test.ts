@@ -15,7 +15,7 @@ test('threat 82: a finished artifact has all its files after a loss of power', {
   const workspace = join(artifacts.folder(wikibot, 'b1'), 'workspace');
   mkdirSync(workspace, { recursive: true });
   writeFileSync(join(workspace, 'server.py'), 'print(1)\n');
-  await artifacts.finish(wikibot, 'b1');
+  await artifacts.finish(wikibot, 'b1', async () => {});
   disk.losePower();
   disk.startAgain();
   assert.equal(artifacts.has(wikibot, 'b1'), true);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -194,6 +194,42 @@ test('each tool runs as its own user, and cannot read a file that another tool h
   const read = await runIn(sandbox, ['cat', '/kept/file'], { mounts: [mount], toolNumber: 2 });
   assert.match(read.output, /Permission denied/);
 });
+
+for (const { name, make } of [
+  { name: 'a few files', make: async () => {} },
+  {
+    name: 'a folder in it',
+    make: async (folder: string) => void (await mkdir(join(folder, 'deep/er'), { recursive: true })),
+  },
+  {
+    name: 'many files',
+    make: async (folder: string) => {
+      for (let count = 0; count < 30; count += 1) await writeFile(join(folder, `file${count}`), '');
+    },
+  },
+  {
+    name: 'a file whose name is not UTF-8',
+    make: async (folder: string) =>
+      await writeFile(Buffer.concat([Buffer.from(`${folder}/a`), Buffer.from([0xff])]), ''),
+  },
+]) {
+  test(`a folder with ${name} becomes the tool’s with all that is in it, and the target of a link does not`, {
+    skip: !isRoot,
+  }, async () => {
+    await using data = await dataFolder();
+    const sandbox = await sandboxIn(data.path, 'isolated');
+    const [folder, outside] = [join(data.path, 'kept'), join(data.path, 'outside')];
+    await mkdir(folder);
+    await writeFile(outside, '');
+    await symlink(outside, join(folder, 'link'));
+    await make(folder);
+    await sandbox.own([folder], 1);
+    const owned = await execa('find', [folder, '-printf', '%U\n']);
+    assert.equal(new Set(owned.stdout.split('\n')).size, 1, owned.stdout);
+    assert.notEqual((await lstat(folder)).uid, 0);
+    assert.equal((await lstat(outside)).uid, 0);
+  });
+}
 
 test('threat 53: no value of a tool’s variables is in the arguments of a process, which every user of this machine can read', async () => {
   await using data = await dataFolder();
