@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { DeployError } from '../../core/errors.ts';
 import { masking } from '../../core/masking/masking.ts';
@@ -312,8 +313,11 @@ export class LocalBuilds {
     await allEnded([guard.weigh(), sweepFolder(folders.layers), sweepFolder(folders.workspace)]);
     const finishLayers = async () => {
       await keepLayers(layerPlaces, group);
-      await protectFiles(folders.layers);
-      if (this.#options.sandbox.hasUsers) await this.#takeLinked(layerPlaces, group);
+      const { hasUsers } = this.#options.sandbox;
+      await allEnded([
+        protectFiles(folders.layers),
+        ...(hasUsers ? [this.#takeLinked(layerPlaces, group)] : []),
+      ]);
     };
     const finishWorkspace = async () => {
       // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
@@ -395,15 +399,6 @@ export class LocalBuilds {
       throw error;
     }
   }
-}
-
-/**
- * Waits until all parts of the work have ended, even if one fails: the caller then deletes the folder that they work on.
- *
- * @throws the first reason of a part that failed.
- */
-async function allEnded(work: readonly Promise<unknown>[]): Promise<void> {
-  for (const one of await Promise.allSettled(work)) if (one.status === 'rejected') throw one.reason;
 }
 
 function sandboxLimits(config: BuildSettings): Limits {

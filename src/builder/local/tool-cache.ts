@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
@@ -43,7 +44,7 @@ export async function restoreLayers(
 ): Promise<{ moved: Layer[]; link: () => Promise<void> }> {
   const moved: Layer[] = [];
   const links: { from: string; to: string }[] = [];
-  for (const buildpack of group) {
+  const restore = async (buildpack: string): Promise<void> => {
     const earlier = places.previous === null ? [] : await readLayers(places.previous, buildpack);
     for (const layer of earlier) {
       if (!layer.isLaunch || (layer.isBuild && !layer.isCache)) continue;
@@ -61,7 +62,8 @@ export async function restoreLayers(
       await writeFile(`${layerFolder(places.layers, layer)}.toml`, restoredLayerFile(layer), { flag: 'wx' });
       moved.push(layer);
     }
-  }
+  };
+  await allEnded(group.map(restore));
   return {
     moved,
     link: async () => {
@@ -83,13 +85,15 @@ export async function keepLayers(places: LayerPlaces, group: readonly string[]):
   for (const name of await besides(places.layers, group)) {
     if (!folders.has(name)) await removeTree(join(places.layers, name));
   }
-  for (const buildpack of group) {
-    const layers = await readLayers(places.layers, buildpack);
-    const launch = layers.filter((layer) => layer.isLaunch);
-    for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
-    for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
-    await removeOthers(places.layers, buildpack, launch);
-  }
+  await allEnded(group.map((buildpack) => keepLayersOf(places, buildpack)));
+}
+
+async function keepLayersOf(places: LayerPlaces, buildpack: string): Promise<void> {
+  const layers = await readLayers(places.layers, buildpack);
+  const launch = layers.filter((layer) => layer.isLaunch);
+  for (const layer of launch) if (!layer.hasFolder) await reuse(places, layer);
+  for (const layer of layers) if (isForBuilds(layer)) await toCache(places, layer, layer);
+  await removeOthers(places.layers, buildpack, launch);
 }
 
 async function besides(layers: string, group: readonly string[]): Promise<string[]> {

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, readdirSync, readFileSync } from 'node:fs';
-import { lchown, lstat, readdir } from 'node:fs/promises';
+import { closeSync, lchownSync, lstatSync, opendirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { execa } from 'execa';
@@ -233,8 +232,7 @@ function commandOf(outerBwraps: readonly number[]): number | null {
  * symbolic links themselves, not their targets.
  */
 async function chownTrees(folders: readonly string[], uid: number): Promise<void> {
-  const large: string[] = [];
-  for (const folder of folders) if (!(await chownFew(folder, uid))) large.push(folder);
+  const large = folders.filter((folder) => !chownFew(folder, uid));
   if (large.length === 0) return;
   await execa('chown', ['-hRP', `${uid}:${uid}`, '--', ...large], {
     env: WRAPPER_ENVIRONMENT,
@@ -243,23 +241,32 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
   });
 }
 
-const MAX_FEW = 20;
+const MAX_FEW = 100;
 
 /**
- * Does the work of `chownTrees` for a file, and for a folder that holds only a few files: to start a program takes
- * longer.
+ * Does the work of `chownTrees` if a path holds only a few files and folders, because to start a program takes longer.
  *
- * @returns false if the folder holds more, and nothing has changed.
+ * @param left - How many files and folders may still be changed.
+ * @returns false if there are more. Then some have changed.
  */
-async function chownFew(path: string, uid: number): Promise<boolean> {
-  const isFolder = (await lstat(path)).isDirectory();
-  const entries = isFolder ? await readdir(path, { withFileTypes: true }) : [];
+function chownFew(path: string, uid: number, left = { count: MAX_FEW }): boolean {
+  left.count -= 1;
+  if (left.count < 0) return false;
+  const names = lstatSync(path).isDirectory() ? firstNames(path, left.count + 1) : [];
   // A string cannot express a name that is not UTF-8. Node puts U+FFFD into such a name.
-  const isFew = entries.length <= MAX_FEW && !entries.some(({ name }) => name.includes('\uFFFD'));
-  if (!isFew || entries.some((entry) => entry.isDirectory())) return false;
-  for (const { name } of entries) await lchown(join(path, name), uid, uid);
-  await lchown(path, uid, uid);
-  return true;
+  if (names.length > left.count || names.some((name) => name.includes('\uFFFD'))) return false;
+  lchownSync(path, uid, uid);
+  return names.every((name) => chownFew(join(path, name), uid, left));
+}
+
+/** At most this many names in a folder, because to read a million names would take a second. */
+function firstNames(folder: string, most: number): string[] {
+  const names: string[] = [];
+  using entries = opendirSync(folder, { bufferSize: MAX_FEW });
+  for (let next = entries.readSync(); next !== null && names.length < most; next = entries.readSync()) {
+    names.push(next.name);
+  }
+  return names;
 }
 
 /**

@@ -204,7 +204,7 @@ for (const { name, make } of [
   {
     name: 'many files',
     make: async (folder: string) => {
-      for (let count = 0; count < 30; count += 1) await writeFile(join(folder, `file${count}`), '');
+      for (let count = 0; count < 130; count += 1) await writeFile(join(folder, `file${count}`), '');
     },
   },
   {
