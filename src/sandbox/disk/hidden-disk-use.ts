@@ -85,7 +85,8 @@ const SLOW = 'slow';
 // `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
 // proc_pid_status(5). The last awk gets the files of each folder's processes and prints sums for each folder. Files in
 // memory (memfd_create) are on another device and do not count. If a process has mapped a file and then closed it, only
-// root can find the file. A running program's own file (`exe`) counts even if it is neither open nor mapped. A Unix
+// root can find the file. A running program's own file (`exe`) counts even if it is neither open nor mapped. So does
+// the working folder of a thread: a deleted folder keeps the room that the names in it once took. A Unix
 // socket that was bound to a path holds an inode until the socket is closed, even if its name was deleted. Each sandbox
 // has its own network namespace, so all sockets with a path in that namespace count. For each folder, an inode number
 // counts once, also if a file of its overlay and a file of the release have the same number.
@@ -105,6 +106,7 @@ done
 weigh() {
   { echo "sockets $(grep -c ' /' "/proc/$pid/net/unix")"
     echo "overlay $(${OVERLAY_DEVICE})"
+    ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
     ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
     status=$?
     [ $status = 124 ] && echo ${CUT}
@@ -156,12 +158,23 @@ interface Look {
   readonly isSlow: boolean;
 }
 
-// This script finds processes that may hide deleted files in one of five ways. Open files can wait in the queue of a
+/**
+ * A shell command that prints those of the links `$@` that lead to files below a folder inside of a folder to which a
+ * tool can write. Also prints links whose target is too long to be read.
+ */
+const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
+  ! \\( -lname "/*/*" ! -lname "/*/*/*" \\) ! \\( -lname "/home/tool/*" ! -lname "/home/tool/*/*" \\)`;
+
+// This script finds processes that may hide deleted files in one of six ways. Open files can wait in the queue of a
 // socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
 // this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
-// descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files.
+// descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files. A
+// deleted file or folder keeps the folders above it, also if they are deleted. They may be large, and nobody sees them.
+// Nothing tells whether they are deleted: other folders can have their names by now.
 const HIDING = `device=$1; shift
 ${BY_SANDBOX}
+# Each process of a tool has a deleted pipe of this server as its output.
+others="! ( -type p -uid $(id -u) )"
 search() {
   for one in $pids; do
     if [ ! -r "/proc/$one/fd" ] && [ -d "/proc/$one/fd" ]; then echo "$name"; return; fi
@@ -169,9 +182,14 @@ search() {
   ( ${LIMITED} grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
   status=$?
   if [ $status = 0 ] || [ $status = 124 ] || ${IS_TOO_MUCH}; then echo "$name"; return; fi
+  overlay=$(${OVERLAY_DEVICE})
+  if { ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 $others -printf '%D %p\\n' )
+    ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf '%D %p\\n' )
+  } | awk -v device="$device" -v overlay="$overlay" '$1 == device || $1 == overlay { print $2 }' |
+    xargs -r sh -c '${BELOW_FOLDERS}' sh | grep -q .; then echo "$name"; return; fi
   { ( ${LIMITED} find -L $(each fd map_files) -maxdepth 1 -links 0 -printf '%D %i\\n' ) || [ $? -lt 124 ] || echo ${CUT}
     ( ${LIMITED} cat $(each maps) ) || [ $? -lt 124 ] || echo ${CUT}
-  } | awk -v name="$name" -v device="$device" -v overlay="$(${OVERLAY_DEVICE})" '
+  } | awk -v name="$name" -v device="$device" -v overlay="$overlay" '
     $1 == "${CUT}" { print name; exit }
     NF == 2 { if ($1 == device || $1 == overlay) counted[$2]; next }
     $NF == "(deleted)" && $6 !~ "^/(memfd:|dev/|SYSV|usr/|lib)" && !($5 in counted) { print name; exit }'

@@ -22,32 +22,93 @@ os.close(memory)
 print('ready', flush=True)
 time.sleep(60)`;
 
-for (const uid of [0, 65_534]) {
-  test(`a program with temporary files and shared memory is not taken for a program that hides files (uid of the server: ${uid})`, {
-    skip: !isRoot,
-  }, async () => {
-    await using data = await dataFolder();
-    await execa('chown', [`${uid}:${uid}`, data.path]);
-    await chmod(data.path, 0o711);
-    const server = `
+/** Keeps folders that were deleted: the open file keeps them, and nobody can see them. */
+const keeping = `
+import os, time
+os.makedirs('/tmp/once/large')
+file = open('/tmp/once/large/file', 'w')
+os.unlink('/tmp/once/large/file')
+os.removedirs('/tmp/once/large')
+print('ready', flush=True)
+time.sleep(60)`;
+
+/**
+ * Works in a deleted folder that once had 6,000 names. The flags of clone are CLONE_VM, CLONE_SIGHAND, CLONE_THREAD and
+ * CLONE_FILES, but not CLONE_FS: the thread has a working folder of its own.
+ */
+const staying = `
+import ctypes, os, time
+libc = ctypes.CDLL(None)
+libc.clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+os.mkdir('/tmp/gone')
+os.chdir('/tmp/gone')
+open('0', 'w').close()
+names = ['%05d' % number + 'x' * 245 for number in range(6000)]
+for name in names: os.link('0', name)
+stack = ctypes.create_string_buffer(65536)
+libc.clone(ctypes.cast(libc.pause, ctypes.c_void_p), ctypes.addressof(stack) + 65536, 0x10d00, None)
+for name in [*names, '0']: os.unlink(name)
+os.chdir('/')
+os.rmdir('/tmp/gone')
+print('ready', flush=True)
+time.sleep(60)`;
+
+const secrets = '[...await foldersWithSecrets([folder])].length';
+const hiddenBytes = `await (async () => {
+  const hidden = new HiddenUse();
+  await hidden.look([folder], 'pause');
+  return hidden.of(folder).bytes;
+})()`;
+
+/** Runs a Python program in a sandbox. @returns the value of a JavaScript expression about the sandbox's folder. */
+async function seen(expression: string, program: string, uid: number): Promise<number> {
+  await using data = await dataFolder();
+  await execa('chown', [`${uid}:${uid}`, data.path]);
+  await chmod(data.path, 0o711);
+  const server = `
 import { mkdir } from 'node:fs/promises';
-import { foldersWithSecrets } from ${JSON.stringify(module)};
+import { foldersWithSecrets, HiddenUse } from ${JSON.stringify(module)};
 import { lineOf, sandboxIn, startIn } from ${JSON.stringify(bench)};
 const folder = ${JSON.stringify(`${data.path}/watched-${process.pid}`)};
 await mkdir(folder + '/tmp', { recursive: true });
 const sandbox = await sandboxIn(${JSON.stringify(data.path)}, 'isolated');
 await sandbox.own([folder + '/tmp'], 1);
 const mounts = [{ source: folder + '/tmp', target: '/tmp', isWritable: true }];
-const child = startIn(sandbox, ['/usr/bin/python3', '-c', ${JSON.stringify(honest)}], { mounts });
+const child = startIn(sandbox, ['/usr/bin/python3', '-c', ${JSON.stringify(program)}], { mounts });
 await lineOf(child, /ready/);
-console.log('found', [...await foldersWithSecrets([folder])].length);
+console.log(${expression});
 child.kill();
 await child.exited;`;
-    const user = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
-    const node = [process.execPath, '--input-type=module', '-e', server];
-    const { stdout } = await execa('setpriv', [...user, ...node], { stdin: 'ignore' });
-    assert.equal(stdout, 'found 0');
-  });
+  const user = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
+  const node = [process.execPath, '--input-type=module', '-e', server];
+  const { stdout } = await execa('setpriv', [...user, ...node], { stdin: 'ignore' });
+  return Number(stdout);
+}
+
+for (const uid of [0, 65_534]) {
+  test(
+    `a program with temporary files and shared memory is not taken for a program that hides files (uid of the server: ${uid})`,
+    {
+      skip: !isRoot,
+    },
+    async () => assert.equal(await seen(secrets, honest, uid), 0),
+  );
+
+  test(
+    `threat 112: a program whose open, deleted file was in a folder is taken for a program that hides files (uid of the server: ${uid})`,
+    {
+      skip: !isRoot,
+    },
+    async () => assert.equal(await seen(secrets, keeping, uid), 1),
+  );
+
+  test(
+    `threat 109: the deleted working folder of a thread counts as hidden disk use (uid of the server: ${uid})`,
+    {
+      skip: !isRoot,
+    },
+    async () => assert.ok((await seen(hiddenBytes, staying, uid)) > 1_000_000),
+  );
 }
 
 for (const mode of ['isolated', 'trusted'] as const) {
