@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import {
   mkdir,
@@ -53,6 +55,41 @@ function configFor(data: string) {
     TOOLFORGE_PUSH_KEYS: `${data}-keys`,
   });
 }
+
+test('threat 127: a preview that goes live while a backup is written is not in the backup, which can be restored', async () => {
+  const { data } = readConfig(server.environment);
+  const run = join(data, 'run');
+  const { name, tree } = await liveTool(server, 'busy', webTool('one'));
+  const filler = join(data, 'filler');
+  await writeFile(filler, randomBytes(5_000_000));
+  // Until the output is read, the backup waits in the middle.
+  const child = spawn(process.execPath, ['src/cli/bin.ts', 'backup', '-'], {
+    env: server.environment,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  await until(
+    async () => {
+      const [stage = ''] = (await readdir(run)).filter((one) => one.startsWith(`backup-${child.pid}-`));
+      return existsSync(join(run, stage, 'excludes'));
+    },
+    'a full stage',
+    120_000,
+  );
+  const pushed = await tree.git('push', '--quiet', 'toolforge', 'HEAD:preview/late');
+  assert.equal(pushed.exitCode, 0, pushed.stderr);
+  const file = join(server.folder, 'during.tar');
+  await pipeline(child.stdout, createWriteStream(file));
+  assert.deepEqual(await ended, [0, null]);
+  await rm(filler);
+  const to = join(server.folder, 'eighth');
+  await restoreBackup(configFor(to), file);
+  for (const folder of ['artifacts', 'repositories'])
+    assert.deepEqual(
+      (await readdir(join(to, folder))).filter((one) => one.includes(name)),
+      [folder === 'artifacts' ? name : `${name}.git`],
+    );
+});
 
 test('a backup that was made during a push restores the release that was live then, after the data folder was wiped, into another folder', async () => {
   const { name, tree, first } = await liveTool(server, 'kept', webTool('one'));

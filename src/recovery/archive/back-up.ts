@@ -41,6 +41,8 @@ export const LEFT_OUT =
   /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|transfers|lost\+found|restoring)$/;
 /** The backup takes these folders from its scratch folder (`fillStage`), not from the data folder. */
 const STAGED = ['releases', 'keys'];
+/** Of these folders, the backup takes only what the copied store can know (`Members`). */
+const LISTED = ['artifacts', 'repositories'];
 export const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
 
 /** The file `manifest.json` of a backup. */
@@ -97,12 +99,12 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
   const stage = await makeStage(join(config.data, 'run'));
   const draft = file === null ? null : `${file}.new`;
   try {
-    const { tools, excludes, notes } = await fillStage(options, stage);
+    const { tools, excludes, members, notes } = await fillStage(options, stage);
     signal.throwIfAborted();
     const to =
       draft === null ? options.out : createWriteStream(draft, { mode: 0o600, flags: 'wx', flush: true });
     const beforeSeal = async () => release?.();
-    const bytes = await writeTar(config, { stage, excludes, to, beforeSeal, signal });
+    const bytes = await writeTar(config, { stage, excludes, members, to, beforeSeal, signal });
     if (draft === null || file === null) return notes;
     await rename(draft, file);
     await syncFolderOf(file);
@@ -214,6 +216,16 @@ async function makeStage(run: string): Promise<string> {
   return await mkdtemp(join(run, `backup-${process.pid}-`));
 }
 
+/**
+ * What the backup takes of the folders `LISTED`. While tar reads, a build or a first push may add more there, which
+ * nobody has checked and which the copied store lacks.
+ */
+interface Members {
+  /** Folders without what is in them. */
+  readonly folders: string[];
+  readonly trees: string[];
+}
+
 /** Writes into the folder `stage` the parts that must fit together: the store, keys, refs, and copies of releases. */
 async function fillStage({ config, path, signal }: BackUpOptions, stage: string) {
   const { data, keys } = config;
@@ -232,8 +244,10 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
     'repositories/*/objects/tmp_*',
     'repositories/*/objects/pack/tmp_*',
   ];
+  const members: Members = { folders: [], trees: [] };
   const notes: string[] = [];
   for (const tool of await repositories.tools()) {
+    members.trees.push(`repositories/${tool}.git`);
     if (tornRefs(repositories, tool).length > 0) {
       notes.push(
         `The repository of ${tool} has damaged files, which the backup has too: npx toolforge-push doctor`,
@@ -248,12 +262,14 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
   }
   const known = artifactsIn(store);
   const wrapper = await namespaceOfTools(config);
-  for (const tool of await namesIn(join(data, 'artifacts')))
+  for (const tool of await namesIn(join(data, 'artifacts'))) {
+    members.folders.push(`artifacts/${tool}`);
     for (const id of await namesIn(join(data, 'artifacts', tool))) {
       signal.throwIfAborted();
       const artifact = `artifacts/${tool}/${id}`;
-      if (known.get(tool as StoredTool['name'])?.has(id) !== true) excludes.push(artifact);
-      else if (await isHostile(join(data, artifact), wrapper)) {
+      if (known.get(tool as StoredTool['name'])?.has(id) !== true) continue;
+      members.trees.push(artifact);
+      if (await isHostile(join(data, artifact), wrapper)) {
         // A pattern excludes the tool's files, because their names may contain line breaks. The empty folder stays, so
         // that the restored server knows that only this artifact is lost.
         excludes.push(`${artifact}/*`);
@@ -262,10 +278,11 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
         );
       }
     }
+  }
   // If the keys folder is in the data folder, tar leaves it out, because `stage` has a copy of the keys.
   const keysInside = inside(data, keys);
   if (keysInside !== null) excludes.push(keysInside);
-  return { tools: facts.tools.length, excludes, notes };
+  return { tools: facts.tools.length, excludes, members, notes };
 }
 
 /** Whether one tool's artifact could make the backup, or its restore, fail for all tools. */
@@ -337,6 +354,7 @@ function packedRefs(commits: ReadonlyMap<string, string>, tool: StoredTool | nul
 interface TarOptions {
   readonly stage: string;
   readonly excludes: readonly string[];
+  readonly members: Members;
   readonly to: Writable;
   readonly beforeSeal: () => Promise<void>;
   readonly signal: AbortSignal;
@@ -344,13 +362,16 @@ interface TarOptions {
 
 /** @returns how many bytes the archive has without its seal. */
 async function writeTar(config: Config, options: TarOptions): Promise<number> {
-  const { stage, excludes, to, beforeSeal, signal } = options;
+  const { stage, excludes, members, to, beforeSeal, signal } = options;
   const { data } = config;
   const list = join(stage, 'excludes');
   // tar applies the list to all files. The names of staged files begin with `./`, so no line of the list matches them.
   const staged = (await readdir(stage)).sort().map((name) => `./${name}`);
   await writeFile(list, excludes.map((line) => `${line}\n`).join(''));
+  const trees = join(stage, 'trees');
+  await writeFile(trees, members.trees.map((line) => `${line}\n`).join(''));
   const names = (await readdir(data)).filter((name) => !LEFT_OUT.test(name) && !STAGED.includes(name));
+  const listed = names.filter((name) => LISTED.includes(name));
   const wrapper = await namespaceOfTools(config);
   const owner = process.getuid?.() === 0 || wrapper.length > 0 ? [] : ['--owner=0', '--group=0'];
   const [program = 'prlimit', ...words] = [...wrapper, 'prlimit', `--as=${TAR_BYTES}`, '--', 'tar'];
@@ -362,7 +383,9 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
       ...['--create', '--file=-', '--sparse', '--mode=ug-s', '--numeric-owner', ...owner],
       ...['--anchored', `--exclude-from=${list}`],
       ...['-C', stage, ...staged],
-      ...['-C', data, ...names.sort()],
+      ...['-C', data, ...names.filter((name) => !LISTED.includes(name)).sort()],
+      ...['--no-recursion', ...listed, ...members.folders],
+      ...['--recursion', '--verbatim-files-from', `--files-from=${trees}`],
     ],
     { env: PATH, extendEnv: false, stdin: 'ignore', buffer: { stdout: false }, reject: false },
   );
