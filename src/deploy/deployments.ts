@@ -81,9 +81,15 @@ export interface Deployments {
    * Makes a release with the artifact and config vars of an old release. If `version` is null, the old release is the
    * newest earlier one that was live and has another artifact or other config vars than the live release.
    *
-   * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`
+   * @param signal - Ends the search for that release.
+   * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`; the signal's reason.
    */
-  rollback(tool: ToolName, version: number | null, principal: Principal): Ticket;
+  rollback(
+    tool: ToolName,
+    version: number | null,
+    principal: Principal,
+    signal?: AbortSignal,
+  ): Promise<Ticket>;
   /**
    * Releases the artifact and the commit that are live on `source` as a release of `target`, with the config vars of
    * `target`. With `isForced`, the commit need not contain the live commit of `target`.

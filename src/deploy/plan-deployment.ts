@@ -115,7 +115,7 @@ export async function planDeployment(
     }
     case 'rollback': {
       const current = liveRelease(store, tool);
-      const target = rollbackTarget(context, current, request.version);
+      const target = await rollbackTarget(context, current, request.version, signal);
       entry.log.progress.step(
         `Rollback to v${target.version} (${short(target.commit)}) by ${entry.principal.uid}`,
       );

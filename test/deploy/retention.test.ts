@@ -264,7 +264,7 @@ test('deleting old artifacts decrypts no config vars, and a rollback decrypts on
   assert.equal(opened, 0);
   const live = store.release(wikibot, 20);
   assert.ok(live !== null);
-  assert.equal(rollbackTarget({ store, repositories }, live, null).version, 19);
+  assert.equal((await rollbackTarget({ store, repositories }, live, null)).version, 19);
   assert.equal(opened, 2);
 });
 
@@ -290,14 +290,40 @@ test('a rollback skips older releases with the build and the config vars of the 
   });
   const live = store.release(wikibot, versions.at(-1) ?? 0);
   assert.ok(live !== null);
-  assert.equal(rollbackTarget({ store, repositories }, live, null).version, versions[1]);
+  assert.equal((await rollbackTarget({ store, repositories }, live, null)).version, versions[1]);
   store.forgetArtifact('b2');
-  assert.throws(() => rollbackTarget({ store, repositories }, live, versions[1] ?? 0), {
+  await assert.rejects(rollbackTarget({ store, repositories }, live, versions[1] ?? 0), {
     code: 'ARTIFACT_GONE',
     hint: /git push -f toolforge 'releases\/v2\^\{\}:refs\/heads\/live'$/,
   });
   const changed = { ...live, configVars: { A: '2' } };
-  assert.equal(rollbackTarget({ store, repositories }, changed, null).version, versions[2]);
+  assert.equal((await rollbackTarget({ store, repositories }, changed, null)).version, versions[2]);
+});
+
+test('threat 129: a rollback that compares 120 equal releases with large config vars leaves the server most of its time', async (context) => {
+  const { store } = await tidied(context);
+  const artifact = artifactOf('b1');
+  const configVars = Object.fromEntries(
+    Array.from({ length: 15 }, (_, index) => [`V${index}`, 'x'.repeat(32 * 1024)]),
+  );
+  for (let count = 1; count <= 120; count += 1) {
+    store.addDeployment(deploymentOf(`d${count}`));
+    const { version } = store.addRelease(releaseOf(`d${count}`, { artifact, configVars }));
+    store.goLive(wikibot, version, `d${count}`, count);
+  }
+  const live = store.release(wikibot, 120);
+  assert.ok(live !== null);
+  let longestMs = 0;
+  let at = performance.now();
+  const look = () => {
+    longestMs = Math.max(longestMs, performance.now() - at);
+    at = performance.now();
+  };
+  const clock = setInterval(look, 1);
+  context.after(() => clearInterval(clock));
+  await assert.rejects(rollbackTarget({ store, repositories }, live, null), { code: 'NO_RELEASE' });
+  look();
+  assert.ok(longestMs < 200, `${longestMs} ms`);
 });
 
 test('threat 82: the server packs a repository’s refs only while nothing else changes them', async (context) => {

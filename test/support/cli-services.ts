@@ -70,7 +70,7 @@ class ScriptedDeployments implements Deployments {
   async submit(): Promise<Ticket> {
     throw new Error('No command submits a push.');
   }
-  rollback(tool: ToolName, version: number | null): Ticket {
+  async rollback(tool: ToolName, version: number | null): Promise<Ticket> {
     return this.#ticket('rollback', tool, version);
   }
   promote(source: ToolName, target: ToolName, isForced: boolean): Ticket {

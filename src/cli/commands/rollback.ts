@@ -14,10 +14,11 @@ export const rollbackCommand: ToolCommand = {
   options: {},
   words: { min: 0, max: 1 },
   async run(context) {
-    const { services, tool, principal, args } = context;
+    const { services, tool, principal, args, signal } = context;
     const version = args[0] === undefined ? null : versionOf(args[0]);
     await services.room.assertRoom();
-    return await followTicket(context, services.deployments.rollback(tool, version, principal));
+    const ticket = await services.deployments.rollback(tool, version, principal, signal);
+    return await followTicket(context, ticket);
   },
 };
 

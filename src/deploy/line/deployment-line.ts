@@ -130,9 +130,14 @@ export class DeploymentLine implements Deployments {
     await this.#tryingOfPerson.run(personOf(principal), () => this.#trying.run(run, signal), signal);
   }
 
-  rollback(tool: ToolName, version: number | null, principal: Principal): Ticket {
+  async rollback(
+    tool: ToolName,
+    version: number | null,
+    principal: Principal,
+    signal?: AbortSignal,
+  ): Promise<Ticket> {
     const { store, repositories } = this.#options;
-    const release = rollbackTarget(this.#options, liveRelease(store, tool), version);
+    const release = await rollbackTarget(this.#options, liveRelease(store, tool), version, signal);
     this.#assertUsable(release, buildAgain(release.version, repositories.deployBranch));
     const request: Request = { kind: 'rollback', version: release.version };
     return this.#enter({

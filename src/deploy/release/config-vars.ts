@@ -4,8 +4,9 @@ import type { ToolName } from '../../core/names.ts';
 import { changeConfigVars } from '../../core/variables/config-changes.ts';
 import type { Store } from '../../store/store.ts';
 
-/** How many releases are searched for an earlier secret. */
+/** How many releases are searched for earlier secrets, and how many of them are read at once: each can have 500 kB. */
 const MAX_SEARCHED = 100;
+const PIECE = 5;
 /**
  * How many bytes of config vars and commands the new releases of one tool may store in 24 hours. The store, the copies
  * of releases and each backup hold these bytes.
@@ -34,22 +35,40 @@ export function withSecrets(
   const live = liveVersion === null ? {} : (store.release(tool, liveVersion)?.configVars ?? {});
   // A config var of the live release that is not stored was unset by `config unset --no-restart`, so its old value must
   // not come back.
-  const earlier = missing.map(
-    (name) => [name, Object.hasOwn(live, name) ? null : earlierSecret(store, tool, name)] as const,
+  const searched = earlierSecrets(
+    store,
+    tool,
+    missing.filter((name) => !Object.hasOwn(live, name)),
   );
+  const earlier = missing.map((name) => [name, searched.get(name) ?? null] as const);
   const secrets = earlier.map(([name, value]) => [name, value ?? randomBytes(32).toString('hex')]);
   const made = earlier.flatMap(([name, value]) => (value === null ? [name] : []));
   return { vars: changeConfigVars(vars, Object.fromEntries(secrets)), made };
 }
 
 /**
- * The value of `name` in the newest release that asks for this secret. Null if no release does, or if it has no value.
+ * For each of `names`, its value in the newest release that asks for this secret. Lacks a name if no release asks for
+ * it, or if that release has no value. Reads each release once for all names, because a release can ask for hundred
+ * secrets.
  */
-function earlierSecret(store: Store, tool: ToolName, name: string): string | null {
-  const last = store
-    .releases(tool, MAX_SEARCHED)
-    .find(({ artifact }) => artifact.secrets?.includes(name) === true);
-  return last === undefined ? null : (store.release(tool, last.version)?.configVars[name] ?? null);
+function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]): Map<string, string> {
+  const found = new Map<string, string>();
+  const left = new Set(names);
+  let before = Number.MAX_SAFE_INTEGER;
+  for (let count = 0; count < MAX_SEARCHED && left.size > 0; count += PIECE) {
+    const piece = store.releases(tool, PIECE, before);
+    for (const { version, artifact } of piece) {
+      const asked = (artifact.secrets ?? []).filter((name) => left.has(name));
+      const vars = asked.length === 0 ? {} : (store.release(tool, version)?.configVars ?? {});
+      for (const name of asked) {
+        left.delete(name);
+        if (vars[name] !== undefined) found.set(name, vars[name]);
+      }
+    }
+    if (piece.length < PIECE) break;
+    before = piece.at(-1)?.version ?? 0;
+  }
+  return found;
 }
 
 /**

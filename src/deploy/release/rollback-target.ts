@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DeployError } from '../../core/errors.ts';
+import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { Release } from '../../core/types.ts';
 import type { Store } from '../../store/store.ts';
 import { commandsToDeploy } from './live-release.ts';
@@ -14,16 +15,17 @@ interface RollbackContext {
  *
  * @param version - The release's version. Null means the newest older release that was live and is not the same as the
  *   live release: it has another artifact or other config vars.
- * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`.
+ * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`; the signal's reason.
  */
-export function rollbackTarget(
+export async function rollbackTarget(
   { store, repositories: { deployBranch } }: RollbackContext,
   live: Release,
   version: number | null,
-): Release {
+  signal?: AbortSignal,
+): Promise<Release> {
   const { tool } = live;
   // A list of all releases would have all their artifacts, which can be hundreds of megabytes.
-  const found = version === null ? newestOther(store, live) : store.release(tool, version);
+  const found = version === null ? await newestOther(store, live, signal) : store.release(tool, version);
   if (found === null || found.state === 'created' || found.state === 'failed') {
     const noSuchRelease =
       version === null ? 'no older release that differs' : `no release v${version} that has been live`;
@@ -45,13 +47,21 @@ export function rollbackTarget(
 
 /**
  * Returns the newest older release that is not the same as the live one. After a rollback, older releases can be the
- * same.
+ * same. To read one takes milliseconds, and there can be a thousand, so `outputTime` spreads the search over time.
  */
-function newestOther(store: Store, live: Release): ReturnType<Store['release']> {
+async function newestOther(
+  store: Store,
+  live: Release,
+  signal?: AbortSignal,
+): Promise<ReturnType<Store['release']>> {
   const older = [...store.releaseCommits(live.tool).keys()].filter((version) => version < live.version);
   for (const version of older.sort((a, b) => b - a)) {
-    const release = store.release(live.tool, version);
-    if (release !== null && !isSame(release, live)) return release;
+    signal?.throwIfAborted();
+    const other = await outputTime.run(live.tool, () => {
+      const release = store.release(live.tool, version);
+      return release === null || isSame(release, live) ? null : release;
+    });
+    if (other !== null) return other;
   }
   return null;
 }

@@ -37,7 +37,7 @@ test('a person who lost the right to deploy while their deployments waited deplo
   const waiting = [
     await line.submit(await place.park('p4', { oldCommit: commits.three, principal: bob })),
     line.redeploy(wikibot, { useCache: false }, bob),
-    line.rollback(wikibot, 1, bob),
+    await line.rollback(wikibot, 1, bob),
     line.configure(wikibot, { A: '1' }, bob),
     line.restart(wikibot, bob),
     line.scale(wikibot, { web: 2 }, bob),
@@ -87,7 +87,7 @@ test('if the author of a waiting push loses the right to deploy, another person 
 test('a waiting rollback does not go live if the user directory does not answer when its turn comes, and the verdict says why', async () => {
   const { place, line } = await building();
   await using _place = place;
-  const waiting = line.rollback(wikibot, 1, alice);
+  const waiting = await line.rollback(wikibot, 1, alice);
   place.assertStillMay = async () => {
     throw new DeployError('DIRECTORY_UNAVAILABLE', 'the directory is away', 'Try again in a minute.');
   };
@@ -126,7 +126,7 @@ for (const { name, heeds } of [
 test('if a rollback waits, a later push of the commit that is building becomes its own deployment, and goes live last', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
-  const rollback = line.rollback(wikibot, 1, alice);
+  const rollback = await line.rollback(wikibot, 1, alice);
   const change = { commit: commits.three, oldCommit: commits.two };
   const again = await line.submit(await place.park('p4', change));
   assert.deepEqual([again.id, again.isJoined], ['p4', false]);
@@ -145,7 +145,7 @@ test('if a rollback waits, a later push of the commit that is building becomes i
 test('if a waiting rollback is cancelled, the push behind the rollback finds its commit live', async () => {
   const { place, line, commits } = await building();
   await using _place = place;
-  const rollback = line.rollback(wikibot, 1, alice);
+  const rollback = await line.rollback(wikibot, 1, alice);
   const change = { commit: commits.three, oldCommit: commits.two };
   const again = await line.submit(await place.park('p4', change));
   line.cancel(wikibot, rollback.id, alice);

@@ -31,7 +31,7 @@ test('a frozen tool refuses pushes, rollbacks, redeploys and changes of config v
   await (await line.submit(one)).verdict;
   place.store.freeze(wikibot, 'the database moves', 1);
   await assert.rejects(line.submit(await place.park('p2', { oldCommit: one.commit })), frozen);
-  assert.throws(() => line.rollback(wikibot, 1, alice), frozen);
+  await assert.rejects(line.rollback(wikibot, 1, alice), frozen);
   assert.throws(() => line.redeploy(wikibot, { useCache: true }, alice), frozen);
   assert.throws(() => line.configure(wikibot, { A: '1' }, alice), frozen);
   assert.equal((await line.restart(wikibot, alice).verdict).isLive, true);

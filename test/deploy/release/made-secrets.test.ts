@@ -75,3 +75,18 @@ test('a push to a live tool that adds a secret to app.json goes live', async () 
   assert.equal((await (await line.submit(two)).verdict).isLive, true);
   assert.match(place.log('p2'), /KEY set to a random secret, as app\.json asks/);
 });
+
+test('threat 128: a push whose app.json asks for 99 secrets, after 100 failed releases with large artifacts that ask for them, holds the server up for less than a second', () => {
+  const secrets = Array.from({ length: 99 }, (_, index) => `KEY_${index}`);
+  const large: Artifact = {
+    ...artifactOf('b9'),
+    secrets: ['OTHER', ...secrets.slice(0, 1)],
+    variables: { LARGE: '\u0001'.repeat(30_000) },
+  };
+  for (let index = 0; index < 100; index += 1) release(large, {}, false);
+  const before = process.cpuUsage();
+  const { made } = release({ ...large, secrets }, {}, false);
+  const { user, system } = process.cpuUsage(before);
+  assert.equal(made.length, 98);
+  assert.ok(user + system < 1_000_000, `${(user + system) / 1000} ms`);
+});
