@@ -226,10 +226,15 @@ class RunOutput {
 
   /**
    * Returns the last lines of output, with secrets masked. They are kept unmasked, and masked only when this is called,
-   * because most output never goes to a push.
+   * because most output never goes to a push. To mask long lines takes time, and health checks ask for them often, so this
+   * counts as time for output of the tool.
    */
   async lastLines(): Promise<string[]> {
-    return this.#last.map(await this.#masking());
+    const mask = await this.#masking();
+    const lines: string[] = [];
+    for (const text of this.#last)
+      lines.push(await outputTime.run(String(this.#start.toolNumber), () => mask(text)));
+    return lines;
   }
 
   /**

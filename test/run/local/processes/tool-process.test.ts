@@ -107,4 +107,20 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     const { lastLines } = await process.start(new AbortController().signal, () => {});
     assert.match((await lastLines()).join(), /^x*… \(cut\)$/);
   });
+
+  test('threat 113: while the last long lines of a process are searched for secrets, the server does other work', async () => {
+    const KEY = Array.from({ length: 3000 }, (_, index) => `key${index}`).join('');
+    const source = "import os\nfor count in range(20): print((os.environ['KEY'] * 2)[count:16_000 + count])";
+    const { process } = await processOf(source, {}, { vars: { KEY }, healthMs: 5000 });
+    const { lastLines } = await process.start(new AbortController().signal, () => {});
+    // The first call also prepares the search.
+    assert.equal((await lastLines()).length, 20);
+    let turns = 0;
+    const work = setInterval(() => {
+      turns += 1;
+    }, 1);
+    await lastLines();
+    clearInterval(work);
+    assert.ok(turns > 1, `${turns}`);
+  });
 });
