@@ -6,6 +6,7 @@ import { UPLOAD_PACK } from '../git/git-environment.ts';
 import { isAncestor } from '../git/refs/deploy-branch.ts';
 import { updateRefs } from '../git/refs/ref-transaction.ts';
 import type { Repositories } from '../git/repositories.ts';
+import { measureRepository } from '../git/repository-size.ts';
 import { buildState, recordStart } from './build-step.ts';
 import type { DeployContext, DeployPlan } from './deploy-context.ts';
 import { isLost } from './reconciliation/follow-live.ts';
@@ -69,7 +70,7 @@ async function assertRoom(
   { tool, id }: { readonly tool: ToolName; readonly id: string },
   limit: number,
 ): Promise<void> {
-  const { bytes } = await repositories.size(tool);
+  const { bytes } = await measureRepository(repositories, tool);
   if (bytes <= limit) return;
   await updateRefs(repositories, tool, [`delete refs/deployments/${id}`]);
   throw new DeployError(

@@ -17,6 +17,7 @@ import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
 import type { Repositories } from './repositories.ts';
+import { sweepRepository } from './repository-clean-up.ts';
 import { RepositoryRoom } from './repository-room.ts';
 import { RepositoryTurns } from './repository-turns.ts';
 
@@ -294,7 +295,7 @@ export class GitPackServices implements PackServices {
    */
   #sweep(tool: ToolName): void {
     const { repositories, log } = this.#options;
-    this.whileIdle(tool, () => repositories.sweep(tool)).catch((err: unknown) =>
+    this.whileIdle(tool, () => sweepRepository(repositories, tool)).catch((err: unknown) =>
       log.error({ err, tool }, 'cannot remove the locks of a killed git'),
     );
   }

@@ -1,24 +1,9 @@
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noneIfGone } from '../core/errors.ts';
 import type { CommitId, ToolName } from '../core/names.ts';
 import { readRefs, refNames } from './refs/ref-files.ts';
 import type { Repositories } from './repositories.ts';
-
-/**
- * The entries that every git repository has. git does not recognise a folder as a repository if one of these entries is
- * missing.
- */
-export const PARTS = ['HEAD', 'refs', 'objects'] as const;
-
-/**
- * Creates `refs` and `objects` in a repository if they are missing: a backup or a disk repair may have dropped empty
- * folders.
- */
-export async function makeFolders(folder: string): Promise<void> {
-  for (const part of ['refs', 'objects']) await mkdir(join(folder, part), { recursive: true, mode: 0o700 });
-}
 
 /**
  * True if a repository has lost objects that every push needs: the commit of the deploy branch or of the newest

@@ -1,19 +1,13 @@
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { execa } from 'execa';
-import { mapWithLimit } from '../core/concurrency/concurrency-limit.ts';
 import { PerToolQueue } from '../core/concurrency/per-tool-queue.ts';
-import type { SetAside } from '../core/disk/set-aside.ts';
 import { endFirst } from '../core/end-first.ts';
 import { noneIfGone } from '../core/errors.ts';
 import { type ToolName, toolName } from '../core/names.ts';
 import { type GitSettings, gitEnvironment, LIMITED_GIT } from './git-environment.ts';
-import { isHollow, makeFolders, PARTS } from './hollow-repository.ts';
-import { measureObjects } from './object-files.ts';
-import { refNames } from './refs/ref-files.ts';
-import { type Damaged, makeHead, setHollowAside, setTornAside } from './refs/torn-refs.ts';
-import { writeAttributes } from './repository-settings.ts';
+import { makeFolders, makeHead, PARTS, writeAttributes } from './repository-layout.ts';
 
 /**
  * Matches the temporary name of a repository that `ensure` has not finished. Other names that end with `.new` do not
@@ -21,31 +15,14 @@ import { writeAttributes } from './repository-settings.ts';
  */
 const HALF_MADE = /\.git\.\d+\.[0-9a-z]+\.new$/;
 
-/**
- * Matches what a killed server or git leaves at the top of a repository: locks, folders of checkouts and temporary
- * files.
- */
-const LEFTOVERS = /\.lock$|^checkout-|^(HEAD|config|packed-refs|shallow)\.(.*\.)?new$/;
-
 /** The commands that `Repositories.git` runs without limits, because they need little, whatever clients have pushed. */
 const FRUGAL: ReadonlySet<string> = new Set(['for-each-ref', 'pack-refs', 'update-ref']);
 
 /** How many repositories a start checks at the same time: enough to keep Node's four file threads busy. */
 export const REPOSITORIES_AT_ONCE = 8;
 
-/** The disk space of a tag, and of each folder that its name makes: even a short file fills a whole block. */
-const REF_BYTES = 4096;
-
 /** The length of one line in git's file `shallow`: an object id and a line feed. */
 const SHALLOW_BYTES = 41;
-
-/** The size of one repository. */
-export interface RepositorySize {
-  /** The disk space of its objects, plus the most that its tags can take. */
-  readonly bytes: number;
-  readonly tags: number;
-  readonly packs: number;
-}
 
 /** Manages the bare git repositories, at most one for each tool. */
 export class Repositories {
@@ -177,6 +154,13 @@ export class Repositories {
     if (!existsSync(join(folder, 'HEAD'))) await makeHead(folder, this.#deployBranch);
   }
 
+  /** Removes the repositories that a killed server has not finished. Call this only before the server listens. */
+  async removeHalfMade(): Promise<void> {
+    const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
+    for (const entry of entries.filter((name) => HALF_MADE.test(name)))
+      await rm(join(this.#root, entry), { recursive: true, force: true });
+  }
+
   async #make(folder: string): Promise<void> {
     const args = ['--quiet', '--bare', '--template=', `--initial-branch=${this.#deployBranch}`];
     const options = { env: this.environment(), extendEnv: false, stdin: 'ignore' } as const;
@@ -209,60 +193,10 @@ export class Repositories {
     return { PATH: `${LIMITED_GIT}:${this.#path}` };
   }
 
-  /**
-   * Cleans up every repository at start, before the server listens. Removes lock files, half-received objects and
-   * half-made repositories of a killed server. Moves damaged ref and settings files to `setAside`, because git refuses
-   * every push that brings objects to a repository with a damaged ref file. Also moves repositories that have lost
-   * objects to `setAside`. `readBackReleases` must run first, because it needs the names of the damaged refs.
-   *
-   * @param mayBeDamaged - Which repositories to check for damaged refs and lost objects; by default all.
-   * @returns what was moved.
-   */
-  async cleanUp(
-    setAside: SetAside,
-    mayBeDamaged: (tool: ToolName) => boolean = () => true,
-  ): Promise<Damaged[]> {
-    const entries = existsSync(this.#root) ? await readdir(this.#root) : [];
-    for (const entry of entries.filter((name) => HALF_MADE.test(name)))
-      await rm(join(this.#root, entry), { recursive: true, force: true });
-    const damaged = await mapWithLimit(await this.tools(), REPOSITORIES_AT_ONCE, async (tool) => {
-      await makeFolders(this.folder(tool));
-      await removeLeftovers(this.folder(tool), LEFTOVERS);
-      if (!mayBeDamaged(tool)) return [];
-      const torn = await setTornAside(this, tool, setAside);
-      return (await isHollow(this, tool)) ? [...torn, await setHollowAside(this, tool, setAside)] : torn;
-    });
-    return damaged.flat();
-  }
-
-  async size(tool: ToolName): Promise<RepositorySize> {
-    const [objects, tags] = await Promise.all([
-      measureObjects(this.folder(tool)),
-      refNames(this, tool, ['refs/tags']),
-    ]);
-    const parents = [...new Set(tags.map(dirname))];
-    const folders = parents.reduce((sum, parent) => sum + parent.split('/').length - 2, 0);
-    const bytes = objects.bytes + (tags.length + folders) * REF_BYTES;
-    return { bytes, tags: tags.length, packs: objects.packs };
-  }
-
   /** The number of commits at which the tool's history ends, because pushes from shallow clones have cut it off. */
   async shallowEnds(tool: ToolName): Promise<number> {
     const file = await stat(join(this.folder(tool), 'shallow')).catch(noneIfGone);
     return Math.ceil((file?.size ?? 0) / SHALLOW_BYTES);
-  }
-
-  /**
-   * Removes the lock files and half-received objects that a killed git process left in the tool's repository. Call this
-   * only while no push is running.
-   */
-  async sweep(tool: ToolName): Promise<void> {
-    const letGo = await this.takeRefs(tool);
-    try {
-      await removeLeftovers(this.folder(tool), /^(shallow|packed-refs)\.lock$|^packed-refs\.new$/);
-    } finally {
-      letGo();
-    }
   }
 
   /**
@@ -283,18 +217,4 @@ export interface GitRun {
   readonly more?: Readonly<Record<string, string>>;
   readonly input?: string;
   readonly signal?: AbortSignal;
-}
-
-/**
- * Removes the lock files of refs, half-received objects, and the files at the top of the repository whose names `own`
- * matches.
- */
-async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
-  const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));
-  const refs = await readdir(join(folder, 'refs'), { recursive: true });
-  const locks = refs.filter((name) => name.endsWith('.lock')).map((name) => join(folder, 'refs', name));
-  const objects = await readdir(join(folder, 'objects'));
-  const quarantines = objects.filter((name) => /^(tmp_objdir-)?incoming-|^tmp_objdir-/.test(name));
-  const left = [...top, ...locks, ...quarantines.map((name) => join(folder, 'objects', name))];
-  await Promise.all(left.map((path) => rm(path, { recursive: true, force: true })));
 }

@@ -2,7 +2,8 @@ import type { DiskRoom } from '../core/disk/disk-space.ts';
 import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
-import type { Repositories, RepositorySize } from './repositories.ts';
+import type { Repositories } from './repositories.ts';
+import { measureRepository, type RepositorySize } from './repository-size.ts';
 
 /** How many bytes of packs may arrive, over all pushes, until the free space of the disk is checked again. */
 const LOOK_BYTES = 16 * 1024 ** 2;
@@ -52,7 +53,7 @@ export class RepositoryRoom {
 
   /** Measures the size of a repository. */
   async weigh(tool: ToolName): Promise<RepositorySize> {
-    const size = await this.#options.repositories.size(tool);
+    const size = await measureRepository(this.#options.repositories, tool);
     this.#sizes.set(tool, size);
     return size;
   }

@@ -25,6 +25,7 @@ import { dropOldLogs } from '../../src/deploy/old-logs.ts';
 import { rollbackTarget } from '../../src/deploy/release/rollback-target.ts';
 import { applyRetention, mergePacks, type RetentionOptions } from '../../src/deploy/retention.ts';
 import { Repositories } from '../../src/git/repositories.ts';
+import { measureRepository } from '../../src/git/repository-size.ts';
 import type { Runtime } from '../../src/run/runtime.ts';
 import { SecretsKey } from '../../src/store/secrets.ts';
 import { SqliteStore } from '../../src/store/sqlite-store.ts';
@@ -393,9 +394,9 @@ test('threat 37: a small pack of large files that no ref names stays small when 
         join(packs, `pack-${String(index).padStart(40, '0')}.${end}`),
       );
   }
-  const before = await repositories.size(wikibot);
+  const before = await measureRepository(repositories, wikibot);
   await mergePacks(repositories, wikibot);
-  const { bytes, packs: left } = await repositories.size(wikibot);
+  const { bytes, packs: left } = await measureRepository(repositories, wikibot);
   assert.ok(left < 5);
   assert.ok(bytes < before.bytes + 2 ** 20, `${before.bytes} bytes became ${bytes}`);
 });

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
+import { cleanUpRepositories } from '../../src/git/repository-clean-up.ts';
 import { Place } from '../deploy/place.ts';
 import { wikibot } from '../support/store-records.ts';
 
@@ -22,7 +23,7 @@ for (const isFolderLeft of [false, true]) {
     await using _place = place;
     await rm(part('objects'), { recursive: true });
     if (isFolderLeft) await mkdir(part('objects'));
-    await place.repositories.cleanUp(new SetAside(place.folder));
+    await cleanUpRepositories(place.repositories, new SetAside(place.folder));
     const { line } = await place.start();
     assert.equal(await place.repositories.exists(wikibot), false);
     const [stamp = ''] = await readdir(join(place.folder, 'set-aside'));
@@ -42,7 +43,7 @@ for (const missing of ['refs', 'HEAD']) {
     const { place, one, part } = await live();
     await using _place = place;
     await rm(part(missing), { recursive: true });
-    await place.repositories.cleanUp(new SetAside(place.folder));
+    await cleanUpRepositories(place.repositories, new SetAside(place.folder));
     const { line } = await place.start();
     assert.equal(await place.ref('refs/heads/main'), one.commit);
     assert.equal(await place.ref('refs/releases/v1'), one.commit);

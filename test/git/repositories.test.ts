@@ -15,6 +15,8 @@ import { setImmediate } from 'node:timers/promises';
 import { execa } from 'execa';
 import { SetAside } from '../../src/core/disk/set-aside.ts';
 import { Repositories } from '../../src/git/repositories.ts';
+import { cleanUpRepositories } from '../../src/git/repository-clean-up.ts';
+import { measureRepository } from '../../src/git/repository-size.ts';
 import { wikibot } from '../support/store-records.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'repositories-'));
@@ -52,7 +54,7 @@ test('threat 87: a start of the server removes half-made repositories, but no ot
   const repositories = new Repositories({ folder: root, path, deployBranch: 'main' });
   for (const name of ['wikibot.git.17.0abc9.new', 'wikibot.git.new'])
     mkdirSync(join(root, name), { recursive: true });
-  await repositories.cleanUp(new SetAside(folder));
+  await cleanUpRepositories(repositories, new SetAside(folder));
   assert.deepEqual(readdirSync(root), ['wikibot.git.new']);
 });
 
@@ -144,7 +146,7 @@ test('the size of a repository counts all of its stored objects, even while push
   };
   const pushing = pushes();
   for (let count = 0; count < 200; count += 1)
-    assert.deepEqual(await repositories.size(wikibot), { bytes: 16_384, tags: 0, packs: 1 });
+    assert.deepEqual(await measureRepository(repositories, wikibot), { bytes: 16_384, tags: 0, packs: 1 });
   isOver.abort();
   await pushing;
 });

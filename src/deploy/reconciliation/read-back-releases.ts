@@ -6,6 +6,7 @@ import { refNames } from '../../git/refs/ref-files.ts';
 import { updateRefs } from '../../git/refs/ref-transaction.ts';
 import { type Damaged, tornRefs } from '../../git/refs/torn-refs.ts';
 import { REPOSITORIES_AT_ONCE, type Repositories } from '../../git/repositories.ts';
+import { cleanUpRepositories } from '../../git/repository-clean-up.ts';
 import { forgottenBelow } from '../../store/tables/old-rows.ts';
 import type { DeployContext } from '../deploy-context.ts';
 
@@ -79,7 +80,8 @@ export async function mendRepositories(
       'Find the cause in the log, repair it, and start the server again.',
     );
   }
-  const mended = await context.repositories.cleanUp(
+  const mended = await cleanUpRepositories(
+    context.repositories,
     setAside,
     (tool) => mayBeDamaged(tool) && !failed.has(tool),
   );

@@ -1,13 +1,12 @@
-import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mapWithLimit } from '../../core/concurrency/concurrency-limit.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { noneIfGone } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Repositories } from '../repositories.ts';
-import { CONFIG } from '../repository-settings.ts';
+import { CONFIG, makeHead, replaceFile } from '../repository-layout.ts';
 import { filesBelow, readRefFile } from './ref-files.ts';
 
 /** A damaged part of a repository that the server moved or copied to the folder `set-aside`. */
@@ -124,25 +123,11 @@ export async function setTornAside(
     const whole = LINES.get(name);
     const at = whole === undefined ? await setAside.move(path) : await setAside.copy(path);
     if (name === 'HEAD') await makeHead(folder, repositories.deployBranch);
-    if (name === 'config') await write(path, CONFIG);
-    if (whole !== undefined) await write(path, wholeLines(text, whole));
+    if (name === 'config') await replaceFile(path, CONFIG);
+    if (whole !== undefined) await replaceFile(path, wholeLines(text, whole));
     found.push({ tool, file: name, at });
   }
   return found;
-}
-
-/** Moves a repository that has lost objects to `setAside`. The next push creates a new repository. */
-export async function setHollowAside(
-  repositories: Repositories,
-  tool: ToolName,
-  setAside: SetAside,
-): Promise<Damaged> {
-  return { tool, file: null, at: await setAside.move(repositories.folder(tool)) };
-}
-
-/** Writes a new HEAD, which names the deploy branch. */
-export async function makeHead(folder: string, deployBranch: string): Promise<void> {
-  await write(join(folder, 'HEAD'), `ref: refs/heads/${deployBranch}\n`);
 }
 
 /**
@@ -161,22 +146,6 @@ function wholeLines(text: string, whole: RegExp): string {
     .filter((line, index) => whole.test(line) && (!line.startsWith('^') || REF.test(lines[index - 1] ?? '')))
     .map((line) => `${line}\n`)
     .join('');
-}
-
-async function write(path: string, text: string): Promise<void> {
-  // Two pushes may write the same file at the same time, so each push writes its own draft.
-  const draft = `${path}.${randomUUID()}.new`;
-  try {
-    {
-      await using file = await open(draft, 'wx', 0o600);
-      await file.writeFile(text);
-      await file.sync();
-    }
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
 }
 
 function textOf(path: string): string | null {

@@ -7,7 +7,7 @@ import type { Config } from '../../config.ts';
 import { openDataFolder } from '../../core/disk/data-folder.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
 import { DeployError } from '../../core/errors.ts';
-import { resetSettings } from '../../git/repository-settings.ts';
+import { resetSettings } from '../../git/repository-layout.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { moveArtifacts } from '../../store/backups/artifacts-in-store.ts';
 import { DataLock } from '../../store/data-lock.ts';

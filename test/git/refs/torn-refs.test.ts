@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { SetAside } from '../../../src/core/disk/set-aside.ts';
-import { makeHead, setTornAside, tornRefs } from '../../../src/git/refs/torn-refs.ts';
+import { setTornAside, tornRefs } from '../../../src/git/refs/torn-refs.ts';
 import { Repositories } from '../../../src/git/repositories.ts';
+import { cleanUpRepositories } from '../../../src/git/repository-clean-up.ts';
+import { makeHead } from '../../../src/git/repository-layout.ts';
 import { wikibot } from '../../support/store-records.ts';
 
 let root: string;
@@ -80,7 +82,7 @@ test('threat 87: if several pushes restore a lost HEAD at the same time, all suc
 test('threat 87: a start of the server removes temporary files that a killed server left in a repository', async () => {
   const drafts = ['HEAD.new', 'HEAD.0e7a.new', 'config.0e7a.new', 'packed-refs.0e7a.new', 'shallow.0e7a.new'];
   for (const name of drafts) await writeFile(join(folder, name), '');
-  await repositories.cleanUp(new SetAside(root));
+  await cleanUpRepositories(repositories, new SetAside(root));
   assert.deepEqual(
     (await readdir(folder)).filter((name) => name.endsWith('.new')),
     [],

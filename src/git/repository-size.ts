@@ -1,14 +1,39 @@
 import { statSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { noneIfGone } from '../core/errors.ts';
+import type { ToolName } from '../core/names.ts';
+import { refNames } from './refs/ref-files.ts';
+import type { Repositories } from './repositories.ts';
 
-/** A file takes whole blocks of this size on disk. */
+/** The size of one repository. */
+export interface RepositorySize {
+  /** The disk space of its objects, plus the most that its tags can take. */
+  readonly bytes: number;
+  readonly tags: number;
+  readonly packs: number;
+}
+
+/**
+ * A file takes whole blocks of this size on disk. So does each tag, and each folder that the name of a tag makes.
+ */
 const BLOCK_BYTES = 4096;
 
 /** After this many files, other work of this process gets a turn. Measuring so many takes about a millisecond. */
 const FILES_AT_ONCE = 250;
+
+/** Measures the repository of a tool. */
+export async function measureRepository(repositories: Repositories, tool: ToolName): Promise<RepositorySize> {
+  const [objects, tags] = await Promise.all([
+    measureObjects(repositories.folder(tool)),
+    refNames(repositories, tool, ['refs/tags']),
+  ]);
+  const parents = [...new Set(tags.map(dirname))];
+  const folders = parents.reduce((sum, parent) => sum + parent.split('/').length - 2, 0);
+  const bytes = objects.bytes + (tags.length + folders) * BLOCK_BYTES;
+  return { bytes, tags: tags.length, packs: objects.packs };
+}
 
 /**
  * Measures the folder `objects` of a repository (gitrepository-layout(5)): its packs, loose objects, and what a killed
@@ -16,7 +41,7 @@ const FILES_AT_ONCE = 250;
  *
  * @returns what the files take on disk, and the number of packs.
  */
-export async function measureObjects(repository: string): Promise<{ bytes: number; packs: number }> {
+async function measureObjects(repository: string): Promise<{ bytes: number; packs: number }> {
   const size = { bytes: 0, packs: 0 };
   const folders = [join(repository, 'objects')];
   let count = 0;
