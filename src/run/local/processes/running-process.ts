@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../../../config.ts';
 import { inPieces, outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { Log } from '../../../core/log/log.ts';
-import { masking } from '../../../core/masking/masking.ts';
+import { type Mask, masking } from '../../../core/masking/masking.ts';
 import { releaseVariables, type ToolName } from '../../../core/names.ts';
 import type { Process, Release } from '../../../core/types.ts';
 import { certificateVariables } from '../../../sandbox/certificate-variables.ts';
@@ -94,6 +94,8 @@ export const INSIDE_PORT = 8000;
 /** The largest file that a process may write (RLIMIT_FSIZE). */
 export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
+/** To prepare the search for secrets takes up to 0.2 s and 15 MiB, and health checks need it twice a second. */
+const MASK_KEPT_MS = 10_000;
 /** The file in /tmp that says that a health check script has passed. */
 const MARK = '.toolforge-push-healthy';
 
@@ -198,6 +200,9 @@ class RunOutput {
   readonly #secrets: Readonly<Record<string, string>>;
   readonly #lines = new LogLines();
   #last: string[] = [];
+  /** The prepared search for secrets. Null if it has not been used for `MASK_KEPT_MS`. */
+  #mask: Promise<Mask> | null = null;
+  #forgetting: NodeJS.Timeout | undefined;
 
   constructor(start: Start, secrets: Readonly<Record<string, string>>) {
     this.#start = start;
@@ -242,7 +247,12 @@ class RunOutput {
    * value.
    */
   async #masking(): Promise<(text: string) => string> {
-    const mask = await masking(this.#secrets);
+    clearTimeout(this.#forgetting);
+    this.#forgetting = setTimeout(() => {
+      this.#mask = null;
+    }, MASK_KEPT_MS).unref();
+    this.#mask ??= masking(this.#secrets);
+    const mask = await this.#mask;
     // Masking does not find half a value. So at least the length of the longest value is removed from the end of a cut
     // line. In a URL, each byte of a value takes up to three characters, such as %41.
     const longest = Object.values(this.#secrets).reduce(
