@@ -1,7 +1,7 @@
 import type { V1Container, V1Job, V1JobSpec } from '@kubernetes/client-node';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import type { OwnBuildpacks } from '../../buildpack-api/own-buildpacks.ts';
-import { type BuildVolume, mountsOf, volumesOf } from './build-volumes.ts';
+import { type BuildVolume, type MountedSecrets, mountsOf, volumesOf } from './build-volumes.ts';
 import { ownBuildpackOptions, withOwnBuildpackFolder } from './own-buildpacks-script.ts';
 
 /** The steps of a build, in order. Each runs in a container of its own. */
@@ -48,13 +48,7 @@ export interface BuildJob {
   readonly sourceUrl: string;
   /** The buildpacks that the tool brings in its source. */
   readonly own: OwnBuildpacks;
-  readonly secrets: {
-    /** The Secret with `authorization`, the HTTP header to fetch the source with, and `project-metadata.toml`. */
-    readonly build: string;
-    /** The Secret with one key for each platform variable. */
-    readonly platform: string;
-    /** The Secret of type dockerconfigjson for the registry; null = the registry needs no login. */
-    readonly registry: string | null;
+  readonly secrets: MountedSecrets & {
     /** The Secret with which the kubelet pulls the builder image; null = this image is public. */
     readonly pull: string | null;
   };
@@ -124,7 +118,7 @@ export function buildJob(job: BuildJob): Applied<V1Job> & { readonly spec: V1Job
           ...(job.secrets.pull === null ? {} : { imagePullSecrets: [{ name: job.secrets.pull }] }),
           initContainers: containers.slice(0, -1),
           containers: containers.slice(-1),
-          volumes: volumesOf(job),
+          volumes: volumesOf(job.secrets, job.limits.diskBytes),
         },
       },
     },
@@ -159,7 +153,7 @@ function container(job: BuildJob, phase: Phase): V1Container {
       },
       limits: { cpu: `${cpuMillis}m`, memory: String(memoryBytes), 'ephemeral-storage': String(diskBytes) },
     },
-    volumeMounts: mountsOf(VOLUMES[phase], job),
+    volumeMounts: mountsOf(VOLUMES[phase], job.secrets),
   };
 }
 

@@ -1,5 +1,4 @@
 import type { V1Volume, V1VolumeMount } from '@kubernetes/client-node';
-import type { BuildJob } from './build-job.ts';
 
 /**
  * The volumes that a container of a build may mount. A file in `control` names the images that are read with the
@@ -19,6 +18,16 @@ export type BuildVolume =
   | 'about'
   | 'registry';
 
+/** The names of the Secrets that containers of a build mount. */
+export interface MountedSecrets {
+  /** The Secret with `authorization`, the HTTP header to fetch the source with, and `project-metadata.toml`. */
+  readonly build: string;
+  /** The Secret with one key for each platform variable. */
+  readonly platform: string;
+  /** The Secret of type dockerconfigjson for the registry; null = the registry needs no login. */
+  readonly registry: string | null;
+}
+
 const PATHS = {
   workspace: '/workspace',
   layers: '/layers',
@@ -33,10 +42,7 @@ const PATHS = {
 const WRITABLE: ReadonlySet<BuildVolume> = new Set(['workspace', 'layers', 'control', 'detected']);
 
 /** The mounts of a container that may see the volumes `names`. */
-export function mountsOf(
-  names: readonly BuildVolume[],
-  { secrets }: Pick<BuildJob, 'secrets'>,
-): V1VolumeMount[] {
+export function mountsOf(names: readonly BuildVolume[], secrets: MountedSecrets): V1VolumeMount[] {
   return names.flatMap((entry) => {
     const name = entry.replace(' (read-only)', '') as keyof typeof PATHS;
     if (name === 'registry' && secrets.registry === null) return [];
@@ -44,9 +50,13 @@ export function mountsOf(
   });
 }
 
-/** All volumes of a build's pod. */
-export function volumesOf({ secrets, limits }: Pick<BuildJob, 'secrets' | 'limits'>): V1Volume[] {
-  const room = { emptyDir: { sizeLimit: String(limits.diskBytes) } };
+/**
+ * All volumes of a build's pod.
+ *
+ * @param diskBytes - The size limit of each volume that may become large.
+ */
+export function volumesOf(secrets: MountedSecrets, diskBytes: number): V1Volume[] {
+  const room = { emptyDir: { sizeLimit: String(diskBytes) } };
   const secret = (secretName: string, from: string, to: string) => ({
     secret: { secretName, items: [{ key: from, path: to }], defaultMode: 0o444 },
   });
