@@ -1,36 +1,13 @@
 import { SetAside } from '../../core/disk/set-aside.ts';
-import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
-import type { Sandbox } from '../../sandbox/sandbox.ts';
 import { pruneStacks } from '../../stack/prune-stacks.ts';
-import type { BuildSettings } from '../build-settings.ts';
 import type { AdoptRequest, Builder, BuildRequest, FateOf, Inspection } from '../builder.ts';
-import type { Detection } from '../buildpack-api/detection.ts';
 import { Artifacts } from './artifact-folders.ts';
-import type { LocalBuilds } from './local-builds.ts';
+import type { LocalBuilds, LocalBuildsOptions } from './local-builds.ts';
 import { SharedFiles } from './shared-files.ts';
-
-export interface LocalBuilderOptions {
-  readonly config: BuildSettings;
-  readonly sandbox: Sandbox;
-  /** The folder with the installed buildpacks. */
-  readonly buildpacksFolder: string;
-  readonly log: Log;
-  /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
-  readonly quietMs?: number;
-  /**
-   * Set to try one buildpack. The build then fails if this buildpack does not take part. The processes of the build are
-   * not checked, so a build without processes is no error.
-   */
-  readonly trial?: {
-    readonly id: string;
-    /** Called with the result of the detection. */
-    readonly onDetected: (detection: Detection) => void;
-  };
-}
 
 /**
  * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle, which is the usual
@@ -38,13 +15,13 @@ export interface LocalBuilderOptions {
  * `workspace` and `layers`.
  */
 export class LocalBuilder implements Builder {
-  readonly #options: LocalBuilderOptions;
+  readonly #options: LocalBuildsOptions;
   readonly #artifacts: Artifacts;
   readonly #sharedFiles: SharedFiles;
   #builds: Promise<LocalBuilds> | null = null;
   #swept: Promise<void> | null = null;
 
-  constructor(options: LocalBuilderOptions) {
+  constructor(options: LocalBuildsOptions) {
     this.#options = options;
     this.#artifacts = new Artifacts(options.config.data);
     this.#sharedFiles = new SharedFiles(options.config.data);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
 import { DeployError } from '../../core/errors.ts';
+import type { Log } from '../../core/log/log.ts';
 import { masking } from '../../core/masking/masking.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Progress } from '../../core/progress.ts';
@@ -11,7 +12,7 @@ import { isBuiltFor, markBuiltFor } from '../../sandbox/build-mode.ts';
 import { certificateVariables } from '../../sandbox/certificate-variables.ts';
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
 import { removeTree } from '../../sandbox/disk/remove-tree.ts';
-import type { Limits } from '../../sandbox/sandbox.ts';
+import type { Limits, Sandbox } from '../../sandbox/sandbox.ts';
 import {
   markStack,
   nameOfStack,
@@ -47,18 +48,37 @@ import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { inspectSource } from '../source/inspect-source.ts';
 import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
 import type { Artifacts } from './artifact-folders.ts';
-import type { LocalBuilderOptions } from './local-builder.ts';
 import { type SharedFiles, saysSame, sharingBudget } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
+/** What `LocalBuilder` gets, and hands on to `LocalBuilds`. */
+export interface LocalBuildsOptions {
+  readonly config: BuildSettings;
+  readonly sandbox: Sandbox;
+  /** The folder with the installed buildpacks. */
+  readonly buildpacksFolder: string;
+  readonly log: Log;
+  /** After this many milliseconds without output, a build prints that it is still running. Default 30,000. */
+  readonly quietMs?: number;
+  /**
+   * Set to try one buildpack. The build then fails if this buildpack does not take part. The processes of the build are
+   * not checked, so a build without processes is no error.
+   */
+  readonly trial?: {
+    readonly id: string;
+    /** Called with the result of the detection. */
+    readonly onDetected: (detection: Detection) => void;
+  };
+}
+
 /** Makes artifacts on this machine: by builds, and by copies of other tools' artifacts. */
 export class LocalBuilds {
-  readonly #options: LocalBuilderOptions;
+  readonly #options: LocalBuildsOptions;
   readonly #artifacts: Artifacts;
   readonly #sharedFiles: SharedFiles;
   #store: Promise<BuildpackStore> | null = null;
 
-  constructor(options: LocalBuilderOptions, artifacts: Artifacts, sharedFiles: SharedFiles) {
+  constructor(options: LocalBuildsOptions, artifacts: Artifacts, sharedFiles: SharedFiles) {
     this.#options = options;
     this.#artifacts = artifacts;
     this.#sharedFiles = sharedFiles;

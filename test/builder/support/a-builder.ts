@@ -2,8 +2,9 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
+import type { BuildSettings } from '../../../src/builder/build-settings.ts';
 import type { BuildRequest } from '../../../src/builder/builder.ts';
-import { LocalBuilder, type LocalBuilderOptions } from '../../../src/builder/local/local-builder.ts';
+import { LocalBuilder } from '../../../src/builder/local/local-builder.ts';
 import { createLog } from '../../../src/core/log/log.ts';
 import { type Progress, progressTo } from '../../../src/core/progress.ts';
 import type { Artifact } from '../../../src/core/types.ts';
@@ -30,14 +31,14 @@ export const registryEnvironment = Object.fromEntries(
 /** A real builder in a temporary data folder, by default in the strongest sandbox that this machine can do. */
 export class ABuilder implements AsyncDisposable {
   readonly data: string;
-  readonly config: LocalBuilderOptions['config'];
+  readonly config: BuildSettings;
   readonly builder: LocalBuilder;
   readonly sandbox: Sandbox;
   /** The lines that the person who pushes has seen of the newest build. */
   lines: string[] = [];
   #builds = 0;
 
-  private constructor(config: LocalBuilderOptions['config'], builder: LocalBuilder, sandbox: Sandbox) {
+  private constructor(config: BuildSettings, builder: LocalBuilder, sandbox: Sandbox) {
     this.config = config;
     this.data = config.data;
     this.builder = builder;
@@ -48,7 +49,7 @@ export class ABuilder implements AsyncDisposable {
     options: {
       buildpacks?: string;
       sandbox?: 'auto' | 'trusted';
-      limits?: Partial<LocalBuilderOptions['config']>;
+      limits?: Partial<BuildSettings>;
       quietMs?: number;
     } = {},
   ): Promise<ABuilder> {
