@@ -9,7 +9,6 @@ import type {
 } from '../../core/types.ts';
 import { commandsTooLong, noProcess, tooManyProcesses, tooManyTypes } from '../build-failures.ts';
 import { processType } from '../buildpack-api/launch-processes.ts';
-import type { ServiceTemplate } from './toolforge/service-template.ts';
 import { shown } from './yaml/settings-file.ts';
 
 /** A component of toolforge.yaml, or a job of jobs.yaml. */
@@ -38,7 +37,12 @@ export interface ProcessRequests {
   readonly components: readonly Component[];
   /** How many processes of a type run, from `formation` in app.json. */
   readonly formation: Replicas;
-  readonly template: Pick<ServiceTemplate, 'settings' | 'command'>;
+  /** What service.template says about the web process. */
+  readonly template: {
+    readonly settings: Partial<ServiceSettings>;
+    /** A command line. Null if service.template has none. */
+    readonly command: string | null;
+  };
   /** The default values of config vars, from app.json. A config var that is set replaces its default. */
   readonly variables?: Readonly<Record<string, string>>;
   /** The config vars that are to be random secrets, from app.json. */
