@@ -9,7 +9,7 @@ import { isNoNamespace } from '../../../kubernetes/faults/api-refusals.ts';
 import { LABELS, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 import { type ReleaseOptions, replicaCount } from '../manifests/rollout-manifests.ts';
-import { foreignManagers } from '../pods/pod-status.ts';
+import { foreignManagers, type ProcessNote } from '../pods/pod-status.ts';
 import type { PodListener, ToolPod } from '../pods/tool-pods.ts';
 import type { LiveRollouts } from '../rollout/live-rollouts.ts';
 import { deploymentsOf, ensureNamespace } from '../rollout-objects.ts';
@@ -17,17 +17,10 @@ import type { LostNamespaces } from './lost-namespaces.ts';
 import { type PresentObject, PresentObjects } from './present-objects.ts';
 import { Gaps, type Missing } from './restore-objects.ts';
 
-/** A remark that `ps` shows about a process. */
-export interface DriftNote {
-  /** The type of the processes that the remark is about. Null if it is about all processes. */
-  readonly type: string | null;
-  readonly text: string;
-}
-
 /** What `Drift` knows about one live rollout. */
 interface ToolDrift {
   readonly rolloutId: string;
-  notes: readonly (DriftNote & { readonly at: number })[];
+  notes: readonly (ProcessNote & { readonly at: number })[];
   /**
    * The last logged reason why missing objects could not be restored. Null if no failure was logged since the last
    * success.
@@ -125,7 +118,7 @@ export class Drift implements PodListener {
    * Returns the remarks that people see about a tool's processes: that their namespace is lost, or which of their
    * objects were deleted. A remark about a deleted object is returned for an hour.
    */
-  notes(tool: string): readonly DriftNote[] {
+  notes(tool: string): readonly ProcessNote[] {
     const [place, rollout] = [this.#lost.of(tool), this.#live.of(tool)];
     if (place !== null && rollout !== null) return lostNotes(rollout, lostWords(place));
     const drift = this.#tools.get(tool);
@@ -268,7 +261,7 @@ function note({ kind, type }: Missing, text: string): ToolDrift['notes'][number]
 /**
  * Returns a remark for each process type of the rollout that should run or has a schedule: why it does not run.
  */
-function lostNotes(rollout: Rollout, text: string): DriftNote[] {
+function lostNotes(rollout: Rollout, text: string): ProcessNote[] {
   const staying = scalable(rollout.release).filter(({ type }) => replicaCount(rollout, type) > 0);
   return [...staying, ...scheduledIn(rollout.release)].map(({ type }) => ({ type: labelValue(type), text }));
 }

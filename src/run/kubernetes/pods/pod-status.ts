@@ -7,7 +7,6 @@ import { commandLine } from '../../command-line.ts';
 import type { LastExit, ProcessState, ProcessStatus } from '../../runtime.ts';
 import { memoryLimit } from '../../service-limits.ts';
 import { exitWords } from '../../words/exit-words.ts';
-import type { DriftNote } from '../drift/drift.ts';
 import { LABELS, type Rollout } from '../manifests/object-names.ts';
 import { labelValue } from '../manifests/pod-manifest.ts';
 import { endedAt, exitOf, lastEnd, pauseWords } from './container-exit.ts';
@@ -131,6 +130,16 @@ function isScaled(metadata: V1ObjectMeta | undefined): boolean {
   return specs.some((spec) => 'f:template' in spec) && !specs.some((spec) => 'f:replicas' in spec);
 }
 
+/** A remark that `ps` shows about a process. */
+export interface ProcessNote {
+  /**
+   * The type of the processes that the remark is about, as `labelValue` writes it in a label. Null if it is about all
+   * processes.
+   */
+  readonly type: string | null;
+  readonly text: string;
+}
+
 /**
  * Adds remarks, for example about deleted objects, to the affected processes of the live release. Also adds processes
  * that have a remark but no object in the cluster.
@@ -138,7 +147,7 @@ function isScaled(metadata: V1ObjectMeta | undefined): boolean {
 export function withNotes(
   statuses: readonly ProcessStatus[],
   live: Rollout | null,
-  notes: readonly DriftNote[],
+  notes: readonly ProcessNote[],
 ): ProcessStatus[] {
   if (live === null) return [...statuses];
   const { release } = live;
