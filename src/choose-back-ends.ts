@@ -2,6 +2,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import type { Builder } from './builder/builder.ts';
 import { launchEnvironment } from './builder/buildpack-api/launch-environment.ts';
+import type { SourceOffers } from './builder/kubernetes/source-offers.ts';
 import { LocalBuilder } from './builder/local/local-builder.ts';
 import { readPlainFile } from './builder/source/safe-files.ts';
 import type { Config } from './config.ts';
@@ -9,7 +10,6 @@ import { DeployError, systemCode } from './core/errors.ts';
 import type { Log } from './core/log/log.ts';
 import type { ToolName } from './core/names.ts';
 import { type ServerAddresses, sshCommand } from './core/network/addresses.ts';
-import type { Sources } from './http/sources/serve-source.ts';
 import { LocalRuntime } from './run/local/local-runtime.ts';
 import type { Crash, Gateway, Runtime } from './run/runtime.ts';
 import type { ScheduleRecords } from './run/scheduled-runs.ts';
@@ -24,7 +24,7 @@ export interface BackEnds {
   /**
    * Gives builds in a cluster their source. Null if builds run on this machine, or if the caller gave the back ends.
    */
-  readonly sources: Sources | null;
+  readonly sources: SourceOffers | null;
   /** How tools are isolated, for the log. `given` means that the caller has chosen the back ends in code. */
   readonly isolation: 'isolated' | 'trusted' | 'kubernetes' | 'given';
   /** Why the setting `sandbox: auto` found no isolation. Null in all other cases. */
