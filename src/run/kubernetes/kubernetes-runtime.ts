@@ -38,6 +38,7 @@ import { Drift } from './drift/drift.ts';
 import { LostNamespaces } from './drift/lost-namespaces.ts';
 import { ClusterMaintenance } from './maintenance/cluster-maintenance.ts';
 import { cronJobs } from './manifests/cron-job-manifests.ts';
+import type { ManifestConfig } from './manifests/manifest-config.ts';
 import {
   hasNamespace,
   namespaceOf,
@@ -45,7 +46,6 @@ import {
   type PreviewOf,
   type Rollout,
 } from './manifests/object-names.ts';
-import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import { hasAddress } from './manifests/rollout-manifests.ts';
 import { execInPod } from './one-off/exec-in-pod.ts';
 import { removeOldOneOffs, runAsPod } from './one-off/one-off-as-pod.ts';

@@ -11,10 +11,10 @@ import { type Applied, applyObject, applyUnlessChanged } from '../../kubernetes/
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { retrying, retryRemoval } from '../../kubernetes/retry.ts';
 import { mostMemory } from '../service-limits.ts';
+import type { ManifestConfig } from './manifests/manifest-config.ts';
 import { hasOwnLimits, namespaceLimits, toolNamespace } from './manifests/namespace-manifests.ts';
 import { networkPolicy } from './manifests/network-policy.ts';
 import { COMPONENT, LABELS, ofRollout, type Rollout, SCHEDULED } from './manifests/object-names.ts';
-import type { ManifestConfig } from './manifests/pod-manifest.ts';
 import {
   disruptionBudget,
   ownedBy,

@@ -2,6 +2,7 @@ import type { V1Deployment } from '@kubernetes/client-node';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { headersOf, htmlOf, pageAbout } from '../../error-pages.ts';
 import { MAX_PAGE_BYTES, PAGE_PLACES } from '../../words/maintenance-words.ts';
+import type { ManifestConfig } from '../manifests/manifest-config.ts';
 import {
   COMPONENT,
   CONTAINER,
@@ -13,7 +14,6 @@ import {
 import {
   confinement,
   literal,
-  type ManifestConfig,
   PORT_NAME,
   preStopSeconds,
   toolLabels,

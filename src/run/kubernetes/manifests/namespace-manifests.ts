@@ -1,6 +1,7 @@
 import type { V1LimitRange, V1Namespace, V1ResourceQuota } from '@kubernetes/client-node';
 import type { Applied } from '../../../kubernetes/apply.ts';
-import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
+import type { ManifestConfig } from './manifest-config.ts';
+import { toolLabels } from './pod-manifest.ts';
 import { milliCores } from './pod-resources.ts';
 
 /**

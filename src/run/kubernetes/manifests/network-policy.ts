@@ -1,7 +1,8 @@
 import { BlockList } from 'node:net';
 import type { V1NetworkPolicy, V1NetworkPolicyPeer } from '@kubernetes/client-node';
 import type { Applied } from '../../../kubernetes/apply.ts';
-import { type ManifestConfig, toolLabels } from './pod-manifest.ts';
+import type { ManifestConfig } from './manifest-config.ts';
+import { toolLabels } from './pod-manifest.ts';
 
 // The IPv4 addresses inside a network: private, shared, loopback and link-local. Cloud providers hand out credentials
 // at a link-local address.

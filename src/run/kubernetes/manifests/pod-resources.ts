@@ -1,7 +1,7 @@
 import type { V1Container } from '@kubernetes/client-node';
 import type { Release } from '../../../core/types.ts';
 import { memoryLimit, settingsOf } from '../../service-limits.ts';
-import type { ManifestConfig } from './pod-manifest.ts';
+import type { ManifestConfig } from './manifest-config.ts';
 
 const MIB = 1024 * 1024;
 

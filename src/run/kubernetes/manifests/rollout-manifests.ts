@@ -11,6 +11,7 @@ import { countOf, namedCommands, replicasOf, scalable, scheduledIn } from '../..
 import type { Process } from '../../../core/types.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { isOwnHost } from '../../host-names.ts';
+import type { ManifestConfig } from './manifest-config.ts';
 import {
   configName,
   LABELS,
@@ -19,15 +20,7 @@ import {
   objectName,
   type Rollout,
 } from './object-names.ts';
-import {
-  labelsOf,
-  labelValue,
-  type ManifestConfig,
-  PORT_NAME,
-  podTemplate,
-  toolLabels,
-  WEB_PORT,
-} from './pod-manifest.ts';
+import { labelsOf, labelValue, PORT_NAME, podTemplate, toolLabels, WEB_PORT } from './pod-manifest.ts';
 
 export interface ReleaseOptions {
   readonly rollout: Rollout;

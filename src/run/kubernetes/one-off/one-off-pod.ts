@@ -3,8 +3,9 @@ import { ONE_OFF_TYPE } from '../../../core/replicas.ts';
 import type { Applied } from '../../../kubernetes/apply.ts';
 import { processOf } from '../../one-off-command.ts';
 import type { OneOff, TerminalSize } from '../../runtime.ts';
+import type { ManifestConfig } from '../manifests/manifest-config.ts';
 import { LABELS, objectName, type Rollout } from '../manifests/object-names.ts';
-import { literal, type ManifestConfig, podTemplate, toolLabels, webPort } from '../manifests/pod-manifest.ts';
+import { literal, podTemplate, toolLabels, webPort } from '../manifests/pod-manifest.ts';
 import { configSecret } from '../manifests/rollout-manifests.ts';
 
 /**

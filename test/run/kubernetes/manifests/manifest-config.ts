@@ -1,4 +1,4 @@
-import type { ManifestConfig } from '../../../../src/run/kubernetes/manifests/pod-manifest.ts';
+import type { ManifestConfig } from '../../../../src/run/kubernetes/manifests/manifest-config.ts';
 
 const MIB = 1024 * 1024;
 

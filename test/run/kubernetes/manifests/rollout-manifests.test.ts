@@ -5,6 +5,7 @@ import { DeployError } from '../../../../src/core/errors.ts';
 import type { ToolName } from '../../../../src/core/names.ts';
 import type { Process, Replicas, ServiceSettings } from '../../../../src/core/types.ts';
 import { cronJobs } from '../../../../src/run/kubernetes/manifests/cron-job-manifests.ts';
+import type { ManifestConfig } from '../../../../src/run/kubernetes/manifests/manifest-config.ts';
 import {
   namespaceLimits,
   toolNamespace,
@@ -15,7 +16,7 @@ import {
   objectName,
   type Rollout,
 } from '../../../../src/run/kubernetes/manifests/object-names.ts';
-import { labelValue, type ManifestConfig } from '../../../../src/run/kubernetes/manifests/pod-manifest.ts';
+import { labelValue } from '../../../../src/run/kubernetes/manifests/pod-manifest.ts';
 import { milliCores } from '../../../../src/run/kubernetes/manifests/pod-resources.ts';
 import {
   disruptionBudget,

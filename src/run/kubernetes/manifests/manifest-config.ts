@@ -1,0 +1,38 @@
+import type { Config } from '../../../config.ts';
+
+/** The settings of rollouts and their manifests. */
+export type ManifestConfig = Pick<
+  Config,
+  | 'domain'
+  | 'public_url'
+  | 'health_time'
+  | 'grace_time'
+  | 'schedule_time'
+  | 'settle_time'
+  | 'release_time'
+  | 'one_off_time'
+  | 'run_memory'
+  | 'build_environment'
+  | 'tool_namespace_prefix'
+  | 'make_namespaces'
+  | 'ingress_namespace'
+  | 'tool_networks_in'
+  | 'tool_networks_out'
+  | 'ingress_annotations'
+  | 'ingress_tls_secret'
+  | 'ingress_class'
+  | 'ingress_url'
+  | 'ingress_time'
+  | 'pod_uid'
+  | 'pod_cpu'
+  | 'pod_cpu_reserved'
+  | 'pod_memory_reserved'
+  | 'pod_disk'
+  | 'pod_disk_reserved'
+  | 'namespace_pods'
+  | 'pod_start_time'
+  | 'image_pull_secrets'
+  | 'dumps_claim'
+  | 'replica_secret'
+  | 'config_vars_secret'
+>;
