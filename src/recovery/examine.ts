@@ -1,12 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { removeTree } from '../core/disk/remove-tree.ts';
 import { dropOldSetAside } from '../core/disk/set-aside.ts';
 import { DeployError } from '../core/errors.ts';
 import type { Log } from '../core/log/log.ts';
 import type { ToolName } from '../core/names.ts';
 import { counted } from '../core/text/counted.ts';
 import { mayHave } from '../git/hollow-repository.ts';
-import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import { Backups } from '../store/backups/backups.ts';
 import { storeNewer } from '../store/migrate.ts';
 import type { StoredTool } from '../store/store-facts.ts';

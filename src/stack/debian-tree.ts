@@ -3,8 +3,8 @@ import { chmod, lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/pro
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { execa } from 'execa';
+import { removeTree } from '../core/disk/remove-tree.ts';
 import type { Progress } from '../core/progress.ts';
-import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import type { FetchedPackages } from './debian-packages.ts';
 import { BOUND, explainMmdebstrap, fullDisk, PROGRAMS } from './stack-faults.ts';
 

@@ -1,7 +1,7 @@
 import { readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeTree } from '../core/disk/remove-tree.ts';
 import { noneIfGone } from '../core/errors.ts';
-import { removeTree } from '../sandbox/disk/remove-tree.ts';
 import { listStacks, stacksFolder, stacksInUse, treeOf, treesOf } from './stacks.ts';
 
 /**

@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { readLayers } from '../../src/builder/buildpack-api/layers.ts';
 import { protectFiles, sweepFolder } from '../../src/builder/folders.ts';
-import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../src/core/disk/remove-tree.ts';
 
 let root: string;
 before(async () => {

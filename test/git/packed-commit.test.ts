@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { execa } from 'execa';
+import { removeTree } from '../../src/core/disk/remove-tree.ts';
 import type { CommitId } from '../../src/core/names.ts';
 import { packedSubject } from '../../src/git/packed-commit.ts';
 import { Repositories } from '../../src/git/repositories.ts';
-import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 import { wikibot } from '../support/store-records.ts';
 
 const folder = await mkdtemp(join(tmpdir(), 'packed-commit-'));

@@ -20,9 +20,9 @@ import { pipeline } from 'node:stream/promises';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
 import { readConfig } from '../../src/config.ts';
+import { removeTree } from '../../src/core/disk/remove-tree.ts';
 import { restoreBackup } from '../../src/recovery/archive/restore-backup.ts';
 import { Sealing } from '../../src/recovery/archive/sealed-file.ts';
-import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
 import { TestServer, until } from '../support/server.ts';
 import { liveTool, webTool } from '../support/work-tree.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../src/core/disk/remove-tree.ts';
 import { type Run, type TestServer, until } from './server.ts';
 import { type Files, WorkTree, webTool } from './work-tree.ts';
 

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { execa } from 'execa';
 import { DirectoryFile } from '../../src/auth/file/directory-yaml.ts';
-import { removeTree } from '../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../src/core/disk/remove-tree.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 

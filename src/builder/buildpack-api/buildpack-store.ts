@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { parse } from 'smol-toml';
 import { z } from 'zod';
 import { namesIn } from '../../core/disk/names-in.ts';
+import { removeTree } from '../../core/disk/remove-tree.ts';
 import { systemCode } from '../../core/errors.ts';
-import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { makeFolder } from '../folders.ts';
 import { buildpackApi } from './buildpack-folder.ts';
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { removeTree } from '../../core/disk/remove-tree.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import type { ToolName } from '../../core/names.ts';
@@ -7,7 +8,6 @@ import type { Progress } from '../../core/progress.ts';
 import type { Artifact } from '../../core/types.ts';
 import type { Cluster } from '../../kubernetes/cluster.ts';
 import { whyUnusable } from '../../sandbox/build-mode.ts';
-import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import { BuildLimits } from '../build-limits.ts';
 import {
   type AdoptRequest,

@@ -3,10 +3,10 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { namesIn } from '../../core/disk/names-in.ts';
+import { removeTree } from '../../core/disk/remove-tree.ts';
 import type { SetAside } from '../../core/disk/set-aside.ts';
 import { systemCode } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
-import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { FateOf } from '../builder.ts';
 import { makeFolder, syncDisk } from '../folders.ts';
 

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { DiskRoom } from '../../core/disk/disk-space.ts';
+import { removeTree } from '../../core/disk/remove-tree.ts';
 import { DeployError } from '../../core/errors.ts';
 import type { Log } from '../../core/log/log.ts';
 import { masking } from '../../core/masking/masking.ts';
@@ -11,7 +12,6 @@ import type { Artifact } from '../../core/types.ts';
 import { isBuiltFor, markBuiltFor } from '../../sandbox/build-mode.ts';
 import { certificateVariables } from '../../sandbox/certificate-variables.ts';
 import { diskUse } from '../../sandbox/disk/disk-use.ts';
-import { removeTree } from '../../sandbox/disk/remove-tree.ts';
 import type { Limits, Sandbox } from '../../sandbox/sandbox.ts';
 import {
   markStack,

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { allEnded } from '../../core/concurrency/all-ended.ts';
 import { namesIn } from '../../core/disk/names-in.ts';
-import { removeTree } from '../../sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../core/disk/remove-tree.ts';
 import { brokenBuildpack } from '../build-failures.ts';
 import { escapeId } from '../buildpack-api/layer-environment.ts';
 import { type Layer, layerFolder, readLayers, restoredLayerFile } from '../buildpack-api/layers.ts';

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { removeTree } from '../disk/remove-tree.ts';
+import { removeTree } from '../../core/disk/remove-tree.ts';
 
 const PROBE_MS = 10_000;
 

@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
 import { SharedFiles, saysSame, sharingBudget } from '../../../src/builder/local/shared-files.ts';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 
 /** A data folder with layers. */
 class Data implements AsyncDisposable {

@@ -14,8 +14,8 @@ import { readProcfile } from '../../../src/builder/source/procfile.ts';
 import { readProjectToml } from '../../../src/builder/source/project-toml.ts';
 import { readServiceTemplate } from '../../../src/builder/source/toolforge/service-template.ts';
 import { readToolforgeYaml } from '../../../src/builder/source/toolforge/toolforge-yaml.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { progressTo } from '../../../src/core/progress.ts';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { tool } from '../support/build-request.ts';
 
 const made: string[] = [];

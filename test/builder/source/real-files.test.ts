@@ -5,10 +5,10 @@ import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { requestedProcesses } from '../../../src/builder/source/components.ts';
 import { prepareSource } from '../../../src/builder/source/prepared-source.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { DeployError } from '../../../src/core/errors.ts';
 import { progressTo } from '../../../src/core/progress.ts';
 import type { Process } from '../../../src/core/types.ts';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { tool } from '../support/build-request.ts';
 
 const made: string[] = [];

@@ -8,8 +8,8 @@ import { readAppJson } from '../../../src/builder/source/app-json.ts';
 import { readProcfile } from '../../../src/builder/source/procfile.ts';
 import { sourceWarnings } from '../../../src/builder/source/source-warnings.ts';
 import { readServiceTemplate } from '../../../src/builder/source/toolforge/service-template.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import type { Replicas } from '../../../src/core/types.ts';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { failsWith } from '../support/with-builder.ts';
 
 const made: string[] = [];

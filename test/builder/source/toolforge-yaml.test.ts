@@ -10,9 +10,9 @@ import {
   requestedProcesses,
 } from '../../../src/builder/source/components.ts';
 import { readToolforgeYaml } from '../../../src/builder/source/toolforge/toolforge-yaml.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { DeployError } from '../../../src/core/errors.ts';
 import type { Process } from '../../../src/core/types.ts';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
 import { tool } from '../support/build-request.ts';
 
 const made: string[] = [];

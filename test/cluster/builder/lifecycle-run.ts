@@ -19,7 +19,7 @@ import { platformVariables } from '../../../src/builder/buildpack-api/build-moun
 import { definedProcess } from '../../../src/builder/buildpack-api/launch-processes.ts';
 import { escapeId } from '../../../src/builder/buildpack-api/layer-environment.ts';
 import { layerFolder, readLayers } from '../../../src/builder/buildpack-api/layers.ts';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../src/sandbox/sandbox.ts';
 import type { ImageTrees } from './image-trees.ts';
 

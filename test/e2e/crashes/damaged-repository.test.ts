@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { appendFile, cp, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { TestServer } from '../../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';
 

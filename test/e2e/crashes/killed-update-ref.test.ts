@@ -3,7 +3,7 @@ import { mkdtemp, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { KilledUpdateRef, MOMENTS } from '../../support/programs/killed-update-ref.ts';
 import { run, TestServer, until } from '../../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, test } from 'node:test';
 import { execa } from 'execa';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { Backups } from '../../../src/store/backups/backups.ts';
 import { TestServer, until } from '../../support/server.ts';
 import { liveTool, type WorkTree, webTool } from '../../support/work-tree.ts';

@@ -4,7 +4,7 @@ import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { removeTree } from '../../../src/sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../src/core/disk/remove-tree.ts';
 import { noOverlay } from '../../support/overlay.ts';
 import { TestServer } from '../../support/server.ts';
 import { WorkTree, webTool } from '../../support/work-tree.ts';

@@ -4,7 +4,7 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
-import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
+import { removeTree } from '../../../core/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
 

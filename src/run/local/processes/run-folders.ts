@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { removeTree } from '../../../core/disk/remove-tree.ts';
 import type { Log } from '../../../core/log/log.ts';
-import { removeTree } from '../../../sandbox/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import { REPLICA_FILE, type ReplicaFile } from './replica-file.ts';
 

@@ -1,6 +1,6 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { execa } from 'execa';
-import { isAbsent } from '../../core/disk/names-in.ts';
+import { isAbsent } from './names-in.ts';
 
 const PATH = { PATH: '/usr/local/bin:/usr/bin:/bin' };
 
