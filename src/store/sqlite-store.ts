@@ -439,8 +439,8 @@ export class SqliteStore implements Store, CheckedStore {
     });
   }
 
-  configChanges(tool: ToolName, limit: number): ConfigChange[] {
-    return this.#configChanges.newest(tool, limit);
+  configChanges(tool: ToolName, limit: number, skip = 0): ConfigChange[] {
+    return this.#configChanges.newest(tool, limit, skip);
   }
 
   addToken(token: DeployToken, hash: Uint8Array): void {

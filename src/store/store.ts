@@ -274,8 +274,12 @@ export interface Store {
    * tool is under way, because its `goLive` would replace them.
    */
   setConfigVars(tool: ToolName, vars: Readonly<Record<string, string>>, by: string): void;
-  /** The changes of the config vars that the tool's next release gets, the newest first. */
-  configChanges(tool: ToolName, limit: number): ConfigChange[];
+  /**
+   * The changes of the config vars that the tool's next release gets, the newest first.
+   *
+   * @param skip - How many of the newest changes to leave out. By default 0.
+   */
+  configChanges(tool: ToolName, limit: number, skip?: number): ConfigChange[];
 
   /** `hash` is the hash of the secret; the secret itself is not kept. */
   addToken(token: DeployToken, hash: Uint8Array): void;

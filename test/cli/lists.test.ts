@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as wait } from 'node:timers/promises';
+import { runCommand } from '../../src/cli/run-command.ts';
 import { Desk } from '../support/cli-services.ts';
 import {
   artifactOf,
@@ -502,4 +504,43 @@ test('threat 35: releases are read in pieces, and the list has each of them once
       Array.from({ length: expected }, (_, index) => 45 - index),
     );
   }
+});
+
+test('threat 135: a list of 1,000 changes with 190 long names each is short, is refused as JSON, and a person gets only two lists at once', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const names = Array.from({ length: 190 }, (_, index) => `N${index}${'Y'.repeat(90)}`);
+  for (let count = 0; count < 1000; count += 1) {
+    const vars = Object.fromEntries(names.map((name) => [name, String(count)]));
+    desk.store.setConfigVars(wikibot, vars, 'alice');
+  }
+  const words = ['config', 'history', 'wikibot', '-n', '1000'];
+  const table = await desk.type(words);
+  assert.equal(table.status, 0, table.err);
+  assert.ok(table.out.length < 1_000_000, `${table.out.length} characters`);
+  const refused = await desk.type([...words, '--json']);
+  assert.equal(refused.status, 1);
+  assert.match(refused.err, /more than 4 MiB.*\n.*Ask for fewer with -n/);
+  const fewer = await desk.type([...words.slice(0, -1), '50', '--json']);
+  assert.equal(JSON.parse(fewer.out).length, 50);
+
+  const sent = Promise.withResolvers<void>();
+  let begun = 0;
+  const line = {
+    services: desk.services,
+    principal: desk.alice,
+    argv: words.slice(0, 3),
+    input: (async function* () {})(),
+    out: async () => {
+      begun += 1;
+      await sent.promise;
+    },
+    err: async () => {},
+    signal: new AbortController().signal,
+  };
+  const running = Array.from({ length: 9 }, () => runCommand(line));
+  await wait(300);
+  assert.equal(begun, 2);
+  sent.resolve();
+  assert.deepEqual(new Set(await Promise.all(running)), new Set([0]));
 });

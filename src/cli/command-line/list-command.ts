@@ -1,8 +1,19 @@
+import { KeyedConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { DeployError } from '../../core/errors.ts';
 import { outputTime } from '../../core/fair-share/time-shares.ts';
 import type { ToolName } from '../../core/names.ts';
 import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, json } from './printing.ts';
+
+/** How many lists of one person are made or sent at once. More wait, because each list is in memory. */
+const MAX_AT_ONCE = 2;
+/** The most bytes of the items of one list, as JSON. */
+const MAX_BYTES = 4 * 1024 * 1024;
+/** The most characters of a text in a table. `--json` has the whole text. */
+const MAX_CELL = 500;
+
+const lists = new KeyedConcurrencyLimit(MAX_AT_ONCE);
 
 /** A command that lists the newest things of one kind that a tool has, such as its builds. */
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
@@ -18,9 +29,10 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
-  /** Returns lines that follow the table. */
-  readonly notes?: (items: readonly Item[], context: ToolContext) => string;
-  /** Returns the objects that the flag `--json` prints, one for each item. */
+  /** Returns lines that follow the table. It gets what `noted` returns for the items. */
+  readonly notes?: (items: readonly number[], context: ToolContext) => string;
+  readonly noted?: (item: Item) => number;
+  /** Returns the objects that the flag `--json` prints, one for each item of a piece. */
   readonly fields: (items: readonly Item[], context: ToolContext) => Promise<object[]> | object[];
 }
 
@@ -32,13 +44,43 @@ export function listCommand<Item>({
   heads,
   row,
   notes,
+  noted,
   fields,
   ...shape
 }: List<Item>): ToolCommand {
-  const tableOf = ({ tool, services: { deployBranch } }: ToolContext, found: readonly Item[]): string =>
-    found.length === 0
+  const tableOf = (
+    { tool, services: { deployBranch } }: ToolContext,
+    rows: readonly (readonly string[])[],
+  ) =>
+    rows.length === 0
       ? (none?.(tool) ?? `${tool} has no ${one} yet: git push toolforge ${deployBranch}\n`)
-      : columns([heads, ...found.map(row)]);
+      : columns([heads, ...rows]);
+  /** Keeps only what is printed of each item, because items can be large. */
+  const print = async (context: ToolContext): Promise<void> => {
+    const { services, tool, flags, out, signal } = context;
+    const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
+    const isJson = flags['json'] === true;
+    const pieces = items(services.store, tool, limit);
+    const rows: (readonly string[])[] = [];
+    const objects: object[] = [];
+    const keys: number[] = [];
+    let bytes = 0;
+    for (;;) {
+      signal.throwIfAborted();
+      const piece = await outputTime.run(tool, () => pieces.next());
+      if (piece.done === true) break;
+      const printed: readonly object[] = isJson
+        ? await fields(piece.value, context)
+        : piece.value.map((item) => row(item).map(shortened));
+      bytes += await outputTime.run(tool, () => JSON.stringify(printed).length);
+      if (bytes > MAX_BYTES) throw tooLarge(one, tool);
+      if (isJson) objects.push(...printed);
+      else rows.push(...(printed as (readonly string[])[]));
+      if (noted !== undefined) keys.push(...piece.value.map(noted));
+    }
+    await out(await outputTime.run(tool, () => (isJson ? json(objects) : tableOf(context, rows))));
+    if (!isJson && notes !== undefined) await out(notes(keys, context));
+  };
   return {
     ...shape,
     usage: 'TOOL [-n COUNT] [--json]',
@@ -46,21 +88,20 @@ export function listCommand<Item>({
     options: { count: { type: 'string', short: 'n' }, json: { type: 'boolean' } },
     words: { min: 0, max: 0 },
     async run(context) {
-      const { services, tool, flags, out } = context;
-      const limit = countOf(flags, 'count', { min: 1, max: 1000, byDefault: 20, typed: '-n' });
-      const pieces = items(services.store, tool, limit);
-      const found: Item[] = [];
-      for (;;) {
-        const piece = await outputTime.run(tool, () => pieces.next());
-        if (piece.done === true) break;
-        found.push(...piece.value);
-      }
-      const objects = flags['json'] === true ? await fields(found, context) : null;
-      await out(
-        await outputTime.run(tool, () => (objects === null ? tableOf(context, found) : json(objects))),
-      );
-      if (objects === null && notes !== undefined) await out(notes(found, context));
+      await lists.run(context.principal.uid, () => print(context), context.signal);
       return 0;
     },
   };
+}
+
+function shortened(cell: string): string {
+  return cell.length > MAX_CELL ? `${cell.slice(0, MAX_CELL - 1)}…` : cell;
+}
+
+function tooLarge(one: string, tool: ToolName): DeployError {
+  return new DeployError(
+    'LIST_TOO_LARGE',
+    `the list has more than ${MAX_BYTES / 1024 / 1024} MiB, because each ${one} of ${tool} is large`,
+    'Ask for fewer with -n.',
+  );
 }

@@ -37,10 +37,11 @@ export const releasesCommand = listCommand<ListedRelease>({
     by,
     ago(createdAt, Date.now()),
   ],
-  notes: (releases, { services, tool }) =>
+  noted: ({ version }) => version,
+  notes: (versions, { services, tool }) =>
     services.store
       .crashes(tool)
-      .filter((crashes) => releases.some(({ version }) => version === crashes.version))
+      .filter(({ version }) => versions.includes(version))
       .map((crashes) => `${crashWords(crashes)}\n`)
       .join(''),
   fields: allFields,

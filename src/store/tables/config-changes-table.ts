@@ -48,12 +48,13 @@ export class ConfigChangesTable {
     );
   }
 
-  newest(tool: ToolName, limit: number): ConfigChange[] {
+  newest(tool: ToolName, limit: number, skip: number): ConfigChange[] {
     return this.#database
       .all<Pick<ConfigChange, 'version' | 'by' | 'at'> & { names: Uint8Array }>(
-        'SELECT version, "by", names, at FROM config_changes WHERE tool = ? ORDER BY sequence DESC LIMIT ?',
+        'SELECT version, "by", names, at FROM config_changes WHERE tool = ? ORDER BY sequence DESC LIMIT ? OFFSET ?',
         tool,
         limit,
+        skip,
       )
       .map(({ names, ...change }) => ({
         ...change,

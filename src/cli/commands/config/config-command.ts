@@ -19,6 +19,8 @@ import { configSharing } from './config-share.ts';
 import { configure, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 const anyNumber = 1000;
+/** How many changes of config vars are read at once. */
+const PIECE = 20;
 
 const list: ToolCommand = {
   name: 'config list',
@@ -135,8 +137,13 @@ const history = listCommand<ConfigChange>({
   ],
   one: 'change of config vars',
   none: (tool) => `no change of the config vars of ${tool} is recorded\n`,
+  // A change can have 40 kB of names, so a thousand changes are read in pieces.
   *items(store, tool, limit) {
-    yield store.configChanges(tool, limit);
+    for (let skip = 0; skip < limit; skip += PIECE) {
+      const piece = store.configChanges(tool, Math.min(limit - skip, PIECE), skip);
+      yield piece;
+      if (piece.length < PIECE) return;
+    }
   },
   heads: ['RELEASE', 'CHANGE', 'BY', 'WHEN'],
   row: ({ version, by, at, ...names }) => [
