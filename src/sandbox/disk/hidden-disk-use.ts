@@ -9,7 +9,7 @@ import type { DiskUse } from './disk-use.ts';
  * same time.
  */
 const REST = 4;
-const BLOCK_BYTES = 512;
+export const BLOCK_BYTES = 512;
 /**
  * How many seconds of processor time the search in one sandbox may take. A sandbox that needs more, for example because
  * its processes have mapped millions of files, must end. Honest programs need a few hundredths of a second.
@@ -39,11 +39,11 @@ const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 // it. If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
 // `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and `$pid`. What
 // such a function prints must be one short line, because the lines of several go into one pipe.
-const BY_SANDBOX = `leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
-  thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
-done)
-folders=$*
+export const BY_SANDBOX = `folders=$*
 owners() {
+  leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
+    thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
+  done)
   printf '%s\\0' /proc/[0-9]*/mountinfo $leaderless | xargs -0 grep -oFH $folders -- 2>/dev/null
 }
 by_sandbox() {
@@ -82,28 +82,14 @@ const CROWDED = 'crowded';
 const CUT = 'cut';
 const SLOW = 'slow';
 
-// `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
-// proc_pid_status(5). The last awk gets the files of each folder's processes and prints sums for each folder. Files in
+// `weigh` prints the blocks and the number of the deleted files of one sandbox, and the name of its folder. Files in
 // memory (memfd_create) are on another device and do not count. If a process has mapped a file and then closed it, only
 // root can find the file. A running program's own file (`exe`) counts even if it is neither open nor mapped. So does
 // the working folder of a thread: a deleted folder keeps the room that the names in it once took. A Unix
 // socket that was bound to a path holds an inode until the socket is closed, even if its name was deleted. Each sandbox
 // has its own network namespace, so all sockets with a path in that namespace count. For each folder, an inode number
 // counts once, also if a file of its overlay and a file of the release have the same number.
-const SCRIPT = `device=$1; shift
-${BY_SANDBOX}
-owners=$(owners)
-crowded=$({ printf '%s\\n' "$owners"
-  printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/status" }' |
-    xargs grep -H '^FDSize:' /dev/null 2>/dev/null
-} | awk -F '[/:]' '$4 == "mountinfo" && !($3 in of) { of[$3] = $6 }
-  $5 == "FDSize" && $6 + 0 > ${FEW_DESCRIPTORS} { sum[of[$3]] += $6 }
-  END { for (name in sum) if (sum[name] > ${MAX_DESCRIPTORS}) print name }')
-for name in $crowded; do
-  echo "${CROWDED} $name"
-  owners=$(printf '%s\\n' "$owners" | grep -vF "/$name/")
-done
-weigh() {
+export const WEIGH = `weigh() {
   { echo "sockets $(grep -c ' /' "/proc/$pid/net/unix")"
     echo "overlay $(${OVERLAY_DEVICE})"
     ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
@@ -117,7 +103,24 @@ weigh() {
     $1 == "overlay" { overlay = $2 }
     $1 == "file" && ($2 == device || $2 == overlay) && !seen[$3]++ { sum += $4; count++ }
     END { if (why != "") print why, name; else print sum + 0, count + 0, name }'
-}
+}`;
+
+// `FDSize` is the size of a process's table of descriptors, so it is cheap to read and never too small:
+// proc_pid_status(5).
+const SCRIPT = `device=$1; shift
+${BY_SANDBOX}
+owners=$(owners)
+crowded=$({ printf '%s\\n' "$owners"
+  printf '%s\\n' "$owners" | awk -F / '$3 != "" && !seen[$3]++ { print "/proc/" $3 "/status" }' |
+    xargs grep -H '^FDSize:' /dev/null 2>/dev/null
+} | awk -F '[/:]' '$4 == "mountinfo" && !($3 in of) { of[$3] = $6 }
+  $5 == "FDSize" && $6 + 0 > ${FEW_DESCRIPTORS} { sum[of[$3]] += $6 }
+  END { for (name in sum) if (sum[name] > ${MAX_DESCRIPTORS}) print name }')
+for name in $crowded; do
+  echo "${CROWDED} $name"
+  owners=$(printf '%s\\n' "$owners" | grep -vF "/$name/")
+done
+${WEIGH}
 ( timeout 1 find -L /proc/self/fd /proc/self/map_files -maxdepth 1 -links 0 >/dev/null 2>&1; [ $? = 124 ] && echo ${SLOW} ) &
 printf '%s\\n' "$owners" | in_each_sandbox weigh
 wait`;
@@ -209,7 +212,8 @@ export async function foldersWithSecrets(folders: readonly string[]): Promise<Se
   return new Set(folders.filter((folder) => lines.includes(basename(folder))));
 }
 
-function wordsFor(folders: readonly string[]): string[] {
+/** Returns the words that tell a script with `BY_SANDBOX` to look for the sandboxes of these folders. */
+export function wordsFor(folders: readonly string[]): string[] {
   return folders.flatMap((folder) => ['-e', `/${basename(folder)}/`]);
 }
 

@@ -60,13 +60,38 @@ const hiddenBytes = `await (async () => {
   return hidden.of(folder).bytes;
 })()`;
 
+/** Counts in a file, and has two more files. */
+const counting = `
+import os, time
+for name in ('one', 'two'): open('/tmp/' + name, 'w').close()
+file = os.open('/tmp/count', os.O_CREAT | os.O_WRONLY)
+print('ready', flush=True)
+for count in range(6000):
+    os.pwrite(file, b'%d' % count, 0)
+    time.sleep(0.01)`;
+
+/**
+ * How many files and folders the server has seen in a stopped sandbox, if its program runs again now. Two of them are
+ * folders, and one is the deleted pipe that takes the output.
+ */
+const filesWhileStopped = `await (async () => {
+  const files = (await useWhileStopped([folder])).get(folder)?.entries;
+  const count = () => readFile(folder + '/tmp/count', 'utf8');
+  await wait(500);
+  const before = await count();
+  await wait(500);
+  return (await count()) === before ? -1 : files;
+})()`;
+
 /** Runs a Python program in a sandbox. @returns the value of a JavaScript expression about the sandbox's folder. */
 async function seen(expression: string, program: string, uid: number): Promise<number> {
   await using data = await dataFolder();
   await execa('chown', [`${uid}:${uid}`, data.path]);
   await chmod(data.path, 0o711);
   const server = `
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
+import { setTimeout as wait } from 'node:timers/promises';
+import { useWhileStopped } from ${JSON.stringify(module.replace('hidden', 'stopped'))};
 import { foldersWithSecrets, HiddenUse } from ${JSON.stringify(module)};
 import { lineOf, sandboxIn, startIn } from ${JSON.stringify(bench)};
 const folder = ${JSON.stringify(`${data.path}/watched-${process.pid}`)};
@@ -108,6 +133,12 @@ for (const uid of [0, 65_534]) {
       skip: !isRoot,
     },
     async () => assert.ok((await seen(hiddenBytes, staying, uid)) > 1_000_000),
+  );
+
+  test(
+    `a sandbox that was stopped for a measurement runs on afterwards (uid of the server: ${uid})`,
+    { skip: !isRoot },
+    async () => assert.equal(await seen(filesWhileStopped, counting, uid), 6),
   );
 }
 

@@ -4,6 +4,7 @@ import type { Log } from '../../../core/log/log.ts';
 import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
+import { useWhileStopped } from '../../../sandbox/disk/stopped-disk-use.ts';
 import { watchPauseMs } from '../../../sandbox/process/watch-pause.ts';
 import type { DiskEnd } from '../../../sandbox/sandbox.ts';
 
@@ -30,6 +31,8 @@ const SLOW_MS = 10_000;
  * The shortest time between two searches for processes that may hide deleted files from this server, in milliseconds.
  */
 const SECRETS_MS = 2000;
+/** The shortest time between two measurements for which sandboxes are stopped, in milliseconds. */
+const STOPPED_MS = 30_000;
 /**
  * The pause after a check lasts at least this many times as long as the check, unless the disk fills quickly or is
  * nearly full.
@@ -75,6 +78,7 @@ export class DiskWatch {
   readonly #hidden = new HiddenUse();
   #secretive: ReadonlySet<string> = new Set();
   #nextSearchAt = 0;
+  #nextStopAt = 0;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -190,7 +194,8 @@ export class DiskWatch {
   /**
    * Makes room on a disk that is nearly full: ends the process with the largest folder that grows fast. If no folder
    * grows fast, ends a process that may hide deleted files from this server. If there is no such process, and none was
-   * ended to make room for `SLOW_MS`, ends the process with the largest folder that grows slowly, for example by a log.
+   * ended to make room for `SLOW_MS`, ends the process that hides most by moving its files all the time (`#mostMoving`),
+   * or else the process with the largest folder that grows slowly, for example by a log.
    */
   #makeRoom(measure: 'bytes' | 'entries'): void {
     const [largest] = this.#growing('fast', measure);
@@ -200,7 +205,8 @@ export class DiskWatch {
 
   /**
    * Searches for processes that may hide deleted files from this server, and ends one that the previous search found
-   * too. If the search finds none, ends a process with a large folder that grows slowly, at most one in `SLOW_MS`.
+   * too. If the search finds none, ends a process that moves its files all the time, or one with a large folder that
+   * grows slowly, at most one in `SLOW_MS`.
    */
   async #endSecretive(measure: 'bytes' | 'entries'): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
@@ -211,9 +217,28 @@ export class DiskWatch {
     this.#nextSearchAt = performance.now() + SECRETS_MS;
     const secretive = this.#watched.get(folder);
     const isSlowTurn = found.size === 0 && performance.now() - this.#endedAt > SLOW_MS;
+    const moving = isSlowTurn ? await this.#mostMoving(measure) : null;
     const [slow] = isSlowTurn ? this.#growing('slowly', measure).filter(({ use }) => isMuch(use)) : [];
-    const ended = secretive ?? slow;
+    const ended = secretive ?? moving ?? slow;
     if (ended !== undefined) this.#endForRoom(ended);
+  }
+
+  /**
+   * Stops each sandbox for a moment, at most every `STOPPED_MS`, and measures it.
+   *
+   * @returns the process that uses more than the other checks have seen, and hides most. Null if there is none.
+   */
+  async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
+    if (performance.now() < this.#nextStopAt) return null;
+    const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
+    this.#nextStopAt = performance.now() + STOPPED_MS;
+    const moving = [...uses].flatMap(([folder, { bytes, entries }]) => {
+      const watched = this.#watched.get(folder);
+      if (watched === undefined) return [];
+      const hidden = { bytes: bytes - watched.use.bytes, entries: entries - watched.use.entries };
+      return isMuch(hidden) ? [{ watched, hidden }] : [];
+    });
+    return moving.sort((a, b) => b.hidden[measure] - a.hidden[measure])[0]?.watched ?? null;
   }
 
   #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {

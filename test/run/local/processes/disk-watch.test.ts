@@ -105,6 +105,57 @@ test('threat 137: a process that changes its memory all the time, so that delete
   assert.deepEqual(end, { kind: 'open-files', limit: 65_536 });
 });
 
+/** Ends the Python loop that fills the disk when the disk is nearly full. */
+const untilFull = `
+    room = os.statvfs('/tmp')
+    if room.f_bavail * room.f_frsize > ${2 * MIB}:`;
+
+for (const uid of [0, PLAIN_USER])
+  test(`threat 114: processes that hand on deleted files to the next one all the time are ended if the disk is full (uid of the server: ${uid})`, {
+    skip: SmallDisk.whyNot,
+  }, async () => {
+    const handing = `
+import os, time
+if os.fork(): time.sleep(600)
+while True:${untilFull}
+        try: os.write(os.open('/tmp', os.O_TMPFILE | os.O_RDWR), bytes(${MIB}))
+        except OSError: pass
+    time.sleep(0.003)
+    if os.fork(): os._exit(0)`;
+    assert.deepEqual(await endOf(uid, python(handing), 1024 * MIB), { kind: 'room' });
+  });
+
+test('threat 115: a process with files in folders that it renames all the time is ended if the disk is full', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const renaming = `
+import os, time
+open('/tmp/one', 'w').close()
+folder = os.open('/tmp', os.O_RDONLY)
+for level in range(2):
+    for name in range(12000): os.link('/tmp/one', str(name), dst_dir_fd=folder)
+    os.mkdir('m0', dir_fd=folder)
+    if os.fork() == 0:
+        count = 0
+        while True:
+            os.rename('m%d' % count, 'm%d' % (count + 1), src_dir_fd=folder, dst_dir_fd=folder)
+            count += 1
+    inner = None
+    while inner is None:
+        try: inner = os.open([name for name in os.listdir(folder) if name[0] == 'm'][0], os.O_RDONLY, dir_fd=folder)
+        except (OSError, IndexError): pass
+    folder = inner
+count = 0
+while True:${untilFull}
+        file = os.open(str(count), os.O_CREAT | os.O_WRONLY, dir_fd=folder)
+        count += 1
+        try: os.write(file, bytes(${MIB}))
+        except OSError: pass
+        os.close(file)
+    time.sleep(0.01)`;
+  assert.deepEqual(await endOf(0, python(renaming), 1024 * MIB), { kind: 'room' });
+});
+
 for (const folder of ['/tmp', '/workspace'])
   test(`threat 60: deleted files in ${folder} count towards the disk limit of a process that made itself undumpable, even if the server is not root`, {
     skip: SmallDisk.whyNot || (folder === '/workspace' && noOverlay),
