@@ -524,23 +524,25 @@ test('threat 135: a list of 1,000 changes with 190 long names each is short, is 
   const fewer = await desk.type([...words.slice(0, -1), '50', '--json']);
   assert.equal(JSON.parse(fewer.out).length, 50);
 
-  const sent = Promise.withResolvers<void>();
-  let begun = 0;
-  const line = {
-    services: desk.services,
-    principal: desk.alice,
-    argv: words.slice(0, 3),
-    input: (async function* () {})(),
-    out: async () => {
-      begun += 1;
-      await sent.promise;
-    },
-    err: async () => {},
-    signal: new AbortController().signal,
-  };
-  const running = Array.from({ length: 9 }, () => runCommand(line));
-  await wait(300);
-  assert.equal(begun, 2);
-  sent.resolve();
-  assert.deepEqual(new Set(await Promise.all(running)), new Set([0]));
+  for (const argv of [words.slice(0, 3), ['logs', 'wikibot', '--json']]) {
+    const sent = Promise.withResolvers<void>();
+    let begun = 0;
+    const line = {
+      services: desk.services,
+      principal: desk.alice,
+      argv,
+      input: (async function* () {})(),
+      out: async () => {
+        begun += 1;
+        await sent.promise;
+      },
+      err: async () => {},
+      signal: new AbortController().signal,
+    };
+    const running = Array.from({ length: 9 }, () => runCommand(line));
+    await wait(300);
+    assert.equal(begun, 2, argv.join(' '));
+    sent.resolve();
+    assert.deepEqual(new Set(await Promise.all(running)), new Set([0]));
+  }
 });

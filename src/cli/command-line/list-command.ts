@@ -6,14 +6,15 @@ import type { Services, ToolCommand, ToolContext } from '../command.ts';
 import { countOf } from './parse-words.ts';
 import { columns, json } from './printing.ts';
 
-/** How many lists of one person are made or sent at once. More wait, because each list is in memory. */
+/** How many lists of one person are made or sent at once. */
 const MAX_AT_ONCE = 2;
 /** The most bytes of the items of one list, as JSON. */
 const MAX_BYTES = 4 * 1024 * 1024;
 /** The most characters of a text in a table. `--json` has the whole text. */
 const MAX_CELL = 500;
 
-const lists = new KeyedConcurrencyLimit(MAX_AT_ONCE);
+/** A list is in memory until it is sent. So each person has a few at once, and more wait. The key is a user name. */
+export const lists = new KeyedConcurrencyLimit(MAX_AT_ONCE);
 
 /** A command that lists the newest things of one kind that a tool has, such as its builds. */
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {

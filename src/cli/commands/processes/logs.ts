@@ -1,6 +1,8 @@
 import { DeployError } from '../../../core/errors.ts';
+import { outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { LogLine, LogMatch } from '../../../run/runtime.ts';
 import type { Output, ToolCommand, ToolContext } from '../../command.ts';
+import { lists } from '../../command-line/list-command.ts';
 import { inBatches } from '../../command-line/output-batches.ts';
 import { timeOf } from '../../command-line/parse-time.ts';
 import { countOf } from '../../command-line/parse-words.ts';
@@ -48,10 +50,17 @@ export const logsCommand: ToolCommand = {
     if (flags['json'] !== true) return await printLines({ ...context, out });
     if (flags['follow'] === true)
       throw new UsageError('--json prints one complete array, so it cannot be used with -f.');
-    const lines: LogLine[] = [];
-    for await (const { at, process, version, text } of query(context))
-      lines.push({ at, process, version, text });
-    await out(json(lines));
+    const { principal, tool, signal } = context;
+    await lists.run(
+      principal.uid,
+      async () => {
+        const lines: LogLine[] = [];
+        for await (const { at, process, version, text } of query(context))
+          lines.push({ at, process, version, text });
+        await out(await outputTime.run(tool, () => json(lines)));
+      },
+      signal,
+    );
     return 0;
   },
 };
