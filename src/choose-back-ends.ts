@@ -45,6 +45,11 @@ export interface BackEndOptions {
    * Returns the tool that a preview belongs to. Null if there is no such preview, undefined until the store is open.
    */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
+  /**
+   * Returns the number of the tool whose share of this machine the tool with this number uses: for a preview, that of its
+   * tool. Must not throw.
+   */
+  readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;
   /** Returns the new name of a tool whose old name is `tool`. Null if there is none. Must not throw. */
   readonly renamedTo: (tool: string) => ToolName | null;
@@ -88,13 +93,14 @@ async function localBackEnds({
   addresses,
   countPeople,
   schedules,
+  shareOf,
   log,
   onCrash,
   renamedTo,
 }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
   assertNotInData(config);
-  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log);
+  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log, [], shareOf);
   // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
@@ -118,6 +124,7 @@ async function localBackEnds({
       logsCommand: (tool) => sshCommand(addresses, 'USER', `logs ${tool}`),
       redeployCommand: (tool) => sshCommand(addresses, 'USER', `redeploy ${tool}`),
       schedules,
+      shareOf,
       log,
       readPlainFile,
       onCrash,

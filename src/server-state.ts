@@ -78,9 +78,10 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
   const schedules = storedSchedules(() => opened.store, log);
   const renamedTo = (tool: string) => newName(opened.store, tool, log);
   const previewOf = (name: ToolName) => (opened.store === null ? undefined : opened.store.previewOf(name));
+  const shareOf = (toolNumber: number) => shareNumber(opened.store, toolNumber, log);
   const choosing = chooseBackEnds({
     ...{ config, addresses, countPeople, log, given },
-    ...{ schedules, previewOf, onCrash, renamedTo },
+    ...{ schedules, previewOf, shareOf, onCrash, renamedTo },
   });
   // The choice of back ends is awaited later, so that a fault of the data folder is reported first. But if that fault
   // ends this function, the lock is released only after the choice has ended.
@@ -152,6 +153,16 @@ function newName(store: SqliteStore | null, tool: string, log: Log): ToolName | 
   } catch (err) {
     log.error({ err, tool }, 'cannot read the earlier names of tools');
     return null;
+  }
+}
+
+/** The number of the tool whose share of this machine a tool uses. If the store cannot be read, its own number. */
+function shareNumber(store: SqliteStore | null, toolNumber: number, log: Log): number {
+  try {
+    return store?.shareOf(toolNumber) ?? toolNumber;
+  } catch (err) {
+    log.error({ err, toolNumber }, 'cannot read which tool a preview belongs to');
+    return toolNumber;
   }
 }
 

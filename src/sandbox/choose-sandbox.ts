@@ -46,6 +46,8 @@ const PROBE_MS = 10_000;
  * programs from working.
  *
  * @param alsoHidden - Further files and folders that no sandbox may see.
+ * @param shareOf - Returns the number of the tool whose share of the machine a command uses. By default, each tool number
+ *   has a share of its own.
  * @throws DeployError `NO_ISOLATION` if the setting is `isolated`, but isolation does not work; `DATA_FOLDER_CLOSED` if
  * the users of tools could not reach their files.
  */
@@ -54,6 +56,7 @@ export async function chooseSandbox(
     Partial<Pick<Config, Secret>>,
   log: Pick<Log, 'error'>,
   alsoHidden: readonly string[] = [],
+  shareOf: (toolNumber: number) => number = (toolNumber) => toolNumber,
 ): Promise<Choice> {
   const folder = join(config.data, 'sandbox');
   await mkdir(folder, { recursive: true });
@@ -76,6 +79,7 @@ export async function chooseSandbox(
     // Tools without users of their own run as the server's user, so they could read the server's files.
     hidden: [config.data, ...alsoHidden, ...SECRETS.flatMap((name) => config[name] ?? [])],
     cgroups,
+    shareOf,
     log,
   }).catch((error: Error) => error);
   if (isolated instanceof Error) return without(config.sandbox, trusted, isolated.message);

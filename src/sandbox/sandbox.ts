@@ -70,7 +70,10 @@ export interface Exit {
   /** The exit code. Null if a signal killed the process. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** True if the process was killed because it reached its memory limit, or because the machine ran out of memory. */
+  /**
+   * True if the process was killed because it reached its memory limit, because all processes of its tool together
+   * reached theirs, or because the machine ran out of memory.
+   */
   readonly isOutOfMemory: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;
@@ -78,11 +81,14 @@ export interface Exit {
 
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
- * too many files, or the disk was nearly full. `open-files`: it held so many files open that its deleted ones could not
- * be found.
+ * too many files or wrote too many bytes, or the disk was nearly full. `open-files`: it held so many files open that its
+ * deleted ones could not be found.
  */
 export type DiskEnd =
-  | { readonly kind: 'bytes' | 'entries' | 'entries-of-tool' | 'open-files'; readonly limit: number }
+  | {
+      readonly kind: 'bytes' | 'entries' | 'bytes-of-tool' | 'entries-of-tool' | 'open-files';
+      readonly limit: number;
+    }
   | { readonly kind: 'room' };
 
 export interface SandboxProcess {

@@ -139,6 +139,10 @@ export class SqliteStore implements Store, CheckedStore {
     return this.#previews.toolOf(name);
   }
 
+  shareOf(toolNumber: number): number {
+    return this.#previews.shareOf(toolNumber);
+  }
+
   previews(): Preview[] {
     return this.#previews.all();
   }

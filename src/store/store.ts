@@ -108,6 +108,8 @@ export interface Store {
 
   /** The tool that a preview belongs to. Null if there is no preview `name`. */
   previewOf(name: ToolName): ToolName | null;
+  /** The number of the tool that the preview with this number belongs to. The number itself if it is of no preview. */
+  shareOf(toolNumber: number): number;
   /** All previews, sorted by name, including those that are ending. */
   previews(): Preview[];
   /** Makes a preview of `tool`, with the values of the tool's shared config vars and with limits of its own. */

@@ -70,7 +70,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.equal(store.freezeOf(wikibot)?.reason, 'the database moves');
     });
 
-    test('a preview belongs to its tool, and gets only the values of shared config vars', () => {
+    test('threat 141: a preview belongs to its tool, uses its share of the machine, and gets only the values of shared config vars', () => {
       const preview = nameOf('fix--wikibot');
       goLive('d1', { API_KEY: 'secret', LOCALE: 'de' });
       store.setSharedConfig(wikibot, ['LOCALE', 'GONE', 'LOCALE']);
@@ -79,6 +79,10 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.deepEqual(store.sharedConfig(wikibot), ['GONE', 'LOCALE']);
       assert.equal(store.previewOf(preview), wikibot);
       assert.equal(store.previewOf(wikibot), null);
+      const { number } = store.tool(wikibot);
+      assert.equal(store.shareOf(store.tool(preview).number), number);
+      assert.equal(store.shareOf(number), number);
+      assert.equal(store.shareOf(987), 987);
       assert.equal(store.previewOf(nameOf('none--wikibot')), null);
       assert.deepEqual(store.configVars(preview), { LOCALE: 'de' });
       assert.deepEqual(store.ownLimits(preview), { memory: 100, replicas: 1 });

@@ -10,6 +10,8 @@ const MAX_RESERVE_ENTRIES = 20_000;
 /** The free space of a disk. */
 export interface DiskSpace {
   readonly freeBytes: number;
+  /** The size of the file system. */
+  readonly bytes: number;
   /** Files and folders that can still be made (inodes); infinite if the file system does not count them. */
   readonly freeEntries: number;
   /** Files and folders that the file system can hold at all; infinite if it does not count them. */
@@ -36,7 +38,7 @@ export class DiskRoom {
     const [entries, freeEntries] = files === 0 ? [Infinity, Infinity] : [files, ffree];
     const isFull = freeBytes < Math.min(MAX_RESERVE_BYTES, bytes * RESERVE_PART);
     const isCrowded = freeEntries < Math.min(MAX_RESERVE_ENTRIES, entries * RESERVE_PART);
-    return { freeBytes, freeEntries, entries, low: isFull ? 'bytes' : isCrowded ? 'entries' : null };
+    return { freeBytes, bytes, freeEntries, entries, low: isFull ? 'bytes' : isCrowded ? 'entries' : null };
   }
 
   /** Says that the disk is nearly full, as the message of an error does. Null if there is enough space. */

@@ -98,6 +98,11 @@ export interface LocalRuntimeOptions {
   readonly onCrash?: (crash: Crash) => void;
   /** Returns the new name of a tool whose old name is `tool`. Null if there is none, as by default. */
   readonly renamedTo?: (tool: string) => ToolName | null;
+  /**
+   * Returns the number of the tool whose share of this machine the tool with this number uses. By default, each number has
+   * a share of its own.
+   */
+  readonly shareOf?: (toolNumber: number) => number;
   /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */
   readonly pauses?: Pauses;
   /** The facts about schedules that outlive the server. By default, nothing is recorded. */
@@ -133,7 +138,8 @@ export class LocalRuntime implements Runtime, Gateway {
     this.#maintenance = new Maintenance(options.readPlainFile ?? nothingToRead);
     const { data, run_disk: bytes, run_files: entries } = options.config;
     const room = new DiskRoom(data);
-    this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, log: options.log });
+    const { shareOf = (toolNumber: number) => toolNumber, log } = options;
+    this.#diskWatch = new DiskWatch({ limits: { bytes, entries }, room, shareOf, log });
     this.#oneOffs = new OneOffs(options.config, options.sandbox.mode);
     this.#detached = new DetachedOneOffs({
       run: (oneOff, start) => this.#oneOffs.run(oneOff, start),

@@ -28,6 +28,8 @@ function diskWords(end: DiskEnd): string {
       return `it wrote more than ${mebibytes(end.limit)} to disk`;
     case 'entries':
       return `it made more than ${end.limit} files and folders`;
+    case 'bytes-of-tool':
+      return `the processes of this tool wrote more than ${mebibytes(end.limit)} to disk together`;
     case 'entries-of-tool':
       return `the processes of this tool made more than ${end.limit} files and folders together`;
     case 'open-files':
@@ -46,6 +48,8 @@ function diskHint(end: DiskEnd): string {
       return `Write less ${less} run_disk.`;
     case 'entries':
       return `Write fewer files ${less} run_files.`;
+    case 'bytes-of-tool':
+      return 'Write less to /tmp, /workspace and home: all processes of a tool together may have a quarter of the disk of this server.';
     case 'entries-of-tool':
       return 'Write fewer files to /tmp, /workspace and home: this is a quarter of what the disk of this server can hold.';
     case 'open-files':

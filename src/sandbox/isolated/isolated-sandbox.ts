@@ -46,6 +46,8 @@ export interface IsolatedOptions {
   /** Folders and files of the server that no command may see, wherever they are. */
   readonly hidden: readonly string[];
   readonly cgroups: Cgroups;
+  /** Returns the number of the tool whose share of the machine a command uses. A preview has no share of its own. */
+  readonly shareOf: (toolNumber: number) => number;
   readonly log: Pick<Log, 'error'>;
 }
 
@@ -103,7 +105,8 @@ export class IsolatedSandbox implements Sandbox {
   start(command: SandboxCommand): SandboxProcess {
     assertPassable(command);
     const processId = randomUUID();
-    const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
+    const shareNumber = this.#options.shareOf(command.toolNumber);
+    const cgroup = this.#options.cgroups.create(processId, shareNumber, command.limits);
     const held = command.network instanceof HeldNetwork ? command.network.descriptors : null;
     const argv = bwrapArguments(command, {
       ...this.#networkParts(command.toolNumber),
@@ -138,7 +141,8 @@ export class IsolatedSandbox implements Sandbox {
       if (child.pid === undefined) return [];
       return held === null ? childrenOf(child.pid) : [child.pid];
     };
-    const watching = child.pid && this.#memory?.watch(child.pid, command.limits.memoryBytes, onOver);
+    const memory = { limitBytes: command.limits.memoryBytes, toolNumber: shareNumber };
+    const watching = child.pid && this.#memory?.watch(child.pid, memory, onOver);
 
     const ended = exitOf(child).then(async (exit): Promise<Exit> => {
       hasEnded = true;
@@ -167,7 +171,7 @@ export class IsolatedSandbox implements Sandbox {
       },
       // A tool can have thousands of sockets, so reading their list counts as time for output of the tool.
       listeningPorts: async () =>
-        await outputTime.run(String(command.toolNumber), () => {
+        await outputTime.run(String(shareNumber), () => {
           const inside = hasEnded ? null : commandOf(outerBwraps());
           return inside === null ? [] : [...new Set(listenersAround(inside).map(({ port }) => port))];
         }),
@@ -179,7 +183,7 @@ export class IsolatedSandbox implements Sandbox {
   }
 
   shareNetwork(toolNumber: number, limits: Limits): SharedNetwork {
-    const cgroup = this.#options.cgroups.create(randomUUID(), toolNumber, limits);
+    const cgroup = this.#options.cgroups.create(randomUUID(), this.#options.shareOf(toolNumber), limits);
     const { child, output } = startInCgroup(cgroup, networkArguments(this.#networkParts(toolNumber)), {
       env: WRAPPER_ENVIRONMENT,
       cwd: '/',

@@ -9,6 +9,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { isWholeRoot } from '../../settings/account.ts';
@@ -34,6 +35,8 @@ const WRAPPERS = 8;
 const PART_OF_IDS = 1 / 8;
 /** A tool may have this many process ids even if `PART_OF_IDS` gives it fewer, but at most half of all ids. */
 const LEAST_IDS = 512;
+/** All commands of one tool together may have this part of the memory, or as much as one of them may have alone. */
+const PART_OF_MEMORY = 1 / 2;
 
 /**
  * The resources that control groups limit. The `cpu` group of each tool has the default weight, however many processes
@@ -74,6 +77,7 @@ export class Cgroups {
       if (attempt(() => mkdirSync(tool))) passOn(base, tool);
       if (base.resources.includes('pids'))
         attempt(() => writeFileSync(join(tool, 'pids.max'), mostIds(base)));
+      if (base.resources.includes('memory')) limitMemory(base, tool, mostMemory(base, tool, limits));
       const folder = join(tool, name);
       return attempt(() => mkdirSync(folder)) ? [limit(base, folder, limits)] : [];
     });
@@ -221,19 +225,29 @@ function withInner(folder: string): string[] {
 }
 
 function limit(base: Base, folder: string, limits: Limits): string {
-  const memoryFile = base.version === 2 ? 'memory.max' : 'memory.limit_in_bytes';
   if (base.resources.includes('memory')) {
-    attempt(() => writeFileSync(join(folder, memoryFile), String(limits.memoryBytes)));
-    // Without this limit, the processes would fill the machine's swap space.
-    const [swapFile, swap] =
-      base.version === 2 ? ['memory.swap.max', 0] : ['memory.memsw.limit_in_bytes', limits.memoryBytes];
-    attempt(() => writeFileSync(join(folder, swapFile), String(swap)));
+    limitMemory(base, folder, limits.memoryBytes);
     if (base.version === 2) attempt(() => writeFileSync(join(folder, 'memory.oom.group'), '1'));
   }
   if (base.resources.includes('pids')) {
     attempt(() => writeFileSync(join(folder, 'pids.max'), String(limits.processes + WRAPPERS)));
   }
   return folder;
+}
+
+function limitMemory({ version }: Base, folder: string, bytes: number): void {
+  const write = (file: string, value: number) =>
+    attempt(() => writeFileSync(join(folder, file), String(value)));
+  // Without a limit of swap space, the processes would fill that of the machine.
+  if (version === 2) {
+    write('memory.max', bytes);
+    write('memory.swap.max', 0);
+    return;
+  }
+  // The limit with swap space may never be lower than that without: it is raised first, and lowered last.
+  write('memory.memsw.limit_in_bytes', bytes);
+  write('memory.limit_in_bytes', bytes);
+  write('memory.memsw.limit_in_bytes', bytes);
 }
 
 function isWritable(folder: string): boolean {
@@ -249,6 +263,20 @@ function mostIds({ folder }: Base): string {
   const most = Math.min(...files.map((file) => Number(read(file))).filter((limit) => limit > 0));
   if (!Number.isFinite(most)) return 'max';
   return String(Math.floor(Math.max(most * PART_OF_IDS, Math.min(LEAST_IDS, most / 2))));
+}
+
+/**
+ * How much memory all commands of one tool together may have, in bytes: a part of what the machine and the server's group
+ * may have, but at least the limit of each of its running commands.
+ */
+function mostMemory({ folder }: Base, tool: string, { memoryBytes }: Limits): number {
+  const limitOf = (one: string): number => {
+    const limit = Number(read(join(one, 'memory.max')) || read(join(one, 'memory.limit_in_bytes')));
+    // A new group has no limit: the text `max`, or a number near the largest.
+    return limit > 0 && limit < 2 ** 60 ? limit : Number.NaN;
+  };
+  const machine = Math.min(totalmem(), limitOf(folder) || totalmem());
+  return Math.max(Math.floor(machine * PART_OF_MEMORY), memoryBytes, limitOf(tool) || 0);
 }
 
 /** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */

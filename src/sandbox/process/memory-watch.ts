@@ -20,9 +20,12 @@ const AT_ONCE = 8;
  * of others must not wait for it.
  */
 const EXACT_MS = 1000;
+/** All processes of one tool together may have this part of the machine's memory, or as much as one of them alone. */
+const PART_OF_MACHINE = 1 / 2;
 
 interface Watched {
   readonly limitBytes: number;
+  readonly toolNumber: number;
   readonly onOver: () => void;
   readonly startedAt: number;
   /** The shared memory of the whole machine when the sandbox started. */
@@ -33,6 +36,14 @@ interface Watched {
   isBeingSummed: boolean;
   /** The memory at the last look, without shared memory. Null before the first look. */
   bytes: number | null;
+  /** The newest exact sum. 0 if none was made since the processes of the tool together needed one. */
+  exactBytes: number;
+}
+
+export interface MemoryLimits {
+  readonly limitBytes: number;
+  /** The number of the tool, whose processes together have a limit too. */
+  readonly toolNumber: number;
 }
 
 /**
@@ -42,22 +53,29 @@ interface Watched {
 export class MemoryWatch {
   readonly #watched = new Map<number, Watched>();
   readonly #sums = new ConcurrencyLimit(AT_ONCE);
+  readonly #partOfMachine: number;
   #isLooking = false;
 
+  constructor(partOfMachine: number = PART_OF_MACHINE) {
+    this.#partOfMachine = partOfMachine;
+  }
+
   /**
-   * Calls `onOver` once if the descendants of a process together use more memory than the limit. Disposing the result
-   * ends the watch.
+   * Calls `onOver` once if the descendants of a process together use more memory than the limit, or if all processes of
+   * the tool use more than a tool may have, and these use the most. Disposing the result ends the watch.
    */
-  watch(pid: number, limitBytes: number, onOver: () => void): Disposable {
+  watch(pid: number, { limitBytes, toolNumber }: MemoryLimits, onOver: () => void): Disposable {
     const startedAt = performance.now();
     this.#watched.set(pid, {
       limitBytes,
+      toolNumber,
       onOver,
       startedAt,
       sharedAtStart: null,
       isHiding: false,
       isBeingSummed: false,
       bytes: null,
+      exactBytes: 0,
     });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(pid) };
@@ -76,7 +94,7 @@ export class MemoryWatch {
     let [most, tookMs, endedAt] = [0, 0, performance.now()];
     while (this.#watched.size > 0) {
       await wait(TICK_MS, null, { ref: false });
-      const { availableBytes, sharedBytes } = await memoryOfMachine();
+      const { totalBytes, availableBytes, sharedBytes } = await memoryOfMachine();
       for (const watched of this.#watched.values()) watched.sharedAtStart ??= sharedBytes;
       most = Math.max(most, availableBytes);
       const startedAt = performance.now();
@@ -84,7 +102,7 @@ export class MemoryWatch {
       const isFast = most - availableBytes > Math.min(FAST_BYTES, most / 4) && restedMs > SHORT_REST * tookMs;
       const pauseMs = watchPauseMs([...this.#watched.values()].map((watched) => watched.startedAt));
       if (!isFast && restedMs < Math.max(pauseMs, REST * tookMs)) continue;
-      await this.#weigh(sharedBytes);
+      await this.#weigh({ totalBytes, sharedBytes });
       most = availableBytes;
       endedAt = performance.now();
       tookMs = endedAt - startedAt;
@@ -92,26 +110,41 @@ export class MemoryWatch {
     this.#isLooking = false;
   }
 
-  async #weigh(sharedBytes: number): Promise<void> {
+  async #weigh(machine: Machine): Promise<void> {
     const all = await processes();
     if (all === null) return;
     const children = Map.groupBy(all, ({ parent }) => parent);
-    const sums: Promise<void>[] = [];
-    for (const [pid, watched] of this.#watched) {
+    const families = [...this.#watched].map(([pid, watched]) => {
       const family = descendants(pid, children);
       watched.bytes = family.reduce((total, { bytes }) => total + bytes, 0);
+      return { pid, watched, family, bytes: watched.bytes };
+    });
+    const sums: Promise<void>[] = [];
+    for (const ofTool of Map.groupBy(families, ({ watched }) => watched.toolNumber).values()) {
+      const bytesOfTool = ofTool.reduce((total, { bytes }) => total + bytes, 0);
+      const most = this.#mostOf(
+        ofTool.map(({ watched }) => watched),
+        machine,
+      );
       // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
-      if (watched.bytes + sharedBytes <= watched.limitBytes || watched.isBeingSummed) continue;
-      watched.isBeingSummed = true;
-      sums.push(this.#sums.run(() => this.#sum(pid, family, sharedBytes)));
+      const isLarge = bytesOfTool + machine.sharedBytes > most;
+      for (const { pid, watched, family, bytes } of ofTool) {
+        // An old sum must not count for the tool.
+        if (!isLarge) watched.exactBytes = 0;
+        const isOwnSmall = bytes + machine.sharedBytes <= watched.limitBytes;
+        if ((isOwnSmall && !isLarge) || watched.isBeingSummed) continue;
+        watched.isBeingSummed = true;
+        sums.push(this.#sums.run(() => this.#sum(pid, family, machine)));
+      }
     }
     await Promise.race([Promise.all(sums), wait(EXACT_MS, null, { ref: false })]);
   }
 
-  async #sum(pid: number, family: readonly ProcessMemory[], sharedBytes: number): Promise<void> {
+  async #sum(pid: number, family: readonly ProcessMemory[], machine: Machine): Promise<void> {
     const watched = this.#watched.get(pid);
     if (watched === undefined) return;
-    const { limitBytes, onOver, sharedAtStart } = watched;
+    const { limitBytes, sharedAtStart } = watched;
+    const { sharedBytes } = machine;
     // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory
     // that this machine has gained since the start counts.
     const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
@@ -119,17 +152,49 @@ export class MemoryWatch {
     watched.isBeingSummed = false;
     if (use === null) return;
     watched.isHiding = use.isHiding;
-    if (use.bytes <= limitBytes || this.#watched.get(pid) !== watched) return;
+    watched.exactBytes = use.bytes;
+    if (this.#watched.get(pid) !== watched) return;
+    if (use.bytes > limitBytes) this.#end(pid, watched);
+    else this.#keepShare(watched.toolNumber, machine);
+  }
+
+  /** If the processes of a tool together use more than a tool may have, ends those of one sandbox: that with the most. */
+  #keepShare(toolNumber: number, machine: Machine): void {
+    const ofTool = [...this.#watched].filter(([, watched]) => watched.toolNumber === toolNumber);
+    const all = ofTool.map(([, watched]) => watched);
+    if (all.reduce((sum, { exactBytes }) => sum + exactBytes, 0) <= this.#mostOf(all, machine)) return;
+    const [largest] = ofTool.sort(([, a], [, b]) => b.exactBytes - a.exactBytes);
+    if (largest !== undefined) this.#end(...largest);
+  }
+
+  /** How much memory the processes of one tool together may use. */
+  #mostOf(ofTool: readonly Watched[], { totalBytes }: Machine): number {
+    return Math.max(totalBytes * this.#partOfMachine, ...ofTool.map(({ limitBytes }) => limitBytes));
+  }
+
+  #end(pid: number, watched: Watched): void {
     this.#watched.delete(pid);
-    onOver();
+    watched.onOver();
   }
 }
 
-/** Returns the free memory, with free swap space, and the shared memory of this machine. Both are 0 if no file descriptor is left to read them. */
-async function memoryOfMachine(): Promise<{ availableBytes: number; sharedBytes: number }> {
+interface Machine {
+  readonly totalBytes: number;
+  readonly sharedBytes: number;
+}
+
+/**
+ * Returns the memory of this machine, its free memory with free swap space, and its shared memory. If no file descriptor is
+ * left to read them, the memory of the machine has no limit, and the others are 0.
+ */
+async function memoryOfMachine(): Promise<Machine & { readonly availableBytes: number }> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
   const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(text)?.[1] ?? 0);
-  return { availableBytes: bytes('MemAvailable') + bytes('SwapFree'), sharedBytes: bytes('Shmem') };
+  return {
+    totalBytes: bytes('MemTotal') || Number.POSITIVE_INFINITY,
+    availableBytes: bytes('MemAvailable') + bytes('SwapFree'),
+    sharedBytes: bytes('Shmem'),
+  };
 }
 
 interface ProcessMemory {

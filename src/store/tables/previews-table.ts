@@ -42,6 +42,15 @@ export class PreviewsTable {
     return row?.tool ?? null;
   }
 
+  /** The number of the tool that the preview with this number belongs to. The number itself if it is of no preview. */
+  shareOf(toolNumber: number): number {
+    const row = this.#database.get<{ number: number }>(
+      'SELECT whole.number FROM tools JOIN tools AS whole ON whole.name = tools.preview_of WHERE tools.number = ?',
+      toolNumber,
+    );
+    return row?.number ?? toolNumber;
+  }
+
   all(): Preview[] {
     return this.#database
       .all<PreviewRow>(

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { DiskRoom, type DiskSpace } from '../../../src/core/disk/disk-space.ts';
 import { DiskPace } from '../../../src/sandbox/disk/disk-pace.ts';
 
-const AMPLE: DiskSpace = { freeBytes: 1e11, freeEntries: 1e6, entries: 2e6, low: null };
+const AMPLE: DiskSpace = { freeBytes: 1e11, bytes: 2e11, freeEntries: 1e6, entries: 2e6, low: null };
 
 /** A disk that has ample space when it is first read, and the space `later` whenever it is read again. */
 class ChangingRoom extends DiskRoom {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
@@ -59,6 +60,21 @@ test('threat 106: cgroup version 2: the server uses a delegated folder, moves it
   await writeFile(join(delegated, 'pids.max'), '9600');
   cgroups.create('web', 8, limits);
   assert.equal(await mostOfTool(8), '1200');
+});
+
+test('threat 140: cgroup version 1: all commands of a tool together may have half of the memory, or as much as the largest of them', async () => {
+  await using data = await dataFolder();
+  const options = await hierarchy(data.path, ['memory'], '4:memory:/\n');
+  const cgroups = new Cgroups(options);
+  const tool = join(options.mount, 'memory/toolforge-push-abc-tool-7');
+  const mostAfter = async (memoryBytes: number) => {
+    cgroups.create(String(memoryBytes), 7, { ...limits, memoryBytes });
+    return Number(await readFile(join(tool, 'memory.limit_in_bytes'), 'utf8'));
+  };
+  const half = Math.floor(totalmem() / 2);
+  assert.equal(await mostAfter(1024), half);
+  assert.equal(await mostAfter(half + 5000), half + 5000);
+  assert.equal(await mostAfter(2048), half + 5000);
 });
 
 test('if the server may not use control groups, it works without groups, and nothing fails', async () => {

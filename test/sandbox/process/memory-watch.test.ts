@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { freemem } from 'node:os';
+import { freemem, totalmem } from 'node:os';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { MemoryWatch } from '../../../src/sandbox/process/memory-watch.ts';
@@ -150,7 +150,7 @@ test('threat 138: while two processes change their memory all the time, a third 
     for (let count = 0; count < 2; count += 1) {
       const changing = start(changingMemory(24));
       await once(changing.stdout, 'data');
-      watch.watch(changing.pid ?? 0, 16 * MIB, () => {});
+      watch.watch(changing.pid ?? 0, { limitBytes: 16 * MIB, toolNumber: count }, () => {});
     }
     // The watch looks at the two.
     await wait(3000);
@@ -160,10 +160,33 @@ test('threat 138: while two processes change their memory all the time, a third 
     );
     await once(taking.stdout, 'data');
     const before = performance.now();
-    watch.watch(taking.pid ?? 0, 100 * MIB, resolve);
+    watch.watch(taking.pid ?? 0, { limitBytes: 100 * MIB, toolNumber: 9 }, resolve);
     await Promise.race([over, wait(60_000, null, { ref: false })]);
     const tookMs = performance.now() - before;
     assert.ok(tookMs < 25_000, `${tookMs} ms`);
+  } finally {
+    for (const { pid = 0 } of started) signal(-pid, 'SIGKILL');
+  }
+});
+
+test('threat 140: if the processes of a tool together need more memory than a tool may have, those of the largest sandbox are ended, and no other tool', async () => {
+  const started: ChildProcess[] = [];
+  const watch = new MemoryWatch((60 * MIB) / totalmem());
+  const { promise: over, resolve } = Promise.withResolvers<string>();
+  try {
+    for (const [name, size, toolNumber] of [
+      ['other', 45, 1],
+      ['small', 30, 2],
+      ['large', 40, 2],
+    ] as const) {
+      const program = `import os, time; held = os.urandom(${size * MIB}); print('held', flush=True); time.sleep(600)`;
+      const argv = ['-c', 'python3 -c "$0" & wait', program];
+      const child = spawn('sh', argv, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+      started.push(child);
+      await once(child.stdout, 'data');
+      watch.watch(child.pid ?? 0, { limitBytes: 58 * MIB, toolNumber }, () => resolve(name));
+    }
+    assert.equal(await Promise.race([over, wait(30_000, 'none', { ref: false })]), 'large');
   } finally {
     for (const { pid = 0 } of started) signal(-pid, 'SIGKILL');
   }

@@ -12,11 +12,16 @@ export interface DiskWatchOptions {
   /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
+  /** Returns the number of the tool whose share of the disk the tool with this number uses. */
+  readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;
 }
 
-/** One tool may have at most this part of all files that the file system can hold. */
-const MAX_ENTRIES_PART = 0.25;
+/**
+ * The processes of one tool may have at most this part of all files and of all bytes that the file system can hold. One
+ * process alone may always have as many bytes as its own limit says.
+ */
+const MAX_PART = 0.25;
 /**
  * A folder grows fast if it has gained more than this many files or bytes since a check at most `GROWN_MS` ago. If there
  * was none, it must have gained more than this on average in each `GROWN_MS` since the last check.
@@ -91,10 +96,11 @@ export class DiskWatch {
    */
   watch(place: WatchedFolder, onOver: (end: DiskEnd) => void): Disposable {
     const use = { bytes: 0, entries: 0 };
+    const toolNumber = this.#options.shareOf(place.toolNumber);
     const startedAt = performance.now();
     const nothing: Sample = { value: 0, at: startedAt };
     const before = { bytes: nothing, entries: nothing };
-    this.#watched.set(place.folder, { ...place, onOver, use, startedAt, before, grew: 'not' });
+    this.#watched.set(place.folder, { ...place, toolNumber, onOver, use, startedAt, before, grew: 'not' });
     if (!this.#isLooking) void this.#look();
     return { [Symbol.dispose]: () => void this.#watched.delete(place.folder) };
   }
@@ -114,7 +120,9 @@ export class DiskWatch {
         // many files.
         if (space.low !== null) this.#makeRoom(space.low);
         tookMs = this.#hasLimits || space.low !== null ? await this.#weigh(space.cause) : 0;
-        if (this.#options.limits.entries > 0) this.#keepShares(space.entries * MAX_ENTRIES_PART);
+        const { limits } = this.#options;
+        if (limits.entries > 0) this.#keepShares('entries', space.entries * MAX_PART);
+        if (limits.bytes > 0) this.#keepShares('bytes', Math.max(limits.bytes, space.bytes * MAX_PART));
       } catch (error) {
         // If the last process has ended, measuring fails because its folder no longer exists.
         if (this.#watched.size > 0) log.error({ err: error }, 'cannot measure the disk use of processes');
@@ -177,17 +185,18 @@ export class DiskWatch {
   }
 
   /**
-   * Limits the files of each tool. If the processes of a tool have more files than `most`, ends those whose folders
-   * grow fast. If no folder grows fast, ends the process with the most files.
+   * Limits the files or bytes of each tool. If the processes of a tool have more than `most`, ends those whose folders
+   * grow fast. If no folder grows fast, ends the process with the most files or bytes.
    */
-  #keepShares(most: number): void {
+  #keepShares(measure: 'bytes' | 'entries', most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
     for (const ofTool of tools.values()) {
-      const entries = ofTool.reduce((sum, { use }) => sum + use.entries, 0);
-      if (entries <= most) continue;
+      const sum = ofTool.reduce((all, { use }) => all + use[measure], 0);
+      if (sum <= most) continue;
       const growing = ofTool.filter(({ grew }) => grew === 'fast');
-      const ended = growing.length > 0 ? growing : ofTool.sort(byUse('entries')).slice(0, 1);
-      for (const watched of ended) this.#end(watched, { kind: 'entries-of-tool', limit: Math.floor(most) });
+      const ended = growing.length > 0 ? growing : ofTool.sort(byUse(measure)).slice(0, 1);
+      for (const watched of ended)
+        this.#end(watched, { kind: `${measure}-of-tool`, limit: Math.floor(most) });
     }
   }
 

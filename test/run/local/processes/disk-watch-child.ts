@@ -1,5 +1,6 @@
 // Runs a program in a sandbox that writes to a small disk, as the user who starts this script. Prints why the disk watch ended
-// the program, or `"beside"` if the watch ended the Python program of another tool first.
+// the program, or `"beside"` if the watch ended the Python program beside it first. That program belongs to the tool with the
+// number `besideTool`, and the first program to tool 1.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DiskRoom } from '../../../../src/core/disk/disk-space.ts';
@@ -9,11 +10,13 @@ import { makeRunFolders } from '../../../../src/run/local/processes/run-folders.
 import type { DiskEnd } from '../../../../src/sandbox/sandbox.ts';
 import { sandboxIn, startIn } from '../../../sandbox/sandbox-bench.ts';
 
-const [disk = '', bytes = '', beside = '', ...argv] = process.argv.slice(2);
+const [disk = '', bytes = '', beside = '', besideTool = '', ...argv] = process.argv.slice(2);
 const sandbox = await sandboxIn(disk, 'isolated');
+// Tool 3 is a preview of tool 1.
+const shareOf = (toolNumber: number) => (toolNumber === 3 ? 1 : toolNumber);
 const limits = { bytes: Number(bytes), entries: 0 };
 const log = createLog('error');
-const watch = new DiskWatch({ limits, room: new DiskRoom(disk), log });
+const watch = new DiskWatch({ limits, room: new DiskRoom(disk), shareOf, log });
 const release = join(disk, 'release');
 await mkdir(release);
 await mkdir(join(disk, 'run'));
@@ -39,7 +42,8 @@ async function start(toolNumber: number, command: readonly string[], onOver: (en
 
 const { promise: over, resolve } = Promise.withResolvers<DiskEnd | 'beside' | null>();
 const ends = [await start(1, argv, resolve)];
-if (beside !== '') ends.push(await start(2, ['python3', '-c', beside], () => resolve('beside')));
+if (beside !== '')
+  ends.push(await start(Number(besideTool), ['python3', '-c', beside], () => resolve('beside')));
 const limit = setTimeout(() => resolve(null), 180_000);
 process.stdout.write(JSON.stringify(await over));
 clearTimeout(limit);

@@ -31,14 +31,19 @@ const python = (program: string) => ['python3', '-c', program];
 /**
  * Runs a program on a small disk.
  *
- * @param beside - A Python program of another tool that runs at the same time.
+ * @param beside - A Python program that runs at the same time, and the number of its tool. The first program is of tool 1.
  * @returns why the program was ended; `beside` if the other program was ended first; null if none was ended.
  */
-async function endOf(uid: number, argv: readonly string[], bytes = 0, beside = ''): Promise<unknown> {
+async function endOf(
+  uid: number,
+  argv: readonly string[],
+  bytes = 0,
+  [beside, besideTool]: readonly [program: string, tool: number] = ['', 2],
+): Promise<unknown> {
   using disk = new SmallDisk({ mebibytes: 100, entries: 10_000 });
   await execa('chown', [`${uid}:${uid}`, disk.folder]);
   const user = ['--reuid', `${uid}`, '--regid', `${uid}`, '--clear-groups', '--'];
-  const server = [process.execPath, child, disk.folder, `${bytes}`, beside, ...argv];
+  const server = [process.execPath, child, disk.folder, `${bytes}`, beside, `${besideTool}`, ...argv];
   const { stdout } = await execa('setpriv', [...user, ...server], { stdin: 'ignore' });
   return JSON.parse(stdout);
 }
@@ -66,7 +71,18 @@ with open('/tmp/log', 'wb', 0) as log:
     while True:
         log.write(bytes(4096))
         time.sleep(0.05)`;
-  assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, logging), { kind: 'room' });
+  assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, [logging, 2]), { kind: 'room' });
+});
+
+test('threats 139, 141: if a process of a tool and one of its preview each stay below run_disk but together have more than a quarter of the disk, one is ended', {
+  skip: SmallDisk.whyNot,
+}, async () => {
+  const writing = (name: string) => `
+import time
+with open('/tmp/${name}', 'wb') as file: file.write(bytes(18 * ${MIB}))
+time.sleep(600)`;
+  const end = await endOf(0, python(writing('a')), 20 * MIB, [writing('b'), 3]);
+  assert.match(JSON.stringify(end), /^("beside"|\{"kind":"bytes-of-tool","limit":\d+\})$/);
 });
 
 test('threat 83: a process with so many open files that deleted ones cannot be found among them is ended', {

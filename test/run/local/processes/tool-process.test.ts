@@ -46,7 +46,12 @@ describe('ToolProcess', { concurrency: 1 }, () => {
         build_environment: {},
       },
       sandbox,
-      diskWatch: new DiskWatch({ limits: { bytes: 0, entries: 0 }, room: new DiskRoom(data), log }),
+      diskWatch: new DiskWatch({
+        limits: { bytes: 0, entries: 0 },
+        shareOf: (toolNumber) => toolNumber,
+        room: new DiskRoom(data),
+        log,
+      }),
       launchEnvironment: async ({ base }) => ({ ...base }),
       ports: new Ports(),
       log,
