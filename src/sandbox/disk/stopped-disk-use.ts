@@ -24,7 +24,8 @@ stopped() {
   own=
   [ "$(id -u)" = 0 ] ||
     own="--preserve-credentials --user=/proc/$(awk '/^PPid:/ { print $2 }' "/proc/$init/status")/ns/user"
-  nsenter $own --pid="/proc/$init/ns/pid" sh -c '[ "$(readlink /proc/self/ns/pid)" != "$1" ] || exit
+  nsenter $own --pid="/proc/$init/ns/pid" sh -c 'inside=$(readlink /proc/self/ns/pid)
+    [ "$inside" ] && [ "$1" ] && [ "$inside" != "$1" ] || exit
     trap "" PIPE
     kill -s STOP -- -1
     tenths=0
