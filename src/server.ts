@@ -160,6 +160,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
             ...context,
             logs,
             keepArtifacts: store.previewOf(deployment.tool) === null ? config.keep_artifacts : 1,
+            ...(config.builder === 'local' && { mostBytes: async () => (await room.space()).bytes / 4 }),
             cleanUp,
             whileIdle: (tool, work) => packServices.whileIdle(tool, work),
             forgetParked: (tool, id, withCommit) => packServices.forgetParked(tool, id, withCommit),

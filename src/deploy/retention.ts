@@ -16,6 +16,11 @@ export interface RetentionOptions extends DeployContext {
   /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
   /**
+   * Returns how many bytes the artifacts that `keepArtifacts` keeps may have together. The older ones of more are removed.
+   * By default, there is no such limit.
+   */
+  readonly mostBytes?: () => Promise<number>;
+  /**
    * Skips the clean-up while a backup or an export is made. The clean-up after the tool's next deployment does what was
    * skipped.
    */
@@ -144,17 +149,18 @@ async function mayNeedGc(repository: string): Promise<boolean> {
 }
 
 /**
- * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of the newest released builds, of
- * processes that still run, and the two newest, because another push may use them.
+ * Removes old artifacts. Keeps those of the live release, of unfinished deployments, of the newest released builds (as
+ * many as have room), of processes that still run, and the two newest, because another push may use them.
  */
 async function removeArtifacts(
-  { store, builder, runtime, keepArtifacts, log }: RetentionOptions,
+  { store, builder, runtime, keepArtifacts, mostBytes, log }: RetentionOptions,
   tool: ToolName,
 ): Promise<void> {
-  const used = usedArtifacts(tool, store, keepArtifacts);
+  const keep = { count: keepArtifacts, bytes: (await mostBytes?.()) ?? Number.POSITIVE_INFINITY };
+  const used = usedArtifacts(tool, store, keep);
   for (const id of store.buildsWithArtifact(tool).slice(2)) {
     // `usedArtifacts` is called again before each removal, because a rollback may have begun to use the artifact.
-    if (used.has(id) || usedArtifacts(tool, store, keepArtifacts).has(id)) continue;
+    if (used.has(id) || usedArtifacts(tool, store, keep).has(id)) continue;
     if (runtime.artifactsInUse(tool).has(id)) continue;
     store.forgetArtifact(id);
     await builder.remove(tool, id, (other) => mayBeNeeded(store, other));
@@ -168,14 +174,23 @@ function mayBeNeeded(store: Store, id: string): boolean {
   return build === null || build.artifact !== null || build.endedAt === null;
 }
 
-function usedArtifacts(tool: ToolName, store: Store, keepArtifacts: number): ReadonlySet<string> {
+function usedArtifacts(
+  tool: ToolName,
+  store: Store,
+  keep: { readonly count: number; readonly bytes: number },
+): ReadonlySet<string> {
   const releases = store.artifactIds(tool).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
   const run = releases.filter(({ version, state }) => version === liveVersion || state === 'created');
   // A change of config vars or a rollback makes another release of the same build, so each build counts once.
-  const newest = [...new Set(releases.map(({ artifact }) => artifact))].slice(0, keepArtifacts);
+  const newest = [...new Set(releases.map(({ artifact }) => artifact))].slice(0, keep.count);
+  let bytes = 0;
+  const withRoom = newest.filter((id) => {
+    bytes += store.build(id)?.artifact?.bytes ?? 0;
+    return bytes <= keep.bytes;
+  });
   return new Set([
-    ...newest,
+    ...withRoom,
     ...run.map(({ artifact }) => artifact),
     ...store.unfinishedDeployments().map(({ id }) => id),
   ]);

@@ -175,6 +175,25 @@ test('with log_days, old logs of all tools are deleted, except logs of builds th
   assert.deepEqual(asked.sort(), [`other-tool ${days * 86_400_000}`, `wikibot ${days * 86_400_000}`]);
 });
 
+test('threat 142: artifacts that are kept for a rollback have at most the bytes that are given, and the two newest always stay', async (context) => {
+  const { store, builder, options } = await tidied(context);
+  for (const id of ['b1', 'b2', 'b3', 'b4', 'b5']) {
+    store.addDeployment(deploymentOf(id));
+    store.addBuild(buildOf(id, id));
+    const artifact = { ...artifactOf(id), bytes: 100 };
+    store.endBuild(id, 'BUILD_SUCCESS', artifact, 2);
+    const { version } = store.addRelease(releaseOf(id, { artifact }));
+    store.goLive(wikibot, version, id, version);
+  }
+  const keep = { ...options, keepArtifacts: 10 };
+  await applyRetention({ ...keep, mostBytes: async () => 500 }, deploymentOf('b5'));
+  assert.deepEqual(builder.removed, []);
+  await applyRetention({ ...keep, mostBytes: async () => 399 }, deploymentOf('b5'));
+  assert.deepEqual(builder.removed.sort(), ['b1', 'b2']);
+  await applyRetention({ ...keep, mostBytes: async () => 1 }, deploymentOf('b5'));
+  assert.deepEqual(builder.removed.sort(), ['b1', 'b2', 'b3']);
+});
+
 test('the clean-up of a tool with 5,000 builds and releases reads no artifacts, so it does not hold up the server', async (context) => {
   const { folder, store, builder, options } = await tidied(context);
   store.tool(wikibot);
