@@ -50,6 +50,7 @@ by_sandbox() {
   awk -F '[/:]' '$3 != "" && !seen[$3]++ { pids[$6] = pids[$6] " " $3 } END { for (name in pids) print name pids[name] }'
 }
 each() { for one in $pids; do printf "/proc/$one/%s " "$@"; done; }
+names_of_sockets() { sed -nE '2,$s/^([^ ]+ +){7}([^@])/\\2/p' "/proc/$pid/net/unix"; }
 in_each_sandbox() {
   by_sandbox | {
     count=0
@@ -90,7 +91,7 @@ const SLOW = 'slow';
 // has its own network namespace, so all sockets with a path in that namespace count. For each folder, an inode number
 // counts once, also if a file of its overlay and a file of the release have the same number.
 export const WEIGH = `weigh() {
-  { echo "sockets $(grep -c ' /' "/proc/$pid/net/unix")"
+  { echo "sockets $(names_of_sockets | wc -l)"
     echo "overlay $(${OVERLAY_DEVICE})"
     ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
     ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
@@ -168,12 +169,13 @@ interface Look {
 const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
   ! \\( -lname "/*/*" ! -lname "/*/*/*" \\) ! \\( -lname "/home/tool/*" ! -lname "/home/tool/*/*" \\)`;
 
-// This script finds processes that may hide deleted files in one of six ways. Open files can wait in the queue of a
+// This script finds processes that may hide deleted files in one of seven ways. Open files can wait in the queue of a
 // socket (SCM_RIGHTS, unix(7)). A process cannot be inspected if its program can be run but not read (execve(2)). If
 // this server is not root, it cannot see files that a process has mapped and closed. A process can have too many
 // descriptors to search in time. A process can change its memory all the time, so that nobody sees its mapped files. A
 // deleted file or folder keeps the folders above it, also if they are deleted. They may be large, and nobody sees them.
-// Nothing tells whether they are deleted: other folders can have their names by now.
+// Nothing tells whether they are deleted: other folders can have their names by now. A Unix socket whose name was
+// deleted keeps its folders in the same way.
 const HIDING = `device=$1; shift
 ${BY_SANDBOX}
 # Each process of a tool has a deleted pipe of this server as its output.
@@ -185,6 +187,10 @@ search() {
   ( ${LIMITED} grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
   status=$?
   if [ $status = 0 ] || [ $status = 124 ] || ${IS_TOO_MUCH}; then echo "$name"; return; fi
+  if names_of_sockets | while IFS= read -r path; do
+    case $path in /*) from=root ;; *) from=cwd/ ;; esac
+    for one in $pids; do [ -S "/proc/$one/$from$path" ] && break; done || echo deleted
+  done | grep -q .; then echo "$name"; return; fi
   overlay=$(${OVERLAY_DEVICE})
   if { ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 $others -printf '%D %p\\n' )
     ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf '%D %p\\n' )

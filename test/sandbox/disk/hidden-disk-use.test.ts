@@ -10,7 +10,10 @@ const module = resolve(import.meta.dirname, '../../../src/sandbox/disk/hidden-di
 
 /** Holds files and memory without names, as honest programs do. */
 const honest = `
-import mmap, os, tempfile, time
+import mmap, os, socket, tempfile, time
+os.chdir('/tmp')
+sockets = [socket.socket(socket.AF_UNIX) for name in ('here', '/tmp/there', '\\0nowhere', None)]
+for each, name in zip(sockets, ('here', '/tmp/there', '\\0nowhere')): each.bind(name)
 file = tempfile.TemporaryFile(dir='/tmp')
 file.truncate(4096)
 mapped = mmap.mmap(file.fileno(), 4096)
@@ -29,6 +32,16 @@ os.makedirs('/tmp/once/large')
 file = open('/tmp/once/large/file', 'w')
 os.unlink('/tmp/once/large/file')
 os.removedirs('/tmp/once/large')
+print('ready', flush=True)
+time.sleep(60)`;
+
+/** Keeps a Unix socket without a name. A tool can bind it in a folder, and delete that folder. */
+const bound = `
+import os, socket, time
+os.chdir('/tmp')
+kept = socket.socket(socket.AF_UNIX)
+kept.bind('name')
+os.unlink('name')
 print('ready', flush=True)
 time.sleep(60)`;
 
@@ -125,6 +138,12 @@ for (const uid of [0, 65_534]) {
       skip: !isRoot,
     },
     async () => assert.equal(await seen(secrets, keeping, uid), 1),
+  );
+
+  test(
+    `threat 116: a program with a Unix socket whose name was deleted is taken for a program that hides files (uid of the server: ${uid})`,
+    { skip: !isRoot },
+    async () => assert.equal(await seen(secrets, bound, uid), 1),
   );
 
   test(
