@@ -48,7 +48,7 @@ export function withSecrets(
 
 /**
  * For each of `names`, its value in the newest release that asks for this secret. Lacks a name if no release asks for
- * it, or if that release has no value. Reads each release once for all names, because a release can ask for hundred
+ * it, or if that release has no value. Reads each release once for all names, because a release can ask for a hundred
  * secrets.
  */
 function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]): Map<string, string> {

@@ -41,7 +41,7 @@ export const LEFT_OUT =
   /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|transfers|lost\+found|restoring)$/;
 /** The backup takes these folders from its scratch folder (`fillStage`), not from the data folder. */
 const STAGED = ['releases', 'keys'];
-/** Of these folders, the backup takes only what the copied store can know (`Members`). */
+/** Of these folders, the backup takes only what was there when the store was copied (`Members`). */
 const LISTED = ['artifacts', 'repositories'];
 export const KEYS = /^(secrets\.key|ssh_host_\w+_key)$/;
 
@@ -221,8 +221,9 @@ async function makeStage(run: string): Promise<string> {
  * nobody has checked and which the copied store lacks.
  */
 interface Members {
-  /** Folders without what is in them. */
+  /** Folders that the archive gets without their content. */
   readonly folders: string[];
+  /** Folders that the archive gets with all their content. */
   readonly trees: string[];
 }
 

@@ -163,8 +163,8 @@ interface Look {
 }
 
 /**
- * A shell command that prints those of the links `$@` that lead to files below a folder inside of a folder to which a
- * tool can write. Also prints links whose target is too long to be read.
+ * A shell command that prints the links among `$@` that lead into subfolders of the folders to which a tool can write.
+ * Also prints links whose target is too long to be read.
  */
 const BELOW_FOLDERS = `find "$@" -maxdepth 0 -type l ! -lname "/run/*" \
   ! \\( -lname "/*/*" ! -lname "/*/*/*" \\) ! \\( -lname "/home/tool/*" ! -lname "/home/tool/*/*" \\)`;

@@ -263,7 +263,7 @@ function chownFew(path: string, uid: number, left = { count: MAX_FEW }): boolean
   return names.every((name) => chownFew(join(path, name), uid, left));
 }
 
-/** At most this many names in a folder, because to read a million names would take a second. */
+/** Returns at most `most` names in a folder, because to read a million names would take a second. */
 function firstNames(folder: string, most: number): string[] {
   const names: string[] = [];
   using entries = opendirSync(folder, { bufferSize: MAX_FEW });
