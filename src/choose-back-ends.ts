@@ -46,8 +46,8 @@ export interface BackEndOptions {
    */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   /**
-   * Returns the number of the tool whose share of this machine the tool with this number uses: for a preview, that of its
-   * tool. Must not throw.
+   * For the number of a preview, returns the number of its tool, because both use one share of this machine. Returns
+   * every other number unchanged. Must not throw.
    */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;

@@ -156,7 +156,10 @@ function newName(store: SqliteStore | null, tool: string, log: Log): ToolName | 
   }
 }
 
-/** The number of the tool whose share of this machine a tool uses. If the store cannot be read, its own number. */
+/**
+ * For the number of a preview, returns the number of its tool. Returns every other number unchanged, and any number if the
+ * store cannot be read.
+ */
 function shareNumber(store: SqliteStore | null, toolNumber: number, log: Log): number {
   try {
     return store?.shareOf(toolNumber) ?? toolNumber;

@@ -57,6 +57,8 @@ export interface SandboxCommand {
    * it is not ready, the command gets a network of its own.
    */
   readonly network?: SharedNetwork;
+  /** True: if memory is short, the kernel ends this command before it ends processes that are live. */
+  readonly endsFirst?: boolean;
 }
 
 /**

@@ -81,6 +81,7 @@ export class TrustedSandbox implements Sandbox {
         cwd: command.cwd,
         input: null,
         pipeFolder: this.#options.folder,
+        endsFirst: command.endsFirst,
       },
     );
     const pid = child.pid ?? null;

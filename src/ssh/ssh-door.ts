@@ -19,7 +19,7 @@ const GAVE_WAY =
   'Too many connections from your address, or to this server, are waiting to log in. Try again in a few seconds.';
 /** The most logged-in connections that all people together may have. */
 const MAX_LOGGED_IN = 1000;
-/** How many SSH commands of all people may run at the same time. */
+/** How many commands of all people may run over SSH at the same time. Clones and pushes do not count. */
 const MAX_COMMANDS = 500;
 const KEEP_ALIVE = { keepaliveInterval: 15_000, keepaliveCountMax: 3 } as const;
 

@@ -108,7 +108,7 @@ export interface Store {
 
   /** The tool that a preview belongs to. Null if there is no preview `name`. */
   previewOf(name: ToolName): ToolName | null;
-  /** The number of the tool that the preview with this number belongs to. The number itself if it is of no preview. */
+  /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
   shareOf(toolNumber: number): number;
   /** All previews, sorted by name, including those that are ending. */
   previews(): Preview[];

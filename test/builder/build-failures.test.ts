@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if the error line and the cause of a failed build step have over 160 characters together, the reason is the one that fits; a long line alone is cut', () => {
+test('if the error line and the cause of a failed build step do not fit into 160 characters, the reason is the cause, or the error line if only that fits; a long error line without a cause is cut', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');

@@ -27,7 +27,7 @@ export async function runStep(
 ): Promise<StepEnd> {
   const { guard } = options;
   guard.signal.throwIfAborted();
-  const process = sandbox.start(command);
+  const process = sandbox.start({ ...command, endsFirst: true });
   const kill = () => process.kill();
   using _killing = addAbortListener(guard.signal, kill);
   // Ends processes that the program left behind, because they would keep the output open.

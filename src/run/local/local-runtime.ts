@@ -99,8 +99,8 @@ export interface LocalRuntimeOptions {
   /** Returns the new name of a tool whose old name is `tool`. Null if there is none, as by default. */
   readonly renamedTo?: (tool: string) => ToolName | null;
   /**
-   * Returns the number of the tool whose share of this machine the tool with this number uses. By default, each number has
-   * a share of its own.
+   * For the number of a preview, returns the number of its tool, because both use one share of this machine. Returns
+   * every other number unchanged. By default, returns all numbers unchanged.
    */
   readonly shareOf?: (toolNumber: number) => number;
   /** The pauses before a crashed process is restarted, and before a failed scheduled run is retried. */

@@ -91,7 +91,7 @@ const SLOW = 'slow';
 // has its own network namespace, so all sockets with a path in that namespace count. For each folder, an inode number
 // counts once, also if a file of its overlay and a file of the release have the same number.
 export const WEIGH = `weigh() {
-  { echo "sockets $(names_of_sockets | wc -l)"
+  { echo "sockets $(sed -nE '2,$s/^([^ ]+ +){7}./x/p' "/proc/$pid/net/unix" | wc -l)"
     echo "overlay $(${OVERLAY_DEVICE})"
     ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
     ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 -printf 'file %D %i %b\\n' ) 2>/dev/null
@@ -187,10 +187,14 @@ search() {
   ( ${LIMITED} grep -rqsE '^scm_fds:[[:space:]]*[1-9]' $(each fdinfo) )
   status=$?
   if [ $status = 0 ] || [ $status = 124 ] || ${IS_TOO_MUCH}; then echo "$name"; return; fi
-  if names_of_sockets | while IFS= read -r path; do
-    case $path in /*) from=root ;; *) from=cwd/ ;; esac
-    for one in $pids; do [ -S "/proc/$one/$from$path" ] && break; done || echo deleted
-  done | grep -q .; then echo "$name"; return; fi
+  deleted=$(
+    ulimit -t ${SEARCH_SECONDS}
+    names_of_sockets | while IFS= read -r path; do
+      case $path in /*) from=root ;; *) from=cwd/ ;; esac
+      for one in $pids; do [ -S "/proc/$one/$from$path" ] && break; done || { echo deleted; break; }
+    done
+  ) || deleted=${CUT}
+  if [ "$deleted" ]; then echo "$name"; return; fi
   overlay=$(${OVERLAY_DEVICE})
   if { ( ${LIMITED} find -L $(each fd map_files exe) -maxdepth 1 -links 0 $others -printf '%D %p\\n' )
     ( ${LIMITED} find -L $(each 'task/*/cwd') -maxdepth 0 -links 0 -printf '%D %p\\n' )

@@ -27,18 +27,18 @@ stopped() {
   nsenter $own --pid="/proc/$init/ns/pid" sh -c 'inside=$(readlink /proc/self/ns/pid)
     [ "$inside" ] && [ "$1" ] && [ "$inside" != "$1" ] || exit
     trap "" PIPE
+    trap "kill -s CONT -- -1" EXIT
     kill -s STOP -- -1
     tenths=0
-    while [ $tenths -lt ${MAX_TENTHS} ] && echo; do sleep 0.1; tenths=$((tenths + 1)); done
-    kill -s CONT -- -1' sh "$(readlink /proc/self/ns/pid)" 2>/dev/null | {
+    while [ $tenths -lt ${MAX_TENTHS} ] && echo; do sleep 0.1; tenths=$((tenths + 1)); done' sh "$(readlink /proc/self/ns/pid)" 2>/dev/null | {
     read -r _ || exit
     # A process that is in a system call stops at its end.
     sleep 0.1
     folders="-e /$name/"
     pids=$(owners | by_sandbox | cut -d ' ' -f 2-)
     pid=$init
-    kibibytes=$($as du -skx "$parent/$name" 2>/dev/null | cut -f 1)
-    entries=$($as find "$parent/$name" -xdev -printf x 2>/dev/null | wc -c)
+    kibibytes=$(timeout 5 $as du -skx "$parent/$name" 2>/dev/null | cut -f 1)
+    entries=$(timeout 5 $as find "$parent/$name" -xdev -printf x 2>/dev/null | wc -c)
     weigh | {
       read -r blocks count _
       case $blocks in [0-9]*) echo "$((blocks + 2 * kibibytes)) $((count + entries)) $name" ;; esac

@@ -46,7 +46,7 @@ export interface IsolatedOptions {
   /** Folders and files of the server that no command may see, wherever they are. */
   readonly hidden: readonly string[];
   readonly cgroups: Cgroups;
-  /** Returns the number of the tool whose share of the machine a command uses. A preview has no share of its own. */
+  /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Pick<Log, 'error'>;
 }
@@ -122,6 +122,7 @@ export class IsolatedSandbox implements Sandbox {
       input: secretArguments(command),
       ...(held === null ? {} : { descriptors: held }),
       pipeFolder: this.#options.folder,
+      endsFirst: command.endsFirst,
     });
     const pastaPid = held === null ? child.pid : undefined;
     if (pastaPid !== undefined) this.#fence.add(pastaPid);
@@ -236,7 +237,14 @@ function commandOf(outerBwraps: readonly number[]): number | null {
  * symbolic links themselves, not their targets.
  */
 async function chownTrees(folders: readonly string[], uid: number): Promise<void> {
-  const large = folders.filter((folder) => !chownFew(folder, uid));
+  const large = folders.filter((folder) => {
+    try {
+      return !chownFew(folder, uid);
+    } catch {
+      // A path may be too long. `chown` walks by file descriptors, and its error has more words.
+      return true;
+    }
+  });
   if (large.length === 0) return;
   await execa('chown', ['-hRP', `${uid}:${uid}`, '--', ...large], {
     env: WRAPPER_ENVIRONMENT,

@@ -272,11 +272,16 @@ function mostIds({ folder }: Base): string {
 function mostMemory({ folder }: Base, tool: string, { memoryBytes }: Limits): number {
   const limitOf = (one: string): number => {
     const limit = Number(read(join(one, 'memory.max')) || read(join(one, 'memory.limit_in_bytes')));
-    // A new group has no limit: the text `max`, or a number near the largest.
+    // A group without a limit has the text `max`, or a number near the largest.
     return limit > 0 && limit < 2 ** 60 ? limit : Number.NaN;
   };
   const machine = Math.min(totalmem(), limitOf(folder) || totalmem());
-  return Math.max(Math.floor(machine * PART_OF_MEMORY), memoryBytes, limitOf(tool) || 0);
+  const running = withInner(tool).filter((one) => one !== tool);
+  return Math.max(
+    Math.floor(machine * PART_OF_MEMORY),
+    memoryBytes,
+    ...running.map((one) => limitOf(one) || 0),
+  );
 }
 
 /** Returns whether `action` succeeded. Ignores errors, because control groups only add to the limits of prlimit(1). */

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import { ConcurrencyLimit } from '../../core/concurrency/concurrency-limit.ts';
+import { lastOfLarge } from './last-of-large.ts';
 import { outputOfShell } from './shell.ts';
 import { watchPauseMs } from './watch-pause.ts';
 
@@ -62,7 +63,7 @@ export class MemoryWatch {
 
   /**
    * Calls `onOver` once if the descendants of a process together use more memory than the limit, or if all processes of
-   * the tool use more than a tool may have, and these use the most. Disposing the result ends the watch.
+   * the tool use more than a tool may have, and these are ended for it (`lastOfLarge`). Disposing the result ends the watch.
    */
   watch(pid: number, { limitBytes, toolNumber }: MemoryLimits, onOver: () => void): Disposable {
     const startedAt = performance.now();
@@ -158,13 +159,13 @@ export class MemoryWatch {
     else this.#keepShare(watched.toolNumber, machine);
   }
 
-  /** If the processes of a tool together use more than a tool may have, ends those of one sandbox: that with the most. */
+  /** If the processes of a tool together use more than a tool may have, ends those of one sandbox (`lastOfLarge`). */
   #keepShare(toolNumber: number, machine: Machine): void {
     const ofTool = [...this.#watched].filter(([, watched]) => watched.toolNumber === toolNumber);
     const all = ofTool.map(([, watched]) => watched);
     if (all.reduce((sum, { exactBytes }) => sum + exactBytes, 0) <= this.#mostOf(all, machine)) return;
-    const [largest] = ofTool.sort(([, a], [, b]) => b.exactBytes - a.exactBytes);
-    if (largest !== undefined) this.#end(...largest);
+    const ended = lastOfLarge(all, ({ exactBytes }) => exactBytes);
+    for (const [pid, watched] of ofTool) if (watched === ended) this.#end(pid, watched);
   }
 
   /** How much memory the processes of one tool together may use. */
@@ -178,6 +179,9 @@ export class MemoryWatch {
   }
 }
 
+/** In a container, one of these files has the limit of its memory. /proc/meminfo shows the memory of the host. */
+const OF_CONTAINER = ['/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes'];
+
 interface Machine {
   readonly totalBytes: number;
   readonly sharedBytes: number;
@@ -190,8 +194,12 @@ interface Machine {
 async function memoryOfMachine(): Promise<Machine & { readonly availableBytes: number }> {
   const text = await readFile('/proc/meminfo', 'utf8').catch(() => '');
   const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(text)?.[1] ?? 0);
+  const limits = await Promise.all(OF_CONTAINER.map((file) => readFile(file, 'utf8').catch(() => '')));
   return {
-    totalBytes: bytes('MemTotal') || Number.POSITIVE_INFINITY,
+    totalBytes: Math.min(
+      bytes('MemTotal') || Number.POSITIVE_INFINITY,
+      ...limits.map((limit) => Number.parseInt(limit, 10) || Number.POSITIVE_INFINITY),
+    ),
     availableBytes: bytes('MemAvailable') + bytes('SwapFree'),
     sharedBytes: bytes('Shmem'),
   };

@@ -14,9 +14,9 @@ import { type OutputPipe, openPipe } from './output-pipe.ts';
  * throws, it releases the pipe and the group.
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
-  // If the machine runs out of memory, the kernel ends a tool before it ends the server.
-  const first = '{ echo 500 >/proc/self/oom_score_adj; } 2>/dev/null';
-  const script = `${first}; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
+  // If memory is short, the kernel ends a tool before it ends the server, and a build before what is live.
+  const score = options.endsFirst === true ? 900 : 500;
+  const script = `{ echo ${score} >/proc/self/oom_score_adj; } 2>/dev/null; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
   let pipe: OutputPipe | null = null;
   try {
     pipe = openPipe(options.pipeFolder);
@@ -59,6 +59,8 @@ export interface StartOptions {
   readonly descriptors?: readonly number[];
   /** The folder in which the output pipe is created as a FIFO. The FIFO's name is deleted at once. */
   readonly pipeFolder: string;
+  /** As in `SandboxCommand`. */
+  readonly endsFirst?: boolean | undefined;
 }
 
 export interface StartedChild {

@@ -169,15 +169,16 @@ test('threat 138: while two processes change their memory all the time, a third 
   }
 });
 
-test('threat 140: if the processes of a tool together need more memory than a tool may have, those of the largest sandbox are ended, and no other tool', async () => {
+test('threat 140: if the processes of a tool together need more memory than a tool may have, the large ones that started last are ended, and neither small ones nor another tool', async () => {
   const started: ChildProcess[] = [];
   const watch = new MemoryWatch((60 * MIB) / totalmem());
   const { promise: over, resolve } = Promise.withResolvers<string>();
   try {
     for (const [name, size, toolNumber] of [
       ['other', 45, 1],
-      ['small', 30, 2],
-      ['large', 40, 2],
+      ['live', 40, 2],
+      ['new', 30, 2],
+      ['small', 1, 2],
     ] as const) {
       const program = `import os, time; held = os.urandom(${size * MIB}); print('held', flush=True); time.sleep(600)`;
       const argv = ['-c', 'python3 -c "$0" & wait', program];
@@ -186,7 +187,7 @@ test('threat 140: if the processes of a tool together need more memory than a to
       await once(child.stdout, 'data');
       watch.watch(child.pid ?? 0, { limitBytes: 58 * MIB, toolNumber }, () => resolve(name));
     }
-    assert.equal(await Promise.race([over, wait(30_000, 'none', { ref: false })]), 'large');
+    assert.equal(await Promise.race([over, wait(30_000, 'none', { ref: false })]), 'new');
   } finally {
     for (const { pid = 0 } of started) signal(-pid, 'SIGKILL');
   }

@@ -36,7 +36,8 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
   try {
     await using pipes = await OneOffPipes.make(parts.folder, oneOff.toolNumber, parts.sandbox);
     oneOff.signal.throwIfAborted();
-    const process = parts.sandbox.start(await commandOf(oneOff, name, { parts, place, pipes, tree }));
+    const command = await commandOf(oneOff, name, { parts, place, pipes, tree });
+    const process = parts.sandbox.start({ ...command, endsFirst: true });
     return await new LocalOneOff(oneOff, withinDisk(process, place, parts), pipes, parts).untilEnded();
   } finally {
     await place.remove();

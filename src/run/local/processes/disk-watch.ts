@@ -5,6 +5,7 @@ import { DiskPace, type LookCause } from '../../../sandbox/disk/disk-pace.ts';
 import { bytesOf, type DiskLimits, type DiskUse, entriesOf } from '../../../sandbox/disk/disk-use.ts';
 import { foldersWithSecrets, HiddenUse, MAX_DESCRIPTORS } from '../../../sandbox/disk/hidden-disk-use.ts';
 import { useWhileStopped } from '../../../sandbox/disk/stopped-disk-use.ts';
+import { lastOfLarge } from '../../../sandbox/process/last-of-large.ts';
 import { watchPauseMs } from '../../../sandbox/process/watch-pause.ts';
 import type { DiskEnd } from '../../../sandbox/sandbox.ts';
 
@@ -12,7 +13,7 @@ export interface DiskWatchOptions {
   /** The limits of each folder. */
   readonly limits: DiskLimits;
   readonly room: DiskRoom;
-  /** Returns the number of the tool whose share of the disk the tool with this number uses. */
+  /** For the number of a preview, returns the number of its tool. Returns every other number unchanged. */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;
 }
@@ -84,6 +85,9 @@ export class DiskWatch {
   #secretive: ReadonlySet<string> = new Set();
   #nextSearchAt = 0;
   #nextStopAt = 0;
+  #slowTurnAt = Number.NEGATIVE_INFINITY;
+  /** Since when each search has found processes that may hide deleted files, but none twice. Null if this is not so. */
+  #suspectSince: number | null = null;
 
   constructor(options: DiskWatchOptions) {
     this.#options = options;
@@ -186,16 +190,19 @@ export class DiskWatch {
 
   /**
    * Limits the files or bytes of each tool. If the processes of a tool have more than `most`, ends those whose folders
-   * grow fast. If no folder grows fast, ends the process with the most files or bytes.
+   * grow fast. If no folder grows fast, ends one whose folder grows slowly, or else one of all (`lastOfLarge`). So a new
+   * release that writes much does not end the live one.
    */
   #keepShares(measure: 'bytes' | 'entries', most: number): void {
     const tools = Map.groupBy(this.#watched.values(), ({ toolNumber }) => toolNumber);
     for (const ofTool of tools.values()) {
       const sum = ofTool.reduce((all, { use }) => all + use[measure], 0);
       if (sum <= most) continue;
-      const growing = ofTool.filter(({ grew }) => grew === 'fast');
-      const ended = growing.length > 0 ? growing : ofTool.sort(byUse(measure)).slice(0, 1);
-      for (const watched of ended)
+      const [fast, slow] = (['fast', 'slowly'] as const).map((how) =>
+        ofTool.filter(({ grew }) => grew === how),
+      );
+      const one = lastOfLarge(slow?.length ? slow : ofTool, ({ use }) => use[measure]);
+      for (const watched of fast?.length ? fast : one === null ? [] : [one])
         this.#end(watched, { kind: `${measure}-of-tool`, limit: Math.floor(most) });
     }
   }
@@ -214,8 +221,8 @@ export class DiskWatch {
 
   /**
    * Searches for processes that may hide deleted files from this server, and ends one that the previous search found
-   * too. If the search finds none, ends a process that moves its files all the time, or one with a large folder that
-   * grows slowly, at most one in `SLOW_MS`.
+   * too. If there is no such process, and none was ended to make room for `SLOW_MS`, ends a process that moves its files
+   * all the time, or one with a large folder that grows slowly.
    */
   async #endSecretive(measure: 'bytes' | 'entries'): Promise<void> {
     if (performance.now() < this.#nextSearchAt) return;
@@ -225,10 +232,17 @@ export class DiskWatch {
     this.#secretive = found;
     this.#nextSearchAt = performance.now() + SECRETS_MS;
     const secretive = this.#watched.get(folder);
-    const isSlowTurn = found.size === 0 && performance.now() - this.#endedAt > SLOW_MS;
-    const moving = isSlowTurn ? await this.#mostMoving(measure) : null;
-    const [slow] = isSlowTurn ? this.#growing('slowly', measure).filter(({ use }) => isMuch(use)) : [];
-    const ended = secretive ?? moving ?? slow;
+    const now = performance.now();
+    this.#suspectSince = found.size === 0 || secretive !== undefined ? null : (this.#suspectSince ?? now);
+    if (secretive !== undefined) return this.#endForRoom(secretive);
+    // The next search may find the same process again. But processes that seem to hide files in turn, or that are ended
+    // again and again, must not keep the others from their turn.
+    if (now - (this.#suspectSince ?? Number.NEGATIVE_INFINITY) < SLOW_MS) return;
+    if (now - this.#endedAt < SLOW_MS && now - this.#slowTurnAt < 3 * SLOW_MS) return;
+    this.#slowTurnAt = now;
+    const moving = await this.#mostMoving(measure);
+    const [slow] = this.#growing('slowly', measure).filter(({ use }) => isMuch(use));
+    const ended = moving ?? slow;
     if (ended !== undefined) this.#endForRoom(ended);
   }
 
@@ -239,15 +253,17 @@ export class DiskWatch {
    */
   async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
     if (performance.now() < this.#nextStopAt) return null;
+    this.#nextStopAt = Infinity;
     const uses = await useWhileStopped([...this.#watched.keys()]).catch(() => new Map<string, DiskUse>());
     this.#nextStopAt = performance.now() + STOPPED_MS;
     const moving = [...uses].flatMap(([folder, { bytes, entries }]) => {
       const watched = this.#watched.get(folder);
       if (watched === undefined) return [];
-      const hidden = { bytes: bytes - watched.use.bytes, entries: entries - watched.use.entries };
-      return isMuch(hidden) ? [{ watched, hidden }] : [];
+      // The last check may have measured nothing but what the disk lacks, so the other measure may be old.
+      const hidden = measure === 'bytes' ? bytes - watched.use.bytes : entries - watched.use.entries;
+      return isMuch({ bytes: 0, entries: 0, [measure]: hidden }) ? [{ watched, hidden }] : [];
     });
-    return moving.sort((a, b) => b.hidden[measure] - a.hidden[measure])[0]?.watched ?? null;
+    return moving.sort((a, b) => b.hidden - a.hidden)[0]?.watched ?? null;
   }
 
   #growing(how: Watched['grew'], measure: 'bytes' | 'entries'): Watched[] {

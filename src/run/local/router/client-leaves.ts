@@ -1,7 +1,10 @@
 import type { ClientRequest } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** A client waits for the answer before it sends more. So if this many bytes came, the server stops reading. */
+/**
+ * Usually, a client sends nothing between its request for a WebSocket and the tool's answer. If it sends more bytes than
+ * this, the server stops reading.
+ */
 const MAX_EARLY_BYTES = 16 * 1024;
 
 /**
