@@ -156,7 +156,14 @@ async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, mostBytes, log }: RetentionOptions,
   tool: ToolName,
 ): Promise<void> {
-  const keep = { count: keepArtifacts, bytes: (await mostBytes?.()) ?? Number.POSITIVE_INFINITY };
+  // To read a build takes long if its artifact is large, so its size is read once.
+  const sizes = new Map<string, number>();
+  const sizeOf = (id: string): number => {
+    const size = sizes.get(id) ?? store.build(id)?.artifact?.bytes ?? 0;
+    sizes.set(id, size);
+    return size;
+  };
+  const keep = { count: keepArtifacts, bytes: (await mostBytes?.()) ?? Number.POSITIVE_INFINITY, sizeOf };
   const used = usedArtifacts(tool, store, keep);
   for (const id of store.buildsWithArtifact(tool).slice(2)) {
     // `usedArtifacts` is called again before each removal, because a rollback may have begun to use the artifact.
@@ -177,7 +184,7 @@ function mayBeNeeded(store: Store, id: string): boolean {
 function usedArtifacts(
   tool: ToolName,
   store: Store,
-  keep: { readonly count: number; readonly bytes: number },
+  keep: { readonly count: number; readonly bytes: number; readonly sizeOf: (id: string) => number },
 ): ReadonlySet<string> {
   const releases = store.artifactIds(tool).filter(({ state }) => state !== 'failed');
   const { liveVersion } = store.tool(tool);
@@ -186,7 +193,7 @@ function usedArtifacts(
   const newest = [...new Set(releases.map(({ artifact }) => artifact))].slice(0, keep.count);
   let bytes = 0;
   const withRoom = newest.filter((id) => {
-    bytes += store.build(id)?.artifact?.bytes ?? 0;
+    bytes += keep.sizeOf(id);
     return bytes <= keep.bytes;
   });
   return new Set([
