@@ -333,11 +333,13 @@ test('threat 129: a rollback that compares 120 equal releases with large config 
   }
   const live = store.release(wikibot, 120);
   assert.ok(live !== null);
+  // Processor time, because other programs may have the processors meanwhile.
   let longestMs = 0;
-  let at = performance.now();
+  let before = process.threadCpuUsage();
   const look = () => {
-    longestMs = Math.max(longestMs, performance.now() - at);
-    at = performance.now();
+    const { user, system } = process.threadCpuUsage(before);
+    longestMs = Math.max(longestMs, (user + system) / 1000);
+    before = process.threadCpuUsage();
   };
   const clock = setInterval(look, 1);
   context.after(() => clearInterval(clock));
