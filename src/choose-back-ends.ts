@@ -51,7 +51,7 @@ export interface BackEndOptions {
    */
   readonly shareOf: (toolNumber: number) => number;
   readonly log: Log;
-  /** Returns the new name of a tool whose old name is `tool`. Null if there is none. Must not throw. */
+  /** Returns the new name if `tool` is the old name of a renamed tool, otherwise null. Must not throw. */
   readonly renamedTo: (tool: string) => ToolName | null;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash: (crash: Crash) => void;

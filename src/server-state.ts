@@ -146,7 +146,7 @@ function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash
   }
 }
 
-/** Returns the new name of a tool whose old name is `tool`. Null if there is none, or if the store fails. */
+/** Returns the new name if `tool` is the old name of a renamed tool. Null if it is not, or if the store fails. */
 function newName(store: SqliteStore | null, tool: string, log: Log): ToolName | null {
   try {
     return store?.renamedTo(tool) ?? null;
@@ -157,8 +157,8 @@ function newName(store: SqliteStore | null, tool: string, log: Log): ToolName | 
 }
 
 /**
- * For the number of a preview, returns the number of its tool. Returns every other number unchanged, and any number if the
- * store cannot be read.
+ * For the number of a preview, returns the number of its tool. Returns every other number unchanged. If the store cannot
+ * be read, returns every number unchanged.
  */
 function shareNumber(store: SqliteStore | null, toolNumber: number, log: Log): number {
   try {

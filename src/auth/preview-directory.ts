@@ -18,7 +18,7 @@ export class PreviewDirectory implements Directory {
 
   /**
    * @param previewOf - Returns the tool that a preview belongs to. Null if the name is that of no preview.
-   * @param renamedTo - Returns the new name of a tool whose old name is `name`. Null if there is none.
+   * @param renamedTo - Returns the new name if `name` is the old name of a renamed tool, otherwise null.
    * @param reuse - Forgets that a tool of this name was renamed, so that a new tool can have the name. Null if the user
    * directory keeps the old names of tools, as LDAP does: then only an import begins a tool with such a name.
    */

@@ -96,7 +96,7 @@ export interface LocalRuntimeOptions {
   readonly readPlainFile?: ReadPlainFile;
   /** Called at each crash of a live process. Must not throw. */
   readonly onCrash?: (crash: Crash) => void;
-  /** Returns the new name of a tool whose old name is `tool`. Null if there is none, as by default. */
+  /** Returns the new name if `tool` is the old name of a renamed tool, otherwise null. By default, always null. */
   readonly renamedTo?: (tool: string) => ToolName | null;
   /**
    * For the number of a preview, returns the number of its tool, because both use one share of this machine. Returns

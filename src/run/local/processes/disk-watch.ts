@@ -249,7 +249,7 @@ export class DiskWatch {
   /**
    * Stops each sandbox for a moment, at most every `STOPPED_MS`, and measures it.
    *
-   * @returns the process that uses more than the other checks have seen, and hides most. Null if there is none.
+   * @returns the process with the largest disk use that the other checks have missed. Null if they have missed little.
    */
   async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
     if (performance.now() < this.#nextStopAt) return null;
