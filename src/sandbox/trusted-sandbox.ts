@@ -114,8 +114,9 @@ export class TrustedSandbox implements Sandbox {
       // never end.
       for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
+      const isToolOutOfMemory = cgroup.isToolOutOfMemory();
       await cgroup.remove();
-      return { ...exit, isOutOfMemory };
+      return { ...exit, isOutOfMemory, ...(isToolOutOfMemory && { isToolOutOfMemory }) };
     });
 
     return {

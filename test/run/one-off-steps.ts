@@ -110,6 +110,12 @@ export class Keyboard implements Terminal {
   }
 }
 
+/** Python code that waits for SIGWINCH, prints the new size of the terminal, and ends with code 4. */
+const WAITS_FOR_SIZE = `import os, signal, time
+def tell(*_): os.system('stty size'); os._exit(4)
+signal.signal(signal.SIGWINCH, tell); print('waiting', flush=True)
+while True: time.sleep(1)`;
+
 /**
  * Runs a command at a terminal, types into it, and resizes it. Asserts that the command gets the size and the type of the
  * terminal, Ctrl-C and the new size, and ends with its own exit status.
@@ -126,7 +132,7 @@ export async function useTerminal(
     'stty size; echo "$TERM"; test -t 0 && test -t 1 && test -t 2 && echo all >&2',
     // bash may note Ctrl-C just before it waits for a line, and runs the trap only after the wait.
     'trap "echo interrupted" INT; echo ready; until read -t 0.3 -r line; do :; done; trap - INT',
-    'trap "stty size; exit 4" WINCH; echo waiting; while :; do sleep 0.1; done',
+    `exec python3 -c "${WAITS_FOR_SIZE}"`,
   ].join('\n');
   const running = startOneOff(runtime, release, ['bash', '-c', script], {
     ...(beside !== undefined && { beside }),
@@ -140,7 +146,8 @@ export async function useTerminal(
   keyboard.press('line\r');
   await running.shows(/waiting/);
   keyboard.resize(55, 11);
-  assert.deepEqual(await running.end, { status: 4, why: null });
+  const end = await running.end;
+  assert.deepEqual(end, { status: 4, why: null }, `${JSON.stringify(end)} after ${running.text}`);
   assert.match(running.text, /11 55\r\n$/);
   return running;
 }

@@ -1,4 +1,5 @@
 import type { Process, Schedule } from '../../src/core/types.ts';
+import { PYTHON_SERVER } from '../support/python-server.ts';
 
 /** Sources of small tools for tests. */
 
@@ -34,36 +35,25 @@ export const everyMinute = (file = 'update.py', change: Partial<Schedule> = {}):
 /** Answers `/` with `word`, `/env/NAME` with a variable, `/id` with a random word, `/slow` after a second. `/exit` exits with code 3, and `/leave` answers first. */
 export function webTool(word: string): string {
   return `
-import http.server, os, socket, sys, threading, time
+${PYTHON_SERVER}
+import sys, time
 ID = os.urandom(8).hex()
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-    def do_GET(self):
-        body, status = '${word}', 200
-        if self.path == '/id': body = ID
-        if self.path.startswith('/env/'): body = os.environ.get(self.path[5:], '')
-        if self.path.startswith('/header/'): body = self.headers.get(self.path[8:], '')
-        if self.path.startswith('/status/'): status = int(self.path[8:])
-        if self.path.startswith('/exists/'): body = str(os.path.exists(self.path[7:]))
-        if self.path == '/slow': print('slow begins'); time.sleep(1)
-        if self.path == '/exit': print('leaving'); sys.stdout.flush(); os._exit(3)
-        if self.path == '/leave': threading.Timer(0.2, lambda: os._exit(3)).start()
-        if self.path == '/half':
-            self.send_response(200); self.send_header('Content-Length', '1000'); self.end_headers()
-            self.wfile.write(b'only this'); self.wfile.flush(); os._exit(4)
-        data = body.encode()
-        self.send_response(status); self.send_header('Content-Length', str(len(data))); self.end_headers()
-        self.wfile.write(data)
-    def do_POST(self):
-        size = int(self.headers.get('Content-Length', 0)); total = len(self.rfile.read(size))
-        data = str(total).encode()
-        self.send_response(200); self.send_header('Content-Length', str(len(data))); self.end_headers()
-        self.wfile.write(data)
-    def log_message(self, *args): pass
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
+def leave(): time.sleep(0.2); os._exit(3)
+def answer(method, path, headers, sent, client):
+    body, status = '${word}', 200
+    if method == 'POST': body = str(len(sent))
+    elif path == '/id': body = ID
+    elif path.startswith('/env/'): body = os.environ.get(path[5:], '')
+    elif path.startswith('/header/'): body = headers.get(path[8:].lower(), '')
+    elif path.startswith('/status/'): status = int(path[8:])
+    elif path.startswith('/exists/'): body = str(os.path.exists(path[7:]))
+    elif path == '/slow': print('slow begins'); time.sleep(1)
+    elif path == '/exit': print('leaving'); sys.stdout.flush(); os._exit(3)
+    elif path == '/leave': _thread.start_new_thread(leave, ())
+    elif path == '/half': client.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 1000\\r\\n\\r\\nonly this'); os._exit(4)
+    return status, body.encode()
 print('${word} starts')
-Server(('0.0.0.0', int(os.environ['PORT'])), Handler).serve_forever()
+serve(answer)
 `;
 }
 

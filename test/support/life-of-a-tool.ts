@@ -22,10 +22,7 @@ const failed = (run: Run, says: RegExp) => {
 /** A web tool that answers with `text`, and that ends with code 7 if somebody asks for `/crash`. */
 function crashable(text: string): Files {
   const { 'server.py': script = '', ...files } = webTool(text);
-  const crashing = script.replace(
-    'def do_GET(self):\n',
-    "def do_GET(self):\n        if self.path == '/crash': os._exit(7)\n",
-  );
+  const crashing = script.replace('    body =', "    if path == '/crash': os._exit(7)\n    body =");
   return { ...files, 'server.py': crashing };
 }
 

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { execa } from 'execa';
 import { signal } from '../../src/sandbox/process/process-table.ts';
+import { PYTHON_SERVER } from './python-server.ts';
 import { type Run, run, type TestServer } from './server.ts';
 
 export type Files = Readonly<Record<string, string>>;
@@ -106,18 +107,11 @@ export function webTool(text: string, build = 'echo built'): Files {
     LICENSE: 'CC0-1.0\n',
     Procfile: 'web: python3 server.py\n',
     'build.sh': `${build}\n`,
-    'server.py': `import http.server, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-    def do_GET(self):
-        body = ${JSON.stringify(text)}.encode()
-        self.send_response(200)
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), Handler).serve_forever()
+    'server.py': `${PYTHON_SERVER}
+def answer(method, path, headers, sent, client):
+    body = ${JSON.stringify(text)}.encode()
+    return 200, body
+serve(answer)
 `,
   };
 }

@@ -4,6 +4,8 @@ import type { DiskEnd, Exit } from '../../sandbox/sandbox.ts';
 /** Says how a process ended: `exited with code 1`. */
 export function exitWords(exit: Exit, memoryBytes: number): string {
   if (exit.disk !== undefined) return `was ended because ${diskWords(exit.disk)}`;
+  if (exit.isToolOutOfMemory)
+    return 'was ended because the processes of this tool needed more memory together than one tool gets here';
   if (exit.isOutOfMemory) return `was ended because it needed more than ${mebibytes(memoryBytes)} of memory`;
   if (exit.signal !== null) return `was ended by the signal ${exit.signal}`;
   return `exited with code ${exit.code}`;
@@ -12,6 +14,8 @@ export function exitWords(exit: Exit, memoryBytes: number): string {
 /** Says, as a sentence, what a maintainer can do about the end of a process. */
 export function exitHint(exit: Exit): string {
   if (exit.disk !== undefined) return diskHint(exit.disk);
+  if (exit.isToolOutOfMemory)
+    return 'Run fewer processes (`scale`), end previews, or make the processes need less memory. While a new release starts, the processes of the old one need memory too.';
   if (exit.isOutOfMemory)
     return 'Make the process need less memory, ask for more memory (mem in service.template), or ask the operator for a higher run_memory.';
   if (exit.code === 127)

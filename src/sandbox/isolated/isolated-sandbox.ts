@@ -128,14 +128,16 @@ export class IsolatedSandbox implements Sandbox {
     if (pastaPid !== undefined) this.#fence.add(pastaPid);
     let hasEnded = false;
     let isOverMemory = false;
+    let isToolOverMemory = false;
     let wrappers: number[] = [];
     const kill = () => {
       if (child.pid === undefined || hasEnded) return;
       wrappers = descendantsOf(child.pid);
       for (const pid of [child.pid, ...wrappers]) signal(pid, 'SIGKILL');
     };
-    const onOver = () => {
+    const onOver = (isForTool: boolean) => {
       isOverMemory = true;
+      isToolOverMemory = isForTool;
       kill();
     };
     const outerBwraps = () => {
@@ -155,8 +157,9 @@ export class IsolatedSandbox implements Sandbox {
       // holds the output open. To find it takes some 40 ms, because all processes of the machine are read.
       if (exit.code !== 0 && !cgroup.isEmpty()) await endMarked(PROCESS_VARIABLE, processId);
       const isOutOfMemory = isOverMemory || cgroup.isOutOfMemory();
+      const isToolOutOfMemory = isToolOverMemory || cgroup.isToolOutOfMemory();
       await cgroup.remove();
-      return { ...exit, isOutOfMemory };
+      return { ...exit, isOutOfMemory, ...(isToolOutOfMemory && { isToolOutOfMemory }) };
     });
 
     return {

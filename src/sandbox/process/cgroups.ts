@@ -130,6 +130,14 @@ export class Cgroup {
     return counts.some((text) => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0) > 0);
   }
 
+  /** True if version 2 of control groups says that the group of the tool, and not this one, had no memory left. */
+  isToolOutOfMemory(): boolean {
+    // `oom` counts how often a group itself had no memory left: "memory.events.local" in the kernel's documentation.
+    const reached = (folder: string) => /^oom [1-9]/m.test(read(join(folder, 'memory.events.local')));
+    const isOwn = this.#folders.some(reached);
+    return this.isOutOfMemory() && !isOwn && this.#outer.some(reached);
+  }
+
   /**
    * The memory that the group uses, in bytes, without file pages that the kernel can drop at once. The kubelet measures
    * the memory of a pod in the same way. Null if control groups do not measure the memory.

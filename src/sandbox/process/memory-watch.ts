@@ -27,7 +27,7 @@ const PART_OF_MACHINE = 1 / 2;
 interface Watched {
   readonly limitBytes: number;
   readonly toolNumber: number;
-  readonly onOver: () => void;
+  readonly onOver: (isForTool: boolean) => void;
   readonly startedAt: number;
   /** The shared memory of the whole machine when the sandbox started. */
   sharedAtStart: number | null;
@@ -65,7 +65,11 @@ export class MemoryWatch {
    * Calls `onOver` once if the descendants of a process together use more memory than the limit, or if all processes of
    * the tool use more than a tool may have, and these are ended for it (`lastOfLarge`). Disposing the result ends the watch.
    */
-  watch(pid: number, { limitBytes, toolNumber }: MemoryLimits, onOver: () => void): Disposable {
+  watch(
+    pid: number,
+    { limitBytes, toolNumber }: MemoryLimits,
+    onOver: (isForTool: boolean) => void,
+  ): Disposable {
     const startedAt = performance.now();
     this.#watched.set(pid, {
       limitBytes,
@@ -155,7 +159,7 @@ export class MemoryWatch {
     watched.isHiding = use.isHiding;
     watched.exactBytes = use.bytes;
     if (this.#watched.get(pid) !== watched) return;
-    if (use.bytes > limitBytes) this.#end(pid, watched);
+    if (use.bytes > limitBytes) this.#end(pid, watched, false);
     else this.#keepShare(watched.toolNumber, machine);
   }
 
@@ -165,7 +169,7 @@ export class MemoryWatch {
     const all = ofTool.map(([, watched]) => watched);
     if (all.reduce((sum, { exactBytes }) => sum + exactBytes, 0) <= this.#mostOf(all, machine)) return;
     const ended = lastOfLarge(all, ({ exactBytes }) => exactBytes);
-    for (const [pid, watched] of ofTool) if (watched === ended) this.#end(pid, watched);
+    for (const [pid, watched] of ofTool) if (watched === ended) this.#end(pid, watched, true);
   }
 
   /** How much memory the processes of one tool together may use. */
@@ -173,9 +177,9 @@ export class MemoryWatch {
     return Math.max(totalBytes * this.#partOfMachine, ...ofTool.map(({ limitBytes }) => limitBytes));
   }
 
-  #end(pid: number, watched: Watched): void {
+  #end(pid: number, watched: Watched, isForTool: boolean): void {
     this.#watched.delete(pid);
-    watched.onOver();
+    watched.onOver(isForTool);
   }
 }
 

@@ -79,6 +79,23 @@ test('threat 140: cgroup version 1: all commands of a tool together may have hal
   assert.equal(await mostAfter(4096), half);
 });
 
+test('cgroup version 2: only if the group of the tool had no memory left, and not the group of the command, all commands of the tool are the reason', async () => {
+  await using data = await dataFolder();
+  const options = await hierarchy(data.path, ['.'], '0::/\n');
+  await writeFile(join(options.mount, 'cgroup.controllers'), 'memory\n');
+  await writeFile(join(options.mount, 'cgroup.subtree_control'), 'memory\n');
+  const group = new Cgroups(options).create('web', 7, limits);
+  const tool = join(options.mount, 'toolforge-push-abc-tool-7');
+  const tell = async (folder: string, oom: number) =>
+    await writeFile(join(folder, 'memory.events.local'), `low 0\nmax 3\noom ${oom}\noom_kill 0\n`);
+  await tell(tool, 2);
+  assert.equal(group.isToolOutOfMemory(), false);
+  await writeFile(join(tool, 'web/memory.events'), 'low 0\nmax 3\noom 0\noom_kill 1\n');
+  assert.equal(group.isToolOutOfMemory(), true);
+  await tell(join(tool, 'web'), 1);
+  assert.equal(group.isToolOutOfMemory(), false);
+});
+
 test('if the server may not use control groups, it works without groups, and nothing fails', async () => {
   await using data = await dataFolder();
   const cgroups = new Cgroups(await hierarchy(data.path, ['.'], ''));

@@ -160,7 +160,7 @@ test('threat 138: while two processes change their memory all the time, a third 
     );
     await once(taking.stdout, 'data');
     const before = performance.now();
-    watch.watch(taking.pid ?? 0, { limitBytes: 100 * MIB, toolNumber: 9 }, resolve);
+    watch.watch(taking.pid ?? 0, { limitBytes: 100 * MIB, toolNumber: 9 }, () => resolve());
     await Promise.race([over, wait(60_000, null, { ref: false })]);
     const tookMs = performance.now() - before;
     assert.ok(tookMs < 25_000, `${tookMs} ms`);
@@ -185,9 +185,11 @@ test('threat 140: if the processes of a tool together need more memory than a to
       const child = spawn('sh', argv, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
       started.push(child);
       await once(child.stdout, 'data');
-      watch.watch(child.pid ?? 0, { limitBytes: 58 * MIB, toolNumber }, () => resolve(name));
+      watch.watch(child.pid ?? 0, { limitBytes: 58 * MIB, toolNumber }, (isForTool) =>
+        resolve(`${name}, ${isForTool}`),
+      );
     }
-    assert.equal(await Promise.race([over, wait(30_000, 'none', { ref: false })]), 'new');
+    assert.equal(await Promise.race([over, wait(30_000, 'none', { ref: false })]), 'new, true');
   } finally {
     for (const { pid = 0 } of started) signal(-pid, 'SIGKILL');
   }

@@ -145,7 +145,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': hiding(how) }, [web()]);
         const release = releaseOf('hidden' as ToolName, 1, artifact);
-        const words = ['env', `TMPDIR=${where}`, 'timeout', '25', 'python3', '-u', 'fill.py'];
+        const words = ['env', `TMPDIR=${where}`, 'timeout', '60', 'python3', '-u', 'fill.py'];
         const { status, why } = await oneOff(bench.runtime, release, words);
         assert.equal(status, 137);
         assert.equal(why, 'The command was ended because it wrote more than 20 MiB to disk.');
@@ -163,7 +163,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       }, async () => {
         const artifact = await bench.artifact({ 'fill.py': source }, [web()]);
         const release = releaseOf('crowd' as ToolName, 1, artifact);
-        const words = ['env', `TMPDIR=${where}`, 'timeout', '25', 'python3', 'fill.py'];
+        const words = ['env', `TMPDIR=${where}`, 'timeout', '60', 'python3', 'fill.py'];
         const { why } = await oneOff(bench.runtime, release, words);
         assert.equal(why, 'The command was ended because it made more than 5000 files and folders.');
       });
