@@ -2,7 +2,8 @@
 # require. The files are data: no part of them runs.
 # Sourced by bin/detect and bin/build.
 
-has_apt_table() { [[ -f project.toml ]] && grep -qE $'^(\xef\xbb\xbf)?''[[:space:]]*\[[[:space:]]*apt[[:space:]]*\]' project.toml; }
+# Tells whether project.toml has a table of this buildpack, or the table of Heroku's buildpack for Debian packages
+has_apt_table() { [[ -f project.toml ]] && grep -qE $'^(\xef\xbb\xbf)?''[[:space:]]*\[[[:space:]]*(apt|com\.heroku\.buildpacks\.deb-packages)[[:space:]]*\]' project.toml; }
 
 fail() {
   echo " !     $1"
@@ -42,7 +43,7 @@ read_packages() {
   if has_apt_table; then
     plain project.toml
     while IFS=$'\t' read -r number word; do
-      [[ $word == '!' ]] && fail "Line $number of project.toml: packages of [apt] must be a list of names in quotes."
+      [[ $word == '!'* ]] && fail "Line $number of project.toml: ${word#!} must be a list of names in quotes."
       add_package "$word" "Line $number of project.toml"
     done < <(LC_ALL=C awk -f "$CNB_BUILDPACK_DIR/lib/project.awk" project.toml)
   fi

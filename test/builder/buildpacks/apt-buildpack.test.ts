@@ -23,6 +23,11 @@ for (const { name, files, says } of [
     files: { Aptfile: '', 'project.toml': ' [ apt ] # x\n' },
     says: 'apt (Aptfile, project.toml)',
   },
+  {
+    name: 'Heroku’s table in project.toml',
+    files: { 'project.toml': '[com.heroku.buildpacks.deb-packages]\ninstall = []\n' },
+    says: 'apt (project.toml)',
+  },
   { name: 'only other tables', files: { 'project.toml': '[aptly]\n[x.apt]\n' }, says: null },
   { name: 'neither of the two files', files: { 'README.md': 'Aptfile' }, says: null },
 ]) {
@@ -113,6 +118,11 @@ for (const { name, text, says } of [
     text: "[apt]\npackages = ['a2ps' 'figlet']\n",
     says: /Line 2 of project\.toml/,
   },
+  {
+    name: 'an entry of Heroku’s list without a name',
+    text: '[com.heroku.buildpacks.deb-packages]\ninstall = [{ force = true }]\n',
+    says: /Line 2 of project\.toml: install of \[com\.heroku\.buildpacks\.deb-packages\] must be a list/,
+  },
   { name: 'an option', text: '[apt]\npackages = [ # x\n "-y" ]\n', says: /Line 3 of project\.toml: options/ },
 ]) {
   test(`threat 66: invalid packages in project.toml are refused with the reason: ${name}`, async () => {
@@ -123,17 +133,19 @@ for (const { name, text, says } of [
   });
 }
 
-test('packages in project.toml are read with comments, line breaks and both quotation marks, but only from the table [apt]', async () => {
+test('packages in project.toml are read with comments, line breaks and both quotation marks, but only from the tables for packages', async () => {
   await using source = await ASource.of({
     'project.toml':
-      '[x]\npackages = ["no"]\n[apt]\nother = 1\npackages = [ "a2ps", # ]\r\n\n  \'figlet\' ,]\n[y]\npackages = ["no"]\n',
+      '[x]\npackages = ["no"]\n[apt]\nother = 1\npackages = [ "a2ps", # ]\r\n\n  \'figlet\' ,]\n[y]\npackages = ["no"]\n' +
+      '[com.heroku.buildpacks.deb-packages]\ninstall = [ "ffmpeg", { force = true, env = { A = "no" }, name = "git" }, ]\n' +
+      '[[com.heroku.buildpacks.deb-packages.sources]]\ninstall = ["no"]\n',
   });
   const { stdout } = await execa('awk', [
     '-f',
     join(lib, 'project.awk'),
     join(source.folder, 'project.toml'),
   ]);
-  assert.equal(stdout, '5\ta2ps\n7\tfiglet');
+  assert.equal(stdout, '5\ta2ps\n7\tfiglet\n11\tffmpeg\n11\tgit');
 });
 
 test('on a system that is not Debian, the apt buildpack fails and says that it needs Debian', async () => {
