@@ -20,10 +20,10 @@ install_uv() {
 certificates() { [[ ! -f /etc/ssl/certs/ca-certificates.crt ]] || echo /etc/ssl/certs/ca-certificates.crt; }
 
 # Sets $program to a Python that fits: the Python of the last build, or one that uv downloads. Then $is_shared is true,
-# because the layers of other tools have equal files. If no Python fits and only a service.template names the version,
-# sets $program to the nearest Python of this machine. Fails in all other cases.
+# because the layers of other tools have equal files. If no Python fits, and another version will do for the file that
+# names it, sets $program to the nearest Python of this machine. Fails in all other cases.
 download_python() {
-  local list chosen asks here download versions nearest output
+  local list chosen asks here download versions nearest output advice
   asks=$(told asks) here=$(told here) nearest=$(told nearest)
   list=$(mktemp) output=$(mktemp)
   export UV_PYTHON_INSTALL_DIR=$layer/versions UV_CACHE_DIR=${TMPDIR:-/tmp}/uv UV_NO_PROGRESS=1 UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-1}
@@ -51,7 +51,9 @@ download_python() {
   is_shared=false
   if [[ -n $nearest ]]; then
     program=$nearest
-    echo " !     $asks, which is not available: ${nearest##*/} is used. Write type: ${nearest##*/} into service.template.$(stack_hint)"
+    advice="Write ${nearest##*/python} there."
+    [[ $asks != service.template* ]] || advice="Write type: ${nearest##*/} into service.template."
+    echo " !     $asks, which is not available: ${nearest##*/} is used. $advice$(stack_hint)"
     return
   fi
   # shellcheck disable=SC2086

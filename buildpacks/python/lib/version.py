@@ -13,8 +13,8 @@ If no Python of this machine fits, it prints these lines in place of `program` a
 
 - asks: what the tool asks for, in words
 - here: the minor versions of this machine
-- nearest: the Python of this machine to use if the version cannot be downloaded. Missing unless only a service.template
-  names the version
+- nearest: the Python of this machine to use if the version cannot be downloaded. Missing unless only a service.template,
+  a .tool-versions or a mise.toml names the version
 
 `version.py choose LIST` reads what `uv python list --output-format json` printed into the file LIST. It prints
 `download`, uv's name of the Python to download, if one fits. It also prints `versions`, all minor versions of the list
@@ -200,6 +200,26 @@ def pipfile():
     return Wanted(name, asked, specifiers(name + line_of(text, "python_(full_)?version"), asked))
 
 
+def tool_versions():
+    """The version of asdf's or mise's file. These choose programs for a laptop, so another version will do."""
+    for file in (".tool-versions", "mise.toml", ".mise.toml"):
+        text = read(file) or ""
+        if file == ".tool-versions":
+            match = re.search(r"(?m)^\s*python\s+(\S+)", text)
+            asked = match and match[1]
+        else:
+            try:
+                tools = tomllib.loads(text).get("tools")
+            except tomllib.TOMLDecodeError:
+                continue
+            asked = tools.get("python") if isinstance(tools, dict) else None
+            asked = asked[0] if isinstance(asked, list) and asked else asked
+            asked = asked.get("version") if isinstance(asked, dict) else asked
+        if isinstance(asked, str) and re.fullmatch(r"3\.\d+(\.\d+)?", asked):
+            return Wanted(file, asked, minor(asked), True, asked if asked.count(".") == 2 else None)
+    return None
+
+
 def project_range():
     """The range of versions that pyproject.toml, a lock file, setup.py or setup.cfg allows, or None."""
     content, text = toml("pyproject.toml")
@@ -212,6 +232,7 @@ def project_range():
         return Wanted("pyproject.toml", asked, specifiers("pyproject.toml" + line_of(text, r"^\s*python\s*="), asked))
     for file, pattern in (
         ("uv.lock", r'^requires-python = "([^"]+)"'),
+        ("pylock.toml", r'^requires-python = "([^"]+)"'),
         ("poetry.lock", r'^python-versions = "([^"]+)"\s*(?=^content-hash|\Z)'),
         ("setup.py", r"""python_requires\s*=\s*["']([^"']+)["']"""),
     ):
@@ -231,11 +252,11 @@ def project_range():
 
 def wanted():
     """What the tool asks for, or None if any Python will do."""
-    said = [service_template(), version_file(".python-version", ""), version_file("runtime.txt", "python-"), pipfile()]
+    said = [service_template(), version_file(".python-version", ""), version_file("runtime.txt", "python-"), pipfile(), tool_versions()]
     said = [one for one in said if one is not None]
     range_ = project_range()
     if said and said[0].is_soft and range_ is not None and not overlap(said[0], range_):
-        notes.append(f"service.template asks for Python {said[0].text}, but {range_.place} requires {range_.text}. The version of {range_.place} is used")
+        notes.append(f"{said[0].place} asks for Python {said[0].text}, but {range_.place} requires {range_.text}. The version of {range_.place} is used")
         said = said[1:]
     if not said:
         return range_

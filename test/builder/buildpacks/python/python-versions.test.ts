@@ -133,6 +133,27 @@ for (const { name, files, code, says } of [
     code: PASS,
     says: /^python >=3\.99 \(setup\.cfg\)$/,
   },
+  ...[
+    ['.tool-versions', 'nodejs 20.1.0\npython 3.99.1 3.11.0 # x\n', '3\\.99\\.1'],
+    ['mise.toml', '[tools]\npython = "3.99"\n', '3\\.99'],
+    ['mise.toml', '[tools]\npython = ["3.99.1", "3.11"]\n', '3\\.99\\.1'],
+    ['.mise.toml', '[tools]\npython = { version = "3.99", virtualenv = ".venv" }\n', '3\\.99'],
+  ].map(([file = '', text = '', version]) => ({
+    name: `${file} with ${JSON.stringify(text)}`,
+    files: { 'app.py': '', [file]: text },
+    code: PASS,
+    says: new RegExp(`^python ${version} \\(${file.replaceAll('.', '\\.')}\\)$`),
+  })),
+  ...[
+    ['.tool-versions', 'python system\n'],
+    ['mise.toml', '[tools]\npython = "latest"\n'],
+    ['mise.toml', 'no TOML\n'],
+  ].map(([file = '', text = '']) => ({
+    name: `${file} with ${JSON.stringify(text)}`,
+    files: { 'app.py': '', [file]: text },
+    code: PASS,
+    says: /^python 3\.\d+$/,
+  })),
   {
     name: 'two version files',
     files: { '.python-version': '3.98\n', 'runtime.txt': 'python-3.99.1\n' },
@@ -258,6 +279,16 @@ test('a version file that contradicts requires-python fails the build, and the e
   assert.match(
     output,
     /\.python-version asks for Python 3\.11, but pyproject\.toml requires >=3\.12\. Change one of them\./,
+  );
+});
+
+test('if the Python that .tool-versions names is not available, the build warns and uses the nearest one', async () => {
+  await using source = await ASource.of({ 'app.py': '', '.tool-versions': 'python 3.99.1\n' });
+  const { code, output } = await source.run('python', 'build');
+  assert.equal(code, 0, output);
+  assert.match(
+    output,
+    / ! {5}\.tool-versions asks for Python 3\.99\.1, which is not available: python3\.\d+ is used\. Write 3\.\d+ there\./,
   );
 });
 
