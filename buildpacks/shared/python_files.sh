@@ -16,6 +16,7 @@ package_files() {
   if [[ -f uv.lock ]] && ! has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
   [[ -f poetry.lock ]] && echo "poetry poetry.lock"
   if [[ -f uv.lock ]] && has_line pyproject.toml '^\[tool\.poetry'; then echo "uv uv.lock"; fi
+  [[ -f pylock.toml ]] && echo "pip pylock.toml"
   [[ -f Pipfile ]] && echo "pipenv Pipfile"
   if has_line pyproject.toml '^\[project\]'; then
     echo "pip pyproject.toml"
@@ -26,7 +27,17 @@ package_files() {
   elif has_line setup.cfg '^\[(options|metadata)\]'; then
     echo "pip setup.cfg"
   fi
+  [[ -f src/requirements.txt ]] && echo "pip src/requirements.txt"
   return 0
+}
+
+# Prints the path of a file for the packages of a live tool that has another usual name, such as
+# requirements/production.txt. Prints nothing if there is none.
+other_requirements() {
+  { compgen -G 'requirements/*.txt' || compgen -G '*requirements*.txt'; } | grep -viE 'dev|test|doc|lint|local|ci\b' | LC_ALL=C sort | awk '
+    { rank = /prod|deploy|live|main/ ? 0 : /base|common/ ? 1 : 2 }
+    NR == 1 || rank < best { best = rank; path = $0 }
+    END { if (NR) print path }' || true
 }
 
 # detect_installer NAME: the whole bin/detect of the buildpack of an installer. Exits with 100 if another installer or
@@ -37,7 +48,7 @@ detect_installer() {
   [[ $first == "$1 "* ]] || exit 100
   package_file=${first#* }
   case $package_file in
-    requirements.txt | poetry.lock | uv.lock | Pipfile.lock) echo "$1" ;;
+    requirements.txt | poetry.lock | uv.lock | pylock.toml | Pipfile.lock) echo "$1" ;;
     *) echo "$1 ($package_file)" ;;
   esac
   # The note does not name manifests, because a lock file usually has its manifest beside it.

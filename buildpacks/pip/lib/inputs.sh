@@ -7,7 +7,7 @@ inputs() {
   local -A known=()
   mapfile -d '' -t queue < <(
     find . -maxdepth 4 -type f \( -name '*requirements*.txt' -o -name '*constraints*.txt' -o -path './requirements/*.txt' \
-      -o -path ./pyproject.toml -o -path ./uv.toml \) -not -path '*/node_modules/*' -print0 | LC_ALL=C sort -z
+      -o -path ./pyproject.toml -o -path ./pylock.toml -o -path ./uv.toml \) -not -path '*/node_modules/*' -print0 | LC_ALL=C sort -z
   )
   queue+=("./$1")
   while [[ ${#queue[@]} -gt 0 ]]; do

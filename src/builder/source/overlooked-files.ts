@@ -206,6 +206,12 @@ async function inFolders(
   const sentences: string[] = [];
   for (const folder of files.filter((name) => !NO_TOOL.test(name)).slice(0, MAX_FOLDERS)) {
     const names = await namesInFolder(source, folder);
+    const isPythonMissing = missing[0] === MANIFESTS[0];
+    // Builds read src/requirements.txt, and look for the web process of a Python tool in src.
+    if (isPythonMissing && folder === 'src' && names.includes('requirements.txt')) continue;
+    const path = isPythonMissing && folder === 'requirements' ? packagesFile(names) : null;
+    if (path !== null)
+      sentences.push(`${path} is not used: make a file requirements.txt with the line \`-r ${path}\``);
     const wanted = [...missing, ...(isTopEmpty && !SITE.test(folder) ? [ENTRIES] : [])];
     const found = new Set(wanted.flatMap((set) => set.filter((name) => names.includes(name)).slice(0, 1)));
     if (found.size === 0) continue;
@@ -218,6 +224,18 @@ async function inFolders(
     );
   }
   return sentences;
+}
+
+/** The path of the file in the folder `requirements` that probably has the packages of the live tool, or null. */
+function packagesFile(names: readonly string[]): string | null {
+  const files = names
+    .filter((name) => name.endsWith('.txt') && !/dev|test|doc|lint|local|ci\b/i.test(name))
+    .sort();
+  for (const pattern of [/prod|deploy|live|main/i, /base|common/i, /^/]) {
+    const file = files.find((name) => pattern.test(name));
+    if (file !== undefined) return `requirements/${file}`;
+  }
+  return null;
 }
 
 /** The names of the regular files in a folder at the top of the source. Empty if the folder has too many entries. */

@@ -114,15 +114,30 @@ test('all files of other platforms are reported in one sentence', async () => {
 });
 
 test('a manifest in a folder is reported if the top of the repository has none of its language; if the top has no tool, advice follows', async () => {
-  await using one = await Source.of({ Procfile: '', 'src/requirements.txt': '', 'src/Procfile': '' });
+  await using one = await Source.of({ Procfile: '', 'web/requirements.txt': '', 'web/Procfile': '' });
   assert.deepEqual(await one.overlooked(), [
-    'src/requirements.txt is not used, because builds read only files at the top of the repository',
+    'web/requirements.txt is not used, because builds read only files at the top of the repository',
   ]);
   await using two = await Source.of({ 'app/main.py': '', 'app/go.mod': '', 'README.md': '' });
   assert.match(
     String(await two.overlooked()),
     /^app\/go\.mod, app\/main\.py are not used.*push --prefix app /,
   );
+});
+
+test('if only a folder requirements names the packages of a Python tool, the file for its live release is reported', async () => {
+  const files = { 'requirements/base.txt': '', 'requirements/dev.txt': '', 'manage.py': '' };
+  await using source = await Source.of({ ...files, 'requirements/production.txt': '' });
+  assert.deepEqual(await source.overlooked(), [
+    'requirements/production.txt is not used: make a file requirements.txt with the line `-r requirements/production.txt`',
+  ]);
+  await using both = await Source.of({ ...files, 'requirements.txt': '' });
+  assert.deepEqual(await both.overlooked(), []);
+});
+
+test('a requirements.txt in the folder src is not reported, because it is read', async () => {
+  await using source = await Source.of({ 'src/requirements.txt': '', 'src/app.py': '' });
+  assert.deepEqual(await source.overlooked(), []);
 });
 
 test('no file of an ordinary source is reported as a file that builds do not use', async () => {
