@@ -2,7 +2,7 @@
 
 Prints lines KEY<TAB>VALUE. `note` is a sentence about a file. The others describe the web process:
 
-- kind: wsgi, asgi, streamlit, or script for a program that listens on $PORT by itself
+- kind: wsgi, asgi, script for a program that listens on $PORT by itself, or the framework whose own program serves it
 - folder: the folder from which the module is imported
 - target: MODULE:CALLABLE, or the path of a file
 - file: the file in which it was found
@@ -17,13 +17,23 @@ import re
 import sys
 
 WSGI = {"flask", "django", "bottle", "falcon", "pyramid", "werkzeug", "webob", "dash", "connexion", "apiflask", "flask_restx", "webapp2"}
-ASGI = {"fastapi", "starlette", "quart", "litestar", "blacksheep"}
-ASGI_CALLS = {"FastAPI", "Starlette", "Quart", "Litestar", "get_asgi_application"}
+ASGI = {"fastapi", "starlette", "quart", "litestar", "blacksheep", "fasthtml"}
+ASGI_CALLS = {"FastAPI", "Starlette", "Quart", "Litestar", "FastHTML", "fast_app", "get_asgi_application"}
 # Objects that are often called `app` and are no web applications
 OTHER_CALLS = {"Celery", "Typer", "Tk", "QApplication", "ArgumentParser", "Client", "Bot", "Application", "Sanic", "Cyclopts"}
+# Frameworks with a server of their own, and what a module that they serve contains
+OWN_SERVERS = (
+    ("streamlit", rb"\w"),
+    ("gradio", rb"\.launch\("),
+    ("panel", rb"\.(servable|show)\("),
+    ("shiny", rb"\bApp\(|shiny\.express"),
+    ("chainlit", rb"@\w+\.on_"),
+    ("marimo", rb"\bmarimo\.App\("),
+)
 FACTORIES = ("create_app", "make_app", "create_application", "get_app")
 FILES = ("app.py", "wsgi.py", "main.py", "application.py", "asgi.py", "server.py", "run.py", "streamlit_app.py")
 MAX_BYTES = 1_000_000
+MAX_FILES = 50
 
 
 class Module:
@@ -41,8 +51,11 @@ class Module:
             self.is_valid = False
 
     def add(self, body):
-        """Adds the statements of the module. Also looks into `if`, `match`, `try`, `with` and loops."""
+        """Adds the statements that run when the module is imported. Also looks into `if`, `match`, `try`, `with` and loops."""
         for statement in body:
+            if isinstance(statement, ast.If) and "__main__" in ast.dump(statement.test):
+                self.add(statement.orelse)
+                continue
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 self.names[statement.name] = None
                 if isinstance(statement, ast.FunctionDef):
@@ -52,7 +65,8 @@ class Module:
                     self.imports.add(alias.name.split(".")[0])
                     self.names[alias.asname or alias.name.split(".")[0]] = None
             elif isinstance(statement, ast.ImportFrom):
-                self.imports.add((statement.module or "").split(".")[0])
+                if statement.level == 0:
+                    self.imports.add(statement.module.split(".")[0])
                 for alias in statement.names:
                     self.names[alias.asname or alias.name] = (statement.level, statement.module or "", alias.name)
             elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
@@ -70,6 +84,17 @@ class Module:
         function = getattr(self.names.get(name), "func", None)
         return getattr(function, "id", None) or getattr(function, "attr", None) or ""
 
+    def origin(self, node):
+        """The dotted name of a call's function, with the module that it comes from, such as falcon.asgi.App."""
+        if isinstance(node, ast.Call):
+            return self.origin(node.func)
+        if isinstance(node, ast.Attribute):
+            return f"{self.origin(node.value)}.{node.attr}"
+        if not isinstance(node, ast.Name):
+            return ""
+        origin = self.names.get(node.id)
+        return f"{origin[1]}.{origin[2]}" if isinstance(origin, tuple) else node.id
+
     def source_of(self, name, folder):
         """The module of the tool from which the name is imported, or None."""
         origin = self.names.get(name)
@@ -86,7 +111,8 @@ class Module:
     def is_asgi(self, name, folder, depth=0):
         """True for an ASGI application, False for a WSGI application, None for anything else."""
         call = self.call(name)
-        if call in ASGI_CALLS:
+        origin = self.origin(self.names.get(name)).split(".")
+        if call in ASGI_CALLS or origin[0] in WSGI and "asgi" in origin:
             return True
         if call in OTHER_CALLS and not self.imports & WSGI:
             return None
@@ -103,6 +129,18 @@ class Module:
             return False
         return None
 
+    def import_folder(self, folder):
+        """The folder from which the module is imported: of `folder` and those below, the one with the most modules that it imports."""
+        folders = [folder]
+        for part in os.path.relpath(os.path.dirname(self.path) or ".", folder).split("/"):
+            folders.append(os.path.normpath(os.path.join(folders[-1], part)))
+        names = self.imports - set(sys.stdlib_module_names)
+        return max(folders, key=lambda one: sum(is_module(one, name) for name in names))
+
+    def own_server(self):
+        """The framework that serves the module with a server of its own, or None."""
+        return next((name for name, pattern in OWN_SERVERS if name in self.imports and re.search(pattern, self.source)), None)
+
     def application(self, folder, is_app_file):
         """The callable and its kind, or None."""
         if not self.is_valid:
@@ -111,11 +149,13 @@ class Module:
         if "dash" in self.imports and "server" in self.names:
             return "server", "wsgi"
         for name in ("app", "application"):
+            if self.call(name) == "Sanic" and "sanic" in self.imports:
+                return name, "sanic"
             if name not in self.names and not ("*" in self.names and name == "app" and is_app_file):
                 continue
             asgi = self.is_asgi(name, folder)
             # Toolforge starts every app.py that sets `app`.
-            if asgi is None and (not is_app_file or name != "app" or self.call(name) in OTHER_CALLS):
+            if asgi is None and (not is_app_file or name != "app" or self.call(name) in OTHER_CALLS or self.own_server()):
                 continue
             return name, "asgi" if asgi else "wsgi"
         for name in FACTORIES:
@@ -134,8 +174,18 @@ def found(kind, folder, target, file):
     sys.exit(0)
 
 
+def is_module(folder, name):
+    return any(os.path.exists(os.path.join(folder, name + end)) for end in (".py", "/"))
+
+
+def is_own_name(path):
+    """Whether a file may be the web process although it has none of the usual names."""
+    return path not in FILES and not re.match(r"test_|conftest\.py|setup\.py|gunicorn\.conf\.py|manage\.py|config", path)
+
+
 def try_file(path, folder):
     module = Module(path)
+    folder = module.import_folder(folder)
     answer = module.application(folder, os.path.basename(path) == "app.py")
     if answer is None:
         return module
@@ -183,18 +233,27 @@ def main():
     modules = []
     for folder in (".", "src"):
         modules += [try_file(path, folder) for path in (os.path.join(folder, name) for name in FILES) if os.path.isfile(path)]
-    for folder in (".", "src"):
+    for folder, below in ((".", "*"), ("src", "*"), (".", "*/*")):
         for pattern in ("__init__.py", *FILES):
-            paths = sorted(glob.glob(os.path.join(folder, "*", pattern)))
-            for path in paths:
-                if not re.search(r"(^|/)(tests?|docs|examples?|migrations|scripts)/", path):
+            paths = sorted(glob.glob(os.path.join(folder, below, pattern)))
+            for path in paths[:MAX_FILES]:
+                if not re.search(r"(^|/)(tests?|docs|examples?|migrations|scripts|node_modules|vendor)/", path):
                     try_file(path, folder)
+    others = [Module(path) for path in sorted(glob.glob("*.py"))[:MAX_FILES] if is_own_name(path)]
+    for module in modules + others:
+        path = os.path.normpath(module.path)
+        if framework := module.own_server():
+            found(framework, ".", path, path)
     for module in modules:
         path = os.path.normpath(module.path)
-        if "streamlit" in module.imports:
-            found("streamlit", ".", path, path)
         if re.search(rb"""(environ|env)[^\n]{0,40}["']PORT["']""", module.source):
             found("script", ".", path, path)
+        if "aiohttp" in module.imports and module.call("app") == "Application":
+            folder = "src" if path.startswith("src/") else "."
+            found("aiohttp", folder, f"{os.path.basename(path)[: -len('.py')]}:app", path)
+    applications = [module for module in others if module.application(".", False)]
+    if len(applications) == 1:
+        try_file(applications[0].path, ".")
     for module in modules:
         print(f"note\t{os.path.normpath(module.path)} cannot be the web process: it has no web application named `app`, and does not read $PORT")
     sys.exit(1)

@@ -9,6 +9,9 @@ const FASTAPI = 'import fastapi\napp = fastapi.FastAPI()\n';
 const MANAGE =
   'import os\nos.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")\nimport django\n';
 
+/** Frameworks with a server of their own */
+const OWN = ['streamlit', 'gradio', 'panel', 'shiny', 'chainlit', 'marimo', 'sanic', 'aiohttp'];
+
 /** Runs the build with programs in the virtual environment, and returns the web process. */
 async function webOf(files: Record<string, string>, programs: readonly string[]) {
   await using source = await ASource.of(files);
@@ -19,7 +22,18 @@ async function webOf(files: Record<string, string>, programs: readonly string[])
     await chmod(join(venv, 'bin', program), 0o755);
   }
   const packages = join(source.layers, 'packages');
-  for (const name of ['flask', 'fastapi', 'django', 'dash', 'starlette', 'streamlit', 'bottle', 'quart'])
+  for (const name of [
+    'flask',
+    'fastapi',
+    'django',
+    'dash',
+    'starlette',
+    'bottle',
+    'quart',
+    'falcon',
+    'fasthtml',
+    ...OWN,
+  ])
     await mkdir(join(packages, name), { recursive: true });
   const { code, output } = await source.run('python-web', 'build', {
     VIRTUAL_ENV: venv,
@@ -58,6 +72,7 @@ for (const text of [
   'application = 1\n',
   'from celery import Celery\napp = Celery()\n',
   'import typer\napp = typer.Typer()\n',
+  'import flask\ndef make():\n  pass\nif __name__ == "__main__":\n  app = make()\n',
   '',
 ]) {
   test(`the python-web buildpack does not take part if app.py has ${JSON.stringify(text)}`, async () => {
@@ -166,10 +181,94 @@ for (const { name, files, programs, web } of [
     web: 'bash -c exec streamlit run app.py --server.address 0.0.0.0 --server.headless true --server.port $PORT',
   },
   {
-    name: 'Streamlit in streamlit_app.py',
-    files: { 'streamlit_app.py': 'import streamlit\n' },
+    name: 'Streamlit in the only file that imports it',
+    files: { 'Home.py': 'import streamlit\n', 'numbers_of_edits.py': '' },
     programs: ['streamlit'],
-    web: 'bash -c exec streamlit run streamlit_app.py --server.address 0.0.0.0 --server.headless true --server.port $PORT',
+    web: 'bash -c exec streamlit run Home.py --server.address 0.0.0.0 --server.headless true --server.port $PORT',
+  },
+  {
+    name: 'Gradio',
+    files: { 'app.py': 'import gradio as gr\ngr.Interface(x).launch()\n' },
+    programs: [],
+    web: 'bash -c exec env GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT python3 -u app.py',
+  },
+  {
+    name: 'Panel',
+    files: { 'app.py': 'import panel as pn\npn.panel("x").servable()\n' },
+    programs: [],
+    web: 'bash -c exec panel serve app.py --address 0.0.0.0 --allow-websocket-origin \\* --port $PORT',
+  },
+  {
+    name: 'Shiny',
+    files: { 'src/app.py': 'from shiny import App\napp = App(ui, server)\n' },
+    programs: [],
+    web: 'bash -c exec shiny run src/app.py --host 0.0.0.0 --port $PORT',
+  },
+  {
+    name: 'Chainlit',
+    files: { 'app.py': 'import chainlit as cl\n@cl.on_message\nasync def main(m): pass\n' },
+    programs: [],
+    web: 'bash -c exec chainlit run app.py --headless --host 0.0.0.0 --port $PORT',
+  },
+  {
+    name: 'Marimo',
+    files: { 'app.py': 'import marimo\napp = marimo.App()\n' },
+    programs: [],
+    web: 'bash -c exec marimo run app.py --headless --host 0.0.0.0 --port $PORT',
+  },
+  {
+    name: 'Sanic',
+    files: { 'src/server.py': 'from sanic import Sanic\napp = Sanic("a")\n' },
+    programs: ['gunicorn'],
+    web: 'bash -c exec env PYTHONPATH=src sanic server:app --host 0.0.0.0 --port $PORT',
+  },
+  {
+    name: 'aiohttp',
+    files: { 'app.py': 'from aiohttp import web\napp = web.Application()\n' },
+    programs: ['gunicorn'],
+    web: 'gunicorn --worker-class aiohttp.GunicornWebWorker app:app',
+  },
+  {
+    name: 'FastHTML',
+    files: { 'main.py': 'from fasthtml.common import *\napp, rt = fast_app()\nserve()\n' },
+    programs: ['uvicorn'],
+    web: 'bash -c exec uvicorn --host 0.0.0.0 --port $PORT main:app',
+  },
+  {
+    name: 'Falcon with ASGI',
+    files: { 'app.py': 'import falcon.asgi\napp = falcon.asgi.App()\n' },
+    programs: ['gunicorn', 'uvicorn'],
+    web: 'bash -c exec uvicorn --host 0.0.0.0 --port $PORT app:app',
+  },
+  {
+    name: 'the only web application at the top, in a file with any name',
+    files: { 'hello.py': FLASK, 'bot.py': '', 'test_hello.py': FLASK, 'config.py': FLASK },
+    programs: ['gunicorn'],
+    web: 'gunicorn hello:app',
+  },
+  {
+    name: 'a factory in a package of a package',
+    files: {
+      'quarry/web/app.py':
+        'from .config import x\nfrom flask import Flask\ndef create_app(c=None):\n  pass\nif __name__ == "__main__":\n  application = create_app()\n',
+    },
+    programs: ['gunicorn'],
+    web: 'gunicorn quarry.web.app:create_app()',
+  },
+  {
+    name: 'a folder whose modules import each other by their own names',
+    files: {
+      'backend/main.py': `from database import db\nfrom routers import items\n${FASTAPI}`,
+      ...{ 'backend/database.py': '', 'backend/routers/items.py': '' },
+    },
+    programs: ['uvicorn'],
+    web: 'bash -c exec uvicorn --app-dir backend --host 0.0.0.0 --port $PORT main:app',
+  },
+  {
+    name: 'a folder with a package',
+    files: { 'backend/app/main.py': `from app.db import db\n${FASTAPI}`, 'backend/app/db.py': '' },
+    programs: ['uvicorn'],
+    web: 'bash -c exec uvicorn --app-dir backend --host 0.0.0.0 --port $PORT app.main:app',
   },
 ]) {
   test(`the python-web buildpack chooses the web process: ${name}`, async () => {
@@ -179,6 +278,18 @@ for (const { name, files, programs, web } of [
     assert.match(made.output, /web: .* \(add a Procfile to change it\)/);
   });
 }
+
+test('an aiohttp application without gunicorn is refused, and the error names the package to add', async () => {
+  const { code, output } = await webOf(
+    { 'app.py': 'from aiohttp import web\napp = web.Application()\n' },
+    [],
+  );
+  assert.equal(code, 1);
+  assert.match(
+    output,
+    /app\.py is an aiohttp application, which needs a server that listens on \$PORT\. Add gunicorn/,
+  );
+});
 
 test('an ASGI application without a server is refused, and the error names a package to add', async () => {
   const { code, output } = await webOf({ 'main.py': FASTAPI }, ['gunicorn']);
@@ -191,6 +302,15 @@ for (const { name, files, said } of [
     name: 'but has no file that names packages',
     files: { 'www/python/src/app.py': 'import re, pymysql\ndef app(environ, start_response):\n  "\\d"\n' },
     said: / ! {5}www\/python\/src\/app\.py line 1 imports pymysql, but no file names the packages to install\. Make a file www\/python\/src\/requirements\.txt with pymysql and your other packages, one on each line\.$/m,
+  },
+  {
+    name: 'but names packages only in a file that is not read',
+    files: {
+      'app.py': 'import pymysql\napp = 1\n',
+      'requirements/dev.txt': '',
+      'requirements/prod.txt': 'pymysql\n',
+    },
+    said: / ! {5}app\.py line 1 imports pymysql, but no file names the packages to install\. Make a file requirements\.txt with the line -r requirements\/prod\.txt$/m,
   },
   {
     name: 'that requirements.txt does not name',
