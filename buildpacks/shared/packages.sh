@@ -98,13 +98,13 @@ forget_times() {
   done
 }
 
-# Installs setuptools if something imports pkg_resources. Many old packages do so without requiring setuptools, because
-# environments had it until Python 3.11.
+# Installs an older setuptools if something imports pkg_resources. Many old packages do so, because environments had it
+# until Python 3.11, and setuptools until its release 81.
 add_setuptools() {
   local site
   site=$(echo "$venv"/lib/python3*/site-packages)
-  [[ -d $site/setuptools ]] && return
+  [[ -d $site/pkg_resources ]] && return
   grep -rqsE --include='*.py' '^(import|from)[[:space:]]+pkg_resources' "$site" . || return 0
-  echo "       pkg_resources is imported: setuptools is installed too"
+  echo "       pkg_resources is imported: setuptools<81 is installed, which has it"
   install_packages 'setuptools<81'
 }

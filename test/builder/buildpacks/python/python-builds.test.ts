@@ -111,10 +111,13 @@ for (const { name, fixture, change, says } of [
     says: /There is no Pipfile\.lock: the next build may install other versions[\s\S]*\+ bottle==/,
   },
   {
-    name: 'pkg_resources without setuptools among the requirements',
+    name: 'pkg_resources, with a setuptools that no longer has it',
     fixture: 'flask',
-    change: (folder: string) => writeFile(join(folder, 'plugin.py'), 'import pkg_resources\n'),
-    says: /pkg_resources is imported: setuptools is installed too[\s\S]*\+ setuptools==80/,
+    change: async (folder: string) => {
+      await writeFile(join(folder, 'plugin.py'), 'import pkg_resources\n');
+      await appendFile(join(folder, 'requirements.txt'), '\nsetuptools>=82\n');
+    },
+    says: /pkg_resources is imported: setuptools<81 is installed[\s\S]*\+ setuptools==80/,
   },
   {
     name: 'a Django project whose settings need a config var',
