@@ -1,3 +1,5 @@
+import { removedModule, USE_OTHER_VERSIONS } from '../core/text/old-python.ts';
+
 /** Messages about missing header files, programs and libraries, and the Debian packages that have what is missing. */
 const DEBIAN_PACKAGES: readonly (readonly [missing: RegExp, packages: string])[] = [
   [/Can not find valid pkg-config name|mysql(_config|\.h)\b/, 'default-libmysqlclient-dev and pkg-config'],
@@ -25,6 +27,9 @@ const OTHER_CONTENT =
   /hash mismatch|checksum mismatch|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed|checksum for .{1,80} changed/i;
 const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not found$/m;
 const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No module named '([\w.]{1,100})'/;
+/** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
+const OLD_PACKAGE =
+  /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
@@ -39,10 +44,12 @@ export function failureHint(text: string): string | null {
 }
 
 /**
- * Says what to install if a library or header was missing when a package was compiled: its Debian packages, or an
- * unknown Debian package with the header of this name. Null if the text names no missing library or header.
+ * Says what to do if a package could not be compiled: which Debian packages to install if a library or header is
+ * missing, or that the package is too old for the Python of the build. Null if the text names neither.
  */
 export function libraryHint(text: string): string | null {
+  if (OLD_PACKAGE.test(text))
+    return `A package is too old for the Python of this build. ${USE_OTHER_VERSIONS}`;
   const packages = DEBIAN_PACKAGES.find(([missing]) => missing.test(text))?.[1];
   if (packages !== undefined)
     return `A package is compiled and needs a library. Name ${packages} in a file Aptfile, or (for Python) ask for a version that has a wheel, and push again.`;
@@ -68,6 +75,9 @@ function otherHint(text: string): string | null {
     return 'The downloaded package is not the one that the lock file names. Make the lock file again, commit it and push again.';
   const module = NO_MODULE.exec(text);
   if (module !== null)
-    return `The build needs ${module[1] ?? module[2]}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;
+    return (
+      removedModule(module[2] ?? '') ??
+      `The build needs ${module[1] ?? module[2]}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`
+    );
   return null;
 }

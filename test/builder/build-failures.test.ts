@@ -47,6 +47,23 @@ test('a long ` !` sentence of a buildpack is not cut, because it says what to do
   assert.equal(hint, 'Correct this, commit and push again.');
 });
 
+for (const line of [
+  '       error in decorator setup command: use_2to3 is invalid.',
+  '       yarl/_quoting.c:6:12: fatal error: longintrepr.h: No such file or directory',
+  "       AttributeError: module 'pkgutil' has no attribute 'ImpImporter'. Did you mean: 'zipimporter'?",
+  "       error: the configured Python interpreter version (3.13) is newer than PyO3's maximum supported version (3.12)",
+  "       ModuleNotFoundError: No module named 'distutils'",
+  "       ModuleNotFoundError: No module named 'pkg_resources'",
+]) {
+  test(`if a package is too old for the Python of the build, the hint says so: ${line.trim()}`, () => {
+    const step = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines: [line] };
+    assert.match(
+      stepFailed(step, limits).hint ?? '',
+      /newer versions of the packages.* older Python in \.python-version/,
+    );
+  });
+}
+
 test('if a buildpack refuses a tool with a ` !` line, the hint is not taken from the lines above, unless they name a missing library', () => {
   const hint = (...lastLines: string[]) =>
     stepFailed({ name: 'python', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).hint;

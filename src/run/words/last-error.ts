@@ -1,3 +1,5 @@
+import { removedModule } from '../../core/text/old-python.ts';
+
 const MAX_LENGTH = 160;
 /**
  * At most this many characters of a line are searched, because the expressions scan the rest of the line at each word.
@@ -48,7 +50,10 @@ export function lastError(lines: readonly string[]): string | null {
 export function errorHint(error: string, isFolderReadOnly = false): string | null {
   const python = /No module named '?([\w.]+)/.exec(error)?.[1]?.split('.')[0];
   if (python !== undefined)
-    return `Add the package that has the module ${python} to the requirements, or correct the name, and push again.`;
+    return (
+      removedModule(python) ??
+      `Add the package that has the module ${python} to the requirements, or correct the name, and push again.`
+    );
   const node = /Cannot find (?:module|package) '([^'./][^']*)'/.exec(error)?.[1];
   if (node !== undefined) return `Add ${node} to the dependencies of package.json, and push again.`;
   const perl = /^Can't locate (\S+)\.pm in @INC/.exec(error)?.[1]?.replaceAll('/', '::');

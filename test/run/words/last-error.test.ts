@@ -16,6 +16,12 @@ ModuleNotFoundError: No module named 'pymysql'
     hint: /^Add the package that has the module pymysql to the requirements/,
   },
   {
+    name: 'a module that Python has removed',
+    output: "  import cgi\nModuleNotFoundError: No module named 'cgi'",
+    error: "ModuleNotFoundError: No module named 'cgi'",
+    hint: /^Since Python 3\.13, Python has no module cgi\. .* an older Python in \.python-version, and push again\.$/,
+  },
+  {
     name: 'uWSGI without a module',
     output: `ModuleNotFoundError: No module named 'requests.adapters'
 unable to load app 0 (mountpoint='') (callable not found or import error)
