@@ -6,6 +6,7 @@ Prints lines KEY<TAB>VALUE. `note` is a sentence about a file. The others descri
 - folder: the folder from which the module is imported
 - target: MODULE:CALLABLE, or the path of a file
 - file: the file in which it was found
+- blocks: the line that starts a server as soon as the module is imported, so that no other server can serve it
 
 Exits with 1 if there is no web process.
 """
@@ -45,6 +46,8 @@ class Module:
             self.source = file.read(MAX_BYTES + 1)
         self.is_valid = len(self.source) <= MAX_BYTES
         self.names, self.imports, self.functions = {}, set(), {}
+        # The objects whose method `run` is called when the module is imported, and the lines of these calls
+        self.runs = {}
         try:
             self.add(ast.parse(self.source if self.is_valid else b"").body)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -73,6 +76,10 @@ class Module:
                 targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
                 for node in (node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)):
                     self.names[node.id] = statement.value
+            elif isinstance(statement, ast.Expr):
+                function = getattr(statement.value, "func", None)
+                if isinstance(function, ast.Attribute) and function.attr == "run" and isinstance(function.value, ast.Name):
+                    self.runs[function.value.id] = statement.lineno
             else:
                 for field in ("body", "orelse", "finalbody"):
                     self.add(getattr(statement, field, None) or [])
@@ -141,6 +148,9 @@ class Module:
         """The framework that serves the module with a server of its own, or None."""
         return next((name for name, pattern in OWN_SERVERS if name in self.imports and re.search(pattern, self.source)), None)
 
+    def reads_port(self):
+        return re.search(rb"""(environ|env)[^\n]{0,40}["']PORT["']""", self.source) is not None
+
     def application(self, folder, is_app_file):
         """The callable and its kind, or None."""
         if not self.is_valid:
@@ -168,8 +178,8 @@ class Module:
         return None
 
 
-def found(kind, folder, target, file):
-    for key, value in (("kind", kind), ("folder", folder), ("target", target), ("file", os.path.normpath(file))):
+def found(kind, folder, target, file, blocks=""):
+    for key, value in (("kind", kind), ("folder", folder), ("target", target), ("file", os.path.normpath(file)), ("blocks", blocks)):
         print(f"{key}\t{value}")
     sys.exit(0)
 
@@ -191,7 +201,10 @@ def try_file(path, folder):
         return module
     name = os.path.relpath(path, folder)[: -len(".py")].removesuffix("/__init__").replace("/", ".")
     if re.fullmatch(r"[A-Za-z_][\w.]*", name):
-        found(answer[1], folder, f"{name}:{answer[0]}", path)
+        blocks = module.runs.get(answer[0], "")
+        if blocks and module.reads_port():
+            found("script", ".", os.path.normpath(path), path)
+        found(answer[1], folder, f"{name}:{answer[0]}", path, blocks)
     return module
 
 
@@ -246,7 +259,7 @@ def main():
             found(framework, ".", path, path)
     for module in modules:
         path = os.path.normpath(module.path)
-        if re.search(rb"""(environ|env)[^\n]{0,40}["']PORT["']""", module.source):
+        if module.reads_port():
             found("script", ".", path, path)
         if "aiohttp" in module.imports and module.call("app") == "Application":
             folder = "src" if path.startswith("src/") else "."

@@ -291,6 +291,19 @@ test('an aiohttp application without gunicorn is refused, and the error names th
   );
 });
 
+test('an application that starts a server when it is imported is refused with the line, unless it listens on $PORT', async () => {
+  const blocking = await webOf({ 'app.py': `${FLASK}if 1:\n  app.run(debug=True)\n` }, ['gunicorn']);
+  assert.equal(blocking.code, 1);
+  assert.match(
+    blocking.output,
+    / ! {5}app\.py line 4 starts a server as soon as the file is imported, .*\. Put this line below `if __name__ == "__main__":`\.$/,
+  );
+  const onPort = `import os\n${FLASK}app.run(port=os.environ.get("PORT", 5000))\n`;
+  assert.equal((await webOf({ 'app.py': onPort }, ['gunicorn'])).web, 'python3 -u app.py');
+  const guarded = `${FLASK}if __name__ == "__main__":\n  app.run()\n`;
+  assert.equal((await webOf({ 'app.py': guarded }, ['gunicorn'])).web, 'gunicorn app:app');
+});
+
 test('an ASGI application without a server is refused, and the error names a package to add', async () => {
   const { code, output } = await webOf({ 'main.py': FASTAPI }, ['gunicorn']);
   assert.equal(code, 1);
@@ -325,6 +338,16 @@ for (const { name, files, said } of [
     assert.doesNotMatch(output, /Warning/);
   });
 }
+
+test('an import of a module that Python has removed is refused, and a file with the same beginning is not taken for the module', async () => {
+  const removed = await webOf({ 'app.py': `${FLASK}import binhex\n`, 'requirements.txt': 'flask\n' }, []);
+  assert.match(
+    removed.output,
+    / ! {5}app\.py line 3 imports binhex, which Python 3\.\d+ no longer has\. Use another module/,
+  );
+  const files = { 'app.py': 'import djangoo\napp = 1\n', 'requirements/djangoo_app.txt': '' };
+  assert.match((await webOf(files, [])).output, /app\.py line 1 imports djangoo, but no file names/);
+});
 
 test('a Python import needs no package if the tool has the module itself, or catches the ImportError', async () => {
   const tries = 'try:\n  import simplejson as json\nexcept ImportError:\n  import json\n';
