@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { readConfig } from '../config.ts';
+import { systemCode } from '../core/errors.ts';
 import { request, requestTls } from '../core/network/node-http.ts';
 
 const MAX_WAIT_MS = 2000;
@@ -19,12 +20,14 @@ export async function askHealth(
   const { http, tls_certificate } = readConfig(environment);
   const ask = tls_certificate === null ? request : requestTls;
   // The certificate is for the name that people use, not for 127.0.0.1.
-  const options = { ...http, path, rejectUnauthorized: false, signal: AbortSignal.timeout(MAX_WAIT_MS) };
+  const signal = AbortSignal.timeout(MAX_WAIT_MS);
+  const options = { ...http, path, rejectUnauthorized: false, agent: false as const, signal };
   try {
     const [response] = (await once(ask(options).end(), 'response')) as [IncomingMessage];
     const said = (await text(response)).trim();
     return response.statusCode === 200 ? null : said || `the server answered ${response.statusCode}`;
-  } catch {
+  } catch (error) {
+    if (systemCode(error) === 'ECONNREFUSED') return `no server listens at ${http.host}:${http.port}`;
     return `the server did not answer within ${MAX_WAIT_MS / 1000} s`;
   }
 }

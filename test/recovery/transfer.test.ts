@@ -500,6 +500,8 @@ test('a passphrase that is typed at a terminal is not shown, and is typed twice 
   };
   const other = await typing(PASSPHRASE, 'correct horse');
   assert.match(other.seen, /The two passphrases differ/);
+  const empty = await typing(PASSPHRASE, '');
+  assert.match(empty.seen, /The two passphrases differ/);
   const same = await typing(PASSPHRASE, PASSPHRASE);
   assert.equal(same.exitCode, 0, same.seen);
   assert.match(same.seen, /Exported moved to/);

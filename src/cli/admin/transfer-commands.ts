@@ -177,7 +177,7 @@ async function readPassphrase(
   if (!(input instanceof ReadStream)) return checked(await readText(firstLine(input), MAX_PASSPHRASE_BYTES));
   const ask = async (what: string) => await readText(hiddenLine(input, what, err), MAX_PASSPHRASE_BYTES);
   const typed = checked(await ask('passphrase'));
-  if (isNew && checked(await ask('passphrase again')) !== typed)
+  if (isNew && (await ask('passphrase again'))?.replace(/\r?\n$/, '') !== typed)
     throw new DeployError(
       'BAD_PASSPHRASE',
       'the two passphrases differ',
