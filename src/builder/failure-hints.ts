@@ -30,6 +30,7 @@ const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No modul
 /** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
 const OLD_PACKAGE =
   /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'/;
+const NO_ARCHIVE = /Expected direct URL .{1,300} to end in a supported file extension/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
@@ -64,6 +65,8 @@ function otherHint(text: string): string | null {
     return 'The server does not know the authority of a certificate. Tell the operator: builds trust the authorities in the certificate store of the machine.';
   if (NETWORK.test(text))
     return 'A host could not be reached from the build. Push again later. If it is an address of your own, tell the operator.';
+  if (NO_ARCHIVE.test(text))
+    return 'Write the address of a file that ends in .zip, .tar.gz or .whl, for GitHub https://github.com/OWNER/NAME/archive/BRANCH.zip. Commit and push again.';
   const program = NO_PROGRAM.exec(text)?.[1];
   if (program !== undefined)
     return `The build runs ${program}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;

@@ -155,10 +155,14 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
   const last = below.findLastIndex((line) => CAUSE.test(line));
   const cause = lines[last] ?? '';
   const [, file] = /^Couldn't parse requirement in (`[^`]+`)/.exec(headline) ?? [];
-  if (file !== undefined)
-    return [`${file}: “${lines[last + 1] ?? ''}” is not a requirement: ${cause}`, headline];
+  if (file !== undefined) {
+    const reason = `${file}: “${lines[last + 1] ?? ''}” is not a requirement`;
+    return [`${reason}: ${cause}`, reason, headline];
+  }
   const error = lines[lastError(below)] ?? cause;
-  return [`${headline}: ${error}`, error, headline];
+  // The headline of a failed download does not name the address.
+  const fetch = lines.find((line) => /^Failed to fetch: \S+$/.test(line));
+  return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];
 }
 
 function textOf(line: string | undefined): string | null {

@@ -64,6 +64,13 @@ for (const line of [
   });
 }
 
+test('if a requirement is an address that is no archive, the hint shows the form of an address', () => {
+  const line =
+    'cause: Expected direct URL (`https://github.com/a/b/zipball/c`) to end in a supported file extension: `.whl`';
+  const step = { name: 'pip', code: 2, signal: null, isOutOfMemory: false, lastLines: [line] };
+  assert.match(stepFailed(step, limits).hint ?? '', /ends in \.zip.*archive\/BRANCH\.zip/);
+});
+
 test('if a buildpack refuses a tool with a ` !` line, the hint is not taken from the lines above, unless they name a missing library', () => {
   const hint = (...lastLines: string[]) =>
     stepFailed({ name: 'python', code: 1, signal: null, isOutOfMemory: false, lastLines }, limits).hint;

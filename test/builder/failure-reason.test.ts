@@ -208,6 +208,14 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     '`requirements.txt`: “foo bar baz” is not a requirement: Expected one of `@`, `(`, `<`, `=`, `>`, `~`, `!`, `;`, found `b`',
   ],
   [
+    'uv: an address that is no archive, if the cause is long',
+    `error: Couldn't parse requirement in \`requirements.txt\` at position 6
+       cause: Expected direct URL (\`https://github.com/wikimedia/pywikibot/zipball/master\`) to end in a supported file extension: \`.whl\`, \`.tar.gz\`, \`.zip\`
+              https://github.com/wikimedia/pywikibot/zipball/master#egg=pywikibot
+              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^`,
+    '`requirements.txt`: “https://github.com/wikimedia/pywikibot/zipball/master#egg=pywikibot” is not a requirement',
+  ],
+  [
     'uv: a package that cannot be compiled',
     `Resolved 1 package in 265ms
         Building mysqlclient==2.2.7
@@ -242,7 +250,7 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
        cause: Failed to fetch: https://index.example/simple/flask/
        cause: client error (Connect)
        cause: Connection refused (os error 111)`,
-    'Request failed after 3 retries in 1.0s: Connection refused (os error 111)',
+    'Failed to fetch: https://index.example/simple/flask/: Connection refused (os error 111)',
   ],
   [
     'uv: a requirement from a git server that cannot be found',
