@@ -74,6 +74,7 @@ save_venv() {
 save_layers() {
   local version
   add_setuptools
+  add_runners
   # If the layer has `linked = true`, the next build cannot write to its files. So the lock file must not stay.
   rm -f "$venv/.lock"
   mkdir -p "$downloads"
@@ -107,4 +108,36 @@ add_setuptools() {
   grep -rqsE --include='*.py' '^(import|from)[[:space:]]+pkg_resources' "$site" . || return 0
   echo "       pkg_resources is imported: setuptools<81 is installed, which has it"
   install_packages 'setuptools<81'
+}
+
+# Adds programs uv, poetry, pipenv and pdm for the running tool, unless it installs them itself: a command such as `uv run
+# gunicorn app:app` then runs gunicorn, because all packages are installed already.
+add_runners() {
+  local name
+  rm -rf "$venv/runners" "$venv/env.launch"
+  mkdir -p "$venv/runners" "$venv/env.launch"
+  printf %s "$venv/runners" >"$venv/env.launch/PATH.append"
+  printf : >"$venv/env.launch/PATH.delim"
+  for name in uv poetry pipenv pdm; do
+    cat >"$venv/runners/$name" <<R
+#!/bin/sh
+if [ "\$1" != run ]; then
+  echo "$name installs packages only in builds. A running tool can use it only as: $name run COMMAND" >&2
+  exit 2
+fi
+shift
+while :; do
+  case \$1 in
+    --extra | --group | --package | --env-file | --python | -p) shift 2 ;;
+    -m | --module) exec python "\$@" ;;
+    --) shift && break ;;
+    -*) shift ;;
+    *) break ;;
+  esac
+done
+case \$1 in *.py) exec python "\$@" ;; esac
+exec "\$@"
+R
+    chmod 755 "$venv/runners/$name"
+  done
 }

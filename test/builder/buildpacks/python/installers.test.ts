@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { execa } from 'execa';
+import { productBuildpacks } from '../../support/a-builder.ts';
 import { ASource } from '../run-buildpack.ts';
 
 const INSTALLERS = ['pip', 'uv', 'poetry', 'pipenv'];
@@ -23,6 +26,12 @@ for (const { name, files, says } of [
   },
   { name: 'pyproject.toml with tool settings only', files: { 'pyproject.toml': '[tool.black]\n' }, says: [] },
   { name: 'setup.py', files: { 'setup.py': '' }, says: ['pip (setup.py)'] },
+  { name: 'pylock.toml', files: { 'pylock.toml': '', 'pyproject.toml': '[project]\n' }, says: ['pip'] },
+  {
+    name: 'requirements.txt in src',
+    files: { 'src/requirements.txt': '', 'pyproject.toml': '[tool.black]\n' },
+    says: ['pip (src/requirements.txt)'],
+  },
   { name: 'setup.cfg', files: { 'setup.cfg': '[options]\n' }, says: ['pip (setup.cfg)'] },
   { name: 'setup.cfg with tool settings only', files: { 'setup.cfg': '[flake8]\n' }, says: [] },
   { name: 'uv.lock', files: { 'uv.lock': '', 'pyproject.toml': '[project]\n' }, says: ['uv'] },
@@ -109,3 +118,21 @@ for (const { installer, files, says } of [
     assert.ok(output.includes(` !     ${says}`), output);
   });
 }
+
+test('`uv run`, `poetry run`, `pipenv run` and `pdm run` run a command of a running tool, because its packages are installed', async () => {
+  await using source = await ASource.of({ 'app.py': 'import sys\nprint("ran", *sys.argv[1:])\n' });
+  const script = 'source lib/packages.sh; venv=$0; add_runners; cat "$venv/env.launch/PATH.append"';
+  const cwd = join(productBuildpacks, 'pip');
+  const env = { CNB_BUILDPACK_DIR: cwd, CNB_LAYERS_DIR: source.layers };
+  const { stdout: folder } = await execa('bash', ['-euo', 'pipefail', '-c', script, source.layers], {
+    cwd,
+    env,
+  });
+  const run = async (name: string, ...words: string[]) =>
+    (await execa(join(folder, name), words, { cwd: source.folder, all: true, reject: false })).all;
+  assert.equal(await run('uv', 'run', '--no-dev', '--extra', 'web', 'echo', '-n', 'a b'), 'a b');
+  assert.equal(await run('uv', 'run', 'app.py', '--port', '1'), 'ran --port 1');
+  assert.equal(await run('uv', 'run', '-m', 'app', 'x'), 'ran x');
+  for (const name of ['poetry', 'pipenv', 'pdm']) assert.equal(await run(name, 'run', 'echo', 'a'), 'a');
+  assert.match(await run('poetry', 'install'), /poetry installs packages only in builds/);
+});
