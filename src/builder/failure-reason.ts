@@ -159,7 +159,10 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
     const reason = `${file}: “${lines[last + 1] ?? ''}” is not a requirement`;
     return [`${reason}: ${cause}`, reason, headline];
   }
-  const error = lines[lastError(below)] ?? cause;
+  const index = lastError(below);
+  const named = lines[index] ?? cause;
+  // An exception may have its text in the next lines.
+  const error = named.endsWith(':') ? `${named} ${lines[index + 1] ?? ''}`.trim() : named;
   // The headline of a failed download does not name the address.
   const fetch = lines.find((line) => /^Failed to fetch: \S+$/.test(line));
   return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];

@@ -208,6 +208,17 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     '`requirements.txt`: “foo bar baz” is not a requirement: Expected one of `@`, `(`, `<`, `=`, `>`, `~`, `!`, `;`, found `b`',
   ],
   [
+    'uv: an exception with its text in the next line',
+    `error: Failed to build \`pyicu==2.17\`
+       cause: The build backend returned an error
+       cause: Call to \`setuptools.build_meta.build_wheel\` failed (exit status: 1)
+
+              [stderr]
+              RuntimeError:
+              Please install pkg-config on your system`,
+    'Failed to build `pyicu==2.17`: RuntimeError: Please install pkg-config on your system',
+  ],
+  [
     'uv: an address that is no archive, if the cause is long',
     `error: Couldn't parse requirement in \`requirements.txt\` at position 6
        cause: Expected direct URL (\`https://github.com/wikimedia/pywikibot/zipball/master\`) to end in a supported file extension: \`.whl\`, \`.tar.gz\`, \`.zip\`

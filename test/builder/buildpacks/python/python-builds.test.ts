@@ -111,6 +111,16 @@ for (const { name, fixture, change, says } of [
     says: /There is no Pipfile\.lock: the next build may install other versions[\s\S]*\+ bottle==/,
   },
   {
+    name: 'setup.cfg alone',
+    fixture: 'flask',
+    change: async (folder: string) => {
+      await rm(join(folder, 'requirements.txt'));
+      const options = '[options]\npy_modules = app\ninstall_requires = flask\n';
+      await writeFile(join(folder, 'setup.cfg'), `[metadata]\nname = hello\n${options}`);
+    },
+    says: /\+ flask==[\s\S]*setup\.cfg has no lock file/,
+  },
+  {
     name: 'pkg_resources, with a setuptools that no longer has it',
     fixture: 'flask',
     change: async (folder: string) => {
