@@ -456,6 +456,23 @@ test('releases --json of many large releases does not block other work of the se
   assert.ok(turns >= 3, `${turns} turns of others`);
 });
 
+test('threat 143: forty commands about large config vars at once leave the server most of its time', async () => {
+  using desk = new Desk();
+  desk.maintain(wikibot, 'alice');
+  const vars = Object.fromEntries(
+    Array.from({ length: 15 }, (_, index) => [`NAME_${index}`, '"\\\n'.repeat(10_000)]),
+  );
+  desk.store.setConfigVars(wikibot, vars, 'alice');
+  const [startedAt, before] = [performance.now(), process.threadCpuUsage()];
+  const run = (index: number) =>
+    desk.type(['config', ...(index % 2 === 0 ? ['export'] : ['list']), 'wikibot']);
+  const ended = await Promise.all(Array.from({ length: 40 }, (_, index) => run(index)));
+  const { user, system } = process.threadCpuUsage(before);
+  const part = (user + system) / 1000 / (performance.now() - startedAt);
+  assert.ok(ended.every(({ status }) => status === 0));
+  assert.ok(part < 0.5, `${Math.round(part * 100)} % of the time`);
+});
+
 test('threat 63: the audit log has no value that somebody typed after the name of a config var', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');

@@ -1,4 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
+import { outputTime } from '../../../core/fair-share/time-shares.ts';
 import type { ConfigChange } from '../../../core/types.ts';
 import {
   changedNames,
@@ -16,7 +17,7 @@ import { readText } from '../../command-line/read-text.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 import { configExport, configImport } from './config-file.ts';
 import { configSharing } from './config-share.ts';
-import { configure, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
+import { configure, configVarsOf, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 const anyNumber = 1000;
 /** How many changes of config vars are read at once. */
@@ -35,11 +36,11 @@ const list: ToolCommand = {
   options: { 'show-values': { type: 'boolean' }, json: { type: 'boolean' } },
   words: { min: 0, max: 0 },
   async run(context) {
-    const { services, tool, flags, typed, out, err } = context;
+    const { tool, flags, typed, out, err } = context;
     const isShown = flags['show-values'] === true;
     if (isShown) await assertMay(context, tool, 'deploy');
     const outside = await outsideOrWarning(context);
-    const all = { ...services.store.configVars(tool), ...outside.vars };
+    const all = { ...(await configVarsOf(context)), ...outside.vars };
     const vars = Object.entries(all).sort(([one], [other]) => (one < other ? -1 : 1));
     const isOutside = (name: string) => Object.hasOwn(outside.vars, name);
     if (flags['json'] === true) {
@@ -48,7 +49,7 @@ const list: ToolCommand = {
         ...(isShown ? { name, value } : { name }),
         ...(isOutside(name) ? { source } : {}),
       }));
-      await out(json(fields));
+      await out(await outputTime.run(tool, () => json(fields)));
     } else if (vars.length === 0) {
       await out(
         `the tool ${tool} has no config vars. To set a config var: ${typed(`config set ${tool} NAME=value`)}\n`,
@@ -60,7 +61,7 @@ const list: ToolCommand = {
       );
       await out(lines.join(''));
     }
-    const waiting = flags['json'] === true ? null : notYetLive(context);
+    const waiting = flags['json'] === true ? null : await outputTime.run(tool, () => notYetLive(context));
     if (waiting !== null) await err(waiting);
     return 0;
   },
@@ -79,7 +80,7 @@ const get: ToolCommand = {
     const name = context.args[0] ?? '';
     const { services, tool } = context;
     const outside = await outsideVarsOf(services, tool);
-    const vars: Record<string, string> = { ...services.store.configVars(tool), ...outside.vars };
+    const vars: Record<string, string> = { ...(await configVarsOf(context)), ...outside.vars };
     assertSet(tool, vars, [name]);
     await context.out(`${vars[name]}\n`);
     return 0;
@@ -121,8 +122,8 @@ const unset: ToolCommand = {
   options: NO_RESTART,
   words: { min: 1, max: anyNumber },
   async run(context) {
-    const { services, tool, args } = context;
-    assertSet(tool, services.store.configVars(tool), args);
+    const { args } = context;
+    assertSet(context.tool, await configVarsOf(context), args);
     return await configure(context, Object.fromEntries(args.map((name) => [name, null])));
   },
 };

@@ -1,4 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
+import { outputTime } from '../../../core/fair-share/time-shares.ts';
 import { RESERVED_VARIABLE } from '../../../core/names.ts';
 import { formatEnvFile, parseEnvFile } from '../../../core/variables/env-file.ts';
 import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
@@ -6,7 +7,7 @@ import type { ToolCommand, ToolContext } from '../../command.ts';
 import { warning } from '../../command-line/printing.ts';
 import { readText } from '../../command-line/read-text.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
-import { configure, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
+import { configure, configVarsOf, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
 /** All config vars of a tool have at most half as many bytes. Quotes, escapes and comments may double them. */
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -31,7 +32,8 @@ export const configImport: ToolCommand = {
     if (args[0] !== '-') {
       throw new UsageError(`The server cannot read a file of your computer. ${sendIt(context)}`);
     }
-    const all = Object.entries(parseEnvFile(await fileOf(context)));
+    const file = await fileOf(context);
+    const all = await outputTime.run(tool, () => Object.entries(parseEnvFile(file)));
     const outside = await outsideVarsOf(services, tool);
     const {
       reserved = [],
@@ -46,7 +48,7 @@ export const configImport: ToolCommand = {
     };
     await leaveOut(reserved, 'the platform sets it');
     await leaveOut(elsewhere, `it comes from ${outside.source}`);
-    const current = services.store.configVars(tool);
+    const current = await configVarsOf(context);
     const changes = usable.filter(
       ([name, value]) => !Object.hasOwn(current, name) || current[name] !== value,
     );
@@ -70,8 +72,9 @@ export const configExport: ToolCommand = {
   action: 'deploy',
   options: {},
   words: { min: 0, max: 0 },
-  async run({ services, tool, out }) {
-    await out(formatEnvFile(services.store.configVars(tool)));
+  async run(context) {
+    const vars = await configVarsOf(context);
+    await context.out(await outputTime.run(context.tool, () => formatEnvFile(vars)));
     return 0;
   },
 };

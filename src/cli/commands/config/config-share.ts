@@ -1,5 +1,6 @@
 import type { ToolCommand, ToolContext } from '../../command.ts';
 import { assertSet, namesOf } from '../../command-line/config-names.ts';
+import { configVarsOf } from './configure.ts';
 
 const share: ToolCommand = {
   name: 'config share',
@@ -18,7 +19,7 @@ const share: ToolCommand = {
   async run(context) {
     const { services, tool, args } = context;
     const { store } = services;
-    assertSet(tool, store.configVars(tool), args);
+    assertSet(tool, await configVarsOf(context), args);
     if (args.length > 0) store.setSharedConfig(tool, [...store.sharedConfig(tool), ...args]);
     return await tell(context);
   },

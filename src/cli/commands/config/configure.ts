@@ -1,4 +1,5 @@
 import { DeployError } from '../../../core/errors.ts';
+import { outputTime } from '../../../core/fair-share/time-shares.ts';
 import { outsideVarsOf } from '../../../deploy/release/live-release.ts';
 import { assertMay } from '../../assert-may.ts';
 import type { ToolContext } from '../../command.ts';
@@ -8,6 +9,11 @@ import { followTicket } from '../../follow-ticket.ts';
 export const NO_RESTART = { 'no-restart': { type: 'boolean' } } as const;
 export const NO_RESTART_DETAIL =
   '--no-restart: only stores the change. The next push, redeploy or config command makes it live, but a restart does not.';
+
+/** Reads the config vars of the tool. That takes milliseconds if they are large, so `outputTime` limits it. */
+export async function configVarsOf({ services, tool }: ToolContext): Promise<Record<string, string>> {
+  return await outputTime.run(tool, () => services.store.configVars(tool));
+}
 
 /** Changes config vars, and follows the deployment that makes the change live. @returns the exit status. */
 export async function configure(
@@ -19,7 +25,9 @@ export async function configure(
   const isStoredOnly = flags['no-restart'] === true;
   // The client may have taken long to send the values, and a preview may have ended meanwhile.
   await assertMay(context, tool, 'deploy', true);
-  const ticket = services.deployments.configure(tool, changes, principal, { isStoredOnly });
+  const ticket = await outputTime.run(tool, () =>
+    services.deployments.configure(tool, changes, principal, { isStoredOnly }),
+  );
   if (ticket !== null) return await followTicket(context, ticket);
   const isLive = services.store.tool(tool).liveVersion !== null;
   await out(
