@@ -6,6 +6,7 @@ import type { Limits } from '../sandbox/sandbox.ts';
 import { failureHint, libraryHint } from './failure-hints.ts';
 import { failureReason, refusalIn } from './failure-reason.ts';
 import { otherLanguage } from './other-languages.ts';
+import { siteGenerator } from './site-generators.ts';
 
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(
@@ -211,21 +212,29 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
       ? 'The repository is empty'
       : `At the top of the repository: ${shown.join(', ')}${more}`;
   const other = otherLanguage(files);
+  const site = siteGenerator(files);
   const language =
     other === null ? [] : [`${other.file} is for ${other.language}, which has no buildpack here`];
+  const generator =
+    site === null ? [] : [`${site.file} is for ${site.generator}, and no buildpack makes the site with it`];
   return new DeployError(
     'NO_BUILDPACK',
-    ['no buildpack recognises this tool', ...language, ...notes, seen].join('. '),
-    'The lines above name the files that each language needs. Add one of them at the top of the repository, or a Procfile with `web: COMMAND`, commit and push again.',
+    ['no buildpack recognises this tool', ...language, ...generator, ...notes, seen].join('. '),
+    site === null ? NAME_FILES : COMMIT_SITE,
   );
 }
+
+const NAME_FILES =
+  'The lines above name the files that each language needs. Add one of them at the top of the repository, or a Procfile with `web: COMMAND`, commit and push again.';
+const COMMIT_SITE =
+  'Make the site on your machine, commit the pages as a folder public/ with an index.html, and push again. If a program of npm makes the site, a package.json with a script named build is enough.';
 
 /** The error of a build that succeeded but defined no process. */
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
     'the build succeeded, but nothing in the repository says how to start this tool',
-    'Add a file named Procfile with a line such as `web: python3 app.py` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again.',
+    'Add a file named Procfile with a line such as `web: python3 app.py` or `web: node server.js` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again. If the tool is only a web site, commit its pages as a folder public/ with an index.html.',
   );
 }
 

@@ -23,6 +23,8 @@ const NO_PACKAGE =
   /was not found in the package registry|there is no version of|No matching distribution|\bcode (E404|ETARGET)\b|Couldn't find (any versions for|package) "|: Package not found|ERR_PNPM_(FETCH_404|NO_MATCHING_VERSION)|no matching package named|could not be found in any version|Could not find gem/;
 const CONFLICT =
   /we can conclude that your|\bcode ERESOLVE\b|ERR_PNPM_PEER_DEP_ISSUES|failed to select a version for|could not be resolved to an installable set|not find compatible versions/;
+/** What webpack 4 and older, and tools on them, print on Node 17 and newer, whose OpenSSL lacks an old hash function. */
+const OLD_WEBPACK = /\bERR_OSSL_EVP_UNSUPPORTED\b|digital envelope routines::unsupported/;
 const OTHER_CONTENT =
   /hash mismatch|checksum mismatch|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed|checksum for .{1,80} changed/i;
 const NO_PROGRAM = /^[ \t]*(?:\S+: (?:line )?\d+: )(\S{1,80}): (?:command )?not found$/m;
@@ -70,8 +72,12 @@ function otherHint(text: string): string | null {
   const program = NO_PROGRAM.exec(text)?.[1];
   if (program !== undefined)
     return `The build runs ${program}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;
+  if (OLD_WEBPACK.test(text))
+    return 'This version of webpack does not run on Node 17 or newer. Ask for Node 16 in package.json ("engines": {"node": "16.x"}), or use webpack 5, commit and push again.';
   if (CONFLICT.test(text) && !NO_PACKAGE.test(text))
-    return 'Two packages need different versions of a third one. Allow another version of one of them, commit and push again.';
+    return text.includes('ERESOLVE')
+      ? 'Two packages need different versions of a third one. Allow another version of one of them, or write the line legacy-peer-deps=true into a file .npmrc, commit and push again.'
+      : 'Two packages need different versions of a third one. Allow another version of one of them, commit and push again.';
   if (NO_PACKAGE.test(text))
     return 'Check the name and the version of this package in the files of the tool. Correct them, commit and push again.';
   if (OTHER_CONTENT.test(text))

@@ -117,7 +117,7 @@ function candidates(lines: readonly string[]): string[] {
   const others = telling.filter((line) => !NPM.test(line.trim()));
   const npm = npmReason(telling);
   const index = lastError(others);
-  const error = textOf(others[index]);
+  const error = withNextLine(others, index);
   if (npm !== null) {
     // If a script failed, npm names only the script, and the script's output says why. npm may put `npm error` before
     // each line of that output.
@@ -168,6 +168,14 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
   return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];
 }
 
+/** The text of a line, and of the line below it if the first one ends with a colon. Null if there is no line. */
+function withNextLine(lines: readonly string[], index: number): string | null {
+  const text = textOf(lines[index]);
+  const next = lines[index + 1];
+  if (text === null || next === undefined || !text.endsWith(':') || CAUSE.test(next)) return text;
+  return `${text} ${textOf(next)}`;
+}
+
 function textOf(line: string | undefined): string | null {
   return line?.trim().replace(PREFIX, '').replaceAll(/\s+/g, ' ') ?? null;
 }
@@ -208,8 +216,13 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
 /** The two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`. */
 function peerConflict(said: readonly string[]): string | null {
   const found = said.map((line) => /^Found: (\S+)/.exec(line)?.[1]).find((one) => one !== undefined);
+  // Above this line, npm also names the packages that accept the found version.
+  const unresolved = said.slice(
+    said.findIndex((line) => line.startsWith('Could not resolve dependency')) + 1,
+  );
   const [, peer, by] =
-    said.map((line) => /^peer (\S+@"[^"]+") from (\S+)/.exec(line)).find((match) => match !== null) ?? [];
+    unresolved.map((line) => /^peer (\S+@"[^"]+") from (\S+)/.exec(line)).find((match) => match !== null) ??
+    [];
   return found === undefined || peer === undefined ? null : `found ${found}, but ${by} needs ${peer}`;
 }
 

@@ -124,6 +124,16 @@ test('if no buildpack recognises a source, the refusal names the language, the o
   );
 });
 
+test('if only a generator makes the pages of a web site, the refusal names the generator and asks for the pages', () => {
+  const { message, hint } = noBuildpack(['README.md', 'docs', 'mkdocs.yml'], []);
+  assert.equal(
+    message,
+    'no buildpack recognises this tool. mkdocs.yml is for MkDocs, and no buildpack makes the site with it. At the top of the repository: README.md, docs, mkdocs.yml',
+  );
+  assert.match(hint ?? '', /^Make the site on your machine, commit the pages as a folder public\//);
+  assert.match(noBuildpack(['_config.yml', 'index.md'], []).message, /_config\.yml is for Jekyll/);
+});
+
 for (const [line, hint] of [
   [
     'Exception: Can not find valid pkg-config name.',
@@ -143,7 +153,11 @@ for (const [line, hint] of [
     /^Check the name and the version/,
   ],
   ['npm error code E404', /^Check the name and the version/],
-  ['npm error code ERESOLVE', /^Two packages need different versions/],
+  [
+    'npm error code ERESOLVE',
+    /^Two packages need different versions.* legacy-peer-deps=true into a file \.npmrc/,
+  ],
+  ["  code: 'ERR_OSSL_EVP_UNSUPPORTED'", /^This version of webpack does not run on Node 17 or newer\./],
   [
     '  cause: Because a==1 depends on b>=3 and you require a==1, we can conclude that your requirements are unsatisfiable.',
     /^Two packages need different versions/,

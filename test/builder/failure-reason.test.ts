@@ -39,6 +39,27 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'ERESOLVE: found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"',
   ],
   [
+    'npm: a conflict of which only the last of three packages is a part',
+    `npm error code ERESOLVE
+     npm error ERESOLVE could not resolve
+     npm error
+     npm error While resolving: rr7@undefined
+     npm error Found: react-router@7.18.5
+     npm error node_modules/react-router
+     npm error   react-router@"^7.5.0" from the root project
+     npm error   peer react-router@"^7.18.4" from @react-router/dev@7.18.4
+     npm error   node_modules/@react-router/dev
+     npm error
+     npm error Could not resolve dependency:
+     npm error @react-router/serve@"^7.5.0" from the root project
+     npm error
+     npm error Conflicting peer dependency: react-router@7.18.4
+     npm error node_modules/react-router
+     npm error   peer react-router@"7.18.4" from @react-router/serve@7.18.4
+     npm error   node_modules/@react-router/serve`,
+    'ERESOLVE: found react-router@7.18.5, but @react-router/serve@7.18.4 needs react-router@"7.18.4"',
+  ],
+  [
     'npm: a lock file that does not match package.json',
     `npm error code EUSAGE
      npm error
@@ -319,6 +340,14 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
      Error: Could not resolve "./missing.js" from "src/main.js"
          at getRollupError (file:///workspace/node_modules/rollup/dist/es/shared/parseAst.js:406:41)`,
     'Error: Could not resolve "./missing.js" from "src/main.js"',
+  ],
+  [
+    'Next.js: an error that ends with a colon, before the line that says why',
+    `[next]/internal/font/google/geist.module.css
+     Error: next/font: error:
+     Failed to fetch Geist from Google Fonts.
+     If you are offline or behind a proxy, self-host the font with next/font/local.`,
+    'Error: next/font: error: Failed to fetch Geist from Google Fonts.',
   ],
 ];
 

@@ -93,7 +93,7 @@ const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
   ['go', 'Go: go.mod or go.work'],
   ['rust', 'Rust: Cargo.toml'],
   ['java', 'Java: pom.xml, or build.gradle with the Gradle wrapper'],
-  ['static', 'Web site: index.html, also in public/, public_html/, dist/, docs/ or build/'],
+  ['static', 'Web site: index.html, also in public/, public_html/, www/, dist/, docs/ or build/'],
   ['procfile', 'Any other program: Procfile with a line `web: COMMAND`'],
 ];
 
@@ -106,9 +106,12 @@ export function lookedFor(buildpacks: ReadonlySet<string>): string[] {
   return lines.length === 0 ? [] : ['Looked for, at the top of the repository:', ...lines];
 }
 
-/** Folders that probably hold no tool, for example those of dependencies, tests, documents and results of builds. */
+/**
+ * Folders that probably hold no tool, for example those of dependencies, tests, documents, results of builds, and
+ * templates of pages.
+ */
 const NO_TOOL =
-  /^(\..*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools)$/i;
+  /^([._].*|node_modules|vendor|venv|env|docs?|tests?|specs?|examples?|samples?|dist|build|target|www|scripts|tools|layouts|themes|templates)$/i;
 const MAX_FOLDERS = 50;
 const MAX_NAMED = 4;
 /** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
