@@ -247,7 +247,11 @@ function dyingWorkers(lines: readonly string[]): Dying | null {
 export function wrongPort({ name, insidePort }: Port, ports: readonly number[]): Seen {
   const hint = `Make the process listen on the port that the environment variable PORT names (here ${insidePort}), on 0.0.0.0, and push again.`;
   if (ports.length === 0) {
-    return { message: `${name} never opened a port`, hint, soFar: `${name} has not opened a port yet` };
+    return {
+      message: `${name} never opened a port`,
+      hint: `${hint} If the tool is a bot that serves no requests, write its command as \`worker: COMMAND\` into a Procfile, push, and start it with \`scale TOOL worker=1\`.`,
+      soFar: `${name} has not opened a port yet`,
+    };
   }
   const more = ports.length - MAX_NAMED_PORTS;
   const named = ports.slice(0, MAX_NAMED_PORTS).join(', ');

@@ -10,7 +10,7 @@ const MAX_LINE = 1000;
 const ERRORS = [
   // Python, Node, Java, Ruby, .NET: the name of the exception begins the line.
   /^(?:Uncaught |Caused by: |Exception in thread "[^"]*" )?(?:[\w$]+(?:\.|::))*(?:[A-Z]\w*(?:Error|Exception|Exit|NotFound)|ImproperlyConfigured)(?: \[\w+\])?:/,
-  /^Error: \S/,
+  /^Error: \S|^node: \S+: not found$/,
   /^(?:PHP )?(?:Fatal error|Parse error): /i,
   /^panic: |^thread '[^']*' .*panicked at|^fatal error: /,
   // Perl and Ruby.
@@ -56,6 +56,12 @@ export function errorHint(error: string, isFolderReadOnly = false): string | nul
     );
   const node = /Cannot find (?:module|package) '([^'./][^']*)'/.exec(error)?.[1];
   if (node !== undefined) return `Add ${node} to the dependencies of package.json, and push again.`;
+  const ownFile = /Cannot find module '(\.{0,2}\/[^']*)'/.exec(error)?.[1];
+  if (ownFile !== undefined)
+    return `${ownFile.replace(/^\/workspace\//, '')} is not in the repository, and the build does not make it. Check the name: upper and lower case letters differ on this server. Then push again.`;
+  const settings = /^node: (\S+): not found$/.exec(error)?.[1];
+  if (settings !== undefined)
+    return `${settings} is not in the repository, and should not be if it has passwords. Write --env-file-if-exists instead of --env-file, set the variables with config set TOOL NAME=VALUE, and push again.`;
   const perl = /^Can't locate (\S+)\.pm in @INC/.exec(error)?.[1]?.replaceAll('/', '::');
   if (perl !== undefined)
     return `Add ${perl} to the cpanfile, or its Debian package to an Aptfile, and push again.`;

@@ -98,6 +98,7 @@ test('threat 79: a web process that listens briefly on another port than PORT, a
   assert.ok(readiness.kind === 'timed-out');
   assert.equal(readiness.waitedMs, 1200);
   assert.equal(readiness.seen.message, 'web.1 never opened a port');
+  assert.match(readiness.seen.hint, /If the tool is a bot .*`worker: COMMAND` into a Procfile/);
 });
 
 test('while a web process is not healthy, the push reports each new problem once, and not again at each check', async () => {
