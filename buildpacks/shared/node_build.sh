@@ -84,6 +84,16 @@ needed_packages() {
   done || true
 }
 
+# check_foreground COMMAND: ends the build if the command starts the tool in the background and ends
+check_foreground() {
+  local text program
+  text=$(with_scripts "$1")
+  [[ $text =~ (^|[\ \;\&])(pm2|forever)\ +start\  && $text != *--no-daemon* ]] || return 0
+  program=${BASH_REMATCH[2]}
+  echo " !     The web process runs \`$program start\`, which starts the tool in the background and ends. Run the file itself, such as \`node app.js\`: the server starts a process again if it ends."
+  exit 1
+}
+
 build_tool() {
   local script all='' needed word package web begin ignored
   if [[ -d node_modules ]]; then
@@ -93,34 +103,38 @@ build_tool() {
   # As on Heroku, build scripts see the NODE_ENV that the running tool sees. Packages for development are installed
   # nevertheless.
   export NODE_ENV=${NODE_ENV:-production}
-  for script in heroku-postbuild build prepare preinstall install postinstall; do has "$lines" "scripts|$script" && all=1; done
+  [[ -z $(build_script "$lines") ]] || all=1
+  for script in prepare preinstall install postinstall; do has "$lines" "scripts|$script" && all=1; done
   has "$lines" workspaces && all=1
   web=$(web_line) needed='' begin=$web
-  if node_serves && [[ $server == start ]]; then begin="npm start"; fi
+  if node_serves && [[ $server == start ]]; then begin="npm run $start_script"; fi
+  check_foreground "$begin"
 
   has "$lines" 'scripts|heroku-prebuild' && step "$manager run heroku-prebuild" "$manager" run heroku-prebuild
-  if [[ -z $all && $(type -t prune) == function ]]; then
+  if [[ -z $all$(needed_packages "$begin") && $(type -t prune) == function ]]; then
     install_modules "$manager install, without packages for development" install_production
-    needed=$(needed_packages "$begin")
   else
     install_modules "$manager install" install_all
     ignored=$(grep -oE 'Ignored build scripts: [^.]*' "$log" | cut -d: -f2 || true)
     [[ -z $ignored ]] || echo " !     pnpm did not run the install scripts of$ignored: name them in onlyBuiltDependencies in pnpm-workspace.yaml."
     script=$(build_script "$lines" || true)
-    [[ -z $script ]] || step "$manager run $script" "$manager" run "$script"
+    # With this variable of Google's buildpacks, the default adapter of SvelteKit makes a server for Node. It makes nothing
+    # where it does not know the builder.
+    ! has "$lines" 'devDependencies|@sveltejs/adapter-auto' || export GCP_BUILDPACKS=1
+    # A script that installs the packages of another folder gets those for development, too.
+    [[ -z $script ]] || step "$manager run $script" env npm_config_include=dev YARN_PRODUCTION=false "$manager" run "$script"
     if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then
-      needed=$(needed_packages "$begin")
-      if [[ $(type -t prune) == function ]]; then prune_modules; else needed=''; fi
+      needed=$(needed_packages "$begin" | head -n 1)
+      word=${needed% *} package=${needed#* }
+      [[ $word == "$package" ]] || package+=" (with $word)"
+      if [[ -n $needed ]]; then
+        echo " !     $package is a devDependency, but the tool needs it to start. So packages for development are kept. To have a smaller tool, move it to \"dependencies\" in package.json."
+      elif [[ $(type -t prune) == function ]]; then
+        prune_modules
+      fi
     fi
   fi
   has "$lines" 'scripts|heroku-cleanup' && step "$manager run heroku-cleanup" "$manager" run heroku-cleanup
-
-  while read -r word package; do
-    [[ -z $word || -d node_modules/$package ]] && continue
-    [[ $word == "$package" ]] || package="$package (with $word)"
-    echo " !     $package is a devDependency, but the tool needs it to start: move it to \"dependencies\" in package.json."
-    exit 1
-  done <<<"$needed"
   define_web
 }
 
@@ -134,21 +148,29 @@ node_serves() {
   other_language >/dev/null || [[ -f $top/Procfile || -f $top/toolforge.yaml || -f $top/jobs.yaml ]] || return 0
   [[ $server == next ]] && return
   awk -F '[|\t]' -v names="$frameworks" '$1 == "dependencies" && $2 ~ names { found = 1; exit } END { exit !found }' <<<"$lines" && return
-  for word in $(field "$lines" 'scripts|start') "$server"; do
+  for word in $(field "$lines" "scripts|$start_script") "$server"; do
     [[ $word == *.[cm]js || $word == *.[jt]s ]] && grep -sqE "$waits_for_connections" "$word" && return
   done
   return 1
 }
 
-# check_start_script SCRIPT: ends the build if the script is `node FILE` and FILE does not exist. Does not check a
-# script that uses shell syntax, or that has a `prestart` script, which may make FILE.
+# check_start_script SCRIPT: ends the build if nothing installs the program that the script runs, or if the script is
+# `node FILE` and FILE does not exist. Does not check a script that uses shell syntax, or that has a `prestart` script,
+# which may make FILE.
 check_start_script() {
-  local word words missing=''
-  has "$lines" 'scripts|prestart' && return 0
+  local word words missing='' place
+  place="package.json line $(line_of package.json scripts "$start_script"): the $start_script script"
+  has "$lines" "scripts|pre$start_script" && return 0
   [[ $1 == *[\;\&\|\<\>\$\`\"\'\(\*]* ]] && return 0
   read -ra words <<<"$1"
   while [[ ${words[0]:-} =~ ^[A-Za-z_][A-Za-z0-9_]*= ]]; do words=("${words[@]:1}"); done
-  [[ ${words[0]:-} == node ]] || return 0
+  word=${words[0]:-}
+  # Plug'n'Play has no folder of programs.
+  if [[ $word =~ ^[a-z][a-z0-9_-]*$ && ! -f .pnp.cjs && ! -e node_modules/.bin/$word && -z $(type -t -- "$word") ]]; then
+    echo " !     $place runs $word, which nothing installs. Add the package that has $word to the dependencies of package.json, or its Debian package to an Aptfile."
+    exit 1
+  fi
+  [[ $word == node ]] || return 0
   for word in "${words[@]:1}"; do
     # The next word may be the value of an option
     [[ $word == -* ]] && { [[ $word == --*=* || $word == --enable-source-maps || $word == --no-* || $word == --trace-* ]] || return 0; }
@@ -156,8 +178,17 @@ check_start_script() {
   done
   [[ -n $missing ]] || return 0
   for word in '' .js .json .node /index.js /package.json; do [[ -f $missing$word ]] && return 0; done
-  echo " !     package.json line $(line_of package.json scripts start): the start script runs $missing, which is neither in the repository nor made by a build script. Correct its path, or add a script named build that makes it."
+  echo " !     $place runs $missing, which is neither in the repository nor made by a build script. Correct its path, or add a script named build that makes it."
   exit 1
+}
+
+# served_file: prints the file that a script for developers runs, or else server.js
+served_file() {
+  local word
+  for word in $(awk -F '\t' '$1 ~ /^scripts\|(serve|server|prod|production|dev|develop|watch)(:|$)/ { print $2 }' <<<"$lines"); do
+    [[ $word =~ ^[A-Za-z0-9_./-]+\.[cm]?[jt]s$ && -f $word ]] && echo "$word" && return
+  done
+  echo server.js
 }
 
 # define_web: defines the web process if Node serves the tool. Warns if nothing says how to start the tool.
@@ -165,13 +196,17 @@ define_web() {
   local command=()
   if node_serves; then
     case $server in
-      start) check_start_script "$(field "$lines" 'scripts|start')" && command=("${start[@]}") ;;
+      start)
+        check_start_script "$(field "$lines" "scripts|$start_script")"
+        command=("${start[@]}")
+        [[ $start_script == start ]] || command=("$manager" run "$start_script")
+        ;;
       next) command=(npx --no-install next start) ;;
       *) command=(node "$server") ;;
     esac
     write_process web "${command[@]}"
     other_language >/dev/null || echo "       web: ${command[*]} (add a Procfile to change it)"
   elif [[ -z $web$server && ! -f $top/Procfile && -z $(site_folder)$(build_script "$lines") ]] && ! other_language >/dev/null; then
-    echo " !     Nothing says how to start this tool: add a start script to package.json, or a Procfile with a line such as \`web: node server.js\`."
+    echo " !     Nothing says how to start this tool: add a start script to package.json, or a Procfile with a line such as \`web: node $(served_file)\`."
   fi
 }

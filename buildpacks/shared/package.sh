@@ -38,8 +38,13 @@ development_tools='@babel/|@commitlint/|@eslint/|@types/|@typescript-eslint/|@pl
 has_dependencies() { awk -F '[|\t]' -v tools="^($development_tools)" '$1 == "dependencies" && NF > 2 && $2 !~ tools { found = 1; exit } END { exit !found }' <<<"$1"; }
 
 # build_script LINES: prints the name of the script that builds, or nothing. Heroku runs heroku-postbuild in place of
-# build
-build_script() { for script in heroku-postbuild build; do has "$1" "scripts|$script" && echo "$script" && return; done; }
+# build. In a package that only makes documents, vitepress and vuepress name it docs:build
+build_script() {
+  local script
+  for script in heroku-postbuild build; do has "$1" "scripts|$script" && echo "$script" && return; done
+  [[ $(field "$1" 'scripts|docs:build') =~ ^(vitepress|vuepress)\  ]] || return
+  ! has "$1" 'scripts|start' && ! has "$1" main && ! other_language >/dev/null && echo docs:build
+}
 
 # Tells whether a command of the tool runs Node, or whether service.template asks for it
 runs_node() {
@@ -50,7 +55,7 @@ runs_node() {
 }
 
 # Prints the first folder that has an index.html, or nothing
-site_folder() { for folder in . public public_html dist docs build; do [[ -f $folder/index.html ]] && echo "$folder" && return; done; }
+site_folder() { for folder in . public public_html dist docs build www htdocs; do [[ -f $folder/index.html ]] && echo "$folder" && return; done; }
 
 # Matches a start script that only serves the tool while a developer works on it. If the tool also has a page or a build
 # script, the result is a web site, which needs no server of its own.
@@ -59,23 +64,38 @@ development_server='^(([A-Za-z_]+=[^ ]*|cross-env|npx|yarn|run|npm|exec) +)*(rea
 # Matches what a program for Node contains if it waits for connections
 waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[.PORT.\]'
 
-# server_of LINES: sets $server to `start` (the start script serves), to the file that Node runs, or to nothing if the
-# package has no server
+# Matches a start script that compiles or watches the tool while a developer works on it. Generators of packages write the
+# script start:prod beside it, which only runs the tool
+watching_start='^(([A-Za-z_]+=[^ ]*|cross-env|npx) +)*(nest start|nodemon|ts-node|ts-node-dev|tsx|babel-node)( |$)'
+
+# makes_only_files START: tells whether the build makes only files, by the settings of the framework whose server the
+# start script starts. This server would refuse to start
+makes_only_files() {
+  case $1 in
+    'next start'*) grep -qsE "^[^/*]*\\boutput['\"]?:[[:space:]]*['\"\`]export['\"\`]" next.config.{js,mjs,cjs,ts,mts} ;;
+    react-router-serve\ * | remix-serve\ *) grep -qsE "^[^/*]*\\bssr['\"]?:[[:space:]]*false" {react-router,vite}.config.{js,mjs,ts,mts} ;;
+    *) return 1 ;;
+  esac
+}
+
+# server_of LINES: sets $server to `start` (a script serves, and $start_script is its name), to the file that Node runs,
+# or to nothing if the package has no server
 server_of() {
   local start named main file site
-  server='' start=$(field "$1" 'scripts|start') main=$(field "$1" main) site=$(site_folder || true)$(build_script "$1" || true)
+  server='' start_script=start start=$(field "$1" 'scripts|start') main=$(field "$1" main) site=$(site_folder || true)$(build_script "$1" || true)
   # The start script may only name another one
   if [[ $start =~ ^(npm|yarn|pnpm)\ (run\ )?([A-Za-z0-9:_-]+)$ ]]; then
     named=$(field "$1" "scripts|${BASH_REMATCH[3]}")
     start=${named:-$start}
   fi
-  if [[ -n $start ]]; then
+  if [[ $start =~ $watching_start ]] && has "$1" 'scripts|start:prod'; then start_script=start:prod; fi
+  if [[ -n $start ]] && ! makes_only_files "$start"; then
     [[ $start =~ $development_server && $start != *[\&\;]* && -n $site ]] || { server=start && return; }
   fi
   if other_language >/dev/null && ! runs_node; then return 0; fi
   [[ $main == /* || $main == *..* || $main == *[[:cntrl:]]* ]] && main=''
-  # What the builds of Nuxt, Astro and SvelteKit make for Node
-  for file in .output/server/index.mjs dist/server/entry.mjs build/handler.js; do
+  # What the builds of Nuxt, Astro, SvelteKit and Angular make for Node
+  for file in .output/server/index.mjs dist/server/entry.mjs build/handler.js dist/*/server/server.mjs; do
     [[ -f $file ]] && server=${file/handler/index} && return
   done
   if [[ -f .next/BUILD_ID && ! -f out/index.html ]]; then server=next && return; fi

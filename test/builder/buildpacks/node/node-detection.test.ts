@@ -127,9 +127,24 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     'a package.json in another folder',
     { 'frontend/package.json': json(VITE), 'app.py': '' },
     [
-      'note: frontend/package.json is not used, because only a package.json at the top is used. Its build script can build frontend: npm --prefix frontend ci && npm --prefix frontend run build',
+      'note: frontend/package.json is not used, because only a package.json at the top is used. Add one there: {"scripts": {"build": "npm --prefix frontend install && npm --prefix frontend run build"}}',
     ],
   ],
+  [
+    'a package.json in each of two folders',
+    { 'frontend/package.json': json(VITE), 'backend/package.json': json(SERVER) },
+    [
+      'note: frontend/package.json, backend/package.json are not used, because only a package.json at the top is used. Add one there: {"scripts": {"build": "npm --prefix frontend install && npm --prefix frontend run build && npm --prefix backend install", "start": "npm --prefix backend start"}}',
+    ],
+  ],
+  [
+    'a server without a package.json',
+    { 'server.js': 'require("http").createServer(f).listen(process.env.PORT)' },
+    [
+      'note: server.js is not used, because there is no package.json. Add a Procfile with the line `web: node server.js`',
+    ],
+  ],
+  ['a script of a browser without a page', { 'app.js': 'document.title = 1' }, []],
   ['a main file', { 'package.json': json({ main: 'bot.js' }), 'bot.js': '' }, ['node 24', 'npm']],
   ['a main file that is missing', { 'package.json': json({ main: 'bot.js' }) }, [ASIDE]],
   [
@@ -221,6 +236,47 @@ const ROWS: readonly [what: string, files: Files, said: readonly string[]][] = [
     ['node 24', 'npm'],
   ],
   ['index.html in public_html beside PHP', { 'public_html/index.html': '', 'public_html/api.php': '' }, []],
+  ['index.html in www', { 'www/index.html': '' }, ['static site (www/index.html)']],
+  [
+    'Next.js that exports files',
+    {
+      'package.json': json({ ...VITE, scripts: { start: 'next start', build: 'next build' } }),
+      'next.config.ts': "// output: 'standalone'\nexport default { output: 'export' };\n",
+    },
+    ['node 24', 'npm', 'static site (script build of package.json)'],
+  ],
+  [
+    'Next.js whose export is a comment',
+    {
+      'package.json': json({ ...VITE, scripts: { start: 'next start', build: 'next build' } }),
+      'next.config.js': "module.exports = {\n  // output: 'export',\n};\n",
+    },
+    ['node 24', 'npm'],
+  ],
+  [
+    'React Router without a server',
+    {
+      'package.json': json({
+        ...VITE,
+        scripts: { start: 'react-router-serve ./build/server/index.js', build: 'react-router build' },
+      }),
+      'react-router.config.ts': 'export default {\n  ssr: false,\n};\n',
+    },
+    ['node 24', 'npm', 'static site (script build of package.json)'],
+  ],
+  [
+    'documents of VitePress',
+    { 'package.json': json({ ...LINTERS, scripts: { 'docs:build': 'vitepress build docs' } }) },
+    ['node 24', 'npm', 'static site (script docs:build of package.json)'],
+  ],
+  [
+    'documents of VitePress beside a Python tool',
+    {
+      'requirements.txt': '',
+      'package.json': json({ ...LINTERS, scripts: { 'docs:build': 'vitepress build docs' } }),
+    },
+    [`${ASIDE}, and the tool is written in Python`],
+  ],
   ['index.html beside a PHP tool', { 'index.html': '', 'index.php': '' }, []],
   ['index.html beside a web process', { 'index.html': '', Procfile: 'web: ./serve\n' }, []],
   [

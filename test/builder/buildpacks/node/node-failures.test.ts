@@ -57,6 +57,21 @@ for (const { what, files, reason } of [
       /package\.json line 3: the start script runs dist\/index\.js, which is neither in the repository nor made by a build script\. Correct its path, or add a script named build that makes it\.$/,
   },
   {
+    what: 'a start script whose program nothing installs',
+    files: { 'package.json': json({ scripts: { start: 'PORT=1 bun run index.ts' } }), 'bun.lock': '' },
+    reason:
+      /package\.json line 3: the start script runs bun, which nothing installs\. Add the package that has bun to the dependencies /,
+  },
+  {
+    what: 'a start script that leaves the tool in the background',
+    files: {
+      'package.json': json({ scripts: { start: 'npm run up', up: 'pm2 start app.js' } }),
+      'app.js': '',
+    },
+    reason:
+      /The web process runs `pm2 start`, which starts the tool in the background and ends\. Run the file itself/,
+  },
+  {
     what: 'a package manager that does not exist',
     files: { 'package.json': json({ ...start, packageManager: 'pnpm@9.99.99' }) },
     reason:
@@ -159,39 +174,9 @@ for (const { what, files, reason } of [
     reason: /^npm exited 1: EINTEGRITY: Integrity checksum failed when using sha512$/,
   },
   {
-    what: 'a start script that needs a devDependency',
-    files: {
-      ...HELLO,
-      'package.json': json({
-        scripts: { start: 'PORT=1 hello --port 1' },
-        devDependencies: { hello: 'file:hello' },
-      }),
-    },
-    reason:
-      /hello is a devDependency, but the tool needs it to start: move it to "dependencies" in package\.json\.$/,
-  },
-  {
-    what: 'a Procfile that needs a program of a removed devDependency',
-    files: {
-      ...HELLO,
-      Procfile: 'web: npm run serve\n',
-      'package.json': json({
-        scripts: { build: 'hello', serve: 'cd . && hello' },
-        devDependencies: { 'hello-kit': 'file:hello' },
-      }),
-    },
-    reason: /hello-kit \(with hello\) is a devDependency, but the tool needs it to start: /,
-  },
-  {
-    what: 'a devDependency that Node loads before the tool',
-    files: {
-      ...HELLO,
-      'package.json': json({
-        scripts: { start: 'node --import=hello/register server.js' },
-        devDependencies: { hello: 'file:hello' },
-      }),
-    },
-    reason: /hello is a devDependency|hello \(with hello\/register\) is a devDependency/,
+    what: 'a start script whose program belongs to no package',
+    files: { 'package.json': json({ scripts: { start: 'hello --port 1' }, dependencies: { ms: '2.1.3' } }) },
+    reason: /package\.json line 3: the start script runs hello, which nothing installs\. /,
   },
   {
     what: 'npm and two packages that exclude each other',
@@ -200,6 +185,18 @@ for (const { what, files, reason } of [
       'server.js': '',
     },
     reason: /^npm exited 1: ERESOLVE: found react@18\.2\.0, but react-dom@19\.0\.0 needs react@"\^19\.0\.0"$/,
+  },
+  {
+    what: 'a package for development in another folder, which the build script may use but nothing installs',
+    files: {
+      'package.json': json({ scripts: { build: 'npm --prefix ui install && npm --prefix ui run build' } }),
+      'ui/package.json': json({
+        scripts: { build: 'hello && vite build' },
+        devDependencies: { 'hello-kit': 'file:../hello' },
+      }),
+      ...HELLO,
+    },
+    reason: /^npm exited 127: sh: 1: vite: not found$/,
   },
   {
     what: 'a build script whose program nothing installs',
