@@ -9,6 +9,10 @@ const DEBIAN_PACKAGES: readonly (readonly [missing: RegExp, packages: string])[]
   [/\b(lber|ldap)\.h/, 'libldap-dev and libsasl2-dev'],
   [/headers or library files could not be found for (jpeg|zlib)|jpeglib\.h/, 'libjpeg-dev and zlib1g-dev'],
   [/openssl\/\w+\.h/, 'libssl-dev'],
+  [
+    /Package '?(pixman-1|pangocairo)\b/,
+    'libcairo2-dev, libpango1.0-dev, libjpeg-dev, libgif-dev and librsvg2-dev',
+  ],
   [/\bcairo\.h|pycairo.{0,80}pkg-config|Dependency "cairo"/, 'libcairo2-dev and pkg-config'],
   [/unicode\/\w+\.h|icu-config|pkg-config.{0,80}icu/i, 'libicu-dev and pkg-config'],
   [/magick\/MagickCore\.h|wand\/MagickWand\.h|MagickWand shared library/, 'libmagickwand-dev'],
@@ -33,6 +37,7 @@ const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No modul
 const OLD_PACKAGE =
   /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'/;
 const NO_ARCHIVE = /Expected direct URL .{1,300} to end in a supported file extension/;
+const PKG_CONFIG = /Package '?([\w.+-]{1,60})'? was not found in the pkg-config search path/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
@@ -56,7 +61,7 @@ export function libraryHint(text: string): string | null {
   const packages = DEBIAN_PACKAGES.find(([missing]) => missing.test(text))?.[1];
   if (packages !== undefined)
     return `A package is compiled and needs a library. Name ${packages} in a file Aptfile, or (for Python) ask for a version that has a wheel, and push again.`;
-  const header = HEADER.exec(text)?.[1];
+  const header = HEADER.exec(text)?.[1] ?? PKG_CONFIG.exec(text)?.[1];
   if (header !== undefined)
     return `A package is compiled and needs ${header}. Name the Debian package (its name ends in -dev) that has this file in a file Aptfile, and push again.`;
   return null;

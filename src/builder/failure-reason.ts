@@ -43,8 +43,8 @@ const ERRORS = [
   /^ERR_[A-Z0-9_]+\b/,
   // Yarn 2 and later. Lines with more spaces describe the context of an error.
   /^➤ YN0{0,3}[1-9]\d*: │ \S.*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
-  // node-gyp, which compiles packages. If make failed, the compiler says why.
-  /^gyp ERR! stack Error: (?!`make` failed)/,
+  // node-gyp, which compiles packages. If make failed, the compiler says why; if gyp failed, a line above does.
+  /^gyp ERR! stack Error: (?!`(make|gyp)` failed)|^gyp: /,
   // Maven and Gradle.
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
   // TypeScript, Go and C compilers: the line begins with the place in the file.
@@ -159,10 +159,7 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
     const reason = `${file}: “${lines[last + 1] ?? ''}” is not a requirement`;
     return [`${reason}: ${cause}`, reason, headline];
   }
-  const index = lastError(below);
-  const named = lines[index] ?? cause;
-  // An exception may have its text in the next lines.
-  const error = named.endsWith(':') ? `${named} ${lines[index + 1] ?? ''}`.trim() : named;
+  const error = withNextLine(lines, lastError(below)) ?? cause;
   // The headline of a failed download does not name the address.
   const fetch = lines.find((line) => /^Failed to fetch: \S+$/.test(line));
   return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];

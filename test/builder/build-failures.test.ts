@@ -141,6 +141,14 @@ for (const [line, hint] of [
   ],
   ['Error: pg_config executable not found.', /Name libpq-dev in/],
   [
+    'npm error Package pixman-1 was not found in the pkg-config search path.',
+    /Name libcairo2-dev, libpango1\.0-dev/,
+  ],
+  [
+    'Package vips-cpp was not found in the pkg-config search path.',
+    /needs vips-cpp\. Name the Debian package/,
+  ],
+  [
     'src/x.c:3:10: fatal error: sodium.h: No such file or directory',
     /needs sodium\.h\. Name the Debian package/,
   ],

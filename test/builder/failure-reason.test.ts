@@ -342,6 +342,20 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'Error: Could not resolve "./missing.js" from "src/main.js"',
   ],
   [
+    'npm: a package that gyp cannot configure, because a library is missing',
+    `npm error code 1
+     npm error path /workspace/node_modules/canvas
+     npm error command failed
+     npm error command sh -c node-pre-gyp install --fallback-to-build --update-binary
+     npm error node-pre-gyp WARN Pre-built binaries not installable for canvas@2.11.2 and node@24.22.3 (falling back to source compile with node-gyp)
+     npm error Package pixman-1 was not found in the pkg-config search path.
+     npm error gyp: Call to 'pkg-config pixman-1 --libs' returned exit status 1 while in binding.gyp. while trying to load binding.gyp
+     npm error gyp ERR! configure error
+     npm error gyp ERR! stack Error: \`gyp\` failed with exit code: 1
+     npm error node-pre-gyp ERR! not ok`,
+    "gyp: Call to 'pkg-config pixman-1 --libs' returned exit status 1 while in binding.gyp. while trying to load binding.gyp",
+  ],
+  [
     'Next.js: an error that ends with a colon, before the line that says why',
     `[next]/internal/font/google/geist.module.css
      Error: next/font: error:
