@@ -21,7 +21,7 @@ step() {
   local status=0
   echo "-----> $1"
   shift
-  "$@" 2>&1 | tee "$log" | sed -u '/DEP0169\|--trace-deprecation/d; s/^/       /' || status=$?
+  "$@" 2>&1 | tee "$log" | sed -u '/DEP0169\|--trace-deprecation\|Unknown env config "nodedir"/d; s/^/       /' || status=$?
   ((status == 0)) && return
   explain
   exit "$status"

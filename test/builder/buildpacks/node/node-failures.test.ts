@@ -222,6 +222,16 @@ for (const { what, files, reason } of [
     reason: /The script build made no index\.html in dist\/.*Let it write the site there\. /,
   },
   {
+    what: 'a build script of workspaces that makes a page in one of them',
+    files: {
+      'package.json': json({
+        scripts: { build: 'mkdir -p apps/web/dist && touch apps/web/dist/index.html' },
+      }),
+    },
+    reason:
+      /made no index\.html in dist\/.* It made apps\/web\/dist\/index\.html: to serve that folder, write \{"root": "apps\/web\/dist"\} into a file static\.json\./,
+  },
+  {
     what: 'a static.json that names a folder that is missing',
     files: { 'index.html': '', 'static.json': '{"root": "site/"}' },
     reason:
