@@ -36,8 +36,30 @@ const NO_MODULE = /Cannot find (?:module|package) '([^'./][^']{0,100})'|No modul
 /** Errors of Python packages that are older than the Python that compiles them or runs their setup.py. */
 const OLD_PACKAGE =
   /use_2to3 is invalid|longintrepr\.h|\bImpImporter\b|\bSafeConfigParser\b|newer than PyO3's maximum supported version|No module named 'pkg_resources'/;
-const NO_ARCHIVE = /Expected direct URL .{1,300} to end in a supported file extension/;
 const PKG_CONFIG = /Package '?([\w.+-]{1,60})'? was not found in the pkg-config search path/;
+/** Errors about requirements of Python that no index can fulfil, and what to do. */
+const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
+  [
+    /Expected direct URL .{1,300} to end in a supported file extension/,
+    'Write the address of a file that ends in .zip, .tar.gz or .whl, for GitHub https://github.com/OWNER/NAME/archive/BRANCH.zip. Commit and push again.',
+  ],
+  [
+    /has no (?:publicly available |usable )?wheels\b/,
+    'The package has no file for Linux and the Python of this build. Ask for another version of it, or remove it if only another system needs it. Commit and push again.',
+  ],
+  [
+    /Distribution not found at: file:/,
+    'This is a path of another machine, as Conda writes it into requirements.txt. Write the names and versions that `pip list --format=freeze` prints there. Commit and push again.',
+  ],
+  [
+    /\bpkg[-_]resources was not found in the package registry/,
+    'There is no such package: `pip freeze` on Ubuntu adds it by mistake. Remove its line, commit and push again.',
+  ],
+  [
+    /(?:^|[\s:])python was not found in the package registry/,
+    'Python itself is no package. Remove its line, and write the version into a file .python-version. Commit and push again.',
+  ],
+];
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
@@ -72,8 +94,8 @@ function otherHint(text: string): string | null {
     return 'The server does not know the authority of a certificate. Tell the operator: builds trust the authorities in the certificate store of the machine.';
   if (NETWORK.test(text))
     return 'A host could not be reached from the build. Push again later. If it is an address of your own, tell the operator.';
-  if (NO_ARCHIVE.test(text))
-    return 'Write the address of a file that ends in .zip, .tar.gz or .whl, for GitHub https://github.com/OWNER/NAME/archive/BRANCH.zip. Commit and push again.';
+  const requirement = REQUIREMENTS.find(([error]) => error.test(text))?.[1];
+  if (requirement !== undefined) return requirement;
   const program = NO_PROGRAM.exec(text)?.[1];
   if (program !== undefined)
     return `The build runs ${program}, but nothing installs it. Add its package to the dependencies of the tool, commit and push again.`;

@@ -64,12 +64,31 @@ for (const line of [
   });
 }
 
-test('if a requirement is an address that is no archive, the hint shows the form of an address', () => {
-  const line =
-    'cause: Expected direct URL (`https://github.com/a/b/zipball/c`) to end in a supported file extension: `.whl`';
-  const step = { name: 'pip', code: 2, signal: null, isOutOfMemory: false, lastLines: [line] };
-  assert.match(stepFailed(step, limits).hint ?? '', /ends in \.zip.*archive\/BRANCH\.zip/);
-});
+for (const [line, hint] of [
+  [
+    'cause: Expected direct URL (`https://github.com/a/b/zipball/c`) to end in a supported file extension: `.whl`',
+    /ends in \.zip.*archive\/BRANCH\.zip/,
+  ],
+  [
+    'cause: Because pywin32==306 has no wheels with a matching Python ABI tag (e.g., `cp313`) and you require pywin32==306, we can conclude that your requirements are unsatisfiable.',
+    /^The package has no file for Linux and the Python of this build/,
+  ],
+  ['error: Distribution not found at: file:///home/conda/feedstock_root/work', /as Conda writes it/],
+  [
+    'cause: Because pkg-resources was not found in the package registry and you require pkg-resources==0.0.0, we can conclude that your requirements are unsatisfiable.',
+    /on Ubuntu adds it by mistake\. Remove its line/,
+  ],
+  [
+    'cause: Because python was not found in the package registry and',
+    /write the version into a file \.python-version/,
+  ],
+  ['cause: Because my-python was not found in the package registry and', /^Check the name/],
+] as const) {
+  test(`if no index can fulfil a requirement, the hint says why and what to write: ${line.slice(0, 60)}`, () => {
+    const step = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines: [line] };
+    assert.match(stepFailed(step, limits).hint ?? '', hint);
+  });
+}
 
 test('if a buildpack refuses a tool with a ` !` line, the hint is not taken from the lines above, unless they name a missing library', () => {
   const hint = (...lastLines: string[]) =>

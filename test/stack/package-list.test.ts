@@ -28,7 +28,8 @@ test('the tree of a stack for builds also has the packages of the tree for tools
 test('deploy/builder/packages has Python, PHP, Ruby and Perl for tools, but compilers, Maven and Composer only for builds', async () => {
   const { packages } = await readPackageList(join(source, 'deploy/builder/packages'));
   // Programs that embed Python, such as a uWSGI that a tool compiles, need the library of Python.
-  for (const name of ['python3', 'libpython3.13', 'php-cli', 'ruby', 'perl']) assert.ok(packages.run.includes(name), name);
+  for (const name of ['python3', 'libpython3.13', 'php-cli', 'ruby', 'perl'])
+    assert.ok(packages.run.includes(name), name);
   for (const name of ['build-essential', 'golang-go', 'cargo', 'maven', 'composer'])
     assert.ok(packages.build.includes(name) && !packages.run.includes(name), name);
 });
