@@ -54,6 +54,7 @@ for (const line of [
   "       error: the configured Python interpreter version (3.13) is newer than PyO3's maximum supported version (3.12)",
   "       ModuleNotFoundError: No module named 'distutils'",
   "       ModuleNotFoundError: No module named 'pkg_resources'",
+  "       TypeError: ForwardRef._evaluate() missing 1 required keyword-only argument: 'recursive_guard'",
 ]) {
   test(`if a package is too old for the Python of the build, the hint says so: ${line.trim()}`, () => {
     const step = { name: 'pip', code: 1, signal: null, isOutOfMemory: false, lastLines: [line] };

@@ -54,6 +54,9 @@ export function errorHint(error: string, isFolderReadOnly = false): string | nul
       removedModule(python) ??
       `Add the package that has the module ${python} to the requirements, or correct the name, and push again.`
     );
+  const changed = /^ImportError: cannot import name '\w+' from '(\w+)[\w.]*' \(\/layers\//.exec(error)?.[1];
+  if (changed !== undefined)
+    return `The installed version of ${changed} does not have this name. Write the version that the tool needs into the requirements (on your computer, \`pip freeze\` lists versions), and push again.`;
   const node = /Cannot find (?:module|package) '([^'./][^']*)'/.exec(error)?.[1];
   if (node !== undefined) return `Add ${node} to the dependencies of package.json, and push again.`;
   const ownFile = /Cannot find module '(\.{0,2}\/[^']*)'/.exec(error)?.[1];

@@ -22,6 +22,14 @@ ModuleNotFoundError: No module named 'pymysql'
     hint: /^Since Python 3\.13, Python has no module cgi\. .* an older Python in \.python-version, and push again\.$/,
   },
   {
+    name: 'a package in another version than the tool needs',
+    output:
+      "ImportError: cannot import name 'url_quote' from 'werkzeug.urls' (/layers/toolforge_pip/venv/lib/python3.13/site-packages/werkzeug/urls.py)",
+    error:
+      "ImportError: cannot import name 'url_quote' from 'werkzeug.urls' (/layers/toolforge_pip/venv/lib/python3.13/site-packages/werkzeug/urls.py)",
+    hint: /^The installed version of werkzeug does not have this name\. Write the version/,
+  },
+  {
     name: 'uWSGI without a module',
     output: `ModuleNotFoundError: No module named 'requests.adapters'
 unable to load app 0 (mountpoint='') (callable not found or import error)
