@@ -31,6 +31,7 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
   ['Bazel', /^(WORKSPACE|MODULE)(\.bazel)?$/],
   ['Nix', /^(flake|default|shell)\.nix$/],
   ['Conda', /^(environment\.ya?ml|pixi\.toml)$/],
+  ['MkDocs', /^mkdocs\.ya?ml$/],
   ['Julia', /^(Project|Manifest)\.toml$|\.jl$/],
   ['R', /^(renv\.lock|DESCRIPTION|init\.R|app\.R|server\.R|plumber\.R)$|\.Rproj$|\.[Rr]$/],
   ['Raku', /^META6\.json$|\.(raku|rakumod|p6)$/],
@@ -48,6 +49,7 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
   ['Fortran', /^fpm\.toml$|\.(f90|f95|f)$/],
   ['Ada', /^alire\.toml$|\.(gpr|adb)$/],
   ['AWK', /\.awk$/],
+  ['Jupyter', /\.ipynb$/],
 ];
 
 /** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
