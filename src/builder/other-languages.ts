@@ -31,7 +31,6 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
   ['Bazel', /^(WORKSPACE|MODULE)(\.bazel)?$/],
   ['Nix', /^(flake|default|shell)\.nix$/],
   ['Conda', /^(environment\.ya?ml|pixi\.toml)$/],
-  ['MkDocs', /^mkdocs\.ya?ml$/],
   ['Julia', /^(Project|Manifest)\.toml$|\.jl$/],
   ['R', /^(renv\.lock|DESCRIPTION|init\.R|app\.R|server\.R|plumber\.R)$|\.Rproj$|\.[Rr]$/],
   ['Raku', /^META6\.json$|\.(raku|rakumod|p6)$/],

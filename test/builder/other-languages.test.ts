@@ -11,7 +11,6 @@ test('a language without a buildpack is named with the file that shows the langu
     [['wikibot.cabal', 'Setup.hs'], 'Haskell', 'wikibot.cabal'],
     [['app.R', 'www'], 'R', 'app.R'],
     [['server.tcl'], 'Tcl', 'server.tcl'],
-    [['docs', 'mkdocs.yml'], 'MkDocs', 'mkdocs.yml'],
     [['README.md', 'analysis.ipynb'], 'Jupyter', 'analysis.ipynb'],
     // A script beside a manifest is not the language of the tool.
     [['build.lua', 'shard.yml'], 'Crystal', 'shard.yml'],
