@@ -155,3 +155,37 @@ test('cgi: the index script in cgi-bin answers requests for / unless public_html
   assert.equal(await asked({ 'public_html/index.html': '' }), false);
   assert.equal(await asked({ 'public_html/index.cgi': script }), false);
 });
+
+for (const { title, files, line } of [
+  {
+    title: 'CGI scripts, with the interpreter of the build',
+    files: {
+      'public_html/tool.py': '#!/usr/bin/python2\n',
+      '.lighttpd.conf': 'cgi.assign += ( ".py" => "/data/project/words/venv/bin/python3" )\n',
+    },
+    line: /^cgi\.assign \+= \( "\.py" => "\/\S+\/python3" \)$/m,
+  },
+  {
+    title: 'pages without scripts',
+    files: {
+      'public_html/data.json': '{}',
+      '.lighttpd.conf': 'setenv.add-response-header = ( "Access-Control-Allow-Origin" => "*" )\n',
+    },
+    line: /^setenv\.add-response-header := \( "Access-Control-Allow-Origin" => "\*" \)$/m,
+  },
+]) {
+  test(`cgi: lighttpd serves a tool with a .lighttpd.conf: ${title}`, async () => {
+    await using source = await ASource.of(files);
+    assert.equal((await source.run('cgi', 'detect')).code, 0);
+    const built = await source.run('cgi', 'build');
+    assert.doesNotMatch(built.output, / ! /);
+    assert.match(await readFile(join(source.layers, 'server/rules.conf'), 'utf8'), line);
+  });
+}
+
+test('cgi: .lighttpd.conf does not make web pages of a tool that has another web server', async () => {
+  for (const file of ['package.json', 'app.py', 'go.mod']) {
+    await using source = await ASource.of({ [file]: '', 'public_html/a.css': '', '.lighttpd.conf': 'a.b = "c"\n' });
+    assert.equal((await source.run('cgi', 'detect')).code, 100, file);
+  }
+});

@@ -7,9 +7,10 @@ import { execa } from 'execa';
 import { ASource } from './run-buildpack.ts';
 
 const skip =
-  (!existsSync('/usr/bin/composer') || !existsSync('/usr/sbin/apache2')) &&
-  'needs PHP, Composer and Apache: bash test/setup.sh installs them';
+  ['/usr/bin/composer', '/usr/sbin/apache2', '/usr/sbin/lighttpd'].some((program) => !existsSync(program)) &&
+  'needs PHP, Composer, Apache and lighttpd: bash test/setup.sh installs them';
 const page = '<?php echo "hello";\n';
+const rules = 'url.rewrite-once += ( "^/page/([a-z]+)$" => "/index.php?page=$1" )\n';
 const here = skip
   ? ''
   : (await execa('php', ['-n', '-r', 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;'])).stdout;
@@ -47,15 +48,26 @@ for (const { title, files, says } of [
     files: {
       'index.php': page,
       'php.ini': '',
-      '.lighttpd.conf': '',
+      '.lighttpd.conf': '# nothing\n',
+      'public_html/.lighttpd.conf': rules,
       '.htaccess': 'php_flag display_errors on\n',
     },
     says: [
       'php',
       'note: php.ini is not used: write the settings into a file .user.ini in the folder that is served',
-      'note: .lighttpd.conf has no effect, because the web server is Apache. Requests for missing files go to index.php. Write other rules into a .htaccess',
+      'note: public_html/.lighttpd.conf has no effect: move it to the top of the repository',
       'note: php_value and php_flag in .htaccess have no effect: write them into a file .user.ini beside it',
     ].join('\n'),
+  },
+  {
+    title: '.htaccess beside .lighttpd.conf',
+    files: { 'public_html/index.php': page, 'public_html/.htaccess': '', '.lighttpd.conf': rules },
+    says: 'php\nnote: public_html/.htaccess has no effect, because lighttpd serves the tool with .lighttpd.conf',
+  },
+  {
+    title: '.lighttpd.conf beside a web line',
+    files: { 'index.php': page, '.lighttpd.conf': rules, Procfile: 'web: heroku-php-apache2\n' },
+    says: 'php\nnote: .lighttpd.conf has no effect, because the web line of the Procfile starts another web server',
   },
 ]) {
   test(`php: the buildpack takes part, and prints the version of PHP and notes: ${title}`, async () => {
@@ -103,6 +115,49 @@ for (const { title, files, root } of [
     assert.deepEqual(await source.processes(), { web: ['heroku-php-apache2', root] });
   });
 }
+
+for (const { title, conf, reads = conf } of [
+  { title: 'rewrite rules', conf: rules },
+  {
+    title: 'settings that Toolforge sets before',
+    conf: 'index-file.names = ( "a.php" )\n$HTTP["url"] =~ "^/a" {\n  dir-listing.activate = "enable"\n}\n',
+    reads: 'index-file.names := ( "a.php" )\n$HTTP["url"] =~ "^/a" {\n  dir-listing.activate = "enable"\n}\n',
+  },
+  {
+    title: 'files of the home folder, and a log',
+    conf: 'server.error-handler-404 = "/data/project/words/lost.html"\naccesslog.filename = "/data/project/words/a.log"\n',
+    reads: 'server.error-handler-404 := "" + env.PWD + "/lost.html"\n#\n',
+  },
+  { title: 'a media type that the system has, too', conf: 'mimetype.assign += ( ".pl" => "text/html" )\n' },
+  {
+    title: 'a PHP of its own',
+    conf: 'fastcgi.server += ( ".php" => (( "bin-path" => "/bin/sh", "socket" => "/tmp/php" )) )\n',
+  },
+]) {
+  test(`php: lighttpd serves a tool with a .lighttpd.conf: ${title}`, { skip }, async () => {
+    await using source = await ASource.of({ 'public_html/index.php': page, '.lighttpd.conf': conf });
+    const built = await source.run('php', 'build');
+    assert.equal(built.code, 0, built.output);
+    assert.deepEqual(await source.processes(), { web: ['php-lighttpd', 'public_html'] }, built.output);
+    assert.equal(await readFile(join(source.layers, 'php/rules.conf'), 'utf8'), reads);
+  });
+}
+
+test('php: if lighttpd cannot use a .lighttpd.conf, the push says why, and Apache serves the tool', {
+  skip,
+}, async () => {
+  await using source = await ASource.of({
+    'public_html/index.php': page,
+    '.lighttpd.conf': 'index-file.names += ( "app.php" )\n\nurl.rewrite += ( "^/" => "/app.php", (.*)" => "/" )\n',
+  });
+  const built = await source.run('php', 'build');
+  assert.equal(built.code, 0, built.output);
+  assert.match(
+    built.output,
+    /^ ! {5}\.lighttpd\.conf has no effect, because lighttpd cannot use it: invalid character in variable name \(line 3\)\. Apache serves the tool\.$/m,
+  );
+  assert.deepEqual(await source.processes(), { web: ['heroku-php-apache2', 'public_html'] });
+});
 
 test('php: a tool without pages has no web process', { skip }, async () => {
   await using source = await ASource.of({ 'composer.json': '{}', 'bot/run.php': page });

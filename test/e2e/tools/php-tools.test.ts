@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { TestServer } from '../../support/server.ts';
 import { pushFixture } from './push-fixture.ts';
 
-const missing = ['/usr/bin/php', '/usr/bin/composer', '/usr/sbin/apache2', '/usr/sbin/nginx'].filter(
+const missing = ['/usr/bin/php', '/usr/bin/composer', '/usr/sbin/apache2', '/usr/sbin/nginx', '/usr/sbin/lighttpd'].filter(
   (program) => !existsSync(program),
 );
 const skip = missing.length > 0 && `needs ${missing.join(', ')}: bash test/setup.sh installs them`;
@@ -21,13 +21,13 @@ test('a tool with public_html and cgi-bin runs PHP and CGI programs and sends ot
   const tool = 'php-public-html';
   const pushed = await pushFixture(server, tool);
   assert.match(pushed, /php 8\.2 \(service\.template\)/);
-  assert.match(pushed, /\.lighttpd\.conf has no effect/);
+  assert.match(pushed, /web: php-lighttpd public_html/);
   const home = await server.get(tool);
   assert.match(home.body, /^Hello from PHP, major version 8\npath \/, visit 1\n/);
   assert.match((await server.get(tool, '/any/path?x=1')).body, /^path \/any\/path, visit 1$/m);
   assert.match((await server.get(tool, '/index.php/more')).body, /^path \/index\.php\/more/m);
   assert.equal((await server.get(tool, '/style/page.css')).body, 'body { color: #36c }\n');
-  assert.equal((await server.get(tool, '/.env')).status, 404);
+  assert.equal((await server.get(tool, '/.env')).status, 403);
   assert.equal((await server.get(tool, '/cgi-bin/hello.py')).body, 'Hello from CGI\n');
   assert.match(pushed, /public_html\/config\.py does not run and is not sent, because it is a program/);
   assert.equal((await server.get(tool, '/config.py')).status, 403);

@@ -1,0 +1,1 @@
+../../shared/lighttpd_rules.sh

@@ -1,0 +1,1 @@
+../../shared/cgi_environment.sh
