@@ -13,6 +13,10 @@ wanted_java() {
       wanted=$(sed -nE "s#.*<$key>[[:space:]]*([0-9.]+)[[:space:]]*</$key>.*#\\1#p" pom.xml | head -n 1)
       [[ -n $wanted ]] && break
     done
+  elif [[ -z $wanted && -z $(gradle_file) ]]; then
+    # `type: jdk17`
+    said_by=service.template
+    [[ ! -f $said_by ]] || wanted=$(sed -nE 's/^type:[[:space:]]*["'\'']?jdk([0-9]+).*/\1/p' "$said_by")
   elif [[ -z $wanted ]]; then
     for said_by in build.gradle build.gradle.kts; do
       # `sourceCompatibility = '1.8'`, `JavaVersion.VERSION_17`, `JavaLanguageVersion.of(21)`, `jvmToolchain(21)`
@@ -25,10 +29,10 @@ wanted_java() {
   wanted=$(sed -nE 's/^[^0-9]*([0-9]+).*/\1/p' <<<"$wanted")
 }
 
-# jdks: prints `VERSION FOLDER` for each JDK of the system, the oldest first
+# jdks: prints `VERSION FOLDER` for each JDK of the system and of the Aptfile, the oldest first
 jdks() {
   local folder version
-  for folder in /usr/lib/jvm/*/; do
+  for folder in {,"${CNB_LAYERS_DIR%/*}/toolforge_apt/apt"}/usr/lib/jvm/*/; do
     [[ -x $folder/bin/javac && ! -L ${folder%/} ]] || continue
     version=$(sed -nE 's/^JAVA_VERSION="(1\.)?([0-9]+).*/\2/p' "$folder/release" 2>/dev/null)
     echo "${version:-0} ${folder%/}"

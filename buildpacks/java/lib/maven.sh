@@ -2,9 +2,9 @@
 
 # run_maven: builds the tool, and sets $output to the folder in which each module has its jar
 run_maven() {
-  local repository=$CNB_LAYERS_DIR/repository file=${MAVEN_SETTINGS_PATH:-settings.xml}
-  local -a settings=() options goals
-  output=target
+  local file=${MAVEN_SETTINGS_PATH:-settings.xml}
+  local -a options goals
+  output=target repository=$CNB_LAYERS_DIR/repository settings=()
   if ! command -v mvn >/dev/null; then
     echo " !     There is no Maven on this server: ask its operator to install the Debian package maven.$(in_stack Maven)"
     exit 1
@@ -17,7 +17,12 @@ run_maven() {
   if [[ -f $file ]]; then settings=(-s "$file"); fi
   echo "-----> mvn ${settings[*]:+${settings[*]} }${options[*]} ${goals[*]}"
   if [[ -n $certificates ]]; then export MAVEN_OPTS="-Djavax.net.ssl.trustStore=$certificates ${MAVEN_OPTS:-}"; fi
+  mvn_quietly "${options[@]}" "${goals[@]}"
+}
+
+# mvn_quietly WORD…: runs Maven with the settings of run_maven
+mvn_quietly() {
   # Maven ends its output with codes for colours and without the end of a line. After an error, it explains its options.
-  mvn -B -q -ntp -Dstyle.color=never "-Dmaven.repo.local=$repository" "${settings[@]}" "${options[@]}" "${goals[@]}" 2>&1 |
+  mvn -B -q -ntp -Dstyle.color=never "-Dmaven.repo.local=$repository" "${settings[@]}" "$@" 2>&1 |
     sed -u -E $'s/\x1b\\[[0-9;]*m//g; /^\\[ERROR\\] ?($|To see the full|Re-run Maven|For more information about|\\[Help [0-9])/d' | indent
 }

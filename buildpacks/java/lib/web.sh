@@ -9,10 +9,14 @@ archives() {
     -not -name '*-javadoc.jar' -not -name '*-tests.jar' -not -name '*-plain.*' -not -name 'original-*' -print | sed 's|^\./||' | sort
 }
 
+# serves ARCHIVE: tells whether an archive is probably a server: its path has a word such as web or api, or the source of
+# its module matches the extended regular expression $signs
+serves() { [[ $1 =~ (^|[^a-z])(web|server|api|app) ]] || grep -rqsE "$signs" "./${1%%"$output"/*}src"; }
+
 # choose_program: sets $web to the program that serves, and $another to another executable archive, if there is one. Of
-# several archives, one with a word such as web or api in its path counts.
+# several archives, one that serves counts.
 choose_program() {
-  local archive file serves='(^|[^a-z])(web|server|api|app)'
+  local archive file
   web='' another=''
   # Quarkus makes a folder.
   for file in {.,*}/{target,build}/quarkus-app/quarkus-run.jar; do
@@ -20,12 +24,50 @@ choose_program() {
   done
   while IFS= read -r archive; do
     is_executable "$archive" || continue
-    if [[ -z $web || (! $web =~ $serves && $archive =~ $serves) ]]; then another=$web web=$archive; else another=$archive; fi
+    if [[ -z $web ]] || { ! serves "$web" && serves "$archive"; }; then another=$web web=$archive; else another=$archive; fi
   done < <(archives jar && archives war)
   # Gradle's plugin application makes a script.
   for file in build/install/*/bin/* */build/install/*/bin/*; do
     if [[ -z $web && -f $file && $file != *.bat ]]; then web=$file; fi
   done
+}
+
+# main_class: prints the main class that pom.xml names, or else the only class of the sources with a main method. Prints
+# nothing if the sources do not look like a server, given as an extended regular expression.
+main_class() {
+  local file class
+  grep -rqsE "$1" src/main || return 0
+  class=$(sed -nE 's#.*<(exec\.)?mainClass>[[:space:]]*([A-Za-z0-9_.]+)[[:space:]]*<.*#\2#p' pom.xml | sed -n 1p)
+  if [[ -z $class ]]; then
+    file=$(grep -rlsE --include=*.{java,kt,scala} 'static void main *\(|^(suspend )?fun main *\(|^object [A-Za-z0-9_]+ extends App' src/main)
+    [[ -f $file ]] || return 0
+    class=${file##*/} class=${class%.*}
+    [[ $file != *.kt ]] || class=${class^}Kt
+    class=$(sed -nE 's/^package[[:space:]]+([A-Za-z0-9_.]+).*/\1./p' "$file" | sed -n 1p)$class
+  fi
+  echo "$class"
+}
+
+# committed_archives: prints the jars in the repository that were compiled elsewhere
+committed_archives() {
+  local file
+  for file in {,bin/,lib/,dist/,target/,build/libs/}*.[jw]ar; do [[ ! -f $file ]] || echo "$file"; done
+}
+
+# runs_committed: tells whether the tool is, or has, a program in a jar that was compiled elsewhere
+runs_committed() {
+  [[ -n $(committed_archives) ]] || return 1
+  runs java || has_line service.template '^type:[[:space:]]*["'\'']?jdk|[^a-z]java[^a-z]' || { ! has_commands && ! has_other_manifest pom.xml; }
+}
+
+# choose_committed: sets $web and $another as choose_program does, from the jars in the repository
+choose_committed() {
+  local archive
+  web='' another=''
+  while IFS= read -r archive; do
+    is_executable "$archive" || continue
+    if [[ -z $web ]]; then web=$archive; else another=$archive; fi
+  done < <(committed_archives)
 }
 
 # say_no_program: says why nothing serves
@@ -35,6 +77,8 @@ say_no_program() {
   if [[ -f Procfile ]]; then return; fi
   if [[ -n $war ]]; then
     echo " !     $war needs a servlet container such as Tomcat, which is not here: make an executable jar (Spring Boot, Jetty), or run the war with webapp-runner in a Procfile."
+  elif [[ ! -f pom.xml && -z $(gradle_file) ]]; then
+    echo " !     No jar has a main class, so no file says how to start this tool: add a Procfile with a line such as \`web: java -cp $(committed_archives | sed -n 1p) org.example.Main\`."
   else
     echo " !     The build made no executable jar, so no file says how to start this tool: add a Procfile with a line such as \`web: java -cp target/classes:target/dependency/* org.example.Main\`."
   fi

@@ -89,7 +89,10 @@ test('java: an executable jar is the web process, and its Java knows the port, t
 test('java: without an executable jar, the push says how to name a command, or what a war file needs', {
   skip,
 }, async () => {
-  await using source = await aSource({ 'pom.xml': pom(release, false), [path]: main });
+  await using source = await aSource({
+    'pom.xml': pom(release, false),
+    [path]: main.replaceAll('PORT', 'WIKI'),
+  });
   const goals = { MAVEN_CUSTOM_GOALS: 'validate' };
   const built = await source.run('java', 'build', goals);
   assert.equal(built.code, 0, built.output);
@@ -99,6 +102,19 @@ test('java: without an executable jar, the push says how to name a command, or w
   const war = await source.run('java', 'build', goals);
   assert.equal(war.code, 0, war.output);
   assert.match(war.output, / !\s+target\/tool\.war needs a servlet container/);
+});
+
+test('java: without an executable jar, the only class with a main method is the web process if the source looks like a server', {
+  skip,
+}, async () => {
+  await using source = await aSource({ 'pom.xml': pom(release, false), [path]: main });
+  const built = await source.run('java', 'build');
+  assert.equal(built.code, 0, built.output);
+  const start = 'java -cp target/classes:target/dependency/* org.example.Main';
+  assert.ok(built.output.includes(`web: ${start} (`), built.output);
+  assert.deepEqual(await source.processes(), {
+    web: ['bash', '-c', `exec ${start.replace('java', 'java $JAVA_OPTS')}`],
+  });
 });
 
 const gradlew = `#!/bin/sh
@@ -146,7 +162,7 @@ for (const [title, change, says] of [
   [
     'a Java version that is not installed',
     { 'pom.xml': pom('<java.version>99</java.version>') },
-    /pom\.xml asks for Java 99, which this server does not have\. It has Java /,
+    /pom\.xml asks for Java 99, which this server does not have\. It has Java .*: write \d+ there, if your code also runs on it, or write openjdk-99-jdk-headless into a file Aptfile\.$/m,
   ],
   ['a pom.xml that is broken', { 'pom.xml': '<project>' }, /Non-(parse|read)able POM/],
 ] as const) {
@@ -157,6 +173,60 @@ for (const [title, change, says] of [
     assert.match(built.output, says);
   });
 }
+
+test('java: of several executable jars, the one whose module looks like a server is the web process', {
+  skip,
+}, async () => {
+  await using source = await aSource({
+    'pom.xml': pom('', false),
+    'importer/src/main/java/Main.java': 'class Main {}\n',
+    'words/src/main/java/Main.java': 'class Main { HttpServer server; }\n',
+    manifest: 'Main-Class: Main\n',
+  });
+  for (const module of ['importer', 'words']) {
+    await mkdir(join(source.folder, module, 'target'));
+    await execa('jar', ['cfm', `${module}/target/${module}.jar`, 'manifest', 'manifest'], {
+      cwd: source.folder,
+    });
+  }
+  const built = await source.run('java', 'build', { MAVEN_CUSTOM_GOALS: 'validate' });
+  assert.equal(built.code, 0, built.output);
+  assert.match(
+    built.output,
+    /web: java -jar words\/target\/words\.jar \(.* `web: java -jar importer\/target\/importer\.jar`\)/,
+  );
+});
+
+test('java: a jar that was compiled elsewhere is the web process, unless commands start the tool', {
+  skip,
+}, async () => {
+  await using compiled = await aSource({ 'pom.xml': pom(release), [path]: main });
+  assert.equal((await compiled.run('java', 'build')).code, 0);
+  const jar = await readFile(join(compiled.folder, 'target/wikibot-1.0.jar'));
+  await using alone = await ASource.of({ 'wikibot.jar': jar, 'service.template': 'type: jdk11\n' });
+  assert.equal((await alone.run('java', 'detect')).output, 'java 11 (service.template)');
+  const built = await alone.run('java', 'build');
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, /web: java -jar wikibot\.jar/);
+  await using job = await ASource.of({
+    'bin/bot.jar': jar,
+    'jobs.yaml': '- command: java -jar bin/bot.jar\n',
+  });
+  assert.equal((await job.run('java', 'detect')).output, 'java');
+  assert.equal((await job.run('java', 'build')).code, 0);
+  assert.equal(existsSync(join(job.layers, 'launch.toml')), false);
+});
+
+test('java: a jar does not make a tool of another language a Java tool unless a command runs Java', async () => {
+  for (const [files, code] of [
+    [{ 'requirements.txt': '' }, 100],
+    [{ 'project.clj': '', Procfile: 'web: lein run\n' }, 100],
+    [{ 'requirements.txt': '', Procfile: 'web: python app.py\nindex: java -jar lib/solr.jar\n' }, 0],
+  ] as const) {
+    await using source = await ASource.of({ 'lib/solr.jar': '', ...files });
+    assert.equal((await source.run('java', 'detect')).code, code);
+  }
+});
 
 test('java: a build.sbt is not used, and a note says what to use instead', async () => {
   await using source = await ASource.of({ 'build.sbt': '' });
