@@ -18,7 +18,9 @@ rustup_install() {
     chmod +x "$init"
     # The program works as an installer only under the name rustup-init.
     mv "$init" "${TMPDIR:-/tmp}/rustup-init"
-    CARGO_HOME=$rustup/cargo "${TMPDIR:-/tmp}/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 | indent || return 1
+    # rustup warns of the system's Rust, and ends with advice about PATH.
+    CARGO_HOME=$rustup/cargo RUSTUP_INIT_SKIP_PATH_CHECK=yes "${TMPDIR:-/tmp}/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 |
+      sed -u -n '/^\(info\|warn\|error\):/p' | indent || return 1
   fi
   echo "-----> Installing Rust ${channel:-$wanted}"
   # shellcheck disable=SC2086

@@ -196,3 +196,17 @@ test('rust: a library is not used, nor is a Cargo.toml that is not at the top', 
   await using below = await ASource.of({ 'server/Cargo.toml': manifest('server') });
   assert.match((await below.run('rust', 'detect')).output, /^note: server\/Cargo\.toml is not used/);
 });
+
+test('rust: a program that Trunk compiles for browsers is not compiled, and its dist is a static site', async () => {
+  const page = { ...wikibot, 'index.html': '<link data-trunk rel="rust" />' };
+  await using source = await ASource.of(page);
+  const { code, output } = await source.run('rust', 'detect');
+  assert.equal(code, 100);
+  assert.match(output, /^note: Cargo\.toml is not used, because Trunk .* run `trunk build --release`/);
+  assert.equal((await source.run('static', 'detect')).code, 100);
+  await using compiled = await ASource.of({ ...page, 'dist/index.html': '' });
+  const detected = await compiled.run('rust', 'detect');
+  assert.deepEqual(detected, { ...detected, code: 100, output: '' });
+  assert.equal((await compiled.run('static', 'detect')).output, 'static site (dist/index.html)');
+  assert.match((await compiled.run('static', 'build')).output, /Serving 1 file of dist/);
+});
