@@ -54,7 +54,7 @@ end
 if !fits
   change = wanted.file == "Gemfile" ? "write ruby \"~> #{minor}\" there" : "write #{minor} into #{wanted.file}"
   change = "write ruby \"~> #{minor}\" into the Gemfile" if wanted.file == "Gemfile.lock"
-  puts "error\t#{wanted.place} asks for Ruby #{words}, but this server has only Ruby #{minor}: #{change}, run `bundle update --ruby`, and commit both files."
+  puts "error\t#{wanted.place} asks for Ruby #{words}, but this server has only Ruby #{minor}: #{change}, #{File.file?("Gemfile") ? "run `bundle update --ruby`, and commit both files" : "if your code also runs on it, and commit the file"}."
 elsif exact && exact != here
   puts "detail\t#{wanted.place} asks for Ruby #{words}. #{here} is used, which has the same features and other fixes"
   if ARGV.first == "settle"

@@ -88,7 +88,7 @@ for (const [title, files, says] of [
   [
     'a .ruby-version that is not available',
     { '.ruby-version': 'ruby-2.3.1\n', 'config.ru': 'run 1' },
-    / ! {5}\.ruby-version asks for Ruby 2\.3\.1, .* write \d\.\d into \.ruby-version/,
+    / ! {5}\.ruby-version asks for Ruby 2\.3\.1, .* write \d\.\d into \.ruby-version, if your code also runs on it, and commit the file\.$/m,
   ],
   [
     'a .ruby-version that is misspelt',
@@ -136,6 +136,32 @@ for (const [title, files, says] of [
     assert.match(built.output, says);
   });
 }
+
+test('ruby: Jekyll builds the site and serves it if the Gemfile also has webrick', { skip }, async () => {
+  const gem = (name: string) =>
+    `Gem::Specification.new { |s| s.name = "${name}"; s.version = "1"; s.summary = s.author = "x"; s.files = []; s.bindir = "exe"; s.executables = ["jekyll"] }\n`;
+  const files = {
+    Gemfile: 'gem "jekyll", path: "jekyll"\n',
+    '_config.yml': 'title: Words\n',
+    'jekyll/jekyll.gemspec': gem('jekyll'),
+    'jekyll/exe/jekyll': 'puts "jekyll #{ARGV.join(" ")} in #{ENV["JEKYLL_ENV"]}"\n',
+  };
+  await using without = await ASource.of(files);
+  const refused = await without.run('ruby', 'build', offline);
+  assert.match(refused.output, / ! {5}Jekyll needs webrick to serve the site\. Run `bundle add webrick`/);
+  await using source = await ASource.of({
+    ...files,
+    Gemfile: `${files.Gemfile}gem "webrick", path: "webrick"\n`,
+    'webrick/webrick.gemspec': gem('webrick').replace('["jekyll"]', '[]'),
+  });
+  const built = await source.run('ruby', 'build', offline);
+  assert.equal(built.code, 0, built.output);
+  assert.match(built.output, /^ {7}jekyll build --trace in production$/m);
+  assert.match(
+    built.output,
+    /web: bundle exec jekyll serve --skip-initial-build --no-watch --host 0\.0\.0\.0 --port \$PORT/,
+  );
+});
 
 test('ruby: a Gemfile of a tool in another language is not used', { skip }, async () => {
   await using source = await ASource.of({ Gemfile: 'gem "jekyll"\n', 'requirements.txt': '' });
