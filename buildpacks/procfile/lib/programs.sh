@@ -24,7 +24,7 @@ program_of() {
   local -a words
   read -ra words <<<"$1"
   for word in "${words[@]}"; do
-    [[ $word =~ ^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$ || $word =~ ^[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9_./:,@-]*$ ]] || return 0
+    [[ $word =~ ^[A-Za-z0-9_./][A-Za-z0-9_./+-]*$ || $word =~ ^[A-Za-z_][A-Za-z0-9_]*=([A-Za-z0-9_./:,@-]|\$[A-Z_]+|\$\{[A-Z_]+\})*$ ]] || return 0
     [[ $word == PATH=* || $(type -t -- "$word") =~ ^(builtin|keyword)$ && $word != exec ]] && return 0
     [[ $word == exec || $word == *=* ]] && continue
     echo "$word"
@@ -34,7 +34,7 @@ program_of() {
 
 # Prints why a program cannot start, as the end of a sentence. Prints nothing if it perhaps can.
 why_not_startable() {
-  local program=$1 path folder
+  local program=$1 path folder language
   case $program in
     '' | /*) return 0 ;;
     */*)
@@ -50,7 +50,14 @@ why_not_startable() {
   while IFS= read -r folder; do
     [[ -n $folder && -x $folder/$program ]] || continue
     if [[ $folder != "${CNB_LAYERS_DIR%/*}"/* ]] && is_build_only "$program"; then
-      echo "$program exists only during the build. Start the program or file that the build makes."
+      language=$(unbuilt_language)
+      if [[ $program == java && -n $language ]]; then
+        echo "nothing installs it for tools: $language"
+      elif [[ $program == java ]]; then
+        echo "nothing installs it for tools. A pom.xml, the files of Gradle or a jar in the repository does."
+      else
+        echo "$program exists only during the build. Start the program or file that the build makes."
+      fi
     fi
     return 0
   done <<<"$path"
@@ -81,11 +88,18 @@ why_no_script() {
 
 # say_missing FILE: prints that the file is missing, and why if that is known
 say_missing() {
+  local language
+  language=$(unbuilt_language)
+  if [[ -n $language ]]; then echo "there is no $1: $language"; else echo "there is no $1. Add it to the repository, or correct its path."; fi
+}
+
+# unbuilt_language: prints a sentence about the first file of a language that no buildpack builds, or prints nothing
+unbuilt_language() {
   local pattern language file
   while read -r pattern language; do
     for file in $pattern; do
       [[ -f $file ]] || continue
-      echo "there is no $1: $file is for $language, which no buildpack builds here. Compile the tool elsewhere, and commit the result."
+      echo "$file is for $language, which no buildpack builds here. Compile the tool elsewhere, and commit the result."
       return
     done
   done <<'L'
@@ -104,8 +118,9 @@ Package.swift Swift
 pubspec.yaml Dart
 shard.yml Crystal
 CMakeLists.txt C or C++
+*.c C
+*.cpp C++
 L
-  echo "there is no $1. Add it to the repository, or correct its path."
 }
 
 # Tells whether a program of the base system belongs to a Debian package that the base system at run time lacks.

@@ -28,13 +28,17 @@ for (const { buildpack, name, files, code, says } of [
   });
 }
 
-test('the procfile buildpack takes part without a Procfile if the tool has only shell scripts and a jobs.yaml', async () => {
-  await using scripts = await ASource.of({ 'jobs.yaml': '- name: a\n', 'run.sh': '' });
-  const found = await scripts.run('procfile', 'detect');
-  assert.deepEqual(found, { ...found, code: 0, output: 'shell scripts (jobs.yaml)' });
-  assert.equal((await scripts.run('procfile', 'build')).code, 0);
-  await using bot = await ASource.of({ 'jobs.yaml': '- name: a\n', 'run.sh': '', 'requirements.txt': '' });
-  assert.equal((await bot.run('procfile', 'detect')).code, 100);
+test('the procfile buildpack takes part without a Procfile if a tool with a jobs.yaml has only shell scripts or no programs', async () => {
+  for (const file of ['run.sh', 'README.md']) {
+    await using scripts = await ASource.of({ 'jobs.yaml': '- name: a\n', [file]: '' });
+    const found = await scripts.run('procfile', 'detect');
+    assert.deepEqual(found, { ...found, code: 0, output: 'commands (jobs.yaml)' });
+    assert.equal((await scripts.run('procfile', 'build')).code, 0);
+  }
+  for (const file of ['requirements.txt', 'bot.cs', 'bot.jar']) {
+    await using bot = await ASource.of({ 'jobs.yaml': '- name: a\n', 'run.sh': '', [file]: '' });
+    assert.equal((await bot.run('procfile', 'detect')).code, 100, file);
+  }
 });
 
 test('paths of Heroku’s buildpacks are removed from commands of a Procfile, because the programs are in PATH', async () => {
@@ -122,6 +126,11 @@ for (const { name, text, files = {}, code = 1, says } of [
     says: /web runs \.\/start\.sh .*, but there is no such file/,
   },
   {
+    name: 'a file that is missing, after variables with the port',
+    text: 'web: ADDRESS=0.0.0.0:$PORT TOOL_PORT=$PORT ./target/release/main\n',
+    says: /web runs \.\/target\/release\/main .*, but there is no such file\. Add it/,
+  },
+  {
     name: 'a file of a language that no buildpack builds',
     text: 'web: target/universal/stage/bin/site -Dhttp.port=$PORT\n',
     files: { 'build.sbt': '' },
@@ -156,6 +165,18 @@ for (const { name, text, files = {}, code = 1, says } of [
     text: 'web: make serve\n',
     files: { status: 'Package: bash\n' },
     says: /web runs make \(line 1 of the Procfile\), but make exists only during the build\./,
+  },
+  {
+    name: 'Java in a tool without jars',
+    text: 'web: java -version\n',
+    files: { status: 'Package: bash\n' },
+    says: /but nothing installs it for tools\. A pom\.xml, the files of Gradle or a jar in the repository does\.$/,
+  },
+  {
+    name: 'Java in a tool that no buildpack builds',
+    text: 'web: java -version\n',
+    files: { status: 'Package: bash\n', 'project.clj': '' },
+    says: /but nothing installs it for tools: project\.clj is for Clojure, which no buildpack builds here\./,
   },
   {
     name: 'nothing is reported for a program that tools also have',
