@@ -62,7 +62,10 @@ C
   if ! grep -qsi cgi-script "$root/.htaccess"; then
     printf '<FilesMatch "%s">\n  <If "-f %%{REQUEST_FILENAME} && %%{REQUEST_URI} !~ m#^/cgi-bin/#">\n    Require all denied\n  </If>\n</FilesMatch>\n' "$programs"
   fi
-  [[ ! -f $root/index.php ]] || printf '<Directory "%s">\n  <If "%%{IS_SUBREQ} == '"'false'"'">\n    FallbackResource /index.php\n  </If>\n</Directory>\n' "$root"
+  # Missing files are a matter for index.php, unless .htaccess says what answers.
+  if [[ -f $root/index.php ]] && ! grep -qsiE '^[[:space:]]*(FallbackResource|ErrorDocument[[:space:]]+404)' "$root/.htaccess"; then
+    printf '<Directory "%s">\n  <If "%%{IS_SUBREQ} == '"'false'"'">\n    FallbackResource /index.php\n  </If>\n</Directory>\n' "$root"
+  fi
   [[ ! -f $root/vendor/autoload.php ]] || echo 'RedirectMatch 404 "^/vendor(/|$)"'
   [[ $root != "$PWD" ]] || echo 'RedirectMatch 404 "(?i)^/+(composer\.(json|lock|phar)|auth\.json|Procfile|Aptfile|project\.toml|service\.template|toolforge\.yaml|jobs\.yaml|app\.json)$"'
   # Toolforge's webservice runs the programs in this folder.

@@ -148,7 +148,8 @@ test('php: if lighttpd cannot use a .lighttpd.conf, the push says why, and Apach
 }, async () => {
   await using source = await ASource.of({
     'public_html/index.php': page,
-    '.lighttpd.conf': 'index-file.names += ( "app.php" )\n\nurl.rewrite += ( "^/" => "/app.php", (.*)" => "/" )\n',
+    '.lighttpd.conf':
+      'index-file.names += ( "app.php" )\n\nurl.rewrite += ( "^/" => "/app.php", (.*)" => "/" )\n',
   });
   const built = await source.run('php', 'build');
   assert.equal(built.code, 0, built.output);
@@ -163,6 +164,19 @@ test('php: a tool without pages has no web process', { skip }, async () => {
   await using source = await ASource.of({ 'composer.json': '{}', 'bot/run.php': page });
   assert.equal((await source.run('php', 'build')).code, 0);
   assert.equal(existsSync(join(source.layers, 'launch.toml')), false);
+});
+
+test('php: the files of a bot at the top are not served if a jobs.yaml starts them', { skip }, async () => {
+  const bot = { 'bot.php': page, 'jobs.yaml': '- command: php bot.php\n' };
+  for (const [files, isServed] of [
+    [bot, false],
+    [{ ...bot, 'index.php': page }, true],
+    [{ ...bot, 'service.template': 'type: php8.2\n' }, true],
+  ] as const) {
+    await using source = await ASource.of(files);
+    assert.equal((await source.run('php', 'build')).code, 0);
+    assert.equal(existsSync(join(source.layers, 'launch.toml')), isServed);
+  }
 });
 
 test('php: if a version file asks for an older minor version, the newer PHP of the server is used with a warning', {
