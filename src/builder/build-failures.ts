@@ -3,7 +3,7 @@ import { duration } from '../core/text/duration.ts';
 import { mebibytes } from '../core/text/mebibytes.ts';
 import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
-import { failureHint, libraryHint } from './failure-hints.ts';
+import { failureHint, libraryHint, repositoryHint } from './failure-hints.ts';
 import { failureReason, refusalIn } from './failure-reason.ts';
 import { otherLanguage } from './other-languages.ts';
 import { siteGenerator } from './site-generators.ts';
@@ -148,7 +148,11 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
   const howItEnded = step.code === null ? `was ended by ${step.signal ?? 'a signal'}` : `exited ${step.code}`;
   const reason = failureReason(step.lastLines);
   const colonAndReason = reason === null ? '' : `: ${reason}`;
-  return new DeployError('BUILD_FAILED', `${step.name} ${howItEnded}${colonAndReason}`, hintOf(step, text));
+  return new DeployError(
+    'BUILD_FAILED',
+    `${step.name} ${howItEnded}${colonAndReason}`,
+    hintOf(step, text, reason),
+  );
 }
 
 /**
@@ -156,9 +160,9 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
  * for in this sentence alone, because the lines above it, such as those of a failed download, could give contrary
  * advice. Only a missing library is looked for in all lines.
  */
-function hintOf({ lastLines }: FailedStep, text: string): string {
+function hintOf({ lastLines }: FailedStep, text: string, reason: string | null): string {
   const refusal = refusalIn(lastLines);
-  if (refusal === null) return failureHint(text) ?? LOOK_ABOVE;
+  if (refusal === null) return failureHint(text) ?? repositoryHint(reason) ?? LOOK_ABOVE;
   return libraryHint(text) ?? failureHint(refusal) ?? (/\boperator\b/.test(refusal) ? THEN_PUSH : CORRECT_IT);
 }
 
@@ -217,15 +221,18 @@ export function noBuildpack(files: readonly string[], notes: readonly string[]):
     other === null ? [] : [`${other.file} is for ${other.language}, which has no buildpack here`];
   const generator =
     site === null ? [] : [`${site.file} is for ${site.generator}, and no buildpack makes the site with it`];
+  const notMade = other === null ? NAME_FILES : COMMIT_PROGRAM;
   return new DeployError(
     'NO_BUILDPACK',
     ['no buildpack recognises this tool', ...language, ...generator, ...notes, seen].join('. '),
-    site === null ? NAME_FILES : COMMIT_SITE,
+    site === null ? notMade : COMMIT_SITE,
   );
 }
 
 const NAME_FILES =
   'The lines above name the files that each language needs. Add one of them at the top of the repository, or a Procfile with `web: COMMAND`, commit and push again.';
+const COMMIT_PROGRAM =
+  'Compile the tool elsewhere, for Debian, and commit the result with a Procfile that starts it (`web: ./PROGRAM`). Or bring a buildpack for this language in the repository: docs/writing-a-buildpack.md.';
 const COMMIT_SITE =
   'Make the site on your machine, commit the pages as a folder public/ with an index.html, and push again. If a program of npm makes the site, a package.json with a script named build is enough.';
 
@@ -234,7 +241,7 @@ export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
     'the build succeeded, but nothing in the repository says how to start this tool',
-    'Add a file named Procfile with a line such as `web: python3 app.py` or `web: node server.js` (it must listen on $PORT), or a toolforge.yaml with a scheduled component, commit and push again. If the tool is only a web site, commit its pages as a folder public/ with an index.html.',
+    'Add a file named Procfile with a line such as `web: python3 app.py` or `web: node server.js` (it must listen on $PORT), or a toolforge.yaml with the commands of a bot, commit and push again. If the tool is only a web site, commit its pages as a folder public/ with an index.html.',
   );
 }
 

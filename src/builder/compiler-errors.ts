@@ -24,6 +24,9 @@ function rust(lines: readonly string[]): string[] {
     if (place !== undefined) return [`${place}: ${text}`, text];
     const below = lines.slice(index + 1);
     const causes = below.flatMap((cause, at) => (cause === 'Caused by:' ? [below[at + 1] ?? ''] : []));
+    // The causes below this one only name a folder of cargo and a command of git.
+    const repository = causes.find((cause) => cause.startsWith('Unable to update '));
+    if (repository !== undefined) return [`${text}: ${repository}`, repository, text];
     const panic = below.findIndex((cause) => /^thread '[^']*' .*panicked at /.test(cause));
     if (panic >= 0) return [`${text}: ${below[panic + 1]}`, below[panic + 1] ?? '', text];
     if (causes.length > 0) return [`${text}: ${causes.slice(-2).join(': ')}`, causes.at(-2) ?? text, text];

@@ -22,6 +22,12 @@ const CERTIFICATE =
   /invalid peer certificate|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|SELF_SIGNED_CERT|CERTIFICATE_VERIFY_FAILED|self-signed certificate|unable to get local issuer|x509: certificate signed by unknown|server certificate verification failed|PKIX path building failed|SSL certificate problem/i;
 const NETWORK =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|ETIMEDOUT)\b|dns error|name resolution|Could not resolve host|Network is unreachable|Connection refused|Unknown host|no such host/i;
+/** Errors of git and of package managers that fetch from an address of SSH. */
+const SSH =
+  /cannot run ssh\b|Host key verification failed|Permission denied \(publickey|ssh: (?:command )?not found|\bspawn ssh\b/;
+/** Errors of programs that read the commit or its tags: git, setuptools-scm, and git-commit-id for Maven. */
+const NO_REPOSITORY =
+  /not a git repository|setuptools-scm was unable to detect version|\.git directory is not found/;
 /** Errors of package managers that name a package or a version that does not exist. */
 const NO_PACKAGE =
   /was not found in the package registry|there is no version of|No matching distribution|\bcode (E404|ETARGET)\b|Couldn't find (any versions for|package) "|: Package not found|ERR_PNPM_(FETCH_404|NO_MATCHING_VERSION)|no matching package named|could not be found in any version|Could not find gem/;
@@ -89,9 +95,20 @@ export function libraryHint(text: string): string | null {
   return null;
 }
 
+/**
+ * Says that builds have no folder .git, if the reason of a failure shows that a program needs it. Other lines of the
+ * output do not count, because many programs go on without the folder.
+ */
+export function repositoryHint(reason: string | null): string | null {
+  if (reason === null || !NO_REPOSITORY.test(reason)) return null;
+  return 'Builds get the files of the commit, without the folder .git. Let the build do without what it reads from git, commit and push again.';
+}
+
 function otherHint(text: string): string | null {
   if (CERTIFICATE.test(text))
     return 'The server does not know the authority of a certificate. Tell the operator: builds trust the authorities in the certificate store of the machine.';
+  if (SSH.test(text))
+    return 'A dependency comes over SSH, for which builds have no key. Write its HTTPS address in the files of the tool; if it is private, with a token. Commit and push again.';
   if (NETWORK.test(text))
     return 'A host could not be reached from the build. Push again later. If it is an address of your own, tell the operator.';
   const requirement = REQUIREMENTS.find(([error]) => error.test(text))?.[1];

@@ -10,7 +10,7 @@ export interface OtherLanguage {
  */
 const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] = [
   ['Clojure', /^(project\.clj|deps\.edn|build\.boot|shadow-cljs\.edn)$/],
-  ['.NET', /\.(csproj|fsproj|vbproj|sln|slnx)$|^global\.json$/],
+  ['.NET', /\.(csproj|fsproj|vbproj|sln|slnx|cs)$|^global\.json$/],
   ['Elixir', /^mix\.exs$/],
   ['Erlang', /^rebar\.(config|lock)$|^erlang\.mk$/],
   ['Gleam', /^gleam\.toml$/],

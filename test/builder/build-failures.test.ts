@@ -180,6 +180,15 @@ for (const [line, hint] of [
     '  cause: Because nope was not found in the package registry and you require nope, we can conclude that your requirements are unsatisfiable.',
     /^Check the name and the version/,
   ],
+  [
+    'error: cannot run ssh: No such file or directory',
+    /^A dependency comes over SSH, for which builds have no key/,
+  ],
+  ['git@git.example: Permission denied (publickey).', /^A dependency comes over SSH/],
+  [
+    'fatal: not a git repository (or any of the parent directories): .git',
+    /^Builds get the files of the commit, without the folder \.git/,
+  ],
   ['npm error code E404', /^Check the name and the version/],
   [
     'npm error code ERESOLVE',

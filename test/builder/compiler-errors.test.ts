@@ -105,6 +105,19 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'src/main/java/org/example/Main.java:2:22: incompatible types: java.lang.String cannot be converted to int',
   ],
   [
+    'cargo: a repository that cannot be fetched',
+    `error: failed to get \`wikimisc\` as a dependency of package \`petscan_rs v0.1.0 (/workspace)\`
+     Caused by:
+       failed to load source for dependency \`wikimisc\`
+     Caused by:
+       Unable to update https://git.example/wikimisc
+     Caused by:
+       failed to clone into: /layers/toolforge_rust/downloads/git/db/wikimisc-cd593aef4069819e
+     Caused by:
+       process didn't exit successfully: \`git fetch 'https://git.example/wikimisc'\` (exit status: 128)`,
+    'failed to get `wikimisc` as a dependency of package `petscan_rs v0.1.0 (/workspace)`: Unable to update https://git.example/wikimisc',
+  ],
+  [
     'maven: the symbol that javac does not find',
     `[ERROR] /workspace/src/main/java/org/example/Clock.java:[9,35] cannot find symbol
        symbol:   method crate(java.net.InetSocketAddress,int)

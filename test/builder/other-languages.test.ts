@@ -6,6 +6,7 @@ test('a language without a buildpack is named with the file that shows the langu
   for (const [files, language, file] of [
     [['README.md', 'project.clj', 'src'], 'Clojure', 'project.clj'],
     [['Wikibot.csproj', 'Program.cs'], '.NET', 'Wikibot.csproj'],
+    [['bot.cs', 'jobs.yaml'], '.NET', 'bot.cs'],
     [['mix.exs', 'lib'], 'Elixir', 'mix.exs'],
     [['deno.json', 'main.ts'], 'Deno', 'deno.json'],
     [['wikibot.cabal', 'Setup.hs'], 'Haskell', 'wikibot.cabal'],

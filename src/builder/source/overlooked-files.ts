@@ -94,6 +94,7 @@ const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
   ['rust', 'Rust: Cargo.toml'],
   ['java', 'Java: pom.xml, or build.gradle with the Gradle wrapper'],
   ['static', 'Web site: index.html, also in public/, public_html/, www/, dist/, docs/ or build/'],
+  ['procfile', 'Shell scripts: jobs.yaml or toolforge.yaml with their commands'],
   ['procfile', 'Any other program: Procfile with a line `web: COMMAND`'],
 ];
 

@@ -22,7 +22,7 @@ export function exitHint(exit: Exit): string {
     return 'The command was not found. Check its line in the Procfile, and check whether the build installs it.';
   if (exit.code === 126) return 'The command is not executable. Check its line in the Procfile.';
   if (exit.code === 0)
-    return 'A process has to stay up: let its command run in the foreground, and push again.';
+    return 'A process has to stay up: let its command run in the foreground. A job that ends needs a schedule in toolforge.yaml or jobs.yaml, or a line of its own in a Procfile.';
   return 'The last output of the process, if any, is above. Fix the error and push again.';
 }
 

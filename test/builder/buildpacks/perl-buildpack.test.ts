@@ -185,7 +185,11 @@ for (const { title, files, line } of [
 
 test('cgi: .lighttpd.conf does not make web pages of a tool that has another web server', async () => {
   for (const file of ['package.json', 'app.py', 'go.mod']) {
-    await using source = await ASource.of({ [file]: '', 'public_html/a.css': '', '.lighttpd.conf': 'a.b = "c"\n' });
+    await using source = await ASource.of({
+      [file]: '',
+      'public_html/a.css': '',
+      '.lighttpd.conf': 'a.b = "c"\n',
+    });
     assert.equal((await source.run('cgi', 'detect')).code, 100, file);
   }
 });

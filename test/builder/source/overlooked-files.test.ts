@@ -162,6 +162,7 @@ test('the list of files for which the detection has looked names only languages 
   assert.deepEqual(lookedFor(new Set(['go', 'procfile', 'sample'])), [
     'Looked for, at the top of the repository:',
     '  Go: go.mod or go.work',
+    '  Shell scripts: jobs.yaml or toolforge.yaml with their commands',
     '  Any other program: Procfile with a line `web: COMMAND`',
   ]);
   assert.deepEqual(lookedFor(new Set(['sample'])), []);

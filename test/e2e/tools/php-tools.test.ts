@@ -4,9 +4,13 @@ import { after, before, test } from 'node:test';
 import { TestServer } from '../../support/server.ts';
 import { pushFixture } from './push-fixture.ts';
 
-const missing = ['/usr/bin/php', '/usr/bin/composer', '/usr/sbin/apache2', '/usr/sbin/nginx', '/usr/sbin/lighttpd'].filter(
-  (program) => !existsSync(program),
-);
+const missing = [
+  '/usr/bin/php',
+  '/usr/bin/composer',
+  '/usr/sbin/apache2',
+  '/usr/sbin/nginx',
+  '/usr/sbin/lighttpd',
+].filter((program) => !existsSync(program));
 const skip = missing.length > 0 && `needs ${missing.join(', ')}: bash test/setup.sh installs them`;
 
 let server: TestServer;
