@@ -56,7 +56,10 @@ function maven(lines: readonly string[]): string[] {
       ) ?? [];
     if (file !== undefined) return [`${file}:${row}:${column}: ${withSymbol(text, lines)}`];
   }
-  const first = errors.find((error) => !/^COMPILATION ERROR\b/.test(error));
+  // Newer versions of Maven name the artifact in a line of its own.
+  const first =
+    errors.find((error) => /^Could not (find|transfer) artifact /.test(error)) ??
+    errors.find((error) => !/^COMPILATION ERROR\b/.test(error));
   if (first === undefined) return [];
   const text = first
     .replace(/ -> \[Help \d+\]$/, '')

@@ -132,6 +132,14 @@ const FAILURES: readonly [what: string, output: string, reason: string][] = [
     'Could not find artifact org.example:no-such-thing:jar:1 in central (https://repository.example/maven2)',
   ],
   [
+    'maven 3.9: an artifact that does not exist',
+    `[ERROR] Failed to execute goal on project kt: Could not resolve dependencies for project com.example:kt:jar:1.0
+     [ERROR] dependency: org.example:no-such-thing:jar:1 (compile)
+     [ERROR] \tCould not find artifact org.example:no-such-thing:jar:1 in central (https://repository.example/maven2)
+     [ERROR] -> [Help 1]`,
+    'Could not find artifact org.example:no-such-thing:jar:1 in central (https://repository.example/maven2)',
+  ],
+  [
     'maven: a pom.xml that is broken',
     `[ERROR] [ERROR] Some problems were encountered while processing the POMs:
      [FATAL] Non-parseable POM /workspace/pom.xml: end tag name </project> must match start tag name <dependency> from line 7 (position: TEXT seen ...<dependency>\\n</project>... @8:11)  @ line 8, column 11
