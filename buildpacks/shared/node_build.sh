@@ -121,8 +121,8 @@ build_tool() {
     # With this variable of Google's buildpacks, the default adapter of SvelteKit makes a server for Node. It makes nothing
     # where it does not know the builder.
     ! has "$lines" 'devDependencies|@sveltejs/adapter-auto' || export GCP_BUILDPACKS=1
-    # A script that installs the packages of another folder gets those for development, too.
-    [[ -z $script ]] || step "$manager run $script" env npm_config_include=dev YARN_PRODUCTION=false "$manager" run "$script"
+    # If the script runs npm in another folder, npm installs packages for development there, too.
+    [[ -z $script ]] || step "$manager run $script" env npm_config_include=dev "$manager" run "$script"
     if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then
       needed=$(needed_packages "$begin" | head -n 1)
       word=${needed% *} package=${needed#* }
