@@ -1,12 +1,16 @@
 import type { TestEvent } from 'node:test/reporters';
 
 /**
- * A reporter of `node --test`: writes the path of each file in which a test failed, one on each line.
+ * A reporter of `node --test`: writes the path of each file whose run had a failed test, or that failed as a whole, one on
+ * each line. The event of a failed test cannot tell, because it names the module in which the test is, and several files
+ * may import that module.
  *
- * @see https://nodejs.org/docs/latest-v24.x/api/test.html#custom-reporters
+ * @see https://nodejs.org/docs/latest-v24.x/api/test.html#event-testsummary
  */
 export default async function* failedFiles(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
-  const files = new Set<string>();
-  for await (const { type, data } of events) if (type === 'test:fail' && data.file) files.add(data.file);
-  for (const file of files) yield `${file}\n`;
+  for await (const { type, data } of events) {
+    const hasFailedTest = type === 'test:summary' && !data.success;
+    const isFailedFile = type === 'test:fail' && data.name === data.file;
+    if ((hasFailedTest || isFailedFile) && data.file) yield `${data.file}\n`;
+  }
 }
