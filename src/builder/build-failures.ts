@@ -5,8 +5,7 @@ import { passableErrorIn } from '../sandbox/process/argument-limits.ts';
 import type { Limits } from '../sandbox/sandbox.ts';
 import { failureHint, libraryHint, repositoryHint } from './failure-hints.ts';
 import { failureReason, refusalIn } from './failure-reason.ts';
-import { otherLanguage } from './other-languages.ts';
-import { siteGenerator } from './site-generators.ts';
+import { otherLanguage, siteGenerator } from './other-languages.ts';
 
 export function timedOut(limitMs: number, during: string): DeployError {
   return new DeployError(

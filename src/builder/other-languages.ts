@@ -4,6 +4,12 @@ export interface OtherLanguage {
   readonly file: string;
 }
 
+/** A generator of web sites that no buildpack runs, with the file of the source that shows it. */
+export interface SiteGenerator {
+  readonly generator: string;
+  readonly file: string;
+}
+
 /**
  * Languages that no buildpack builds, and the names of the files at the top of a source that show them. The languages
  * with a manifest of their own come first, because tools in these languages often also have scripts in other languages.
@@ -51,6 +57,17 @@ const OTHER_LANGUAGES: readonly (readonly [language: string, files: RegExp])[] =
   ['Jupyter', /\.ipynb$/],
 ];
 
+/** Generators of web sites, and the names of their settings at the top of a source. */
+const SITE_GENERATORS: readonly (readonly [generator: string, file: RegExp])[] = [
+  ['Jekyll', /^_config\.ya?ml$/],
+  ['Hugo', /^hugo\.(toml|ya?ml|json)$/],
+  ['MkDocs', /^mkdocs\.ya?ml$/],
+  ['mdBook', /^book\.toml$/],
+  ['Quarto', /^_quarto\.ya?ml$/],
+  ['Antora', /^antora-playbook\.ya?ml$/],
+  ['Eleventy', /^(\.eleventy|eleventy\.config)\.[cm]?[jt]s$/],
+];
+
 /** At most this many names are looked at, because a hostile source may have 50,000 names at its top. */
 const MAX_FILES = 1000;
 
@@ -60,10 +77,29 @@ const MAX_FILES = 1000;
  * @param files - The names at the top of the source.
  */
 export function otherLanguage(files: readonly string[]): OtherLanguage | null {
+  const [language, file] = firstShown(OTHER_LANGUAGES, files) ?? [];
+  return language === undefined || file === undefined ? null : { language, file };
+}
+
+/**
+ * The generator of the web site in a source that no buildpack recognises. Null if no file shows one.
+ *
+ * @param files - The names at the top of the source.
+ */
+export function siteGenerator(files: readonly string[]): SiteGenerator | null {
+  const [generator, file] = firstShown(SITE_GENERATORS, files) ?? [];
+  return generator === undefined || file === undefined ? null : { generator, file };
+}
+
+/** The first name of the table of which there is a file, with that file. Null if there is none. */
+function firstShown(
+  table: readonly (readonly [name: string, files: RegExp])[],
+  files: readonly string[],
+): readonly [name: string, file: string] | null {
   const some = files.slice(0, MAX_FILES);
-  for (const [language, pattern] of OTHER_LANGUAGES) {
-    const file = some.find((name) => pattern.test(name));
-    if (file !== undefined) return { language, file };
+  for (const [name, pattern] of table) {
+    const file = some.find((one) => pattern.test(one));
+    if (file !== undefined) return [name, file];
   }
   return null;
 }
