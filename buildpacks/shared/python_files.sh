@@ -31,8 +31,8 @@ package_files() {
   return 0
 }
 
-# Prints the path of a file for the packages of a live tool that has another usual name, such as
-# requirements/production.txt. Prints nothing if there is none.
+# Prints the path of the file that probably names the packages of the live tool, but is not the requirements.txt at the
+# top. Example: requirements/production.txt. Prints nothing if the tool has no such file.
 other_requirements() {
   { compgen -G 'requirements/*.txt' || compgen -G '*requirements*.txt'; } | grep -viE 'dev|test|doc|lint|local|ci\b' | LC_ALL=C sort | awk '
     { rank = /prod|deploy|live|main/ ? 0 : /base|common/ ? 1 : 2 }

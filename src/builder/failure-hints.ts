@@ -51,7 +51,7 @@ const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
   ],
   [
     /has no (?:publicly available |usable )?wheels\b/,
-    'The package has no file for Linux and the Python of this build. Ask for another version of it, or remove it if only another system needs it. Commit and push again.',
+    'This version of the package cannot be installed on Linux with the Python of this build. Ask for another version. If only another system needs the package, remove it. Commit and push again.',
   ],
   [
     /Distribution not found at: file:/,

@@ -91,7 +91,7 @@ export function siteGenerator(files: readonly string[]): SiteGenerator | null {
   return generator === undefined || file === undefined ? null : { generator, file };
 }
 
-/** The first name of the table of which there is a file, with that file. Null if there is none. */
+/** Finds the first entry of the table whose pattern matches a file. Returns the name of the entry and the file, or null. */
 function firstShown(
   table: readonly (readonly [name: string, files: RegExp])[],
   files: readonly string[],

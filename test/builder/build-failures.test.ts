@@ -72,7 +72,7 @@ for (const [line, hint] of [
   ],
   [
     'cause: Because pywin32==306 has no wheels with a matching Python ABI tag (e.g., `cp313`) and you require pywin32==306, we can conclude that your requirements are unsatisfiable.',
-    /^The package has no file for Linux and the Python of this build/,
+    /^This version of the package cannot be installed on Linux with the Python of this build/,
   ],
   ['error: Distribution not found at: file:///home/conda/feedstock_root/work', /as Conda writes it/],
   [

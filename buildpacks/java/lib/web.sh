@@ -33,7 +33,7 @@ choose_program() {
 }
 
 # main_class: prints the main class that pom.xml names, or else the only class of the sources with a main method. Prints
-# nothing if the sources do not look like a server, given as an extended regular expression.
+# nothing if the sources do not look like a server. The argument is an extended regular expression that matches servers.
 main_class() {
   local file class
   grep -rqsE "$1" src/main || return 0

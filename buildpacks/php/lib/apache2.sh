@@ -62,7 +62,7 @@ C
   if ! grep -qsi cgi-script "$root/.htaccess"; then
     printf '<FilesMatch "%s">\n  <If "-f %%{REQUEST_FILENAME} && %%{REQUEST_URI} !~ m#^/cgi-bin/#">\n    Require all denied\n  </If>\n</FilesMatch>\n' "$programs"
   fi
-  # Missing files are a matter for index.php, unless .htaccess says what answers.
+  # index.php answers requests for missing files, unless .htaccess says what answers.
   if [[ -f $root/index.php ]] && ! grep -qsiE '^[[:space:]]*(FallbackResource|ErrorDocument[[:space:]]+404)' "$root/.htaccess"; then
     printf '<Directory "%s">\n  <If "%%{IS_SUBREQ} == '"'false'"'">\n    FallbackResource /index.php\n  </If>\n</Directory>\n' "$root"
   fi

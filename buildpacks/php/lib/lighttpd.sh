@@ -37,7 +37,7 @@ C
     bash "$layer/environment.sh"
     echo '}'
   fi
-  # Missing files are a matter for index.php, as in other PHP tools, unless .lighttpd.conf says what to do.
+  # As in other PHP tools, index.php answers requests for missing files, unless .lighttpd.conf says what answers.
   [[ ! -f $root/index.php ]] || has_setting 'url\.rewrite|server\.error-handler' || echo 'server.error-handler-404 = "/index.php"'
   # php-fpm runs PHP files, also if .lighttpd.conf names another program for them.
   php="( \".php\" => (( \"socket\" => \"$socket\", \"broken-scriptfilename\" => \"enable\" )) )"
