@@ -34,6 +34,26 @@ test('deploy exits with 1 and the reason if the commit does not go live', async 
   assert.match(err, /Build failed: no/);
 });
 
+test('threat 144: deploy of the live files fails if another commit goes live while they arrive', async () => {
+  using desk = newDesk();
+  const goLive = (version: number, letter: string) => {
+    desk.store.addDeployment(deploymentOf(`d${version}`));
+    desk.store.addRelease(releaseOf(`d${version}`, { commit: commitOf(letter) }));
+    desk.store.goLive(wikibot, version, `d${version}`, version);
+  };
+  goLive(1, 'a');
+  desk.archives.outcome = { kind: 'unchanged' };
+  const onOut = (text: string) => {
+    if (/Received/.test(text)) goLive(2, 'b');
+  };
+  const late = await desk.type(['deploy', wikibot], { onOut });
+  assert.equal(late.status, 1);
+  assert.match(late.err, /v2 \(b{7}\) went live while you sent the files/);
+  const again = await desk.type(['deploy', wikibot]);
+  assert.equal(again.status, 0);
+  assert.match(again.out, /Nothing has changed: v2 of wikibot is live/);
+});
+
 test('deploy exits with 130, without an error message, if its client leaves while the server handles the archive', async () => {
   using desk = newDesk();
   const leaving = new AbortController();

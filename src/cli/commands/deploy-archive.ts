@@ -1,6 +1,8 @@
 import { DeployError } from '../../core/errors.ts';
 import type { FollowerPlace } from '../../core/fair-share/followers.ts';
+import { short } from '../../core/names.ts';
 import { clean, oneLine } from '../../core/progress.ts';
+import type { Release } from '../../core/types.ts';
 import { liveRelease } from '../../deploy/release/live-release.ts';
 import type { FlagValue, ToolCommand, ToolContext } from '../command.ts';
 import { tooManyWords } from '../command-line/parse-words.ts';
@@ -56,7 +58,7 @@ export const deployArchiveCommand: ToolCommand = {
     signal.throwIfAborted();
     if (outcome.kind === 'refused')
       throw new DeployError('NOT_LIVE', outcome.reason, `To see what is live: \`releases ${tool}\``);
-    if (outcome.kind === 'unchanged') await out(unchanged(context, liveVersion));
+    if (outcome.kind === 'unchanged') await out(unchanged(context, stillLive(context, live)));
     return 0;
   },
 };
@@ -85,6 +87,23 @@ export const downloadCommand: ToolCommand = {
     return 0;
   },
 };
+
+/**
+ * The version that is live now, with the commit of `before`. Another commit may have gone live while the archive
+ * arrived.
+ *
+ * @throws DeployError `MOVED_ON`
+ */
+function stillLive({ services: { store }, tool }: ToolContext, before: Release | null): number | null {
+  const { liveVersion } = store.tool(tool);
+  const live = liveVersion === null ? null : store.release(tool, liveVersion);
+  if (live === null || live.commit === before?.commit) return liveVersion;
+  throw new DeployError(
+    'MOVED_ON',
+    `v${live.version} (${short(live.commit)}) went live while you sent the files, and they are those of the commit before it`,
+    `Get the files that are live now, make your change there, and deploy again: \`download ${tool}\``,
+  );
+}
 
 function unchanged({ services, tool, typed }: ToolContext, version: number | null): string {
   const { isStopped } = services.store.tool(tool);
