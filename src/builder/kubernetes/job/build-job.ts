@@ -5,17 +5,22 @@ import { type BuildVolume, type MountedSecrets, mountsOf, volumesOf } from './bu
 import { ownBuildpackOptions, withOwnBuildpackFolder } from './own-buildpacks-script.ts';
 
 /** The steps of a build, in order. Each runs in a container of its own. */
-export const PHASES = ['fetch', 'analyze', 'detect', 'restore', 'build', 'export'] as const;
+export const PHASES = ['fetch', 'detect', 'restore', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
 /** The steps of a rebase, which runs no code of a tool. */
 const REBASE_PHASES: readonly Phase[] = ['export'];
 /** The steps of an inspection, which ends when the buildpacks are known. */
-const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'analyze', 'detect'];
+const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'detect'];
 
-export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>): readonly Phase[] {
+export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection' | 'useCache'>): readonly Phase[] {
   if (job.isInspection) return INSPECTION_PHASES;
-  return job.rebaseOf === null ? PHASES : REBASE_PHASES;
+  if (job.rebaseOf !== null) return REBASE_PHASES;
+  // The kubelet needs about a second for each container, so a build without a cache has no container that restores it.
+  return job.useCache ? PHASES : PHASES.filter((phase) => phase !== 'restore');
 }
+
+/** The exit status of the container `fetch` if it cannot fetch the source. No program of the lifecycle uses it. */
+export const NO_SOURCE = 200;
 
 /** Everything that defines the Job of one build. */
 export interface BuildJob {
@@ -38,6 +43,7 @@ export interface BuildJob {
    */
   readonly newestImage: string;
   readonly cacheImage: string;
+  /** False if the build reads nothing of an earlier build, or if there is no cache image. */
   readonly useCache: boolean;
   /** The image to put onto the newest run image. Null if the Job builds a source. */
   readonly rebaseOf: string | null;
@@ -64,8 +70,7 @@ export interface BuildJob {
 
 /** The volumes that each phase sees. The phases that run buildpacks do not see the registry's credential. */
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
-  fetch: ['workspace', 'source'],
-  analyze: ['layers', 'control', 'registry'],
+  fetch: ['workspace', 'source', 'layers', 'control', 'registry'],
   detect: ['workspace', 'layers (read-only)', 'control (read-only)', 'detected', 'platform'],
   restore: ['layers', 'control', 'detected (read-only)', 'registry'],
   build: ['workspace', 'layers', 'control (read-only)', 'detected (read-only)', 'platform'],
@@ -175,13 +180,12 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
   const telling = ['-log-level', 'debug'];
   const cache = ['-cache-image', job.cacheImage];
   switch (phase) {
-    case 'fetch':
-      return ['/bin/bash', '-euo', 'pipefail', '-c', FETCH];
-    case 'analyze': {
+    case 'fetch': {
       const run = job.runImage === '' ? [] : ['-run-image', job.runImage];
       const previous = job.useCache ? ['-previous-image', job.newestImage] : ['-skip-layers'];
       const rest = [...user, ...registry, ...control('analyzed'), ...run, ...previous, ...cache];
-      return lifecycle('analyzer', ...rest, '-tag', job.newestImage, job.image);
+      const analyzer = lifecycle('analyzer', ...rest, '-tag', job.newestImage, job.image);
+      return ['/bin/bash', '-c', FETCH_AND_ANALYZE, 'bash', FETCH, ...analyzer];
     }
     case 'detect':
       return withOwnBuildpackFolder(
@@ -192,10 +196,8 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
           ...ownBuildpackOptions(job.own, phase),
         ),
       );
-    case 'restore': {
-      const from = job.useCache ? cache : ['-skip-layers'];
-      return lifecycle('restorer', ...user, ...registry, ...control('analyzed', 'group'), ...from);
-    }
+    case 'restore':
+      return lifecycle('restorer', ...user, ...registry, ...control('analyzed', 'group'), ...cache);
     case 'build':
       return lifecycle(
         'builder',
@@ -229,6 +231,12 @@ run=$1
 shift
 [ -n "$run" ] || run=$(sed -n 's/^ *image *= *"\\([^"]*\\)".*/\\1/p' /cnb/run.toml | sed -n 1p)
 exec /cnb/lifecycle/rebaser -force -run-image "$run" "$@"`;
+
+/** Fetches the source and looks at the images in the registry. Runs no code of a tool. */
+const FETCH_AND_ANALYZE = `
+/bin/bash -euo pipefail -c "$1" || exit ${NO_SOURCE}
+shift
+exec "$@"`;
 
 /** An incomplete source must fail: curl exits with an error, and `pipefail` passes it on. */
 const FETCH = `

@@ -33,15 +33,18 @@ export function planJob(options: {
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
   readonly own: BuildJob['own'];
+  /** Whether the tool has a cache image. */
+  readonly hasCache: boolean;
   readonly annotations: BuildJob['annotations'];
   readonly isInspection: boolean;
 }): BuildJob {
   const { config, builder, repositories, registrySecret, sourceUrl, own, annotations } = options;
-  const { tool, id, useCache, rebaseOf } = options.request;
+  const { tool, id, rebaseOf } = options.request;
+  const useCache = options.request.useCache && options.hasCache;
   const name = newJobName(tool);
   const image = imageOf(repositories);
   return {
-    ...followedJob(config, repositories, { name, id }),
+    ...followedJob(config, repositories, { name, id, useCache }),
     labels: labelsOf(tool, id, name),
     annotations,
     builderImage: builder.reference,
@@ -49,7 +52,6 @@ export function planJob(options: {
     runImage: config.run_image,
     newestImage: `${image}:${NEWEST}`,
     cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
-    useCache,
     rebaseOf: rebaseOf?.reference ?? null,
     isInspection: options.isInspection,
     plainHttpHosts: config.registry_plain_http,
@@ -68,19 +70,20 @@ export function planJob(options: {
 /** The facts about a Job that a server needs to follow it. */
 export type FollowedJob = Pick<
   BuildJob,
-  'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf' | 'isInspection'
+  'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf' | 'isInspection' | 'useCache'
 >;
 
-/** Returns what a server needs to follow a Job, from the name of the Job and the id of its build. */
+/** Returns what a server needs to follow a Job, from the name of the Job and the facts of its build. */
 export function followedJob(
   config: KubernetesBuilderConfig,
   repositories: ToolRepositories,
-  { name, id }: { readonly name: string; readonly id: string },
+  { name, id, useCache }: { readonly name: string; readonly id: string; readonly useCache: boolean },
 ): FollowedJob {
   return {
     name,
     namespace: config.build_namespace,
     image: `${imageOf(repositories)}:${id}`,
+    useCache,
     // A server resumes only builds of a source.
     rebaseOf: null,
     isInspection: false,

@@ -21,6 +21,8 @@ export interface JobFacts {
 export interface ResumableJob extends JobFacts {
   readonly name: string;
   readonly build: string;
+  /** Whether the build restores a cache. */
+  readonly useCache: boolean;
   /** When the Job was made, in milliseconds since 1970, by the cluster's clock. */
   readonly startedAt: number;
 }
@@ -65,7 +67,7 @@ export async function resumableJobs(
  * The facts of a Job. Null if the Job was made by a server too old to record the commit, so that nobody can resume its
  * build.
  */
-function factsOf({ metadata }: V1Job): ResumableJob | null {
+function factsOf({ metadata, spec }: V1Job): ResumableJob | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};
   const build = labels[BUILD_LABEL];
   const commit = annotations[COMMIT];
@@ -75,6 +77,7 @@ function factsOf({ metadata }: V1Job): ResumableJob | null {
     name,
     build,
     commit,
+    useCache: spec?.template.spec?.initContainers?.some(({ name }) => name === 'restore') ?? false,
     account: account === undefined ? null : Number(account),
     oldCache: annotations[OLD_CACHE] ?? null,
     startedAt: creationTimestamp === undefined ? Date.now() : new Date(creationTimestamp).getTime(),

@@ -4,13 +4,12 @@ import { type PodFault, PUSH_AGAIN } from '../../../kubernetes/faults/pod-faults
 import { registryTrouble } from '../../../kubernetes/faults/registry-trouble.ts';
 import { outOfDisk, type StepLimits, stepFailed } from '../../build-failures.ts';
 import { registryUnavailable } from '../../registry/registry-requests.ts';
-import type { Phase } from '../job/build-job.ts';
+import { NO_SOURCE, type Phase } from '../job/build-job.ts';
 import type { ContainerEnd } from '../job/build-pod.ts';
 
 /** The names of the steps of a build in messages. */
 export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   fetch: 'fetching the source',
-  analyze: 'looking at the registry',
   detect: 'detection',
   restore: 'restoring the cache',
   build: 'the build',
@@ -32,7 +31,8 @@ export function phaseFailed(options: {
   readonly limits: StepLimits;
 }): DeployError {
   const { phase, end, lines, registryHost, limits } = options;
-  const stepName = PHASE_WORDS[phase];
+  const isSourceMissing = end.exitCode === NO_SOURCE;
+  const stepName = phase === 'fetch' && !isSourceMissing ? 'looking at the registry' : PHASE_WORDS[phase];
   if (end.isOutOfMemory) {
     return stepFailed(
       { name: stepName, code: end.exitCode, signal: null, isOutOfMemory: true, lastLines: [] },
@@ -41,10 +41,10 @@ export function phaseFailed(options: {
   }
   const reason = lastWords(lines);
   const cause = { cause: new Error(`${phase} exited ${end.exitCode}: ${reason}`) };
-  if (phase === 'fetch') {
+  if (phase === 'fetch' && isSourceMissing) {
     return new DeployError(
       'BUILD_SOURCE',
-      `the build could not fetch the source from this server: ${reason || `exit status ${end.exitCode}`}`,
+      `the build could not fetch the source from this server: ${reason || 'it said nothing'}`,
       'This is not your tool’s fault: push again. Operators: source_url must lead from the cluster to sources_listen or, if sources_listen is not set, to the HTTP server.',
       cause,
     );
@@ -63,7 +63,7 @@ export function phaseFailed(options: {
   if (trouble === 'refused') {
     return new DeployError(
       'REGISTRY_REFUSED',
-      `the registry ${registryHost} refused the build while ${PHASE_WORDS[phase]}: ${reason}`,
+      `the registry ${registryHost} refused the build while ${stepName}: ${reason}`,
       'This is not your tool’s fault. Operators: check the setting registry_secret and the rights of its account.',
       cause,
     );

@@ -42,7 +42,7 @@ test('each phase of a build in the cluster runs in its own container, in order',
 });
 
 for (const phase of PHASES) {
-  const isAllowed = ['analyze', 'restore', 'export'].includes(phase);
+  const isAllowed = ['fetch', 'restore', 'export'].includes(phase);
   test(`the build phase ${phase} ${isAllowed ? 'sees' : 'does not see'} the registry’s credential`, () => {
     const container = containersOf().get(phase);
     assert.equal(seesVolume(container, 'registry'), isAllowed);
@@ -101,8 +101,7 @@ test('each build phase mounts the volumes of the files analyzed.toml, group.toml
     for (const path of paths) {
       const mount = volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`));
       assert.ok(mount !== undefined, `${phase} does not see ${path}`);
-      if (phase === 'analyze' || phase === 'restore')
-        assert.equal(mount.readOnly, !path.includes('analyzed'));
+      if (phase === 'fetch' || phase === 'restore') assert.equal(mount.readOnly, !path.includes('analyzed'));
     }
   }
 });
@@ -139,9 +138,9 @@ test('the Job of a build ends by itself without a server, is not retried, and is
 test('a build with no-cache reads nothing of an earlier build, but still writes the cache', () => {
   const containers = containersOf({ useCache: false });
   const words = (phase: string) => containers.get(phase)?.command ?? [];
-  for (const phase of ['analyze', 'restore']) assert.ok(words(phase).includes('-skip-layers'));
-  assert.ok(!words('analyze').includes('-previous-image'));
-  assert.ok(!words('restore').includes('-cache-image'));
+  assert.deepEqual([...containers.keys()], ['fetch', 'detect', 'build', 'export']);
+  assert.ok(words('fetch').includes('-skip-layers'));
+  assert.ok(!words('fetch').includes('-previous-image'));
   assert.ok(words('export').includes('-cache-image'));
 });
 
@@ -151,7 +150,7 @@ test('builds use plain HTTP only for the registries of registry_plain_http', () 
       .filter(([, { command }]) => command?.includes('-insecure-registry'))
       .map(([name]) => name);
   assert.deepEqual(phasesWith({}), []);
-  assert.deepEqual(phasesWith({ plainHttpHosts: ['10.0.0.1:5000'] }), ['analyze', 'restore', 'export']);
+  assert.deepEqual(phasesWith({ plainHttpHosts: ['10.0.0.1:5000'] }), ['fetch', 'restore', 'export']);
 });
 
 test('if the registry needs no login, no credential is mounted in a build', () => {
@@ -162,5 +161,5 @@ test('if the registry needs no login, no credential is mounted in a build', () =
 test('the Job that only inspects a source fetches it and detects buildpacks, and has no phase that builds or makes an image', () => {
   const { spec } = buildJob({ ...job, isInspection: true }).spec.template;
   const names = [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }) => name);
-  assert.deepEqual(names, ['fetch', 'analyze', 'detect']);
+  assert.deepEqual(names, ['fetch', 'detect']);
 });

@@ -16,7 +16,7 @@ for (const [phase, line, code, message] of [
   ],
   ['fetch', 'the builder image has neither curl nor python3', 'BUILD_SOURCE', /neither curl nor python3/],
   [
-    'analyze',
+    'fetch',
     `ERROR: failed to initialize analyzer: validating registry read access: dial tcp: lookup ${host}: no such host`,
     'REGISTRY_UNAVAILABLE',
     /registry\.example\.org cannot be used/,
@@ -60,7 +60,7 @@ for (const [phase, line, code, message] of [
   ],
 ] as const) {
   test(`threat 70: the error of a build phase ${phase} whose output ends with "${line.slice(0, 60)}" has the code ${code}`, () => {
-    const end = { exitCode: 62, isOutOfMemory: false, message: '' };
+    const end = { exitCode: code === 'BUILD_SOURCE' ? 200 : 62, isOutOfMemory: false, message: '' };
     const error = phaseFailed({ phase, end, lines: ['before', line, ''], registryHost: host, limits });
     failsWith(code, message)(error);
   });
