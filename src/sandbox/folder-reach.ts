@@ -19,7 +19,7 @@ export async function checkReach(folder: string): Promise<void> {
 }
 
 /** Returns the topmost folder on the path that other users may not enter. Null if they may enter all of them. */
-async function firstClosed(folder: string): Promise<string | null> {
+export async function firstClosed(folder: string): Promise<string | null> {
   const parent = dirname(folder);
   const above = parent === folder ? null : await firstClosed(parent);
   if (above !== null) return above;

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Mount, Sandbox } from '../../sandbox/sandbox.ts';
 import { makeFolder } from '../folders.ts';
 
@@ -69,7 +67,7 @@ const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
  *
  * @param runTree - The root folder of the Debian tree in which the tool will run. Null if it will run on this machine's
  * own /usr.
- * @param operator - The operator's variables for builds. They can name folders of this machine that builds may read.
+ * @param archives - The mounts of Pythons that the operator has on this machine.
  */
 export function buildPlaces(
   folders: BuildFolders,
@@ -77,10 +75,10 @@ export function buildPlaces(
   options: {
     readonly sandbox: Sandbox;
     readonly runTree: string | null;
-    readonly operator?: Readonly<Record<string, string>>;
+    readonly archives?: readonly Mount[];
   },
 ): BuildPlaces {
-  const { sandbox, runTree, operator = {} } = options;
+  const { sandbox, runTree, archives = [] } = options;
   const source = (name: PlaceName, ...below: string[]): string => {
     if (name === 'buildpacks') return join(buildpacks, ...below);
     if (name === 'workspace' || name === 'layers') return join(folders[name], ...below);
@@ -107,29 +105,8 @@ export function buildPlaces(
       ...(['tmp', 'home'] as const).map((name) => mount(name, true)),
       ...runPackages,
     ],
-    buildMounts: () => [
-      ...names.map((name) => mount(name, writable.has(name))),
-      ...runPackages,
-      ...archiveMounts(operator),
-    ],
+    buildMounts: () => [...names.map((name) => mount(name, writable.has(name))), ...runPackages, ...archives],
   };
-}
-
-/**
- * The folders of this machine from which uv may copy Pythons. The operator names them by `file:` URLs.
- * UV_PYTHON_DOWNLOADS_JSON_URL names a list of archives, which lie in the folder of the list. UV_PYTHON_INSTALL_MIRROR
- * names a folder. A folder that does not exist is left out, and so is the root folder.
- */
-function archiveMounts(operator: Readonly<Record<string, string>>): Mount[] {
-  const list = localPath(operator['UV_PYTHON_DOWNLOADS_JSON_URL']);
-  const mirror = localPath(operator['UV_PYTHON_INSTALL_MIRROR']);
-  return [list === null ? null : dirname(list), mirror]
-    .filter((folder) => folder !== null && folder !== '/' && existsSync(folder))
-    .map((folder) => ({ source: folder ?? '', target: folder ?? '', isWritable: false }));
-}
-
-function localPath(url: string | undefined): string | null {
-  return url?.startsWith('file:///') && URL.canParse(url) ? fileURLToPath(url) : null;
 }
 
 /** Makes the folders of a build. */

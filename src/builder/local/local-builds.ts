@@ -48,6 +48,7 @@ import { assertRunnable, requestedProcesses } from '../source/components.ts';
 import { inspectSource } from '../source/inspect-source.ts';
 import { type PreparedSource, prepareSource } from '../source/prepared-source.ts';
 import type { Artifacts } from './artifact-folders.ts';
+import { pythonArchives } from './python-archives.ts';
 import { type SharedFiles, saysSame, sharingBudget } from './shared-files.ts';
 import { giveBack, keepLayers, type LayerPlaces, type Progressed, restoreLayers } from './tool-cache.ts';
 
@@ -193,7 +194,10 @@ export class LocalBuilds {
     const places = buildPlaces(folders, store.folder, {
       sandbox,
       runTree: treeNamed('run'),
-      operator: config.build_environment,
+      archives: await pythonArchives(config.build_environment, {
+        data: config.data,
+        hasUsers: sandbox.hasUsers,
+      }),
     });
     const context: BuildContext = {
       name: tool,
