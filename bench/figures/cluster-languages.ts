@@ -28,7 +28,7 @@ export const clusterLanguages: Figure = {
     await using there = await ClusterServer.start(image);
     const rows: Row[] = [];
     for (const language of languages)
-      rows.push(...(await measure(there, { language, image, rounds: isQuick ? 1 : 3 })));
+      rows.push(...(await measure(there, { language, image, rounds: isQuick ? 1 : 3, say })));
     return rows;
   },
 };
@@ -39,7 +39,13 @@ async function measure(
     language,
     image,
     rounds,
-  }: { readonly language: Language; readonly image: string; readonly rounds: number },
+    say,
+  }: {
+    readonly language: Language;
+    readonly image: string;
+    readonly rounds: number;
+    readonly say: (text: string) => void;
+  },
 ): Promise<Row[]> {
   const { name, fixture, source, comment } = language;
   const { server } = there;
@@ -57,6 +63,8 @@ async function measure(
     await pushSeen(server, tree.folder, server.remote('ssh', fixture), ({ text, at }) => {
       if (text.includes('Releasing v')) builtAt = at;
     });
+    const done = server.lines.findLast(({ msg }) => msg === 'build done');
+    say(`${name}: phases of the build ${JSON.stringify(done?.['timesMs'])}`);
     return (builtAt - startedAt) / 1000;
   };
   const peer = new CreatorPod(there, image);
