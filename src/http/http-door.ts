@@ -5,6 +5,7 @@ import type { CommandLine, Services } from '../cli/command.ts';
 import type { Config } from '../config.ts';
 import { DeployError } from '../core/errors.ts';
 import { PacedReading } from '../core/fair-share/paced-reading.ts';
+import { requestPace } from '../core/fair-share/request-pace.ts';
 import type { Log } from '../core/log/log.ts';
 import { httpCommand } from '../core/network/addresses.ts';
 import { networkOf } from '../core/network/ip-address.ts';
@@ -254,6 +255,7 @@ function createOwnHost(
           exchange.leave();
         };
         exchange.response.once('close', leave);
+        await requestPace.turn(login.principal.uid, signal);
         const inside = { ...exchange, leave };
         if (route.kind === 'command') await serveCommand(inside, login.principal, options);
         else await serveGit(inside, route, login.principal, { ...options, advertisements });

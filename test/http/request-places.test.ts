@@ -115,3 +115,16 @@ test('threat 26: health checks and pages are answered even if the limit of simul
   for (const path of ['/livez', '/readyz', '/healthz', '/', '/-/style.css'])
     assert.equal(await statusOf(door.port, path), 200, path);
 });
+
+test('threat 145: after a hundred HTTP requests, those of a person begin at most 30 times a second; others need not wait', async (context) => {
+  const door = await openSmallDoor(context);
+  const startedAt = performance.now();
+  const ask = async () => {
+    for (let count = 0; count < 65; count += 1)
+      assert.equal(await statusOf(door.port, '/none.git/info/refs?service=git-upload-pack', basic()), 404);
+  };
+  const busy = Promise.all([ask(), ask()]);
+  assert.equal(await statusOf(door.port, ADVERTISEMENT, basic('bob')), 200);
+  await busy;
+  assert.ok(performance.now() - startedAt > 950);
+});

@@ -7,6 +7,7 @@ import { assertKey } from '../../auth/reauthorize.ts';
 import type { CommandLine, Services } from '../../cli/command.ts';
 import { takesTerminal } from '../../cli/command-table.ts';
 import { DeployError } from '../../core/errors.ts';
+import { requestPace } from '../../core/fair-share/request-pace.ts';
 import type { Shares } from '../../core/fair-share/shares.ts';
 import type { Log } from '../../core/log/log.ts';
 import { sentence } from '../../core/text/sentence.ts';
@@ -110,6 +111,7 @@ async function answer(
   const signal = AbortSignal.any([client.gone, context.signal]);
   using held = new DisposableStack();
   if (command === null || !isGitCommand(command)) held.defer(takePlace(context));
+  await requestPace.turn(principal.uid, signal);
   // The connection may have outlived the key.
   await assertKey(directory, principal, signal);
   if (command === null) {

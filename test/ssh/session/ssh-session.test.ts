@@ -259,3 +259,15 @@ test('threat 21: the eleventh session on one SSH connection is refused', async (
   assert.equal((await readAll(await exec(client, 'x'))).code, 0, 'places were not released');
   client.end();
 });
+
+test('threat 145: after a hundred commands over SSH, those of a person begin at most 30 times a second', async () => {
+  const client = await attacker();
+  const startedAt = performance.now();
+  const ask = async () => {
+    for (let count = 0; count < 65; count += 1)
+      assert.equal((await readAll(await exec(client, 'x'))).code, 0);
+  };
+  await Promise.all([ask(), ask()]);
+  assert.ok(performance.now() - startedAt > 950);
+  client.end();
+});

@@ -1,0 +1,45 @@
+import { setTimeout as wait } from 'node:timers/promises';
+
+export interface RequestPaceOptions {
+  /** How many requests of one person may begin at once. */
+  readonly burst: number;
+  /** How many more may begin each second. */
+  readonly perSecond: number;
+}
+
+/**
+ * Limits how often requests of one person begin. Each command takes the server about a millisecond, and each start of a
+ * git some milliseconds, so a person who asks in a loop could slow down the others. Requests beyond the limit wait.
+ */
+export class RequestPace {
+  readonly #options: RequestPaceOptions;
+  /** When the latest request of each person was due. */
+  readonly #dueAt = new Map<string, number>();
+
+  constructor(options: RequestPaceOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the next request of this person may begin. @throws if the signal fires before that. */
+  async turn(uid: string, signal: AbortSignal): Promise<void> {
+    const { burst, perSecond } = this.#options;
+    const stepMs = 1000 / perSecond;
+    const now = performance.now();
+    const dueAt = Math.max(
+      (this.#dueAt.get(uid) ?? Number.NEGATIVE_INFINITY) + stepMs,
+      now - (burst - 1) * stepMs,
+    );
+    this.#dueAt.set(uid, dueAt);
+    if (dueAt <= now) return;
+    try {
+      await wait(dueAt - now, undefined, { signal });
+    } catch (error) {
+      // A client that asks and disconnects again and again must not make its person wait ever longer.
+      this.#dueAt.set(uid, (this.#dueAt.get(uid) ?? 0) - stepMs);
+      throw error;
+    }
+  }
+}
+
+/** The pace of commands and git over SSH and HTTP. */
+export const requestPace = new RequestPace({ burst: 100, perSecond: 30 });
