@@ -259,7 +259,7 @@ export function tooManyProcesses(count: number, most: number): DeployError {
 export function tooManyTypes(count: number, most: number): DeployError {
   return new DeployError(
     'TOO_MANY_PROCESSES',
-    `the tool has ${count} process types and named commands, but at most ${most} are allowed`,
+    `the tool has ${count} process types, named commands included, but at most ${most} are allowed`,
     'Let one command do the work of several, for example by an argument.',
   );
 }

@@ -62,7 +62,7 @@ export interface CommandContext {
   /** Resolves when the client can take more. Await it, so that a slow client slows the command down. */
   readonly out: (text: Output) => Promise<void>;
   readonly err: (text: Output) => Promise<void>;
-  /** The terminal of the client, or null. */
+  /** The terminal of the client. Null if the client has none, or if the command does not take one. */
   readonly terminal: Terminal | null;
   readonly signal: AbortSignal;
   readonly typed: Typed;

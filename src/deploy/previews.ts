@@ -372,7 +372,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   }
 }
 
-/** The name under which the server runs the preview that a push to `preview/NAME` is for. */
+/** Returns the name of the preview that a push makes or changes: `fix--wikibot` for `preview/fix` of wikibot. */
 function previewOfPush({ tool, branchRef }: ParkedPush): ToolName {
   return previewTool(tool, branchRef.slice(PREVIEW_BRANCHES.length));
 }

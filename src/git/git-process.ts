@@ -8,8 +8,8 @@ import { SMALL_CHUNK_BYTES } from '../core/fair-share/paced-reading.ts';
 
 const KEPT_STDERR_BYTES = 8192;
 /**
- * After a large chunk, `pump` waits only if its target holds more bytes than this, because a wait costs more than a
- * write. After a small chunk, `pump` waits as soon as its target is full.
+ * After a chunk of at least `SMALL_CHUNK_BYTES`, `pump` waits only if its target holds more bytes than this, because a
+ * wait costs more than a write. After a smaller chunk, `pump` waits as soon as its target is full.
  */
 const MAX_WAITING_BYTES = 1024 * 1024;
 

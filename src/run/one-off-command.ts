@@ -8,8 +8,10 @@ import type { TerminalSize } from './runtime.ts';
 const LAST_OUTPUT_MS = 5000;
 
 /**
- * Resolves when the server gives up on a client that does not read the output: 5 s after the command has ended and
- * `signal` has fired.
+ * Resolves when the server gives up on a client that does not read the output of a command: 5 s after the command has
+ * ended and `signal` has fired. If the command ends by itself, the server waits for the client until `signal` fires.
+ *
+ * @param signal - Ends the command, for example at its time limit.
  */
 export async function untilGivenUp(ended: Promise<unknown>, signal: AbortSignal): Promise<void> {
   await ended;

@@ -222,7 +222,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       assert.deepEqual([...runtime.artifactsInUse(tool)], []);
     });
 
-    test('a detached one-off writes to the log, is listed, counts against the limit, and ends at run --end or a stop of the tool', async () => {
+    test('a detached one-off writes to the tool’s log, is listed, counts against the limit, and ends at run --end or a stop of the tool', async () => {
       const text = async (process: string) =>
         (await logOf(runtime, tool, process)).map((line) => line.text).join('\n');
       const detach = (script: string) =>
@@ -246,7 +246,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       await until(async () => (await left()).length === 0, 'both have ended', 60);
     });
 
-    test('threat 8: a detached one-off ends when the person who started it may no longer run commands, and the log says why', async () => {
+    test('threat 8: a detached one-off ends when the person who started it may no longer run commands, and the tool’s log says why', async () => {
       const forbidden = Promise.withResolvers<void>();
       const over = Promise.withResolvers<void>();
       const name = await runtime.runDetached({

@@ -107,7 +107,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'new');
     });
 
-    test('if a process crashes at its start, the rollout fails with its exit code and last lines, the log keeps them, and the old release still serves', async () => {
+    test('if a process crashes at its start, the rollout fails with its exit code and last lines, the tool’s log keeps them, and the old release still serves', async () => {
       const tool = 'crash' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('old')));
       const broken = await bench.artifact({ 'web.py': crashingTool }, [web()]);
@@ -443,7 +443,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'v4');
     });
 
-    test('a process that crashes is restarted, and the status and the log say so', async () => {
+    test('a process that crashes is restarted, and the status and the tool’s log say so', async () => {
       const tool = 'again' as ToolName;
       await rollOut(runtime, releaseOf(tool, 1, await webArtifact('again')));
       await bench.request(tool, '/exit').catch(() => null);
@@ -476,7 +476,7 @@ export function runtimeContract(name: string, makeBench: () => Promise<RuntimeBe
       assert.equal(await ask(tool), 'back');
     });
 
-    test('a scheduled process runs when due, and the log has its output and exit; a failed rollout keeps the schedule, a release without the process removes it', async () => {
+    test('a scheduled process runs when due, and the tool’s log has its output and exit; a failed rollout keeps the schedule, a release without the process removes it', async () => {
       const tool = 'timed' as ToolName;
       const script = 'import os, sys; print("updated", os.environ.get("PORT")); sys.exit(3)';
       const files = { 'update.py': script, 'worker.py': politeWorker };

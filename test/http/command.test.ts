@@ -120,7 +120,7 @@ test('over HTTP, the exit status of a command is in a trailer', async (context) 
   assert.match(text, / ! {5}exit status 3\n\r\n0\r\nToolforge-Exit-Status: 3\r\n\r\n$/);
 });
 
-test('over HTTP, a bug in a command is answered 500 with a number that is also in the log, without details', async (context) => {
+test('over HTTP, a bug in a command is answered 500 with a number that is also in the server’s log, without details', async (context) => {
   const fail = async () => {
     throw new Error('password of the database');
   };

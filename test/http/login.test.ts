@@ -94,7 +94,7 @@ test('threat 9: after several wrong passwords, more logins of this user get 429,
   assert.equal(neighbour.status, 200, 'another user at the same address was refused');
 });
 
-test('threat 15: no password of an HTTP login is in the log', async (context) => {
+test('threat 15: no password of an HTTP login is in the server’s log', async (context) => {
   const door = await openDoor(context);
   await runGit(door.root, ['ls-remote', `${door.loggedIn}/hello.git`]);
   await fetch(`${door.url}/hello.git/${REFS}&token=sesame`, {

@@ -59,7 +59,7 @@ for (const target of [
   });
 }
 
-test('threat 15: the path of a request in the log has no query, no user and no host', () => {
+test('threat 15: the path of a request in the server’s log has no query, no user and no host', () => {
   assert.equal(pathOf('/hello.git/info/refs?token=secret'), '/hello.git/info/refs');
   assert.equal(pathOf('http://alice:secret@host/hello.git?x=secret'), '/hello.git');
   assert.equal(pathOf('alice:secret@host'), '*');

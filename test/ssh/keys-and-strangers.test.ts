@@ -29,7 +29,7 @@ test('a key that was removed from the user directory is refused, even on an open
   bench.writeDirectory();
 });
 
-test('threat 9: 60 failed SSH logins of a stranger write at most 40 lines into the log', async () => {
+test('threat 9: 60 failed SSH logins of a stranger write at most 40 lines into the server’s log', async () => {
   for (let count = 0; count < 60; count += 1) {
     const username = `stranger${count}`;
     await assert.rejects(connect({ port: bench.port, username, password: 'guess' }));
@@ -40,7 +40,7 @@ test('threat 9: 60 failed SSH logins of a stranger write at most 40 lines into t
   assert.ok(told <= 40, `${told} lines for 60 connections`);
 });
 
-test('threat 15: if somebody logs in with a deploy token as the user name, the log does not contain the token', async () => {
+test('threat 15: if somebody logs in with a deploy token as the user name, the server’s log does not contain the token', async () => {
   const other = await SshWorkbench.open();
   const username = 'tfp_abcdefghij_AbCdEfGhIjKlMnOpQrStUvWxYz012345';
   await assert.rejects(connect({ port: other.port, username, password: 'x-oauth-basic' }));

@@ -216,7 +216,7 @@ test('threat 6: if the user directory fails, nobody can log in over SSH, and no 
   await bench.waitForLog('login impossible');
 });
 
-test('threat 6: an SSH login that is refused because too many other logins wait gets this reason, and the log has no alarm', async () => {
+test('threat 6: an SSH login that is refused because too many other logins wait gets this reason, and the server’s log has no alarm', async () => {
   const busy = async (): Promise<never> => {
     throw tooManyLogins();
   };
@@ -248,7 +248,7 @@ test('threat 9: after eight failed logins, a wrong SSH key is refused with the r
   assert.equal(bench.throttle.check('alice', '127.0.0.1'), 0);
 });
 
-test('the log of an SSH login names the person, the key and the address', async () => {
+test('the server’s log line of an SSH login names the person, the key and the address', async () => {
   await bench.ssh('alice', 'alice', []);
   const line = await bench.waitForLog('ssh login');
   assert.equal(line['uid'], 'alice');

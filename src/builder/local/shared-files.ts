@@ -255,10 +255,11 @@ interface Entry {
 }
 
 /**
- * Lists everything below a folder that untrusted code has made. A folder whose path is too long or whose name is not
- * UTF-8 is listed, but not entered.
+ * Lists everything in a layer, which untrusted code has made. A folder whose path is too long or whose name is not UTF-8
+ * is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact. If it is null, so is `before` of each entry.
+ * @param earlier - The folder of the same layer in an earlier artifact, where `before` of each entry is the same file.
+ *   Null if there is none: then each `before` is null.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];

@@ -7,7 +7,10 @@ export interface Credentials {
   readonly password: string;
 }
 
-/** Finds the credentials for a registry, by its host as written in references. Null if there are none for this host. */
+/**
+ * Finds the credentials for a registry by its host, as the names of images have it: `docker.io`, not `index.docker.io`.
+ * Null if there are none for this host.
+ */
 export type FindCredentials = (host: string) => Promise<Credentials | null>;
 
 const dockerConfig = z.object({

@@ -47,7 +47,7 @@ export class RegistryRequests {
 
   constructor(options: RegistryOptions) {
     this.#options = options;
-    // Docker Hub serves its API under another name than the one in references.
+    // Docker Hub serves its API under another host name than the one in the names of images.
     const host = options.host === 'docker.io' ? 'registry-1.docker.io' : options.host;
     this.#origin = `${options.isPlainHttp ? 'http' : 'https'}://${host}`;
   }

@@ -22,8 +22,8 @@ export interface Component {
   /** True if the component receives the requests to the tool. */
   readonly isPublished: boolean;
   /**
-   * True if no component is published and this is the only continuous component with a port. The component gets the
-   * requests if the build has no `web`.
+   * True if `isPublished` is false for all components, and this is the only continuous component with a port. The
+   * component gets the requests if the build has no `web`.
    */
   readonly isOnlyWithPort?: boolean;
   /** How many processes of a component without a schedule run. Absent means one. A named command has 0. */
@@ -59,7 +59,7 @@ export interface ProcessRequests {
 /**
  * Merges the processes of the build with what the source says about them. All precedence between files is here:
  * service.template wins over toolforge.yaml and jobs.yaml, which win over app.json, which wins over the build. But a
- * command in service.template only counts if no component is published.
+ * command in service.template counts only if no component receives the requests to the tool.
  *
  * Of the build's processes, only `web` and `release` start by themselves. All others are named commands, unless a
  * continuous component or `formation` keeps them running. A component with a command of its own replaces the process

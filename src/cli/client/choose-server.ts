@@ -48,8 +48,8 @@ export async function assertHere(
     'ONLY_LOCAL',
     `the command ${command} works only on the machine of its server`,
     remote === null
-      ? 'Log in to that machine and type it there. If you mean this machine, add --local.'
-      : 'Log in to that machine and type it there, without --remote.',
+      ? 'Log in to the machine of the server and type the command there. If the server is on this machine, add --local.'
+      : 'Log in to the machine of the server and type the command there, without --remote.',
   );
 }
 

@@ -156,7 +156,7 @@ function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: strin
   }
   throw new DeployError(
     'WHICH_TOKEN',
-    `the tool ${tool} has ${byName.length} deploy tokens ${named}: ${byName.map(({ id }) => id).join(', ')}`,
+    `${byName.length} deploy tokens of the tool ${tool} have the name “${oneLine(named).slice(0, 40)}”, with the ids ${byName.map(({ id }) => id).join(', ')}`,
     `Give the id of the token: \`token revoke ${tool} ${first.id}\`. To see when each token was last used: \`token list ${tool}\``,
   );
 }

@@ -5,9 +5,10 @@ import { callControl } from './control-client.ts';
 /**
  * Stops the running server from deleting and merging files until the returned function is called.
  *
- * @returns null if no server runs. The function throws DeployError `SERVER_GONE` if the server has ended meanwhile, or
- * `NOT_HELD` if the server has deleted files again after a day.
- * @throws DeployError `NOT_THE_OPERATOR`, `NOT_HELD`
+ * @returns null if no server runs. The returned function throws DeployError `SERVER_GONE` if the server ended before the
+ * call. It throws `NOT_HELD` if more than a day has passed, because the server then deletes files again.
+ * @throws DeployError `NOT_THE_OPERATOR`; `NOT_HELD` if the server gives an unknown answer, for example because it has
+ * another version; `SERVER_GONE` if it ends before it answers.
  */
 export async function holdCleanUp(socketPath: string): Promise<(() => Promise<void>) | null> {
   const input = new PassThrough();

@@ -13,8 +13,9 @@ interface Command {
 }
 
 /**
- * Matches the refs that this server changes one at a time (`Repositories.takeRefs`). The git of a push only creates
- * such refs with the id of the push, or deletes the branch of a preview.
+ * Matches refs that the server changes only within a turn of `Repositories.takeRefs`, so one change at a time. The git
+ * process of a push takes no turn. Of these refs, it only creates those with the id of the push in their name
+ * (`refs/deployments/ID`, `refs/parked/ID/…`), and deletes branches of previews.
  */
 const OWN = /^refs\/(heads|releases|deployments|parked|set-aside)\//;
 

@@ -172,8 +172,9 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { release } = phase;
     const found = phaseProcess(release, phase.step);
     if (found === undefined) return;
-    // The objects of a test command have the labels of a release command, so that they never count as a process.
+    // The command gets the environment of its own type, although it gets another type below.
     const launchedAs = found.launchedAs === undefined ? found.type : found.launchedAs;
+    // A test command of app.json, too, gets the labels of a release command, so that it never counts as a process.
     const process = { ...found, type: RELEASE_TYPE, launchedAs };
     const command = { rollout: this.#rollout(release, {}), process, toolLog: this.#logs.of(release.tool) };
     const signal = this.#backgroundWork.with(phase.signal);

@@ -39,7 +39,8 @@ export class DiskPace {
   }
 
   /**
-   * Resolves when the next measurement is due, with the disk's free space and the cause.
+   * Waits until the folders of tools are to be measured again. Resolves with the disk's free space and the reason why
+   * they are to be measured now.
    *
    * @param tookMs - How long the last measurement took, in milliseconds. 0 means that nothing was measured.
    */

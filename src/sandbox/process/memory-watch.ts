@@ -226,7 +226,7 @@ printf '%s\\0' /proc/[0-9]*/status $leaderless | xargs -0 grep -hsE '^(Pid|PPid|
   /kB$/ { bytes += 1024 * $2 }
   END { print pid, parent, bytes }'`;
 
-/** Lists all processes. Null if this cannot be done now. */
+/** Lists all processes of this machine. Null if the shell that reads /proc cannot be started, or is killed. */
 async function processes(): Promise<ProcessMemory[] | null> {
   const output = await outputOfShell(PROCESSES, []);
   if (output === null) return null;

@@ -71,7 +71,7 @@ describe('the namespace of a live tool is deleted together with the server’s r
     return status === 200 && body === answer && !/crashed|starting/.test(await ps());
   };
 
-  test('if a tool’s namespace was deleted, `ps` and a push say so, the log says so once, and no push claims that a release is live', async () => {
+  test('if a tool’s namespace was deleted, `ps` and a push say so, the server’s log says so once, and no push claims that a release is live', async () => {
     // Earlier errors are about the rights for builds, which this test gives only after the start of the server.
     const from = there.server.lines.length;
     await deleteNamespace();

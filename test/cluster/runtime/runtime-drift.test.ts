@@ -38,7 +38,7 @@ describe('drift', { concurrency: 1 }, () => {
   const isUp = async (tool: ToolName) =>
     (await bench.runtime.status(tool)).every(({ state }) => state === 'up' || state === 'scheduled');
 
-  test('threat 80: deleted objects of a live release are back within 30 s, and `ps` and the log say so', async (t) => {
+  test('threat 80: deleted objects of a live release are back within 30 s, and `ps` and the server’s log say so', async (t) => {
     const tool = 'deleted' as ToolName;
     const yearly = { type: 'yearly', command: ['true'], isDefault: false, schedule };
     const files = { 'web.py': webTool('here'), 'worker.py': 'import time\ntime.sleep(1000)' };
@@ -107,7 +107,7 @@ describe('drift', { concurrency: 1 }, () => {
     assert.doesNotMatch((await named(tool, kinds)).join(), /maintenance/);
   });
 
-  test('threat 80: a number of pods that an operator sets with kubectl stays, also 0, and `ps` and the log report the change', async () => {
+  test('threat 80: a number of pods that an operator sets with kubectl stays, also 0, and `ps` and the server’s log report the change', async () => {
     const tool = 'scaled' as ToolName;
     const artifact = await bench.artifact({ 'web.py': webTool('one') }, [web()]);
     await rollOut(bench.runtime, releaseOf(tool, 1, artifact));

@@ -238,7 +238,7 @@ describe('threat 24: bytes that two HTTP parsers would split into requests diffe
     });
   }
 
-  test('threat 30: a web page of another site, or of another host name for this server, cannot run a command', async () => {
+  test('threat 30: a web page of another site, of a tool, or of a foreign host name that leads to this server, cannot run a command', async () => {
     const login = Buffer.from(`${server.user}:${server.password}`).toString('base64');
     const ask = async (fields: string, line = 'POST /-/command') => {
       const head = `${line} HTTP/1.1\r\n${fields}Authorization: Basic ${login}\r\nConnection: close\r\n`;

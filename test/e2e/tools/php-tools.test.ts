@@ -38,7 +38,9 @@ test('a tool with public_html and cgi-bin runs PHP and CGI programs and sends ot
   assert.match((await server.get(tool, '/lost.py')).body, /^path \/lost\.py/m);
 });
 
-test('a request for a PHP file with a syntax error gets 500, and the log says why', { skip }, async () => {
+test('a request for a PHP file with a syntax error gets 500, and the tool’s log says why', {
+  skip,
+}, async () => {
   assert.equal((await server.get('php-public-html', '/broken.php')).status, 500);
   const { stdout } = await server.command('logs', 'php-public-html');
   assert.match(

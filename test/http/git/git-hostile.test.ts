@@ -134,7 +134,7 @@ test('a fetch request over HTTP that is larger than the limit is answered 413', 
   assert.equal((await post(door, '/hello.git/git-upload-pack', body, headers)).status, 413);
 });
 
-test('if an HTTP client disconnects while it sends a push, the push ends, the server still answers, and the log has no error', async (context) => {
+test('if an HTTP client disconnects while it sends a push, the push ends, the server still answers, and the server’s log has no error', async (context) => {
   const door = await openDoor(context);
   const head = `POST /hello.git/git-receive-pack HTTP/1.1\r\nHost: x\r\nAuthorization: ${basic()}\r\nContent-Type: ${RECEIVE}\r\n`;
   for (const encoding of ['', 'Content-Encoding: gzip\r\n']) {
@@ -225,7 +225,7 @@ test('if the folder hello.git is empty, git serves no folder hello.git.git in it
   }
 });
 
-test('a request to a broken repository is answered 500 with a number that is also in the log', async (context) => {
+test('a request to a broken repository is answered 500 with a number that is also in the server’s log', async (context) => {
   const door = await openDoor(context);
   await door.packs.advertise('hello' as never);
   await writeFile(join(door.packs.folder('hello'), 'HEAD'), 'rubbish');

@@ -25,7 +25,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       }
     };
 
-    test('a process that ignores SIGTERM is killed after the grace time, and the log says so', () =>
+    test('a process that ignores SIGTERM is killed after the grace time, and the tool’s log says so', () =>
       within({ graceMs: 300 }, async ({ runtime, artifact }) => {
         const tool = 'stubborn' as ToolName;
         await rollOut(
@@ -43,7 +43,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(log, /^no$/m);
       }));
 
-    test('if a process exits between its start and the switch to its release, the log and the status show the exit', () =>
+    test('if a process exits between its start and the switch to its release, the tool’s log and the status show the exit', () =>
       within({}, async ({ runtime, artifact }) => {
         const tool = 'brief' as ToolName;
         const script = 'import sys, time\ntime.sleep(1.2); sys.exit(3)';
@@ -108,7 +108,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
         assert.match(status?.detail ?? '', /^has lost its files: .*redeploy lost/);
       }));
 
-    test('a release that was built in another sandbox mode is not started, and the status, the tool’s page and the log say why', () =>
+    test('a release that was built in another sandbox mode is not started, and the status, the tool’s page and the tool’s log say why', () =>
       within({}, async ({ runtime, request, artifact }) => {
         const tool = 'moved' as ToolName;
         const built = await artifact({ 'web.py': webTool('moved') }, [web()]);

@@ -161,7 +161,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /code 1 after \d\.\d s$/m);
     }));
 
-  test('if the machine slept when a scheduled run was due, the log says so, and the run is not caught up', () =>
+  test('if the machine slept when a scheduled run was due, the tool’s log says so, and the run is not caught up', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       await rollOut(runtime, release(1, await artifact({ 'update.py': 'print("ran")' }, [everyMinute()])));
@@ -207,7 +207,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
     await bench.close();
   });
 
-  test('if the files of a release were deleted, a scheduled run fails, the log says so, and the schedule continues', () =>
+  test('if the files of a release were deleted, a scheduled run fails, the tool’s log says so, and the schedule continues', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const source = await artifact({}, [everyMinute()]);
@@ -221,7 +221,7 @@ describe('schedules of the local runtime', { concurrency: 1 }, () => {
       assert.match(await log(bench), /update\.1 (could not be started|exited with code)/);
     }));
 
-  test('if the command of a scheduled process does not exist, the log shows the exit code 127, and the next run is due as usual', () =>
+  test('if the command of a scheduled process does not exist, the tool’s log shows the exit code 127, and the next run is due as usual', () =>
     within(async (bench) => {
       const { runtime, clock, artifact } = bench;
       const process = { ...everyMinute(), command: ['no-such-program'] };

@@ -73,7 +73,7 @@ test('if a command over SSH is refused, the client sees the reason and the hint,
   });
 });
 
-test('threat 23: if a command fails by a bug, the SSH client sees only a number that the log has too', async () => {
+test('threat 23: if a command fails by a bug, the SSH client sees only a number that the server’s log has too', async () => {
   bench.command = async () => {
     throw new TypeError('cannot read /var/lib/secret');
   };

@@ -64,7 +64,7 @@ export async function resumableJobs(
 }
 
 /**
- * The facts of a Job. Null if the Job was made by a server too old to record the commit, so that nobody can resume its
+ * Reads a Job. Returns null if the Job was made by a server too old to record the commit, so that nobody can resume its
  * build.
  */
 function factsOf({ metadata, spec }: V1Job): ResumableJob | null {

@@ -74,7 +74,7 @@ export const limitCommand: ToolCommand = {
       shown(name, limits[name]),
       own[name] === undefined
         ? `${LIMITS[name].setting}`
-        : `this tool; ${LIMITS[name].setting} is ${shown(name, services.limits[name])}`,
+        : `set for this tool (${LIMITS[name].setting} is ${shown(name, services.limits[name])})`,
     ]);
     await out(columns([['LIMIT', 'VALUE', 'FROM'], ...rows]));
     return 0;

@@ -142,8 +142,8 @@ export async function markLive(
 }
 
 /**
- * Returns the Service that a tool is to have now: it selects the pods of the maintenance page if the tool is in
- * maintenance.
+ * Returns the Service that a tool is to have now. It selects the pod of the maintenance page if the tool is in
+ * maintenance, otherwise the web pods of the rollout `options.rolloutId`.
  */
 export function serviceNow(
   { isInMaintenance }: Pick<ObjectParts, 'isInMaintenance'>,

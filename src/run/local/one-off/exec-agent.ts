@@ -62,9 +62,8 @@ export class ExecAgent {
   }
 
   /**
-   * Writes the script of a command into the folder with its pipes, which must be in the folder of this agent.
-   *
-   * @param mark - The text of `markBytes` that ends the command's output and errors.
+   * Writes the script that runs a command into the folder `pipes.folder`, which must be in the folder of this agent.
+   * When the command has ended, the script writes `markBytes(mark)` to its output and to its errors.
    */
   async write(pipes: OneOffPipes, { toolNumber, sandbox, ...command }: ScriptOptions): Promise<void> {
     const path = join(pipes.folder, SCRIPT_FILE);

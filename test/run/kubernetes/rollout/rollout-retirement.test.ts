@@ -67,7 +67,7 @@ for (const { apiClock, leavesAt } of [
   { apiClock: 'an hour slow', leavesAt: Date.now() - 3600_000 },
   { apiClock: 'an hour fast', leavesAt: Date.now() + 3600_000 },
 ]) {
-  const name = `pods that stay Terminating on a lost node hold up a stop for 45 s, and the log says so; the API server's clock is ${apiClock}`;
+  const name = `pods that stay Terminating on a lost node hold up a stop for 45 s, and the server’s log says so; the API server's clock is ${apiClock}`;
   test(name, { timeout: 30_000 }, async (t) => {
     const now = performance.now.bind(performance);
     let aheadMs = 0;
@@ -89,7 +89,7 @@ for (const { apiClock, leavesAt } of [
 const forbid = (response: ServerResponse) =>
   refuse(response, 403, 'Forbidden', 'deployments.apps is forbidden');
 
-test('if the worker of an old release cannot be ended, the log says so only after the drain time of the release’s web process', async (t) => {
+test('if the worker of an old release cannot be ended, the server’s log says so only after the drain time of the release’s web process', async (t) => {
   const { gone, said } = await leavingOf(t, 500, forbid);
   await wait(300);
   assert.deepEqual(said, []);
