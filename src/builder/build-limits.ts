@@ -154,7 +154,8 @@ export class BuildLimits implements AsyncDisposable {
   }
 
   async #watchDisk(): Promise<void> {
-    // A walk over many files is expensive. Unless the disk fills up, walks take at most a tenth of the time.
+    // To measure the build, the server looks at each of its files. Unless the disk fills up, this takes at most a tenth
+    // of the time.
     const pace = new DiskPace({ room: this.#room, pauseMs: () => 2000, rest: 9 });
     let tookMs = 0;
     while (!this.#ended.signal.aborted && !this.signal.aborted) {

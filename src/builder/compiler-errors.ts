@@ -24,7 +24,7 @@ function rust(lines: readonly string[]): string[] {
     if (place !== undefined) return [`${place}: ${text}`, text];
     const below = lines.slice(index + 1);
     const causes = below.flatMap((cause, at) => (cause === 'Caused by:' ? [below[at + 1] ?? ''] : []));
-    // The causes below this one only name a folder of cargo and a command of git.
+    // The causes below the line `Unable to update` only name a folder of cargo and a command of git.
     const repository = causes.find((cause) => cause.startsWith('Unable to update '));
     if (repository !== undefined) return [`${text}: ${repository}`, repository, text];
     const panic = below.findIndex((cause) => /^thread '[^']*' .*panicked at /.test(cause));
@@ -49,14 +49,14 @@ function go(lines: readonly string[]): string[] {
 function maven(lines: readonly string[]): string[] {
   const errors = lines.flatMap((line) => /^\[(?:ERROR|FATAL)\]\s+([^[\s].*)/.exec(line)?.[1] ?? []);
   for (const error of errors) {
-    // Compilers of Java, Kotlin and Scala write the place in different ways.
+    // Compilers of Java, Kotlin and Scala write the file and line of an error in different ways.
     const [, file, row, column = '1', text = ''] =
       /^(?:file:\/\/)?(\S+\.(?:java|kt|scala|groovy)): ?[[(]?(\d+)(?:[,:] ?(\d+))?[\])]?:? (.+)/.exec(
         error,
       ) ?? [];
     if (file !== undefined) return [`${file}:${row}:${column}: ${withSymbol(text, lines)}`];
   }
-  // Newer versions of Maven name the artifact in a line of its own.
+  // Newer versions of Maven print the name of a missing artifact in a line of its own, so look for that line first.
   const first =
     errors.find((error) => /^Could not (find|transfer) artifact /.test(error)) ??
     errors.find((error) => !/^COMPILATION ERROR\b/.test(error));

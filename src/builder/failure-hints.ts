@@ -22,7 +22,7 @@ const CERTIFICATE =
   /invalid peer certificate|UNABLE_TO_(GET_ISSUER|VERIFY_LEAF)|SELF_SIGNED_CERT|CERTIFICATE_VERIFY_FAILED|self-signed certificate|unable to get local issuer|x509: certificate signed by unknown|server certificate verification failed|PKIX path building failed|SSL certificate problem/i;
 const NETWORK =
   /\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|ETIMEDOUT)\b|dns error|name resolution|Could not resolve host|Network is unreachable|Connection refused|Unknown host|no such host/i;
-/** Errors of git and of package managers that fetch from an address of SSH. */
+/** Errors of git and of package managers that fetch from an SSH address. */
 const SSH =
   /cannot run ssh\b|Host key verification failed|Permission denied \(publickey|ssh: (?:command )?not found|\bspawn ssh\b/;
 /** Errors of programs that read the commit or its tags: git, setuptools-scm, and git-commit-id for Maven. */

@@ -43,7 +43,7 @@ const ERRORS = [
   /^ERR_[A-Z0-9_]+\b/,
   // Yarn 2 and later. Lines with more spaces describe the context of an error.
   /^➤ YN0{0,3}[1-9]\d*: │ \S.*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
-  // node-gyp, which compiles packages. If make failed, the compiler says why; if gyp failed, a line above does.
+  // node-gyp, which compiles packages. If make failed, the compiler says why; if gyp failed, an earlier line says why.
   /^gyp ERR! stack Error: (?!`(make|gyp)` failed)|^gyp: /,
   // Maven and Gradle.
   /^\[ERROR\] |^\* What went wrong:|^FAILURE: /,
@@ -133,8 +133,8 @@ function candidates(lines: readonly string[]): string[] {
 }
 
 /**
- * The index of the last line that names an error, or -1. A line that matches `CONSEQUENCE` counts only if no other
- * does.
+ * The index of the last line that names an error, or -1 if no line does. A line that matches `CONSEQUENCE` counts only
+ * if no other line names an error.
  */
 function lastError(lines: readonly string[]): number {
   const isError = (line: string) => ERRORS.some((error) => error.test(line.trim()));

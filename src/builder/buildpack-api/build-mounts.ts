@@ -67,7 +67,7 @@ const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
  *
  * @param runTree - The root folder of the Debian tree in which the tool will run. Null if it will run on this machine's
  * own /usr.
- * @param archives - The mounts of Pythons that the operator has on this machine.
+ * @param archives - The mounts of the folders with Pythons that the operator keeps on this machine.
  */
 export function buildPlaces(
   folders: BuildFolders,
@@ -135,8 +135,8 @@ export async function writeVariables(
 const FIRST_DATE = '315532801';
 
 /**
- * The variables that buildpacks see: the given ones that can be environment variables, the language, and a fixed date,
- * so that equal sources give equal files.
+ * The variables that buildpacks see: those of `variables` that can be environment variables, and by default LANG and
+ * SOURCE_DATE_EPOCH. The fixed date makes equal sources give equal files.
  */
 export function platformVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
   const usable = Object.entries(variables).filter(

@@ -97,7 +97,8 @@ function firstOf({ issues }: z.ZodError): string {
 
 /**
  * Merges the processes of all buildpacks. A later process replaces an earlier one of the same type. The default is the
- * last process that is marked as the default. If a process without this mark replaces it, there is no default.
+ * last process that is marked as the default. If a later process without this mark replaces the default, there is no
+ * default.
  *
  * @see https://github.com/buildpacks/lifecycle/blob/v0.21.0/phase/builder.go (processMap)
  */

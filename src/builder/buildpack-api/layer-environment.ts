@@ -27,7 +27,7 @@ const MAX_LENGTH = 6 * 1024 * 1024;
 /** The suffixes of the files of an `env` folder. Each suffix is an action on a variable. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
 
-/** How many characters of `env` folders count for each environment so far. More than MAX_LENGTH are refused. */
+/** How many characters of `env` folders each environment has got so far. More than MAX_LENGTH are refused. */
 const readFor = new WeakMap<Environment, number>();
 /** Each file counts as this many characters in addition to its text, because reading an empty file takes time, too. */
 const FILE_LENGTH = 1024;

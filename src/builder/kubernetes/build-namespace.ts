@@ -39,8 +39,8 @@ export class BuildNamespace {
    * counts for a minute.
    *
    * @throws DeployError `BUILD_NAMESPACE` if the namespace does not exist or is being deleted; `CLUSTER_FORBIDDEN` if a
-   * right is missing; `CLUSTER_UNREACHABLE`; `BAD_IMAGE`, `BUILDER_IMAGE`, `REGISTRY_UNAVAILABLE` or `REGISTRY_REFUSED`
-   * if the builder image cannot be used.
+   * right is missing; `CLUSTER_UNREACHABLE` if the cluster does not answer; `BAD_IMAGE`, `BUILDER_IMAGE`,
+   * `REGISTRY_UNAVAILABLE` or `REGISTRY_REFUSED` if the builder image cannot be used.
    */
   async assertUsable(signal: AbortSignal): Promise<void> {
     for (const check of await this.#check(signal)) if (check.status === 'rejected') throw check.reason;

@@ -28,7 +28,9 @@ export interface Following {
   readonly log: Log;
   /** How many milliseconds a build waits for the end of a fault that can pass by itself, such as a full node. */
   readonly patienceMs: number;
-  /** A build may wait for room in its namespace's quota only until it has used this many milliseconds of its time. */
+  /**
+   * A build may wait for room in its namespace's quota only until it has used this many milliseconds of `build_time`.
+   */
   readonly roomMs: number;
   readonly request: BuildRequest;
   readonly source: PreparedSource;

@@ -34,7 +34,8 @@ export interface Trial {
 }
 
 /**
- * The tool of a trial. A server numbers its tools from 1, so hardly any tool has this number, and the uid of the trial.
+ * The name and the number of the tool of a trial. The uid of the trial is computed from the number. A server numbers
+ * its tools from 1, so hardly any real tool has the number 50,000.
  */
 const TOOL = 'buildpack-try';
 const TOOL_NUMBER = 50_000;
@@ -125,7 +126,7 @@ async function addBuildpack(
  * If a path is a link, checks that the link leads into one of the folders. Anybody may have written the tried
  * buildpack: without this check, a link could bring a copy of a key of this machine into the sandbox.
  *
- * @throws DeployError `BAD_BUILDPACK`
+ * @throws DeployError `BAD_BUILDPACK` if the link leads out of these folders or its target does not exist.
  */
 async function assertInside(path: string, folders: readonly string[]): Promise<void> {
   if (!(await lstat(path)).isSymbolicLink()) return;

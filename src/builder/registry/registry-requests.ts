@@ -77,7 +77,7 @@ export class RegistryRequests {
         await answer.body?.cancel();
       } catch (error) {
         call.signal.throwIfAborted();
-        // A certificate that is not trusted stays so. So the last attempt follows without a pause.
+        // If the certificate is not trusted, a pause does not help. So the last attempt follows at once.
         if (/CERT|SELF_SIGNED/.test(codeOf(error) ?? '')) break;
       }
       await sleep(pauseMs, undefined, { signal: call.signal });

@@ -63,13 +63,16 @@ export class Registry {
     this.#requests = new RegistryRequests(options);
   }
 
-  /** @throws DeployError `REGISTRY_UNAVAILABLE` without an answer; `REGISTRY_REFUSED` if the login is refused. */
+  /**
+   * @throws DeployError `REGISTRY_UNAVAILABLE` if the registry does not answer; `REGISTRY_REFUSED` if it refuses the
+   * login.
+   */
   async assertUsable(signal: AbortSignal): Promise<void> {
     const answer = await this.#requests.send({ method: 'GET', path: '', scope: '', signal });
     await answer.body?.cancel();
   }
 
-  /** The digest of the index or manifest that a tag or digest names, or null if it does not exist. */
+  /** The digest of the index or manifest that a tag or digest names. Null if the repository has no such image. */
   async digestOf(name: string, reference: string, signal: AbortSignal): Promise<string | null> {
     const answer = await this.#pull('HEAD', name, `manifests/${reference}`, signal);
     if (answer.status === 404) return null;

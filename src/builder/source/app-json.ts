@@ -36,7 +36,7 @@ const tests = z.looseObject({ test: z.looseObject({ scripts: z.looseObject({ tes
 const MAX_TEST_BYTES = 4096;
 
 export interface AppJson {
-  /** How many processes of each type run, by `formation`. */
+  /** How many processes of each type run, as `formation` says. */
   readonly formation: Replicas;
   /** The values of `env`. A config var of the same name, if it is set, counts instead. */
   readonly variables: Readonly<Record<string, string>>;
@@ -46,7 +46,7 @@ export interface AppJson {
   readonly required: readonly RequiredVar[];
   /** The command of `environments.test.scripts.test`. Null if there is none. */
   readonly test: string | null;
-  /** Sentences about the parts that are not used. */
+  /** Sentences about the parts of app.json that are not used. */
   readonly warnings: readonly string[];
 }
 
@@ -154,7 +154,8 @@ interface Variable {
  * Returns the variables of `env`. A variable whose name a config var cannot have is left out, and its name is in
  * `unusable`.
  *
- * @throws DeployError if a value cannot be used, or if there are too many variables or they are too large.
+ * @throws DeployError `BUILD_APP_JSON` if a value cannot be used, if there are more than `MAX_VARIABLES` variables, or
+ * if they have more than `MAX_VARIABLE_BYTES` together.
  */
 function readEnv(
   content: Readonly<Record<string, unknown>>,

@@ -26,7 +26,7 @@ export interface Component {
    * component gets the requests if the build has no `web`.
    */
   readonly isOnlyWithPort?: boolean;
-  /** How many processes of a component without a schedule run. Absent means one. A named command has 0. */
+  /** How many processes run if the component has no schedule. Absent means one. A named command has 0. */
   readonly replicas?: number;
   readonly settings?: Partial<ServiceSettings>;
 }

@@ -6,7 +6,7 @@ import type { PreparedSource } from './prepared-source.ts';
 /**
  * Says what a source asks for before its build: the processes of its files, with the precedence that a build uses.
  *
- * @throws DeployError `TOO_MANY_PROCESSES`, `COMMANDS_TOO_LONG`, which the build would throw too.
+ * @throws DeployError `TOO_MANY_PROCESSES` or `COMMANDS_TOO_LONG`, as the build would: see `assertRunnable`.
  */
 export function inspectSource(source: PreparedSource, mostTypes: number): Inspection {
   const named: Process[] = [...source.procfile].map(([type, command]) => ({

@@ -53,8 +53,10 @@ const MAX_CHARACTERS = 1000;
  * that .slugignore and project.toml name. Then reads service.template, toolforge.yaml or jobs.yaml, app.json and the
  * Procfile.
  *
- * @throws DeployError `BUILD_CONFLICT`, `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
- *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE`, `BUILD_PROJECT_TOML`, `BAD_BUILDPACK`, `CONFIG_MISSING`
+ * @throws DeployError `BUILD_CONFLICT` if a file has the marks of a merge conflict; `BAD_BUILDPACK` if a buildpack of
+ *   the repository cannot be used; `CONFIG_MISSING` if a config var that app.json requires is not set. Each file that
+ *   cannot be used has a code of its own: `BUILD_SERVICE_TEMPLATE`, `BUILD_TOOLFORGE_YAML`, `BUILD_JOBS_YAML`,
+ *   `BUILD_APP_JSON`, `BUILD_SLUGIGNORE` or `BUILD_PROJECT_TOML`.
  */
 export async function prepareSource(
   request: Pick<BuildRequest, 'checkOut' | 'tool' | 'configVars' | 'rebaseOf'> & {

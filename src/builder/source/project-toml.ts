@@ -4,7 +4,7 @@ import { readIfSmall } from './safe-files.ts';
 import { isMapping, shown } from './yaml/settings-file.ts';
 
 const file = 'project.toml';
-/** A hostile TOML file of 64 kB would keep the parser busy for 70 ms. */
+/** A larger project.toml is not read. A hostile TOML file of 64 kB would keep the parser busy for 70 ms. */
 export const MAX_PROJECT_BYTES = 16 * 1024;
 const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 
@@ -13,7 +13,7 @@ export interface ProjectToml {
   readonly buildVariables: Readonly<Record<string, string>>;
   /** Patterns of files that are left out of the build. Each is written as a line of a .gitignore. */
   readonly exclude: readonly string[];
-  /** Sentences about the parts that are not used. */
+  /** Sentences about the parts of project.toml that are not used. */
   readonly warnings: readonly string[];
 }
 

@@ -27,9 +27,12 @@ export class BuilderImages {
   }
 
   /**
+   * Returns the facts about the builder image.
+   *
    * @param text - A reference to an image, as in the setting builder_image.
    * @throws DeployError `BAD_IMAGE` if the text is no reference; `BUILDER_IMAGE` if the image does not exist or is no
-   * builder image; `REGISTRY_UNAVAILABLE` if the registry does not answer and never did; `REGISTRY_REFUSED`.
+   * builder image; `REGISTRY_UNAVAILABLE` if the registry does not answer and never did; `REGISTRY_REFUSED` if it
+   * refuses the request.
    */
   async find(text: string, signal: AbortSignal): Promise<BuilderImage> {
     const known = this.#known?.text === text ? this.#known : null;

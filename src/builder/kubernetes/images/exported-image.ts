@@ -40,7 +40,10 @@ const MAX_BUILDPACK_CHARACTERS = 200;
 /** What the labels of a built image say. The lifecycle of Cloud Native Buildpacks wrote the image and its labels. */
 export interface ExportedImage {
   readonly processes: readonly Process[];
-  /** `id version`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's own. */
+  /**
+   * Each is `ID VERSION`: the version of the installed runtime if a launch layer names one, otherwise the buildpack's
+   * own.
+   */
   readonly buildpacks: readonly string[];
 }
 
@@ -50,7 +53,9 @@ export function topLayerOf(labels: Readonly<Record<string, string>>): string | n
   return layersLabel.parse(JSON.parse(text)).runImage?.topLayer ?? null;
 }
 
-/** @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type. */
+/**
+ * Reads the labels of a built image. @throws DeployError `BUILD_FAILED` if a buildpack defined an invalid process type.
+ */
 export function readLabels(labels: Readonly<Record<string, string>>): ExportedImage {
   const build = buildLabel.parse(JSON.parse(labels['io.buildpacks.build.metadata'] ?? '{}'));
   const layers = layersLabel.parse(JSON.parse(labels['io.buildpacks.lifecycle.metadata'] ?? '{}'));

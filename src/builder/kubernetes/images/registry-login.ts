@@ -80,7 +80,8 @@ export class RegistryLogin {
    * Deletes the Harbor project of a tool that the server is deleting. Does nothing without Harbor, or if all tools
    * share one project.
    *
-   * @throws DeployError `REGISTRY_UNAVAILABLE`, `REGISTRY_REFUSED`
+   * @throws DeployError `REGISTRY_UNAVAILABLE` if Harbor does not answer; `REGISTRY_REFUSED` if Harbor refuses a
+   * request.
    */
   async removeProject({ project, image, cache }: ToolRepositories, signal: AbortSignal): Promise<void> {
     if (this.#config.harbor_url === '' || image !== `${project}/${project}`) return;

@@ -47,7 +47,9 @@ export class ToolImages {
   /**
    * Makes an artifact of the image that a build exported. If this throws, the caller removes the image.
    *
-   * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES`, `COMMANDS_TOO_LONG`, `BUILD_TOO_LARGE`, `BUILD_FAILED`
+   * @throws DeployError `NO_PROCESS`, `TOO_MANY_PROCESSES` or `COMMANDS_TOO_LONG`, see `assertRunnable`;
+   * `BUILD_TOO_LARGE` if the image is larger than `artifact_size`; `BUILD_FAILED` if a buildpack defined an invalid
+   * process type.
    */
   async artifactOf(
     tool: ToolName,
@@ -74,7 +76,7 @@ export class ToolImages {
     return { id, kind: 'image', reference, ...requested, buildpacks, bytes: facts.bytes };
   }
 
-  /** Whether two images of the tool have the same run image. */
+  /** Whether the images of the tool with these digests were built on the same run image. */
   async haveSameBase(tool: ToolName, digests: readonly string[], signal: AbortSignal): Promise<boolean> {
     const { image } = this.repositories(tool);
     const facts = digests.map((digest) => this.registry(tool).facts(image, digest, signal));
@@ -86,7 +88,7 @@ export class ToolImages {
    * Copies the image of an artifact of the tool `from` into the repository of `tool`, with the tag `id`. The copy has
    * the same digest.
    *
-   * @throws DeployError `ARTIFACT_GONE`
+   * @throws DeployError `ARTIFACT_GONE` if the image was deleted.
    */
   async adopt(
     { id, tool, from }: { readonly id: string; readonly tool: ToolName; readonly from: ToolName },

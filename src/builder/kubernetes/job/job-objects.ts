@@ -23,10 +23,7 @@ export interface BuildSecrets {
   readonly dockerConfig: string | null;
 }
 
-/**
- * The API's limit for the content of one Secret. It is compared with base64 text, which is a third longer than the
- * values.
- */
+/** The API's limit for the content of one Secret. The API counts the values in base64, which is a third longer. */
 const MAX_SECRET_BYTES = 1024 * 1024;
 
 /**

@@ -11,9 +11,9 @@ import { buildNamespaceUnusable, noRoomForBuilds } from '../output/job-failures.
 /** How a build waits for room in the quota of its namespace. */
 export interface Room {
   readonly namespace: string;
-  /** When the build has used this many milliseconds of its time and there is still no room, it fails. */
+  /** The build fails if it has used this many milliseconds of `build_time` and there is still no room. */
   readonly waitMs: number;
-  /** Returns how many milliseconds of its time the build has used. */
+  /** Returns how many milliseconds of `build_time` the build has used. */
   readonly spentMs: () => number;
   /** Called when an object must wait for room, with words such as `finds no room in the quota builds (…)`. */
   readonly onWait: (words: string) => void;
@@ -21,7 +21,9 @@ export interface Room {
 }
 
 const AGAIN_MS = 2000;
-/** A build may use up this part of its time while it waits for room in the quota. The rest is for the build itself. */
+/**
+ * A build may use up this part of `build_time` while it waits for room in the quota. The rest is for the build itself.
+ */
 export const ROOM_SHARE = 0.5;
 
 /** Tells the person who pushes why the build waits. @param words - Continue the line `waiting: the build …`. */

@@ -39,7 +39,7 @@ export function annotationsOf({ commit, account, oldCache }: JobFacts): Record<s
  * Lists the Jobs of a tool's builds that have fetched their source. These builds continue without a server. The list
  * includes Jobs that have ended.
  *
- * @throws DeployError if the cluster refuses or does not answer; the signal's reason.
+ * @throws DeployError if the cluster refuses or does not answer; the reason of `signal` if it fires.
  */
 export async function resumableJobs(
   cluster: Cluster,

@@ -64,7 +64,8 @@ export class DetectionOutput {
 
   /**
    * Returns the list to which the lines of this buildpack's detection are added. The lifecycle prints the output again
-   * for each group with the buildpack, so each time the list is a new one. Only an error (`isMore`) continues the list.
+   * for each group that has the buildpack, so each output gets a new list. Only the lines of an error (`isMore`) go to
+   * the list of the output before.
    */
   #outputOf(id: string, isMore: boolean): string[] {
     const known = this.#told.get(id);

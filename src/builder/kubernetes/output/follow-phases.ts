@@ -23,7 +23,9 @@ export interface PhasesOptions {
    * does not answer.
    */
   readonly patienceMs: number;
-  /** A build may wait for room in its namespace's quota only until it has used this many milliseconds of its time. */
+  /**
+   * A build may wait for room in its namespace's quota only until it has used this many milliseconds of `build_time`.
+   */
   readonly roomMs: number;
   /** Called once in a phase that must wait for the end of a fault, with the words of the fault. */
   readonly waiting: (words: string) => void;

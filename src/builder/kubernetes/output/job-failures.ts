@@ -82,7 +82,7 @@ export function podFailed(
   fault: PodFault,
   during: string,
   limits: { readonly diskBytes: number; readonly memoryBytes: number },
-  /** Only for `QUOTA`: how many milliseconds of its time the build could use to wait. 0 means that it can never fit. */
+  /** Only for the fault `QUOTA`: how many milliseconds the build could wait for room. 0 if the build can never fit. */
   waitedMs = 0,
 ): DeployError {
   if (fault.code === 'QUOTA') return noRoomForBuilds(fault.words, waitedMs);
@@ -129,7 +129,7 @@ export function buildNamespaceUnusable(namespace: string, cause: DeployError): D
  * The error of a build that does not fit into the quota of the build namespace.
  *
  * @param noRoom - Words such as `finds no room in the quota builds (…)`, which continue `the build`.
- * @param limitMs - How many milliseconds of its time the build could use to wait for room. 0 = it could never fit.
+ * @param limitMs - How many milliseconds the build could wait for room. 0 if the build can never fit.
  */
 export function noRoomForBuilds(noRoom: string, limitMs: number, cause?: unknown): DeployError {
   const isTooSmall = limitMs === 0;

@@ -56,7 +56,7 @@ interface Key {
   readonly isForRequests?: boolean;
   /** Absent if the value is read elsewhere, or never has an effect. */
   readonly read?: Reader;
-  /** The value that asks for what happens anyway. The server does not warn about this value. */
+  /** The value that asks for what this server does anyway, so the server does not warn about this value. */
   readonly natural?: unknown;
 }
 

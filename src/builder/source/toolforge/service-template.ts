@@ -38,7 +38,9 @@ export interface ServiceTemplate {
   readonly settings: Partial<ServiceSettings>;
   /** The command line of the web process, from `extra_args`. Null if `extra_args` is no command line. */
   readonly command: string | null;
-  /** Sentences about the parts that are not used, and about a command in extra_args that is changed. */
+  /**
+   * Sentences about the parts of service.template that are not used, and about a command in extra_args that is changed.
+   */
   readonly warnings: readonly string[];
 }
 

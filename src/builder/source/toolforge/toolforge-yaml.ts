@@ -9,7 +9,9 @@ import { jobEntries } from './jobs.ts';
 
 const file = 'toolforge.yaml';
 const jobFiles = [['jobs.yaml'], ['jobs.yml'], ['toolforge-jobs.yaml'], ['toolforge', 'jobs.yaml']];
-/** Matches the reason why a file of jobs can only be one of another program, such as Kubernetes. */
+/**
+ * Matches an error that shows that a file such as jobs.yaml is probably a file of another program, such as Kubernetes.
+ */
 const ofOthers = /multiple documents|is larger than/;
 const misspelt = /^\.?toolforge\.ya?ml$/i;
 const EXAMPLE =
@@ -141,7 +143,10 @@ function ownRepository(yaml: SettingsFile, given: Readonly<Record<string, unknow
   );
 }
 
-/** The address of a component's repository, as `normalized` writes it. Null if it names none. Follows `reuse_from`. */
+/**
+ * The address of a component's repository, as `normalized` writes it. Follows `reuse_from`. Null if no repository is
+ * named.
+ */
 function repositoryOf(
   yaml: SettingsFile,
   given: Readonly<Record<string, unknown>>,
