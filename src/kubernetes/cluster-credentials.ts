@@ -11,7 +11,8 @@ const WAIT_MS = 10_000;
  * Checks that the credentials of the kubeconfig exist, and that a client certificate has not expired. Does not ask the
  * cluster, which may be down: reads files, and runs the kubeconfig's credentials program once.
  *
- * @throws DeployError `BAD_CLUSTER`
+ * @throws DeployError `BAD_CLUSTER` if a file of the credentials cannot be read, if the certificate is not valid now,
+ * or if the credentials program cannot be started.
  */
 export async function assertCredentials(kubeConfig: KubeConfig): Promise<void> {
   const user = kubeConfig.getCurrentUser();

@@ -76,7 +76,10 @@ export class ContainerAttachment implements Disposable {
     this.#ping = setInterval(() => socket.ping(), PING_MS).unref();
   }
 
-  /** Connects to a container. @throws DeployError `CLUSTER_FORBIDDEN`, `ATTACH_FAILED`; the reason of the signal. */
+  /**
+   * Connects to a container. @throws DeployError `CLUSTER_FORBIDDEN` if this server lacks the right; `ATTACH_FAILED` if
+   * the cluster does not connect; the reason of the signal.
+   */
   static async open(
     cluster: Cluster,
     { namespace, pod, container }: ContainerName,

@@ -11,8 +11,8 @@ export interface ContainerName {
   readonly pod: string;
   readonly container: string;
   /**
-   * The key of `outputTime` to which the server's time for this container's lines counts. By default it is the
-   * namespace, so each tool has one share of the time.
+   * The key of `outputTime` under which the server counts its time for the lines of this container. By default the
+   * namespace, so that each tool has one share of the time.
    */
   readonly share?: string;
 }

@@ -14,7 +14,8 @@ const NAMES = ['pods', 'count/pods'];
  *
  * @returns false if this cannot be known: this server may not read quotas, or a quota that limits pods has a scope, so
  * it may not count these.
- * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
+ * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
+ * signal's reason when the signal fires.
  */
 export async function assertPodsLeft(
   cluster: Pick<Cluster, 'core'>,
@@ -34,7 +35,8 @@ export async function assertPodsLeft(
 }
 
 /**
- * Whether the quota never counts the pods of this server, which have limits of memory and no time after which they end.
+ * Whether the quota never counts the pods of this server. These pods have a memory limit and no deadline, so a quota of
+ * the scope `BestEffort` or `Terminating` leaves them out.
  */
 function isOfOthers({ spec }: V1ResourceQuota): boolean {
   return spec?.scopes?.some((scope) => scope === 'BestEffort' || scope === 'Terminating') === true;

@@ -25,7 +25,8 @@ export interface Preflight {
  * Checks that a namespace exists, is not being deleted, and gives this server the rights. Creates nothing. If the
  * cluster does not let this server look something up, the check accepts it, because the later steps report what fails.
  *
- * @throws DeployError `NAMESPACE_MISSING`, `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
+ * @throws DeployError `NAMESPACE_MISSING` or `NAMESPACE_LEAVING` if the namespace does not exist or is being deleted;
+ * `CLUSTER_FORBIDDEN` if this server lacks one of the rights; `CLUSTER_UNREACHABLE` if the cluster does not answer.
  */
 export async function preflight({ cluster, namespace, rights, signal }: Preflight): Promise<void> {
   // Check the namespace first, because this server may have rights even in a namespace that does not exist.

@@ -95,11 +95,11 @@ export class DetachedOneOffs {
       if (this.#running.get(key(tool, name)) === ending) this.#running.delete(key(tool, name));
     });
     this.#ends.add(all);
-    // `all` rejects if the command was refused before it had a name. The tool's log has all later failures.
+    // If the command is refused before it has a name, `all` rejects. A later failure is only in the tool's log.
     return await Promise.race([begun.promise, all.then(() => name)]);
   }
 
-  /** Resolves when the log says how each command ended. Call this after `OneOffs.close`. */
+  /** Resolves when the logs of the tools say how each command ended. Call this after `OneOffs.close`. */
   async logged(): Promise<void> {
     await Promise.allSettled([...this.#ends]);
   }

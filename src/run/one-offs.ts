@@ -47,8 +47,9 @@ export class OneOffs {
   /**
    * Takes one of the tool's places for one-off commands, without waiting for a free place, and runs the command.
    *
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `SHUTTING_DOWN`, `ARTIFACT_UNUSABLE`; `ONE_OFF_FAILED` if the command was
-   * not started within `one_off_time`, or if the tool was ended or renamed before; the error of `start`.
+   * @throws DeployError `TOO_MANY_ONE_OFFS` if all places are taken; `SHUTTING_DOWN` if this server is being stopped;
+   * `ARTIFACT_UNUSABLE` if the artifact cannot run with the present settings; `ONE_OFF_FAILED` if the command was not
+   * started within `one_off_time`, or if the tool was ended or renamed before; the error of `start`.
    */
   async run(oneOff: OneOff, start: RunOneOff): Promise<OneOffEnd> {
     const { one_off_time, run_memory } = this.#config;

@@ -13,7 +13,7 @@ const KEPT_LINES = 60;
  *
  * @param isFolderReadOnly - Whether tools of this server cannot write to the folders of their releases.
  * @param run - Runs the command to its end, and calls `tell` with each line of its output, config vars masked.
- * @throws DeployError `TEST_FAILED`, `RELEASE_FAILED`; what `run` throws.
+ * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; what `run` throws.
  * @see https://devcenter.heroku.com/articles/release-phase
  */
 export async function runReleaseCommand(

@@ -257,8 +257,8 @@ export interface Runtime {
    * Runs the release's test command, or its process of type `release`, to its end, if the release has such a process.
    * Must run before the rollout. The output goes to `progress` and to the tool's log.
    *
-   * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the cluster's
-   * refusal.
+   * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; `TEST_TIMED_OUT` or
+   * `RELEASE_TIMED_OUT` if it took too long; the cluster's refusal.
    */
   runReleasePhase(phase: ReleasePhase): Promise<void>;
   /**
@@ -266,9 +266,10 @@ export interface Runtime {
    * processes. Returns when the requests have moved, before draining ends. If a cluster does not move them at once,
    * warns `progress`, returns, and keeps trying.
    *
-   * @throws DeployError `ROLLOUT_CRASHED`, `ROLLOUT_TIMED_OUT`, or the reason why the cluster cannot start a process;
-   * the error of `beforeSwitch`; the signal's reason when the signal fires. The old release then still serves, and no
-   * process of the new release runs. If a process failed, `progress` got its last output.
+   * @throws DeployError `ROLLOUT_CRASHED` if a process ended; `ROLLOUT_TIMED_OUT` if a process did not become healthy
+   * in time; the reason why the cluster cannot start a process; the error of `beforeSwitch`; the signal's reason when
+   * the signal fires. The old release then still serves, and no process of the new release runs. If a process failed,
+   * `progress` got its last output.
    */
   rollOut(rollOut: RollOut): Promise<void>;
   /**
@@ -308,8 +309,9 @@ export interface Runtime {
    *
    * @param live - The live release. The tool may be stopped.
    * @returns true if visitors get the tool's own page.
-   * @throws DeployError `PAGE_TOO_LARGE`; in a cluster, also `NO_MAINTENANCE` if the pod that shows the page does not
-   * start, or the cluster's refusal. The tool is then not in maintenance, unless it was before.
+   * @throws DeployError `PAGE_TOO_LARGE` if the tool's own page is larger than `MAX_PAGE_BYTES`; in a cluster, also
+   * `NO_MAINTENANCE` if the pod that shows the page does not start, or the cluster's refusal. The tool is then not in
+   * maintenance, unless it was before.
    */
   beginMaintenance(live: Release, toolNumber: number): Promise<boolean>;
   /**
@@ -357,8 +359,10 @@ export interface Runtime {
    * Runs a one-off command with the release's artifact and config vars, isolated like the tool's processes. `status`
    * lists the command, for example as `run.1`. Rollouts and `stop` do not end it. No log has its output.
    *
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE`, `ONE_OFF_FAILED` if the command could not be started,
-   * `NO_TERMINAL`, `SHUTTING_DOWN`, or the cluster's refusal.
+   * @throws DeployError `TOO_MANY_ONE_OFFS` if `concurrent_one_offs` commands of the tool run already;
+   * `ARTIFACT_UNUSABLE` if the artifact cannot run with the present settings of the server; `NO_TERMINAL` if the server
+   * cannot give the command a terminal; `SHUTTING_DOWN` if the server is being stopped; `ONE_OFF_FAILED` if the command
+   * could not be started; the cluster's refusal.
    */
   run(oneOff: OneOff): Promise<OneOffEnd>;
   /**
@@ -376,8 +380,8 @@ export interface Runtime {
    *
    * @returns the name of the command in `status` and in the log, such as `run.1`. A later command may get the same
    * name.
-   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE` or `SHUTTING_DOWN`. The tool's log reports a later
-   * failure.
+   * @throws DeployError `TOO_MANY_ONE_OFFS`, `ARTIFACT_UNUSABLE` or `SHUTTING_DOWN`, as `run` does. The tool's log
+   * reports every later failure.
    */
   runDetached(oneOff: DetachedOneOff): Promise<string>;
   /** Begins to end a command that `runDetached` has started. @returns false if no such command runs. */

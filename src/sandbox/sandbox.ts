@@ -77,7 +77,7 @@ export interface Exit {
    * reached theirs, or because the machine ran out of memory.
    */
   readonly isOutOfMemory: boolean;
-  /** True if, of these, the processes of the tool together are known to be the reason. */
+  /** True if it is known that all processes of the tool together reached their limit, not this process its own. */
   readonly isToolOutOfMemory?: boolean;
   /** Set if the server ended the process because of its disk use. */
   readonly disk?: DiskEnd;

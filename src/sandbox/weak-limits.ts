@@ -2,7 +2,9 @@ import { readFile, statfs } from 'node:fs/promises';
 
 /** The type of Btrfs in statfs(2). */
 const BTRFS = 0x9123683e;
-/** With so many watches allowed, a tool uses up its memory before it has used up the watches of the user. */
+/**
+ * If a user may have this many watches of epoll, a tool uses up its memory before it uses up the watches of its user.
+ */
 const ENOUGH_WATCHES = 2 ** 31 - 1;
 
 /**

@@ -32,7 +32,7 @@ export interface FetchedPackages {
  * interrupted call has downloaded.
  *
  * @param mirror - The address of Debian's packages, such as `http://deb.debian.org/debian`.
- * @throws DeployError `STACK_NOT_MADE`
+ * @throws DeployError `STACK_NOT_MADE` with the reason why apt cannot download the packages.
  */
 export async function fetchPackages(
   folder: string,

@@ -42,7 +42,7 @@ export interface TreeOptions {
  * Makes a Debian tree in the new folder `target`. The tree belongs to the user of this process, and has neither device
  * files nor setuid or setgid programs. If this function fails, `target` does not exist.
  *
- * @throws DeployError `STACK_NOT_MADE`
+ * @throws DeployError `STACK_NOT_MADE` with the reason why mmdebstrap or tar failed.
  */
 export async function makeTree(target: string, options: TreeOptions): Promise<void> {
   const half = `${target}.half`;

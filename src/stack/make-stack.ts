@@ -31,7 +31,7 @@ const TREES: readonly TreeName[] = ['run', 'build'];
  * Makes a new stack. New builds use it at once. If the call is interrupted, there is no new stack. A call within the
  * next day continues with the packages and trees that are finished.
  *
- * @throws DeployError `STACK_NOT_MADE`
+ * @throws DeployError `STACK_NOT_MADE` with the reason, such as a full disk or a program that is missing.
  */
 export async function makeStack(options: MakeOptions): Promise<Stack> {
   const { data, list, progress } = options;
@@ -62,7 +62,8 @@ export async function makeStack(options: MakeOptions): Promise<Stack> {
  * Makes both trees of the newest stack again, with the security updates of Debian. A process of a tool gets the new
  * tree when it starts again.
  *
- * @throws DeployError `STACK_NOT_MADE`, also if there is no stack or if the list of packages has changed.
+ * @throws DeployError `STACK_NOT_MADE` if there is no stack, if the list of packages has changed, or as `makeStack`
+ * does.
  */
 export async function updateStack(options: MakeOptions): Promise<Stack> {
   const { data, list, progress } = options;

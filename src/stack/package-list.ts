@@ -19,7 +19,8 @@ const NAME = /^[a-z0-9][a-z0-9+.-]+$/;
  * Reads a list of packages, which has the format of `deploy/builder/packages`: each line begins with `suite`,
  * `release`, `run` or `build`.
  *
- * @throws DeployError `NO_FILE`, `BAD_PACKAGE_LIST`
+ * @throws DeployError `NO_FILE` if the list cannot be read; `BAD_PACKAGE_LIST` if a line begins with another word or
+ * has a word that is not a package name, or if the list does not name exactly one Debian release.
  */
 export async function readPackageList(path: string): Promise<PackageList> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {

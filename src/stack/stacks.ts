@@ -15,9 +15,9 @@ export interface Stack {
   readonly name: string;
   /** 1 for the first stack of this name on this machine. */
   readonly version: number;
-  /** A hash of the list of packages. */
+  /** A hash of the list of packages from which the stack was made: `PackageList.hash`. */
   readonly packages: string;
-  /** Milliseconds since 1970. */
+  /** When the stack was made, in milliseconds since 1970. */
   readonly madeAt: number;
 }
 
@@ -64,7 +64,10 @@ export async function newestStack(data: string): Promise<Stack | null> {
   return (await listStacks(data))[0] ?? null;
 }
 
-/** When a new stack counts as made: now, but after all others, even if the clock was changed. So it is the newest. */
+/**
+ * Returns the time at which a new stack counts as made, in milliseconds since 1970: now, but later than all other
+ * stacks, even if the clock was set back. So the new stack is the newest.
+ */
 export function madeAfter(stacks: readonly Stack[], now = Date.now()): number {
   return Math.max(now, ...stacks.map(({ madeAt }) => madeAt + 1));
 }

@@ -94,8 +94,8 @@ async function untilAnswered(check: HealthCheck, ask: () => Promise<WebAnswer>):
   let last = { soFar: '', at: start };
   let elsewhereAt: number | null = null;
   /**
-   * What was wrong at the last check that ended before the time limit. Null if that check sent no request, because the
-   * process did not listen on PORT.
+   * What was wrong with the process at the last check that ended before the time limit. Null if that check sent no
+   * request, because the process did not listen on PORT.
    */
   let answered: Seen | null = null;
   for (;;) {

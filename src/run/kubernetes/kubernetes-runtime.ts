@@ -172,7 +172,7 @@ export class KubernetesRuntime implements Runtime, Gateway {
     const { release } = phase;
     const found = phaseProcess(release, phase.step);
     if (found === undefined) return;
-    // The command gets the environment of its own type, although it gets another type below.
+    // The command gets the environment of its own process type, although the next statement gives it another type.
     const launchedAs = found.launchedAs === undefined ? found.type : found.launchedAs;
     // A test command of app.json, too, gets the labels of a release command, so that it never counts as a process.
     const process = { ...found, type: RELEASE_TYPE, launchedAs };

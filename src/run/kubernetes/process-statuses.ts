@@ -13,7 +13,7 @@ import { scheduleStatuses } from './schedules/schedule-status.ts';
 import type { ScheduledEnds } from './schedules/scheduled-ends.ts';
 import { cronJobsOf } from './schedules/schedules.ts';
 
-/** The objects that `processStatuses` asks: each knows a part of the status of a tool's processes. */
+/** The objects that `processStatuses` asks. Each knows a part of the status of a tool's processes. */
 export interface Observers {
   readonly live: LiveRollouts;
   readonly drift: Drift;

@@ -59,7 +59,7 @@ export async function ensureNamespace(
 
 /** The namespace of a tool and the objects that all rollouts in it share, as far as this server makes them. */
 export interface NamespaceObjects {
-  /** The namespace. Null if it exists, if this server may not list namespaces, or if it makes none. */
+  /** The namespace to create. Null if the namespace exists, or if this server may not list namespaces or makes none. */
   readonly namespace: Applied<V1Namespace> | null;
   /** The quota and the default limits. They stay as they are if somebody else has changed them. */
   readonly limits: readonly Applied<V1ResourceQuota | V1LimitRange>[];

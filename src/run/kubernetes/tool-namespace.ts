@@ -14,8 +14,9 @@ const RIGHTS: readonly Right[] = [
  * Checks, before anything is built, that this server has its rights in the tool's namespace, and that the server does
  * not use this namespace itself. A missing namespace is accepted if the server makes namespaces (`make_namespaces`).
  *
- * @throws DeployError `NO_NAMESPACE` if the server uses this namespace itself; `NAMESPACE_MISSING`,
- * `NAMESPACE_LEAVING`, `CLUSTER_FORBIDDEN`, `CLUSTER_UNREACHABLE`.
+ * @throws DeployError `NO_NAMESPACE` if the server uses this namespace itself; `NAMESPACE_MISSING` or
+ * `NAMESPACE_LEAVING` if the namespace does not exist or is being deleted; `CLUSTER_FORBIDDEN` if this server lacks a
+ * right there; `CLUSTER_UNREACHABLE` if the cluster does not answer.
  */
 export async function assertToolNamespace(
   {

@@ -9,8 +9,8 @@ import { type RunParts, type Start, startRun } from './processes/running-process
 /**
  * Runs the test or release command of a release to its end. The output goes to the push and to the tool's log.
  *
- * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`; the signal's reason when
- * the signal fires.
+ * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; `TEST_TIMED_OUT` or `RELEASE_TIMED_OUT`
+ * if it took too long; the signal's reason when the signal fires.
  */
 export async function runReleasePhase(
   start: Start,

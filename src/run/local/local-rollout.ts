@@ -119,7 +119,7 @@ export class LocalRollout {
     return { fresh: this.missing({ ...this.#counts(), [type]: 2 * old.length }), old };
   }
 
-  /** Removes these processes from this rollout. @returns the removed processes, which still run. */
+  /** Removes the processes `old` from this rollout. @returns the removed processes, which still run. */
   without(old: readonly ToolProcess[]): LocalRollout {
     this.#processes = this.#processes.filter((process) => !old.includes(process));
     return new LocalRollout(this.#options, [...old]);

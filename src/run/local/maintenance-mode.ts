@@ -28,7 +28,7 @@ export class Maintenance {
    *
    * @param live - The live release, whose page is shown.
    * @returns true if the release has a page.
-   * @throws DeployError `PAGE_TOO_LARGE`
+   * @throws DeployError `PAGE_TOO_LARGE` if the page is larger than `MAX_PAGE_BYTES`.
    */
   async begin(live: Release): Promise<boolean> {
     const page = await this.#pageOf(live);

@@ -6,9 +6,12 @@ export interface ReadBack {
   /** Once the lines found have more characters than this together, no earlier line is returned. */
   readonly maxCharacters: number;
   readonly isWanted: (line: string) => boolean;
-  /** True if no line before this one can be wanted. Called with the first whole line of each block that is read. */
+  /**
+   * True if all lines before this line are too old for the reader. Called with the first whole line of each block that
+   * is read.
+   */
   readonly isTooOld: (line: string) => boolean;
-  /** Runs a short piece of work when it is its turn. */
+  /** Runs a short piece of work within the tool's share of the server's time. */
   readonly inTurn: <Result>(work: () => Result) => Promise<Result>;
   readonly signal: AbortSignal;
 }

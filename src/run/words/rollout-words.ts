@@ -30,7 +30,7 @@ export function startedWords({ name, type }: Named, startedAt: number, remark: s
 /**
  * Tells the push that the previous release drains. Says nothing if the same release was only restarted.
  *
- * @param before - The version of the release that was live before. Null if none was.
+ * @param before - The version of the release that was live before. Null if no release was live.
  */
 export function sayDraining(progress: Progress, before: number | null, { version }: Release): void {
   if (before !== null && before !== version) progress.line(`v${before} draining`);

@@ -11,7 +11,7 @@ export interface PaceOptions {
   readonly room: DiskRoom;
   /** Returns the shortest pause between two measurements, unless the disk fills quickly or is nearly full. */
   readonly pauseMs: () => number;
-  /** The pause after a measurement is at least this many times the duration of that measurement. */
+  /** The pause after a measurement is at least this many times as long as the measurement. */
   readonly rest: number;
 }
 

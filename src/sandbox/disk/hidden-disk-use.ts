@@ -5,8 +5,8 @@ import type { LookCause } from './disk-pace.ts';
 import type { DiskUse } from './disk-use.ts';
 
 /**
- * The pause after a measurement takes this many times the time of the measurement. While the disk fills, it takes the
- * same time.
+ * The pause after a measurement is this many times as long as the measurement. While the disk fills, the pause is only
+ * as long as the measurement.
  */
 const REST = 4;
 export const BLOCK_BYTES = 512;
@@ -16,9 +16,9 @@ export const BLOCK_BYTES = 512;
  */
 const SEARCH_SECONDS = 2;
 /**
- * A search in one sandbox also ends after this many seconds, and is cut then. Whoever looks at the mapped files of a
- * process waits until no thread of it changes its memory (mmap_lock), and a tool can make that wait endless, without
- * processor time. A sandbox whose search is cut two times in a row must end.
+ * A search in one sandbox is cut after this many seconds. To read the mapped files of a process, the search waits until
+ * no thread of the process changes its memory (mmap_lock). A tool can make this wait endless without using processor
+ * time. A sandbox whose search is cut two times in a row must end.
  */
 const WAIT_SECONDS = 5;
 /** How many sandboxes are searched at the same time. */
@@ -31,7 +31,10 @@ const NOTHING: DiskUse = { bytes: 0, entries: 0 };
  */
 const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids} -gt 50000 ]; }; }`;
 
-/** The words before a program that end it with status 124 after `WAIT_SECONDS`, and kill it after `SEARCH_SECONDS`. */
+/**
+ * Words to put before a program. The program then ends with status 124 after `WAIT_SECONDS`, and is killed after
+ * `SEARCH_SECONDS` of processor time.
+ */
 const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 
 // Shell functions: `owners` prints which process sees which folder, and `by_sandbox` turns that into one line for each
@@ -154,7 +157,7 @@ async function hiddenUseOf(folders: readonly string[]): Promise<Look | null> {
 
 interface Look {
   readonly found: ReadonlyMap<string, DiskUse>;
-  /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`, or need more than `SEARCH_SECONDS`. */
+  /** The folders whose sandboxes have more than `MAX_DESCRIPTORS`, or whose search needs more than `SEARCH_SECONDS`. */
   readonly crowded: ReadonlySet<string>;
   /** The folders whose sandboxes could not be searched within `WAIT_SECONDS`. */
   readonly cut: ReadonlySet<string>;

@@ -4,7 +4,7 @@ import { outputOfShell } from '../process/shell.ts';
 import type { DiskUse } from './disk-use.ts';
 import { BLOCK_BYTES, BY_SANDBOX, WEIGH, wordsFor } from './hidden-disk-use.ts';
 
-/** For at most this many tenths of a second, a sandbox is stopped. */
+/** A sandbox is stopped for at most this many tenths of a second. */
 const MAX_TENTHS = 50;
 
 // `nsenter` starts a shell in the process namespace of the sandbox. Its `kill` reaches all processes of the sandbox at
@@ -49,8 +49,9 @@ owners | in_each_sandbox stopped`;
 
 /**
  * Stops all processes of a sandbox for a moment, and measures meanwhile how much disk its folder and its deleted files
- * use. Without that, nobody sees a folder that is renamed all the time, or a file that processes hand on from one to the
- * next all the time. All folders must be in one folder. The result leaves out folders that cannot be measured so.
+ * use. While the processes run, a folder that they rename all the time cannot be measured, nor a file that they hand on
+ * from one to the next all the time. All `folders` must have the same parent folder. The result leaves out folders that
+ * cannot be measured in this way.
  */
 export async function useWhileStopped(folders: readonly string[]): Promise<Map<string, DiskUse>> {
   const [first] = folders;

@@ -65,7 +65,7 @@ export class IsolatedSandbox implements Sandbox {
   readonly #hostFiles: HostFiles;
   readonly #fence: Fence;
   readonly #filter: string;
-  /** Null if control groups limit the memory. */
+  /** Limits the memory of commands. Null if control groups limit it. */
   readonly #memory: MemoryWatch | null;
   readonly hasUsers = process.getuid?.() === 0;
 
@@ -244,7 +244,8 @@ async function chownTrees(folders: readonly string[], uid: number): Promise<void
     try {
       return !chownFew(folder, uid);
     } catch {
-      // A path may be too long. `chown` walks by file descriptors, and its error has more words.
+      // A path may be too long for Node.js, but not for `chown`, which walks by file descriptors. The error of `chown`
+      // also says more.
       return true;
     }
   });

@@ -6,7 +6,7 @@ import type { SandboxCommand } from '../sandbox.ts';
  * has a name without `=`. bwrap reads a NUL as the end of an argument, so a variable with a NUL could add a mount. A
  * build may write anything into env files and launch.toml.
  *
- * @throws DeployError `NOT_PASSABLE`
+ * @throws DeployError `NOT_PASSABLE` if one of these rules is broken.
  * @see https://man7.org/linux/man-pages/man2/execve.2.html
  */
 export function assertPassable({ argv, env, cwd }: SandboxCommand): void {

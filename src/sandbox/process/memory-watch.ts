@@ -14,11 +14,11 @@ const FAST_BYTES = 256 * 1024 * 1024;
  * free memory falls quickly.
  */
 const [REST, SHORT_REST] = [19, 4];
-/** How many exact sums are made at the same time. */
+/** How many calls of `exactUse`, which measures one sandbox exactly, run at the same time. */
 const AT_ONCE = 8;
 /**
- * A look waits at most this long for exact sums. A tool can make the sum of its own processes take many seconds, and those
- * of others must not wait for it.
+ * A look at the processes waits at most this long for the results of `exactUse`. A tool can make the result for its own
+ * processes take many seconds, and the results for others must not wait for it.
  */
 const EXACT_MS = 1000;
 /** All processes of one tool together may have this part of the machine's memory, or as much as one of them alone. */
@@ -29,15 +29,21 @@ interface Watched {
   readonly toolNumber: number;
   readonly onOver: (isForTool: boolean) => void;
   readonly startedAt: number;
-  /** The shared memory of the whole machine when the sandbox started. */
+  /**
+   * The shared memory of the whole machine, in bytes, at the first look after the start of the sandbox. Null before
+   * that look.
+   */
   sharedAtStart: number | null;
   /** True if, at the last look, a socket may have held unreceived descriptors of files in memory. The size of such files cannot be read. */
   isHiding: boolean;
-  /** Whether the exact sum is being made. */
+  /** True while `exactUse` measures this sandbox. */
   isBeingSummed: boolean;
-  /** The memory at the last look, without shared memory. Null before the first look. */
+  /** The memory of the sandbox at the last look, in bytes, without shared memory. Null before the first look. */
   bytes: number | null;
-  /** The newest exact sum. 0 if none was made since the processes of the tool together needed one. */
+  /**
+   * The newest result of `exactUse` for this sandbox, in bytes. A look sets this to 0 if all processes of the tool
+   * together are surely below their limit.
+   */
   exactBytes: number;
 }
 
@@ -131,10 +137,10 @@ export class MemoryWatch {
         ofTool.map(({ watched }) => watched),
         machine,
       );
-      // Adding all shared memory of the machine may give too much, but never too little. The exact sum takes longer.
+      // Adding all shared memory of the machine may give too much, but never too little. `exactUse` takes longer.
       const isLarge = bytesOfTool + machine.sharedBytes > most;
       for (const { pid, watched, family, bytes } of ofTool) {
-        // An old sum must not count for the tool.
+        // An old result of `exactUse` must not count later, when the tool uses more memory again.
         if (!isLarge) watched.exactBytes = 0;
         const isOwnSmall = bytes + machine.sharedBytes <= watched.limitBytes;
         if ((isOwnSmall && !isLarge) || watched.isBeingSummed) continue;

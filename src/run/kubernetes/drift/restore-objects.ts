@@ -155,7 +155,10 @@ export class Gaps {
     ];
   }
 
-  /** True if the object exists. Asks the API if the watch does not know the object, because the watch may be behind. */
+  /**
+   * True if the object exists. If the watch does not know the object, asks the API, because the watch may not have
+   * reported a new object yet.
+   */
   async #isThere(object: Any): Promise<boolean> {
     const { cluster, present } = this.#parts;
     return present.has(object) === true || (await findObject(cluster, object, this.#call)) !== null;

@@ -61,8 +61,9 @@ export class ClusterMaintenance {
    * Starts the pod with the page, and sends the visitors to it. Resolves when they get the page.
    *
    * @returns true if visitors get the tool's own page.
-   * @throws DeployError `PAGE_TOO_LARGE`; `NO_MAINTENANCE` if the pod does not start; the cluster's refusal. Unless the
-   * tool was in maintenance before, all changes are then undone.
+   * @throws DeployError `PAGE_TOO_LARGE` if the tool's own page is larger than `MAX_PAGE_BYTES`; `NO_MAINTENANCE` if
+   * the pod does not start; the cluster's refusal. Unless the tool was in maintenance before, all changes are then
+   * undone.
    */
   async begin(live: LiveRollouts, page: MaintenancePage): Promise<boolean> {
     const { parts } = live;
@@ -166,7 +167,7 @@ async function removePage({ cluster }: ObjectParts, { tool, namespace }: Place):
  * Waits until the pod with the page of this release is ready.
  *
  * @returns the name of the pod.
- * @throws DeployError `NO_MAINTENANCE`, or the cluster's refusal.
+ * @throws DeployError `NO_MAINTENANCE` if the pod does not start; the cluster's refusal.
  */
 async function untilUp(parts: ObjectParts, page: MaintenancePage): Promise<string> {
   const { cluster, config, closing } = parts;

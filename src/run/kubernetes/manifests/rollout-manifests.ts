@@ -229,7 +229,7 @@ export function service({
       selector: isInMaintenance
         ? maintenanceLabels(tool)
         : { toolforge: 'tool', [LABELS.rollout]: id, [LABELS.process]: 'web' },
-      // The name stands for the port that the pods of this rollout listen on, because a tool may choose it.
+      // `targetPort` has the name of the pods' port instead of its number, because a tool may choose the number.
       ports: [{ name: PORT_NAME, port: WEB_PORT, targetPort: PORT_NAME, protocol: 'TCP' }],
     },
   };

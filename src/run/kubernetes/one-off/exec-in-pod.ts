@@ -25,8 +25,9 @@ const KILLED_STATUS = 137;
 /**
  * Runs a command in the container of a running process.
  *
- * @throws DeployError `NOT_RUNNING`, `PROCESS_ENDED`, `EXEC_FAILED`, or the cluster's refusal; the signal's reason if
- * the signal fired before the command ran.
+ * @throws DeployError `NOT_RUNNING` if the process does not run; `PROCESS_ENDED` if the process ends before the
+ * command; `EXEC_FAILED` if the cluster did not run the command or lost the connection to it; the cluster's refusal;
+ * the signal's reason if the signal fired before the command ran.
  */
 export async function execInPod(
   oneOff: OneOff & { readonly beside: string },

@@ -52,7 +52,8 @@ const SIGNAL = `for folder in /proc/[0-9]*; do
 done 2>/dev/null`;
 
 /**
- * Returns the program that the container runs for a command of `exec`. It prints `markBytes(mark)` before the output.
+ * Returns the program that the container runs for a command of `exec`. The program prints `markBytes(mark)` before the
+ * output of the command.
  */
 export function execProgram(mark: string, type: string | null): string[] {
   const variables = [`${EXEC_VARIABLE}=${mark}`, ...(type === null ? [] : [`TERM=${type}`, 'SHELL=/bin/sh'])];

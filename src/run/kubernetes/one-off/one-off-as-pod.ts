@@ -28,8 +28,9 @@ const CTRL_D = Uint8Array.of(4);
 /**
  * Runs a one-off command as a new pod in the tool's namespace, and removes the pod.
  *
- * @throws DeployError `ONE_OFF_FAILED`, `ATTACH_FAILED`, or the cluster's refusal; the signal's reason if the signal
- * fired before the command ran.
+ * @throws DeployError `ONE_OFF_FAILED` if the pod cannot run the command, or its end is unknown; `ATTACH_FAILED` if the
+ * cluster does not connect this server to the command; the cluster's refusal; the signal's reason if the signal fired
+ * before the command ran.
  */
 export async function runAsPod(
   oneOff: OneOff,

@@ -28,7 +28,10 @@ const LOOKED_AT = 1000;
 export class PodLogs {
   readonly #options: PodLogsOptions;
   readonly #followed = new Map<string, Promise<void>>();
-  /** The ids of the pods that were followed before. A node may report an old pod again, for example an evicted pod. */
+  /**
+   * The ids of all pods that were ever followed. A node may report a pod again after its end, for example an evicted
+   * pod.
+   */
   readonly #begun = new Set<string>();
   /** The pods of scheduled runs whose output is complete, but which still exist in the cluster. */
   readonly #over = new Set<string>();

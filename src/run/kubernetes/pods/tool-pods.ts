@@ -45,7 +45,7 @@ export interface ToolPod {
 }
 
 const WAIT_MS = 1000;
-/** The key of the alarm about a failed watch of pods, see alarms.ts. */
+/** The key of the alarm that is raised while the watch of pods fails: see alarms.ts. */
 const WATCH = 'POD_WATCH';
 
 export interface PodListener {

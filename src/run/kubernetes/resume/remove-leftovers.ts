@@ -15,8 +15,8 @@ import { cronJobsOf } from '../schedules/schedules.ts';
  * live release of the tool, but the cluster has a rollout that went live, this rollout stays: the store is new or has
  * lost its releases.
  *
- * @returns false if the server stopped looking for leftovers, because the namespace is missing or being deleted, or
- * this server lacks a right in it, and nothing of the tool is live.
+ * @returns false if the server stopped looking for leftovers, because nothing of the tool is live, and the namespace is
+ * missing, is being deleted, or gives this server too few rights.
  * @throws DeployError if the API refuses the call or does not answer, or if this server stops.
  */
 export async function removeLeftovers(live: LiveRollouts, tool: string, namespace: string): Promise<boolean> {

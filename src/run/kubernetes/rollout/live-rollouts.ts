@@ -113,7 +113,7 @@ export class LiveRollouts {
     return new Set([...(this.#begun.get(tool) ?? []), ...own, ...this.#retirement.of(tool)]);
   }
 
-  /** Registers a starting rollout. Until it is live or forgotten, it is not ended as an old rollout. */
+  /** Registers a starting rollout. Until it is live or forgotten, `switchTo` and `stop` do not end it. */
   start(rollout: Rollout): void {
     this.#starting.add(rollout.id);
     this.remember(rollout);

@@ -38,8 +38,9 @@ const LAST_LINES_MS = 10_000;
  * Runs the test or release command as a Job to its end. The output goes to the push and to the tool's log. When the
  * command has ended, the Job, its pod and its Secret are removed.
  *
- * @throws DeployError `TEST_FAILED`, `TEST_TIMED_OUT`, `RELEASE_FAILED`, `RELEASE_TIMED_OUT`, or the reason why the
- * command could not be started; the signal's reason when the signal fires.
+ * @throws DeployError `TEST_FAILED` or `RELEASE_FAILED` if the command failed; `TEST_TIMED_OUT` or `RELEASE_TIMED_OUT`
+ * if it took too long or did not start in time; another code if it could not be started; the signal's reason when the
+ * signal fires.
  */
 export async function runReleaseJob(
   parts: ObjectParts,

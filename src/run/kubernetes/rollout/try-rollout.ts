@@ -31,7 +31,8 @@ type Any = Applied<KubernetesObject>;
  * nothing can be asked, and all objects count as created. A preview must also leave room for the next rollout of its
  * tool.
  *
- * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when it fires.
+ * @throws DeployError if the cluster would refuse an object, or does not answer; the signal's reason when the signal
+ * fires.
  */
 export async function tryRollout(
   live: LiveRollouts,
@@ -104,7 +105,8 @@ async function changesOf(
  *
  * @param previewOf - The tool of the preview. If undefined, the rollout is not of a preview, and nothing is checked.
  * @param beside - The rollout of the preview, if its new processes do not run yet.
- * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
+ * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
+ * signal's reason when the signal fires.
  */
 export async function assertRoomForTool(
   live: LiveRollouts,
@@ -131,7 +133,8 @@ export async function assertRoomForTool(
  * their number, and by a dry run for their CPU and memory.
  *
  * @returns false if this cannot be known before the processes start, or if the rollouts keep nothing running.
- * @throws DeployError `QUOTA_EXCEEDED`; if the API does not answer; the signal's reason when it fires.
+ * @throws DeployError `QUOTA_EXCEEDED` if there is no room; `CLUSTER_UNREACHABLE` if the API does not answer; the
+ * signal's reason when the signal fires.
  */
 async function assertQuotaLeft(
   { cluster }: Pick<ObjectParts, 'cluster'>,

@@ -96,7 +96,8 @@ export async function setSchedules(
  * Starts a run of a scheduled process now: creates a Job from its CronJob, as `kubectl create job --from` does. The
  * policy `Forbid` of the CronJob does not see this Job, so a run that is due meanwhile starts beside it.
  *
- * @throws DeployError `NO_SCHEDULE`, `RUN_UNDER_WAY`, or the cluster's refusal.
+ * @throws DeployError `NO_SCHEDULE` if the tool has no CronJob of this process type; `RUN_UNDER_WAY` if a run of the
+ * process has not ended; the cluster's refusal.
  */
 export async function startRunNow(
   parts: ScheduleParts,

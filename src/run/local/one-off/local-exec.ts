@@ -27,8 +27,9 @@ const MAX_STATUS_CHARACTERS = 32;
 /**
  * Runs a command beside a running process, in the sandbox of that process.
  *
- * @throws DeployError `NO_TERMINAL`, `EXEC_FAILED`, `PROCESS_ENDED`; the signal's reason if it fired before the command
- * ran.
+ * @throws DeployError `NO_TERMINAL` if the server cannot give the command a terminal; `EXEC_FAILED` if the agent does
+ * not start the command in time; `PROCESS_ENDED` if the process ends before the command; the signal's reason if it
+ * fired before the command ran.
  */
 export async function execLocally(
   oneOff: OneOff & { readonly beside: string },

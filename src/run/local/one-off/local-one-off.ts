@@ -26,7 +26,8 @@ const MAX_WORDS_CHARACTERS = 4096;
  * Runs a one-off command in a sandbox with new folders, like the processes of the tool.
  *
  * @param name - The name of the process, such as `run.1`.
- * @throws DeployError `NO_TERMINAL`, `ONE_OFF_FAILED`; the signal's reason if it fired before the command ran.
+ * @throws DeployError `NO_TERMINAL` as `assertTerminal` does; `ONE_OFF_FAILED` if the command could not be started; the
+ * signal's reason if it fired before the command ran.
  */
 export async function runLocally(oneOff: OneOff, name: string, parts: RunParts): Promise<Exit> {
   const tree = runTree(oneOff.release.artifact.reference);
@@ -48,7 +49,7 @@ export async function runLocally(oneOff: OneOff, name: string, parts: RunParts):
  * Checks that commands can have a terminal.
  *
  * @param tree - The root folder of the Debian tree that the command sees. Null for this machine's own /usr.
- * @throws DeployError `NO_TERMINAL`
+ * @throws DeployError `NO_TERMINAL` if this tree lacks the program script(1).
  */
 export function assertTerminal(tree: string | null): void {
   if (existsSync(join(tree ?? '/', SCRIPT))) return;

@@ -86,7 +86,10 @@ export class DiskWatch {
   #nextSearchAt = 0;
   #nextStopAt = 0;
   #slowTurnAt = Number.NEGATIVE_INFINITY;
-  /** Since when each search has found processes that may hide deleted files, but none twice. Null if this is not so. */
+  /**
+   * Since when each search has found processes that may hide deleted files, but never the same process as the search
+   * before. Null if the newest search found no process, or found one again.
+   */
   #suspectSince: number | null = null;
 
   constructor(options: DiskWatchOptions) {
@@ -113,8 +116,8 @@ export class DiskWatch {
     const { room, log } = this.#options;
     this.#isLooking = true;
     const pauseMs = (): number => watchPauseMs([...this.#watched.values()].map(({ startedAt }) => startedAt));
-    // Walking over many files is expensive, so it takes at most a twentieth of the time. It may take more if the disk
-    // fills quickly or is nearly full.
+    // To measure a folder, the server looks at each of its files. This takes at most a twentieth of the time, or more
+    // if the disk fills quickly or is nearly full.
     const pace = new DiskPace({ room, pauseMs, rest: REST });
     let tookMs = 0;
     while (this.#watched.size > 0) {
@@ -259,7 +262,8 @@ export class DiskWatch {
     const moving = [...uses].flatMap(([folder, { bytes, entries }]) => {
       const watched = this.#watched.get(folder);
       if (watched === undefined) return [];
-      // The last check may have measured nothing but what the disk lacks, so the other measure may be old.
+      // The last check may have measured only bytes or only files, whichever the disk lacks. So compare only that
+      // measure.
       const hidden = measure === 'bytes' ? bytes - watched.use.bytes : entries - watched.use.entries;
       return isMuch({ bytes: 0, entries: 0, [measure]: hidden }) ? [{ watched, hidden }] : [];
     });

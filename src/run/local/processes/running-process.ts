@@ -94,7 +94,10 @@ export const INSIDE_PORT = 8000;
 /** The largest file that a process may write (RLIMIT_FSIZE). */
 export const LARGEST_FILE_BYTES = 1024 ** 3;
 const KEPT_LINES = 20;
-/** To prepare the search for secrets takes up to 0.2 s and 15 MiB, and health checks need it twice a second. */
+/**
+ * The prepared search for secrets is kept this long after its last use. To prepare it takes up to 0.2 s and 15 MiB, and
+ * health checks need it twice a second.
+ */
 const MASK_KEPT_MS = 10_000;
 /** The file in /tmp that says that a health check script has passed. */
 const MARK = '.toolforge-push-healthy';

@@ -129,7 +129,7 @@ export class TimedProcess {
     this.#retiring.abort();
   }
 
-  /** Starts no more runs, and waits until the current run has ended. If the signal fires, ends the run. */
+  /** Starts no more runs, and waits until the current run has ended. If `hurry` fires, ends the run. */
   async finish(hurry: AbortSignal): Promise<void> {
     this.retire();
     await this.#timetable;
