@@ -4,16 +4,17 @@ import type { Action, Principal } from '../core/types.ts';
 import type { Directory, DirectoryTool } from './directory.ts';
 import { toolLogin } from './user-name.ts';
 
-/** Each action includes the actions before it. */
+/** The actions in order: a right to one of them includes the actions before it. */
 const rank: readonly Action[] = ['read', 'deploy', 'manage'];
 
 /**
- * Decides whether the principal may do the action to the tool. SSH, HTTP and the local socket all ask here. Before a
- * refusal because of the directory's answer, the directory is asked again without its cache, so that an old answer
- * never refuses anybody.
+ * Decides whether the principal may do the action to the tool. SSH, HTTP and the local socket all ask here. If the
+ * cached answer of the user directory would refuse the action, asks the directory again without its cache, so that an
+ * old answer never refuses anybody.
  *
- * @param isFresh - True if the person already does what they need the right for. The cache is never used, so that an old
- * answer does not let anybody go on, and other questions of the person do not delay this one.
+ * @param isFresh - True if the person already does what they need the right for, for example in an open shell. Then the
+ * cache is never used, so that an old answer lets nobody go on, and other questions of the person do not delay this
+ * one.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
  * that the credential does not open. The rights to a preview are those to its tool. `TOOL_RENAMED` if the principal

@@ -2,14 +2,14 @@ import { createHash, randomBytes, randomInt, timingSafeEqual } from 'node:crypto
 import type { ToolName } from '../core/names.ts';
 import type { DeployToken } from '../core/types.ts';
 
-/** Where tokens are kept. */
+/** The part of the store that keeps deploy tokens. */
 export interface TokenStore {
   addToken(token: DeployToken, hash: Uint8Array): void;
   token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
   /** @returns the tokens of the tool, the newest first. */
   tokens(tool: ToolName): DeployToken[];
   useToken(id: string, at: number): void;
-  /** @returns false if the tool has no token with this id. */
+  /** Deletes a token. @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 }
 

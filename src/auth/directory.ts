@@ -24,11 +24,11 @@ export interface DirectoryTool {
 }
 
 export interface FindOptions {
-  /** True: ask the directory itself, and do not use a remembered answer. */
+  /** True to ask the directory itself, and not use a remembered answer. */
   readonly isFresh?: boolean;
   /** The person on whose behalf the caller asks. Only a few questions for the same person run at once. */
   readonly by?: string | undefined;
-  /** True: the person already does what they need the right for. So the question does not wait for their other questions. */
+  /** True if the person already does what they need the right for. Then their other questions do not delay this one. */
   readonly isWatch?: boolean;
 }
 

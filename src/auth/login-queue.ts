@@ -13,8 +13,9 @@ const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
 /**
- * A check of a login that is not known costs much if the server has worked for more than `MUCH_MS` meanwhile. An example is the
- * key of a tool with thousands of maintainers in LDAP. Then its place stays taken for `REST` times as long, at most `MAX_REST_MS`.
+ * If the server has worked for at least `MUCH_MS` during the check of an unknown login, the place of the check stays
+ * taken for `REST` times as long, at most `MAX_REST_MS`. The key of a tool with thousands of maintainers in LDAP costs
+ * so much.
  */
 const MUCH_MS = 50;
 const REST = 3;

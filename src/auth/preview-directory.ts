@@ -42,7 +42,9 @@ export class PreviewDirectory implements Directory {
     return this.#directory.identifyByPassword(login, password, signal);
   }
 
-  /** Refuses the old and the new name of a tool that is being renamed to everybody, until the returned function is called. */
+  /**
+   * Lets nobody use the old and the new name of a tool that is being renamed, until the returned function is called.
+   */
   hold(names: readonly ToolName[]): () => void {
     for (const name of names) this.#held.add(name);
     return () => {

@@ -54,7 +54,7 @@ export function checkBlob(algorithm: string, blob: Buffer): KeyProblem | null {
   return bits < RSA_BITS.least ? 'short RSA key' : null;
 }
 
-/** `SHA256:…`, as ssh-keygen -l prints it. */
+/** The fingerprint of a key, as ssh-keygen -l prints it: `SHA256:…`. */
 export function fingerprint(blob: Buffer): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
 }

@@ -65,7 +65,8 @@ export async function assertHolds(
 /**
  * Checks that the key of a login over SSH still belongs to the person.
  *
- * @throws DeployError `KEY_GONE`, `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
+ * @throws DeployError `KEY_GONE` if it does not; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the user directory
+ * gives no answer.
  */
 export async function assertKey(
   directory: Directory,

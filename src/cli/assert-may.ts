@@ -7,9 +7,10 @@ import type { CommandContext } from './command.ts';
  * Checks that the person may do the action to the tool. The operator may do everything to every tool that the store has,
  * even if the directory no longer has the tool, because somebody must be able to stop its processes.
  *
- * @param isFresh - True to ask the directory itself and not its cache.
- * @throws DeployError `NO_ACCESS`, `TOOL_RENAMED`, `TOKEN_SCOPE`, `TOOL_DISABLED`, `DIRECTORY_UNAVAILABLE`,
- * `DIRECTORY_BUSY`.
+ * @param isFresh - True to ask the user directory itself and not its cache.
+ * @throws DeployError `NO_ACCESS` if the person does not maintain the tool, or there is no such tool; `TOOL_RENAMED`;
+ * `TOKEN_SCOPE` if the token may not do the action; `TOOL_DISABLED`; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the
+ * user directory does not answer.
  */
 export async function assertMay(
   { services, principal, signal }: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

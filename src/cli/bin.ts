@@ -175,7 +175,9 @@ async function help(about: readonly string[], line: OwnLine, { environment, out 
   return 0;
 }
 
-/** @throws DeployError `ONLY_LOCAL` */
+/**
+ * Refuses a command that works only on the server's machine, if `assertHere` does so. @throws DeployError `ONLY_LOCAL`
+ */
 async function checkHere({ name }: CommandShape, line: OwnLine, { environment }: Program): Promise<void> {
   await assertHere(name, line, { environment, data: readConfig(environment).data });
 }

@@ -19,8 +19,8 @@ export async function askHealth(
 ): Promise<string | null> {
   const { http, tls_certificate } = readConfig(environment);
   const ask = tls_certificate === null ? request : requestTls;
-  // The certificate is for the name that people use, not for 127.0.0.1.
   const signal = AbortSignal.timeout(MAX_WAIT_MS);
+  // Do not check the certificate: it is for the name that people use, not for 127.0.0.1.
   const options = { ...http, path, rejectUnauthorized: false, agent: false as const, signal };
   try {
     const [response] = (await once(ask(options).end(), 'response')) as [IncomingMessage];

@@ -136,7 +136,7 @@ function isShowingSecrets(flags: Words['flags']): boolean {
   return flags['show-values'] === true;
 }
 
-/** @throws UsageError */
+/** Returns the tool, which is the first word, and the words after it. @throws UsageError if it cannot be a tool. */
 function toolAndArgs(command: Command, { positionals }: Words): { tool: ToolName; args: readonly string[] } {
   const [first, ...args] = positionals;
   if (first === undefined) throw new UsageError(`${command.name} needs the name of a tool.`);

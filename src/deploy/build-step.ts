@@ -10,8 +10,8 @@ import type { DeployContext, DeployPlan } from './deploy-context.ts';
  * Builds the commit of a deployment and records the build. If an earlier server process started the build, follows that
  * build instead. If the build continues without this server, its record keeps the state `BUILD_RUNNING`.
  *
- * @throws DeployError `BUILD_LIMIT`; all errors of `Runtime.assertReady` and of the builder, such as
- * `BuildResumesLater`.
+ * @throws DeployError `BUILD_LIMIT` if no build of the tool may start now; BuildResumesLater if the build continues
+ * without this server; all other errors of `Runtime.assertReady` and of the builder.
  */
 export async function buildStep(
   context: DeployContext,
@@ -49,7 +49,7 @@ export async function buildStep(
   }
 }
 
-/** Checks the tool's limit of builds and stores that this build has started. @throws DeployError `BUILD_LIMIT` */
+/** Stores that this build has started. @throws DeployError `BUILD_LIMIT` if no build of the tool may start now. */
 export function recordStart(context: DeployContext, { deployment: { tool, id }, commit }: DeployPlan): void {
   const { store } = context;
   const startedAt = Date.now();

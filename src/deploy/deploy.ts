@@ -61,7 +61,7 @@ export async function deploy(
     throw new BuildResumesLater(plan.deployment.id);
   }
   signal.throwIfAborted();
-  // A push may use an earlier build, for which a config var was set that is not set any more.
+  // A push may use an earlier build, which needs a config var that has been unset since.
   if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], varsOf(plan));
   if (isBuilt) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
@@ -75,7 +75,7 @@ export async function deploy(
   const { store, runtime } = context;
   if (plan.restartOf === null) {
     const phase = { release, toolNumber: store.tool(tool).number, progress, signal };
-    // The other kinds must be quick, and their commit was tested before it first went live.
+    // Deployments of other kinds must be quick, and their commit was tested before it first went live.
     const isTested = plan.deployment.kind === 'push' || plan.deployment.kind === 'redeploy';
     if (isTested) await runtime.runReleasePhase({ ...phase, step: 'test' });
     await runtime.runReleasePhase({ ...phase, step: 'release' });

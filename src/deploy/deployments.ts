@@ -56,7 +56,7 @@ export interface Previews {
   /**
    * Ends a preview: cancels its deployments, ends its processes, and deletes its data.
    *
-   * @throws DeployError `NO_PREVIEW`; `BACKUP_RUNNING` while nothing may be deleted.
+   * @throws DeployError `NO_PREVIEW` if there is none; `BACKUP_RUNNING` while a backup or an export is made.
    */
   end(preview: ToolName, by: string): Promise<void>;
 }
@@ -67,14 +67,15 @@ export interface Previews {
  *
  * Callers authorise the principal first. The server authorises each new deployment once more when its turn comes.
  * Methods that need a live release throw DeployError `NOTHING_LIVE`. Methods that queue a deployment throw `LINE_FULL`
- * if too many deployments wait, `FROZEN`, `PREVIEW_ENDING` and `SHUTTING_DOWN`.
+ * if too many deployments wait, `FROZEN` if an operator has frozen the tool, `PREVIEW_ENDING` if the tool is a preview
+ * that is being deleted, and `SHUTTING_DOWN` if the server is being stopped.
  */
 export interface Deployments {
   /**
    * Queues a push, or joins the deployment of the same commit.
    *
-   * @throws DeployError if the commit may not be deployed: `NOT_A_COMMIT`, `EMPTY_COMMIT`, `TREE_TOO_LARGE`,
-   * `PATH_TOO_LONG`, `NO_LICENCE`.
+   * @throws DeployError if the commit may not be deployed: `NO_LICENCE` if it has no licence file, and the errors of
+   * `inspectCommit`.
    */
   submit(push: ParkedPush): Promise<Ticket>;
   /**
@@ -82,7 +83,8 @@ export interface Deployments {
    * newest earlier one that was live and has another artifact or other config vars than the live release.
    *
    * @param signal - Ends the search for that release.
-   * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`, `ARTIFACT_UNUSABLE`; the signal's reason.
+   * @throws DeployError `NO_RELEASE` if there is no such release; `ARTIFACT_GONE` if its build was deleted;
+   * `ARTIFACT_UNUSABLE` if this server cannot run its artifact; the signal's reason.
    */
   rollback(
     tool: ToolName,
@@ -94,7 +96,7 @@ export interface Deployments {
    * Releases the artifact and the commit that are live on `source` as a release of `target`, with the config vars of
    * `target`. With `isForced`, the commit need not contain the live commit of `target`.
    *
-   * @throws DeployError `ARTIFACT_UNUSABLE`
+   * @throws DeployError `ARTIFACT_UNUSABLE` if this server cannot run the artifact.
    */
   promote(source: ToolName, target: ToolName, isForced: boolean, principal: Principal): Ticket;
   /**
@@ -111,7 +113,8 @@ export interface Deployments {
    * deployment runs or waits, only stores the config vars and returns null. With `isStoredOnly`, always does so, and
    * the next deployment that makes a release has the config vars.
    *
-   * @throws DeployError `BAD_CONFIG_VAR`; with `isStoredOnly`, `DEPLOYMENT_RUNNING` if a deployment runs or waits.
+   * @throws DeployError `BAD_CONFIG_VAR` if a name or a value is not allowed; with `isStoredOnly`, `DEPLOYMENT_RUNNING`
+   * if a deployment runs or waits.
    */
   configure(
     tool: ToolName,
@@ -123,13 +126,14 @@ export interface Deployments {
    * Replaces the live release's processes by new ones, without an interruption. With a process type, replaces only the
    * processes of this type.
    *
-   * @throws DeployError `ARTIFACT_UNUSABLE`; with a type, also `NO_PROCESS_TYPE` and `NOT_RUNNING`.
+   * @throws DeployError `ARTIFACT_UNUSABLE` if this server cannot run the artifact; with a type, also `NO_PROCESS_TYPE`
+   * if the release lacks the type, and `NOT_RUNNING` if no process of the type should run.
    */
   restart(tool: ToolName, principal: Principal, type?: string | null): Ticket;
   /**
    * Ends the tool's processes until a restart, or until a new release goes live. The live release stays the same.
    *
-   * @throws DeployError `DEPLOYMENT_RUNNING`
+   * @throws DeployError `DEPLOYMENT_RUNNING` if a deployment of the tool runs or waits.
    */
   stop(tool: ToolName, principal: Principal): Promise<void>;
   /**
@@ -160,7 +164,8 @@ export interface Deployments {
    *
    * @param sizes - The new sizes of process types. If a size changes, all processes of the release are replaced,
    * without an interruption. The size `{}` is the one of the tool's files.
-   * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`, `ARTIFACT_UNUSABLE`
+   * @throws DeployError `NO_PROCESS_TYPE` if the release lacks a type; `TOO_MANY_PROCESSES` if a limit would be
+   * exceeded; `ARTIFACT_UNUSABLE` if this server cannot run the artifact.
    */
   scale(tool: ToolName, changes: Replicas, principal: Principal, sizes?: Sizes): Ticket;
 }

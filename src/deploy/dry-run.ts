@@ -63,7 +63,7 @@ export async function dryRun(
 /**
  * In a cluster, tells `progress` what the rollout would change there.
  *
- * @throws DeployError if the cluster would refuse it.
+ * @throws DeployError if the cluster would refuse the rollout.
  */
 async function tryRollout(
   context: DeployContext,
@@ -100,7 +100,7 @@ async function tryRollout(
  * Detects the buildpacks of a commit that must be built. For a push to a preview, detects them for the tool that the
  * preview belongs to, because the preview may not exist yet, or may end meanwhile.
  *
- * @throws DeployError `BUILD_LIMIT`; the errors of `inspect`.
+ * @throws DeployError `BUILD_LIMIT` if no build of the tool may start now; the errors of `Builder.inspect`.
  */
 async function inspect(
   context: DeployContext,

@@ -30,7 +30,7 @@ export type Planned =
   | { readonly kind: 'scale'; readonly plan: ScalePlan }
   | { readonly kind: 'live-already'; readonly version: number; readonly push: ParkedPush };
 
-/** The parts of an entry that its plan depends on, and the logs that the plan writes to. */
+/** The parts of a queue entry that the plan of its deployment depends on, and the logs that `planDeployment` writes. */
 type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 'isResumed'> & {
   readonly log: Pick<DeploymentLog, 'progress'>;
 };

@@ -23,7 +23,7 @@ import { copyCommit } from './promotion.ts';
 export interface ToolPreviewsOptions
   extends Pick<DeployContext, 'store' | 'repositories' | 'runtime' | 'builder' | 'log' | 'buildsADay'> {
   readonly line: Pick<DeploymentLine, 'submit' | 'cancelAll' | 'tryOut'>;
-  /** How many previews a tool may have. */
+  /** How many previews a tool may have at the same time. */
   readonly limit: number;
   readonly days: number;
   /** The most memory of one process of a preview, in bytes. */
@@ -72,8 +72,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /**
    * Queues a push to a preview, whose `branchRef` is the branch of the preview. Makes the preview if there is none.
    *
-   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS`, `BUILD_LIMIT`, `COPY_TIME`;
-   * the errors of `Deployments.submit`.
+   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS`; `BUILD_LIMIT` if no build
+   * may start now; `COPY_TIME` if the copy of the commit takes too long; the errors of `Deployments.submit`.
    */
   async submit(push: ParkedPush): Promise<Ticket> {
     const { repositories, line } = this.#options;
@@ -211,7 +211,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     for (const { name, tool, usedAt, isEnding } of store.previews()) {
       if (this.#closing.signal.aborted) return;
       try {
-        // A preview that was read back into an older store has no limit of memory.
+        // If the preview was read back into an older store, its limits are lost. It gets those of a new preview.
         const stored = store.storedLimits(name);
         if (stored.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...stored });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
@@ -226,7 +226,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /** Makes the record of a preview unless it exists. */
   async #make(preview: ToolName, { tool, principal }: ParkedPush): Promise<void> {
     await this.#assertNameFree(preview, tool);
-    // Everything from here on happens at once, so that pushes to several previews cannot exceed the limit together.
+    // Await nothing from here on, so that pushes to several previews at the same time cannot exceed the limit.
     if (!this.#isNew(preview, tool)) return;
     const made = { limits: this.#limits(tool), by: principal.uid, at: Date.now() };
     this.#options.store.addPreview(preview, tool, made);
@@ -246,7 +246,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /**
    * False if the preview exists. True if a push to it may make it.
    *
-   * @throws DeployError `PREVIEW_ENDING`, `TOO_MANY_PREVIEWS`, `BUILD_LIMIT`
+   * @throws DeployError `PREVIEW_ENDING` if the preview is being deleted; `TOO_MANY_PREVIEWS` or `BUILD_LIMIT` if a new
+   * preview would exceed a limit.
    */
   #isNew(preview: ToolName, tool: ToolName): boolean {
     const { store, limit } = this.#options;
@@ -348,7 +349,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
         `there is no preview ${preview}`,
         'List the previews of a tool: `previews TOOL`',
       );
-    // From here on, a start of the server continues the end.
+    // If the server stops after this, its next start goes on ending the preview.
     store.markEnding(preview);
     await line.cancelAll(preview, by);
     // A deployment that could not be cancelled may have recorded a live release and config vars. This clears them

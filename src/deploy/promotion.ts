@@ -27,7 +27,8 @@ const COPY_MS = 10 * 60_000;
  * Returns the release to promote, after its commit and history were copied into the repository of `tool`. The temporary
  * ref of the deployment `id` holds the commit there.
  *
- * @throws DeployError `ARTIFACT_GONE`; `IS_PREVIEW`; `COPY_TIME` if the copy takes too long; `REPOSITORY_FULL`;
+ * @throws DeployError `ARTIFACT_GONE` if the build of the release was deleted; `IS_PREVIEW` if `tool` is a preview;
+ * `COPY_TIME` if the copy takes too long; `REPOSITORY_FULL` if the copy exceeds the limit of the repository;
  * `OTHER_HISTORY` if the promoted commit does not contain the live commit of `tool`; the signal's reason.
  */
 export async function takePromoted(
@@ -123,8 +124,8 @@ export async function copyCommit(
 }
 
 /**
- * Copies the artifact of a promoted release for the tool of the plan, and records it as a build of this tool. So the
- * retention of one tool never deletes what another tool runs.
+ * Copies the artifact of a promoted release for the tool of the plan, and records it as a build of this tool. So
+ * the clean-up of one tool never deletes what another tool runs.
  */
 export async function adoptArtifact(
   context: DeployContext,

@@ -175,7 +175,7 @@ async function removeArtifacts(
   }
 }
 
-/** False if a build has ended and has no artifact any more. */
+/** True unless the build `id` has ended and its artifact was removed. True also for a build that the store lacks. */
 function mayBeNeeded(store: Store, id: string): boolean {
   const build = store.build(id);
   return build === null || build.artifact !== null || build.endedAt === null;

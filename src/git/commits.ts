@@ -28,8 +28,9 @@ const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
 /**
  * Checks a pushed object before any of its files is written to disk.
  *
- * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT`; `PATH_TOO_LONG`;
- * `TREE_TOO_LARGE`, which names the limit and the largest files and folders at the top of the commit.
+ * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT` if it has no
+ * files; `PATH_TOO_LONG` if the disk cannot have a path of it; `TREE_TOO_LARGE`, which names the limit and the largest
+ * files and folders at the top of the commit.
  */
 export async function inspectCommit(
   repositories: Repositories,
@@ -69,7 +70,7 @@ async function subjectOf(repositories: Repositories, tool: ToolName, id: CommitI
   return commit === id ? subject.trimEnd() : null;
 }
 
-/** Checks that the commit has a licence file. @throws DeployError `NO_LICENCE`. */
+/** Checks that the commit has a licence file. @throws DeployError `NO_LICENCE` if it has none. */
 export function assertLicence(facts: CommitFacts): void {
   if (facts.hasLicence) return;
   throw new DeployError(
@@ -80,7 +81,7 @@ export function assertLicence(facts: CommitFacts): void {
 }
 
 /**
- * Counts the files of a commit while git lists them, and stops at the limit: 12 git objects can describe 10^10 files.
+ * Counts the files of a commit while git lists them, and stops at a limit: 12 git objects can describe 10^10 files.
  * `-t` makes git list folders too. Without `-t`, git would walk through 10^10 empty folders and print nothing.
  */
 async function measureTree(

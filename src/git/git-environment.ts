@@ -22,7 +22,7 @@ const baseSettings: GitSettings = [
   ['pack.threads', '2'],
   // Making the pack for a clone can take minutes of processor time, so the server and the tools go first.
   PACK_FOR_CLIENTS,
-  // While git looks for deltas, each thread keeps up to ten files and their indexes in memory.
+  // Limits the memory for deltas: by default, each thread of git keeps up to ten files and their indexes in memory.
   ['pack.windowMemory', '16m'],
   ['pack.deltaCacheSize', '16m'],
   ['advice.detachedHead', 'false'],

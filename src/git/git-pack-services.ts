@@ -71,11 +71,11 @@ export interface GitPackServicesOptions {
   readonly tryOut: (push: ParkedPush, trial: Trial, repositories: Repositories) => Promise<void>;
   readonly follow: (id: string, isColoured: boolean, signal: AbortSignal) => AsyncIterable<string>;
   readonly whatIsLive: (tool: ToolName) => string;
-  /** @throws DeployError `TOOL_RENAMED` if the tool has another name now. */
+  /** Checks that the tool still has this name. @throws DeployError `TOOL_RENAMED` if it has another name now. */
   readonly assertNamed: (tool: ToolName) => void;
   /**
-   * Checks the person's right again and again until the result is disposed. If the right is gone, `lost` fires with a
-   * DeployError.
+   * Checks again and again whether the person may still push or read, until the returned watch is disposed. If the
+   * right is gone, `lost` fires with a DeployError.
    */
   readonly watchRight: (wish: {
     readonly principal: Principal;
@@ -314,7 +314,7 @@ export class GitPackServices implements PackServices {
       .finally(() => this.#merging.delete(tool));
   }
 
-  /** Forgets what is known about the repository of this name, after a rename has given or taken the name. */
+  /** Forgets the size and the damage of the repository of this name. Call this after a rename from or to the name. */
   forgetName(tool: ToolName): void {
     this.#room.forget(tool);
     this.#suspects.delete(tool);

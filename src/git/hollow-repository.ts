@@ -10,7 +10,7 @@ import type { Repositories } from './repositories.ts';
  * release. Clients send only what these commits lack, so git refuses every push. If the repository has neither a deploy
  * branch nor a release, true if it has lost the commits of all its branches.
  *
- * @param torn - The names of damaged refs, which are ignored.
+ * @param torn - The names of damaged refs, which this check leaves out.
  * @param names - The names of all refs, if the caller has them.
  */
 export async function isHollow(

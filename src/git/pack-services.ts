@@ -71,7 +71,8 @@ export interface PackServices {
   /**
    * Opens a push, and creates the tool's repository first if needed.
    *
-   * @throws DeployError `TOO_MANY_PUSHES`, `TOOL_RENAMED`, `DISK_NEARLY_FULL`
+   * @throws DeployError `TOO_MANY_PUSHES` if the person or the tool has too many pushes under way; `TOOL_RENAMED`;
+   * `DISK_NEARLY_FULL` if the repository cannot be created.
    */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
@@ -79,7 +80,8 @@ export interface PackServices {
    * over HTTP that asks only for the advertisement: the fetch itself is a second request, which takes a place and is
    * audited. If nobody has pushed to the tool, the repository is empty.
    *
-   * @throws DeployError `TOO_MANY_FETCHES`, `TOOL_RENAMED`, `DISK_NEARLY_FULL`
+   * @throws DeployError `TOO_MANY_FETCHES` if the reader gets no place; `TOOL_RENAMED`; `DISK_NEARLY_FULL` if the
+   * repository cannot be created.
    */
   upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession>;
   /**
@@ -89,7 +91,7 @@ export interface PackServices {
   advertise(tool: ToolName): Promise<{ folder: string; environment: Record<string, string> }>;
 }
 
-/** Returns the value if git may receive it as `GIT_PROTOCOL`, otherwise null. */
+/** Returns the value if git may get it as its environment variable `GIT_PROTOCOL`, otherwise null. */
 export function gitProtocol(value: unknown): string | null {
   return typeof value === 'string' && /^version=[012]$/.test(value) ? value : null;
 }

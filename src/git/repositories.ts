@@ -140,7 +140,7 @@ export class Repositories {
       await rename(made, folder);
     } catch (error) {
       await rm(made, { recursive: true, force: true });
-      // If two first pushes ran at once, the other push has created the repository.
+      // If two first pushes ran at once, the other push may have created the repository. That is no failure.
       if (!this.exists(tool)) throw error;
     }
     return folder;

@@ -36,7 +36,7 @@ export async function cleanUpRepositories(
     if (!mayBeDamaged(tool)) return [];
     const torn = await setTornAside(repositories, tool, setAside);
     if (!(await isHollow(repositories, tool))) return torn;
-    // The next push creates a new repository.
+    // Move the whole repository: the next push creates a new one.
     return [...torn, { tool, file: null, at: await setAside.move(folder) }];
   });
   return damaged.flat();
@@ -56,8 +56,8 @@ export async function sweepRepository(repositories: Repositories, tool: ToolName
 }
 
 /**
- * Removes the lock files of refs, half-received objects, and the files at the top of the repository whose names `own`
- * matches.
+ * Removes the lock files of refs, half-received objects, and the files and folders at the top of the repository whose
+ * names match `own`.
  */
 async function removeLeftovers(folder: string, own: RegExp): Promise<void> {
   const top = (await readdir(folder)).filter((name) => own.test(name)).map((name) => join(folder, name));

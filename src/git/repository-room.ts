@@ -59,7 +59,7 @@ export class RepositoryRoom {
   }
 
   /**
-   * Prepares to count the bytes of a push.
+   * Prepares to count the bytes of a push to a repository of this size.
    *
    * @returns why the repository accepts no push, in one line. Null if it accepts the push.
    */

@@ -25,7 +25,7 @@ export class RepositoryTurns {
    * Takes a place for a push of the person `uid`, as soon as no work of `whileIdle` is using the repository. No such
    * work begins until `leave` gives the place back.
    *
-   * @throws DeployError `TOO_MANY_PUSHES`
+   * @throws DeployError `TOO_MANY_PUSHES` if the person or the tool has too many pushes under way already.
    */
   async enter(tool: ToolName, uid: string): Promise<void> {
     while (this.#work.has(tool)) await this.#work.get(tool);

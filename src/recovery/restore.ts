@@ -16,7 +16,7 @@ import { type DataConfig, newestGoodDirectory } from './data-facts.ts';
  *
  * @param file - The backup. Null means the newest good backup in the data folder.
  * @returns lines that report the changes to the operator.
- * @throws DeployError `DATA_IN_USE`, `NO_BACKUP`
+ * @throws DeployError `DATA_IN_USE` if a server runs; `NO_BACKUP` if there is no good backup, or `file` is none.
  */
 export async function restoreStore({ data }: DataConfig, file: string | null): Promise<string[]> {
   using _lock = new DataLock(data);
@@ -80,7 +80,7 @@ export async function setStoreAside(data: string): Promise<string[]> {
  * Restores the user directory from a backup, also while a server runs. Sets the present file aside.
  *
  * @param file - The backup. Null means the newest good backup in the data folder.
- * @throws DeployError `NO_BACKUP`, or an error that says what is wrong in the backup.
+ * @throws DeployError `NO_BACKUP` if there is no good backup; an error that says what is wrong in `file`.
  */
 export async function restoreDirectory({ data }: DataConfig, file: string | null): Promise<string[]> {
   const source = file ?? (await newestGoodDirectory(data));

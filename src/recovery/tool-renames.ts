@@ -43,7 +43,7 @@ export interface ToolRenamesOptions {
   readonly isBusy: (tool: ToolName) => boolean;
   /** Makes the user directory refuse tools of these names until the returned function is called. */
   readonly hold: (names: readonly ToolName[]) => () => void;
-  /** Forgets what the server remembers of the repository of a tool. */
+  /** Forgets the size and the damage that the server remembers of the repository of a tool. */
   readonly forgetName: (tool: ToolName) => void;
   /** True if the user directory has the tool. @throws DeployError if the directory does not answer. */
   readonly isKnown: (tool: ToolName) => Promise<boolean>;
@@ -66,9 +66,13 @@ export class ToolRenames {
   }
 
   /**
-   * @throws DeployError `SAME_NAME`, `TOOL_IN_USE` if there is a tool `to`, `NO_TOOL` if LDAP lacks `to`, `TOOL_BUSY`
-   * if a deployment or push of `from` or `to` is under way, `HAS_PREVIEWS`, `IS_PREVIEW`, `BACKUP_RUNNING`,
-   * `RENAME_UNFINISHED`, `OUTSIDE_CONFIG` if a file of the operator has only the old name; `NO_RENAME` in a cluster.
+   * Gives a tool another name.
+   *
+   * @throws DeployError `SAME_NAME` if both names are equal; `TOOL_IN_USE` if there is a tool `to`; `NO_TOOL` if LDAP
+   * lacks `to`; `TOOL_BUSY` if a deployment or push of `from` or `to` is under way; `HAS_PREVIEWS`; `IS_PREVIEW` if
+   * `from` is a preview; `BACKUP_RUNNING` while a backup or an export is made; `RENAME_UNFINISHED` if an earlier
+   * renaming was interrupted; `OUTSIDE_CONFIG` if a file of the operator has only the old name; `NO_RENAME` in a
+   * cluster.
    */
   async rename(renaming: Renaming): Promise<void> {
     let isDone = false;
@@ -119,8 +123,8 @@ export class ToolRenames {
       log.warn({ from, to }, 'tool renamed');
     } finally {
       endHold();
-      // If the renaming failed, directory.yaml may have the old name. Nobody may use that name until a start finishes
-      // it.
+      // If the renaming failed after the store had changed, directory.yaml may still have the old name. Nobody may use
+      // the old name until a start of the server has finished the renaming.
       if (isRenamed && isRenaming(config.data)) hold([from]);
       // If the tool cannot start, the server tries again, and `ps` says why. The next renaming need not wait for that.
       await Promise.race([resume(isRenamed ? to : from), wait(START_MS, null, { ref: false })]);
@@ -214,7 +218,7 @@ export class ToolRenames {
  * Checks that each file that the operator's folders have for the old name exists for the new name too. The tool starts
  * under its new name at once, and would start without these files.
  *
- * @throws DeployError `OUTSIDE_CONFIG`
+ * @throws DeployError `OUTSIDE_CONFIG` if one does not.
  */
 function assertFollowed(
   { config_vars_folder, replica_folder }: ToolRenamesOptions['config'],

@@ -61,7 +61,12 @@ export function auditFile(
   };
 }
 
-/** @param onNew - Called when a new file begins. @returns a function that appends an event, and returns its bytes. */
+/**
+ * Makes the writer of one log file of audit events.
+ *
+ * @param onNew - Called when a new file begins.
+ * @returns a function that appends an event, and returns how many bytes it wrote.
+ */
 function appender(
   dataFolder: string,
   log: Pick<Log, 'error'>,

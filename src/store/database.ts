@@ -111,7 +111,7 @@ export class Database {
   /**
    * Reads and checks the whole file, and checks that nobody has deleted or replaced the file or its write-ahead log.
    *
-   * @throws DeployError `STORE_DAMAGED`
+   * @throws DeployError `STORE_DAMAGED` if one of these checks fails.
    */
   assertWhole(): void {
     const identity = identityOf(this.#path);
@@ -140,8 +140,8 @@ export class Database {
 }
 
 /**
- * Makes the database private; SQLite gives `-wal` and `-shm` the same mode. An existing file is not opened, because
- * closing it would release all locks that this process holds on it (fcntl(2)).
+ * Gives the database file mode 0600, and creates it if it is missing. SQLite gives `-wal` and `-shm` the same mode. An
+ * existing file is not opened, because closing it would release all locks that this process holds on it (fcntl(2)).
  */
 function makePrivate(path: string): void {
   try {

@@ -37,7 +37,7 @@ export interface Preview {
    */
   readonly usedAt: number;
   readonly liveVersion: number | null;
-  /** True if `markEnding` was called. */
+  /** True if the preview is being deleted: `markEnding` was called. */
   readonly isEnding: boolean;
 }
 
@@ -45,7 +45,7 @@ export interface Preview {
 export interface Freeze {
   /** Why the operator froze the tool, in one line. People who push see it. */
   readonly reason: string;
-  /** Milliseconds since 1970. */
+  /** When the operator froze the tool, in milliseconds since 1970. */
   readonly at: number;
   /** True if all tools are frozen. */
   readonly isOfAll: boolean;
@@ -96,8 +96,8 @@ export type ListedRelease = Omit<ReleaseRecord, 'configVars'>;
  * Keeps the records that must outlive the process. Calls are synchronous. Config vars are encrypted at rest. "The
  * newest" are the rows that were added last, whatever the clock said.
  *
- * @throws DeployError `STORE_FULL` if the disk is full; `STORE_DAMAGED`. At opening, `STORE_NEWER` if a later version
- * of this server wrote the store, and `STORE_KEY` if another key encrypted it.
+ * @throws DeployError `STORE_FULL` if the disk is full; `STORE_DAMAGED` if the file is corrupt. At opening,
+ * `STORE_NEWER` if a later version of this server wrote the store, and `STORE_KEY` if another key encrypted it.
  */
 export interface Store {
   /** The tool's record, made at its first use. @throws DeployError `TOOL_RENAMED` as `assertNamed` does. */
@@ -175,11 +175,11 @@ export interface Store {
    */
   freezeOf(tool: ToolName): Freeze | null;
 
-  /** @param request - Given if the deployment can be resumed after a restart. */
+  /** Adds a deployment. @param request - Given if the deployment can be resumed after a restart of the server. */
   addDeployment(deployment: Deployment, request?: DeploymentRequest | null): void;
   updateDeployment(id: string, change: Partial<Omit<Deployment, 'id' | 'tool'>>): void;
   deployment(id: string): Deployment | null;
-  /** The newest first. */
+  /** The deployments of a tool, the newest first. */
   deployments(tool: ToolName, limit: number): Deployment[];
   /** The deployments of all tools that have not ended, the oldest first. */
   unfinishedDeployments(): Deployment[];
@@ -189,7 +189,7 @@ export interface Store {
   addBuild(build: Build): void;
   endBuild(id: string, state: BuildState, artifact: Artifact | null, endedAt: number): void;
   build(id: string): Build | null;
-  /** The newest first. */
+  /** The builds of a tool, the newest first. */
   builds(tool: ToolName, limit: number): Build[];
   /** The ids of the builds that still have their artifact, the newest first. */
   buildsWithArtifact(tool: ToolName): string[];
@@ -208,7 +208,7 @@ export interface Store {
   /** The release, with the memory limit and the sizes that the tool has now. Null if the store lacks the release. */
   release(tool: ToolName, version: number): ReleaseRecord | null;
   /**
-   * The newest first, without config vars.
+   * The releases of a tool, the newest first, without config vars.
    *
    * @param before - Only releases with a lower version. By default, all.
    */
@@ -253,8 +253,8 @@ export interface Store {
   dropOldCopies(tool: ToolName): void;
   /**
    * Deletes rows of deployments, builds, releases and changes of config vars beyond the newest of the tool, by default
-   * 1,000 of each (`keep_history`). Keeps what is live, what a rollback can run, and what has not ended. Keeps the builds
-   * and releases of the last two days, too, because daily limits count them.
+   * 1,000 of each (`keep_history`). Keeps what is live, what a rollback can run, and what has not ended. Keeps the
+   * builds and releases of the last two days, too, because daily limits count them.
    */
   dropOldRows(tool: ToolName, now: number): void;
   /**
@@ -283,20 +283,20 @@ export interface Store {
    */
   configChanges(tool: ToolName, limit: number, skip?: number): ConfigChange[];
 
-  /** `hash` is the hash of the secret; the secret itself is not kept. */
+  /** Adds a deploy token. `hash` is the SHA-256 of its secret; the secret itself is not kept. */
   addToken(token: DeployToken, hash: Uint8Array): void;
   token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
-  /** The newest first, including expired ones. */
+  /** The deploy tokens of a tool, the newest first, including expired ones. */
   tokens(tool: ToolName): DeployToken[];
   useToken(id: string, at: number): void;
-  /** @returns false if the tool has no token with this id. */
+  /** Revokes a deploy token. @returns false if the tool has no token with this id. */
   removeToken(tool: ToolName, id: string): boolean;
 
   /** The sizes of processes that `scale` has set. */
   sizes(tool: ToolName): Sizes;
   /**
    * The numbers of processes that `scale` or `goLive` set. For a type without a number, the number in the release
-   * counts.
+   * applies.
    */
   replicas(tool: ToolName): Replicas;
   /**
@@ -313,7 +313,7 @@ export interface Store {
    * newest runs of a tool, by default 1,000 (`keep_history`).
    */
   addScheduledRun(tool: ToolName, run: Omit<PastRun, 'number'>): void;
-  /** The newest first. If `type` is null, the runs of all process types. */
+  /** The scheduled runs that have ended, the newest first. If `type` is null, the runs of all process types. */
   scheduledRuns(tool: ToolName, type: string | null, limit: number): PastRun[];
 
   close(): void;

@@ -239,8 +239,8 @@ export class DirectoryFile {
    * Changes the entry of a tool for a maintainer, who may not see the path or the lines of the file. A change blocks
    * this process, so the next change waits three times as long as the last change took.
    *
-   * @throws DeployError `NO_TOOL`; `FILE_BUSY` if too many changes of the tool wait; `DIRECTORY_UNAVAILABLE` if the
-   * file cannot be read or changed.
+   * @throws DeployError `NO_TOOL` if the file lacks the tool; `FILE_BUSY` if too many changes of the tool wait;
+   * `DIRECTORY_UNAVAILABLE` if the file cannot be read or changed.
    */
   async #editFor<T>(
     tool: ToolName,
@@ -346,7 +346,7 @@ export function checkedUser(name: string): string {
   );
 }
 
-/** @throws DeployError `BAD_TOOL_NAME` if the text cannot be the name of a tool. */
+/** Returns the text as the name of a tool. @throws DeployError `BAD_TOOL_NAME` if it cannot be one. */
 export function checkedTool(name: string): ToolName {
   const tool = toolName(name);
   if (tool !== null) return tool;

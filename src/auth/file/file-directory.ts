@@ -12,7 +12,7 @@ const LIMIT_MS = 5000;
 const MAX_BYTES = 16 * 1024 * 1024;
 
 interface Snapshot extends DirectoryData {
-  /** Identifies the state of the file that was read. */
+  /** Identifies the state in which the file was read: it changes whenever the file does. */
   readonly version: string;
   /** For each key (its blob in base64), the people who may log in with it. A shared key has several. */
   readonly owners: ReadonlyMap<string, readonly string[]>;
@@ -40,7 +40,7 @@ export class FileDirectory implements Directory {
       if (wanted.kind === 'person') return uid === wanted.uid;
       return wanted.kind === 'anyone' || (tools.get(wanted.tool)?.maintainers.has(uid) ?? false);
     });
-    // A shared key is refused if the login (git, or that of a tool) leaves more than one person.
+    // If several people have the key, and the login name (git, or that of a tool) fits more than one, refuse the key.
     const [uid, ...others] = candidates;
     if (uid === undefined || others.length > 0 || !users.has(uid)) return null;
     return { uid, onlyTool: null };

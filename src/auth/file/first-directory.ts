@@ -26,7 +26,7 @@ export interface FirstDirectoryMade {
  * Makes the directory file of a first start, mode 0600.
  *
  * @returns null if the file exists already. It is then not changed.
- * @throws DeployError `BAD_USER_NAME`, `BAD_TOOL_NAME`.
+ * @throws DeployError `BAD_USER_NAME` or `BAD_TOOL_NAME` if a name is not allowed.
  */
 export async function createFirstDirectory(first: FirstDirectory): Promise<FirstDirectoryMade | null> {
   const uid = checkedUser(first.userName);

@@ -144,7 +144,7 @@ export class CachedDirectory implements Directory {
     return value;
   }
 
-  /** Asks when it is the turn of `by`. The answer does not wait for the rest after it. */
+  /** Asks when it is the turn of `by`. The answer does not wait for the `REST` that follows the question. */
   #inTurn<T>(by: string, ask: () => Promise<T>, limit: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {
       const turn = async (): Promise<void> => {

@@ -16,7 +16,7 @@ export interface LdapQuestion {
 
 /** How many entries are requested at a time (RFC 2696). Many servers return at most 500. */
 const PAGE = 500;
-/** The smallest message has 7 bytes, and a thousand of them in one piece do no harm. */
+/** How many bytes ldapts gets at once. The smallest LDAP message has 7 bytes, and a thousand messages do no harm. */
 const PIECE_BYTES = 8192;
 
 /**
@@ -129,7 +129,7 @@ export class LdapConnection {
 
 /**
  * Hands on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands of tiny
- * messages in one chunk would use up the stack, and this error would end the server.
+ * messages in one chunk would overflow the stack, and this error would end the server.
  */
 function readInPieces(socket: Socket): void {
   const push = socket.push.bind(socket);

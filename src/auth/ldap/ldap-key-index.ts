@@ -17,7 +17,8 @@ interface Index {
 }
 
 /**
- * An unknown key makes the server list all keys again, but not within this time, because strangers may offer many keys.
+ * An unknown key makes the server list all keys again, but only if the last list is at least this old, because
+ * strangers may offer many keys.
  */
 const LEAST_AGE_MS = 5000;
 

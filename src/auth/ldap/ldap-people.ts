@@ -96,7 +96,7 @@ export class LdapPeople {
     return await this.#servers.search({ ...question, attributes: this.#attributes }, signal);
   }
 
-  /** Null if the value that names the entry cannot be a user name. */
+  /** Reads an entry as a person. Null if the value that names the entry cannot be a user name. */
   #read(entry: LdapEntry): LdapPerson | null {
     const uid = userName(entry.nameIn(this.#settings.people.attribute) ?? '');
     if (uid === null) return null;

@@ -53,7 +53,7 @@ export class LdapServers {
   }
 
   /**
-   * Whether this is the password of the entry.
+   * Whether this is the password of the entry `dn`.
    *
    * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY` if too many checks wait; the
    * signal's reason.

@@ -32,7 +32,11 @@ export interface LdapSettings {
 
 export type LdapConfig = Pick<Config, Extract<keyof Config, `ldap_${string}`>>;
 
-/** @throws DeployError `BAD_SETTING`, which names the setting; also if passwords would be sent to a server in clear. */
+/**
+ * Checks the settings of LDAP.
+ *
+ * @throws DeployError `BAD_SETTING`, which names the wrong setting; also if passwords would be sent unencrypted.
+ */
 export async function readLdapSettings(config: LdapConfig): Promise<LdapSettings> {
   if (config.ldap_servers.length === 0) {
     throw bad('the setting ldap_servers is empty', 'Name a server, as ldaps://ldap.example.org.');

@@ -11,7 +11,7 @@ export async function countValues<T>(count: Count, work: () => Promise<T>): Prom
   return await current.run(count, work);
 }
 
-/** Adds to the count of the question that these values were read for. */
+/** Adds `values` to the count of the `countValues` that calls this, if there is one. */
 export function valuesRead(values: number): void {
   const count = current.getStore();
   if (count !== undefined) count.values += values;

@@ -23,7 +23,7 @@ interface RecoveryContext {
   readonly path: string;
   /** Standard output. `backup -` writes its archive there. */
   readonly stdout: Writable;
-  /** Error output. `backup -` writes there what its archive does not contain. */
+  /** Error output, where `backup -` says what its archive does not contain. */
   readonly err: (text: string) => Promise<void>;
   /**
    * Stops the running server from deleting and merging files until the returned function is called. Null if no server

@@ -23,8 +23,8 @@ export interface ServerCalls {
   /** Returns what a command prints. @throws DeployError if the command fails or no server runs. */
   readonly ask: (argv: readonly string[]) => Promise<string>;
   /**
-   * Passes on what a command prints. @returns the exit status. @throws DeployError `NO_SERVER`, `NOT_THE_OPERATOR`,
-   * `SERVER_GONE`
+   * Passes on what a command prints. @returns the exit status. @throws DeployError `NO_SERVER` if no server runs;
+   * `NOT_THE_OPERATOR` if the server runs as another user; `SERVER_GONE` if the server ends before it answers.
    */
   readonly run: (argv: readonly string[]) => Promise<number>;
 }
@@ -34,7 +34,9 @@ interface StackCommand extends CommandShape {
   run(context: StackContext): Promise<number>;
 }
 
-/** The file with the packages of a stack, unless `--packages` names another. The images for a cluster use it too. */
+/**
+ * The list of Debian packages of a stack, unless `--packages` names another. The images for a cluster have them too.
+ */
 const PACKAGES = resolve(import.meta.dirname, '../../../deploy/builder/packages');
 const MIRROR = 'http://deb.debian.org/debian';
 const MAKING = {

@@ -67,7 +67,7 @@ const exportTool: TransferCommand = {
           ? stdout
           : // `open` fails at once if the file cannot be made.
             (await open(draft, 'wx', 0o600)).createWriteStream({ flush: true });
-      // Without a listener, an error between two writes would end this process. The next write throws it.
+      // Without a listener, an error between two writes would end this process. The next write throws the error.
       to.on('error', () => undefined);
       let bytes = 0;
       const status = await context.call({
@@ -186,7 +186,7 @@ async function readPassphrase(
   return typed;
 }
 
-/** @throws DeployError `BAD_PASSPHRASE` */
+/** Returns the passphrase without its newline. @throws DeployError `BAD_PASSPHRASE` if it cannot be a passphrase. */
 function checked(text: string | null): string {
   const line = (text ?? '').replace(/\r?\n$/, '');
   if (line !== '' && !/[\n\0]/.test(line) && Buffer.byteLength(line) <= MAX_PASSPHRASE_BYTES) return line;

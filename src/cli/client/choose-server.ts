@@ -12,7 +12,7 @@ import type { OwnLine } from './own-options.ts';
  * 4. Otherwise in the server of this machine.
  *
  * @returns null for the server of this machine.
- * @throws DeployError `NO_REMOTE`, `BAD_REMOTE`.
+ * @throws DeployError `NO_REMOTE` if there is no remote `NAME`; `BAD_REMOTE` if a remote is not the address of a tool.
  */
 export async function chooseServer(
   { isLocal, remote }: Pick<OwnLine, 'isLocal' | 'remote'>,

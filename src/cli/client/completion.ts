@@ -27,10 +27,10 @@ export function completionScript(shell: string, commands: readonly CommandShape[
 }
 
 interface Entry {
-  /** One or two words. */
+  /** The words of the command's name: `config` and `set` for `config set`. */
   readonly names: readonly string[];
   readonly summary: string;
-  /** `--json`, `-n` */
+  /** The flags of the command, such as `--json` and `-n`. */
   readonly flags: readonly string[];
   readonly takesFile: boolean;
 }

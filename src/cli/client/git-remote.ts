@@ -109,14 +109,18 @@ async function addressOf(environment: NodeJS.ProcessEnv, remote: string): Promis
  * The server of the git remote `toolforge`.
  *
  * @returns null if the current folder has no such remote.
- * @throws DeployError `BAD_REMOTE`
+ * @throws DeployError `BAD_REMOTE` if the remote is not the address of a tool.
  */
 export async function usualServer(environment: NodeJS.ProcessEnv): Promise<RemoteServer | null> {
   const address = await addressOf(environment, USUAL_REMOTE);
   return address === null ? null : (serverAt(USUAL_REMOTE, address) ?? refuse(USUAL_REMOTE, address));
 }
 
-/** The server of the git remote with this name. @throws DeployError `NO_REMOTE`, `BAD_REMOTE` */
+/**
+ * The server of the git remote with this name.
+ *
+ * @throws DeployError `NO_REMOTE` if there is no such remote; `BAD_REMOTE` if it is not the address of a tool.
+ */
 export async function namedServer(environment: NodeJS.ProcessEnv, remote: string): Promise<RemoteServer> {
   const address = await addressOf(environment, remote);
   if (address !== null) return serverAt(remote, address) ?? refuse(remote, address);

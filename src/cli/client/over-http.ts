@@ -28,7 +28,8 @@ const MAX_SHOWN_BYTES = 4096;
  * which may ask the person.
  *
  * @returns the exit status of the command, or 1 if the server refuses the request.
- * @throws DeployError `NO_CREDENTIALS`, `NO_ANSWER`, `SERVER_GONE`.
+ * @throws DeployError `NO_CREDENTIALS` if git has no password for the server; `NO_ANSWER` if the server cannot be
+ * reached; `SERVER_GONE` if the connection ends before the command.
  */
 export async function runOverHttp(server: HttpServer, call: HttpCall): Promise<number> {
   const login = await loginFor(server, call.environment);
@@ -78,7 +79,7 @@ async function refusalOf(response: IncomingMessage, server: HttpServer): Promise
   ];
 }
 
-/** Sends the command. @throws DeployError `NO_ANSWER` */
+/** Sends the command. @throws DeployError `NO_ANSWER` if the server cannot be reached. */
 async function ask(server: HttpServer, login: Login, { argv, input }: HttpCall): Promise<IncomingMessage> {
   const headers: OutgoingHttpHeaders = {
     Authorization: `Basic ${Buffer.from(`${login.user}:${login.password}`).toString('base64')}`,
@@ -86,7 +87,7 @@ async function ask(server: HttpServer, login: Login, { argv, input }: HttpCall):
     'Content-Type': 'text/plain; charset=utf-8',
   };
   const options = { method: 'POST', headers, agent: false } as const;
-  // The certificates of this machine count too, as they do for git.
+  // Trust the certificate authorities of this machine too, as git does.
   const asked =
     server.url.protocol === 'https:'
       ? requestTls(server.url, { ...options, ca: [...getCACertificates(), ...getCACertificates('system')] })

@@ -18,7 +18,7 @@ export interface Connected {
  * terminal, Ctrl-C ends ssh and so the command.
  *
  * @returns the exit status of the command; 255 if ssh failed; 128 and the number of the signal if a signal ended ssh.
- * @throws DeployError `NO_SSH`
+ * @throws DeployError `NO_SSH` if ssh could not be started.
  */
 export async function runOverSsh(
   { user, host, port }: SshServer,

@@ -95,8 +95,8 @@ export interface Filled {
  * Fills in the tool if the command needs one and the line has none.
  *
  * A tool in the line is not replaced. In a line such as `restart web`, the first word may be the tool or what follows
- * the tool. Then the word is the tool only if it is equal to `tool`, or if `isAfterTool` says that it cannot follow a
- * tool.
+ * the tool. Then the word is the tool only if it is equal to `tool`, or if `isAfterTool` of the command says
+ * that the word cannot follow a tool.
  */
 export function fillTool(commands: readonly Command[], argv: readonly string[], tool: ToolName): Filled {
   const found = findCommand(commands, argv);
@@ -133,7 +133,9 @@ function insertTool(
   return [...command.name.split(' '), ...words.slice(0, at), tool, ...words.slice(at)];
 }
 
-/** The words that are not flags. Null if the line asks for help or is wrong, which the server explains. */
+/**
+ * The words that are not flags. Null if the line asks for help or is wrong: the server prints the help or the error.
+ */
 function wordsOf(command: Command, words: readonly string[]): readonly string[] | null {
   try {
     const { flags, positionals } = parseWords(command, words);

@@ -36,7 +36,8 @@ export interface WithInput {
  * Other commands must not get it. Otherwise a command inside a shell's `while read` loop would read the input of the
  * loop.
  *
- * @throws DeployError `NO_FILE`, `OUTPUT_TO_TERMINAL`, and those of `folderToDeploy`.
+ * @throws DeployError `NO_FILE` if the file cannot be read; `OUTPUT_TO_TERMINAL` if a terminal would get a tar; the
+ * errors of `folderToDeploy`.
  */
 export async function withInput(
   commands: readonly CommandShape[],
@@ -62,7 +63,7 @@ function fileWord(words: readonly string[]): string | null {
   return file === undefined || file === '-' ? null : file;
 }
 
-/** Passes bytes on, and keeps the error of their source. */
+/** Passes the bytes of the source on. `readError` returns the error that ended the source, or null. */
 function noting(source: AsyncIterable<Uint8Array>): Pick<WithInput, 'input' | 'readError'> {
   let failure: unknown = null;
   async function* input() {
@@ -88,7 +89,7 @@ async function* bytesOf(content: Uint8Array): AsyncGenerator<Uint8Array> {
   yield content;
 }
 
-/** @throws DeployError `NO_FILE` */
+/** Reads a file that the command line names. @throws DeployError `NO_FILE` if it cannot be read. */
 function readNamed(file: string): Buffer {
   try {
     return readFileSync(file);

@@ -8,7 +8,7 @@ const MAX_WORDS_BYTES = 24 * 1024;
  * Checks the words of a command that a person runs in a sandbox or pod.
  *
  * @throws UsageError if the first word is empty, or if a word is not UTF-8 or has control characters other than tabs
- * and newlines; DeployError `TOO_LONG`.
+ * and newlines; DeployError `TOO_LONG` if the words have more than `MAX_WORDS_BYTES`.
  */
 export function checkProgram(words: readonly string[]): void {
   // No terminal shows a control character, and a NUL would end the word: execve(2).

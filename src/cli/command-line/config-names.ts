@@ -2,7 +2,7 @@ import { DeployError } from '../../core/errors.ts';
 import type { ToolName } from '../../core/names.ts';
 import { oneLine } from '../../core/progress.ts';
 
-/** Checks that `vars`, the config vars of the tool, has all `names`. @throws DeployError `NO_CONFIG_VAR` */
+/** Checks that `vars`, the config vars of the tool, has all `names`. @throws DeployError `NO_CONFIG_VAR` if not. */
 export function assertSet(tool: ToolName, vars: Record<string, string>, names: readonly string[]): void {
   const missing = names.filter((name) => !Object.hasOwn(vars, name));
   if (missing.length === 0) return;

@@ -20,7 +20,7 @@ export const lists = new KeyedConcurrencyLimit(MAX_AT_ONCE);
 export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'details' | 'examples'> {
   /** The word for one item of the list: `build`. */
   readonly one: string;
-  /** Yields the items in pieces, because reading one blocks the server. `outputTime` spreads the pieces over time. */
+  /** Yields the items in pieces, because each read blocks the server. `outputTime` spreads the pieces over time. */
   readonly items: (
     store: Services['store'],
     tool: ToolName,
@@ -30,7 +30,7 @@ export interface List<Item> extends Pick<ToolCommand, 'name' | 'summary' | 'deta
   readonly none?: (tool: ToolName) => string;
   readonly heads: readonly string[];
   readonly row: (item: Item) => readonly string[];
-  /** Returns lines that follow the table. It gets what `noted` returns for the items. */
+  /** Returns lines that follow the table. `items` has what `noted` has returned for each item. */
   readonly notes?: (items: readonly number[], context: ToolContext) => string;
   readonly noted?: (item: Item) => number;
   /** Returns the objects that the flag `--json` prints, one for each item of a piece. */

@@ -82,7 +82,7 @@ function knownFlags(command: CommandShape): string[] {
   );
 }
 
-/** @throws UsageError */
+/** Checks that a command gets neither too few nor too many words. @throws UsageError */
 export function checkCount(command: CommandShape, args: readonly string[]): void {
   const { min, max } = command.words;
   if (args.length < min) throw new UsageError(`${command.name} needs ${missingWord(command, args.length)}.`);

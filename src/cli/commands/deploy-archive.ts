@@ -89,10 +89,10 @@ export const downloadCommand: ToolCommand = {
 };
 
 /**
- * The version that is live now, with the commit of `before`. Another commit may have gone live while the archive
- * arrived.
+ * Returns the version that is live now. Null if nothing is live.
  *
- * @throws DeployError `MOVED_ON`
+ * @param before - The release that was live before the archive arrived.
+ * @throws DeployError `MOVED_ON` if another commit has gone live while the archive arrived.
  */
 function stillLive({ services: { store }, tool }: ToolContext, before: Release | null): number | null {
   const { liveVersion } = store.tool(tool);
@@ -100,7 +100,7 @@ function stillLive({ services: { store }, tool }: ToolContext, before: Release |
   if (live === null || live.commit === before?.commit) return liveVersion;
   throw new DeployError(
     'MOVED_ON',
-    `v${live.version} (${short(live.commit)}) went live while you sent the files, and they are those of the commit before it`,
+    `v${live.version} (${short(live.commit)}) went live while you sent the files, and your files do not have its changes`,
     `Get the files that are live now, make your change there, and deploy again: \`download ${tool}\``,
   );
 }
@@ -137,7 +137,7 @@ class Reader implements Disposable {
     }
   }
 
-  /** @throws DeployError `FOLLOWER_STALLED` */
+  /** @throws DeployError `FOLLOWER_STALLED` if the client has stopped reading. */
   throwIfStalled(): void {
     if (this.#stalled !== null) throw this.#stalled;
   }
@@ -147,7 +147,7 @@ class Reader implements Disposable {
   }
 }
 
-/** @throws UsageError */
+/** Reads the value of `-m`. Null if it is missing or empty. @throws UsageError if it is too long. */
 function messageOf(flag: FlagValue): string | null {
   if (typeof flag !== 'string' || flag.trim() === '') return null;
   if (flag.length > MAX_MESSAGE_CHARACTERS)
@@ -155,7 +155,7 @@ function messageOf(flag: FlagValue): string | null {
   return clean(flag).trim();
 }
 
-/** @throws UsageError */
+/** Reads the value of `--version`, such as `v41`. Null if it was not given. @throws UsageError */
 function versionOf(flag: FlagValue): number | null {
   if (typeof flag !== 'string') return null;
   const number = /^v?(\d{1,9})$/.exec(flag)?.[1];

@@ -22,7 +22,7 @@ export const rollbackCommand: ToolCommand = {
   },
 };
 
-/** @throws UsageError */
+/** Reads `v42` or `42`. @throws UsageError */
 function versionOf(text: string): number {
   const digits = /^v?([1-9]\d{0,8})$/.exec(text)?.[1];
   if (digits === undefined) throw new UsageError('Write a release as v and its number, for example v42.');

@@ -137,7 +137,7 @@ export function tokensOf(
 /**
  * The token with this id, or the only one with this name: of the tool, or else of its previews.
  *
- * @throws DeployError `NO_TOKEN`, `WHICH_TOKEN`
+ * @throws DeployError `NO_TOKEN` if there is no such token; `WHICH_TOKEN` if several have this name.
  */
 function meantToken(tool: ToolName, tokens: readonly DeployToken[], named: string): DeployToken {
   const byId = tokens.find(({ id }) => id === named);
@@ -200,7 +200,7 @@ function dayOf(at: number): string {
   return new Date(at).toISOString().slice(0, 10);
 }
 
-/** @throws UsageError */
+/** Checks the name of a new token. @throws UsageError */
 function nameOf(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/.test(text)) return text;
   throw new UsageError('The name of a token consists of at most 40 letters, digits, - and _.');

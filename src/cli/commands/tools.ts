@@ -59,7 +59,7 @@ interface Overview {
   readonly maintenance: boolean;
 }
 
-/** `up (in maintenance, frozen)` */
+/** The state of a tool in words, such as `up (in maintenance, frozen)`. */
 function stateWords({ state, frozen, maintenance }: Overview): string {
   const remarks = [...(maintenance ? ['in maintenance'] : []), ...(frozen === null ? [] : ['frozen'])];
   return remarks.length === 0 ? state : `${state} (${remarks.join(', ')})`;

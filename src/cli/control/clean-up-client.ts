@@ -5,10 +5,10 @@ import { callControl } from './control-client.ts';
 /**
  * Stops the running server from deleting and merging files until the returned function is called.
  *
- * @returns null if no server runs. The returned function throws DeployError `SERVER_GONE` if the server ended before the
- * call. It throws `NOT_HELD` if more than a day has passed, because the server then deletes files again.
- * @throws DeployError `NOT_THE_OPERATOR`; `NOT_HELD` if the server gives an unknown answer, for example because it has
- * another version; `SERVER_GONE` if it ends before it answers.
+ * @returns null if no server runs. Otherwise a function that lets the server delete and merge files again. That
+ * function throws DeployError `SERVER_GONE` if the server has ended, or `NOT_HELD` if the hold has ended after a day.
+ * @throws DeployError `NOT_THE_OPERATOR` if the server runs as another user; `NOT_HELD` if the server answers something
+ * unknown, for example because it has another version; `SERVER_GONE` if the server ends before it answers.
  */
 export async function holdCleanUp(socketPath: string): Promise<(() => Promise<void>) | null> {
   const input = new PassThrough();

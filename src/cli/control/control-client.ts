@@ -21,7 +21,8 @@ export interface ControlCall {
  * Runs one command in the running server, as its operator.
  *
  * @returns the command's exit status.
- * @throws DeployError `NO_SERVER`, `NOT_THE_OPERATOR`, `SERVER_GONE`; the signal's reason.
+ * @throws DeployError `NO_SERVER` if no server runs; `NOT_THE_OPERATOR` if the server runs as another user;
+ * `SERVER_GONE` if the server ends before it answers; the reason of `call.signal` when it fires.
  */
 export async function callControl(call: ControlCall): Promise<number> {
   const socket = await reach(call.socketPath);

@@ -22,7 +22,8 @@ const UNWANTED = new Set(['.git', 'node_modules', '__pycache__', '.venv', 'venv'
  *
  * @returns the words for the server, and the files of the folder as a tar. Null if the server gets its input from
  * standard input, or if the words are wrong, so that the server explains them.
- * @throws DeployError `NO_FOLDER`, `OWN_FOLDER`, `NO_REMOTE`
+ * @throws DeployError `NO_FOLDER` if there is no such folder; `OWN_FOLDER` if it is that of toolforge-push itself;
+ * `NO_REMOTE` if TOOL is missing and no remote names the tool.
  */
 export async function folderToDeploy(
   command: CommandShape,
@@ -59,7 +60,7 @@ function parsedWords(command: CommandShape, words: readonly string[]) {
   }
 }
 
-/** Yields the files of a folder as a tar. @throws DeployError `BAD_FOLDER` */
+/** Yields the files of a folder as a tar. @throws DeployError `BAD_FOLDER` if a file cannot be read or deployed. */
 async function* folderArchive(folder: string): AsyncGenerator<Uint8Array> {
   const { pack } = await import('tar-stream');
   const tar = pack();
@@ -154,7 +155,7 @@ async function* filesBelow(top: string, below: string): AsyncGenerator<string> {
   }
 }
 
-/** The tool that the remote `toolforge` names. @throws DeployError `NO_REMOTE` */
+/** The tool that the git remote `toolforge` names. @throws DeployError `NO_REMOTE` if there is no such remote. */
 async function toolOf(folder: string): Promise<string> {
   const url = await git(folder, ['remote', 'get-url', 'toolforge']);
   const name = /([^/:]+?)(\.git)?\/?$/.exec(url?.trim() ?? '')?.[1];

@@ -15,7 +15,7 @@ const KINDS: ReadonlyMap<string, FrameKind> = new Map(
 );
 
 const headBytes = 5;
-/** A longer output is sent as several frames. */
+/** The most bytes of output in one frame. A longer output is sent as several frames. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
 /**

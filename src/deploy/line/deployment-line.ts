@@ -85,7 +85,7 @@ export class DeploymentLine implements Deployments {
    * ended (`performance.now()`). A cancelled deployment is not recorded here.
    */
   readonly #endedBefore = new WeakMap<Entry, { readonly id: string; readonly at: number }>();
-  /** Dry runs take no turn, so their number is limited here: of one person, and of all. */
+  /** Dry runs take no turn in the queue. So each person has one dry run at a time, and at most two more wait. */
   readonly #tryingOfPerson = new KeyedConcurrencyLimit(1, { most: 2, refusal: tooManyDryRuns });
   readonly #trying: ConcurrencyLimit;
   #isClosing = false;

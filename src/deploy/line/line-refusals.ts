@@ -32,7 +32,7 @@ const GO_ON: ReadonlySet<DeploymentKind> = new Set(['restart', 'scale']);
  * Refuses a deployment of a preview that is ending, and a deployment that could change what is live if an operator has
  * frozen the tool.
  *
- * @throws DeployError `FROZEN`, `PREVIEW_ENDING`
+ * @throws DeployError `FROZEN` if an operator has frozen the tool; `PREVIEW_ENDING` if the preview is being deleted.
  */
 export function assertNotFrozen(
   store: Pick<Store, 'freezeOf' | 'previewOf' | 'previews'>,

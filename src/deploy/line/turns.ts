@@ -58,7 +58,7 @@ export class Turns {
    * because each holds a log open and gets lines about its place.
    *
    * @param leaving - Entries that will leave the queue, and do not count.
-   * @throws DeployError `LINE_FULL`
+   * @throws DeployError `LINE_FULL` if another deployment may not wait.
    */
   assertRoom(tool: ToolName, uid: string, leaving: readonly Entry[] = []): void {
     const staying = this.#waiting.filter((entry) => !leaving.includes(entry));

@@ -68,7 +68,9 @@ async function findBehind(
   return { live, branch, lines };
 }
 
-/** True if the tool has no repository, or if its repository lacks the commit, for example because it was made anew. */
+/**
+ * True if the tool has no repository, or if its repository lacks the commit, for example because it was created again.
+ */
 export async function isLost(
   repositories: Repositories,
   { tool, commit }: Pick<Release, 'tool' | 'commit'>,

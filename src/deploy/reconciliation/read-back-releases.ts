@@ -63,8 +63,8 @@ export interface Suspects {
  * moves damaged parts of repositories to `set-aside`.
  *
  * @returns the damaged parts.
- * @throws DeployError `STORE_FULL`; `DATA_DISAGREES` if missing releases could not be read back, because an older
- * release would start.
+ * @throws DeployError `STORE_FULL` if the disk cannot be written; `DATA_DISAGREES` if missing releases could not be
+ * read back, because an older release would start.
  */
 export async function mendRepositories(
   context: Context,
@@ -96,7 +96,7 @@ export async function mendRepositories(
  *
  * @returns the tools whose releases could not be compared with the store. Damaged files in the repositories of these
  * tools must stay.
- * @throws DeployError `STORE_FULL`
+ * @throws DeployError `STORE_FULL` if the disk cannot be written.
  */
 export async function readBackReleases(context: Context): Promise<Set<ToolName>> {
   const { store, repositories, log } = context;

@@ -75,7 +75,7 @@ function earlierSecrets(store: Store, tool: ToolName, names: readonly string[]):
  * Checks that a tool's releases have not stored too many bytes in the last 24 hours. The bytes are limited, because
  * each release stores its own copy of the config vars and commands.
  *
- * @throws DeployError `RELEASE_LIMIT`
+ * @throws DeployError `RELEASE_LIMIT` if they have stored more than `MAX_RELEASE_BYTES_A_DAY`.
  */
 export function assertReleaseRoom(store: Store, tool: ToolName): void {
   const now = Date.now();

@@ -34,7 +34,7 @@ function recordOf(store: Store, tool: ToolName): (ToolRecord & { readonly isPrev
   }
 }
 
-/** Returns the tool's live release. @throws DeployError `NOTHING_LIVE`. */
+/** Returns the tool's live release. @throws DeployError `NOTHING_LIVE` if it has none. */
 export function liveRelease(store: Store, tool: ToolName): ReleaseRecord {
   const { liveVersion } = store.tool(tool);
   const release = liveVersion === null ? null : store.release(tool, liveVersion);

@@ -107,7 +107,7 @@ export function sayNamedCommands(context: Limited, release: Release, progress: P
 /**
  * Checks a request to scale a release.
  *
- * @throws DeployError `NO_PROCESS_TYPE`, `TOO_MANY_PROCESSES`
+ * @throws DeployError `NO_PROCESS_TYPE` if the release lacks a type; `TOO_MANY_PROCESSES` if a limit would be exceeded.
  */
 export function assertScalable(context: Limited, release: Release, changes: Replicas): void {
   const { processTypes } = context;
@@ -135,7 +135,8 @@ export function assertScalable(context: Limited, release: Release, changes: Repl
 /**
  * Checks a request to restart the processes of one type.
  *
- * @throws DeployError `NO_PROCESS_TYPE`, `NOT_RUNNING`
+ * @throws DeployError `NO_PROCESS_TYPE` if the release lacks the type; `NOT_RUNNING` if no process of the type should
+ * run.
  */
 export function assertRuns(context: Limited, release: Release, type: string): void {
   const { tool, version } = release;

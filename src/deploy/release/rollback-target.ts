@@ -15,7 +15,8 @@ interface RollbackContext {
  *
  * @param version - The release's version. Null means the newest older release that was live and is not the same as the
  *   live release: it has another artifact or other config vars.
- * @throws DeployError `NO_RELEASE`, `ARTIFACT_GONE`; the signal's reason.
+ * @throws DeployError `NO_RELEASE` if there is no such release; `ARTIFACT_GONE` if its build was deleted; the signal's
+ * reason.
  */
 export async function rollbackTarget(
   { store, repositories: { deployBranch } }: RollbackContext,

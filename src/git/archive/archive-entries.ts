@@ -32,9 +32,9 @@ const HEADERS_OF_ENTRY = 3;
  * times, set-user bits and empty folders. If two entries have the same path, yields both, and the later one counts.
  *
  * @param limits - The limits of a commit.
- * @throws DeployError `NOT_AN_ARCHIVE`, `ARCHIVE_TOO_LARGE`; `TREE_TOO_LARGE`; `PATH_TOO_LONG`; `BAD_ARCHIVE`, for
- * example for a path or a link that leaves the folder, a device, a sparse file, or a path that is both a file and a
- * folder; the errors of `sent`.
+ * @throws DeployError `NOT_AN_ARCHIVE` if what was sent is no whole tar; `ARCHIVE_TOO_LARGE` if the tar is too large,
+ * and `TREE_TOO_LARGE` if its files are; `PATH_TOO_LONG`; `BAD_ARCHIVE`, for example for a path or a link that leaves
+ * the folder, a device, a sparse file, or a path that is both a file and a folder; the errors of `sent`.
  */
 export async function* sourceEntries(
   sent: AsyncIterable<Uint8Array>,
@@ -82,7 +82,7 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
           'is a hard link to a file that does not come before it in the archive',
           HARD_LINKS,
         );
-      // `original` may be a symbolic link. In another folder, the same target leads elsewhere.
+      // If `original` is a symbolic link, its target leads elsewhere from the folder of `path`, so check it again.
       if (original.target !== null) assertInTree(path, original.target);
       seen.addFile(path, original.bytes, original.target);
       return { kind: 'copy', path, of };

@@ -23,7 +23,7 @@ const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f]/;
  * top folder.
  *
  * @throws DeployError `BAD_ARCHIVE` if the path is absolute, has a part `..` or a control character, or is not UTF-8;
- * `PATH_TOO_LONG`.
+ * `PATH_TOO_LONG` if the path or a name in it is too long.
  */
 export function treePath(name: string): string {
   if (name.startsWith('/')) throw badEntry(name, 'has an absolute path', RELATIVE);
@@ -63,7 +63,7 @@ export function isInGitFolder(path: string): boolean {
  * Checks the target of a symbolic link at `path`. A target may begin with `../` if it stays in the tree, and may have
  * `..` nowhere else. So a link whose target passes through other links stays in the tree, too.
  *
- * @throws DeployError `BAD_ARCHIVE`
+ * @throws DeployError `BAD_ARCHIVE` if the target leaves the tree.
  */
 export function assertInTree(path: string, target: string): void {
   const folders = path.split('/').length - 1;

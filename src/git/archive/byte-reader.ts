@@ -1,4 +1,4 @@
-/** Reads a stream of bytes in pieces of the sizes that its reader wants. */
+/** Reads a stream of bytes in pieces of the sizes that the caller wants. */
 export class ByteReader implements AsyncDisposable {
   readonly #chunks: AsyncIterator<Uint8Array>;
   /** The received bytes that `take`, `some` or `rest` has not returned yet. */

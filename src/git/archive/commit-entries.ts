@@ -47,8 +47,8 @@ const LOOK_BYTES = 16 * 1024 ** 2;
  * @param parent - A commit of the tool's repository. Null for a commit without a parent.
  * @param mayGrow - Called before the first entry is read, and then each time that git has got 16 MiB more. Gets the
  * size of the new pack so far. Throws if the pack must not become larger.
- * @throws DeployError `EMPTY_ARCHIVE` if there are no entries; `GIT_LIMIT`; the errors of `entries` and `mayGrow`; the
- * signal's reason.
+ * @throws DeployError `EMPTY_ARCHIVE` if there are no entries; `GIT_LIMIT` if git reached its limit of memory or
+ * processor time; the errors of `entries` and `mayGrow`; the signal's reason.
  */
 export async function commitEntries(
   repositories: Repositories,

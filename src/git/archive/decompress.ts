@@ -4,7 +4,7 @@ import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 import { DeployError } from '../../core/errors.ts';
 import { mebibytes } from '../../core/text/mebibytes.ts';
 
-/** How many more bytes may go into a decoder than come out of it, because some wait in its buffers. */
+/** How many more bytes a decoder may take than it returns, because some wait in its buffers. */
 const MAX_AHEAD_BYTES = 2 * 1024 ** 2;
 /** How many bytes are needed to recognise a compression. */
 const MAGIC_BYTES = 6;
@@ -33,7 +33,7 @@ const COMPRESSIONS: readonly {
  *
  * @param maxBytes - The most bytes that may be sent, and the most that they may unpack to.
  * @throws DeployError `NOT_AN_ARCHIVE` if nothing was sent, if the bytes are damaged, or for a compression that this
- * server does not read; `ARCHIVE_TOO_LARGE`; the error of `sent`.
+ * server does not read; `ARCHIVE_TOO_LARGE` if it exceeds `maxBytes`; the error of `sent`.
  */
 export async function* unpacked(
   sent: AsyncIterable<Uint8Array>,

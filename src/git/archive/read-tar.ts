@@ -32,8 +32,8 @@ const WORK_MS = 10;
  * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so
  * its headers have limits of their own, and this process does other work while they are read.
  *
- * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE`; the error
- * of `sent`.
+ * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE` if it
+ * exceeds `limits`; the error of `sent`.
  */
 export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimits): AsyncGenerator<TarEntry> {
   const turn = turns();
@@ -68,7 +68,7 @@ export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimit
   for await (const rest of bytes.rest()) if (!isZero(rest)) throw notAnArchive('something follows its end');
 }
 
-/** @throws DeployError `NOT_AN_ARCHIVE` */
+/** Returns the next `length` bytes. @throws DeployError `NOT_AN_ARCHIVE` if the tar ends before. */
 async function wanted(bytes: ByteReader, length: number): Promise<Buffer> {
   return (await bytes.take(length)) ?? cut();
 }

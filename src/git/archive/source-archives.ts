@@ -73,7 +73,8 @@ export class SourceArchives {
    * Commits the files of a tar on top of the live commit, and pushes the commit to the deploy branch. The push is like
    * one of a git client: the same checks, limits, queue and records. Callers must have authorised the principal.
    *
-   * @throws DeployError `TOO_MANY_ARCHIVES`, `ARCHIVE_STALLED`, `TREE_TOO_LARGE`; the errors of `PackServices.receive`,
+   * @throws DeployError `TOO_MANY_ARCHIVES` if no place is free; `ARCHIVE_STALLED` if the client sends nothing or too
+   * slowly; `TREE_TOO_LARGE` if the files exceed a limit; the errors of `PackServices.receive`,
    * `sourceEntries` and `commitEntries`; the signal's reason if it fires before the archive is complete.
    */
   async deploy(sent: SentArchive): Promise<ArchiveOutcome> {
@@ -114,7 +115,8 @@ export class SourceArchives {
   /**
    * Writes the files of a commit to `out` as a tar. Callers must have authorised the principal.
    *
-   * @throws DeployError `COMMIT_LOST`; the errors of `PackServices.upload`; the signal's reason.
+   * @throws DeployError `COMMIT_LOST` if the repository lacks the commit; the errors of `PackServices.upload`; the
+   * signal's reason.
    */
   async download(
     wanted: { readonly tool: ToolName; readonly commit: CommitId; readonly principal: Principal },
@@ -159,7 +161,10 @@ export class SourceArchives {
     }
   }
 
-  /** @throws DeployError `DISK_NEARLY_FULL`; `TREE_TOO_LARGE` if the pack exceeds the limit of one push. */
+  /**
+   * Checks that a pack may become larger. @throws DeployError `DISK_NEARLY_FULL`; `TREE_TOO_LARGE` if it exceeds
+   * `pack_size`.
+   */
   async #assertMayGrow(packBytes: number): Promise<void> {
     const { room, maxPackBytes } = this.#options;
     await room.assertRoom();
@@ -171,7 +176,7 @@ export class SourceArchives {
       );
   }
 
-  /** @throws DeployError `TOO_MANY_ARCHIVES` */
+  /** Takes one of the `MAX_ARCHIVES` places. @throws DeployError `TOO_MANY_ARCHIVES` if the person gets none. */
   #takePlace({ uid }: Principal): Disposable {
     const taken = this.#places.take({ [uid]: WEIGHT_OF_PERSON });
     if (taken.kind === 'taken') return { [Symbol.dispose]: taken.giveBack };

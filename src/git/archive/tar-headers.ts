@@ -82,7 +82,11 @@ export class LongNames {
     }
   }
 
-  /** Puts what was collected into the header of the entry, and forgets it. @throws DeployError `NOT_AN_ARCHIVE` */
+  /**
+   * Returns the header with what was collected, and forgets what was collected.
+   *
+   * @throws DeployError `NOT_AN_ARCHIVE` if it is damaged.
+   */
   apply(header: BlockHeader): BlockHeader {
     const name = this.#path ?? header.name;
     const target = this.#target ?? header.target;

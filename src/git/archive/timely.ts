@@ -35,7 +35,7 @@ export async function* timely(
   }
 }
 
-/** Waits for `work`, at most `ms`. @returns null if the time is over. @throws the signal's reason. */
+/** Waits for `work`, at most `ms`. @returns null if the work took longer. @throws the signal's reason when it fires. */
 async function before<T>(work: Promise<T>, ms: number, signal: AbortSignal): Promise<T | null> {
   const over = new AbortController();
   const late = delay(Math.max(0, ms), null, { signal: AbortSignal.any([signal, over.signal]), ref: false });

@@ -6,7 +6,7 @@ import { flushPacket } from './pkt-line.ts';
 /** The command list that git gets instead of the client's. Null if the push is refused: git then gets an empty list. */
 export type Rewritten = Buffer | null;
 
-// How long the server reads and drops what a client still sends after git gets no more of the push.
+// How long the server reads and drops what a client still sends once git gets no more of the push.
 const DISCARD_MS = 60_000;
 /** How long the command list may take from its first byte. A push holds a place of its tool and person meanwhile. */
 const LIST_MS = 60_000;
@@ -31,8 +31,8 @@ export class Incoming extends Transform {
   /**
    * @param decide - Called once, with the client's command list.
    * @param refuse - Called if the bytes are not a command list, or if `decide` throws.
-   * @param arrived - Called for each chunk after the one that completes the list. If it returns false, git gets no
-   * more.
+   * @param arrived - Called for each chunk of the pack after the command list, with its size. If it returns false, git
+   * gets no more of the push.
    * @param whenMayUnpack - Called after an accepted list. git gets the list and the pack when this resolves.
    */
   constructor(options: {

@@ -49,7 +49,8 @@ export class Outgoing extends Transform {
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     try {
       this.#packets.push(chunk);
-      // git writes progress in packets of at most 128 bytes. Packets that arrive together are sent together.
+      // The packets of `chunk` for the client are sent together, because git writes progress in packets of at most 128
+      // bytes.
       const passing: Buffer[] = [];
       for (let packet = this.#packets.next(); packet !== null; packet = this.#packets.next()) {
         if (this.#isAdvertising) {
@@ -69,7 +70,7 @@ export class Outgoing extends Transform {
     }
   }
 
-  /** @throws Error if the report is too long. */
+  /** Keeps a part of git's report. @throws Error if the report exceeds `MAX_REPORT_BYTES`. */
   #hold(bytes: Buffer): void {
     this.#reportBytes += bytes.length;
     if (this.#reportBytes > MAX_REPORT_BYTES) throw new Error('the report of git is too long');

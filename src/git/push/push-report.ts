@@ -64,7 +64,11 @@ function dryRunRef(ref: string): string {
   return ref.replace(/^refs\/(heads\/)?/, 'refs/dry-run/');
 }
 
-/** @param other - The ref that the report names instead of the pushed ref, because the pushed ref has not moved. */
+/**
+ * The status of a ref after the outcome of its push.
+ *
+ * @param other - The ref that the report names instead if the pushed ref has not moved.
+ */
 function outcomeStatus(fate: Fate, other: string, { outcome, hasOptions }: ReportInput): RefStatus {
   const { ref } = fate.command;
   const instead = [`refname ${other}`, `old-oid ${'0'.repeat(40)}`];

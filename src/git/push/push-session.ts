@@ -81,8 +81,8 @@ export interface PushContext {
   /** Says which release is live, for example `v41 is still live`. */
   readonly whatIsLive: () => string;
   /**
-   * `redeploy` is the notice after a push of no ref, a getter that says what is live at that time. `follow` returns the
-   * command that follows a detached deployment.
+   * `redeploy`: the notice after a push of no ref. It is a getter, because it says what is live at that time.
+   * `follow`: returns the command that follows the deployment `id` of a detached push.
    */
   readonly hints: { readonly redeploy: string; readonly follow: (id: string) => string };
   readonly audit: Audit;

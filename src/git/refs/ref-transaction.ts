@@ -62,7 +62,7 @@ export class RefTransaction implements AsyncDisposable {
    * Locks the refs and prepares their update, without moving any ref. All other updates of the tool's refs by the
    * server wait until this transaction is disposed.
    *
-   * @param patienceMs - How long git may be silent.
+   * @param patienceMs - How long git may be silent, by default `PATIENCE_MS`.
    * @throws Error with git's own words if a ref has moved, a name is bad or the disk is full.
    */
   static async prepare(
@@ -174,9 +174,9 @@ class InteractiveGit {
   }
 
   /**
-   * Sends one command word to git and waits for the answer.
+   * Sends one command word, such as `commit`, to git and waits for its answer.
    *
-   * @throws Error with git's own words if the answer is not `expected`. git has ended by then.
+   * @throws Error with git's own words if the answer is not `expected`. git has then ended.
    */
   async say(word: string, expected: string): Promise<void> {
     this.#child.stdin.write(`${word}\n`);

@@ -55,11 +55,11 @@ export interface Manifest {
 /** No artifact of a real tool has folders this deep. The memory that tar needs grows with the square of the depth. */
 const MOST_DEPTH = 200;
 /**
- * tar cannot unpack paths of more than 4095 bytes. It also keeps in memory the path of each file that has several hard
- * links. The length includes the path of the data folder.
+ * The longest path in an artifact, with the path of the data folder before it. tar cannot unpack paths of more than
+ * 4095 bytes, and keeps in memory the path of each file that has several hard links.
  */
 const MOST_PATH_BYTES = 1500;
-/** The limit of tar's address space, 2 GiB. A backup of millions of files needs much less. */
+/** The most memory (address space) of tar, 2 GiB. A backup of millions of files needs much less. */
 const TAR_BYTES = 2 * 1024 ** 3;
 const PATH = { PATH: '/usr/bin:/bin' };
 
@@ -132,6 +132,8 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
 }
 
 /**
+ * Checks that this process may write into the data folder as the server does.
+ *
  * @throws DeployError `NOT_THE_OPERATOR` if the folder belongs to another user, because new files in it would get the
  * wrong owner; `NO_DATA` if there is no folder.
  */
@@ -154,7 +156,9 @@ export async function assertOwnFolder(data: string): Promise<void> {
 }
 
 /**
- * @throws DeployError `HALF_RENAMED` if the renaming of a tool was interrupted, so that the parts of the data disagree.
+ * Refuses a backup if the renaming of a tool was interrupted, because the parts of the data folder then disagree.
+ *
+ * @throws DeployError `HALF_RENAMED`
  */
 function assertNotRenaming(data: string): void {
   if (!existsSync(join(data, 'renaming.json'))) return;
@@ -170,8 +174,8 @@ function assertNotRenaming(data: string): void {
  * name.
  *
  * @param name - The beginning of the file's name, before the time.
- * @throws DeployError `FILE_EXISTS`; `NO_FOLDER`; `FILE_IN_DATA` if the file would be in the data folder outside
- * `backups`.
+ * @throws DeployError `FILE_EXISTS` if the file exists; `NO_FOLDER` if its folder does not; `FILE_IN_DATA` if the file
+ * would be in the data folder outside `backups`.
  */
 export async function fileFor(target: string, data: string, name: string): Promise<string> {
   const isFolder = (await stat(target).catch(() => null))?.isDirectory() === true;
@@ -409,7 +413,7 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
 /**
  * Words to put before a command, so that it can read files of tools that belong to subordinate ids.
  *
- * @throws DeployError `TOOL_USERS_LOST`
+ * @throws DeployError `TOOL_USERS_LOST` if the server's account has no subordinate ids for tools any more.
  */
 async function namespaceOfTools(config: Config): Promise<readonly string[]> {
   if (process.getuid?.() === 0 || !existsSync(join(config.data, 'tool-users'))) return [];

@@ -32,8 +32,9 @@ export interface ExportOptions {
  * settings and config vars of the tool, but no release that is made after the call. The passphrase encrypts the config
  * vars, and proves that nobody has changed the rest.
  *
- * @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW`, `BAD_PASSPHRASE`, `COMMIT_LOST`; AbortError if the signal
- * fires.
+ * @throws DeployError `NOTHING_TO_EXPORT` if the tool has no releases and no config vars; `IS_PREVIEW` if it is a
+ * preview; `BAD_PASSPHRASE` if the passphrase is too short; `COMMIT_LOST` if git cannot pack the commits; AbortError if
+ * the signal fires.
  */
 export async function exportTool(
   { store, repositories, run }: ExportOptions,
@@ -75,7 +76,7 @@ export async function exportTool(
   }
 }
 
-/** What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT`, `IS_PREVIEW` */
+/** What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT` or `IS_PREVIEW`, as `exportTool` */
 function storedOf(store: Store, tool: ToolName) {
   if (store.previewOf(tool) !== null)
     throw new DeployError(

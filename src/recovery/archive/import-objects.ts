@@ -23,7 +23,8 @@ const GIT_MS = 10 * 60_000;
  * and all tags of the manifest must be among them. The maker of the file may be hostile, so git has the same limits as
  * for clients.
  *
- * @throws DeployError `BAD_ARCHIVE`; an error if the signal fires.
+ * @throws DeployError `BAD_ARCHIVE` if git refuses the objects, or one of these is missing; an error if the signal
+ * fires.
  */
 export async function takePack(
   repositories: Repositories,

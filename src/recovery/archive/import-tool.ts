@@ -42,7 +42,7 @@ export interface ImportRequest {
   readonly passphrase: string;
   /** The name that the tool gets on this server. Null for its name in the file. */
   readonly as: ToolName | null;
-  /** @throws DeployError if the directory of this server does not have the tool. */
+  /** Checks that the user directory of this server has the tool. @throws DeployError if not. */
   readonly assertKnown: (tool: ToolName) => Promise<void>;
   /** The user name of the person who imports the tool. */
   readonly by: string;
@@ -68,9 +68,10 @@ export interface ImportedTool {
  * The releases come without artifacts, so nothing is live afterwards, and the tool has no deploy branch. A push of the
  * live commit must follow.
  *
- * @throws DeployError `BAD_ARCHIVE`, `BAD_PASSPHRASE`, `TOOL_IN_USE`, `TOOL_FROZEN`, `REPOSITORY_FULL`,
- * `DISK_NEARLY_FULL`, `ARCHIVE_STALLED`; the errors of `assertKnown`; an error if the
- * signal fires.
+ * @throws DeployError `BAD_ARCHIVE` if the file is damaged, foreign or too new; `BAD_PASSPHRASE` if the passphrase is
+ * wrong or the file was changed; `TOOL_IN_USE` if this server has the tool already; `TOOL_FROZEN`; `REPOSITORY_FULL` if
+ * the objects exceed the limit of the tool; `DISK_NEARLY_FULL`; `ARCHIVE_STALLED` if the client sends too slowly; the
+ * errors of `assertKnown`; an error if the signal fires.
  */
 export async function importTool(
   options: ImportOptions,
@@ -134,7 +135,9 @@ async function receive(
   }
 }
 
-/** @throws DeployError `REPOSITORY_FULL` if the objects alone exceed the limit of the tool. */
+/**
+ * Checks the size of the imported objects. @throws DeployError `REPOSITORY_FULL` if it exceeds the limit of the tool.
+ */
 function assertRoomFor(
   { store, limits }: ImportOptions,
   tool: ToolName,
@@ -155,7 +158,12 @@ async function refsOf(repositories: Repositories, tool: ToolName): Promise<strin
   return await refNames(repositories, tool, ['refs/heads', 'refs/tags', 'refs/releases']);
 }
 
-/** @throws DeployError `TOOL_IN_USE` if the tool has deployments, config vars, previews or refs here; `TOOL_FROZEN` */
+/**
+ * Checks that this server has nothing of the tool.
+ *
+ * @throws DeployError `TOOL_IN_USE` if the tool has deployments, config vars, previews or refs here; `TOOL_FROZEN` if
+ * an operator has frozen it.
+ */
 function assertUnused(store: Store, tool: ToolName, refs: readonly string[]): void {
   const hasRun = store.deployments(tool, 1).length > 0 || store.releases(tool, 1).length > 0;
   const [reason] = [

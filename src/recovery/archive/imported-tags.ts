@@ -13,7 +13,7 @@ const NOTE = 'tags.json';
 
 /**
  * The folder for temporary files of exports and imports. It is not in `run`, which the back ends delete at a start,
- * perhaps before `finishTags` has read the notes.
+ * perhaps before `finishTags` has read the notes of `noteTags`.
  */
 export function transfersFolder(data: string): string {
   return join(data, 'transfers');
@@ -79,7 +79,7 @@ async function makeNoted(
   log.warn({ tool, tags: missing.length }, 'the tags of an import that was interrupted have been made');
 }
 
-/** Null if the note is not complete, because the server was killed before the import changed the store. */
+/** Reads a note of `noteTags`. Null if it is incomplete: the server was killed before the import changed the store. */
 function readNote(text: string): z.infer<typeof note> | null {
   try {
     return note.parse(JSON.parse(text));

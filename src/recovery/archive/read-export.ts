@@ -28,7 +28,8 @@ export interface OpenedExport {
 /**
  * Compares a file with its seal, and opens its first two parts. Writes nothing.
  *
- * @throws DeployError `BAD_ARCHIVE`, `BAD_PASSPHRASE`
+ * @throws DeployError `BAD_ARCHIVE` if the file is damaged or is no export; `BAD_PASSPHRASE` if the passphrase is
+ * wrong, or if somebody has changed the file.
  */
 export async function openExport(file: string, passphrase: string): Promise<OpenedExport> {
   await assertSealed(file, 'tool', NAME);
@@ -77,7 +78,7 @@ export async function nextOf(entries: AsyncGenerator<TarEntry>, name: string): P
   throw badExport(`it has no ${name} where one must be`);
 }
 
-/** @throws DeployError `BAD_ARCHIVE` if there is one more entry. */
+/** Checks that no entry is left. @throws DeployError `BAD_ARCHIVE` if one is. */
 export async function assertEnd(entries: AsyncGenerator<TarEntry>): Promise<void> {
   const { done } = await entries.next().catch(damaged);
   if (done !== true) throw badExport('it has more files than an export');

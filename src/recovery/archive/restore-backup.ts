@@ -36,8 +36,10 @@ const manifestOf = z.strictObject({
  * whole backup and compares it with its seal. If the backup cannot be used, the data folder stays empty.
  *
  * @returns lines for the operator.
- * @throws DeployError `BAD_ARCHIVE`, `NO_FILE`, `DATA_IN_USE`, `NOT_EMPTY`, `OTHER_KEYS`, `OTHER_RUNTIME`,
- * `NOT_RESTORED`, `NOT_THE_OPERATOR`
+ * @throws DeployError `BAD_ARCHIVE` if the backup is damaged or too new; `NO_FILE` if it cannot be read; `DATA_IN_USE`
+ * if a server uses the data folder, `NOT_EMPTY` if the folder has files, `NOT_THE_OPERATOR` if it belongs to another
+ * user; `OTHER_KEYS` if the keys folder has another secrets.key; `OTHER_RUNTIME` if the setting `runtime` differs;
+ * `NOT_RESTORED` if tar cannot unpack the backup.
  */
 export async function restoreBackup(config: Config, given: string): Promise<string[]> {
   const { data, keys } = config;
@@ -114,9 +116,9 @@ async function unpack(file: string, draft: string): Promise<void> {
 }
 
 /**
- * Words to put before `tar --extract --absolute-names`, so that it can write only into `folder`. Without that option, tar
- * makes symbolic links that lead out of `folder` last, and compares each hard link with all of them: a tool with 100,000
- * of both would keep a restore busy for hours. Null if bwrap does not work here.
+ * Words to put before `tar --extract --absolute-names`, so that it can write only into `folder`. Without that option,
+ * tar makes symbolic links that lead out of `folder` last, and compares each hard link with all of them: a tool with
+ * 100,000 of both would keep a restore busy for hours. Null if bwrap does not work here.
  */
 async function fenceAround(folder: string): Promise<string[] | null> {
   const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'MKNOD'];
@@ -133,7 +135,7 @@ async function fenceAround(folder: string): Promise<string[] | null> {
 /**
  * Refuses an unpacked archive with entries that `backUp` never writes, such as devices. Call this before any use.
  *
- * @throws DeployError `BAD_ARCHIVE`
+ * @throws DeployError `BAD_ARCHIVE` if there are any.
  */
 async function assertPlain(draft: string, file: string): Promise<void> {
   const odd = ['(', '-type', 'b', '-o', '-type', 'c', '-o', '-type', 'f', '-perm', '/6000', ')'];
@@ -187,7 +189,10 @@ async function run([program = '', ...words]: readonly string[]) {
   return await execa(program, words, options);
 }
 
-/** Compares the restored parts as a start does. @throws DeployError `BAD_ARCHIVE` if a server would refuse to start. */
+/**
+ * Compares the parts of the restored data as a start of the server does. @throws DeployError `BAD_ARCHIVE` if a server
+ * would refuse to start.
+ */
 async function assertWhole(config: Config, file: string) {
   const facts = await readDataFacts(config);
   const [fault] = examine(facts).filter(({ kind }) => kind === 'refuses');
@@ -195,7 +200,7 @@ async function assertWhole(config: Config, file: string) {
   return storedTools(facts);
 }
 
-/** @throws DeployError `OTHER_KEYS` if the keys folder has a secrets.key that is not the key of the backup. */
+/** Checks the keys folder. @throws DeployError `OTHER_KEYS` if it has a secrets.key that is not that of the backup. */
 async function assertKeysFit(restored: string, keys: string): Promise<void> {
   const present = secretsKeyId(keys);
   if (!existsSync(join(keys, 'secrets.key')) || present === secretsKeyId(restored)) return;

@@ -49,7 +49,7 @@ export class Sealing extends Transform {
  * Reads a whole archive, and compares it with its seal. Changes nothing.
  *
  * @param name - What messages call the file.
- * @throws DeployError `NO_FILE`, `BAD_ARCHIVE`
+ * @throws DeployError `NO_FILE` if the file cannot be read; `BAD_ARCHIVE` if the seal differs or is of another kind.
  */
 export async function assertSealed(path: string, kind: ArchiveKind, name: string = path): Promise<void> {
   const { size, seal } = await readSeal(path).catch((cause: unknown) => {

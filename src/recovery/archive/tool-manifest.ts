@@ -9,9 +9,9 @@ import {
 } from '../../core/names.ts';
 import { isRefName } from '../../git/push/ref-policy.ts';
 
-/** The version of the file's format. */
+/** The version of the format of exported files. */
 export const FORMAT = 1;
-/** The most releases in a file: the newest ones, and always the live one. */
+/** The most releases in an exported file: the newest ones, and always the live one. */
 export const MAX_RELEASES = 1000;
 /**
  * The most bytes of the manifest: a thousand releases, ten thousand tags, and ten thousand ends of shallow histories.
@@ -66,9 +66,9 @@ export const manifestOf = z.strictObject({
   format: z.literal(FORMAT),
   tool: z.custom<ToolName>((value) => typeof value === 'string' && toolName(value) !== null),
   madeAt: at,
-  /** The release that was live. Null if none was. */
+  /** The version of the release that was live at the export. Null if none was. */
   live: z.int().nullable(),
-  /** In ascending order of their versions. */
+  /** The releases, in ascending order of their versions. */
   releases: z
     .array(releaseOf)
     .max(MAX_RELEASES)

@@ -25,7 +25,7 @@ export class ToolTransfers {
     this.#options = options;
   }
 
-  /** Calls `exportTool`, and holds back clean-ups meanwhile. */
+  /** Calls `exportTool`. Until it ends, the server deletes and merges no files. */
   async export(
     request: { readonly tool: ToolName; readonly passphrase: string },
     out: (bytes: Uint8Array) => Promise<void>,
@@ -45,7 +45,7 @@ export class ToolTransfers {
     }
   }
 
-  /** Calls `importTool`. */
+  /** Calls `importTool`, whose docstring says what is checked and thrown. */
   async import(request: ImportRequest, signal: AbortSignal): Promise<ImportedTool> {
     await this.#ready;
     return await importTool(this.#options, request, signal);
@@ -57,7 +57,7 @@ export class ToolTransfers {
    *
    * @param say - Gets the output of the push. Must not reject.
    * @returns null if the commit is live; otherwise the reason, in one line.
-   * @throws DeployError `TOO_MANY_PUSHES`
+   * @throws DeployError `TOO_MANY_PUSHES` if the tool has too many pushes under way.
    */
   async deploy(
     {

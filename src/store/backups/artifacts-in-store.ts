@@ -24,8 +24,8 @@ export function artifactsIn(store: string): ReadonlyMap<ToolName, ReadonlySet<st
 }
 
 /**
- * Makes the store and the copies of releases in `folder` name the artifacts in another data folder. Does not change
- * references to images. No server may be using `folder`.
+ * Changes the paths of artifacts in the store and in the copies of releases of the data folder `folder`, so that they
+ * lead into the data folder `data`. Names of images stay the same. No server may be using `folder`.
  */
 export function moveArtifacts(folder: string, data: string): void {
   const database = new DatabaseSync(join(folder, 'store.sqlite'));

@@ -130,7 +130,7 @@ export class Backups {
 /**
  * Copies a whole store into an empty file, including rows that are only in the write-ahead log.
  *
- * @throws DeployError `STORE_FULL`, `STORE_DAMAGED`
+ * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if a row cannot be read.
  */
 export function copyStore(from: string, to: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();

@@ -60,7 +60,7 @@ export class ReleaseCopies {
     return join(this.#folder, tool, `v${version}.json`);
   }
 
-  /** The copy is durable when this returns. @throws DeployError `STORE_FULL` */
+  /** The copy is on the disk when this returns. @throws DeployError `STORE_FULL` if the disk cannot be written. */
   write(copy: ReleaseCopy): void {
     explained(() => this.#write(copy));
   }
@@ -81,7 +81,7 @@ export class ReleaseCopies {
     if (isNewFolder) syncFolder(this.#folder);
   }
 
-  /** Returns null if the copy is missing or torn. */
+  /** Returns the copy of a release. Null if the copy is missing or incomplete. */
   read(tool: ToolName, version: number): ReleaseCopy | null {
     try {
       const written: WrittenCopy = JSON.parse(readFileSync(this.path(tool, version), 'utf8'));

@@ -13,7 +13,7 @@ export class FreezesTable {
     this.#database = database;
   }
 
-  /** @param tool - Null means all tools. */
+  /** Freezes a tool, or changes the reason of its freeze. @param tool - Null means all tools. */
   set(tool: ToolName | null, reason: string, at: number): void {
     this.#database.run(
       'INSERT INTO freezes VALUES (?, ?, ?) ON CONFLICT (tool) DO UPDATE SET reason = excluded.reason, at = excluded.at',

@@ -9,7 +9,10 @@ import { readText } from '../../command-line/read-text.ts';
 import { UsageError } from '../../command-line/usage-error.ts';
 import { configure, configVarsOf, NO_RESTART, NO_RESTART_DETAIL } from './configure.ts';
 
-/** All config vars of a tool have at most half as many bytes. Quotes, escapes and comments may double them. */
+/**
+ * The most bytes of a .env file: twice as many as all config vars of a tool may have, because quotes, escapes and
+ * comments may double them.
+ */
 const MAX_FILE_BYTES = 1024 * 1024;
 
 export const configImport: ToolCommand = {

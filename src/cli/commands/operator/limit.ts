@@ -141,7 +141,7 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
     live === null ? limits.memory : memoryLimit(live, type, services.limits.memory);
   const uses = [...byType].map(([type, processes]) => {
     const kept = processes.filter(({ state }) => state !== 'stopping');
-    // If a rollout runs now, `kept` also has its processes. Only those of the live release have to be doubled.
+    // A rollout needs the processes of the live release twice. `kept` may also have those of a rollout that runs now.
     const needed = liveVersion === null ? kept : kept.filter(({ version }) => version === liveVersion);
     // A rollout does not start one-off commands again.
     const more = type === ONE_OFF_TYPE ? 0 : needed.length;
@@ -188,7 +188,7 @@ async function usage({ services, tool }: ToolContext): Promise<Row[]> {
   ];
 }
 
-/** The limits after the changes of a command line. @throws UsageError, DeployError `BAD_LIMIT` */
+/** The limits after the changes of a command line. @throws UsageError; DeployError `BAD_LIMIT` for a bad value. */
 function changed(own: Partial<ToolLimits>, words: readonly string[]): Partial<ToolLimits> {
   const limits: Partial<Record<keyof ToolLimits, number>> = { ...own };
   for (const word of words) {
@@ -230,7 +230,8 @@ export function ownLimitsInWords(own: Partial<ToolLimits>): { limits: string[]; 
 }
 
 /**
- * The words of `limit` that set these limits, such as `memory=2048Mi`. A value that is too high becomes the highest.
+ * The words of `limit` that set these limits, such as `memory=2048Mi`. A value above the range of its limit becomes the
+ * highest of the range.
  */
 export function wordsOfLimits(limits: Partial<ToolLimits>): string[] {
   return NAMES.filter((name) => limits[name] !== undefined).map((name) => {

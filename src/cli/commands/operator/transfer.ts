@@ -157,7 +157,9 @@ async function deploy(
   return 0;
 }
 
-/** The limits of the file that the tool has now. The import keeps a limit that an operator here had set before. */
+/**
+ * Those limits of the file that the tool now has. It lacks a limit if an operator here had set another value before.
+ */
 function takenLimits({ services }: CommandContext, tool: ToolName, ofFile: Partial<ToolLimits>) {
   const own = services.store.ownLimits(tool);
   const names = (Object.keys(ofFile) as (keyof ToolLimits)[]).filter((name) => own[name] === ofFile[name]);
@@ -188,7 +190,7 @@ async function assertKnown(context: CommandContext, tool: ToolName): Promise<voi
   );
 }
 
-/** @throws UsageError */
+/** Returns a typed word as the name of a tool. @throws UsageError if it cannot be one. */
 function nameOf(text: string): ToolName {
   const tool = toolName(text);
   if (tool === null) throw new UsageError(`“${oneLine(text).slice(0, 80)}” cannot be the name of a tool.`);

@@ -169,7 +169,7 @@ function lastRunWords(run: ScheduledRun | null, isNoted: boolean): string {
   return run.detail === null || !isNoted ? since : `${since}: ${run.detail}`;
 }
 
-/** `2026-11-26 03:17` */
+/** Formats a time in UTC, to the minute: `2026-11-26 03:17`. `-` for null. */
 function minuteOf(at: number | null): string {
   return at === null ? '-' : (iso(at) ?? '').slice(0, 16).replace('T', ' ');
 }

@@ -244,8 +244,9 @@ async function setPaused(context: ToolContext, isPaused: boolean): Promise<numbe
 }
 
 /**
- * The scheduled process of the live release that the first word names. @throws DeployError `NOTHING_LIVE`,
- * `NO_SCHEDULE`
+ * The scheduled process of the live release that the first word names.
+ *
+ * @throws DeployError `NOTHING_LIVE`; `NO_SCHEDULE` if the live release has no such scheduled process.
  */
 function processOf({ services, tool, args }: ToolContext): ScheduledProcess {
   const type = typeIn(args) ?? '';
