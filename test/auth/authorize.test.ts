@@ -121,14 +121,14 @@ const cases: readonly [string, Partial<Principal>, string, Action, string | null
   ['an operator deploys a disabled tool', { uid: 'operator', isOperator: true }, 'old', 'deploy', null],
 ];
 for (const [name, who, what, action, code] of cases) {
-  test(`whether a person or token may do something with a tool: ${name}`, async () => {
+  test(`the server allows or refuses what a person or token wants to do with a tool: ${name}`, async () => {
     const decision = authorize(directory, { ...alice, ...who }, tool(what), action, signal);
     if (code === null) assert.equal((await decision).name, what);
     else await assert.rejects(decision, { name: 'DeployError', code });
   });
 }
 
-test('threat 29: a missing tool and somebody else’s tool get the same refusal', async () => {
+test('threat 29: a person gets the same refusal for a missing tool and for somebody else’s tool', async () => {
   const refusal = async (name: string) =>
     authorize(directory, { ...alice, uid: 'bob' }, tool(name), 'read', signal).then(
       () => assert.fail(),
@@ -171,7 +171,7 @@ test('threat 99: the rights to a preview are those to its tool, and a credential
   assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });
 
-test('threat 100: a name is refused while its tool is renamed; later, another tool gets it only if the user directory does not keep old names', async () => {
+test('threat 100: while a tool is renamed, its old name is refused; afterwards, a new tool may have the old name with directory.yaml, but not with LDAP', async () => {
   let now: ToolName | null = null;
   const begun: ToolName[] = [];
   const asks = (reuse: ((name: ToolName) => void) | null) =>

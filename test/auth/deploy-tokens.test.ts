@@ -75,7 +75,7 @@ test('a revoked deploy token gives no access, and one tool cannot revoke another
   assert.deepEqual(tokens.list(wikibot), []);
 });
 
-test('threat 8: a login by a token holds until the token is revoked or expires; a login by a key or password always holds', () => {
+test('threat 8: a login by a deploy token holds until the token is revoked or expires; a login by a key or password has no such end', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];

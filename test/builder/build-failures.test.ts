@@ -28,7 +28,7 @@ test('without an error line, the reason of a failed build step is the last line 
   assert.equal(why('error: it failed', ' !     Use another version.'), 'pip exited 1: Use another version.');
 });
 
-test('a warning of a buildpack is not the reason of a failure that comes later', () => {
+test('if a build fails after a warning of a buildpack, the warning is not the reason of the failure', () => {
   const warning = ' !     The folder node_modules in the repository is not used. Remove it.';
   assert.equal(why(warning, '       npm error code ERESOLVE'), 'pip exited 1: ERESOLVE');
   assert.equal(

@@ -59,7 +59,7 @@ test('help of the local binary needs no running server, and lists commands in li
   assert.ok(stdout.split('\n').every((line) => line.length <= 120));
 });
 
-test('before the first start, user add makes the data folder and the user directory', async () => {
+test('before the first start, `user add` makes the data folder and the user directory', async () => {
   const data = join(newFolder(), 'not/yet');
   const bad = await bin(data, ['user', 'add', '../alice']);
   assert.equal(bad.exitCode, 1);
@@ -77,7 +77,7 @@ test('before the first start, user add makes the data folder and the user direct
 });
 
 for (const kept of ['store.sqlite', 'repositories', 'releases', 'backups']) {
-  test(`if directory.yaml is lost but ${kept} is left, user add makes no new directory.yaml`, async () => {
+  test(`if directory.yaml is lost but ${kept} is left, the command user add makes no new directory.yaml`, async () => {
     const data = newFolder();
     writeFileSync(join(data, kept), '');
     const { exitCode, stderr } = await bin(data, ['user', 'add', 'alice']);
@@ -200,7 +200,7 @@ test('if an older Node starts the local binary, the binary starts its own Node, 
   assert.equal((await bin(data, ['fly'], { node })).exitCode, 2);
 });
 
-test('user add --password-stdin asks for a password at a terminal and does not show what is typed', async () => {
+test('`user add --password-stdin` asks for a password at a terminal and does not show what is typed', async () => {
   const data = newFolder();
   writeFileSync(join(data, 'directory.yaml'), 'users: {}\ntools: {}\n');
   const command = `${process.execPath} ${binary} user add bob --password-stdin`;

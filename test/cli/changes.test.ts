@@ -65,7 +65,7 @@ for (const { line, call } of [
   });
 }
 
-test('restart ends if its client leaves after the last line of the log, before the verdict', async () => {
+test('`restart` ends if its client leaves after the last line of the log, before the verdict', async () => {
   using desk = newDesk();
   const leaving = new AbortController();
   desk.deployments.follow = async function* () {
@@ -76,7 +76,7 @@ test('restart ends if its client leaves after the last line of the log, before t
   assert.equal((await desk.type(['restart', 'wikibot'], { signal: leaving.signal })).status, 130);
 });
 
-test('maintenance on and off say what visitors get, and ps shows the mode', async () => {
+test('`maintenance on` and `maintenance off` say what visitors get, and `ps` shows the mode', async () => {
   using desk = newDesk();
   const on = await desk.type(['maintenance', 'on', 'wikibot']);
   assert.equal(
@@ -93,7 +93,7 @@ test('maintenance on and off say what visitors get, and ps shows the mode', asyn
   assert.match((await desk.type(['ps', 'wikibot'])).out, /^wikibot is in maintenance\. End this with: /m);
 });
 
-test('stop prints the command that starts the tool again', async () => {
+test('`stop` prints the command that starts the tool again', async () => {
   using desk = newDesk();
   const { status, out } = await desk.type(['stop', 'wikibot']);
   assert.equal(status, 0);
@@ -101,7 +101,7 @@ test('stop prints the command that starts the tool again', async () => {
   assert.deepEqual(desk.deployments.calls, [['stop', 'wikibot']]);
 });
 
-test('stop names the previews of the tool that still run', async () => {
+test('`stop` names the previews of the tool that still run', async () => {
   using desk = newDesk();
   for (const name of ['fix', 'stopped', 'never-live']) {
     const preview = `${name}--wikibot` as ToolName;
@@ -119,7 +119,7 @@ test('stop names the previews of the tool that still run', async () => {
   );
 });
 
-test('cancel ends the running deployment of a tool, or its deployment with the given id, but no deployment of another tool', async () => {
+test('`cancel` ends the running deployment of a tool, or its deployment with the given id, but no deployment of another tool', async () => {
   using desk = newDesk();
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));
@@ -142,7 +142,7 @@ test('cancel ends the running deployment of a tool, or its deployment with the g
   ]);
 });
 
-test('config set TOOL NAME - takes the value from standard input, without its last newline', async () => {
+test('`config set TOOL NAME -` takes the value from standard input, without its last newline', async () => {
   using desk = newDesk();
   for (const [input, value] of [
     ['s3cret\n', 's3cret'],
@@ -160,7 +160,7 @@ for (const { name, input } of [
   { name: 'longer than 32 KiB', input: Buffer.alloc(32 * 1024 + 3, 'x') },
   { name: 'not UTF-8', input: Buffer.from([0x61, 0xff, 0xfe]) },
 ]) {
-  test(`config set refuses a value that is ${name}`, async () => {
+  test(`the command config set refuses a value that is ${name}`, async () => {
     using desk = newDesk();
     const { status, err } = await desk.type(['config', 'set', 'wikibot', 'KEY', '-'], { input });
     assert.equal(status, 1);
@@ -179,7 +179,7 @@ for (const words of [
   ['-'],
   [],
 ]) {
-  test(`config set wikibot ${words.join(' ')} is a usage error, and the message repeats no value`, async () => {
+  test(`the command config set wikibot ${words.join(' ')} is a usage error, and the message repeats no value`, async () => {
     using desk = newDesk();
     const { status, out, err } = await desk.type(['config', 'set', 'wikibot', ...words]);
     assert.equal(status, 2);
@@ -193,7 +193,7 @@ for (const words of [
   });
 }
 
-test('config set before the first deployment says that the config vars are stored', async () => {
+test('`config set` before the first deployment says that the config vars are stored', async () => {
   using desk = newDesk();
   desk.deployments.isStoredOnly = true;
   const { status, out } = await desk.type(['config', 'set', 'wikibot', 'A=1']);
@@ -203,7 +203,7 @@ test('config set before the first deployment says that the config vars are store
   );
 });
 
-test('config unset removes several config vars, but none of them if one of the names is not set', async () => {
+test('`config unset` removes several config vars, but none of them if one of the names is not set', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { A: '1', B: '2' }, 'alice');
   assert.equal((await desk.type(['config', 'unset', 'wikibot', 'A', 'B'])).status, 0);
@@ -214,7 +214,7 @@ test('config unset removes several config vars, but none of them if one of the n
   assert.equal(desk.deployments.calls.length, 2);
 });
 
-test('config list hides values without --show-values, and config TOOL is the same as config list TOOL', async () => {
+test('`config list` hides values without --show-values, and `config TOOL` is the same as `config list TOOL`', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { TOKEN: 's3cret', A: 'two\nlines \u009b2J', EMPTY: '' }, 'alice');
   const out = async (line: string) => (await desk.type(line.split(' '))).out;
@@ -235,7 +235,7 @@ test('config list hides values without --show-values, and config TOOL is the sam
   });
 });
 
-test('config vars from outside are listed with a mark and shown by config get, but cannot be set and are not exported', async () => {
+test('config vars from outside are listed with a mark and shown by `config get`, but cannot be set and are not exported', async () => {
   using desk = newDesk();
   desk.runtime.outside = {
     source: 'the operator’s file wikibot.env',
@@ -268,7 +268,7 @@ test('config vars from outside are listed with a mark and shown by config get, b
   assert.deepEqual(desk.deployments.calls.at(-2), ['configure', 'wikibot', { TOKEN: null }]);
 });
 
-test('config get prints the value of one config var unchanged', async () => {
+test('`config get` prints the value of one config var unchanged', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { TOKEN: ' s3cret ' }, 'alice');
   assert.equal((await desk.type(['config', 'get', 'wikibot', 'TOKEN'])).out, ' s3cret \n');
@@ -280,7 +280,7 @@ test('config get prints the value of one config var unchanged', async () => {
   );
 });
 
-test('config list of a disabled tool shows the names of config vars, but is refused with --show-values', async () => {
+test('`config list` of a disabled tool shows the names of config vars, but is refused with --show-values', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice', true);
   desk.store.addDeployment(deploymentOf('d1'));
@@ -291,7 +291,7 @@ test('config list of a disabled tool shows the names of config vars, but is refu
   assert.deepEqual([shown.status, shown.out], [1, '']);
 });
 
-test('config set --no-restart, config unset --no-restart and config import --no-restart only store the change, and say so', async () => {
+test('`config set --no-restart`, `config unset --no-restart` and `config import --no-restart` only store the change, and say so', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { B: '2' }, 'alice');
   desk.store.addDeployment(deploymentOf('d1'));
@@ -312,7 +312,7 @@ test('config set --no-restart, config unset --no-restart and config import --no-
   }
 });
 
-test('config list names the changes of config vars that the live release does not have yet', async () => {
+test('`config list` names the changes of config vars that the live release does not have yet', async () => {
   using desk = newDesk();
   desk.store.addDeployment(deploymentOf('d1'));
   desk.store.addRelease(releaseOf('d1', { configVars: { A: '1', B: '2' } }));
@@ -346,7 +346,7 @@ test('threat 121: config vars are not stored if the person lost the right to the
   }
 });
 
-test('config import changes only config vars whose values differ, leaves PORT out, and changes nothing if the file has an error', async () => {
+test('`config import` changes only config vars whose values differ, leaves PORT out, and changes nothing if the file has an error', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { SAME: 'x', OTHER: 'y' }, 'alice');
   const input = '# settings\nPORT=8000\nexport SAME="x"\nOTHER=z # now\nKEY="-----BEGIN\nEND-----\\n"\n';
@@ -375,7 +375,7 @@ test('config import changes only config vars whose values differ, leaves PORT ou
   assert.deepEqual(desk.deployments.calls, []);
 });
 
-test('config import reads what config export prints, exactly', async () => {
+test('`config import` reads what `config export` prints, exactly', async () => {
   using desk = newDesk();
   const vars = {
     A: 'two\nlines',
@@ -392,7 +392,7 @@ test('config import reads what config export prints, exactly', async () => {
   assert.deepEqual(desk.deployments.calls[0], ['configure', 'wikibot', vars]);
 });
 
-test('config export is refused to a person who may only read, and the audit log has each export', async () => {
+test('`config export` is refused to a person who may only read, and the audit log has each export', async () => {
   using desk = newDesk();
   desk.store.setConfigVars(wikibot, { KEY: 's3cret' }, 'alice');
   const principal = { ...desk.alice, scope: 'read' } as const;
@@ -405,7 +405,7 @@ test('config export is refused to a person who may only read, and the audit log 
   );
 });
 
-test('config history lists who changed which config vars, without values', async () => {
+test('`config history` lists who changed which config vars, without values', async () => {
   using desk = newDesk();
   assert.equal(
     (await desk.type(['config', 'history', 'wikibot'])).out,

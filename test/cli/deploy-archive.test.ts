@@ -9,7 +9,7 @@ function newDesk(): Desk {
   return desk;
 }
 
-test('deploy passes on the archive, the message and the options, and prints the output of the push', async () => {
+test('`deploy` passes on the archive, the message and the options, and prints the output of the push', async () => {
   using desk = newDesk();
   const words = ['deploy', wikibot, '-m', 'Fix the search', '--dry-run', '--no-cache'];
   const { status, out, err } = await desk.type(words, { input: 'a tar' });
@@ -26,7 +26,7 @@ test('deploy passes on the archive, the message and the options, and prints the 
   ]);
 });
 
-test('deploy exits with 1 and the reason if the commit does not go live', async () => {
+test('if the commit of `deploy` does not go live, `deploy` prints the reason and exits with 1', async () => {
   using desk = newDesk();
   desk.archives.outcome = { kind: 'refused', reason: 'build failed: no' };
   const { status, err } = await desk.type(['deploy', wikibot]);
@@ -34,7 +34,7 @@ test('deploy exits with 1 and the reason if the commit does not go live', async 
   assert.match(err, /Build failed: no/);
 });
 
-test('threat 144: deploy of the live files fails if another commit goes live while they arrive', async () => {
+test('threat 144: `deploy` of the files that are live fails if another commit goes live while these files arrive', async () => {
   using desk = newDesk();
   const goLive = (version: number, letter: string) => {
     desk.store.addDeployment(deploymentOf(`d${version}`));
@@ -54,7 +54,7 @@ test('threat 144: deploy of the live files fails if another commit goes live whi
   assert.match(again.out, /Nothing has changed: v2 of wikibot is live/);
 });
 
-test('deploy exits with 130, without an error message, if its client leaves while the server handles the archive', async () => {
+test('`deploy` exits with 130, without an error message, if its client leaves while the server handles the archive', async () => {
   using desk = newDesk();
   const leaving = new AbortController();
   const onOut = () => leaving.abort();
@@ -63,7 +63,7 @@ test('deploy exits with 130, without an error message, if its client leaves whil
   assert.equal(desk.archives.sent.length, 1);
 });
 
-test('deploy refuses a folder that only the person’s computer has, and says how to send it', async () => {
+test('`deploy` refuses a folder that only the person’s computer has, and says how to send it', async () => {
   using desk = newDesk();
   const { status, err } = await desk.type(['deploy', wikibot, './src']);
   assert.equal(status, 2);
@@ -74,7 +74,7 @@ test('deploy refuses a folder that only the person’s computer has, and says ho
   assert.deepEqual(desk.archives.sent, []);
 });
 
-test('deploy needs the right to deploy, and download only the right to read', async () => {
+test('`deploy` needs the right to deploy, and `download` only the right to read', async () => {
   using desk = newDesk();
   desk.maintain(otherTool, 'bob');
   const reader = { ...desk.alice, scope: 'read' as const };
@@ -85,7 +85,7 @@ test('deploy needs the right to deploy, and download only the right to read', as
   assert.match(nothing.err, /The tool wikibot has nothing live yet/);
 });
 
-test('download writes the files of the live release, or of the release that --version names', async () => {
+test('`download` writes the files of the live release, or of the release that --version names', async () => {
   using desk = newDesk();
   const commits = [commitOf('a'), commitOf('b')];
   for (const [index, commit] of commits.entries()) {

@@ -31,7 +31,7 @@ for (const { typed, command } of [
   { typed: ['--', 'ls', '-a'], command: ['ls', '-a'] },
   { typed: ['echo', '$(id)', '', ';'], command: ['echo', '$(id)', '', ';'] },
 ]) {
-  test(`the words after the process are the command of exec, without a leading --: ${typed.join(' ')}`, async () => {
+  test(`the words after the name of the process are the command of exec, without a \`--\` before them: ${typed.join(' ')}`, async () => {
     using desk = deskWithLive();
     assert.deepEqual(await desk.type(['exec', wikibot, 'web.1', ...typed]), {
       status: 0,
@@ -72,7 +72,7 @@ for (const { words, message } of [
     message: /The process nightly\.1 of wikibot does not run now: it waits for its schedule/,
   },
 ]) {
-  test(`exec is refused for the process ${words[0]}, with the reason`, async () => {
+  test(`the command exec is refused for the process ${words[0]}, with the reason`, async () => {
     using desk = deskWithLive();
     const { status, err } = await desk.type(['exec', wikibot, ...words]);
     assert.equal(status, 1);
@@ -89,13 +89,13 @@ for (const words of [
   ['web.1', 'a\u001bb'],
   ['web.1', ''],
 ]) {
-  test(`exec ${JSON.stringify(words)} is a wrong command line`, async () => {
+  test(`the command exec ${JSON.stringify(words)} is a wrong command line`, async () => {
     using desk = deskWithLive();
     assert.equal((await desk.type(['exec', wikibot, ...words])).status, 2);
   });
 }
 
-test('exec is refused for a tool that is stopped, and for a tool that has nothing live', async () => {
+test('`exec` is refused for a stopped tool, and for a tool without a live release', async () => {
   using desk = deskWithLive();
   desk.store.setStopped(wikibot, true);
   const stopped = await desk.type(['exec', wikibot, 'web.1', 'ls']);

@@ -72,7 +72,7 @@ More about one command: ssh -p 2222 alice@127.0.0.1 help COMMAND
   );
 });
 
-test('help COMMAND and COMMAND --help print the same text', async () => {
+test('`help COMMAND` and `COMMAND --help` print the same text', async () => {
   using desk = new Desk();
   const expected = `Usage: npx toolforge-push logs TOOL [-f] [-n LINES] [-p PROCESS] [--since TIME] [--until TIME] [--grep TEXT] [--build ID] [--json]
 
@@ -104,14 +104,14 @@ Exit status: 0 if everything went well, 1 if the command is refused or fails, 2 
   }
 });
 
-test('over HTTP, an empty command line prints help, and help shows commands as curl commands', async () => {
+test('over HTTP, an empty command line prints the help, and the help shows commands as curl commands', async () => {
   using desk = new Desk();
   const { status, out } = await desk.type([], { principal: { ...desk.alice, door: 'http' } });
   assert.equal(status, 0);
   assert.match(out, /^Usage: curl -u alice --data 'COMMAND …' http:\/\/127\.0\.0\.1:8080\/-\/command\n/);
 });
 
-test('help on a family of commands, such as config, describes each command of the family', async () => {
+test('`help` on a family of commands, such as `config`, describes each command of the family', async () => {
   using desk = new Desk();
   const { out } = await desk.type(['help', 'config']);
   const usages = out.match(/(?<=^Usage: .*)alice@127\.0\.0\.1 config \w+/gm);
@@ -191,7 +191,7 @@ test('every command that lists something on the machine of the server has --json
       assert.ok('json' in options, name);
 });
 
-test('run --list --json prints valid JSON, and run --json without --list is refused', async () => {
+test('`run --list --json` prints valid JSON, and `run --json` without --list is refused', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const listed = await desk.type(['run', '--list', '--json', 'wikibot']);

@@ -75,7 +75,7 @@ memory that processes may use  300 MiB  600 MiB           -
   );
 });
 
-test('quota counts ending processes separately, and does not double them or one-off commands for a rollout', async () => {
+test('`quota` counts ending processes in a column of their own; what it says a rollout uses contains neither these nor one-off commands', async () => {
   const { desk } = limitDesk();
   using _ = desk;
   for (const [id, version] of [

@@ -103,7 +103,7 @@ wikibot  v1    crashed  http://wikibot.localhost:8080/
   );
 });
 
-test('tools, ps, releases, builds and deployments with --json each print one array with the documented fields', async () => {
+test('with --json, `tools`, `ps`, `releases`, `builds` and `deployments` each print one array with the documented fields', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const list = async (line: string) => JSON.parse((await desk.type([...line.split(' '), '--json'])).out);
@@ -168,7 +168,7 @@ test('tools, ps, releases, builds and deployments with --json each print one arr
   );
 });
 
-test('threat 58: logs --json escapes every control character in the output of a process', async () => {
+test('threat 58: `logs --json` escapes every control character in the output of a process', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const text = 'a\u001b]0;x\u0007\u009b2J\u007fz';
@@ -201,7 +201,7 @@ test('a command with an empty list says so, and with --json prints an empty arra
   });
 });
 
-test('tools shows a tool as new until its first deployment has ended, and as failed if this deployment failed', async () => {
+test('`tools` shows a tool as new until its first deployment has ended, and as failed if this deployment failed', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const state = async () => JSON.parse((await desk.type(['tools', '--json'])).out)[0].state;
@@ -214,7 +214,7 @@ test('tools shows a tool as new until its first deployment has ended, and as fai
   assert.equal(await state(), 'failed');
 });
 
-test('tools shows people their own tools, a tool’s credential only this tool, and the operator all used tools', async () => {
+test('`tools` shows people their own tools, a tool’s credential only this tool, and the operator all used tools', async () => {
   using desk = new Desk();
   const third = nameOf('third_tool');
   desk.maintain(wikibot, 'alice');
@@ -236,7 +236,7 @@ test('tools shows people their own tools, a tool’s credential only this tool, 
   assert.deepEqual(await names({ isOperator: true, uid: 'operator' }), [['other-tool', false]]);
 });
 
-test('ps shows different messages for a stopped tool and a tool whose processes do not run', async () => {
+test('`ps` shows different messages for a stopped tool and a tool whose processes do not run', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.statuses = [];
@@ -257,7 +257,7 @@ test('ps shows different messages for a stopped tool and a tool whose processes 
   assert.equal(JSON.parse((await desk.type(['tools', '--json'])).out)[0].maintenance, true);
 });
 
-test('logs prints each line with its time, release and process, and asks for the given process and number of lines', async () => {
+test('`logs` prints each line with its time, release and process, and asks for the given process and number of lines', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [
@@ -277,7 +277,7 @@ test('logs prints each line with its time, release and process, and asks for the
   ]);
 });
 
-test('logs --since, --until and --grep ask for lines of a time or with a text, and a text that is not a time is refused', async () => {
+test('`logs` with --since, --until or --grep asks for the lines of that time or with that text; a --since that is not a time is refused', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text: 'seen' }];
@@ -333,7 +333,7 @@ test('threat 63: a read token cannot read the output of processes, which may con
   assert.equal((await desk.type(['logs', 'wikibot'])).status, 0);
 });
 
-test('logs --build takes the id of a deployment or build of the tool, but no id of another tool', async () => {
+test('`logs --build` takes the id of a deployment or build of the tool, but no id of another tool', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.store.addDeployment(deploymentOf('theirs', { tool: otherTool }));
@@ -353,7 +353,7 @@ test('logs --build takes the id of a deployment or build of the tool, but no id 
   assert.equal(none.err, theirs.err.replace('theirs', 'nobody'));
 });
 
-test('if no line is shown, logs says whether nothing was printed, nothing matches, or the process is unknown', async () => {
+test('if no line is shown, `logs` says whether nothing was printed, nothing matches, or the process is unknown', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.lines = [];
@@ -365,7 +365,7 @@ test('if no line is shown, logs says whether nothing was printed, nothing matche
   assert.equal(unmatched.out, 'No line in the log of web of wikibot matches.\n');
 });
 
-test('ps keeps its rows within 100 columns, and prints longer notes once below the table', async () => {
+test('`ps` keeps its rows within 100 columns, and prints longer notes once below the table', async () => {
   const { desk, now } = busyDesk();
   using _ = desk;
   const process = {
@@ -394,7 +394,7 @@ Deployment d3 (push of ccccccc by carol) is waiting.
   );
 });
 
-test('releases shows every crash of a release, and ps warns of a process of the live release that crashed three times', async () => {
+test('`releases` shows every crash of a release, and `ps` warns of a process of the live release that crashed three times', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   const at = Date.UTC(2026, 10, 29, 18, 40, 5);
@@ -417,7 +417,7 @@ test('releases shows every crash of a release, and ps warns of a process of the 
   });
 });
 
-test('ps says that a tool’s namespace was deleted, and what to do', async () => {
+test('`ps` says that a tool’s namespace was deleted, and what to do', async () => {
   const { desk } = busyDesk();
   using _ = desk;
   desk.runtime.statuses = [
@@ -438,7 +438,7 @@ Deployment d3 (push of ccccccc by carol) is waiting.
   );
 });
 
-test('releases --json of many large releases does not block other work of the server', async () => {
+test('`releases --json` of many large releases does not block other work of the server', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.store.addDeployment(deploymentOf('d1'));
@@ -523,7 +523,7 @@ test('threat 35: releases are read in pieces, and the list has each of them once
   }
 });
 
-test('threat 135: a list of 1,000 changes with 190 long names each is short, is refused as JSON, and a person gets only two lists at once', async () => {
+test('threat 135: `config history` of 1,000 changes with 190 long names each prints less than 1 MB, and is refused with --json; one person gets only two lists at once', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const names = Array.from({ length: 190 }, (_, index) => `N${index}${'Y'.repeat(90)}`);

@@ -44,7 +44,7 @@ const ended = {
 };
 const running = { startedAt: now - 70_500, endedAt: null, exitCode: null, detail: null };
 
-test('ps shows when scheduled processes ran, how they ended and when they are due', async () => {
+test('`ps` shows when scheduled processes ran, how they ended and when they are due', async () => {
   using desk = deskWith([
     scheduled('never.1', null),
     scheduled('update.1', ended),
@@ -62,7 +62,7 @@ other.1    v1       @daily    crashed: was built without isolation  2026-11-26 0
   );
 });
 
-test('ps shows which schedules are paused', async () => {
+test('`ps` shows which schedules are paused', async () => {
   using desk = deskWith([scheduled('update.1', ended), scheduled('never.1', null)]);
   desk.store.setPaused(wikibot, 'update', true);
   const { out } = await desk.type(['ps', 'wikibot']);
@@ -75,7 +75,7 @@ test('a tool that has only scheduled processes has the state up', async () => {
   assert.match((await desk.type(['tools'])).out, /wikibot {2}v1 {4}up/);
 });
 
-test('ps --json has the schedule, the last run and the next run', async () => {
+test('`ps --json` has the schedule, the last run and the next run', async () => {
   using desk = deskWith([scheduled('update.1', ended), scheduled('never.1', null)]);
   const [first, second] = JSON.parse((await desk.type(['ps', 'wikibot', '--json'])).out);
   assert.deepEqual(first, {
@@ -116,7 +116,7 @@ function deskWithUpdate(): Desk {
   return desk;
 }
 
-test('schedule pause and resume are kept in the store and reach the runtime, and schedule list shows them', async () => {
+test('what `schedule pause` and `schedule resume` change is kept in the store and reaches the runtime, and `schedule list` shows them', async () => {
   using desk = deskWithUpdate();
   const type = async (line: string) => await desk.type(line.split(' '));
   assert.match(
@@ -137,7 +137,7 @@ test('schedule pause and resume are kept in the store and reach the runtime, and
   assert.deepEqual(desk.runtime.scheduleCalls, Array(3).fill(['pauses', 'wikibot']));
 });
 
-test('schedule run starts a run of the live release, and is refused for an unknown name and for a stopped tool', async () => {
+test('`schedule run` starts a run of the live release, and is refused for an unknown name and for a stopped tool', async () => {
   using desk = deskWithUpdate();
   const type = async (line: string) => await desk.type(line.split(' '));
   assert.match((await type('schedule run wikibot update')).out, /logs wikibot -f -p update$/m);
@@ -149,7 +149,7 @@ test('schedule run starts a run of the live release, and is refused for an unkno
   assert.equal(desk.runtime.scheduleCalls.length, 1);
 });
 
-test('schedule history lists ended runs, and schedule output prints the lines of one run', async () => {
+test('`schedule history` lists ended runs, and `schedule output` prints the lines of one run', async () => {
   using desk = deskWithUpdate();
   const type = async (line: string) => await desk.type(line.split(' '));
   assert.match((await type('schedule history wikibot')).out, /no scheduled run has ended yet/);

@@ -229,7 +229,7 @@ for (const command of ofMaintainers) {
   });
 }
 
-test('promote needs the right to deploy the target tool, and is in the audit log of both tools', async () => {
+test('`promote` needs the right to deploy the target tool, and is in the audit log of both tools', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.maintain(otherTool, 'bob');

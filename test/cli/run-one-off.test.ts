@@ -25,7 +25,7 @@ for (const { name, typed, command } of [
   },
   { name: 'an empty word', typed: ['echo', ''], command: ['echo', ''] },
 ]) {
-  test(`run passes all words after the tool to the command: ${name}`, async () => {
+  test(`the command run starts all words after the name of the tool as a program with arguments: ${name}`, async () => {
     using desk = deskWithLive();
     const { status, out, err } = await desk.type(['run', wikibot, ...typed]);
     assert.deepEqual([status, out, err], [0, 'output', 'errors']);
@@ -45,7 +45,7 @@ test('for the command run, flags before the name of the tool belong to run itsel
   assert.match(wrong.err, /run has no flag -x/);
 });
 
-test('run --detach prints the name of the command, --list lists the commands, and --end ends a command', async () => {
+test('`run --detach` prints the name of the command that it starts, `run --list` lists these commands, and `run --end` ends one', async () => {
   using desk = deskWithLive();
   const { status, out } = await desk.type(['run', '--detach', wikibot, 'python3', '--version']);
   assert.equal(status, 0);
@@ -100,7 +100,7 @@ for (const { name, words, message } of [
     message: /first word of the command is empty/,
   },
 ]) {
-  test(`run refuses ${name}`, async () => {
+  test(`the command run refuses ${name}`, async () => {
     using desk = deskWithLive();
     const { status, err } = await desk.type(['run', wikibot, ...words]);
     assert.equal(status, 2);
@@ -109,14 +109,14 @@ for (const { name, words, message } of [
   });
 }
 
-test('run refuses a command that is longer than 24 KiB', async () => {
+test('`run` refuses a command that is longer than 24 KiB', async () => {
   using desk = deskWithLive();
   const { status, err } = await desk.type(['run', wikibot, 'echo', 'x'.repeat(25_000)]);
   assert.equal(status, 1);
   assert.match(err, /longer than 24 KiB/);
 });
 
-test('run exits with the status of its command, and prints the reason if the server ended the command', async () => {
+test('`run` exits with the status of its command, and prints the reason if the server ended the command', async () => {
   using desk = deskWithLive();
   desk.runtime.end = { status: 143, why: 'The command took longer than 5 s and was ended.' };
   const { status, err } = await desk.type(['run', wikibot, 'sleep', '10']);
@@ -140,7 +140,7 @@ test('the audit log has the program and the flags of a run command, but not the 
   }
 });
 
-test('run is refused for a tool without a live release, and for a credential that may only read', async () => {
+test('`run` is refused for a tool without a live release, and for a credential that may only read', async () => {
   using desk = new Desk();
   const tool = 'fresh' as ToolName;
   desk.maintain(tool, 'alice');

@@ -25,7 +25,7 @@ const status = (name: string, change: Partial<ProcessStatus> = {}): ProcessStatu
   ...change,
 });
 
-test('scale without counts lists how many processes of each type run and how many are wanted', async () => {
+test('`scale` without counts lists how many processes of each type run and how many are wanted', async () => {
   using desk = deskWithLive();
   desk.store.addDeployment(deploymentOf('d2', { kind: 'scale' }));
   desk.store.setReplicas(wikibot, { web: 3, gone: 7 }, 'd2', 2);
@@ -50,7 +50,7 @@ test('scale without counts lists how many processes of each type run and how man
   assert.deepEqual(desk.events, [], 'to look is not noted');
 });
 
-test('scale of a tool without a live release says how to deploy the tool', async () => {
+test('`scale` of a tool without a live release says how to deploy the tool', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const { status: code, out } = await desk.type(['scale', 'wikibot']);
@@ -71,7 +71,7 @@ for (const { words, says } of [
   { words: ['web\u001b[2J=x'], says: /“web=x” is not of the form|“web\[2J=x” is not of the form/ },
   { words: ['web=2', '--json'], says: /--json prints the list of process types/ },
 ]) {
-  test(`scale wikibot ${JSON.stringify(words.join(' ').slice(0, 30))} is a usage error`, async () => {
+  test(`the command scale wikibot ${JSON.stringify(words.join(' ').slice(0, 30))} is a usage error`, async () => {
     using desk = deskWithLive();
     const { status: code, out, err } = await desk.type(['scale', 'wikibot', ...words]);
     assert.equal(code, 2);
@@ -82,7 +82,7 @@ for (const { words, says } of [
   });
 }
 
-test('threat 29: a read token can list numbers of processes with scale, but not change them; a maintainer’s change is in the audit log', async () => {
+test('threat 29: a read token can list numbers of processes with `scale`, but not change them; a maintainer’s change is in the audit log', async () => {
   using desk = deskWithLive();
   const reader = { ...desk.alice, scope: 'read' } as const;
   assert.equal((await desk.type(['scale', 'wikibot'], { principal: reader })).status, 0);

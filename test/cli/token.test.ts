@@ -11,7 +11,7 @@ function office() {
   return { desk, list };
 }
 
-test('token create shows the new token and a git remote that uses it; token list does not show the secret', async () => {
+test('`token create` shows the new token and a git remote that uses it; `token list` does not show the secret', async () => {
   const { desk, list } = office();
   using _ = desk;
   const { status, out } = await desk.type(['token', 'create', 'wikibot', 'ci', '--days', '7']);
@@ -34,7 +34,7 @@ test('token create shows the new token and a git remote that uses it; token list
   assert.deepEqual(await list(), []);
 });
 
-test('threat 132: token list shows the tokens of previews too, and token revoke --all revokes them', async () => {
+test('threat 132: `token list` shows the tokens of previews too, and `token revoke --all` revokes them', async () => {
   const { desk, list } = office();
   using _ = desk;
   const preview = toolName('fix--wikibot') ?? assert.fail();
@@ -118,7 +118,7 @@ test('a tool has at most fifty deploy tokens', async () => {
   assert.equal((await list()).length, 50);
 });
 
-test('token revoke takes the name of a token, its id if several tokens have the name, --by or --all', async () => {
+test('`token revoke` takes the name of a token, its id if several tokens have the name, --by or --all', async () => {
   const { desk, list } = office();
   using _ = desk;
   await desk.type(['token', 'create', 'wikibot', 'ci']);
@@ -150,7 +150,7 @@ test('token revoke takes the name of a token, its id if several tokens have the 
   assert.deepEqual(await list(), []);
 });
 
-test('with a read token, logs says that the output of processes is hidden and which logs can be read', async () => {
+test('with a read token, `logs` says that the output of processes is hidden and which logs can be read', async () => {
   const { desk } = office();
   using _ = desk;
   const principal = { ...desk.alice, scope: 'read', credential: 'token ci (a1)', onlyTool: wikibot } as const;
@@ -176,7 +176,7 @@ test('only the operator can use commands on a tool that was removed from the use
   assert.match(unused.err, /There is no tool never/);
 });
 
-test('threat 15: token revoke accepts the secret of a token in place of its name, and no error repeats the secret of a token', async () => {
+test('threat 15: `token revoke` accepts the secret of a token in place of its name, and no error repeats the secret of a token', async () => {
   const { desk, list } = office();
   using _ = desk;
   const secretOf = async () =>

@@ -164,7 +164,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       assert.equal(look.out, 'was there\n', look.err);
     });
 
-    test('concurrent_one_offs limits commands of run and exec together', async () => {
+    test('concurrent_one_offs limits commands of `run` and `exec` together', async () => {
       const gone = new AbortController();
       const start = () =>
         startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {
@@ -178,7 +178,7 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       await Promise.all(two.map(({ end }) => end));
     });
 
-    test('exec is refused beside a process that does not exist, and for a tool that does not run', async () => {
+    test('`exec` is refused beside a process that does not exist, and for a tool that does not run', async () => {
       for (const beside of ['web.2', 'web', 'run.1', '../web.1'])
         await assert.rejects(exec(beside, ['true']), { code: 'NOT_RUNNING' });
       const stopped = { ...release, tool: 'stopped' as ToolName };

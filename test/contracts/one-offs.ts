@@ -199,7 +199,7 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
       });
     }
 
-    test('concurrent_one_offs limits how many one-offs run at once; ps numbers them and hides their arguments', async () => {
+    test('concurrent_one_offs limits how many one-offs run at once; `ps` numbers them and hides their arguments', async () => {
       const gone = new AbortController();
       const start = () =>
         startOneOff(runtime, release, ['sh', '-c', 'echo up; exec sleep 1000'], {

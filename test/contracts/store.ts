@@ -438,7 +438,7 @@ export function storeContract(name: string, make: () => StoreUnderTest): void {
       assert.throws(() => store.goLive(wikibot, 1, 'd3', 7));
     });
 
-    test('the store ends the deployment that scales when it records the numbers of processes, and later releases keep these numbers', () => {
+    test('when the store records the numbers of processes of a scale, it also ends the deployment of this scale; later releases keep the numbers', () => {
       goLive('d1');
       assert.deepEqual(store.replicas(wikibot), {});
       store.addDeployment(deploymentOf('d2', { kind: 'scale' }));

@@ -82,7 +82,7 @@ for (const { name, types, template, asked, most, expected } of [
   most?: number;
   expected: string;
 }[]) {
-  test(`the number of processes of a type: ${name}`, () => {
+  test(`the server runs the right number of processes of each type: ${name}`, () => {
     const counts = replicasOf(release(types, template), asked, most);
     assert.equal(replicasLine(counts), expected);
   });
@@ -116,7 +116,7 @@ for (const { name, live, next, kept } of [
     kept: '',
   },
 ]) {
-  test(`process types that an earlier version of this server started, and that must also run in the next release: ${name}`, () => {
+  test(`of the process types that an earlier version of this server started, the right ones also run in the next release: ${name}`, () => {
     assert.equal(replicasLine(replicasKept(live === null ? null : release(live), release(next))), kept);
   });
 }

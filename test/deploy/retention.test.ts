@@ -175,7 +175,7 @@ test('with log_days, old logs of all tools are deleted, except logs of builds th
   assert.deepEqual(asked.sort(), [`other-tool ${days * 86_400_000}`, `wikibot ${days * 86_400_000}`]);
 });
 
-test('threat 142: artifacts that are kept for a rollback have at most the bytes that are given, and the two newest always stay', async (context) => {
+test('threat 142: the artifacts that are kept for rollbacks together take at most the given number of bytes, but the two newest always stay', async (context) => {
   const { store, builder, options } = await tidied(context);
   for (const id of ['b1', 'b2', 'b3', 'b4', 'b5']) {
     store.addDeployment(deploymentOf(id));

@@ -626,7 +626,7 @@ test('after a kill and a start of the server, a preview is up again, a preview w
   assert.ok(!server.lines.some((line) => /^(the user directory|the repositor)/.test(String(line['what']))));
 });
 
-test('threat 37: promote is refused if the history of the promoted commit would exceed the limit of the other tool’s repository', async () => {
+test('threat 37: `promote` is refused if the history of the promoted commit would exceed the limit of the other tool’s repository', async () => {
   const data = randomBytes(1_500_000).toString('base64');
   const { name: source } = await liveTool(server, 'heavy', { ...webTool('heavy'), 'data.txt': data });
   const { name: target, first } = await liveTool(server, 'light');

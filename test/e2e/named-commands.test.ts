@@ -36,7 +36,7 @@ function succeeded(run: Run): string {
 }
 
 describe('process types that do not start by themselves', () => {
-  test('after a push only web runs; the push lists the other process types; run starts one of them once, and scale keeps one running', async () => {
+  test('after a push only web runs; the push lists the other process types; `run` starts one of them once, and `scale` keeps one running', async () => {
     await server.addTool('named');
     const tree = await WorkTree.create(server, 'ssh', 'named');
     await tree.commit('one', tool('one'));

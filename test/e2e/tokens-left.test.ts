@@ -45,7 +45,7 @@ test('if deploy tokens cannot be revoked, `user remove` and `tool remove` remove
   assert.match(noted, /"what":"user remove".*"refused":"TOKENS_LEFT"/);
 });
 
-test('threat 132: user remove also revokes the deploy tokens for previews, so a later user of the same name does not revive them', async () => {
+test('threat 132: `user remove` also revokes the deploy tokens for previews, so a later user of the same name does not revive them', async () => {
   await using server = await TestServer.start();
   const [, password = ''] = /Password: (\S+)/.exec((await server.local('user', 'add', 'bob')).stdout) ?? [];
   await server.local('tool', 'add', 'hello', '--maintainer', 'bob');

@@ -73,7 +73,7 @@ async function answerOf(
   return answer;
 }
 
-test('a push that could not be opened does not hold up work that waits until the tool has no push under way', {
+test('if the start of a push fails, work that waits until the tool has no push under way runs', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
@@ -85,7 +85,7 @@ test('a push that could not be opened does not hold up work that waits until the
   assert.ok(isDone);
 });
 
-test('a push to a full repository waits while the repository is being tidied; the size after that decides whether the push is refused', async () => {
+test('a push to a full repository waits while the server tidies the repository; the size after the tidying decides whether the push is refused', async () => {
   const { repositories, services } = open('full');
   await repositories.ensure(wikibot);
   const large = randomBytes(2 * 1024 * 1024).toString('latin1');

@@ -70,7 +70,7 @@ for (const missing of ['refs', 'HEAD']) {
   });
 }
 
-test('threat 87: if a repository has lost the live commit, config set and redeploy are refused with this reason, and a push of another history goes live', async () => {
+test('threat 87: if a repository has lost the live commit, `config set` and `redeploy` are refused with this reason, and a push of another history goes live', async () => {
   const { place, line, one, part } = await live();
   await using _place = place;
   await rm(part(''), { recursive: true });

@@ -245,7 +245,7 @@ test('an interrupted backup leaves no temporary files, and a new backup removes 
   await rm(filler);
 });
 
-test('a backup is refused in the data folder outside of backups/, in a missing folder, and if its temporary file exists already', async () => {
+test('a backup is refused if its file would be in the data folder outside of backups/ or in a missing folder, or if its temporary file exists already', async () => {
   const { data } = readConfig(server.environment);
   const taken = join(server.folder, 'taken.tar');
   await writeFile(`${taken}.new`, 'mine');
@@ -263,7 +263,7 @@ test('a backup is refused in the data folder outside of backups/, in a missing f
   assert.equal((await server.local('backup', join(data, 'backups'))).exitCode, 0);
 });
 
-test('restore refuses an archive with files that no backup has, even if its checksum is right', async () => {
+test('`restore` refuses an archive with files that no backup has, even if its checksum is right', async () => {
   const [tar, odd] = [join(server.folder, 'good.tar'), join(server.folder, 'odd-seal.tar')];
   const made = await server.local('backup', tar);
   assert.equal(made.exitCode, 0, made.stderr);
@@ -296,7 +296,7 @@ test('restore refuses an archive with files that no backup has, even if its chec
   assert.match((await restore()).join(), /Restored \d tool/);
 });
 
-test('threat 39: a restored repository has no hooks and no settings of the archive, so git runs no program that the archive names', async () => {
+test('threat 39: a repository restored from a backup has no hooks and no settings of the backup, so git runs no program that the backup names', async () => {
   const [tar, odd] = [join(server.folder, 'whole.tar'), join(server.folder, 'hooks-seal.tar')];
   assert.equal((await server.local('backup', tar)).exitCode, 0);
   const draft = join(server.folder, 'draft-hooks');
@@ -324,7 +324,7 @@ test('threat 39: a restored repository has no hooks and no settings of the archi
   assert.match(stdout, /^[0-9a-f]{40}$/);
 });
 
-test('threat 107: a restore of 40,000 symbolic links that lead out of the folder, and as many hard links, takes tar less than 6 s of processor time', {
+test('threat 107: a restore of a backup with 40,000 symbolic links out of the data folder, and as many hard links, takes tar less than 6 s of processor time', {
   skip: (await execa('bwrap', ['--ro-bind', '/', '/', 'true'], { reject: false })).exitCode !== 0,
 }, async () => {
   const [tar, odd] = [join(server.folder, 'many.tar'), join(server.folder, 'many-seal.tar')];
@@ -348,7 +348,7 @@ test('threat 107: a restore of 40,000 symbolic links that lead out of the folder
   assert.equal(await readlink(join(to, 'artifacts/none/1/a7')), '/none/7');
 });
 
-test('threat 107: names in an archive that lead out of the data folder, also by /proc, write nothing there', async (t) => {
+test('threat 107: at a restore, names in the backup that lead out of the data folder, also by /proc, write nothing there', async (t) => {
   const [good, bad] = [join(server.folder, 'names.tar'), join(server.folder, 'names-seal.tar')];
   const outside = join(server.folder, 'outside');
   await mkdir(outside);

@@ -116,14 +116,14 @@ test('threat 87: if the repository is lost and the store is an old backup, the n
   );
 });
 
-test('threat 87: start-over store reads the releases of a tool without a repository from their copies', async () => {
+test('threat 87: `start-over store` reads the releases of a tool without a repository from their copies', async () => {
   const left = await Left.make();
   await left.loseRepository();
   await startOvers.store(left.config, path);
   await using _place = await left.start(3);
 });
 
-test('threat 87: if a repository is lost, the store is old and the newest release copy is torn, the start is refused; start-over releases uses the previous release', async () => {
+test('threat 87: if a repository is lost, the store is old and the newest release copy is torn, the start is refused; `start-over releases` uses the previous release', async () => {
   const left = await Left.make();
   await left.bringOldStore();
   await left.loseRepository();
@@ -148,7 +148,7 @@ test('threat 87: a live release that is missing in the store and in the refs is 
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: if neither the store nor a copy has the live release, the start is refused; start-over releases uses the newest known release', async () => {
+test('threat 87: if neither the store nor a copy has the live release, the start is refused; `start-over releases` uses the newest known release', async () => {
   const left = await Left.make();
   left.change('UPDATE tools SET live_version = 7');
   await assert.rejects(left.start(3), { code: 'DATA_DISAGREES', hint: /start-over releases.*\(v3\)/ });
@@ -157,7 +157,7 @@ test('threat 87: if neither the store nor a copy has the live release, the start
   assert.equal(await place.ref('refs/heads/main'), left.commits[2]);
 });
 
-test('threat 87: if no release of a tool is known, start-over releases leaves nothing live and sets the branch aside', async () => {
+test('threat 87: if no release of a tool is known, `start-over releases` leaves nothing live and sets the branch aside', async () => {
   const left = await Left.make();
   left.change('DELETE FROM releases');
   await rm(left.file(`releases/${wikibot}`), { recursive: true });

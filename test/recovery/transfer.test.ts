@@ -508,7 +508,7 @@ test('a passphrase that is typed at a terminal is not shown, and is typed twice 
   assert.doesNotMatch(other.seen + same.seen, /horse/);
 });
 
-test('an import reports that a tag was pushed meanwhile only if this tag, or a tag in its way, exists; otherwise it reports that git failed', async () => {
+test('if an import cannot make a tag, it reports that the tag was pushed meanwhile only if this tag, or one with a conflicting name, exists; otherwise it reports that git failed', async () => {
   const place = await mkdtemp(join(folder, 'tags-'));
   const repositories = new Repositories({
     folder: place,

@@ -44,7 +44,7 @@ E: The repository 'http://mirror.example/debian trixie InRelease' is not signed.
   });
 }
 
-test('if the machine forbids user namespaces, stack make says that it must run as root', () => {
+test('if the machine forbids user namespaces, `stack make` says that it must run as root', () => {
   const error = explainMmdebstrap('E: unshare syscall failed: Operation not permitted', '/x/log');
   assert.match(error.message, /does not let a plain user make user namespaces/);
   assert.match(error.hint, /as root/);

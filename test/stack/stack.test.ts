@@ -72,7 +72,7 @@ describe('a stack that root makes', { skip }, () => {
   const look = async (tool: string) => (await server.command('run', tool, 'bash', 'look.sh')).stdout;
   const listed = async () => JSON.parse((await server.local('stack', 'list', '--json')).stdout);
 
-  test('an interrupted stack make leaves no stack; the next stack make continues, and names the tools that do not run on the new stack', async () => {
+  test('an interrupted `stack make` leaves no stack; the next `stack make` continues, and names the tools that do not run on the new stack', async () => {
     const words = [join(source, 'src/cli/bin.ts'), 'stack', 'make', '--packages', list];
     const options = { env: server.environment, extendEnv: false, reject: false, stdin: 'ignore' } as const;
     const first = execa(process.execPath, words, { ...options, detached: true });
@@ -130,7 +130,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.match(built.stdout, /^stack: none$/m, 'buildpacks know that a stack would help');
   });
 
-  test('stack update makes new trees of the stack, and the next start of the server removes the old trees', async () => {
+  test('`stack update` makes new trees of the stack, and the next start of the server removes the old trees', async () => {
     const updated = await server.local('stack', 'update', '--packages', list);
     assert.equal(updated.exitCode, 0, updated.stdout + updated.stderr);
     const folder = join(server.folder, 'data/stacks/trixie-1');
@@ -141,7 +141,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.deepEqual((await readdir(folder)).sort(), ['stack.json', 'trees', 'trees-2']);
   });
 
-  test('stack update is refused if the list of packages is not the list with which the stack was made', async () => {
+  test('`stack update` is refused if the list of packages is not the list with which the stack was made', async () => {
     const other = join(server.folder, 'other-packages');
     await writeFile(other, `${TINY}run less\n`);
     const { exitCode, stderr } = await server.local('stack', 'update', '--packages', other);
@@ -149,7 +149,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.match(stderr, /the list of packages has changed since trixie-1 was made/);
   });
 
-  test('after another stack has been made, stack list shows the tools on the old stack, and stack move builds them again', async () => {
+  test('after another stack has been made, `stack list` shows the tools on the old stack, and `stack move` builds them again', async () => {
     // A copy with a later time stands for a new stack, because a new stack takes half a minute.
     const stacks = join(server.folder, 'data/stacks');
     await execa('cp', ['-al', join(stacks, 'trixie-1'), join(stacks, 'copy')]);

@@ -301,7 +301,7 @@ test('threat 111: of ten simultaneous changes of the maintainers of one tool, se
   assert.equal(await ofAnother, true);
 });
 
-test('threat 111: a second change of maintainers waits before it begins, so that it takes more than twice as long as the first change', async () => {
+test('threat 111: if a tool’s maintainers are changed twice in a row, the second change waits first, so it takes more than twice as long as the first', async () => {
   await file.addTool('hello', ['alice']);
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');

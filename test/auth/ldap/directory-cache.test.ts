@@ -99,7 +99,7 @@ for (const [name, ask] of questions) {
   });
 }
 
-test('a lookup of a tool that must be fresh asks LDAP, and the new answer replaces the cached answer', async () => {
+test('a lookup of a tool that may not use the cache asks LDAP, and the new answer replaces the cached answer', async () => {
   const { slow, directory } = cached();
   await directory.findTool(hello, signal);
   slow.tool = { name: hello, maintainers: new Set(['alice', 'bob']), isDisabled: false };
@@ -145,7 +145,7 @@ test('the age of a cached LDAP answer counts from the question to LDAP, not from
   assert.equal(slow.asked, 2);
 });
 
-test('if one of several waiting callers gives up, the others still get LDAP’s answer', async () => {
+test('if one of several callers that wait for the same LDAP answer gives up, the others still get the answer', async () => {
   const { slow, directory } = cached();
   const { promise, resolve } = Promise.withResolvers<void>();
   slow.gate = promise;
@@ -257,7 +257,7 @@ test('threat 131: after LDAP answers for a person cost the server much time, thi
   assert.ok(fifth - endOfFour > 200, `mallory waited ${fifth - endOfFour} ms`);
 });
 
-test('threat 131: while the server works much for others, a person’s questions about small tools do not wait', async () => {
+test('threat 131: if the server works much for others meanwhile, a person’s questions to LDAP about tools with few maintainers hardly wait', async () => {
   const { slow, directory } = cached(0);
   slow.findTool = async () => {
     const end = performance.now() + 20;

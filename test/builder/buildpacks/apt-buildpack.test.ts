@@ -360,7 +360,7 @@ test('an Aptfile may name several packages on a line, and packages by patterns',
   assert.match(builder.said, /figl\?t means figlet\n {7}toilet-fo\* means toilet-fonts\n/);
 });
 
-test('the packages that are suggested for a wrong name differ in the number, the suffix or one letter', async () => {
+test('for a package name that does not exist, the build suggests names that differ only in the number, the suffix or one letter', async () => {
   const names =
     'libicu76 libicu-dev libicu4j-java libasound2t64 imagemagick imagemagick-doc libpq5 libpq-dev libssl3t64 openjdk-21-jre openjdk-25-jre';
   for (const [name, nearest] of [

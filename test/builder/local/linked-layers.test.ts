@@ -41,7 +41,7 @@ async function buildTwice(
 const text = (layer: string, name: string) => readFile(join(layer, name), 'utf8');
 const inode = async (layer: string, name: string) => (await lstat(join(layer, name))).ino;
 
-test('if the server is root, the next build gets hard links to the files of a linked layer, and can delete and replace them', async () => {
+test('if the server is root, the next build gets the files of a layer with `linked = true` as hard links, and can delete and replace them', async () => {
   const again = 'rm l/other; echo second >l/other; echo new >l/new';
   await buildTwice({ again }, async ({ first, second }) => {
     assert.equal((await inode(first, 'content')) === (await inode(second, 'content')), isRoot);
@@ -51,7 +51,7 @@ test('if the server is root, the next build gets hard links to the files of a li
   });
 });
 
-test('threat 64: a build cannot change a file of the live artifact through a linked layer', async () => {
+test('threat 64: a build cannot change a file of the live artifact through the hard links of a layer with `linked = true`', async () => {
   const changes = [
     'echo changed >l/content',
     'chmod 777 l/content && echo changed >l/content',
@@ -70,7 +70,7 @@ test('threat 64: a build cannot change a file of the live artifact through a lin
   });
 });
 
-test('threat 102: a failed build that moves files of a linked layer into its cache does not make the tool their owner', async () => {
+test('threat 102: if a failed build has moved files of a layer with `linked = true` into its cache, the tool does not become their owner', async () => {
   await using buildpacks = await SampleBuildpacks.write({ one: { build } });
   await using builder = await ABuilder.open({ buildpacks: buildpacks.folder });
   const configVars = (again: string) => ({ configVars: { AGAIN: again } });
@@ -87,7 +87,7 @@ test('threat 102: a failed build that moves files of a linked layer into its cac
   assert.equal((await lstat(join(layer, 'content'))).uid, process.getuid?.());
 });
 
-test('threat 65: if the paths of a linked layer are too long for chown, the build succeeds, and the tool’s user still owns the files', async () => {
+test('threat 65: if the paths of a layer with `linked = true` are too long for chown, the build succeeds, and the tool’s user still owns the files', async () => {
   const deep = `python3 -c "
 import os
 os.chdir('l')

@@ -131,7 +131,7 @@ test('a build restores layers from the newest finished artifact, even if an olde
   });
 });
 
-test('a cached layer that one build does not use is no longer there for the next build', async () => {
+test('if a build does not use a cached layer, the next build does not get this layer', async () => {
   await withBuilder(async (builder) => {
     await builder.build(source.folder, { configVars: firstVars('cache') });
     await builder.build(source.folder);

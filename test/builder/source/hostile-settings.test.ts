@@ -54,12 +54,12 @@ test('threat 36: looking at 12,000 files at the top of a source takes the server
   assert.ok(ms < 2000, `${ms} ms`);
 });
 
-test('threat 36: a thousand files with misspelt names cause at most 30 sentences', async () => {
+test('threat 36: a thousand files with misspelt names cause at most 30 warnings', async () => {
   const names = Array.from({ length: 1000 }, (_, index) => `Procfile${'-'.repeat(index % 200)}.txt`);
   assert.ok((await overlookedFiles(await sourceOf({}), names)).length <= 30);
 });
 
-test('threat 66: rewriting a file of a million empty lines as UTF-8 takes at most 25 ms longer than a file with one line', async () => {
+test('threat 66: rewriting a file of a million empty lines as UTF-8 takes at most 25 ms longer than rewriting a file with one line', async () => {
   const source = await sourceOf({ 'requirements.txt': '\n'.repeat(1024 * 1024 - 1) });
   const idle = await sourceOf({ 'requirements.txt': 'x'.repeat(1024 * 1024 - 1) });
   await rewriteAsUtf8(idle, ['requirements.txt']);

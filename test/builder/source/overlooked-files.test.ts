@@ -125,7 +125,7 @@ test('a manifest in a folder is reported if the top of the repository has none o
   );
 });
 
-test('if only a folder requirements names the packages of a Python tool, the file for its live release is reported', async () => {
+test('if a Python tool has requirements files only in its folder requirements, the push says to include requirements/production.txt', async () => {
   const files = { 'requirements/base.txt': '', 'requirements/dev.txt': '', 'manage.py': '' };
   await using source = await Source.of({ ...files, 'requirements/production.txt': '' });
   assert.deepEqual(await source.overlooked(), [

@@ -346,7 +346,7 @@ describe('the processes of an artifact', () => {
       types: ['a', 'b'],
     },
   ]) {
-    test(`which process types an artifact has: ${name}`, () =>
+    test(`an artifact gets its process types from the build and the components: ${name}`, () =>
       assert.deepEqual(merge(built, components).types, types));
   }
 
@@ -395,7 +395,7 @@ describe('the processes of an artifact', () => {
       counts: 'web=- worker=1',
     },
   ]) {
-    test(`how many processes of each type run: ${name}`, () => {
+    test(`the artifact says how many processes of each type run: ${name}`, () => {
       const settings = replicas === undefined ? {} : { replicas };
       const merged = merge(built, components, { formation, template: { settings, command: null } });
       assert.equal(merged.counts, counts);

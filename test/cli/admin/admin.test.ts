@@ -54,7 +54,7 @@ class Office {
   }
 }
 
-test('user add without a key or password generates a password, shows it once and stores its hash', async () => {
+test('`user add` without a key or password generates a password, shows it once and stores its hash', async () => {
   const office = new Office();
   const { status, out } = await office.type(['user', 'add', 'Alice']);
   assert.equal(status, 0);
@@ -66,7 +66,7 @@ test('user add without a key or password generates a password, shows it once and
   ]);
 });
 
-test('user add with a key generates no password', async () => {
+test('`user add` with a key generates no password', async () => {
   const office = new Office();
   const { status, out } = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);
   assert.equal(status, 0);
@@ -88,7 +88,7 @@ test('the audit log has the command user add, but no list, no refused command an
   assert.doesNotMatch(JSON.stringify(office.events), /s3cret/);
 });
 
-test('user add reads a password from standard input, never from the command line', async () => {
+test('`user add` reads a password from standard input, never from the command line', async () => {
   const office = new Office();
   const { out } = await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
   assert.equal(out, 'Added alice.\nPassword set.\n');
@@ -97,7 +97,7 @@ test('user add reads a password from standard input, never from the command line
   assert.match(wrong.err, /no flag --password\. It knows --key, --password-stdin/);
 });
 
-test('user add of an existing user is refused without a key or password, and reports no change for a key that the user has', async () => {
+test('`user add` of an existing user is refused without a key or password, and reports no change for a key that the user has', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice', '--password-stdin'], 'the first');
   const before = readFileSync(office.path, 'utf8');
@@ -158,7 +158,7 @@ for (const { name, argv, input, status, says } of [
   },
   { name: 'two user names', argv: ['alice', 'bob'], status: 2, says: /too many words/ },
 ]) {
-  test(`user add with ${name} is refused and changes nothing`, async () => {
+  test(`the command user add with ${name} is refused and changes nothing`, async () => {
     const office = new Office();
     const before = readFileSync(office.path, 'utf8');
     const answer = await office.type(['user', 'add', ...argv], input ?? '');
@@ -177,7 +177,7 @@ for (const { name, text, says } of [
   { name: 'an empty file', text: '\n', says: /key file is empty/ },
   { name: 'a text that is not a key', text: 'hello\n', says: /not a public key/ },
 ]) {
-  test(`user add refuses ${name} as a key`, async () => {
+  test(`the command user add refuses ${name} as a key`, async () => {
     const office = new Office();
     writeFileSync(office.keyFile, text);
     const { status, err } = await office.type(['user', 'add', 'alice', '--key', office.keyFile]);
@@ -249,7 +249,7 @@ test('without directory.yaml, each command on users and tools says how to make t
   }
 });
 
-test('tool remove revokes the tool’s tokens; if no server runs, it says that the tokens are not revoked yet', async () => {
+test('`tool remove` revokes the tool’s tokens; if no server runs, it says that the tokens are not revoked yet', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice']);
   await office.type(['tool', 'add', 'hello', '--maintainer', 'alice']);
@@ -273,7 +273,7 @@ test('tool remove revokes the tool’s tokens; if no server runs, it says that t
   );
 });
 
-test('threat 8: user remove revokes the user’s tokens, or says that they are not revoked yet, so that a namesake cannot use them', async () => {
+test('threat 8: `user remove` revokes the user’s tokens, or says that they are not revoked yet, so that a namesake cannot use them', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'mallory']);
   await office.type(['user', 'add', 'alice']);

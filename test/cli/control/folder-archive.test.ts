@@ -36,7 +36,7 @@ async function sentFiles(folder: string): Promise<string[]> {
   return stdout.split('\n').sort();
 }
 
-test('deploy of a folder starts no program that the git settings of the folder name', async () => {
+test('`deploy` of a folder starts no program that the git settings of the folder name', async () => {
   const { folder, git } = await workTree();
   const mark = join(root, 'started');
   const program = join(root, 'program');
@@ -51,7 +51,7 @@ test('deploy of a folder starts no program that the git settings of the folder n
   assert.equal(existsSync(mark), false);
 });
 
-test('deploy of a folder fetches no missing objects of its git repository, because that can start a program', async () => {
+test('`deploy` of a folder fetches no missing objects of its git repository, because that can start a program', async () => {
   const { folder, git } = await workTree();
   const mark = join(root, 'fetched');
   const tree = await git('rev-parse', 'HEAD:left');
@@ -70,7 +70,7 @@ test('deploy of a folder fetches no missing objects of its git repository, becau
   assert.equal(existsSync(mark), false);
 });
 
-test('deploy of a folder sends no file behind a link out of the folder, although its git index names the file', async () => {
+test('`deploy` of a folder sends no file behind a link out of the folder, although its git index names the file', async () => {
   const { folder, git } = await workTree();
   const outside = mkdtempSync(join(root, 'outside-'));
   writeFileSync(join(outside, 'secret'), 'secret');

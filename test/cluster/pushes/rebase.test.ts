@@ -27,7 +27,7 @@ async function makeRunImage(updates: string): Promise<void> {
   await rm(folder, { recursive: true });
 }
 
-test('redeploy --rebase gives a live tool the newest run image without a build, and fails if there is no newer run image', async () => {
+test('`redeploy --rebase` gives a live tool the newest run image without a build, and fails if there is no newer run image', async () => {
   const builder = await builderImage();
   await makeRunImage('none yet');
   await using there = await ClusterServer.start(builder, {

@@ -188,7 +188,7 @@ test('config vars that are set without a restart are refused during a deployment
   ]);
 });
 
-test('a push may join an earlier deployment of its commit if only a redeploy, config set, restart and scale wait in between', async () => {
+test('a push may join an earlier deployment of its commit if only a redeploy, a change of config vars, a restart and a scale wait in between', async () => {
   const { place, line, running, commits } = await building();
   await using _place = place;
   const behind = [

@@ -195,7 +195,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.deepEqual(stdout.split('\n').sort(), ['LICENSE', 'Procfile', 'build.sh', 'server.py']);
   });
 
-  test('npx toolforge-push deploy sends what git does not ignore, and download gives the same files back', async () => {
+  test('`npx toolforge-push deploy` sends what git does not ignore, and `download` gives the same files back', async () => {
     const { name, tree } = await liveTool(server, 'local-files');
     await mkdir(join(tree.folder, 'node_modules/x'), { recursive: true });
     await mkdir(join(tree.folder, 'static'));

@@ -52,7 +52,7 @@ async function assertTrue(name: string, text: string): Promise<void> {
 }
 
 describe('races', { concurrency: 4 }, () => {
-  test('promise 6: a push that is cancelled during its build or rollout either goes live or says that it was cancelled; cancel succeeds only in the second case', async () => {
+  test('promise 6: a push that is cancelled during its build or rollout either goes live or says that it was cancelled; `cancel` succeeds only in the second case', async () => {
     const { name, tree } = await newTool();
     let text = 'one';
     for (const at of ['building', 'rolling-out', 'soon'] as const) {
@@ -90,7 +90,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'next');
   });
 
-  test('promise 3: a simultaneous rollback, config set, restart and push run one after the other, and all succeed', async () => {
+  test('promise 3: a simultaneous rollback, change of config vars, restart and push run one after the other, and all succeed', async () => {
     const { name, tree, first } = await newTool();
     await tree.commit('two', webTool('two'));
     assert.equal((await tree.push()).exitCode, 0);

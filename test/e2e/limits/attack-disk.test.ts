@@ -109,7 +109,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('while fewer inodes than the reserve are left, push, redeploy, rollback and config set are refused, live tools and ps work, and /healthz answers 503 with the reason', async () => {
+  test('while fewer inodes than the reserve are left, pushes, `redeploy`, `rollback` and `config set` are refused, live tools and `ps` work, and /healthz answers 503 with the reason', async () => {
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     const toldBefore = server.lines.length;
     const filling = join(disk.folder, 'filling');

@@ -76,7 +76,7 @@ test('a server that refuses to start still ends the processes of tools that a ki
   assert.deepEqual(await toolProcesses(server), []);
 });
 
-test('after the setting sandbox changes from trusted to isolated, restart and rollback refuse earlier artifacts, and redeploy or a push builds them again', async () => {
+test('after the setting sandbox changes from trusted to isolated, `restart` and `rollback` refuse earlier artifacts, and `redeploy` or a push builds them again', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'trusted' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   const first = await tree.commit('one', webTool('one'));
@@ -112,7 +112,7 @@ test('after the setting sandbox changes from trusted to isolated, restart and ro
   assert.equal((await server.get('hello')).body, 'one');
 });
 
-test('after the setting sandbox changes from isolated to trusted, config set makes a new release of the earlier artifact, and the tool answers', async () => {
+test('after the setting sandbox changes from isolated to trusted, `config set` makes a new release of the earlier artifact, and the tool answers', async () => {
   await using server = await TestServer.start({ TOOLFORGE_PUSH_SANDBOX: 'isolated' });
   const tree = await WorkTree.create(server, 'http', 'hello');
   await tree.commit('one', webTool('one'));

@@ -42,7 +42,7 @@ for (const mode of ['trusted', 'isolated'] as const) {
       assert.equal((await bench.request(tool, '/')).body, 'poison');
     });
 
-    test('if a tool is scaled to 0 web processes, its page says that none runs, and why', async () => {
+    test('if a tool is scaled to 0 web processes, visitors get a page that says that no web process runs, and why', async () => {
       const tool = 'empty' as ToolName;
       const release = releaseOf(tool, 1, await webArtifact('empty'));
       await rollOut(bench.runtime, release);

@@ -53,11 +53,11 @@ async function faultOf(pods: readonly V1Pod[]) {
   }
 }
 
-test('if a build failed while the server was away, its fault comes from its pod, even if the Job is seen first', async () => {
+test('if a build failed while the server was away, the server reads the reason from the build’s pod, even if the server sees the failed Job first', async () => {
   const fault = await faultOf([ended]);
   assert.deepEqual([fault?.code, fault?.container, fault?.exitCode], ['EXITED', 'build', 3]);
 });
 
-test('the fault of a failed Job without a pod comes from the Job', async () => {
+test('if a failed build’s Job has no pod any more, the server reads the reason from the Job', async () => {
   assert.match((await faultOf([]))?.words ?? '', /backoff limit/);
 });

@@ -58,7 +58,7 @@ test('if the clock is set back, schedules continue by the new time', async () =>
   await end();
 });
 
-test('waiting by the system clock ends after the given time, or fails when the signal fires', async () => {
+test('a wait by the system clock ends after the given time, or fails with an AbortError when its abort signal fires', async () => {
   const leave = new AbortController();
   await systemClock.wait(1, leave.signal);
   assert.ok(Math.abs(systemClock.now() - Date.now()) < 1000);

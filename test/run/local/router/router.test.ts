@@ -109,7 +109,7 @@ describe('Router', { concurrency: 1 }, () => {
     assert.doesNotMatch(odd, /<script>/);
   });
 
-  test('the page of a starting tool has the status 503 and Retry-After', async () => {
+  test('while a tool starts, visitors get a page with the status 503 and the header Retry-After', async () => {
     const artifact = await bench.artifact({ 'web.py': silentTool }, [web()]);
     await bench.runtime.resume(releaseOf('soon' as ToolName, 1, artifact), 1, {});
     const page = await get('soon.localhost', '/');
