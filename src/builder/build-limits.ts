@@ -52,7 +52,7 @@ export class BuildLimits implements AsyncDisposable {
   #stepAt = performance.now();
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
-  /** True if the disk was nearly full when it was last measured, but the build did not seem to be the cause. */
+  /** True if the disk of the server was nearly full at the last measurement, but this build did not seem to fill it. */
   #isPuzzled = false;
 
   constructor(options: BuildLimitsOptions) {
@@ -94,7 +94,7 @@ export class BuildLimits implements AsyncDisposable {
   }
 
   /**
-   * Measures the folder after all processes of the build have ended.
+   * Measures the folder of the build after all processes of the build have ended.
    *
    * @throws the reason that aborted the build. This may be a disk limit that the folder has just passed.
    */
@@ -102,7 +102,9 @@ export class BuildLimits implements AsyncDisposable {
     await this.#judge(await diskUse(this.#options.folder, this.#ended.signal));
   }
 
-  /** Measures the folder while the build runs. Also counts deleted files that the build still holds open. */
+  /**
+   * Measures the folder of the build while the build runs. Also counts deleted files that the build still holds open.
+   */
   async #weighAll(cause: LookCause): Promise<void> {
     const { folder } = this.#options;
     const { bytes, entries } = await diskUse(folder, this.#ended.signal);

@@ -22,8 +22,8 @@ export interface BuildRequest {
 }
 
 /**
- * The reason of an abort signal when this server is being stopped. A build that can continue without this server should
- * do so.
+ * The reason of an abort signal when this server is being stopped. A build that can continue without this server then
+ * continues.
  */
 export class ResumeLater extends Error {
   override readonly name = 'AbortError';

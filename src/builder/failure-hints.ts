@@ -69,9 +69,9 @@ const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
- * Says what to do about a failed step, if its output shows a known cause that is not in the tool's own code: something
- * is missing (a library, a header, a program, a module), a certificate, the network, or a package that does not exist,
- * excludes another, or differs from the lock file. Otherwise null.
+ * Says what to do about a failed step, if its output shows a known reason outside of the tool's own code: a missing
+ * library, header, program or module, a certificate, the network, or a package that does not exist, excludes another
+ * package, or differs from the lock file. Otherwise null.
  *
  * @param text - The last lines of the output. The caller must cut long lines, because searching them takes too long.
  */

@@ -165,7 +165,10 @@ function uvReasons([first = '', ...below]: readonly string[]): string[] {
   return [...(fetch === undefined ? [] : [`${fetch}: ${error}`]), `${headline}: ${error}`, error, headline];
 }
 
-/** The text of a line, and of the line below it if the first one ends with a colon. Null if there is no line. */
+/**
+ * The text of the line at `index`. If this line ends with a colon, the text of the next line is added. Null if there is
+ * no line at `index`.
+ */
 function withNextLine(lines: readonly string[], index: number): string | null {
   const text = textOf(lines[index]);
   const next = lines[index + 1];

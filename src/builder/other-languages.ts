@@ -91,7 +91,10 @@ export function siteGenerator(files: readonly string[]): SiteGenerator | null {
   return generator === undefined || file === undefined ? null : { generator, file };
 }
 
-/** Finds the first entry of the table whose pattern matches a file. Returns the name of the entry and the file, or null. */
+/**
+ * Finds the first entry of the table whose pattern matches a file. Returns the name of the entry and the file. Null if
+ * no file matches.
+ */
 function firstShown(
   table: readonly (readonly [name: string, files: RegExp])[],
   files: readonly string[],

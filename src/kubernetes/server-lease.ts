@@ -12,7 +12,7 @@ export const LEASE_NAME = 'toolforge-push';
 
 export interface ServerLeaseOptions {
   readonly cluster: Cluster;
-  /** The namespace that the server's pod is in. */
+  /** The namespace of the server's pod. */
   readonly namespace: string;
   /** The name of the server's pod. */
   readonly podName: string;

@@ -13,7 +13,7 @@ export type Obstacle =
   | { readonly kind: 'scaled-down' }
   | { readonly kind: 'starting' }
   | { readonly kind: 'stopped' }
-  /** `page`: the tool's own page in HTML. Null if it has none. */
+  /** `page`: the tool's own page in HTML. Null if the tool has none. */
   | { readonly kind: 'maintenance'; readonly page: string | null }
   | { readonly kind: 'crashed'; readonly detail: string }
   | { readonly kind: 'no-answer' }

@@ -20,7 +20,7 @@ export function isHostLabel(name: string): boolean {
 
 /**
  * Returns the part of a Host header before the domain, in lower case. Null if there is no Host header, if the host is
- * not below the domain, or if it is the server's own. The returned part need not be the name of a tool.
+ * not below the domain, or if the host is the server's own. The returned part need not be the name of a tool.
  */
 export function toolOfHost(host: string | undefined, options: HostNameOptions): string | null {
   const name = host?.replace(/:\d*$/, '').replace(/\.$/, '').toLowerCase();

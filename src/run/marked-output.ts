@@ -60,7 +60,10 @@ export class MarkedOutput {
     return bytes.subarray(0, 0);
   }
 
-  /** Returns the output that was held back, because a mark could begin with it. Call this at the end of the stream. */
+  /**
+   * Returns the bytes that were held back because they might be the beginning of a mark. Call this at the end of the
+   * stream.
+   */
   end(): Uint8Array {
     return this.#state === 'between' ? this.#held : Buffer.alloc(0);
   }

@@ -412,7 +412,7 @@ export interface Runtime {
 export interface Gateway {
   /**
    * Returns the part of a Host header before the domain of the tools. Null if the host is not below that domain, or if
-   * it is the server's own.
+   * the host is the server's own.
    */
   toolOf(host: string | undefined): string | null;
   serve(tool: string, request: IncomingMessage, response: ServerResponse): void;

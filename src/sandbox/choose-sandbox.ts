@@ -25,8 +25,8 @@ export interface Choice {
 }
 
 const INSTALL = 'apt-get install bubblewrap passt util-linux iproute2';
-// On Debian, udev gives /dev/net/tun the same mode. The mode is harmless, because only CAP_NET_ADMIN allows a user to
-// create a network device with it: see "Set permissions" in the kernel's networking/tuntap.
+// On Debian, udev gives /dev/net/tun the same mode. The mode is harmless, because only a user with CAP_NET_ADMIN may
+// create a network device through /dev/net/tun: see "Set permissions" in the kernel's networking/tuntap.
 const OPEN_TUN = 'chmod 0666 /dev/net/tun';
 const OPEN_PROC = 'mount -o remount,rw /proc/sys';
 /** The settings whose values are paths of secret files or folders. */

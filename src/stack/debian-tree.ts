@@ -10,7 +10,7 @@ import { BOUND, explainMmdebstrap, fullDisk, PROGRAMS } from './stack-faults.ts'
 
 /** The folder with the certificate authorities that the operator of a Debian machine has added. */
 const LOCAL_AUTHORITIES = '/usr/local/share/ca-certificates';
-/** The documentation that the slim images of Debian leave out as well. */
+/** The parts of /usr/share that a tree leaves out, as the slim images of Debian do. */
 const LEFT_OUT = ['doc/*', 'info/*', 'lintian/*', 'locale/*', 'man/*'];
 const KEPT = ['doc/*/copyright', 'locale/locale.alias'];
 /** Files in /etc over which a sandbox mounts its own. bwrap can mount a file only over a plain file. */

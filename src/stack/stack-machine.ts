@@ -6,7 +6,7 @@ import { noneIfGone } from '../core/errors.ts';
 import { KEYRING } from './debian-packages.ts';
 import { PROGRAMS, stackNotMade } from './stack-faults.ts';
 
-/** The programs that make trees, and the Debian packages that they are in. */
+/** The programs that make trees, each with the Debian package that contains it. */
 const NEEDED = {
   'apt-get': 'apt',
   dpkg: 'dpkg',

@@ -59,7 +59,7 @@ export function foldersOf(artifact: string): BuildFolders {
 const names = Object.keys(targets) as PlaceName[];
 const writable: ReadonlySet<PlaceName> = new Set(['workspace', 'layers', 'tmp', 'home']);
 
-/** The list of the packages that tools find at run time, at the path where buildpacks look for it. */
+/** The path at which buildpacks look for the list of the packages that tools find at run time. */
 const RUN_PACKAGES = '/cnb/run-image/dpkg-status';
 
 /**

@@ -90,7 +90,7 @@ async function readDescription(root: string, parts: readonly string[], shown: st
   throw bad(`${path} cannot be used: ${error.issues[0]?.message ?? 'it has a mistake'}`, HINT.file);
 }
 
-/** @throws DeployError `BAD_BUILDPACK` with the line of the mistake. */
+/** Parses a TOML file of a buildpack. @throws DeployError `BAD_BUILDPACK` with the line of the mistake. */
 function parseToml(text: string, path: string): unknown {
   try {
     return parse(text.replace(/^\uFEFF/, ''));

@@ -11,8 +11,8 @@ export interface StepEnd extends Exit {
 }
 
 /**
- * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. Processes that the
- * program started end with it.
+ * Runs one program of a build in the sandbox until it ends, and passes on its output line by line. When the program
+ * ends, all processes that it started end too.
  *
  * @throws the reason of `guard.signal` if that signal fires. All processes of the program have ended by then.
  */

@@ -172,7 +172,7 @@ interface EndedDetection {
   readonly name: string;
   /** The exit status. Null if the sandbox ended before the detection. */
   readonly status: number | null;
-  /** The end of the sandbox that ran this and other detections, and the lines that it printed besides exit statuses. */
+  /** How the sandbox ended that ran this and other detections, and the lines that it printed besides exit statuses. */
   readonly whole: StepEnd;
 }
 

@@ -21,7 +21,9 @@ interface Waiting {
 export class SourceOffers {
   readonly #waiting = new Map<string, Waiting>();
 
-  /** @param lifeMs - After this time, the token is no longer valid. */
+  /**
+   * Offers a source to a build, and returns the token. @param lifeMs - After this time, the token is no longer valid.
+   */
   offer(folder: string, lifeMs: number): SourceOffer {
     const token = randomBytes(32).toString('base64url');
     const key = hashOf(token);

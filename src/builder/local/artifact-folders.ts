@@ -26,7 +26,7 @@ export class Artifacts {
     this.#data = data;
   }
 
-  /** @throws Error if the id is not a plain name of a folder. */
+  /** Returns the path of an artifact's folder. @throws Error if the id is not a plain name of a folder. */
   folder(tool: ToolName, id: string): string {
     if (!ID.test(id)) throw new Error('an artifact id must be a plain name');
     return join(this.#toolFolder(tool), id);

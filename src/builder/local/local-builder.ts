@@ -79,8 +79,8 @@ export class LocalBuilder implements Builder {
   }
 
   /**
-   * Returns no builds, because local builds are child processes of the server and end with it. The first call also
-   * deletes the shared files that interrupted builds have left.
+   * Returns no builds, because local builds are child processes of the server and end when the server ends. The first
+   * call also deletes the shared files that interrupted builds have left.
    */
   async resumable(): Promise<ReadonlySet<string>> {
     this.#swept ??= this.#sharedFiles

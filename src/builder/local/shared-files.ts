@@ -67,10 +67,11 @@ export class SharedFiles {
 
   /**
    * Replaces each file of a finished layer by a hard link to the server's one copy of that file in `shared`. Makes this
-   * copy if it does not exist yet. A file stays as it is if it is large or has holes. It also stays if it needs a new
-   * copy and the disk is nearly full. Once the build has too many files, this layer and all later ones stay as they
-   * are. If `shared` is full, a new copy replaces one of the tool with the most copies. If no tool has clearly more
-   * copies than this one, the file stays as it is. Call this only when no process can change the layer any more.
+   * copy if it does not exist yet. A file stays as it is if it has more than `MAX_FILE_BYTES` or has holes. It also
+   * stays if it needs a new copy and the disk is nearly full. Once the layers of the build have more than `MAX_ENTRIES`
+   * files and folders, this layer and all later ones stay as they are. If `shared` is full, a new copy replaces one of
+   * the tool with the most copies. If no tool has clearly more copies than this one, the file stays as it is. Call this
+   * only when no process can change the layer any more.
    *
    * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an
    *   earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file

@@ -18,7 +18,7 @@ const NAME = new RegExp(`^${PART}(/${PART})*$`);
 const DIGEST = /^sha256:[0-9a-f]{64}$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 
-/** @throws DeployError `BAD_IMAGE` if the text is not a reference to an image. */
+/** Parses a reference to an image. @throws DeployError `BAD_IMAGE` if the text is not a reference to an image. */
 export function parseReference(text: string): ImageReference {
   const [path = '', digest = null] = text.split('@');
   const slash = path.indexOf('/');

@@ -117,7 +117,10 @@ export async function readAppJson(source: string): Promise<AppJson> {
   };
 }
 
-/** @throws DeployError `BUILD_APP_JSON` if the test command is too long or has a NUL byte. */
+/**
+ * Returns the test command. Null if app.json has none. @throws DeployError `BUILD_APP_JSON` if the command is too long
+ * or has a NUL byte.
+ */
 function readTest(content: Readonly<Record<string, unknown>>, text: string): string | null {
   const { success, data } = tests.safeParse(content['environments']);
   const command = success ? data.test.scripts.test.trim() : '';

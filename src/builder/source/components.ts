@@ -185,9 +185,11 @@ const MAX_TYPES = 200;
 const MAX_NAMED = 20;
 
 /**
- * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types are
- * kept running, or if there are more than 200; `COMMANDS_TOO_LONG` if their commands and health check scripts have more
- * than 32 KiB together.
+ * Checks the number of the processes and the size of their commands.
+ *
+ * @throws DeployError `NO_PROCESS` if there are no processes; `TOO_MANY_PROCESSES` if more than `most` types are kept
+ * running, or if there are more than 200; `COMMANDS_TOO_LONG` if their commands and health check scripts have more than
+ * 32 KiB together.
  */
 export function assertRunnable(processes: readonly Process[], most: number): void {
   if (processes.length === 0) throw noProcess();

@@ -99,8 +99,8 @@ const LOOKED_FOR: readonly (readonly [buildpack: string, text: string])[] = [
 ];
 
 /**
- * A heading, and a line for each of these buildpacks that is in `LOOKED_FOR`: the files that it looks for. Empty if
- * none of them is.
+ * A heading, and for each of these buildpacks that is in `LOOKED_FOR`, a line with the files that the buildpack looks
+ * for. Empty if none of these buildpacks is in `LOOKED_FOR`.
  */
 export function lookedFor(buildpacks: ReadonlySet<string>): string[] {
   const lines = LOOKED_FOR.filter(([buildpack]) => buildpacks.has(buildpack)).map(([, text]) => `  ${text}`);
@@ -230,7 +230,10 @@ async function inFolders(
   return sentences;
 }
 
-/** The path of the file in the folder `requirements` that probably has the packages of the live tool, or null. */
+/**
+ * The path of the file in the folder `requirements` that probably names the packages that the tool needs to run. Null
+ * if no file does.
+ */
 function packagesFile(names: readonly string[]): string | null {
   const files = names
     .filter((name) => name.endsWith('.txt') && !/dev|test|doc|lint|local|ci\b/i.test(name))

@@ -200,7 +200,10 @@ function fileSystem(command: SandboxCommand, isolation: Isolation): string[] {
   ];
 }
 
-/** A mount with the same path inside and outside shows a folder of this machine, which must not show hidden files. */
+/**
+ * Returns bwrap's arguments for these mounts. A mount with the same path inside and outside shows a folder of this
+ * machine, so it is shown without the hidden files.
+ */
 function mounted(mounts: readonly Mount[], covers: HostFiles['covers']): string[] {
   const isOfMachine = ({ source, target }: Mount) => source === target;
   const shown = mounts.filter((mount) => !isOfMachine(mount) || !covers.hides(mount.source));

@@ -14,7 +14,7 @@ export function overlayOptions(lower: string, writesTo: string): string {
 const UNUSABLE = /[,:\\]/;
 
 /**
- * Tries whether a tool could write to the folder of its release (`Mount.writesTo`), if its files were in this folder.
+ * Tries whether a tool could write to the folder of its release (`Mount.writesTo`) if the release were in `folder`.
  *
  * @returns why that is not possible. Null if it is possible.
  */

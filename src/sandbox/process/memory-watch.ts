@@ -69,7 +69,8 @@ export class MemoryWatch {
 
   /**
    * Calls `onOver` once if the descendants of a process together use more memory than the limit, or if all processes of
-   * the tool use more than a tool may have, and these are ended for it (`lastOfLarge`). Disposing the result ends the watch.
+   * the tool use more than a tool may have, and `lastOfLarge` chooses these processes to end. Disposing the result ends
+   * the watch.
    */
   watch(
     pid: number,

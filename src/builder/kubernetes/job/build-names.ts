@@ -48,7 +48,10 @@ export interface ToolRepositories {
   readonly cache: string;
 }
 
-/** @param registry - Where images of tools are stored: `host[:port][/path]`. */
+/**
+ * Returns the repositories of a tool in a registry. @param registry - Where images of tools are stored:
+ * `host[:port][/path]`.
+ */
 export function repositoriesOf(registry: string, tool: ToolName, isHarbor = false): ToolRepositories {
   const slash = registry.indexOf('/');
   const host = slash < 0 ? registry : registry.slice(0, slash);

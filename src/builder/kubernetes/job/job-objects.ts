@@ -27,7 +27,8 @@ export interface BuildSecrets {
 const MAX_SECRET_BYTES = 1024 * 1024;
 
 /**
- * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so they are deleted with it.
+ * Makes a build's Job and its Secrets, then starts the Job. The Job owns the Secrets, so the cluster deletes the
+ * Secrets together with the Job.
  *
  * @throws DeployError `CONFIG_TOO_LARGE` if the variables do not fit into a Secret; `BUILD_QUOTA` if the namespace
  * has no room; `BUILD_NAMESPACE` if there is no such namespace; another code if the cluster refuses or does not answer.

@@ -9,7 +9,7 @@ import { labelsOf, newJobName, type ToolRepositories } from './build-names.ts';
 /** Extra seconds for the Job, so that this server's own limit fires first and can say which phase was running. */
 const GRACE_SECONDS = 120;
 
-/** @throws DeployError `BAD_SETTING` if a setting that builds in a cluster need is empty. */
+/** Checks that no setting is empty that builds in a cluster need. @throws DeployError `BAD_SETTING` if one is empty. */
 export function assertConfigured(config: KubernetesBuilderConfig): void {
   const missing = (['registry', 'builder_image'] as const).find((name) => config[name] === '');
   if (missing === undefined) return;

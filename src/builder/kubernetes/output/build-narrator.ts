@@ -62,14 +62,14 @@ export class BuildNarrator {
     if (phase === 'export') this.#progress.step('Storing the image');
   }
 
-  /** @param text - One line of the phase's output, with secrets masked. */
+  /** Reads a line of the output of a phase. @param text - The line, with secrets masked. */
   line(phase: Phase, text: string): void {
     this.#lastLines.add(text);
     if (phase === 'detect') this.#detection.read(text);
     if (phase === 'build') this.#output.read(text);
   }
 
-  /** @throws DeployError if the phase failed. */
+  /** Reports the end of a phase. @throws DeployError if the phase failed. */
   ended(phase: Phase, end: ContainerEnd): void {
     if (phase === 'build') this.#output.end();
     const isWell = end.exitCode === 0;

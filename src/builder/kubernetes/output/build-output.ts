@@ -45,7 +45,7 @@ export class BuildOutput {
     this.#entered = entered;
   }
 
-  /** @param text - One line of the output, with secrets masked. */
+  /** Reads the next line of the output. @param text - The line, with secrets masked. */
   read(text: string): void {
     const next = this.#isOutput ? null : BUILDPACK.exec(text);
     if (next !== null) {
@@ -92,7 +92,7 @@ export class BuildOutput {
     for (const line of lines) this.read(line);
   }
 
-  /** @throws DeployError always; it says why the phase failed. */
+  /** Throws a DeployError that says why the phase failed. @param end - How the container of the phase ended. */
   fail(end: ContainerEnd, limits: StepLimits): never {
     const name = this.#buildpack === null ? 'the build' : nameOf(this.#buildpack);
     const code = /^exit status (\d+)$/.exec(this.#error)?.[1];

@@ -31,7 +31,7 @@ export class DetectionOutput {
   #isResults = false;
   #group: string[] = [];
 
-  /** @param text - One line of the output, with secrets masked. */
+  /** Reads the next line of the output. @param text - The line, with secrets masked. */
   read(text: string): void {
     const output = OUTPUT.exec(text);
     if (output !== null) {

@@ -90,8 +90,8 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
 }
 
 /**
- * The command line in `extra_args`, or null. Only the types without a web server of their own run `extra_args`. The
- * other types pass these words to their server.
+ * The command line in `extra_args`. Null if `extra_args` is not a command line that can be used, or if `type` has a web
+ * server of its own: such types pass the words of `extra_args` to their server.
  */
 function commandOf({ type, extra_args: words }: Readonly<Record<string, unknown>>): string | null {
   const hasServer =

@@ -112,7 +112,10 @@ export class SettingsFile {
     );
   }
 
-  /** @param path - The key or list item that cannot be used. The message names its line. */
+  /**
+   * Returns the error for a key or list item that cannot be used. The message names the line. @param path - The path of
+   * the key or list item in the file.
+   */
   refusal(path: readonly (string | number)[], message: string, hint: string): DeployError {
     return new DeployError(this.#options.code, `${message}${this.#where(path)}`, hint);
   }

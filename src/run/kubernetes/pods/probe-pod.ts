@@ -80,8 +80,8 @@ export class PodProbe {
       case 'forbidden':
         return { kind: 'unknown', why: 'this server may not ask its pod (pods/proxy)' };
       case 'unreached':
-        // If the pod is ready, the kubelet reaches its port. If the API server cannot, a network policy blocks the API
-        // server.
+        // If the pod is ready, the kubelet reaches its port. If the API server cannot reach the port, a network policy
+        // blocks the API server.
         if (!this.#wasReached && pod.isReady)
           return { kind: 'unknown', why: 'the API server cannot reach its pod' };
         return await this.#judged(pod, 'too late');

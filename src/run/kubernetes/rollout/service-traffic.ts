@@ -27,7 +27,8 @@ const LOOK_MS = 50;
 /** Where a tool's Service sends requests. */
 export interface Traffic {
   /**
-   * The rollout that gets the requests, or would get them if the tool were not in maintenance. `NO_ROLLOUT` for none.
+   * The rollout that gets the requests, or would get them if the tool were not in maintenance. `NO_ROLLOUT` if there is
+   * no such rollout.
    */
   readonly rolloutId: string;
   /** True if the page about maintenance gets the requests. */

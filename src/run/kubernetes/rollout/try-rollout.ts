@@ -194,7 +194,10 @@ function sumOf(
   };
 }
 
-/** Adds quantities such as `250m` and `64Mi`, each so many times. The quantities of one resource have one unit. */
+/**
+ * Adds up quantities such as `250m` and `64Mi`, each multiplied by the number beside it. The quantities of one resource
+ * have one unit.
+ */
 function sumOfQuantities(
   all: readonly (readonly [Readonly<Record<string, string>>, number])[],
 ): Record<string, string> {

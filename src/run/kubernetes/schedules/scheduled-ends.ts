@@ -12,7 +12,7 @@ import type { ToolPod } from '../pods/tool-pods.ts';
 export interface ScheduledEndsOptions {
   /** Returns the schedule of the pod's process. Null if its rollout is unknown, or if the process has no schedule. */
   readonly scheduleOf: (pod: ToolPod) => Schedule | null;
-  /** The operator's limit for a run. */
+  /** The operator's time limit for a run, in milliseconds. */
   readonly mostMs: number;
   readonly memoryBytes: number;
   /** The facts about schedules that outlive the server. By default, nothing is recorded. */
@@ -21,8 +21,8 @@ export interface ScheduledEndsOptions {
 }
 
 /**
- * A Job's time limit begins before its pod exists. A pod that is deleted up to this many milliseconds before its own
- * limit counts as too slow.
+ * A Job's time limit begins before its pod exists. If the pod of a run is deleted up to this many milliseconds before
+ * the run's time limit, the run counts as ended by the limit.
  */
 const APART_MS = 5000;
 

@@ -106,7 +106,8 @@ interface ScriptOptions extends ScriptCommand {
 /**
  * Returns a script that connects a command's streams to the pipes in `folder`, and writes `OPENED` to the pipe
  * `status`. After the end of the command, the script writes the mark to both outputs, because background processes may
- * keep the outputs open, and the exit status to `status`. It catches signals, so that it lives long enough to do so.
+ * keep the outputs open, and the exit status to `status`. The script catches signals, so that it lives long enough to
+ * write both.
  */
 function scriptOf(folder: string, { command, terminal, mark }: ScriptCommand): string {
   const pipe = (name: string) => quoted(join(folder, name));

@@ -147,7 +147,7 @@ export class DiskWatch {
   }
 
   /**
-   * Measures all watched folders and ends processes that exceed a limit. If the cause is `bytes` or `entries` (inodes),
+   * Measures all watched folders and ends processes that exceed a limit. If `cause` is `bytes` or `entries` (inodes),
    * measures only these.
    *
    * @returns how long measuring the folders took, in milliseconds

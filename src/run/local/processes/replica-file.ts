@@ -11,7 +11,7 @@ export interface ReplicaFile {
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** The real file has less than 100 bytes. */
+/** A larger file counts as missing. A usual replica.my.cnf has less than 100 bytes. */
 const MAX_BYTES = 64 * 1024;
 
 export interface ReplicaFolder {
