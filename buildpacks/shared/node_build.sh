@@ -118,8 +118,8 @@ build_tool() {
     ignored=$(grep -oE 'Ignored build scripts: [^.]*' "$log" | cut -d: -f2 || true)
     [[ -z $ignored ]] || echo " !     pnpm did not run the install scripts of$ignored: name them in onlyBuiltDependencies in pnpm-workspace.yaml."
     script=$(build_script "$lines" || true)
-    # With this variable of Google's buildpacks, the default adapter of SvelteKit makes a server for Node. It makes nothing
-    # where it does not know the builder.
+    # With this variable of Google's buildpacks, the default adapter of SvelteKit makes a server for Node. Without it, the
+    # adapter does not know this builder and makes nothing.
     ! has "$lines" 'devDependencies|@sveltejs/adapter-auto' || export GCP_BUILDPACKS=1
     # If the script runs npm in another folder, npm installs packages for development there, too.
     [[ -z $script ]] || step "$manager run $script" env npm_config_include=dev "$manager" run "$script"
@@ -165,7 +165,7 @@ check_start_script() {
   read -ra words <<<"$1"
   while [[ ${words[0]:-} =~ ^[A-Za-z_][A-Za-z0-9_]*= ]]; do words=("${words[@]:1}"); done
   word=${words[0]:-}
-  # Plug'n'Play has no folder of programs.
+  # With Yarn's Plug'n'Play (.pnp.cjs), there is no node_modules/.bin in which to look for the program.
   if [[ $word =~ ^[a-z][a-z0-9_-]*$ && ! -f .pnp.cjs && ! -e node_modules/.bin/$word && -z $(type -t -- "$word") ]]; then
     echo " !     $place runs $word, which nothing installs. Add the package that has $word to the dependencies of package.json, or its Debian package to an Aptfile."
     exit 1

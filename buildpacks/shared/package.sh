@@ -69,7 +69,7 @@ waits_for_connections='listen *\(|createServer|process\.env\.PORT|process\.env\[
 watching_start='^(([A-Za-z_]+=[^ ]*|cross-env|npx) +)*(nest start|nodemon|ts-node|ts-node-dev|tsx|babel-node)( |$)'
 
 # makes_only_files START: tells whether the build makes only files, by the settings of the framework whose server the
-# start script starts. This server would refuse to start
+# start script starts. If so, the server of the framework would refuse to start
 makes_only_files() {
   case $1 in
     'next start'*) grep -qsE "^[^/*]*\\boutput['\"]?:[[:space:]]*['\"\`]export['\"\`]" next.config.{js,mjs,cjs,ts,mts} ;;

@@ -9,8 +9,8 @@ python=$(readlink -f "$(command -v python3)")
 
 # Makes builds reproducible: the same input gives the same bytes. ZIP files cannot have times before 1980.
 export SOURCE_DATE_EPOCH=315532801
-# Compiled packages have no debugging information. It takes room, and names temporary folders, so no two builds are
-# equal.
+# Packages are compiled without debugging information. This information would take room, and would name temporary
+# folders, so no two builds would be equal.
 export CFLAGS=${CFLAGS--O2 -g0} CXXFLAGS=${CXXFLAGS--O2 -g0}
 export UV_CACHE_DIR=$downloads UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_PYTHON_PREFERENCE=system UV_COMPILE_BYTECODE=1
 # The reason of a failure must stay in one line.
@@ -37,7 +37,7 @@ use_pip_settings() {
 }
 use_pip_settings
 
-# key_of FILE…: a text that changes if Python, uv, the index or one of the files changes
+# key_of FILE…: prints a text that changes if Python, uv, the package index or one of the files changes
 key_of() {
   { echo "2 $("$python" -VV) $python $(uv --version 2>&1) $(uname -m) ${UV_DEFAULT_INDEX:-} ${UV_INDEX:-}" && sha256sum -- "$@"; } | sha256sum | cut -d' ' -f1
 }
@@ -75,7 +75,8 @@ save_layers() {
   local version
   add_setuptools
   add_runners
-  # If the layer has `linked = true`, the next build cannot write to its files. So the lock file must not stay.
+  # If the layer has `linked = true`, the next build cannot write to its files. uv must write to its lock file, so the
+  # file must not stay.
   rm -f "$venv/.lock"
   mkdir -p "$downloads"
   printf '[types]\ncache = true\n' >"$downloads.toml"

@@ -1,6 +1,7 @@
 # Makes the Java runtime of a tool, and the key store of the machine's certificates. Sourced by bin/build.
 
-# find_certificates: sets $certificates to a key store with the machine's certificates. It is empty if there are none.
+# find_certificates: sets $certificates to the path of a key store with the machine's certificates, or to nothing if the
+# machine has none.
 find_certificates() {
   local pem=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt} layer=$CNB_LAYERS_DIR/certificates sum
   certificates=''

@@ -89,7 +89,8 @@ refuse() {
 }
 
 # resolve_node BEFORE: sets $version to the version to install, or refuses. BEFORE is the version of the last build, or
-# empty. If it still fits, the list of versions is fetched only once a day. $headers.toml says when it was.
+# empty. If BEFORE still fits, the list of versions is fetched at most once a day. $headers.toml says when it was fetched
+# last.
 resolve_node() {
   local before=$1 versions majors
   today=$(date -u +%F)

@@ -58,7 +58,7 @@ DocumentRoot "$root"
 </FilesMatch>
 RedirectMatch 404 "(?i)(^|/)\.(?!well-known(/|\$))"
 C
-  # These files are programs, often with passwords. A .htaccess can make Apache run them.
+  # Files such as *.py are programs, often with passwords. A .htaccess can make Apache run them.
   if ! grep -qsi cgi-script "$root/.htaccess"; then
     printf '<FilesMatch "%s">\n  <If "-f %%{REQUEST_FILENAME} && %%{REQUEST_URI} !~ m#^/cgi-bin/#">\n    Require all denied\n  </If>\n</FilesMatch>\n' "$programs"
   fi
@@ -68,7 +68,7 @@ C
   fi
   [[ ! -f $root/vendor/autoload.php ]] || echo 'RedirectMatch 404 "^/vendor(/|$)"'
   [[ $root != "$PWD" ]] || echo 'RedirectMatch 404 "(?i)^/+(composer\.(json|lock|phar)|auth\.json|Procfile|Aptfile|project\.toml|service\.template|toolforge\.yaml|jobs\.yaml|app\.json)$"'
-  # Toolforge's webservice runs the programs in this folder.
+  # Toolforge's webservice also runs the programs in cgi-bin.
   if [[ -d cgi-bin ]]; then
     printf 'ScriptAlias /cgi-bin/ "%s/cgi-bin/"\n<Directory "%s/cgi-bin">\n  Options ExecCGI FollowSymLinks\n  Require all granted\n' "$PWD" "$PWD"
     compgen -e | sed 's/^/  PassEnv /'

@@ -24,14 +24,14 @@ include "$layer/types.conf"
 # The server in front speaks HTTPS.
 \$REQUEST_HEADER["X-Forwarded-Proto"] == "https" { setenv.add-environment = ( "HTTPS" => "on" ) }
 C
-  # These files are programs, often with passwords. .lighttpd.conf can make lighttpd run them. Each file is named, because
-  # index.php may answer such a path that has no file.
+  # Files such as *.py are programs, often with passwords. .lighttpd.conf can make lighttpd run them. Each file is named,
+  # because index.php may answer such a path that has no file.
   if ! has_setting 'cgi\.assign|fastcgi\.server'; then
     find "$root" -type f -printf '%P\n' | grep -E "$programs" | grep -v '"' | sed -E 's/[^A-Za-z0-9_/]/\\&/g; s|/|/+|g; s|.*|$HTTP["url"] =~ "^/+&(?:/\|$)" { url.access-deny = ( "" ) }|' || true
   fi
   [[ ! -f $root/vendor/autoload.php ]] || echo '$HTTP["url"] =~ "^/+vendor(?:/|$)" { url.access-deny = ( "" ) }'
   [[ $root != "$PWD" ]] || echo '$HTTP["url"] =~ "(?i)^/+(?:composer\.(?:json|lock|phar)|auth\.json|Procfile|Aptfile|project\.toml|service\.template|toolforge\.yaml|jobs\.yaml|app\.json)$" { url.access-deny = ( "" ) }'
-  # Toolforge's webservice runs the programs in this folder.
+  # Toolforge's webservice also runs the programs in cgi-bin.
   if [[ -d cgi-bin ]]; then
     printf 'alias.url = ( "/cgi-bin/" => "%s/cgi-bin/" )\n$HTTP["url"] =~ "^(?:/cgi-bin/)" {\n  cgi.assign = ( "" => "" )\n  url.access-deny = ( "~" )\n' "$PWD"
     bash "$layer/environment.sh"

@@ -32,7 +32,7 @@ program_of() {
   done
 }
 
-# Prints why a program cannot start, as the end of a sentence. Prints nothing if it perhaps can.
+# Prints why a program cannot start, as the end of a sentence. Prints nothing if the program can perhaps start.
 why_not_startable() {
   local program=$1 path folder language
   case $program in
@@ -64,7 +64,7 @@ why_not_startable() {
   what_to_add "$program"
 }
 
-# Prints why the script of an interpreter is missing, as the end of a sentence. Prints nothing if it is perhaps there.
+# Prints why the script of an interpreter is missing, as the end of a sentence. Prints nothing if the script may exist.
 why_no_script() {
   local word interpreter='' file=''
   local -a words
@@ -81,7 +81,7 @@ why_no_script() {
   done
   case $interpreter in python | python[23]* | node | php | perl | ruby | bash | sh | jar) ;; *) return 0 ;; esac
   [[ $file =~ ^[A-Za-z0-9_.][A-Za-z0-9_./+-]*$ && ! -e $file ]] || return 0
-  # Node adds the end of the name.
+  # Node itself adds the end of the name, such as .js.
   [[ $interpreter == node ]] && compgen -G "$file.*" >/dev/null && return
   say_missing "$file"
 }

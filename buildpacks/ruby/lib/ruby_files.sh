@@ -11,7 +11,7 @@ with_line() {
   return 0
 }
 
-# A classic Sinatra program, or a modular one that starts itself
+# Prints a program that is a classic Sinatra application, or a modular one that starts itself
 sinatra_file() { with_line "^[[:space:]]*require[[:space:]]+['\"]sinatra['\"]|^[[:space:]]*([A-Za-z:]+\.)?run!"; }
 # Prints a program that reads PORT, so it probably listens on PORT by itself
 port_file() { with_line "ENV(\.fetch\(|\[)['\"]PORT['\"]"; }

@@ -7,7 +7,8 @@ if command -v git >/dev/null; then export CARGO_NET_GIT_FETCH_WITH_CLI=true; fi
 # sqlx then reads the queries that `cargo sqlx prepare` has checked, and needs no database.
 if [[ -d .sqlx || -f sqlx-data.json ]]; then export SQLX_OFFLINE=${SQLX_OFFLINE:-true}; fi
 
-# cargo_build OPTION…: compiles. The programs are in $messages, and the errors also in $errors
+# cargo_build OPTION…: compiles. Writes cargo's messages, which name the programs, to $messages. Shows the errors, and
+# also writes them to $errors
 cargo_build() {
   local -a options
   read -ra options <<<"${RUST_CARGO_BUILD_FLAGS:---release}"
