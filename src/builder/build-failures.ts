@@ -245,8 +245,8 @@ export function noProcess(): DeployError {
 }
 
 /**
- * The error of a tool with too many process types that run all the time. Their number is limited, because each starts
- * at least one process.
+ * The error of a tool with more process types that run all the time than `process_types` allows. Their number is
+ * limited, because each starts at least one process.
  */
 export function tooManyProcesses(count: number, most: number): DeployError {
   return new DeployError(

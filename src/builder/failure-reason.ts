@@ -1,8 +1,8 @@
 import { compilerErrors } from './compiler-errors.ts';
 
 /**
- * The reason why a step failed is looked for in this many of its last lines. After the first line of an error, npm
- * prints up to 30 more lines, and uv up to 100.
+ * The reason why a step failed is looked for in this many of the last lines of the step's output. After the first line
+ * of an error, npm prints up to 30 more lines, and uv up to 100.
  */
 const KEPT_LINES = 120;
 
@@ -93,8 +93,8 @@ export function refusalIn(lines: readonly string[]): string | null {
 }
 
 /**
- * As many of the first sentences as fit into `most` characters, or else the first characters. Null if the text is
- * empty.
+ * The first sentences of the text, as many as fit into `most` characters. If not even one fits, the first characters.
+ * Null if the text is empty.
  */
 function beginning(text: string, most: number): string | null {
   if (text === '') return null;

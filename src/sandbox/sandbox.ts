@@ -85,8 +85,8 @@ export interface Exit {
 
 /**
  * Why the server ended a process for its disk use. The process passed a limit, all processes of its tool together made
- * too many files or wrote too many bytes, or the disk was nearly full. `open-files`: it held so many files open that its
- * deleted ones could not be found.
+ * too many files or wrote too many bytes, or the disk was nearly full. `open-files`: the process held so many files
+ * open that its deleted files could not be found.
  */
 export type DiskEnd =
   | {

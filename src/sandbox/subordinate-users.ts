@@ -24,7 +24,7 @@ export interface SubordinateUsers {
  * Finds out how a server that is not root can give each tool a user of its own: by a user namespace with the server's
  * user as root, and with the user's subordinate ids (subuid(5)). Starts a process in such a namespace as a test.
  *
- * @returns a text that continues `because`, if it is not possible.
+ * @returns a text that continues `because`, if that is not possible.
  */
 export async function subordinateUsers(
   user: string,

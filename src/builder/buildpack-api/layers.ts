@@ -44,8 +44,8 @@ const notLayers: ReadonlySet<string> = new Set(['launch.toml', 'build.toml', 'st
  * The layers of one buildpack, sorted by name.
  *
  * @param root - A folder that holds a folder for each buildpack.
- * @throws DeployError `BUILD_FAILED` if the file `NAME.toml` of a layer breaks the Buildpack API, or if the
- * layers are too many or their files too large.
+ * @throws DeployError `BUILD_FAILED` if the file `NAME.toml` of a layer breaks the Buildpack API, if the buildpack has
+ * more than `MAX_LAYERS` layers, or if these files have more than `MAX_BYTES` together.
  */
 export async function readLayers(root: string, buildpack: string): Promise<Layer[]> {
   const folder = escapeId(buildpack);

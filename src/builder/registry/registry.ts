@@ -64,6 +64,8 @@ export class Registry {
   }
 
   /**
+   * Checks that the registry answers and accepts the login.
+   *
    * @throws DeployError `REGISTRY_UNAVAILABLE` if the registry does not answer; `REGISTRY_REFUSED` if it refuses the
    * login.
    */

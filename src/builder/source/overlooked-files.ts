@@ -161,7 +161,7 @@ interface Wanted {
   readonly goal: string;
 }
 
-/** @param name - The letters and digits of `file`. */
+/** Whether the name of a file is nearly the name `wanted`. @param name - The letters and digits of `file`. */
 function isNearly({ file, name }: { readonly file: string; readonly name: string }, wanted: Wanted): boolean {
   const { goal } = wanted;
   const isLong = goal.length >= 8 && file.startsWith('.') === wanted.name.startsWith('.');
@@ -245,7 +245,9 @@ function packagesFile(names: readonly string[]): string | null {
   return null;
 }
 
-/** The names of the regular files in a folder at the top of the source. Empty if the folder has too many entries. */
+/**
+ * The names of the regular files in a folder at the top of the source. Empty if the folder has more than 5,000 entries.
+ */
 async function namesInFolder(source: string, folder: string): Promise<string[]> {
   const entries = await listPlainFolder(source, [folder]).catch((error: unknown) => {
     if (error instanceof RangeError) return [];

@@ -47,7 +47,8 @@ export async function readPlainFile(
  * Reads a TOML file that a buildpack wrote, as `readPlainFile` does. A missing file counts as empty.
  *
  * @returns the content, and the length of the text.
- * @throws RangeError if the file is too large or its tables are nested too deeply; TomlError if it is not valid TOML.
+ * @throws RangeError if the file has more than `MAX_TOML_BYTES`, or if its tables are nested more deeply than
+ * `MAX_TOML_DEPTH`; TomlError if it is not valid TOML.
  */
 export async function readTomlFile(
   root: string,

@@ -88,12 +88,15 @@ function setOf(set: string, isNegated: boolean): Token {
   return { fits: (character) => isIn(character) !== isNegated, steps: 1 + ranges.length };
 }
 
-/** Compares paths with patterns. Gives up if hostile patterns take too long. */
+/** Compares paths with patterns. Gives up after `MAX_STEPS` comparisons, which only hostile patterns need. */
 export class Matcher {
   #steps = 0;
   #turnAt = 0;
 
-  /** True once after every few milliseconds of comparing. The caller should then let the event loop serve others. */
+  /**
+   * True once after every few milliseconds of comparing. The caller should then let the event loop serve other
+   * requests.
+   */
   isDue(): boolean {
     if (this.#steps - this.#turnAt < stepsOfTurn) return false;
     this.#turnAt = this.#steps;
@@ -103,7 +106,7 @@ export class Matcher {
   /**
    * Whether a pattern matches the whole path. Each part of the path is given as its characters.
    *
-   * @throws DeployError `BUILD_SLUGIGNORE` if all comparisons together take too long.
+   * @throws DeployError `BUILD_SLUGIGNORE` if all calls together need more than `MAX_STEPS` comparisons.
    */
   fits(pattern: Pattern['parts'], path: readonly (readonly string[])[]): boolean {
     return this.#matchRuns(pattern, path, (part, name) =>

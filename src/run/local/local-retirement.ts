@@ -3,7 +3,7 @@ import type { LocalRollout } from './local-rollout.ts';
 
 interface Retiring {
   readonly gone: Promise<void>;
-  /** Aborting this cuts the drain of the rollout short. */
+  /** Aborting this controller cuts the drain of the rollout short. */
   readonly hurry: AbortController;
 }
 

@@ -47,7 +47,7 @@ export class Maintenance {
 
   /**
    * Shows the page of a release that has gone live, if its tool is in maintenance. If that page cannot be read or is
-   * too large, shows the plain page.
+   * larger than `MAX_PAGE_BYTES`, shows the plain page.
    */
   async follow(live: Release): Promise<void> {
     if (!this.#pages.has(live.tool)) return;

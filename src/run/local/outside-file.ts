@@ -19,8 +19,9 @@ const MAX_BYTES = 1024 * 1024;
 /**
  * Reads the config vars of a tool from `FOLDER/TOOL.env`, a file of the operator. A tool without a file has none.
  *
- * @throws DeployError `OUTSIDE_CONFIG` if the folder is missing, or if the file cannot be opened, is no plain file, is a
- * link, can be read or changed by other users, can be changed by its group, is too large or is malformed.
+ * @throws DeployError `OUTSIDE_CONFIG` if the folder is missing, or if the file cannot be opened, is no plain file, is
+ * a link, can be read or changed by other users, can be changed by its group, is larger than `MAX_BYTES` or is
+ * malformed.
  */
 export async function readOutsideFile(folder: string | null, tool: ToolName): Promise<OutsideVars> {
   if (folder === null || toolName(tool) === null) return NOTHING_OUTSIDE;

@@ -263,7 +263,7 @@ const MAX_FEW = 100;
  * Does the work of `chownTrees` if a path holds only a few files and folders, because to start a program takes longer.
  *
  * @param left - How many files and folders may still be changed.
- * @returns false if there are more. Then some have changed.
+ * @returns false if there are more. Some of them have been changed then.
  */
 function chownFew(path: string, uid: number, left = { count: MAX_FEW }): boolean {
   left.count -= 1;

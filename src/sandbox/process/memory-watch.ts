@@ -30,8 +30,7 @@ interface Watched {
   readonly onOver: (isForTool: boolean) => void;
   readonly startedAt: number;
   /**
-   * The shared memory of the whole machine, in bytes, at the first look after the start of the sandbox. Null before
-   * that look.
+   * The shared memory of the whole machine, in bytes, as first read after the start of the sandbox. Null before that.
    */
   sharedAtStart: number | null;
   /** True if, at the last look, a socket may have held unreceived descriptors of files in memory. The size of such files cannot be read. */
@@ -157,8 +156,8 @@ export class MemoryWatch {
     if (watched === undefined) return;
     const { limitBytes, sharedAtStart } = watched;
     const { sharedBytes } = machine;
-    // Honest programs have files in a socket only for a moment. If there are some at two looks, all shared memory
-    // that this machine has gained since the start counts.
+    // Honest programs have files in a socket only for a moment. If there are such files at two looks, all shared memory
+    // that this machine has gained since the start of the sandbox counts.
     const hiddenBytes = watched.isHiding ? sharedBytes - (sharedAtStart ?? sharedBytes) : 0;
     const use = await exactUse(family, { sharedBytes, hiddenBytes });
     watched.isBeingSummed = false;

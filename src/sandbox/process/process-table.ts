@@ -93,8 +93,8 @@ interface Listener {
 }
 
 /**
- * Lists the listening TCP sockets in the network namespace of the process `pid`. The list is incomplete if there are
- * very many sockets.
+ * Lists the listening TCP sockets in the network namespace of the process `pid`. The list is incomplete if the kernel's
+ * list of sockets has more than `MAX_SOCKET_BYTES`.
  */
 export function listenersAround(pid: number): Listener[] {
   return ['tcp', 'tcp6'].flatMap((table) =>

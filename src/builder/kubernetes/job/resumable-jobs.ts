@@ -64,8 +64,8 @@ export async function resumableJobs(
 }
 
 /**
- * Reads a Job. Returns null if the Job was made by a server too old to record the commit, so that nobody can resume its
- * build.
+ * Reads a Job. Null if an older version of the server made the Job and did not record the commit: then nobody can
+ * resume the build.
  */
 function factsOf({ metadata, spec }: V1Job): ResumableJob | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};

@@ -34,8 +34,8 @@ export class BuildOutput {
   /** Lines that look like the lifecycle's last lines. They are held back until another line or the end follows. */
   readonly #held: string[] = [];
   /**
-   * Lines that came before the beginning of the log was recognised. Null afterwards. The beginning of a long log can be
-   * missing, because the node drops it if nobody reads it in time.
+   * The lines so far, until the beginning of the container's log is recognised. Null afterwards. The beginning of a
+   * long log can be missing, because the node drops the oldest lines if nobody reads them in time.
    */
   #before: string[] | null = [];
 
@@ -77,8 +77,8 @@ export class BuildOutput {
   }
 
   /**
-   * Must be called after the last line. If the beginning of the log is missing, passes on the lines that were held
-   * back, as output of a buildpack.
+   * Must be called after the last line. If the beginning of the container's log is missing, passes on the lines that
+   * were held back, as output of a buildpack.
    */
   end(): void {
     if (this.#before === null) return;

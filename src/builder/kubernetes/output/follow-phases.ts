@@ -64,7 +64,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
       if (!guard.signal.aborted) options.line(phase, text);
     },
   });
-  // Aborting this ends both the reading of the log and the wait for the end of the container.
+  // Aborting `given` ends both the reading of the container's log and the wait for the end of the container.
   const given = new AbortController();
   const signal = AbortSignal.any([guard.signal, given.signal]);
   const log = followContainerLog(
@@ -82,7 +82,7 @@ async function follow(phase: Phase, options: PhasesOptions): Promise<ContainerEn
   const over = pod.until(() => pod.endOf(phase) !== null || pod.isOver, signal);
   try {
     await Promise.race([Promise.all([log, over]), over.then(() => sleep(LAST_LINES_MS, null, { signal }))]);
-    // Stop reading the log, because it may never end: the node of an evicted pod may not serve it any more.
+    // Stop reading the container's log, because it may never end: the node of an evicted pod may not serve it any more.
     given.abort();
     await log;
   } catch (error) {

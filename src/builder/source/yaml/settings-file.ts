@@ -45,7 +45,7 @@ export class SettingsFile {
    * Without the thread, 16 kB of hostile YAML would block the server for 150 ms.
    *
    * @returns null if the file does not exist or is no plain file.
-   * @throws DeployError if the file is too large or is not valid YAML.
+   * @throws DeployError if the file has more than `MAX_BYTES` or is not valid YAML.
    */
   static async read(
     source: string,

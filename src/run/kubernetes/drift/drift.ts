@@ -55,10 +55,10 @@ const CALL_MS = 10_000;
 const NOTED_MS = 3600_000;
 
 /**
- * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log. If this server
- * makes namespaces, also restores their NetworkPolicy. Changes by others are kept, and reported too. Nothing is
- * restored while the tool's requests are moved to another rollout or stopped, or in a namespace that is being deleted.
- * If a namespace is created again, the live release is started in it.
+ * Restores objects of live releases that others have deleted, and reports this in `ps` and in the log of the server. If
+ * this server makes namespaces, also restores their NetworkPolicy. Changes by others are kept, and reported too.
+ * Nothing is restored while the tool's requests are moved to another rollout or stopped, or in a namespace that is
+ * being deleted. If a namespace is created again, the live release is started in it.
  *
  * A watch shows a deletion at once. In addition, each tool is checked in turn: every 10 s if there are fifty tools,
  * every ten minutes if there are 3,000. Tools that have lost their namespace are checked in a separate pass. If a pod

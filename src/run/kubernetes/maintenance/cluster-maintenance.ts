@@ -35,8 +35,8 @@ const AGAIN = 'Type the command again. If it fails again, tell the operator.';
 
 /**
  * Knows which tools are in maintenance. The Service of such a tool selects a pod that shows the page
- * (maintenance-manifests.ts) instead of its rollout, so rollouts go on behind it. The page stays while this server is
- * away.
+ * (maintenance-manifests.ts) instead of its rollout, so rollouts go on while visitors see the page. The page stays
+ * while this server is away.
  */
 export class ClusterMaintenance {
   readonly #on = new Set<string>();

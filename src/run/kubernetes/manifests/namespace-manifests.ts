@@ -5,7 +5,7 @@ import { toolLabels } from './pod-manifest.ts';
 import { milliCores } from './pod-resources.ts';
 
 /**
- * The label of a namespace that this server created. The server sets a quota only in such a namespace, and none if
+ * The label of a namespace that this server created. The server sets a quota only in such a namespace, and sets none if
  * `namespace_pods` is 0. The next rollout adapts the quota to changed settings, unless somebody else has changed it.
  */
 const LIMITS = 'push.toolforge.org/limits';

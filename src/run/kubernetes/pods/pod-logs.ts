@@ -17,7 +17,7 @@ export interface PodLogsOptions {
   readonly signal: AbortSignal;
 }
 
-/** How long lines of a pod are gathered before they are written to the log together, in milliseconds. */
+/** How long lines of a pod are gathered before they are written to the tool's log together, in milliseconds. */
 const GATHER_MS = 20;
 /** How many of the newest log lines are compared to find where an earlier server stopped. */
 const LOOKED_AT = 1000;
@@ -43,8 +43,8 @@ export class PodLogs {
   /**
    * Begins to follow the output of a pod.
    *
-   * @param isOld - True if an earlier server may have followed the pod. Lines that are in the log already are not
-   * written again.
+   * @param isOld - True if an earlier server may have followed the pod. Lines that are in the tool's log already are
+   * not written again.
    */
   pod(pod: ToolPod, isOld: boolean): void {
     // Skip the pod of a release command, because `runReleaseJob` copies its output itself.
@@ -85,8 +85,8 @@ export class PodLogs {
   }
 
   /**
-   * Returns a function that tells whether a line of the pod is newer than the last line in the log. Lines with the same
-   * time as that last line are counted, so that none is written twice.
+   * Returns a function that tells whether a line of the pod is newer than the last line of the process in the tool's
+   * log. Lines with the same time as that last line are counted, so that none is written twice.
    */
   async #after(toolLog: ToolLog, process: string): Promise<(line: ContainerLine) => boolean> {
     const query = { process, lines: LOOKED_AT, follow: false, signal: this.#options.signal };
@@ -120,7 +120,7 @@ export class LineGathering {
     this.#timer ??= setTimeout(() => void this.flush(), GATHER_MS);
   }
 
-  /** Writes all gathered lines to the log, and resolves when they are there. */
+  /** Writes all gathered lines to the tool's log. Resolves when they are written. */
   async flush(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

@@ -20,7 +20,7 @@ export interface PodProbeOptions {
   readonly cluster: Cluster;
   readonly release: Release;
   readonly podUid: string;
-  /** How many milliseconds the server keeps asking the pod. A single answer may take as long. */
+  /** How many milliseconds the server keeps asking the pod. A single answer may take the whole time. */
   readonly answerMs: number;
   readonly signal: AbortSignal;
 }

@@ -252,7 +252,8 @@ export class DiskWatch {
   /**
    * Stops each sandbox for a moment, at most every `STOPPED_MS`, and measures it.
    *
-   * @returns the process with the largest disk use that the other checks have missed. Null if they have missed little.
+   * @returns the process with the largest disk use that the other checks have missed. Null if they have missed nothing
+   * that counts as much (`isMuch`).
    */
   async #mostMoving(measure: 'bytes' | 'entries'): Promise<Watched | null> {
     if (performance.now() < this.#nextStopAt) return null;

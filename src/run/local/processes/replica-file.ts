@@ -24,7 +24,7 @@ export interface ReplicaFolder {
 
 /**
  * Reads `FOLDER/TOOL/replica.my.cnf`. Null if the operator has set no folder, or if the tool has no such plain file. A
- * file that is too large counts as missing, and the log of the server says so.
+ * file of more than `MAX_BYTES` counts as missing, and the log of the server says so.
  */
 export async function readReplicaFile(
   { folder, read, log }: ReplicaFolder,

@@ -84,7 +84,7 @@ export interface Running {
   readonly over: AbortSignal;
   /** The last lines of output, with config vars and the replica password masked. */
   lastLines(): Promise<readonly string[]>;
-  /** Resolves when the process has ended, its output is in the log and its folders are deleted. */
+  /** Resolves when the process has ended, its output is in the tool's log, and its folders are deleted. */
   readonly finished: Promise<Exit>;
 }
 
@@ -212,7 +212,7 @@ class RunOutput {
     this.#secrets = secrets;
   }
 
-  /** Writes all output of the process to the log, then resolves with the exit. */
+  /** Writes all output of the process to the tool's log. Then resolves with how the process ended. */
   async taken(process: SandboxProcess): Promise<Exit> {
     const { onLine, toolNumber, name, toolLog, release } = this.#start;
     const mask = onLine === undefined ? null : await this.#masking();

@@ -97,7 +97,8 @@ export class TimedProcess {
 
   /**
    * Starts a run when the schedule is due and not paused, until `retire` is called. Skips a run, and says so in the
-   * tool's log, if the earlier run has not ended or the tool has too many scheduled runs under way.
+   * tool's log, if the earlier run has not ended or if `scheduled_processes` or `MAX_RUNS_AT_ONCE` allows the tool no
+   * further run now.
    */
   keepUp(): void {
     const { clock, log } = this.#parts;
@@ -145,7 +146,8 @@ export class TimedProcess {
   /**
    * Starts a run now, whatever the schedule says.
    *
-   * @throws DeployError `NO_SCHEDULE` if the process cannot run, `RUN_UNDER_WAY` if its last run has not ended or the tool has too many runs.
+   * @throws DeployError `NO_SCHEDULE` if the process cannot run, `RUN_UNDER_WAY` if its last run has not ended or the
+   * tool may have no further run now (`MAX_RUNS_AT_ONCE`).
    */
   runNow(): void {
     if (this.#refusal !== null) {

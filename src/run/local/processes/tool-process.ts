@@ -137,7 +137,7 @@ export class ToolProcess {
     });
   }
 
-  /** Makes sure that the process never starts. Its status and the log give the reason. */
+  /** Makes sure that the process never starts. The status of the process and the tool's log give the reason. */
   async refuse(detail: string): Promise<void> {
     this.retire();
     this.#state = 'crashed';
