@@ -65,7 +65,9 @@ export function concurrentDeployments(config: Pick<Config, 'builder' | 'concurre
 /**
  * Makes the Builder and the Runtime that the settings choose. Loads the Kubernetes client only if they need it.
  *
- * @throws DeployError `BAD_SETTING`, `BAD_CLUSTER`, `NEEDS_ISOLATION`, `NO_ISOLATION`, `DATA_FOLDER_CLOSED`
+ * @throws DeployError `BAD_SETTING` if settings are wrong or do not fit together; `BAD_CLUSTER` if the kubeconfig is;
+ * `NO_ISOLATION` if this machine cannot isolate tools; `NEEDS_ISOLATION` if it cannot, and others than one user on this
+ * machine could use the server; `DATA_FOLDER_CLOSED` if the users of tools cannot pass through the data folder.
  */
 export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds> {
   if (options.given !== null)
@@ -110,7 +112,7 @@ async function localBackEnds({
       'tools cannot write to the folders of their releases, because this machine cannot make overlays there',
     );
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
-  // A user directory that cannot be read is reported elsewhere.
+  // If the user directory cannot be read, the number of users counts as 1: other code reports the fault.
   else if ((await countPeople().catch(() => 1)) !== 1)
     for (const advice of await weakLimits(config.data))
       log.warn({ advice }, 'one tool could harm others on this machine');
@@ -139,7 +141,7 @@ async function localBackEnds({
 /**
  * Checks at the start that the folder of buildpacks can be read. Without this check, the first push would fail.
  *
- * @throws DeployError `BAD_SETTING`
+ * @throws DeployError `BAD_SETTING` if it cannot.
  */
 async function assertFolder(buildpacks: string): Promise<void> {
   try {
@@ -157,7 +159,7 @@ async function assertFolder(buildpacks: string): Promise<void> {
 /**
  * Checks that no backup of the data folder contains the config vars that the operator keeps elsewhere.
  *
- * @throws DeployError `BAD_SETTING`
+ * @throws DeployError `BAD_SETTING` if the setting `config_vars_folder` names a folder in the data folder.
  */
 function assertNotInData({ data, config_vars_folder: folder }: Config): void {
   if (folder === null) return;

@@ -24,7 +24,7 @@ export interface ChosenDirectory {
  * Opens the directory that the setting `directory` chooses. Loads the LDAP client only if it is needed. With LDAP, no
  * file and no first user is made.
  *
- * @throws DeployError `BAD_SETTING`
+ * @throws DeployError `BAD_SETTING` if a setting of LDAP is missing or wrong.
  */
 export async function chooseDirectory(options: {
   readonly config: Config;

@@ -6,7 +6,7 @@ import { loadOrMakeSecretsKey, type SecretsKey } from './store/secrets.ts';
 /**
  * Makes the folder for the server’s own keys (the setting `keys`) if it does not exist.
  *
- * @throws DeployError `KEYS_FOLDER`
+ * @throws DeployError `KEYS_FOLDER` if it cannot be made.
  */
 export async function makeKeysFolder(folder: string): Promise<void> {
   await inFolder(folder, () => mkdir(folder, { recursive: true, mode: 0o700 }));

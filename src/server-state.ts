@@ -54,7 +54,7 @@ export function socketPathOf({ data }: Pick<Config, 'data'>): string {
 /**
  * Opens the data folder, chooses the back ends, and repairs what an earlier server left behind.
  *
- * @param addresses - Empty until the SSH and HTTP servers listen.
+ * @param addresses - The addresses of this server, which are empty until the SSH and HTTP servers listen.
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function openState(options: StateOptions, addresses: ServerAddresses) {

@@ -6,7 +6,7 @@ import type { Release } from './types.ts';
  *
  * @param why - Why the artifact cannot run, as the back end says: the text after `v3 of TOOL`. Null if it can run.
  * @param hint - Tells the person how to build the release again. The default is right only for the live release.
- * @throws DeployError `ARTIFACT_UNUSABLE`
+ * @throws DeployError `ARTIFACT_UNUSABLE` unless `why` is null.
  */
 export function assertArtifactUsable(
   { tool, version }: Release,

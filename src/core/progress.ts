@@ -3,13 +3,13 @@ import { Chalk } from 'chalk';
 
 /** Speaks to the person who pushes. Each call is one or more whole lines. */
 export interface Progress {
-  /** `-----> Building` */
+  /** Says that a step begins: `-----> Building`. */
   step(text: string): void;
-  /** Indented by seven spaces: detail, or output of a build. */
+  /** A detail or output of a build, after seven spaces. */
   line(text: string): void;
-  /** Prefixed by ` !     `. */
+  /** A warning or a refusal, after the prefix ` !     `. */
   warn(text: string): void;
-  /** `=====> v42 is live at …` */
+  /** Says how the work ended: `=====> v42 is live at …`. */
   result(text: string): void;
 }
 

@@ -17,15 +17,15 @@ export interface Principal {
   readonly onlyTool: ToolName | null;
   /** The most that the credential allows. `manage` for a person's own key or password. */
   readonly scope: Action;
-  /** The operator of this server may do everything. */
+  /** True for the operator of this server, who may do everything. */
   readonly isOperator: boolean;
   /** The key of a login over SSH and the user name that it was offered with, so that it can be checked again. */
   readonly key?: { readonly login: string; readonly algorithm: string; readonly blob: Buffer };
 }
 
 /**
- * What a principal wants from a tool; each includes the one before. `read` is clone, fetch, logs and lists; `deploy`
- * changes what is live; `manage` gives access to others.
+ * What a principal wants from a tool. Each right includes the rights before it. `read` is clone, fetch, logs and lists;
+ * `deploy` changes what is live; `manage` gives access to others.
  */
 export type Action = 'read' | 'deploy' | 'manage';
 
@@ -35,7 +35,7 @@ export interface Crashes {
   /** The name of the process, such as `web.1`. */
   readonly process: string;
   readonly count: number;
-  /** Milliseconds since 1970. */
+  /** When the process first crashed, in milliseconds since 1970. */
   readonly firstAt: number;
   readonly lastAt: number;
   /** Says how the process ended last, for example `exited with code 1`. */
@@ -51,7 +51,7 @@ export interface DeployToken {
   readonly name: string;
   readonly scope: Exclude<Action, 'manage'>;
   readonly by: string;
-  /** Milliseconds since 1970. */
+  /** When the token was made, in milliseconds since 1970. */
   readonly createdAt: number;
   readonly expiresAt: number;
   /** When the token was last used, exact to the minute. Null if it was never used. */
@@ -168,12 +168,12 @@ export type Replicas = Readonly<Record<string, number>>;
 /** An immutable version of a tool. */
 export interface Release {
   readonly tool: ToolName;
-  /** 1 for the first; printed as `v1`. */
+  /** The number of the release among those of the tool: 1 for the first, which is printed as `v1`. */
   readonly version: number;
   readonly commit: CommitId;
   readonly artifact: Artifact;
   readonly configVars: Readonly<Record<string, string>>;
-  /** `Deploy 3f2c1ab`, `Rollback to v3`, `Set API_KEY`. */
+  /** What the release is for: `Deploy 3f2c1ab`, `Rollback to v3`, `Set API_KEY`. */
   readonly description: string;
   readonly by: string;
   readonly credential: string;
@@ -276,7 +276,7 @@ export interface ConfigChange extends ChangedNames {
   /** The version of the release that made the change. Null if the change was stored without a release. */
   readonly version: number | null;
   readonly by: string;
-  /** Milliseconds since 1970. */
+  /** When the config vars changed, in milliseconds since 1970. */
   readonly at: number;
 }
 
@@ -287,7 +287,7 @@ export interface PastRun {
   readonly type: string;
   readonly startedAt: number;
   readonly endedAt: number;
-  /** Null if a signal or a limit ended the run, or if its result is unknown. */
+  /** The exit code of the run. Null if a signal or a limit ended the run, or if its result is unknown. */
   readonly exitCode: number | null;
   /** Says how the run ended, for example `exited with code 1`. */
   readonly detail: string | null;

@@ -29,7 +29,8 @@ export const CHALLENGE = 'Basic realm="Toolforge", charset="UTF-8"';
 
 /**
  * Creates the function that logs in by the Authorization header, with the user's password or a deploy token. A token
- * works with any user name. The function throws DeployError `DIRECTORY_UNAVAILABLE`, `DIRECTORY_BUSY`.
+ * works with any user name. The function throws DeployError `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the user
+ * directory gives no answer.
  */
 export function createBasicAuth(
   directory: Directory,
@@ -133,14 +134,14 @@ function hasControl(text: string): boolean {
  * Refuses requests that a page of another site made a browser send, because browsers add Basic credentials by
  * themselves. Tools are sub-domains of this server, so `same-site` is refused too.
  *
- * @throws DeployError `CROSS_SITE`
+ * @throws DeployError `CROSS_SITE` for such a request.
  * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
  */
 export function assertSameSite(headers: IncomingHttpHeaders, publicUrl: string): void {
   const site = headers['sec-fetch-site'];
   const isSame = site === undefined || site === 'same-origin' || site === 'none';
-  // With DNS rebinding, the host name of another site leads here. The browser then reports the same origin, but the
-  // Origin is not this server's public address.
+  // The owner of another site can make its host name lead to this server (DNS rebinding). The browser then calls the
+  // request same-origin. But its header `Origin` names the other site, not this server's public address.
   if (isSame && isOwn(headers.origin, publicUrl)) return;
   throw new DeployError(
     'CROSS_SITE',

@@ -35,7 +35,7 @@ export class ClientGone extends Error {
  * Yields the body as it arrives. If the reader stops early, the connection stays open, so that the client can still be
  * answered.
  *
- * @throws ClientGone
+ * @throws ClientGone if the client leaves before the end of the body.
  */
 export async function* chunksOf(request: IncomingMessage, response: ServerResponse): AsyncGenerator<Buffer> {
   sendContinue(response);
@@ -73,7 +73,7 @@ export async function sendBody(
 /**
  * The streams that undo the Content-Encoding: none, or gunzip.
  *
- * @throws DeployError `UNSUPPORTED_ENCODING`
+ * @throws DeployError `UNSUPPORTED_ENCODING` for any other encoding.
  */
 export function decodersOf(request: IncomingMessage): Transform[] {
   const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();

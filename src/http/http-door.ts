@@ -56,7 +56,7 @@ export interface HealthQuestions {
 }
 
 export interface HttpDoor {
-  /** @throws DeployError `CANNOT_LISTEN` */
+  /** Starts to listen. @throws DeployError `CANNOT_LISTEN` if the address cannot be used. */
   listen(): Promise<{ host: string; port: number }>;
   close(): Promise<void>;
 }
@@ -65,7 +65,8 @@ export interface HttpDoor {
  * Creates the HTTP server. It serves the tools' web addresses, git's smart protocol, commands of logged-in users,
  * health checks and the landing page.
  *
- * @throws DeployError `PLAIN_HTTP`, `BAD_SETTING`
+ * @throws DeployError `PLAIN_HTTP` if passwords would cross a network in the clear; `BAD_SETTING` if a setting of TLS
+ * or of proxies is wrong.
  */
 export function createHttpDoor(options: HttpDoorOptions): HttpDoor {
   const { config, gateway, log } = options;
@@ -293,7 +294,7 @@ function createOwnHost(
   };
 }
 
-/** @throws DeployError `NOT_CONFIDENTIAL` */
+/** Refuses a login over plain HTTP from another machine. @throws DeployError `NOT_CONFIDENTIAL` */
 function assertConfidential(peer: Peer): void {
   if (peer.isConfidential) return;
   throw new DeployError(

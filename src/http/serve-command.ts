@@ -70,7 +70,7 @@ export async function serveCommand(
   }
 }
 
-/** @throws DeployError `BAD_COMMAND_LINE` */
+/** Reads the first line of the body. @throws DeployError `BAD_COMMAND_LINE` if it cannot be a command line. */
 async function firstLine(
   chunks: AsyncGenerator<Buffer>,
 ): Promise<{ line: string; input: AsyncIterable<Uint8Array> }> {

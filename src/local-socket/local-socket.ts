@@ -11,7 +11,7 @@ import type { Log } from '../core/log/log.ts';
 /** A connection to the local socket, after its first line was read. */
 export interface LocalConnection {
   readonly socket: Socket;
-  /** Without the newline. */
+  /** The first line that the client has sent, without its newline. */
   readonly firstLine: string;
   /** The bytes that have already arrived after the first line. */
   readonly rest: Buffer;
@@ -26,7 +26,7 @@ export interface LocalSocketOptions {
 // sun_path of unix(7) has 108 bytes, of which the last is a NUL.
 const MAX_PATH = 107;
 const MAX_FIRST_LINE = 1024 * 1024;
-/** How often the server checks that the file of the socket is there. */
+/** How often the server checks that the file of the socket still exists. */
 const LOOK_MS = 2000;
 /** The key of the alarm for a socket that does not work. */
 const TROUBLE = 'LOCAL_SOCKET';
@@ -47,7 +47,7 @@ export class LocalSocket {
     this.#server = this.#make();
   }
 
-  /** @throws DeployError `DATA_PATH_TOO_LONG` */
+  /** Makes the socket. @throws DeployError `DATA_PATH_TOO_LONG` if its path is too long for a socket. */
   async listen(): Promise<void> {
     const { path } = this.#options;
     if (Buffer.byteLength(path) > MAX_PATH) {
@@ -149,7 +149,7 @@ export class LocalSocket {
  * Checks that no other server listens on the socket. Called by a server that has just taken the lock of its data
  * folder: if somebody deleted the file of the lock, another server may still be at work in the folder.
  *
- * @throws DeployError `DATA_IN_USE`
+ * @throws DeployError `DATA_IN_USE` if one does.
  */
 export async function assertNobodyListens(path: string): Promise<void> {
   const socket = connect(path);

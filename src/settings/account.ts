@@ -31,7 +31,7 @@ export function homeFolder(): string {
   try {
     return homedir();
   } catch {
-    // As in `accountName`.
+    // The uid has no account, as can happen in a container.
     return '/';
   }
 }

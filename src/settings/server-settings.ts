@@ -240,7 +240,7 @@ export const serverSettings = {
   ssh_startups: [
     wholeNumber(1, 10_000),
     '100',
-    'The maximum number of SSH connections at the same step before the login, over all addresses. The steps are: silent, introduced, keys exchanged.',
+    'The maximum number of SSH connections at the same step before the login, over all addresses. The steps are: nothing received, identification received, keys exchanged.',
   ],
   ssh_per_address: [
     wholeNumber(1, 10_000),

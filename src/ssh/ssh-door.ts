@@ -40,7 +40,7 @@ export interface SshDoorOptions extends Omit<SessionServices, 'stallMs' | 'comma
 }
 
 export interface SshDoor {
-  /** Starts to listen for connections. @throws DeployError `CANNOT_LISTEN`. */
+  /** Starts to listen for connections. @throws DeployError `CANNOT_LISTEN` if the address cannot be used. */
   listen(): Promise<{ readonly host: string; readonly port: number }>;
   /** Refuses new connections and sessions, waits a limited time for running sessions, then ends them. */
   close(): Promise<void>;

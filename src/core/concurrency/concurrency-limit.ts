@@ -1,6 +1,7 @@
 export interface Waiting {
   /** If this many pieces of work wait, the next one is refused. */
   readonly most: number;
+  /** Makes the error for work that is refused. */
   readonly refusal: () => Error;
 }
 
@@ -17,7 +18,12 @@ export class ConcurrencyLimit {
     this.#limit = limit;
   }
 
-  /** @throws `refusal` if too many pieces of work wait; the signal's reason if it fires before the work has begun. */
+  /**
+   * Does the work when it has a place.
+   *
+   * @throws the error of `Waiting.refusal` if too many pieces of work wait; the signal's reason if the signal fires
+   * before the work has begun.
+   */
   async run<Result>(
     work: () => Promise<Result>,
     signal: AbortSignal = new AbortController().signal,
@@ -72,7 +78,12 @@ export class KeyedConcurrencyLimit {
     this.#limit = limit;
   }
 
-  /** @throws `refusal` if too much work of the key waits; the signal's reason if it fires before the work has begun. */
+  /**
+   * Does the work when its key has a place.
+   *
+   * @throws the error of `Waiting.refusal` if too much work of the key waits; the signal's reason if the signal fires
+   * before the work has begun.
+   */
   async run<Result>(key: string, work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
     const own = this.#byKey.get(key) ?? { few: new ConcurrencyLimit(this.#atOnce, this.#limit), users: 0 };
     this.#byKey.set(key, own);

@@ -4,7 +4,7 @@ import { DeployError, systemCode } from '../errors.ts';
 /**
  * Makes the data folder if it does not exist, and lets other users pass through it.
  *
- * @throws DeployError `DATA_FOLDER`
+ * @throws DeployError `DATA_FOLDER` if that fails, or if the folder is for all users, like /tmp.
  */
 export async function openDataFolder(data: string): Promise<void> {
   try {

@@ -10,7 +10,7 @@ const MAX_RESERVE_ENTRIES = 20_000;
 /** The free space of a disk. */
 export interface DiskSpace {
   readonly freeBytes: number;
-  /** The size of the file system. */
+  /** The size of the file system in bytes. */
   readonly bytes: number;
   /** Files and folders that can still be made (inodes); infinite if the file system does not count them. */
   readonly freeEntries: number;
@@ -49,7 +49,7 @@ export class DiskRoom {
     return `the disk of this server is nearly full (${spaceLeft} left)`;
   }
 
-  /** @throws DeployError `DISK_NEARLY_FULL` */
+  /** Checks that more than the reserve is free. @throws DeployError `DISK_NEARLY_FULL` if not. */
   async assertRoom(): Promise<void> {
     const complaint = await this.complaint();
     if (complaint !== null) throw diskNearlyFull(complaint);

@@ -15,7 +15,7 @@ export interface FollowerPlace extends Disposable {
    * Waits until the reader has taken a text.
    *
    * @param taken - Resolves when the reader has the text.
-   * @throws DeployError `FOLLOWER_STALLED` if the reader does not take it in time.
+   * @throws DeployError `FOLLOWER_STALLED` if the reader has not taken the text after `STALL_MS`.
    */
   write(taken: Promise<void>): Promise<void>;
 }
@@ -37,7 +37,7 @@ export class Followers {
     return this.#held.size;
   }
 
-  /** Takes a place for a reader. The operator always gets a place. @throws DeployError `TOO_MANY_FOLLOWERS` */
+  /** Takes a place for a reader. @throws DeployError `TOO_MANY_FOLLOWERS` at a limit, but never for the operator. */
   enter(principal: Principal, tool: ToolName): FollowerPlace {
     const shares = sharesOf(principal, tool);
     const full = shares.find((share) => this.#isFull(share));

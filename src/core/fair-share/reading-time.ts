@@ -11,7 +11,7 @@ const USUAL_MS_A_KIB = 0.05;
 const USUAL_MS = 1;
 /** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */
 const FREE_MS = 10;
-/** If a key used less than this beyond its allowance, no other program had the processor: slices of time are longer. */
+/** A key that used less than this beyond its allowance kept the processor: another program would have had it longer. */
 const SLICE_MS = 1;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;

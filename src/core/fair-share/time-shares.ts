@@ -70,7 +70,8 @@ export class TimeShares {
     this.#isServing = true;
     while (this.#waiting.size > 0) {
       if (!this.#isFree()) await wait(Math.ceil(this.#debtMs / this.#options.part));
-      // On a machine that is busy with other programs, work adds hardly any debt, so the clock counts too.
+      // The clock ends the slice, too, because on a machine that is busy with other programs, work adds hardly any
+      // debt.
       const end = performance.now() + this.#options.sliceMs;
       do {
         this.#next();

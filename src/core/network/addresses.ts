@@ -1,8 +1,8 @@
 /** The addresses at which people reach this server. Hints and pages name them. */
 export interface Addresses {
-  /** `ssh://127.0.0.1:2222` */
+  /** The address of the SSH server, such as `ssh://127.0.0.1:2222`. */
   readonly ssh: string;
-  /** `http://127.0.0.1:8080`, without a slash at the end. */
+  /** The address of the HTTP server, without a slash at the end, such as `http://127.0.0.1:8080`. */
   readonly http: string;
 }
 
@@ -12,7 +12,7 @@ export interface Listening {
   readonly port: number;
 }
 
-/** `127.0.0.1:8080`, `[::1]:8080` */
+/** An address and its port as one text, such as `127.0.0.1:8080` or `[::1]:8080`. */
 export function hostPort({ host, port }: Listening): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

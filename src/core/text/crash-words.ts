@@ -12,7 +12,7 @@ export function crashWords({ version, process, count, lastAt, words }: Crashes):
   return `${process} of v${version} has crashed ${times} at ${minute(lastAt)} UTC: ${words}`;
 }
 
-/** `2026-11-29 18:40` */
+/** A time in UTC, to the minute: `2026-11-29 18:40`. */
 function minute(at: number): string {
   return new Date(at).toISOString().slice(0, 16).replace('T', ' ');
 }

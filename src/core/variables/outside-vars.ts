@@ -19,7 +19,7 @@ export const NOTHING_OUTSIDE: OutsideVars = { source: 'outside', vars: {} };
 /**
  * Reads and checks config vars from outside. The limits of stored config vars apply.
  *
- * @throws DeployError `OUTSIDE_CONFIG` that repeats no value.
+ * @throws DeployError `OUTSIDE_CONFIG` if they cannot be used. The error repeats no value.
  */
 export function readOutsideVars(source: string, read: () => Record<string, string>): OutsideVars {
   try {

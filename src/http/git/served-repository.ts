@@ -15,7 +15,7 @@ export interface Repository {
 }
 
 export interface GitExit {
-  /** Null if a signal killed git, or if git never started. */
+  /** The exit status of git. Null if a signal killed git, or if git never started. */
   readonly code: number | null;
   /** The end of what git wrote to standard error. */
   readonly complaint: string;
@@ -25,7 +25,7 @@ export interface GitExit {
 export interface GitRun {
   /** Takes the decoded body. If git ends early, discards the rest of the body. */
   readonly input: Writable;
-  /** Never rejects. */
+  /** Resolves when git has ended. Never rejects. */
   readonly exited: Promise<GitExit>;
   kill(): void;
 }

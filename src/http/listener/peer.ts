@@ -6,7 +6,7 @@ import type { TrustedProxies } from './trusted-proxies.ts';
 
 /** The client, as far as its address can be trusted. */
 export interface Peer {
-  /** Without the port. IPv4 addresses are not in their IPv6 form. */
+  /** The address of the client, without the port. An IPv4 address is never in its IPv6 form. */
   readonly address: string;
   /** Whether passwords may be sent: over TLS to this server or to a trusted proxy, or directly from this machine. */
   readonly isConfidential: boolean;

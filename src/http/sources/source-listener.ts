@@ -18,7 +18,7 @@ export interface SourceListenerOptions {
 
 /** A `Listener` at the address in `sources_listen`. */
 export interface SourceListener {
-  /** @throws DeployError `CANNOT_LISTEN` */
+  /** Starts to listen. @throws DeployError `CANNOT_LISTEN` if the address cannot be used. */
   listen(): ReturnType<Listener['listen']>;
   close(): Promise<void>;
 }

@@ -15,7 +15,8 @@ const FILES = [
  * Reads the server's host keys from the folder, or creates them at the first start. Servers that start at the same time
  * get the same keys.
  *
- * @throws DeployError `HOST_KEY_EXPOSED` if other users may read a key; `HOST_KEY_BROKEN`.
+ * @throws DeployError `HOST_KEY_EXPOSED` if other users may read a key; `HOST_KEY_BROKEN` if a file is not a private
+ * key.
  */
 export async function loadOrMakeHostKeys(folder: string): Promise<Buffer[]> {
   await makeFolder(folder);

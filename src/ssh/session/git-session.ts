@@ -110,7 +110,7 @@ async function forward(source: AsyncIterable<Uint8Array>, client: ClientStreams)
   for await (const chunk of source) await client.out(chunk);
 }
 
-/** Logs a failure of git. @returns the text to tell the client, or null if git succeeded. */
+/** Logs that git failed. @returns the text to tell the client. Null if git has succeeded. */
 function report(git: GitSession, child: GitProcess, status: number | null): string | null {
   if (status === 0) return null;
   const answer = answerTo(new Error('git failed'));

@@ -21,7 +21,8 @@ export function isGitCommand(command: string): boolean {
  * Parses the command of an SSH exec request without a shell. A git command has one argument, the repository. All other
  * text is split into words for the command table.
  *
- * @throws DeployError `BAD_REPOSITORY`, `NO_ARCHIVES`, which say what to type instead.
+ * @throws DeployError `BAD_REPOSITORY` if the repository is not that of a tool; `NO_ARCHIVES` for `git archive`. Both
+ * say what to type instead.
  */
 export function parseExec(command: string): ExecRequest {
   const text = command.trim();

@@ -44,7 +44,7 @@ export interface SessionServices {
 export interface SessionContext extends SessionServices {
   readonly principal: Principal;
   readonly connection: { readonly client: Connection; readonly socket: Socket };
-  /** Fires when the server shuts down and has waited long enough. */
+  /** Fires when the server is being stopped, and the time that running sessions had to end is over. */
   readonly signal: AbortSignal;
   /** Drops a client that reads nothing: ends its connection, or only this session if other sessions run. */
   readonly drop: (client: ClientStreams, why: string) => void;
@@ -112,7 +112,7 @@ async function answer(
   using held = new DisposableStack();
   if (command === null || !isGitCommand(command)) held.defer(takePlace(context));
   await requestPace.turn(principal.uid, signal);
-  // The connection may have outlived the key.
+  // The key may have been removed since the connection began.
   await assertKey(directory, principal, signal);
   if (command === null) {
     await client.out(await greeting(context, signal));
@@ -144,7 +144,7 @@ async function answer(
  * Takes a place for a command.
  *
  * @returns a function that gives the place back.
- * @throws DeployError `TOO_MANY_COMMANDS`
+ * @throws DeployError `TOO_MANY_COMMANDS` if the person or the server has no place left.
  */
 function takePlace({ commands, principal: { uid } }: SessionContext): () => void {
   const taken = commands.take({ [uid]: WEIGHT_OF_PERSON });
