@@ -6,7 +6,7 @@ import type { DeployToken } from '../core/types.ts';
 export interface TokenStore {
   addToken(token: DeployToken, hash: Uint8Array): void;
   token(id: string): { readonly token: DeployToken; readonly hash: Uint8Array } | null;
-  /** @returns the tokens of the tool, the newest first. */
+  /** The deploy tokens of the tool, the newest first. */
   tokens(tool: ToolName): DeployToken[];
   useToken(id: string, at: number): void;
   /** Deletes a token. @returns false if the tool has no token with this id. */
@@ -41,7 +41,7 @@ export class DeployTokens {
     this.#now = now;
   }
 
-  /** @returns the token and its secret, which cannot be read again. */
+  /** Makes a deploy token. @returns the token and its secret, which cannot be read again. */
   create(wanted: Pick<DeployToken, 'tool' | 'name' | 'scope' | 'by'> & { readonly lifeMs: number }): {
     readonly token: DeployToken;
     readonly secret: string;

@@ -53,6 +53,8 @@ export class PreviewDirectory implements Directory {
   }
 
   /**
+   * Returns the tool with this name, which may be a preview.
+   *
    * @throws DeployError `TOOL_RENAMED` to a maintainer of the tool that had this name; `TOOL_BUSY` to a maintainer
    * while the tool is being renamed; the errors of the directory.
    */

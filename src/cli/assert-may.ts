@@ -8,8 +8,9 @@ import type { CommandContext } from './command.ts';
  * even if the directory no longer has the tool, because somebody must be able to stop its processes.
  *
  * @param isFresh - True to ask the user directory itself and not its cache.
- * @throws DeployError `NO_ACCESS` if the person does not maintain the tool, or there is no such tool; `TOOL_RENAMED`;
- * `TOKEN_SCOPE` if the token may not do the action; `TOOL_DISABLED`; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the
+ * @throws DeployError `NO_ACCESS` if the person does not maintain the tool, or there is no such tool; `TOOL_RENAMED`
+ * if the tool has another name now; `TOKEN_SCOPE` if the token may not do the action; `TOOL_DISABLED` if the tool is
+ * disabled; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the
  * user directory does not answer.
  */
 export async function assertMay(

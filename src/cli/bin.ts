@@ -302,8 +302,8 @@ async function revokeTokens(socketPath: string, tool: string, by?: string): Prom
 /**
  * Runs a command in the server of this machine, and returns what the command prints.
  *
- * @throws DeployError `NOT_DONE` if the command fails; `NO_SERVER` if no server runs; `NOT_THE_OPERATOR`;
- * `SERVER_GONE` if the server ends before it has answered.
+ * @throws DeployError `NOT_DONE` if the command fails; `NO_SERVER` if no server runs; `NOT_THE_OPERATOR`
+ * if the server runs as another user; `SERVER_GONE` if the server ends before it has answered.
  */
 async function ask(socketPath: string, argv: readonly string[]): Promise<string> {
   const said: Uint8Array[] = [];

@@ -10,8 +10,8 @@ import type { CommandContext } from './command.ts';
  * has the right, and whether their token or key is still valid. If not, the work's signal fires, and the refusal is
  * thrown after the work has ended. If the directory does not answer, the work continues.
  *
- * @throws DeployError `TOKEN_OVER`, `KEY_GONE`, `NO_ACCESS`, `TOOL_RENAMED`, `TOKEN_SCOPE` or `TOOL_DISABLED` if a
- * check fails; any error of the work.
+ * @throws DeployError the refusal of a check, as `authorizeAgain` throws it, such as `TOKEN_OVER`, `KEY_GONE` or
+ * `NO_ACCESS`; any error of the work.
  */
 export async function whileAllowed<Result>(
   context: Pick<CommandContext, 'services' | 'principal' | 'signal'>,

@@ -100,7 +100,7 @@ export class DeploymentLogs {
   readonly #days: number;
   readonly #open = new Map<string, DeploymentLog>();
 
-  /** @param days - The most days that logs are kept. 0: no limit. */
+  /** @param days - How many days the logs are kept at most. 0: no limit. */
   constructor(folder: string, days = 0) {
     this.#folder = folder;
     this.#days = days;

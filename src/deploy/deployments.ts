@@ -140,7 +140,8 @@ export interface Deployments {
    * Begins or ends the maintenance mode of a tool, which lasts over deployments, restarts and starts of the server.
    *
    * @returns true if visitors get the tool's own page.
-   * @throws DeployError `NOTHING_LIVE`; otherwise as `Runtime.beginMaintenance` and `Runtime.endMaintenance` do.
+   * @throws DeployError `NOTHING_LIVE` if no release is live; the errors of `Runtime.beginMaintenance` and
+   * `Runtime.endMaintenance`.
    */
   setMaintenance(tool: ToolName, isOn: boolean, principal: Principal): Promise<boolean>;
   /**

@@ -162,7 +162,11 @@ function releaseOf(plan: DeployPlan, next: Inspection | Artifact): Release {
   };
 }
 
-/** @param isWhole - True if all processes of `after` are known. False if the build may add some. */
+/**
+ * Says how the numbers of processes would change.
+ *
+ * @param isWhole - True if all processes of `after` are known. False if the build may add some.
+ */
 function processChanges(
   context: DeployContext,
   live: Release | null,

@@ -227,7 +227,7 @@ async function assertDeploys(repositories: Repositories, { tool, branchRef }: Pa
  * on its branch is the live commit, or if it builds upon the live commit. Any push passes if no release is live, or if
  * the repository has lost the live commit.
  *
- * @throws DeployError `OTHER_HISTORY`, `MOVED_ON`
+ * @throws DeployError `OTHER_HISTORY` or `MOVED_ON` for such a push.
  */
 async function checkBase(repositories: Repositories, push: ParkedPush, live: Release | null): Promise<void> {
   const { tool, commit, oldCommit, branchRef } = push;

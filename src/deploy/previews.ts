@@ -38,7 +38,7 @@ export interface ToolPreviewsOptions
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const HOUR_MS = 60 * 60 * 1000;
-/** How long after a failed end of a preview the server tries again, in milliseconds. */
+/** If the server fails to end a preview, it tries again after this many milliseconds. */
 const AGAIN_MS = 60_000;
 /** How many commits are copied into repositories of previews at the same time. Each copy can be gigabytes. */
 const COPIES_AT_ONCE = 2;
@@ -72,7 +72,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
   /**
    * Queues a push to a preview, whose `branchRef` is the branch of the preview. Makes the preview if there is none.
    *
-   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS`; `BUILD_LIMIT` if no build
+   * @throws DeployError `PREVIEW_NAME` if another tool has the name; `TOO_MANY_PREVIEWS` if a new preview would be one
+   * too many; `BUILD_LIMIT` if no build
    * may start now; `COPY_TIME` if the copy of the commit takes too long; the errors of `Deployments.submit`.
    */
   async submit(push: ParkedPush): Promise<Ticket> {
@@ -232,7 +233,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     this.#options.store.addPreview(preview, tool, made);
   }
 
-  /** @throws DeployError `PREVIEW_NAME` if another tool has the name of the preview. */
+  /** Checks the name of a preview. @throws DeployError `PREVIEW_NAME` if another tool has this name. */
   async #assertNameFree(preview: ToolName, tool: ToolName): Promise<void> {
     const { store, isTool } = this.#options;
     if (store.previewOf(preview) === null && ((await isTool(preview)) || this.#wasDeployed(preview)))

@@ -65,7 +65,7 @@ export async function takePromoted(
   );
 }
 
-/** @throws DeployError `REPOSITORY_FULL` if the copy has made the repository larger than its limit. */
+/** Checks the size of a repository after the copy. @throws DeployError `REPOSITORY_FULL` if it exceeds the limit. */
 async function assertRoom(
   repositories: Repositories,
   { tool, id }: { readonly tool: ToolName; readonly id: string },

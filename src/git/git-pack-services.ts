@@ -332,8 +332,8 @@ export class GitPackServices implements PackServices {
   /**
    * Returns the folder of the tool's repository, after creating or repairing the repository if necessary.
    *
-   * @throws DeployError `TOOL_RENAMED`; `DISK_NEARLY_FULL` if the repository cannot be created or repaired and the disk
-   * is nearly full; otherwise the error of the creation or the repair.
+   * @throws DeployError `TOOL_RENAMED` if the tool has another name now; `DISK_NEARLY_FULL` if the repository cannot be
+   * created or repaired and the disk is nearly full; otherwise the error of the creation or the repair.
    */
   async #ensure(tool: ToolName): Promise<string> {
     const { repositories, repair, assertNamed } = this.#options;

@@ -71,8 +71,8 @@ export interface PackServices {
   /**
    * Opens a push, and creates the tool's repository first if needed.
    *
-   * @throws DeployError `TOO_MANY_PUSHES` if the person or the tool has too many pushes under way; `TOOL_RENAMED`;
-   * `DISK_NEARLY_FULL` if the repository cannot be created.
+   * @throws DeployError `TOO_MANY_PUSHES` if the person or the tool has too many pushes under way; `TOOL_RENAMED`
+   * if the tool has another name now; `DISK_NEARLY_FULL` if the repository cannot be created.
    */
   receive(request: ReceiveRequest): Promise<PushSession>;
   /**
@@ -80,8 +80,8 @@ export interface PackServices {
    * over HTTP that asks only for the advertisement: the fetch itself is a second request, which takes a place and is
    * audited. If nobody has pushed to the tool, the repository is empty.
    *
-   * @throws DeployError `TOO_MANY_FETCHES` if the reader gets no place; `TOOL_RENAMED`; `DISK_NEARLY_FULL` if the
-   * repository cannot be created.
+   * @throws DeployError `TOO_MANY_FETCHES` if the reader gets no place; `TOOL_RENAMED` if the tool has another name
+   * now; `DISK_NEARLY_FULL` if the repository cannot be created.
    */
   upload(tool: ToolName, protocol: string | null, reader: Principal | null): Promise<FetchSession>;
   /**

@@ -71,7 +71,7 @@ export async function sendBody(
 }
 
 /**
- * The streams that undo the Content-Encoding: none, or gunzip.
+ * The streams that undo the Content-Encoding of a request: no stream, or gunzip.
  *
  * @throws DeployError `UNSUPPORTED_ENCODING` for any other encoding.
  */

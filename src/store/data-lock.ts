@@ -16,6 +16,8 @@ export class DataLock implements Disposable {
   readonly #database: Database;
 
   /**
+   * Takes the lock.
+   *
    * @throws DeployError `DATA_IN_USE` if another server holds the lock, if possible with its process id; `LOCK_DAMAGED`
    * if the lock file is damaged; `STORE_FULL` if the disk cannot be written.
    */

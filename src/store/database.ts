@@ -33,6 +33,8 @@ export class Database {
   #logIdentity: string | null = null;
 
   /**
+   * Opens the file, or creates it.
+   *
    * @throws DeployError `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt or is
    * not a database.
    */
@@ -53,7 +55,7 @@ export class Database {
     this.#identity = identityOf(path);
   }
 
-  /** @returns the number of changed rows. */
+  /** Runs one statement that changes rows. @returns the number of changed rows. */
   run(sql: string, ...values: Value[]): number {
     return explained(() => Number(this.#prepared(sql).run(...values).changes));
   }
@@ -102,7 +104,7 @@ export class Database {
     }
   }
 
-  /** @throws DeployError `STORE_FULL` or `STORE_DAMAGED` if a transaction cannot be written. */
+  /** Writes a transaction as a test. @throws DeployError `STORE_FULL` or `STORE_DAMAGED` if this fails. */
   assertWritable(): void {
     const version = this.get<{ user_version: number }>('PRAGMA user_version')?.user_version ?? 0;
     this.withoutWaiting(() => this.transaction(() => this.script(`PRAGMA user_version = ${version}`)));

@@ -15,7 +15,7 @@ export function storeNewer(schema: number, known: number = migrations.length): D
  * Brings the store to the newest schema. Each migration is one transaction, so that a crash never leaves half of one.
  * SQLite's `user_version` holds the schema's number.
  *
- * @throws DeployError `STORE_NEWER`, before anything is changed.
+ * @throws DeployError `STORE_NEWER` if a later version of this server wrote the store. Then nothing has changed.
  */
 export function migrate(database: Database, steps: readonly string[] = migrations): void {
   const row = database.get<{ user_version: number }>('PRAGMA user_version');

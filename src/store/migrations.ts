@@ -172,7 +172,7 @@ const sizes = `ALTER TABLE tools ADD COLUMN sizes TEXT NOT NULL DEFAULT '{}';`;
 /**
  * Previews, which are tools of their own. `preview_of` is the tool that a preview belongs to, and NULL for all other
  * tools. `shared` has the names of the config vars that new previews of a tool get, as JSON. `preview_builds` has the
- * builds of previews that have ended, because they count for the limit of a day.
+ * builds of previews that have ended, because they count toward the limit of builds a day.
  */
 const previews = `
 ALTER TABLE tools ADD COLUMN preview_of TEXT;

@@ -42,6 +42,8 @@ export class SecretsKey {
   }
 
   /**
+   * Encrypts a text.
+   *
    * @param context - Names the owner of the value, such as a tool and its release. `decrypt` needs the same names, so
    * nobody can use the value in the row of another owner.
    */
@@ -55,6 +57,8 @@ export class SecretsKey {
   }
 
   /**
+   * Decrypts a value that `encrypt` made.
+   *
    * @param context - The same names as for `encrypt`.
    * @throws DeployError `STORE_KEY` if another key encrypted the value; Error if the value was changed, or belongs to
    * another owner.

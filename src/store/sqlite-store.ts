@@ -75,7 +75,8 @@ export class SqliteStore implements Store, CheckedStore {
    * @param keptRows - How many of the newest rows of a tool the store keeps, of each kind.
    * @param lock - The folder's lock. The store releases the lock when the store is closed or cannot be opened.
    * @throws DeployError `STORE_NEWER` if a later version of this server wrote the store; `STORE_KEY` if another key
-   * encrypted it; `STORE_FULL`; `STORE_DAMAGED`. Without `lock`, also every error of `new DataLock`.
+   * encrypted it; `STORE_FULL` if the disk cannot be written; `STORE_DAMAGED` if the file is corrupt. Without `lock`,
+   * also every error of `new DataLock`.
    */
   constructor(
     folder: string,

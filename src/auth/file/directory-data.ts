@@ -69,7 +69,7 @@ let last: { readonly text: string; readonly data: DirectoryData } | null = null;
 /**
  * Reads the text of a directory file.
  *
- * @throws DeployError `DIRECTORY_BROKEN`, which tells the operator the line and the error.
+ * @throws DeployError `DIRECTORY_BROKEN` if the text has an error. The message names the line and the error.
  */
 export function readDirectoryText(text: string): DirectoryData {
   if (last?.text !== text) last = { text, data: parseText(text) };
@@ -98,7 +98,9 @@ function parseText(text: string): DirectoryData {
   return { users, tools };
 }
 
-/** Reads the text as a YAML document that keeps its comments. @throws DeployError `DIRECTORY_BROKEN`. */
+/**
+ * Reads the text as a YAML document that keeps its comments. @throws DeployError `DIRECTORY_BROKEN` if it is not YAML.
+ */
 export function parseDirectory(text: string, lines = new LineCounter()): Document {
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const error = document.errors[0];

@@ -130,7 +130,7 @@ export class DirectoryFile {
     }, ifMissing);
   }
 
-  /** @returns the tools that the user no longer maintains. */
+  /** Removes a user. @returns the tools that the user maintained until then. */
   async removeUser(name: string): Promise<ToolName[]> {
     const uid = checkedUser(name);
     return await this.#edit((document, data) => {
@@ -319,7 +319,7 @@ async function whereItIs<T>(path: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Reads one key per line. Skips empty lines and comments. @throws DeployError `BAD_KEY`, which names the line. */
+/** Reads one key per line. Skips empty lines and comments. @throws DeployError `BAD_KEY` if a line is no usable key. */
 function readKeys(lines: readonly string[]): PublicKey[] {
   return lines.flatMap((line, index) => {
     if (/^\s*(#|$)/.test(line)) return [];

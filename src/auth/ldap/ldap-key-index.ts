@@ -46,7 +46,7 @@ export class LdapKeyIndex {
     this.#limitMs = times.limitMs;
   }
 
-  /** @param key - The blob of the public key, in base64. */
+  /** Returns the owners of a key. @param key - The blob of the public key, in base64. */
   async owners(key: string, signal: AbortSignal): Promise<KeyOwners> {
     const index = this.#index;
     const age = index === null ? Number.POSITIVE_INFINITY : performance.now() - index.at;

@@ -42,6 +42,8 @@ export class LdapServers {
   }
 
   /**
+   * Returns the entries that match.
+   *
    * @throws DeployError `DIRECTORY_UNAVAILABLE` if no server answers; `DIRECTORY_BUSY` if too many searches wait; the
    * signal's reason.
    */

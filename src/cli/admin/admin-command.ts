@@ -24,6 +24,6 @@ export class LeftUndone extends DeployError {}
 
 /** A command that reads or changes `directory.yaml`. Only people who may access this file can use the command. */
 export interface AdminCommand extends CommandShape {
-  /** @throws DeployError, UsageError */
+  /** Does the command. @throws DeployError if it is refused or fails; UsageError for a wrong command line. */
   run(context: AdminContext): Promise<void>;
 }

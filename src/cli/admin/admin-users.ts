@@ -167,7 +167,7 @@ async function readKeyFile(file: string): Promise<string> {
   );
 }
 
-/** @throws DeployError `BAD_PASSWORD` */
+/** Reads a password from standard input. @throws DeployError `BAD_PASSWORD` if it cannot be one. */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
   const password = (await readText(input, MAX_PASSWORD_BYTES))?.replace(/\r?\n$/, '');
   // RFC 7617 section 2: no client may send a password with a control character.

@@ -14,7 +14,7 @@ export interface AdminLine extends Omit<AdminContext, 'args' | 'flags'>, Operato
   readonly audit: Audit;
 }
 
-/** @returns the exit status: 1 after a DeployError, 2 for a wrong command line. */
+/** Runs one of `adminCommands`. @returns the exit status: 1 after a DeployError, 2 for a wrong command line. */
 export async function runAdmin(line: AdminLine): Promise<number> {
   try {
     return await runOperatorCommand(adminCommands, line, async (command, { flags, positionals }) => {

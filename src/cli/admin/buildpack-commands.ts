@@ -29,7 +29,7 @@ interface BuildpackLine extends OperatorLine {
   readonly signal: AbortSignal;
 }
 
-/** @returns the exit status. @throws DeployError */
+/** Runs one of `buildpackCommands`. @returns the exit status. @throws DeployError if the command fails. */
 export async function runBuildpackCommand(line: BuildpackLine): Promise<number> {
   return await runOperatorCommand(buildpackCommands, line, async (_command, { positionals }) => {
     const [folder = '', source = ''] = positionals;

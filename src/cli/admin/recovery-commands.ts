@@ -133,7 +133,7 @@ const startOver: RecoveryCommand = {
 /** The commands that work on the data folder itself. Only people who may write that folder can use them. */
 export const recoveryCommands: readonly RecoveryCommand[] = [doctor, backup, restore, startOver];
 
-/** @returns the exit status. @throws DeployError */
+/** Runs one of `recoveryCommands`. @returns the exit status. @throws DeployError if the command fails. */
 export async function runRecovery(
   line: OperatorLine & RecoveryContext & { readonly config: Config; readonly audit: Audit },
 ): Promise<number> {

@@ -30,7 +30,9 @@ export interface ServerCalls {
 }
 
 interface StackCommand extends CommandShape {
-  /** @returns the exit status. @throws DeployError, UsageError */
+  /**
+   * Does the command. @returns the exit status. @throws DeployError if it fails; UsageError for a wrong command line.
+   */
   run(context: StackContext): Promise<number>;
 }
 
@@ -167,7 +169,7 @@ const move: StackCommand = {
 /** The commands on stacks. Only people who may write the data folder can use them. */
 export const stackCommands: readonly StackCommand[] = [make, list, move, update];
 
-/** @returns the exit status. @throws DeployError */
+/** Runs one of `stackCommands`. @returns the exit status. @throws DeployError if the command fails. */
 export async function runStack(
   line: OperatorLine & Omit<StackContext, 'args' | 'flags'> & { readonly audit: Audit },
 ): Promise<number> {

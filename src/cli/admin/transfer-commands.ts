@@ -154,14 +154,19 @@ const renameTool: TransferCommand = {
  */
 export const transferCommands: readonly TransferCommand[] = [exportTool, importTool, renameTool];
 
-/** @returns the exit status. @throws DeployError */
+/** Runs one of `transferCommands`. @returns the exit status. @throws DeployError if the command fails. */
 export async function runTransfer(context: TransferContext): Promise<number> {
   return await runOperatorCommand(transferCommands, context, async (command, { flags, positionals }) =>
     command.run(context, positionals, flags),
   );
 }
 
-/** @param isNew - True to ask twice at a terminal, because nobody could open a file with a mistyped passphrase. */
+/**
+ * Reads the passphrase of an exported file.
+ *
+ * @param isNew - True for a new export. At a terminal, the person is then asked twice, because nobody could open a file
+ * with a mistyped passphrase.
+ */
 async function readPassphrase(
   { input, err }: TransferContext,
   flags: Flags,

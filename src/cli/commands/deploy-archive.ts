@@ -137,7 +137,7 @@ class Reader implements Disposable {
     }
   }
 
-  /** @throws DeployError `FOLLOWER_STALLED` if the client has stopped reading. */
+  /** Throws the error that ended `take`: DeployError `FOLLOWER_STALLED` if the client has stopped reading. */
   throwIfStalled(): void {
     if (this.#stalled !== null) throw this.#stalled;
   }

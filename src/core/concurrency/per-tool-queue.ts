@@ -4,7 +4,7 @@ import type { ToolName } from '../names.ts';
 export class PerToolQueue {
   readonly #last = new Map<ToolName, Promise<unknown>>();
 
-  /** @returns the result of the step. A step that fails does not stop the next steps. */
+  /** Runs a step in its turn. @returns the result of the step. A step that fails does not stop the next steps. */
   run<Result>(tool: ToolName, step: () => Promise<Result>): Promise<Result> {
     const before = this.#last.get(tool) ?? Promise.resolve();
     const result = before.then(step, step);

@@ -60,7 +60,7 @@ export class PacedReading {
     return PacedReading.#all.get(socket);
   }
 
-  /** @param key - The key that pays for the bytes that arrive. */
+  /** Begins to pace the reading of a connection. @param key - The key that pays for the bytes that arrive. */
   static begin(socket: Socket, key: string): void {
     PacedReading.#all.set(socket, new PacedReading(socket, key));
   }

@@ -3,9 +3,9 @@ import type { Release } from '../types.ts';
 import { changeConfigVars } from './config-changes.ts';
 
 /**
- * The config vars of a tool that come from outside: the server reads them at each start of a release. They are not in
- * its store. In a cluster, the Secret of the release has a copy. They count instead of stored config vars of the same
- * names.
+ * The config vars of a tool that come from outside. The server reads them at each start of a release, and does not
+ * store them. In a cluster, the Secret of the release has a copy. If a stored config var has the same name, the value
+ * from outside counts.
  */
 export interface OutsideVars {
   /** Where the config vars come from, for people, such as `the operator’s file wikibot.env`. */

@@ -33,8 +33,9 @@ const HEADERS_OF_ENTRY = 3;
  *
  * @param limits - The limits of a commit.
  * @throws DeployError `NOT_AN_ARCHIVE` if what was sent is no whole tar; `ARCHIVE_TOO_LARGE` if the tar is too large,
- * and `TREE_TOO_LARGE` if its files are; `PATH_TOO_LONG`; `BAD_ARCHIVE`, for example for a path or a link that leaves
- * the folder, a device, a sparse file, or a path that is both a file and a folder; the errors of `sent`.
+ * and `TREE_TOO_LARGE` if its files are; `PATH_TOO_LONG` if a path exceeds a limit; `BAD_ARCHIVE`, for example for a
+ * path or a link that leaves the folder, a device, a sparse file, or a path that is both a file and a folder; the
+ * errors of `sent`.
  */
 export async function* sourceEntries(
   sent: AsyncIterable<Uint8Array>,
@@ -56,7 +57,7 @@ export async function* sourceEntries(
   }
 }
 
-/** @returns null for a folder, because git stores only files and links. */
+/** Checks an entry of a tar. @returns null for a folder, because git stores only files and links. */
 function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPaths): SourceEntry | null {
   const { type, size, mode, target } = header;
   if (type === 'sparse') throw badEntry(path, 'is a sparse file', 'Make the archive without --sparse.');
@@ -111,7 +112,7 @@ class SeenPaths {
     return this.#files.get(path) ?? null;
   }
 
-  /** @param target - The target of a symbolic link. Null for a file. */
+  /** Records a file or link. @param target - The target of a symbolic link. Null for a file. */
   addFile(path: string, bytes: number, target: string | null): void {
     if (this.#folders.has(path)) throw isBoth(path);
     const end = path.lastIndexOf('/');

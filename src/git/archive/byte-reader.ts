@@ -8,7 +8,7 @@ export class ByteReader implements AsyncDisposable {
     this.#chunks = chunks[Symbol.asyncIterator]();
   }
 
-  /** @returns exactly `length` bytes. Null if the stream has fewer left. */
+  /** Reads bytes. @returns exactly `length` bytes. Null if the stream has fewer left. */
   async take(length: number): Promise<Buffer | null> {
     const parts: Buffer[] = [];
     for (let left = length; left > 0; ) {
@@ -21,7 +21,7 @@ export class ByteReader implements AsyncDisposable {
     return Buffer.concat(parts);
   }
 
-  /** @returns at least one byte, and at most `most`. Null at the end of the stream. */
+  /** Reads bytes. @returns at least one byte, and at most `most`. Null at the end of the stream. */
   async some(most: number): Promise<Buffer | null> {
     while (this.#held.length === 0) {
       const { value, done } = await this.#chunks.next();

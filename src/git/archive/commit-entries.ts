@@ -31,7 +31,7 @@ export interface PackedCommit extends AsyncDisposable {
 const REF = 'refs/heads/archive';
 
 const SETTINGS: GitSettings = [
-  // git keeps a file in memory unless it is larger than this.
+  // git streams a file that is larger than this, and holds every smaller file in memory.
   ['core.bigFileThreshold', '1m'],
   // All objects stay in one pack.
   ['fastimport.unpackLimit', '0'],

@@ -6,7 +6,7 @@ import { mebibytes } from '../../core/text/mebibytes.ts';
 
 /** How many more bytes a decoder may take than it returns, because some wait in its buffers. */
 const MAX_AHEAD_BYTES = 2 * 1024 ** 2;
-/** How many bytes are needed to recognise a compression. */
+/** How many bytes at the beginning of the data show which compression it has. */
 const MAGIC_BYTES = 6;
 /** The largest window of zstd that is accepted, as a power of two: 16 MiB. The levels 1 to 19 of zstd need less. */
 const ZSTD_WINDOW = 24;

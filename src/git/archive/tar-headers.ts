@@ -54,6 +54,8 @@ export class LongNames {
   #isSparse = false;
 
   /**
+   * Takes a header of type `long` with its content.
+   *
    * @throws DeployError `BAD_ARCHIVE` if the header sets a name or a size for all entries; `NOT_AN_ARCHIVE` if it is
    * damaged.
    */

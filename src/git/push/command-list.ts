@@ -53,6 +53,8 @@ export class CommandListReader {
   #bytes = 0;
 
   /**
+   * Takes the next bytes of the push.
+   *
    * @returns the list once it is complete, and null before that.
    * @throws Error if the bytes are not a command list, or if the list exceeds 1 MiB.
    */

@@ -45,7 +45,7 @@ export class ServedRepository extends Git {
     this.#repository = repository;
   }
 
-  /** @throws Error if git might use another folder instead of this one. */
+  /** Opens a repository. @throws Error if git might use another folder instead of this one. */
   static open({ folder, environment }: Repository): ServedRepository {
     // enter_repo() in git's path.c also tries the folder with each of these endings.
     for (const odd of ['/.git', '.git/.git', '.git']) {

@@ -198,7 +198,7 @@ export function alarmIfOver(
   }
 }
 
-/** @throws DeployError `BAD_SETTING` if one of the files cannot be read. */
+/** Reads the certificate and its key. @throws DeployError `BAD_SETTING` if one of the files cannot be read. */
 function readTls({ certificate, key }: TlsFiles): { cert: Buffer; key: Buffer } {
   try {
     return { cert: readFileSync(certificate), key: readFileSync(key) };

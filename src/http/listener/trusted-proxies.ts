@@ -7,7 +7,9 @@ import type { Log } from '../../core/log/log.ts';
 const REFRESH_MS = 5000;
 const HOST_NAME = /^(?=.*[a-z])[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\.?$/i;
 
-/** @returns the addresses of a host name. @throws `ENOTFOUND` if it has none, another error if the lookup failed. */
+/**
+ * Looks up a host name. @returns its addresses. @throws `ENOTFOUND` if it has none, another error if the lookup failed.
+ */
 export type Resolve = (name: string) => Promise<readonly string[]>;
 
 /**

@@ -365,7 +365,7 @@ interface TarOptions {
   readonly signal: AbortSignal;
 }
 
-/** @returns how many bytes the archive has without its seal. */
+/** Writes the sealed archive. @returns its size in bytes, without the seal. */
 async function writeTar(config: Config, options: TarOptions): Promise<number> {
   const { stage, excludes, members, to, beforeSeal, signal } = options;
   const { data } = config;

@@ -76,7 +76,7 @@ export async function exportTool(
   }
 }
 
-/** What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT` or `IS_PREVIEW`, as `exportTool` */
+/** What the store knows about the tool now. @throws DeployError `NOTHING_TO_EXPORT` or `IS_PREVIEW` */
 function storedOf(store: Store, tool: ToolName) {
   if (store.previewOf(tool) !== null)
     throw new DeployError(

@@ -69,9 +69,9 @@ export interface ImportedTool {
  * live commit must follow.
  *
  * @throws DeployError `BAD_ARCHIVE` if the file is damaged, foreign or too new; `BAD_PASSPHRASE` if the passphrase is
- * wrong or the file was changed; `TOOL_IN_USE` if this server has the tool already; `TOOL_FROZEN`; `REPOSITORY_FULL` if
- * the objects exceed the limit of the tool; `DISK_NEARLY_FULL`; `ARCHIVE_STALLED` if the client sends too slowly; the
- * errors of `assertKnown`; an error if the signal fires.
+ * wrong or the file was changed; `TOOL_IN_USE` if this server has the tool already; `TOOL_FROZEN` if an operator has
+ * frozen it; `REPOSITORY_FULL` if the objects exceed the limit of the tool; `DISK_NEARLY_FULL`; `ARCHIVE_STALLED` if
+ * the client sends too slowly; the errors of `assertKnown`; an error if the signal fires.
  */
 export async function importTool(
   options: ImportOptions,
@@ -114,7 +114,7 @@ export async function importTool(
   }
 }
 
-/** Writes `sent` to `file`. @throws DeployError `BAD_ARCHIVE` if it is too long, `DISK_NEARLY_FULL` */
+/** Writes `sent` to `file`. @throws DeployError `BAD_ARCHIVE` if the file is too large; `DISK_NEARLY_FULL` */
 async function receive(
   sent: AsyncIterable<Uint8Array>,
   file: string,

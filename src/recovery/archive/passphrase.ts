@@ -8,7 +8,7 @@ const MIN_CHARACTERS = 12;
 const COST = { cost: 2 ** 17, blockSize: 8, parallelization: 1, maxmem: 160 * 2 ** 20 } as const;
 const [SALT_BYTES, KEY_BYTES, NONCE_BYTES, TAG_BYTES] = [16, 32, 12, 16];
 
-/** @throws DeployError `BAD_PASSPHRASE` if the passphrase is too short for a new export of a tool. */
+/** Checks the passphrase of a new export of a tool. @throws DeployError `BAD_PASSPHRASE` if it is too short. */
 export function assertStrong(passphrase: string): void {
   const { length } = [...passphrase];
   if (length >= MIN_CHARACTERS) return;

@@ -54,7 +54,9 @@ export async function openExport(file: string, passphrase: string): Promise<Open
   return { manifest, configVars: allowed(secrets.configVars), entries };
 }
 
-/** The maker of the file may be hostile, so the limits and reserved names of `config set` apply. */
+/**
+ * Checks the config vars of an exported file like those of `config set`, because the maker of the file may be hostile.
+ */
 function allowed(configVars: Readonly<Record<string, string>>): Record<string, string> {
   try {
     return changeConfigVars({}, configVars);

@@ -22,7 +22,9 @@ export class Sealing extends Transform {
   readonly #hash: Hash = createHash('sha256');
   bytes = 0;
 
-  /** @param beforeSeal - Rejects if the archive is not complete. Then the archive gets no seal. */
+  /**
+   * @param beforeSeal - Called before the seal is added. Rejects if the archive is incomplete: it then gets no seal.
+   */
   constructor(kind: ArchiveKind, beforeSeal: () => Promise<void>) {
     super();
     this.#kind = kind;

@@ -23,7 +23,7 @@ export class FreezesTable {
     );
   }
 
-  /** @returns false if there was no such freeze. */
+  /** Ends the freeze of a tool, or with null of all tools. @returns false if there was no such freeze. */
   end(tool: ToolName | null): boolean {
     return this.#database.get('DELETE FROM freezes WHERE tool = ? RETURNING tool', tool ?? ALL) !== null;
   }

@@ -42,7 +42,7 @@ export class PreviewsTable {
     return row?.tool ?? null;
   }
 
-  /** The number of the tool that the preview with this number belongs to. The number itself if it is of no preview. */
+  /** The number of the tool that the preview with this number belongs to. Returns any other number unchanged. */
   shareOf(toolNumber: number): number {
     const row = this.#database.get<{ number: number }>(
       'SELECT whole.number FROM tools JOIN tools AS whole ON whole.name = tools.preview_of WHERE tools.number = ?',

@@ -29,7 +29,7 @@ const unshare: ToolCommand = {
   name: 'config unshare',
   usage: 'TOOL NAME …',
   summary: 'give new previews of a tool no values of these config vars any more',
-  details: ['Previews that exist keep what they got.'],
+  details: ['Existing previews keep the values that they got.'],
   isAfterTool: (word) => /^[A-Z_]/.test(word),
   examples: ['config unshare wikibot API_URL'],
   action: 'deploy',

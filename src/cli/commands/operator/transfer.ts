@@ -179,7 +179,7 @@ async function beginMaintenance({ services, principal }: CommandContext, tool: T
   }
 }
 
-/** @throws DeployError `NO_TOOL` if the directory does not have the tool. */
+/** Checks that the user directory has the tool. @throws DeployError `NO_TOOL` if not. */
 async function assertKnown(context: CommandContext, tool: ToolName): Promise<void> {
   const { directory } = context.services;
   if ((await directory.findTool(tool, context.signal, { isFresh: true })) !== null) return;

@@ -74,7 +74,9 @@ function withoutDashes(args: readonly string[]): readonly string[] {
   return args[1] === '--' ? args.toSpliced(1, 1) : args;
 }
 
-/** @throws DeployError `NO_SUCH_PROCESS` if there is no such process, `NOT_RUNNING` if it does not run now. */
+/**
+ * Checks that a process runs. @throws DeployError `NO_SUCH_PROCESS` if there is none, `NOT_RUNNING` if it does not run.
+ */
 function assertRuns(tool: ToolName, name: string, statuses: readonly ProcessStatus[]): void {
   const processes = statuses.filter((status) => !status.name.startsWith(`${ONE_OFF_TYPE}.`));
   const named = processes.filter((status) => status.name === name);

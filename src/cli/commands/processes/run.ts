@@ -92,7 +92,10 @@ async function untilForbidden({ services, principal, tool }: ToolContext, ended:
   });
 }
 
-/** Lists the one-off commands of the tool, or ends a detached one. @throws UsageError; DeployError `NOT_RUNNING` */
+/**
+ * Lists the one-off commands of the tool, or ends a detached one. @throws UsageError; DeployError `NOT_RUNNING` if it
+ * does not run.
+ */
 async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Promise<number> {
   const isBoth = flags['list'] === true && flags['end'] !== undefined;
   if (args.length > 0 || flags['detach'] === true || isBoth)

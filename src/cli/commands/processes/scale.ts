@@ -105,7 +105,7 @@ function readSize(size: string, typed: string): ProcessSize {
   };
 }
 
-/** @throws DeployError `TOO_MUCH_MEMORY` if a process would ask for more memory than the operator allows. */
+/** Checks the memory in `sizes`. @throws DeployError `TOO_MUCH_MEMORY` if it is more than the operator allows. */
 function assertFits({ services, tool }: ToolContext, sizes: Sizes): void {
   const most = limitsOf(services.limits, services.store.ownLimits(tool)).memory;
   for (const [type, { memoryBytes = 0 }] of Object.entries(sizes)) {

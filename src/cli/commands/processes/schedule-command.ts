@@ -246,7 +246,8 @@ async function setPaused(context: ToolContext, isPaused: boolean): Promise<numbe
 /**
  * The scheduled process of the live release that the first word names.
  *
- * @throws DeployError `NOTHING_LIVE`; `NO_SCHEDULE` if the live release has no such scheduled process.
+ * @throws DeployError `NOTHING_LIVE` if no release is live; `NO_SCHEDULE` if the live release has no such scheduled
+ * process.
  */
 function processOf({ services, tool, args }: ToolContext): ScheduledProcess {
   const type = typeIn(args) ?? '';
