@@ -74,7 +74,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   passed(await server.command('promote', beta, tool));
   await answers('one');
 
-  // A preview beside it.
+  // A preview beside the tool.
   const preview = 'try--story';
   await tree.commit('try', crashable('tried'));
   failed(await tree.push('live', 'HEAD:preview/try'), /TOKEN.*the preview try--story is not live yet/s);
@@ -123,7 +123,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   passed(await server.command('rollback', tool, `v${live}`));
   await answers('two');
 
-  // Somebody without git.
+  // A deployment of a folder without git.
   const folder = join(server.folder, 'without-git');
   await mkdir(folder);
   for (const [path, text] of Object.entries(crashable('hacked'))) await writeFile(join(folder, path), text);
@@ -133,7 +133,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   passed(await server.command('rollback', tool));
   await answers('two');
 
-  // Every day.
+  // Commands of every day.
   passed(await server.command('schedule', 'run', tool, 'nightly'));
   await until(
     async () => (await list('schedule', 'history', tool)).length === 1,
@@ -159,7 +159,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   failed(await server.command('exec', tool, 'web.9', 'true'), /These processes run: web\./);
   assert.match((await server.command('logs', tool, '--grep', 'nightly')).stdout, /the nightly job/);
 
-  // The operator.
+  // Commands of the operator.
   passed(await server.local('limit', tool, 'builds=1'));
   await tree.commit('three', crashable('three'));
   failed(await tree.push('live', 'main'), /builds/);
@@ -169,7 +169,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   passed(await server.local('unfreeze', tool));
   await answers('two');
 
-  // The machine is lost.
+  // A restore after the machine was lost.
   const backup = join(server.folder, 'backup.tar');
   passed(await server.command('maintenance', 'on', tool));
   const isInMaintenance = async () => {
@@ -194,7 +194,7 @@ export async function liveForYears(place: Place, other: Place): Promise<void> {
   passed(await tree.push('live', 'main'));
   await answers('three');
 
-  // To another server.
+  // The move to another server.
   const [exported, passphrase] = [join(server.folder, 'story.tar'), join(server.folder, 'passphrase')];
   await writeFile(passphrase, 'a passphrase for a journey\n', { mode: 0o600 });
   passed(await server.local('tool', 'export', tool, exported, '--passphrase-file', passphrase));

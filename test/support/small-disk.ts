@@ -25,7 +25,7 @@ export class SmallDisk implements Disposable {
     }
   }
 
-  /** Why this machine cannot mount a small disk; false if it can. */
+  /** The reason why this machine cannot mount a small disk, or false if it can. */
   static get whyNot(): string | false {
     if (process.getuid?.() !== 0) return 'only root mounts a disk';
     try {

@@ -20,8 +20,8 @@ install_uv() {
 certificates() { [[ ! -f /etc/ssl/certs/ca-certificates.crt ]] || echo /etc/ssl/certs/ca-certificates.crt; }
 
 # Sets $program to a Python that fits: the Python of the last build, or one that uv downloads. Then $is_shared is true,
-# because the layers of other tools have equal files. If no Python fits, and only a service.template,
-# a .tool-versions or a mise.toml names the version, sets $program to the nearest Python of this machine. Fails in all other cases.
+# because the layers of other tools have equal files. If no Python fits, and only a service.template, a .tool-versions or
+# a mise.toml names the version, sets $program to the nearest Python of this machine. Fails in all other cases.
 download_python() {
   local list chosen asks here download versions nearest output advice
   asks=$(told asks) here=$(told here) nearest=$(told nearest)

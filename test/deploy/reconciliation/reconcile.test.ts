@@ -56,7 +56,7 @@ test('after a crash, the next start makes the missing ref of a release that only
   assert.equal(await place.ref('refs/releases/v2'), one.commit);
 });
 
-test('at a start, an unknown artifact is set aside if it is finished, and removed if it is not finished', async () => {
+test('when the server starts, an artifact that the store does not know is set aside if it is finished, and removed if it is not finished', async () => {
   await using place = await Place.make();
   place.store.tool(wikibot);
   await place.start();

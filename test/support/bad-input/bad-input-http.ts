@@ -22,7 +22,7 @@ const FETCH_REFS = 'GET /hello.git/info/refs?service=git-upload-pack';
 const noise = randomBytes(4096);
 const zeros = gzipSync(Buffer.alloc(96 * 1024 * 1024));
 
-/** Sends a request of the attacker. @returns the status, and all bytes until the server closed. */
+/** Sends a request of the attacker. @returns the status, and all bytes that came until the server closed the connection. */
 async function ask(siege: Siege, sent: Sent): Promise<{ status: number; text: string }> {
   const { line, host = 'push', body = '', isAnonymous = false, localAddress } = sent;
   const headers = [

@@ -24,7 +24,7 @@ export interface Target {
   readonly seconds: number;
 }
 
-/** Attacks until the signal fires. Calls `did` each time that it has done something. */
+/** Attacks until the abort signal fires. Calls `did` each time that the attack has done something. */
 type Attack = (target: Target, signal: AbortSignal, did: () => void) => Promise<void>;
 
 /** Each attacker process uses other addresses, because the server remembers wrong passwords for 15 minutes. */

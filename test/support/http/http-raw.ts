@@ -22,7 +22,7 @@ export async function sendRaw(
   return answer;
 }
 
-/** Reads until the server closes. */
+/** Reads until the server closes the connection, but at most for `limitMs`. */
 export function collect(socket: Socket, limitMs: number): Promise<RawAnswer> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];

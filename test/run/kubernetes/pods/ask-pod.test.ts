@@ -89,7 +89,7 @@ describe('a hostile pod cannot harm the server that asks it', () => {
     ['net/http: HTTP/1.x transport connection broken: malformed HTTP response "\\x00"', 'not HTTP'],
     ['net/http: timeout awaiting response headers', 'late'],
   ] as const) {
-    test(`the server understands why the API server cannot ask a pod: ${said}`, async () => {
+    test(`the server recognises why the API server cannot send a request to a pod: ${said}`, async () => {
       const { answer } = await ask('/', (response) =>
         refuse(response, 503, 'ServiceUnavailable', `error trying to reach service: ${said}`),
       );

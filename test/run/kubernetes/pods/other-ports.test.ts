@@ -77,7 +77,7 @@ describe('the other ports of a process that does not listen on PORT', () => {
     assert.ok(!isElsewhere);
   });
 
-  test('the search for other ports asks the pod only at intervals, however often it is called', async () => {
+  test('the search for other ports sends requests to the pod only at intervals, however often the search is called', async () => {
     const api = await fakeApi((_url, response) => closed(response));
     const others = new OtherPorts({ cluster: api.cluster, release, process, signal });
     await others.look(pod);
@@ -96,11 +96,11 @@ describe('the ports that are asked', () => {
     { line: 'serving *:4245', port: 4245 },
     { line: 'Local: http://localhost:4246/', port: 4246 },
   ]) {
-    test(`the server asks the port in this line of a process’s output: ${line}`, () =>
+    test(`the server tries the port that this line of a process’s output names: ${line}`, () =>
       assert.ok(portsToAsk({ process, release, lines: [line] }).includes(port)));
   }
 
-  test('the server asks ports from the command and from config vars such as API_PORT, but neither PORT nor a number in a time of day', () => {
+  test('the server tries ports that the command and config vars such as API_PORT name, but neither PORT nor a number in a time of day', () => {
     const ports = portsToAsk({ process, release, lines: ['[12:34:88] port 8000 of 10', 'port 99999'] });
     assert.ok(ports.includes(9123) && ports.includes(7777) && ports.includes(5000));
     for (const port of [8000, 6666, 88, 99_999, 10]) assert.ok(!ports.includes(port), String(port));
@@ -120,7 +120,7 @@ describe('the ports that are asked', () => {
     });
   }
 
-  test('if a process prints hundreds of ports, the server asks at most 32, among them the newest', () => {
+  test('if a process prints hundreds of ports, the server tries at most 32, among them the newest', () => {
     const lines = Array.from({ length: 500 }, (_, index) => `port ${10_000 + index}`);
     const ports = portsToAsk({ process, release, lines });
     assert.ok(ports.length <= 32);

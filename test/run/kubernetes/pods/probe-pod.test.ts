@@ -49,7 +49,7 @@ async function looks(
 const kinds = async (...options: Parameters<typeof looks>) =>
   (await looks(...options)).map(({ kind }) => kind);
 
-test('if the API server forbids this server to ask a pod, this server does not judge the pod’s health', async () => {
+test('if the API server forbids this server to send requests to a pod, this server does not judge the pod’s health', async () => {
   assert.deepEqual(await kinds([forbidden]), ['unknown']);
 });
 

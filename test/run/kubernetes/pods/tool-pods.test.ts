@@ -47,7 +47,7 @@ test('threat 72: a pod that carries the labels of another tool’s rollout does 
   }
 });
 
-test('pods of a preview count only in the namespace of its tool, pods of a tool named a--b only in its own; until previews are known, both count', async () => {
+test('pods of a preview count only in the namespace of its tool, and pods of a tool named a--b only in its own namespace; until the server knows which previews exist, both count', async () => {
   const items = [
     podOf('preview', 'tool-wikibot', 'fix--wikibot'),
     podOf('stray', 'tool-fix--wikibot', 'fix--wikibot'),
@@ -76,7 +76,7 @@ test('pods of a preview count only in the namespace of its tool, pods of a tool 
   }
 });
 
-test('if the API refuses the watch of pods for a while, the reason is reported, and later the pods are known again', async () => {
+test('if the cluster’s API refuses the watch of pods for a while, the server reports the reason, and knows the pods again when the API allows the watch', async () => {
   let isRefusing = false;
   let watches = 0;
   let items = [podOf('old', 'tool-wikibot', 'wikibot')];
