@@ -74,6 +74,7 @@ for (const { name, text, says } of [
     says: /not UTF-8/,
   },
   { name: 'a file of 70 kB', text: `web: ${'x'.repeat(70_000)}\n`, says: /larger than 64 kB/ },
+  { name: 'a type that is written twice', text: 'web: web: ./x\n', says: /begins with `web:` twice/ },
   { name: 'no line with a process', text: '# none\n', says: /no line of the form/ },
   {
     name: '51 processes',

@@ -405,6 +405,16 @@ const samples: readonly Sample[] = [
     service: { healthCheckPath: '/healthz', cpuCores: 1, memoryBytes: 1024 * MIB, replicas: 3 },
   },
   {
+    name: 'a service.template in the folder toolforge, which maintainers copy into the home folder',
+    files: {
+      'toolforge/service.template':
+        'type: buildservice\nmem: 1Gi\nhealth-check-path: /healthz\nextra_args: [./start.sh]\n',
+    },
+    runs: 'web',
+    service: { healthCheckPath: '/healthz', memoryBytes: 1024 * MIB },
+    says: [/extra_args has no effect here/],
+  },
+  {
     name: 'service.template with a command',
     files: {
       'service.template':

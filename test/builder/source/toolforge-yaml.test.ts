@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import {
   assertRunnable,
@@ -23,6 +23,7 @@ after(async () => {
 async function read(text: string, name = 'toolforge.yaml', mostScheduled = 3) {
   const folder = await mkdtemp(join(tmpdir(), 'toolforge-yaml-'));
   made.push(folder);
+  await mkdir(dirname(join(folder, name)), { recursive: true });
   await writeFile(join(folder, name), text);
   return await readToolforgeYaml(folder, { tool: tool('wikibot'), mostScheduled });
 }
@@ -46,6 +47,17 @@ describe('what toolforge.yaml asks for', () => {
       },
     ]);
     assert.deepEqual(warnings, []);
+  });
+
+  test('jobs are also read in the folders where repositories keep them', async () => {
+    for (const name of ['.toolforge/jobs.yaml', '.toolforge/cronjobs.yaml', 'cronjobs.yaml']) {
+      const { components } = await read('- {name: update, command: ./update, schedule: "@daily"}', name);
+      assert.deepEqual(
+        components.map((component) => component.name),
+        ['update'],
+        name,
+      );
+    }
   });
 
   test('a schedule such as @daily is shown as it is written in toolforge.yaml', async () => {

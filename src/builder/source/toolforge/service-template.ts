@@ -15,6 +15,11 @@ const file = 'service.template';
 
 /** The folders of a repository in which Toolforge's `webservice` looks for a service.template. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
+/**
+ * Folders in which repositories keep a service.template that maintainers copy into the home folder of the tool. It is used
+ * if there is none in `places`. Its `extra_args` are not, because they name files of the home folder.
+ */
+const copied: readonly (readonly string[])[] = [['toolforge'], ['.toolforge']];
 
 /**
  * The keys of service.template, each with the function that reads its value. Null if the value has no effect here, and
@@ -53,7 +58,8 @@ export interface ServiceTemplate {
  */
 export async function readServiceTemplate(source: string): Promise<ServiceTemplate> {
   const found: SettingsFile[] = [];
-  for (const folder of places) {
+  for (const folder of [...places, ...copied]) {
+    if (copied.includes(folder) && found.length > 0) break;
     const parts = [...folder, file];
     const hint = `Write lines such as \`type: python3.11\` into ${parts.join('/')}, or remove it, and push again.`;
     const template = await SettingsFile.read(source, parts, { code: 'BUILD_SERVICE_TEMPLATE', hint });
@@ -78,7 +84,8 @@ export async function readServiceTemplate(source: string): Promise<ServiceTempla
     if (typeof result === 'string') template.warn([key], `${key} of ${template.path}: ${result}`);
     else settings.push(result);
   }
-  const given = commandOf(content);
+  const isInPlace = places.some((folder) => [...folder, file].join('/') === template.path);
+  const given = isInPlace ? commandOf(content) : null;
   const command = given === null ? null : await commandWithoutHome(source, given);
   if (command !== given)
     template.warn(

@@ -8,7 +8,17 @@ import { withoutHome } from './home-paths.ts';
 import { jobEntries } from './jobs.ts';
 
 const file = 'toolforge.yaml';
-const jobFiles = [['jobs.yaml'], ['jobs.yml'], ['toolforge-jobs.yaml'], ['toolforge', 'jobs.yaml']];
+/** Names and places of files for `toolforge jobs load` in tools on Toolforge. */
+const jobFiles = [
+  ...[
+    ['jobs.yaml'],
+    ['jobs.yml'],
+    ['toolforge-jobs.yaml'],
+    ['toolforge', 'jobs.yaml'],
+    ['.toolforge', 'jobs.yaml'],
+  ],
+  ...[['cronjobs.yaml'], ['toolforge', 'cronjobs.yaml'], ['.toolforge', 'cronjobs.yaml']],
+];
 /**
  * Matches an error that shows that a file such as jobs.yaml is probably a file of another program, such as Kubernetes.
  */
