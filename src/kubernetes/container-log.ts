@@ -199,7 +199,7 @@ function isNotYet(error: unknown): boolean {
 }
 
 /**
- * Returns the last lines that a container printed, at most 20. Returns none if its log cannot be read.
+ * Returns the last lines that a container printed, at most 20, or at most `most`. Returns none if its log cannot be read.
  *
  * @param run - `previous` returns lines of the run before the container's last restart.
  */
@@ -207,15 +207,16 @@ export async function lastLines(
   cluster: Cluster,
   { namespace, pod, container }: ContainerName,
   run: 'current' | 'previous',
+  most = KEPT_LINES,
 ): Promise<string[]> {
   const options = {
     ...{ namespace, name: pod, container, previous: run === 'previous' },
-    ...{ tailLines: KEPT_LINES, limitBytes: MAX_LAST_BYTES },
+    ...{ tailLines: most, limitBytes: MAX_LAST_BYTES },
   };
   // If the node has deleted the log or has disappeared, there is nothing to show.
   const text = await cluster.core.readNamespacedPodLog(options).catch(() => '');
   return text
     .split('\n')
-    .slice(0, KEPT_LINES + 1)
+    .slice(0, most + 1)
     .filter((line, index, all) => line !== '' || index < all.length - 1);
 }

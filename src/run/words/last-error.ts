@@ -22,9 +22,16 @@ const ERRORS = [
   /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^error: +\S/i,
 ];
 
+/** Matches a line that has the name and text of an exception after other words. Indented lines are parts of a larger text. */
+const EXCEPTION = /^\S(?:.{0,200}[\s:])?(?:[A-Z]\w*)?(?:Error|Exception)(?: \[\w+\])?: \S/;
+
 /** Matches errors of a program that could not write to a folder. Node says ENOENT if `recursive` is set. */
 const READ_ONLY =
   /Read-only file system|\bEROFS\b|unable to open database file|readonly database|\bENOENT: .*, mkdir '(?!\/)/;
+/** Match errors about a connection, and an address that is the process itself. */
+const NO_CONNECTION =
+  /ECONNREFUSED|connection refused|can't connect to|could not connect|connection to server|\[2002\]/i;
+const ITSELF = /\b127\.0\.0\.1\b|::1\b|localhost|\bsocket\b|\[2002\] No such file/i;
 /** Matches errors about a file that is missing in the tool's folder, and captures its name. */
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
 const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
@@ -32,14 +39,26 @@ const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/
 const UNSET_VARIABLE =
   /^KeyError: '([A-Z][A-Z\d_]{2,})'$|UndefinedValueError: (\w+) not found|: Set the (\w+) environment variable/;
 
-/** Returns the last line that says why a process ended, in at most 160 characters. Null if no line does. */
+/**
+ * Returns the last line that says why a process ended, in at most 160 characters. If no line begins with an error,
+ * returns the last line that has one after other words. Null if no line does.
+ */
 export function lastError(lines: readonly string[]): string | null {
-  const found = lines
-    .map((line) => line.slice(0, MAX_LINE).trim())
-    .findLast((line) => ERRORS.some((error) => error.test(line)));
+  const cut = lines.map((line) => line.slice(0, MAX_LINE).trimEnd());
+  const found =
+    cut.map((line) => line.trim()).findLast((line) => ERRORS.some((error) => error.test(line))) ??
+    cut.findLast((line) => EXCEPTION.test(line));
   if (found === undefined) return null;
   const text = found.replaceAll(/\s+/g, ' ');
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
+}
+
+/** Node prints an error with all its properties, in up to this many lines. An older error is not the cause of an end. */
+export const MOST_DETAILS = 400;
+
+/** Whether a line begins an error whose details may follow in many lines. */
+export function beginsError(line: string): boolean {
+  return !line.startsWith(' ') && /Error|Exception/.test(line) && lastError([line]) !== null;
 }
 
 /**
@@ -73,6 +92,8 @@ export function errorHint(error: string, isFolderReadOnly = false): string | nul
     return `Name the Debian package that has ${library} in an Aptfile, and push again.`;
   if (READ_ONLY.test(error))
     return `${isFolderReadOnly ? 'On this server, a running tool cannot write to /workspace, the folder of its release.' : 'A running tool cannot write there.'} It can write to /tmp and to its home folder, which are empty at each start. Let it write to one of them, or keep its data in a database, and push again.`;
+  if (NO_CONNECTION.test(error) && ITSELF.test(error))
+    return 'The tool looks for a database or another service beside itself, where none runs. Set the variable with the address of your service, such as DATABASE_URL or REDIS_URL (config set TOOL NAME=VALUE), and push again.';
   const file = MISSING_FILE.exec(error)?.[1];
   if (file !== undefined)
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;

@@ -128,6 +128,22 @@ Node.js v24.1.0`,
     error: 'sqlalchemy.exc.OperationalError: (x) gone',
   },
   {
+    name: 'an error after other words, with its properties',
+    output:
+      "Cannot load the wikis AxiosError: getaddrinfo ENOTFOUND wiki.example\n    at x {\n  code: 'ENOTFOUND',\n}",
+    error: 'Cannot load the wikis AxiosError: getaddrinfo ENOTFOUND wiki.example',
+  },
+  ...[
+    'Error: connect ECONNREFUSED 127.0.0.1:6379',
+    'psycopg2.OperationalError: connection to server at "localhost" (::1), port 5432 failed: Connection refused',
+    `pymysql.err.OperationalError: (2003, "Can't connect to MySQL server on 'localhost' ([Errno 111])")`,
+  ].map((error) => ({
+    name: `a service that is not there: ${error}`,
+    output: error,
+    error,
+    hint: /^The tool looks for a database or another service beside itself, where none runs\./,
+  })),
+  {
     name: 'a program that a shell does not find',
     output: 'bash: line 1: ./start: No such file or directory',
     error: 'bash: line 1: ./start: No such file or directory',

@@ -5,6 +5,7 @@ import type { Release } from '../../../core/types.ts';
 import type { Cluster } from '../../../kubernetes/cluster.ts';
 import { lastLines } from '../../../kubernetes/container-log.ts';
 import { type PodFault, PUSH_AGAIN, podFault } from '../../../kubernetes/faults/pod-faults.ts';
+import { beginsError, MOST_DETAILS } from '../../words/last-error.ts';
 import { crashed, outputOf } from '../../words/rollout-words.ts';
 import { CONTAINER } from '../manifests/object-names.ts';
 import { endHint, exitOf, lastEnd } from './container-exit.ts';
@@ -33,7 +34,7 @@ export async function crashOf(parts: CrashParts, pod: ToolPod): Promise<DeployEr
 }
 
 /**
- * Shows the push the last lines of a process. Config vars are masked, because other people may read the push.
+ * Shows the push the last lines of a process. If they are only details of an error, its first line comes before them. Config vars are masked, because other people may read the push.
  *
  * @returns the lines, not masked.
  */
@@ -42,7 +43,12 @@ export async function showLastLines(
   { namespace, podName, name }: ToolPod,
   run: 'current' | 'previous',
 ): Promise<string[]> {
-  const lines = await lastLines(cluster, { namespace, pod: podName, container: CONTAINER }, run);
+  const container = { namespace, pod: podName, container: CONTAINER };
+  const lines = await lastLines(cluster, container, run);
+  if (!lines.some(beginsError)) {
+    const error = (await lastLines(cluster, container, run, MOST_DETAILS)).findLast(beginsError);
+    if (error !== undefined) lines.unshift(error);
+  }
   const mask = await masking(release.configVars);
   for (const line of lines) progress.line(outputOf(name, mask(line)));
   return lines;

@@ -13,6 +13,7 @@ import { withScript } from '../../health/script-check.ts';
 import { CUT, LogLines } from '../../logs/log-lines.ts';
 import type { ToolLog } from '../../logs/tool-log.ts';
 import { memoryLimit, settingsOf } from '../../service-limits.ts';
+import { beginsError, MOST_DETAILS } from '../../words/last-error.ts';
 import { ExecAgent } from '../one-off/exec-agent.ts';
 import type { DiskWatch } from './disk-watch.ts';
 import type { Ports } from './ports.ts';
@@ -203,6 +204,8 @@ class RunOutput {
   readonly #secrets: Readonly<Record<string, string>>;
   readonly #lines = new LogLines();
   #last: string[] = [];
+  /** The newest line that begins an error, and how many lines have followed. */
+  #error: { readonly text: string; later: number } | null = null;
   /** The prepared search for secrets. Null if it has not been used for `MASK_KEPT_MS`. */
   #mask: Promise<Mask> | null = null;
   #forgetting: NodeJS.Timeout | undefined;
@@ -218,6 +221,10 @@ class RunOutput {
     const mask = onLine === undefined ? null : await this.#masking();
     const take = (texts: string[]) => {
       this.#last = [...this.#last, ...texts].slice(-KEPT_LINES);
+      for (const text of texts) {
+        if (beginsError(text)) this.#error = { text, later: 0 };
+        else if (this.#error !== null) this.#error.later += 1;
+      }
       if (mask !== null) for (const text of texts) onLine?.(mask(text));
       return texts;
     };
@@ -233,14 +240,17 @@ class RunOutput {
   }
 
   /**
-   * Returns the last lines of output, with secrets masked. They are kept unmasked, and masked only when this is called,
+   * Returns the last lines of output, with secrets masked. If they are only details of an error, its first line comes before
+   * them. They are kept unmasked, and masked only when this is called,
    * because most output never goes to a push. To mask long lines takes time, and health checks ask for them often, so this
    * counts as time for output of the tool.
    */
   async lastLines(): Promise<string[]> {
     const mask = await this.#masking();
     const lines: string[] = [];
-    for (const text of this.#last)
+    const { text: error = '', later = 0 } = this.#error ?? {};
+    const isAbove = later >= this.#last.length && later <= MOST_DETAILS && error !== '';
+    for (const text of isAbove ? [error, ...this.#last] : this.#last)
       lines.push(await outputTime.run(String(this.#start.toolNumber), () => mask(text)));
     return lines;
   }
