@@ -25,10 +25,15 @@ page_folder() {
   return 0
 }
 
-# Prints the scripts of the folder of pages
+# Prints the scripts of the folder of pages. In public_html, the scripts may be in folders, too.
 page_scripts() {
   local file pages
   pages=$(page_folder)
+  if [[ $pages == public_html ]]; then
+    find public_html -maxdepth 5 \( -path public_html/cgi-bin -o -name node_modules -o -name '*venv' -o -name '.?*' \) -prune -o \
+      -type f \( -name '*.cgi' -o -name '*.pl' -o -name '*.py' \) -print | LC_ALL=C sort
+    return
+  fi
   [[ -n $pages ]] || return 0
   for file in "$pages"/*.cgi; do [[ ! -f $file ]] || echo "$file"; done
   # At the top, files *.pl and *.py are seldom CGI scripts.

@@ -143,6 +143,20 @@ test('cgi: the build names scripts that cannot run; PHP tools and tools with a w
   }
 });
 
+test('cgi: scripts in folders of public_html run, too', async () => {
+  await using source = await ASource.of({
+    'public_html/index.html': '',
+    'public_html/stats/count.pl': script,
+  });
+  assert.equal((await source.run('cgi', 'detect')).output, 'CGI scripts (public_html/stats/count.pl)');
+  assert.match((await source.run('cgi', 'build')).output, /^-----> Serving 1 CGI scripts$/m);
+  await using other = await ASource.of({
+    'public_html/venv/count.py': script,
+    'public/js/count.py': script,
+  });
+  assert.equal((await other.run('cgi', 'detect')).code, 100);
+});
+
 test('cgi: the index script in cgi-bin answers requests for / unless public_html has an index page or script', async () => {
   const asked = async (files: Readonly<Record<string, string>>) => {
     await using source = await ASource.of({ 'cgi-bin/index.pl': script, ...files });
