@@ -370,3 +370,26 @@ test('threat 66: the search for the web process of a Python tool runs no module 
   assert.equal((await source.run('python', 'detect')).code, 0);
   await assert.rejects(readFile(join(source.folder, 'hacked')), { code: 'ENOENT' });
 });
+
+for (const { name, files, says } of [
+  { name: 'MkDocs', files: { 'mkdocs.yml': 'site_name: Words\n' }, says: 'documentation (mkdocs.yml)' },
+  {
+    name: 'Sphinx beside a package',
+    files: { 'docs/source/conf.py': "project = 'Words'\n", 'pyproject.toml': '[project]\nname = "words"\n' },
+    says: 'documentation (docs/source/conf.py)',
+  },
+  { name: 'a conf.py of another program', files: { 'docs/conf.py': 'PORT = 1\n' }, says: null },
+  {
+    name: 'MkDocs beside a web application',
+    files: { 'mkdocs.yml': '', 'app.py': 'import flask\napp = flask.Flask(__name__)\n' },
+    says: null,
+  },
+  { name: 'MkDocs beside a Procfile', files: { 'mkdocs.yml': '', Procfile: 'web: ./x\n' }, says: null },
+  { name: 'MkDocs beside another language', files: { 'mkdocs.yml': '', 'go.mod': 'module x\n' }, says: null },
+]) {
+  test(`the docs buildpack ${says === null ? 'does not take' : 'takes'} part: ${name}`, async () => {
+    await using source = await ASource.of(files);
+    const { code, output } = await source.run('docs', 'detect');
+    assert.deepEqual([code, output], says === null ? [100, ''] : [0, says]);
+  });
+}

@@ -1,0 +1,1 @@
+../../static/lib/serve.py

@@ -1,0 +1,1 @@
+../../python-web/lib/web.py
