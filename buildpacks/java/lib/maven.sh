@@ -2,25 +2,31 @@
 
 # run_maven: builds the tool, and sets $output to the folder in which each module has its jar
 run_maven() {
-  local file=${MAVEN_SETTINGS_PATH:-settings.xml}
   local -a options goals
-  output=target repository=$CNB_LAYERS_DIR/repository settings=()
+  output=target
+  prepare_maven
+  # As on Heroku, these variables and settings.xml change what Maven does.
+  read -ra options <<<"${MAVEN_CUSTOM_OPTS:--DskipTests}"
+  read -ra goals <<<"${MAVEN_CUSTOM_GOALS:-package}"
+  echo "-----> mvn ${settings[*]:+${settings[*]} }${options[*]} ${goals[*]}"
+  mvn_quietly "${options[@]}" "${goals[@]}"
+}
+
+# prepare_maven: sets what mvn_quietly needs
+prepare_maven() {
+  local file=${MAVEN_SETTINGS_PATH:-settings.xml}
+  repository=$CNB_LAYERS_DIR/repository settings=()
   if ! command -v mvn >/dev/null; then
     echo " !     There is no Maven on this server: ask its operator to install the Debian package maven.$(in_stack Maven)"
     exit 1
   fi
   mkdir -p "$repository"
   printf '[types]\ncache = true\n' >"$repository.toml"
-  # As on Heroku, these variables and settings.xml change what Maven does.
-  read -ra options <<<"${MAVEN_CUSTOM_OPTS:--DskipTests}"
-  read -ra goals <<<"${MAVEN_CUSTOM_GOALS:-package}"
   if [[ -f $file ]]; then settings=(-s "$file"); fi
-  echo "-----> mvn ${settings[*]:+${settings[*]} }${options[*]} ${goals[*]}"
   if [[ -n $certificates ]]; then export MAVEN_OPTS="-Djavax.net.ssl.trustStore=$certificates ${MAVEN_OPTS:-}"; fi
-  mvn_quietly "${options[@]}" "${goals[@]}"
 }
 
-# mvn_quietly WORD…: runs Maven with the settings of run_maven
+# mvn_quietly WORD…: runs Maven with the settings of prepare_maven
 mvn_quietly() {
   # Maven ends its output with codes for colours and without the end of a line. After an error, it explains its options.
   mvn -B -q -ntp -Dstyle.color=never "-Dmaven.repo.local=$repository" "${settings[@]}" "$@" 2>&1 |

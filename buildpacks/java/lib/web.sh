@@ -3,8 +3,9 @@
 # is_executable ARCHIVE: tells whether the manifest names a main class
 is_executable() { unzip -p "$1" META-INF/MANIFEST.MF 2>/dev/null | grep '^Main-Class:' >/dev/null; }
 
-# archives SUFFIX: prints the archives that the build made
+# archives SUFFIX: prints the archives that the build made, or, without a build, those in the repository
 archives() {
+  [[ -n ${output:-} ]] || { committed_archives | grep "\.$1$" || true; return; }
   find . \( -name .git -o -name src -o -name node_modules \) -prune -o -path "*/$output/*.$1" -not -path "*/$output/*/*" -not -name '*-sources.jar' \
     -not -name '*-javadoc.jar' -not -name '*-tests.jar' -not -name '*-plain.*' -not -name 'original-*' -print | sed 's|^\./||' | sort
 }
@@ -72,12 +73,8 @@ choose_committed() {
 
 # say_no_program: says why nothing serves
 say_no_program() {
-  local war
-  war=$(archives war | head -n 1)
   if [[ -f Procfile ]]; then return; fi
-  if [[ -n $war ]]; then
-    echo " !     $war needs a servlet container such as Tomcat, which is not here: make an executable jar (Spring Boot, Jetty), or run the war with webapp-runner in a Procfile."
-  elif [[ ! -f pom.xml && -z $(gradle_file) ]]; then
+  if [[ ! -f pom.xml && -z $(gradle_file) ]]; then
     echo " !     No jar has a main class, so no file says how to start this tool: add a Procfile with a line such as \`web: java -cp $(committed_archives | sed -n 1p) org.example.Main\`."
   else
     echo " !     The build made no executable jar, so no file says how to start this tool: add a Procfile with a line such as \`web: java -cp target/classes:target/dependency/* org.example.Main\`."

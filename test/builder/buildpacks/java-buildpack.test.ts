@@ -86,7 +86,7 @@ test('java: an executable jar is the web process, and its Java knows the port, t
   assert.match(withHeap.stdout, /MaxHeapSize += 81788928/);
 });
 
-test('java: without an executable jar, the push says how to name a command, or what a war file needs', {
+test('java: without an executable jar, the push says how to name a command, and Tomcat serves a war', {
   skip,
 }, async () => {
   await using source = await aSource({
@@ -101,7 +101,8 @@ test('java: without an executable jar, the push says how to name a command, or w
   await writeFile(join(source.folder, 'target/tool.war'), '');
   const war = await source.run('java', 'build', goals);
   assert.equal(war.code, 0, war.output);
-  assert.match(war.output, / !\s+target\/tool\.war needs a servlet container/);
+  assert.match(war.output, /web: Tomcat 9\.\S+ for target\/tool\.war/);
+  assert.ok(existsSync(join(source.layers, 'tomcat/ServeWar.class')));
 });
 
 test('java: without an executable jar, the only class with a main method is the web process if the source looks like a server', {
@@ -151,6 +152,30 @@ test('java: the tool’s own Gradle wrapper builds the tool; if the wrapper is m
   assert.equal(built.code, 0, built.output);
   assert.match(built.output, /gradle --no-daemon --console=plain build -x check/);
   assert.match(built.output, /web: java -jar build\/libs\/wikibot\.jar/);
+});
+
+test('java: a program of Dropwizard or Ktor gets the port', { skip }, async () => {
+  await using source = await aSource({ gradlew, 'gradle/wrapper/gradle-wrapper.jar': '' });
+  const jar = 'build/libs/wikibot.jar';
+  const dropwizard = (port: string, after: string) =>
+    `export JAVA_OPTS="\${JAVA_OPTS:-} ${port}"; exec java $JAVA_OPTS -jar "$0" server${after}`;
+  const simple =
+    '-Ddw.server.type=simple -Ddw.server.connector.type=http -Ddw.server.connector.port=$PORT -Ddw.server.applicationContextPath=/';
+  for (const [build, files, program] of [
+    ['io.ktor.server.netty.EngineMain', {}, 'exec java $JAVA_OPTS -jar "$0" -port=$PORT'],
+    ['io.dropwizard', {}, dropwizard(simple, '')],
+    [
+      'io.dropwizard',
+      { 'toolforge.yaml': '', 'example.yml': 'server:\n  applicationConnectors:\n    - port: 8080\n' },
+      dropwizard('-Ddw.server.applicationConnectors[0].port=$PORT', ' example.yml'),
+    ],
+  ] as const) {
+    for (const [name, text] of Object.entries({ 'build.gradle': `// ${build} HttpServer\n`, ...files }))
+      await writeFile(join(source.folder, name), text);
+    const built = await source.run('java', 'build');
+    assert.equal(built.code, 0, built.output);
+    assert.deepEqual(await source.processes(), { web: ['bash', '-c', program, jar] });
+  }
 });
 
 for (const [title, change, says] of [
