@@ -35,6 +35,8 @@ explain() {
     lock=yarn.lock
   elif grep -qF ERR_PNPM_OUTDATED_LOCKFILE "$log"; then
     lock=pnpm-lock.yaml
+  elif grep -qF "No module named 'distutils'" "$log"; then
+    echo " !     A package must be compiled, and its node-gyp needs a module that Python 3.12 and newer lack: ask the operator of this server to install the Debian package python3-setuptools.$(in_stack 'This module')"
   elif grep -qE 'gyp ERR!.*(not found: make|find Python|could not find a version of Python)|make: (cc|c\+\+|g\+\+):.*not found' "$log"; then
     echo " !     A package must be compiled, but this server has no compiler: ask its operator to install the Debian packages build-essential and python3.$(in_stack 'A compiler')"
   fi

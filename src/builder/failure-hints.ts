@@ -66,6 +66,8 @@ const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
     'Python itself is no package. Remove its line, and write the version into a file .python-version. Commit and push again.',
   ],
 ];
+/** What the compiler of Java prints if the tool asks for a version of the language that this JDK no longer compiles. */
+const OLD_JAVA = /(?:Source|Target) option \S+ is no longer supported\. Use (\d+) or later/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
@@ -126,6 +128,9 @@ function otherHint(text: string): string | null {
     return 'Check the name and the version of this package in the files of the tool. Correct them, commit and push again.';
   if (OTHER_CONTENT.test(text))
     return 'The downloaded package is not the one that the lock file names. Make the lock file again, commit it and push again.';
+  const java = OLD_JAVA.exec(text)?.[1];
+  if (java !== undefined)
+    return `The JDK of this build compiles for Java ${java} or newer. Write ${java} into the source and target of the compiler in pom.xml or build.gradle, commit and push again.`;
   const module = NO_MODULE.exec(text);
   if (module !== null)
     return (

@@ -203,6 +203,10 @@ for (const [line, hint] of [
   ['sh: 1: vite: not found', /^The build runs vite, but nothing installs it/],
   ["ModuleNotFoundError: No module named 'yaml'", /^The build needs yaml, but nothing installs it/],
   ["Error: Cannot find module './settings'", /^Look for the first error/],
+  [
+    '[ERROR] Source option 6 is no longer supported. Use 8 or later.',
+    /^The JDK of this build compiles for Java 8 or newer\. Write 8 into the source and target/,
+  ],
   ['TypeError: no', /^Look for the first error/],
 ] as const) {
   test(`the hint of a failed build step says what to do about a known cause, and otherwise to look for the first error: ${line}`, () => {
