@@ -10,7 +10,7 @@ const MAX_LINE = 1000;
 const ERRORS = [
   // Python, Node, Java, Ruby, .NET: the name of the exception begins the line.
   /^(?:Uncaught |Caused by: |Exception in thread "[^"]*" )?(?:[\w$]+(?:\.|::))*(?:[A-Z]\w*(?:Error|Exception|Exit|NotFound)|ImproperlyConfigured)(?: \[\w+\])?:/,
-  /^Error: \S|^node: \S+: not found$/,
+  /^Error: \S|^\[cause\]: \S|^node: \S+: not found$/,
   /^(?:PHP )?(?:Fatal error|Parse error): /i,
   /^panic: |^thread '[^']*' .*panicked at|^fatal error: /,
   // Perl and Ruby.
@@ -32,6 +32,9 @@ const READ_ONLY =
 const NO_CONNECTION =
   /ECONNREFUSED|connection refused|can't connect to|could not connect|connection to server|\[2002\]/i;
 const ITSELF = /\b127\.0\.0\.1\b|::1\b|localhost|\bsocket\b|\[2002\] No such file/i;
+/** Matches errors about the name of a host that nobody knows, and captures the name. */
+const NO_HOST =
+  /getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (\S+)|could not translate host name "([^"]+)"|Unknown (?:MySQL )?server host '([^']+)'|UnknownHostException: (\S+)|lookup (\S+)(?: on \S+)?: no such host/;
 /** Matches errors about a file that is missing in the tool's folder, and captures its name. */
 const MISSING_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/workspace\/|\.\/)?([^'/][^']*)'/;
 const HOME_FILE = /(?:No such file or directory: |ENOENT: .*, open )'(?:\/data\/project|\/home\/tool)\//;
@@ -49,12 +52,12 @@ export function lastError(lines: readonly string[]): string | null {
     cut.map((line) => line.trim()).findLast((line) => ERRORS.some((error) => error.test(line))) ??
     cut.findLast((line) => EXCEPTION.test(line));
   if (found === undefined) return null;
-  const text = found.replaceAll(/\s+/g, ' ');
+  const text = found.replace(/^(?:\[cause\]|Caused by): /, '').replaceAll(/\s+/g, ' ');
   return text.length <= MAX_LENGTH ? text : `${text.slice(0, MAX_LENGTH - 1)}…`;
 }
 
 /** Node prints an error with all its properties, in up to this many lines. An older error is not the cause of an end. */
-export const MOST_DETAILS = 400;
+export const MOST_DETAILS = 2000;
 
 /** Whether a line begins an error whose details may follow in many lines. */
 export function beginsError(line: string): boolean {
@@ -94,15 +97,24 @@ export function errorHint(error: string, isFolderReadOnly = false): string | nul
     return `${isFolderReadOnly ? 'On this server, a running tool cannot write to /workspace, the folder of its release.' : 'A running tool cannot write there.'} It can write to /tmp and to its home folder, which are empty at each start. Let it write to one of them, or keep its data in a database, and push again.`;
   if (NO_CONNECTION.test(error) && ITSELF.test(error))
     return 'The tool looks for a database or another service beside itself, where none runs. Set the variable with the address of your service, such as DATABASE_URL or REDIS_URL (config set TOOL NAME=VALUE), and push again.';
+  const host = firstGroup(NO_HOST, error);
+  if (host !== undefined)
+    return `No host has the name ${host} here. If the tool reads it from a variable, correct the variable (config set TOOL NAME=VALUE). Otherwise push again later, or tell the operator.`;
   const file = MISSING_FILE.exec(error)?.[1];
   if (file !== undefined)
     return `${file} is not in the repository. Commit it and push again. If it has passwords, let the tool read them from variables, and set these: config set TOOL NAME=VALUE`;
   if (HOME_FILE.test(error))
     return 'The home folder is empty here. Let the tool read its passwords from variables, set these (config set TOOL NAME=VALUE), and push again.';
-  const variable = UNSET_VARIABLE.exec(error)
-    ?.slice(1)
-    .find((name) => name !== undefined);
+  const variable = firstGroup(UNSET_VARIABLE, error);
   if (variable !== undefined)
     return `If the tool reads ${variable} from its environment, set this variable (config set TOOL ${variable}=VALUE), and push again.`;
   return null;
+}
+
+/** Returns the first group of the pattern that matches. Undefined if none does. */
+function firstGroup(pattern: RegExp, text: string): string | undefined {
+  return pattern
+    .exec(text)
+    ?.slice(1)
+    .find((group) => group !== undefined);
 }

@@ -132,6 +132,14 @@ Node.js v24.1.0`,
     output:
       "Cannot load the wikis AxiosError: getaddrinfo ENOTFOUND wiki.example\n    at x {\n  code: 'ENOTFOUND',\n}",
     error: 'Cannot load the wikis AxiosError: getaddrinfo ENOTFOUND wiki.example',
+    hint: /^No host has the name wiki\.example here\./,
+  },
+  {
+    name: 'the end of the properties of an error',
+    output:
+      '  },\n  [cause]: Error: getaddrinfo EAI_AGAIN wiki.example\n      at x {\n    errno: -3001\n  }\n}\n\nNode.js v24.22.3',
+    error: 'Error: getaddrinfo EAI_AGAIN wiki.example',
+    hint: /^No host has the name wiki\.example here\./,
   },
   ...[
     'Error: connect ECONNREFUSED 127.0.0.1:6379',
