@@ -11,13 +11,21 @@ has_line() { [[ -f $1 ]] && text_of "$1" | grep -E "$2" >/dev/null; }
 has_web() { has_line Procfile '^[[:space:]]*web:'; }
 
 # Tells whether a file says what the tool starts
-has_commands() { [[ -f Procfile || -f toolforge.yaml || -f jobs.yaml ]]; }
+has_commands() { [[ -f Procfile || -f toolforge.yaml || -n $(jobs_file) ]]; }
+
+# Prints the file for `toolforge jobs load`, or nothing. Files of other programs also have these names.
+jobs_file() {
+  local file
+  for file in {,toolforge/,.toolforge/}{,cron}jobs.yaml jobs.yml toolforge-jobs.yaml; do
+    ! has_line "$file" '^[[:space:]]*-[[:space:]]' || { echo "$file" && return; }
+  done
+}
 
 # runs PATTERN: tells whether a command of the tool has a word that matches the extended regular expression
 runs() {
   local word="(^|[[:space:];&|(/'\"])($1)([[:space:];&|)'\"]|\$)" file
   has_line Procfile "^[[:space:]]*[A-Za-z0-9_-]+:.*$word" && return
-  for file in toolforge.yaml jobs.yaml; do has_line "$file" "command:.*$word" && return; done
+  for file in toolforge.yaml $(jobs_file); do has_line "$file" "command:.*$word" && return; done
   return 1
 }
 

@@ -5,7 +5,7 @@ tomcat_javax=9.0.124 tomcat_jakarta=10.1.62
 
 # is_jakarta WAR: tells whether an application uses the names of Jakarta EE 9 and later
 is_jakarta() {
-  { unzip -p "$1" 'WEB-INF/web.xml' 'WEB-INF/classes/*'; unzip -Z1 "$1" 'WEB-INF/lib/*'; } 2>/dev/null |
+  { unzip -p "$1" 'WEB-INF/web.xml' 'WEB-INF/classes/*' || true && unzip -Z1 "$1" 'WEB-INF/lib/*' || true; } 2>/dev/null |
     grep -aE 'jakarta/servlet|jakarta/ws|xml/ns/jakartaee|/spring-web-[6-9]' >/dev/null
 }
 
