@@ -68,6 +68,8 @@ const REQUIREMENTS: readonly (readonly [error: RegExp, hint: string])[] = [
 ];
 /** What the compiler of Java prints if the tool asks for a version of the language that this JDK no longer compiles. */
 const OLD_JAVA = /(?:Source|Target) option \S+ is no longer supported\. Use (\d+) or later/;
+/** What MkDocs prints if no package has a plugin. */
+const NO_PLUGIN = /The "([\w./-]{1,60})" plugin is not installed/;
 const HEADER = /fatal error: (\S+\.h(?:pp)?): No such file/;
 
 /**
@@ -128,6 +130,9 @@ function otherHint(text: string): string | null {
     return 'Check the name and the version of this package in the files of the tool. Correct them, commit and push again.';
   if (OTHER_CONTENT.test(text))
     return 'The downloaded package is not the one that the lock file names. Make the lock file again, commit it and push again.';
+  const plugin = NO_PLUGIN.exec(text)?.[1];
+  if (plugin !== undefined)
+    return `mkdocs.yml names the plugin ${plugin}, but nothing installs it. Add its package, with mkdocs, to docs/requirements.txt, commit and push again.`;
   const java = OLD_JAVA.exec(text)?.[1];
   if (java !== undefined)
     return `The JDK of this build compiles for Java ${java} or newer. Write ${java} into the source and target of the compiler in pom.xml or build.gradle, commit and push again.`;

@@ -207,6 +207,10 @@ for (const [line, hint] of [
     '[ERROR] Source option 6 is no longer supported. Use 8 or later.',
     /^The JDK of this build compiles for Java 8 or newer\. Write 8 into the source and target/,
   ],
+  [
+    `ERROR - Config value 'plugins': The "macros" plugin is not installed`,
+    /^mkdocs\.yml names the plugin macros, but nothing installs it\./,
+  ],
   ['TypeError: no', /^Look for the first error/],
 ] as const) {
   test(`the hint of a failed build step says what to do about a known cause, and otherwise to look for the first error: ${line}`, () => {

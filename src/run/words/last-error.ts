@@ -19,7 +19,7 @@ const ERRORS = [
   /^(?:\/bin\/)?(?:ba|da)?sh: .*(?:not found|No such file or directory|Permission denied|cannot execute)/,
   /: can't open file |^env: .*No such file or directory|^error while loading shared libraries: |: error while loading shared libraries: /,
   // Servers that cannot load the program or listen on the port.
-  /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^error: +\S/i,
+  /^Error: class uri |^Failed to (?:find|parse) |^ERROR: +(?:Error loading|\[Errno)|^(?:[\w.-]+: )?error: +\S/i,
 ];
 
 /** Matches a line that has the name and text of an exception after other words. Indented lines are parts of a larger text. */

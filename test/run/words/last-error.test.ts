@@ -191,6 +191,12 @@ Node.js v24.1.0`,
     error: 'ERROR: Error loading ASGI app. Could not import module "main".',
   },
   {
+    name: 'a program with wrong arguments',
+    output:
+      'usage: gunicorn [OPTIONS] [APP_MODULE]\ngunicorn: error: argument -w/--workers: expected one argument',
+    error: 'gunicorn: error: argument -w/--workers: expected one argument',
+  },
+  {
     name: 'an error in a long line',
     output: `ValueError: ${'x'.repeat(3000)}`,
     error: `ValueError: ${'x'.repeat(147)}…`,

@@ -345,6 +345,15 @@ test('an import of a module that Python has removed is refused, and a file with 
     removed.output,
     / ! {5}app\.py line 3 imports binhex, which Python 3\.\d+ no longer has\. Use another module/,
   );
+  const example = {
+    'app.py': `${FLASK}import config\n`,
+    'requirements.txt': 'flask\n',
+    'config.py.example': '',
+  };
+  assert.match(
+    (await webOf(example, ['flask'])).output,
+    /app\.py line \d+ imports config, but the repository has only config\.py\.example\. Commit a config\.py/,
+  );
   const files = { 'app.py': 'import djangoo\napp = 1\n', 'requirements/djangoo_app.txt': '' };
   assert.match((await webOf(files, [])).output, /app\.py line 1 imports djangoo, but no file names/);
 });
