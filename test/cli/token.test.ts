@@ -133,7 +133,10 @@ test('`token revoke` takes the name of a token, its id if several tokens have th
   );
   const which = await desk.type(['token', 'revoke', 'wikibot', 'ci']);
   assert.equal(which.status, 1);
-  assert.match(which.err, new RegExp(`2 deploy tokens of the tool wikibot have the name “ci”, with the ids .*${older.id}`));
+  assert.match(
+    which.err,
+    new RegExp(`2 deploy tokens of the tool wikibot have the name “ci”, with the ids .*${older.id}`),
+  );
   assert.equal((await desk.type(['token', 'revoke', 'wikibot', older.id])).status, 0);
   await desk.type(['token', 'create', 'wikibot', 'other']);
   assert.match(
