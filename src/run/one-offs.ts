@@ -130,7 +130,7 @@ export class OneOffs {
     if (taken.size >= concurrent_one_offs) {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
-        `${taken.size} commands of ${tool} run already, and no more are allowed (concurrent_one_offs)`,
+        `${taken.size} commands of the tool ${tool} run already, and no more are allowed (concurrent_one_offs)`,
         `Wait until a command of \`run\` or \`exec\` has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
       );
     }

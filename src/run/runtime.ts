@@ -357,7 +357,7 @@ export interface Runtime {
   cleanUp(tool: ToolName): Promise<void>;
   /**
    * Runs a one-off command with the release's artifact and config vars, isolated like the tool's processes. `status`
-   * lists the command, for example as `run.1`. Rollouts and `stop` do not end it. No log has its output.
+   * lists the command, for example as `run.1`. Rollouts and `stop` do not end the command. Its output is in no log.
    *
    * @throws DeployError `TOO_MANY_ONE_OFFS` if `concurrent_one_offs` commands of the tool run already;
    * `ARTIFACT_UNUSABLE` if the artifact cannot run with the present settings of the server; `NO_TERMINAL` if the server

@@ -46,8 +46,8 @@ const PROBE_MS = 10_000;
  * programs from working.
  *
  * @param alsoHidden - Further files and folders that no sandbox may see.
- * @param shareOf - Returns the number whose share of the machine the commands with a tool number use. By default, each
- *   tool number has a share of its own.
+ * @param shareOf - For the number of a tool, returns the number of the tool whose share of the machine it uses. By
+ *   default, each tool has a share of its own.
  * @throws DeployError `NO_ISOLATION` if the setting is `isolated`, but isolation does not work; `DATA_FOLDER_CLOSED` if
  * the users of tools could not reach their files.
  */

@@ -64,7 +64,7 @@ export async function addLayerFolders(
  * no value; `NAME.append` and `NAME.prepend` add to the end or the start of the value, with the text of `NAME.delim`
  * between. Other suffixes are ignored.
  *
- * @throws DeployError `NOT_PASSABLE` if the files are too large for an environment.
+ * @throws DeployError `NOT_PASSABLE` if the files of all calls for this environment count as more than `MAX_LENGTH`.
  * @see https://github.com/buildpacks/spec/blob/main/buildpack.md#environment-variable-modification-rules
  */
 export async function addEnvFolder(

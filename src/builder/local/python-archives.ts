@@ -12,7 +12,8 @@ import { makeFolder } from '../folders.ts';
  * names a folder. A folder that does not exist is left out, and so is the root folder.
  *
  * If the users of tools may not pass through the folder of the list, such as one in /root, builds get a copy of the
- * list and of its archives, in the folder `pythons` of the data folder. A mirror that they cannot reach is left out.
+ * list and of its archives, in the folder `pythons` of the data folder. A mirror that these users cannot reach is left
+ * out.
  *
  * @param operator - The operator's variables for builds.
  * @param place - `hasUsers`: whether builds run as other users than the server.

@@ -186,7 +186,7 @@ export class Harbor {
 export function registryFull(name: string, usedBytes: number, limitBytes: number): DeployError {
   return new DeployError(
     'REGISTRY_FULL',
-    `the images of ${name} take ${mebibytes(usedBytes)} of their quota of ${mebibytes(limitBytes)}, which leaves too little for another build`,
+    `the images of the Harbor project ${name} take ${mebibytes(usedBytes)} of their quota of ${mebibytes(limitBytes)}, which leaves too little for another build`,
     'Make the tool smaller (a .slugignore leaves files of the repository out), or ask the operator to raise the quota or to delete old images.',
   );
 }

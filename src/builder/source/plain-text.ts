@@ -52,7 +52,7 @@ function assertMerged(name: string, bytes: Buffer): void {
   for (let at = text.indexOf('\n'); at >= 0 && at < first; at = text.indexOf('\n', at + 1)) line += 1;
   throw new DeployError(
     'BUILD_CONFLICT',
-    `${name} line ${line} has the marks of a merge conflict`,
+    `the file ${name} has the marks of a merge conflict in line ${line}`,
     `Edit ${name}: between <<<<<<< and >>>>>>>, keep the lines that are right. Delete the other lines and the lines with these marks. Commit and push again. If ${name} is a lock file, make it again with its package manager.`,
   );
 }

@@ -30,8 +30,8 @@ export interface LeftOut {
 
 /**
  * Removes the files that `.slugignore` and `excluded` name from a fresh checkout. The patterns are as in a .gitignore,
- * but cannot negate. Follows no symbolic link; a link is removed like a file. If `.slugignore` is too large, removes
- * nothing and returns a warning.
+ * but cannot negate. Follows no symbolic link; a link is removed like a file. If `.slugignore` has more than
+ * `MAX_BYTES`, removes nothing and returns a warning.
  *
  * @param excluded - The patterns of `exclude` in project.toml.
  * @returns null if there is no `.slugignore` and `excluded` is empty.

@@ -219,6 +219,6 @@ test('a file with the marks of a merge conflict is refused, and the error names 
   });
   await assert.rejects(
     rewriteAsUtf8(source.folder, source.files),
-    failsWith('BUILD_CONFLICT', /^requirements\.txt line 2 has the marks of a merge conflict$/),
+    failsWith('BUILD_CONFLICT', /^the file requirements\.txt has the marks of a merge conflict in line 2$/),
   );
 });

@@ -126,7 +126,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     );
     const texts = refused.filter((one) => one !== null).map(({ stderr }) => stderr.toString());
     assert.equal(texts.length, 6);
-    for (const text of texts) assert.match(text, /2 commands of other run already/);
+    for (const text of texts) assert.match(text, /2 commands of the tool other run already/);
     client.destroy();
     await until(async () => !(await runs('sleep 71236')), 'nothing is left');
   });

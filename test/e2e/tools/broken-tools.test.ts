@@ -22,7 +22,7 @@ const BROKEN: readonly { readonly what: string; readonly files: Files; readonly 
   {
     what: 'the marks of a merge conflict in requirements.txt',
     files: { 'requirements.txt': '<<<<<<< HEAD\nflask\n=======\nbottle\n>>>>>>> other\n' },
-    says: /Build failed: requirements\.txt line 1 has the marks of a merge conflict\.\n.* Edit requirements\.txt: .*Commit and push again\./,
+    says: /Build failed: the file requirements\.txt has the marks of a merge conflict in line 1\.\n.* Edit requirements\.txt: .*Commit and push again\./,
   },
   {
     what: 'a Procfile without a process',

@@ -57,7 +57,7 @@ export class SettingsFile {
       if (!(error instanceof RangeError)) throw error;
       throw new DeployError(
         options.code,
-        `${path} is larger than ${MAX_BYTES / 1024} kB`,
+        `the file ${path} is larger than ${MAX_BYTES / 1024} kB`,
         'Make the file smaller, and push again.',
       );
     });

@@ -17,8 +17,8 @@ export interface FoundRollout {
  * needs. If the release needs no Deployment, a candidate must have every CronJob. Of the candidates, the rollout that
  * gets the requests is chosen; if none gets them, a rollout that was once live; otherwise the newest.
  *
- * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null without a
- * Service.
+ * @param selected - The id of the rollout that the tool's Service selects, as `trafficOf` returns it. Null if the tool
+ * has no Service.
  */
 export function findLiveRollout(
   objects: readonly (V1Deployment | V1CronJob)[],

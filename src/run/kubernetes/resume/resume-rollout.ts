@@ -22,7 +22,8 @@ export interface Resumption {
  * Resumes the release that is recorded as live, at the start of a server. Keeps the rollout of this release that the
  * cluster has; if it has none, creates one. Ends all other rollouts of the tool.
  *
- * @returns `later`, which resolves when the server no longer retries to move the requests. Null if it need not retry.
+ * @returns `later`, which resolves when the server no longer retries to move the requests. Null if the server need not
+ * retry.
  * @throws DeployError if the cluster refuses a call or does not answer; the reason of the signal `closing` when it
  * fires.
  */

@@ -82,7 +82,7 @@ export async function makeWay(
  * Sends the tool's requests to this rollout. Resolves when the endpoints of the Service have changed, and the setting
  * `ingress_time` has passed for the ingress controller to follow. From then on, no request goes to another rollout. If
  * the rollout has no web process, removes the tool's Service and Ingress instead. If the tool is in maintenance,
- * visitors still get the page, also if the rollout has no web process, and nothing is waited for.
+ * visitors still get the page, also if the rollout has no web process, and this function does not wait.
  */
 export async function switchTraffic(
   parts: ObjectParts,
