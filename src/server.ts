@@ -83,7 +83,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const doors = makeDoors(options, state, { line, previews, renames, packServices, addresses });
   const resumeBuilds = await line.resume(state.resumed);
-  // Before the server listens, so that no visitor reaches a tool that is in maintenance.
+  // Do this before the server listens, so that no visitor reaches a tool that is in maintenance.
   for (const { name } of store.tools()) keepMaintenance(name);
   const listening = await doors.listen();
   addresses.set(config, listening);

@@ -10,7 +10,7 @@ const LONGEST_WAIT_MS = 5 * 60_000;
 const LONGEST_WAIT_OF_ADDRESS_MS = 30_000;
 /** After this long without a failure, the failures are forgotten. */
 const FORGET_MS = 15 * 60_000;
-/** For this long after a login, the waits that other people at the same address cause do not apply to its user name. */
+/** For this long after a login, its user name need not wait because of other people at the same address. */
 const KNOWN_MS = 7 * 24 * 3600_000;
 const MAX_ENTRIES = 10_000;
 

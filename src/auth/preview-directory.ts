@@ -75,7 +75,7 @@ export class PreviewDirectory implements Directory {
     return previewOf === null ? found : { ...found, name, previewOf };
   }
 
-  /** Whether a tool that the directory has may be used by this name. */
+  /** Whether people may use this name for the tool that the user directory has under it. */
   #mayUse(name: ToolName, wasRenamed: boolean, options?: FindOptions): boolean {
     if (this.#held.has(name)) return false;
     if (this.#renamedTo(name) === null) return true;

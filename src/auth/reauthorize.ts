@@ -41,8 +41,8 @@ export async function authorizeAgain(
 }
 
 /**
- * Checks that the token or the key of a login is still valid, because a connection may outlive it. Passwords are not
- * kept, so they are not checked again.
+ * Checks that the token or the key of a login is still valid, because a connection may last longer than both. Passwords
+ * are not kept, so they are not checked again.
  *
  * @throws DeployError `TOKEN_OVER` if the credential is a deploy token that was revoked or has expired; the refusals of
  * `assertKey`.

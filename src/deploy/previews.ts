@@ -353,8 +353,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     // If the server stops after this, its next start goes on ending the preview.
     store.markEnding(preview);
     await line.cancelAll(preview, by);
-    // A deployment that could not be cancelled may have recorded a live release and config vars. This clears them
-    // again.
+    // A deployment that could not be cancelled may have recorded a live release and config vars. Clear both.
     store.markEnding(preview);
     // In a cluster, `remove` and `forget` may wait for minutes. If this server stops meanwhile, the next one begins
     // again.

@@ -16,8 +16,8 @@ export interface RetentionOptions extends DeployContext {
   /** How many of the newest released builds keep their artifacts. Several releases of one build count once. */
   readonly keepArtifacts: number;
   /**
-   * Returns how many bytes the artifacts that `keepArtifacts` keeps may have together. If they have more, the oldest are
-   * removed. By default, there is no such limit.
+   * Returns how many bytes the artifacts of the `keepArtifacts` newest builds may have together. If they have more, the
+   * oldest are removed. By default, there is no such limit.
    */
   readonly mostBytes?: () => Promise<number>;
   /**

@@ -30,8 +30,8 @@ export interface PushSession {
   readonly incoming: Transform;
   readonly outgoing: Transform;
   /**
-   * Why this push will be refused, whatever its content, in one line: for example, the tool is frozen or the disk is
-   * full. Null if the push may be accepted.
+   * Why this push will be refused whatever it contains, in one line: for example, because the tool is frozen or the
+   * disk is full. Null if the push may be accepted.
    */
   readonly fullness: string | null;
   /**

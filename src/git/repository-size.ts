@@ -9,7 +9,7 @@ import type { Repositories } from './repositories.ts';
 
 /** The size of one repository. */
 export interface RepositorySize {
-  /** The disk space of its objects, plus the most that its tags can take. */
+  /** The disk space of the repository's objects, plus the most that its tags can take. */
   readonly bytes: number;
   readonly tags: number;
   readonly packs: number;

@@ -124,7 +124,7 @@ class CommandOutput {
     await send(this.#exchange, text);
   }
 
-  /** Sends bytes, which come from a process, at once. Holds this server's error messages back until the first output. */
+  /** Sends bytes at once, because they come from a process. Holds texts of this server back until the first output. */
   async complain(text: Output): Promise<void> {
     if (typeof text !== 'string' || this.#exchange.response.headersSent) return this.say(text);
     this.#complaints += text;

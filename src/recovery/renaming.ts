@@ -106,7 +106,7 @@ export async function finishRenaming(config: Pick<Config, 'data' | 'directory'>,
   const named = (tool: ToolName) =>
     store.state === 'whole' ? store.tools.find(({ name }) => name === tool) : undefined;
   const to = named(renaming.to);
-  // The store may have both names: if directory.yaml kept the old name, a push may have begun a new tool under it.
+  // The store may have both names: if directory.yaml kept the old name, a push may have begun a new tool of that name.
   const isDone = to !== undefined && (named(renaming.from) === undefined || to.lastVersion > 0);
   // If the store cannot be read, the journal stays for the start after its repair.
   if (store.state !== 'whole') return;

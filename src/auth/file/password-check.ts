@@ -14,7 +14,7 @@ const REMEMBER_MS = 5 * 60_000;
 
 /**
  * Checks passwords, few at a time. A check takes the same time whether the user exists or not. A correct password is
- * remembered for five minutes, unless the stored one changes, because git sends it with every request.
+ * remembered for five minutes, because git sends it with every request, or until the stored password changes.
  */
 export class PasswordCheck {
   readonly #decoy = decoy();

@@ -214,7 +214,7 @@ async function tellOld({ config, out }: StackContext): Promise<void> {
 }
 
 interface Overview {
-  /** Null for this machine's own system. */
+  /** The id of the stack. Null for this machine's own system, which is no stack. */
   readonly id: string | null;
   readonly madeAt: number | null;
   readonly isNewest: boolean;

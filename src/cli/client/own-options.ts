@@ -15,7 +15,7 @@ export const OWN_OPTIONS = {
   tool: { type: 'string' },
 } as const;
 
-/** A command line without the program's own options, and these options. */
+/** A command line, split into the options of the program itself and the words for the server (`argv`). */
 export interface OwnLine {
   readonly argv: readonly string[];
   readonly isLocal: boolean;

@@ -44,8 +44,8 @@ export function readHeader(block: Buffer): BlockHeader | null {
 }
 
 /**
- * Collects what headers of type `long` say about the next entry: its path, its link target, its size, and if it is
- * sparse.
+ * Collects what the long headers of GNU and pax tars say about the next entry: its path, its link target, its size, and
+ * whether the entry is sparse.
  */
 export class LongNames {
   #path: string | null = null;

@@ -1,6 +1,6 @@
 import { clean } from '../../core/progress.ts';
 
-/** The options of one push (`git push -o`). */
+/** The options of one push, which people give with `git push -o`. */
 export interface PushOptions {
   /** True if the client wants its answer when the server accepts the push, instead of when the commit is live. */
   readonly isDetached: boolean;

@@ -16,8 +16,8 @@ const PAUSES_MS = [20, 100, 400, 1500];
 const PATIENCE_MS = 120_000;
 
 /**
- * Commands for git-update-ref(1) `--stdin`. A function returns them when it is this update's turn (`takeRefs`), so that
- * no other update by the server comes between the function and the update.
+ * Commands for git-update-ref(1) `--stdin`. A function is called when the turn of this update has come (`takeRefs`),
+ * so that no other update by the server comes between the function and the update.
  */
 export type RefLines = readonly string[] | (() => Promise<readonly string[]>);
 

@@ -218,7 +218,7 @@ interface Conversation {
   readonly notice: () => string | null;
 }
 
-/** Sends the body to git and git's output to the client. Returns when git has ended. */
+/** Sends the body to git and git's output to the client. Resolves when git has ended. */
 async function converse(exchange: Exchange, { outlet, git, stages, notice }: Conversation): Promise<void> {
   const { request, response } = exchange;
   const [first, ...rest] = stages;

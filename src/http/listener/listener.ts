@@ -48,7 +48,7 @@ export const HTTP_LIMITS: HttpLimits = {
 };
 
 export interface ListenerOptions {
-  /** The name of this listener in the error `CANNOT_LISTEN`; HTTP if not set. */
+  /** What the error `CANNOT_LISTEN` calls this listener. By default HTTP. */
   readonly door?: Parameters<typeof cannotListen>[0];
   readonly tls: TlsFiles | null;
   readonly limits: HttpLimits;

@@ -67,7 +67,7 @@ export interface BackUpOptions {
   readonly config: Config;
   /** PATH for git. */
   readonly path: string;
-  /** A new file, a folder in which a file is made, or `-` for `out`. */
+  /** Where the backup goes: a new file, a folder in which a new file is made, or `-` for the stream `out`. */
   readonly target: string;
   readonly out: Writable;
   /**
@@ -290,7 +290,7 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
   return { tools: facts.tools.length, excludes, members, notes };
 }
 
-/** Whether one tool's artifact could make the backup, or its restore, fail for all tools. */
+/** Whether the artifact of one tool could make the backup or the restore of all tools fail. */
 async function isHostile(artifact: string, wrapper: readonly string[]): Promise<boolean> {
   for (const test of [
     ['-mindepth', `${MOST_DEPTH}`],
@@ -401,7 +401,7 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
     await beforeSeal();
   });
   try {
-    // The stream may be standard output, which must stay open.
+    // If `to` is standard output, it must stay open.
     await pipeline(tar.stdout, sealing, to, { end: to !== process.stdout, signal });
     return sealing.bytes;
   } finally {
