@@ -216,7 +216,7 @@ function npmReason(lines: readonly string[]): { reason: string; isScript: boolea
 /** The two packages of an npm error ERESOLVE: `found react@18.2.0, but react-dom@19.0.0 needs react@"^19.0.0"`. */
 function peerConflict(said: readonly string[]): string | null {
   const found = said.map((line) => /^Found: (\S+)/.exec(line)?.[1]).find((one) => one !== undefined);
-  // Above this line, npm also names the packages that accept the found version.
+  // Above the line `Could not resolve dependency`, npm also names the packages that accept the found version.
   const unresolved = said.slice(
     said.findIndex((line) => line.startsWith('Could not resolve dependency')) + 1,
   );

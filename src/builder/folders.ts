@@ -29,8 +29,8 @@ export async function entriesIn(folder: string): Promise<Dirent[]> {
 }
 
 /**
- * Copies a folder, and gives its owner the right to write to the copy. Shares disk blocks with the original if the
- * file system can. `to` must not exist.
+ * Copies a folder with the owners of its files, and lets the owners write to the copy. Shares disk blocks with the
+ * original if the file system can. `to` must not exist.
  */
 export async function copyFolder(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true });

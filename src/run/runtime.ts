@@ -395,8 +395,8 @@ export interface Runtime {
    * Starts a run of a scheduled process of the live release now, even if its schedule is paused. Returns when the run
    * has begun, or in a cluster when its Job exists.
    *
-   * @throws DeployError `NO_SCHEDULE` if no such process is running on a schedule, `RUN_UNDER_WAY` if its
-   * last run has not ended or the tool has too many runs; or the cluster's refusal.
+   * @throws DeployError `NO_SCHEDULE` if the live release has no scheduled process of this type that can run;
+   * `RUN_UNDER_WAY` if its last run has not ended, or if the tool may have no further run now; the cluster's refusal.
    */
   startScheduledRun(tool: ToolName, type: string): Promise<void>;
   /**

@@ -12,7 +12,7 @@ export const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** The packages of every tree that mmdebstrap makes with its variant `minbase`, as patterns of apt-patterns(7). */
 const MINBASE = ['?essential', '?priority(required)', 'apt'];
 const INSTALL = ['install', '-y', '-q', '--no-install-recommends'];
-/** While packages are downloaded, a line tells the progress after at least this many further per cent. */
+/** While packages are downloaded, the progress is printed each time at least this many further per cent are done. */
 const SHOWN_PERCENT = 20;
 
 /** The paths of everything that is needed to make the trees of a stack. */
@@ -62,7 +62,7 @@ export async function fetchPackages(
       reject: false,
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     });
-    // apt's README.progress-reporting describes these lines.
+    // apt reports its progress on descriptor 3, in the lines that its README.progress-reporting describes.
     createInterface({ input: child.stdio[3] as Readable }).on('line', (line) =>
       onPercent(Number(/^dlstatus:\d+:([\d.]+):/.exec(line)?.[1] ?? 0)),
     );

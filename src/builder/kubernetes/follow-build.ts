@@ -139,7 +139,7 @@ export async function followInspection(
   }
 }
 
-/** Disposes of `held` after `work`, unless the build continues without this server. */
+/** Runs `work` and then disposes of `held`, unless the build continues without this server. */
 export async function untilItEnds<Result>(
   held: AsyncDisposable,
   work: () => Promise<Result>,

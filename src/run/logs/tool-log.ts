@@ -135,7 +135,10 @@ export class ToolLog {
     }
   }
 
-  /** @param turn - Calls `open`, which opens the log files of one process, while nothing is written to them. */
+  /**
+   * Returns the old lines that the query asks for. @param turn - Calls `open`, which opens the log files of one
+   * process, while nothing is written to them.
+   */
   async #past(
     query: LogQuery,
     turn: (open: () => Promise<FileHandle[]>) => Promise<FileHandle[]>,
@@ -238,9 +241,7 @@ export class ToolLog {
     }
   }
 
-  /**
-   * Makes place for the log of a process that has none yet: if too many processes have a log, deletes the oldest logs.
-   */
+  /** Makes place for the log of a process that has none yet: if `MAX_PROCESSES` have a log, deletes the oldest logs. */
   async #makePlace(): Promise<void> {
     const { folder } = this.#options;
     await mkdir(folder, { recursive: true, mode: 0o700 });

@@ -90,7 +90,7 @@ function withLoaderVariables({ env }: SandboxCommand): string[] {
   return names.length === 0 ? [] : ['/bin/sh', '-c', `${renamed.join('')}exec "$@"`, 'sh'];
 }
 
-/** True for names that ld.so(8) may know. A shell can export them. */
+/** True for names of variables that ld.so(8) may read and that a shell can export. */
 function isForLoader(name: string): boolean {
   return /^LD_\w+$/.test(name);
 }

@@ -52,7 +52,7 @@ function isMarked(pid: number, name: string, value: string): boolean {
   // In a sandbox, only the mark of the first process counts. Other processes run a tool's code, which could fake a
   // mark, or hold the lock under which the kernel reads their arguments and environment.
   if (ids.length > 1 && ids.at(-1) !== 1) return false;
-  // Most processes have no mark, and this is the quickest way to find out.
+  // Most processes have no mark, and `mentions` is the quickest way to find that out.
   if (!mentions(pid, value)) return false;
   const argv = argumentsOf(pid);
   const isInArguments = argv.some(

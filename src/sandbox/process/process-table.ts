@@ -63,7 +63,10 @@ export function descendantsOf(pid: number): number[] {
   return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)]);
 }
 
-/** Returns the memory that processes use together, in bytes. Memory that several of them share counts once for each. */
+/**
+ * Returns the memory that processes use together, in bytes. Memory that several of these processes share counts once
+ * for each.
+ */
 export function memoryOf(pids: readonly number[]): number {
   const kibibytes = pids.flatMap((pid) =>
     [...read(`/proc/${pid}/status`).matchAll(/^Rss(?:Anon|Shmem):\s*(\d+) kB$/gm)].map(([, size]) =>

@@ -22,7 +22,7 @@ export type BuildVolume =
 export interface MountedSecrets {
   /** The Secret with `authorization`, the HTTP header to fetch the source with, and `project-metadata.toml`. */
   readonly build: string;
-  /** The Secret with one key for each platform variable. */
+  /** The Secret with one key for each variable that buildpacks can read in /platform/env. */
   readonly platform: string;
   /** The Secret of type dockerconfigjson for the registry; null = the registry needs no login. */
   readonly registry: string | null;

@@ -54,7 +54,7 @@ interface Key {
   readonly kinds: readonly Kind[];
   /** True if the key counts only for the component that gets the requests. */
   readonly isForRequests?: boolean;
-  /** Absent if the value is read elsewhere, or never has an effect. */
+  /** The function that reads the value. Absent if other code reads the value, or if the value never has an effect. */
   readonly read?: Reader;
   /** The value that asks for what this server does anyway, so the server does not warn about this value. */
   readonly natural?: unknown;

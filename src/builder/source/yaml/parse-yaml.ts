@@ -3,7 +3,7 @@ import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 /** The content of a YAML text, or the reason, as the end of a sentence, why it has none. */
 export type ParsedYaml =
   | {
-      /** The value; an empty object if the text has none. */
+      /** The content of the YAML text. An empty object if the text has no content. */
       readonly value: unknown;
       /** The line of each key and list item by its path, such as `components.web.run`. */
       readonly lines: ReadonlyMap<string, number>;

@@ -205,7 +205,10 @@ export class ToolPods {
     };
   }
 
-  /** True if the pods of a tool are in this namespace: its own or, for a preview, that of its tool. */
+  /**
+   * True if the pods of a tool are in this namespace: the tool's own namespace or, for a preview, the namespace of the
+   * preview's tool.
+   */
   #isPlaceOf(tool: string, namespace: string): boolean {
     const isOwn = namespace === `${this.#prefix}${tool}`;
     const whole = partsOfPreview(tool)?.tool;

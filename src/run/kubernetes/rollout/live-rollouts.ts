@@ -69,7 +69,7 @@ export class LiveRollouts {
     });
   }
 
-  /** Runs `work`. Until it ends, switching or stopping the tool's traffic and restoring its objects must wait. */
+  /** Runs `work`. Until `work` ends, switching or stopping the tool's traffic and restoring its objects must wait. */
   async inTurn<Result>(tool: string, work: () => Promise<Result>): Promise<Result> {
     const turns = this.#turns.get(tool) ?? new ConcurrencyLimit(1);
     this.#turns.set(tool, turns);

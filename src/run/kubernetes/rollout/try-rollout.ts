@@ -262,7 +262,7 @@ async function unneeded(
   return found.flat();
 }
 
-/** True if a rollout leaves the tool a Service and an Ingress. */
+/** True if the tool has a Service and an Ingress after a rollout. */
 function hasWay({ isInMaintenance }: ObjectParts, { rollout: { release } }: ReleaseOptions): boolean {
   return isInMaintenance?.(release.tool) === true || scalable(release).some(({ type }) => type === 'web');
 }

@@ -63,7 +63,7 @@ export class ExecAgent {
 
   /**
    * Writes the script that runs a command into the folder `pipes.folder`, which must be in the folder of this agent.
-   * When the command has ended, the script writes `markBytes(mark)` to its output and to its errors.
+   * When the command has ended, the script writes `markBytes(mark)` to the output and to the errors of the command.
    */
   async write(pipes: OneOffPipes, { toolNumber, sandbox, ...command }: ScriptOptions): Promise<void> {
     const path = join(pipes.folder, SCRIPT_FILE);

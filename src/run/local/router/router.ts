@@ -307,7 +307,7 @@ function makeSendable(answer: IncomingMessage): void {
 
 const load = createRequire(import.meta.url);
 
-/** Loads httpxy at the first request, because this takes 60 ms, and a start does not need it. */
+/** Loads httpxy at the first request, because loading takes 60 ms, and the start of the server does not need httpxy. */
 function proxyTo(port: number, agent: AnswerFirstAgent): Httpxy.ProxyServer {
   const { ProxyServer } = load('httpxy') as typeof Httpxy;
   return new ProxyServer({ target: { protocol: 'http:', host: '127.0.0.1', port }, agent });
