@@ -22,7 +22,7 @@ async function tool(door: 'ssh' | 'http'): Promise<{ name: string; tree: WorkTre
   return { name, tree: await WorkTree.create(server, door, name) };
 }
 
-/** A tool with v1 live. */
+/** Makes a tool whose release v1 is live. */
 async function liveTool(
   door: 'ssh' | 'http',
   text = 'one',

@@ -23,7 +23,7 @@ const folder = mkdtempSync(join(tmpdir(), 'repositories-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test('if a repository cannot be created, the failed attempt leaves no files', async () => {
-  // This git behaves as git does when the disk becomes full.
+  // This fake git behaves as git does when the disk becomes full.
   const git =
     '#!/bin/sh\nfor last; do :; done\nmkdir "$last"\necho "No space left on device" >&2\nexit 128\n';
   writeFileSync(join(folder, 'git'), git, { mode: 0o755 });

@@ -25,7 +25,7 @@ test('threat 82: the lock of a killed `stack make` does not stop the next `stack
   const data = await mkdtemp(join(tmpdir(), 'make-stack-'));
   try {
     await mkdir(join(data, 'stacks/making'), { recursive: true });
-    // This process and process 1 run, but neither has written its lock.
+    // The processes with these numbers run (this process and process 1), but neither has written the lock.
     for (const lock of [String(process.pid), '1 12345678901']) {
       await writeFile(join(data, 'stacks/making/pid'), lock);
       const list = { suite: 'trixie', packages: { run: [], build: [] }, hash: 'x' };

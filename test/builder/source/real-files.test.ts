@@ -32,7 +32,7 @@ interface Sample {
   readonly variables?: Readonly<Record<string, string>>;
   /** All sentences of the push. */
   readonly says?: readonly RegExp[];
-  /** The one sentence of a refusal. */
+  /** Matches the one sentence with which the file is refused. */
   readonly refused?: RegExp;
 }
 

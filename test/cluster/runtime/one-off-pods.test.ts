@@ -28,7 +28,7 @@ describe('one-offs as pods', { concurrency: 1 }, () => {
   const goodRelease = async (tool: string) =>
     releaseOf(tool as ToolName, 3, await bench.artifact({ 'web.py': webTool('one') }, [web()]), { KEY: 'v' });
 
-  /** The pods and Secrets of one-offs. */
+  /** Returns the pods and Secrets that the one-offs of a tool have left. */
   async function leftOf(tool: string): Promise<string[]> {
     const query = { namespace: namespaceOf(tool), labelSelector: ONE_OFF_LABEL };
     const [pods, secrets] = await Promise.all([

@@ -18,7 +18,7 @@ before(async () => {
   const folder = join(server.folder, 'data/deployments/followed');
   const [file = assert.fail()] = await readdir(folder);
   deployment = file.replace('.log', '');
-  // Makes the log as long as after a build with 50 MB of output.
+  // Makes the deployment's log as long as after a build with 50 MB of output.
   await appendFile(join(folder, file), `${'x'.repeat(99)}\n`.repeat(500_000));
 });
 after(async () => server[Symbol.asyncDispose]());

@@ -152,7 +152,7 @@ test('threat 138: while two processes change their memory all the time, a third 
       await once(changing.stdout, 'data');
       watch.watch(changing.pid ?? 0, { limitBytes: 16 * MIB, toolNumber: count }, () => {});
     }
-    // The watch looks at the two.
+    // Gives the memory watch time to look at both processes.
     await wait(3000);
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const taking = start(
