@@ -67,6 +67,11 @@ MISSING = {
     *("io_setup", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "memfd_secret"),
 }
 
+# These system calls succeed without effect. In the kernel, a program holds locks for which the server and other tools
+# wait, for example the lock of a folder or of the file system's journal. With a low priority and busy neighbours, it
+# would hold them for minutes.
+PRIORITIES = {"ioprio_set", "sched_setattr", "sched_setparam", "sched_setscheduler", "setpriority"}
+
 # System calls that are allowed only with some arguments.
 ONLY_SOME = {"clone", "clone3", "close_range", "fcntl", "ioctl", "prctl", "socket", "socketpair"}
 
@@ -87,9 +92,11 @@ def make(architecture, name_in_list):
     refused = CLOSED | {name for rule in rules if rule["action"] == "SCMP_ACT_ERRNO" for name in rule["names"]}
     for name in sorted(refused - MISSING - {"socket"}):
         add(made, ERRNO(errno.EPERM), architecture, name)
+    for name in sorted(PRIORITIES):
+        add(made, ERRNO(0), architecture, name)
     for rule in rules:
         for name in rule["names"] if rule["action"] == "SCMP_ACT_ALLOW" else []:
-            if name not in refused | MISSING | ONLY_SOME:
+            if name not in refused | MISSING | PRIORITIES | ONLY_SOME:
                 add(made, ALLOW, architecture, name, *map(argument, rule["args"] or []))
     thread, namespaces = CLONE_THREAD | CLONE_FILES, sum(NEW_NAMESPACES)
     made.add_rule(ALLOW, "clone", Arg(0, MASKED_EQ, namespaces | CLONE_THREAD, 0))

@@ -97,6 +97,28 @@ console.log((await runIn(sandbox, ['sh', '-c', '/attack/attack; echo; echo keys:
   });
 }
 
+test('threat 151: a program in a sandbox cannot give itself a low priority, to hold locks of the kernel for minutes', async () => {
+  await using data = await dataFolder();
+  const sandbox = await sandboxIn(data.path, 'isolated');
+  const script = `
+import ctypes, os, struct, subprocess
+def priority():
+    fields = open('/proc/self/stat').read().rsplit(') ', 1)[1].split()
+    return fields[16], os.sched_getscheduler(0), subprocess.run(['ionice'], capture_output=True).stdout
+before = priority()
+os.nice(5)
+os.setpriority(os.PRIO_PROCESS, 0, 19)
+for policy in (os.SCHED_IDLE, os.SCHED_BATCH): os.sched_setscheduler(0, policy, os.sched_param(0))
+os.sched_setparam(0, os.sched_param(0))
+sched_setattr = 314 if os.uname().machine == 'x86_64' else 274
+ctypes.CDLL(None).syscall(sched_setattr, 0, struct.pack('IIQiIQQQ', 48, os.SCHED_IDLE, 0, 19, 0, 0, 0, 0), 0)
+subprocess.run(['ionice', '-c', '3', '-p', str(os.getpid())])
+print('same' if priority() == before else [before, priority()])
+print(subprocess.run(['nice', '-n', '9', 'ionice', '-c', '3', 'chrt', '-i', '0', 'echo', 'started'], capture_output=True, text=True).stdout)`;
+  const { output } = await runIn(sandbox, ['python3', '-c', script]);
+  assert.equal(output, 'same\nstarted\n\n');
+});
+
 test('ordinary programs work behind the seccomp filter: threads, processes, packages', async () => {
   await using data = await dataFolder();
   const sandbox = await sandboxIn(data.path, 'isolated');
