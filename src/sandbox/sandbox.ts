@@ -103,6 +103,8 @@ export interface SandboxProcess {
   terminate(): void;
   /** Kills the process and everything that it started, at once. */
   kill(): void;
+  /** Makes the command one that is live: the kernel no longer ends it first (`SandboxCommand.endsFirst`). */
+  settle(): void;
   /**
    * Sends a signal to each process in this sandbox that was started with this environment variable. Such processes run
    * code of the tool, which can fake or remove the variable.

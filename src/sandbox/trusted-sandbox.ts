@@ -13,7 +13,6 @@ import {
 } from './process/marked-processes.ts';
 import {
   groupOf,
-  holdersOf,
   listenersAround,
   memoryOf,
   processIds,
@@ -22,7 +21,7 @@ import {
   untilGone,
 } from './process/process-table.ts';
 import { resourceLimits } from './process/resource-limits.ts';
-import { exitOf, INTERLEAVED, startInCgroup } from './process/sandbox-child.ts';
+import { exitOf, INTERLEAVED, settle, startInCgroup } from './process/sandbox-child.ts';
 import type {
   Exit,
   Limits,
@@ -69,7 +68,7 @@ export class TrustedSandbox implements Sandbox {
     assertPassable(command);
     const processId = randomUUID();
     const cgroup = this.#options.cgroups.create(processId, command.toolNumber, command.limits);
-    const { child, output, linkEnding } = startInCgroup(
+    const { child, output, writers } = startInCgroup(
       cgroup,
       [...INTERLEAVED, ...limits(command.limits), ...command.argv],
       {
@@ -112,7 +111,7 @@ export class TrustedSandbox implements Sandbox {
       await untilGone(members(), 5000);
       // A daemon that was started without `PROCESS_VARIABLE` may still hold the output pipe open. The output would then
       // never end.
-      for (const id of holdersOf(linkEnding)) signal(id, 'SIGKILL');
+      for (const id of writers()) signal(id, 'SIGKILL');
       const isOutOfMemory = cgroup.isOutOfMemory();
       const isToolOutOfMemory = cgroup.isToolOutOfMemory();
       await cgroup.remove();
@@ -128,6 +127,7 @@ export class TrustedSandbox implements Sandbox {
       kill: () => {
         if (!hasEnded) killAll();
       },
+      settle: () => settle(() => (hasEnded ? [] : members())),
       signalMarked: async (variable, value, name) => {
         if (!hasEnded) await signalMarkedAmong(members(), [variable, value], name);
       },

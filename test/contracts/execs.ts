@@ -15,13 +15,14 @@ def lines(path): return open(path).read()
 wanted = ('Uid', 'Gid', 'Groups', 'NoNewPrivs', 'Seccomp', 'CapEff', 'CapPrm', 'CapBnd')
 status = [line for line in lines('/proc/self/status').splitlines() if line.split(':')[0] in wanted]
 spaces = [name + os.readlink('/proc/self/ns/' + name) for name in sorted(os.listdir('/proc/self/ns'))]
-facts = [*status, *spaces, lines('/proc/self/limits'), lines('/proc/self/cgroup'), lines('/proc/self/oom_score_adj')]
+facts = [*status, *spaces, lines('/proc/self/limits'), lines('/proc/self/cgroup')]
 hidden = ('_', 'SHLVL', 'OLDPWD', 'TOOLFORGE_PUSH_EXEC', 'TERM', 'SHELL')
 facts += sorted(k + '=' + v for k, v in os.environ.items() if k not in hidden)
 place = os.environ.get('TMPDIR', '/tmp') + '/facts'
 text = '\\n'.join([*facts, os.getcwd()])
 if os.path.exists(place): print(text)
 else:
+    with open(place + '.pid', 'w') as file: print(os.getpid(), file=file)
     with open(place + '.new', 'w') as file: print(text, file=file)
     os.rename(place + '.new', place)
     time.sleep(1000)
@@ -54,6 +55,10 @@ export function execContract(name: string, makeBench: () => Promise<RuntimeBench
       const own = await exec('worker.1', ['python3', '-u', 'worker.py']);
       assert.match(facts.out, /KEY=value 1/);
       assert.equal(own.out, facts.out, own.err);
+      // The score changes when a process goes live.
+      const scores = `read -r pid <"${TEMPORARY}/facts.pid"; cat "/proc/$pid/oom_score_adj" /proc/self/oom_score_adj`;
+      const [score, ownScore] = (await exec('worker.1', ['sh', '-c', scores])).out.split('\n');
+      assert.equal(ownScore, score);
     });
 
     test('a command of exec reaches the port of its process at 127.0.0.1', async () => {

@@ -44,6 +44,7 @@ export function startIn(
     limits: more.limits ?? { processes: 32, memoryBytes: 256 * 1024 * 1024, fileBytes: 1024 * 1024 },
     publish: more.publish ?? null,
     ...(more.network && { network: more.network }),
+    endsFirst: more.endsFirst === true,
   });
 }
 

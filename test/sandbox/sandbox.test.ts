@@ -161,6 +161,19 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await child.listeningPorts(), []);
     });
 
+    test('threat 154: the kernel ends a process before live ones until the server has made it live', async () => {
+      await using data = await dataFolder();
+      const sandbox = await sandboxIn(data.path, mode);
+      const script =
+        'sleep 1000 & while read -r score </proc/self/oom_score_adj; do echo "score $score"; sleep 0.05; done';
+      const child = startIn(sandbox, ['/bin/sh', '-c', script], { endsFirst: true });
+      await lineOf(child, /^score 900$/);
+      child.settle();
+      await lineOf(child, /^score 500$/);
+      child.kill();
+      await child.exited;
+    });
+
     test('no argument list on this machine contains secrets from a command’s environment', async () => {
       await using data = await dataFolder();
       const secret = `hunter2-${process.pid}-${mode}`;

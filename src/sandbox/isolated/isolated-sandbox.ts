@@ -18,7 +18,7 @@ import {
   signal,
   untilGone,
 } from '../process/process-table.ts';
-import { exitOf, INTERLEAVED, startInCgroup } from '../process/sandbox-child.ts';
+import { exitOf, INTERLEAVED, settle, startInCgroup } from '../process/sandbox-child.ts';
 import type {
   Exit,
   Limits,
@@ -169,6 +169,8 @@ export class IsolatedSandbox implements Sandbox {
         void terminate(outerBwraps, () => hasEnded);
       },
       kill,
+      settle: () =>
+        settle(() => (child.pid === undefined || hasEnded ? [] : [child.pid, ...descendantsOf(child.pid)])),
       signalMarked: async (variable, value, name) => {
         if (child.pid === undefined || hasEnded) return;
         await signalMarkedAmong(descendantsOf(child.pid), [variable, value], name);

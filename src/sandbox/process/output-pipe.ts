@@ -1,52 +1,70 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
-import { Socket } from 'node:net';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { withPipes } from '../../core/child-pipes.ts';
+import { holdersOf } from './process-table.ts';
 
-/** A pipe for a child's output: its reading side as a stream, its writing side as a descriptor. */
+/** A pipe for a child's output: what comes out of it as a stream, its writing side as a descriptor. */
 export interface OutputPipe {
   readonly reader: Readable;
   /** The writing side. Close it with `closeWriter` once the child has its own copy, so that the reader sees the end. */
   readonly writer: number;
-  /**
-   * The end of the path that links in `/proc/PID/fd` show for this pipe, such as `/pipe-UUID (deleted)`. Use it to find
-   * the processes that have the pipe open.
-   */
-  readonly linkEnding: string;
   closeWriter(): void;
+  /** Returns the ids of the processes that have the pipe open, without the process that reads from it. */
+  writers(): number[];
 }
 
 /**
  * Opens a real pipe. Node would give children a socket, which programs such as nginx, Apache and gunicorn cannot open
  * as /dev/stdout. The FIFO has mode 666, so that a child that runs as another user can open it. Its name is deleted at
  * once, so that nobody else can open it.
+ *
+ * This server does not read from the pipe itself. While a program writes to a pipe, the kernel holds the lock of the
+ * pipe and reads the memory of the program. A tool can make that last for minutes: its memory can be a file that must
+ * come from the disk, and its other processes can take all processors. Meanwhile, whoever reads from the pipe waits, even
+ * if the descriptor does not block. So `cat` reads, and this server gets the output through a socket, which has no such
+ * lock.
  */
 export function openPipe(folder: string): OutputPipe {
   const path = join(folder, `pipe-${randomUUID()}`);
   const made = spawnSync('/usr/bin/mkfifo', ['-m', '666', path], { env: {}, stdio: 'ignore' });
   if (made.status !== 0) throw new Error('A pipe for output could not be made.', { cause: made.error });
+  const opened: number[] = [];
+  const open = (flags: number): number => {
+    const descriptor = openSync(path, flags);
+    opened.push(descriptor);
+    return descriptor;
+  };
   try {
-    // Open without blocking, because otherwise each side would wait for the other.
-    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const writer = openWriter(path, reader);
+    // Without this descriptor, the other two would wait for each other.
+    open(constants.O_RDONLY | constants.O_NONBLOCK);
+    const writer = open(constants.O_WRONLY);
+    const cat = startCat(open(constants.O_RDONLY));
+    opened.splice(opened.indexOf(writer), 1);
+    const linkEnding = `/${basename(path)} (deleted)`;
     return {
-      reader: new Socket({ fd: reader, readable: true, writable: false }),
+      reader: cat.stdout,
       writer,
-      linkEnding: `/${basename(path)} (deleted)`,
       closeWriter: () => closeSync(writer),
+      writers: () => holdersOf(linkEnding).filter((holder) => holder !== cat.pid),
     };
   } finally {
+    for (const descriptor of opened) closeSync(descriptor);
     unlinkSync(path);
   }
 }
 
-function openWriter(path: string, reader: number): number {
-  try {
-    return openSync(path, constants.O_WRONLY);
-  } catch (error) {
-    closeSync(reader);
-    throw error;
-  }
+/** Starts `cat`. It ends when nobody has the pipe open for writing any more, or when nobody reads its output. */
+function startCat(input: number) {
+  // `cat` gets a session of its own, so that Ctrl-C at the server's terminal reaches only the server.
+  const cat = withPipes(spawn('/bin/cat', [], { env: {}, stdio: [input, 'pipe', 'ignore'], detached: true }));
+  cat.on('error', () => {});
+  const { pid, stdout } = cat;
+  if (pid === undefined || stdout === null)
+    throw new Error('The program that reads a pipe for output could not be started.');
+  // Only the output of `cat` keeps this server running.
+  cat.unref();
+  return { pid, stdout };
 }

@@ -1,10 +1,33 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { withPipes } from '../../core/child-pipes.ts';
 import { type Exit, fromStatus } from '../sandbox.ts';
 import { asPassableError } from './argument-limits.ts';
 import type { Cgroup } from './cgroups.ts';
 import { type OutputPipe, openPipe } from './output-pipe.ts';
+
+/** The values of oom_score_adj, proc_pid_oom_score_adj(5), of live processes and of processes that end first. */
+const [SCORE, FIRST_SCORE] = [500, 900];
+/** How often `settle` looks for new processes, because a process may be forking. */
+const MAX_LOOKS = 5;
+
+/** Gives processes that were started with `endsFirst` the score of live processes. */
+export function settle(pids: () => readonly number[]): void {
+  const settled = new Set<number>();
+  for (let look = 0; look < MAX_LOOKS; look += 1) {
+    const left = pids().filter((pid) => !settled.has(pid));
+    if (left.length === 0) return;
+    for (const pid of left) {
+      settled.add(pid);
+      try {
+        writeFileSync(`/proc/${pid}/oom_score_adj`, String(SCORE));
+      } catch {
+        // The process has ended, or this server may not change the score. Then the kernel ends it first, as before.
+      }
+    }
+  }
+}
 
 /**
  * Starts a program through a shell that first joins the control groups, so that nothing runs outside them. The shell
@@ -15,7 +38,7 @@ import { type OutputPipe, openPipe } from './output-pipe.ts';
  */
 export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: StartOptions): StartedChild {
   // If memory is short, the kernel ends a tool before it ends the server, and a build before what is live.
-  const score = options.endsFirst === true ? 900 : 500;
+  const score = options.endsFirst === true ? FIRST_SCORE : SCORE;
   const script = `{ echo ${score} >/proc/self/oom_score_adj; } 2>/dev/null; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"`;
   let pipe: OutputPipe | null = null;
   try {
@@ -37,7 +60,7 @@ export function startInCgroup(cgroup: Cgroup, argv: readonly string[], options: 
     // Ignore EPIPE: the child ended before it read its input. Its exit status tells why.
     child.stdin?.on('error', () => {});
     if (options.input !== 'open') child.stdin?.end(options.input);
-    return { child, output: outputOf(pipe.reader, child), linkEnding: pipe.linkEnding };
+    return { child, output: outputOf(pipe.reader, child), writers: pipe.writers };
   } catch (error) {
     pipe?.reader.destroy();
     void cgroup.remove();
@@ -66,8 +89,8 @@ export interface StartOptions {
 export interface StartedChild {
   readonly child: ChildProcess;
   readonly output: Readable;
-  /** The end of the path that links in `/proc/PID/fd` show for the output pipe. */
-  readonly linkEnding: string;
+  /** Returns the ids of the processes that have the output pipe open for writing. */
+  readonly writers: () => number[];
 }
 
 /**

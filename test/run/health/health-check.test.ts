@@ -27,6 +27,8 @@ class Listening implements SandboxProcess {
 
   kill(): void {}
 
+  settle(): void {}
+
   async signalMarked(): Promise<void> {}
 
   async listeningPorts(): Promise<number[]> {

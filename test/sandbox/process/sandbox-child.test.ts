@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
-import { Cgroups } from '../../../src/sandbox/process/cgroups.ts';
+import { Cgroup, Cgroups } from '../../../src/sandbox/process/cgroups.ts';
+import { signal } from '../../../src/sandbox/process/process-table.ts';
 import { startInCgroup } from '../../../src/sandbox/process/sandbox-child.ts';
 import { dataFolder } from '../sandbox-bench.ts';
 
@@ -21,6 +23,33 @@ test('if the output pipe of a process cannot be created, the process’s control
   const start = () => startInCgroup(group, ['true'], { env: {}, cwd: '/', input: null, pipeFolder });
   assert.throws(start, /pipe for output/);
   assert.deepEqual(await readdir(groups), ['cgroup.procs']);
+});
+
+test('threat 150: the server itself does not read from the output pipe, because a process can hold the lock of the pipe for minutes', {
+  skip: process.platform !== 'linux',
+}, async () => {
+  await using data = await dataFolder();
+  const script = 'echo first; sleep 1000 & echo "$!"; read -r _ </dev/zero';
+  const options = { env: { PATH: '/usr/bin:/bin' }, cwd: '/', input: null, pipeFolder: data.path };
+  const { child, output, writers } = startInCgroup(new Cgroup([]), ['/bin/sh', '-c', script], options);
+  try {
+    const [chunk] = await once(output, 'data');
+    assert.match(String(chunk), /^first\n/);
+    const descriptors = await readdir('/proc/self/fd');
+    const paths = await Promise.all(
+      descriptors.map((one) => readlink(`/proc/self/fd/${one}`).catch(() => '')),
+    );
+    assert.deepEqual(
+      paths.filter((path) => path.startsWith(data.path)),
+      [],
+    );
+    assert.ok(writers().includes(child.pid ?? 0));
+  } finally {
+    signal(-(child.pid ?? 0), 'SIGKILL');
+  }
+  // The program that reads from the pipe ends with the last process that writes to it.
+  await once(output, 'end');
+  assert.deepEqual(writers(), []);
 });
 
 const WITHOUT_ROOM = `

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { once } from 'node:events';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -12,6 +12,8 @@ import type { OneOffPipes } from './one-off-pipes.ts';
  */
 export const EXEC_VARIABLE = 'TOOLFORGE_PUSH_EXEC';
 
+/** How long the server waits for an agent. A process that has only just started has no agent yet. */
+const AGENT_SECONDS = 3;
 const REQUESTS = 'requests';
 /** The name of the file with the script of one command. The file is in the folder with the command's pipes. */
 const SCRIPT_FILE = 'command';
@@ -73,22 +75,25 @@ export class ExecAgent {
   }
 
   /**
-   * Asks the agent to run the script.
+   * Asks the agent to run the script. Another program asks, because the tool can hold the lock of the pipe for minutes:
+   * see `openPipe`.
    *
-   * @returns false if the agent gets no request: it has not started yet, has been ended, or its pipe is full.
+   * @returns false if the agent takes no request within `AGENT_SECONDS` or until `signal` fires: it has not started yet,
+   * has been ended, or its pipe is full.
    */
-  request({ id }: OneOffPipes): boolean {
-    try {
-      // fifo(7): without a reader, this fails at once (ENXIO). The tool may have filled the pipe (EAGAIN).
-      const pipe = openSync(join(this.mount.source, REQUESTS), constants.O_WRONLY | constants.O_NONBLOCK);
-      try {
-        return writeSync(pipe, `${id}\n`) > 0;
-      } finally {
-        closeSync(pipe);
-      }
-    } catch {
-      return false;
-    }
+  async request({ id }: OneOffPipes, signal: AbortSignal): Promise<boolean> {
+    const words = ['-c', 'echo "$1" >"$2"', 'sh', id, join(this.mount.source, REQUESTS)];
+    const asked = execa('timeout', ['-s', 'KILL', String(AGENT_SECONDS), '/bin/sh', ...words], {
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+      extendEnv: false,
+      stdio: 'ignore',
+      reject: false,
+    });
+    // A program that waits for the lock of the pipe cannot be killed, so nobody waits for its end.
+    const end = AbortSignal.any([signal, AbortSignal.timeout(AGENT_SECONDS * 1000)]);
+    const given = end.aborted ? null : once(end, 'abort').then(() => null);
+    const result = await Promise.race([asked, given]);
+    return result?.exitCode === 0;
   }
 }
 

@@ -15,9 +15,6 @@ import { OneOffPipes } from './one-off-pipes.ts';
 
 /** How long the agent of a process may take to start a command. */
 const START_MS = 6000;
-/** How long the server waits for an agent. A process that has only just started has no agent yet. */
-const AGENT_MS = 3000;
-const AGAIN_MS = 50;
 /** How long the server waits for the last output, and for news of the process, after a command was killed. */
 const END_MS = 2000;
 const KILLED: Exit = { code: null, signal: 'SIGKILL', isOutOfMemory: false };
@@ -94,12 +91,7 @@ class LocalExec {
   async #request(): Promise<void> {
     const { running, pipes } = this.#parts;
     const limit = AbortSignal.any([this.#over.signal, AbortSignal.timeout(START_MS)]);
-    const asking = AbortSignal.any([limit, this.#oneOff.signal, AbortSignal.timeout(AGENT_MS)]);
-    let isAsked = false;
-    while (!isAsked && !asking.aborted) {
-      isAsked = running.agent.request(pipes);
-      if (!isAsked) await wait(AGAIN_MS, null, { signal: asking }).catch(() => {});
-    }
+    const isAsked = await running.agent.request(pipes, AbortSignal.any([limit, this.#oneOff.signal]));
     if (isAsked && !limit.aborted) await once(limit, 'abort');
     if (!this.#hasOpened) this.#over.abort();
   }
@@ -126,7 +118,6 @@ class LocalExec {
     this.#hasOpened = true;
     const { input, output, errors, terminal, signal } = this.#oneOff;
     const { pipes } = this.#parts;
-    pipes.opened();
     terminal?.onResize((size) => pipes.resize(size));
     // The agent's script for this command sets an earlier size of the terminal.
     if (terminal !== null) pipes.resize(terminal.size);

@@ -154,7 +154,6 @@ class LocalOneOff {
 
   #begin(): void {
     const { input, output, errors, signal } = this.#oneOff;
-    this.#pipes.opened();
     // The input is not awaited, because a command may end before it has read its input.
     void feed(input, this.#pipes.input);
     const all = Promise.all([drain(this.#pipes.output, output), drain(this.#pipes.errors, errors)]);

@@ -1,9 +1,12 @@
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, openSync } from 'node:fs';
+import { once } from 'node:events';
 import { chmod, mkdir } from 'node:fs/promises';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { basename, join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { execa } from 'execa';
+import { withPipes } from '../../../core/child-pipes.ts';
 import { removeTree } from '../../../core/disk/remove-tree.ts';
 import type { Mount, Sandbox } from '../../../sandbox/sandbox.ts';
 import type { TerminalSize } from '../../runtime.ts';
@@ -15,23 +18,39 @@ import type { TerminalSize } from '../../runtime.ts';
 const NAMES = ['in', 'out', 'err', 'size', 'status'] as const;
 
 /**
+ * A shell script that starts a program for each pipe in the folder `$1`. The program opens the pipe and passes data
+ * between it and a socket of this server: the descriptors 3 to 7, in the order of `NAMES`. When the descriptor 0 ends,
+ * because the command has ended or this server was killed, the script kills all of these programs. A program that waited
+ * until the sandbox opens its pipe would never end otherwise. Each program first closes the sockets of the others, so that
+ * this server sees the end of each.
+ */
+const PASS_ON = `cd "$1" || exit
+( exec 4<&- 5<&- 6<&- 7<&-; exec cat <&3 >in ) &
+( exec 3<&- 5<&- 6<&- 7<&-; exec cat >&4 <out ) &
+( exec 3<&- 4<&- 6<&- 7<&-; exec cat >&5 <err ) &
+( exec 3<&- 4<&- 5<&- 7<&-; exec cat <&6 >size ) &
+( exec 3<&- 4<&- 5<&- 6<&-; exec cat >&7 <status ) &
+exec 3<&- 4<&- 5<&- 6<&- 7<&-
+cat >/dev/null
+kill -s KILL 0`;
+
+/**
  * The named pipes between this server and a one-off command in a sandbox. Their folder is mounted read-only. A command
  * of `run` has the folder alone, and a command of `exec` shares it with the process of the tool. A command of `run`
  * does not get the standard streams of its sandbox, because the script that wraps the command prints to them.
+ *
+ * This server never opens the pipes, because a tool can hold the lock of a pipe for minutes: see `openPipe`. Other
+ * programs do (`PASS_ON`). Each of them waits until the sandbox opens its pipe, so nobody sees an early end.
  */
 export class OneOffPipes implements AsyncDisposable {
   readonly mount: Mount;
-  readonly input: Socket;
-  readonly output: Socket;
-  readonly errors: Socket;
+  readonly input: Writable;
+  readonly output: Readable;
+  readonly errors: Readable;
   /** The pipe to which the script of an `exec` command writes that the command starts, and its exit status. */
-  readonly status: Socket;
-  readonly #sizes: Socket;
-  /**
-   * Descriptors that hold each pipe open for reading and writing, so that neither this server nor the command waits for
-   * the other or sees an early end.
-   */
-  readonly #keepers: Map<(typeof NAMES)[number], number>;
+  readonly status: Readable;
+  readonly #sizes: Writable;
+  readonly #programs: ChildProcess;
   /**
    * The newest size of the terminal, while an earlier size is being written. Writing takes long if the loop in the
    * sandbox that reads sizes is stopped.
@@ -39,18 +58,25 @@ export class OneOffPipes implements AsyncDisposable {
   #nextSize: TerminalSize | null = null;
   #isResizing = false;
 
-  /** Opens all pipes in the folder. Must run before the command starts. For `exec`, the tool can open the pipes too. */
   private constructor(folder: string) {
     this.mount = { source: folder, target: '/run/one-off', isWritable: false };
-    const { keepers, ends } = openAll(folder);
-    this.#keepers = keepers;
-    const reader = (fd: number) => quiet(new Socket({ fd, readable: true, writable: false }));
-    const writer = (fd: number) => quiet(new Socket({ fd, readable: false, writable: true }));
-    this.input = writer(ends.in);
-    this.output = reader(ends.out);
-    this.errors = reader(ends.err);
-    this.status = reader(ends.status);
-    this.#sizes = writer(ends.size);
+    this.#programs = withPipes(
+      spawn('/bin/sh', ['-c', PASS_ON, 'sh', folder], {
+        env: { PATH: '/usr/local/bin:/usr/bin:/bin' },
+        stdio: ['pipe', 'ignore', 'ignore', ...NAMES.map(() => 'pipe' as const)],
+        detached: true,
+      }).on('error', () => {}),
+    );
+    const [, , , input, output, errors, sizes, status] = this.#programs.stdio.map((one) =>
+      quiet(one as Socket | null),
+    );
+    if (this.#programs.pid === undefined || !input || !output || !errors || !sizes || !status)
+      throw new Error('The programs that open the pipes of a command could not be started.');
+    this.input = input;
+    this.output = output;
+    this.errors = errors;
+    this.status = status;
+    this.#sizes = sizes;
   }
 
   /** The folder with the pipes. */
@@ -80,15 +106,6 @@ export class OneOffPipes implements AsyncDisposable {
     }
   }
 
-  /**
-   * Closes the keepers of all pipes except `size`. Call this when the command has opened these pipes.
-   * From then on, this server and the command see when the other side closes a pipe. The pipe `size` is still held
-   * open, because its reader may not have opened it yet.
-   */
-  opened(): void {
-    this.#let('in', 'out', 'err', 'status');
-  }
-
   /** Sends a new size to the terminal inside the sandbox. */
   resize(size: TerminalSize): void {
     this.#nextSize = size;
@@ -109,52 +126,17 @@ export class OneOffPipes implements AsyncDisposable {
   /** Hangs up the terminal inside the sandbox, so that the command gets SIGHUP. */
   hangUp(): void {
     this.#sizes.destroy();
-    this.#let('size');
-  }
-
-  #let(...names: readonly (typeof NAMES)[number][]): void {
-    for (const name of names) {
-      const keeper = this.#keepers.get(name);
-      if (keeper !== undefined && this.#keepers.delete(name)) closeSync(keeper);
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#let(...NAMES);
-    for (const stream of [this.input, this.output, this.errors, this.status, this.#sizes]) stream.destroy();
+    const programs = this.#programs;
+    for (const stream of programs.stdio) stream?.destroy();
+    if (programs.exitCode === null && programs.signalCode === null) await once(programs, 'exit');
     await removeTree(this.mount.source);
   }
 }
 
-/**
- * Opens each pipe twice: for reading and writing, so that it stays open (`keepers`), and as this server's own end. If a
- * pipe cannot be opened, closes all that are open.
- */
-function openAll(folder: string) {
-  const opened: number[] = [];
-  const open = (name: (typeof NAMES)[number], flags: number): number => {
-    const fd = openSync(join(folder, name), flags | constants.O_NONBLOCK);
-    opened.push(fd);
-    return fd;
-  };
-  try {
-    // fifo(7): on Linux, opening for reading and writing never blocks.
-    const keepers = new Map(NAMES.map((name) => [name, open(name, constants.O_RDWR)]));
-    const ends = {
-      in: open('in', constants.O_WRONLY),
-      out: open('out', constants.O_RDONLY),
-      err: open('err', constants.O_RDONLY),
-      status: open('status', constants.O_RDONLY),
-      size: open('size', constants.O_WRONLY),
-    };
-    return { keepers, ends };
-  } catch (error) {
-    for (const fd of opened) closeSync(fd);
-    throw error;
-  }
-}
-
-/** Ignores errors of a pipe, such as EPIPE: the process has closed the pipe or ended, and its exit gives the reason. */
-function quiet(socket: Socket): Socket {
-  return socket.on('error', () => {});
+/** Ignores errors of a socket, such as EPIPE: the command has closed the pipe or ended, and its exit gives the reason. */
+function quiet(socket: Socket | null): Socket | null {
+  return socket?.on('error', () => {}) ?? null;
 }

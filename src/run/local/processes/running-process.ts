@@ -63,6 +63,8 @@ export interface Start {
   readonly toolLog: ToolLog;
   /** Called with each line of output, with config vars and the replica password masked. */
   readonly onLine?: (text: string) => void;
+  /** True: until `settle` is called, the kernel ends this process before live ones if memory is short. */
+  readonly endsFirst?: boolean;
   /**
    * Called at the end of the process if it has changed files of its release, with the masked names from
    * `RunFolders.changed`.
@@ -154,6 +156,7 @@ async function startIn(
       fileBytes: LARGEST_FILE_BYTES,
     },
     publish: port,
+    endsFirst: start.endsFirst === true,
   });
   const process = withinDisk(started, place, parts);
   const over = new AbortController();

@@ -60,6 +60,8 @@ export class ToolProcess {
   #end: Ended | null = null;
   #lastExit: LastExit | null = null;
   #keeping: Promise<void> = Promise.resolve();
+  /** Whether `keepUp` was called: the process belongs to what is live. */
+  #isLive = false;
   #attempting: Promise<unknown> = Promise.resolve();
 
   constructor(start: Start, parts: ToolProcessParts) {
@@ -132,6 +134,8 @@ export class ToolProcess {
 
   /** Begins to restart the process whenever it ends, until `retire` is called. */
   keepUp(): void {
+    this.#isLive = true;
+    this.#running?.process.settle();
     this.#keeping = this.#keepUp().catch((error: unknown) => {
       this.#parts.log.error({ err: error, process: this.name }, 'supervision of a process failed');
     });
@@ -178,7 +182,7 @@ export class ToolProcess {
       this.#detail = null;
       this.#startedAt = Date.now();
       this.#upAt = null;
-      const running = await startRun(this.#start, this.#parts);
+      const running = await startRun({ ...this.#start, endsFirst: !this.#isLive }, this.#parts);
       this.#running = running;
       this.#end = null;
       void running.finished.then((exit) => {

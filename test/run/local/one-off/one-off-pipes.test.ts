@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, constants, openSync, readSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
 import { OneOffPipes } from '../../../../src/run/local/one-off/one-off-pipes.ts';
+import { holdersOf, processIds } from '../../../../src/sandbox/process/process-table.ts';
 import type { Sandbox } from '../../../../src/sandbox/sandbox.ts';
 
 test('a terminal size that is sent before a one-off command opens its pipe is not lost', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   try {
     await using pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
-    pipes.opened();
     pipes.resize({ columns: 55, rows: 11 });
     await wait(50);
     pipes.resize({ columns: 56, rows: 12 });
@@ -55,27 +57,52 @@ test('resizing a terminal endlessly fills no memory, even if nothing in the sand
   }
 });
 
-for (const { name, own } of [
-  {
-    name: 'a pipe that cannot be opened',
-    own: async (path: string) => void (path.endsWith('size') && (await rm(path))),
-  },
-  { name: 'a folder that cannot be given away', own: () => Promise.reject(new Error('no')) },
-]) {
-  test(`a one-off command whose start fails leaves no open file and no folder: ${name}`, async () => {
-    const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
-    try {
-      const before = await readdir('/proc/self/fd');
-      for (let count = 0; count < 5; count += 1)
-        await assert.rejects(OneOffPipes.make(parent, 1, { own } as unknown as Sandbox));
-      const after = await readdir('/proc/self/fd');
-      assert.ok(after.length < before.length + 5, `${before.length} descriptors became ${after.length}`);
-      assert.deepEqual(await readdir(parent), []);
-    } finally {
-      await rm(parent, { recursive: true });
+test('a one-off command whose folder cannot be given away leaves no open file and no folder', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
+  const own = () => Promise.reject(new Error('no'));
+  try {
+    const before = await readdir('/proc/self/fd');
+    for (let count = 0; count < 5; count += 1)
+      await assert.rejects(OneOffPipes.make(parent, 1, { own } as unknown as Sandbox));
+    const after = await readdir('/proc/self/fd');
+    assert.ok(after.length < before.length + 5, `${before.length} descriptors became ${after.length}`);
+    assert.deepEqual(await readdir(parent), []);
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+});
+
+test('threat 150: the server itself opens no pipe of a command, and the programs that do end with the command', async () => {
+  const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
+  try {
+    const pipes = await OneOffPipes.make(parent, 1, { own: async () => {} } as unknown as Sandbox);
+    const { folder } = pipes;
+    const opening = spawn('/bin/sh', ['-c', 'cat <"$1/in" >"$1/out"', 'sh', folder], { stdio: 'ignore' });
+    pipes.input.write('said');
+    assert.equal(String((await once(pipes.output, 'data'))[0]), 'said');
+    const held = await Promise.all(
+      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    );
+    assert.deepEqual(
+      held.filter((path) => path.startsWith(folder)),
+      [],
+    );
+    assert.ok(holdersOf(`${folder}/in`).length > 0);
+    pipes.input.end();
+    await once(pipes.output, 'end');
+    if (opening.exitCode === null) await once(opening, 'exit');
+    await pipes[Symbol.asyncDispose]();
+    const inFolder = async () =>
+      await Promise.all(processIds().map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => '')));
+    const end = performance.now() + 5000;
+    while ((await inFolder()).some((path) => path.startsWith(folder))) {
+      assert.ok(performance.now() < end, 'a program is left');
+      await wait(10);
     }
-  });
-}
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+});
 
 /** Reads from a pipe without waiting. @returns the number of bytes read, or 0 if the pipe is empty. */
 function readSome(reader: number, buffer: Buffer): number {

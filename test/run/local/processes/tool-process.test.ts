@@ -11,7 +11,7 @@ import { Ports } from '../../../../src/run/local/processes/ports.ts';
 import { ToolProcess, type ToolProcessParts } from '../../../../src/run/local/processes/tool-process.ts';
 import { ToolLog } from '../../../../src/run/logs/tool-log.ts';
 import { releaseOf, until } from '../../contract-steps.ts';
-import { silentTool, web } from '../../tool-sources.ts';
+import { silentTool, web, webTool } from '../../tool-sources.ts';
 import { type LocalBench, localBench } from '../local-bench.ts';
 
 const log = createLog('error');
@@ -81,6 +81,27 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     await until(async () => (await pauses()).length >= 3, 'three attempts');
     await process.kill();
     assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
+  });
+
+  test('threat 154: the kernel ends a process before live ones until the process is live, also if the process starts again', async () => {
+    const source = `
+import os, threading, time
+def tell():
+    for _ in range(20): print('score', open('/proc/self/oom_score_adj').read().strip(), flush=True); time.sleep(0.05)
+    os._exit(1)
+threading.Thread(target=tell).start()
+${webTool('scored')}`;
+    const { process, lines } = await processOf(source, {}, { healthMs: 5000 });
+    const scores = async () => (await lines()).flatMap((line) => /^score (\d+)$/.exec(line)?.[1] ?? []);
+    const attempt = await process.start(new AbortController().signal, () => {});
+    assert.equal(attempt.kind, 'healthy');
+    await until(async () => (await scores()).length > 0, 'the first score');
+    const before = new Set(await scores());
+    process.keepUp();
+    await until(async () => (await scores()).length > 25, 'the second start');
+    await process.kill();
+    assert.deepEqual([...before], ['900']);
+    assert.deepEqual(new Set((await scores()).slice(-5)), new Set(['500']));
   });
 
   test('a port is given to another process only when the old process has ended', async () => {
