@@ -102,7 +102,7 @@ async function localBackEnds({
 }: BackEndOptions): Promise<BackEnds> {
   await assertFolder(config.buildpacks);
   assertNotInData(config);
-  const { sandbox, whyTrusted, remedy } = await chooseSandbox(config, log, [], shareOf);
+  const { sandbox, limited, whyTrusted, remedy } = await chooseSandbox(config, log, [], shareOf);
   // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
@@ -114,7 +114,7 @@ async function localBackEnds({
   if (sandbox.mode === 'trusted') assertTrustedUse(config, await countPeople(), remedy);
   // If the user directory cannot be read, the number of users counts as 1: other code reports the fault.
   else if ((await countPeople().catch(() => 1)) !== 1)
-    for (const advice of await weakLimits(config.data))
+    for (const advice of await weakLimits(config.data, limited))
       log.warn({ advice }, 'one tool could harm others on this machine');
   return {
     builder: new LocalBuilder({ config, sandbox, buildpacksFolder: config.buildpacks, log }),

@@ -15,6 +15,8 @@ import { TrustedSandbox } from './trusted-sandbox.ts';
 
 export interface Choice {
   readonly sandbox: Sandbox;
+  /** The resources that control groups limit. */
+  readonly limited: readonly string[];
   /**
    * Says why tools are not isolated although the setting `sandbox` is `auto`, and which command enables isolation.
    * Otherwise null.
@@ -67,10 +69,12 @@ export async function chooseSandbox(
   const cgroups = new Cgroups({ instance });
   const trusted = new TrustedSandbox({ folder, instance, cgroups });
   await cgroups.removeLeftovers();
-  if (config.sandbox === 'trusted') return { sandbox: trusted, whyTrusted: null, remedy: INSTALL };
+  const limited = cgroups.resources;
+  if (config.sandbox === 'trusted') return { sandbox: trusted, limited, whyTrusted: null, remedy: INSTALL };
 
   const missing = missingProgram();
-  if (missing !== null) return without(config.sandbox, trusted, `${missing} is not installed`);
+  if (missing !== null)
+    return without(config.sandbox, { sandbox: trusted, limited }, `${missing} is not installed`);
   const isolated = await IsolatedSandbox.open({
     folder,
     instance,
@@ -82,18 +86,23 @@ export async function chooseSandbox(
     shareOf,
     log,
   }).catch((error: Error) => error);
-  if (isolated instanceof Error) return without(config.sandbox, trusted, isolated.message);
+  if (isolated instanceof Error)
+    return without(config.sandbox, { sandbox: trusted, limited }, isolated.message);
   if (process.getuid?.() === 0) await checkReach(folder);
   const problem = await probe(isolated, folder);
-  if (problem === null) return { sandbox: isolated, whyTrusted: null, remedy: INSTALL };
-  return without(config.sandbox, trusted, problem);
+  if (problem === null) return { sandbox: isolated, limited, whyTrusted: null, remedy: INSTALL };
+  return without(config.sandbox, { sandbox: trusted, limited }, problem);
 }
 
-function without(mode: 'auto' | 'isolated', trusted: Sandbox, problem: string): Choice {
+function without(
+  mode: 'auto' | 'isolated',
+  trusted: Pick<Choice, 'sandbox' | 'limited'>,
+  problem: string,
+): Choice {
   const why = `tools cannot be isolated here: ${problem}`;
   const remedy = remedyFor(problem);
   if (mode === 'auto')
-    return { sandbox: trusted, whyTrusted: `${sentence(why)} To change that: ${remedy}`, remedy };
+    return { ...trusted, whyTrusted: `${sentence(why)} To change that: ${remedy}`, remedy };
   throw new DeployError(
     'NO_ISOLATION',
     why,

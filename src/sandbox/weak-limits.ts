@@ -11,10 +11,15 @@ const ENOUGH_WATCHES = 2 ** 31 - 1;
  * Returns why one isolated tool could harm others on this machine, with advice for the operator. The kernel gives the
  * server no way to prevent such harm.
  *
+ * @param limited - The resources that control groups limit (`Cgroups.resources`).
  * @see docs/sandbox.md, “What the sandbox does not promise”
  */
-export async function weakLimits(data: string): Promise<string[]> {
+export async function weakLimits(data: string, limited: readonly string[]): Promise<string[]> {
   const weak: string[] = [];
+  if (!limited.includes('memory'))
+    weak.push(
+      'A hostile tool can use up the memory of this machine, because this server has no control groups that limit memory: run it as docs/service.md says, or as root in a container.',
+    );
   if ((await statfs(data)).type === BTRFS)
     weak.push('The data folder is on Btrfs, so tools can hide disk space from all limits: use ext4 or XFS.');
   // The watches of epoll are counted by user. If none are left, Node.js ends the process.

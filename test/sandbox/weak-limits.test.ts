@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { test } from 'node:test';
 import { execa } from 'execa';
+import { weakLimits } from '../../src/sandbox/weak-limits.ts';
 import { isRoot } from './sandbox-bench.ts';
 
 const PLAIN_USER = 65_534;
 const source = resolve(import.meta.dirname, '../../src/sandbox/weak-limits.ts');
 const program = `
 import { weakLimits } from ${JSON.stringify(source)};
-console.log((await weakLimits(${JSON.stringify(tmpdir())})).join('\\n'));`;
+console.log((await weakLimits(${JSON.stringify(tmpdir())}, ['memory'])).join('\\n'));`;
 const argv = [process.execPath, '--input-type=module', '-e', program];
 
 test('threat 60: a server that is not root warns that one tool could use up the epoll watches, unless sysctl allows the largest number', {
@@ -23,4 +24,10 @@ test('threat 60: a server that is not root warns that one tool could use up the 
   const [node = '', ...words] = argv;
   const { stdout: asRoot } = await execa(node, words);
   assert.doesNotMatch(asRoot, /epoll/);
+});
+
+test('threat 153: a server without control groups that limit memory warns that a hostile tool could use up the memory', async () => {
+  const without = await weakLimits(tmpdir(), ['cpu', 'pids']);
+  assert.match(without.join('\n'), /no control groups that limit memory/);
+  assert.doesNotMatch((await weakLimits(tmpdir(), ['memory'])).join('\n'), /control groups/);
 });

@@ -37,17 +37,17 @@ const IS_TOO_MUCH = `{ [ $status -gt 128 ] || { [ $status = 126 ] && [ \${#pids}
  */
 const LIMITED = `ulimit -t ${SEARCH_SECONDS}; exec timeout ${WAIT_SECONDS}`;
 
-// Shell functions: `owners` prints which process sees which folder, and `by_sandbox` turns that into one line for each
+// Shell functions: `owners` prints which process sees which folder, of the given folders of processes in /proc or of all, and `by_sandbox` turns that into one line for each
 // folder, with its processes. A list of all processes can be too long for the arguments of one program, so xargs splits
 // it. If the first thread of a process has ended, /proc shows its files and mounts only below the id of another thread.
 // `in_each_sandbox` calls a function for each folder, several at the same time, with `$name`, `$pids` and `$pid`. What
 // such a function prints must be one short line, because the lines of several go into one pipe.
 export const BY_SANDBOX = `folders=$*
 owners() {
-  leaderless=$(printf '%s\\0' /proc/[0-9]*/status | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
+  leaderless=$(printf '%s/status\\0' \${*:-/proc/[0-9]*} | xargs -0 grep -ls '^State:.Z' | while IFS=/ read -r _ _ pid _; do
     thread=$(ls "/proc/$pid/task" 2>/dev/null | grep -vxm1 "$pid") && echo "/proc/$thread/mountinfo"
   done)
-  printf '%s\\0' /proc/[0-9]*/mountinfo $leaderless | xargs -0 grep -oFH $folders -- 2>/dev/null
+  { printf '%s/mountinfo\\0' \${*:-/proc/[0-9]*}; printf '%s\\0' $leaderless; } | xargs -0 grep -oFH $folders -- 2>/dev/null
 }
 by_sandbox() {
   awk -F '[/:]' '$3 != "" && !seen[$3]++ { pids[$6] = pids[$6] " " $3 } END { for (name in pids) print name pids[name] }'

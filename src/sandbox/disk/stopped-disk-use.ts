@@ -11,12 +11,24 @@ const MAX_TENTHS = 50;
 // once, also those that are forking: kill(2), -1. The shell lets them continue when nobody reads its output any more, so
 // also if this script is killed. In the namespace of this server, `kill` would stop the whole machine. So the shell first
 // checks that it is in another one: the sandbox may have ended, and its id may belong to another process. If this server
+// `inside` prints the folders of the sandbox's processes in /proc: all are descendants of its first process. To look at all
+// processes of the machine would stop the sandbox for longer. If this server
 // is not root, only the user namespace of the outer bwrap gives it the right to enter the process namespace.
 const SCRIPT = `device=$1 parent=$2; shift 2
 as=
 [ "$(id -u)" = 0 ] || as='unshare --user --map-root-user --'
 ${BY_SANDBOX}
 ${WEIGH}
+inside() {
+  grep -Hs '^PPid:' /proc/[0-9]*/status | awk -F '[/:\\t]+' -v init="$init" '
+    { parent[$3] = $6 }
+    END {
+      for (pid in parent) {
+        for (one = pid; one in parent && one != init; one = parent[one]);
+        if (one == init) print "/proc/" pid
+      }
+    }'
+}
 stopped() {
   init=
   for one in $pids; do grep -qsE '^NSpid:.*[[:space:]]1$' "/proc/$one/status" && init=$one; done
@@ -35,7 +47,7 @@ stopped() {
     # A process that is in a system call stops at its end.
     sleep 0.1
     folders="-e /$name/"
-    pids=$(owners | by_sandbox | cut -d ' ' -f 2-)
+    pids=$(owners $(inside) | by_sandbox | cut -d ' ' -f 2-)
     pid=$init
     kibibytes=$(timeout 5 $as du -skx "$parent/$name" 2>/dev/null | cut -f 1)
     entries=$(timeout 5 $as find "$parent/$name" -xdev -printf x 2>/dev/null | wc -c)
