@@ -100,7 +100,7 @@ const importTool: TransferCommand = {
   summary: 'take a tool from a file that tool export has written, and deploy it',
   examples: ['tool import wikibot.tar', 'tool import wikibot.tar --as wikibot-two'],
   details: [
-    'The tool must be in the user directory. To add it: npx toolforge-push tool add NAME --maintainer USER. On this server, it must have no deployments, releases, config vars, previews, tags or branches.',
+    'The tool must be in the user directory. To add it: npx toolforge-push tool add NAME --maintainer USER. On this server, the tool must have no deployments, releases, config vars, previews, tags or branches.',
     'The whole file is checked first. A file that is damaged, changed or not an export, or a wrong passphrase, changes nothing.',
     'The releases keep their numbers, but not their builds. The commit that was live is built here and becomes the next release, as by a push. If that fails, the history stays, nothing is live, and a maintainer can push.',
     PASSPHRASE,

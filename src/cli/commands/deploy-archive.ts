@@ -21,7 +21,7 @@ export const deployArchiveCommand: ToolCommand = {
   examples: ['deploy wikibot', 'deploy wikibot -m typo --dry-run'],
   details: [
     'Reads a tar from standard input, plain or compressed by gzip or zstd. The server commits its files on top of the live commit, and deploys the commit like a push.',
-    'The tar has all files of the tool: a file that it lacks is deleted. .git is left out.',
+    'The tar must have all files of the tool: a file that the tar lacks is deleted. .git is left out.',
     'npx toolforge-push deploy TOOL [FOLDER] makes the tar itself: of a git work tree, all files that .gitignore does not exclude; of another folder, all but node_modules, virtual environments and caches of Python.',
     '-m: what has changed. It becomes the message of the commit.',
     '--dry-run, --detach, --no-cache: as for git push -o.',

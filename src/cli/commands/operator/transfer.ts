@@ -124,8 +124,8 @@ async function deploy(
   if (missingTags !== null)
     await out(
       missingTags === 'pushed meanwhile'
-        ? 'The tags are missing, because somebody has pushed a tag of the same name meanwhile. Push them again.\n'
-        : 'The tags are missing, because git could not store them; the log of the server says why. Push them again.\n',
+        ? 'The tags of the tool were not made, because somebody has pushed a tag of the same name meanwhile. Push the tags again.\n'
+        : 'The tags of the tool were not made, because git failed; the log of the server says why. Push the tags again.\n',
     );
   const commit = releases.find(({ version }) => version === live)?.commit;
   if (live === null || commit === undefined) {
