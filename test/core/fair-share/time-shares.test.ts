@@ -8,7 +8,7 @@ function busy(milliseconds: number): void {
   while (performance.now() < until);
 }
 
-/** Does one piece of work of `ms` after the other, until the abort signal fires. @returns the milliseconds of all pieces together. */
+/** Does one piece of work of `ms` after the other, until the abort signal fires. @returns the sum, in milliseconds. */
 async function work(shares: TimeShares, name: string, ms: number, signal: AbortSignal): Promise<number> {
   let count = 0;
   while (!signal.aborted) {
