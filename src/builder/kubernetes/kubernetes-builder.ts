@@ -276,7 +276,6 @@ export class KubernetesBuilder implements Builder {
         repositories,
         registrySecret: login.secret,
         own: source.own,
-        hasCache: oldCache !== null,
         sourceUrl: `${origin.replace(/\/$/, '')}${SOURCE_PATH}`,
         annotations: annotationsOf({ commit, account: login.account, oldCache }),
         isInspection,
@@ -299,7 +298,7 @@ export class KubernetesBuilder implements Builder {
     // Leaves at least READING_MS of `build_time` to read the result, however late the server started. The cluster itself
     // ends a build that takes too long.
     const spentMs = Math.max(0, Math.min(Date.now() - known.startedAt, config.build_time - READING_MS));
-    const job = followedJob(config, this.#images.repositories(tool), { ...known, id });
+    const job = followedJob(config, this.#images.repositories(tool), { name: known.name, id });
     return await this.#guarded(request, { progress, signal, spentMs }, (folder, guard) =>
       untilItEnds(this.#login.known(known.account), async () => {
         const preparing = this.#prepareSource(request, folder, progress, guard.signal);

@@ -1,22 +1,20 @@
 import type { V1Container, V1Job, V1JobSpec } from '@kubernetes/client-node';
 import type { Applied } from '../../../kubernetes/apply.ts';
-import type { OwnBuildpacks } from '../../buildpack-api/own-buildpacks.ts';
+import { type OwnBuildpacks, ownIds } from '../../buildpack-api/own-buildpacks.ts';
 import { type BuildVolume, type MountedSecrets, mountsOf, volumesOf } from './build-volumes.ts';
 import { ownBuildpackOptions, withOwnBuildpackFolder } from './own-buildpacks-script.ts';
 
 /** The steps of a build, in order. Each runs in a container of its own. */
-export const PHASES = ['fetch', 'detect', 'restore', 'build', 'export'] as const;
+export const PHASES = ['fetch', 'detect', 'build', 'export'] as const;
 export type Phase = (typeof PHASES)[number];
 /** The steps of a rebase, which runs no code of a tool. */
 const REBASE_PHASES: readonly Phase[] = ['export'];
 /** The steps of an inspection, which ends when the buildpacks are known. */
 const INSPECTION_PHASES: readonly Phase[] = ['fetch', 'detect'];
 
-export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection' | 'useCache'>): readonly Phase[] {
+export function phasesOf(job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>): readonly Phase[] {
   if (job.isInspection) return INSPECTION_PHASES;
-  if (job.rebaseOf !== null) return REBASE_PHASES;
-  // The kubelet needs about a second for each container, so a build without a cache has no container that restores it.
-  return job.useCache ? PHASES : PHASES.filter((phase) => phase !== 'restore');
+  return job.rebaseOf === null ? PHASES : REBASE_PHASES;
 }
 
 /** The exit status of the container `fetch` if it cannot fetch the source. No program of the lifecycle uses it. */
@@ -43,7 +41,6 @@ export interface BuildJob {
    */
   readonly newestImage: string;
   readonly cacheImage: string;
-  /** False if the build reads nothing of an earlier build, or if there is no cache image. */
   readonly useCache: boolean;
   /** The image to put onto the newest run image. Null if the Job builds a source. */
   readonly rebaseOf: string | null;
@@ -72,7 +69,6 @@ export interface BuildJob {
 const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   fetch: ['workspace', 'source', 'layers', 'control', 'registry'],
   detect: ['workspace', 'layers (read-only)', 'control (read-only)', 'detected', 'platform'],
-  restore: ['layers', 'control', 'detected (read-only)', 'registry'],
   build: ['workspace', 'layers', 'control (read-only)', 'detected (read-only)', 'platform'],
   export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
 };
@@ -185,7 +181,17 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
       const previous = job.useCache ? ['-previous-image', job.newestImage] : ['-skip-layers'];
       const rest = [...user, ...registry, ...control('analyzed'), ...run, ...previous, ...cache];
       const analyzer = lifecycle('analyzer', ...rest, '-tag', job.newestImage, job.image);
-      return ['/bin/bash', '-c', FETCH_AND_ANALYZE, 'bash', FETCH, ...analyzer];
+      const group = ['-group', EARLIER_BUILDPACKS];
+      const restorer = lifecycle(
+        'restorer',
+        ...user,
+        ...registry,
+        ...control('analyzed'),
+        ...group,
+        ...cache,
+      );
+      const restoring = job.useCache && !job.isInspection ? [ownIds(job.own).join(' '), ...restorer] : [];
+      return ['/bin/bash', '-c', FETCH_SCRIPT, 'bash', FETCH, ...analyzer, '--', ...restoring];
     }
     case 'detect':
       return withOwnBuildpackFolder(
@@ -196,8 +202,6 @@ function commandOf(job: BuildJob, phase: Phase): string[] {
           ...ownBuildpackOptions(job.own, phase),
         ),
       );
-    case 'restore':
-      return lifecycle('restorer', ...user, ...registry, ...control('analyzed', 'group'), ...cache);
     case 'build':
       return lifecycle(
         'builder',
@@ -232,9 +236,39 @@ shift
 [ -n "$run" ] || run=$(sed -n 's/^ *image *= *"\\([^"]*\\)".*/\\1/p' /cnb/run.toml | sed -n 1p)
 exec /cnb/lifecycle/rebaser -force -run-image "$run" "$@"`;
 
-/** Fetches the source and looks at the images in the registry. Runs no code of a tool. */
-const FETCH_AND_ANALYZE = `
+/** The group whose layers are restored: every buildpack that may have built the tool's earlier images. */
+const EARLIER_BUILDPACKS = '/control/earlier.toml';
+
+/**
+ * Fetches the source, analyzes the images in the registry, and restores the layers of the last build. Runs no code of a
+ * tool. The kubelet needs about a second for each container, so all of this is in one.
+ *
+ * The lifecycle restores layers after the detection, for the group that was detected. Here they are restored before, for
+ * all buildpacks of the builder image and of the tool. The builder and the exporter ignore layers of buildpacks that are
+ * not in the group.
+ *
+ * The arguments are the script that fetches the source, the command line of the analyzer, `--`, and, if the build uses
+ * the cache, the ids of the tool's own buildpacks and the command line of the restorer.
+ */
+const FETCH_SCRIPT = `
 /bin/bash -euo pipefail -c "$1" || exit ${NO_SOURCE}
+shift
+analyzer=()
+while [ "$1" != -- ]; do analyzer+=("$1"); shift; done
+shift
+"\${analyzer[@]}" || exit
+[ $# -gt 0 ] || exit 0
+{
+  for file in "\${CNB_BUILDPACKS_DIR:-/cnb/buildpacks}"/*/*/buildpack.toml; do
+    awk -F '"' '
+      /^ *[[]/ { section = $0 }
+      section == "" && /^ *api *=/ { api = $2 }
+      section ~ /^ *[[]buildpack[]]/ && /^ *id *=/ { id = $2 }
+      section ~ /^ *[[]buildpack[]]/ && /^ *version *=/ { version = $2 }
+      END { if (id) printf "[[group]]\\nid = \\"%s\\"\\nversion = \\"%s\\"\\napi = \\"%s\\"\\n", id, version, api }' "$file"
+  done
+  for id in $1; do printf '[[group]]\\nid = "%s"\\nversion = "0"\\napi = "0.10"\\n' "$id"; done
+} >${EARLIER_BUILDPACKS}
 shift
 exec "$@"`;
 

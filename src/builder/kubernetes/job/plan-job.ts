@@ -33,18 +33,15 @@ export function planJob(options: {
   readonly registrySecret: string | null;
   readonly sourceUrl: string;
   readonly own: BuildJob['own'];
-  /** Whether the tool has a cache image. */
-  readonly hasCache: boolean;
   readonly annotations: BuildJob['annotations'];
   readonly isInspection: boolean;
 }): BuildJob {
   const { config, builder, repositories, registrySecret, sourceUrl, own, annotations } = options;
-  const { tool, id, rebaseOf } = options.request;
-  const useCache = options.request.useCache && options.hasCache;
+  const { tool, id, useCache, rebaseOf } = options.request;
   const name = newJobName(tool);
   const image = imageOf(repositories);
   return {
-    ...followedJob(config, repositories, { name, id, useCache }),
+    ...followedJob(config, repositories, { name, id }),
     labels: labelsOf(tool, id, name),
     annotations,
     builderImage: builder.reference,
@@ -52,6 +49,7 @@ export function planJob(options: {
     runImage: config.run_image,
     newestImage: `${image}:${NEWEST}`,
     cacheImage: `${repositories.host}/${repositories.cache}:${NEWEST}`,
+    useCache,
     rebaseOf: rebaseOf?.reference ?? null,
     isInspection: options.isInspection,
     plainHttpHosts: config.registry_plain_http,
@@ -70,20 +68,19 @@ export function planJob(options: {
 /** The facts about a Job that a server needs to follow it. */
 export type FollowedJob = Pick<
   BuildJob,
-  'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf' | 'isInspection' | 'useCache'
+  'name' | 'namespace' | 'image' | 'limits' | 'rebaseOf' | 'isInspection'
 >;
 
-/** Returns what a server needs to follow a Job, from the name of the Job and the facts of its build. */
+/** Returns what a server needs to follow a Job, from the name of the Job and the id of its build. */
 export function followedJob(
   config: KubernetesBuilderConfig,
   repositories: ToolRepositories,
-  { name, id, useCache }: { readonly name: string; readonly id: string; readonly useCache: boolean },
+  { name, id }: { readonly name: string; readonly id: string },
 ): FollowedJob {
   return {
     name,
     namespace: config.build_namespace,
     image: `${imageOf(repositories)}:${id}`,
-    useCache,
     // A server resumes only builds of a source.
     rebaseOf: null,
     isInspection: false,

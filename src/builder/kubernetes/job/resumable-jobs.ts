@@ -21,8 +21,6 @@ export interface JobFacts {
 export interface ResumableJob extends JobFacts {
   readonly name: string;
   readonly build: string;
-  /** Whether the build restores a cache. */
-  readonly useCache: boolean;
   /** When the Job was made, in milliseconds since 1970, by the cluster's clock. */
   readonly startedAt: number;
 }
@@ -67,7 +65,7 @@ export async function resumableJobs(
  * Reads a Job. Null if an older version of the server made the Job and did not record the commit: then nobody can
  * resume the build.
  */
-function factsOf({ metadata, spec }: V1Job): ResumableJob | null {
+function factsOf({ metadata }: V1Job): ResumableJob | null {
   const { name, labels = {}, annotations = {}, creationTimestamp } = metadata ?? {};
   const build = labels[BUILD_LABEL];
   const commit = annotations[COMMIT];
@@ -77,7 +75,6 @@ function factsOf({ metadata, spec }: V1Job): ResumableJob | null {
     name,
     build,
     commit,
-    useCache: spec?.template.spec?.initContainers?.some(({ name }) => name === 'restore') ?? false,
     account: account === undefined ? null : Number(account),
     oldCache: annotations[OLD_CACHE] ?? null,
     startedAt: creationTimestamp === undefined ? Date.now() : new Date(creationTimestamp).getTime(),

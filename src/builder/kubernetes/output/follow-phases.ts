@@ -14,7 +14,7 @@ export interface PhasesOptions {
   readonly cluster: Cluster;
   readonly namespace: string;
   readonly pod: BuildPod;
-  readonly job: Pick<BuildJob, 'rebaseOf' | 'isInspection' | 'useCache'>;
+  readonly job: Pick<BuildJob, 'rebaseOf' | 'isInspection'>;
   readonly guard: BuildLimits;
   readonly mask: (text: string) => string;
   readonly limits: { readonly diskBytes: number; readonly memoryBytes: number };

@@ -11,7 +11,6 @@ import type { ContainerEnd } from '../job/build-pod.ts';
 export const PHASE_WORDS: Readonly<Record<Phase, string>> = {
   fetch: 'fetching the source',
   detect: 'detection',
-  restore: 'restoring the cache',
   build: 'the build',
   export: 'storing the image',
 };

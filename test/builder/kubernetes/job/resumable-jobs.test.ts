@@ -45,18 +45,8 @@ async function found(jobs: readonly V1Job[], pods: readonly V1Pod[]) {
 }
 
 test('a build that has its source is listed with the facts that are needed to resume it', async () => {
-  const expected = {
-    ...{ name: 'build-wikibot-1', build: 'b1', useCache: false, startedAt: 1_800_000_000_000 },
-    ...facts,
-  };
+  const expected = { name: 'build-wikibot-1', build: 'b1', startedAt: 1_800_000_000_000, ...facts };
   assert.deepEqual(await found([job], [fetched(0)]), [expected]);
-});
-
-test('a resumable build uses a cache if its Job has a container that restores one', async () => {
-  const initContainers = [{ name: 'fetch' }, { name: 'restore' }];
-  const spec = { template: { spec: { containers: [], initContainers } } };
-  const [one] = await found([{ ...job, spec }], [fetched(0)]);
-  assert.equal(one?.useCache, true);
 });
 
 test('if the account and the old cache of a resumable build are unknown, they are null', async () => {

@@ -39,7 +39,7 @@ for (const [phase, line, code, message] of [
     'REGISTRY_REFUSED',
     /UNAUTHORIZED/,
   ],
-  ['restore', 'ERROR: failed to restore: DENIED: requested access is denied', 'REGISTRY_REFUSED', /DENIED/],
+  ['fetch', 'ERROR: failed to restore: DENIED: requested access is denied', 'REGISTRY_REFUSED', /DENIED/],
   [
     'export',
     'ERROR: failed to export: DENIED: adding 10 MiB of storage resource will exceed the configured upper limit (quota)',
@@ -74,8 +74,8 @@ test('threat 60: if a build phase without buildpacks runs out of memory, the err
 
 test('a failed build phase without output is reported with its exit status', () => {
   const end = { exitCode: 3, isOutOfMemory: false, message: '' };
-  const error = phaseFailed({ phase: 'restore', end, lines: [], registryHost: host, limits });
-  failsWith('BUILD_FAILED', /^restoring the cache failed \(3\): it said nothing/)(error);
+  const error = phaseFailed({ phase: 'fetch', end, lines: [], registryHost: host, limits });
+  failsWith('BUILD_FAILED', /^looking at the registry failed \(3\): it said nothing/)(error);
 });
 
 const fault = (code: PodFault['code'], words: string): PodFault => ({
