@@ -79,9 +79,9 @@ export function upToDate(
   const liveNow = isStopped
     ? `v${liveVersion} of ${tool} is stopped. To start it: ${typed(`restart ${tool}`)}`
     : `v${liveVersion} of ${tool} is live. To deploy it again: ${typed(`redeploy ${tool}`)}`;
-  const toDeployOther = `To deploy an older or other commit: git push -f toolforge HEAD:${branch}, or ${typed(`rollback ${tool}`)}`;
-  const keepsOthers = 'This replaces what others have pushed since. To keep it, run git pull first.';
-  return `${liveNow}\n${toDeployOther}\n${keepsOthers}\n${previews}`;
+  const toKeepOthers = `If git rejects your push, you lack commits that are live: git pull --rebase toolforge ${branch}, and push again`;
+  const toDeployOther = `To deploy an older or other commit without them: git push -f toolforge HEAD:${branch}, or ${typed(`rollback ${tool}`)}`;
+  return `${liveNow}\n${toKeepOthers}\n${toDeployOther}\n${previews}`;
 }
 
 /**

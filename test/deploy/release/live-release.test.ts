@@ -9,12 +9,13 @@ for (const { liveVersion, isStopped, expected } of [
   {
     liveVersion: 3,
     isStopped: false,
-    expected: /^v3 of hello is live\. To deploy it again: ssh redeploy hello\nTo deploy an older/,
+    expected:
+      /^v3 of hello is live\. To deploy it again: ssh redeploy hello\nIf git rejects .*: git pull --rebase toolforge main, and push again\nTo deploy an older or other/,
   },
   {
     liveVersion: 3,
     isStopped: true,
-    expected: /^v3 of hello is stopped\. To start it: ssh restart hello\nTo deploy an older/,
+    expected: /^v3 of hello is stopped\. To start it: ssh restart hello\nIf git rejects /,
   },
   { liveVersion: null, isStopped: false, expected: /^Nothing of hello is live yet\./ },
 ]) {
