@@ -94,7 +94,7 @@ export async function prepareSource(
     ...own.warnings,
     ...procfile.warnings,
     ...(await windowsScripts(folder)),
-    ...(await sourceWarnings(folder)),
+    ...(await sourceWarnings(folder, leftOut === null)),
     ...overlooked.map((sentence) => `${sentence}.`),
   ];
   return {

@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs';
-import { open, readlink } from 'node:fs/promises';
+import { open, readdir, readlink } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { entriesIn } from '../folders.ts';
 import { readIfSmall } from './safe-files.ts';
@@ -12,22 +12,30 @@ const lfsPointer = 'version https://git-lfs.github.com/spec/';
 const MAX_POINTER_BYTES = 1024;
 
 /**
- * One sentence for each thing that people expect of a checkout and do not get: submodules, Git LFS files, and links to
- * outside of the repository. Changes nothing and follows no link.
+ * One sentence for each thing that people expect of a checkout and do not get: submodules, repositories inside the
+ * repository, Git LFS files, and links to outside of the repository. Changes nothing and follows no link.
+ *
+ * @param isWhole - True if no file of the checkout was removed. Then an empty folder can only be another repository.
  */
-export async function sourceWarnings(folder: string): Promise<string[]> {
+export async function sourceWarnings(folder: string, isWhole = true): Promise<string[]> {
   const pointers: string[] = [];
+  const repositories: string[] = [];
   const links: string[] = [];
   const hasLfs = ((await readIfSmall(folder, ['.gitattributes'])) ?? '').includes('filter=lfs');
   for (const entry of await entriesBelow(folder)) {
     const path = join(entry.parentPath, entry.name);
     if (entry.isSymbolicLink() && (await leadsOut(folder, path))) links.push(relative(folder, path));
+    if (isWhole && entry.isDirectory() && (await isEmpty(path))) repositories.push(relative(folder, path));
     if (hasLfs && entry.isFile() && (await isPointer(path))) pointers.push(relative(folder, path));
   }
   const warnings: string[] = [];
   if ((await readIfSmall(folder, ['.gitmodules'])) !== null) {
     warnings.push(
       'Git submodules are not supported: their folders are empty here. Put their files into this repository (git subtree), or install them as packages.',
+    );
+  } else if (repositories.length > 0) {
+    warnings.push(
+      `Each of these folders is a git repository of its own, so it is empty here: ${named(repositories)}. To add its files: git rm --cached FOLDER, delete FOLDER/.git, then git add FOLDER.`,
     );
   }
   if (pointers.length > 0) {
@@ -66,6 +74,10 @@ async function leadsOut(folder: string, path: string): Promise<boolean> {
   const target = await readlink(path);
   const inside = relative(folder, resolve(dirname(path), target));
   return target.startsWith('/') || inside === '..' || inside.startsWith('../');
+}
+
+async function isEmpty(folder: string): Promise<boolean> {
+  return (await readdir(folder)).length === 0;
 }
 
 async function isPointer(path: string): Promise<boolean> {

@@ -258,6 +258,16 @@ test('threat 41: submodules, LFS pointers and links to outside of the source cau
   assert.match(warnings[2] ?? '', /absolute, folder\/outside\.$/);
 });
 
+test('a repository that was added inside the repository causes a warning, unless .slugignore may have emptied its folder', async () => {
+  const source = await sourceOf({ 'app.py': '' });
+  await mkdir(join(source, 'libraries/inner'), { recursive: true });
+  assert.match(
+    (await sourceWarnings(source)).join(),
+    /^Each of these .* empty here: libraries\/inner\. To add/,
+  );
+  assert.deepEqual(await sourceWarnings(source, false), []);
+});
+
 test('a .gitattributes or .gitmodules that is too large to read fails no build', async () => {
   const source = await sourceOf({
     '.gitattributes': '*.bin -text\n'.repeat(100_000),
