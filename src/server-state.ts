@@ -174,7 +174,7 @@ function shareNumber(store: SqliteStore | null, toolNumber: number, log: Log): n
  * preview count as paused.
  */
 export function storedSchedules(
-  store: () => Pick<Store, 'previewOf' | 'pausedSchedules' | 'addScheduledRun'> | null,
+  store: () => Pick<Store, 'previewOf' | 'pausedSchedules' | 'scheduledRuns' | 'addScheduledRun'> | null,
   log: Pick<Log, 'error'>,
 ): ScheduleRecords {
   return {
@@ -188,6 +188,17 @@ export function storedSchedules(
         // A paused schedule must not run, so a schedule counts as paused if the store cannot be read.
         log.error({ err, tool, type }, 'cannot read whether a schedule is paused: it counts as paused now');
         return true;
+      }
+    },
+    last(tool, type) {
+      try {
+        const newest = store()?.scheduledRuns(tool as ToolName, type, 1)[0];
+        if (newest === undefined) return null;
+        const { startedAt, endedAt, exitCode, detail } = newest;
+        return { startedAt, endedAt, exitCode, detail };
+      } catch (err) {
+        log.error({ err, tool, type }, 'cannot read the last run of a schedule');
+        return null;
       }
     },
     ended(tool, type, { endedAt, ...run }) {

@@ -4,12 +4,18 @@ import type { ScheduledRun } from './runtime.ts';
 export interface ScheduleRecords {
   /** True if maintainers have paused the schedule of this process type. */
   isPaused(tool: string, type: string): boolean;
+  /** Returns the newest recorded run. Null if none is recorded, or if it cannot be read. */
+  last(tool: string, type: string): ScheduledRun | null;
   /** Records a run that has ended. May be called again with the same run. Never throws. */
   ended(tool: string, type: string, run: ScheduledRun): void;
 }
 
 /** Records nothing. No schedule is paused. */
-export const NO_RECORDS: ScheduleRecords = { isPaused: () => false, ended: () => undefined };
+export const NO_RECORDS: ScheduleRecords = {
+  isPaused: () => false,
+  last: () => null,
+  ended: () => undefined,
+};
 
 /**
  * Remembers the newest run of each scheduled process of each tool. The run stays known when a new release goes live.
@@ -28,6 +34,11 @@ export class ScheduledRuns {
 
   last(tool: string, type: string): ScheduledRun | null {
     return this.#runs.get(key(tool, type)) ?? null;
+  }
+
+  /** Returns the newest run, also if it ended before this server started or before the tool got its name. */
+  lastRecorded(tool: string, type: string): ScheduledRun | null {
+    return this.last(tool, type) ?? this.#records.last(tool, type);
   }
 
   /** Returns how many scheduled processes of a tool, of whatever release, have a run that has not ended. */

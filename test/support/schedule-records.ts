@@ -6,6 +6,7 @@ export function scheduleRecords() {
   const ended: [string, number | null][] = [];
   const records: ScheduleRecords = {
     isPaused: (tool) => paused.has(tool),
+    last: () => null,
     ended: (tool, type, { exitCode }) => void ended.push([`${tool}/${type}`, exitCode]),
   };
   return { paused, ended, records };

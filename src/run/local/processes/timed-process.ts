@@ -78,7 +78,7 @@ export class TimedProcess {
     const { release, process } = this.#start;
     const { cron, text } = process.schedule;
     const { clock, runs } = this.#parts;
-    const lastRun = runs.last(release.tool, process.type);
+    const lastRun = runs.lastRecorded(release.tool, process.type);
     const isRetiring = this.#retiring.signal.aborted;
     const isPaused = runs.isPaused(release.tool, process.type);
     const details = [lastRun?.detail ?? null, isPaused ? 'paused' : null].filter((one) => one !== null);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { keepTimetable, systemClock } from '../../../../src/run/local/processes/timetable.ts';
+import { ScheduledRuns } from '../../../../src/run/scheduled-runs.ts';
 import { storedSchedules } from '../../../../src/server-state.ts';
 import { SetClock } from '../../../support/set-clock.ts';
 
@@ -69,11 +70,29 @@ test('a wait by the system clock ends after the given time, or fails with an Abo
 
 test('if the server cannot read whether a schedule is paused, the schedule counts as paused, and no error is thrown', () => {
   const told: unknown[] = [];
-  const pausedSchedules = () => {
+  const fails = () => {
     throw new Error('disk I/O error');
   };
-  const store = { previewOf: () => null, pausedSchedules, addScheduledRun: () => {} };
+  const store = {
+    ...{ previewOf: () => null, pausedSchedules: fails, scheduledRuns: fails },
+    addScheduledRun: () => {},
+  };
   const records = storedSchedules(() => store, { error: (...words: unknown[]) => void told.push(words) });
   assert.equal(records.isPaused('wikibot', 'update'), true);
   assert.match(JSON.stringify(told), /cannot read whether a schedule is paused/);
+  assert.equal(records.last('wikibot', 'update'), null);
+});
+
+test('after a restart of the server, the newest recorded run is the last run of a schedule, until another one begins', () => {
+  const past = { startedAt: 1, endedAt: 2, exitCode: 1, detail: 'exited with code 1' };
+  const store = {
+    ...{ previewOf: () => null, pausedSchedules: () => [], addScheduledRun: () => {} },
+    scheduledRuns: () => [{ ...past, number: 7, type: 'update' }],
+  };
+  const runs = new ScheduledRuns(storedSchedules(() => store, { error: () => assert.fail() }));
+  assert.equal(runs.last('wikibot', 'update'), null);
+  assert.deepEqual(runs.lastRecorded('wikibot', 'update'), past);
+  const begun = { startedAt: 3, endedAt: null, exitCode: null, detail: null };
+  runs.set('wikibot', 'update', begun);
+  assert.deepEqual(runs.lastRecorded('wikibot', 'update'), begun);
 });
