@@ -7,7 +7,7 @@ import { namedCommands, replicasOf, scheduledIn } from '../core/replicas.ts';
 import { crashWords, MANY_CRASHES } from '../core/text/crash-words.ts';
 import type { Artifact, DeploymentKind, Release } from '../core/types.ts';
 import { withOutside } from '../core/variables/outside-vars.ts';
-import { assertConfigured } from '../core/variables/required-config.ts';
+import { assertConfigured, missingVars } from '../core/variables/required-config.ts';
 import { type DeployBranch, pointHead, readDeployBranch } from '../git/refs/deploy-branch.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
 import { type RefLines, RefTransaction } from '../git/refs/ref-transaction.ts';
@@ -63,6 +63,7 @@ export async function deploy(
   signal.throwIfAborted();
   // A push may use an earlier build, which needs a config var that has been unset since.
   if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], varsOf(plan));
+  if (plan.deployment.kind === 'config') warnOfMissing(plan, artifact, progress);
   if (isBuilt) calm(context.log, BUILD_FAULTS, { tool });
   const builtAt = performance.now();
 
@@ -101,6 +102,16 @@ export async function deploy(
   const times = `build ${inSeconds(buildMs)}, rollout ${inSeconds(performance.now() - builtAt)}`;
   progress.result(`v${release.version} is live${liveAs(context, release)}     (${times})`);
   return { version: release.version, isBranchMoved };
+}
+
+/** Warns of config vars that the live app.json requires, and that are not set any more. */
+function warnOfMissing(plan: DeployPlan, { required = [] }: Artifact, progress: Progress): void {
+  const names = missingVars(required, varsOf(plan)).map(({ name }) => name);
+  if (names.length === 0) return;
+  const { tool } = plan.deployment;
+  progress.warn(
+    `app.json requires config vars that are not set: ${names.join(', ')}. The next push is refused; to set them: \`config set ${tool} ${names.map((name) => `${name}=…`).join(' ')}\``,
+  );
 }
 
 /** The config vars that the build and the processes of a deployment get. */

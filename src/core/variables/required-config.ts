@@ -13,7 +13,7 @@ export function assertConfigured(
   required: readonly RequiredVar[],
   configVars: Readonly<Record<string, string>>,
 ): void {
-  const missing = required.filter(({ name }) => !Object.hasOwn(configVars, name));
+  const missing = missingVars(required, configVars);
   if (missing.length === 0) return;
   const names = missing.map(({ name }) => name);
   const described = missing.flatMap(({ name, description }) =>
@@ -24,4 +24,12 @@ export function assertConfigured(
     `app.json requires config vars that are not set: ${names.join(', ')}${described.join('')}`,
     `Set them with \`config set ${tool} ${names.map((name) => `${name}=…`).join(' ')}\`, and push again.`,
   );
+}
+
+/** Returns the config vars that app.json requires and that are not set. */
+export function missingVars(
+  required: readonly RequiredVar[],
+  configVars: Readonly<Record<string, string>>,
+): RequiredVar[] {
+  return required.filter(({ name }) => !Object.hasOwn(configVars, name));
 }

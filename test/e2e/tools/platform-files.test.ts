@@ -67,7 +67,10 @@ test('env of app.json gives values to config vars that are not set, makes a rand
   const again = succeeded(await tree.push());
   assert.doesNotMatch(again, /random secret|not set/);
   assert.equal(await answer('SECRET_KEY'), secret);
-  succeeded(await server.command('config', 'unset', tool, 'API_KEY'));
+  assert.match(
+    succeeded(await server.command('config', 'unset', tool, 'API_KEY')),
+    /! {5}app\.json requires config vars that are not set: API_KEY\. The next push is refused; to set them: `config set heroku API_KEY=…`/,
+  );
   await tree.git('reset', '--hard', 'HEAD~1');
   const reused = await tree.git('push', '-f', 'toolforge', 'main');
   assert.equal(reused.exitCode, 1);
