@@ -6,9 +6,11 @@ import { type BackEnds, concurrentDeployments } from './choose-back-ends.ts';
 import { commands } from './cli/command-table.ts';
 import { asTyped, typedAt } from './cli/commands/help.ts';
 import { SetAside } from './core/disk/set-aside.ts';
+import { DeployError } from './core/errors.ts';
 import type { ToolName } from './core/names.ts';
 import { type Addresses, hostPort, ServerAddresses, sshCommand } from './core/network/addresses.ts';
 import { PREVIEW_BRANCHES, previewBranch, previewRefusal, previewTool } from './core/preview-names.ts';
+import type { Principal } from './core/types.ts';
 import { DeploymentLine } from './deploy/line/deployment-line.ts';
 import { frozenWords } from './deploy/line/line-refusals.ts';
 import { OldLogs } from './deploy/old-logs.ts';
@@ -144,6 +146,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 function openLine({ config, log }: ServerOptions, state: ServerState, addresses: Addresses) {
   const { context, directory, tokens, logs, audit, room, cleanUp } = state;
   const { store, repositories, runtime } = context;
+  const typed = (hint: string, principal: Principal) =>
+    asTyped(hint, commands, typedAt(principal, addresses));
   const line = new DeploymentLine({
     ...context,
     logs,
@@ -152,7 +156,7 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     licencePolicy: config.licence_policy,
     assertStillMay: (principal, tool, signal, action = 'deploy') =>
       authorizeAgain(directory, tokens, { principal, tool, signal, action }),
-    typed: (hint, principal) => asTyped(hint, commands, typedAt(principal, addresses)),
+    typed,
     afterEach: (deployment) =>
       previews.afterDeployment(deployment, () =>
         applyRetention(
@@ -205,7 +209,10 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     tryOut: async (push, { progress, signal }, seen) => {
       await authorizeAgain(directory, tokens, push);
       const trial = { repositories: seen, progress, signal };
-      await (isPreview(push) ? previews : line).tryOut(push, trial);
+      const trying = (isPreview(push) ? previews : line).tryOut(push, trial);
+      await trying.catch((error: unknown) => {
+        throw withTypedHint(error, (hint) => typed(hint, push.principal));
+      });
     },
     follow: (id, isColoured, signal) => line.follow(id, { isColoured: isColoured && config.colour, signal }),
     whatIsLive: (tool) => whatIsLive(store, runtime, tool),
@@ -232,6 +239,12 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     log,
   });
   return { line, previews, packServices };
+}
+
+/** The error of a refused push, with commands in its hint as the person types them. */
+function withTypedHint(error: unknown, typed: (hint: string) => string): unknown {
+  if (!(error instanceof DeployError)) return error;
+  return new DeployError(error.code, error.message, typed(error.hint), { cause: error });
 }
 
 /** How long the user directory may take to say whether it has a tool. */

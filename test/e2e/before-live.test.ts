@@ -434,7 +434,7 @@ test('a dry run of a push to a preview says what the push would do, and makes an
   assert.match(lacking.stderr, /dry run: app\.json requires config vars that are not set: API_KEY/);
   assert.match(
     lacking.stderr,
-    /makes the preview, .* `config set x--trial NAME=value`, .*`config share trial NAME`/,
+    /makes the preview, .* with ssh -p \d+ \S+ config set x--trial NAME=value, .* previews: ssh -p \d+ \S+ config share trial NAME/,
   );
   await tree.commit('three', { ...tellingTool('three'), 'app.json': '{}' });
   const first = await nothingMoves('x--trial', 'HEAD:preview/x');
