@@ -131,7 +131,7 @@ export class OneOffs {
       throw new DeployError(
         'TOO_MANY_ONE_OFFS',
         `${taken.size} commands of the tool ${tool} run already, and no more are allowed (concurrent_one_offs)`,
-        `Wait until a command of \`run\` or \`exec\` has ended (\`ps ${tool}\` lists them), or end one where you started it.`,
+        `\`ps ${tool}\` lists them. Wait until one has ended, or end one: \`run --end NAME ${tool}\` if it was started with --detach, otherwise with Ctrl-C where it was started.`,
       );
     }
     let number = 1;

@@ -216,7 +216,9 @@ export function oneOffContract(name: string, makeBench: () => Promise<RuntimeBen
         ],
       );
       assert.deepEqual([...runtime.artifactsInUse(tool)], [artifact.id]);
-      await assert.rejects(start().end, { code: 'TOO_MANY_ONE_OFFS' });
+      await assert.rejects(start().end, {
+        ...{ code: 'TOO_MANY_ONE_OFFS', hint: /`ps .*` lists them\..* `run --end NAME .*` if .* --detach/ },
+      });
       gone.abort();
       await Promise.all(two.map(({ end }) => end));
       assert.deepEqual([...runtime.artifactsInUse(tool)], []);
