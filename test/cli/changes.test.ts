@@ -83,14 +83,18 @@ test('`maintenance on` and `maintenance off` say what visitors get, and `ps` sho
     on.out,
     'Visitors of wikibot get its own maintenance.html now. End this with: ssh -p 2222 alice@127.0.0.1 maintenance off wikibot\n',
   );
-  const off = await desk.type(['maintenance', 'off', 'wikibot']);
-  assert.equal(off.out, 'Visitors of wikibot get the tool again.\n');
+  const off = async () => (await desk.type(['maintenance', 'off', 'wikibot'])).out;
+  assert.equal(await off(), 'The tool wikibot was not in maintenance.\n');
+  desk.store.setMaintenance(wikibot, true);
+  assert.equal(await off(), 'Visitors of wikibot get the tool again.\n');
   assert.deepEqual(desk.deployments.calls, [
     ['setMaintenance', 'wikibot', true],
     ['setMaintenance', 'wikibot', false],
+    ['setMaintenance', 'wikibot', false],
   ]);
-  desk.store.setMaintenance(wikibot, true);
   assert.match((await desk.type(['ps', 'wikibot'])).out, /^wikibot is in maintenance\. End this with: /m);
+  desk.store.setStopped(wikibot, true);
+  assert.match(await off(), /^The tool wikibot is stopped\. Start it with: .* restart wikibot\n$/);
 });
 
 test('`stop` prints the command that starts the tool again', async () => {

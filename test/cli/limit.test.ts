@@ -48,6 +48,17 @@ for (const [words, says] of [
   });
 }
 
+test('a new limit of memory for a tool that is live says when it counts', async () => {
+  const { desk, asOperator } = limitDesk();
+  using _ = desk;
+  desk.store.addDeployment(deploymentOf('d1'));
+  desk.store.addRelease(releaseOf('d1', { artifact: artifactOf('d1') }));
+  desk.store.goLive(wikibot, 1, 'd1', 0);
+  const says = /The new memory counts after the next restart: .*restart wikibot\n$/;
+  assert.match((await asOperator('limit wikibot memory=1Gi')).out, says);
+  assert.doesNotMatch((await asOperator('limit wikibot builds=5')).out, says);
+});
+
 test('a maintainer cannot set limits, but sees what the tool uses of them, also during a rollout', async () => {
   const { desk, asOperator } = limitDesk();
   using _ = desk;

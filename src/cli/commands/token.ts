@@ -31,7 +31,7 @@ const list: ToolCommand = {
     if (flags['json'] === true) await out(json(tokens.map(asFields)));
     else if (tokens.length === 0)
       await out(
-        `the tool ${tool} has no deploy token. To make a deploy token: ${typed(`token create ${tool} NAME`)}\n`,
+        `The tool ${tool} has no deploy token. To make a deploy token: ${typed(`token create ${tool} NAME`)}\n`,
       );
     else
       await out(
@@ -118,7 +118,7 @@ const revoke: ToolCommand = {
     const endedTokens = ended.map(({ name, id }) => `${name} (${id})`).join(', ');
     await out(
       ended.length === 0
-        ? `the tool ${tool} has no deploy token.\n`
+        ? `The tool ${tool} has no deploy token.\n`
         : `Revoked ${endedTokens}: ${ended.length === 1 ? 'this token' : 'these tokens'} can no longer be used.\n`,
     );
     return 0;

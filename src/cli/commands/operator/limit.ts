@@ -77,6 +77,9 @@ export const limitCommand: ToolCommand = {
         : `set for this tool (${LIMITS[name].setting} is ${shown(name, services.limits[name])})`,
     ]);
     await out(columns([['LIMIT', 'VALUE', 'FROM'], ...rows]));
+    const isMemoryChanged = args.some((word) => word.startsWith('memory='));
+    if (isMemoryChanged && services.store.tool(tool).liveVersion !== null)
+      await out(`The new memory counts after the next restart: ${context.typed(`restart ${tool}`)}\n`);
     return 0;
   },
 };

@@ -28,9 +28,12 @@ export const maintenanceCommands: readonly ToolCommand[] = [
     action: 'deploy',
     options: {},
     words: { min: 0, max: 0 },
-    async run({ services, tool, principal, out }) {
+    async run({ services, tool, principal, typed, out }) {
+      const { isInMaintenance: wasOn, isStopped } = services.store.tool(tool);
       await services.deployments.setMaintenance(tool, false, principal);
-      await out(`Visitors of ${tool} get the tool again.\n`);
+      if (isStopped) await out(`The tool ${tool} is stopped. Start it with: ${typed(`restart ${tool}`)}\n`);
+      else if (!wasOn) await out(`The tool ${tool} was not in maintenance.\n`);
+      else await out(`Visitors of ${tool} get the tool again.\n`);
       return 0;
     },
   },
