@@ -23,7 +23,7 @@ const MAX_NOTED_CHARACTERS = 2000;
 /**
  * Runs a command line of a person who has logged in, over SSH, HTTP or the local socket.
  *
- * @returns the exit status: 1 after a DeployError, 2 for a wrong command line, 130 if the signal has ended the command,
+ * @returns the exit status: 1 after a DeployError, 2 for a wrong command line, 130 if the client has left,
  * otherwise that of the command. Rejects only for bugs of this server.
  */
 export async function runCommand(line: CommandLine): Promise<number> {

@@ -1,7 +1,10 @@
 import { stripVTControlCharacters } from 'node:util';
 import { Chalk } from 'chalk';
 
-/** Speaks to the person who pushes. Each call is one or more whole lines. */
+/**
+ * Tells somebody how their work goes on: a person who pushes, or an operator who makes a stack. Each call prints one or
+ * more whole lines.
+ */
 export interface Progress {
   /** Says that a step begins: `-----> Building`. */
   step(text: string): void;

@@ -78,9 +78,9 @@ async function run(
   target: string,
   archive: NodeJS.WritableStream | null = null,
 ): Promise<void> {
-  // `unshare` puts root's mmdebstrap into namespaces. If mmdebstrap is killed, its mounts and processes end with them.
-  // A plain user's mmdebstrap makes namespaces itself. It needs a temporary folder that all users may enter, on a disk:
-  // /tmp is often in memory.
+  // If this server is root, `unshare` gives mmdebstrap namespaces of its own. If mmdebstrap is then killed, the
+  // namespaces end, and with them its mounts and processes. For a plain user, mmdebstrap makes its own namespaces. It
+  // then needs a temporary folder on a disk that all users may enter, and /tmp is often in memory.
   const wrapper =
     process.getuid?.() === 0
       ? ['unshare', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', '--']

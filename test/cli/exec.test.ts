@@ -72,7 +72,7 @@ for (const { words, message } of [
     message: /The process nightly\.1 of wikibot does not run now: it waits for its schedule/,
   },
 ]) {
-  test(`the command exec is refused for the process ${words[0]}, with the reason`, async () => {
+  test(`the command \`exec\` is refused for the process ${words[0]}, with the reason`, async () => {
     using desk = deskWithLive();
     const { status, err } = await desk.type(['exec', wikibot, ...words]);
     assert.equal(status, 1);
@@ -89,7 +89,7 @@ for (const words of [
   ['web.1', 'a\u001bb'],
   ['web.1', ''],
 ]) {
-  test(`the command exec ${JSON.stringify(words)} is a wrong command line`, async () => {
+  test(`the command \`exec\` ${JSON.stringify(words)} is a wrong command line`, async () => {
     using desk = deskWithLive();
     assert.equal((await desk.type(['exec', wikibot, ...words])).status, 2);
   });

@@ -25,7 +25,7 @@ for (const { name, typed, command } of [
   },
   { name: 'an empty word', typed: ['echo', ''], command: ['echo', ''] },
 ]) {
-  test(`the command run starts all words after the name of the tool as a program with arguments: ${name}`, async () => {
+  test(`the command \`run\` starts all words after the name of the tool as a program with arguments: ${name}`, async () => {
     using desk = deskWithLive();
     const { status, out, err } = await desk.type(['run', wikibot, ...typed]);
     assert.deepEqual([status, out, err], [0, 'output', 'errors']);
@@ -34,7 +34,7 @@ for (const { name, typed, command } of [
   });
 }
 
-test('for the command run, flags before the name of the tool belong to run itself', async () => {
+test('for the command `run`, flags before the name of the tool belong to run itself', async () => {
   using desk = deskWithLive();
   assert.match(
     (await desk.type(['run', '--help'])).out,
@@ -100,7 +100,7 @@ for (const { name, words, message } of [
     message: /first word of the command is empty/,
   },
 ]) {
-  test(`the command run refuses ${name}`, async () => {
+  test(`the command \`run\` refuses ${name}`, async () => {
     using desk = deskWithLive();
     const { status, err } = await desk.type(['run', wikibot, ...words]);
     assert.equal(status, 2);

@@ -265,7 +265,7 @@ test('a line `test:` of the Procfile alone does not run before a release', async
   assert.doesNotMatch(pushed.stderr, /test command/);
 });
 
-test('the command promote releases the artifact and the commit of one tool on another tool, with the config vars of that other tool', async () => {
+test('the command `promote` releases the artifact and the commit of one tool on another tool, with the config vars of that other tool', async () => {
   const { name: beta, tree, first } = await liveTool(server, 'bot-beta', webTool('from beta'));
   await server.command('config', 'set', beta, 'OF_BETA=1');
   await server.addTool('bot');
@@ -291,7 +291,7 @@ test('the command promote releases the artifact and the commit of one tool on an
   assert.deepEqual(await server.get('bot'), { status: 200, body: 'from beta' });
 });
 
-test('without --force, the command promote is refused if the promoted commit does not contain the live commit of the other tool', async () => {
+test('without --force, the command `promote` is refused if the promoted commit does not contain the live commit of the other tool', async () => {
   const { name: source, first } = await liveTool(server, 'source', webTool('source'));
   const { name: target, first: other } = await liveTool(server, 'target', webTool('target'));
   const refused = await server.command('promote', source, target);

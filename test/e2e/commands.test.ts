@@ -47,7 +47,7 @@ async function overHttp(
 }
 
 describe('commands', { concurrency: 3 }, () => {
-  test('the command rollback deploys an old release with its config vars, and moves main to its commit', async () => {
+  test('the command `rollback` deploys an old release with its config vars, and moves main to its commit', async () => {
     const { name, tree, first } = await newTool(greetingTool());
     assert.equal((await server.command('config', 'set', name, 'GREETING=early')).exitCode, 0);
     assert.equal((await server.get(name)).body, 'early');
@@ -151,7 +151,7 @@ describe('commands', { concurrency: 3 }, () => {
     assert.match(none.stderr, /V2 of [\w-]+ has no process type “worker”\. It has web/i);
   });
 
-  test('after the command stop, the address of a tool answers 503 and says that the tool is stopped, until restart starts the tool again', async () => {
+  test('after the command `stop`, the address of a tool answers 503 and says that the tool is stopped, until restart starts the tool again', async () => {
     const { name, first } = await newTool();
     assert.equal((await server.command('stop', name)).exitCode, 0);
     const stopped = await server.get(name);
@@ -231,7 +231,7 @@ http.server.HTTPServer(('', int(os.environ['PORT'])), Crash).serve_forever()
     assert.equal((await server.command('cancel', name)).exitCode, 1);
   });
 
-  test('the command logs shows the output of processes, and with --build the log of a deployment', async () => {
+  test('the command `logs` shows the output of processes, and with --build the log of a deployment', async () => {
     const files = webTool('one');
     const { name } = await newTool({
       ...files,

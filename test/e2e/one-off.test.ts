@@ -110,7 +110,7 @@ const processes = async (): Promise<string[]> => {
 };
 
 describe('run', { concurrency: 2 }, () => {
-  test('the command run gives the program that it starts the input and the config vars, and the client gets both outputs and the exit status', async () => {
+  test('the command `run` gives the program that it starts the input and the config vars, and the client gets both outputs and the exit status', async () => {
     const run = ssh(['run', 'bot', `"sh" -c 'cat note.txt; cat; echo $KEY; echo bad >&2; exit 9'`]);
     run.child.stdin.end('typed\n');
     const exitCode = await run.exitCode;
@@ -120,20 +120,20 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(exitCode, 9);
   });
 
-  test('in the command run, flags after the name of the tool belong to the program that it starts, and quoted words stay together', async () => {
+  test('in the command `run`, flags after the name of the tool belong to the program that it starts, and quoted words stay together', async () => {
     const listed = await ended(['run', 'bot', 'ls', '-a', '--', 'note.txt']);
     assert.equal(listed.stdout, 'note.txt\n');
     const words = await ended(['run', 'bot', '--', 'printf', "'%s|'", "'$(id)'", "'; id'", "'*'", '--help']);
     assert.equal(words.stdout, '$(id)|; id|*|--help|');
   });
 
-  test('the command run refuses a control character in its words', async () => {
+  test('the command `run` refuses a control character in its words', async () => {
     const { exitCode, stderr } = await ended(['run', 'bot', "'a\u001b[31m'"]);
     assert.equal(exitCode, 2);
     assert.match(stderr, /control character/);
   });
 
-  test('the command run passes on 10 MB of input and output unchanged', async () => {
+  test('the command `run` passes on 10 MB of input and output unchanged', async () => {
     const sent = Buffer.alloc(10_000_000, 'line of text\n');
     const run = ssh(['run', 'bot', 'cat']);
     run.child.stdin.end(sent);
@@ -146,7 +146,7 @@ describe('run', { concurrency: 2 }, () => {
     await useTerminal('run bot bash terminal.sh');
   });
 
-  test('the command exec runs a program beside web.1 at a terminal, over HTTP and by the local binary; for an unknown process, it names those that run', async () => {
+  test('the command `exec` runs a program beside web.1 at a terminal, over HTTP and by the local binary; for an unknown process, it names those that run', async () => {
     await useTerminal('exec bot web.1 bash terminal.sh');
     const asked = await fetch(`http://${server.http}/-/command`, {
       method: 'POST',
@@ -163,7 +163,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(wrong.stderr, /There is no process “web\.2” of bot[\s\S]*These processes run: web\.1/);
   });
 
-  test('in a clone, toolforge-push connects the command run to the terminal, and Ctrl-C ends the command logs -f', async () => {
+  test('in a clone, toolforge-push connects the command `run` to the terminal, and Ctrl-C ends the command `logs -f`', async () => {
     const atTerminal = (words: string) =>
       new Client('script', [
         ...['-q', '-e', '-c'],
@@ -182,13 +182,13 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal(await logs.exitCode, 130);
   });
 
-  test('over SSH, the command ps, unlike the command run, gets no terminal', async () => {
+  test('over SSH, the command `ps`, unlike the command `run`, gets no terminal', async () => {
     const { stderr } = await ended(['ps', 'bot'], ['-tt']);
     assert.match(stderr, /PTY allocation request failed/);
   });
 
   for (const options of [[], ['-tt']]) {
-    test(`if the ssh client of the command run is killed, the program on the server ends (${options.length > 0 ? 'at a terminal' : 'without a terminal'})`, async () => {
+    test(`if the ssh client of the command \`run\` is killed, the program that it has started on the server ends (${options.length > 0 ? 'at a terminal' : 'without a terminal'})`, async () => {
       const marker = `sleep 98${options.length}7`;
       const run = ssh(['run', 'bot', `bash -c 'echo up; ${marker}'`], options);
       await run.shows(/up/);
@@ -206,7 +206,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match(stderr, /^ ! {5}The command took longer than 20 s and was ended/m);
   });
 
-  test('the command run works over HTTP and with the local binary', async () => {
+  test('the command `run` works over HTTP and with the local binary', async () => {
     const authorization = `Basic ${Buffer.from(`${server.user}:${server.password}`).toString('base64')}`;
     const asked = await fetch(`http://${server.http}/-/command`, {
       method: 'POST',
@@ -230,7 +230,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.match((await atTerminal).stdout, /got word/);
   });
 
-  test('the command run refuses a read token and a tool without a release, but works for a stopped tool', async () => {
+  test('the command `run` refuses a read token and a tool without a release, but works for a stopped tool', async () => {
     const made = await server.command('token', 'create', 'bot', 'look', '--read');
     const token = /[A-Za-z0-9_-]{30,}/.exec(made.stdout)?.[0] ?? assert.fail(made.stdout);
     const authorization = `Basic ${Buffer.from(`look:${token}`).toString('base64')}`;
@@ -250,7 +250,7 @@ describe('run', { concurrency: 2 }, () => {
     assert.equal((await ended(['run', 'idle', 'echo', 'still'])).stdout, 'still\n');
   });
 
-  test('the command ps lists a program of the command `run`; neither the audit log nor the server’s log has its arguments', async () => {
+  test('the command `ps` lists a program of the command `run`; neither the audit log nor the server’s log has its arguments', async () => {
     const run = ssh(['run', 'bot', 'sh', '-c', "'echo up; read x # s3cret-argument'"]);
     await run.shows(/up/);
     assert.ok((await processes()).some((name) => name.startsWith('run.')));

@@ -51,7 +51,7 @@ async function overHttp(words: string): Promise<string> {
 const succeeded = (run: Run) => assert.equal(run.exitCode, 0, run.stderr);
 
 describe('scale', () => {
-  test('the command scale works over SSH, over HTTP and with the local binary; it is listed as a deployment, but makes no release', async () => {
+  test('the command `scale` works over SSH, over HTTP and with the local binary; it is listed as a deployment, but makes no release', async () => {
     const { name } = await newTool(withWorker('one'));
     const up = await server.command('scale', name, 'web=2', 'worker=0');
     succeeded(up);
@@ -175,7 +175,7 @@ describe('scale', () => {
     assert.match(noUnit.stderr, /asks for less than 16 MiB of memory\. Write a unit/);
   });
 
-  test('the command scale for a stopped tool starts no process, but the next restart starts the number of processes that scale set', async () => {
+  test('the command `scale` for a stopped tool starts no process, but the next restart starts the number of processes that scale set', async () => {
     const { name } = await newTool();
     succeeded(await server.command('stop', name));
     const kept = await server.command('scale', name, 'web=2');
@@ -186,7 +186,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2']);
   });
 
-  test('if a process that the command scale starts crashes, scale fails, the old process continues, and the recorded number does not change', async () => {
+  test('if a process that the command `scale` starts crashes, scale fails, the old process continues, and the recorded number does not change', async () => {
     const script = webTool('one')['server.py'] ?? '';
     const { name } = await newTool({
       ...webTool('one'),
@@ -232,7 +232,7 @@ describe('scale', () => {
     assert.deepEqual(await names(name), ['web.1', 'web.2', 'web.3']);
   });
 
-  test('promise 3: the command scale waits for a running push, and then scales the release of this push', async () => {
+  test('promise 3: the command `scale` waits for a running push, and then scales the release of this push', async () => {
     const { name, tree } = await newTool();
     await tree.commit('slow', { ...withWorker('two'), 'build.sh': 'echo busy; sleep 3\n' });
     const pushing = tree.push();

@@ -87,7 +87,7 @@ describe('retrying', () => {
     }
   });
 
-  test('a call to the cluster’s API is not retried if the server itself has made an error', async () => {
+  test('a call to the cluster’s API is not retried after a bug of this server, such as a TypeError', async () => {
     let calls = 0;
     const broken = async () => {
       calls += 1;

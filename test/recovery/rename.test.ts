@@ -213,7 +213,7 @@ test('renaming a tool to a taken or invalid name, or during a deployment, is ref
   assert.equal((await server.get('busy')).body, 'busy');
 });
 
-test('after a rename, a new tool with the old name begins with an empty repository, as the command quota shows', async () => {
+test('after a rename, a new tool with the old name begins with an empty repository, as the command `quota` shows', async () => {
   const { tree } = await liveTool(server, 'sized', {
     ...webTool('sized'),
     'data.txt': randomBytes(1_500_000).toString('base64'),

@@ -90,7 +90,7 @@ function stuck(bench: SshWorkbench, step: 'silent' | 'exchanged', agent: string)
   });
 }
 
-test('threat 20: an ssh client whose connection must give way to a newer one before the key exchange prints the reason', async () => {
+test('threat 20: if an ssh connection must give way to a newer one before its key exchange, ssh prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const slow = stuck(bench, 'silent', '');
   let isOver = false;
@@ -102,7 +102,7 @@ test('threat 20: an ssh client whose connection must give way to a newer one bef
   assert.match((await slow).stderr.replace('UNKNOWN port 65535', '127.0.0.1 port 1'), REASON);
 });
 
-test('threat 20: an ssh client whose connection must give way to a newer one after the key exchange prints the reason', async () => {
+test('threat 20: if an ssh connection must give way to a newer one after its key exchange, ssh prints the reason', async () => {
   const bench = await open({ ssh_per_address: 1 });
   const agent = createServer((socket) => socket.on('error', () => {}));
   agent.listen(bench.path('agent'));

@@ -201,7 +201,7 @@ describe('a stack that root makes', { skip }, () => {
     assert.deepEqual(await readdir(join(server.folder, 'data/stacks')), ['trixie-2']);
   });
 
-  test('if the stack of the live release is lost, the command run fails, and the error names the stack', async () => {
+  test('if the stack of the live release is lost, the command `run` fails, and the error names the stack', async () => {
     await rm(join(server.folder, 'data/stacks/trixie-2'), { recursive: true });
     const { exitCode, stderr } = await server.command('run', 'hello', 'true');
     assert.notEqual(exitCode, 0);

@@ -224,7 +224,7 @@ export class DirectoryFile {
       const pair = tableOf(document, 'tools').items.find(
         ({ key }) => String(isScalar(key) ? key.value : key) === from,
       );
-      // A comment above the tool belongs to the node of its name.
+      // Change the node of the name instead of replacing it, because a comment above the tool belongs to this node.
       if (isScalar(pair?.key)) pair.key.value = to;
       else if (pair !== undefined) pair.key = document.createNode(to);
     });

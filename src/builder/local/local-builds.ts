@@ -437,7 +437,7 @@ function notInCluster(tool: ToolName): DeployError {
   return new DeployError(
     'NO_REBASE',
     'only images in a cluster can be rebased',
-    `Without a cluster, a tool gets a newer Debian system when it restarts after \`stack update\`: restart ${tool}`,
+    `Without a cluster, a tool gets a newer Debian system when it restarts after \`stack update\`: \`restart ${tool}\``,
   );
 }
 

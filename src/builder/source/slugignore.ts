@@ -29,12 +29,14 @@ export interface LeftOut {
 }
 
 /**
- * Removes the files that `.slugignore` and `excluded` name from a fresh checkout. The patterns are as in a .gitignore,
- * but cannot negate. Follows no symbolic link; a link is removed like a file. If `.slugignore` has more than
- * `MAX_BYTES`, removes nothing and returns a warning.
+ * Removes files from a fresh checkout: those that a pattern of `.slugignore` or of `excluded` matches. No pattern removes
+ * the files of `kept` at the top of the source. The patterns are as in a .gitignore, but cannot negate. Follows no
+ * symbolic link; a link is removed like a file. If `.slugignore` has more than `MAX_BYTES`, removes nothing and returns a
+ * warning.
  *
  * @param excluded - The patterns of `exclude` in project.toml.
- * @returns null if there is no `.slugignore` and `excluded` is empty.
+ * @returns how many files were removed, as a line for people, and warnings. Null if there is no `.slugignore` and
+ *   `excluded` is empty.
  * @throws DeployError `BUILD_SLUGIGNORE` if matching the patterns would take too long.
  * @see https://devcenter.heroku.com/articles/slug-compiler#ignoring-files-with-slugignore
  */

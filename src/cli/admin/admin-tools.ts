@@ -71,7 +71,8 @@ const remove: AdminCommand = {
   async run({ directory, revokeTokens, args, out }) {
     const tool = args[0] ?? '';
     const { tools } = await directory.list();
-    // Revoke the tokens first: after the removal, the server would not know a tool to which nobody has ever pushed.
+    // Revoke the tokens before the removal. After it, the server knows the tool only if somebody has pushed to it, and
+    // refuses to revoke the tokens of a tool that it does not know.
     const revoked = tools.has(tool as ToolName) ? await revokeTokens(tool).catch(asRefusal) : null;
     await directory.removeTool(tool);
     const again = `npx toolforge-push token revoke ${tool} --all`;

@@ -125,8 +125,11 @@ export class PacedReading {
   }
 
   /**
-   * Passes on the bytes that wait. Stops if their key must pay first, if the socket is paused, or if several requests
-   * were read, so that their work is charged first. True if more bytes may be read.
+   * Passes the waiting bytes on to the readers of the socket, piece by piece. Stops if the key of the bytes has used up
+   * its share of time and must wait, or if the socket is paused. Also stops after a piece in which several requests
+   * began, because the work for them first counts against the share of their key.
+   *
+   * @returns true if the socket may read more bytes.
    */
   #pass(): boolean {
     let wantsMore = true;

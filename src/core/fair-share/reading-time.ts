@@ -129,8 +129,8 @@ export class ReadingTime {
   }
 
   /**
-   * Lets each key that owes time pay with the part `#pace()` of the time that has passed. Forgets the keys that have
-   * paid, and counts the keys that have to wait.
+   * Lowers the debt of each key by `#pace()` for each millisecond that has passed. Forgets the keys without a debt, and
+   * counts the keys that have to wait.
    */
   #go(): void {
     const now = performance.now();
@@ -145,7 +145,10 @@ export class ReadingTime {
     }
   }
 
-  /** With which part of the passing time each key pays: `PART`, or less if many keys wait and share `PART_OF_ALL`. */
+  /**
+   * How many milliseconds of its debt each key pays in each millisecond that passes: `PART`, or its share of
+   * `PART_OF_ALL` if so many keys wait that this share is less.
+   */
   #pace(): number {
     return Math.min(PART, PART_OF_ALL / Math.max(1, this.#waiting));
   }

@@ -90,6 +90,6 @@ export function badArchive(name: string, why: string): DeployError {
   return new DeployError(
     'BAD_ARCHIVE',
     `the file ${name} cannot be used: ${why}`,
-    'Nothing has changed. Use another copy.',
+    'Nothing has changed. Use another file.',
   );
 }

@@ -73,7 +73,7 @@ async function load(path: string): Promise<Buffer | null> {
     if (!(key instanceof Error) && key.isPrivateKey()) return text;
     throw new DeployError(
       'HOST_KEY_BROKEN',
-      `the host key ${basename(path)} is not a private key without passphrase`,
+      `the host key ${basename(path)} cannot be used: it is damaged, has a passphrase, or is not a private key`,
       `Restore ${path} from a backup, or remove the file: the next start creates a new key. ${REFUSED}`,
     );
   } catch (error) {

@@ -207,7 +207,7 @@ describe('a server that restarts', { concurrency: 1 }, () => {
     await second.close();
   });
 
-  test('a number of pods that somebody sets by an edit of a Deployment stays, and the status names the program that set it', async () => {
+  test('if somebody changes the number of pods in a Deployment, the server keeps this number, and the status names the program that changed it', async () => {
     const tool = 'edited' as ToolName;
     await rollOut(bench.runtime, releaseOf(tool, 1, await webArtifact('mine')));
     const namespace = `${bench.prefix}${tool}`;

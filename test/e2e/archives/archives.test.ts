@@ -63,7 +63,7 @@ const leftovers = async (name: string) =>
   );
 
 describe('archives', { concurrency: 3 }, () => {
-  test('a tar that is piped to the command deploy over SSH makes a new tool live, a second tar adds a commit, and git can pull and push after that', async () => {
+  test('a tar that is piped to the command `deploy` over SSH makes a new tool live, a second tar adds a commit, and git can pull and push after that', async () => {
     const name = 'hacked';
     await server.addTool(name);
     const folder = await folderWith(webTool('one'));
@@ -112,7 +112,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.equal(noted.filter((what) => what === 'deploy').length, 3);
   });
 
-  test('a failing, cut off or refused archive of the command deploy, or a dry run, changes neither main nor the live release', async () => {
+  test('a failing, cut off or refused archive of the command `deploy`, or a dry run, changes neither main nor the live release', async () => {
     const { name, first, tree } = await liveTool(server, 'kept');
     const broken = await ssh(`deploy ${name}`, await tarOf(await folderWith(webTool('two', 'exit 7'))));
     assert.equal(broken.exitCode, 1);
@@ -155,7 +155,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.deepEqual(await leftovers(name), []);
   });
 
-  test('an archive of the command deploy is refused if a push went live while it waited, and the client is told how to go on', async () => {
+  test('an archive of the command `deploy` is refused if a push went live while it waited, and the client is told how to go on', async () => {
     const { name, tree } = await liveTool(server, 'raced');
     const slow = await tree.commit('slow', webTool('slow', 'sleep 3'));
     const pushing = tree.push();
@@ -243,7 +243,7 @@ describe('archives', { concurrency: 3 }, () => {
     assert.match(own.stderr, /is that of toolforge-push itself/);
   });
 
-  test('the command download does not print a tar to a terminal, and shows how to write it to a file', async () => {
+  test('the command `download` does not print a tar to a terminal, and shows how to write it to a file', async () => {
     const shown = await run(
       'script',
       ['-qec', `'${process.execPath}' '${bin}' download hello`, '/dev/null'],

@@ -113,7 +113,7 @@ describe('races', { concurrency: 4 }, () => {
     await assertTrue(name, 'one');
   });
 
-  test('promise 2: the command stop is refused during the rollout of a push, and the push goes live', async () => {
+  test('promise 2: the command `stop` is refused during the rollout of a push, and the push goes live', async () => {
     const { name, tree } = await newTool();
     await tree.commit('two', lateTool('two', 2));
     const pushing = tree.push();

@@ -62,7 +62,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     // Two background processes, each in a session of its own. The first is forked twice and ignores SIGHUP.
     const daemons = `(setsid nohup sleep ${seconds} &); setsid sleep ${seconds} & disown`;
 
-    test(`when a program of the command run ends, its background processes end too (${way})`, async () => {
+    test(`when a program of the command \`run\` ends, its background processes end too (${way})`, async () => {
       const client = await attacker();
       const { code } = await readAll(await start(client, `run bot bash -c "${daemons}; exit 3"`));
       assert.equal(code, 3);
@@ -70,7 +70,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
       client.destroy();
     });
 
-    test(`if the client of the command run disconnects, the program on the server ends, even if it ignores signals (${way})`, async () => {
+    test(`if the client of the command \`run\` disconnects, the program on the server ends, even if it ignores signals (${way})`, async () => {
       const client = await attacker();
       const deaf = `trap '' TERM HUP INT; ${daemons}; echo up; sleep ${seconds}1`;
       await shows(await start(client, `run bot bash -c "${deaf}"`), 'up');
@@ -79,7 +79,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     });
   }
 
-  test('clients of the command run that disconnect at any of 16 moments leave no process and no folder, and the next run works', async () => {
+  test('clients of the command `run` that disconnect at any of 16 moments leave no process and no folder, and the next run works', async () => {
     const folders = async () => (await readdir(join(server.folder, 'data/run'))).length;
     const before = await folders();
     for (let step = 0; step < 16; step += 1) {
@@ -94,7 +94,7 @@ describe('a hostile command', { concurrency: 2 }, () => {
     assert.equal(exitCode, 0, stderr);
   });
 
-  test('clients of the command exec that disconnect at any of 16 moments leave no process and no file, and the next exec works', async () => {
+  test('clients of the command `exec` that disconnect at any of 16 moments leave no process and no file, and the next exec works', async () => {
     const files = async () =>
       (await execa('find', [join(server.folder, 'data/run'), '-path', '*/exec/*'])).stdout.split('\n');
     const before = await files();
@@ -160,7 +160,7 @@ test('threat 8: a program of the command `run` at a terminal ends within 60 s af
   client.destroy();
 });
 
-test('the next start of the server ends programs that the command run had started before the server was killed', async () => {
+test('the next start of the server ends programs that the command `run` had started before the server was killed', async () => {
   const client = await attacker();
   const deaf = `trap '' TERM HUP; echo up; (setsid sleep 61236 &); sleep 61236`;
   await shows(await execAtTerminal(client, `run bot bash -c "${deaf}"`), 'up');

@@ -1,6 +1,6 @@
 import { type OwnBuildpack, type OwnBuildpacks, ownIds } from '../../buildpack-api/own-buildpacks.ts';
 
-/** The folder in which the lifecycle finds the buildpacks of a build if the tool brings some of its own. */
+/** If a tool brings buildpacks, the lifecycle finds all buildpacks in this folder: those of the image and of the tool. */
 const FOLDER = '/detected/buildpacks';
 /** The file with the order of the buildpacks in `FOLDER`. */
 const ORDER = '/detected/order.toml';

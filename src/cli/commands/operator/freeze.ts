@@ -15,7 +15,7 @@ const freeze: LoginCommand = {
   details: [
     'Refuses pushes, rollbacks, promotions, redeploys and changes of config vars. What is live keeps running, and logs, ps, restart, scale and stop still work.',
     'The freeze does not change a deployment that already runs. Deployments that wait in the line are refused.',
-    `REASON is one line of at most ${MAX_REASON} characters, which everybody sees who is refused. --all freezes all tools, also tools that are added later.`,
+    `REASON is one line of at most ${MAX_REASON} characters. Everybody who is refused sees it. --all freezes all tools, also tools that are added later.`,
   ],
   isForOperator: true,
   action: null,

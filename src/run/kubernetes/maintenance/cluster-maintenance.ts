@@ -164,7 +164,7 @@ async function removePage({ cluster }: ObjectParts, { tool, namespace }: Place):
 }
 
 /**
- * Waits until the pod with the page of this release is ready.
+ * Waits until a pod that shows visitors the page about maintenance of the release is ready.
  *
  * @returns the name of the pod.
  * @throws DeployError `NO_MAINTENANCE` if the pod does not start; the cluster's refusal.
@@ -209,7 +209,7 @@ async function untilUp(parts: ObjectParts, page: MaintenancePage): Promise<strin
   }
 }
 
-/** Lists the pods with the page of this release, except those that are ending. */
+/** Lists the pods that show visitors the page about maintenance of a release, without the pods that are ending. */
 async function podsOf(
   { cluster, closing }: ObjectParts,
   { namespace, release }: MaintenancePage,

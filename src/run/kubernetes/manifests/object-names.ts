@@ -20,7 +20,10 @@ export const LABELS = {
   /** The label with the type of process, in the form that `labelValue` returns. */
   process: 'push.toolforge.org/process',
 } as const;
-/** Toolforge's label for the kind of process. `SCHEDULED` is its value for scheduled processes. */
+/**
+ * The label with the kind of process, as the platform Toolforge (toolforge.org) sets it for its own jobs. `SCHEDULED` is
+ * the platform's value for scheduled processes.
+ */
 export const COMPONENT = 'app.kubernetes.io/component';
 export const SCHEDULED = 'cronjobs';
 /** The value of the label `COMPONENT` for the Deployment and the pod that show visitors the page about maintenance. */
@@ -29,7 +32,7 @@ export const MAINTENANCE = 'maintenance';
 export const SCHEDULE = 'push.toolforge.org/schedule';
 /** The annotation of a Deployment: `true` if its rollout has once been live. */
 export const LIVE = 'push.toolforge.org/live';
-/** The name of each pod's container. The containers of Toolforge's jobs have the same name. */
+/** The name of each pod's container. The containers of jobs on the platform Toolforge have the same name. */
 export const CONTAINER = 'job';
 
 export interface Rollout {
