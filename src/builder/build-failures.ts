@@ -239,7 +239,7 @@ const COMMIT_SITE =
 export function noProcess(): DeployError {
   return new DeployError(
     'NO_PROCESS',
-    'the build succeeded, but nothing in the repository says how to start this tool',
+    'nothing in the repository says how to start this tool',
     'Add a file named Procfile with a line such as `web: python3 app.py` or `web: node server.js` (it must listen on $PORT), or a toolforge.yaml with the commands of a bot, commit and push again. If the tool is only a web site, commit its pages as a folder public/ with an index.html.',
   );
 }

@@ -7,7 +7,7 @@ import type { ToolName } from '../core/names.ts';
 import { PREVIEW_BRANCHES, previewBranch, previewName, previewTool } from '../core/preview-names.ts';
 import type { ToolLimits } from '../core/tool-limits.ts';
 import type { Deployment } from '../core/types.ts';
-import { parkedRef } from '../git/push/push-session.ts';
+import { parkedRef } from '../git/push/truthful-push.ts';
 import { readRefs } from '../git/refs/ref-files.ts';
 import { updateRefs } from '../git/refs/ref-transaction.ts';
 import type { Preview, Store } from '../store/store.ts';

@@ -37,6 +37,8 @@ export function explainFailure(
 }
 
 function stage(code: string): string {
+  // No build has started.
+  if (code === 'BUILD_LIMIT') return '';
   if (code.startsWith('BUILD_') || code === 'NO_BUILDPACK' || code === 'NO_PROCESS') return 'build failed: ';
   if (code.startsWith('ROLLOUT_')) return 'rollout failed: ';
   if (code.startsWith('TEST_')) return 'test failed: ';

@@ -12,7 +12,7 @@ import type { ParkedPush, Ticket } from '../deploy/deployments.ts';
 import { FetchPlaces } from './fetch-places.ts';
 import { type GitSettings, hiddenRefs, LIMITED_GIT } from './git-environment.ts';
 import type { FetchSession, PackServices, PushSession, ReceiveRequest } from './pack-services.ts';
-import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/push-session.ts';
+import { parkedFolder, parkedRef, type Trial, TruthfulPush } from './push/truthful-push.ts';
 import { readDeployBranch } from './refs/deploy-branch.ts';
 import { updateRefs } from './refs/ref-transaction.ts';
 import { findTorn } from './refs/torn-refs.ts';
@@ -164,7 +164,7 @@ export class GitPackServices implements PackServices {
       maxPackBytes,
       maxRefs,
       maxShallow: Math.max(0, Math.min(MAX_SHALLOW_OF_PUSH, MAX_SHALLOW - shallow)),
-      fullness: frozen ?? fullness,
+      whyClosed: frozen ?? fullness,
       mostTags: size.tags < MAX_TAGS ? null : MAX_TAGS,
       previewRefusal: (name) => this.#options.previewRefusal(tool, name),
       endPreview: (preview) => this.#options.endPreview({ tool, principal, ...preview }),

@@ -33,7 +33,7 @@ export interface PushSession {
    * Why this push will be refused whatever it contains, in one line: for example, because the tool is frozen or the
    * disk is full. Null if the push may be accepted.
    */
-  readonly fullness: string | null;
+  readonly whyClosed: string | null;
   /**
    * Returns the text about this push that SSH writes to standard error after git has ended. Null if there is no such
    * text. Callers must wait until `outgoing` has ended.

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { TruthfulPush } from '../git/push/push-session.ts';
+import type { TruthfulPush } from '../git/push/truthful-push.ts';
 import type { LocalConnection } from './local-socket.ts';
 
 /** Marks the end of the text for which hooks/post-receive waits. No text for a client contains this byte. */

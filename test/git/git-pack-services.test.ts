@@ -15,8 +15,8 @@ import { GitPackServices, type GitPackServicesOptions } from '../../src/git/git-
 import type { PushSession } from '../../src/git/pack-services.ts';
 import { encodeCommandList, zeroId } from '../../src/git/push/command-list.ts';
 import { sideBand } from '../../src/git/push/pkt-line.ts';
-import { parkedRef, type TruthfulPush } from '../../src/git/push/push-session.ts';
 import { encodeReport } from '../../src/git/push/report-status.ts';
+import { parkedRef, type TruthfulPush } from '../../src/git/push/truthful-push.ts';
 import { Repositories } from '../../src/git/repositories.ts';
 import { alice } from '../support/alice.ts';
 import { packOfFolders, packOfNestedFolders } from '../support/delta-packs.ts';

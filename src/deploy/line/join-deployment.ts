@@ -1,5 +1,5 @@
 import type { Progress } from '../../core/progress.ts';
-import { parkedRef } from '../../git/push/push-session.ts';
+import { parkedRef } from '../../git/push/truthful-push.ts';
 import { branchName, isAncestor, pointHead, readDeployBranch } from '../../git/refs/deploy-branch.ts';
 import { updateRefs } from '../../git/refs/ref-transaction.ts';
 import type { Repositories } from '../../git/repositories.ts';

@@ -1,6 +1,6 @@
 import type { ToolName } from '../../core/names.ts';
 import type { Deployment, DeploymentRequest, Principal } from '../../core/types.ts';
-import { parkedRef } from '../../git/push/push-session.ts';
+import { parkedRef } from '../../git/push/truthful-push.ts';
 import { readRefs } from '../../git/refs/ref-files.ts';
 import type { DeployContext } from '../deploy-context.ts';
 import type { DeploymentLogs } from '../deployment-log.ts';

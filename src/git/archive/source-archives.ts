@@ -84,7 +84,7 @@ export class SourceArchives {
     // While this push is open, nothing cleans up the repository. For a new tool, opening the push creates the repository.
     const session = await packServices.receive({ tool, principal, hasAdvertisement: false, isArchive: true });
     try {
-      if (session.fullness !== null) return { kind: 'refused', reason: session.fullness };
+      if (session.whyClosed !== null) return { kind: 'refused', reason: session.whyClosed };
       const branch = await readDeployBranch(repositories, tool);
       const base = sent.live ?? branch.commit;
       const liveTree = base === null ? null : await this.#treeOf(tool, base);

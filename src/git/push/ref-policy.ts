@@ -146,12 +146,12 @@ function namespace(ref: string): string {
  */
 export function refusalOfAll(
   { commands, shallow }: CommandList,
-  limits: { readonly maxRefs: number; readonly maxShallow: number; readonly fullness: string | null },
+  limits: { readonly maxRefs: number; readonly maxShallow: number; readonly whyClosed: string | null },
 ): string | null {
-  const { maxRefs, maxShallow, fullness } = limits;
+  const { maxRefs, maxShallow, whyClosed } = limits;
   if (commands.length > maxRefs)
     return `this push has ${commands.length} refs, and one push may have ${maxRefs} (push_refs); push fewer refs at a time`;
   if (shallow.length > maxShallow)
     return `this shallow clone ends at ${shallow.length} commits, and a push from it may end at ${maxShallow}; first fetch the whole history: git fetch --unshallow`;
-  return fullness;
+  return whyClosed;
 }

@@ -7,7 +7,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { TarEntry } from '../../git/archive/read-tar.ts';
 import { UPLOAD_PACK } from '../../git/git-environment.ts';
 import { type GitProcess, pump, startGit } from '../../git/git-process.ts';
-import { parkedFolder } from '../../git/push/push-session.ts';
+import { parkedFolder } from '../../git/push/truthful-push.ts';
 import { refNames } from '../../git/refs/ref-files.ts';
 import { updateRefs } from '../../git/refs/ref-transaction.ts';
 import type { Repositories } from '../../git/repositories.ts';

@@ -70,7 +70,7 @@ export class ToolTransfers {
     const { packServices, repositories, log } = this.#options;
     const session = await packServices.receive({ tool, principal, hasAdvertisement: false });
     try {
-      if (session.fullness !== null) return session.fullness;
+      if (session.whyClosed !== null) return session.whyClosed;
       const command = { oldId: zeroId, newId: commit, ref: `refs/heads/${repositories.deployBranch}` };
       const options = ['no-color', 'message=Import from another server'];
       return await pushPack(session, { command, options, pack: null }, { say, log, onSent: async () => {} });

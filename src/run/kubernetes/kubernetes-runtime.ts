@@ -56,7 +56,7 @@ import { type ToolPod, ToolPods } from './pods/tool-pods.ts';
 import { processStatuses } from './process-statuses.ts';
 import { removeLeftovers } from './resume/remove-leftovers.ts';
 import { Resuming, resumeRollout } from './resume/resume-rollout.ts';
-import { applyScale, goLive } from './rollout/go-live.ts';
+import { applyScale, rollOutAndSwitch } from './rollout/go-live.ts';
 import { LiveRollouts } from './rollout/live-rollouts.ts';
 import { runReleaseJob } from './rollout/release-job.ts';
 import { removeTool } from './rollout/remove-tool.ts';
@@ -379,7 +379,11 @@ export class KubernetesRuntime implements Runtime, Gateway {
   }
 
   async #rollOut(rollOut: RollOut): Promise<void> {
-    const { later } = await goLive(this.#live, this.#rollout(rollOut.release, rollOut.replicas), rollOut);
+    const { later } = await rollOutAndSwitch(
+      this.#live,
+      this.#rollout(rollOut.release, rollOut.replicas),
+      rollOut,
+    );
     if (later !== null) void this.#backgroundWork.own(later);
   }
 

@@ -47,7 +47,7 @@ export class FakePackServices implements PackServices {
       environment,
       incoming: refusal === null ? new PassThrough() : new Swallow(),
       outgoing: refusal === null ? new PassThrough() : new Refusal(refusal),
-      fullness: this.refusal,
+      whyClosed: this.refusal,
       notice: () => notice,
       exitStatus: () => (refusal === null ? null : 1),
       close: () => {

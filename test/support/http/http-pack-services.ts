@@ -49,7 +49,7 @@ export class HttpPackServices implements PackServices {
       environment: this.#environment,
       incoming,
       outgoing: this.refusal === null ? held(() => this.verdict) : refused(this.refusal),
-      fullness: this.refusal,
+      whyClosed: this.refusal,
       notice: () => null,
       exitStatus: () => (this.refusal === null ? null : 1),
       close: () => {

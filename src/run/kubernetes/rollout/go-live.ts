@@ -13,9 +13,9 @@ import { assertRoomForTool } from './try-rollout.ts';
  *
  * @returns `later`, which resolves when the server no longer retries to move the requests. Null if they moved at once.
  * @throws DeployError that says why a process is not healthy; the error of `beforeSwitch`; the signal's reason
- * when the signal fires. The rollout has then been removed.
+ * when the signal fires. Before it throws, it tries to remove the rollout.
  */
-export async function goLive(
+export async function rollOutAndSwitch(
   live: LiveRollouts,
   rollout: Rollout,
   { toolNumber, progress, signal, beforeSwitch }: RollOut,

@@ -53,7 +53,7 @@ export interface PushContext {
   /** The maximum number of commits at which the history of this push may end, if the client's clone is shallow. */
   readonly maxShallow: number;
   /** Why this tool's repository accepts no push, in one line. Null if it accepts pushes. */
-  readonly fullness: string | null;
+  readonly whyClosed: string | null;
   /** The maximum number of tags, if the tool has reached it. Null if the tool may get more tags. */
   readonly mostTags: number | null;
   /** Why a push to `preview/NAME` must not make a preview, in one line. Null if it may make one. */
@@ -133,7 +133,7 @@ export function parkedFolder(id: string): string {
 export class TruthfulPush implements PushSession {
   readonly incoming: Incoming;
   readonly outgoing: Outgoing;
-  readonly fullness: string | null;
+  readonly whyClosed: string | null;
   readonly #context: PushContext;
   readonly #bodyEnd: Promise<void>;
   /** Resolves when git has received the pack, or when the push ends. */
@@ -160,7 +160,7 @@ export class TruthfulPush implements PushSession {
 
   constructor(context: PushContext) {
     this.#context = context;
-    this.fullness = context.fullness;
+    this.whyClosed = context.whyClosed;
     this.incoming = new Incoming({
       decide: (list) => this.#decide(list),
       refuse: (error) => {
