@@ -198,3 +198,10 @@ test('`run --list --json` prints valid JSON, and `run --json` without --list is 
   assert.deepEqual([listed.status, JSON.parse(listed.out)], [0, []]);
   assert.equal((await desk.type(['run', '--json', 'wikibot', 'ls'])).status, 2);
 });
+
+test('`help push` says that a push is a command of git', async () => {
+  using desk = new Desk();
+  const { status, err } = await desk.type(['help', 'push']);
+  assert.equal(status, 2);
+  assert.match(err, /git push toolforge main/);
+});

@@ -90,6 +90,10 @@ export function describe(commands: readonly CommandShape[], words: readonly stri
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);
   const meant = listed.filter((command) => command.name === name || command.name.startsWith(`${name} `));
+  if (name === 'push')
+    throw new UsageError(
+      '`push` is a command of git: git push toolforge main. `help` lists all other commands.',
+    );
   if (meant.length === 0) throw new UsageError('There is no such command; `help` lists all commands.');
   return meant.map((command) => describeCommand(command, typed)).join('\n');
 }
