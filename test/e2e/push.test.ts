@@ -279,7 +279,9 @@ for (const door of ['ssh', 'http'] as const) {
         assert.match(pushed.stderr, new RegExp(`redeploy ${name}`));
         assert.match(
           pushed.stderr,
-          new RegExp(`older or other commit without them: git push -f toolforge HEAD:main, or ssh .* rollback ${name}`),
+          new RegExp(
+            `older or other commit without them: git push -f toolforge HEAD:main, or ssh .* rollback ${name}`,
+          ),
         );
       }
       assert.equal(JSON.parse((await server.command('releases', name, '--json')).stdout).length, 1);
