@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { withPipes } from '../../core/child-pipes.ts';
 import { holdersOf } from './process-table.ts';
 
-/** A pipe for a child's output: what comes out of it as a stream, its writing side as a descriptor. */
+/** A pipe for a child’s output. The server reads from a stream, and the child writes to a descriptor. */
 export interface OutputPipe {
   readonly reader: Readable;
   /** The writing side. Close it with `closeWriter` once the child has its own copy, so that the reader sees the end. */

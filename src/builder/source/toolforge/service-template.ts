@@ -16,8 +16,9 @@ const file = 'service.template';
 /** The folders of a repository in which Toolforge's `webservice` looks for a service.template. */
 const places: readonly (readonly string[])[] = [[], ['www', 'python', 'src'], ['www', 'js'], ['public_html']];
 /**
- * Folders in which repositories keep a service.template that maintainers copy into the home folder of the tool. It is used
- * if there is none in `places`. Its `extra_args` are not, because they name files of the home folder.
+ * Folders in which repositories keep a service.template that maintainers copy into the home folder of the tool. This
+ * service.template is used if there is none in `places`. Its `extra_args` are not used, because they name files of the
+ * home folder.
  */
 const copied: readonly (readonly string[])[] = [['toolforge'], ['.toolforge']];
 
