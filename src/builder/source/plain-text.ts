@@ -57,7 +57,7 @@ function assertMerged(name: string, bytes: Buffer): void {
   );
 }
 
-/** The encoding of a text that must be rewritten. Null if the text can stay as it is. */
+/** Returns the encoding of a text if the text must be written again as plain UTF-8, otherwise null. */
 function encodingOf(bytes: Buffer): 'utf-8' | 'utf-16le' | 'utf-16be' | null {
   const [first = 0, second = 0, third = 0] = bytes;
   if (first === 0xef && second === 0xbb && third === 0xbf) return 'utf-8';

@@ -146,7 +146,7 @@ Node.js v24.1.0`,
     'psycopg2.OperationalError: connection to server at "localhost" (::1), port 5432 failed: Connection refused',
     `pymysql.err.OperationalError: (2003, "Can't connect to MySQL server on 'localhost' ([Errno 111])")`,
   ].map((error) => ({
-    name: `a service that is not there: ${error}`,
+    name: `a database or another service that does not run beside the tool: ${error}`,
     output: error,
     error,
     hint: /^The tool looks for a database or another service beside itself, where none runs\./,

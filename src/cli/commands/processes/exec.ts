@@ -75,7 +75,10 @@ function withoutDashes(args: readonly string[]): readonly string[] {
 }
 
 /**
- * Checks that a process runs. @throws DeployError `NO_SUCH_PROCESS` if there is none, `NOT_RUNNING` if it does not run.
+ * Checks that a process runs.
+ *
+ * @throws DeployError `NO_SUCH_PROCESS` if the tool has no process of this name; `NOT_RUNNING` if the process does not
+ * run.
  */
 function assertRuns(tool: ToolName, name: string, statuses: readonly ProcessStatus[]): void {
   const processes = statuses.filter((status) => !status.name.startsWith(`${ONE_OFF_TYPE}.`));
