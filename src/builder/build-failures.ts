@@ -26,7 +26,7 @@ export function outOfDisk(limitBytes: number, largest: string): DeployError {
 export function tooManyOpenFiles(limit: number): DeployError {
   return new DeployError(
     'BUILD_OUT_OF_DISK',
-    `the programs of the build could hold more than ${limit} files open together, or have mapped far too many files`,
+    `the programs of the build opened too many files at the same time (together, they could have more than ${limit} open), or mapped far too many files into memory`,
     'Let the build run fewer programs at the same time, or close files when they have been read.',
   );
 }
@@ -111,7 +111,9 @@ const START_OF_PROCESS = /fork|spawn|pthread_create|BlockingIOError/;
 const NO_RESOURCE = ['Resource temporarily unavailable', 'EAGAIN'];
 const LOOK_ABOVE = 'Look for the first error in the lines above, correct it, commit and push again.';
 const CORRECT_IT = 'Correct this, commit and push again.';
-/** The whole hint if the buildpack's own sentence about its failure already mentions the operator. */
+/**
+ * The hint if the buildpack printed why it failed and that sentence already says what to do, by naming the operator.
+ */
 const THEN_PUSH = 'Then push again.';
 const TOO_LARGE = /File size limit exceeded|File too large|\bEFBIG\b/;
 const NO_SPACE = /No space left on device|Disk quota exceeded/;
@@ -126,9 +128,13 @@ function lacksProcess(line: string): boolean {
   return end >= 0 && START_OF_PROCESS.test(line.slice(0, end));
 }
 
-/** Returns the error that says why a step failed. If a limit was the reason, names the limit. */
+/**
+ * Returns the error that says why a step failed. If the step ended because of a limit of the build, the error names
+ * this limit.
+ */
 export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
-  // Some of these regular expressions scan the rest of the line at each word, so a long line would block the server.
+  // Cut long lines: some of the regular expressions below scan the rest of the line at each word, so a long line would
+  // block the server.
   const text = step.lastLines.map((line) => line.slice(0, MAX_LINE_CHARACTERS)).join('\n');
   const notPassable = passableErrorIn(text);
   if (notPassable !== null) return notPassable;
@@ -155,9 +161,9 @@ export function stepFailed(step: FailedStep, limits: StepLimits): DeployError {
 }
 
 /**
- * The hint for a failed step. If the last line is a buildpack's own sentence about its failure, known causes are looked
- * for in this sentence alone, because the lines above it, such as those of a failed download, could give contrary
- * advice. Only a missing library is looked for in all lines.
+ * The hint for a failed step. If the last line is a buildpack's own sentence about its failure, `failureHint` looks for
+ * known causes in this sentence alone, because the lines above it, such as those of a failed download, could give
+ * contrary advice. Only a missing library is looked for in all lines.
  */
 function hintOf({ lastLines }: FailedStep, text: string, reason: string | null): string {
   const refusal = refusalIn(lastLines);
@@ -196,7 +202,7 @@ export function notDetected(id: string, said: string | undefined): DeployError {
 export function planUnresolved(ids: readonly string[]): DeployError {
   return new DeployError(
     'BUILD_FAILED',
-    `no group of buildpacks fits with ${ids.join(' and ')}: a buildpack requires what no buildpack before it provides, or provides what none requires`,
+    `no group of buildpacks fits with ${ids.join(' and ')}: a buildpack requires what no buildpack before it provides, or provides what no buildpack requires`,
     'Let bin/detect write both [[provides]] and [[requires]] into the build plan for what the buildpack itself installs.',
   );
 }

@@ -52,7 +52,9 @@ export class BuildLimits implements AsyncDisposable {
   #stepAt = performance.now();
   #outputBytes = 0;
   #use: DiskUse = { bytes: 0, entries: 0 };
-  /** True if the disk of the server was nearly full at the last measurement, but this build did not seem to fill it. */
+  /**
+   * True if the disk of the server was nearly full when it was last measured, but this build did not seem to fill it.
+   */
   #isPuzzled = false;
 
   constructor(options: BuildLimitsOptions) {
@@ -83,7 +85,7 @@ export class BuildLimits implements AsyncDisposable {
     this.#heardAt = this.#stepAt;
   }
 
-  /** Counts bytes of the build's output, and aborts the build if they are more than `build_output`. */
+  /** Adds to the bytes that the build has printed, and aborts the build if they are now more than `build_output`. */
   hear(bytes: number): void {
     this.#heardAt = performance.now();
     this.#outputBytes += bytes;
@@ -121,13 +123,13 @@ export class BuildLimits implements AsyncDisposable {
     this.signal.throwIfAborted();
   }
 
-  /** The error if the build has passed a disk limit, otherwise null. */
+  /** The error if the build has passed `build_disk` or `build_files`, otherwise null. */
   async #passed(): Promise<DeployError | null> {
     const { folder, limits } = this.#options;
     const { build_disk } = limits;
     const { entries } = await this.#room.space();
     const files = Math.min(limits.build_files, Math.floor(entries * MAX_ENTRIES_PART));
-    // The largest folders are looked up only after a failure, because the search walks over all files.
+    // Called only if the build has passed a limit, because the search for the largest folders walks over all files.
     const largest = (by: 'bytes' | 'entries') => largestFolders(folder, this.#ended.signal, by);
     if (this.#use.bytes > build_disk) return outOfDisk(build_disk, await largest('bytes'));
     if (this.#use.entries > files) return outOfFiles(files, await largest('entries'));
@@ -140,7 +142,10 @@ export class BuildLimits implements AsyncDisposable {
     await this.#watching;
   }
 
-  /** Whether processes of the build may hold files whose disk use cannot be measured. */
+  /**
+   * Whether processes of the build may hide deleted files from this server, so that it cannot measure how much disk
+   * they use.
+   */
   async #hasSecrets(): Promise<boolean> {
     return (await foldersWithSecrets([this.#options.folder])).size > 0;
   }

@@ -24,7 +24,8 @@ function rust(lines: readonly string[]): string[] {
     if (place !== undefined) return [`${place}: ${text}`, text];
     const below = lines.slice(index + 1);
     const causes = below.flatMap((cause, at) => (cause === 'Caused by:' ? [below[at + 1] ?? ''] : []));
-    // The causes below the line `Unable to update` only name a folder of cargo and a command of git.
+    // If cargo prints `Unable to update REPOSITORY`, this line is the best cause: the lines below it only name a folder of
+    // cargo and a command of git.
     const repository = causes.find((cause) => cause.startsWith('Unable to update '));
     if (repository !== undefined) return [`${text}: ${repository}`, repository, text];
     const panic = below.findIndex((cause) => /^thread '[^']*' .*panicked at /.test(cause));
@@ -49,7 +50,7 @@ function go(lines: readonly string[]): string[] {
 function maven(lines: readonly string[]): string[] {
   const errors = lines.flatMap((line) => /^\[(?:ERROR|FATAL)\]\s+([^[\s].*)/.exec(line)?.[1] ?? []);
   for (const error of errors) {
-    // Compilers of Java, Kotlin and Scala write the file and line of an error in different ways.
+    // Matches the file and line of an error in each of the forms that the compilers of Java, Kotlin and Scala print.
     const [, file, row, column = '1', text = ''] =
       /^(?:file:\/\/)?(\S+\.(?:java|kt|scala|groovy)): ?[[(]?(\d+)(?:[,:] ?(\d+))?[\])]?:? (.+)/.exec(
         error,

@@ -26,10 +26,14 @@ export class LastLines {
 }
 
 const MAX_LENGTH = 160;
-/** A refusal of a buildpack also says what to do, so it may be longer. */
+/**
+ * The most characters of a sentence in which a buildpack says why it failed. It may be longer than other reasons,
+ * because it also says what to do.
+ */
 const MAX_REFUSAL_LENGTH = 400;
 /**
- * At most this many characters of a line are searched, because the expressions scan the rest of the line at each word.
+ * At most this many characters of a line are searched, because the regular expressions below scan the rest of the line
+ * at each word.
  */
 const MAX_LINE = 1000;
 const REFUSAL = /^ !\s+/;
@@ -41,7 +45,8 @@ const ERRORS = [
   /^(error|fatal)\b(?!.*\bduring build:$)/i,
   // pnpm: the line begins with an error code.
   /^ERR_[A-Z0-9_]+\b/,
-  // Yarn 2 and later. Lines with more spaces describe the context of an error.
+  // Yarn 2 and later. Lines with more than one space after `│` do not match, because they only describe the context of an
+  // error.
   /^➤ YN0{0,3}[1-9]\d*: │ \S.*(error|forbidden|failed|couldn't|can't|not found|unable)/i,
   // node-gyp, which compiles packages. If make failed, the compiler says why; if gyp failed, an earlier line says why.
   /^gyp ERR! stack Error: (?!`(make|gyp)` failed)|^gyp: /,

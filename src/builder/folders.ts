@@ -41,7 +41,8 @@ export async function copyFolder(from: string, to: string): Promise<void> {
 
 /**
  * Makes the server's user the owner of the files in these folders, so that no tool can change them. A file keeps its
- * owner if other users could otherwise no longer read or run it. The folders keep their owner, who can replace files.
+ * owner if other users could otherwise no longer read or run it. The folders keep their owners, so the owner of a
+ * folder can still replace files in it.
  */
 export async function takeFiles(folders: readonly string[]): Promise<void> {
   if (folders.length === 0) return;
@@ -49,8 +50,8 @@ export async function takeFiles(folders: readonly string[]): Promise<void> {
   const { uid, gid } = serverUser();
   const take = ['chown', '-h', `${uid}:${gid}`, '--', '{}', '+'];
   const files = [...folders, '-type', 'f', '!', '-uid', `${uid}`, ...open];
-  // A path may be too long for chown. The tool's user still owns such a file, so the next build gets a copy of the
-  // layer.
+  // Ignore errors: a path may be too long for chown. The tool's user still owns such a file, so the next build gets a
+  // copy of the layer instead of hard links.
   await run('find', [...files, '-exec', ...take]).catch(() => {});
 }
 

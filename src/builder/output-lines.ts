@@ -2,8 +2,8 @@
 export const MAX_LINE_BYTES = 16 * 1024;
 const CUT = ' … (line cut)';
 /**
- * At most this many bytes of an unfinished line are kept. They are more than the bytes that are shown, because a secret
- * is masked only if the whole secret was kept.
+ * At most this many bytes of an unfinished line are kept. This is more than `MAX_LINE_BYTES`, because a secret is
+ * masked only if the whole secret was kept.
  */
 const MAX_HELD_BYTES = 4 * MAX_LINE_BYTES;
 
@@ -45,7 +45,7 @@ export class OutputLines {
     if (bytes.length > room) this.#isCut = true;
     const kept = bytes.subarray(0, Math.max(0, room));
     if (kept.length === 0) return;
-    // A copy, because the stream may reuse the chunk.
+    // Keep a copy of the bytes, because the stream may use the memory of the chunk again.
     this.#held.push(Buffer.from(kept));
     this.#heldBytes += kept.length;
   }

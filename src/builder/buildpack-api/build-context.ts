@@ -22,7 +22,10 @@ export interface BuildContext {
   readonly limits: Limits;
   readonly progress: Progress;
   readonly mask: (text: string) => string;
-  /** The environment at the start of a build, such as PATH and HOME, without `target` and `variables`. */
+  /**
+   * The environment at the start of a build, such as PATH and HOME, without the variables of the fields `target` and
+   * `variables`.
+   */
   readonly environment: Readonly<Environment>;
   /** Variables that describe the machine on which the artifact will run: CNB_TARGET_OS, CNB_TARGET_ARCH and so on. */
   readonly target: Readonly<Environment>;
@@ -34,7 +37,8 @@ export interface BuildContext {
 }
 
 /**
- * Go's names of processors, which the Buildpack API uses, by the names of Node.js. Other names are passed on unchanged.
+ * The Buildpack API uses Go's names of processors. The keys are the names that Node.js gives to the same processors. A
+ * name that is not a key here is used unchanged.
  */
 const goNames: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 

@@ -63,7 +63,7 @@ async function runBuild(
     Object.keys(metadata).length === 0 ? { name } : { name, metadata },
   );
   await writeFile(places.source('plans', plan), stringify({ entries: handed }), { flag: 'wx' });
-  // The umask may have removed the buildpack's right to read its build plan.
+  // Let the buildpack read its build plan, because the umask may have made a file that only the server can read.
   await chmod(places.source('plans', plan), 0o644);
   guard.enter(name);
   const end = await runStep(
@@ -134,7 +134,10 @@ async function unmetOf(
   const handed = new Set(entriesFor(entries, id).map((require) => require.name));
   for (const name of unmet) {
     if (!handed.has(name))
-      throw brokenBuildpack(id, `build.toml says that ${name} is unmet, which nobody asked of it`);
+      throw brokenBuildpack(
+        id,
+        `build.toml names ${name} as unmet, but the build plan of this buildpack does not ask for ${name}`,
+      );
   }
   return unmet;
 }

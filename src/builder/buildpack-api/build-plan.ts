@@ -38,9 +38,15 @@ interface Option {
   readonly sections: PlanSections;
 }
 
-/** How many combinations of the buildpacks' alternatives are tried. During a trial, the server does nothing else. */
+/**
+ * At most this many combinations of the buildpacks' alternatives are tried, because the server can do nothing else
+ * meanwhile.
+ */
 const MAX_TRIALS = 1000;
-/** How many provisions and requirements are looked at in all trials together. Hostile buildpacks may have far more. */
+/**
+ * At most this many `provides` and `requires` are looked at in all trials together. Hostile buildpacks may have far
+ * more.
+ */
 const MAX_LOOKS = 100_000;
 
 /** How many trials and looks are left of `MAX_TRIALS` and `MAX_LOOKS`. */
@@ -95,9 +101,9 @@ interface Dependency {
   readonly name: string;
   readonly providers: Option[];
   readonly requires: Require[];
-  /** Options that require the dependency before any option provides it. */
+  /** The options that require this dependency although no earlier option provides it. */
   readonly early: Option[];
-  /** Options that provide the dependency, although neither they nor later options require it. */
+  /** The options that provide this dependency although neither they nor later options require it. */
   readonly unused: Option[];
 }
 

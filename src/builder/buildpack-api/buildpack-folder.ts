@@ -123,7 +123,7 @@ async function assertProgram(
       `the buildpack has no file ${path}`,
       'A buildpack needs the two programs bin/detect and bin/build.',
     );
-  // Only the sandbox follows a link, so the server cannot say whether its target can be started.
+  // Do not check the target of a link: only the sandbox follows links, so the server cannot see the target.
   if (status.isSymbolicLink()) return;
   if (!status.isFile()) throw bad(`${path} is not a file`, 'Put a program there, for example a bash script.');
   if ((status.mode & 0o111) === 0)

@@ -172,7 +172,10 @@ interface EndedDetection {
   readonly name: string;
   /** The exit status. Null if the sandbox ended before the detection. */
   readonly status: number | null;
-  /** How the sandbox ended that ran this and other detections, and the lines that it printed besides exit statuses. */
+  /**
+   * The end of the sandbox in which this and other detections ran, with all its lines except the exit statuses of
+   * detections.
+   */
   readonly whole: StepEnd;
 }
 

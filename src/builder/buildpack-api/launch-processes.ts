@@ -68,7 +68,10 @@ function startedIn(folder: string, command: readonly string[]): string[] {
   return ['/bin/sh', '-c', 'cd -- "$0" && exec "$@"', folder, ...command];
 }
 
-/** The dependencies that a buildpack was given but leaves to later buildpacks: `unmet` in its build.toml. */
+/**
+ * Returns the names of the dependencies that the build.toml of a buildpack lists as `unmet`: its build plan asked for
+ * them, but the buildpack leaves them to later buildpacks.
+ */
 export async function readUnmet(root: string, buildpack: string): Promise<Set<string>> {
   const { unmet } = await readOutput(root, buildpack, 'build.toml', buildFile);
   return new Set(unmet.map((entry) => entry.name));

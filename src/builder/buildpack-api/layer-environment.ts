@@ -4,7 +4,10 @@ import { hasEntry, listPlainFolder, readPlainFile } from '../source/safe-files.t
 
 export type Environment = Record<string, string>;
 
-/** The folders of a layer, each with the variable to which its path is prefixed, during a build and at run time. */
+/**
+ * Pairs of a folder of a layer and a variable: the path of the folder is put before the value of the variable. `build`
+ * counts during a build, `launch` at run time.
+ */
 const folderVariables = {
   build: [
     ['bin', 'PATH'],
@@ -27,7 +30,9 @@ const MAX_LENGTH = 6 * 1024 * 1024;
 /** The suffixes of the files of an `env` folder. Each suffix is an action on a variable. */
 const ACTIONS: ReadonlySet<string> = new Set(['override', 'default', 'prepend', 'append']);
 
-/** How many characters of `env` folders each environment has got so far. More than MAX_LENGTH are refused. */
+/**
+ * For each environment, how many characters it has got from `env` folders so far. More than `MAX_LENGTH` are refused.
+ */
 const readFor = new WeakMap<Environment, number>();
 /** Each file counts as this many characters in addition to its text, because reading an empty file takes time, too. */
 const FILE_LENGTH = 1024;

@@ -52,7 +52,7 @@ const group = z.object({ group: entries }).prefault({});
 const io = z.object({ group: entries, pre: group, post: group }).prefault({});
 const descriptor = z.object({
   io: z.object({ buildpacks: io }).prefault({}),
-  // In version 0.1 of the specification, the buildpacks of `group` are here.
+  // Version 0.1 of the specification has the buildpacks of `group` in this table.
   build: z.object({ buildpacks: entries }).prefault({}),
 });
 type Entry = z.output<typeof entries>[number];
@@ -185,7 +185,7 @@ function readDescriptor(text: string): z.output<typeof descriptor> {
   try {
     content = parse(text.replace(/^\uFEFF/, ''));
   } catch {
-    // `readProjectToml` warns about a file that is not valid TOML.
+    // A file that is not valid TOML counts as empty here, because `readProjectToml` already warns about it.
     content = {};
   }
   const { success, data, error } = descriptor.safeParse(content);

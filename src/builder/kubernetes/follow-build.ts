@@ -98,7 +98,7 @@ export async function followBuild(following: Following): Promise<Artifact> {
     log.info({ tool, build: id, timesMs }, `build ${end}`);
     if (end !== 'handed over') await removeJob(following, pod, end === 'done');
     if (end === 'ended' && telling.hasReached('export')) {
-      // If the image cannot be deleted, that error must not hide why the build failed.
+      // Only log that the image cannot be deleted: if this error were thrown, it would hide why the build failed.
       await following.removeImage().catch((error: unknown) =>
         logFailure(log, {
           error,
@@ -139,7 +139,10 @@ export async function followInspection(
   }
 }
 
-/** Runs `work` and then disposes of `held`, unless the build continues without this server. */
+/**
+ * Runs `work` and then disposes of `held`, such as the registry login of a build. Does not dispose of it if `work`
+ * throws BuildResumesLater, because the build then continues without this server and still needs it.
+ */
 export async function untilItEnds<Result>(
   held: AsyncDisposable,
   work: () => Promise<Result>,
@@ -155,7 +158,10 @@ export async function untilItEnds<Result>(
   }
 }
 
-/** Deletes the Job. Unless the build succeeded (`isDone`), also waits up to 30 s for its pod to go. Never rejects. */
+/**
+ * Deletes the Job. Unless the build succeeded (`isDone`), also waits up to 30 s until the pod of the Job is gone. Never
+ * rejects.
+ */
 async function removeJob(
   { cluster, log, job }: Pick<Following, 'cluster' | 'log' | 'job'>,
   pod: BuildPod,
@@ -166,7 +172,7 @@ async function removeJob(
     await deleteJob(cluster, job.namespace, job.name, signal);
     if (!isDone && pod.name !== null) await pod.until(() => pod.isGone, signal);
   } catch (error) {
-    // If the Job cannot be deleted, that error must not hide why the build ended.
+    // Only log that the Job cannot be deleted: if this error were thrown, it would hide why the build ended.
     logNotRemoved(log, error, { job: job.name });
   }
 }

@@ -55,7 +55,10 @@ const CLEANING_MS = 30_000;
 /** How many milliseconds the deletion of all images of a tool may take. */
 const FORGETTING_MS = 120_000;
 const AWAY_MS = 60_000;
-/** A resumed build gets at least this many milliseconds, so that its result can be read even if its time is over. */
+/**
+ * A resumed build gets at least this many milliseconds, so that its result can be read even if its `build_time` is
+ * over.
+ */
 const READING_MS = 120_000;
 
 /**
@@ -122,7 +125,8 @@ export class KubernetesBuilder implements Builder {
     } catch (error) {
       if (error instanceof BuildResumesLater) throw error;
       if (signal.reason instanceof ResumeLater) throw new BuildResumesLater(id, { cause: error });
-      // If `#resume` threw before it followed the Job, nothing else deletes the Job.
+      // Delete the Job here, because `#resume` may have thrown before it followed the Job, and then nothing else deletes the
+      // Job.
       await this.#removeJobs(tool, (build) => build === id, AbortSignal.timeout(CLEANING_MS)).catch(
         (failure: unknown) => logNotRemoved(this.#options.log, failure, { tool, build: id }),
       );
@@ -131,7 +135,8 @@ export class KubernetesBuilder implements Builder {
   }
 
   async adopt({ id, tool, from }: AdoptRequest, artifact: Artifact, signal: AbortSignal): Promise<Artifact> {
-    // If Harbor is set up, this makes the tool's project if necessary, and checks that its quota has room.
+    // If Harbor is set up, opening the login makes the Harbor project of the tool if it does not exist, and checks that the
+    // quota of the project has room.
     await using _login = await this.#login.open(this.#images.repositories(tool), id, signal);
     return await this.#images.adopt({ id, tool, from }, artifact, signal);
   }
@@ -179,7 +184,7 @@ export class KubernetesBuilder implements Builder {
     );
   }
 
-  /** Runs `work` with the limits of a build and with a folder. Deletes the folder when `work` has ended. */
+  /** Runs `work` with the limits of a build and with a new folder. Deletes this folder when `work` has ended. */
   async #guarded<Result>(
     request: BuildRequest,
     { progress, signal, spentMs }: { progress: Progress; signal: AbortSignal; spentMs: number },

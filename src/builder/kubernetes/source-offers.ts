@@ -50,7 +50,8 @@ function hashOf(token: string): string {
 
 /**
  * Makes a tar archive of what is in the folder. Symbolic links stay links. Order and owners of files are always the
- * same. The archive leaves out the folder itself, because the user who unpacks it may not change the target folder.
+ * same. The archive leaves out the folder itself, because the user who unpacks the archive may not change the mode of
+ * the target folder.
  */
 function archive(folder: string, signal: AbortSignal): Readable {
   const child = execa(

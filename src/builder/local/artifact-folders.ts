@@ -10,7 +10,7 @@ import type { ToolName } from '../../core/names.ts';
 import type { FateOf } from '../builder.ts';
 import { makeFolder, syncDisk } from '../folders.ts';
 
-/** The server writes this file last. An artifact without this file was never finished. */
+/** The server writes this file into an artifact's folder last. An artifact without this file was never finished. */
 const MARK = 'complete';
 const ID = /^[A-Za-z0-9][-A-Za-z0-9]{0,99}$/;
 
@@ -69,8 +69,8 @@ export class Artifacts {
   }
 
   /**
-   * Copies a finished artifact into the folder `to`, without the mark that it is finished. The files of the copy are
-   * new files, because they will belong to another user.
+   * Copies a finished artifact into the folder `to`, without the file `MARK`, which says that an artifact is finished.
+   * The files of the copy are new files, because they will belong to another user.
    *
    * @returns false if the artifact does not exist.
    */
@@ -80,7 +80,7 @@ export class Artifacts {
     const entries = (await namesIn(folder)).filter((name) => name !== MARK);
     const paths = entries.map((name) => join(folder, name));
     await execa('cp', ['--archive', '--reflink=auto', '--', ...paths, to], { cancelSignal: signal });
-    // If the artifact has been deleted during the copy, its mark is gone, and the copy may lack files.
+    // Look again: if the artifact has been deleted meanwhile, its file `MARK` is gone, and the copy may lack files.
     return this.has(tool, id);
   }
 
@@ -131,7 +131,10 @@ export class Artifacts {
   }
 }
 
-/** Deletes the mark first: if the server is killed meanwhile, the rest of the artifact does not count as finished. */
+/**
+ * Deletes an artifact, and its file `MARK` first: if the server is killed meanwhile, the rest of the artifact does not
+ * count as finished.
+ */
 async function removeArtifact(folder: string): Promise<void> {
   await rm(join(folder, MARK), { force: true }).catch(() => undefined);
   await removeTree(folder);

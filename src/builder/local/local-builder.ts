@@ -10,9 +10,9 @@ import type { LocalBuilds, LocalBuildsOptions } from './local-builds.ts';
 import { SharedFiles } from './shared-files.ts';
 
 /**
- * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle, which is the usual
- * program for this. Makes each artifact at its final place, `artifacts/TOOL/ID` in the data folder, as the folders
- * `workspace` and `layers`.
+ * Runs Cloud Native Buildpacks in a sandbox on this machine, with the same results as the lifecycle, the program that
+ * other platforms use for buildpacks. Makes each artifact at its final place, `artifacts/TOOL/ID` in the data folder,
+ * as the folders `workspace` and `layers`.
  */
 export class LocalBuilder implements Builder {
   readonly #options: LocalBuildsOptions;
@@ -44,7 +44,7 @@ export class LocalBuilder implements Builder {
     this.#builds ??= import('./local-builds.ts').then(
       ({ LocalBuilds }) => new LocalBuilds(this.#options, this.#artifacts, this.#sharedFiles),
     );
-    // The next build tries again, for example if this machine had no file descriptor left.
+    // If loading fails, for example because this machine has no file descriptor left, the next build loads the code again.
     this.#builds.catch(() => {
       this.#builds = null;
     });

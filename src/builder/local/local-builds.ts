@@ -157,7 +157,7 @@ export class LocalBuilds {
   ): Promise<T> {
     const { config, sandbox, quietMs = 30_000 } = this.#options;
     const { folders, stack, progress, signal } = opened;
-    // As long as the artifact's folder has this mark, `pruneStacks` does not delete the stack.
+    // Write the id of the stack into the artifact's folder, so that `pruneStacks` does not delete a stack that is in use.
     if (stack !== null) await markStack(folders.artifact, stack.id);
     await using guard = new BuildLimits({
       limits: config,
@@ -344,7 +344,8 @@ export class LocalBuilds {
       ]);
     };
     const finishWorkspace = async () => {
-      // With isolation, a tool can change its files at run time, and the changes do not reach the artifact.
+      // Without isolation, a tool could change the files of its artifact at run time, so nobody may write to them. With
+      // isolation, changes at run time never reach the artifact.
       if (this.#options.sandbox.mode === 'trusted') await protectFiles(folders.workspace);
     };
     await allEnded([removeTree(folders.scratch), finishLayers(), finishWorkspace()]);

@@ -73,17 +73,18 @@ export class SharedFiles {
    * the tool with the most copies. If no tool has clearly more copies than this one, the file stays as it is. Call this
    * only when no process can change the layer any more.
    *
-   * @param options - `toolNumber`: the tool for which new copies count. `earlier`: the folder of this layer in an
-   *   earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that `looksEqual` to the file
-   *   there becomes a link to that file, without being read. Symbolic links in the earlier layer are not followed.
-   *   `budget`: what is left for all layers of this build.
+   * @param options - `toolNumber`: the number of the tool to which new copies are counted. `earlier`: the folder of
+   *   this layer in an earlier artifact, if `saysSame` is true for the two layers, otherwise null. A file that
+   *   `looksEqual` to the file there becomes a link to that file, without being read. Symbolic links in the earlier
+   *   layer are not followed. `budget`: what is left for all layers of this build.
    * @throws the reason of the signal. Copies that nothing links to may then be left: see `sweep`.
    */
   async share(layer: string, options: SharingOptions): Promise<void> {
     const { earlier, budget, signal } = options;
     signal.throwIfAborted();
     await makeFolder(this.#folder, 0o711);
-    // Counts before anything is linked. The paths of a hostile layer would fill the memory, so they are not collected.
+    // Count all files and folders of the layer before anything is linked. Do not collect their paths, because those of a
+    // hostile layer would fill the memory.
     for await (const _ of entriesBelow(layer, null)) {
       signal.throwIfAborted();
       budget.entries -= 1;
@@ -126,8 +127,8 @@ export class SharedFiles {
   }
 
   /**
-   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file has holes or
-   * passes a limit of bytes, or if there is no room for another copy of this tool.
+   * Returns the path of the server's copy of a file, and makes the copy if necessary. Null if the file has holes, is
+   * larger than `MAX_FILE_BYTES` or than the bytes left in `budget`, or if no other copy may be made for this tool now.
    */
   async #keep(
     file: string,
@@ -186,8 +187,9 @@ export interface SharingOptions {
 }
 
 /**
- * The names of the copies in `shared`. A name says the content, the time and the mode of the file, and after `~` the
- * number of the tool that was the first to share the file. Earlier versions of the server made names without a number.
+ * The names of the copies in `shared`. A name has the hash of the content, the time, and `x` if the file is executable.
+ * After `~` follows the number of the tool that was the first to share the file. Earlier versions of the server made
+ * names without a number.
  */
 class Copies {
   readonly #names = new Map<string, string>();
@@ -199,15 +201,17 @@ class Copies {
     for (const name of names) if (!name.startsWith(HALF)) this.#put(name);
   }
 
-  /** The name of the copy with this content. Null if there is none. */
+  /** The name of the copy whose name begins with `content`, the part before `~`. Null if there is no such copy. */
   nameOf(content: string): string | null {
     return this.#names.get(content) ?? null;
   }
 
   /**
-   * Makes room for one more copy of a tool. When the copy is made, the caller must call `add`.
+   * Makes room for one more copy, which is counted to the tool with this number. When the copy is made, the caller must
+   * call `add`.
    *
-   * @returns the names of copies to delete. Null if there is no room and no other tool has at least two copies more.
+   * @returns the names of copies that the caller must delete. Null if there is no room, and no other tool has at least
+   * two copies more than this one.
    */
   makeRoom(toolNumber: number, most: number): string[] | null {
     const removed: string[] = [];
@@ -216,7 +220,8 @@ class Copies {
       let largest = new Set<string>();
       for (const names of this.#ofTools.values()) if (names.size > largest.size) largest = names;
       const [name] = largest;
-      // Otherwise two tools with equally many copies would take copies from each other again and again.
+      // Take no copy from a tool that has hardly more copies than this one: otherwise the two would take copies from each
+      // other again and again.
       if (name === undefined || own + 1 > largest.size - 1) break;
       removed.push(name);
       largest.delete(name);
@@ -259,8 +264,8 @@ interface Entry {
  * Lists everything in a layer, which untrusted code has made. A folder whose path is too long or whose name is not UTF-8
  * is listed, but not entered.
  *
- * @param earlier - The folder of the same layer in an earlier artifact, where `before` of each entry is the same file.
- *   Null if there is none: then each `before` is null.
+ * @param earlier - The folder of the same layer in an earlier artifact, in which `before` of each entry is the same
+ *   path. Null if there is none: then each `before` is null.
  */
 async function* entriesBelow(layer: string, earlier: string | null): AsyncGenerator<Entry> {
   const folders = [{ folder: layer, before: earlier }];
@@ -270,7 +275,7 @@ async function* entriesBelow(layer: string, earlier: string | null): AsyncGenera
       next.before !== null && (await lstatOrNull(next.before))?.isDirectory() ? next.before : null;
     for await (const entry of await opendir(folder)) {
       const path = join(folder, entry.name);
-      // A name that is not valid UTF-8 cannot be opened by a string.
+      // A file whose name is not valid UTF-8 cannot be opened, because a JavaScript string cannot express its name.
       const isReachable = !entry.name.includes('\uFFFD') && Buffer.byteLength(path) <= MAX_PATH_BYTES;
       const below = before === null ? null : join(before, entry.name);
       if (isReachable && entry.isDirectory()) folders.push({ folder: path, before: below });
@@ -299,9 +304,9 @@ async function lstatOrNull(path: string): Promise<Stats | null> {
 }
 
 /**
- * Whether a layer has the content of an earlier layer, judged by their metadata: these are equal, and have more keys
- * than `shared`. Sizes and times of files prove too little, because archives and buildpacks give all versions of a file
- * one time.
+ * True if the metadata of two layers are equal and have other keys than `shared`. The layers then probably have the
+ * same content. Sizes and times of files would prove too little, because archives and buildpacks give the same time to
+ * all versions of a file.
  */
 export function saysSame(metadata: Layer['metadata'], earlier: Layer['metadata']): boolean {
   return Object.keys(metadata).some((key) => key !== 'shared') && isDeepStrictEqual(metadata, earlier);

@@ -114,7 +114,7 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
     throw brokenBuildpack(layer.buildpack, `its layer ${layer.name} is for launch and has no content`);
   }
   const target = layerFolder(places.layers, layer);
-  // The build may have left a link at the target, and a copy would follow the link.
+  // Delete what is at the target: the build may have left a link there, and a copy would follow the link.
   await removeTree(target);
   await copyFolder(layerFolder(places.previous, layer), target);
 }
@@ -122,14 +122,15 @@ async function reuse(places: LayerPlaces, layer: Layer): Promise<void> {
 async function removeOthers(root: string, buildpack: string, launch: readonly Layer[]): Promise<void> {
   const kept = new Set(launch.flatMap((layer) => [layer.name, `${layer.name}.toml`]));
   const folder = join(root, escapeId(buildpack));
-  // A build may have replaced the folder of a buildpack's layers by a link to somewhere else.
+  // Never enter a link: a build may have replaced the folder of a buildpack's layers by a link to somewhere else.
   if (!(await isPlainFolder(root, [escapeId(buildpack)]))) return removeTree(folder);
   for (const name of await namesIn(folder)) if (!kept.has(name)) await removeTree(join(folder, name));
 }
 
 /**
- * Moves the layers that only builds need back to the cache after a failed build, so that the next build is quick. Drops
- * layers of the failed buildpack that have metadata, because their content may not match the metadata.
+ * Moves the layers that only builds need back to the cache after a failed build, so that the next build is quick. Does
+ * not move back the layers of the failed buildpack that have metadata, because their content may not match the
+ * metadata.
  */
 export async function giveBack(
   places: LayerPlaces,

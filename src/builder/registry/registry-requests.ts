@@ -23,7 +23,10 @@ export interface RegistryCall {
    */
   readonly scope: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** A stream can be sent only once, so a request with a stream must have the scope of an earlier request. */
+  /**
+   * The body of the request. A stream can be sent only once, so it cannot be sent again after a login. A request with a
+   * stream must therefore have a scope for which an earlier request has already logged in.
+   */
   readonly body?: string | ReadableStream<Uint8Array>;
   readonly signal: AbortSignal;
 }

@@ -132,7 +132,10 @@ function readTest(content: Readonly<Record<string, unknown>>, text: string): str
   );
 }
 
-/** Random values for the secrets during a build. The release gets other values. */
+/**
+ * Returns a random value for each config var that app.json wants as a secret. Only the build sees these values; the
+ * release gets others.
+ */
 export function buildSecrets({ secrets }: Pick<AppJson, 'secrets'>): Record<string, string> {
   return Object.fromEntries(secrets.map((name) => [name, randomBytes(32).toString('hex')]));
 }

@@ -145,7 +145,10 @@ export async function overlookedFiles(source: string, files: readonly string[]):
   ];
 }
 
-/** A sentence about a file whose name is nearly the name of a file that builds read. Null if that file exists too. */
+/**
+ * A sentence about a file whose name is nearly the name of a file that builds read. Null if the name is not like one of
+ * `absent`.
+ */
 function misspelt(file: string, absent: readonly Wanted[]): string | null {
   if (READ.has(file) || file.length > MAX_NAME) return null;
   const [name, bare] = [letters(file), letters(file.replace(/\.(txt|ya?ml)$/i, ''))];
@@ -168,7 +171,7 @@ function isNearly({ file, name }: { readonly file: string; readonly name: string
   return isLong && name[0] === goal[0] && isOneEditApart(name, goal);
 }
 
-/** The letters and digits of a file name, with one spelling of the extensions that have two. */
+/** The letters and digits of a file name. The extension `yml` becomes `yaml`, and `text` becomes `txt`. */
 function letters(file: string): string {
   return file
     .toLowerCase()
@@ -211,7 +214,7 @@ async function inFolders(
   for (const folder of files.filter((name) => !NO_TOOL.test(name)).slice(0, MAX_FOLDERS)) {
     const names = await namesInFolder(source, folder);
     const isPythonMissing = missing[0] === MANIFESTS[0];
-    // Builds read src/requirements.txt, and look for the web process of a Python tool in src.
+    // Do not warn about src/requirements.txt: builds read this file, and look for the web process of a Python tool in src.
     if (isPythonMissing && folder === 'src' && names.includes('requirements.txt')) continue;
     const path = isPythonMissing && folder === 'requirements' ? packagesFile(names) : null;
     if (path !== null)

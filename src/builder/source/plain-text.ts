@@ -63,7 +63,7 @@ function encodingOf(bytes: Buffer): 'utf-8' | 'utf-16le' | 'utf-16be' | null {
   if (first === 0xef && second === 0xbb && third === 0xbf) return 'utf-8';
   if (first === 0xff && second === 0xfe) return 'utf-16le';
   if (first === 0xfe && second === 0xff) return 'utf-16be';
-  // UTF-16 without a byte order mark is recognised by the NUL beside each Latin letter.
+  // Without a byte order mark, recognise UTF-16 by the NUL byte beside each Latin letter.
   if (bytes.length < 4 || bytes.length % 2 !== 0) return null;
   if (first !== 0 && second === 0 && bytes[3] === 0) return 'utf-16le';
   return first === 0 && second !== 0 && third === 0 ? 'utf-16be' : null;

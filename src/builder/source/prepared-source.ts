@@ -79,7 +79,7 @@ export async function prepareSource(
   const template = await readServiceTemplate(folder);
   const asked = await readToolforgeYaml(folder, request);
   const app = await readAppJson(folder);
-  // A rebase builds nothing, and its release ran with the same config vars before.
+  // A rebase needs no check: it builds nothing, and the release ran with the same config vars before.
   if (request.rebaseOf === undefined) assertConfigured(request.tool, app.required, request.configVars);
   const procfile = await readProcfile(folder);
   const overlooked = await overlookedFiles(folder, files);
@@ -117,7 +117,10 @@ export async function prepareSource(
   };
 }
 
-/** @throws DeployError `BUILD_SLUGIGNORE` if a pattern has removed files of a buildpack that project.toml names. */
+/**
+ * Checks that no pattern has removed files of the buildpacks that project.toml names. @throws DeployError
+ * `BUILD_SLUGIGNORE` if one has.
+ */
 async function assertNotLeftOut(folder: string, own: OwnBuildpacks): Promise<void> {
   const left = await readOwnBuildpacks(folder).then(ownIds, (error: unknown) => {
     if (error instanceof DeployError) return [] as string[];

@@ -73,7 +73,7 @@ function misspelt(types: readonly string[]): string[] {
         .filter(
           (type) =>
             letters(type) === letters(name) ||
-            // `websocket` is no mistake.
+            // A name that is much longer, such as `websocket`, is no mistake.
             (type.length > 2 && type.length <= name.length + 2 && nearest([name], type).length > 0),
         )
         .map(

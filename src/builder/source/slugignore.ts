@@ -86,7 +86,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
   const { source, total } = clearing;
   const entries = await entriesIn(join(source, ...folder.path));
   for (const [index, entry] of entries.entries()) {
-    // After every 500 entries, the event loop serves others.
+    // After every 500 entries, let the server serve other requests.
     if (index % 500 === 499) await nextTurn();
     const place: Place = {
       path: [...folder.path, entry.name],
@@ -108,7 +108,7 @@ async function clear(clearing: Clearing, folder: Pick<Place, 'path' | 'character
 async function isMeant({ patterns, matcher }: Clearing, { characters, isFolder }: Place): Promise<boolean> {
   for (const { parts, isFolderOnly } of patterns) {
     if ((isFolder || !isFolderOnly) && matcher.fits(parts, characters)) return true;
-    // The event loop also serves others between two patterns, because one pattern may take milliseconds.
+    // Let the server serve other requests between two patterns, because one pattern may take milliseconds.
     if (matcher.isDue()) await nextTurn();
   }
   return false;

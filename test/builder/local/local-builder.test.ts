@@ -192,9 +192,9 @@ for (const { name, build, why } of [
     why: /has no content/,
   },
   {
-    name: 'an unmet plan entry that nobody asked for',
+    name: 'a build.toml with an unmet dependency that the build plan does not ask for',
     build: `printf '[[unmet]]\\nname = "x"\\n' >"$CNB_LAYERS_DIR/build.toml"`,
-    why: /nobody asked/,
+    why: /build\.toml names x as unmet, but the build plan/,
   },
 ]) {
   test(`a buildpack that breaks the rules of the Buildpack API fails the build with the reason: ${name}`, async () => {

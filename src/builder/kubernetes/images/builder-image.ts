@@ -13,8 +13,8 @@ export interface BuilderImage {
 const freshMs = 60_000;
 
 /**
- * Looks up the builder image in its registry. An answer counts for a minute, and after that for as long as the
- * registry does not answer.
+ * Looks up the builder image in its registry. An answer of the registry is used again for a minute. After that, the
+ * registry is asked again, and the old answer counts only if the registry does not answer.
  *
  * @see https://github.com/buildpacks/spec/blob/main/platform.md#build-image
  */
@@ -31,8 +31,8 @@ export class BuilderImages {
    *
    * @param text - A reference to an image, as in the setting builder_image.
    * @throws DeployError `BAD_IMAGE` if the text is no reference; `BUILDER_IMAGE` if the image does not exist or is no
-   * builder image; `REGISTRY_UNAVAILABLE` if the registry does not answer and never did; `REGISTRY_REFUSED` if it
-   * refuses the request.
+   * builder image; `REGISTRY_UNAVAILABLE` if the registry does not answer and there is no earlier answer;
+   * `REGISTRY_REFUSED` if the registry refuses the request.
    */
   async find(text: string, signal: AbortSignal): Promise<BuilderImage> {
     const known = this.#known?.text === text ? this.#known : null;

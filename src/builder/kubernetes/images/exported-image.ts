@@ -47,7 +47,7 @@ export interface ExportedImage {
   readonly buildpacks: readonly string[];
 }
 
-/** The last layer of the run image on which the image was built. Null if the labels do not say. */
+/** The last layer of the run image on which the image was built. Null if the labels do not name a run image. */
 export function topLayerOf(labels: Readonly<Record<string, string>>): string | null {
   const text = labels['io.buildpacks.lifecycle.metadata'] ?? '{}';
   return layersLabel.parse(JSON.parse(text)).runImage?.topLayer ?? null;

@@ -9,7 +9,8 @@ import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
 /** How one build logs in to the registry. */
 export interface BuildLogin extends AsyncDisposable {
   /**
-   * The name of the Secret with the login. Null if there is no login. Empty if the Secret is made of `dockerConfig`.
+   * The name of the Secret with the login. Null if the registry needs no login. Empty if the caller must make a Secret
+   * from `dockerConfig`.
    */
   readonly secret: string | null;
   /** The docker configuration for the Secret that is made for this build. Null if no such Secret is made. */

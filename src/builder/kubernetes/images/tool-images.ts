@@ -103,7 +103,7 @@ export class ToolImages {
     return { ...artifact, id, reference: byDigest({ host, name: image }, digest) };
   }
 
-  /** Gives an artifact's image the tag `vN`. */
+  /** Gives the image of an artifact the tag of a release, such as `v42` for version 42. */
   async tag(tool: ToolName, artifact: Artifact, version: number, signal: AbortSignal): Promise<void> {
     const digest = artifact.reference.slice(artifact.reference.indexOf('@') + 1);
     await this.registry(tool).tag(this.repositories(tool).image, digest, `v${version}`, signal);
@@ -162,7 +162,10 @@ export class ToolImages {
     return await this.registry(tool).digestOf(this.repositories(tool).cache, NEWEST, signal);
   }
 
-  /** Deletes the cache image with this digest, unless the tag `latest` still names it. */
+  /**
+   * Deletes the cache image of the tool that has this digest. Does nothing if the digest is null, or if this image is
+   * still the newest: the tag `latest` names it.
+   */
   async removeOldCache(tool: ToolName, digest: string | null, signal: AbortSignal): Promise<void> {
     if (digest === null || digest === (await this.cacheDigest(tool, signal))) return;
     await this.#delete(tool, this.repositories(tool).cache, digest, signal);

@@ -73,8 +73,8 @@ const VOLUMES: Readonly<Record<Phase, readonly BuildVolume[]>> = {
   export: ['workspace', 'layers', 'control', 'detected (read-only)', 'registry', 'about'],
 };
 
-// The version of the Platform API. Older builder images know this version too, and it has the option
-// `-insecure-registry`.
+// The version of the Platform API that a build uses. This version has the option `-insecure-registry`, and older
+// builder images also support it.
 const PLATFORM_API = '0.13';
 const CONTROL = ['control/analyzed', 'detected/group', 'detected/plan'].map(
   (path) => [`-${path.split('/')[1]}`, `/${path}.toml`] as const,
@@ -243,9 +243,9 @@ const EARLIER_BUILDPACKS = '/control/earlier.toml';
  * Fetches the source, analyzes the images in the registry, and restores the layers of the last build. Runs no code of a
  * tool. The kubelet needs about a second for each container, so all of this is in one.
  *
- * The lifecycle restores layers after the detection, for the group that was detected. Here they are restored before, for
- * all buildpacks of the builder image and of the tool. The builder and the exporter ignore layers of buildpacks that are
- * not in the group.
+ * The lifecycle restores layers after the detection, for the group that was detected. Here they are restored before the
+ * detection, for all buildpacks of the builder image and of the tool. The builder and the exporter ignore layers of
+ * buildpacks that are not in the group.
  *
  * The arguments are the script that fetches the source, the command line of the analyzer, `--`, and, if the build uses
  * the cache, the ids of the tool's own buildpacks and the command line of the restorer.
@@ -272,7 +272,10 @@ shift
 shift
 exec "$@"`;
 
-/** An incomplete source must fail: curl exits with an error, and `pipefail` passes it on. */
+/**
+ * Fetches the source and unpacks it. If only a part of the source arrives, curl exits with an error, and `pipefail`
+ * makes the whole script fail.
+ */
 const FETCH = `
 unpack() { tar --extract --file=- --no-same-owner --directory=/workspace; }
 if command -v curl >/dev/null; then

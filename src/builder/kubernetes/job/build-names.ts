@@ -9,7 +9,7 @@ const BUILD_LABELS = {
 const TOOL_LABEL = 'push.toolforge.org/tool';
 export const BUILD_LABEL = 'push.toolforge.org/build';
 
-/** The label with the name of the Job, which finds the pod of exactly this Job. */
+/** The label that has the name of a Job as its value. It selects the pod of this one Job. */
 export const JOB_LABEL = 'push.toolforge.org/job';
 
 /** The labels of one build’s objects. */

@@ -90,7 +90,7 @@ export class BuildPod implements AsyncDisposable {
     return this.#known.pod?.metadata?.name ?? null;
   }
 
-  /** The fault that stops the build. Null if no fault is known. Some faults pass by themselves. */
+  /** The fault that keeps the build from continuing. Null if no fault is known. Some faults pass by themselves. */
   get fault(): PodFault | null {
     const { pod, job, isListed = false } = this.#known;
     if (pod !== undefined) {

@@ -6,10 +6,16 @@ import type { KubernetesBuilderConfig } from '../kubernetes-builder-config.ts';
 import type { BuildJob } from './build-job.ts';
 import { labelsOf, newJobName, type ToolRepositories } from './build-names.ts';
 
-/** Extra seconds for the Job, so that this server's own limit fires first and can say which phase was running. */
+/**
+ * The time limit of the Job is this many seconds longer than that of this server. So the server ends the build first,
+ * and can say which phase was running.
+ */
 const GRACE_SECONDS = 120;
 
-/** Checks that no setting is empty that builds in a cluster need. @throws DeployError `BAD_SETTING` if one is empty. */
+/**
+ * Checks that the settings that builds in a cluster need are not empty. @throws DeployError `BAD_SETTING` if one is
+ * empty.
+ */
 export function assertConfigured(config: KubernetesBuilderConfig): void {
   const missing = (['registry', 'builder_image'] as const).find((name) => config[name] === '');
   if (missing === undefined) return;
@@ -81,7 +87,7 @@ export function followedJob(
     name,
     namespace: config.build_namespace,
     image: `${imageOf(repositories)}:${id}`,
-    // A server resumes only builds of a source.
+    // Null, because a server resumes only builds of a source and never a rebase.
     rebaseOf: null,
     isInspection: false,
     limits: {

@@ -28,7 +28,7 @@ export class BuildNarrator {
   readonly #detection = new DetectionOutput();
   readonly #output: BuildOutput;
   readonly #reached = new Set<Phase>();
-  /** The last lines of the running phase. */
+  /** The last lines that the running phase has printed. */
   readonly #lastLines = new LastLines();
 
   constructor(options: {

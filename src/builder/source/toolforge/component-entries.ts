@@ -145,7 +145,7 @@ function readComponent(
     const value = run[key] ?? null;
     if (value === null || value === natural) continue;
     const hasEffect = kinds.includes(kind) && (mayGetRequests || !isForRequests);
-    // `readComponents` warns about all ports that nothing can reach.
+    // Say nothing about this port here, because `readComponents` warns about all ports that nothing can reach.
     if (!hasEffect && key === 'port' && kind === 'continuous') continue;
     if (!hasEffect) yaml.hasNoEffect(spelled(key), shown(name));
     else if (read !== undefined) {

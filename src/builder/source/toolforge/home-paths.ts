@@ -4,7 +4,9 @@ import type { SettingsFile } from '../yaml/settings-file.ts';
 
 /** Matches a path in a tool's home folder on Toolforge, into which its maintainers clone their repository. */
 const homePath = /(?:\/data\/project\/[\w.-]+|(?<=^|[\s"'=])~|\$HOME|\$\{HOME\})(?:\/[\w.@+-]+)+/g;
-/** Matches a program of what may be a virtual environment, which the maintainer made by hand: `venv/bin/python3`. */
+/**
+ * Matches the path of a program in a folder that may be a virtual environment made by hand, such as `venv/bin/python3`.
+ */
 const venvProgram = /(?<=^|[\s"'])([\w.@+~$/-]+)\/bin\/(\w[\w.-]*)/g;
 const hasHome = /\/data\/project\/|(?:^|[\s"'=])~\/|\$\{?HOME\b/;
 /**

@@ -42,7 +42,7 @@ export function jobEntries(yaml: SettingsFile, tool: ToolName): ComponentEntry[]
     const kind = continuous === true ? 'continuous' : run['schedule'] === undefined ? 'command' : 'scheduled';
     return [
       {
-        // On Toolforge, the name of a job may hold full stops.
+        // A process type cannot have full stops in its name, but a job on Toolforge can.
         name: name.replaceAll('.', '-'),
         kind,
         place,

@@ -24,7 +24,8 @@ export function parseYaml(text: string): ParsedYaml {
   });
   const lineOf = (offset: number) => lineCounter.linePos(offset).line;
   const [error] = document.errors;
-  // The parser calls itself for each level, and reports the end of V8's stack as an error of the text.
+  // The parser calls itself for each level of nesting. If V8's stack overflows, the parser reports this as an error of
+  // the text.
   if (error?.message.includes('call stack')) {
     return { why: `cannot be read, because line ${lineOf(error.pos[0])} is nested too deeply` };
   }
@@ -36,7 +37,7 @@ export function parseYaml(text: string): ParsedYaml {
     if (isMap(node)) {
       for (const { key, value } of node.items) {
         if (!isScalar(key)) continue;
-        // The key of a merge, `<<`, is a symbol.
+        // `String` is needed because the parser gives the key of a merge, `<<`, as a symbol.
         const inner = [...path, String(key.value)];
         lines.set(inner.join('.'), lineOf(key.range?.[0] ?? 0));
         note(value, inner);

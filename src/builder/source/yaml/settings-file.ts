@@ -20,7 +20,7 @@ export interface SettingsFileOptions {
 
 /** A YAML file of a tool. Collects sentences about the parts that are not used, or not as they are written. */
 export class SettingsFile {
-  /** Its path in the repository. */
+  /** The path of the file in the repository. */
   readonly path: string;
   readonly content: unknown;
   readonly #lines: ReadonlyMap<string, number>;
