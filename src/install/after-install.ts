@@ -16,7 +16,8 @@ function buildNatives(): void {
   const headers = [locked, resolve(process.execPath, '../..')].find((folder) =>
     existsSync(join(folder, 'include/node/node.h')),
   );
-  // An npm without support for `allowScripts` has already built the ciphers, but for the version of Node that runs npm.
+  // Delete ciphers that an npm without support for `allowScripts` has already built, because they are for the Node that
+  // runs npm.
   rmSync(join(root, 'node_modules/ssh2/lib/protocol/crypto/build'), { recursive: true, force: true });
   try {
     if (headers === undefined) throw new Error('there are no headers of Node');

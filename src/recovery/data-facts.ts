@@ -53,8 +53,9 @@ export interface DataFacts {
    */
   readonly storeBackup: string | null;
   /**
-   * The newest good backup of the user directory, as a path relative to the data folder. Null if no backup is good, if
-   * the user directory is in LDAP, or if it is whole and contains every tool of the store.
+   * The newest backup of the user directory that can be read and has users, as a path relative to the data folder. Null
+   * if there is no such backup, if the user directory is in LDAP, or if directory.yaml is whole and contains every tool
+   * of the store.
    */
   readonly directoryBackup: string | null;
   readonly setAside: readonly string[];
@@ -80,7 +81,7 @@ export async function readDataFacts(config: DataConfig): Promise<DataFacts> {
     copies,
     copied: new Map(copies.tools().map((tool) => [tool, copies.versions(tool)])),
     keyId: secretsKeyId(keys),
-    // Searches for a backup only if the store is not good, because the search reads whole backups.
+    // Search for a backup only if the store is damaged or has no tool, because the search reads whole backups.
     storeBackup: isStoreGood ? null : within(data, await backups.newestGoodStore()),
     directoryBackup: needsNoBackup(directory, store) ? null : within(data, await newestGoodDirectory(data)),
     setAside: await listSetAside(data),

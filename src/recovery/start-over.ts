@@ -150,7 +150,10 @@ async function startOverReleases(config: DataConfig, path: string): Promise<stri
   }
 }
 
-/** Moves each ref from `refs/NAME` to `NAME` below `stamp`. @returns the old names of the refs that existed. */
+/**
+ * Renames each of the refs, `refs/NAME`, to `STAMP/NAME`. STAMP is the argument `stamp`, such as
+ * `refs/set-aside/20261128T150000000Z`. @returns the old names of the refs that existed.
+ */
 async function keepRefs(
   repositories: Repositories,
   tool: ToolName,

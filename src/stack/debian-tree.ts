@@ -61,7 +61,7 @@ async function unpackInto(folder: string, options: TreeOptions): Promise<void> {
   await mkdir(folder);
   const words = ['--extract', '--file=-', `--directory=${folder}`, '--no-same-owner', '--exclude=./dev/*'];
   const tar = execa('tar', words, { ...PROGRAMS, stdin: 'pipe', reject: false, all: true });
-  // If tar ends early, its exit status and output tell why.
+  // Ignore errors of this stream: if tar ends early, its exit status and output tell why.
   tar.stdin.on('error', () => {});
   try {
     await run(options, ['--mode=unshare', '--format=tar'], '-', tar.stdin);
@@ -99,7 +99,7 @@ async function run(
     `--aptopt=${fetched.acquire}`,
     ...LEFT_OUT.map((path) => `--dpkgopt=path-exclude=/usr/share/${path}`),
     ...KEPT.map((path) => `--dpkgopt=path-include=/usr/share/${path}`),
-    // A loss of power while the tree is made only means that it is made again.
+    // Do not wait for the disk after each package: after a loss of power, an unfinished tree is made again anyway.
     '--dpkgopt=force-unsafe-io',
     // Both trees get the packages that `fetchPackages` has downloaded, so that they have the same versions.
     ...['--skip=update', '--skip=download/empty'],
@@ -135,7 +135,8 @@ async function finish(tree: string): Promise<void> {
   for (const folder of EMPTY)
     for (const name of await readdir(join(tree, folder)).catch(() => []))
       await removeTree(join(tree, folder, name));
-  // These bits have no effect in a sandbox, where a program cannot get other rights than its caller's.
+  // Clear the setuid and setgid bits. In a sandbox they have no effect, because a program cannot get other rights than
+  // its caller's.
   await execa(
     'find',
     [tree, '-xdev', '-type', 'f', '-perm', '/6000', '-exec', 'chmod', 'ug-s', '{}', '+'],

@@ -113,7 +113,7 @@ async function withTrees(options: MakeOptions, use: (trees: string) => Promise<S
       progress,
     });
   }
-  // After a loss of power, a stack must not have empty files.
+  // Write the trees to the disk. Otherwise, a stack could have empty files after a loss of power.
   await execa('sync', ['-f', trees], PROGRAMS);
   const stack = await use(trees);
   await removeTree(folder);

@@ -28,7 +28,8 @@ export async function pruneTrees(data: string): Promise<void> {
   for (const { id } of newest === undefined ? [] : [newest, ...older]) {
     const folder = join(stacksFolder(data), id);
     const present = numberOf(await readlink(treesOf(data, id)).catch(noneIfGone));
-    // Trees with a higher number are those of an update that is about to replace the link.
+    // Remove the trees with a lower number than the present ones. Those with a higher number belong to an update that has
+    // not replaced the link yet.
     for (const name of await readdir(folder))
       if (numberOf(name) < present) await removeTree(join(folder, name));
   }

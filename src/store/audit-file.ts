@@ -125,8 +125,8 @@ function safe(_key: string, value: unknown): unknown {
 }
 
 /**
- * Writes JSON of `safe` texts that also escapes DEL, C1 and direction marks, because these could control a reader's
- * terminal.
+ * Returns an event as JSON, with the texts that `safe` returns. Also escapes DEL, C1 and direction marks, because these
+ * characters could control the terminal of a reader.
  */
 function plainJson(value: object): string {
   return JSON.stringify(value, safe).replace(

@@ -127,8 +127,9 @@ export interface Store {
   setSharedConfig(tool: ToolName, names: readonly string[]): void;
 
   /**
-   * The limits that an operator has set for this tool. Empty if the settings of the server apply. A preview has
-   * those of its tool if they are lower than its own, except `replicas`.
+   * The limits that an operator has set for this tool. Empty if the settings of the server apply. For a preview, each
+   * limit is the lower one of two: that of the preview and that of the tool that it belongs to. But `replicas` is
+   * always that of the preview.
    */
   ownLimits(tool: ToolName): Partial<ToolLimits>;
   /** As `ownLimits`, but for a preview only those that were set for the preview itself. */
@@ -259,8 +260,9 @@ export interface Store {
   dropOldRows(tool: ToolName, now: number): void;
   /**
    * In one transaction: makes this release and its deployment `live` and the previous release `replaced`, gives the
-   * tool the release's config vars, and clears `isStopped`. Also records the numbers of `replicasKept`, as if `scale`
-   * had set them. If the release is live already, the tool's config vars stay, because they may be newer.
+   * tool the release's config vars, and clears `isStopped`. If an earlier version of this server made the previous
+   * release, also records the numbers that `replicasKept` returns, as if `scale` had set them. If the release is live
+   * already, the tool's config vars stay, because they may be newer.
    */
   goLive(tool: ToolName, version: number, deploymentId: string, at: number): void;
 

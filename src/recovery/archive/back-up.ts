@@ -34,8 +34,8 @@ import { repositoriesOf } from '../data-facts.ts';
 import { Sealing } from './sealed-file.ts';
 
 /**
- * Names in the data folder that tar leaves out. The backup gets its store from `stageStore`, and needs none of the
- * others.
+ * Names in the data folder that tar leaves out. The backup gets a copy of the store from `stageStore`, and a restored
+ * server needs none of the other files and folders.
  */
 export const LEFT_OUT =
   /^(store\.sqlite.*|server\.lock.*|run|cache|compile-cache|backups|set-aside|tool-users|sandbox|buildpacks|pythons|transfers|lost\+found|restoring)$/;
@@ -52,11 +52,14 @@ export interface Manifest {
   readonly runtime: Config['runtime'];
 }
 
-/** No artifact of a real tool has folders this deep. The memory that tar needs grows with the square of the depth. */
+/**
+ * An artifact with folders as deep as this is left out of the backup, because the memory that tar needs grows with the
+ * square of the depth. No artifact of a real tool has such deep folders.
+ */
 const MOST_DEPTH = 200;
 /**
- * The longest path in an artifact, with the path of the data folder before it. tar cannot unpack paths of more than
- * 4095 bytes, and keeps in memory the path of each file that has several hard links.
+ * An artifact with a path as long as this, counted with the path of the data folder, is left out of the backup. tar
+ * cannot unpack paths of more than 4095 bytes, and keeps in memory the path of each file that has several hard links.
  */
 const MOST_PATH_BYTES = 1500;
 /** The most memory (address space) of tar, 2 GiB. A backup of millions of files needs much less. */
@@ -65,7 +68,7 @@ const PATH = { PATH: '/usr/bin:/bin' };
 
 export interface BackUpOptions {
   readonly config: Config;
-  /** PATH for git. */
+  /** The value of the environment variable PATH for git. */
   readonly path: string;
   /** Where the backup goes: a new file, a folder in which a new file is made, or `-` for the stream `out`. */
   readonly target: string;
@@ -121,7 +124,7 @@ export async function backUp(options: BackUpOptions): Promise<string[]> {
       `To restore it, on this machine or another: npx toolforge-push restore ${file}`,
     ];
   } catch (error) {
-    // Ctrl-C also ends tar, whose error may come first.
+    // If the signal has fired, throw its reason: Ctrl-C also ends tar, so `error` may only say that tar has ended.
     signal.throwIfAborted();
     throw error;
   } finally {
@@ -275,8 +278,8 @@ async function fillStage({ config, path, signal }: BackUpOptions, stage: string)
       if (known.get(tool as StoredTool['name'])?.has(id) !== true) continue;
       members.trees.push(artifact);
       if (await isHostile(join(data, artifact), wrapper)) {
-        // A pattern excludes the tool's files, because their names may contain line breaks. The empty folder stays, so
-        // that the restored server knows that only this artifact is lost.
+        // Exclude the files of the artifact by one pattern and not by their names, which may contain line breaks. The empty
+        // folder stays, so that the restored server knows that only this artifact is lost.
         excludes.push(`${artifact}/*`);
         notes.push(
           `A build of ${tool} is left out, because it has too deep folders, too long paths, devices, or folders that cannot be read (${artifact}). After a restore: npx toolforge-push redeploy ${tool}`,
@@ -370,7 +373,8 @@ async function writeTar(config: Config, options: TarOptions): Promise<number> {
   const { stage, excludes, members, to, beforeSeal, signal } = options;
   const { data } = config;
   const list = join(stage, 'excludes');
-  // tar applies the list to all files. The names of staged files begin with `./`, so no line of the list matches them.
+  // tar applies the patterns in `excludes` to all files. The names of staged files begin with `./`, so that no pattern
+  // matches them.
   const staged = (await readdir(stage)).sort().map((name) => `./${name}`);
   await writeFile(list, excludes.map((line) => `${line}\n`).join(''));
   const trees = join(stage, 'trees');

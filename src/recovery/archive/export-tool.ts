@@ -15,7 +15,7 @@ import { assertStrong, sealText } from './passphrase.ts';
 import { Sealing } from './sealed-file.ts';
 import { FORMAT, MAX_RELEASES, type ToolManifest } from './tool-manifest.ts';
 
-/** The names of the files in an exported file, in their order. */
+/** The names of the parts of an exported file, which is an archive, in the order in which they follow each other. */
 export const PARTS = ['manifest.json', 'secrets.sealed', 'repository.pack'] as const;
 const PATH = { PATH: '/usr/bin:/bin' };
 const MAX_WORDS = 2000;

@@ -23,8 +23,8 @@ const GIT_MS = 10 * 60_000;
  * and all tags of the manifest must be among them. The maker of the file may be hostile, so git has the same limits as
  * for clients.
  *
- * @throws DeployError `BAD_ARCHIVE` if git refuses the objects, or one of these is missing; an error if the signal
- * fires.
+ * @throws DeployError `BAD_ARCHIVE` if git refuses the objects, or if the live commit or a tag is missing; an error if
+ * the signal fires.
  */
 export async function takePack(
   repositories: Repositories,
@@ -69,7 +69,7 @@ async function indexPack(
   signal: AbortSignal,
 ): Promise<void> {
   if (entry.header.size !== pack.bytes)
-    throw badExport('the size of its repository is not that of its manifest');
+    throw badExport('the size of its repository differs from the size in its manifest');
   const hash = createHash('sha256');
   async function* hashed() {
     for await (const chunk of entry.content) {
@@ -80,7 +80,8 @@ async function indexPack(
   const args = ['index-pack', '--stdin', '--strict', `--max-input-size=${pack.bytes}`];
   const git = startGit(args, environmentOf(repositories, folder));
   await ended(git, pump(hashed(), git.stdin), signal);
-  if (hash.digest('hex') !== pack.sha256) throw badExport('its repository is not that of its manifest');
+  if (hash.digest('hex') !== pack.sha256)
+    throw badExport('the checksum of its repository differs from the checksum in its manifest');
 }
 
 /** Waits until git has read and checked the objects. @throws DeployError `BAD_ARCHIVE` if git refuses them. */

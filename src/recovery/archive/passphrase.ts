@@ -1,7 +1,10 @@
 import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
 import { DeployError } from '../../core/errors.ts';
 
-/** A passphrase guards a file that may lie anywhere for years, so somebody may try many passphrases. */
+/**
+ * A passphrase needs at least this many characters, because somebody who finds the exported file can try many
+ * passphrases.
+ */
 const MIN_CHARACTERS = 12;
 // The first settings for scrypt in OWASP's Password Storage Cheat Sheet. They need 128 MiB for a moment. The file does
 // not contain them, so a hostile file cannot ask for more.

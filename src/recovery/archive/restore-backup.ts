@@ -53,7 +53,7 @@ export async function restoreBackup(config: Config, given: string): Promise<stri
       `Nothing has changed. Set builder and runtime to ${manifest.runtime}.`,
     );
   if (existsSync(data)) await assertOwnFolder(data);
-  // If a server runs, it holds the lock. `DATA_IN_USE` says more than `NOT_EMPTY`.
+  // Take the lock for a moment. If a server runs, this throws `DATA_IN_USE`, which says more than `NOT_EMPTY`.
   if (existsSync(join(data, 'server.lock'))) new DataLock(data)[Symbol.dispose]();
   const there = (await namesIn(data)).filter((name) => !EMPTY.has(name));
   if (there.length > 0) throw notEmpty(data);
@@ -101,7 +101,7 @@ async function readManifest(file: string): Promise<Manifest> {
 }
 
 async function unpack(file: string, draft: string): Promise<void> {
-  // bwrap finds no folder by an absolute symbolic link.
+  // Resolve symbolic links, because bwrap cannot find a folder through an absolute symbolic link.
   const folder = await realpath(draft);
   const extract = ['--extract', `--file=${file}`, '-C', folder, '--preserve-permissions', '--numeric-owner'];
   const fence = await fenceAround(folder);
@@ -124,7 +124,8 @@ async function fenceAround(folder: string): Promise<string[] | null> {
   const rights = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'MKNOD'];
   const fence = [
     ...['bwrap', '--ro-bind', '/', '/', '--bind', folder, folder, '--die-with-parent'],
-    // In the /proc of this machine, /proc/PID/root leads root to places that can be written.
+    // Mount a new /proc. In the /proc of this machine, /proc/PID/root would lead root to folders outside of `folder` that
+    // it can write to.
     ...['--unshare-pid', '--proc', '/proc', '--cap-drop', 'ALL'],
     ...rights.flatMap((right) => ['--cap-add', `CAP_${right}`]),
   ];

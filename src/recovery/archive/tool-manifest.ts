@@ -20,7 +20,10 @@ export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const MAX_REFS = 10_000;
 /** The most process types that can have a number in `replicas`, a size or a pause. */
 const MAX_TYPES = 1000;
-/** The highest version in a file. Refs can have higher versions (`versionOf`), so later releases can have refs too. */
+/**
+ * The highest version of a release in an exported file. The refs of releases can have higher versions (`versionOf`), so
+ * there is room for the later releases of an imported tool.
+ */
 const MAX_VERSION = 99_999_999;
 const [MAX_WORDS, LATEST] = [2000, Date.UTC(2200)];
 

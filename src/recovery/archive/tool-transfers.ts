@@ -83,7 +83,7 @@ export class ToolTransfers {
     await mkdir(this.#options.run, { recursive: true, mode: 0o700 });
   }
 
-  /** Resolves when the folder for temporary files is there. */
+  /** Resolves when the folder for temporary files exists. */
   get #ready(): Promise<void> {
     this.#prepared ??= this.#prepare().catch((error: unknown) => {
       this.#prepared = null;

@@ -21,7 +21,7 @@ import { syncFolder } from '../sync-folder.ts';
 /** A release, with all that is needed to enter it into a store that has lost it. */
 export interface ReleaseCopy {
   readonly toolNumber: number;
-  /** The tool that the tool of the release is a preview of. Absent if it is no preview. */
+  /** The tool that the preview belongs to, if the release is of a preview. Otherwise absent. */
   readonly previewOf?: ToolName;
   /** `sealed`: the config vars as the store has them, encrypted, in base64. */
   readonly release: Omit<Release, 'configVars'> & { readonly sealed: string };
@@ -29,8 +29,8 @@ export interface ReleaseCopy {
   /** The build that made the artifact. Null if the store has no record of this build. */
   readonly build: Build | null;
   /**
-   * The deployment that made the build, if it is not `deployment`. Null if `deployment` made the build, or if the store
-   * has no record of the deployment that did.
+   * The deployment that made `build`, if this is another one than `deployment`. Null if `deployment` made `build`, or
+   * if the store has no record of the deployment that made it.
    */
   readonly buildDeployment: Deployment | null;
 }
@@ -60,7 +60,10 @@ export class ReleaseCopies {
     return join(this.#folder, tool, `v${version}.json`);
   }
 
-  /** The copy is on the disk when this returns. @throws DeployError `STORE_FULL` if the disk cannot be written. */
+  /**
+   * Writes a copy of a release. The copy is on the disk when this method returns. @throws DeployError `STORE_FULL` if
+   * the disk cannot be written.
+   */
   write(copy: ReleaseCopy): void {
     explained(() => this.#write(copy));
   }

@@ -11,8 +11,8 @@ import type { ToolsTable } from '../tables/tools-table.ts';
 import { ReleaseCopies, type ReleaseCopy } from './release-copies.ts';
 
 /**
- * A copy is a file from which a store that lacks a release can read it back. This many of a tool's newest releases that
- * went live keep their copies. An older release keeps its copy only if it can still run.
+ * How many releases of a tool keep their copies, counted from the newest release that went live. An older release keeps
+ * its copy only if it can still run. A copy is a file from which a store that lacks the release can read it back.
  */
 const MAX_COPIES = 100;
 
@@ -66,7 +66,7 @@ export class ReadBack {
 
   /**
    * Of the tool's releases that went live, copies those of the newest 100 that have no copy. Replaces a torn copy only
-   * for the newest of them.
+   * if it is that of the newest of these releases.
    */
   copyAll(tool: ToolName): void {
     const copied = new Set(this.copies.versions(tool));

@@ -3,7 +3,7 @@ import type { Database } from '../database.ts';
 
 /** How many of a tool's newest deployments, builds and releases the store keeps, if no other number is given. */
 export const MAX_ROWS = 1000;
-/** The smallest value that `keep_history` ever allowed. Now it is 200. */
+/** The smallest value that the setting `keep_history` had ever allowed. Now the smallest allowed value is 200. */
 const MIN_ROWS = 100;
 /** Builds and releases stay for this time, because limits count those of the last day. */
 const MIN_AGE_MS = 2 * 24 * 60 * 60 * 1000;
