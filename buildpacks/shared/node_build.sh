@@ -123,7 +123,8 @@ build_tool() {
     # With this variable of Google's buildpacks, the default adapter of SvelteKit makes a server for Node. Without it, the
     # adapter does not know this builder and makes nothing.
     ! has "$lines" 'devDependencies|@sveltejs/adapter-auto' || export GCP_BUILDPACKS=1
-    # If the script runs npm in another folder, npm installs packages for development there, too.
+    # With npm_config_include=dev, an npm that the script runs in another folder also installs the packages for
+    # development there.
     [[ -z $script ]] || step "$manager run $script" env npm_config_include=dev "$manager" run "$script"
     if [[ ${NPM_CONFIG_PRODUCTION:-${npm_config_production:-${YARN_PRODUCTION:-}}} != false ]] && has "$lines" devDependencies; then
       needed=$(needed_packages "$begin" | head -n 1)

@@ -13,7 +13,7 @@ export SOURCE_DATE_EPOCH=315532801
 # folders, so no two builds would be equal.
 export CFLAGS=${CFLAGS--O2 -g0} CXXFLAGS=${CXXFLAGS--O2 -g0}
 export UV_CACHE_DIR=$downloads UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_PYTHON_PREFERENCE=system UV_COMPILE_BYTECODE=1
-# The reason of a failure must stay in one line.
+# Let uv print each reason of a failure in one line, because the push shows only one line as the reason.
 export UV_NO_WRAP=1
 
 # Prints a setting of pip's configuration files, which uv does not read
@@ -75,8 +75,8 @@ save_layers() {
   local version
   add_setuptools
   add_runners
-  # If the layer has `linked = true`, the next build cannot write to its files. uv must write to its lock file, so the
-  # file must not stay.
+  # If the layer has `linked = true`, the next build cannot write to its files. uv must be able to write to its lock
+  # file, so delete this file.
   rm -f "$venv/.lock"
   mkdir -p "$downloads"
   printf '[types]\ncache = true\n' >"$downloads.toml"
@@ -95,7 +95,7 @@ forget_times() {
   for file in "$venv"/lib/python3*/site-packages/*.dist-info/uv_cache.json; do
     [[ -f $file ]] || continue
     sed -i -E 's/"(secs_since_epoch|nanos_since_epoch|inode)":[0-9]+/"\1":0/g' "$file"
-    # RECORD need not have a hash and a size of each file.
+    # Remove the hash and the size of the changed file from RECORD, where both are optional.
     sed -i -E 's#^([^,]+\.dist-info/uv_cache\.json),.*#\1,,#' "${file%/*}/RECORD"
   done
 }

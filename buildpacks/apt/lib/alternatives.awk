@@ -31,7 +31,7 @@ function read_line(line,    words, count, i, name) {
   if (match(line, /(^|[ ;&|])update-alternatives /)) each(substr(line, RSTART + RLENGTH), 1)
 }
 
-# Reads the command once for each value of the variable of each `for` loop around it
+# Reads a command once for each value that the variables of the `for` loops around the command take
 function each(words, level,    values, count, i, name) {
   if (level > depth) { command(words); return }
   name = variable[level]

@@ -102,7 +102,7 @@ write_environment() {
   join PERL5LIB env "$usr/share/perl5" "$lib"/perl5/5.* "$lib"/perl/5.* "$usr"/share/perl/5.*
   join RUBYLIB env "$usr/lib/ruby/vendor_ruby" "$lib"/ruby/vendor_ruby/[0-9]* "$usr"/lib/ruby/vendor_ruby/[0-9]*
   join GEM_PATH env "$usr"/share/rubygems-integration/* "$lib"/rubygems-integration/*
-  # A colon at the end stands for the folders of the system.
+  # Add a colon at the end, which stands for the folders of the system.
   if [[ -f $layer/env/GEM_PATH.prepend ]]; then printf : >>"$layer/env/GEM_PATH.prepend"; fi
   join GI_TYPELIB_PATH env "$lib/girepository-1.0"
   join GST_PLUGIN_PATH env "$lib/gstreamer-1.0"

@@ -36,7 +36,7 @@ page_scripts() {
   fi
   [[ -n $pages ]] || return 0
   for file in "$pages"/*.cgi; do [[ ! -f $file ]] || echo "$file"; done
-  # At the top, files *.pl and *.py are seldom CGI scripts.
+  # At the top, files *.pl and *.py do not count, because they are seldom CGI scripts.
   [[ $pages != . ]] || return 0
   for file in "$pages"/*.pl "$pages"/*.py; do [[ ! -f $file ]] || echo "$file"; done
 }

@@ -2,7 +2,7 @@
 
 # The first Go that fetches other versions by itself (GOTOOLCHAIN) is 1.21.
 oldest_minor=21
-# This version is downloaded if the system has no Go that is new enough.
+# This version of Go is downloaded if the system has no Go that is new enough.
 bootstrap=1.25.5
 bootstrap_sha256=8cea6783dab64d68b38f5b81ecd38d45155a3c06638991acc6af19e0fca80edb
 
@@ -35,7 +35,7 @@ find_go() {
   python3 -m zipfile -e "$zip" "$toolchain/zip"
   mv "$toolchain"/zip/golang.org/toolchain@*/* "$toolchain"
   rm -rf "$toolchain/zip" "$zip"
-  # ZIP files of Go modules keep no modes.
+  # Make the programs executable again, because ZIP files of Go modules do not keep the modes of files.
   chmod -R a+x "$toolchain/bin" "$toolchain/pkg/tool"
   printf '[types]\ncache = true\n\n[metadata]\nversion = "%s"\n' "$bootstrap" >"$toolchain.toml"
 }

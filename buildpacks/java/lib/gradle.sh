@@ -24,7 +24,7 @@ run_gradle() {
   echo "-----> ./gradlew ${tasks[*]}"
   export GRADLE_USER_HOME=$home
   if [[ -n $certificates ]]; then export JAVA_TOOL_OPTIONS="-Djavax.net.ssl.trustStore=$certificates ${JAVA_TOOL_OPTIONS:-}"; fi
-  # gradlew from Windows may have no execute bit.
+  # Start gradlew by sh, because a gradlew that was committed on Windows may not be executable.
   if ! sh ./gradlew --no-daemon --console=plain "${tasks[@]}" 2>&1 | tee "$errors" | sed -u '/^Picked up JAVA_TOOL_OPTIONS/d' | indent; then
     url=$(sed -nE 's/^distributionUrl=//p' gradle/wrapper/gradle-wrapper.properties 2>/dev/null | tr -d '\\\r')
     if grep -qE '^Exception in thread "main" java\.(net|io)\.|^Caused by: java\.net\.' "$errors"; then

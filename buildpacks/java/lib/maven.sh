@@ -28,7 +28,8 @@ prepare_maven() {
 
 # mvn_quietly WORD…: runs Maven with the settings of prepare_maven
 mvn_quietly() {
-  # Maven ends its output with codes for colours and without the end of a line. After an error, it explains its options.
+  # Remove codes for colours, with which Maven ends its output, and the lines in which Maven explains its options after
+  # an error.
   mvn -B -q -ntp -Dstyle.color=never "-Dmaven.repo.local=$repository" "${settings[@]}" "$@" 2>&1 |
     sed -u -E $'s/\x1b\\[[0-9;]*m//g; /^\\[ERROR\\] ?($|To see the full|Re-run Maven|For more information about|\\[Help [0-9])/d' | indent
 }

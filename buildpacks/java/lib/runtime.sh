@@ -26,7 +26,7 @@ make_runtime() {
     echo "-----> Making a Java runtime"
     rm -rf "$runtime"
     "$jdk/bin/jlink" --add-modules "$modules" --strip-debug --no-man-pages --no-header-files --output "$runtime" 2>&1 | indent
-    # Scripts start $JAVA_HOME/bin/java.
+    # Rename the program java, because the script lib/java takes its place: scripts of tools start $JAVA_HOME/bin/java.
     mv "$runtime/bin/java" "$runtime/bin/java-program"
   fi
   install -m 755 "$CNB_BUILDPACK_DIR/lib/java" "$runtime/bin/java"

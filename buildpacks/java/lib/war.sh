@@ -1,6 +1,6 @@
 # Lets Tomcat serve a war file. Sourced by bin/build.
 
-# Tomcat 9 for applications with javax.servlet, Tomcat 10.1 is for those with jakarta.servlet
+# The versions of Tomcat for applications with javax.servlet (Tomcat 9) and with jakarta.servlet (Tomcat 10.1)
 tomcat_javax=9.0.124 tomcat_jakarta=10.1.62
 
 # is_jakarta WAR: tells whether an application uses the names of Jakarta EE 9 and later

@@ -19,7 +19,7 @@ serves() { [[ $1 =~ (^|[^a-z])(web|server|api|app) ]] || grep -rqsE "$signs" "./
 choose_program() {
   local archive file
   web='' another=''
-  # Quarkus makes a folder.
+  # A build with Quarkus makes a folder quarkus-app with the jar that starts the tool.
   for file in {.,*}/{target,build}/quarkus-app/quarkus-run.jar; do
     if [[ -f $file ]]; then web=${file#./}; fi
   done
@@ -27,7 +27,7 @@ choose_program() {
     is_executable "$archive" || continue
     if [[ -z $web ]] || { ! serves "$web" && serves "$archive"; }; then another=$web web=$archive; else another=$archive; fi
   done < <(archives jar && archives war)
-  # Gradle's plugin application makes a script.
+  # Gradle's plugin `application` makes a script that starts the tool.
   for file in build/install/*/bin/* */build/install/*/bin/*; do
     if [[ -z $web && -f $file && $file != *.bat ]]; then web=$file; fi
   done

@@ -23,7 +23,7 @@ install_modules() {
   # would differ in each build.
   export PERL_HASH_SEED=0
   log=$(mktemp) index=$(mktemp)
-  # `carton bundle` puts archives of the modules into vendor/cache.
+  # Use the archives of modules that `carton bundle` has put into vendor/cache.
   [[ ! -d vendor/cache/authors ]] || options+=(--from "$PWD/vendor/cache")
   if [[ -f cpanfile.snapshot && -f cpanfile ]]; then
     perl -MCarton::Snapshot -e 'my $s = Carton::Snapshot->new(path => shift); $s->load; open my $f, ">", shift or die; $s->index->write($f)' \

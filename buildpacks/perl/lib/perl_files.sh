@@ -35,7 +35,7 @@ is_perl() {
   for file in cgi-bin/* public_html/cgi-bin/* public_html/*.pl public_html/*.cgi; do
     [[ -f $file && ( $file == *.pl || $(first_line "$file") == '#!'*perl* ) ]] && return 0
   done
-  # Perl files alone are also helpers in tools of other languages.
+  # If the source has a manifest of another language, files *.pl are only helpers of that tool.
   has_other_manifest cpanfile && return 1
   for file in *.pl; do return 0; done
   return 1

@@ -31,9 +31,9 @@ GracefulShutdownTimeout 10
 TypesConfig $(if [[ -f /etc/mime.types ]]; then echo /etc/mime.types; else echo /dev/null; fi)
 AddDefaultCharset Off
 AddOutputFilterByType DEFLATE text/html text/plain text/css text/xml text/javascript application/javascript application/json image/svg+xml
-# The server in front speaks HTTPS.
+# Tell PHP, by the variable HTTPS, if the server in front of Apache got the request by HTTPS.
 SetEnvIf X-Forwarded-Proto ^https$ HTTPS=on
-# Apache itself would redirect /folder to http:.
+# Redirect /folder to https: here, because Apache itself would redirect it to http:.
 RewriteEngine On
 RewriteCond %{HTTP:X-Forwarded-Proto} ^https\$ [NV]
 RewriteCond %{DOCUMENT_ROOT}%{REQUEST_URI} -d
@@ -58,7 +58,8 @@ DocumentRoot "$root"
 </FilesMatch>
 RedirectMatch 404 "(?i)(^|/)\.(?!well-known(/|\$))"
 C
-  # Files such as *.py are programs, often with passwords. A .htaccess can make Apache run them.
+  # Do not send files such as *.py, which are programs, often with passwords. But if .htaccess makes Apache run such
+  # files, Apache does what .htaccess says.
   if ! grep -qsi cgi-script "$root/.htaccess"; then
     printf '<FilesMatch "%s">\n  <If "-f %%{REQUEST_FILENAME} && %%{REQUEST_URI} !~ m#^/cgi-bin/#">\n    Require all denied\n  </If>\n</FilesMatch>\n' "$programs"
   fi

@@ -6,7 +6,7 @@ enable_extensions() {
   api=$(php -n -r 'echo basename(PHP_EXTENSION_DIR);')
   for file in "$apt/usr/lib/php/$api"/*.so; do
     name=${file##*/} name=${name%.so}
-    # PHP warns about extensions that are loaded twice.
+    # Skip extensions that PHP has loaded already, because PHP would warn about them.
     php -m 2>/dev/null | grep -qixF "$name" && continue
     # PHP loads extensions with a lower number first. Other extensions need the four that get the number 10.
     order=20

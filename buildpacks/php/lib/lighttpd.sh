@@ -21,11 +21,11 @@ static-file.exclude-extensions = ( ".php", ".pl", ".fcgi" )
 url.access-deny = ( "~", ".inc" )
 include "$layer/types.conf"
 \$HTTP["url"] =~ "/\.(?!well-known/)" { url.access-deny = ( "" ) }
-# The server in front speaks HTTPS.
+# Tell PHP, by the variable HTTPS, if the server in front of lighttpd got the request by HTTPS.
 \$REQUEST_HEADER["X-Forwarded-Proto"] == "https" { setenv.add-environment = ( "HTTPS" => "on" ) }
 C
-  # Files such as *.py are programs, often with passwords. .lighttpd.conf can make lighttpd run them. Each file is named,
-  # because index.php may answer such a path that has no file.
+  # Do not send files such as *.py, which are programs, often with passwords, unless .lighttpd.conf makes lighttpd run
+  # programs. Name each file, because index.php may answer a path such as /x.py that has no file.
   if ! has_setting 'cgi\.assign|fastcgi\.server'; then
     find "$root" -type f -printf '%P\n' | grep -E "$programs" | grep -v '"' | sed -E 's/[^A-Za-z0-9_/]/\\&/g; s|/|/+|g; s|.*|$HTTP["url"] =~ "^/+&(?:/\|$)" { url.access-deny = ( "" ) }|' || true
   fi

@@ -62,7 +62,7 @@ C
     missing='=404'
     [[ ! -f $root/index.php ]] || missing='/index.php$is_args$args'
     echo "    location / { index index.php index.html index.htm; try_files \$uri \$uri/ $missing; }"
-    # The files that $programs matches are programs, often with passwords.
+    # Do not send files that $programs matches, because they are programs, often with passwords.
     echo "    location ~ \"$programs\" { if (-f \$request_filename) { return 403; } try_files \$uri $missing; }"
   fi
   [[ ! -f $root/vendor/autoload.php ]] || echo '    location ~ ^/vendor(/|$) { return 404; }'

@@ -286,7 +286,7 @@ def installed():
 
 
 def full_version(path):
-    # To start another Python takes longer than all the rest here.
+    # Do not start this Python again, because starting a Python takes longer than everything else in this program.
     if os.path.realpath(path) == os.path.realpath(sys.executable):
         return Version("%d.%d.%d" % sys.version_info[:3])
     said = subprocess.run([path, "-I", "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], capture_output=True, text=True)

@@ -2,9 +2,9 @@
 
 export CARGO_HOME=${downloads:-$CNB_LAYERS_DIR/downloads} CARGO_TARGET_DIR=${target:-$CNB_LAYERS_DIR/target} CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0
 messages=${TMPDIR:-/tmp}/cargo.json
-# git reads the usual settings for proxies and certificates.
+# Let cargo fetch with git, because git reads the usual settings for proxies and certificates.
 if command -v git >/dev/null; then export CARGO_NET_GIT_FETCH_WITH_CLI=true; fi
-# sqlx then reads the queries that `cargo sqlx prepare` has checked, and needs no database.
+# With this variable, sqlx reads the queries that `cargo sqlx prepare` has checked, and needs no database.
 if [[ -d .sqlx || -f sqlx-data.json ]]; then export SQLX_OFFLINE=${SQLX_OFFLINE:-true}; fi
 
 # cargo_build OPTION…: compiles. Writes cargo's messages, which name the programs, to $messages. Shows the errors, and
@@ -28,12 +28,13 @@ compile() {
     options=(--locked)
   else
     echo " !     There is no Cargo.lock: the next build may install other versions. Remove Cargo.lock from .gitignore, and commit Cargo.lock."
-    # Cargo then chooses versions of packages that this compiler can compile.
+    # With this variable, cargo chooses versions of packages that this compiler can compile.
     export CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=fallback
   fi
   if ! cargo_build "${options[@]}"; then
     if ! has_error 'is not supported by the following package'; then explain; fi
-    # Packages often ask for a newer compiler than they need.
+    # Get the newest Rust. If that fails, ignore the versions for which packages ask, because packages often ask for a
+    # newer compiler than they need.
     if [[ $PATH != "$rustup"/* ]] && rustup_install stable; then
       cargo_build "${options[@]}" || explain
     else

@@ -18,7 +18,8 @@ rustup_install() {
     chmod +x "$init"
     # The program works as an installer only under the name rustup-init.
     mv "$init" "${TMPDIR:-/tmp}/rustup-init"
-    # rustup warns of the system's Rust, and ends with advice about PATH.
+    # RUSTUP_INIT_SKIP_PATH_CHECK keeps rustup from warning of the system's Rust. `sed` leaves out rustup's advice about
+    # PATH.
     CARGO_HOME=$rustup/cargo RUSTUP_INIT_SKIP_PATH_CHECK=yes "${TMPDIR:-/tmp}/rustup-init" -y --no-modify-path --profile minimal --default-toolchain none 2>&1 |
       sed -u -n '/^\(info\|warn\|error\):/p' | indent || return 1
   fi
@@ -52,7 +53,7 @@ find_rust() {
     echo " !     There is no Rust on this server, and $(rustup_server) does not answer: ask the operator to install the Debian packages cargo and rustc.$(in_stack 'Rust 1.85')"
     exit 1
   fi
-  # Rust promises that newer compilers compile older code.
+  # If the system's Rust is newer than the wanted version, take it, because newer compilers compile older code.
   if [[ $wanted =~ ^[0-9.]+$ && $(printf '%s\n' "$wanted" "$system" | sort -V | tail -n 1) == "$system" ]]; then
     echo " !     $said_by asks for Rust $wanted, which cannot be downloaded, because $(rustup_server) does not answer. Rust $system is used."
     version=$system

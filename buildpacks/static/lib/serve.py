@@ -56,7 +56,7 @@ def content_type(path):
 
 def locate(url_path):
     """Returns, for the path of a URL, (file, None), (None, the path to redirect to), or (None, None) for no file."""
-    # http.server decodes each byte of the path as one character.
+    # Decode the path again as UTF-8, because http.server decodes each byte of the path as one character.
     path = unquote_to_bytes(url_path.encode("latin-1")).decode("utf-8", "surrogateescape")
     parts = [part for part in path.split("/") if part != ""]
     if "\0" in path or any(part.startswith(".") for part in parts):
@@ -220,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    # The process ends even if connections are still open.
+    # Let the process end even if connections are still open.
     daemon_threads = True
     request_queue_size = 256
     is_stopping = False
