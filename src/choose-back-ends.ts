@@ -39,10 +39,11 @@ export interface BackEndOptions {
   readonly countPeople: () => Promise<number | 'many'>;
   /** Back ends from a caller that starts a server from code. Null if the settings choose the back ends. */
   readonly given: Pick<BackEnds, 'builder' | 'runtime'> | null;
-  /** The facts about schedules that outlive the server. Asked only after the store is open. */
+  /** Tells which schedules are paused, and records scheduled runs. Used only after the store is open. */
   readonly schedules: ScheduleRecords;
   /**
-   * Returns the tool that a preview belongs to. Null if there is no such preview, undefined until the store is open.
+   * Returns the tool that the preview `name` belongs to. Null if `name` is not a preview. Undefined until the store is
+   * open.
    */
   readonly previewOf: (name: ToolName) => ToolName | null | undefined;
   /**
@@ -65,9 +66,10 @@ export function concurrentDeployments(config: Pick<Config, 'builder' | 'concurre
 /**
  * Makes the Builder and the Runtime that the settings choose. Loads the Kubernetes client only if they need it.
  *
- * @throws DeployError `BAD_SETTING` if settings are wrong or do not fit together; `BAD_CLUSTER` if the kubeconfig is;
- * `NO_ISOLATION` if this machine cannot isolate tools; `NEEDS_ISOLATION` if it cannot, and others than one user on this
- * machine could use the server; `DATA_FOLDER_CLOSED` if the users of tools cannot pass through the data folder.
+ * @throws DeployError `BAD_SETTING` if settings are wrong or do not fit together; `BAD_CLUSTER` if the kubeconfig is
+ * wrong; `NO_ISOLATION` if the setting `sandbox` is `isolated`, but this machine cannot isolate tools;
+ * `NEEDS_ISOLATION` if tools are not isolated, but the server has a second user or an address that other machines can
+ * reach; `DATA_FOLDER_CLOSED` if the users of tools cannot pass through the data folder.
  */
 export async function chooseBackEnds(options: BackEndOptions): Promise<BackEnds> {
   if (options.given !== null)
@@ -103,7 +105,8 @@ async function localBackEnds({
   await assertFolder(config.buildpacks);
   assertNotInData(config);
   const { sandbox, limited, whyTrusted, remedy } = await chooseSandbox(config, log, [], shareOf);
-  // No process of a tool uses a stack now, because `chooseSandbox` has ended the processes of an earlier server.
+  // Unused stacks can be deleted now: `chooseSandbox` has ended the processes of an earlier server, so no process uses
+  // a stack.
   await pruneStacks(config.data);
   await pruneTrees(config.data);
   if (sandbox.mode === 'isolated' && sandbox.whyNoChanges !== null)
@@ -141,7 +144,7 @@ async function localBackEnds({
 /**
  * Checks at the start that the folder of buildpacks can be read. Without this check, the first push would fail.
  *
- * @throws DeployError `BAD_SETTING` if it cannot.
+ * @throws DeployError `BAD_SETTING` if the folder cannot be read.
  */
 async function assertFolder(buildpacks: string): Promise<void> {
   try {

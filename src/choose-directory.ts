@@ -14,8 +14,8 @@ export interface ChosenDirectory {
    */
   makeFirst(): Promise<FirstStart | null>;
   /**
-   * How many users the directory has. While the file is missing, 1: the user that `makeFirst` makes. For LDAP `'many'`,
-   * because its users are not counted.
+   * How many users the directory has. While directory.yaml is missing, 1, because `makeFirst` makes one user. For LDAP
+   * `'many'`, because the server does not count the users in LDAP.
    */
   countPeople(): Promise<number | 'many'>;
 }

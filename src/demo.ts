@@ -11,7 +11,8 @@ const USER = 'alice';
 const TOOL = 'hello';
 const PAGE_MS = 10_000;
 /**
- * The settings that the demo takes from the environment. It ignores the others, which may be those of a real server.
+ * The settings that the demo takes from the environment. It ignores all other settings, because they may be for a real
+ * server.
  */
 const TAKEN = ['sandbox', 'build_environment', 'buildpacks'].map(environmentName);
 

@@ -39,8 +39,8 @@ const FIRST_TOOL = 'hello';
 const MAX_KEY_BYTES = 64 * 1024;
 
 /**
- * Makes the user directory at a first start. It has one tool, and one user, who is named after the user of the
- * operating system and has the public keys in `.ssh`.
+ * Makes the user directory at a first start. It has one tool and one user. The user is named after the account of the
+ * operating system that starts the server, and has the public keys in `~/.ssh` of this account.
  *
  * @returns null if there is a user directory already.
  */
@@ -72,8 +72,8 @@ export async function isThere(path: string): Promise<boolean> {
 }
 
 /**
- * Returns the name of the first user, made from the name of an account of the operating system. Drops a realm
- * (`CORP\alice`). Returns `owner` if this gives no valid user name.
+ * Returns the name of the first user, made from the name of an account of the operating system. Drops a realm, such as
+ * `CORP` in `CORP\alice`. Returns `owner` if the rest is not a valid user name.
  */
 function firstName(account: string): string {
   return userName(account) ?? userName(account.replace(/^.*\\|@.*$/g, '')) ?? 'owner';
@@ -88,7 +88,7 @@ async function publicKeys(folder: string): Promise<string[]> {
 
 async function keyText(path: string): Promise<string> {
   const found = await stat(path);
-  // Reading a named pipe would block for ever.
+  // Read only regular files, because reading a named pipe would block for ever.
   return found.isFile() && found.size <= MAX_KEY_BYTES ? await readFile(path, 'utf8') : '';
 }
 

@@ -5,8 +5,8 @@ import { sentence } from './core/text/sentence.ts';
 import type { RunningServer } from './server.ts';
 import { accountName, defaultDataFolder, homeFolder, STARTED_BY, setStartedBy } from './settings/account.ts';
 
-// The variables that child processes may inherit if a library passes on the whole environment. None of them is a
-// secret, and none makes node, git or a shell run other code.
+// The environment variables that stay in `process.env`. A library may pass all of them to a child process. None of them
+// is a secret, and none makes node, git or a shell run other code.
 const kept = new Set([
   ...['PATH', 'LANG', 'TZ', 'TMPDIR'],
   // The server finds the cluster by these variables.
@@ -59,7 +59,7 @@ export async function main(): Promise<void> {
     });
     // The signals are handled before the server has started, so a signal during the start also ends the server cleanly.
     const stop = (signal: NodeJS.Signals): void => {
-      // A Ctrl-C may arrive twice: from the terminal, and from npx, which passes it on. A second one changes nothing.
+      // Ctrl-C may send the signal twice: once from the terminal, and once from npx. The second signal changes nothing.
       if (isStopping) return;
       isStopping = true;
       log.info({ signal }, 'stopping');
@@ -73,13 +73,14 @@ export async function main(): Promise<void> {
     process.on('SIGTERM', stop);
     process.on('SIGINT', stop);
     running = await starting;
-    // Node writes the cache when the process exits, but a server may be killed.
+    // Write the cache of compiled modules now. Node writes it only when the process exits, and a killed server never
+    // gets there.
     flushCompileCache();
   } catch (given) {
     const { diskFault } = await import('./recovery/disk-fault.ts');
     const error = diskFault(given);
     const { createLog } = await import('./core/log/log.ts');
-    // In a cluster nobody is at a terminal. Operators look for errors in the log.
+    // In a cluster, also log the error, because nobody is at a terminal, and operators look for errors in the log.
     if (error instanceof DeployError && process.env['KUBERNETES_SERVICE_HOST'] !== undefined)
       createLog('error').error(factsOf(error), 'the server cannot start');
     process.stderr.write(explain(error));
@@ -87,12 +88,12 @@ export async function main(): Promise<void> {
   }
 }
 
-/** Does nothing, because a start that fails ends the process by itself. */
+/** Does nothing if a signal arrives and the start then fails, because `main` ends the process after such a start. */
 function waitForTheFault(): void {}
 
 /**
  * Caches compiled modules in the data folder, because compiling takes a third of the time of a start. Only the first
- * call has an effect, and none if NODE_COMPILE_CACHE names a folder.
+ * call has an effect. If NODE_COMPILE_CACHE names a folder, no call has an effect.
  */
 function cacheCompiled(data: string): void {
   enableCompileCache(join(data, 'compile-cache'));

@@ -51,7 +51,7 @@ export class ServerHealth implements HealthQuestions {
     try {
       const complaint = await this.health();
       if (this.#isClosing) return;
-      // Log a complaint only once, even if the free space in its parentheses changes.
+      // Drop the text in parentheses, which names the free space, so that the same complaint is logged only once.
       const kind = complaint?.replace(/\(.*\)/, '') ?? null;
       if (kind === this.#told) return;
       this.#told = kind;

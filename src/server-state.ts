@@ -60,17 +60,17 @@ export function socketPathOf({ data }: Pick<Config, 'data'>): string {
 export async function openState(options: StateOptions, addresses: ServerAddresses) {
   const { config, log, owner, backEnds: given = null } = options;
   const { data } = config;
-  // The users of sandboxes must pass through the data folder to their own folders. Everything inside has its own mode.
+  // Let the system users of tools pass through the data folder to their own folders. Each folder inside has its own
+  // mode.
   await openDataFolder(data);
   const { directory, maintainers, makeFirst, countPeople } = await chooseDirectory({ config, owner, log });
-  // The lock comes before anything is read or ended, because another server may be using this folder.
+  // Take the lock before anything is read or ended, because another server may be using this folder.
   using opening = new DisposableStack();
   const lock = opening.use(new DataLock(data));
   await assertNobodyListens(socketPathOf(config));
   // The folder must exist before the sandbox is chosen, because the sandbox hides only folders that exist.
   await makeKeysFolder(config.keys);
-  // A killed server may have left processes running. Lock files of its git processes can be deleted only after the
-  // processes have ended.
+  // End the processes that a killed server left running. Only then can the lock files of its git processes be deleted.
   await endLeftovers(data);
   // Until the store is open, the functions below work without it.
   const opened: { store: SqliteStore | null } = { store: null };
@@ -137,7 +137,10 @@ export async function openState(options: StateOptions, addresses: ServerAddresse
 
 function noop(): void {}
 
-/** Counts a crash for the release. A crash that cannot be counted must not disturb the supervision of the process. */
+/**
+ * Counts a crash for the release. If the store cannot count the crash, only logs this, so that the supervision of the
+ * process continues.
+ */
 function noteCrash(store: SqliteStore | null, { tool, version, ...crash }: Crash, log: Log): void {
   try {
     store?.addCrash(tool, version, crash);

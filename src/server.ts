@@ -36,7 +36,7 @@ import { hostKeyFingerprint } from './ssh/protocol/host-keys.ts';
 import { BackupClock } from './store/backups/backups.ts';
 
 export interface ServerOptions extends StateOptions {
-  /** The Kubernetes pod that the server runs in. Null, the default, if it runs in none. */
+  /** The Kubernetes pod of the server. Null, the default, if the server does not run in a pod. */
   readonly pod?: ServerPod | null;
   /** Prints text for the person at the terminal. */
   readonly tell: (text: string) => void;
@@ -53,8 +53,8 @@ export interface RunningServer {
  * @throws DeployError if a setting, the machine or another server prevents the start.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  // Buffers count as memory of the heap. For V8's own choice, a clone of 240 MiB makes it collect all garbage 43 times,
-  // which takes more time than the clone itself. With this flag, V8 collects when the heap has grown by 40 %.
+  // By default, a clone of 240 MiB makes V8 collect all garbage 43 times, because Buffers count as memory of the heap.
+  // This takes more time than the clone itself. With this flag, V8 collects only after the heap has grown by 40 %.
   setFlagsFromString('--heap-growing-percent=40');
   const { config, log, tell } = options;
   const { data } = config;
@@ -196,7 +196,9 @@ function openLine({ config, log }: ServerOptions, state: ServerState, addresses:
     repair: (tool) => repairRepository(context, tool, new SetAside(config.data)),
     mergePacks: (tool) => cleanUp.unlessHeld(() => mergePacks(repositories, tool)),
     previewRefusal: (tool, name) =>
-      config.previews === 0 ? 'this server has no previews (previews)' : previewRefusal(tool, name),
+      config.previews === 0
+        ? 'this server has no previews, because its setting previews is 0'
+        : previewRefusal(tool, name),
     endPreview: async ({ tool, branchRef, hadBranch, principal }) => {
       const preview = previewTool(tool, branchRef.slice(PREVIEW_BRANCHES.length));
       const assertMay = () => authorizeAgain(directory, tokens, { principal, tool });

@@ -17,14 +17,14 @@ import { DataLock } from './store/data-lock.ts';
 const MARK = 'tool-users';
 
 /**
- * Gives each tool a system user of its own if the server is not root but has subordinate ids (subuid(5)). The kernel
- * then counts for each tool apart what it limits by user, such as watches of epoll.
+ * Gives each tool a system user of its own if the server is not root but has subordinate ids (subuid(5)). The limits of
+ * the kernel for one user, such as that of epoll watches, then apply to each tool separately.
  *
  * To do so, replaces this process by one that runs the same program as root of a user namespace. Call this before the
  * program opens files that must stay open. Returns without a change if tools cannot have users of their own.
  *
  * @throws DeployError `TOOL_USERS_LOST` if the files of tools belong to subordinate ids that the server cannot use any
- * more; other errors of the data folder.
+ * more; another DeployError if the data folder cannot be used.
  */
 export async function giveToolsUsers(config: Config, environment: NodeJS.ProcessEnv): Promise<void> {
   if (process.getuid?.() === 0 || (config.builder !== 'local' && config.runtime !== 'local')) return;
@@ -39,15 +39,16 @@ export async function giveToolsUsers(config: Config, environment: NodeJS.Process
     );
   if (typeof users === 'string') return;
   await openDataFolder(config.data);
-  // Released before `execve`, because the program that then starts in the user namespace takes this lock too.
   using lock = new DataLock(config.data);
   await assertNobodyListens(socketPathOf(config));
-  // In its namespace, the server has no rights over processes that an earlier server left in another namespace.
+  // End the processes that an earlier server left, because this server is about to enter a user namespace. There, it
+  // has no rights over processes of another namespace.
   await endLeftovers(config.data);
   if (earlier === null) {
     await openArtifacts(config.data);
     await writeFile(mark, users.id, { mode: 0o600 });
   }
+  // Release the lock before `execve`, because the program that then starts in the user namespace takes this lock too.
   lock[Symbol.dispose]();
   const argv = [...users.wrapper, process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const own = { HOME: homeFolder(), [STARTED_BY]: accountName() };

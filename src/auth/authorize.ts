@@ -12,9 +12,9 @@ const rank: readonly Action[] = ['read', 'deploy', 'manage'];
  * cached answer of the user directory would refuse the action, asks the directory again without its cache, so that an
  * old answer never refuses anybody.
  *
- * @param isFresh - True if the person already does what they need the right for, for example in an open shell. Then the
- * cache is never used, so that an old answer lets nobody go on, and other questions of the person do not delay this
- * one.
+ * @param isFresh - True to check a person who already uses the right, for example in an open shell. The cache is then
+ * not used, so that nobody continues because of an old answer. Other questions for the same person do not delay this
+ * question.
  * @returns the tool as the directory knows it.
  * @throws DeployError `NO_ACCESS` for a missing tool, and in the same words for somebody else's tool; also for a tool
  * that the credential does not open. The rights to a preview are those to its tool. `TOOL_RENAMED` if the principal
@@ -59,10 +59,11 @@ function opensAnother({ credential }: Principal, onlyTool: ToolName): DeployErro
   );
 }
 
-/** The tool if the wish is granted, otherwise the reason for the refusal. */
+/** Returns the tool if the principal may do the action, otherwise the reason for the refusal. */
 function decide(found: DirectoryTool | null, { principal, tool, action }: Wish): DirectoryTool | DeployError {
   const { onlyTool } = principal;
-  // A credential of a tool also opens the previews of the tool.
+  // If the tool is a preview, `whole` is the tool that the preview belongs to: a credential of a tool also opens its
+  // previews.
   const whole = found?.previewOf ?? tool;
   if (onlyTool !== null && onlyTool !== tool && onlyTool !== whole) return opensAnother(principal, onlyTool);
   // True if the principal is the tool's own account, such as `tools.hello`. No person can have that user name.

@@ -91,7 +91,8 @@ export function credentialOf({ name, id }: Pick<DeployToken, 'name' | 'id'>): st
 }
 
 /**
- * The id if the password has the form of a deploy token, otherwise null. No directory is asked about such a password.
+ * Returns the id in a password that has the form of a deploy token. Null for all other passwords. The user directory is
+ * not asked about a password of this form.
  */
 export function tokenId(password: string): string | null {
   return FORM.exec(password)?.[1] ?? null;

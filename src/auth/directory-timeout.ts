@@ -39,8 +39,8 @@ export function tooManyLogins(): DeployError {
 }
 
 /**
- * The error if the directory works, but too many questions or logins wait already, of one person, of one address or of
- * all. No operator needs to act.
+ * The error if the directory works, but too many questions or logins already wait: of one person, of one address, or of
+ * all people together. No operator needs to act.
  */
 export function busy(message: string): DeployError {
   return new DeployError(

@@ -26,9 +26,15 @@ export interface DirectoryTool {
 export interface FindOptions {
   /** True to ask the directory itself, and not use a remembered answer. */
   readonly isFresh?: boolean;
-  /** The person on whose behalf the caller asks. Only a few questions for the same person run at once. */
+  /**
+   * The person on whose behalf the caller asks. With LDAP, only `MAX_AT_ONCE_OF_PERSON` questions for one person run at
+   * once.
+   */
   readonly by?: string | undefined;
-  /** True if the person already does what they need the right for. Then their other questions do not delay this one. */
+  /**
+   * True to check a person who already uses the right, for example in an open shell. Other questions for the same
+   * person then do not delay this question.
+   */
   readonly isWatch?: boolean;
 }
 

@@ -3,7 +3,10 @@ import { tooManyLogins } from './directory-timeout.ts';
 import { RecentMap } from './recent-map.ts';
 import { normalise } from './user-name.ts';
 
-/** How many passwords or offered keys are checked at once. Two places are reserved for people who logged in lately. */
+/**
+ * How many passwords or offered keys are checked at once. Two places are reserved for people who logged in from the
+ * same address within the last week.
+ */
 const MAX_AT_ONCE = 8;
 const MAX_AT_ONCE_UNKNOWN = 6;
 const MAX_AT_ONCE_OF_ADDRESS = 4;
@@ -13,9 +16,9 @@ const MAX_WAITING_OF_ADDRESS = 50;
 const MAX_WAIT_MS = 20_000;
 const MAX_REMEMBERED = 10_000;
 /**
- * If the server has worked for at least `MUCH_MS` during the check of an unknown login, the place of the check stays
- * taken for `REST` times as long, at most `MAX_REST_MS`. The key of a tool with thousands of maintainers in LDAP costs
- * so much.
+ * A check of a login that is not `isKnown` may take `MUCH_MS` of processor time or more. Its place then stays taken for
+ * `REST` times this time, at most for `MAX_REST_MS`. Checking a key for a tool with thousands of maintainers in LDAP
+ * takes so long.
  */
 const MUCH_MS = 50;
 const REST = 3;
@@ -25,7 +28,7 @@ const MAX_REST_MS = 3000;
 export interface LoginAttempt {
   readonly login: string;
   readonly address: string;
-  /** True if this login has succeeded from this address lately. */
+  /** True if this login has succeeded from this address within the last week. */
   readonly isKnown: boolean;
 }
 
@@ -40,16 +43,16 @@ interface Waiting {
 /**
  * Gives everybody a fair share of the checks of passwords or offered keys:
  *
- * 1. People who logged in lately from the same address go first.
+ * 1. People who logged in from the same address within the last week go first.
  * 2. The address whose last check is longest ago comes next. Within an address, the same rule orders the user names.
  * 3. Among addresses that never had a check, the newest goes first. If more such addresses come than can be served, the
- *    oldest most likely guess passwords. Serving the oldest first would make everybody wait.
+ * oldest most likely guess passwords. Serving the oldest first would make everybody wait.
  *
  * So guesses from many addresses slow each other down, and a first login from another address goes ahead of guesses.
  *
  * If too many logins wait, the newest login of the address with the most waiting logins is refused. If each address has
  * one, the login whose turn would come last is refused. If a single address has too many waiting logins, its newest
- * login is refused. People who logged in lately are refused only if nobody else waits.
+ * login is refused. People who logged in within the last week are refused only if nobody else waits.
  */
 export class LoginQueue {
   #waiting: Waiting[] = [];
@@ -122,8 +125,8 @@ export class LoginQueue {
   }
 
   /**
-   * Refuses a login if too many wait, in total or from this address. People who logged in lately are the last to be
-   * refused, so that strangers cannot push them out.
+   * Refuses a login if too many wait, in total or from this address. People who logged in within the last week are the
+   * last to be refused, so that strangers cannot push them out.
    */
   #makeRoom(address: string): void {
     const isFull = this.#waiting.length > MAX_WAITING;
@@ -189,8 +192,8 @@ export class LoginQueue {
 }
 
 /**
- * Returns the key that limits the checks for one user name. A person who logged in lately from this address has a key
- * of their own, so guesses from other addresses cannot use up their limit.
+ * Returns the key that limits the checks for one user name. A person who logged in from this address within the last
+ * week has a separate key, so guesses from other addresses cannot use up the person's limit.
  */
 function nameKey({ name, address, isKnown }: Waiting): string {
   return isKnown ? `name ${name} ${address}` : `name ${name}`;

@@ -3,9 +3,9 @@ import type { ToolName } from '../core/names.ts';
 import type { Directory, DirectoryTool, FindOptions, Identity, OfferedKey } from './directory.ts';
 
 /**
- * A user directory that also knows previews and earlier names of tools, which are in the store. Whoever
- * has a right to a tool has it to the tool's previews, too. If a maintainer uses a tool's old name, an error names the new
- * one.
+ * A user directory that also knows previews and earlier names of tools, which are in the store. A person with a right
+ * to a tool has the same right to the tool's previews. If a maintainer uses a tool's old name, an error names the new
+ * name.
  */
 export class PreviewDirectory implements Directory {
   readonly #directory: Directory;
@@ -20,7 +20,7 @@ export class PreviewDirectory implements Directory {
    * @param previewOf - Returns the tool that a preview belongs to. Null if the name is that of no preview.
    * @param renamedTo - Returns the new name if `name` is the old name of a renamed tool, otherwise null.
    * @param reuse - Forgets that a tool of this name was renamed, so that a new tool can have the name. Null if the user
-   * directory keeps the old names of tools, as LDAP does: then only an import begins a tool with such a name.
+   * directory keeps the old names of tools, as LDAP does: then only an import can make a tool with an old name.
    */
   constructor(
     directory: Directory,
@@ -59,8 +59,8 @@ export class PreviewDirectory implements Directory {
    * while the tool is being renamed; the errors of the directory.
    */
   async findTool(name: ToolName, signal: AbortSignal, options?: FindOptions): Promise<DirectoryTool | null> {
-    // A tool that the directory has got under the name of a preview counts only after the preview has ended. Otherwise
-    // its maintainers could read the config vars of the preview.
+    // While a preview has this name, ask for the preview's tool, even if the user directory has got a tool with this
+    // name. Otherwise the maintainers of that tool could read the config vars of the preview.
     const previewOf = this.#previewOf(name);
     const wasRenamed = this.#renamedTo(name) !== null;
     const found = await this.#directory.findTool(previewOf ?? name, signal, options);
@@ -79,7 +79,8 @@ export class PreviewDirectory implements Directory {
   #mayUse(name: ToolName, wasRenamed: boolean, options?: FindOptions): boolean {
     if (this.#held.has(name)) return false;
     if (this.#renamedTo(name) === null) return true;
-    // If the tool was renamed while the directory was asked, the answer is about the tool that had this name.
+    // The name may be reused only if the rename came before the question to the directory. Otherwise the answer is
+    // about the tool that had this name earlier.
     if (wasRenamed && this.#reuse !== null) {
       this.#reuse(name);
       return true;

@@ -67,7 +67,7 @@ export function keyKind(algorithm: string): string {
 /** The message and the hint of an error for the author of a key line: its problem, and how to correct the line. */
 export function explain(problem: KeyProblem): { message: string; hint: string } {
   const another =
-    'Make one with ssh-keygen -t ed25519 and use the line in ~/.ssh/id_ed25519.pub. You can keep your other keys.';
+    'Make a key with ssh-keygen -t ed25519 and use the line in ~/.ssh/id_ed25519.pub. You can keep your other keys.';
   switch (problem) {
     case 'not a key':
       return { message: 'the line of the key file is not a public key', hint: another };

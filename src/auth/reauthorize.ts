@@ -10,7 +10,7 @@ const LIMIT_MS = 10_000;
 
 /**
  * Checks again whether somebody may deploy or read a tool: when a push has arrived, when a deployment's turn has come,
- * and while a push or fetch runs. They may have lost the right, or their key, meanwhile. Operators are not checked
+ * and while a push or fetch runs. Meanwhile, the person may have lost the right or the key. Operators are not checked
  * again, because they may also act on tools that the directory no longer knows.
  *
  * @throws DeployError `TOKEN_OVER` if the deploy token was revoked or has expired; `KEY_GONE` if the key was removed;
@@ -65,8 +65,8 @@ export async function assertHolds(
 /**
  * Checks that the key of a login over SSH still belongs to the person.
  *
- * @throws DeployError `KEY_GONE` if it does not; `DIRECTORY_UNAVAILABLE` or `DIRECTORY_BUSY` if the user directory
- * gives no answer.
+ * @throws DeployError `KEY_GONE` if the key no longer belongs to the person; `DIRECTORY_UNAVAILABLE` or
+ * `DIRECTORY_BUSY` if the user directory gives no answer.
  */
 export async function assertKey(
   directory: Directory,

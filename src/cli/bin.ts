@@ -177,6 +177,7 @@ async function help(about: readonly string[], line: OwnLine, { environment, out 
 
 /**
  * Refuses a command that works only on the server's machine, if `assertHere` does so. @throws DeployError `ONLY_LOCAL`
+ * if the person means another machine.
  */
 async function checkHere({ name }: CommandShape, line: OwnLine, { environment }: Program): Promise<void> {
   await assertHere(name, line, { environment, data: readConfig(environment).data });
@@ -199,7 +200,7 @@ async function administer({ argv, environment, input, out, err }: Program): Prom
   });
 }
 
-/** What a server leaves in its data folder. One of these is enough to know that it has started there. */
+/** What a server leaves in its data folder. One of these names is enough to know that a server has started there. */
 const TRACES = ['store.sqlite', 'repositories', 'releases', 'backups'];
 
 /** Makes the data folder for the first start of a server. @returns false if a server has already started on it. */
@@ -276,7 +277,7 @@ function interruption(): AbortSignal {
     if (ended.signal.aborted) process.exit(1);
     ended.abort(new DeployError('INTERRUPTED', 'the command was interrupted', 'Type it again.'));
   };
-  // Not `once`: while execa has children, it ends this process at a signal if it finds no other listener.
+  // Not `once`: while execa has children, execa ends this process at a signal if there is no other listener.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, end);
   return ended.signal;
 }

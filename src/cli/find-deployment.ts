@@ -6,7 +6,8 @@ import type { ToolContext } from './command.ts';
 /**
  * Finds a deployment of this tool by its id or by the id of its build.
  *
- * @throws DeployError `NO_DEPLOYMENT`. It is the same for an unknown id and for an id of another tool.
+ * @throws DeployError `NO_DEPLOYMENT` if the tool has no such deployment. The error is the same for an unknown id and
+ * for an id of another tool.
  */
 export function findDeployment({ services, tool }: ToolContext, id: string): Deployment {
   const { store } = services;

@@ -99,7 +99,7 @@ async function runFound(line: CommandLine, command: Command, { words, typed }: R
 
 /**
  * The input, until the signal fires. Otherwise somebody who has lost the right could end the input later, and the
- * command would act on it.
+ * command would act on this end.
  */
 async function* inputUntil(
   input: AsyncIterable<Uint8Array>,
@@ -136,7 +136,10 @@ function isShowingSecrets(flags: Words['flags']): boolean {
   return flags['show-values'] === true;
 }
 
-/** Returns the tool, which is the first word, and the words after it. @throws UsageError if it cannot be a tool. */
+/**
+ * Returns the tool, which is the first word, and the words after it. @throws UsageError if the first word cannot be the
+ * name of a tool.
+ */
 function toolAndArgs(command: Command, { positionals }: Words): { tool: ToolName; args: readonly string[] } {
   const [first, ...args] = positionals;
   if (first === undefined) throw new UsageError(`${command.name} needs the name of a tool.`);

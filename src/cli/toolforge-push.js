@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 // The entry of `npx toolforge-push`, in plain JavaScript: it may be started by a Node that cannot run TypeScript.
 import { spawn } from 'node:child_process';
-// Not by name: Node 20 has no `enableCompileCache`.
+// Import the whole module, not `enableCompileCache` by name: Node 20 lacks this name, and the import would fail.
 import nodeModule from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const leastMajor = 24;
 
 if (Number(process.versions.node.split('.')[0]) >= leastMajor) {
-  // With a cache of compiled modules, Node does not load its parser of TypeScript.
+  // Cache compiled modules, so that Node need not load its parser of TypeScript.
   nodeModule.enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/compile', import.meta.url)));
   const { main } = await import('./bin.ts');
   await main();

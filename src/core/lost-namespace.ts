@@ -1,7 +1,10 @@
 /** The namespace of a live release, if somebody other than this server deleted it, so that the release does not run. */
 export interface LostNamespace {
   readonly namespace: string;
-  /** `empty` means that the namespace exists again, but the live release does not run in it yet. */
+  /**
+   * `leaving`: the namespace is being deleted. `gone`: it does not exist. `empty`: it exists again, but the live
+   * release does not run in it yet.
+   */
   readonly state: 'leaving' | 'gone' | 'empty';
 }
 

@@ -27,7 +27,8 @@ export function previewName(preview: ToolName): string {
 const MAX_MADE = 30;
 
 /**
- * Makes the name of a preview from the name of a branch: `fix-login` from `Fix/login`. Null if it has no letter a to z.
+ * Makes the name of a preview from the name of a branch: `fix-login` from `Fix/login`. Null if the branch has no letter
+ * a to z.
  */
 export function previewNameOf(branch: string): string | null {
   const words = branch.toLowerCase().replace(/[^a-z0-9]+/g, '-');

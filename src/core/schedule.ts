@@ -11,7 +11,8 @@ export const SCHEDULE_WORDS = ['@hourly', '@daily', '@weekly', '@monthly', '@yea
 export const START_DEADLINE_MS = 30_000;
 
 /**
- * The longest schedule. A list of all minutes, hours, days and months is shorter. A longer text would take much time.
+ * The longest schedule. A list of all minutes, hours, days and months is shorter. Reading a much longer text would take
+ * long.
  */
 const MAX_CHARACTERS = 500;
 

@@ -1,4 +1,7 @@
-/** What one tool may take. Each limit has a setting for all tools, and an operator can set it for one tool. */
+/**
+ * How much one tool may use. Each limit has a setting for all tools, and an operator can set another limit for one
+ * tool.
+ */
 export interface ToolLimits {
   /** The most memory of one process of the tool, in bytes (`run_memory`). */
   readonly memory: number;
@@ -10,19 +13,19 @@ export interface ToolLimits {
   readonly repository: number;
 }
 
-/** Those of `wanted` that are lower than the limits `all`. */
+/** Returns the limits in `wanted` that are lower than the same limits in `all`. */
 export function lowerLimits(all: ToolLimits, wanted: Partial<ToolLimits>): Partial<ToolLimits> {
   return chosen(wanted, (name, value) => value < all[name]);
 }
 
-/** Those of `wanted` that are higher than the limits `all`. */
+/** Returns the limits in `wanted` that are higher than the same limits in `all`. */
 export function higherLimits(all: ToolLimits, wanted: Partial<ToolLimits>): Partial<ToolLimits> {
   return chosen(wanted, (name, value) => value > all[name]);
 }
 
 /**
- * Those limits of a tool that are lower than the limits `own` of its preview, or that the preview does not have. Leaves out
- * `replicas`, because a preview always has a limit of its own.
+ * Returns the limits of a tool that are lower than the limits `own` of its preview, or that the preview does not have.
+ * Leaves out `replicas`, because a preview always has a limit of its own.
  */
 export function lowest(own: Partial<ToolLimits>, ofTool: Partial<ToolLimits>): Partial<ToolLimits> {
   return chosen(
@@ -40,7 +43,8 @@ function chosen(
 }
 
 /**
- * The limits that apply to a tool: for each limit, the value that the tool has of its own, or else that of the setting.
+ * Returns the limits that apply to a tool: for each limit, the value set for this tool (`own`), or else that of the
+ * setting.
  */
 export function limitsOf(all: ToolLimits, own: Partial<ToolLimits>): ToolLimits {
   return { ...all, ...own };

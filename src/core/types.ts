@@ -198,7 +198,7 @@ export type DeploymentKind = 'push' | 'redeploy' | 'rollback' | 'config' | 'rest
 
 /**
  * `waiting` → `building` → `releasing` → `rolling-out` → `live`, or another end, after which the old release is still
- * live. `superseded` means that a newer push took its place in the queue.
+ * live. `superseded` means that a newer push took the place of the deployment in the queue.
  */
 export type DeploymentState =
   | 'waiting'

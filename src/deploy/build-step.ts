@@ -73,7 +73,7 @@ const DAY_MS = 24 * 3600_000;
  * Checks that one more build of the tool may start. The builds of a tool and of its previews in the last 24 hours count
  * together. The limit is the tool's own, or else `buildsADay`.
  *
- * @throws DeployError `BUILD_LIMIT` if it may not. The error says when the next build may start.
+ * @throws DeployError `BUILD_LIMIT` if no more builds may start now. The error says when the next build may start.
  */
 export function assertBuildsLeft(
   context: Pick<DeployContext, 'store' | 'buildsADay'>,

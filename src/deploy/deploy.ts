@@ -37,8 +37,9 @@ export interface Deployed {
  * other processes, and moves the branch. If the plan has an artifact, builds nothing. If the plan restarts a release,
  * only starts its processes. The old release stays live until `goLive` has recorded the new one.
  *
- * @throws DeployError if a step fails; the signal's reason if it fires before the release is live. If the reason is
- * `ResumeLater` and the build continues or has just ended, throws BuildResumesLater, and the next server continues.
+ * @throws DeployError if a step fails; the signal's reason if the signal fires before the release is live. If the
+ * reason is `ResumeLater` and the build continues or has just ended, throws BuildResumesLater, and the next server
+ * continues.
  */
 export async function deploy(
   context: DeployContext,
@@ -61,7 +62,7 @@ export async function deploy(
     throw new BuildResumesLater(plan.deployment.id);
   }
   signal.throwIfAborted();
-  // A push may use an earlier build, which needs a config var that has been unset since.
+  // A push may use an earlier build. So check that the config vars which this build requires have not been unset since.
   if (plan.deployment.kind === 'push') assertConfigured(tool, artifact.required ?? [], varsOf(plan));
   if (plan.deployment.kind === 'config') warnOfMissing(plan, artifact, progress);
   if (isBuilt) calm(context.log, BUILD_FAULTS, { tool });
@@ -76,7 +77,8 @@ export async function deploy(
   const { store, runtime } = context;
   if (plan.restartOf === null) {
     const phase = { release, toolNumber: store.tool(tool).number, progress, signal };
-    // Deployments of other kinds must be quick, and their commit was tested before it first went live.
+    // Only a push and a redeploy run the test command. Other deployments must be quick, and their commit was tested
+    // before it first went live.
     const isTested = plan.deployment.kind === 'push' || plan.deployment.kind === 'redeploy';
     if (isTested) await runtime.runReleasePhase({ ...phase, step: 'test' });
     await runtime.runReleasePhase({ ...phase, step: 'release' });
@@ -149,8 +151,8 @@ function warnOfCrashes({ store }: DeployContext, tool: ToolName, progress: Progr
 }
 
 /**
- * Says where a live release answers. If it has no `web` and keeps no process running, says that it consists of commands
- * or schedules. Empty in all other cases.
+ * Returns what follows `v42 is live`: the address of a release with a process `web`, or that the release is only a set
+ * of commands or schedules. Empty in all other cases.
  */
 function liveAs(context: DeployContext, release: Release): string {
   const { tool, artifact } = release;

@@ -56,7 +56,7 @@ export interface Previews {
   /**
    * Ends a preview: cancels its deployments, ends its processes, and deletes its data.
    *
-   * @throws DeployError `NO_PREVIEW` if there is none; `BACKUP_RUNNING` while a backup or an export is made.
+   * @throws DeployError `NO_PREVIEW` if no preview has this name; `BACKUP_RUNNING` while a backup or an export is made.
    */
   end(preview: ToolName, by: string): Promise<void>;
 }
@@ -164,7 +164,7 @@ export interface Deployments {
    * Changes how many processes of each type in `changes` the live release runs. Makes no new release.
    *
    * @param sizes - The new sizes of process types. If a size changes, all processes of the release are replaced,
-   * without an interruption. The size `{}` is the one of the tool's files.
+   * without an interruption. The size `{}` restores the size that the tool's files ask for.
    * @throws DeployError `NO_PROCESS_TYPE` if the release lacks a type; `TOO_MANY_PROCESSES` if a limit would be
    * exceeded; `ARTIFACT_UNUSABLE` if this server cannot run the artifact.
    */

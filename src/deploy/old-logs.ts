@@ -8,7 +8,7 @@ export interface OldLogsOptions extends Pick<DeployContext, 'store' | 'runtime' 
   readonly logs: DeploymentLogs;
   /** The most days that logs are kept. 0: no limit. */
   readonly days: number;
-  /** While a backup or an export is made, nothing is deleted. */
+  /** Holds back the deletion while a backup or an export is made. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
 }
 

@@ -40,8 +40,9 @@ type ToPlan = Pick<Entry, 'deployment' | 'request' | 'principal' | 'progress' | 
  *
  * @throws DeployError `OUTSIDE_CONFIG` if config vars from outside cannot be used. For a push: `MOVED_ON` or
  * `OTHER_HISTORY` if it neither builds upon the live commit nor is forced over it; `OTHER_BRANCH` if the pushed branch
- * no longer deploys. For other kinds: as the methods of `Deployments` throw, because the live release may be another
- * one now; `COMMIT_LOST` for a redeploy; for a promotion, `CONFIG_MISSING` and the errors of `takePromoted`.
+ * no longer deploys. For other kinds: the errors of the method of `Deployments` that queued the deployment, because
+ * another release may be live now; `COMMIT_LOST` for a redeploy; for a promotion, `CONFIG_MISSING` and the errors of
+ * `takePromoted`.
  */
 export async function planDeployment(
   context: Pick<
@@ -121,7 +122,8 @@ export async function planDeployment(
       );
       const { artifact, configVars } = target;
       const changes = changesInWords(changedNames(base.configVars, configVars));
-      // A change by `config set --no-restart` may be in no release. Then no rollback brings it back.
+      // A change by `config set --no-restart` may be in no release. Then no rollback brings it back, so the line names
+      // no command.
       const isInRelease = changesInWords(changedNames(current.configVars, base.configVars)) === null;
       const undo = isInRelease ? `; to undo this: rollback ${tool} v${current.version}` : '';
       if (changes !== null) entry.log.progress.line(`config vars: ${changes}${undo}`);
@@ -239,7 +241,7 @@ async function checkBase(repositories: Repositories, push: ParkedPush, live: Rel
   const { ref } = await readDeployBranch(repositories, tool);
   const [name, liveName] = [branchName(branchRef), branchName(ref)];
   const versionAndCommit = `v${live.version} (${short(live.commit)})`;
-  // In a dry run of a push to a preview, `ref` is the deploy branch of the preview's tool, for example master.
+  // This does not concern a push to a preview: in its dry run, `ref` is the deploy branch of the preview's tool.
   if (name !== liveName && previewBranch === undefined) {
     // The pushed branch is new. A push of a new branch looks the same with and without force, so the server refuses it.
     throw new DeployError(

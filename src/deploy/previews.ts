@@ -30,7 +30,7 @@ export interface ToolPreviewsOptions
   readonly memory: number;
   /** True if the user directory has a tool of this name. @throws DeployError if the directory does not answer. */
   readonly isTool: (name: ToolName) => Promise<boolean>;
-  /** While a backup or an export is made, nothing is deleted. */
+  /** Holds back the deletion while a backup or an export is made. */
   readonly cleanUp: Pick<CleanUpHold, 'unlessHeld'>;
   /** Deletes the folders of a tool in the data folder that the builder does not delete. */
   readonly removeFolders: (tool: ToolName) => Promise<void>;
@@ -152,7 +152,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
       assertMay,
     }: { readonly by: string; readonly hadBranch: boolean; readonly assertMay: () => Promise<void> },
   ): Promise<void> {
-    // Without a preview, the deleted branch was left over from a preview that has ended.
+    // If there is no preview, nothing must end: the deleted branch was left over from an earlier preview.
     if (hadBranch && this.#options.store.previewOf(preview) === null) return;
     try {
       await assertMay();
@@ -171,7 +171,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     const parent = store.previewOf(tool);
     if (parent === null) return await cleanUp();
     if (this.#isEnding(tool)) return;
-    // The parked refs of pushes to the preview are in the repository of its tool.
+    // The temporary refs of pushes to a preview are in the repository of its tool, so old ones are deleted there.
     const work = cleanUp().then(() => dropOldParked(this.#options, parent));
     this.#cleanUps.set(tool, Promise.allSettled([this.#cleanUps.get(tool), work]));
     await this.#follow(tool).catch((err: unknown) =>
@@ -212,7 +212,8 @@ export class ToolPreviews implements Previews, AsyncDisposable {
     for (const { name, tool, usedAt, isEnding } of store.previews()) {
       if (this.#closing.signal.aborted) return;
       try {
-        // If the preview was read back into an older store, its limits are lost. It gets those of a new preview.
+        // If the server has read this preview back into an older store, its limits are lost. Then the preview gets the
+        // limits of a new one.
         const stored = store.storedLimits(name);
         if (stored.memory === undefined) store.setOwnLimits(name, { ...this.#limits(tool), ...stored });
         if (isEnding || usedAt < now - days * DAY_MS) await this.end(name, 'the server');
@@ -264,7 +265,7 @@ export class ToolPreviews implements Previews, AsyncDisposable {
           ? 'Ask the operators of this server.'
           : `End one, such as the one that was pushed longest ago: git push toolforge :${previewBranch(oldest.name)}`,
       );
-    // A new preview is followed by a build, so it must not be made if no build is left.
+    // Make no preview if the tool has no build left for now, because the push builds right after the preview is made.
     assertBuildsLeft(this.#options, tool, Date.now());
     return true;
   }

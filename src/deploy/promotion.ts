@@ -45,7 +45,7 @@ export async function takePromoted(
       `Promote what is live on ${source} now: \`promote ${source} ${tool}\``,
     );
   }
-  // The branch of a preview is in the repository of the tool that it belongs to, which lacks the promoted commit.
+  // Refuse a preview as the target: its branch is in the repository of another tool, which lacks the promoted commit.
   if (store.previewOf(tool) !== null)
     throw new DeployError(
       'IS_PREVIEW',
@@ -56,7 +56,7 @@ export async function takePromoted(
   await assertRoom(repositories, { tool, id }, store.ownLimits(tool).repository ?? repositorySize);
   if (live === null || isForced || (await isAncestor(repositories, tool, live.commit, from.commit)))
     return from;
-  // If the repository has lost the live commit, nothing can build upon it.
+  // If the repository has lost the live commit, no commit can build upon it, so the promotion is accepted.
   if (await isLost(repositories, live)) return from;
   throw new DeployError(
     'OTHER_HISTORY',

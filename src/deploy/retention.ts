@@ -78,8 +78,8 @@ async function dropOldRecords({ store, logs }: RetentionOptions, tool: ToolName)
 }
 
 /**
- * False for the log of a build whose artifact is kept, and of a deployment that has not ended or that the store does
- * not know.
+ * True if the log of the deployment `id` may be deleted. False for a build whose artifact is kept, and for a deployment
+ * that has not ended or that the store does not know.
  */
 export function mayLogGo(store: Store, tool: ToolName, id: string): boolean {
   const deployment = store.deployment(id);
@@ -93,13 +93,15 @@ async function tidyRepository(options: RetentionOptions, deployment: Deployment)
   const isShallow = existsSync(join(repositories.folder(tool), 'shallow'));
   if (deployment.kind === 'push' && !isLive) await options.forgetParked(tool, id, isShallow);
   await dropOldParked(options, tool);
-  // A failed shallow push leaves shallow boundaries. git-prune(1) removes only those of unreachable commits.
+  // Remove the shallow boundaries that a failed shallow push left: git-prune(1) removes those of unreachable commits
+  // only.
   if (isShallow && !isLive) await repositories.git(tool, ['prune', '--expire=now']);
   await mergePacks(repositories, tool);
 }
 
 /**
- * `git gc` is killed after this time, because a backup waits for it, and a hostile repository can make it take hours.
+ * `git gc` is killed after this time, because a backup waits for `git gc`, which can take hours in a hostile
+ * repository.
  */
 const GC_MS = 15 * 60 * 1000;
 
@@ -110,8 +112,9 @@ export async function mergePacks(repositories: Repositories, tool: ToolName): Pr
     ['gc.auto', String(LOOSE_OBJECTS)],
     ['gc.autoDetach', 'false'],
     ['gc.packRefs', 'false'],
-    // Without this setting, git writes each object that no ref needs into a file of its own, whole: a pack of a few
-    // megabytes, with objects that are deltas, would fill the disk. git does so by default from version 2.41 on.
+    // Without this setting, git writes each object that no ref needs into a separate file, and not as a delta. A pack
+    // of a few megabytes with many deltas would then fill the disk. From version 2.41 on, this setting is the default
+    // of git.
     ['gc.cruftPacks', 'true'],
   ] as const;
   await repositories.git(tool, ['gc', '--auto', '--quiet'], { settings, signal: AbortSignal.timeout(GC_MS) });
@@ -156,7 +159,7 @@ async function removeArtifacts(
   { store, builder, runtime, keepArtifacts, mostBytes, log }: RetentionOptions,
   tool: ToolName,
 ): Promise<void> {
-  // To read a build takes long if its artifact is large, so its size is read once.
+  // To read a build takes long if its artifact is large, so the size of each artifact is read only once.
   const sizes = new Map<string, number>();
   const sizeOf = (id: string): number => {
     const size = sizes.get(id) ?? store.build(id)?.artifact?.bytes ?? 0;

@@ -29,8 +29,8 @@ const LICENCE = /^(licen[cs]e|copying|unlicen[cs]e)([-._].*)?$/i;
  * Checks a pushed object before any of its files is written to disk.
  *
  * @throws DeployError `NOT_A_COMMIT` if the object is not a commit, for example a tag; `EMPTY_COMMIT` if it has no
- * files; `PATH_TOO_LONG` if the disk cannot have a path of it; `TREE_TOO_LARGE`, which names the limit and the largest
- * files and folders at the top of the commit.
+ * files; `PATH_TOO_LONG` if a path in it is too long for the disk; `TREE_TOO_LARGE`, which names the limit and the
+ * largest files and folders at the top of the commit.
  */
 export async function inspectCommit(
   repositories: Repositories,

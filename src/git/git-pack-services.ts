@@ -56,7 +56,8 @@ export interface GitPackServicesOptions {
   /** Why a push to `preview/NAME` of the tool must not make a preview, in one line. Null if it may make one. */
   readonly previewRefusal: (tool: ToolName, name: string) => string | null;
   /**
-   * Ends a preview of `tool`, because a push deletes its branch. @throws DeployError if it may not or cannot be ended.
+   * Ends a preview of `tool`, because a push deletes its branch. @throws DeployError if the preview may not or cannot
+   * be ended.
    */
   readonly endPreview: (preview: {
     readonly tool: ToolName;

@@ -91,7 +91,8 @@ export function answerError(exchange: Exchange, error: unknown): void {
     answerText(exchange, statusOf(error), `${sentence(error.message)}\n${error.hint}\n`, headers);
     return;
   }
-  // The client has disconnected. So it needs no answer, and an error of work that this has aborted is not logged.
+  // The client has disconnected. So the client needs no answer, and an error that only comes from the disconnection is
+  // not logged.
   if (error instanceof ClientGone || (signal.aborted && isAbort(error))) return;
   const id = reportBug(log, error);
   answerText(

@@ -58,7 +58,8 @@ export async function sendBody(
   stages: readonly [Transform, ...Transform[], Writable],
 ): Promise<void> {
   const [first] = stages;
-  // A stream may fail after its output has ended. `pipeline` does not handle errors that come so late.
+  // Handle late errors here: a stream may fail after its output has ended, and `pipeline` does not handle such an
+  // error.
   for (const stage of stages) stage.on('error', () => {});
   request.on('error', (cause) => first.destroy(new ClientGone({ cause })));
   request.once('close', () => {
@@ -102,7 +103,7 @@ export function atMost(bytes: number): Transform {
 
 /**
  * Ends the connection of a client that takes no byte of its answer for `idleMs`. Without this limit, the client could
- * hold a place for ever. The limit applies only while bytes of the answer wait in this process.
+ * hold the place of its request for ever. The limit applies only while bytes of the answer wait in this process.
  */
 export function watchReader(response: ServerResponse, idleMs: number): void {
   response.setTimeout(idleMs, () => {

@@ -4,7 +4,9 @@ import { networkOf } from '../core/network/ip-address.ts';
 
 const LOG_PAUSE_MS = 60_000;
 
-/** With this weight, a person who is alone gets an eleventh of the places, as over SSH. */
+/**
+ * The weight of a person in `Shares`: a person who sends requests alone gets an eleventh of the places, as over SSH.
+ */
 const WEIGHT_OF_PERSON = 0.1;
 
 /**

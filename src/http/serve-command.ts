@@ -70,7 +70,7 @@ export async function serveCommand(
   }
 }
 
-/** Reads the first line of the body. @throws DeployError `BAD_COMMAND_LINE` if it cannot be a command line. */
+/** Reads the first line of the body. @throws DeployError `BAD_COMMAND_LINE` if the line cannot be a command line. */
 async function firstLine(
   chunks: AsyncGenerator<Buffer>,
 ): Promise<{ line: string; input: AsyncIterable<Uint8Array> }> {
@@ -160,7 +160,8 @@ class CommandOutput {
 
   #begin(): void {
     const { response } = this.#exchange;
-    // Node throws if an answer without chunks has a trailer. HTTP/1.0, nginx's default, has no chunks.
+    // Node throws if an answer without chunks has a trailer. HTTP/1.0, nginx's default, has no chunks, so such an
+    // answer gets no trailer.
     const trailer = response.useChunkedEncodingByDefault ? { Trailer: EXIT_STATUS } : {};
     response.writeHead(200, {
       'Content-Type': 'text/plain; charset=utf-8',
@@ -185,7 +186,8 @@ class FramedOutput {
       'X-Accel-Buffering': 'no',
       'X-Content-Type-Options': 'nosniff',
     });
-    // A command may print nothing for long, and the client waits to know whether the login was right.
+    // Send the head of the answer now: a command may print nothing for long, and the client waits to know whether the
+    // login succeeded.
     exchange.response.flushHeaders();
   }
 

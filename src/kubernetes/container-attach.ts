@@ -22,8 +22,8 @@ export interface Attaching {
   /** Ends the attempt to connect. Has no effect on an open connection. */
   readonly signal: AbortSignal;
   /**
-   * The program with its arguments that the container is to run beside its process. If not set, attaches to its
-   * process.
+   * The program with its arguments that the container is to run beside its process. If not set, attaches to the process
+   * of the container.
    */
   readonly command?: readonly string[];
 }
@@ -151,7 +151,8 @@ export class ContainerAttachment implements Disposable {
   }
 
   /**
-   * Closes the input of the process. Does nothing in a cluster before Kubernetes 1.30, whose protocol cannot close it.
+   * Closes the input of the process. Does nothing in a cluster before Kubernetes 1.30, whose protocol cannot close the
+   * input.
    */
   async end(): Promise<void> {
     if (this.#socket.protocol === WITH_CLOSE) await this.#send(CHANNEL.close, Uint8Array.of(CHANNEL.input));

@@ -71,7 +71,7 @@ export async function followContainerLog(
       const status = await containerStatus(cluster, name, signal);
       if (status === null) return;
       if (status.restarts > restarts && place.newest !== '') {
-        // The reader may have missed the last lines before the restart.
+        // Read the last lines before the restart, because the reader may have missed them.
         await read(cluster, name, { place, onLine, signal, query: { previous: 'true' } });
       }
       restarts = status.restarts;
@@ -199,7 +199,8 @@ function isNotYet(error: unknown): boolean {
 }
 
 /**
- * Returns the last lines that a container printed, at most 20, or at most `most`. Returns none if its log cannot be read.
+ * Returns the last lines that a container printed, at most `most`. Returns none if the log of the container cannot be
+ * read.
  *
  * @param run - `previous` returns lines of the run before the container's last restart.
  */

@@ -149,7 +149,7 @@ export class LocalSocket {
  * Checks that no other server listens on the socket. Called by a server that has just taken the lock of its data
  * folder: if somebody deleted the file of the lock, another server may still be at work in the folder.
  *
- * @throws DeployError `DATA_IN_USE` if one does.
+ * @throws DeployError `DATA_IN_USE` if another server listens.
  */
 export async function assertNobodyListens(path: string): Promise<void> {
   const socket = connect(path);

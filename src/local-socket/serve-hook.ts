@@ -6,9 +6,9 @@ import type { LocalConnection } from './local-socket.ts';
 const END = '\0';
 
 /**
- * Serves one hook of a push, which sends a first line. The post-receive hook sends `hook ID`: tells the push which refs
- * were updated. The pre-receive hook of a dry run sends `dry-run ID FOLDER`: tells the push the folder with its
- * objects. Sends the output for the client back to the hook. If the hook dies because its client left, the deployment
+ * Serves one hook of a push. The first line says which hook it is. After `hook ID` of post-receive, tells the push
+ * which refs were updated. After `dry-run ID FOLDER` of pre-receive, tells the push the folder with the objects of the
+ * push. Sends the output for the client back to the hook. If the hook dies because the client left, the deployment
  * continues, but a dry run ends.
  */
 export async function serveHook(

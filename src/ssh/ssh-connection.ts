@@ -68,7 +68,8 @@ export class ServedConnection {
     client.on('error', (error) => {
       options.log.debug({ address: options.login.address, err: error }, 'ssh connection broke');
       this.#leave();
-      // ssh2 only ends its own side of the connection, and its keep-alive timer would continue.
+      // Destroy the socket, because ssh2 only ends the server's side of the connection, and ssh2's keep-alive timer
+      // would continue.
       socket.destroy();
     });
     client.on('end', () => this.#leave());

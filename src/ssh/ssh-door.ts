@@ -121,7 +121,7 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     },
   );
 
-  // This is not ssh2's own listener, because that reports a connection only after the client's identification. With
+  // This is not ssh2's own listener, because ssh2 reports a connection only after the client's identification. With
   // Nagle's algorithm, a small push would take 160 ms instead of 90.
   const server = createServer({ noDelay: true }, (socket) => {
     socket.on('error', () => {});
@@ -133,7 +133,8 @@ export function createSshDoor(options: SshDoorOptions): SshDoor {
     ssh.injectSocket(socket);
     admission.admit(socket);
   });
-  // accept() can fail, for example because too many files are open. The next call may succeed.
+  // accept() can fail, for example because too many files are open. This is only logged, because the next call may
+  // succeed.
   const onError = (error: Error) => log.error({ err: error }, 'the SSH server cannot accept a connection');
 
   return {

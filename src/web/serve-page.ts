@@ -37,7 +37,10 @@ function send(request: IncomingMessage, response: ServerResponse, type: string, 
   response.end(request.method === 'HEAD' || isKnown ? undefined : body);
 }
 
-/** Browsers accept text/html by name. curl and other programs accept anything and get plain text. */
+/**
+ * True if the client names text/html in `Accept`, as browsers do. curl and other programs accept anything, and get
+ * plain text.
+ */
 function prefersHtml(accept: string | undefined): boolean {
   return /\btext\/html\b(?!\s*;\s*q=0(?:\.0*)?(?:\s*,|\s*$))/i.test(accept ?? '');
 }

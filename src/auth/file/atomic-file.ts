@@ -9,8 +9,9 @@ const RETRY_MS = 50;
 const LONGEST_EDIT_MS = 60_000;
 
 /**
- * Changes a file in one step, which others see completely or not at all. The new text is written beside the file under
- * a lock, made durable, and renamed. If `change` throws, or returns the same text, the file does not change.
+ * Changes a file in one step: other processes see either the old text or the new text, never a part. The new text is
+ * written beside the file under a lock, made durable, and renamed. If `change` throws, or returns the same text, the
+ * file does not change.
  *
  * @param ifMissing - The text to change if there is no file. Null: the file must exist.
  * @throws DeployError `FILE_BUSY` if another edit holds the lock for 5 s.
@@ -50,7 +51,7 @@ async function orIfMissing(found: Promise<string>, instead: string | null): Prom
 export async function createFile(path: string, text: string): Promise<boolean> {
   const temporary = await writeBeside(path, text);
   try {
-    // link(2) fails if the name is taken. rename(2) would replace the file.
+    // Use link(2), because it fails if the name is taken. rename(2) would replace the file.
     await link(temporary, path);
   } catch (error) {
     if (systemCode(error) === 'EEXIST') return false;
@@ -70,7 +71,7 @@ async function writeBeside(path: string, text: string): Promise<string> {
       // If root changes the file, the file keeps its owner. If root creates the file, the owner of its folder gets it.
       const owner = await stat(path).catch(() => stat(dirname(path)));
       const made = await file.stat();
-      // Some network disks refuse even a chown(2) that changes nothing.
+      // Call chown(2) only if the owner differs, because some network disks refuse even a call that changes nothing.
       if (made.uid !== owner.uid || made.gid !== owner.gid) await file.chown(owner.uid, owner.gid);
     }
     await file.writeFile(text);
@@ -107,8 +108,8 @@ async function lock(path: string): Promise<AsyncDisposable> {
 }
 
 /**
- * True if the lock is older than any edit takes. Its process number then belongs to another process, for example after
- * a restart.
+ * True if the lock is older than `LONGEST_EDIT_MS`. The process with the number in the lock is then not the one that
+ * took the lock, for example after a restart of the machine.
  */
 async function isLeft(path: string): Promise<boolean> {
   const since = await stat(path).catch(() => null);

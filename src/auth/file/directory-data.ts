@@ -121,7 +121,7 @@ export function parseDirectory(text: string, lines = new LineCounter()): Documen
   const seen = new Set<string>();
   for (const { key } of isMap(users) ? users.items : []) {
     const uid = userName(String(isScalar(key) ? key.value : key));
-    if (uid !== null && seen.has(uid)) throw broken(keyLine(key, lines), `${uid} is there twice`);
+    if (uid !== null && seen.has(uid)) throw broken(keyLine(key, lines), `the user ${uid} is there twice`);
     if (uid !== null) seen.add(uid);
   }
   return document;
@@ -180,7 +180,10 @@ function asPlain(document: Document): unknown {
   return Object.fromEntries((top as YAMLMap).items.map((item) => [String(item.key), table(item.value)]));
 }
 
-/** The line of the entry that these YAML keys lead to. If it is missing, the line of the nearest entry above it. */
+/**
+ * Returns the line of the entry to which the YAML keys in `path` lead. If this entry is missing, returns the line of
+ * the nearest entry above.
+ */
 function lineOf(document: Document, lines: LineCounter, path: readonly string[]): number {
   for (let length = path.length; length > 0; length -= 1) {
     const parent = document.getIn(path.slice(0, length - 1), true);

@@ -90,8 +90,8 @@ export class DirectoryFile {
   }
 
   /**
-   * Adds the user, or gives an existing user more keys or another password. Makes a missing file if no server has
-   * started yet.
+   * Adds the user, or gives an existing user more keys or another password. If directory.yaml is missing and no server
+   * has started yet, makes the file.
    */
   async addUser(change: UserChange): Promise<UserChanged> {
     const uid = checkedUser(change.name);
@@ -100,7 +100,7 @@ export class DirectoryFile {
       throw refusal(
         'SHORT_PASSWORD',
         `the password has fewer than ${LEAST_CHARACTERS} characters`,
-        `Give a longer one. A new user gets a generated one by: npx toolforge-push user add ${uid}`,
+        `Give a longer password. To give a new user a generated password: npx toolforge-push user add ${uid}`,
       );
     }
     const password = change.password === undefined ? null : await hashPassword(change.password);
@@ -159,7 +159,10 @@ export class DirectoryFile {
     });
   }
 
-  /** As `Maintainers.addMaintainer`. Its errors are for maintainers. */
+  /**
+   * Does what `Maintainers.addMaintainer` promises. The messages of its errors are for maintainers, not for the
+   * operator.
+   */
   async addMaintainer(tool: ToolName, user: string): Promise<boolean> {
     const uid = checkedUser(user);
     return await this.#editFor(tool, (document, { users }, { maintainers }) => {
@@ -181,7 +184,10 @@ export class DirectoryFile {
     });
   }
 
-  /** As `Maintainers.removeMaintainer`. Its errors are for maintainers. */
+  /**
+   * Does what `Maintainers.removeMaintainer` promises. The messages of its errors are for maintainers, not for the
+   * operator.
+   */
   async removeMaintainer(tool: ToolName, user: string): Promise<void> {
     const uid = checkedUser(user);
     await this.#editFor(tool, (document, { users }, { maintainers }) => {
@@ -346,14 +352,16 @@ export function checkedUser(name: string): string {
   );
 }
 
-/** Returns the text as the name of a tool. @throws DeployError `BAD_TOOL_NAME` if it cannot be one. */
+/**
+ * Returns the text as the name of a tool. @throws DeployError `BAD_TOOL_NAME` if the text cannot be the name of a tool.
+ */
 export function checkedTool(name: string): ToolName {
   const tool = toolName(name);
   if (tool !== null) return tool;
   throw refusal(
     'BAD_TOOL_NAME',
     `${JSON.stringify(name.slice(0, 80))} cannot be a tool name`,
-    'It begins with a lower-case letter and goes on with lower-case letters, digits, - and _, at most 63, with a letter or digit at the end.',
+    'A tool name begins with a lower-case letter and continues with lower-case letters, digits, - and _, at most 63, with a letter or digit at the end.',
   );
 }
 
@@ -363,8 +371,8 @@ function tableOf(document: Document, name: 'users' | 'tools'): YAMLMap {
 }
 
 /**
- * Returns the map that `map` has under this key. Compares the key with what `spelling` makes of each key of `map`. If
- * there is no such key, or its value is not a map, puts an empty map there.
+ * Returns the map that `map` has under this key. Applies `spelling` to each key of `map` before the comparison. If
+ * `map` lacks the key, or its value is not a map, puts an empty map there.
  */
 function entryOf(map: YAMLMap, key: string, spelling = (text: string) => text): YAMLMap {
   const pair = map.items.find(
@@ -411,7 +419,7 @@ function unknownUser(uid: string): DeployError {
   return refusal(
     'NO_USER',
     `there is no user ${uid}`,
-    `Add them first: npx toolforge-push user add ${uid}. To see all users: npx toolforge-push user list`,
+    `Add the user first: npx toolforge-push user add ${uid}. To see all users: npx toolforge-push user list`,
   );
 }
 

@@ -13,8 +13,9 @@ const REMEMBERED = 1000;
 const REMEMBER_MS = 5 * 60_000;
 
 /**
- * Checks passwords, few at a time. A check takes the same time whether the user exists or not. A correct password is
- * remembered for five minutes, because git sends it with every request, or until the stored password changes.
+ * Checks passwords, at most `MAX_AT_ONCE` at a time. A check takes the same time whether the user exists or not. A
+ * correct password is remembered for five minutes or until the stored password changes, because git sends it with every
+ * request.
  */
 export class PasswordCheck {
   readonly #decoy = decoy();

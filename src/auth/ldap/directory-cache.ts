@@ -14,15 +14,16 @@ const MAX_REMEMBERED = 10_000;
 const MAX_AT_ONCE_OF_PERSON = 4;
 const MAX_WAITING_OF_PERSON = 100;
 /**
- * After the answer to a question on behalf of a person, its place stays taken for this many times the processor time that
- * the server spent on it, but at most for `MAX_REST_MS`. So one person who asks about tools with many members leaves the server most of its time.
+ * A question on behalf of a person takes one of the person's `MAX_AT_ONCE_OF_PERSON` places. After the answer, the
+ * place stays taken for `REST` times the processor time of the question, but at most for `MAX_REST_MS`. So one person
+ * who asks about tools with many members leaves most of the server's time to others.
  */
 const REST = 11;
 const MAX_REST_MS = 1000;
 /**
- * The processor time of a question is measured, but during a question the server also works for other people. So each
- * LDAP value that the question reads adds at most this many milliseconds. A value really takes about 0.02 ms: a
- * maintainer with one key has three values and takes 0.05 ms.
+ * The measured processor time of a question also contains work for other people. So a question counts as at most this
+ * many milliseconds for each LDAP value that it reads. Really, reading one value takes about 0.02 ms: a maintainer with
+ * one key has three values and takes 0.05 ms.
  */
 const MAX_MS_OF_VALUE = 0.1;
 
@@ -33,7 +34,7 @@ interface Remembered {
 
 interface Question<T> {
   readonly name: string;
-  /** Whose turn the question needs: that of the person on whose behalf the server asks. Not set before a login. */
+  /** The person on whose behalf the server asks, and whose place the question takes. Undefined before a login. */
   readonly by?: string | undefined;
   readonly isWorthIt: (value: T) => boolean;
   readonly ask: (limit: AbortSignal) => Promise<T>;
@@ -144,7 +145,10 @@ export class CachedDirectory implements Directory {
     return value;
   }
 
-  /** Asks when it is the turn of `by`. The answer does not wait for the `REST` that follows the question. */
+  /**
+   * Calls `ask` when the person `by` has a free place. Returns the answer at once, although the place stays taken for a
+   * while afterwards (`REST`).
+   */
   #inTurn<T>(by: string, ask: () => Promise<T>, limit: AbortSignal): Promise<T> {
     return new Promise((resolve, reject) => {
       const turn = async (): Promise<void> => {
@@ -159,7 +163,10 @@ export class CachedDirectory implements Directory {
     });
   }
 
-  /** A keyed hash under a secret of this process, so that no password stays in memory longer than necessary. */
+  /**
+   * Returns a hash of `parts`, keyed with a secret of this process. So no password stays in memory longer than
+   * necessary.
+   */
   #digest(kind: string, ...parts: readonly (string | Buffer)[]): string {
     const hmac = createHmac('sha256', this.#secret);
     for (const part of parts) hmac.update(`${Buffer.byteLength(part)} `).update(part);

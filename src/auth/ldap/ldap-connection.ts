@@ -73,7 +73,8 @@ export class LdapConnection {
    * pages. Meanwhile, nothing else may be asked on this connection, because OpenLDAP's server keeps the position of
    * only one paged search.
    *
-   * @throws the signal's reason, ResultCodeError, or why the connection ended.
+   * @throws the signal's reason; ResultCodeError if the LDAP server refuses the search; otherwise why the connection
+   * ended.
    */
   async search(question: LdapQuestion, signal: AbortSignal): Promise<LdapEntry[]> {
     this.#usedAt = performance.now();
@@ -128,8 +129,8 @@ export class LdapConnection {
 }
 
 /**
- * Hands on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands of tiny
- * messages in one chunk would overflow the stack, and this error would end the server.
+ * Makes the socket hand on at most `PIECE_BYTES` at once. ldapts calls itself for each message of a chunk, so thousands
+ * of tiny messages in one chunk would overflow the stack, and this error would end the server.
  */
 function readInPieces(socket: Socket): void {
   const push = socket.push.bind(socket);

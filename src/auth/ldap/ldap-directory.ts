@@ -41,7 +41,7 @@ export async function warnWhereSilent(directory: Directory, log: Log): Promise<v
 /**
  * People and tools from LDAP with Toolforge's schema: `uid=NAME,ou=people`, `cn=tools.NAME,ou=servicegroups`. Keeps no
  * answers, because the cache in front of this class keeps them, with their age. Keeps only an index of keys. If the
- * index names an owner, asks LDAP whether the key is still theirs.
+ * index names an owner, asks LDAP whether the owner still has the key.
  */
 export class LdapDirectory implements Directory {
   readonly #servers: LdapServers;
@@ -147,9 +147,9 @@ export class LdapDirectory implements Directory {
   }
 
   /**
-   * Finds the owner of a key in the index, then asks LDAP whether the key is still theirs. If a person and a tool have
-   * the key, the person is the owner. Returns null if several people have the key, or if no person but several tools
-   * have it.
+   * Finds the owner of a key in the index, then asks LDAP whether the owner still has the key. If a person and a tool
+   * have the key, the person is the owner. Returns null if several people have the key, or if no person but several
+   * tools have it.
    */
   async #ownerOf(blob: string, signal: AbortSignal): Promise<Identity | null> {
     const { people, tools } = await this.#keys.owners(blob, signal);

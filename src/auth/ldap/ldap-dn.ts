@@ -8,7 +8,10 @@ export interface NamePart {
 
 /** A parsed distinguished name. */
 export interface ReadDn {
-  /** The leftmost part of the name, such as `uid=alice`. More than one entry if it is joined by `+`. */
+  /**
+   * The leftmost part of the name, such as `uid=alice`. Has several entries if several `attribute=value` are joined by
+   * `+`.
+   */
   readonly first: readonly NamePart[];
   /** A normal form: two distinguished names that LDAP treats as equal have the same key. */
   readonly key: string;

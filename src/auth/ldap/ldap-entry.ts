@@ -43,7 +43,7 @@ export class LdapEntry {
   }
 }
 
-// ldapts gives all values of an attribute as bytes when one of them is not UTF-8.
+// If one value of an attribute is not UTF-8, ldapts returns all its values as bytes. This function makes texts of them.
 function textsOf(value: Entry[string]): string[] {
   return (Array.isArray(value) ? value : [value]).map((item) =>
     typeof item === 'string' ? item : item.toString('utf8'),

@@ -16,9 +16,9 @@ const BINDS = { atOnce: 8, waiting: 64 } as const;
 const MAX_IDLE_MS = 60_000;
 
 /**
- * The LDAP servers. Each question goes to the server that answered last. If that one fails or is slow, the question
- * goes to the next, within the time that the caller allows. Searches share one connection of the account that searches,
- * except for long lists. Each password is checked on a separate connection.
+ * The LDAP servers. Each question goes first to the server that answered last. If this server fails or does not answer
+ * within `#attemptMs`, the question goes to the next server, within the time that the caller allows. Searches share one
+ * connection of the account that searches, except for long lists. Each password is checked on a separate connection.
  */
 export class LdapServers {
   readonly #settings: LdapSettings;

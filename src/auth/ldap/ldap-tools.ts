@@ -76,7 +76,7 @@ export class LdapTools {
       others.length === 0 &&
       ['uid', 'cn'].includes(part.attribute) &&
       this.#toolBaseKeys.has(parentKey);
-    // For LDAP, all spellings of a member's name are equal.
+    // LDAP ignores case and outer spaces in a name, so the name is normalised first.
     return isTool ? this.#toolIn(normalise(part.value)) : null;
   }
 

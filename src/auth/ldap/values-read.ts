@@ -6,12 +6,14 @@ interface Count {
 
 const current = new AsyncLocalStorage<Count>();
 
-/** Counts the LDAP values that are read until `work` has ended. Values that other questions read do not count. */
+/** Adds to `count` the LDAP values that `work` reads. Values that other work reads at the same time do not count. */
 export async function countValues<T>(count: Count, work: () => Promise<T>): Promise<T> {
   return await current.run(count, work);
 }
 
-/** Adds `values` to the count of the `countValues` that calls this, if there is one. */
+/**
+ * Adds `values` to the `count` of the call of `countValues` whose `work` runs now. Outside such a call, does nothing.
+ */
 export function valuesRead(values: number): void {
   const count = current.getStore();
   if (count !== undefined) count.values += values;

@@ -141,7 +141,10 @@ function named({ algorithm, blob, comment }: PublicKey): string {
   return `${keyKind(algorithm)} ${fingerprint(blob)} ${oneLine(comment)}`.trimEnd();
 }
 
-/** The lines of all key files, without empty lines. Null if the command names no file. @throws DeployError */
+/**
+ * The lines of all key files, without empty lines. Null if the command names no file. @throws DeployError `NO_FILE` if
+ * a file cannot be read; `BAD_KEY` if a file is a private key, or if all files are empty.
+ */
 async function keyLinesOf(files: AdminContext['flags'][string]): Promise<string[] | null> {
   if (!Array.isArray(files)) return null;
   const texts = await Promise.all(files.map((file) => readKeyFile(String(file))));
@@ -167,7 +170,7 @@ async function readKeyFile(file: string): Promise<string> {
   );
 }
 
-/** Reads a password from standard input. @throws DeployError `BAD_PASSWORD` if it cannot be one. */
+/** Reads a password from standard input. @throws DeployError `BAD_PASSWORD` if the input cannot be a password. */
 async function passwordFrom(input: AdminContext['input']): Promise<string> {
   const password = (await readText(input, MAX_PASSWORD_BYTES))?.replace(/\r?\n$/, '');
   // RFC 7617 section 2: no client may send a password with a control character.

@@ -37,7 +37,8 @@ interface StackCommand extends CommandShape {
 }
 
 /**
- * The list of Debian packages of a stack, unless `--packages` names another. The images for a cluster have them too.
+ * The list of Debian packages of a stack, unless `--packages` names another list. The images for a cluster have these
+ * packages too.
  */
 const PACKAGES = resolve(import.meta.dirname, '../../../deploy/builder/packages');
 const MIRROR = 'http://deb.debian.org/debian';

@@ -31,7 +31,7 @@ function isOperators(environment: NodeJS.ProcessEnv): boolean {
  * or in a folder with the git remote `toolforge`, unless `--local`, TOOLFORGE_PUSH_DATA, TOOLFORGE_PUSH_CONFIG or a
  * data folder on this machine shows that they mean this machine.
  *
- * @throws DeployError `ONLY_LOCAL`
+ * @throws DeployError `ONLY_LOCAL` if the person means another machine.
  */
 export async function assertHere(
   command: string,

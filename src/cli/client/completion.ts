@@ -19,7 +19,7 @@ export const completionCommand: CommandShape = {
   words: { min: 1, max: 1 },
 };
 
-/** The script for a shell. @throws UsageError */
+/** The script for a shell. @throws UsageError if there is no script for this shell. */
 export function completionScript(shell: string, commands: readonly CommandShape[]): string {
   if (!Object.hasOwn(SHELLS, shell)) throw new UsageError('completion knows bash, zsh and fish.');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);

@@ -150,7 +150,7 @@ function refuse(remote: string, address: string): never {
   );
 }
 
-/** Runs git in the current folder. @returns what it prints, or null if it fails or is not installed. */
+/** Runs git in the current folder. @returns what git prints, or null if git fails or is not installed. */
 export async function git(
   environment: NodeJS.ProcessEnv,
   args: readonly string[],

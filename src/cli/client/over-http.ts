@@ -124,7 +124,8 @@ interface Login {
 }
 
 /**
- * The user and password in the address, or those that `git credential` returns. @throws DeployError `NO_CREDENTIALS`
+ * The user and password in the address, or those that `git credential` returns. @throws DeployError `NO_CREDENTIALS` if
+ * git has none for this server.
  */
 async function loginFor(server: HttpServer, environment: NodeJS.ProcessEnv): Promise<Login> {
   const { user, password, url } = server;

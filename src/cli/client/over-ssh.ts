@@ -33,7 +33,7 @@ export async function runOverSsh(
     // Without `--`, ssh would look for more options after the host.
     ...['--', user === null ? host : `${user}@${host}`, commandText(argv)],
   ];
-  // A terminal sends Ctrl-C to ssh too. This process waits until ssh has ended.
+  // A terminal sends Ctrl-C to ssh too, so this process ignores the signal and waits until ssh has ended.
   const wait = () => undefined;
   process.on('SIGINT', wait);
   try {

@@ -27,7 +27,8 @@ export interface OwnLine {
  * Takes `--local`, `--remote` and `--tool` out of a command line. They may stand anywhere in the line, but those after
  * the tool in `run` and `exec` belong to the program that runs.
  *
- * @throws UsageError
+ * @throws UsageError if the value of `--remote` or `--tool` is missing or wrong, or if the line has both `--local` and
+ * `--remote`.
  */
 export function ownLine(argv: readonly string[], known: readonly CommandShape[]): OwnLine {
   const start = placeOfTool({ options: OWN_OPTIONS }, argv);

@@ -18,8 +18,8 @@ const NO_PROGRAM = [126, 127];
  * Runs a command on the server of a git remote, with its input, output and exit status. Puts the tool of `--tool` into
  * the line, or the tool of the remote if the command needs a tool and the line has none.
  *
- * @throws UsageError; DeployError `NO_FILE` if a named file cannot be read; the errors of `runOverSsh` and
- * `runOverHttp`.
+ * @throws UsageError if the command cannot have the `--tool` of the line; DeployError `NO_FILE` if a named file cannot
+ * be read; the errors of `runOverSsh` and `runOverHttp`.
  */
 export async function runElsewhere(
   server: RemoteServer,

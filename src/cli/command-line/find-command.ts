@@ -2,7 +2,7 @@ import type { CommandShape } from '../command.ts';
 
 /**
  * Finds the command whose name, of one or two words, begins the line. @returns the command and the words after its
- * name.
+ * name. Null if no command has this name.
  */
 export function findCommand<Shape extends CommandShape>(
   commands: readonly Shape[],

@@ -13,7 +13,10 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** The most characters of a text in a table. `--json` has the whole text. */
 const MAX_CELL = 500;
 
-/** A list is in memory until it is sent. So each person has a few at once, and more wait. The key is a user name. */
+/**
+ * A list is in memory until it is sent. So each person has at most `MAX_AT_ONCE` lists at once, and further lists wait.
+ * The key is a user name.
+ */
 export const lists = new KeyedConcurrencyLimit(MAX_AT_ONCE);
 
 /** A command that lists the newest things of one kind that a tool has, such as its builds. */

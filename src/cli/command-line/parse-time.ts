@@ -10,7 +10,7 @@ const ISO = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)(Z|[+-]
  *
  * @param now - Milliseconds since 1970.
  * @returns ISO 8601 in UTC with milliseconds. Null if the flag was not given.
- * @throws UsageError
+ * @throws UsageError if the value is not such a time.
  */
 export function timeOf(flags: Words['flags'], name: string, now: number): string | null {
   const text = flags[name];

@@ -17,7 +17,10 @@ const MAX_FLAG_CHARACTERS = 200;
 
 const everywhere: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h' } };
 
-/** Parses the words after the name of a command. @throws UsageError */
+/**
+ * Parses the words after the name of a command. @throws UsageError if a flag is unknown or has a wrong value, or if
+ * there are too many words.
+ */
 export function parseWords(command: CommandShape, words: readonly string[]): Words {
   if (command.isVerbatim === true) return parseVerbatim(command, words);
   assertShort(command, words);
@@ -82,7 +85,7 @@ function knownFlags(command: CommandShape): string[] {
   );
 }
 
-/** Checks that a command gets neither too few nor too many words. @throws UsageError */
+/** Checks the number of words after a command. @throws UsageError if there are too few or too many words. */
 export function checkCount(command: CommandShape, args: readonly string[]): void {
   const { min, max } = command.words;
   if (args.length < min) throw new UsageError(`${command.name} needs ${missingWord(command, args.length)}.`);

@@ -155,7 +155,10 @@ function messageOf(flag: FlagValue): string | null {
   return clean(flag).trim();
 }
 
-/** Reads the value of `--version`, such as `v41`. Null if it was not given. @throws UsageError */
+/**
+ * Reads the value of `--version`, such as `v41`. Null if the flag was not given. @throws UsageError if the value is not
+ * a version.
+ */
 function versionOf(flag: FlagValue): number | null {
   if (typeof flag !== 'string') return null;
   const number = /^v?(\d{1,9})$/.exec(flag)?.[1];

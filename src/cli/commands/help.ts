@@ -85,7 +85,9 @@ export function describeCommand(command: CommandShape, typed: Typed): string {
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** Explains one command, or all commands of a family such as `config`. @throws UsageError */
+/**
+ * Explains one command, or all commands of a family such as `config`. @throws UsageError if there is no such command.
+ */
 export function describe(commands: readonly CommandShape[], words: readonly string[], typed: Typed): string {
   const name = words.join(' ');
   const listed = commands.filter(({ isAlias }) => isAlias !== true);

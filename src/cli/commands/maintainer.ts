@@ -64,7 +64,8 @@ const remove: ToolCommand = {
     const { services, tool, out } = context;
     const user = userIn(context);
     await services.maintainers.removeMaintainer(tool, user);
-    // The deploy tokens of this user no longer work, but would work again if the user maintained the tool again.
+    // Revoke the deploy tokens of this user. They no longer work, but would work again if the user maintained the tool
+    // again.
     const theirs = tokensOf(services, tool).filter(({ by }) => by === user);
     for (const { tool: of, id } of theirs) services.tokens.revoke(of, id);
     const names = theirs.map(({ name, id }) => `${name} (${id})`).join(', ');

@@ -22,7 +22,7 @@ export const rollbackCommand: ToolCommand = {
   },
 };
 
-/** Reads `v42` or `42`. @throws UsageError */
+/** Reads a version: `v42` or `42`. @throws UsageError if the text has another form. */
 function versionOf(text: string): number {
   const digits = /^v?([1-9]\d{0,8})$/.exec(text)?.[1];
   if (digits === undefined) throw new UsageError('Write a release as v and its number, for example v42.');

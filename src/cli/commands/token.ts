@@ -200,7 +200,7 @@ function dayOf(at: number): string {
   return new Date(at).toISOString().slice(0, 10);
 }
 
-/** Checks the name of a new token. @throws UsageError */
+/** Checks the name of a new token. @throws UsageError if the name is not allowed. */
 function nameOf(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$/.test(text)) return text;
   throw new UsageError('The name of a token consists of at most 40 letters, digits, - and _.');

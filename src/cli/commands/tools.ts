@@ -103,7 +103,7 @@ function keepsNothing(
   return counts.length === namedCommands(live).length && counts.every((count) => count === 0);
 }
 
-/** The operator is no maintainer, but sees every tool that has been used. */
+/** Returns the tools that the person maintains. The operator maintains none, so gets every tool that has been used. */
 async function namesFor(context: CommandContext, used: ToolName[]): Promise<ToolName[]> {
   const { services, principal, signal } = context;
   if (principal.isOperator) return used;

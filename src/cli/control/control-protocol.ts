@@ -48,7 +48,7 @@ export async function serveControl(
   } finally {
     clearInterval(heartbeat);
     socket.off('close', leave).end();
-    // Unread input would prevent the socket from closing.
+    // Drop unread input, which would prevent the socket from closing.
     socket.resume();
   }
 

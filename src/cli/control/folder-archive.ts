@@ -79,7 +79,8 @@ async function fill(
 ): Promise<void> {
   const folders = new RealFolders(folder);
   for await (const path of paths) {
-    // A git index that somebody else made can name files behind a symbolic link that leads out of the folder.
+    // Leave out files behind a symbolic link. A git index that somebody else made can name files behind a link that
+    // leads out of the folder.
     if (!(await folders.has(dirname(path)))) continue;
     if (path.includes('\ufffd')) throw badFolder(`a file has a name that is not UTF-8: ${path}`);
     await addTo(tar, path, join(folder, path)).catch((error: unknown) => {
@@ -111,10 +112,10 @@ async function filesOfGit(folder: string): Promise<Set<string> | null> {
 }
 
 /**
- * Runs git in a folder that somebody else may have made, with settings of theirs in its `.git`. So git must start no
+ * Runs git in a folder that somebody else may have made, with hostile settings in its `.git`. So git must start no
  * program that these settings name: no hook, no monitor of files, and none that fetches missing objects.
  *
- * @returns what git prints. Null if it fails.
+ * @returns what git prints. Null if git fails.
  */
 async function git(folder: string, args: readonly string[]): Promise<string | null> {
   const settings = ['-c', 'core.fsmonitor=false', '-c', `core.hooksPath=${devNull}`];

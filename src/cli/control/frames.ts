@@ -20,7 +20,7 @@ export const MAX_PAYLOAD_BYTES = 64 * 1024;
 
 /**
  * Encodes bytes as frames. Each frame has one byte for the kind, four bytes for the length (big-endian), and the
- * payload. No bytes are one frame with an empty payload.
+ * payload. An empty payload gives one frame.
  */
 export function encodeFrames(kind: FrameKind, payload: Uint8Array): Buffer {
   const parts: Uint8Array[] = [];

@@ -1,5 +1,5 @@
 /**
- * Waits until all parts of the work have ended, even if one fails. Use this if the caller then deletes what they work on.
+ * Waits until all parts of the work have ended, even if one fails. Use this before you delete files that the parts use.
  *
  * @throws the reason of the first part in the list that failed.
  */

@@ -1,4 +1,7 @@
-/** Lets a backup or an export hold back work that deletes, merges or renames files, because it reads these files. */
+/**
+ * Lets a backup or an export hold back work that deletes, merges or renames files, because the backup or export reads
+ * these files.
+ */
 export class CleanUpHold {
   readonly #running = new Set<Promise<unknown>>();
   #holders = 0;
@@ -16,7 +19,8 @@ export class CleanUpHold {
   }
 
   /**
-   * Holds work back from now on, and waits until the work that runs has ended. @returns a function that ends the hold.
+   * Holds back all work that would begin from now on, and waits until the work under way has ended. @returns a function
+   * that ends the hold.
    */
   async hold(): Promise<() => void> {
     this.#holders += 1;

@@ -33,7 +33,9 @@ function isShared(data: string): DeployError {
   );
 }
 
-/** The refusal of a start if another server runs. @param by - Continues `is in use by`. */
+/**
+ * The refusal of a start if another server runs. @param by - Who uses the data folder: the text after `is in use by`.
+ */
 export function dataInUse(by: string, cause?: unknown): DeployError {
   return new DeployError(
     'DATA_IN_USE',

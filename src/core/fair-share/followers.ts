@@ -37,7 +37,10 @@ export class Followers {
     return this.#held.size;
   }
 
-  /** Takes a place for a reader. @throws DeployError `TOO_MANY_FOLLOWERS` at a limit, but never for the operator. */
+  /**
+   * Takes a place for a reader. @throws DeployError `TOO_MANY_FOLLOWERS` if a limit is reached, but never for the
+   * operator.
+   */
   enter(principal: Principal, tool: ToolName): FollowerPlace {
     const shares = sharesOf(principal, tool);
     const full = shares.find((share) => this.#isFull(share));

@@ -15,12 +15,15 @@ const LEAST_BODY_BYTES = 4 * 1024;
 const FIRST_BODY_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
 /**
- * Each chunk costs time and memory. So chunks that are smaller than this on average are joined, and a program that
- * passes such chunks on waits sooner.
+ * Each chunk costs time and memory. So chunks that are smaller than this on average are joined. After a chunk that is
+ * smaller than this, `pump` waits as soon as its target is full.
  */
 export const SMALL_CHUNK_BYTES = 1024;
 
-/** A key that has to wait is checked again after this time at most, because its wait depends on the other keys. */
+/**
+ * If a key has to wait, the server checks again after at most this time, because the wait depends on what other keys
+ * do.
+ */
 const MAX_WAIT_MS = 250;
 
 /** An HTTP request or answer whose body is being read. */
@@ -55,7 +58,7 @@ export class PacedReading {
   #isOpaque = false;
   #messages = 0;
 
-  /** Returns the paced reading of a connection, if it has one. */
+  /** Returns the paced reading of a connection. Undefined if the connection has none. */
   static of(socket: Socket): PacedReading | undefined {
     return PacedReading.#all.get(socket);
   }
@@ -97,7 +100,7 @@ export class PacedReading {
     };
   }
 
-  /** Call this when the bytes of the connection are no longer HTTP messages. `key` pays for them. */
+  /** Call this when the bytes of the connection are no longer HTTP messages. From then on, `key` pays for all bytes. */
   becomeOpaque(key: string = this.#key): void {
     this.#isOpaque = true;
     this.#messageKey = key;
@@ -219,7 +222,7 @@ export class PacedReading {
     const isSmall = bytes < chunks.length * SMALL_CHUNK_BYTES && chunks.length > 1;
     let wantsMore = true;
     for (const chunk of isSmall ? [Buffer.concat(chunks, bytes)] : chunks) wantsMore = body.push(chunk);
-    // Node's own parser also pauses the socket while the reader of the body wants no more bytes.
+    // Pause the socket while the reader of the body wants no more bytes, as Node's own parser does.
     if (!wantsMore) this.#socket.pause();
   }
 }

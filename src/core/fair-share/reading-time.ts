@@ -11,13 +11,16 @@ const USUAL_MS_A_KIB = 0.05;
 const USUAL_MS = 1;
 /** A key that owes no more than this does not wait, because a garbage collection alone may have caused the debt. */
 const FREE_MS = 10;
-/** A key that used less than this beyond its allowance kept the processor: another program would have had it longer. */
+/**
+ * If a key used less than this beyond its allowance, no other program had the processor meanwhile, because it would
+ * have kept the processor for longer.
+ */
 const SLICE_MS = 1;
 /** No piece of work is charged more than this. A piece that takes longer includes a garbage collection. */
 const MAX_MS = 25;
 /**
- * At the start of a round of the event loop, the program's processor time is measured again only if the last figure is
- * older than this. To measure it costs more time than to read a usual piece of bytes.
+ * At the start of a round of the event loop, the server's processor time is measured again only if the last measurement
+ * is older than this. One measurement takes longer than reading a usual piece of bytes.
  */
 const SAMPLE_MS = 5;
 
@@ -111,7 +114,7 @@ export class ReadingTime {
     if (round.spentMs <= round.usualMs) return;
     const beyondMs = round.spentMs - round.usualMs;
     // On a busy machine, the clock also counts the time of other programs, in slices of milliseconds. The processor
-    // time does not, but to measure it takes 0.1 ms.
+    // time does not, but measuring it takes 0.1 ms. So it is measured only from `SLICE_MS` on.
     const tooMuchMs = beyondMs < SLICE_MS ? beyondMs : Math.min(beyondMs, this.#usedMs(), MAX_MS);
     round.usualMs = round.spentMs;
     this.#go();

@@ -34,7 +34,8 @@ export class RequestPace {
     try {
       await wait(dueAt - now, undefined, { signal });
     } catch (error) {
-      // A client that asks and disconnects again and again must not make its person wait ever longer.
+      // Give back the turn of a client that has left. Otherwise a client that asks and disconnects again and again
+      // would make its person wait ever longer.
       this.#dueAt.set(uid, (this.#dueAt.get(uid) ?? 0) - stepMs);
       throw error;
     }

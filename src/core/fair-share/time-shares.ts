@@ -58,7 +58,10 @@ export class TimeShares {
     });
   }
 
-  /** Adds a key that had no waiting work. However long it had none, its lead over others is at most `MAX_AHEAD_MS`. */
+  /**
+   * Adds a key that had no waiting work. However long the key had no work, it counts as having used at most
+   * `MAX_AHEAD_MS` less than each other waiting key.
+   */
   #enter(key: string, work: Work): void {
     const least = Math.min(...[...this.#waiting.keys()].map((other) => this.#usedMs.get(other) ?? 0));
     const ahead = Number.isFinite(least) ? least - MAX_AHEAD_MS : 0;
@@ -135,7 +138,7 @@ export class TimeShares {
  */
 export const outputTime = new TimeShares({ part: 0.25, sliceMs: 4 });
 
-/** Cuts output into pieces that take little time each, even if each byte is a line. */
+/** Cuts output into pieces of at most `PIECE_BYTES`. So each piece takes little time, even if each byte is a line. */
 export function* inPieces(chunk: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < chunk.length; start += PIECE_BYTES) {
     yield chunk.subarray(start, start + PIECE_BYTES);

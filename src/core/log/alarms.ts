@@ -126,8 +126,8 @@ export function logFailure(
  * Logs that troubles are over, and forgets them. Logs nothing if there were none.
  *
  * @param keys - The names of the troubles, as `alarm` got them.
- * @param options - `tool` is the tool that has succeeded. If a trouble of one tool or
- * namespace was seen only with other tools, it continues.
+ * @param options - `tool` is the tool that has succeeded. A trouble of one tool or namespace is not over if it was seen
+ * only with other tools.
  */
 export function calm(
   log: Log,

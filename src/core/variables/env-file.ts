@@ -131,7 +131,8 @@ class EnvFile {
   }
 
   /**
-   * The place of the closing quote. A double quote after an odd number of backslashes is escaped. -1 if there is none.
+   * Returns the index of the closing quote, or -1 if there is none. A double quote after an odd number of backslashes
+   * does not close the value.
    */
   #closing(quote: string, begin: number): number {
     for (let at = this.#text.indexOf(quote, begin); at >= 0; at = this.#text.indexOf(quote, at + 1)) {

@@ -177,7 +177,8 @@ export class DeploymentLine implements Deployments {
     const { store } = this.#options;
     const vars = changeConfigVars(store.configVars(tool), changes);
     const isIdle = this.#turns.running(tool) === null && this.#turns.waiting(tool).length === 0;
-    // A deployment under way has its config vars already, and would replace the stored ones when it goes live.
+    // Refuse the change during a deployment. That deployment has its config vars already, and they would replace the
+    // stored ones when it goes live.
     if (isStoredOnly && !isIdle) throw deploymentRunning(tool);
     if (isIdle && (isStoredOnly || store.tool(tool).liveVersion === null)) {
       assertNotFrozen(store, tool, 'config');
@@ -228,8 +229,8 @@ export class DeploymentLine implements Deployments {
     const { store, runtime, log } = this.#options;
     const { number, isInMaintenance: wasOn } = store.tool(tool);
     let hasOwnPage = false;
-    // The page is shown before the store records that the mode begins, and ends after the store records that it ends.
-    // If the server is killed in between, the next start removes the page.
+    // Show the maintenance page before the store records that the mode begins. Remove the page after the store records
+    // that the mode ends. If the server is killed in between, the next start removes the page.
     if (isOn) hasOwnPage = await runtime.beginMaintenance(liveRelease(store, tool), number);
     try {
       store.setMaintenance(tool, isOn);
@@ -320,7 +321,7 @@ export class DeploymentLine implements Deployments {
     const waiting = this.#turns.waiting(tool);
     const line = running === null ? waiting : [running, ...waiting];
     const same = await joinable(this.#options.repositories, line, push);
-    // The deployment to join may have ended while git was running.
+    // Join only if the deployment is still in the queue, because it may have ended while git was running.
     if (same !== null && this.#turns.all().includes(same)) return this.#join(same, push);
     const isForced =
       waiting.length > 0 &&

@@ -64,8 +64,8 @@ export async function joinedVerdict(
 
 /**
  * Returns the result for a push whose commit another deployment deploys or has deployed. If the commit is live, deletes
- * the push's temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If
- * `withUpdates` fail, the push is refused.
+ * the push's temporary ref and runs `withUpdates`: the tags of an atomic push, and moves of the deploy branch. If git
+ * refuses `withUpdates`, the push is refused.
  */
 async function withOtherRefs(
   repositories: Repositories,

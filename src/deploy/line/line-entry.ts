@@ -38,7 +38,10 @@ export class Entry {
   readonly log: DeploymentLog;
   /** Writes to `log`. A resumed deployment repeats its output, so its progress skips the lines that the log has. */
   readonly progress: Progress;
-  /** Resolves when a deployment of an earlier server process may continue. Null if this process started it. */
+  /**
+   * Resolves when a deployment of an earlier server process may continue. Null if this server process started the
+   * deployment.
+   */
   readonly resumption: Promise<void> | null;
   readonly cancelling = new AbortController();
   readonly verdict: Promise<Verdict>;
@@ -116,7 +119,7 @@ export function introducePush(
     );
   if (hasEnvFile)
     progress.warn(
-      `The commit has the file .env. If it has secrets, make new ones: the history keeps these. Set the new ones with \`config import ${tool}\`, and remove the file: git rm --cached .env`,
+      `The commit has the file .env. If the file has secrets, make new secrets, because the history keeps the old ones. Set the new secrets with \`config import ${tool}\`, and remove the file: git rm --cached .env`,
     );
 }
 
@@ -145,7 +148,7 @@ export function newDeployment(asked: {
   };
 }
 
-/** The name under which the shares of a person are counted. All tool accounts have the same name. */
+/** Returns the name under which the server counts what a person uses. All accounts of tools count under one name. */
 export function personOf({ uid }: Pick<Principal, 'uid'>): string {
   return uid.startsWith('tools.') ? 'tools' : uid;
 }

@@ -55,7 +55,7 @@ export class Turns {
 
   /**
    * Checks that another deployment may wait. The number of waiting deployments of a tool and of a person is limited,
-   * because each holds a log open and gets lines about its place.
+   * because each waiting deployment keeps a log open and gets lines about its place.
    *
    * @param leaving - Entries that will leave the queue, and do not count.
    * @throws DeployError `LINE_FULL` if another deployment may not wait.
@@ -109,7 +109,7 @@ export class Turns {
     this.#tellPlaces();
   }
 
-  /** False if certainly no waiting entry can start now. */
+  /** Returns false if no waiting entry can start now. If true, `#mayStart` decides for each entry. */
   #mayAnyStart(): boolean {
     return this.#running.size < this.#limit || this.#waiting.some(({ isResumed }) => isResumed);
   }

@@ -49,8 +49,8 @@ async function findBehind(
   }
   const release = `${RELEASES}/v${live.version}`;
   const recorded = (await readRefs(repositories, name, [release])).get(release);
-  // Compares the branch and the ref of the live release. After a change of config vars, the branch already names the
-  // commit, but the new release has no ref yet.
+  // Compare both the branch and the ref of the live release with the live commit. After a change of config vars, the
+  // branch already names the commit, but the new release has no ref yet.
   if (live.commit === branch.commit && live.commit === recorded) return null;
   if (await isLost(repositories, live)) {
     log.error(

@@ -25,7 +25,8 @@ export async function rollbackTarget(
   signal?: AbortSignal,
 ): Promise<Release> {
   const { tool } = live;
-  // A list of all releases would have all their artifacts, which can be hundreds of megabytes.
+  // Read one release at a time. A list of all releases would have all their artifacts, which can be hundreds of
+  // megabytes.
   const found = version === null ? await newestOther(store, live, signal) : store.release(tool, version);
   if (found === null || found.state === 'created' || found.state === 'failed') {
     const noSuchRelease =

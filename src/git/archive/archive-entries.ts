@@ -97,7 +97,7 @@ function sourceEntry({ header, content }: TarEntry, path: string, seen: SeenPath
 
 const HARD_LINKS = 'Make the archive with --hard-dereference.';
 
-/** The paths of an archive so far. */
+/** The paths of the entries that have been read from an archive so far. */
 class SeenPaths {
   readonly #limits: TreeLimits;
   readonly #files = new Map<string, { readonly bytes: number; readonly target: string | null }>();

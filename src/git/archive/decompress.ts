@@ -33,7 +33,7 @@ const COMPRESSIONS: readonly {
  *
  * @param maxBytes - The most bytes that may be sent, and the most that they may unpack to.
  * @throws DeployError `NOT_AN_ARCHIVE` if nothing was sent, if the bytes are damaged, or for a compression that this
- * server does not read; `ARCHIVE_TOO_LARGE` if it exceeds `maxBytes`; the error of `sent`.
+ * server does not read; `ARCHIVE_TOO_LARGE` if the sent or the unpacked bytes exceed `maxBytes`; the error of `sent`.
  */
 export async function* unpacked(
   sent: AsyncIterable<Uint8Array>,
@@ -77,7 +77,7 @@ class Source {
     if (decoder === null) throw notAnArchive(`this server does not read ${name}`);
     const output = decoder();
     const feeding = pipeline(Readable.from(this.#ahead(name, head, chunks), { highWaterMark: 1 }), output);
-    // The loop below throws the same error.
+    // Ignore a failure here, because the loop below throws the same error.
     feeding.catch(() => undefined);
     for await (const chunk of output as AsyncIterable<Buffer>) {
       this.#unpackedBytes += chunk.length;

@@ -5,7 +5,7 @@ import { ByteReader } from './byte-reader.ts';
 import { notAnArchive, unpacked } from './decompress.ts';
 import { BLOCK_BYTES, type BlockHeader, LongNames, readHeader } from './tar-headers.ts';
 
-/** One entry of a tar. Its name and the target of its link are not checked. */
+/** One entry of a tar. The name of the entry and the target of a link are not checked yet. */
 export interface TarEntry {
   readonly header: BlockHeader;
   /** The bytes of the entry. Bytes that are left when the caller asks for the next entry are skipped. */
@@ -32,7 +32,7 @@ const WORK_MS = 10;
  * Yields the entries of a tar: plain, or compressed by gzip or zstd. Writes nothing to disk. The tar may be hostile, so
  * its headers have limits of their own, and this process does other work while they are read.
  *
- * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE` if it
+ * @throws DeployError `NOT_AN_ARCHIVE` if the bytes are no tar or if its end is missing; `ARCHIVE_TOO_LARGE` if the tar
  * exceeds `limits`; the error of `sent`.
  */
 export async function* readTar(sent: AsyncIterable<Uint8Array>, limits: TarLimits): AsyncGenerator<TarEntry> {

@@ -38,7 +38,10 @@ export interface SentArchive {
   readonly signal: AbortSignal;
 }
 
-/** The result of an archive. `unchanged`: its files are those of the live commit. `reason` is one line. */
+/**
+ * The result of `SourceArchives.deploy`. `unchanged`: the files are those of the live commit, so nothing is deployed.
+ * `reason` is one line.
+ */
 export type ArchiveOutcome =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'unchanged' }
@@ -103,7 +106,8 @@ export class SourceArchives {
       const reason = await pushPack(
         session,
         { command, options: sent.options, pack: made.pack },
-        // The deployment may wait for long, and does not need the files any more.
+        // `onSent` deletes the pack as soon as git has it: the deployment may wait for long, and does not need the
+        // pack.
         { say, log, onSent: async () => await made[Symbol.asyncDispose]() },
       );
       return reason === null ? { kind: 'accepted' } : { kind: 'refused', reason };
@@ -162,8 +166,8 @@ export class SourceArchives {
   }
 
   /**
-   * Checks that a pack may become larger. @throws DeployError `DISK_NEARLY_FULL`; `TREE_TOO_LARGE` if it exceeds
-   * `pack_size`.
+   * Checks that a pack may become larger. @throws DeployError `DISK_NEARLY_FULL` if the disk has too little space;
+   * `TREE_TOO_LARGE` if the pack exceeds `pack_size`.
    */
   async #assertMayGrow(packBytes: number): Promise<void> {
     const { room, maxPackBytes } = this.#options;

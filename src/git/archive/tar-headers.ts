@@ -69,7 +69,8 @@ export class LongNames {
         this.#target = text(content, 0, content.length);
         return;
       case 'g':
-        // git archive writes a header for all entries, which has only a comment. No tar of a folder sets names in one.
+        // Refuse a header that sets names or sizes for all entries. `git archive` writes such a header with only a
+        // comment, and no program that makes a tar of a folder sets names there.
         for (const [key] of paxRecords(content))
           if (/^(path|linkpath|size|GNU\.sparse\..*)$/.test(key))
             throw badEntry(name, `sets ${key} for all entries`, 'Make the archive by: tar cz .');
@@ -93,7 +94,7 @@ export class LongNames {
     const name = this.#path ?? header.name;
     const target = this.#target ?? header.target;
     const size = this.#size === null ? header.size : decimal(this.#size);
-    // An old tar has no type for folders.
+    // An old tar has no type for folders. The name of a folder ends with a slash there.
     const isFolder = header.type === 'folder' || (header.flag === '\0' && name.endsWith('/'));
     const type = this.#isSparse ? 'sparse' : isFolder ? 'folder' : header.type;
     [this.#path, this.#target, this.#size, this.#isSparse] = [null, null, null, false];

@@ -33,7 +33,8 @@ export class Incoming extends Transform {
    * @param refuse - Called if the bytes are not a command list, or if `decide` throws.
    * @param arrived - Called for each chunk of the pack after the command list, with its size. If it returns false, git
    * gets no more of the push.
-   * @param whenMayUnpack - Called after an accepted list. git gets the list and the pack when this resolves.
+   * @param whenMayUnpack - Called after an accepted list. git gets the list and the pack when the returned promise
+   * resolves.
    */
   constructor(options: {
     readonly decide: (list: CommandList) => Rewritten;

@@ -200,7 +200,7 @@ export class TruthfulPush implements PushSession {
     const isEmpty = this.#list?.commands.length === 0 && this.#context.hasAdvertisement;
     if (this.#list === null && this.#fatal === null && this.#context.hasAdvertisement) {
       // If git has sent no ref advertisement, the client could not name a ref. The fault is then the server's, so the
-      // client gets no notice that blames it.
+      // client gets no notice that blames the client.
       return this.outgoing.hasAdvertised ? NAMED_NO_REF : null;
     }
     if (this.#fatal !== null) return `${this.#fatal}\n`;

@@ -76,7 +76,7 @@ export function createListener(options: ListenerOptions): Listener {
     maxHeaderSize: 16 * 1024,
     headersTimeout: limits.headersMs,
     connectionsCheckingInterval: Math.min(5_000, limits.headersMs / 2),
-    // A push may take long. `watchBody` ends requests that make no progress.
+    // No limit, because a push may take long. `watchBody` ends requests that make no progress.
     requestTimeout: 0,
     keepAliveTimeout: 75_000,
     keepAlive: true,
@@ -101,7 +101,8 @@ export function createListener(options: ListenerOptions): Listener {
     if (known !== undefined) return known;
     const responses = new Set<ServerResponse>();
     unanswered.set(socket, responses);
-    // Node closes a connection that asks for CONNECT, but forgets the responses that it has not sent there yet.
+    // Node closes a connection that asks for CONNECT, but forgets the responses that it has not sent there yet. So this
+    // server destroys them itself.
     socket.once('close', () => {
       for (const response of responses) response.destroy();
     });

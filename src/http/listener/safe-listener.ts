@@ -14,8 +14,8 @@ export interface TlsFiles {
  * Refuses settings with which passwords would cross a network in the clear.
  *
  * @returns the TLS files, or null for plain HTTP.
- * @throws DeployError `PLAIN_HTTP` if they would; `BAD_SETTING` if a TLS setting is missing or a trusted proxy is not
- * valid.
+ * @throws DeployError `PLAIN_HTTP` for such settings; `BAD_SETTING` if a TLS setting is missing or a trusted proxy is
+ * not valid.
  */
 export function assertSafeListener(config: ListenerConfig): TlsFiles | null {
   new TrustedProxies(config.trusted_proxies);

@@ -38,8 +38,8 @@ function disconnectMessage(reason: number, text: string): Buffer {
 
 /**
  * Shows a text to the person who is logging in, before the login succeeds. Sends nothing during a key exchange. Clients
- * print the text unless they run in quiet mode. A refusal of a login itself has no text. ssh2's own banner is sent
- * before the server knows the user name.
+ * print the text unless they run in quiet mode. The message of SSH that refuses a login has no room for a text. ssh2's
+ * own banner cannot be used, because it is sent before the server knows the user name.
  *
  * @see https://www.rfc-editor.org/rfc/rfc4252#section-5.4
  */

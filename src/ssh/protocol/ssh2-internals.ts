@@ -76,8 +76,8 @@ export function isExchangingKeys(client: Connection): boolean {
 }
 
 /**
- * Returns the socket of a connection, which identifies the connection. The remote address and port do not, if the
- * server has several addresses. Null if another version of ssh2 lacks the private field.
+ * Returns the socket of a connection, which identifies the connection. The remote address and port do not identify the
+ * connection if the server has several addresses. Null if another version of ssh2 lacks the private field.
  */
 export function socketOf(client: Connection): Socket | null {
   return (client as unknown as { readonly _sock?: Socket })._sock ?? null;

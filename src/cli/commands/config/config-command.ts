@@ -175,7 +175,8 @@ export const configCommands: readonly ToolCommand[] = [
 ];
 
 /**
- * The config vars from outside. If they cannot be used, says why and returns none, so that the others can be listed.
+ * Returns the config vars from outside. If they cannot be used, prints why and returns none, so that the stored config
+ * vars can still be listed.
  */
 async function outsideOrWarning({ services, tool, err }: ToolContext): Promise<OutsideVars> {
   try {

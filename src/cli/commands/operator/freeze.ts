@@ -73,7 +73,10 @@ const unfreeze: LoginCommand = {
 
 export const freezeCommands: readonly LoginCommand[] = [freeze, unfreeze];
 
-/** The tool of the command line, or null for `--all`, and the words after it. @throws UsageError, DeployError */
+/**
+ * The tool of the command line, or null for `--all`, and the words after it. @throws UsageError if the line has
+ * neither; the errors of `assertMay`.
+ */
 async function toolOrAll(
   context: CommandContext,
 ): Promise<{ readonly tool: ToolName | null; readonly rest: readonly string[] }> {

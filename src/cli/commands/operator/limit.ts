@@ -207,7 +207,7 @@ function changed(own: Partial<ToolLimits>, words: readonly string[]): Partial<To
 
 function parsed(name: keyof ToolLimits, text: string): number {
   const { isBytes, min, max } = LIMITS[name];
-  // A number without a unit would be bytes for some people and MiB for others.
+  // Refuse a size without a unit, which would be bytes for some people and MiB for others.
   const value = isBytes && /^[\d.]+$/.test(text) ? null : parseQuantity(text);
   if (value !== null && value >= min && value <= max && (isBytes || /^\d+$/.test(text)))
     return Math.floor(value);

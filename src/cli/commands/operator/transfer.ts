@@ -158,7 +158,8 @@ async function deploy(
 }
 
 /**
- * Those limits of the file that the tool now has. It lacks a limit if an operator here had set another value before.
+ * Returns the limits of the file that the tool has now. A limit is missing if an operator of this server had set
+ * another value before.
  */
 function takenLimits({ services }: CommandContext, tool: ToolName, ofFile: Partial<ToolLimits>) {
   const own = services.store.ownLimits(tool);
@@ -190,7 +191,7 @@ async function assertKnown(context: CommandContext, tool: ToolName): Promise<voi
   );
 }
 
-/** Returns a typed word as the name of a tool. @throws UsageError if it cannot be one. */
+/** Returns a typed word as the name of a tool. @throws UsageError if the word cannot be the name of a tool. */
 function nameOf(text: string): ToolName {
   const tool = toolName(text);
   if (tool === null) throw new UsageError(`“${oneLine(text).slice(0, 80)}” cannot be the name of a tool.`);

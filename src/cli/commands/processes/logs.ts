@@ -68,7 +68,7 @@ export const logsCommand: ToolCommand = {
 /**
  * Refuses a token that may only read. A process may print config vars, which only people who may deploy can see.
  *
- * @throws DeployError `TOKEN_SCOPE`
+ * @throws DeployError `TOKEN_SCOPE` for such a token.
  */
 export function assertMayReadOutput({ principal, tool }: ToolContext): void {
   if (principal.scope !== 'read') return;
@@ -123,7 +123,10 @@ function query({ services, tool, flags, signal }: ToolContext): AsyncIterable<Lo
   });
 }
 
-/** Which lines match `--since`, `--until` and `--grep`. Null if none of these flags is given. @throws UsageError */
+/**
+ * Which lines match `--since`, `--until` and `--grep`. Null if none of these flags is given. @throws UsageError if a
+ * time is wrong, or if the flags contradict each other.
+ */
 function matchOf(flags: ToolContext['flags']): LogMatch | null {
   const now = Date.now();
   const [since, until] = [timeOf(flags, 'since', now), timeOf(flags, 'until', now)];

@@ -93,8 +93,8 @@ async function untilForbidden({ services, principal, tool }: ToolContext, ended:
 }
 
 /**
- * Lists the one-off commands of the tool, or ends a detached one. @throws UsageError; DeployError `NOT_RUNNING` if it
- * does not run.
+ * Lists the one-off commands of the tool, or ends a detached one. @throws UsageError for a wrong command line;
+ * DeployError `NOT_RUNNING` if the command to end does not run.
  */
 async function listOrEnd({ services, tool, args, flags, out }: ToolContext): Promise<number> {
   const isBoth = flags['list'] === true && flags['end'] !== undefined;

@@ -66,7 +66,7 @@ export const scaleCommand: ToolCommand = {
   },
 };
 
-/** Reads `web=2 worker=0:256Mi`, each type once. @throws UsageError */
+/** Reads `web=2 worker=0:256Mi`. @throws UsageError if a word has another form, or if a type is given twice. */
 function readScale(args: readonly string[]): { counts: Replicas; sizes: Sizes } {
   const counts = new Map<string, number>();
   const sizes = new Map<string, ProcessSize>();
@@ -84,7 +84,7 @@ function readScale(args: readonly string[]): { counts: Replicas; sizes: Sizes } 
   return { counts: Object.fromEntries(counts), sizes: Object.fromEntries(sizes) };
 }
 
-/** Reads `512Mi`, `512Mi:500m`, `:500m` or `default`. @throws UsageError */
+/** Reads a size: `512Mi`, `512Mi:500m`, `:500m` or `default`. @throws UsageError if the text has another form. */
 function readSize(size: string, typed: string): ProcessSize {
   if (size === 'default') return {};
   const [memory = '', cpu = '', ...more] = size.split(':');
