@@ -146,7 +146,7 @@ test('threat 29: a deploy token gets the same refusal for another tool of its ma
     });
 });
 
-test('threat 99: the rights to a preview are those to its tool, and a credential of the tool opens only its own previews', async () => {
+test('threat 99: a person has the same rights to a preview as to its tool, and a credential of one tool gives access to no preview of another tool', async () => {
   const previews = new Map([
     ['fix--hello', tool('hello')],
     ['fix--old', tool('old')],
@@ -171,7 +171,7 @@ test('threat 99: the rights to a preview are those to its tool, and a credential
   assert.equal(await codeFor(token, 'hello'), 'NO_ACCESS');
 });
 
-test('threat 100: while a tool is renamed, its old name is refused; afterwards, a new tool may have the old name with directory.yaml, but not with LDAP', async () => {
+test('threat 100: while a tool is renamed, its old name is refused; later, a new tool in directory.yaml may have this name, but a tool in LDAP may not', async () => {
   let now: ToolName | null = null;
   const begun: ToolName[] = [];
   const asks = (reuse: ((name: ToolName) => void) | null) =>

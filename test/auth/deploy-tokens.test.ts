@@ -14,7 +14,7 @@ function bench() {
   return { desk, clock, tokens: new DeployTokens(desk.store, () => clock.now) };
 }
 
-test('a secret identifies its deploy token until the token expires', () => {
+test('the secret of a deploy token identifies the token until the token expires', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const { token, secret } = tokens.create(wanted);
@@ -75,7 +75,7 @@ test('a revoked deploy token gives no access, and one tool cannot revoke another
   assert.deepEqual(tokens.list(wikibot), []);
 });
 
-test('threat 8: a login by a deploy token holds until the token is revoked or expires; a login by a key or password has no such end', () => {
+test('threat 8: a login with a deploy token is valid until the token is revoked or expires; a login with a key or password does not end this way', () => {
   const { desk, clock, tokens } = bench();
   using _ = desk;
   const [one, two] = [tokens.create(wanted).token, tokens.create(wanted).token];

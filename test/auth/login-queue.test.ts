@@ -25,7 +25,7 @@ test('threat 9: of 20 simultaneous logins with one name, only two are checked at
   await Promise.all(guesses);
 });
 
-test('threat 9: if the queue of logins is full of strangers, a new login replaces the stranger who has waited longest', async () => {
+test('threat 9: if the queue of logins is full of people who have not logged in lately, a new login replaces the one that has waited longest', async () => {
   const queue = new LoginQueue();
   const over = new AbortController();
   const refused: number[] = [];
@@ -47,7 +47,7 @@ test('threat 9: if the queue of logins is full of strangers, a new login replace
   void strangers;
 });
 
-test('threat 133: after checks of strangers that have cost the server much time, the next stranger waits, and a person who logged in lately does not', async () => {
+test('threat 133: after the server spent much time on checking logins, the next login waits, unless it is of a person who logged in lately', async () => {
   const queue = new LoginQueue();
   const { signal } = new AbortController();
   let ended = 0;

@@ -81,7 +81,7 @@ test('threat 9: all addresses of an IPv6 /64 count as one address, and so do an 
   assert.ok(throttle.check('bob', '192.0.2.1') > 0);
 });
 
-test('threat 9: after 30,000 failed logins with other names from other addresses, the oldest failures are forgotten', () => {
+test('threat 9: after 30,000 failed logins, each with a new name from a new address, earlier failed logins are forgotten', () => {
   const { throttle, fail } = throttleAt();
   fail(10, 'alice');
   for (let index = 0; index < 30_000; index += 1)

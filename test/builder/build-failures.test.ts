@@ -15,7 +15,7 @@ test('the reason of a failed build step is its error line, with the cause that f
   assert.equal(why('cause: of something before', error), `pip exited 1: ${error}`);
 });
 
-test('if the error line and the cause of a failed build step do not fit into 160 characters, the reason is the cause, or the error line if only that fits; a long error line without a cause is cut', () => {
+test('the reason of a failed build step has at most 160 characters: the error line and the cause if both fit, otherwise one that fits, otherwise a cut error line', () => {
   const long = 'x'.repeat(140);
   assert.equal(why(`error: ${long}`, 'cause: it is so'), `pip exited 1: ${long}: it is so`);
   assert.equal(why(`error: ${long}${long}`, 'cause: it is small'), 'pip exited 1: it is small');
@@ -126,7 +126,7 @@ test('threat 55: the reason of a failed build step is found in 20 lines of 16,00
   assert.ok(performance.now() - began < 500);
 });
 
-test('threat 55: long last lines of a failed build step, of quotes or of one repeated word, take the server less than a second of processor time', () => {
+test('threat 55: if the last lines of a failed build step are long rows of quotes or of one word, finding the reason takes less than a second of processor time', () => {
   const quotes = `thread '${"' ".repeat(8000)}`;
   const before = process.threadCpuUsage();
   const lines = Array.from({ length: 8 }, () => ['error: no', 'x', quotes]).flat();

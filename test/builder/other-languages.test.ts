@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { otherLanguage } from '../../src/builder/other-languages.ts';
 
-test('a language without a buildpack is recognised by a file, and is named together with this file; other files name no language', () => {
+test('the server recognises a language without a buildpack by one file of the source, and names both; other files stand for no language', () => {
   for (const [files, language, file] of [
     [['README.md', 'project.clj', 'src'], 'Clojure', 'project.clj'],
     [['Wikibot.csproj', 'Program.cs'], '.NET', 'Wikibot.csproj'],

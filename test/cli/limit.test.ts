@@ -48,7 +48,7 @@ for (const [words, says] of [
   });
 }
 
-test('a new limit of memory for a tool that is live says when it counts', async () => {
+test('if an operator changes the memory limit of a live tool, `limit` says when the new limit applies', async () => {
   const { desk, asOperator } = limitDesk();
   using _ = desk;
   desk.store.addDeployment(deploymentOf('d1'));
@@ -86,7 +86,7 @@ memory that processes may use  300 MiB  600 MiB           -
   );
 });
 
-test('`quota` counts ending processes in a column of their own; what it says a rollout uses contains neither these nor one-off commands', async () => {
+test('`quota` counts ending processes in a column of their own; its column DURING A ROLLOUT counts neither ending processes nor one-off commands', async () => {
   const { desk } = limitDesk();
   using _ = desk;
   for (const [id, version] of [

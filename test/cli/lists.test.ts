@@ -277,7 +277,7 @@ test('`logs` prints each line with its time, release and process, and asks for t
   ]);
 });
 
-test('`logs` with --since, --until or --grep asks for the lines of that time or with that text; a --since that is not a time is refused', async () => {
+test('with --since, --until or --grep, `logs` asks only for lines of that time or with that text; a --since that is not a time is refused', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   desk.runtime.lines = [{ at: '2026-01-01T00:00:00.000Z', process: 'web.1', version: 1, text: 'seen' }];
@@ -523,7 +523,7 @@ test('threat 35: releases are read in pieces, and the list has each of them once
   }
 });
 
-test('threat 135: `config history` of 1,000 changes with 190 long names each prints less than 1 MB, and is refused with --json; one person gets only two lists at once', async () => {
+test('threat 135: `config history` prints less than 1 MB for 1,000 changes of 190 long names each, and refuses --json; one person gets only two lists at once', async () => {
   using desk = new Desk();
   desk.maintain(wikibot, 'alice');
   const names = Array.from({ length: 190 }, (_, index) => `N${index}${'Y'.repeat(90)}`);

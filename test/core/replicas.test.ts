@@ -116,12 +116,12 @@ for (const { name, live, next, kept } of [
     kept: '',
   },
 ]) {
-  test(`of the process types that an earlier version of this server started, the right ones also run in the next release: ${name}`, () => {
+  test(`if an earlier version of this server made the live release, the next release keeps these process types running: ${name}`, () => {
     assert.equal(replicasLine(replicasKept(live === null ? null : release(live), release(next))), kept);
   });
 }
 
-test('a process type named constructor has no number of processes unless somebody sets one, and the type release cannot be scaled', () => {
+test('a process type named constructor has no number of processes unless somebody sets one, and the process type release cannot be scaled', () => {
   assert.equal(countOf({ web: 2 }, 'constructor'), undefined);
   assert.deepEqual(
     scalable(release(['release', 'web'])).map(({ type }) => type),

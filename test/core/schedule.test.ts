@@ -57,7 +57,7 @@ describe('texts that are not schedules', () => {
   }
 });
 
-test('@daily and similar words give a process always the same moment, and 40 processes more than ten different moments', () => {
+test('with @daily and similar words, a process always runs at the same moment, and 40 processes run at more than ten different moments', () => {
   const now = Date.now();
   for (const word of SCHEDULE_WORDS) {
     const moments = Array.from({ length: 40 }, (_, index) => {

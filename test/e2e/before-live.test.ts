@@ -597,7 +597,7 @@ test('a first push without required config vars is refused, but makes the previe
   assert.equal(await bodyOf(name), 'two');
 });
 
-test('after a kill and a start of the server, a preview is up again, a preview whose end was interrupted ends, and so does an old preview', async () => {
+test('after the server was killed and started again, a preview is up again; a preview whose end was interrupted and a preview past its last day end', async () => {
   const { name, tree } = await liveTool(server, 'restarted', webTool('main'));
   await tree.push('toolforge', 'HEAD:preview/kept', '-q');
   const other = await liveTool(server, 'other', webTool('other'));

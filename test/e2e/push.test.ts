@@ -434,7 +434,7 @@ for (const door of ['ssh', 'http'] as const) {
       assert.equal((await server.get(name)).body, 'one');
     });
 
-    test(`over ${door}, refs/releases/* can be fetched but not pushed, and main can be set back to a release`, async () => {
+    test(`over ${door}, refs/releases/* can be fetched but not pushed, and a forced push sets main back to the commit of a release`, async () => {
       const { tree, first } = await liveTool(door);
       const two = await tree.commit('two', webTool('two'));
       assert.equal((await tree.push()).exitCode, 0);

@@ -73,7 +73,7 @@ async function answerOf(
   return answer;
 }
 
-test('if the start of a push fails, work that waits until the tool has no push under way runs', {
+test('a push that could not start does not hold up work that waits until its tool has no push under way', {
   timeout: 20_000,
 }, async () => {
   const { services } = open('broken', { hints: () => assert.fail('the store is locked') });
@@ -118,7 +118,7 @@ test('threat 37: a tool has at most 10,000 tags, and packed tags count too, so t
   assert.doesNotMatch(await answerOf(await services.receive(push)), /a tool can have/);
 });
 
-test('threat 46: a shallow push may have 1000 commits whose parents are missing, and a repository 10,000; a push beyond one of these limits is refused', async () => {
+test('threat 46: a shallow push may have 1000 commits whose parents are missing, and a repository 10,000; a push beyond either limit is refused', async () => {
   const { repositories, services } = open('shallow');
   const file = join(await repositories.ensure(wikibot), 'shallow');
   const ends = (count: number) =>
@@ -312,7 +312,7 @@ test('threat 35: a small pack of large nested folders, for which git would need 
   assert.match(stdout, /ng refs\/tags\/nested missing necessary objects/);
 });
 
-test('threat 37: simultaneous pushes may together exceed the limit of a repository by the size limit of one pack; a push beyond that is refused', async () => {
+test('threat 37: if simultaneous pushes together exceed the size limit of a repository by more than the size limit of one pack, the last push is refused', async () => {
   const { services } = open('together', { maxPackBytes: 300_000, maxRepositoryBytes: () => 100_000 });
   const commands = [{ oldId: zeroId, newId: '1'.repeat(40), ref: 'refs/heads/main' }];
   const capabilities = new Set(['report-status', 'side-band-64k']);

@@ -13,7 +13,7 @@ for (const { keys, remote, command } of [
     command: "curl -u alice --data 'help' http://127.0.0.1:8080/-/command",
   },
 ]) {
-  test(`the first start with a user who has ${keys} SSH keys prints a git remote, the deploy branch and a command for this user, and the folder for npx`, () => {
+  test(`the first start with a user who has ${keys} SSH keys prints a git remote, the deploy branch, a command for this user, and the folder in which npx works`, () => {
     const text = tellStart({ ...first, keys }, addresses, {
       ...{ web: null, hostKey: 'SHA256:x', pod: null, branch: 'live' },
       data: '/srv/push',

@@ -172,7 +172,7 @@ test('threat 31: behind a proxy, passwords are accepted only over https', async 
   assert.ok(door.log.some((line) => line.includes('"address":"203.0.113.9"')));
 });
 
-test('threat 29: at the address of a repository, whether the tool exists or not, a browser gets a page that says that the address is for git', async (context) => {
+test('threat 29: at the address of a repository, a browser gets a page that says that the address is for git, whether or not the tool exists', async (context) => {
   const door = await openDoor(context);
   for (const name of ['hello', 'other', 'nowhere']) {
     const { status, body } = await answerOf(`${door.url}/${name}.git`);

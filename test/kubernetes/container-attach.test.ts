@@ -38,7 +38,7 @@ for (const { command, path, right } of [
     right: /may not run commands in pods .*RBAC\) lacks pods\/exec/,
   },
 ]) {
-  test(`if the server lacks the right, ${command === undefined ? 'attaching to a container' : 'a command in a pod'} fails, and the error names the right`, async (t) => {
+  test(`${command === undefined ? 'attaching to a container' : 'a command in a pod'} fails if the server lacks the right, and the error names this right`, async (t) => {
     const api = await fakeApi((_url, response) => void response.writeHead(403).end());
     t.after(() => api.close());
     const { signal } = new AbortController();

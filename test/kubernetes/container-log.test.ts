@@ -45,7 +45,7 @@ test('the server continues to follow a container’s log after the API did not a
 });
 
 // The kubelet writes such lines: `failed to create fsnotify watcher: …`, `unable to retrieve container logs for …`.
-test('lines without a time stamp, which the node itself writes, do not end a container’s log', async (t) => {
+test('the server continues to read a container’s log after a line without a time stamp, which the node itself writes', async (t) => {
   let answers = 0;
   const api = await fakeApi((url, response) => {
     if (!url.pathname.endsWith('/log')) answerPod(response, answers === 0 ? RUNS : HAS_ENDED);

@@ -190,14 +190,14 @@ describe('bad credentials are reported at the start', () => {
     exec: { apiVersion: 'client.authentication.k8s.io/v1', command, args, interactiveMode: 'Never' },
   });
 
-  test('at the start, a credentials program of the kubeconfig that is not installed is reported', async () => {
+  test('at the start, a kubeconfig whose program for credentials is not installed is reported', async () => {
     for (const command of ['no-such-plugin', '/nowhere/plugin']) {
       const { message } = await refusal(async () => assertCredentials(await withUser(plugin(command))));
       assert.match(message, new RegExp(`^the program ${command}, which .* cannot be run \\(ENOENT\\)`));
     }
   });
 
-  test('a credentials program of the kubeconfig that fails, or that gives a token, does not prevent the start', async () => {
+  test('the server starts even if the kubeconfig’s program for credentials fails, and also if the program gives a token', async () => {
     await assertCredentials(await withUser(plugin('false')));
     const token = { kind: 'ExecCredential', status: { token: 't' } };
     await assertCredentials(await withUser(plugin('echo', [JSON.stringify(token)])));

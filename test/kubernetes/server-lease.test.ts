@@ -92,14 +92,14 @@ test('split brain: if two servers start at once, only one gets the Lease', async
   assert.deepEqual(results.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
 });
 
-test('the Lease of a killed server does not delay a pod of the same name', async () => {
+test('the Lease of a killed server does not delay a server whose pod has the same name', async () => {
   await leftBy('one-0');
   const start = performance.now();
   await take('one-0');
   assert.ok(performance.now() - start < 900);
 });
 
-test('a pod of another name waits until the Lease of a killed server has expired', async () => {
+test('a server whose pod has another name waits until the Lease of a killed server has expired', async () => {
   await leftBy('one-0');
   const start = performance.now();
   const { lost } = await take('two-0');

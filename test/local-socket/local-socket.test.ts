@@ -41,7 +41,7 @@ test('threat 59: if the local socket cannot take a connection, the server logs t
   assert.equal(existsSync(path), true);
 });
 
-test('threat 59: if a server closes the local socket while it makes the deleted file again, it leaves the next server’s file alone', async (t) => {
+test('threat 59: if a server closes the local socket while it makes the deleted socket file again, it leaves the next server’s socket file alone', async (t) => {
   const { socket, path, lines, look } = await listening(t);
   rmSync(path);
   look();

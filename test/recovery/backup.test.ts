@@ -91,7 +91,7 @@ test('threat 127: a preview that goes live while a backup is written is not in t
     );
 });
 
-test('a backup that was made during a push restores the release that was live then, after the data folder was wiped, into another folder', async () => {
+test('a backup that was made during a push can be restored into an empty data folder, and the release that was live then is live again', async () => {
   const { name, tree, first } = await liveTool(server, 'kept', webTool('one'));
   const set = await server.command('config', 'set', name, 'SECRET=s3cret');
   assert.equal(set.exitCode, 0, set.stderr);
@@ -167,7 +167,7 @@ test('a backup that was made during a push restores the release that was live th
   await until(async () => (await server.get(name)).body === 'one', 'the rollback');
 });
 
-test('threat 103: a backup leaves out a build with too deep folders, too long paths or a device and says so, and keeps the holes of large files', async () => {
+test('threat 103: a backup leaves out builds with too deep folders, too long paths or a device, and says so; it keeps the holes of large files', async () => {
   const data = join(server.folder, 'elsewhere/data');
   const artifacts = join(data, 'artifacts/kept');
   const [odd = '', good = ''] = await readdir(artifacts);
@@ -245,7 +245,7 @@ test('an interrupted backup leaves no temporary files, and a new backup removes 
   await rm(filler);
 });
 
-test('a backup is refused if its file would be in the data folder outside of backups/ or in a missing folder, or if its temporary file exists already', async () => {
+test('a backup is refused if its file would be in a missing folder, or in the data folder outside of backups/, or if its temporary file already exists', async () => {
   const { data } = readConfig(server.environment);
   const taken = join(server.folder, 'taken.tar');
   await writeFile(`${taken}.new`, 'mine');
@@ -324,7 +324,7 @@ test('threat 39: a repository restored from a backup has no hooks and no setting
   assert.match(stdout, /^[0-9a-f]{40}$/);
 });
 
-test('threat 107: a restore of a backup with 40,000 symbolic links out of the data folder, and as many hard links, takes tar less than 6 s of processor time', {
+test('threat 107: if a backup has 40,000 symbolic links out of the data folder and 40,000 hard links, its restore takes tar less than 6 s of processor time', {
   skip: (await execa('bwrap', ['--ro-bind', '/', '/', 'true'], { reject: false })).exitCode !== 0,
 }, async () => {
   const [tar, odd] = [join(server.folder, 'many.tar'), join(server.folder, 'many-seal.tar')];

@@ -144,7 +144,7 @@ test('a tool that is exported in the middle of a push is live after its import o
   assert.doesNotMatch(told, /s3cret|correct horse/);
 });
 
-test('threat 82: if the server is killed before it has made the tags of an imported tool, its next start makes them, and a push to the tool goes live', async () => {
+test('threat 82: if the server is killed before it has made the tags of an imported tool, the next start makes them, and a push to the tool goes live', async () => {
   await to.kill();
   const transfers = join(to.folder, 'data/transfers/import-killed');
   const tag = await to.inRepository('moved', 'rev-parse', 'refs/tags/v1.0');
@@ -255,7 +255,7 @@ async function unsealed(change: Parameters<typeof forged>[0]): Promise<string> {
   return await forged(change, { passphrase: '' });
 }
 
-test('threat 101: an import takes no limit above the server’s, says how to set such a limit, and starts no more processes than the server allows', async () => {
+test('threat 101: an import sets no limit above the limits of the server, says how to set it, and starts no more processes than the server allows', async () => {
   const limits = { replicas: 1000, memory: 2 ** 50, builds: 7, repository: 2 ** 40 };
   const file = await forged(set({ replicas: { web: 9 }, limits }));
   const name = 'greedy';
@@ -508,7 +508,7 @@ test('a passphrase that is typed at a terminal is not shown, and is typed twice 
   assert.doesNotMatch(other.seen + same.seen, /horse/);
 });
 
-test('if an import cannot make a tag, it reports that the tag was pushed meanwhile only if this tag, or one with a conflicting name, exists; otherwise it reports that git failed', async () => {
+test('if an import cannot make a tag, it blames a push only if the tag, or a tag with a conflicting name, exists by now; otherwise it blames git', async () => {
   const place = await mkdtemp(join(folder, 'tags-'));
   const repositories = new Repositories({
     folder: place,

@@ -161,7 +161,7 @@ for (const mode of ['isolated', 'trusted'] as const) {
       assert.deepEqual(await child.listeningPorts(), []);
     });
 
-    test('threat 154: the kernel ends a process before live ones until the server has made it live', async () => {
+    test('threat 154: if memory runs out, the kernel ends a process that the server has not made live yet before live processes', async () => {
       await using data = await dataFolder();
       const sandbox = await sandboxIn(data.path, mode);
       const script =

@@ -137,7 +137,7 @@ test('threat 20: if a person has as many SSH connections as ssh_per_person allow
     assert.ok(!limit.aborted, 'no place was released');
 });
 
-test('threat 20: if the server allows two logged-in SSH connections, a second one of one person is refused, and so is a third one in all', async () => {
+test('threat 20: if the server allows two SSH connections that are logged in, one person may have only one of them, and a third connection is refused', async () => {
   const bench = await open({}, { loggedIn: 2 });
   const logIn = async (username: string) => {
     const client = await connect({

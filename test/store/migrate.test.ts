@@ -50,7 +50,7 @@ test('threat 87: the refusal of a store with a newer schema names both schema nu
   database.close();
 });
 
-test('an unfinished deployment from a schema without requests is still unfinished after the migration, and has no request', () => {
+test('an unfinished deployment in an old store, which did not record requests, is still unfinished after the migration, and has no request', () => {
   const database = newDatabase();
   migrate(database, migrations.slice(0, 2));
   database.script(`INSERT INTO tools (name) VALUES ('wikibot');

@@ -54,7 +54,7 @@ test('a new user with a key and a password can log in with each of them', async 
   assert.equal((await directory.identifyByPassword('bob', 'open sesame', signal))?.uid, 'bob');
 });
 
-test('a user directory that is open sees an edit of directory.yaml, and the edit keeps comments and the file mode', async () => {
+test('an open user directory notices an edit of directory.yaml, and the edit keeps the comments and the mode of the file', async () => {
   const directory = new FileDirectory(path);
   assert.deepEqual(await directory.toolsOf('alice', signal), []);
   await file.addTool('hello', ['alice']);
@@ -116,7 +116,7 @@ test('the last maintainer of a tool who can log in cannot be removed, not even i
   assert.deepEqual([...((await file.list()).tools.get(hello)?.maintainers ?? [])], [left]);
 });
 
-test('a wrong change of maintainers changes nothing in directory.yaml, and the error for a broken file names no path of the server', async () => {
+test('a refused change of maintainers changes nothing in directory.yaml, and the error for a broken directory.yaml names no path of the server', async () => {
   await file.addTool('hello', ['alice']);
   const before = await readFile(path, 'utf8');
   for (const [change, code] of [
@@ -149,7 +149,7 @@ test('a removed user is removed from the maintainers of all tools', async () => 
   );
 });
 
-test('adding an existing tool again adds maintainers; the tool can be removed', async () => {
+test('adding an existing tool to directory.yaml again only adds its new maintainers, and a tool can be removed', async () => {
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   assert.equal((await file.addTool('hello', ['alice'])).isNew, true);
   assert.deepEqual(await file.addTool('hello', ['alice', 'bob', 'bob']), {
@@ -243,7 +243,7 @@ test('an edit of a broken directory.yaml fails with DIRECTORY_BROKEN', async () 
   await assert.rejects(file.addUser({ name: 'bob', keyLines: [laptop] }), { code: 'DIRECTORY_BROKEN' });
 });
 
-test('if directory.yaml is missing, an edit and a list fail with NO_DIRECTORY', async () => {
+test('if directory.yaml is missing, adding a tool and listing all tools fail with NO_DIRECTORY', async () => {
   const nowhere = new DirectoryFile(join(folder, 'nowhere', 'directory.yaml'));
   await assert.rejects(nowhere.addTool('hello', ['alice']), { code: 'NO_DIRECTORY' });
   await assert.rejects(nowhere.list(), { code: 'NO_DIRECTORY' });
@@ -301,7 +301,7 @@ test('threat 111: of ten simultaneous changes of the maintainers of one tool, se
   assert.equal(await ofAnother, true);
 });
 
-test('threat 111: if a tool’s maintainers are changed twice in a row, the second change waits first, so it takes more than twice as long as the first', async () => {
+test('threat 111: if a tool’s maintainers are changed twice in a row, the second change must wait, and takes more than twice as long as the first', async () => {
   await file.addTool('hello', ['alice']);
   await file.addUser({ name: 'bob', keyLines: [laptop] });
   const users = Array.from({ length: 400 }, (_, index) => `  user${index}: {}\n`).join('');

@@ -99,7 +99,7 @@ for (const [name, ask] of questions) {
   });
 }
 
-test('a lookup of a tool that may not use the cache asks LDAP, and the new answer replaces the cached answer', async () => {
+test('if a lookup of a tool may not use the LDAP cache, LDAP is asked, and the new answer replaces the cached answer', async () => {
   const { slow, directory } = cached();
   await directory.findTool(hello, signal);
   slow.tool = { name: hello, maintainers: new Set(['alice', 'bob']), isDisabled: false };
@@ -183,7 +183,7 @@ test('threat 1: an empty password is refused without asking LDAP', async () => {
   assert.equal(slow.asked, 0);
 });
 
-test('a caller that changes its list of tools does not change the cached list', async () => {
+test('a caller that changes the list of tools that it got from the LDAP cache does not change the cached list', async () => {
   const { directory } = cached();
   (await directory.toolsOf('alice', signal)).push(hello);
   assert.deepEqual(await directory.toolsOf('alice', signal), [hello]);
@@ -257,7 +257,7 @@ test('threat 131: after LDAP answers for a person cost the server much time, thi
   assert.ok(fifth - endOfFour > 200, `mallory waited ${fifth - endOfFour} ms`);
 });
 
-test('threat 131: if the server works much for others meanwhile, a person’s questions to LDAP about tools with few maintainers hardly wait', async () => {
+test('threat 131: even if the server works much for others, a person’s questions to LDAP about tools with few maintainers hardly wait', async () => {
   const { slow, directory } = cached(0);
   slow.findTool = async () => {
     const end = performance.now() + 20;

@@ -128,7 +128,7 @@ test('a key that a tool shares with a maintainer counts as the maintainer’s ke
   assert.deepEqual(await byKey('git', alices), { uid: 'alice', onlyTool: null });
 });
 
-test('a key of two tools cannot log in as git, but can log in with the login name of one of the tools', async () => {
+test('a key that belongs to two tools cannot log in as git, but can log in with the login name of either tool', async () => {
   for (const name of ['one', 'two']) {
     await addTool(slapd, name, [personDn('alice')]);
     await addAccount(slapd, name, { keys: [tools] });
@@ -195,7 +195,7 @@ test('all people and tools are found, even if the LDAP server returns only a par
   );
 });
 
-test('the key of a removed person cannot log in as git, even if the server’s index still has the key', async () => {
+test('the key of a removed person cannot log in as git, even if the server’s index of keys still has the key', async () => {
   const remembering = await openOn(slapd, { ldap_cache_time: '60' });
   assert.equal((await remembering.identifyByKey('git', offered(alices), signal))?.uid, 'alice');
   await slapd.edit((client) => client.del(personDn('bob')));
@@ -203,7 +203,7 @@ test('the key of a removed person cannot log in as git, even if the server’s i
   await remembering.close();
 });
 
-test('the tools of a person and the maintainers of a tool agree: in a chain of member tools, a maintainer counts over eight steps, not over nine', async () => {
+test('a person’s list of tools and a tool’s list of maintainers agree: both follow a chain of member tools over eight steps, but not over nine', async () => {
   const chain = Array.from({ length: 10 }, (_, step) => `step${step}`);
   for (const [step, name] of chain.entries()) {
     const inner = chain[step + 1];

@@ -33,7 +33,7 @@ test('threat 39: a link that one bin/detect leaves in place of the next bin/dete
   }
 });
 
-test('threat 39: a bin/detect that replaces its output files by links and pipes shows no other file and blocks nothing', async () => {
+test('threat 39: if a bin/detect replaces its output files by links and pipes, the push shows no other file of the server, and the build does not wait', async () => {
   const folder = '"$(dirname "$CNB_BUILD_PLAN_PATH")"';
   const detect = `cd ${folder}; rm output plan.toml; ln -s /etc/passwd output; mkfifo plan.toml; exit 0`;
   await using buildpacks = await SampleBuildpacks.write(

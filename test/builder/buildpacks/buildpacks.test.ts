@@ -90,7 +90,7 @@ for (const { name, text, says } of [
   });
 }
 
-test('the server warns once of each bad line of a Procfile, and the buildpack procfile skips these lines without a word', async () => {
+test('the server warns once of each bad line of a Procfile, and the procfile buildpack skips these lines silently', async () => {
   const lines = ['web: ./old', '.listen(process.env.PORT)', 'Worker: ./work', 'web: ./new'];
   await using source = await ASource.of({ Procfile: `${lines.join('\n')}\n`, new: '#!/bin/sh\n' });
   await chmod(join(source.folder, 'new'), 0o755);
@@ -211,7 +211,7 @@ for (const { name, text, files = {}, code = 1, says } of [
     says: /^(?![\s\S]* !)/,
   })),
 ]) {
-  test(`the build reports programs of the Procfile that nothing provides: ${name}`, async () => {
+  test(`the build reports programs that a Procfile names but nothing provides: ${name}`, async () => {
     await using source = await ASource.of({ ...files, Procfile: text });
     const run = await source.run('procfile', 'build', {
       TOOLFORGE_RUN_PACKAGES: join(source.folder, 'status'),

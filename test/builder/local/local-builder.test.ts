@@ -74,7 +74,7 @@ test('config vars are in the environment of a buildpack, but with clear-env only
   );
 });
 
-test('a build has a fixed date, which a config var can replace', async () => {
+test('each build gets the same SOURCE_DATE_EPOCH, unless a config var sets another', async () => {
   const build = `echo "date: $SOURCE_DATE_EPOCH"; ${webProcess}`;
   await withBuilder({ one: { build } }, async (builder) => {
     await builder.build(source.folder);

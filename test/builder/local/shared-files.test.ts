@@ -123,7 +123,7 @@ test('the next build of a tool shares its unchanged files with the last build', 
   assert.equal(await readFile(join(before, 'b'), 'utf8'), 'old');
 });
 
-test('threat 40: a layer counts as that of the last build only if the metadata of both is equal and has another key than `shared`', () => {
+test('threat 40: a layer counts as unchanged since the last build only if the metadata of both layers is equal and has a key besides `shared`', () => {
   assert.ok(saysSame({ shared: true, version: '3.12.1' }, { version: '3.12.1', shared: true }));
   assert.ok(!saysSame({ shared: true, version: '3.12.2' }, { shared: true, version: '3.12.1' }));
   assert.ok(!saysSame({ shared: true }, { shared: true }));

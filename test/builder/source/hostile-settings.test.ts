@@ -169,7 +169,7 @@ test('threat 55: of thousands of warnings about a source, a hundred are shown, a
   assert.match(warnings.at(-1) ?? '', /^4901 more warnings are not shown\.$/);
 });
 
-test('threat 66: the way in which a command of jobs.yaml is changed does not tell which files exist outside of the repository', async () => {
+test('threat 66: the server rewrites a command of jobs.yaml in the same way whether or not a file outside of the repository exists', async () => {
   const top = await sourceOf({});
   const source = join(top, 'source');
   for (const folder of ['source/a', 'other/venv/bin']) await mkdir(join(top, folder), { recursive: true });

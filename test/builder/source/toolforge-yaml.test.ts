@@ -49,7 +49,7 @@ describe('what toolforge.yaml asks for', () => {
     assert.deepEqual(warnings, []);
   });
 
-  test('jobs are also read in the folders where repositories keep them', async () => {
+  test('jobs are also read from .toolforge/jobs.yaml, .toolforge/cronjobs.yaml and cronjobs.yaml', async () => {
     for (const name of ['.toolforge/jobs.yaml', '.toolforge/cronjobs.yaml', 'cronjobs.yaml']) {
       const { components } = await read('- {name: update, command: ./update, schedule: "@daily"}', name);
       assert.deepEqual(

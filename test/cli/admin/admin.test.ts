@@ -76,7 +76,7 @@ test('`user add` with a key generates no password', async () => {
   assert.match(alice.keys[0], fingerprint);
 });
 
-test('the audit log has the command user add, but no list, no refused command and no password', async () => {
+test('the audit log has the command `user add`, but not `user list`, no refused command and no password', async () => {
   const office = new Office();
   await office.type(['user', 'add', 'alice', '--password-stdin'], 's3cret words\n');
   await office.type(['user', 'list']);

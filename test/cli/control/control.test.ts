@@ -90,7 +90,7 @@ test('a command on the local socket can answer without reading all of its input'
   assert.equal((await call(['a', '-'], endless())).status, 4);
 });
 
-test('if the client of a command on the local socket is gone, the command gets an abort signal, and its writes end', {
+test('if the client of a command on the local socket has left, the abort signal of the command fires, and its writes no longer wait', {
   timeout: 20_000,
 }, async () => {
   const ended = Promise.withResolvers<boolean>();
@@ -202,7 +202,7 @@ test('threat 59: a deleted socket file is made again by the running server, and 
   assert.equal((await long).status, 5);
 });
 
-test('a backup learns that the server stopped keeping its files before the backup was complete', {
+test('if the server may delete files again before a backup is complete, the backup learns this', {
   timeout: 20_000,
 }, async () => {
   const cleanUp = new CleanUpHold();

@@ -40,7 +40,7 @@ describe('the lifecycle and the embedded builder make the same files on the Debi
   });
 
   for (const fixture of readdirSync(fixtures)) {
-    test(`the lifecycle and the embedded builder make the same layers for the sample tool ${fixture}`, {
+    test(`the CNB lifecycle and the builder for one machine make the same layers for the sample tool ${fixture}`, {
       skip: never[fixture] ?? (always.has(fixture) ? false : skip),
     }, async () => {
       await both.compare(join(fixtures, fixture), registryEnvironment);

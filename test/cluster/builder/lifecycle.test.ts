@@ -143,7 +143,7 @@ before(async () => {
 after(async () => trees?.[Symbol.asyncDispose]());
 
 for (const { name, buildpacks, order: text } of cases) {
-  test(`the lifecycle and the embedded builder get the same result from the same buildpacks: ${name}`, async () => {
+  test(`the CNB lifecycle and the builder for one machine get the same result from the same buildpacks: ${name}`, async () => {
     await using samples = await SampleBuildpacks.write(buildpacks, order(text));
     await using source = await ASource.of({ 'file.txt': '' });
     const variables = { V_USER: 'of the user', PATH: '/first' };
@@ -152,7 +152,7 @@ for (const { name, buildpacks, order: text } of cases) {
   });
 }
 
-test('for every sample tool except own-buildpack, the lifecycle and the embedded builder give the buildpacks the same group and plans', async () => {
+test('for every sample tool except own-buildpack, the CNB lifecycle and the builder for one machine choose the same buildpacks and build plans', async () => {
   const recording = await mkdtemp(join(tmpdir(), 'recording-'));
   await cp(productBuildpacks, recording, { recursive: true, dereference: true });
   for (const name of await readdir(recording)) {

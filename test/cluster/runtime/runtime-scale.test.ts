@@ -40,7 +40,7 @@ describe('numbers of pods', { concurrency: 1 }, () => {
     );
   };
 
-  test('a named command has no Deployment before a scale; a restarted server finds the Deployment, and a failed scale leaves none', async () => {
+  test('a named command gets a Deployment only by `scale`; a restarted server finds this Deployment, and a failed `scale` leaves none', async () => {
     const tool = 'commands' as ToolName;
     const built = await bench.artifact({ 'worker.py': politeWorker }, [namedCommand('worker', 'worker.py')]);
     const fail = { ...namedCommand('fail', ''), command: ['sh', '-c', 'exit 7'] };

@@ -114,7 +114,7 @@ describe('rollouts under load', { concurrency: 1 }, () => {
     assert.equal(await drain(tool, AbortSignal.timeout(3000)), 1);
   });
 
-  test('no tool gets this server’s own host, whatever its name, because the tool would get people’s passwords', async () => {
+  test('no tool gets this server’s own host name, whatever the tool is called, because it would then receive people’s passwords', async () => {
     const domain = `own-${bench.config.domain}`;
     await using stack = new AsyncDisposableStack();
     const own = await clusterBench({ config: { domain, public_url: `https://push.${domain}` } });

@@ -11,7 +11,7 @@ async function take(pace: RequestPace, uid: string, turns: number, until = signa
   return performance.now() - startedAt;
 }
 
-test('threat 145: beyond their burst, the requests of a person begin one after the other; nobody else waits', async () => {
+test('threat 145: after a burst of requests of one person, the next requests of this person begin one after the other; nobody else waits', async () => {
   const pace = new RequestPace({ burst: 10, perSecond: 100 });
   const busy = take(pace, 'alice', 40);
   assert.ok((await take(pace, 'bob', 10)) < 100);

@@ -18,7 +18,7 @@ async function work(shares: TimeShares, name: string, ms: number, signal: AbortS
   return count * ms;
 }
 
-test('background work whose part is 25 % takes less than 35 % of the time, and starts at once if no other work came before', async () => {
+test('background work that may take 25 % of the time takes less than 35 %, and starts at once if no other background work came before', async () => {
   const shares = new TimeShares({ part: 0.25, sliceMs: 4 });
   let isDone = false;
   const first = shares.run('one', () => {
@@ -62,7 +62,7 @@ test('threat 55: on a machine that is busy with other programs, waiting backgrou
   assert.ok(most < 10, `${most} pieces of work without a pause`);
 });
 
-test('threat 55: a tool that makes much work leaves other tools their share of the time', async () => {
+test('threat 55: a tool that makes much background work for the server leaves other tools their share of the time', async () => {
   const shares = new TimeShares({ part: 0.5, sliceMs: 4 });
   const end = AbortSignal.timeout(2000);
   const many = Promise.all(Array.from({ length: 20 }, () => work(shares, 'many', 3, end)));

@@ -214,7 +214,7 @@ async function live() {
   return { place, line, runtime };
 }
 
-test('threat 119: if one person ends the maintenance mode while another begins it, the server remembers what visitors see', async () => {
+test('threat 119: if one person ends the maintenance mode of a tool while another begins it, the store says afterwards what visitors really see', async () => {
   const { place, line, runtime } = await live();
   await using _place = place;
   await Promise.all([line.setMaintenance(wikibot, true, alice), line.setMaintenance(wikibot, false, bob)]);
@@ -222,7 +222,7 @@ test('threat 119: if one person ends the maintenance mode while another begins i
   assert.equal(place.store.tool(wikibot).isInMaintenance, false);
 });
 
-test('threat 119: if the maintenance mode cannot be recorded, visitors get the tool', async () => {
+test('threat 119: if the server cannot record that the maintenance mode of a tool begins, visitors still get the tool', async () => {
   const { place, line, runtime } = await live();
   await using _place = place;
   const other = new DatabaseSync(join(place.folder, 'store.sqlite'));

@@ -31,7 +31,7 @@ function record(place: Place, id: string, commit: CommitId): void {
 const move = (place: Place, commit: CommitId) =>
   place.repositories.git(wikibot, ['update-ref', 'refs/heads/main', commit]);
 
-test('threat 82: a late move of main to v2 does not undo the move to v3, which went live in the meantime', async () => {
+test('threat 82: if release v3 went live and moved main, a late move of main to the earlier release v2 does not undo this', async () => {
   const { place, one } = await live();
   await using _place = place;
   const two = (await place.park('p2', { oldCommit: one })).commit;
@@ -50,7 +50,7 @@ test('threat 82: a late move of main to v2 does not undo the move to v3, which w
   assert.equal(await place.ref('refs/heads/main'), three);
 });
 
-test('threat 82: a push goes live even if main was behind the live release and moves while the processes start', async () => {
+test('threat 82: a push goes live even if main was behind the live release and moves to it while the processes of the push start', async () => {
   const { place, one } = await live();
   await using _place = place;
   const follow = () => followLive(place.context, wikibot);

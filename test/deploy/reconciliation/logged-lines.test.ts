@@ -93,7 +93,7 @@ test('when a build is resumed, only the newest lines of a very long log are comp
   assert.equal(told.untold('first\nlast\nnew\n'), 'first\nnew\n');
 });
 
-test('half a character in a log does not shift the place where an incomplete last line is removed', async () => {
+test('if a log contains half a character, its incomplete last line is still removed at the right place', async () => {
   const path = join(folder, 'cut-character');
   const whole = Buffer.concat([Buffer.from('gr'), Buffer.from('ü').subarray(0, 1), Buffer.from('n\n')]);
   writeFileSync(path, Buffer.concat([whole, Buffer.from('half')]));

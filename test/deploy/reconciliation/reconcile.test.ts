@@ -24,7 +24,7 @@ async function killedInBetween() {
   return { place, update, one: one.commit, two: two.commit };
 }
 
-test('after a crash, main moves to the live commit together with the tag of the atomic push', async () => {
+test('if the server crashed after an atomic push went live, its next start moves main to the live commit and makes the tag of the push', async () => {
   const { place, two } = await killedInBetween();
   await using _place = place;
   await place.start();
@@ -34,7 +34,7 @@ test('after a crash, main moves to the live commit together with the tag of the 
   assert.equal(await place.ref('refs/parked'), '');
 });
 
-test('after a crash, main moves to the live commit even if the tag of the atomic push has moved', async () => {
+test('if the server crashed after an atomic push went live, its next start moves main to the live commit, even if the tag of the push has moved', async () => {
   const { place, update, one, two } = await killedInBetween();
   await using _place = place;
   await update('refs/tags/two', one);
@@ -43,7 +43,7 @@ test('after a crash, main moves to the live commit even if the tag of the atomic
   assert.equal(await place.ref('refs/tags/two'), one);
 });
 
-test('after a crash, the next start makes the missing ref of a release that only changes config vars', async () => {
+test('a start of the server makes the missing ref of a release that only changed config vars', async () => {
   await using place = await Place.make();
   const { line } = await place.start();
   place.builder.may.resolve();

@@ -95,7 +95,7 @@ test('threat 82: a push that was refused after its build does not go live later,
   assert.equal(store.tool(wikibot).liveVersion, null);
 });
 
-test('a redeploy that is resumed after a restart stays a redeploy, counts as one build, and has its heading once in the log', async () => {
+test('a redeploy that the server resumes after its restart stays a redeploy, counts as one build, and has its heading once in the log', async () => {
   await using place = await Place.make();
   place.builder.may.resolve();
   const { line } = await place.start();

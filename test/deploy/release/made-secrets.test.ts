@@ -36,7 +36,7 @@ function release(
   return { vars, made };
 }
 
-test('a secret that app.json asks for stays the same for later releases that ask, even after a failed release or a rollback, until somebody unsets it', () => {
+test('a secret that app.json asks for stays the same in later releases that ask for it, even after a failed release or a rollback, until somebody unsets it', () => {
   release(artifactOf('b1'), {});
   const failed = release(asking, undefined, false);
   assert.deepEqual(failed.made, ['KEY']);
@@ -76,7 +76,7 @@ test('a push to a live tool that adds a secret to app.json goes live', async () 
   assert.match(place.log('p2'), /KEY set to a random secret, as app\.json asks/);
 });
 
-test('threat 128: a push whose app.json asks for 99 secrets, after 100 failed releases with large artifacts that ask for them, holds the server up for less than a second', () => {
+test('threat 128: after 100 failed releases with large artifacts, a push whose app.json asks for 99 secrets holds the server up for less than a second', () => {
   const secrets = Array.from({ length: 99 }, (_, index) => `KEY_${index}`);
   const large: Artifact = {
     ...artifactOf('b9'),

@@ -17,7 +17,7 @@ async function tryAs(login: string, password: string, path: string): Promise<num
   return answer.status;
 }
 
-test('threat 9: logins with a valid token under a person’s name do not reset the limit on guesses at their password', async () => {
+test('threat 9: logins with a valid token and another person’s name do not reset the limit on guesses at this person’s password', async () => {
   const { name } = await liveTool(server, 'guesser');
   const { stdout } = await server.command('token', 'create', name, 'ci');
   const secret = /^tfp_\S+/.exec(stdout)?.[0] ?? assert.fail(stdout);

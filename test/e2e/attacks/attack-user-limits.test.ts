@@ -40,7 +40,7 @@ test('threat 60: a tool that uses up the pipe buffers of its system user does no
   assert.equal(stdout, '65536');
 });
 
-test('if the server is not root, its user can run the command doctor, which reports that the data is whole, although tools have users of their own', {
+test('if tools have users of their own and the server is not root, the server’s user can run `doctor`, which reports that the data is whole', {
   skip,
 }, async () => {
   const user = ['--reuid', `${PLAIN_UID}`, '--regid', `${PLAIN_UID}`, '--clear-groups', '--'];

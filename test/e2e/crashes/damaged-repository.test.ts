@@ -90,7 +90,7 @@ test('threat 87: if garbage in a tag makes git refuse a push, the tag is set asi
 });
 
 for (const isPacked of [false, true]) {
-  test(`threat 87: a repository whose refs are newer than its objects is set aside at the next start, and its history can be pushed again (${isPacked ? 'packed' : 'loose'} objects)`, async () => {
+  test(`threat 87: a repository without the objects of its newest refs is set aside at the next start, and its history can be pushed again (${isPacked ? 'packed' : 'loose'} objects)`, async () => {
     if (isPacked) await server.inRepository('kept', 'repack', '-a', '-d', '-q');
     await server.kill('SIGTERM');
     await server.boot();

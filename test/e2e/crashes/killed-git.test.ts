@@ -7,7 +7,7 @@ const doors = ['ssh', 'http'] as const;
 
 describe('a killed git', { concurrency: 2 }, () => {
   for (const door of doors) {
-    test(`over ${door}, if the git of a push of a branch and a tag is killed on the server during the deployment, the client still gets the result for both`, async () => {
+    test(`over ${door}, if the server’s git process of a push is killed during the deployment, the client still gets the results for the pushed branch and tag`, async () => {
       await using server = await TestServer.start();
       const tree = await WorkTree.create(server, door, 'hello');
       for (const [name, build] of [

@@ -75,7 +75,7 @@ ${SERVING}`,
     await server.command('stop', 'crowd');
   });
 
-  test('if five processes of a tool each stay below run_files but together exceed the limit of the tool, a process is ended, and other tools can still be pushed', async () => {
+  test('if five processes of a tool each stay below run_files but together exceed the limit of the tool, one of them is ended, and pushes of other tools still go live', async () => {
     const types = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}: python3 worker.py`);
     await liveTool(server, 'crowds', {
       ...webTool('one'),
@@ -109,7 +109,7 @@ ${SERVING}`,
     await pushes();
   });
 
-  test('while fewer inodes than the reserve are left, pushes, `redeploy`, `rollback` and `config set` are refused, live tools and `ps` work, and /healthz answers 503 with the reason', async () => {
+  test('while fewer inodes than the reserve are left, every deployment is refused, live tools and `ps` work, and /healthz answers 503 with the reason', async () => {
     assert.deepEqual(await health('/healthz'), [200, 'ok\n']);
     const toldBefore = server.lines.length;
     const filling = join(disk.folder, 'filling');

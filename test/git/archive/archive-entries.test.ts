@@ -85,7 +85,7 @@ describe('archives', { concurrency: 2 }, () => {
     for (const tar of tars) assert.equal((await place.commit(tar)).tree, wanted);
   });
 
-  test('threat 98: a path of an archive that contains .git is left out, in any letter case, and in spellings that macOS or Windows take for .git', async () => {
+  test('threat 98: the server leaves paths with .git out of an archive, in any letter case and in spellings that macOS or Windows take for .git', async () => {
     const names = ['.git/config', '.GIT/x', 'a/.Git/x', 'a/.git', '.git /x', '.git.../x', 'git~1/x', 'GIT~1'];
     const tricks = ['.g\u200cit/x', '.git::$INDEX_ALLOCATION/x', 'a\\.git\\x', '.git\\x', '.git:x'];
     const code = [...names, ...tricks].map((name) => `f(${JSON.stringify(name)})`).join('\n');

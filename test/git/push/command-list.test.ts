@@ -17,7 +17,7 @@ function sample(options: readonly string[]): Buffer {
 }
 
 for (const size of [1, 3, 7, 64, 10_000]) {
-  test(`a push’s command list is read from chunks of ${size} bytes, and the bytes of the pack are left over`, () => {
+  test(`the server reads the command list of a push from chunks of ${size} bytes, and leaves the bytes of the pack unread`, () => {
     const bytes = Buffer.concat([sample(['detach', 'message=Grüße']), Buffer.from('PACK…')]);
     const reader = new CommandListReader();
     let list = null;

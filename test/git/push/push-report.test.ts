@@ -14,7 +14,7 @@ function dryRunReport(outcome: PushOutcome, hasOptions: boolean, reason = 'pre-r
   }).refs;
 }
 
-test('the report of a dry run that passes names another ref, so that no client records a move of the branch', () => {
+test('the report of a dry run that passes names refs/dry-run/main instead of main, so that no git client records that main has moved', () => {
   const options = ['refname refs/dry-run/main', `old-oid ${'0'.repeat(40)}`];
   assert.deepEqual(dryRunReport({ kind: 'would-pass' }, true), [{ ref: command.ref, reason: null, options }]);
 });

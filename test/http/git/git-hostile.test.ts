@@ -210,7 +210,7 @@ test('a git request that would be slow to read with a backtracking regular expre
   assert.ok(performance.now() - started < 1000, `${performance.now() - started} ms`);
 });
 
-test('if the folder hello.git is empty, git serves no folder hello.git.git in its place', async (context) => {
+test('if the repository folder hello.git is empty, git does not serve a folder hello.git.git instead', async (context) => {
   const door = await openDoor(context);
   const work = await makeCommit(door.root, { 'secret.txt': 'not yours' });
   await runGit(work, ['push', `${door.loggedIn}/hello.git`, 'main']);

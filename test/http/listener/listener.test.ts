@@ -124,7 +124,7 @@ test('curl with the header Expect: 100-continue gets 200 for a request of a push
   assert.equal(stdout, '200');
 });
 
-test('threat 27: the Host header does not change the addresses on pages', async (context) => {
+test('threat 27: the Host header of a request does not change the addresses that the server’s pages show', async (context) => {
   const door = await openDoor(context);
   for (const target of ['/', 'http://evil.example/']) {
     for (const accept of ['text/html', '*/*']) {

@@ -31,7 +31,7 @@ const query = (lines: number, more: { follow?: boolean; signal?: AbortSignal } =
   signal: more.signal ?? new AbortController().signal,
 });
 
-test('when the log file of a process is full, it becomes the previous file, and older lines are deleted', async () => {
+test('when the log file of a process is full, it replaces the previous log file, whose lines are deleted', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     for (let number = 0; number < 1000; number += 1) await toolLog.append('web.1', [`line ${number}`]);
@@ -73,7 +73,7 @@ test('each line of a tool’s log is read with its release; lines of an earlier 
   });
 });
 
-test('a log file whose newest line is too old is deleted; a log file whose first line is too old becomes the previous file', async () => {
+test('a log file whose newest line is too old is deleted; if only its first line is too old, it replaces the previous log file', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 10_000, log });
     const line = (process: string, day: number) =>
@@ -167,7 +167,7 @@ test('if the disk is full, a tool’s log loses new lines, but no old line, and 
   });
 });
 
-test('a reader of a log gets the newest lines within a time span and with a text, however old, and then new lines with the text', async () => {
+test('a search in a log finds the newest lines of a time span that contain a text, even if they are old, and then each new line with the text', async () => {
   await inFolder(async (folder) => {
     const toolLog = new ToolLog({ folder, sizeBytes: 450_000, log });
     const at = (second: number) => new Date(1_800_000_000_000 + second * 1000).toISOString();
@@ -211,7 +211,7 @@ test('a reader of a log gets the newest lines within a time span and with a text
   });
 });
 
-test('a search in a log does not delay new lines, loses no line when a full file becomes the previous file, and keeps only the lines found', async () => {
+test('a search in a log delays no new line, keeps only the lines found, and loses none when a full log file replaces the previous one', async () => {
   await inFolder(async (folder) => {
     await mkdir(folder);
     const block = `2026-01-01T00:00:00.000Z a needle that is found\n${`2026-01-01T00:00:00.000Z ${'hay '.repeat(25)}\n`.repeat(520)}`;

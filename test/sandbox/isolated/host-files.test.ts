@@ -160,7 +160,7 @@ test('promise 4: a sandbox hides a key in a folder of /etc that it shows, and li
   ]);
 });
 
-test('promise 4: a key in /usr that is replaced while a tool runs does not become visible to the tool, and neither does a folder of replica.my.cnf files', {
+test('promise 4: if a key in /usr or the folder of replica.my.cnf files is replaced while a tool runs, the tool does not see the new one', {
   skip: !isRoot,
 }, async () => {
   await using data = await dataFolder();
@@ -197,7 +197,7 @@ test('promise 4: a key in /usr that is replaced while a tool runs does not becom
   assert.match(await output, /^ready\nno secret\nend\n$/);
 });
 
-test('only the sandbox’s own accounts, and this machine’s name servers, host names and certificate authorities, are laid over the /etc of a Debian tree', async () => {
+test('in a sandbox with a Debian tree, /etc comes from the tree, except accounts, host names, name servers and certificate authorities', async () => {
   await using data = await dataFolder();
   const root = await rootWith(join(data.path, 'root'), {
     'etc/hosts': '',

@@ -28,7 +28,7 @@ test('threat 60: while the server searches hundreds of processes for leftovers o
   assert.ok(turns > 5, `${turns} turns`);
 });
 
-test('threat 105: a process that has filled its environment with NULs does not keep the server busy when the server sends a signal to processes with a variable as their mark', {
+test('threat 105: a process whose environment is full of NULs does not slow down the server when the server sends a signal to all processes that a variable marks', {
   skip: process.platform !== 'linux',
 }, async () => {
   const filled = `
@@ -58,7 +58,7 @@ time.sleep(60)`;
   }
 });
 
-test('threat 125: a process that holds the lock of its memory does not stop the server when the server sends a signal to processes with a variable as their mark', {
+test('threat 125: a process that holds the lock of its memory does not stop the server when the server sends a signal to all processes that a variable marks', {
   skip: process.platform !== 'linux',
 }, async () => {
   // The kernel copies the mappings at a fork under the lock, and the busy processes leave little time for that.

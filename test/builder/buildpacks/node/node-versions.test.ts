@@ -54,7 +54,7 @@ for (const [range, version] of Object.entries({
   });
 }
 
-test('the newest version of Node in the range is chosen if no release is preferred', async () => {
+test('if the server prefers no release of Node, the newest version in the tool’s range is chosen', async () => {
   assert.equal(await chosen('*', ''), '26.12.1');
 });
 

@@ -68,7 +68,7 @@ for (const { name, files, says } of [
     says: ['pipenv', 'note: the packages come from Pipfile.lock. Not used: requirements.txt'],
   },
 ]) {
-  test(`at most one Python installer detects the source, and prints its name and the files that are not used: ${name}`, async () => {
+  test(`at most one of the Python installers takes part in a build, and prints its name and the files that are not used: ${name}`, async () => {
     await using source = await ASource.of(files);
     const said: string[] = [];
     for (const installer of INSTALLERS) {
@@ -119,7 +119,7 @@ for (const { installer, files, says } of [
   });
 }
 
-test('`uv run`, `poetry run`, `pipenv run` and `pdm run` run a command of a running tool, because its packages are installed', async () => {
+test('in a running tool, `uv run`, `poetry run`, `pipenv run` and `pdm run` only run the given command, because the packages are already installed', async () => {
   await using source = await ASource.of({ 'app.py': 'import sys\nprint("ran", *sys.argv[1:])\n' });
   const script = 'source lib/packages.sh; venv=$0; add_runners; cat "$venv/env.launch/PATH.append"';
   const cwd = join(productBuildpacks, 'pip');

@@ -339,7 +339,7 @@ for (const { name, files, said } of [
   });
 }
 
-test('an import of a module that Python has removed is refused, and a file with the same beginning is not taken for the module', async () => {
+test('an import of a module that Python has removed is refused; config.py.example counts as an example of config.py, but djangoo_app.txt is no list of packages for djangoo', async () => {
   const removed = await webOf({ 'app.py': `${FLASK}import binhex\n`, 'requirements.txt': 'flask\n' }, []);
   assert.match(
     removed.output,

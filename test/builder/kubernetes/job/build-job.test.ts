@@ -50,7 +50,7 @@ for (const phase of PHASES) {
   });
 }
 
-test('a build that runs a buildpack of the tool has the rights of any other build: only commands differ', () => {
+test('a build with a buildpack of the tool has the same rights as any other build; only its commands differ', () => {
   const { first, ...others } = job.own;
   const own = {
     ...others,

@@ -12,7 +12,7 @@ const full = new DeployError('QUOTA_EXCEEDED', 'the quota is used up', '', {
   cause: new ApiException(403, 'Forbidden', JSON.stringify(status), {}),
 });
 
-test('a build that waits for quota a second time gets no more time to wait than a build that waits once', async () => {
+test('a build that waits for quota twice may wait no longer in total than a build that waits once', async () => {
   let spentMs = 0;
   let calls = 0;
   const room = {

@@ -67,7 +67,7 @@ function said(speak: (progress: ReturnType<typeof progressTo>) => void): string[
   return lines;
 }
 
-test('the report of the detection says what was found, what builds and starts, then notes, then broken detections', () => {
+test('the report of the detection names what was found, what will build and start, then notes, then each bin/detect that failed', () => {
   assert.deepEqual(
     said((progress) => reading(FOUND).sayFound(progress, { webLine: 'gunicorn app:app' })),
     [
@@ -87,7 +87,7 @@ test('if several groups of buildpacks were tried, the group that passed is repor
   assert.equal(first, '       python 3.11 (service.template) · npm');
 });
 
-test('if no buildpack detects the tool, the push shows each output once and what each language needs, and the refusal names notes and files', () => {
+test('if no buildpack detects the tool, the push shows each output of a bin/detect once and what each language needs, and the refusal has the notes and the names of files', () => {
   const lines = said((progress) =>
     assert.throws(
       () => reading(NOTHING).failFound(progress, { source: lost, named: [], limits }),

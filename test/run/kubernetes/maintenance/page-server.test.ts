@@ -72,7 +72,7 @@ test('the server of the maintenance page answers GET, HEAD and POST with 503 and
   assert.equal(await answer(port, post), `${whole}bäck soon`);
 });
 
-test('the server of the maintenance page names a page that is too large, and shows the plain page; it follows no links', async () => {
+test('the server of the maintenance page reports a page that is too large, and shows the plain page instead; it follows no links', async () => {
   const large = await serverOf('large', {
     'maintenance.html': 'x'.repeat(21),
     'public/maintenance.html': 'small',

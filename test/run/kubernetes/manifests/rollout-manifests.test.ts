@@ -258,7 +258,7 @@ describe('manifests', () => {
     assert.equal(objects().deployments[1]?.spec?.template.spec?.containers[0]?.readinessProbe, undefined);
   });
 
-  test('the port that a tool asks for is only in its pods; the Service keeps the port 8000, and finds the port of the pods by its name', () => {
+  test('only the pods of a tool have the port that the tool asks for; the Service keeps the port 8000, and finds the pods’ port by its name', () => {
     const { container } = webPod({ service: { healthCheckPath: '/', port: 8080 } });
     assert.deepEqual(container.ports, [{ name: 'http', containerPort: 8080, protocol: 'TCP' }]);
     assert.equal(container.env?.find(({ name }) => name === 'PORT')?.value, '8080');

@@ -47,7 +47,7 @@ test('threat 72: a pod that carries the labels of another tool’s rollout does 
   }
 });
 
-test('pods of a preview count only in the namespace of its tool, and pods of a tool named a--b only in its own namespace; until the server knows which previews exist, both count', async () => {
+test('the pods of a--b count in the namespace of b if a--b is a preview, otherwise in the namespace of a--b, and in both until the server knows which previews exist', async () => {
   const items = [
     podOf('preview', 'tool-wikibot', 'fix--wikibot'),
     podOf('stray', 'tool-fix--wikibot', 'fix--wikibot'),
@@ -76,7 +76,7 @@ test('pods of a preview count only in the namespace of its tool, and pods of a t
   }
 });
 
-test('if the cluster’s API refuses the watch of pods for a while, the server reports the reason, and knows the pods again when the API allows the watch', async () => {
+test('if the cluster’s API refuses the watch of pods, the server reports the reason; when the API allows the watch again, the server knows the pods again', async () => {
   let isRefusing = false;
   let watches = 0;
   let items = [podOf('old', 'tool-wikibot', 'wikibot')];

@@ -41,10 +41,10 @@ async function ownersOf(processes: readonly Process[]): Promise<string[]> {
   return (last?.metadata?.ownerReferences ?? []).map(({ name }) => name);
 }
 
-test('the config vars of schedules stay in the cluster when the Deployment of a named command is removed', async () => {
+test('the Secret with the config vars of a tool that has schedules stays when the Deployment of a named command is removed', async () => {
   assert.deepEqual(await ownersOf([command, update]), []);
 });
 
-test('without schedules, the config vars leave the cluster with the last Deployment', async () => {
+test('if a tool has no schedules, the cluster deletes the Secret with its config vars together with the last Deployment', async () => {
   assert.equal((await ownersOf([command])).length, 1);
 });

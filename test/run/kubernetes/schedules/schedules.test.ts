@@ -120,7 +120,7 @@ function cronJob(change: Partial<V1CronJob> = {}): V1CronJob {
 
 describe('a starting server', () => {
   const rollout = rolloutOf([update]);
-  test('a starting server resumes the rollout of a tool’s CronJobs, if the tool has no other processes', () => {
+  test('a starting server resumes a rollout that has CronJobs and no other processes', () => {
     assert.deepEqual(findLiveRollout([cronJob()], rollout, null), { rolloutId: 'k3x9q', others: [] });
     assert.deepEqual(findLiveRollout([cronJob()], rolloutOf([update], { version: 43 }), null), {
       rolloutId: null,
@@ -178,7 +178,7 @@ describe('the end of a run', () => {
     return { watching, said };
   }
 
-  test('the end of a scheduled run is logged once, with its exit code and duration, and the run stays known as the last run of its schedule', () => {
+  test('the end of a scheduled run is logged once, with its exit code and duration, and the run still counts as the last run of its schedule', () => {
     const { watching, said } = ends();
     watching.pod(runPod({ running: { startedAt: start } }), false);
     assert.equal(watching.last('wikibot', 'update')?.endedAt, null);

@@ -57,7 +57,7 @@ test('resizing a terminal endlessly fills no memory, even if nothing in the sand
   }
 });
 
-test('a one-off command whose folder cannot be given away leaves no open file and no folder', async () => {
+test('if the folder of a one-off command cannot be given to the tool, the command leaves no open file and no folder', async () => {
   const parent = await mkdtemp(join(tmpdir(), 'pipes-'));
   const own = () => Promise.reject(new Error('no'));
   try {

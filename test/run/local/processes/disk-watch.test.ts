@@ -74,7 +74,7 @@ with open('/tmp/log', 'wb', 0) as log:
   assert.deepEqual(await endOf(0, python(leaving), 1024 * MIB, [logging, 2]), { kind: 'room' });
 });
 
-test('threats 139, 141: if a process of a tool and one of its preview each stay below run_disk but together have more than a quarter of the disk, one is ended', {
+test('threats 139, 141: if a process of a tool and a process of its preview are each below run_disk but together fill more than a quarter of the disk, one of them is ended', {
   skip: SmallDisk.whyNot,
 }, async () => {
   const writing = (name: string) => `
@@ -130,7 +130,7 @@ const untilFull = `
     if room.f_bavail * room.f_frsize > ${2 * MIB}:`;
 
 for (const uid of [0, PLAIN_USER])
-  test(`threat 114: processes that hand on deleted files to the next one all the time are ended if the disk is full (uid of the server: ${uid})`, {
+  test(`threat 114: if the disk is full, processes that pass deleted files to each other all the time are ended (uid of the server: ${uid})`, {
     skip: SmallDisk.whyNot,
   }, async () => {
     const handing = `

@@ -83,7 +83,7 @@ describe('ToolProcess', { concurrency: 1 }, () => {
     assert.deepEqual((await pauses()).slice(0, 3), ['0.1', '0.2', '0.4']);
   });
 
-  test('threat 154: the kernel ends a process before live ones until the process is live, also if the process starts again', async () => {
+  test('threat 154: if memory runs out, the kernel ends a process that is not live yet before live processes, also when the process starts again', async () => {
     const source = `
 import os, threading, time
 def tell():

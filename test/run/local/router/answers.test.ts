@@ -66,7 +66,7 @@ describe('What tools answer', { concurrency: 1 }, () => {
     'Transfer-Encoding: gzip, chunked\r\nTrailer: X-Sum',
     'Transfer-Encoding: chunked\r\nContent-Encoding: gzip\r\nContent-Security-Policy: none',
   ]) {
-    test(`threat 120: if an answer with ${JSON.stringify(fields)} breaks off at its first chunk, the visitor gets a page without its fields`, async () => {
+    test(`threat 120: if an answer with ${JSON.stringify(fields)} breaks off at its first chunk, the visitor gets an error page without these fields`, async () => {
       const path = `/${hex(`HTTP/1.1 200 Own\r\n${fields}\r\n\r\nnonsense\r\n`)}`;
       const socket = connect(bench.port, '127.0.0.1');
       socket.write(
@@ -237,7 +237,7 @@ test('threat 120: if a tool sends one byte more than its Content-Length and exit
   tool.close();
 });
 
-test('threat 123: if a tool has refused a WebSocket and the client leaves, the server closes the connection, even if the client had sent more bytes', async (t) => {
+test('threat 123: if a tool has refused a WebSocket and the client leaves, the server closes the client’s connection, even if the client had sent more bytes', async (t) => {
   const tool = createTcpServer((socket) =>
     socket.once('data', () => socket.end('HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n')),
   );

@@ -241,7 +241,7 @@ describe('Router', { concurrency: 1 }, () => {
     await bench.runtime.stop(tool);
   });
 
-  test('if a tool exits without an answer, the client gets 502, or the page of a starting tool with 503 if the server has already noticed the exit', async () => {
+  test('if a tool exits without an answer, the client gets 502; if the server has already noticed the exit, the client gets 503 with the page of a starting tool', async () => {
     const tool = 'exits' as ToolName;
     await rollOut(
       bench.runtime,
